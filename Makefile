@@ -1,0 +1,75 @@
+# Kando: `make start` installs everything and runs a first example; `make help` lists the rest.
+PYTHON ?= python3
+BIN := .venv/bin
+PACKAGES := kando-core kando-llm kando-eventstore kando-mcp kits/diligence kits/research
+PROJECTS := $(PACKAGES:%=%/pyproject.toml)
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
+EDITABLE := $(PACKAGES:%=-e ./%) -e ./kando-core[pdf]
+
+.PHONY: help start setup test lint tox wheels bench clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /	/' | expand -t 12
+
+start: setup ## install everything and run a first example
+	@echo
+	@echo "The demo run:"
+	@$(BIN)/kando status demo
+	@echo
+	@echo "Why its last event exists:"
+	@$(BIN)/kando trace object.created-2
+	@echo
+	@echo "A run of the diligence kit:"
+	@$(BIN)/kando run kits/diligence --goal "Evaluate Acme Corp"
+	@echo
+	@echo "What to type next:"
+	@echo "  . .venv/bin/activate           # so that 'kando' is found"
+	@echo "  kando status @last             # the state of the run"
+	@echo "  kando events @last             # what happened"
+	@echo "  kando resume @last --llm echo  # let an offline model answer what is pending"
+	@echo "  kando fork @last --at 2        # branch off after two events"
+
+setup: .venv/.installed ## create .venv and install every package, editable
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Kando needs Python 3.11 or newer; say which with: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; \
+	  echo "No virtual environment: on Debian, apt install python3-venv" >&2; exit 1; }
+
+.venv/.installed: .venv/bin/python $(PROJECTS)
+	@echo "Installing Kando into .venv ..."
+	@$(PIP) $(EDITABLE)
+	@touch $@
+
+.venv/.tested: .venv/.installed requirements-test.txt
+	@$(PIP) -r requirements-test.txt
+	@touch $@
+
+.venv/.developed: .venv/.installed requirements-dev.txt requirements-test.txt
+	@$(PIP) -r requirements-dev.txt
+	@touch $@
+
+test: .venv/.tested ## install what the tests need and run them all
+	@$(BIN)/python -m pytest -q
+
+lint: .venv/.developed ## style, types and layers
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+tox: .venv/.developed ## test every package from its wheel, with only what it declares
+	@$(BIN)/tox
+
+wheels: .venv/.developed ## build and check wheels and source distributions in dist/
+	@rm -rf dist
+	@$(BIN)/uv build -q --all-packages --no-sources -o dist
+	@$(BIN)/twine check --strict dist/*.whl dist/*.tar.gz
+
+bench: .venv/.developed ## measure against a floor and a peer (see benchmarks/)
+	@$(PIP) -r benchmarks/requirements.txt
+	@$(BIN)/python benchmarks/run.py
+
+clean: ## remove everything that was installed or built
+	@rm -rf .venv .tox dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,1 @@
+"""The app layer: runs by id. The command line and the MCP server are two thin faces over it."""

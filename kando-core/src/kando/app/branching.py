@@ -1,0 +1,96 @@
+"""Fork runs, compare them, and replay them."""
+
+from __future__ import annotations
+
+import attrs
+
+from kando.app.context import App, id_of
+from kando.app.ids import new_ledger_id, parse_address
+from kando.app.kits import loaded_kit
+from kando.app.reading import world_at
+from kando.app.working import kit_of
+from kando.branch.diff import WorldDiff, diff
+from kando.branch.fork import BranchMeta, fork
+from kando.errors import PositionOutOfRange
+from kando.runtime import Runtime
+from kando.world.graph import World
+
+__all__ = ["ReplayResult", "diff_runs", "fork_run", "replay_run"]
+
+
+@attrs.frozen
+class ReplayResult:
+    """What a replay came to.
+
+    Attributes:
+        run_id: of the run or branch.
+        world: as replayed.
+        events: how many were replayed.
+        is_strict: whether responders were re-fired and every event compared.
+        kit_versions: as recorded and as installed, if these differ; else None.
+    """
+
+    run_id: str
+    world: World
+    events: int
+    is_strict: bool
+    kit_versions: tuple[str, str] | None = None
+
+
+def fork_run(app: App, address: str, at: int | None = None) -> BranchMeta:
+    """Fork a run or branch; nothing is copied and nothing is called.
+
+    Args:
+        app: where.
+        address: ``RUN`` or ``RUN@N``.
+        at: how many events the branch shares; the N of the address if None.
+
+    Raises:
+        LedgerNotFound, AmbiguousName: there is no such run.
+        PositionOutOfRange: no position was given, or the run is shorter.
+    """
+    parsed = parse_address(address)
+    position = at if at is not None else parsed.position
+    if position is None:
+        msg = f"Where shall {address} be forked?"
+        raise PositionOutOfRange(msg, hint="Say --at N, or RUN@N.")
+    parent = id_of(app.ledger(parsed.ledger, read_only=False))
+    branch_id = new_ledger_id()
+    fork(app.substrate(read_only=False), parent, position, branch_id)
+    return BranchMeta(branch_id, parent, position)
+
+
+def diff_runs(app: App, a: str, b: str) -> WorldDiff:
+    """Compare the worlds of two runs or branches; each may be ``RUN@N``.
+
+    Raises:
+        LedgerNotFound, AmbiguousName: there is no such run.
+        PositionOutOfRange: one is shorter than its N.
+    """
+    return diff(world_at(app, a)[0], world_at(app, b)[0])
+
+
+def replay_run(app: App, run: str, *, strict: bool = False, kit: str | None = None) -> ReplayResult:
+    """Replay a run or branch.
+
+    Args:
+        app: where.
+        run: an id, a unique prefix, or ``@last``.
+        strict: re-fire the kit's responders and compare every event.
+        kit: name of the kit to replay with; what the ledger says if None.
+
+    Raises:
+        LedgerNotFound, AmbiguousName: there is no such run.
+        NoRootError: nothing in the ledger started anything.
+        ReplayDivergence: strictly replayed, an event came out differently.
+    """
+    ledger = app.ledger(run)
+    if not strict:
+        world = Runtime(ledger, [], edge_logic=()).replay()
+        return ReplayResult(id_of(ledger), world, ledger.length(), False)
+    loaded = kit_of(app, ledger, kit)
+    recorded = loaded_kit(ledger)
+    world = Runtime(ledger, loaded.create(), edge_logic=()).replay(strict=True)
+    differ = recorded is not None and recorded["version"] != loaded.version
+    versions = (recorded["version"], loaded.version) if recorded and differ else None
+    return ReplayResult(id_of(ledger), world, ledger.length(), True, versions)

@@ -1,0 +1,98 @@
+"""Check the installation and the store, changing nothing."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Iterator
+from importlib.metadata import version
+from itertools import islice
+
+import attrs
+
+from kando.app.context import App
+from kando.app.providers import KEY_ORDER, choose_provider, keys_without_provider
+from kando.errors import KandoError
+
+__all__ = ["FAIL", "OK", "WARN", "Finding", "check_up"]
+
+OK = "ok"
+WARN = "warn"
+FAIL = "fail"
+
+
+@attrs.frozen
+class Finding:
+    """One thing that was checked.
+
+    Attributes:
+        what: name of the check.
+        state: ``ok``, ``warn`` or ``fail``.
+        detail: what was found.
+        cure: what to do about it; empty if nothing.
+    """
+
+    what: str
+    state: str
+    detail: str
+    cure: str = ""
+
+
+def check_up(app: App) -> Iterator[Finding]:
+    """Yield what was found, check by check."""
+    yield _python()
+    yield Finding("kando-core", OK, version("kando-core"))
+    yield _store(app)
+    yield from _plugins(app)
+    yield _provider(app)
+
+
+def _python() -> Finding:
+    detail = f"{platform.python_implementation()} {platform.python_version()}"
+    if sys.version_info >= (3, 11):
+        return Finding("python", OK, detail)
+    return Finding("python", FAIL, detail, "Install Python 3.11 or newer.")
+
+
+def _store(app: App) -> Finding:
+    try:
+        newest = list(islice(app.substrate().ledgers(), 1))
+    except KandoError as error:
+        return Finding("store", FAIL, f"{app.url}: {error.message}", error.hint or "")
+    return Finding("store", OK, f"{app.url}: {'has runs' if newest else 'no runs yet'}")
+
+
+def _plugins(app: App) -> Iterator[Finding]:
+    kits = [offered.spec.name for offered in app.plugins.kits()]
+    if kits:
+        yield Finding("kits", OK, ", ".join(kits))
+    else:
+        yield Finding("kits", WARN, "none installed", "pip install kando-kit-diligence")
+    for failed in app.plugins.failures():
+        yield Finding(
+            f"plugin {failed.name}",
+            FAIL,
+            f"{failed.distribution} {failed.version}: {(failed.error or '').splitlines()[0]}",
+            f"Mend or uninstall it, or set KANDO_DISABLE_PLUGINS={failed.name}.",
+        )
+    for conflict in app.plugins.conflicts():
+        yield Finding(f"{conflict.kind} {conflict.name}", FAIL, str(conflict), "Uninstall one.")
+
+
+def _provider(app: App) -> Finding:
+    unused = keys_without_provider(app.plugins, app.environ)
+    try:
+        provider = choose_provider(None, app.plugins, app.environ)
+    except KandoError as error:
+        return Finding("llm", FAIL, error.message, error.hint or "")
+    if provider is not None:
+        return Finding("llm", OK, provider.name)
+    if unused:
+        return Finding(
+            "llm",
+            WARN,
+            f"{', '.join(unused)} set, but no provider uses it",
+            "pip install --upgrade kando-llm",
+        )
+    keys = ", ".join(KEY_ORDER)
+    return Finding("llm", WARN, "no provider configured", f"Set one of {keys}, or KANDO_LLM.")

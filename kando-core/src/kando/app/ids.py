@@ -1,0 +1,85 @@
+"""Ids of runs, and the ways a person may name one."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import secrets
+from itertools import islice
+
+import attrs
+
+from kando.app.demo import DEMO_ID
+from kando.errors import AmbiguousName, LedgerNotFound, PositionOutOfRange
+from kando.ledger.substrate import Substrate
+
+__all__ = ["Address", "new_ledger_id", "parse_address", "resolve_ledger_id"]
+
+# Crockford's base 32 without its digits' look-alikes, in lower case.
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_LETTERS = _ALPHABET[10:]
+_ID_CHARS = 10
+
+_LAST = re.compile(r"@last(?:~(\d{1,6}))?$")
+
+
+@attrs.frozen
+class Address:
+    """A ledger, and perhaps a position in it: ``RUN`` or ``RUN@N``."""
+
+    ledger: str
+    position: int | None = None
+
+
+def new_ledger_id() -> str:
+    """Return a new random id of 10 characters (50 bits): short to type, without dashes."""
+    rest = "".join(secrets.choice(_ALPHABET) for _ in range(_ID_CHARS - 1))
+    return secrets.choice(_LETTERS) + rest
+
+
+def parse_address(text: str) -> Address:
+    """Split ``RUN@N`` into run and position; ``@last@N`` works as well.
+
+    Raises:
+        PositionOutOfRange: what follows the ``@`` is not a number.
+    """
+    head, at, tail = text.rpartition("@")
+    if not at or not head or _LAST.match(text):
+        return Address(text)
+    if tail.isdecimal() and len(tail) < 16:
+        return Address(head, int(tail))
+    msg = f"{text!r} does not name a position."
+    raise PositionOutOfRange(msg, hint="Write RUN@N with N from 0.")
+
+
+def resolve_ledger_id(substrate: Substrate, name: str) -> str:
+    """Return the id of the run or branch that `name` means.
+
+    Args:
+        substrate: where to look.
+        name: an id, a unique prefix of one, ``@last``, or ``@last~N`` for the N-th before it.
+
+    Raises:
+        LedgerNotFound: nothing fits; the message offers what is near.
+        AmbiguousName: the prefix fits several; the message lists them.
+    """
+    last = _LAST.match(name)
+    if last:
+        back = int(last.group(1) or 0)
+        found = next(islice(substrate.ledgers(), back, None), None)
+        if found is None:
+            msg = f"There is no run {name}."
+            raise LedgerNotFound(msg, hint="`kando runs` lists them.")
+        return found.id
+    matches = substrate.ids_starting_with(name, 6) if name else []
+    if name in matches or len(matches) == 1:
+        return name if name in matches else matches[0]
+    if matches:
+        shown = ", ".join(matches[:5]) + (", ..." if len(matches) > 5 else "")
+        msg = f"{name!r} is the beginning of several runs: {shown}."
+        raise AmbiguousName(msg, hint="Type more of the id.")
+    known = [info.id for info in islice(substrate.ledgers(), 200)]
+    near = difflib.get_close_matches(name, [*known, DEMO_ID], 1, 0.5)
+    hint = f"Did you mean {near[0]}?" if near else "`kando runs` lists them."
+    msg = f"There is no run {name!r}."
+    raise LedgerNotFound(msg, hint=hint)

@@ -1,0 +1,135 @@
+"""Look at runs: their state, events, world and traces. Nothing here writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+
+import attrs
+
+from kando.app.context import App
+from kando.app.demo import DEMO_ID
+from kando.app.kits import find_kit, loaded_kit
+from kando.app.status import FINISHED, STOPPED, WAITING, RunStatus, read_status
+from kando.errors import EventNotFound, KandoError
+from kando.ledger.interface import LedgerStore
+from kando.ledger.substrate import LedgerInfo
+from kando.runtime import Runtime
+from kando.schema.events import RecordedEvent
+from kando.trace.lineage import trace_by
+from kando.world.graph import World
+from kando.world.projection import apply, project
+from kando.world.snapshot import load_snapshot
+
+__all__ = [
+    "explain_event",
+    "list_runs",
+    "read_events",
+    "run_status",
+    "status_of",
+    "world_at",
+]
+
+
+def list_runs(app: App, limit: int, skip: int = 0) -> tuple[list[LedgerInfo], bool]:
+    """Return runs and branches, newest first, and whether there are more.
+
+    Args:
+        app: where.
+        limit: how many at most.
+        skip: how many newer ones to leave out.
+    """
+    found = list(islice(app.substrate().ledgers(), skip, skip + limit + 1))
+    return found[:limit], len(found) > limit
+
+
+def run_status(app: App, run: str) -> RunStatus:
+    """Return the state of a run or branch.
+
+    Raises:
+        LedgerNotFound, AmbiguousName: there is no such run.
+    """
+    return status_of(app, app.ledger(run))
+
+
+def status_of(app: App, ledger: LedgerStore) -> RunStatus:
+    """Return the state of an open ledger, with ``stopped`` if its kit has work left to do.
+
+    A kit that is not installed, or fails when asked, cannot tell; then what the ledger says
+    stands.
+    """
+    status = read_status(ledger)
+    known = loaded_kit(ledger)
+    if known is None or status.state not in (FINISHED, WAITING):
+        return status
+    try:
+        kit = find_kit(known["name"], app.plugins)
+        has_work = Runtime(ledger, kit.create(), edge_logic=()).has_pending_work()
+    except KandoError:
+        return status
+    return attrs.evolve(status, state=STOPPED) if has_work else status
+
+
+def read_events(
+    app: App, address: str, *, start: int = 0
+) -> tuple[LedgerStore, Iterator[RecordedEvent]]:
+    """Return a ledger and its events from `start` on; ``RUN@N`` reads its first N.
+
+    Raises:
+        LedgerNotFound, AmbiguousName: there is no such run.
+        PositionOutOfRange: it is shorter than N.
+    """
+    ledger, end = app.ledger_at(address)
+    return ledger, islice(ledger.read(start), max(end - start, 0))
+
+
+def world_at(app: App, address: str, at: int | None = None) -> tuple[World, int]:
+    """Return the world of a run after its first `at` events, and their number.
+
+    Raises:
+        LedgerNotFound, AmbiguousName: there is no such run.
+        PositionOutOfRange: it is shorter.
+    """
+    ledger, end = app.ledger_at(address, at)
+    directory = app.environ.get("KANDO_SNAPSHOT_DIR")
+    snapshot = load_snapshot(ledger, directory) if directory else None
+    if snapshot is None or snapshot.position > end:
+        return project(islice(ledger.read_all(), end)), end
+    for event in islice(ledger.read(snapshot.position), end - snapshot.position):
+        apply(snapshot.world, event)
+    return snapshot.world, end
+
+
+def explain_event(app: App, event_id: str, run: str | None) -> list[RecordedEvent]:
+    """Return an event and everything it follows from: itself first, the roots last.
+
+    Args:
+        app: where.
+        event_id: an event, or an object or relation, which stands for the event that created it.
+        run: the run or branch; the demo run if None.
+
+    Raises:
+        LedgerNotFound, AmbiguousName: there is no such run.
+        EventNotFound: it has no such event, object or relation.
+    """
+    ledger = app.ledger(run or DEMO_ID)
+    met: dict[str, RecordedEvent] = {}
+
+    def causes_of(id: str) -> list[str] | None:
+        event = ledger.find(id)
+        if event is None:
+            return None
+        met[id] = event
+        return event.cause
+
+    start = event_id if ledger.find(event_id) is not None else _creator_of(ledger, event_id)
+    return [met[id] for id in trace_by(start, causes_of)]
+
+
+def _creator_of(ledger: LedgerStore, id: str) -> str:
+    world = project(ledger.read_all())
+    found = world.get_object(id) or world.get_relation(id)
+    if found is None:
+        msg = f"{ledger.stream_name()} has no event, object or relation {id!r}."
+        raise EventNotFound(msg, hint="`kando events RUN` lists its events.")
+    return found.event_id

@@ -1,0 +1,154 @@
+"""The state of a run, as its ledger tells it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime
+from typing import Any
+
+import attrs
+
+from kando.ledger.interface import LedgerStore
+from kando.responders.budget import cost_of
+from kando.schema.events import (
+    BRANCH_CREATED,
+    BUDGET_EXHAUSTED,
+    KIT_LOADED,
+    LLM_REQUEST,
+    LLM_RESPONSE,
+    OBJECT_CREATED,
+    RESPONDER_FAILED,
+    TOOL_CALLED,
+    TOOL_RETURNED,
+    RecordedEvent,
+)
+from kando.world.graph import World
+from kando.world.projection import apply
+
+__all__ = ["EXHAUSTED", "FAILED", "FINISHED", "STOPPED", "WAITING", "RunStatus", "read_status"]
+
+FINISHED = "finished"
+WAITING = "waiting"
+STOPPED = "stopped"
+EXHAUSTED = "exhausted"
+FAILED = "failed"
+
+_INTENTS = {LLM_REQUEST, TOOL_CALLED}
+_ANSWERS = {LLM_RESPONSE, TOOL_RETURNED}
+
+
+@attrs.frozen
+class RunStatus:
+    """What a ledger says about its run.
+
+    Attributes:
+        run_id: of the run or branch.
+        state: ``finished``; ``waiting`` for answers from outside; ``stopped`` with work left;
+            ``exhausted`` by its budget; ``failed`` because a responder raised.
+        goal: text of the first seed, or None.
+        kit: its name, or None for a run made by hand.
+        kit_version: as loaded, or None.
+        events: length of the ledger.
+        objects: how many of each type, by type.
+        relations: how many of each type, by type.
+        llm_requests: asked.
+        llm_answered: of these, answered.
+        llm_cached: of these, from the cache.
+        llm_cost_usd: what the answers cost, in US dollars.
+        unanswered: intents of any kind that wait for an answer.
+        created_at: time of the first event, or None for an empty ledger.
+        updated_at: time of the last.
+        last_event_id: or None.
+        problem: why it failed or which limits were reached, or None.
+        parent_id: of the ledger it was forked from, or None.
+        fork_position: or None.
+    """
+
+    run_id: str
+    state: str
+    goal: str | None
+    kit: str | None
+    kit_version: str | None
+    events: int
+    objects: dict[str, int]
+    relations: dict[str, int]
+    llm_requests: int
+    llm_answered: int
+    llm_cached: int
+    llm_cost_usd: float
+    unanswered: int
+    created_at: datetime | None
+    updated_at: datetime | None
+    last_event_id: str | None
+    problem: str | None
+    parent_id: str | None = None
+    fork_position: int | None = None
+
+
+def read_status(ledger: LedgerStore) -> RunStatus:
+    """Return what a ledger says about its run, in one pass over it.
+
+    ``stopped`` is not among what it tells: whether work is left only the responders know (see
+    `kando.app.runs.status_of`).
+    """
+    world, open_intents, counts = World(), set[str](), Counter[str]()
+    first: RecordedEvent | None = None
+    last: RecordedEvent | None = None
+    facts: dict[str, Any] = {}
+    cost = 0.0
+    for event in ledger.read_all():
+        first, last = first or event, event
+        apply(world, event)
+        counts[event.type] += 1
+        if event.type in _INTENTS:
+            open_intents.add(event.id)
+        elif event.type in _ANSWERS:
+            open_intents.difference_update(event.cause)
+            cost += cost_of(event) if event.type == LLM_RESPONSE else 0.0
+            counts["cached"] += event.data.get("cached") is True
+        elif event.type == KIT_LOADED:
+            facts["kit"] = event.data
+        elif event.type == BRANCH_CREATED:
+            facts["branch"] = event.data
+        elif event.type == OBJECT_CREATED and event.is_root and "goal" not in facts:
+            facts["goal"] = _goal(event.data["data"])
+    state, problem = _state(last, bool(open_intents))
+    kit, branch = facts.get("kit", {}), facts.get("branch", {})
+    return RunStatus(
+        ledger.stream_name().partition(":")[2],
+        state,
+        facts.get("goal"),
+        kit.get("name"),
+        kit.get("version"),
+        last.position + 1 if last is not None else 0,
+        dict(sorted(Counter(o.type for o in world.objects.values()).items())),
+        dict(sorted(Counter(r.type for r in world.relations.values()).items())),
+        counts[LLM_REQUEST],
+        counts[LLM_RESPONSE],
+        counts["cached"],
+        cost,
+        len(open_intents),
+        first.timestamp if first is not None else None,
+        last.timestamp if last is not None else None,
+        last.id if last is not None else None,
+        problem,
+        branch.get("parent_run_id"),
+        branch.get("fork_position"),
+    )
+
+
+def _state(last: RecordedEvent | None, is_waiting: bool) -> tuple[str, str | None]:
+    if last is not None and last.type == RESPONDER_FAILED:
+        error = last.data["error"]
+        return FAILED, f"{last.data['responder']}: {error['type']}: {error['message']}"
+    if last is not None and last.type == BUDGET_EXHAUSTED:
+        return EXHAUSTED, ", ".join(last.data["reasons"])
+    return (WAITING if is_waiting else FINISHED), None
+
+
+def _goal(data: dict[str, Any]) -> str | None:
+    for field in ("text", "name", "goal"):
+        value = data.get(field)
+        if isinstance(value, str):
+            return value
+    return None

@@ -1,0 +1,82 @@
+"""Which substrate: from a URL, the environment, or a file under the user's data directory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from kando.errors import ConfigurationError
+from kando.ledger.substrate import Substrate
+from kando.plugins import Plugins
+
+__all__ = ["default_path", "open_memory", "open_sqlite", "open_substrate", "substrate_url"]
+
+_FILE_NAME = "kando.sqlite"
+
+
+def default_path() -> Path:
+    """Return the file that ledgers live in when nobody says otherwise."""
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("kando", appauthor=False)) / _FILE_NAME
+
+
+def substrate_url(url: str | None, environ: Mapping[str, str]) -> str:
+    """Return the URL of the substrate to use.
+
+    The first that is set: `url`, ``KANDO_LEDGER``, ``EVENTSTORE_URL``, else a SQLite file under
+    the user's data directory.
+    """
+    chosen = url or environ.get("KANDO_LEDGER") or environ.get("EVENTSTORE_URL")
+    return chosen or f"sqlite:{default_path()}"
+
+
+def open_substrate(url: str, plugins: Plugins, *, read_only: bool = False) -> Substrate:
+    """Open the substrate that a URL names.
+
+    Args:
+        url: ``sqlite:PATH``, ``memory:``, or a scheme that an installed plugin knows.
+        plugins: who knows which scheme.
+        read_only: create and change nothing.
+
+    Raises:
+        UnknownPlugin: no installed plugin knows the scheme.
+        StoreError: it cannot be opened.
+    """
+    scheme, colon, _ = url.partition(":")
+    if not colon or len(scheme) < 2:
+        msg = f"{url!r} is not the URL of a substrate."
+        raise ConfigurationError(msg, hint=f"For a file write sqlite:{url}.")
+    offered = plugins.substrate(scheme.lower())
+    opener: Any = plugins.resolve(offered)
+    opened = opener(url, read_only=read_only)
+    if not isinstance(opened, Substrate):
+        msg = f"Substrate {offered.spec.name!r} opened {type(opened).__name__}, not a Substrate."
+        raise ConfigurationError(msg, hint="Report it to the authors of the plugin.")
+    return opened
+
+
+def open_sqlite(url: str, *, read_only: bool = False) -> Substrate:
+    """Open a SQLite substrate from ``sqlite:PATH`` (``sqlite:///abs/path`` works as well)."""
+    from kando.ledger.memory import MemorySubstrate
+    from kando.ledger.sqlite_substrate import SQLiteSubstrate
+
+    parts = urlsplit(url)
+    path = unquote(parts.path)
+    if parts.netloc or not path:
+        msg = f"{url!r} names no file."
+        raise ConfigurationError(msg, hint="Write sqlite:relative/path or sqlite:/absolute/path.")
+    file = Path(path).expanduser()
+    if read_only and not file.exists():
+        # Nothing was ever recorded there; whoever only looks must not create it.
+        return MemorySubstrate()
+    return SQLiteSubstrate(file, read_only=read_only)
+
+
+def open_memory(url: str, *, read_only: bool = False) -> Substrate:
+    """Open a substrate in memory, which ends with this process."""
+    from kando.ledger.memory import MemorySubstrate
+
+    return MemorySubstrate()

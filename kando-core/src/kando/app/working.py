@@ -1,0 +1,198 @@
+"""Start and resume runs."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import attrs
+
+from kando.app.context import App, id_of
+from kando.app.documents import Document, Skipped, read_documents
+from kando.app.ids import new_ledger_id
+from kando.app.kits import find_kit, loaded_kit
+from kando.app.providers import Provider, choose_provider
+from kando.app.reading import status_of
+from kando.app.status import RunStatus
+from kando.cache.llm import LLMCache
+from kando.errors import ConfigurationError
+from kando.kit import Kit
+from kando.ledger.interface import LedgerStore
+from kando.ledger.substrate import Substrate
+from kando.responders.budget import Budget
+from kando.runtime import Runtime
+from kando.schema.events import KIT_LOADED, OBJECT_CREATED, KandoEvent, make_event
+from kando.schema.identity import default_event_id
+from kando.world.snapshot import save_snapshot
+
+__all__ = ["DOCUMENT", "SKIPPED_DOCUMENT", "RunResult", "resume_run", "start_run"]
+
+#: Object types of what ``--input`` brought in.
+DOCUMENT = "Document"
+SKIPPED_DOCUMENT = "SkippedDocument"
+
+_ACTOR = "cli"
+
+
+@attrs.frozen
+class RunResult:
+    """What starting or resuming a run came to.
+
+    Attributes:
+        status: of the run, afterwards.
+        provider: name of the LLM provider that answered, or None.
+        skipped: input files that could not be read.
+    """
+
+    status: RunStatus
+    provider: str | None
+    skipped: list[Skipped] = attrs.field(factory=list)
+
+
+def start_run(
+    app: App,
+    kit: str,
+    goal: str,
+    *,
+    inputs: Sequence[str | Path] = (),
+    llm: str | None = None,
+    budget: Budget | None = None,
+    on_started: Callable[[str], None] = lambda run_id: None,
+) -> RunResult:
+    """Start a run of a kit and work on it until nothing is left to do.
+
+    The ledger begins with ``kit.loaded``, the kit's seeds and the input documents, recorded as
+    one step.
+
+    Args:
+        app: where.
+        kit: name of an installed kit.
+        goal: what the run is for.
+        inputs: files and folders, read before anything is recorded.
+        llm: ``provider`` or ``provider:argument``; from the environment if None.
+        budget: limits of the run.
+        on_started: told the run's id as soon as it is durable.
+
+    Raises:
+        UnknownPlugin: there is no such kit or provider.
+        ConfigurationError: the kit cannot be started from a goal.
+        Exception: whatever a responder raised; the run can be resumed.
+    """
+    loaded = find_kit(kit, app.plugins)
+    provider = choose_provider(llm, app.plugins, app.environ)
+    if loaded.seed is None:
+        msg = f"Kit {loaded.name!r} has no seed, so a goal cannot start it."
+        raise ConfigurationError(msg, hint="Declare one with @kit.seeds, or pass seed=.")
+    documents = list(read_documents(inputs))
+    run_id = new_ledger_id()
+    seeds = _seeds(loaded, loaded.seed(goal, run_id), documents)
+    substrate = app.substrate(read_only=False)
+    ledger = substrate.create(run_id)
+    runtime = _runtime(substrate, ledger, loaded, provider, budget)
+    runtime.record(seeds)
+    on_started(run_id)
+    _work(app, runtime)
+    skipped = [each for each in documents if isinstance(each, Skipped)]
+    return RunResult(status_of(app, ledger), provider.name if provider else None, skipped)
+
+
+def resume_run(
+    app: App,
+    run: str,
+    *,
+    kit: str | None = None,
+    llm: str | None = None,
+    budget: Budget | None = None,
+) -> RunResult:
+    """Go on with a run or branch from wherever it stopped.
+
+    Args:
+        app: where.
+        run: an id, a unique prefix, or ``@last``.
+        kit: name of the kit; what the ledger says of its kit if None.
+        llm: ``provider`` or ``provider:argument``; from the environment if None.
+        budget: limits of the run, what it has used before included.
+
+    Raises:
+        LedgerNotFound, AmbiguousName: there is no such run.
+        ConfigurationError: the ledger names no kit, and neither does `kit`.
+        Exception: whatever a responder raised; the run can be resumed.
+    """
+    ledger = app.ledger(run, read_only=False)
+    loaded = kit_of(app, ledger, kit)
+    provider = choose_provider(llm, app.plugins, app.environ)
+    substrate = app.substrate(read_only=False)
+    _work(app, _runtime(substrate, ledger, loaded, provider, budget))
+    return RunResult(status_of(app, ledger), provider.name if provider else None)
+
+
+def kit_of(app: App, ledger: LedgerStore, named: str | None = None) -> Kit:
+    """Return the kit of a ledger: the one that is named, else the one it was started with.
+
+    Raises:
+        ConfigurationError: the ledger names no kit, and neither does `named`.
+        UnknownPlugin: the kit is not installed.
+    """
+    if named is not None:
+        return find_kit(named, app.plugins)
+    known = loaded_kit(ledger)
+    if known is None:
+        msg = f"{ledger.stream_name()} was not started by a kit."
+        raise ConfigurationError(msg, hint="Name one with --kit.")
+    return find_kit(known["name"], app.plugins)
+
+
+def _work(app: App, runtime: Runtime) -> None:
+    world = runtime.run([])
+    directory = app.environ.get("KANDO_SNAPSHOT_DIR")
+    if directory:
+        try:
+            save_snapshot(world, runtime.ledger, directory)
+        except OSError as error:
+            # The ledger has everything; only the next reader's time is lost.
+            warnings.warn(f"No snapshot in {directory}: {error.strerror}.", stacklevel=2)
+
+
+def _seeds(
+    kit: Kit, seeds: Sequence[KandoEvent], documents: Sequence[Document | Skipped]
+) -> list[KandoEvent]:
+    about = {"name": kit.name, "version": kit.version, "distribution": kit.distribution}
+    events = [make_event(KIT_LOADED, "", _ACTOR, [], about), *seeds]
+    # The goal's own place is known, so that documents can name it as their cause.
+    cause = [seeds[0].id or default_event_id(seeds[0].type, 1)] if seeds else []
+    return [*events, *(_document_event(each, cause) for each in documents)]
+
+
+def _document_event(document: Document | Skipped, cause: list[str]) -> KandoEvent:
+    type = DOCUMENT if isinstance(document, Document) else SKIPPED_DOCUMENT
+    data = {"type": type, "data": attrs.asdict(document)}
+    return make_event(OBJECT_CREATED, "", _ACTOR, cause, data)
+
+
+def _runtime(
+    substrate: Substrate,
+    ledger: LedgerStore,
+    kit: Kit,
+    provider: Provider | None,
+    budget: Budget | None,
+) -> Runtime:
+    responders = kit.create()
+    if provider is not None:
+        responders.append(provider.executor)
+    cache = LLMCache(_SubstrateCache(substrate, id_of(ledger)))
+    return Runtime(ledger, responders, budget, cache, edge_logic=())
+
+
+@attrs.frozen
+class _SubstrateCache:
+    """The entries of one ledger and its ancestors."""
+
+    substrate: Substrate
+    ledger_id: str
+
+    def get(self, key: str) -> bytes | None:
+        return self.substrate.cached(self.ledger_id, key)
+
+    def put(self, key: str, response: bytes) -> None:
+        self.substrate.cache(self.ledger_id, key, response)

@@ -1,0 +1,1 @@
+"""Branches: forks of a ledger, and what became different on them."""

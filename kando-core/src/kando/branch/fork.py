@@ -1,0 +1,70 @@
+"""Fork a ledger: a branch is a parent, a position and nothing else."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import attrs
+
+from kando.ledger.interface import LedgerStore
+from kando.ledger.substrate import Substrate
+from kando.schema.events import BRANCH_CREATED, RecordedEvent
+from kando.schema.exact_json import encode
+from kando.schema.identity import default_event_id, root_key
+
+__all__ = ["BranchMeta", "fork"]
+
+
+@attrs.frozen
+class BranchMeta:
+    """What a branch is.
+
+    Attributes:
+        branch_id: its id, without ``branch:``.
+        parent_run_id: the run or branch it was forked from.
+        fork_position: how many events it shares with its parent.
+    """
+
+    branch_id: str
+    parent_run_id: str
+    fork_position: int
+
+
+def fork(
+    substrate: Substrate, parent_id: str, position: int, branch_id: str, *, actor: str = "cli"
+) -> LedgerStore:
+    """Open a branch that shares the first `position` events of its parent.
+
+    Nothing is copied or executed: the cost does not depend on the length of the parent. The
+    first event of the branch's own is ``branch.created``; it follows from the last shared event.
+
+    Args:
+        substrate: where the parent lives, and the branch will.
+        parent_id: a run or a branch.
+        position: 0 to the length of the parent; it may cut a firing in two.
+        branch_id: id of the new branch.
+        actor: who forks.
+
+    Raises:
+        LedgerNotFound: there is no such parent.
+        PositionOutOfRange: `position` is negative or past the end of the parent.
+        LedgerExists: the branch id is taken.
+    """
+    meta = BranchMeta(branch_id, parent_id, position)
+    branch = substrate.fork(parent_id, position, branch_id)
+    last = branch.at(position - 1) if position else None
+    data = attrs.asdict(meta)
+    event = RecordedEvent(
+        default_event_id(BRANCH_CREATED, position),
+        BRANCH_CREATED,
+        branch.stream_name(),
+        actor,
+        [last.id] if last is not None else [],
+        datetime.now(UTC),
+        data,
+        position=position,
+        lineage_key=root_key(BRANCH_CREATED, branch_id.encode(), 0),
+        encoded=encode(data),
+    )
+    branch.append([event], expected_length=position)
+    return branch

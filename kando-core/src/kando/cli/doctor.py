@@ -1,0 +1,27 @@
+"""`kando doctor`: check the installation and the store."""
+
+from __future__ import annotations
+
+import attrs
+import click
+
+from kando.app.checkup import FAIL, check_up
+from kando.cli.output import clean, columns, json_option, print_list
+from kando.cli.session import open_app
+
+__all__ = ["doctor"]
+
+
+@click.command()
+@json_option
+def doctor(as_json: bool) -> int:
+    """Check the installation and the store, changing nothing; exit with 1 if a check fails."""
+    with open_app() as app:
+        findings = list(check_up(app))
+    if as_json:
+        print_list([attrs.asdict(finding) for finding in findings])
+    else:
+        columns(
+            [[f.state.upper(), f.what, clean(f"{f.detail}  {f.cure}".rstrip())] for f in findings]
+        )
+    return 1 if any(finding.state == FAIL for finding in findings) else 0

@@ -1,0 +1,100 @@
+"""Exit codes, and what an error looks like."""
+
+from __future__ import annotations
+
+import json
+import traceback
+
+import click
+
+from kando.cli.output import clean, print_line
+from kando.errors import (
+    AmbiguousName,
+    ConfigurationError,
+    KandoError,
+    NotFoundError,
+    PositionOutOfRange,
+    ReplayDivergence,
+    StoreError,
+)
+
+__all__ = ["EXIT_CODES", "RunFailed", "exit_codes", "report"]
+
+EXIT_CODES = {
+    0: "success",
+    1: "failure",
+    2: "wrong usage",
+    3: "not found, or ambiguous",
+    4: "the store is damaged or cannot be used",
+    5: "a strict replay came out differently",
+    6: "the run failed: a responder raised",
+    7: "the run's budget is exhausted",
+    130: "interrupted",
+    141: "the reader of the output has gone",
+}
+
+_CODES: tuple[tuple[type[BaseException], int], ...] = (
+    (NotFoundError, 3),
+    (AmbiguousName, 3),
+    (PositionOutOfRange, 3),
+    (ReplayDivergence, 5),
+    (StoreError, 4),
+    (ConfigurationError, 2),
+)
+
+
+class RunFailed(KandoError):
+    """A responder raised; the run can be resumed."""
+
+    code = "run_failed"
+
+
+def report(error: BaseException, arguments: list[str]) -> int:
+    """Write an error to stderr and return the exit code.
+
+    Args:
+        error: what ended the command.
+        arguments: of the command line; ``--json`` and ``--debug`` decide the form.
+    """
+    if isinstance(error, click.exceptions.Exit):
+        return error.exit_code
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else 1
+    if isinstance(error, click.exceptions.Abort | KeyboardInterrupt):
+        _write("Interrupted.", "interrupted", None, arguments)
+        return 130
+    if "--debug" in arguments:
+        traceback.print_exception(error)
+    if isinstance(error, click.ClickException):
+        hint = None
+        if isinstance(error, click.UsageError) and error.ctx is not None:
+            hint = f"Try '{error.ctx.command_path} --help'."
+        _write(error.format_message(), "usage", hint, arguments)
+        return error.exit_code
+    if isinstance(error, KandoError):
+        _write(error.message, error.code, error.hint, arguments)
+        code = next((code for kind, code in _CODES if isinstance(error, kind)), 1)
+        return 6 if isinstance(error, RunFailed) else code
+    _write(
+        f"{type(error).__name__}: {error}",
+        "internal",
+        "This is not an error Kando expects: --debug shows the traceback.",
+        arguments,
+    )
+    return 1
+
+
+def _write(message: str, code: str, hint: str | None, arguments: list[str]) -> None:
+    if "--json" in arguments:
+        body = {"error": {"code": code, "message": message, "hint": hint}}
+        click.echo(json.dumps(body, ensure_ascii=False), err=True)
+    else:
+        line = clean(message) + (f" {clean(hint)}" if hint else "")
+        click.echo(f"kando: {line}", err=True)
+
+
+@click.command("exit-codes")
+def exit_codes() -> None:
+    """Explain the exit codes."""
+    for code, meaning in EXIT_CODES.items():
+        print_line(f"{code:>3}  {meaning}")

@@ -1,0 +1,212 @@
+"""`kando status`, `runs`, `events`, `world` and `trace`: look at runs."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import attrs
+import click
+
+from kando.app.reading import explain_event, list_runs, read_events, run_status, world_at
+from kando.app.status import RunStatus
+from kando.cli.output import (
+    clean,
+    columns,
+    event_dict,
+    json_option,
+    moment,
+    print_json,
+    print_line,
+    print_list,
+    shortened,
+)
+from kando.cli.run import status_dict
+from kando.cli.session import open_app
+from kando.responders.base import BOOKKEEPING
+from kando.schema.events import KandoEvent, RecordedEvent
+
+__all__ = ["events", "runs", "status", "trace", "world"]
+
+_FOLLOW_SECONDS = 0.2
+_SUMMARY_CHARS = 100
+
+
+@click.command()
+@click.argument("run", metavar="[RUN]", default="@last")
+@json_option
+def status(run: str, as_json: bool) -> None:
+    """Show the state of RUN (the newest if omitted; `demo` needs nothing)."""
+    with open_app() as app:
+        found = run_status(app, run)
+        if as_json:
+            print_json(status_dict(found))
+            return
+        for name, text in _status_lines(found):
+            print_line(f"{name:<10}{text}".rstrip())
+
+
+def _status_lines(found: RunStatus) -> list[tuple[str, str]]:
+    kit = f"{found.kit} {found.kit_version}" if found.kit else "none"
+    lines = [("run", found.run_id), ("state", found.state)]
+    if found.problem:
+        lines.append(("problem", clean(found.problem)))
+    lines += [("goal", clean(found.goal or "")), ("kit", clean(kit))]
+    if found.parent_id is not None:
+        lines.append(("parent", f"{found.parent_id}@{found.fork_position}"))
+    counted = ", ".join(f"{n} {clean(type)}" for type, n in found.objects.items())
+    related = ", ".join(f"{n} {clean(type)}" for type, n in found.relations.items())
+    lines += [
+        ("events", str(found.events)),
+        ("objects", counted or "none"),
+        ("relations", related or "none"),
+        (
+            "llm",
+            f"{found.llm_requests} requests, {found.llm_answered} answered "
+            f"({found.llm_cached} from the cache), {found.llm_cost_usd:.4f} USD",
+        ),
+        ("created", moment(found.created_at) or ""),
+        ("updated", moment(found.updated_at) or ""),
+        ("last", clean(found.last_event_id or "")),
+    ]
+    return lines
+
+
+@click.command()
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
+@click.option("--cursor", help="Go on where the last list ended (its next_cursor).")
+@json_option
+def runs(limit: int, cursor: str | None, as_json: bool) -> None:
+    """List runs and branches, newest first."""
+    if cursor is not None and not cursor.isdecimal():
+        msg = f"{cursor!r} is not a cursor of this list."
+        raise click.BadParameter(msg, param_hint="--cursor")
+    skip = int(cursor or 0)
+    with open_app() as app:
+        found, has_more = list_runs(app, limit, skip)
+        statuses = [run_status(app, info.id) for info in found]
+        if as_json:
+            next_cursor = str(skip + limit) if has_more else None
+            print_list([status_dict(each) for each in statuses], next_cursor)
+            return
+        rows = [
+            [
+                each.run_id,
+                each.state,
+                str(each.events),
+                clean(each.kit or "-"),
+                f"{each.parent_id}@{each.fork_position}" if each.parent_id else "-",
+                moment(info.created_at) or "",
+                shortened(each.goal or "", 60),
+            ]
+            for each, info in zip(statuses, found, strict=True)
+        ]
+        if rows:
+            columns(rows, ("RUN", "STATE", "EVENTS", "KIT", "PARENT", "CREATED", "GOAL"))
+
+
+@click.command()
+@click.argument("run", metavar="RUN")
+@click.option("--all", "show_all", is_flag=True, help="Show the runtime's bookkeeping too.")
+@click.option("--from", "start", type=click.IntRange(0), default=0, help="First position.")
+@click.option("-f", "--follow", is_flag=True, help="Wait for further events; end with Ctrl-C.")
+@json_option
+def events(run: str, show_all: bool, start: int, follow: bool, as_json: bool) -> None:
+    """Show the events of RUN, or of its first N with RUN@N.
+
+    With --json each line is one event, with its seven fields and its position, bookkeeping
+    included.
+    """
+    with open_app() as app:
+        ledger, found = read_events(app, run, start=start)
+        next_position = start
+        for event in found:
+            _print_event(event, show_all, as_json)
+            next_position = event.position + 1
+        while follow:
+            for event in ledger.read(next_position):
+                _print_event(event, show_all, as_json)
+                next_position = event.position + 1
+            time.sleep(_FOLLOW_SECONDS)
+
+
+def _print_event(event: RecordedEvent, show_all: bool, as_json: bool) -> None:
+    if as_json:
+        print_json(event_dict(event))
+    elif show_all or event.type not in BOOKKEEPING:
+        print_line(
+            f"{event.position:>6}  {clean(event.id):<24}  {clean(event.actor):<28}  "
+            f"{_summary(event)}".rstrip()
+        )
+
+
+def _summary(event: KandoEvent) -> str:
+    data = event.data
+    if event.type == "object.created":
+        return shortened(
+            f"{data['type']} {data['id']} {_compact(data.get('data'))}", _SUMMARY_CHARS
+        )
+    if event.type == "relation.created":
+        return shortened(f"{data['source_id']} {data['type']} {data['target_id']}", _SUMMARY_CHARS)
+    if event.type == "object.patched":
+        return shortened(f"{data['id']} {_compact(data['patch'])}", _SUMMARY_CHARS)
+    return shortened(_compact(data), _SUMMARY_CHARS)
+
+
+def _compact(data: Any) -> str:
+    return json.dumps(data, ensure_ascii=False) if data else ""
+
+
+@click.command()
+@click.argument("run", metavar="RUN")
+@click.option("--at", type=click.IntRange(0), metavar="N", help="As it was after N events.")
+@click.option("--type", "of_type", help="Only objects of this type.")
+@json_option
+def world(run: str, at: int | None, of_type: str | None, as_json: bool) -> None:
+    """Show the objects and relations of RUN."""
+    with open_app() as app:
+        found, position = world_at(app, run, at)
+        objects = [o for o in found.objects.values() if of_type in (None, o.type)]
+        relations = [] if of_type else list(found.relations.values())
+        if as_json:
+            print_json(
+                {
+                    "position": position,
+                    "objects": [attrs.asdict(each) for each in objects],
+                    "relations": [attrs.asdict(each) for each in relations],
+                }
+            )
+            return
+        rows = [[o.type, o.id, shortened(_compact(o.data), _SUMMARY_CHARS)] for o in objects]
+        columns([[clean(cell) for cell in row] for row in rows])
+        if relations:
+            print_line()
+            ends = [[r.source_id, r.type, r.target_id] for r in relations]
+            columns([[clean(cell) for cell in row] for row in ends])
+
+
+@click.command()
+@click.argument("event", metavar="EVENT")
+@click.option("--run", metavar="RUN", help="The run it belongs to; the demo run if omitted.")
+@json_option
+def trace(event: str, run: str | None, as_json: bool) -> None:
+    """Show why EVENT exists: itself first, the goal it came from last.
+
+    EVENT is the id of an event, or of an object or relation.
+    """
+    with open_app() as app:
+        steps = explain_event(app, event, run)
+        if as_json:
+            print_list([event_dict(step) for step in steps])
+            return
+        columns(
+            [
+                [
+                    clean(step.id) + (" (root)" if step.is_root else ""),
+                    clean(step.actor),
+                    _summary(step),
+                ]
+                for step in steps
+            ]
+        )

@@ -1,0 +1,80 @@
+"""`kando plugins`: what is installed, and what failed to load."""
+
+from __future__ import annotations
+
+import click
+
+from kando.cli.output import clean, columns, json_option, print_line, print_list
+from kando.cli.session import open_app
+from kando.plugins import Plugins
+
+__all__ = ["plugins"]
+
+
+@click.command()
+@click.option("--check", is_flag=True, help="Exit with 1 if a plugin failed or two conflict.")
+@json_option
+def plugins(check: bool, as_json: bool) -> int:
+    """List kits, substrates, providers and commands, and the plugins that failed to load."""
+    with open_app() as app:
+        rows = _offers(app.plugins)
+        failures = app.plugins.failures()
+        conflicts = app.plugins.conflicts()
+        for failed in failures:
+            rows.append(
+                _row(
+                    "plugin",
+                    failed.name,
+                    failed.distribution,
+                    failed.version,
+                    "failed",
+                    failed.error or "",
+                )
+            )
+        if as_json:
+            print_list(rows)
+        else:
+            head = ("KIND", "NAME", "DISTRIBUTION", "VERSION", "STATE", "ABOUT")
+            columns([[clean(row[name.lower()]) for name in head] for row in rows], head)
+            if failures:
+                print_line()
+                print_line(
+                    "Kando runs without what failed. To stop loading one: "
+                    f"KANDO_DISABLE_PLUGINS={failures[0].name}"
+                )
+    return 1 if check and (failures or conflicts) else 0
+
+
+def _offers(installed: Plugins) -> list[dict[str, str]]:
+    conflicts = {(c.kind, c.name) for c in installed.conflicts()}
+    kinds = (
+        ("kit", installed.kits()),
+        ("substrate", installed.substrates()),
+        ("provider", installed.providers()),
+        ("command", installed.commands()),
+    )
+    return [
+        _row(
+            kind,
+            offered.spec.name,
+            offered.distribution,
+            offered.version,
+            "conflict" if (kind, offered.spec.name) in conflicts else "ok",
+            str(getattr(offered.spec, "summary", "") or getattr(offered.spec, "help", "")),
+        )
+        for kind, offers in kinds
+        for offered in offers
+    ]
+
+
+def _row(
+    kind: str, name: str, distribution: str, version: str, state: str, about: str
+) -> dict[str, str]:
+    return {
+        "kind": kind,
+        "name": name,
+        "distribution": distribution,
+        "version": version or "-",
+        "state": state,
+        "about": about,
+    }

@@ -1,0 +1,68 @@
+"""A command group that imports a command when it is used, so that `kando --help` stays fast."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+import click
+
+__all__ = ["LazyGroup"]
+
+
+class LazyGroup(click.Group):
+    """A click group whose commands are known by name and help before they are imported.
+
+    Args:
+        lazy_commands: ``name: (module:attribute, help)``.
+    """
+
+    def __init__(
+        self, *args: Any, lazy_commands: Mapping[str, tuple[str, str]], **options: Any
+    ) -> None:
+        super().__init__(*args, **options)
+        self._lazy = dict(lazy_commands)
+        self._plugged: dict[str, click.Command] | None = None
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands: the built-in ones, then those of plugins."""
+        return [*self._lazy, *sorted(self._plugin_commands(ctx))]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return a command, or None; plugins are asked for unknown names only."""
+        if cmd_name in self._lazy:
+            module, _, attribute = self._lazy[cmd_name][0].partition(":")
+            command: click.Command = getattr(import_module(module), attribute)
+            return command
+        return self._plugin_commands(ctx).get(cmd_name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that `args` begin with; an unknown one is answered with near names."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.NoSuchCommand as error:
+            # click offers what is in `commands` only, which knows nothing of lazy ones.
+            raise click.NoSuchCommand(
+                error.command_name, possibilities=self.list_commands(ctx), ctx=ctx
+            ) from None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands from the lines that are known without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in self._lazy.items()])
+        plugged = self._plugin_commands(ctx)
+        if plugged:
+            with formatter.section("Commands of plugins"):
+                formatter.write_dl(
+                    [(name, command.get_short_help_str()) for name, command in plugged.items()]
+                )
+
+    def _plugin_commands(self, ctx: click.Context) -> dict[str, click.Command]:
+        if self._plugged is None:
+            from kando.cli.plugged import plugin_commands
+
+            self._plugged = plugin_commands(set(self._lazy))
+        return self._plugged

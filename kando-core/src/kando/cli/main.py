@@ -1,0 +1,90 @@
+"""The command `kando`: what it offers, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import click
+
+from kando.cli.lazy import LazyGroup
+
+__all__ = ["cli", "main"]
+
+#: Name, where the command is defined, and its line in `kando --help`. Nothing of it is imported
+#: before it is used.
+_COMMANDS = {
+    "run": ("kando.cli.run:run", "Start a run of a kit from a goal."),
+    "resume": ("kando.cli.run:resume", "Go on with a run from wherever it stopped."),
+    "status": ("kando.cli.inspect:status", "Show the state of a run."),
+    "runs": ("kando.cli.inspect:runs", "List runs and branches, newest first."),
+    "events": ("kando.cli.inspect:events", "Show the events of a run."),
+    "world": ("kando.cli.inspect:world", "Show the objects and relations of a run."),
+    "trace": ("kando.cli.inspect:trace", "Show why an event exists."),
+    "fork": ("kando.cli.branches:fork", "Fork a run at a position."),
+    "diff": ("kando.cli.branches:diff", "Compare the worlds of two runs."),
+    "replay": ("kando.cli.branches:replay", "Project a run anew, or re-fire and compare it."),
+    "plugins": ("kando.cli.installed:plugins", "List kits, substrates, providers and commands."),
+    "doctor": ("kando.cli.doctor:doctor", "Check the installation and the store."),
+    "completion": ("kando.cli.completion:completion", "Print the shell completion script."),
+    "exit-codes": ("kando.cli.exits:exit_codes", "Explain the exit codes."),
+}
+
+
+def _version(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:
+        from importlib.metadata import version
+
+        click.echo(f"kando {version('kando-core')}")
+        context.exit()
+
+
+@click.group(
+    cls=LazyGroup,
+    lazy_commands=_COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_version,
+    help="Show the version and exit.",
+)
+@click.option(
+    "--ledger",
+    metavar="URL",
+    help="Substrate: sqlite:PATH, memory:, or one of a plugin. [env: KANDO_LEDGER]",
+)
+@click.option("--debug", is_flag=True, help="Show tracebacks of errors.")
+@click.pass_context
+def cli(context: click.Context, ledger: str | None, debug: bool) -> None:
+    """Run agents whose event log is the agent.
+
+    RUN is the id of a run or branch, a unique beginning of one, @last, or demo. RUN@N addresses
+    its first N events.
+    """
+    context.obj = {"ledger": ledger, "debug": debug}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit with a documented code (see `kando exit-codes`)."""
+    given = sys.argv[1:] if arguments is None else arguments
+    try:
+        result: Any = cli.main(given, prog_name="kando", standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader has gone; keep the interpreter from complaining when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except BaseException as error:
+        from kando.cli.exits import report
+
+        sys.exit(report(error, given))
+    sys.exit(result if isinstance(result, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""How the command line writes: data to stdout, everything else to stderr, nothing to be obeyed."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import click
+
+__all__ = [
+    "clean",
+    "columns",
+    "event_dict",
+    "json_option",
+    "moment",
+    "print_json",
+    "print_line",
+    "print_list",
+    "shortened",
+    "warn",
+]
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def json_option(function: _Function) -> _Function:
+    """Give a command the option ``--json``."""
+    return click.option("--json", "as_json", is_flag=True, help="Write JSON.")(function)
+
+
+def clean(text: str) -> str:
+    """Return text from a ledger on one line, with control characters made visible.
+
+    What a document or a model wrote must not reach a terminal as an escape sequence.
+    """
+    return "".join(
+        c if unicodedata.category(c) not in ("Cc", "Cf", "Co", "Cs", "Zl", "Zp") else _visible(c)
+        for c in text
+    )
+
+
+def _visible(c: str) -> str:
+    return " " if c in "\n\r\t" else f"\\u{ord(c):04x}"
+
+
+def shortened(text: str, width: int) -> str:
+    """Return the beginning of a text on one line, at most `width` characters of it."""
+    line = " ".join(clean(text[: 4 * width]).split())
+    return line if len(line) <= width else line[: width - 3].rstrip() + "..."
+
+
+def columns(rows: Sequence[Sequence[str]], head: Sequence[str] = ()) -> None:
+    """Write rows in aligned columns; nothing is cut off."""
+    table = [list(head), *map(list, rows)] if head else [list(row) for row in rows]
+    if not table:
+        return
+    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
+    for row in table:
+        print_line("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip())
+
+
+def print_line(text: str = "") -> None:
+    """Write one line of data to stdout."""
+    click.echo(text)
+
+
+def print_json(value: Any) -> None:
+    """Write one JSON value on one line to stdout."""
+    click.echo(json.dumps(value, ensure_ascii=False, default=_json_default))
+
+
+def print_list(items: Sequence[Any], next_cursor: str | None = None) -> None:
+    """Write a list as JSON: one object with ``items`` and ``next_cursor``."""
+    print_json({"items": items, "next_cursor": next_cursor})
+
+
+def _json_default(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return moment(value)
+    msg = f"{type(value).__name__} has no JSON form"
+    raise TypeError(msg)
+
+
+def moment(at: datetime | None) -> str | None:
+    """Return a time as RFC 3339 in UTC."""
+    return at.astimezone(UTC).isoformat().replace("+00:00", "Z") if at is not None else None
+
+
+def event_dict(event: Any) -> dict[str, Any]:
+    """Return an event as machine-readable output has it: its seven fields and ``position``."""
+    return {
+        "id": event.id,
+        "type": event.type,
+        "source": event.source,
+        "actor": event.actor,
+        "cause": event.cause,
+        "timestamp": moment(event.timestamp),
+        "data": event.data,
+        "position": event.position,
+    }
+
+
+def warn(text: str) -> None:
+    """Write a line that is not data to stderr."""
+    click.echo(f"kando: {clean(text)}", err=True)

@@ -1,0 +1,61 @@
+"""Commands that plugins add, loaded without letting a broken one hurt."""
+
+from __future__ import annotations
+
+import click
+
+from kando.cli.output import warn
+from kando.errors import KandoError
+from kando.plugins import Plugins
+
+__all__ = ["plugin_commands"]
+
+
+class _PluggedCommand(click.Command):
+    """A command of a plugin: its name and help are known, its code is imported when it is used."""
+
+    def __init__(self, name: str, help: str, plugins: Plugins, offered: object) -> None:
+        super().__init__(name, help=help, short_help=help, add_help_option=False)
+        self._plugins, self._offered = plugins, offered
+        self.ignore_unknown_options = True
+        self.allow_extra_args = True
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: object,
+    ) -> click.Context:
+        """Import the command and let it read its own arguments."""
+        command = self._plugins.resolve(self._offered)  # type: ignore[arg-type]
+        if not isinstance(command, click.Command):
+            msg = f"Command {self.name!r} is {type(command).__name__}, not a click command."
+            raise click.ClickException(msg)
+        context: click.Context = command.make_context(info_name, args, parent=parent)
+        self._command = command
+        return context
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the imported command."""
+        return self._command.invoke(ctx)
+
+
+def plugin_commands(taken: set[str]) -> dict[str, click.Command]:
+    """Return the commands of installed plugins by name; a built-in name is not given away."""
+    import os
+
+    plugins = Plugins(environ=os.environ)
+    found: dict[str, click.Command] = {}
+    try:
+        offers = plugins.commands()
+    except KandoError as error:
+        warn(str(error))
+        return found
+    for offered in offers:
+        name = offered.spec.name
+        if name in taken or name in found:
+            warn(f"{offered.distribution} offers command {name!r}, which exists: it is left out.")
+            continue
+        found[name] = _PluggedCommand(name, offered.spec.help, plugins, offered)
+    return found

@@ -1,0 +1,181 @@
+"""`kando run` and `kando resume`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import click
+
+from kando.app.context import App
+from kando.app.providers import KEY_ORDER, keys_without_provider
+from kando.app.status import EXHAUSTED, RunStatus
+from kando.app.working import RunResult, resume_run, start_run
+from kando.cli.exits import RunFailed
+from kando.cli.output import json_option, moment, print_json, print_line, warn
+from kando.cli.session import open_app
+from kando.errors import KandoError
+from kando.responders.budget import Budget
+
+__all__ = ["resume", "run", "status_dict"]
+
+_EXHAUSTED_CODE = 7
+
+
+def _limits(function: Callable[..., Any]) -> Callable[..., Any]:
+    for option in (
+        click.option("--budget-depth", type=click.IntRange(0), help="Longest chain of causes."),
+        click.option("--budget-seconds", type=click.FloatRange(0), help="Wall-clock seconds."),
+        click.option("--budget-usd", type=click.FloatRange(0), help="Cost of LLM calls."),
+        click.option("--budget-events", type=click.IntRange(0), help="Events in the ledger."),
+    ):
+        function = option(function)
+    return click.option(
+        "--llm", metavar="PROVIDER[:ARG]", help="Who answers requests. [env: KANDO_LLM]"
+    )(function)
+
+
+@click.command()
+@click.argument("kit")
+@click.option("--goal", required=True, help="What the run is for.")
+@click.option(
+    "--input",
+    "inputs",
+    multiple=True,
+    type=click.Path(),
+    metavar="PATH",
+    help="A file or folder to work from; may be repeated.",
+)
+@click.argument("more_inputs", nargs=-1, type=click.Path(), metavar="[PATH]...")
+@_limits
+@json_option
+def run(
+    kit: str,
+    goal: str,
+    inputs: tuple[str, ...],
+    more_inputs: tuple[str, ...],
+    llm: str | None,
+    budget_events: int | None,
+    budget_usd: float | None,
+    budget_seconds: float | None,
+    budget_depth: int | None,
+    as_json: bool,
+) -> int:
+    """Start a run of KIT and print its id.
+
+    KIT is the name of an installed kit (see `kando plugins`). Paths after --input belong to it.
+    """
+    if more_inputs and not inputs:
+        msg = f"Unexpected argument {more_inputs[0]!r}."
+        raise click.UsageError(msg + " Files and folders to work from follow --input.")
+    budget = Budget(budget_events, budget_usd, budget_seconds, budget_depth)
+    started: list[str] = []
+
+    def on_started(run_id: str) -> None:
+        started.append(run_id)
+        if not as_json:
+            print_line(run_id)
+
+    def work(app: App) -> RunResult:
+        paths = [*inputs, *more_inputs]
+        return start_run(
+            app, kit, goal, inputs=paths, llm=llm, budget=budget, on_started=on_started
+        )
+
+    return _work(work, started, as_json)
+
+
+@click.command()
+@click.argument("run", metavar="RUN")
+@click.option("--kit", help="Kit to go on with; the one it was started with if omitted.")
+@_limits
+@json_option
+def resume(
+    run: str,
+    kit: str | None,
+    llm: str | None,
+    budget_events: int | None,
+    budget_usd: float | None,
+    budget_seconds: float | None,
+    budget_depth: int | None,
+    as_json: bool,
+) -> int:
+    """Go on with RUN from wherever it stopped, and print its id.
+
+    Requests that nobody could answer are asked now. Limits are for the whole run, what it has
+    used before included.
+    """
+    budget = Budget(budget_events, budget_usd, budget_seconds, budget_depth)
+    known = [run]
+
+    def work(app: App) -> RunResult:
+        result = resume_run(app, run, kit=kit, llm=llm, budget=budget)
+        known[0] = result.status.run_id
+        if not as_json:
+            print_line(result.status.run_id)
+        return result
+
+    return _work(work, known, as_json)
+
+
+def _work(work: Callable[[App], RunResult], known: list[str], as_json: bool) -> int:
+    """Do the work, tell what came of it, and return the exit code."""
+    with open_app() as app:
+        try:
+            result = work(app)
+        except KandoError:
+            raise
+        except KeyboardInterrupt:
+            if known:
+                warn(f"Stopped; everything recorded is kept. Go on with: kando resume {known[0]}")
+            raise
+        except Exception as error:
+            if not known:
+                raise
+            msg = f"Run {known[0]} failed: {type(error).__name__}: {error}"
+            raise RunFailed(
+                msg,
+                hint=f"`kando events {known[0]}` shows where; go on with: kando resume {known[0]}",
+            ) from error
+        for skipped in result.skipped:
+            warn(f"skipped {skipped.path}: {skipped.reason}")
+        if as_json:
+            print_json(status_dict(result.status) | {"provider": result.provider})
+        else:
+            _tell(app, result)
+    return _EXHAUSTED_CODE if result.status.state == EXHAUSTED else 0
+
+
+def _tell(app: App, result: RunResult) -> None:
+    status = result.status
+    objects = ", ".join(f"{n} {type}" for type, n in status.objects.items()) or "nothing"
+    warn(f"{status.state}: {status.events} events; {objects}")
+    if status.state == EXHAUSTED:
+        warn(
+            f"The budget is exhausted ({status.problem}). Go on with a larger one: "
+            f"kando resume {status.run_id}"
+        )
+    elif status.unanswered:
+        n = status.unanswered
+        warn(f"{n} {'request is' if n == 1 else 'requests are'} unanswered.")
+        if result.provider is None:
+            _tell_how_to_answer(app, status)
+
+
+def _tell_how_to_answer(app: App, status: RunStatus) -> None:
+    for key in keys_without_provider(app.plugins, app.environ):
+        warn(f"{key} is set, but no installed provider uses it.")
+    keys = ", ".join(KEY_ORDER[:-1]) + f" or {KEY_ORDER[-1]}"
+    warn(
+        f"No model is configured: set {keys}, or name a provider with --llm (such as --llm echo); "
+        f"then: kando resume {status.run_id}"
+    )
+
+
+def status_dict(status: RunStatus) -> dict[str, Any]:
+    """Return a status as machine-readable output has it."""
+    return attrs.asdict(status) | {
+        "created_at": moment(status.created_at),
+        "updated_at": moment(status.updated_at),
+    }

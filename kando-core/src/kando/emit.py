@@ -1,0 +1,134 @@
+"""Short ways to say what a responder emits.
+
+Each function returns an event whose id, source, actor and cause stay open; the runtime fills them
+in when it records the event. A generator responder gets the recorded event back::
+
+    claim = yield create("Claim", {"statement": "..."})
+    yield relate("supports", evidence, claim)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kando.errors import InvalidData
+from kando.schema.events import (
+    LLM_REQUEST,
+    OBJECT_CREATED,
+    OBJECT_PATCHED,
+    RELATION_CREATED,
+    RELATION_REMOVED,
+    TOOL_CALLED,
+    KandoEvent,
+    make_event,
+)
+from kando.world.graph import Relation, WorldObject
+
+__all__ = ["ask", "call_tool", "create", "emit", "patch", "relate", "unrelate"]
+
+#: What may stand for an object: its id, the object itself, or the event that created it.
+ObjectRef = str | WorldObject | KandoEvent
+
+
+def emit(
+    type: str, data: dict[str, Any], *, cause: list[KandoEvent | str] | None = None
+) -> KandoEvent:
+    """Emit an event of any type.
+
+    Args:
+        type: dotted name.
+        data: a JSON object.
+        cause: events it follows from, or their ids; the event that is being handled if omitted.
+    """
+    ids = [each if isinstance(each, str) else each.id for each in cause or ()]
+    return make_event(type, "", "", ids, data)
+
+
+def create(
+    type: str,
+    data: dict[str, Any],
+    *,
+    id: str | None = None,
+    cause: list[KandoEvent | str] | None = None,
+) -> KandoEvent:
+    """Create an object; without an id it gets one from its lineage key."""
+    named = {"id": id} if id is not None else {}
+    return emit(OBJECT_CREATED, {**named, "type": type, "data": data}, cause=cause)
+
+
+def patch(
+    object: ObjectRef, changes: dict[str, Any], *, cause: list[KandoEvent | str] | None = None
+) -> KandoEvent:
+    """Change some fields of an object (a shallow merge)."""
+    return emit(OBJECT_PATCHED, {"id": _id_of(object), "patch": changes}, cause=cause)
+
+
+def relate(
+    type: str,
+    source: ObjectRef,
+    target: ObjectRef,
+    data: dict[str, Any] | None = None,
+    *,
+    id: str | None = None,
+    cause: list[KandoEvent | str] | None = None,
+) -> KandoEvent:
+    """Create a relation from `source` to `target`; without an id it gets one from its lineage key."""
+    body: dict[str, Any] = {"id": id} if id is not None else {}
+    body |= {"type": type, "source_id": _id_of(source), "target_id": _id_of(target)}
+    return emit(RELATION_CREATED, body | ({"data": data} if data else {}), cause=cause)
+
+
+def unrelate(relation: str | Relation) -> KandoEvent:
+    """Remove a relation."""
+    return emit(RELATION_REMOVED, {"id": relation if isinstance(relation, str) else relation.id})
+
+
+def ask(
+    messages: list[dict[str, Any]],
+    *,
+    about: ObjectRef | None = None,
+    model: str = "default",
+    max_tokens: int = 1024,
+    **options: Any,
+) -> KandoEvent:
+    """Ask a language model; an ``llm.response`` answers.
+
+    Args:
+        messages: ``{"role": "system" | "user" | "assistant", "content": str}`` each.
+        about: the object it is about, echoed in the answer as ``cause_object_id``.
+        model: ``provider:model``, or ``default`` for the one the run was started with.
+        max_tokens: limit of the answer.
+        options: further fields of the request, such as ``temperature``.
+    """
+    data = {"messages": messages, "model": model, "max_tokens": max_tokens, **options}
+    if about is not None:
+        data["cause_object_id"] = _id_of(about)
+    return emit(LLM_REQUEST, data)
+
+
+def call_tool(
+    tool: str, arguments: dict[str, Any], *, about: ObjectRef | None = None
+) -> KandoEvent:
+    """Call a tool of the kit; a ``tool.returned`` answers.
+
+    Args:
+        tool: its name.
+        arguments: by parameter name.
+        about: the object it is about, echoed in the answer as ``cause_object_id``.
+    """
+    data: dict[str, Any] = {"tool": tool, "arguments": arguments}
+    if about is not None:
+        data["cause_object_id"] = _id_of(about)
+    return emit(TOOL_CALLED, data)
+
+
+def _id_of(object: ObjectRef) -> str:
+    if isinstance(object, str):
+        return object
+    if isinstance(object, WorldObject):
+        return object.id
+    id = object.data.get("id")
+    if isinstance(id, str):
+        return id
+    msg = f"{object.type} by {object.actor or 'this responder'} names no object yet."
+    raise InvalidData(msg, hint="Refer to what `yield` returned: the recorded event has the id.")

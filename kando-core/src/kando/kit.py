@@ -1,0 +1,212 @@
+"""A kit: everything a domain brings along, declared with decorators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from importlib import resources
+from string import Template
+from typing import Any, TypeVar
+
+import attrs
+
+from kando.errors import ConfigurationError, NotFoundError
+from kando.responders.base import Responder
+from kando.responders.edge import edge_responder
+from kando.responders.executor import Policy, ToolExecutorResponder
+from kando.schema.events import KandoEvent
+
+__all__ = ["Kit", "RelationType", "load_prompts"]
+
+_Class = TypeVar("_Class")
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+@attrs.frozen
+class RelationType:
+    """A declared relation type.
+
+    Attributes:
+        name: such as ``supports``.
+        source: object type it leads from; None for any.
+        target: object type it leads to; None for any.
+    """
+
+    name: str
+    source: str | None = None
+    target: str | None = None
+
+
+@attrs.define(eq=False)
+class Kit:
+    """A domain bundle.
+
+    Attributes:
+        name: as in the kit's entry point.
+        version: of the kit.
+        distribution: name of the distribution that ships it.
+        object_types: attrs classes by type name; recorded data of these types is checked.
+        relation_types: declared relation types by name; the ends of these are checked.
+        responders: in registration order.
+        edge_responders: the kit's edge logic, in registration order.
+        tools: functions by tool name.
+        prompts: texts by name, with ``$placeholders``.
+        policies: each may deny an intent of the kit's tools.
+        seed: ``seed(goal, run_id)`` returns the events that start a run.
+    """
+
+    name: str
+    version: str = "0"
+    distribution: str = ""
+    object_types: dict[str, type] = attrs.field(factory=dict)
+    relation_types: dict[str, RelationType] = attrs.field(factory=dict)
+    responders: list[Responder] = attrs.field(factory=list)
+    edge_responders: list[Responder] = attrs.field(factory=list)
+    tools: dict[str, Callable[..., Any]] = attrs.field(factory=dict)
+    prompts: dict[str, str] = attrs.field(factory=dict)
+    policies: list[Policy] = attrs.field(factory=list)
+    seed: Callable[[str, str], list[KandoEvent]] | None = None
+
+    def object(self, cls: type[_Class]) -> type[_Class]:
+        """Declare the decorated attrs class as the object type of its name.
+
+        Raises:
+            ConfigurationError: it is no attrs class, or the name is declared already.
+        """
+        if not _is_attrs_class(cls):
+            msg = f"Kit {self.name!r}: object type {cls.__name__} is not an attrs class."
+            raise ConfigurationError(msg, hint="Put @attrs.frozen under @kit.object.")
+        self._claim(self.object_types, cls.__name__, "object type")
+        self.object_types[cls.__name__] = cls
+        return cls
+
+    def relation(
+        self, name: str, source: type | str | None = None, target: type | str | None = None
+    ) -> str:
+        """Declare a relation type and return its name.
+
+        Args:
+            name: such as ``supports``.
+            source: object type it leads from; any if omitted.
+            target: object type it leads to; any if omitted.
+        """
+        self._claim(self.relation_types, name, "relation type")
+        self.relation_types[name] = RelationType(name, _type_name(source), _type_name(target))
+        return name
+
+    def responder(
+        self, *pattern: str, type: type | str | None = None, name: str | None = None
+    ) -> Callable[[_Function], _Function]:
+        """Register the decorated function ``fn(event, world)`` as a responder of the kit.
+
+        Args:
+            pattern: the event types it handles; none means every type.
+            type: only events about objects of this type.
+            name: ``{kit}.{function}`` if omitted.
+        """
+
+        def decorate(fn: _Function) -> _Function:
+            self.responders.append(
+                Responder(
+                    name or f"{self.name}.{fn.__name__}",
+                    frozenset(pattern),
+                    fn,
+                    object_type=_type_name(type),
+                    kit=self,
+                )
+            )
+            return fn
+
+        return decorate
+
+    def edge_logic(
+        self, relation_type: str, *, name: str | None = None
+    ) -> Callable[[_Function], _Function]:
+        """Attach the decorated function ``fn(event, world)`` to a relation type, in this kit's runs.
+
+        Args:
+            relation_type: such as ``contradicts``.
+            name: ``{kit}.{function}`` if omitted.
+        """
+
+        def decorate(fn: _Function) -> _Function:
+            called = name or f"{self.name}.{fn.__name__}"
+            self.edge_responders.append(edge_responder(relation_type, fn, called, kit=self))
+            return fn
+
+        return decorate
+
+    def tool(self, name: str) -> Callable[[_Function], _Function]:
+        """Offer the decorated function as a tool, called through ``tool.called``."""
+
+        def decorate(fn: _Function) -> _Function:
+            self._claim(self.tools, name, "tool")
+            self.tools[name] = fn
+            return fn
+
+        return decorate
+
+    def policy(self, fn: Policy) -> Policy:
+        """Register the decorated ``fn(intent)``: the reason to deny a tool call, or None."""
+        self.policies.append(fn)
+        return fn
+
+    def seeds(self, fn: Callable[[str, str], list[KandoEvent]]) -> Callable[..., list[KandoEvent]]:
+        """Register the decorated ``fn(goal, run_id)`` as what starts a run."""
+        self.seed = fn
+        return fn
+
+    def prompt(self, name: str, **values: Any) -> str:
+        """Return a prompt with its ``$placeholders`` filled in.
+
+        Values are inserted as they are and never looked into, so a document that contains ``$x``
+        stays what it is.
+
+        Raises:
+            NotFoundError: the kit has no such prompt.
+            ConfigurationError: a placeholder has no value.
+        """
+        if name not in self.prompts:
+            msg = f"Kit {self.name!r} has no prompt {name!r}."
+            raise NotFoundError(msg, hint=f"It has: {', '.join(sorted(self.prompts)) or 'none'}.")
+        try:
+            return Template(self.prompts[name]).substitute(values)
+        except (KeyError, ValueError) as error:
+            msg = f"Prompt {name!r} of kit {self.name!r}: no value for {error}."
+            raise ConfigurationError(msg, hint="Pass it as a keyword.") from error
+
+    def create(self) -> list[Responder]:
+        """Return the kit's responders as a runtime takes them: edge logic, responders, tools."""
+        created = [*self.edge_responders, *self.responders]
+        if self.tools:
+            name = f"{self.name}.tools"
+            tools = ToolExecutorResponder(self.tools, name=name, policies=self.policies)
+            created.append(attrs.evolve(tools, kit=self))
+        return created
+
+    def _claim(self, declared: Iterable[str], name: str, kind: str) -> None:
+        if name in declared:
+            msg = f"Kit {self.name!r} declares {kind} {name!r} twice."
+            raise ConfigurationError(msg, hint="Rename one of them.")
+
+
+def load_prompts(package: str, folder: str = "prompts") -> dict[str, str]:
+    """Return the texts of a package's ``{folder}/*.md``, by file name without suffix.
+
+    Args:
+        package: import name, usually ``__package__``.
+        folder: inside the package.
+    """
+    files = resources.files(package).joinpath(folder)
+    return {
+        file.name.removesuffix(".md"): file.read_text(encoding="utf-8")
+        for file in sorted(files.iterdir(), key=lambda file: file.name)
+        if file.name.endswith(".md")
+    }
+
+
+def _is_attrs_class(cls: type) -> bool:
+    return attrs.has(cls)
+
+
+def _type_name(type: type | str | None) -> str | None:
+    return type if type is None or isinstance(type, str) else type.__name__

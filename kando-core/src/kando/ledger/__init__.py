@@ -1,0 +1,1 @@
+"""Ledgers and the substrates they live in."""

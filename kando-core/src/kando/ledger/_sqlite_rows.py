@@ -1,0 +1,91 @@
+"""Rows of the table of events: how an event is stored, and read back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from kando.errors import StoreDamaged
+from kando.ledger.chain import link
+from kando.schema.events import RecordedEvent
+from kando.schema.exact_json import decode, encode
+from kando.schema.identity import default_event_id
+
+__all__ = ["COLUMNS", "INSERT", "event_of", "microseconds", "moment_of", "rows_of"]
+
+COLUMNS = "address, id, type, source, actor, cause, at_us, key, version, body, hash"
+
+INSERT = f"INSERT INTO events ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_POSITION_MASK = 2**32 - 1
+
+
+def microseconds(at: datetime) -> int:
+    """Return a time as microseconds since 1970 in UTC."""
+    return (at - _EPOCH) // _MICROSECOND
+
+
+def moment_of(at_us: int) -> datetime:
+    """Return the time that `microseconds` made a number of."""
+    return _EPOCH + timedelta(microseconds=at_us)
+
+
+def rows_of(
+    events: Iterable[RecordedEvent], base: int, stream: str, previous: bytes
+) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows of events that follow each other.
+
+    Args:
+        events: complete.
+        base: address of the ledger's position 0.
+        stream: name of the ledger, not stored where it is the event's source.
+        previous: the chained hash before the first of them.
+    """
+    for event in events:
+        previous = link(previous, event)
+        is_default = event.id == default_event_id(event.type, event.position)
+        yield (
+            base + event.position,
+            None if is_default else event.id,
+            event.type,
+            None if event.source == stream else event.source,
+            event.actor,
+            encode(event.cause).decode() if event.cause else None,
+            microseconds(event.timestamp),
+            bytes.fromhex(event.lineage_key),
+            event.version,
+            event.encoded,
+            previous,
+        )
+
+
+def event_of(row: tuple[Any, ...], stream: str) -> RecordedEvent:
+    """Return the event that a row holds.
+
+    Raises:
+        StoreDamaged: it cannot be decoded.
+    """
+    address, id, type, source, actor, cause, at_us, key, version, body, _ = row
+    position = address & _POSITION_MASK
+    try:
+        return RecordedEvent(
+            id or f"{type}-{position}",
+            type,
+            source or stream,
+            actor,
+            decode(cause) if cause else [],
+            _EPOCH + timedelta(microseconds=at_us),
+            decode(body),
+            position=position,
+            lineage_key=key.hex(),
+            version=version,
+            encoded=body,
+        )
+    except (msgspec.DecodeError, OverflowError) as error:
+        msg = f"{stream}: the event at position {position} is damaged: {error}."
+        raise StoreDamaged(msg, hint="Restore the store from a copy.") from error

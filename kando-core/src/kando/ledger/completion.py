@@ -1,0 +1,39 @@
+"""Complete an event for its place in a ledger: id, source, lineage key, encoded data."""
+
+from __future__ import annotations
+
+import attrs
+
+from kando.schema.events import KandoEvent, RecordedEvent
+from kando.schema.exact_json import encode, exact
+from kando.schema.identity import default_event_id, root_key
+
+__all__ = ["complete"]
+
+
+def complete(event: KandoEvent, position: int, source: str) -> RecordedEvent:
+    """Return `event` as recorded at `position` of the ledger `source`.
+
+    The runtime records events that are complete already; this serves those who append to a
+    ledger by hand. Such an event keeps its id, actor, causes and timestamp; its lineage key is
+    that of a root with its id or data, made unique by its position.
+
+    Raises:
+        InvalidData: its data has no exact JSON form.
+    """
+    if isinstance(event, RecordedEvent):
+        return attrs.evolve(event, position=position) if event.position != position else event
+    data = exact(event.data)
+    encoded = encode(data)
+    return RecordedEvent(
+        event.id or default_event_id(event.type, position),
+        event.type,
+        event.source or source,
+        event.actor,
+        list(event.cause),
+        event.timestamp,
+        data,
+        position=position,
+        lineage_key=root_key(event.type, event.id.encode() or encoded, position),
+        encoded=encoded,
+    )

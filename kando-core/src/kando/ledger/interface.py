@@ -1,0 +1,74 @@
+"""What a ledger is: an append-only, ordered, durable log of one run."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+
+from kando.schema.events import KandoEvent, RecordedEvent
+
+__all__ = ["LedgerStore"]
+
+
+class LedgerStore(ABC):
+    """One ledger. Implementations are judged by ``kando.testing.LedgerContract``."""
+
+    @abstractmethod
+    def append(self, events: list[KandoEvent], *, expected_length: int | None = None) -> int:
+        """Append events as one atomic step and return the length of the ledger afterwards.
+
+        When it returns, the events are as durable as the substrate promises. An event that is
+        not a `RecordedEvent` yet is completed by `kando.ledger.completion.complete`.
+
+        Args:
+            events: in order; may be empty.
+            expected_length: the length the writer believes the ledger has.
+
+        Raises:
+            ConcurrencyError: the ledger has another length; nothing was written.
+            DuplicateEvent: an id is taken; nothing was written.
+        """
+
+    @abstractmethod
+    def read(self, from_position: int = 0) -> Iterator[RecordedEvent]:
+        """Yield the events from a position on, in order.
+
+        A reader sees the ledger as it was when it began, and whole batches only. A position at
+        or past the end yields nothing.
+
+        Raises:
+            PositionOutOfRange: the position is negative.
+        """
+
+    def read_all(self) -> Iterator[RecordedEvent]:
+        """Yield every event, in order."""
+        return self.read(0)
+
+    @abstractmethod
+    def stream_name(self) -> str:
+        """Return the ledger's identity: ``run:{id}`` or ``branch:{id}``."""
+
+    def length(self) -> int:
+        """Return the number of events; on a branch the shared prefix counts."""
+        return sum(1 for _ in self.read(0))
+
+    def at(self, position: int) -> RecordedEvent | None:
+        """Return the event at a position, or None past the end."""
+        return next(self.read(position), None)
+
+    def find(self, event_id: str) -> RecordedEvent | None:
+        """Return the event with this id, or None."""
+        return next((event for event in self.read(0) if event.id == event_id), None)
+
+    def digest(self, position: int) -> bytes:
+        """Return the chained SHA-256 over the first `position` events (see `kando.ledger.chain`).
+
+        Raises:
+            PositionOutOfRange: the ledger is shorter.
+        """
+        from kando.ledger.chain import chained
+
+        return chained(self.read(0), position)
+
+    def close(self) -> None:  # noqa: B027 - optional: most ledgers hold nothing open themselves
+        """Release what the ledger holds open."""

@@ -1,0 +1,157 @@
+"""Ledgers in memory: for tests and runs that nobody will ask about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import islice
+
+from kando.errors import LedgerExists, LedgerNotFound
+from kando.ledger._checks import (
+    check_expected_length,
+    check_fork_position,
+    check_from_position,
+    duplicate,
+)
+from kando.ledger.chain import chained
+from kando.ledger.completion import complete
+from kando.ledger.interface import LedgerStore
+from kando.ledger.substrate import LedgerInfo, Substrate, check_ledger_id
+from kando.schema.events import KandoEvent, RecordedEvent
+
+__all__ = ["MemoryLedgerStore", "MemorySubstrate"]
+
+
+class MemoryLedgerStore(LedgerStore):
+    """A ledger in this process's memory.
+
+    Args:
+        run_id: id of the run, without ``run:``.
+    """
+
+    def __init__(self, run_id: str) -> None:
+        self._info = LedgerInfo(check_ledger_id(run_id), datetime.now(UTC), 0)
+        self._parent: MemoryLedgerStore | None = None
+        self._shared = 0
+        self._own: list[RecordedEvent] = []
+        self._positions: dict[str, int] = {}
+
+    def append(self, events: list[KandoEvent], *, expected_length: int | None = None) -> int:
+        length = self.length()
+        check_expected_length(self.stream_name(), length, expected_length)
+        completed = [
+            complete(event, position, self.stream_name())
+            for position, event in enumerate(events, length)
+        ]
+        positions: dict[str, int] = {}
+        for event in completed:
+            taken = positions.get(event.id, self._position_of(event.id))
+            if taken is not None:
+                raise duplicate(self.stream_name(), event.id, taken)
+            positions[event.id] = event.position
+        self._own += completed
+        self._positions |= positions
+        return length + len(completed)
+
+    def read(self, from_position: int = 0) -> Iterator[RecordedEvent]:
+        check_from_position(self.stream_name(), from_position)
+        return self._read(from_position, self.length())
+
+    def _read(self, start: int, stop: int) -> Iterator[RecordedEvent]:
+        if self._parent is not None and start < self._shared:
+            yield from self._parent._read(start, min(self._shared, stop))
+        own = self._own
+        yield from islice(own, max(start - self._shared, 0), max(stop - self._shared, 0))
+
+    def stream_name(self) -> str:
+        return self._info.stream_name
+
+    def length(self) -> int:
+        return self._shared + len(self._own)
+
+    def at(self, position: int) -> RecordedEvent | None:
+        check_from_position(self.stream_name(), position)
+        if self._parent is not None and position < self._shared:
+            return self._parent.at(position)
+        own = position - self._shared
+        return self._own[own] if own < len(self._own) else None
+
+    def find(self, event_id: str) -> RecordedEvent | None:
+        position = self._position_of(event_id)
+        return None if position is None else self.at(position)
+
+    def _position_of(self, event_id: str) -> int | None:
+        position = self._positions.get(event_id)
+        if position is None and self._parent is not None:
+            position = self._parent._position_of(event_id)
+            if position is not None and position >= self._shared:
+                return None
+        return position
+
+    def digest(self, position: int) -> bytes:
+        return chained(self._read(0, self.length()), position)
+
+    def _forked(self, branch_id: str, position: int) -> MemoryLedgerStore:
+        branch = MemoryLedgerStore(branch_id)
+        branch._info = LedgerInfo(branch_id, datetime.now(UTC), position, self._info.id, position)
+        branch._parent, branch._shared = self, position
+        return branch
+
+
+class MemorySubstrate(Substrate):
+    """Many ledgers in this process's memory."""
+
+    def __init__(self) -> None:
+        self._ledgers: dict[str, MemoryLedgerStore] = {}
+        self._cache: dict[tuple[str, str], bytes] = {}
+
+    def create(self, ledger_id: str) -> MemoryLedgerStore:
+        return self._add(MemoryLedgerStore(ledger_id))
+
+    def open(self, ledger_id: str) -> MemoryLedgerStore:
+        try:
+            return self._ledgers[ledger_id]
+        except KeyError:
+            msg = f"No run or branch {ledger_id!r} in memory."
+            raise LedgerNotFound(msg, hint="A memory ledger ends with its process.") from None
+
+    def fork(self, parent_id: str, position: int, branch_id: str) -> MemoryLedgerStore:
+        parent = self.open(parent_id)
+        check_fork_position(parent.stream_name(), position, parent.length())
+        return self._add(parent._forked(check_ledger_id(branch_id), position))
+
+    def _add(self, ledger: MemoryLedgerStore) -> MemoryLedgerStore:
+        if ledger._info.id in self._ledgers:
+            msg = f"There is a ledger {ledger._info.id!r} already."
+            raise LedgerExists(msg, hint="Choose another id.")
+        self._ledgers[ledger._info.id] = ledger
+        return ledger
+
+    def info(self, ledger_id: str) -> LedgerInfo:
+        return self._described(self.open(ledger_id))
+
+    def ledgers(self) -> Iterator[LedgerInfo]:
+        return iter([self._described(ledger) for ledger in reversed(self._ledgers.values())])
+
+    @staticmethod
+    def _described(ledger: MemoryLedgerStore) -> LedgerInfo:
+        known = ledger._info
+        return LedgerInfo(
+            known.id, known.created_at, ledger.length(), known.parent_id, known.fork_position
+        )
+
+    def cached(self, ledger_id: str, key: str) -> bytes | None:
+        ledger: MemoryLedgerStore | None = self.open(ledger_id)
+        while ledger is not None:
+            response = self._cache.get((ledger._info.id, key))
+            if response is not None:
+                return response
+            ledger = ledger._parent
+        return None
+
+    def cache(self, ledger_id: str, key: str, response: bytes) -> None:
+        self.open(ledger_id)
+        self._cache.setdefault((ledger_id, key), response)
+
+    def close(self) -> None:
+        """Nothing is held open; the ledgers stay readable."""

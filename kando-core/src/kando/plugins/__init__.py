@@ -1,0 +1,32 @@
+"""Plugins: kits, substrates, LLM providers, commands and observers from other distributions."""
+
+from kando.plugins.errors import (
+    InvalidSpec,
+    PluginBroken,
+    PluginConflict,
+    PluginError,
+    UnknownPlugin,
+)
+from kando.plugins.hookspecs import hookimpl, hookspec
+from kando.plugins.manager import Plugins
+from kando.plugins.records import BUILT_IN, LoadedPlugin, Offered
+from kando.plugins.specs import PLUGIN_API, CommandSpec, KitSpec, ProviderSpec, SubstrateSpec
+
+__all__ = [
+    "BUILT_IN",
+    "PLUGIN_API",
+    "CommandSpec",
+    "InvalidSpec",
+    "KitSpec",
+    "LoadedPlugin",
+    "Offered",
+    "PluginBroken",
+    "PluginConflict",
+    "PluginError",
+    "Plugins",
+    "ProviderSpec",
+    "SubstrateSpec",
+    "UnknownPlugin",
+    "hookimpl",
+    "hookspec",
+]

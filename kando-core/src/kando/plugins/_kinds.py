@@ -1,0 +1,41 @@
+"""The four kinds of things plugins offer by name."""
+
+from __future__ import annotations
+
+from typing import Any, Generic
+
+import attrs
+
+from kando.plugins.records import Spec
+from kando.plugins.specs import CommandSpec, KitSpec, ProviderSpec, SubstrateSpec
+
+__all__ = ["COMMAND", "KINDS", "KIT", "PROVIDER", "SUBSTRATE", "Kind", "names_of"]
+
+
+@attrs.frozen
+class Kind(Generic[Spec]):
+    """A kind of things plugins offer.
+
+    Attributes:
+        noun: as it stands in messages.
+        hook: that collects them.
+        record: type of what the hook returns.
+    """
+
+    noun: str
+    hook: str
+    record: type[Spec]
+
+
+KIT = Kind("kit", "kando_kits", KitSpec)
+SUBSTRATE = Kind("substrate", "kando_substrates", SubstrateSpec)
+PROVIDER = Kind("provider", "kando_providers", ProviderSpec)
+COMMAND = Kind("command", "kando_commands", CommandSpec)
+
+KINDS: tuple[Kind[Any], ...] = (KIT, SUBSTRATE, PROVIDER, COMMAND)
+
+
+def names_of(spec: KitSpec | SubstrateSpec | ProviderSpec | CommandSpec) -> tuple[str, ...]:
+    """Return all names `spec` claims: its own, then a substrate's URL schemes."""
+    schemes = spec.schemes if isinstance(spec, SubstrateSpec) else ()
+    return (spec.name, *(scheme for scheme in schemes if scheme != spec.name))

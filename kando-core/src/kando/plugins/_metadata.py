@@ -1,0 +1,83 @@
+"""Reading the metadata of installed distributions: the only place that does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from kando.plugins.hookspecs import PROJECT
+from kando.plugins.records import normalised
+
+if TYPE_CHECKING:
+    from importlib_metadata import EntryPoint
+
+__all__ = ["InstalledPlugin", "core_version", "installed_plugins"]
+
+
+@attrs.frozen
+class InstalledPlugin:
+    """An entry point of the group ``kando`` whose module has not been imported.
+
+    Attributes:
+        name: of the entry point.
+        distribution: name of the distribution, as its metadata spells it.
+        version: of the distribution.
+        entry_point: imports the plugin with its ``load()``.
+    """
+
+    name: str
+    distribution: str
+    version: str
+    entry_point: EntryPoint
+
+    @property
+    def key(self) -> str:
+        """``distribution:name``, unique among plugins."""
+        return f"{self.distribution}:{self.name}"
+
+    @property
+    def value(self) -> str:
+        """The entry point's value, such as ``kando_acme.plugin``."""
+        return self.entry_point.value
+
+    def load(self) -> Any:
+        """Import the plugin. Raises whatever the import raises."""
+        return self.entry_point.load()
+
+
+def installed_plugins() -> list[InstalledPlugin]:
+    """Return the plugins on ``sys.path``, sorted by distribution and entry point.
+
+    The order of ``sys.path`` decides only which copy of a distribution counts, as it does for
+    imports: the first.
+    """
+    # Imported here because it costs tens of milliseconds, and what is built in does not need it.
+    from importlib_metadata import distributions
+
+    found: dict[str, list[InstalledPlugin]] = {}
+    for distribution in distributions():
+        # One by one, because a damaged distribution, whosever it is, must not hide the others.
+        # Damaged are, for example, the left-overs of an interrupted uninstall.
+        try:
+            entry_points = distribution.entry_points.select(group=PROJECT)
+            if not entry_points:
+                continue
+            name, version = str(distribution.name), str(distribution.version)
+        except Exception:
+            continue
+        plugins = [InstalledPlugin(entry.name, name, version, entry) for entry in entry_points]
+        found.setdefault(normalised(name), plugins)
+    return [
+        plugin for name in sorted(found) for plugin in sorted(found[name], key=lambda p: p.name)
+    ]
+
+
+def core_version() -> str:
+    """Return ``kando-core 0.4.0``, or ``this kando-core`` if it was not installed."""
+    from importlib_metadata import PackageNotFoundError, version
+
+    try:
+        return f"kando-core {version('kando-core')}"
+    except PackageNotFoundError:
+        return "this kando-core"

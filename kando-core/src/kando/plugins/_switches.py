@@ -1,0 +1,53 @@
+"""The environment variables that switch plugins off."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+
+from kando.plugins.records import normalised
+
+__all__ = ["Switches", "read_switches"]
+
+
+@attrs.frozen
+class Switches:
+    """Which installed plugins may be loaded, and whether a broken one is fatal.
+
+    Attributes:
+        only: entry points or distributions, normalised, of ``KANDO_PLUGINS``; None for all.
+        disabled: the same of ``KANDO_DISABLE_PLUGINS``.
+        strict: ``KANDO_STRICT_PLUGINS``: the first failure is raised at once.
+    """
+
+    only: frozenset[str] | None = None
+    disabled: frozenset[str] = frozenset()
+    strict: bool = False
+
+    def switch_off(self, name: str, distribution: str) -> str | None:
+        """Return the variable that switches a plugin off, or None if it may be loaded."""
+        names = {normalised(name), normalised(distribution)}
+        if self.only is not None and not names & self.only:
+            return "KANDO_PLUGINS"
+        return "KANDO_DISABLE_PLUGINS" if names & self.disabled else None
+
+
+def read_switches(environ: Mapping[str, str]) -> Switches:
+    """Read the switches from `environ`.
+
+    ``KANDO_PLUGINS`` lists the plugins to load, and none if it is set but empty;
+    ``KANDO_DISABLE_PLUGINS`` those not to load. Both take names of entry points or distributions,
+    separated by commas. ``KANDO_STRICT_PLUGINS`` is off if unset, empty, ``0``, ``false`` or
+    ``no``.
+    """
+    only = environ.get("KANDO_PLUGINS")
+    return Switches(
+        only=None if only is None else _names(only),
+        disabled=_names(environ.get("KANDO_DISABLE_PLUGINS", "")),
+        strict=environ.get("KANDO_STRICT_PLUGINS", "").lower() not in {"", "0", "false", "no"},
+    )
+
+
+def _names(value: str) -> frozenset[str]:
+    return frozenset(normalised(name.strip()) for name in value.split(",") if name.strip())

@@ -1,0 +1,50 @@
+"""Importing the target of something a plugin offers."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from kando.errors import KandoError
+from kando.plugins.errors import PluginBroken
+from kando.plugins.records import Offered
+
+__all__ = ["describe", "import_target"]
+
+
+def describe(error: BaseException) -> str:
+    """Return what `error` says, in one line, with its type unless it is one of Kando's."""
+    text = " ".join(str(error).split())
+    if isinstance(error, KandoError):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def import_target(noun: str, offered: Offered[Any]) -> object:
+    """Import what `offered` names.
+
+    Raises:
+        PluginBroken: its module cannot be imported, or has no such attribute.
+    """
+    spec = offered.spec
+    what = f"{noun.capitalize()} {spec.name!r} of {offered.origin} cannot be loaded"
+    module_name, _, path = spec.target.partition(":")
+    try:
+        found: object = import_module(module_name)
+    except (Exception, SystemExit) as error:
+        msg = f"{what}: importing {module_name} ended in {describe(error)}."
+        raise PluginBroken(msg, hint=_cure_for_import(offered.distribution, error)) from error
+    for name in path.split("."):
+        try:
+            found = getattr(found, name)
+        except (Exception, SystemExit) as error:
+            msg = f"{what}: its target {spec.target!r} ends in {describe(error)}."
+            hint = f"The version may be damaged: reinstall or upgrade {offered.distribution}."
+            raise PluginBroken(msg, hint=hint) from error
+    return found
+
+
+def _cure_for_import(distribution: str, error: BaseException) -> str:
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return f"Install what provides the module {error.name!r}, or reinstall {distribution}."
+    return f"Upgrade {distribution}, or report this to its authors."

@@ -1,0 +1,85 @@
+"""The five hooks: everything a plugin can say to Kando.
+
+A plugin is a light module, named by an entry point of the group ``kando``, whose functions are
+marked with `hookimpl`:
+
+    # pyproject.toml
+    [project.entry-points.kando]
+    acme = "kando_acme.plugin"
+
+    # kando_acme/plugin.py imports kando and nothing heavier
+    from kando.plugins import SubstrateSpec, hookimpl
+
+    @hookimpl
+    def kando_substrates():
+        return [SubstrateSpec("acme", "kando_acme.substrate:open_url", summary="Acme ledgers")]
+
+Rules that hold for all five:
+
+- An implementation may take fewer arguments than the hook has, by name. Later versions may add
+  arguments.
+- Implementations are called one by one. One that raises is charged to its plugin and keeps
+  nobody else from being called.
+- The order of calls is that of the distributions' names, never that of the installation: there
+  are no wrappers, and ``tryfirst`` and ``trylast`` have no effect.
+- An implementation is a plain function, not ``async def``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import pluggy
+
+from kando.plugins.specs import CommandSpec, KitSpec, ProviderSpec, SubstrateSpec
+
+if TYPE_CHECKING:
+    from kando.schema.events import KandoEvent
+
+__all__ = ["PROJECT", "hookimpl", "hookspec"]
+
+#: Both pluggy's project name and the entry-point group.
+PROJECT = "kando"
+
+#: Marks a function of a plugin as the implementation of the hook of its name.
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+#: Marks a function as the definition of a hook.
+hookspec = pluggy.HookspecMarker(PROJECT)
+
+
+@hookspec
+def kando_kits() -> Iterable[KitSpec]:
+    """Offer kits. Called when a kit or the list of kits is asked for."""
+    raise NotImplementedError
+
+
+@hookspec
+def kando_substrates() -> Iterable[SubstrateSpec]:
+    """Offer substrates. Called when a substrate or the list of substrates is asked for."""
+    raise NotImplementedError
+
+
+@hookspec
+def kando_providers() -> Iterable[ProviderSpec]:
+    """Offer LLM providers. Called when a provider or the list of providers is asked for."""
+    raise NotImplementedError
+
+
+@hookspec
+def kando_commands() -> Iterable[CommandSpec]:
+    """Offer subcommands. Called for ``kando --help`` and for a command that core does not have."""
+    raise NotImplementedError
+
+
+@hookspec
+def kando_event_recorded(event: KandoEvent, position: int) -> None:
+    """Observe an event that has been recorded.
+
+    An observer cannot change the event, and what it returns is ignored.
+
+    Args:
+        event: as it stands in the ledger.
+        position: its 0-based place in the ledger.
+    """

@@ -1,0 +1,88 @@
+"""What the plugin manager answers with: what is offered, and what was loaded."""
+
+from __future__ import annotations
+
+import re
+from typing import Generic, TypeVar
+
+import attrs
+
+from kando.plugins.specs import CommandSpec, KitSpec, ProviderSpec, SubstrateSpec
+
+__all__ = ["BUILT_IN", "LoadedPlugin", "Offered", "Spec", "normalised", "origin_of"]
+
+#: Any of the records a hook may return.
+Spec = TypeVar("Spec", bound=KitSpec | SubstrateSpec | ProviderSpec | CommandSpec)
+
+#: Distribution of plugins that were registered in the process, unless their caller names another.
+BUILT_IN = "built in"
+
+
+def normalised(name: str) -> str:
+    """Return `name` as names of distributions are compared (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def origin_of(distribution: str, version: str) -> str:
+    """Return ``kando-acme 1.2``, or the distribution alone if it has no version."""
+    return f"{distribution} {version}".rstrip()
+
+
+@attrs.frozen
+class Offered(Generic[Spec]):
+    """Something a plugin offers.
+
+    Attributes:
+        spec: the plugin's record.
+        distribution: that ships the plugin; ``built in`` if it was registered in the process.
+        version: of the distribution; empty if it has none.
+    """
+
+    spec: Spec
+    distribution: str
+    version: str
+
+    @property
+    def origin(self) -> str:
+        """Distribution and version: ``kando-acme 1.2``."""
+        return origin_of(self.distribution, self.version)
+
+    @property
+    def qualified_name(self) -> str:
+        """``distribution/name``, which resolves whoever else claims the name."""
+        return f"{self.distribution}/{self.spec.name}"
+
+
+@attrs.frozen
+class LoadedPlugin:
+    """A plugin that was loaded, or that failed.
+
+    Attributes:
+        name: of its entry point, or under which it was registered.
+        distribution: that ships it; ``built in`` if it was registered in the process.
+        version: of the distribution; empty if it has none.
+        entry_point: the entry point's value, such as ``kando_acme.plugin``; empty if registered.
+        seconds: its import took.
+        hooks: it implements, sorted; empty if it could not be loaded.
+        error: what went wrong, in one line; None if nothing did.
+        exception: the first that was raised, with its traceback; None if there was none.
+    """
+
+    name: str
+    distribution: str
+    version: str
+    entry_point: str
+    seconds: float
+    hooks: tuple[str, ...]
+    error: str | None = None
+    exception: BaseException | None = attrs.field(default=None, eq=False)
+
+    @property
+    def origin(self) -> str:
+        """Distribution and version: ``kando-acme 1.2``."""
+        return origin_of(self.distribution, self.version)
+
+    @property
+    def key(self) -> str:
+        """``distribution:name``, unique among plugins."""
+        return f"{self.distribution}:{self.name}"

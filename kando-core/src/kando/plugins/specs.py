@@ -1,0 +1,148 @@
+"""The records with which a plugin says what it offers.
+
+A record names its code as an import string and does not hold it. So everything that is installed
+can be listed without importing any of it, however heavy the libraries behind it are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import attrs
+
+from kando.plugins.errors import InvalidSpec
+
+__all__ = ["PLUGIN_API", "CommandSpec", "KitSpec", "ProviderSpec", "SubstrateSpec"]
+
+#: Version of the hooks and records of this package. A plugin module may state the versions it
+#: was made for: ``KANDO_PLUGIN_API = (1, 1)``, the lowest and the highest.
+PLUGIN_API = 1
+
+_NAME = re.compile(r"[a-z][a-z0-9-]*")
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def _check_name(spec: object, attribute: attrs.Attribute[str], value: str) -> None:
+    if not isinstance(value, str) or not _NAME.fullmatch(value):
+        msg = f"{type(spec).__name__}: {value!r} is no name."
+        raise InvalidSpec(msg, hint="Use a-z, 0-9 and hyphens, beginning with a letter.")
+
+
+def _check_target(spec: Any, attribute: attrs.Attribute[str], value: str) -> None:
+    if isinstance(value, str):
+        module, colon, path = value.partition(":")
+        if colon and all(part.isidentifier() for part in (*module.split("."), *path.split("."))):
+            return
+    msg = f"{type(spec).__name__} {spec.name!r}: target {value!r} is no import string."
+    raise InvalidSpec(msg, hint='Write "package.module:attribute", not the object itself.')
+
+
+def _check_text(spec: Any, attribute: attrs.Attribute[str], value: str) -> None:
+    if not isinstance(value, str):
+        msg = f"{type(spec).__name__} {spec.name!r}: {attribute.name} {value!r} is no text."
+        raise InvalidSpec(msg, hint=f"Give {attribute.name} as a string of one line.")
+
+
+def _as_tuple(value: Iterable[str]) -> Any:
+    # A lone string is left as it is, for the validator to refuse: as an iterable, it would
+    # silently turn into its letters.
+    return tuple(value) if isinstance(value, list | tuple | set | frozenset) else value
+
+
+def _check_each(pattern: re.Pattern[str], what: str) -> Any:
+    def check(spec: Any, attribute: attrs.Attribute[tuple[str, ...]], value: Any) -> None:
+        where = f"{type(spec).__name__} {spec.name!r}: {attribute.name}"
+        if not isinstance(value, tuple):
+            msg = f"{where} {value!r} is no tuple."
+            raise InvalidSpec(msg, hint=f"Write {attribute.name}=(...,), with the comma.")
+        for item in value:
+            if not isinstance(item, str) or not pattern.fullmatch(item):
+                msg = f"{where} contains {item!r}, which is no {what}."
+                raise InvalidSpec(msg, hint=f"Each of {attribute.name} matches {pattern.pattern}.")
+
+    return check
+
+
+@attrs.frozen
+class KitSpec:
+    """Offers a kit.
+
+    Attributes:
+        name: lower-case letters, digits and hyphens; what users type.
+        target: import string ``module:attribute`` of the `kando.kit.Kit`.
+        summary: one line for listings.
+
+    Raises:
+        InvalidSpec: an argument is malformed.
+    """
+
+    name: str = attrs.field(validator=_check_name)
+    target: str = attrs.field(validator=_check_target)
+    summary: str = attrs.field(default="", validator=_check_text)
+
+
+@attrs.frozen
+class SubstrateSpec:
+    """Offers a substrate: a place for ledgers.
+
+    Attributes:
+        name: lower-case letters, digits and hyphens.
+        target: import string ``module:attribute`` of a function that opens a URL and returns a
+            `kando.ledger.substrate.Substrate`.
+        schemes: of the URLs it opens, without the colon: ``("esdb", "kurrentdb")``. Its name is
+            one of them without being listed.
+        summary: one line for listings.
+
+    Raises:
+        InvalidSpec: an argument is malformed.
+    """
+
+    name: str = attrs.field(validator=_check_name)
+    target: str = attrs.field(validator=_check_target)
+    schemes: tuple[str, ...] = attrs.field(
+        default=(), converter=_as_tuple, validator=_check_each(_SCHEME, "URL scheme")
+    )
+    summary: str = attrs.field(default="", validator=_check_text)
+
+
+@attrs.frozen
+class ProviderSpec:
+    """Offers an LLM provider.
+
+    Attributes:
+        name: what stands before the colon in ``anthropic:some-model``.
+        target: import string ``module:attribute``.
+        key_env: environment variables it takes its key from, the first that is set.
+        summary: one line for listings.
+
+    Raises:
+        InvalidSpec: an argument is malformed.
+    """
+
+    name: str = attrs.field(validator=_check_name)
+    target: str = attrs.field(validator=_check_target)
+    key_env: tuple[str, ...] = attrs.field(
+        default=(), converter=_as_tuple, validator=_check_each(_VARIABLE, "environment variable")
+    )
+    summary: str = attrs.field(default="", validator=_check_text)
+
+
+@attrs.frozen
+class CommandSpec:
+    """Offers a subcommand of ``kando``.
+
+    Attributes:
+        name: lower-case letters, digits and hyphens.
+        target: import string ``module:attribute`` of a click command.
+        help: one line for ``kando --help``, which is printed without importing the target.
+
+    Raises:
+        InvalidSpec: an argument is malformed.
+    """
+
+    name: str = attrs.field(validator=_check_name)
+    target: str = attrs.field(validator=_check_target)
+    help: str = attrs.field(default="", validator=_check_text)

@@ -1,0 +1,1 @@
+"""Responders: what reacts to events, and what it may use."""

@@ -1,0 +1,174 @@
+"""A responder: a function subscribed to event types."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import Any, Protocol
+
+import attrs
+
+from kando.errors import ConfigurationError
+from kando.schema.events import (
+    OBJECT_CREATED,
+    OBJECT_PATCHED,
+    RELATION_CREATED,
+    RESPONDER_COMPLETED,
+    RESPONDER_FAILED,
+    RESPONDER_FIRED,
+    KandoEvent,
+    RecordedEvent,
+)
+from kando.world.graph import World
+
+__all__ = ["BOOKKEEPING", "Effect", "Outputs", "Responder", "ResponderRegistry", "responder"]
+
+#: Events the runtime writes about its own firings. They take no part in recursion depth.
+BOOKKEEPING = frozenset({RESPONDER_FIRED, RESPONDER_COMPLETED, RESPONDER_FAILED})
+
+#: What a responder's function returns: a generator gets each recorded event back from its yield;
+#: any other iterable of events, or None, will do as well.
+Outputs = (
+    Generator[KandoEvent, RecordedEvent, None] | Iterator[KandoEvent] | Iterable[KandoEvent] | None
+)
+
+
+class Kind(Protocol):
+    """What a responder says about the kit it belongs to (see `kando.kit.Kit`)."""
+
+    name: str
+    object_types: dict[str, type]
+    relation_types: dict[str, Any]
+
+
+@attrs.frozen
+class Effect:
+    """How an executor answers an intent by reaching outside the process.
+
+    The runtime makes sure that the intent is on disk before `call` starts.
+
+    Attributes:
+        answer_type: type of the event that answers, such as ``llm.response``.
+        call: ``call(intent)`` reaches outside and returns the data of the answer. It may run in
+            another thread, so it gets no world.
+        recall: ``recall(intent, world)`` returns the data of an answer that needs no call, or
+            None.
+        remember: ``remember(intent, answer, world)`` is told of each recorded answer.
+        sameness: ``sameness(intent, world)`` names what is asked: of equal intents only the first
+            is called while the others wait for its answer. None: every intent is its own.
+    """
+
+    answer_type: str
+    call: Callable[[KandoEvent], dict[str, Any]]
+    recall: Callable[[KandoEvent, World], dict[str, Any] | None] = lambda intent, world: None
+    remember: Callable[[KandoEvent, dict[str, Any], World], None] = lambda intent, answer, w: None
+    sameness: Callable[[KandoEvent, World], str | None] = lambda intent, world: None
+
+
+def _as_types(pattern: Iterable[str]) -> frozenset[str]:
+    return frozenset({pattern} if isinstance(pattern, str) else pattern)
+
+
+def _check_name(instance: object, attribute: attrs.Attribute[str], name: object) -> None:
+    if not isinstance(name, str) or not name:
+        msg = f"A responder's name must be a non-empty string, not {name!r}."
+        raise ConfigurationError(msg, hint="Name it after what it does.")
+
+
+def _check_fn(instance: Any, attribute: attrs.Attribute[Any], fn: object) -> None:
+    if not callable(fn):
+        msg = f"Responder {instance.name!r}: fn must be callable, not {fn!r:.80}."
+        raise ConfigurationError(msg, hint="Pass a function fn(event, world).")
+
+
+@attrs.frozen
+class Responder:
+    """A function that reacts to events by emitting events.
+
+    Attributes:
+        name: unique within a runtime; it becomes the actor of what the responder emits.
+        pattern: the event types it handles; empty means every type.
+        fn: ``fn(event, world)``; yields the events to emit. It reads the world and changes nothing.
+        object_type: only events about an object of this type: those that create or patch it, and
+            those that name it as their ``cause_object_id``.
+        relation_type: only events that create a relation of this type: this is edge logic.
+        effect: how it reaches outside the process, if it does: this makes it an executor.
+        kit: the kit it belongs to, if any.
+    """
+
+    name: str = attrs.field(validator=_check_name)
+    pattern: frozenset[str] = attrs.field(converter=_as_types)
+    fn: Callable[[Any, World], Any] = attrs.field(validator=_check_fn)
+    object_type: str | None = attrs.field(default=None, kw_only=True)
+    relation_type: str | None = attrs.field(default=None, kw_only=True)
+    effect: Effect | None = attrs.field(default=None, kw_only=True)
+    kit: Kind | None = attrs.field(default=None, kw_only=True, eq=False, repr=False)
+
+    def handles(self, event: KandoEvent, world: World) -> bool:
+        """Whether the responder reacts to `event`."""
+        if self.pattern and event.type not in self.pattern:
+            return False
+        if self.relation_type is not None:
+            return event.type == RELATION_CREATED and event.data["type"] == self.relation_type
+        if self.object_type is not None:
+            return _object_type_of(event, world) == self.object_type
+        return True
+
+
+def _object_type_of(event: KandoEvent, world: World) -> str | None:
+    if event.type == OBJECT_CREATED:
+        type: str = event.data["type"]
+        return type
+    named = event.data.get("id" if event.type == OBJECT_PATCHED else "cause_object_id")
+    found = world.get_object(named) if isinstance(named, str) else None
+    return found.type if found is not None else None
+
+
+def responder(
+    name: str, pattern: Iterable[str]
+) -> Callable[[Callable[[Any, World], Any]], Responder]:
+    """Make the decorated function ``fn(event, world)`` a `Responder`.
+
+    Args:
+        name: unique within a runtime.
+        pattern: the event types it handles; a single type may be given as a string.
+    """
+
+    def decorate(fn: Callable[[Any, World], Any]) -> Responder:
+        return Responder(name, frozenset(_as_types(pattern)), fn)
+
+    return decorate
+
+
+class ResponderRegistry:
+    """Responders in registration order, by unique name."""
+
+    def __init__(self, responders: Iterable[Responder] = ()) -> None:
+        self._responders: dict[str, Responder] = {}
+        for each in responders:
+            self.register(each)
+
+    def register(self, responder: Responder) -> Responder:
+        """Add a responder and return it.
+
+        Raises:
+            ConfigurationError: the name is taken; a ledger refers to responders by name.
+        """
+        if responder.name in self._responders:
+            msg = f"Two responders are named {responder.name!r}."
+            raise ConfigurationError(msg, hint="Rename one: a ledger refers to them by name.")
+        self._responders[responder.name] = responder
+        return responder
+
+    def matching(self, event: KandoEvent, world: World) -> list[Responder]:
+        """Return the responders that react to `event`, in registration order."""
+        return [each for each in self._responders.values() if each.handles(event, world)]
+
+    def get(self, name: str) -> Responder | None:
+        """Return the responder with this name, or None."""
+        return self._responders.get(name)
+
+    def __iter__(self) -> Iterator[Responder]:
+        return iter(self._responders.values())
+
+    def __len__(self) -> int:
+        return len(self._responders)

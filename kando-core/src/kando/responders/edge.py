@@ -1,0 +1,74 @@
+"""Edge logic: behaviour attached to a relation type, which fires when such a relation is created.
+
+The decorator here serves scripts: what it registers acts in every `Runtime` built by hand in the
+process. A kit declares its own edge logic (`kando.kit.Kit.edge_logic`), which acts only in runs of
+that kit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from kando.responders.base import Responder
+from kando.schema.events import RELATION_CREATED, KandoEvent
+from kando.world.graph import World
+
+__all__ = ["dispatch", "edge_logic", "edge_responder", "registered"]
+
+# The one registry that a bare decorator needs.
+_registered: dict[str, Responder] = {}
+
+
+def edge_responder(
+    relation_type: str, fn: Callable[[Any, World], Any], name: str, **attributes: Any
+) -> Responder:
+    """Make a responder that reacts to the creation of relations of one type.
+
+    Args:
+        relation_type: such as ``contradicts``.
+        fn: ``fn(event, world)``; yields the events to emit.
+        name: unique within a runtime.
+        attributes: further attributes of the `Responder`.
+    """
+    return Responder(
+        name, frozenset({RELATION_CREATED}), fn, relation_type=relation_type, **attributes
+    )
+
+
+def edge_logic(
+    relation_type: str,
+) -> Callable[[Callable[[Any, World], Any]], Callable[[Any, World], Any]]:
+    """Attach the decorated function ``fn(event, world)`` to a relation type.
+
+    Several functions may be attached to one type; all fire, in the order they were attached. A
+    function of a module that is defined again under the same name replaces the earlier one.
+    """
+
+    def decorate(fn: Callable[[Any, World], Any]) -> Callable[[Any, World], Any]:
+        base = f"edge.{relation_type}.{fn.__qualname__}"
+        name, nth = base, 1
+        while name in _registered and not _is_redefinition(_registered[name].fn, fn):
+            nth += 1
+            name = f"{base}.{nth}"
+        _registered[name] = edge_responder(relation_type, fn, name)
+        return fn
+
+    return decorate
+
+
+def registered() -> list[Responder]:
+    """Return the edge logic that bare decorators attached in this process, in order."""
+    return list(_registered.values())
+
+
+def dispatch(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
+    """Yield what the edge logic attached by bare decorators emits for an event."""
+    for each in registered():
+        if each.handles(event, world):
+            yield from each.fn(event, world) or ()
+
+
+def _is_redefinition(old: Callable[..., Any], new: Callable[..., Any]) -> bool:
+    is_local = "<locals>" in new.__qualname__
+    return not is_local and old.__module__ == new.__module__

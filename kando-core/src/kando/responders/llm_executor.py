@@ -1,0 +1,89 @@
+"""The LLM executor: answers ``llm.request`` with ``llm.response``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from kando.cache.llm import request_key
+from kando.responders.base import Effect, Responder
+from kando.responders.executor import inline
+from kando.schema.events import LLM_REQUEST, LLM_RESPONSE, KandoEvent
+from kando.world.graph import World
+
+__all__ = ["Complete", "LLMExecutorResponder", "LLMFunction", "provider_executor"]
+
+#: ``llm_fn(messages, model, max_tokens) -> (text, cost_usd)``
+LLMFunction = Callable[[list[dict[str, Any]], str, int], tuple[str, float]]
+
+#: ``complete(request) -> answer``: the data of an ``llm.request`` to that of its ``llm.response``.
+Complete = Callable[[dict[str, Any]], dict[str, Any]]
+
+_DEFAULT_MAX_TOKENS = 1024
+
+
+def LLMExecutorResponder(llm_fn: LLMFunction, *, name: str = "llm") -> Responder:
+    """Return an executor that answers requests by calling `llm_fn`.
+
+    A request that the runtime's cache can answer is not called: its answer says ``cached: true``
+    and costs 0.
+
+    Args:
+        llm_fn: ``llm_fn(messages, model, max_tokens) -> (text, cost_usd)``; may run in a thread.
+        name: the actor of the answers.
+    """
+
+    def complete(request: dict[str, Any]) -> dict[str, Any]:
+        model = request.get("model", "default")
+        max_tokens = request.get("max_tokens", _DEFAULT_MAX_TOKENS)
+        text, cost = llm_fn(request["messages"], model, max_tokens)
+        return {"text": text, "model": model, "cost_usd": cost}
+
+    return provider_executor(complete, name=name)
+
+
+def provider_executor(complete: Complete, *, name: str = "llm") -> Responder:
+    """Return an executor that answers requests through a provider's `complete`.
+
+    Args:
+        complete: takes the data of an ``llm.request`` and returns that of the ``llm.response``;
+            may run in a thread.
+        name: the actor of the answers.
+    """
+
+    def call(intent: KandoEvent) -> dict[str, Any]:
+        return _addressed(intent, complete(intent.data))
+
+    effect = Effect(LLM_RESPONSE, call, recall, remember, _sameness)
+
+    def fn(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
+        return inline(effect, event, world)
+
+    return Responder(name, frozenset({LLM_REQUEST}), fn, effect=effect)
+
+
+def recall(intent: KandoEvent, world: World) -> dict[str, Any] | None:
+    """Return the answer that the runtime's cache holds for a request, or None."""
+    cache = world.context.get("cache")
+    known = cache.get(intent.data) if cache is not None else None
+    if not isinstance(known, dict):
+        return None
+    return _addressed(intent, {**known, "cost_usd": 0.0, "cached": True})
+
+
+def remember(intent: KandoEvent, answer: dict[str, Any], world: World) -> None:
+    """Give the runtime's cache an answer; errors and what came from it are not kept."""
+    cache = world.context.get("cache")
+    if cache is not None and "text" in answer and not answer.get("cached"):
+        kept = {k: v for k, v in answer.items() if k not in ("cause_object_id", "observed")}
+        cache.put(intent.data, kept)
+
+
+def _sameness(intent: KandoEvent, world: World) -> str | None:
+    # Without a cache an equal request is a new request.
+    return request_key(intent.data) if world.context.get("cache") is not None else None
+
+
+def _addressed(intent: KandoEvent, answer: dict[str, Any]) -> dict[str, Any]:
+    about = intent.data.get("cause_object_id")
+    return answer if about is None else {**answer, "cause_object_id": about}

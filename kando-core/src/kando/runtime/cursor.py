@@ -1,0 +1,109 @@
+"""The cursor: which firing of which event is next, as the ledger itself says."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import attrs
+
+from kando.errors import StoreDamaged
+from kando.schema.events import (
+    LLM_REQUEST,
+    LLM_RESPONSE,
+    RESPONDER_COMPLETED,
+    RESPONDER_FIRED,
+    TOOL_CALLED,
+    TOOL_RETURNED,
+    RecordedEvent,
+)
+from kando.schema.identity import step_key
+
+__all__ = ["Cursor", "OpenFiring"]
+
+_ANSWERS = {LLM_RESPONSE: LLM_REQUEST, TOOL_RETURNED: TOOL_CALLED}
+_INTENTS = frozenset(_ANSWERS.values())
+
+
+@attrs.define
+class OpenFiring:
+    """A firing that the ledger holds the beginning of, as a branch may that was cut inside it.
+
+    Attributes:
+        fired: its ``responder.fired``.
+        trigger: the event it handles.
+        responder: name of the responder.
+        outputs: what the ledger holds of its outputs.
+    """
+
+    fired: RecordedEvent
+    trigger: RecordedEvent
+    responder: str
+    outputs: list[RecordedEvent] = attrs.field(factory=list)
+
+
+class Cursor:
+    """Events still to be dispatched, in order, and how far the first of them has come.
+
+    Every event of the ledger is shown to it once through `see`: on recovery, and as it is
+    recorded.
+    """
+
+    def __init__(self) -> None:
+        self._queue: deque[RecordedEvent] = deque()
+        self.last_completed: str | None = None
+        self.open_firing: OpenFiring | None = None
+        self.open_intents: dict[str, RecordedEvent] = {}
+
+    @property
+    def current(self) -> RecordedEvent | None:
+        """The event whose firings are next; None when every event was dispatched."""
+        return self._queue[0] if self._queue else None
+
+    def see(self, event: RecordedEvent) -> bool:
+        """Take note of an event of the ledger; return whether a firing produced it."""
+        self._queue.append(event)
+        kind = event.type
+        is_of_firing = False
+        if kind == RESPONDER_FIRED:
+            self._see_fired(event)
+            is_of_firing = True
+        elif self.open_firing is not None:
+            is_of_firing = self._see_output(event, self.open_firing)
+        if kind in _INTENTS:
+            self.open_intents[event.id] = event
+        elif kind in _ANSWERS:
+            for cause in event.cause:
+                self.open_intents.pop(cause, None)
+        return is_of_firing
+
+    def _see_fired(self, event: RecordedEvent) -> None:
+        trigger_id = event.data["trigger"]
+        trigger = self.open_intents.get(trigger_id)
+        # The answer to an intent that the cursor has passed does not move it back.
+        if trigger is None or trigger.position >= self._queue[0].position:
+            while self._queue and self._queue[0].id != trigger_id:
+                self.advance()
+            if not self._queue:
+                msg = (
+                    f"{event.source}: {event.id} names trigger {trigger_id!r}, which is not there."
+                )
+                raise StoreDamaged(msg, hint="Restore the ledger from a copy.")
+            trigger = self._queue[0]
+        self.open_firing = OpenFiring(event, trigger, event.data["responder"])
+
+    def _see_output(self, event: RecordedEvent, firing: OpenFiring) -> bool:
+        if event.type == RESPONDER_COMPLETED and event.cause == [firing.fired.id]:
+            self.open_firing = None
+            if self._queue[0].id == firing.trigger.id:
+                self.last_completed = firing.responder
+            return True
+        key = step_key(firing.trigger.lineage_key, firing.responder, len(firing.outputs))
+        if event.lineage_key != key:
+            return False
+        firing.outputs.append(event)
+        return True
+
+    def advance(self) -> None:
+        """Leave the current event: all its firings are done."""
+        self._queue.popleft()
+        self.last_completed = None

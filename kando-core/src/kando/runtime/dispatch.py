@@ -1,0 +1,50 @@
+"""Dispatch: who handles an event, and in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from kando.responders.base import Responder, ResponderRegistry
+
+__all__ = ["Handlers"]
+
+
+class Handlers:
+    """The responders of a runtime, in firing order: edge logic first, then registration order.
+
+    Args:
+        edge_logic: edge logic beside that among `responders`.
+        responders: in registration order.
+
+    Raises:
+        ConfigurationError: two have the same name.
+    """
+
+    def __init__(self, edge_logic: Iterable[Responder], responders: Iterable[Responder]) -> None:
+        given = list(responders)
+        edges = [*edge_logic, *(each for each in given if each.relation_type is not None)]
+        others = [each for each in given if each.relation_type is None]
+        self._registry = ResponderRegistry([*edges, *others])
+        # Asked for every event, so remembered per type.
+        self._by_type: dict[str, tuple[Responder, ...]] = {}
+        self._executors: dict[str, tuple[Responder, ...]] = {}
+
+    def get(self, name: str) -> Responder | None:
+        """Return the responder with this name, or None."""
+        return self._registry.get(name)
+
+    def for_type(self, type: str) -> Sequence[Responder]:
+        """Return the responders whose pattern takes events of a type, in firing order."""
+        found = self._by_type.get(type)
+        if found is None:
+            found = tuple(h for h in self._registry if not h.pattern or type in h.pattern)
+            self._by_type[type] = found
+        return found
+
+    def executors_of(self, type: str) -> Sequence[Responder]:
+        """Return those of `for_type` that reach outside."""
+        found = self._executors.get(type)
+        if found is None:
+            found = tuple(h for h in self.for_type(type) if h.effect is not None)
+            self._executors[type] = found
+        return found

@@ -1,0 +1,133 @@
+"""A firing: one responder handles one event, and what it emits is one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Sequence
+from typing import Any
+
+from kando.errors import ConfigurationError, ReplayDivergence
+from kando.responders.base import Responder
+from kando.runtime.batch import Batch
+from kando.runtime.recorder import Recorder
+from kando.schema.events import (
+    RESPONDER_COMPLETED,
+    RESPONDER_FIRED,
+    KandoEvent,
+    RecordedEvent,
+    make_event,
+)
+from kando.schema.exact_json import exact
+
+__all__ = ["collect", "completed_event", "is_productive"]
+
+
+def collect(
+    batch: Batch,
+    responder: Responder,
+    outputs: object,
+    trigger: RecordedEvent,
+    present: Sequence[RecordedEvent] | None = None,
+    is_within_limits: Callable[[], bool] = lambda: True,
+) -> int | None:
+    """Put what a responder emits into `batch`, opened by ``responder.fired``.
+
+    A generator gets each event back as recorded. Nothing is put in if nothing is emitted.
+
+    Args:
+        batch: empty.
+        responder: who emits.
+        outputs: what its function returned.
+        trigger: the event it handles.
+        present: of a firing that was cut in two, the outputs that the ledger holds: these are
+            checked and not put in again, nor is ``responder.fired``. None for a whole firing.
+        is_within_limits: asked after each event; False ends the collection.
+
+    Returns:
+        The number of outputs, those present included; None if a limit was passed.
+
+    Raises:
+        RefusedEvent: an event must not be recorded.
+        ReplayDivergence: it does not emit what is present.
+    """
+    count, known = 0, present or ()
+    iterator = _iterator(outputs, responder)
+    recorded: RecordedEvent | None = None
+    while (event := _next(iterator, recorded)) is not None:
+        if count < len(known):
+            recorded = _checked(event, known[count])
+        else:
+            if not batch.entries and present is None:
+                batch.add(_fired_event(responder.name, trigger), "fired")
+            recorded = batch.add(event, count)
+            if not is_within_limits():
+                _close(iterator)
+                return None
+        count += 1
+    if count < len(known):
+        raise _divergence(known[count], f"{responder.name} emitted {count} events")
+    return count
+
+
+def completed_event(name: str, trigger: RecordedEvent, fired_id: str, outputs: int) -> KandoEvent:
+    """Return the event that closes a firing."""
+    data = {"responder": name, "trigger": trigger.id, "outputs": outputs}
+    return make_event(RESPONDER_COMPLETED, "", name, [fired_id], data)
+
+
+def is_productive(responder: Responder, trigger: RecordedEvent, recorder: Recorder) -> bool:
+    """Whether a firing would emit anything; nothing of it is recorded."""
+    batch = Batch(recorder, trigger, responder.name)
+    outputs = responder.fn(trigger, recorder.world)
+    return collect(batch, responder, outputs, trigger, is_within_limits=lambda: False) != 0
+
+
+def _fired_event(name: str, trigger: RecordedEvent) -> KandoEvent:
+    data = {"responder": name, "trigger": trigger.id}
+    return make_event(RESPONDER_FIRED, "", name, [trigger.id], data)
+
+
+def _iterator(outputs: object, responder: Responder) -> Any:
+    if outputs is None:
+        return iter(())
+    if isinstance(outputs, Generator):
+        return outputs
+    if isinstance(outputs, Iterable) and not isinstance(outputs, str | bytes | dict):
+        return iter(outputs)
+    msg = f"Responder {responder.name!r} returned {type(outputs).__name__}, not events."
+    raise ConfigurationError(msg, hint="Yield events, or return a list of them.")
+
+
+def _next(iterator: Any, recorded: RecordedEvent | None) -> KandoEvent | None:
+    try:
+        event: KandoEvent = (
+            iterator.send(recorded) if isinstance(iterator, Generator) else next(iterator)
+        )
+    except StopIteration:
+        return None
+    if event is None:
+        msg = "A responder yielded None, not an event."
+        raise ConfigurationError(msg, hint="Yield what make_event() or kando.emit returns.")
+    return event
+
+
+def _close(iterator: Any) -> None:
+    if isinstance(iterator, Generator):
+        iterator.close()
+
+
+def _checked(event: KandoEvent, present: RecordedEvent) -> RecordedEvent:
+    data = exact(event.data)
+    if "id" not in data and "id" in present.data:
+        data = {"id": present.data["id"], **data}
+    if event.type != present.type or data != present.data:
+        raise _divergence(present, f"{present.actor} now emits {event.type} with other data")
+    return present
+
+
+def _divergence(present: RecordedEvent, what: str) -> ReplayDivergence:
+    msg = f"{present.source} holds {present.id} of an unfinished firing, but {what}."
+    return ReplayDivergence(
+        msg,
+        position=present.position,
+        hint="Use the kit version that began the firing, or fork before it.",
+    )

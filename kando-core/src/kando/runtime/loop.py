@@ -1,0 +1,276 @@
+"""The loop: a cursor walks the ledger, and what it meets is handled until nothing is left."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from itertools import islice
+
+from kando.errors import ConfigurationError
+from kando.responders.base import Responder
+from kando.runtime.batch import Batch
+from kando.runtime.cursor import Cursor, OpenFiring
+from kando.runtime.dispatch import Handlers
+from kando.runtime.effects import Effects
+from kando.runtime.failure import failure_data
+from kando.runtime.firing import collect, completed_event, is_productive
+from kando.runtime.recorder import Recorder
+from kando.schema.events import (
+    BUDGET_EXHAUSTED,
+    RESPONDER_FAILED,
+    KandoEvent,
+    RecordedEvent,
+    make_event,
+)
+from kando.world.graph import World
+from kando.world.projection import project
+
+__all__ = ["Loop"]
+
+#: Seconds that calls may wait for more intents to be saved with theirs.
+_GATHER_INTERVAL = 0.002
+
+
+class Loop:
+    """One ledger being worked on.
+
+    Args:
+        recorder: the tail of the ledger.
+        handlers: who reacts to its events.
+        effects: the calls of the run.
+        save_interval: seconds after which recorded events are saved at the latest.
+    """
+
+    def __init__(
+        self, recorder: Recorder, handlers: Handlers, effects: Effects, save_interval: float
+    ) -> None:
+        self.recorder = recorder
+        self.handlers = handlers
+        self.effects = effects
+        self.save_interval = save_interval
+        self.cursor = Cursor()
+        self._saved_at = time.monotonic()
+
+    def recover(self, events: Iterable[RecordedEvent]) -> None:
+        """Take up the events that the ledger holds."""
+        for event in events:
+            is_of_firing = self.cursor.see(event)
+            self.recorder.take_saved(event, is_outside=not is_of_firing)
+        for intent in self.cursor.open_intents.values():
+            self._want(intent)
+
+    def deliver(self, seeds: Sequence[KandoEvent]) -> bool:
+        """Record events from outside at the tail, as one step.
+
+        Returns:
+            False if a limit of the budget forbids it.
+
+        Raises:
+            RefusedEvent: one of them must not be recorded; none is.
+        """
+        batch = Batch(self.recorder)
+        for seed in seeds:
+            batch.add(seed)
+        reasons = self._reasons_against(batch, batch.cost_usd)
+        if reasons:
+            self._exhaust(reasons, None, batch.depth)
+            return False
+        self._record(batch)
+        return True
+
+    def run(self) -> bool:
+        """Work until nothing is left to do.
+
+        Returns:
+            False if a limit of the budget stopped it; what was pending stays pending.
+
+        Raises:
+            Exception: whatever a responder raised, after ``responder.failed`` is recorded.
+        """
+        if self.cursor.open_firing is not None and not self._finish(self.cursor.open_firing):
+            return False
+        if not self._answer_passed_intents():
+            return False
+        while (event := self.cursor.current) is not None:
+            if not self._dispatch(event):
+                return False
+            self.cursor.advance()
+        return True
+
+    def has_pending_work(self) -> bool:
+        """Whether `run` would record anything; the cursor is spent afterwards."""
+        if self.cursor.open_firing is not None or self._passed_intents():
+            return True
+        while (event := self.cursor.current) is not None:
+            for handler in self._remaining(event):
+                if not handler.handles(event, self.recorder.world):
+                    continue
+                if handler.effect is not None or is_productive(handler, event, self.recorder):
+                    return True
+            self.cursor.advance()
+        return False
+
+    def save(self) -> None:
+        """Make everything recorded durable, and start the calls that waited for it."""
+        self.recorder.save()
+        self._saved_at = time.monotonic()
+        self.effects.start()
+
+    def _dispatch(self, event: RecordedEvent) -> bool:
+        for handler in self._remaining(event):
+            if handler.handles(event, self.recorder.world) and not self._fire(handler, event):
+                return False
+        return True
+
+    def _remaining(self, event: RecordedEvent) -> Sequence[Responder]:
+        handlers = self.handlers.for_type(event.type)
+        last = self.cursor.last_completed
+        if last is None:
+            return handlers
+        names = [handler.name for handler in handlers]
+        return handlers[names.index(last) + 1 :] if last in names else handlers
+
+    def _fire(self, handler: Responder, event: RecordedEvent) -> bool:
+        if handler.effect is not None:
+            return self._fire_effect(handler, event)
+        batch = Batch(self.recorder, event, handler.name)
+
+        def is_within_limits() -> bool:
+            return not self._reasons_against(batch, batch.cost_usd, more=1)
+
+        try:
+            outputs = handler.fn(event, self.recorder.world)
+            count = collect(batch, handler, outputs, event, is_within_limits=is_within_limits)
+        except Exception as error:
+            self._fail(handler, event, error)
+            raise
+        if count == 0:
+            return True
+        if count is None:
+            return self._exhaust_by(batch, batch.cost_usd, event)
+        fired = batch.entries[0].event
+        batch.add(completed_event(handler.name, event, fired.id, count), "completed")
+        return self._commit(batch, event)
+
+    def _fire_effect(self, handler: Responder, event: RecordedEvent) -> bool:
+        effect, world = handler.effect, self.recorder.world
+        assert effect is not None
+        is_known = effect.recall(event, world) is not None
+        if not is_known and not self.effects.is_flying(event):
+            reasons = self.recorder.account.reasons_against_call()
+            if reasons:
+                return self._exhaust(reasons, event, 0)
+        batch = Batch(self.recorder, event, handler.name)
+        try:
+            # The intent is on disk before its call starts.
+            self.save()
+            answer = self.effects.answer(event, handler, world)
+            output = make_event(effect.answer_type, "", "", [event.id], answer)
+            count = collect(batch, handler, [output], event)
+        except Exception as error:
+            self._fail(handler, event, error)
+            raise
+        fired = batch.entries[0].event
+        batch.add(completed_event(handler.name, event, fired.id, count or 0), "completed")
+        # What was paid for is recorded, whatever it cost; the account then stops the run.
+        if not self._commit(batch, event, cost_usd=0.0):
+            return False
+        effect.remember(event, batch.entries[1].event.data, world)
+        self.save()
+        reasons = self._reasons_against(None, 0.0)
+        return self._exhaust(reasons, event, 0) if reasons else True
+
+    def _commit(self, batch: Batch, trigger: RecordedEvent, cost_usd: float | None = None) -> bool:
+        cost = batch.cost_usd if cost_usd is None else cost_usd
+        if self._reasons_against(batch, cost):
+            return self._exhaust_by(batch, cost, trigger)
+        self._record(batch)
+        return True
+
+    def _record(self, batch: Batch) -> None:
+        for event in batch.record():
+            self.cursor.see(event)
+            self._want(event)
+        wait = _GATHER_INTERVAL if self.effects.has_waiting else self.save_interval
+        if time.monotonic() - self._saved_at >= wait:
+            self.save()
+
+    def _want(self, event: RecordedEvent) -> None:
+        for handler in self.handlers.executors_of(event.type):
+            self.effects.want(event, handler, self.recorder.world)
+
+    def _finish(self, firing: OpenFiring) -> bool:
+        """Repeat a firing of which the ledger holds the beginning, and record the rest of it."""
+        handler = self.handlers.get(firing.responder)
+        if handler is None:
+            msg = (
+                f"{self.recorder.source} stopped inside a firing of {firing.responder!r}, which "
+                "is not among the responders."
+            )
+            raise ConfigurationError(msg, hint="Run it with the kit that it was started with.")
+        batch = Batch(self.recorder, firing.trigger, handler.name)
+        try:
+            if handler.effect is None:
+                outputs = handler.fn(firing.trigger, self._world_before(firing.fired.position))
+            elif firing.outputs:
+                outputs = list(firing.outputs)
+            else:
+                answer = self.effects.answer(firing.trigger, handler, self.recorder.world)
+                outputs = [
+                    make_event(handler.effect.answer_type, "", "", [firing.trigger.id], answer)
+                ]
+            count = collect(batch, handler, outputs, firing.trigger, firing.outputs)
+        except Exception as error:
+            self._fail(handler, firing.trigger, error)
+            raise
+        completed = completed_event(handler.name, firing.trigger, firing.fired.id, count or 0)
+        batch.add(completed, "completed")
+        return self._commit(batch, firing.trigger)
+
+    def _world_before(self, position: int) -> World:
+        world = project(islice(self.recorder.ledger.read_all(), position))
+        world.context = self.recorder.world.context
+        return world
+
+    def _answer_passed_intents(self) -> bool:
+        """Answer the requests that the cursor has passed because nobody could answer them then."""
+        return all(self._fire_effect(*passed) for passed in self._passed_intents())
+
+    def _passed_intents(self) -> list[tuple[Responder, RecordedEvent]]:
+        current = self.cursor.current
+        return [
+            (handler, intent)
+            for intent in self.cursor.open_intents.values()
+            if current is None or intent.position < current.position
+            for handler in self.handlers.executors_of(intent.type)
+        ]
+
+    def _reasons_against(self, batch: Batch | None, cost_usd: float, more: int = 0) -> list[str]:
+        if batch is None:
+            return self.recorder.account.reasons_against(0, 0, cost_usd)
+        events = len(batch.entries) + more
+        return self.recorder.account.reasons_against(events, batch.depth, cost_usd)
+
+    def _exhaust_by(self, batch: Batch, cost_usd: float, trigger: RecordedEvent) -> bool:
+        reasons = self._reasons_against(batch, cost_usd, more=1)
+        return self._exhaust(reasons, trigger, batch.depth)
+
+    def _exhaust(self, reasons: list[str], trigger: RecordedEvent | None, depth: int) -> bool:
+        """Record that a limit was reached, unless that is what was recorded last. Returns False."""
+        recorder = self.recorder
+        if recorder.last_type != BUDGET_EXHAUSTED:
+            batch = Batch(recorder, trigger, "budget")
+            data = recorder.account.exhausted_data(reasons, depth)
+            event = make_event(BUDGET_EXHAUSTED, "", "budget", [], data)
+            batch.add(event, f"exhausted-{recorder.length}")
+            self._record(batch)
+        self.save()
+        return False
+
+    def _fail(self, handler: Responder, event: RecordedEvent, error: Exception) -> None:
+        batch = Batch(self.recorder, event, handler.name)
+        data = failure_data(handler.name, event.id, error)
+        failed = make_event(RESPONDER_FAILED, "", handler.name, [event.id], data)
+        batch.add(failed, f"failed-{self.recorder.length}")
+        self._record(batch)
+        self.save()

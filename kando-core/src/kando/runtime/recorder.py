@@ -1,0 +1,248 @@
+"""Recording: a batch of events is checked, identified, applied and counted in one step, or refused."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+
+import attrs
+
+from kando.errors import DuplicateEvent, PayloadTooLarge, UnknownReference
+from kando.ledger.interface import LedgerStore
+from kando.responders.base import BOOKKEEPING
+from kando.responders.budget import BudgetEnforcer
+from kando.runtime.types import DeclaredTypes
+from kando.schema.events import KandoEvent, RecordedEvent
+from kando.schema.identity import default_event_id, position_of_default_id, root_key
+from kando.world.graph import Relation, World, WorldObject
+from kando.world.projection import Change, change_of, commit
+
+__all__ = ["Entry", "Recorder", "StagedWorld"]
+
+
+@attrs.frozen
+class Entry:
+    """An event that has passed every check, and what recording it means.
+
+    Attributes:
+        event: identified and complete.
+        change: what it does to the world.
+        depth: its recursion depth.
+        is_outside: whether no firing produced it.
+    """
+
+    event: RecordedEvent
+    change: Change
+    depth: int
+    is_outside: bool
+
+
+class StagedWorld:
+    """A world as it will be when a batch is recorded; the world itself does not change yet."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self._objects: dict[str, WorldObject] = {}
+        self._relations: dict[str, Relation | None] = {}
+
+    def get_object(self, id: str) -> WorldObject | None:
+        """Return the object with this id, or None."""
+        return self._objects.get(id) or self.world.objects.get(id)
+
+    def get_relation(self, id: str) -> Relation | None:
+        """Return the relation with this id, or None."""
+        return self._relations[id] if id in self._relations else self.world.relations.get(id)
+
+    def stage(self, change: Change) -> None:
+        """Take a change into account from here on."""
+        if isinstance(change, WorldObject):
+            self._objects[change.id] = change
+        elif isinstance(change, Relation):
+            self._relations[change.id] = change
+        elif change is not None:
+            self._relations[change] = None
+
+
+class Recorder:
+    """The tail of one ledger: its world, its account, and what is recorded but not yet saved.
+
+    Args:
+        ledger: events are appended to it by `save`.
+        types: what declared types allow.
+        account: charged for every event.
+        max_payload_bytes: limit of one event's encoded data.
+        clock: returns the time of recording.
+    """
+
+    def __init__(
+        self,
+        ledger: LedgerStore,
+        types: DeclaredTypes,
+        account: BudgetEnforcer,
+        *,
+        max_payload_bytes: int,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.ledger = ledger
+        self.source = ledger.stream_name()
+        self.types = types
+        self.account = account
+        self.max_payload_bytes = max_payload_bytes
+        self.clock = clock
+        self.world = World()
+        self.length = 0
+        self.last_type: str | None = None
+        self._saved = 0
+        self._unsaved: list[RecordedEvent] = []
+        self._depths = array("q")
+        # By position: the type of an event with a default id, else None. By id: the other events.
+        self._types: list[str | None] = []
+        self._positions: dict[str, int] = {}
+        self._root_keys: set[str] = set()
+        self._root_counts: dict[str, int] = {}
+
+    def position_of(self, event_id: str) -> int | None:
+        """Return the position of a recorded event, or None."""
+        position = self._positions.get(event_id)
+        if position is not None:
+            return position
+        position = position_of_default_id(event_id)
+        if position is None or position >= self.length:
+            return None
+        type = self._types[position]
+        return position if type and event_id == default_event_id(type, position) else None
+
+    def depth_of(self, position: int) -> int:
+        """Return the recursion depth of the event at a position."""
+        return self._depths[position]
+
+    def free_root_key(self, type: str, identity: bytes, reserved: dict[str, int]) -> str:
+        """Return the lineage key of a root; equal roots are told apart by counting them.
+
+        Args:
+            type: of the root.
+            identity: see `kando.schema.identity.root_key`.
+            reserved: how many equal roots are known by the key of their first; brought up to date.
+        """
+        first = key = root_key(type, identity, 0)
+        occurrence = reserved.get(first, self._root_counts.get(first, 0))
+        if occurrence:
+            key = root_key(type, identity, occurrence)
+        while key in self._root_keys:
+            occurrence += 1
+            key = root_key(type, identity, occurrence)
+        reserved[first] = occurrence + 1
+        return key
+
+    def check(
+        self,
+        event: RecordedEvent,
+        staged: StagedWorld,
+        batch: Mapping[str, Entry],
+        *,
+        is_outside: bool,
+    ) -> Entry:
+        """Return what recording `event` after `batch` means, changing nothing.
+
+        Args:
+            event: identified, at position ``length + len(batch)``.
+            staged: the world after `batch`.
+            batch: entries to be recorded before it, in the same step, by event id.
+            is_outside: whether no firing produced it.
+
+        Raises:
+            RefusedEvent: it must not be recorded.
+        """
+        if len(event.encoded) > self.max_payload_bytes:
+            msg = (
+                f"{event.id} by {event.actor}: its data takes {len(event.encoded):,} bytes; the "
+                f"limit is {self.max_payload_bytes:,}."
+            )
+            raise PayloadTooLarge(
+                msg, hint="Split it, or put it into a file and record path and hash."
+            )
+        taken = self.position_of(event.id)
+        if taken is None and event.id in batch:
+            taken = batch[event.id].event.position
+        if taken is not None:
+            msg = f"{self.source} has an event {event.id!r} already, at position {taken}."
+            raise DuplicateEvent(msg, hint="Give the event another id, or none.")
+        depth = self._depth_after(event, batch)
+        change = change_of(event, staged)
+        if change is not None:
+            self.types.check(event, change, staged)
+        return Entry(event, change, depth, is_outside)
+
+    def _depth_after(self, event: RecordedEvent, batch: Mapping[str, Entry]) -> int:
+        depth = -1
+        for cause in event.cause:
+            position = self.position_of(cause)
+            if position is not None:
+                depth = max(depth, self._depths[position])
+            elif cause in batch:
+                depth = max(depth, batch[cause].depth)
+            else:
+                msg = f"{event.id} by {event.actor} names cause {cause!r}: no such event."
+                raise UnknownReference(msg, hint=f"Use ids of events of {self.source}.")
+        return max(depth, 0) if event.type in BOOKKEEPING else depth + 1
+
+    def record(
+        self, batch: Sequence[Entry], roots: Mapping[str, int] | None = None
+    ) -> list[RecordedEvent]:
+        """Record checked entries: apply, count, and keep them for `save`.
+
+        Args:
+            batch: as `check` returned them.
+            roots: what `free_root_key` reserved for them.
+        """
+        for entry in batch:
+            self.take(entry)
+        self._root_counts.update(roots or {})
+        events = [entry.event for entry in batch]
+        self._unsaved += events
+        return events
+
+    def take(self, entry: Entry) -> None:
+        """Take an entry into world, account and indexes: one just recorded, or one read back."""
+        event = entry.event
+        commit(self.world, entry.change)
+        if event.id == default_event_id(event.type, event.position):
+            self._types.append(event.type)
+        else:
+            self._types.append(None)
+            self._positions[event.id] = event.position
+        self._depths.append(entry.depth)
+        if entry.is_outside:
+            self._root_keys.add(event.lineage_key)
+        self.length += 1
+        self.last_type = event.type
+        self.account.count(event, entry.depth)
+
+    def take_saved(self, event: RecordedEvent, *, is_outside: bool) -> None:
+        """Take an event that the ledger holds.
+
+        Raises:
+            RefusedEvent: it cannot be applied to the world before it.
+        """
+        depths = [
+            self._depths[position]
+            for cause in event.cause
+            if (position := self.position_of(cause)) is not None
+        ]
+        depth = max(depths, default=-1)
+        depth = max(depth, 0) if event.type in BOOKKEEPING else depth + 1
+        self.take(Entry(event, change_of(event, self.world), depth, is_outside))
+        self._saved += 1
+
+    def save(self) -> None:
+        """Append what is recorded to the ledger, as one step.
+
+        Raises:
+            ConcurrencyError: another writer appended; nothing was written.
+        """
+        if self._unsaved:
+            events: list[KandoEvent] = [*self._unsaved]
+            # Whether a failed append was written nobody here can tell: the ledger is asked anew.
+            self._unsaved.clear()
+            self._saved = self.ledger.append(events, expected_length=self._saved)

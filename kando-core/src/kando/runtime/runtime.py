@@ -1,0 +1,202 @@
+"""The runtime: a ledger, the responders that react to it, and what they may use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from kando.cache.llm import LLMCache
+from kando.errors import NoRootError
+from kando.ledger.interface import LedgerStore
+from kando.responders import edge
+from kando.responders.base import Responder
+from kando.responders.budget import Budget, BudgetEnforcer
+from kando.responders.llm_executor import remember
+from kando.runtime.dispatch import Handlers
+from kando.runtime.effects import Effects
+from kando.runtime.loop import Loop
+from kando.runtime.recorder import Recorder
+from kando.runtime.strict import replay_strictly
+from kando.runtime.types import DeclaredTypes
+from kando.schema.events import LLM_REQUEST, LLM_RESPONSE, KandoEvent, RecordedEvent
+from kando.world.graph import World
+from kando.world.projection import project
+
+__all__ = ["DEFAULT_MAX_PAYLOAD_BYTES", "Runtime"]
+
+#: Limit of one event's encoded data: 1 MiB.
+DEFAULT_MAX_PAYLOAD_BYTES = 1024 * 1024
+
+DEFAULT_MAX_PARALLEL_CALLS = 20
+
+#: Seconds; a follower in another process sees a run with this delay at most.
+DEFAULT_SAVE_INTERVAL = 0.05
+
+
+class Runtime:
+    """Run responders over a ledger.
+
+    The loop is synchronous and deterministic: the same seeds through the same responders give the
+    same ledger and the same world, timestamps and ``data["observed"]`` aside.
+
+    Args:
+        ledger: what exists; the runtime is its only writer while it runs.
+        responders: in registration order.
+        budget: limits of the run; none if omitted.
+        cache: answers requests that were answered before; no caching if omitted.
+        edge_logic: edge logic that acts beside that among `responders`; what bare ``@edge_logic``
+            decorators attached in this process if omitted.
+        max_payload_bytes: limit of one event's encoded data.
+        max_parallel_calls: how many calls to the outside may be in flight at once.
+        save_interval: seconds after which recorded events are saved at the latest, so that
+            followers see a run live; 0 saves each firing on its own. Before a call to the outside,
+            after its answer and at the end everything is saved in any case.
+
+    Raises:
+        ConfigurationError: two responders have one name, or two kits declare one type differently.
+    """
+
+    def __init__(
+        self,
+        ledger: LedgerStore,
+        responders: Sequence[Responder],
+        budget: Budget | None = None,
+        cache: LLMCache | None = None,
+        *,
+        edge_logic: Iterable[Responder] | None = None,
+        max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES,
+        max_parallel_calls: int = DEFAULT_MAX_PARALLEL_CALLS,
+        save_interval: float = DEFAULT_SAVE_INTERVAL,
+    ) -> None:
+        self.ledger = ledger
+        self.responders = list(responders)
+        self.budget = budget or Budget()
+        self.cache = cache
+        self._edge_logic = edge.registered() if edge_logic is None else list(edge_logic)
+        self._max_payload_bytes = max_payload_bytes
+        self._max_parallel_calls = max_parallel_calls
+        self._save_interval = save_interval
+        self._types = DeclaredTypes([*self._edge_logic, *self.responders])
+        self._loop: Loop | None = None
+        # Now, not at the first run: what cannot work is refused where it was written.
+        self._handlers = Handlers(self._edge_logic, self.responders)
+
+    def run(self, seed_events: Sequence[KandoEvent]) -> World:
+        """Record seeds at the tail of the ledger and work until nothing is left to do.
+
+        On a ledger that has events already, what is pending there is done first. The end of the
+        run is on disk when this returns. A run that a limit of the budget stops ends with
+        ``budget.exhausted``; call ``run([])`` of a runtime with more to go on.
+
+        Args:
+            seed_events: root events, usually; may be empty, to go on with what is pending.
+
+        Raises:
+            RefusedEvent: a seed must not be recorded; none is.
+            ConcurrencyError: another writer appended to the ledger.
+            Exception: whatever a responder raised, after ``responder.failed`` is recorded.
+        """
+        loop = self._opened()
+        try:
+            loop.run()
+            if seed_events and loop.deliver(seed_events):
+                loop.run()
+            loop.save()
+        except BaseException:
+            # What is recorded is kept; the next run goes on from what the ledger then says.
+            self._loop = None
+            loop.recorder.save()
+            raise
+        finally:
+            loop.effects.close()
+        return loop.recorder.world
+
+    def record(self, events: Sequence[KandoEvent]) -> list[RecordedEvent]:
+        """Record events at the tail of the ledger without reacting to them yet.
+
+        Returns:
+            The events as recorded; empty if a limit of the budget forbids them.
+
+        Raises:
+            RefusedEvent: one must not be recorded; none is.
+            ConcurrencyError: another writer appended to the ledger.
+        """
+        loop = self._opened()
+        start = loop.recorder.length
+        if not loop.deliver(events):
+            return []
+        loop.save()
+        return list(self.ledger.read(start))
+
+    def load(self) -> World:
+        """Return the world as the ledger has it, firing nothing.
+
+        Its ``context["cache"]`` is the runtime's cache.
+        """
+        self._loop = None
+        return self._opened().recorder.world
+
+    def has_pending_work(self) -> bool:
+        """Whether `run` would record anything, apart from answers that nobody is there to give.
+
+        Plain responders are fired to find out, and nothing of it is recorded.
+        """
+        loop = self._opened()
+        pending = loop.has_pending_work()
+        self._loop = None
+        return pending
+
+    def replay(self, strict: bool = False) -> World:
+        """Return the world, projected anew from the ledger.
+
+        Args:
+            strict: re-fire the responders from the root events, with recorded LLM and tool
+                results, and compare every event with the ledger's.
+
+        Raises:
+            NoRootError: the ledger has events, but none that started anything.
+            ReplayDivergence: strictly replayed, an event came out differently.
+        """
+        self._require_root()
+        if strict:
+            world = replay_strictly(self.ledger, self._edge_logic, self.responders, self._types)
+        else:
+            world = project(self.ledger.read_all())
+        world.context["cache"] = self.cache
+        return world
+
+    def _require_root(self) -> None:
+        events = self.ledger.read_all()
+        first = next(events, None)
+        if first is not None and not first.is_root and not any(e.is_root for e in events):
+            msg = f"{self.ledger.stream_name()} has no root event: every event names a cause."
+            raise NoRootError(msg, hint="Start it from a seed whose cause is empty.")
+
+    def _opened(self) -> Loop:
+        """Return the loop at the ledger's tail, recovering it if the ledger moved on without it."""
+        if self._loop is not None and self._loop.recorder.length == self.ledger.length():
+            return self._loop
+        account = BudgetEnforcer(self.budget)
+        recorder = Recorder(
+            self.ledger, self._types, account, max_payload_bytes=self._max_payload_bytes
+        )
+        recorder.world.context["cache"] = self.cache
+        effects = Effects(self._max_parallel_calls)
+        loop = Loop(recorder, self._handlers, effects, self._save_interval)
+        loop.recover(self._remembering(self.ledger.read_all(), recorder.world))
+        self._loop = loop
+        return loop
+
+    def _remembering(
+        self, events: Iterable[RecordedEvent], world: World
+    ) -> Iterable[RecordedEvent]:
+        """Pass events on, giving the cache the answers among them: it is a fold over the ledger."""
+        asked: dict[str, RecordedEvent] = {}
+        for event in events:
+            if self.cache is not None:
+                if event.type == LLM_REQUEST:
+                    asked[event.id] = event
+                elif event.type == LLM_RESPONSE and event.cause:
+                    intent = asked.pop(event.cause[0], None)
+                    if intent is not None:
+                        remember(intent, event.data, world)
+            yield event

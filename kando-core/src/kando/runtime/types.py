@@ -1,0 +1,131 @@
+"""Declared types: data of an object or relation is what its kit says it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import attrs
+import cattrs
+from cattrs.gen import make_dict_structure_fn
+
+from kando.errors import ConfigurationError, InvalidData
+from kando.responders.base import Responder
+from kando.schema.events import RecordedEvent
+from kando.world.graph import Relation, WorldObject
+from kando.world.projection import Change, Lookup
+
+__all__ = ["DeclaredTypes"]
+
+
+class DeclaredTypes:
+    """The object and relation types that the kits of some responders declare.
+
+    Args:
+        responders: each may belong to a kit.
+
+    Raises:
+        ConfigurationError: two kits declare the same type differently.
+    """
+
+    def __init__(self, responders: Iterable[Responder]) -> None:
+        self._classes: dict[str, type] = {}
+        self._relations: dict[str, Any] = {}
+        self._converter = _strict_converter()
+        kits = {id(each.kit): each.kit for each in responders if each.kit is not None}
+        for kit in kits.values():
+            for name, cls in kit.object_types.items():
+                _claim(self._classes, name, cls)
+            for name, relation_type in kit.relation_types.items():
+                _claim(self._relations, name, relation_type)
+
+    def check(self, event: RecordedEvent, change: Change, world: Lookup) -> None:
+        """Refuse a change that its declared type does not allow.
+
+        Raises:
+            InvalidData: the message names object, field and expected type.
+        """
+        if isinstance(change, WorldObject):
+            cls = self._classes.get(change.type)
+            if cls is not None:
+                self._check_object(event, change, cls)
+        elif isinstance(change, Relation) and change.type in self._relations:
+            self._check_ends(event, change, world)
+
+    def _check_object(self, event: RecordedEvent, object: WorldObject, cls: type) -> None:
+        try:
+            self._converter.structure(object.data, cls)
+        except cattrs.BaseValidationError as error:
+            problems = "; ".join(cattrs.transform_error(error, "data", _describe))
+        except _WrongType as error:
+            problems = str(error)
+        else:
+            return
+        msg = f"{event.id} by {event.actor}: {object.type} {object.id!r}: {problems}."
+        declared = ", ".join(f"{field.name}: {_name_of(field.type)}" for field in attrs.fields(cls))
+        raise InvalidData(msg, hint=f"{object.type} declares {declared or 'no field'}.")
+
+    def _check_ends(self, event: RecordedEvent, relation: Relation, world: Lookup) -> None:
+        declared = self._relations[relation.type]
+        for end, id, expected in (
+            ("source", relation.source_id, declared.source),
+            ("target", relation.target_id, declared.target),
+        ):
+            found = world.get_object(id)
+            if expected is not None and found is not None and found.type != expected:
+                msg = (
+                    f"{event.id} by {event.actor}: relation {relation.type!r} has {found.type} "
+                    f"{id!r} as its {end}, not {expected}."
+                )
+                raise InvalidData(
+                    msg,
+                    hint=f"{relation.type!r} leads from {declared.source or 'any object'} to "
+                    f"{declared.target or 'any object'}.",
+                )
+
+
+def _claim(declared: dict[str, Any], name: str, what: Any) -> None:
+    if declared.setdefault(name, what) != what:
+        msg = f"Two kits of one runtime declare the type {name!r} differently."
+        raise ConfigurationError(msg, hint="Run them in two runs, or rename one type.")
+
+
+class _WrongType(TypeError):
+    """A primitive of another type; carries what was expected and found."""
+
+
+def _strict_converter() -> cattrs.Converter:
+    """Return a converter that takes JSON as it is: no coercion, no unknown fields."""
+    converter = cattrs.Converter()
+
+    def primitive(allowed: type | tuple[type, ...]) -> Any:
+        def structure(value: Any, kind: type) -> Any:
+            # A bool is an int to Python, but not to JSON.
+            if isinstance(value, allowed) and (kind is bool or not isinstance(value, bool)):
+                return value
+            msg = f"expected {kind.__name__}, not {type(value).__name__} {value!r:.60}"
+            raise _WrongType(msg)
+
+        return structure
+
+    for kind, allowed in ((str, str), (int, int), (bool, bool), (float, (int, float))):
+        converter.register_structure_hook(kind, primitive(allowed))
+    converter.register_structure_hook_factory(
+        attrs.has,
+        lambda cls: make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True),
+    )
+    return converter
+
+
+def _describe(error: BaseException, kind: type | None) -> str:
+    if isinstance(error, _WrongType):
+        return str(error)
+    if isinstance(error, KeyError):
+        return f"required field {error.args[0]!r} is missing"
+    if isinstance(error, cattrs.ForbiddenExtraKeysError):
+        return f"unknown field {', '.join(map(repr, sorted(error.extra_fields)))}"
+    return f"expected {_name_of(kind)}" if kind is not None else str(error)
+
+
+def _name_of(kind: Any) -> str:
+    return kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")

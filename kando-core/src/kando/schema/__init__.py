@@ -1,0 +1,1 @@
+"""The event model: what every other part of Kando speaks."""

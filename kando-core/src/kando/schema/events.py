@@ -1,0 +1,128 @@
+"""The event: the only thing that is ever written down."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import attrs
+
+__all__ = [
+    "BRANCH_CREATED",
+    "BUDGET_EXHAUSTED",
+    "KIT_LOADED",
+    "LLM_REQUEST",
+    "LLM_RESPONSE",
+    "OBJECT_CREATED",
+    "OBJECT_PATCHED",
+    "OBSERVED",
+    "RELATION_CREATED",
+    "RELATION_REMOVED",
+    "RESPONDER_COMPLETED",
+    "RESPONDER_FAILED",
+    "RESPONDER_FIRED",
+    "TOOL_CALLED",
+    "TOOL_RETURNED",
+    "KandoEvent",
+    "RecordedEvent",
+    "make_event",
+]
+
+OBJECT_CREATED = "object.created"
+OBJECT_PATCHED = "object.patched"
+RELATION_CREATED = "relation.created"
+RELATION_REMOVED = "relation.removed"
+BRANCH_CREATED = "branch.created"
+BUDGET_EXHAUSTED = "budget.exhausted"
+LLM_REQUEST = "llm.request"
+LLM_RESPONSE = "llm.response"
+TOOL_CALLED = "tool.called"
+TOOL_RETURNED = "tool.returned"
+RESPONDER_FIRED = "responder.fired"
+RESPONDER_COMPLETED = "responder.completed"
+RESPONDER_FAILED = "responder.failed"
+KIT_LOADED = "kit.loaded"
+
+#: The key of an event's data under which measured facts live (durations, attempts, provider
+#: request ids). What lies there takes no part in any comparison Kando makes.
+OBSERVED = "observed"
+
+
+@attrs.frozen(eq=False)
+class KandoEvent:
+    """Something that happened, or that a responder says shall have happened.
+
+    Events compare equal when their seven fields do, recorded or not.
+
+    Attributes:
+        id: unique within the ledger; empty as long as the event is not recorded, unless its
+            author chose one.
+        type: dotted name, such as ``object.created``.
+        source: identity of the ledger, ``run:{id}`` or ``branch:{id}``.
+        actor: who emitted it: a responder's name, or ``cli`` and the like for seeds.
+        cause: ids of the events it follows from; empty for a root.
+        timestamp: timezone-aware; when it was recorded (before that: made).
+        data: JSON object; what is in it depends on the type.
+    """
+
+    id: str
+    type: str
+    source: str
+    actor: str
+    cause: list[str]
+    timestamp: datetime
+    data: dict[str, Any]
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, KandoEvent):
+            return NotImplemented
+        return (
+            self.id == other.id
+            and self.type == other.type
+            and self.source == other.source
+            and self.actor == other.actor
+            and self.cause == other.cause
+            and self.timestamp == other.timestamp
+            and self.data == other.data
+        )
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    @property
+    def is_root(self) -> bool:
+        """Whether nothing in the ledger caused this event."""
+        return not self.cause
+
+
+@attrs.frozen(eq=False)
+class RecordedEvent(KandoEvent):
+    """An event in its place in a ledger.
+
+    Attributes:
+        position: 0-based place in the ledger; on a branch the shared prefix counts.
+        lineage_key: why the event exists, as 32 hexadecimal digits; the same step has the same
+            key on every branch (see `kando.schema.identity`).
+        version: version of the schema its data was written in.
+    """
+
+    position: int = attrs.field(kw_only=True)
+    lineage_key: str = attrs.field(kw_only=True)
+    version: int = attrs.field(kw_only=True, default=1)
+    # The data as stored, so that it is encoded once on its way from the recorder to the disk.
+    encoded: bytes = attrs.field(kw_only=True, repr=False)
+
+
+def make_event(
+    type: str, source: str, actor: str, cause: list[str], data: dict[str, Any]
+) -> KandoEvent:
+    """Make an event that is not recorded yet; its id stays open until it is.
+
+    Args:
+        type: dotted name, such as ``object.created``.
+        source: identity of the ledger it is meant for.
+        actor: who emits it.
+        cause: ids of the events it follows from; empty for a root.
+        data: a JSON object.
+    """
+    return KandoEvent("", type, source, actor, list(cause), datetime.now(UTC), data)

@@ -1,0 +1,109 @@
+"""Exact JSON: what cannot be encoded without loss is refused, with the path to it."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from math import isfinite
+from typing import Any
+
+import msgspec
+
+from kando.errors import InvalidData
+
+__all__ = ["decode", "encode", "exact", "sorted_encode"]
+
+# 64 bits, signed or unsigned: what every JSON library that reads integers exactly can read.
+_SMALLEST, _LARGEST = -(2**63), 2**64 - 1
+
+_MAX_DEPTH = 100
+
+_encoder = msgspec.json.Encoder()
+_sorting_encoder = msgspec.json.Encoder(order="sorted")
+_decoder = msgspec.json.Decoder()
+
+
+def exact(value: Any, path: str = "data") -> Any:
+    """Return `value` as plain JSON values, sharing nothing mutable with it.
+
+    Tuples become lists; dates and datetimes become ISO 8601 strings.
+
+    Args:
+        value: what an author put into an event.
+        path: where `value` stands, for the error.
+
+    Raises:
+        InvalidData: something in it has no exact JSON form; the message names its path.
+    """
+    return _exact(value, path, 0)
+
+
+def _exact(value: Any, path: str, depth: int) -> Any:
+    kind = type(value)
+    if kind is str or kind is bool or value is None:
+        return value
+    if kind is int:
+        if _SMALLEST <= value <= _LARGEST:
+            return value
+        raise _refused(path, "an integer of more than 64 bits", "store it as a string")
+    if kind is float:
+        if isfinite(value):
+            return value
+        raise _refused(path, f"{value!r}, which is not a JSON number", "use null or a string")
+    if depth > _MAX_DEPTH:
+        raise _refused(path, f"nested deeper than {_MAX_DEPTH} levels", "flatten it")
+    if isinstance(value, dict):
+        return _exact_object(value, path, depth)
+    if isinstance(value, list | tuple):
+        return [_exact(item, f"{path}[{i}]", depth + 1) for i, item in enumerate(value)]
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int | float):
+        return _exact(int(value) if isinstance(value, int) else float(value), path, depth)
+    raise _refused(
+        path,
+        f"{kind.__module__}.{kind.__qualname__}",
+        "use strings, numbers, booleans, null, lists and objects",
+    )
+
+
+def _exact_object(value: dict[Any, Any], path: str, depth: int) -> dict[str, Any]:
+    copy = {}
+    for key, item in value.items():
+        if type(key) is not str:
+            raise _refused(path, f"the key {key!r}, which is not a string", "use string keys")
+        copy[key] = _exact(item, f"{path}.{key}", depth + 1)
+    return copy
+
+
+def encode(value: Any, path: str = "data") -> bytes:
+    """Encode plain JSON values, as `exact` returns them, to UTF-8 bytes.
+
+    Raises:
+        InvalidData: a string holds a lone surrogate, which UTF-8 cannot express.
+    """
+    try:
+        return _encoder.encode(value)
+    except UnicodeEncodeError as error:
+        raise _refused(
+            path, f"text that is not Unicode ({error.reason})", "decode it with errors='replace'"
+        ) from error
+
+
+def sorted_encode(value: Any) -> bytes:
+    """Encode plain JSON values with sorted keys, so that equal values give equal bytes."""
+    return _sorting_encoder.encode(value)
+
+
+def decode(encoded: bytes | str) -> Any:
+    """Decode what `encode` returned.
+
+    Raises:
+        msgspec.DecodeError: it is not JSON.
+    """
+    return _decoder.decode(encoded)
+
+
+def _refused(path: str, what: str, cure: str) -> InvalidData:
+    return InvalidData(f"{path} holds {what}: event data is JSON.", hint=f"Please {cure}.")

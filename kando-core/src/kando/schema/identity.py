@@ -1,0 +1,71 @@
+"""The two identities of an event: its position says where, its lineage key says why.
+
+No random number, UUID or process-wide counter enters either, so a re-run, a resume and a strict
+replay produce the same ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from hashlib import sha256
+
+__all__ = ["default_event_id", "object_id", "position_of_default_id", "root_key", "step_key"]
+
+#: Hexadecimal digits of a lineage key: 128 bits of SHA-256.
+KEY_DIGITS = 32
+
+_SHORT = 8
+
+
+def default_event_id(type: str, position: int) -> str:
+    """Return the id of an event whose author gave none: ``{type}-{position}``."""
+    return f"{type}-{position}"
+
+
+def position_of_default_id(event_id: str) -> int | None:
+    """Return the position that an id of the form ``{type}-{position}`` speaks of, if it does."""
+    _, dash, digits = event_id.rpartition("-")
+    if not dash or not digits.isdecimal() or not digits.isascii():
+        return None
+    if digits != "0" and digits[0] == "0":
+        return None
+    return int(digits) if len(digits) < 16 else None
+
+
+def root_key(type: str, identity: bytes, occurrence: int) -> str:
+    """Return the lineage key of an event that nothing caused.
+
+    Args:
+        type: the event's type.
+        identity: its explicit id if it has one, else its encoded data.
+        occurrence: how many equal roots the ledger held before it.
+    """
+    head = f"root\x00{type}\x00{occurrence}\x00".encode()
+    return sha256(head + identity).hexdigest()[:KEY_DIGITS]
+
+
+def step_key(trigger_key: str, responder: str, ordinal: int | str) -> str:
+    """Return the lineage key of an event that a firing produced.
+
+    It depends neither on positions nor on content: the same step has the same key on every
+    branch, whatever came out of it.
+
+    Args:
+        trigger_key: lineage key of the event that the responder handled.
+        responder: the responder's name.
+        ordinal: 0-based place among the outputs of the firing, or a word for its bookkeeping.
+    """
+    return sha256(f"{trigger_key}\x00{responder}\x00{ordinal}".encode()).hexdigest()[:KEY_DIGITS]
+
+
+def object_id(type: str, lineage_key: str, taken: Container[str]) -> str:
+    """Return the id of an object or relation whose author gave none.
+
+    It is ``{type}-{lineage key, shortened}`` in lower case, lengthened until it is free.
+    """
+    prefix = type.lower()
+    for digits in range(_SHORT, KEY_DIGITS + 1, 4):
+        candidate = f"{prefix}-{lineage_key[:digits]}"
+        if candidate not in taken:
+            return candidate
+    return candidate

@@ -1,0 +1,1 @@
+"""Traces: why an event exists."""

@@ -1,0 +1,1 @@
+"""The world: what a ledger says is there."""

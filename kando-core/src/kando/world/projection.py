@@ -1,0 +1,142 @@
+"""From events to a world: the one projection, for live runs and for every kind of replay."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from kando.errors import DuplicateEvent, InvalidData, UnknownReference
+from kando.ledger.interface import LedgerStore
+from kando.schema.events import (
+    OBJECT_CREATED,
+    OBJECT_PATCHED,
+    RELATION_CREATED,
+    RELATION_REMOVED,
+    KandoEvent,
+)
+from kando.world.graph import Relation, World, WorldObject
+
+__all__ = ["Change", "Lookup", "apply", "change_of", "commit", "project", "reproject"]
+
+#: What an event does to a world: an object or relation to put, the id of a relation to drop, or
+#: nothing.
+Change = WorldObject | Relation | str | None
+
+
+class Lookup(Protocol):
+    """Where the projection looks up what an event refers to: a world, or one with staged changes."""
+
+    def get_object(self, id: str) -> WorldObject | None:
+        """Return the object with this id, or None."""
+
+    def get_relation(self, id: str) -> Relation | None:
+        """Return the relation with this id, or None."""
+
+
+def project(events: Iterable[KandoEvent]) -> World:
+    """Return the world that `events` amount to.
+
+    Raises:
+        RefusedEvent: one of them cannot be applied.
+    """
+    world = World()
+    for event in events:
+        apply(world, event)
+    return world
+
+
+def reproject(ledger: LedgerStore) -> World:
+    """Return the world that a whole ledger amounts to, built from nothing.
+
+    Raises:
+        RefusedEvent: an event cannot be applied.
+    """
+    return project(ledger.read_all())
+
+
+def apply(world: World, event: KandoEvent) -> None:
+    """Apply one event to a world; on an error the world is unchanged.
+
+    Raises:
+        UnknownReference: the event refers to an object or relation the world does not have.
+        InvalidData: its data lacks a field, or holds one of another type.
+        DuplicateEvent: it creates a relation whose id is taken.
+    """
+    commit(world, change_of(event, world))
+
+
+def change_of(event: KandoEvent, world: Lookup) -> Change:
+    """Return what `event` would change, changing nothing.
+
+    Raises:
+        UnknownReference, InvalidData, DuplicateEvent: as for `apply`.
+    """
+    kind = event.type
+    if kind == OBJECT_CREATED:
+        return WorldObject(
+            _text(event, "id"), _text(event, "type"), _object(event, "data"), event.id
+        )
+    if kind == OBJECT_PATCHED:
+        old = world.get_object(_text(event, "id"))
+        if old is None:
+            raise _unknown(event, "object", event.data["id"])
+        return WorldObject(old.id, old.type, old.data | _object(event, "patch"), old.event_id)
+    if kind == RELATION_CREATED:
+        return _relation(event, world)
+    if kind == RELATION_REMOVED:
+        id = _text(event, "id")
+        if world.get_relation(id) is None:
+            raise _unknown(event, "relation", id)
+        return id
+    return None
+
+
+def commit(world: World, change: Change) -> None:
+    """Make a change that `change_of` returned."""
+    if change is None:
+        return
+    if isinstance(change, WorldObject):
+        world._put_object(change)
+    elif isinstance(change, Relation):
+        world._put_relation(change)
+    else:
+        world._drop_relation(change)
+
+
+def _relation(event: KandoEvent, world: Lookup) -> Relation:
+    id = _text(event, "id")
+    if world.get_relation(id) is not None:
+        msg = f"{_name(event)} creates relation {id!r}, which exists."
+        raise DuplicateEvent(msg, hint="Remove it first, or give the new one another id.")
+    source, target = _text(event, "source_id"), _text(event, "target_id")
+    for end in (source, target):
+        if world.get_object(end) is None:
+            raise _unknown(event, "object", end)
+    return Relation(id, _text(event, "type"), source, target, _object(event, "data"), event.id)
+
+
+def _text(event: KandoEvent, field: str) -> str:
+    value = event.data.get(field)
+    if isinstance(value, str) and value:
+        return value
+    msg = f"{_name(event)}: data.{field} must be a non-empty string, not {value!r:.80}."
+    raise InvalidData(msg, hint=f"Put {field!r} into the event's data.")
+
+
+def _object(event: KandoEvent, field: str) -> dict[str, Any]:
+    value = event.data.get(field)
+    if isinstance(value, dict):
+        return value
+    if value is None and field == "data":
+        return {}
+    msg = f"{_name(event)}: data.{field} must be an object, not {value!r:.80}."
+    raise InvalidData(msg, hint=f"Put {field!r}, a JSON object, into the event's data.")
+
+
+def _unknown(event: KandoEvent, kind: str, id: str) -> UnknownReference:
+    msg = f"{_name(event)} refers to {kind} {id!r}, which does not exist."
+    return UnknownReference(msg, hint=f"Create the {kind} first.")
+
+
+def _name(event: KandoEvent) -> str:
+    return f"{event.id or event.type} by {event.actor or 'nobody'}"

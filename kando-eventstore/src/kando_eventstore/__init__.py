@@ -1,0 +1,1 @@
+"""EventStoreDB and KurrentDB as a substrate for Kando."""

@@ -1,0 +1,20 @@
+"""What this distribution offers to Kando."""
+
+from __future__ import annotations
+
+from kando.plugins import SubstrateSpec, hookimpl
+
+__all__ = ["kando_substrates"]
+
+
+@hookimpl
+def kando_substrates() -> list[SubstrateSpec]:
+    """Offer the substrate, under the URL schemes of EventStoreDB and KurrentDB."""
+    return [
+        SubstrateSpec(
+            "esdb",
+            "kando_eventstore.substrate:open_eventstore",
+            ("esdb", "kurrentdb", "http", "https"),
+            "EventStoreDB and KurrentDB clusters (not in this version)",
+        )
+    ]

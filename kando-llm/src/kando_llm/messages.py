@@ -1,0 +1,66 @@
+"""Read the messages of a request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kando_llm.errors import ProviderError
+
+__all__ = ["first_line", "last_user_text", "texts_of", "word_count"]
+
+
+def texts_of(request: Mapping[str, Any]) -> list[str]:
+    """Return the text of each message of a request, in order.
+
+    Args:
+        request: the data of an ``llm.request``.
+
+    Raises:
+        ProviderError: it has no messages, or one that is malformed.
+    """
+    return [text for _, text in _messages(request)]
+
+
+def last_user_text(request: Mapping[str, Any]) -> str:
+    """Return the text of the last message whose role is ``user``; empty if there is none.
+
+    Raises:
+        ProviderError: the request has no messages, or one that is malformed.
+    """
+    return next((text for role, text in reversed(_messages(request)) if role == "user"), "")
+
+
+def first_line(request: Mapping[str, Any]) -> str:
+    """Return the first line with text of a request: the user's if there is one.
+
+    Raises:
+        ProviderError: the request has no messages, or one that is malformed.
+    """
+    messages = _messages(request)
+    # A system message is the same in request after request, so it tells little.
+    ordered = sorted(messages, key=lambda message: message[0] != "user")
+    lines = (line.strip() for _, text in ordered for line in text.splitlines())
+    return next((line for line in lines if line), "")
+
+
+def word_count(text: str) -> int:
+    """Return the number of words in a text, which stands for its tokens offline."""
+    return len(text.split())
+
+
+def _messages(request: Mapping[str, Any]) -> list[tuple[str, str]]:
+    messages = request.get("messages")
+    if not isinstance(messages, list) or not messages:
+        msg = f"The request has no messages: {messages!r:.60}."
+        raise ProviderError(msg, hint='Give it "messages", a list of at least one.')
+    return [_message(index, message) for index, message in enumerate(messages)]
+
+
+def _message(index: int, message: object) -> tuple[str, str]:
+    if isinstance(message, dict):
+        role, content = message.get("role"), message.get("content")
+        if isinstance(role, str) and isinstance(content, str):
+            return role, content
+    msg = f"messages[{index}] of the request is malformed: {message!r:.60}."
+    raise ProviderError(msg, hint='Write it as {"role": "user", "content": "..."}, both strings.')

@@ -1,0 +1,157 @@
+"""The file of the scripted provider: which answer belongs to which request."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from math import inf
+from pathlib import Path
+from typing import Any, NoReturn
+
+import attrs
+import cattrs
+from cattrs.gen import make_dict_structure_fn
+
+from kando_llm.errors import ProviderError
+
+__all__ = ["Script", "ScriptedAnswer", "load_script"]
+
+_SHAPE = (
+    'Write {"answers": [{"contains": "words" or ["all", "of", "these"], "text": "...", '
+    '"cost_usd": 0.0}], "default": "..."}.'
+)
+
+
+@attrs.frozen
+class ScriptedAnswer:
+    """An answer, and the requests it belongs to.
+
+    Attributes:
+        contains: what occurs in the request; all of it if there are several.
+        text: the answer.
+        cost_usd: what it is said to have cost, in US dollars.
+    """
+
+    contains: str | list[str]
+    text: str
+    cost_usd: float = 0.0
+
+
+@attrs.frozen
+class Script:
+    """Answers in the order in which they are tried.
+
+    Attributes:
+        answers: the first that belongs to a request is given.
+        default: given if none does; None to refuse the request.
+    """
+
+    answers: list[ScriptedAnswer] = attrs.field(factory=list)
+    default: str | None = None
+
+    def answer_to(self, texts: Sequence[str]) -> ScriptedAnswer | None:
+        """Return the answer to a request, or None.
+
+        Args:
+            texts: of the request's messages.
+        """
+        joined = "\n".join(texts)
+        for answer in self.answers:
+            parts = [answer.contains] if isinstance(answer.contains, str) else answer.contains
+            if all(part in joined for part in parts):
+                return answer
+        return None if self.default is None else ScriptedAnswer([], self.default)
+
+
+def load_script(path: Path) -> Script:
+    """Read and check a script.
+
+    Raises:
+        ProviderError: the file cannot be read, is not JSON, or not a script; the message names
+            the field.
+    """
+    try:
+        content = json.loads(path.read_bytes().decode(), parse_constant=_refuse_constant)
+    except FileNotFoundError as error:
+        msg = f"There is no script {str(path)!r}."
+        raise ProviderError(msg, hint="Name an existing file: scripted:FILE.") from error
+    except OSError as error:
+        msg = f"Script {str(path)!r} cannot be read: {error.strerror or error}."
+        raise ProviderError(msg, hint="Name a readable file: scripted:FILE.") from error
+    except (ValueError, RecursionError) as error:
+        msg = f"Script {str(path)!r} is not JSON: {error}."
+        raise ProviderError(msg, hint=_SHAPE) from error
+    try:
+        return _converter().structure(content, Script)
+    except cattrs.BaseValidationError as error:
+        problems = "; ".join(cattrs.transform_error(error, "script", _describe))
+    except _Wrong as error:
+        problems = str(error)
+    msg = f"Script {str(path)!r} is malformed: {problems}."
+    raise ProviderError(msg, hint=_SHAPE)
+
+
+class _Wrong(ValueError):
+    """A value that is not what its field takes."""
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    msg = f"{name} is no JSON number"
+    raise ValueError(msg)
+
+
+def _converter() -> cattrs.Converter:
+    """Return a converter that takes JSON as it is: no coercion, no unknown fields."""
+    converter = cattrs.Converter()
+    converter.register_structure_hook(str, _text)
+    converter.register_structure_hook(float, _cost)
+    converter.register_structure_hook(str | list[str], _contains)
+
+    def of_object(cls: type) -> Any:
+        structure: Callable[[Any, Any], Any] = make_dict_structure_fn(
+            cls, converter, _cattrs_forbid_extra_keys=True
+        )
+        return lambda value, kind: structure(_object(value), kind)
+
+    converter.register_structure_hook_factory(attrs.has, of_object)
+    return converter
+
+
+def _text(value: Any, kind: Any) -> str:
+    if isinstance(value, str):
+        return value
+    raise _wrong("a string", value)
+
+
+def _cost(value: Any, kind: Any) -> float:
+    # A bool is an int to Python, but not to JSON; a float may overflow to infinity.
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < inf:
+        return float(value)
+    raise _wrong("a number of at least 0", value)
+
+
+def _contains(value: Any, kind: Any) -> str | list[str]:
+    parts = [value] if isinstance(value, str) else value
+    if isinstance(parts, list) and parts and all(isinstance(p, str) and p for p in parts):
+        return parts
+    raise _wrong("a non-empty string, or a list of such", value)
+
+
+def _object(value: Any) -> dict[str, Any]:
+    if isinstance(value, dict):
+        return value
+    raise _wrong("an object", value)
+
+
+def _wrong(expected: str, value: object) -> _Wrong:
+    return _Wrong(f"expected {expected}, not {type(value).__name__} {value!r:.60}")
+
+
+def _describe(error: BaseException, kind: type | None) -> str:
+    if isinstance(error, _Wrong):
+        return str(error)
+    if isinstance(error, KeyError):
+        return f"required field {error.args[0]!r} is missing"
+    if isinstance(error, cattrs.ForbiddenExtraKeysError):
+        return f"unknown field {', '.join(map(repr, sorted(error.extra_fields)))}"
+    return str(error)

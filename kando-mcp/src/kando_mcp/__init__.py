@@ -1,0 +1,1 @@
+"""An MCP server that drives Kando from an IDE host."""

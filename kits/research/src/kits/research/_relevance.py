@@ -1,0 +1,60 @@
+"""Which sources bear on a question: a deterministic keyword score, no model involved."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+__all__ = ["most_relevant"]
+
+# Letters of every script stay together with their marks; whitespace and punctuation part words.
+_BETWEEN_WORDS = re.compile(r"[\s!-/:-@\[-`{-~“”‘’«»…–—।॥、。，？！：；]+")  # noqa: RUF001
+
+_ENDINGS = ("ing", "ed", "es", "s")
+
+_STOP_WORDS = frozenset(
+    _BETWEEN_WORDS.split(
+        "a about all also an and are as at be been but by can could did do does for from had has "
+        "have how if in into is it its may more no not of on or our should so such than that the "
+        "their then there these they this to was we were what when where whether which who why "
+        "will with would you your"
+    )
+)
+
+#: Keeps the scores whole numbers, so that they compare equal on every machine.
+_SCALE = 1_000_000
+
+
+def most_relevant(query: str, texts: Sequence[str], limit: int) -> list[int]:
+    """Return the indexes of the texts that bear most on a query, best first.
+
+    A text scores for each different word it shares with the query, more for a word that few texts
+    have. Of equal scores the earlier text comes first. If no text shares a word, it is the first.
+
+    Args:
+        query: words in any order.
+        texts: to choose from.
+        limit: how many to return at most, at least 1.
+    """
+    wanted = _words(query)
+    shared = [wanted & _words(text) for text in texts]
+    having = dict.fromkeys(wanted, 0)
+    for words in shared:
+        for word in words:
+            having[word] += 1
+    scores = [sum(_SCALE // having[word] for word in words) for words in shared]
+    ranked = sorted(range(len(texts)), key=lambda index: -scores[index])
+    return [index for index in ranked if scores[index]][:limit] or ranked[:1]
+
+
+def _words(text: str) -> set[str]:
+    words = {word for word in _BETWEEN_WORDS.split(text.casefold()) if word}
+    return {_stem(word) for word in words - _STOP_WORDS}
+
+
+def _stem(word: str) -> str:
+    """Return a word without its English ending: "claims" and "claimed" are both "claim"."""
+    for ending in _ENDINGS:
+        if word.endswith(ending) and len(word) - len(ending) >= 4:
+            return word.removesuffix(ending)
+    return word

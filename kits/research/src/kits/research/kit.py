@@ -1,0 +1,289 @@
+"""The kit: its types, and the responders that lead from a goal to a synthesis."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from hashlib import sha256
+from typing import Any, Literal
+
+import attrs
+
+from kando.app.documents import passages
+from kando.emit import ask, create, patch, relate
+from kando.kit import Kit, load_prompts
+from kando.responders.base import Responder
+from kando.schema.events import (
+    LLM_RESPONSE,
+    OBJECT_CREATED,
+    OBJECT_PATCHED,
+    KandoEvent,
+    RecordedEvent,
+    make_event,
+)
+from kando.world.graph import World, WorldObject
+from kits.research._relevance import most_relevant
+from kits.research._texts import (
+    clipped,
+    questions_about,
+    reason_of,
+    sources_text,
+    synthesis_text,
+)
+
+__all__ = [
+    "ANSWERS",
+    "CITES",
+    "DECOMPOSES_INTO",
+    "FINDING",
+    "GOAL",
+    "MAX_SOURCES",
+    "QUESTION",
+    "SOURCE",
+    "SYNTHESIS",
+    "SYNTHESIZES",
+    "create_kit",
+    "kit",
+    "seed_from_goal",
+]
+
+#: Sources that a finding cites at most.
+MAX_SOURCES = 5
+
+#: Characters of an answer that a finding keeps; the ``llm.response`` has it whole.
+_MAX_ANSWER_CHARS = 16_000
+
+_MAX_GOAL_CHARS = 4_000
+
+_MAX_ANSWER_TOKENS = 1024
+
+Emitted = Generator[KandoEvent, RecordedEvent, None]
+Status = Literal["pending", "completed", "failed"]
+
+kit = Kit(
+    "research",
+    version="0.1.0",
+    distribution="kando-kit-research",
+    prompts=load_prompts(__package__),
+)
+
+
+@kit.object
+@attrs.frozen
+class Goal:
+    """What the run is for."""
+
+    text: str
+
+
+@kit.object
+@attrs.frozen
+class Question:
+    """One of the questions that a goal decomposes into."""
+
+    text: str
+
+
+@kit.object
+@attrs.frozen
+class Source:
+    """A passage of an input document.
+
+    Attributes:
+        path: of the document.
+        sha256: of the document.
+        start: where the passage begins in the text of the document's part, in characters.
+        end: where it ends, exclusive.
+        excerpt: the passage.
+        part: which part of a long document, from 1; 0 if it has only one.
+    """
+
+    path: str
+    sha256: str
+    start: int
+    end: int
+    excerpt: str
+    part: int = 0
+
+
+@kit.object
+@attrs.frozen
+class Finding:
+    """What the sources say to a question.
+
+    Attributes:
+        status: ``pending`` until it is answered.
+        text: the answer, empty until then.
+        error: why it failed.
+    """
+
+    status: Status
+    text: str = ""
+    error: str | None = None
+
+
+@kit.object
+@attrs.frozen
+class Synthesis:
+    """The findings of a goal, put together."""
+
+    status: Status
+    text: str
+
+
+GOAL, QUESTION, SOURCE, FINDING, SYNTHESIS = "Goal", "Question", "Source", "Finding", "Synthesis"
+DECOMPOSES_INTO = kit.relation("decomposes_into", Goal, Question)
+ANSWERS = kit.relation("answers", Finding, Question)
+SYNTHESIZES = kit.relation("synthesizes", Synthesis, Goal)
+CITES = kit.relation("cites", Finding, Source)
+
+
+def create_kit() -> list[Responder]:
+    """Return the kit's responders as a runtime takes them."""
+    return kit.create()
+
+
+@kit.seeds
+def seed_from_goal(goal: str, run_id: str) -> list[KandoEvent]:
+    """Return the one event that starts a run.
+
+    Args:
+        goal: in words.
+        run_id: of the run that it will be recorded in.
+    """
+    id = f"goal-{sha256(goal.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
+    data = {"id": id, "type": GOAL, "data": {"text": goal}}
+    return [make_event(OBJECT_CREATED, f"run:{run_id}", "cli", [], data)]
+
+
+@kit.responder(OBJECT_CREATED, type=Goal)
+def on_goal_created(event: RecordedEvent, world: World) -> Emitted:
+    """Decompose a goal into questions; the same goal again asks nothing new."""
+    if world.get_relations(event.data["id"], DECOMPOSES_INTO):
+        return
+    for text in questions_about(event.data["data"]["text"]):
+        question = yield create(QUESTION, {"text": text})
+        yield relate(DECOMPOSES_INTO, event, question, cause=[question])
+
+
+@kit.responder(OBJECT_CREATED, type="Document")
+def on_document_created(event: RecordedEvent, world: World) -> Iterator[KandoEvent]:
+    """Make a source of each passage of an input document."""
+    document: dict[str, Any] = event.data.get("data") or {}
+    text = document.get("text")
+    if not isinstance(text, str):
+        return
+    part = document.get("part", 0) if document.get("parts", 1) > 1 else 0
+    for passage in passages(text):
+        yield create(
+            SOURCE,
+            {
+                "path": document.get("path", ""),
+                "sha256": document.get("sha256", ""),
+                "start": passage.start,
+                "end": passage.end,
+                "excerpt": passage.text,
+                **({"part": part} if part else {}),
+            },
+        )
+
+
+@kit.responder(OBJECT_CREATED, type=Question)
+def on_question_created(event: RecordedEvent, world: World) -> Emitted:
+    """Open a finding that cites the sources which bear most on the question."""
+    goal = _goal_of(event.data["id"], world)
+    query = f"{event.data['data']['text']} {goal.data['text'] if goal else ''}"
+    sources = world.objects_of(SOURCE)
+    best = most_relevant(query, [each.data["excerpt"] for each in sources], MAX_SOURCES)
+    cited = [sources[index] for index in best]
+    cause: list[KandoEvent | str] = [event, *(source.event_id for source in cited)]
+    finding = yield create(FINDING, {"status": "pending", "text": ""}, cause=cause)
+    yield relate(ANSWERS, finding, event, cause=[finding])
+    for source in cited:
+        yield relate(CITES, finding, source, cause=[finding, source.event_id])
+
+
+@kit.responder(OBJECT_CREATED, type=Finding)
+def on_finding_created(event: RecordedEvent, world: World) -> Emitted:
+    """Ask for the answer that a pending finding lacks."""
+    question = _question_of(event.data["id"], world)
+    if question is None or event.data["data"]["status"] != "pending":
+        return
+    goal = _goal_of(question.id, world)
+    prompt = kit.prompt(
+        "finding",
+        question=question.data["text"],
+        goal=clipped(goal.data["text"], _MAX_GOAL_CHARS) if goal else "none",
+        sources=sources_text([source.data for source in _sources_of(event.data["id"], world)]),
+    )
+    messages = [
+        {"role": "system", "content": kit.prompt("system")},
+        {"role": "user", "content": prompt},
+    ]
+    yield ask(messages, about=event, max_tokens=_MAX_ANSWER_TOKENS)
+
+
+@kit.responder(LLM_RESPONSE, type=Finding)
+def on_answer(event: RecordedEvent, world: World) -> Emitted:
+    """Complete a finding, or mark it failed; the first answer stands."""
+    finding = world.objects[event.data["cause_object_id"]]
+    if finding.data["status"] == "completed":
+        return
+    text, error = event.data.get("text"), event.data.get("error")
+    if error is None and not (isinstance(text, str) and text.strip()):
+        error = "the answer has no text"
+    if error is not None:
+        yield patch(finding, {"status": "failed", "error": reason_of(error)})
+    else:
+        changes = {"status": "completed", "text": clipped(str(text), _MAX_ANSWER_CHARS)}
+        yield patch(finding, changes | ({"error": None} if finding.data.get("error") else {}))
+
+
+@kit.responder(OBJECT_PATCHED, type=Finding)
+def on_finding_patched(event: RecordedEvent, world: World) -> Emitted:
+    """Synthesize once no finding of the goal is pending, and take over later changes."""
+    question = _question_of(event.data["id"], world)
+    goal = _goal_of(question.id, world) if question else None
+    if goal is None:
+        return
+    asked = [_ends(each.id, ANSWERS, world) for each in _ends(goal.id, DECOMPOSES_INTO, world)]
+    findings = [finding for each in asked for finding in each]
+    if not all(asked) or any(finding.data["status"] == "pending" for finding in findings):
+        return
+    text = synthesis_text(goal.data["text"], [_answered(each, world) for each in findings])
+    cause: list[KandoEvent | str] = [event, *(finding.event_id for finding in findings)]
+    existing = world.get_relations(goal.id, SYNTHESIZES)
+    if not existing:
+        # One goal, one synthesis: its id does not depend on which finding came last.
+        id, data = f"synthesis-of-{goal.id}", {"status": "completed", "text": text}
+        synthesis = yield create(SYNTHESIS, data, id=id, cause=cause)
+        yield relate(SYNTHESIZES, synthesis, goal, cause=[synthesis])
+    elif world.objects[existing[0].source_id].data["text"] != text:
+        yield patch(existing[0].source_id, {"text": text}, cause=cause)
+
+
+def _answered(
+    finding: WorldObject, world: World
+) -> tuple[str, dict[str, Any], list[dict[str, Any]]]:
+    question = _question_of(finding.id, world)
+    asked = question.data["text"] if question else ""
+    return asked, finding.data, [source.data for source in _sources_of(finding.id, world)]
+
+
+def _ends(id: str, relation_type: str, world: World) -> list[WorldObject]:
+    """Return what an object's relations of a type lead to, or come from if it is their target."""
+    return [
+        world.objects[each.source_id if each.target_id == id else each.target_id]
+        for each in world.get_relations(id, relation_type)
+    ]
+
+
+def _goal_of(question_id: str, world: World) -> WorldObject | None:
+    return next(iter(_ends(question_id, DECOMPOSES_INTO, world)), None)
+
+
+def _question_of(finding_id: str, world: World) -> WorldObject | None:
+    return next(iter(_ends(finding_id, ANSWERS, world)), None)
+
+
+def _sources_of(finding_id: str, world: World) -> list[WorldObject]:
+    return _ends(finding_id, CITES, world)

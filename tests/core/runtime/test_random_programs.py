@@ -1,0 +1,219 @@
+"""Random kits, run and crashed and resumed: the ledger ends as if nothing had happened."""
+
+from collections.abc import Iterator
+from itertools import islice
+
+import attrs
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kando.branch.fork import fork
+from kando.cache.llm import LLMCache
+from kando.emit import ask, create, patch, relate
+from kando.ledger.memory import MemoryLedgerStore, MemorySubstrate
+from kando.responders.base import Responder
+from kando.responders.edge import edge_responder
+from kando.responders.llm_executor import LLMExecutorResponder
+from kando.runtime import Runtime
+from kando.schema.events import BRANCH_CREATED, LLM_RESPONSE, OBJECT_CREATED, KandoEvent, make_event
+from kando.trace.lineage import build_lineage_index, trace
+from kando.world.graph import World
+from kando.world.projection import reproject
+
+TYPES = ("A", "B", "C", "D")
+
+
+@attrs.frozen
+class Rule:
+    """What one responder does about objects of one type."""
+
+    on: str
+    actions: tuple[tuple[str, str], ...]
+    join: int
+
+
+@attrs.frozen
+class Program:
+    """A kit as a table."""
+
+    rules: tuple[Rule, ...]
+    seeds: tuple[str, ...]
+    equal_seeds: bool
+
+
+actions = st.tuples(
+    st.sampled_from(["create", "patch", "relate", "ask", "nothing"]), st.sampled_from(TYPES)
+)
+rules = st.builds(
+    Rule,
+    st.sampled_from(TYPES),
+    st.lists(actions, max_size=3).map(tuple),
+    st.integers(0, 4),
+)
+programs = st.builds(
+    Program,
+    st.lists(rules, min_size=1, max_size=4).map(tuple),
+    st.lists(st.sampled_from(TYPES), min_size=1, max_size=3).map(tuple),
+    st.booleans(),
+)
+
+
+def responders_of(program: Program) -> list[Responder]:
+    """Turn the table into responders, an edge logic, a follow-up of answers and an executor."""
+
+    def of_rule(name: str, rule: Rule) -> Responder:
+        def fn(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
+            level = event.data["data"]["level"]
+            if rule.join and world.count_of(rule.on) != rule.join:
+                return
+            made = event
+            for kind, type in rule.actions:
+                if kind == "create" and level < 3:
+                    made = yield create(type, {"level": level + 1})
+                elif kind == "patch":
+                    yield patch(event, {name: world.count_of(type)})
+                elif kind == "relate":
+                    yield relate("near" if type in "AB" else "far", event, made)
+                elif kind == "ask":
+                    yield ask([{"role": "user", "content": f"{type} {level}"}], about=event)
+
+        return Responder(name, OBJECT_CREATED, fn, object_type=rule.on)
+
+    def on_near(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
+        yield patch(event.data["source_id"], {"near": len(world.relations)})
+
+    def on_answer(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
+        yield patch(event.data["cause_object_id"], {"answer": event.data["text"]})
+
+    return [
+        edge_responder("near", on_near, "edge"),
+        *(of_rule(f"rule{i}", rule) for i, rule in enumerate(program.rules)),
+        Responder("answers", LLM_RESPONSE, on_answer),
+        LLMExecutorResponder(lambda messages, model, n: (messages[-1]["content"].lower(), 0.01)),
+    ]
+
+
+def seeds_of(program: Program) -> list[KandoEvent]:
+    return [
+        make_event(
+            OBJECT_CREATED,
+            "",
+            "cli",
+            [],
+            {"type": type, "data": {"level": 1} | ({} if program.equal_seeds else {"n": i})},
+        )
+        for i, type in enumerate(program.seeds)
+    ]
+
+
+class Crash(BaseException):
+    """The process dies."""
+
+
+class CrashingLedger(MemoryLedgerStore):
+    """A ledger whose process dies before or after its n-th append."""
+
+    def __init__(self, run_id: str, survives: int, *, after: bool) -> None:
+        super().__init__(run_id)
+        self.survives = survives
+        self.after = after
+
+    def append(self, events: list[KandoEvent], *, expected_length: int | None = None) -> int:
+        self.survives -= 1
+        if self.survives < 0 and not self.after:
+            raise Crash
+        length = super().append(events, expected_length=expected_length)
+        if self.survives < 0:
+            raise Crash
+        return length
+
+
+def compared(ledger: MemoryLedgerStore, shift_from: int | None = None) -> list[object]:
+    return [
+        (e.id, e.type, e.actor, e.cause, e.data, e.lineage_key, e.position)
+        for e in ledger.read_all()
+    ]
+
+
+def runtime_on(ledger: MemoryLedgerStore, program: Program, **options: object) -> Runtime:
+    return Runtime(
+        ledger, responders_of(program), cache=LLMCache(), edge_logic=(), save_interval=0, **options
+    )
+
+
+def uninterrupted(program: Program) -> MemoryLedgerStore:
+    ledger = MemoryLedgerStore("r")
+    runtime_on(ledger, program).run(seeds_of(program))
+    return ledger
+
+
+@settings(max_examples=150, deadline=None)
+@given(programs, st.integers(0, 30), st.booleans())
+def test_a_run_that_died_at_any_commit_ends_with_the_ledger_of_an_uninterrupted_one(
+    program: Program, survives: int, after: bool
+) -> None:
+    whole = uninterrupted(program)
+    ledger = CrashingLedger("r", survives, after=after)
+    try:
+        runtime_on(ledger, program).run(seeds_of(program))
+    except Crash:
+        ledger.survives = 10**9
+        seeds = [] if ledger.length() else seeds_of(program)
+        runtime_on(ledger, program).run(seeds)
+
+    assert compared(ledger) == compared(whole)
+
+
+@settings(max_examples=100, deadline=None)
+@given(programs, st.data())
+def test_a_prefix_cut_anywhere_also_inside_a_firing_is_completed(
+    program: Program, data: st.DataObject
+) -> None:
+    whole = uninterrupted(program)
+    cut = data.draw(st.integers(len(program.seeds), whole.length()))
+    ledger = MemoryLedgerStore("r")
+    ledger.append(list(islice(whole.read_all(), cut)))
+
+    runtime_on(ledger, program).run([])
+
+    assert compared(ledger) == compared(whole)
+
+
+@settings(max_examples=100, deadline=None)
+@given(programs, st.data())
+def test_an_unchanged_branch_comes_to_the_world_of_its_parent_step_by_step(
+    program: Program, data: st.DataObject
+) -> None:
+    substrate = MemorySubstrate()
+    parent = substrate.create("r")
+    runtime_on(parent, program).run(seeds_of(program))
+    cut = data.draw(st.integers(len(program.seeds), parent.length()))
+    branch = fork(substrate, "r", cut, "b")
+
+    runtime = runtime_on(branch, program)
+    world = runtime.run([])
+
+    own = [e for e in branch.read(cut) if e.type != BRANCH_CREATED]
+    assert [e.lineage_key for e in own] == [e.lineage_key for e in parent.read(cut)]
+    assert world == reproject(parent)
+    assert list(branch.read_all())[:cut] == list(parent.read_all())[:cut]
+    assert runtime.replay(strict=True) == world
+
+
+@settings(max_examples=100, deadline=None)
+@given(programs, st.integers(1, 4))
+def test_invariants_of_every_ledger(program: Program, parallel: int) -> None:
+    ledger = MemoryLedgerStore("r")
+    runtime = runtime_on(ledger, program, max_parallel_calls=parallel)
+    world = runtime.run(seeds_of(program))
+
+    events = list(ledger.read_all())
+    index = build_lineage_index(events)
+    assert [e.position for e in events] == list(range(len(events)))
+    assert len({e.id for e in events}) == len(events)
+    assert len({e.lineage_key for e in events}) == len(events)
+    roots = {e.id for e in events if e.is_root}
+    assert all(trace(e.id, index)[-1] in roots for e in events)
+    assert world == reproject(ledger) == runtime.load() == runtime.replay(strict=True)
+    assert compared(ledger) == compared(uninterrupted(program))
+    assert not runtime.has_pending_work()

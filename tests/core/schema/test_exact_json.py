@@ -1,0 +1,102 @@
+"""Event data is JSON, exactly, or it is refused with the path to what is not."""
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from enum import StrEnum
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kando.errors import InvalidData
+from kando.schema.exact_json import decode, encode, exact, sorted_encode
+
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text()
+)
+values = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+class Colour(StrEnum):
+    RED = "red"
+
+
+@given(values)
+def test_json_comes_back_exactly_as_it_was(value: object) -> None:
+    kept = exact(value)
+
+    assert decode(encode(kept)) == value
+    assert repr(decode(encode(kept))) == repr(kept)
+
+
+@given(st.dictionaries(st.text(), scalars))
+def test_equal_objects_have_equal_sorted_encodings(value: dict[str, object]) -> None:
+    backwards = dict(reversed(value.items()))
+
+    assert sorted_encode(exact(value)) == sorted_encode(exact(backwards))
+
+
+def test_tuples_become_lists_and_dates_become_strings() -> None:
+    at = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+    kept = exact({"t": (1, (2,)), "at": at, "on": date(2026, 1, 2), "colour": Colour.RED})
+
+    assert kept == {
+        "t": [1, [2]],
+        "at": "2026-01-02T03:04:05+00:00",
+        "on": "2026-01-02",
+        "colour": "red",
+    }
+    assert type(kept["colour"]) is str
+
+
+def test_what_is_kept_shares_nothing_with_what_was_given() -> None:
+    given_data = {"list": [1], "object": {"a": 1}}
+
+    kept = exact(given_data)
+    given_data["list"].append(2)
+    given_data["object"]["a"] = 2
+
+    assert kept == {"list": [1], "object": {"a": 1}}
+
+
+@pytest.mark.parametrize(
+    ("value", "path"),
+    [
+        ({"a": [1, {"b": float("nan")}]}, "data.a[1].b"),
+        ({"a": float("inf")}, "data.a"),
+        ({"a": b"bytes"}, "data.a"),
+        ({"a": {1, 2}}, "data.a"),
+        ({"a": {"b": {3: "x"}}}, "data.a.b"),
+        ({"a": Decimal("1.5")}, "data.a"),
+        ({"a": 2**64}, "data.a"),
+        ({"a": object()}, "data.a"),
+    ],
+)
+def test_what_has_no_exact_json_form_is_refused_with_its_path(value: object, path: str) -> None:
+    with pytest.raises(InvalidData) as caught:
+        exact(value)
+
+    assert f"{path} holds" in str(caught.value)
+    assert isinstance(caught.value, TypeError)
+
+
+def test_nesting_without_end_is_refused() -> None:
+    circle: list[object] = []
+    circle.append(circle)
+
+    with pytest.raises(InvalidData, match="nested deeper"):
+        exact(circle)
+
+
+def test_a_lone_surrogate_is_refused() -> None:
+    with pytest.raises(InvalidData, match="not Unicode"):
+        encode({"a": "\ud800"})

@@ -1,0 +1,44 @@
+"""Positions say where an event is, lineage keys why."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kando.schema.identity import (
+    default_event_id,
+    object_id,
+    position_of_default_id,
+    root_key,
+    step_key,
+)
+
+
+@given(st.text(min_size=1), st.integers(0, 10**14))
+def test_a_default_id_tells_its_position(type: str, position: int) -> None:
+    assert position_of_default_id(default_event_id(type, position)) == position
+
+
+@pytest.mark.parametrize("id", ["x", "x-", "x-01", "x-1a", "-", "", "x-\u0663", "x-" + "9" * 99])
+def test_other_ids_tell_none(id: str) -> None:
+    assert position_of_default_id(id) is None
+
+
+@given(st.text(), st.text(), st.integers(0, 9), st.integers(0, 9))
+def test_a_step_has_one_key_and_another_step_another(
+    trigger: str, responder: str, a: int, b: int
+) -> None:
+    assert (step_key(trigger, responder, a) == step_key(trigger, responder, b)) == (a == b)
+    assert len(step_key(trigger, responder, a)) == 32
+
+
+def test_equal_roots_are_told_apart_by_their_number() -> None:
+    keys = {root_key("x", b"{}", n) for n in range(3)}
+
+    assert len(keys) == 3
+
+
+def test_an_object_id_is_short_lower_case_and_lengthened_on_a_collision() -> None:
+    key = "0123456789abcdef0123456789abcdef"
+
+    assert object_id("Company", key, ()) == "company-01234567"
+    assert object_id("Company", key, {"company-01234567"}) == "company-0123456789ab"

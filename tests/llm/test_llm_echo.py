@@ -1,0 +1,107 @@
+"""The echo provider answers with the request's own words, and says so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from kando.errors import KandoError
+from kando_llm.errors import ProviderError
+from kando_llm.offline import open_echo
+
+
+def request(*contents: str, **options: Any) -> dict[str, Any]:
+    """Return a request with these messages of a user."""
+    messages = [{"role": "user", "content": content} for content in contents]
+    return {"messages": messages, "model": "default", "max_tokens": 100, **options}
+
+
+def test_an_echo_has_the_words_of_the_last_user_message_and_says_what_it_is():
+    asked = request("first", "second  message\nin lines")
+    asked["messages"].append({"role": "assistant", "content": "ignored"})
+
+    answer = open_echo("", {})(asked)
+
+    assert answer["text"] == "Echo, no model answered: second message in lines"
+    assert (answer["model"], answer["cost_usd"]) == ("echo", 0.0)
+
+
+@pytest.mark.parametrize("limit", [1, 4, 6, 7])
+def test_an_echo_has_max_tokens_words_at_most(limit):
+    answer = open_echo("", {})(request("one two three", max_tokens=limit))
+
+    words = ["Echo,", "no", "model", "answered:", "one", "two", "three"]
+    assert answer["text"].split() == words[:limit]
+    assert answer["usage"]["output_tokens"] == limit
+
+
+def test_usage_counts_words():
+    asked = request("one two", "three")
+    asked["messages"].insert(0, {"role": "system", "content": "be brief"})
+
+    usage = open_echo("", {})(asked)["usage"]
+
+    assert usage == {"input_tokens": 5, "output_tokens": 5}
+
+
+def test_an_echo_without_max_tokens_is_limited_to_the_default():
+    asked = request("word " * 5000)
+    del asked["max_tokens"]
+
+    assert len(open_echo("", {})(asked)["text"].split()) == 1024
+
+
+def test_an_echo_of_no_user_message_only_says_what_it_is():
+    asked = {"messages": [{"role": "system", "content": "be brief"}]}
+
+    assert open_echo("", {})(asked)["text"] == "Echo, no model answered:"
+
+
+def test_equal_requests_get_equal_answers_in_any_order():
+    one, two = request("one"), request("two")
+    complete, other = open_echo("", {}), open_echo("", {})
+
+    assert [complete(one), complete(two), complete(one)] == [other(one), other(two), other(one)]
+    assert other(two) == complete(two)
+
+
+def test_a_request_is_left_as_it_was():
+    asked = request("one")
+
+    open_echo("", {})(asked)
+
+    assert asked == request("one")
+
+
+def test_echo_refuses_an_argument():
+    with pytest.raises(ProviderError, match=r"takes no argument.* Name it as echo\."):
+        open_echo("gpt", {})
+
+
+@pytest.mark.parametrize("limit", [0, -1, True, 1.5, "9", None])
+def test_a_limit_that_is_no_whole_number_of_at_least_one_is_refused(limit):
+    with pytest.raises(ProviderError, match="max_tokens"):
+        open_echo("", {})(request("one", max_tokens=limit))
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        None,
+        [],
+        "text",
+        [{"role": "user"}],
+        [{"role": "user", "content": 3}],
+        [{"content": "x"}],
+        ["x"],
+    ],
+)
+def test_malformed_messages_are_refused(messages):
+    with pytest.raises(ProviderError, match="messages"):
+        open_echo("", {})({"messages": messages, "max_tokens": 9})
+
+
+def test_provider_errors_belong_to_the_family():
+    assert issubclass(ProviderError, KandoError)
+    assert ProviderError.code == "provider"

@@ -1,0 +1,116 @@
+"""A research run in memory, from a goal, documents and a way to answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from hashlib import sha256
+from typing import Any
+
+import attrs
+import pytest
+
+from kando.cache.llm import LLMCache
+from kando.ledger.memory import MemoryLedgerStore
+from kando.responders.llm_executor import provider_executor
+from kando.runtime import Runtime
+from kando.schema.events import OBJECT_CREATED, KandoEvent, make_event
+from kando.world.graph import World, WorldObject
+from kando.world.projection import project
+from kits.research.kit import SYNTHESIS, create_kit, seed_from_goal
+
+GOAL_TEXT = "Understand AI safety"
+RUN_ID = "r1"
+
+Complete = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+def answering(request: dict[str, Any]) -> dict[str, Any]:
+    """Answer as a model would, in the words of the question."""
+    question = request["messages"][-1]["content"].splitlines()[0]
+    return {"text": f"Answer to: {question} [1]", "model": "test", "cost_usd": 0.25}
+
+
+def document(path: str, text: str) -> KandoEvent:
+    """Return an input document as a host records it: caused by the goal."""
+    data = {
+        "path": path,
+        "sha256": sha256(text.encode()).hexdigest(),
+        "media_type": "text/plain",
+        "text": text,
+        "part": 1,
+        "parts": 1,
+    }
+    body = {"type": "Document", "data": data}
+    return make_event(OBJECT_CREATED, f"run:{RUN_ID}", "cli", ["object.created-0"], body)
+
+
+@attrs.define
+class Research:
+    """A run of the kit.
+
+    Attributes:
+        store: its ledger.
+    """
+
+    store: MemoryLedgerStore = attrs.field(factory=lambda: MemoryLedgerStore(RUN_ID))
+
+    def runtime(self, complete: Complete | None = answering) -> Runtime:
+        """Return a runtime over the ledger; without `complete` nobody answers."""
+        responders = create_kit()
+        if complete is not None:
+            responders.append(provider_executor(complete))
+        return Runtime(self.store, responders, cache=LLMCache())
+
+    def run(
+        self,
+        documents: Sequence[KandoEvent] = (),
+        complete: Complete | None = answering,
+        goal: str = GOAL_TEXT,
+    ) -> World:
+        """Start the run and work until nothing is left to do."""
+        return self.runtime(complete).run([*seed_from_goal(goal, RUN_ID), *documents])
+
+    def resume(self, complete: Complete | None = answering) -> World:
+        """Go on with the run in a new runtime."""
+        return self.runtime(complete).run([])
+
+    def events(self, type: str | None = None) -> list[KandoEvent]:
+        """Return the ledger's events, of one type if it is given."""
+        return [event for event in self.store.read_all() if type is None or event.type == type]
+
+    def objects(self, type: str) -> list[WorldObject]:
+        """Return the objects of a type, as the ledger has them."""
+        return project(self.store.read_all()).objects_of(type)
+
+    def synthesis(self) -> WorldObject:
+        """Return the one synthesis."""
+        (synthesis,) = self.objects(SYNTHESIS)
+        return synthesis
+
+    def decided(self) -> list[tuple[Any, ...]]:
+        """Return what two equal ledgers have in common."""
+        return [(e.type, e.id, e.data, e.cause, e.actor) for e in self.store.read_all()]
+
+
+@pytest.fixture
+def research() -> Research:
+    """Return a run that has not started."""
+    return Research()
+
+
+@pytest.fixture
+def new_research() -> Callable[[], Research]:
+    """Return a function that makes a run that has not started."""
+    return Research
+
+
+@pytest.fixture
+def make_document() -> Callable[[str, str], KandoEvent]:
+    """Return a function that makes an input document of a path and a text."""
+    return document
+
+
+@pytest.fixture
+def answer() -> Complete:
+    """Return a provider that answers each question."""
+    return answering

@@ -1,0 +1,156 @@
+"""Sources: passages of the input documents, and the findings that cite them."""
+
+from __future__ import annotations
+
+import pytest
+
+from kando.schema.events import LLM_REQUEST, OBJECT_CREATED, RELATION_CREATED
+from kando.trace.lineage import explain
+from kits.research._relevance import most_relevant
+from kits.research.kit import CITES, FINDING, GOAL, MAX_SOURCES, SOURCE, SYNTHESIS
+
+SAFETY = "It is claimed that AI safety is unsolved."
+EVIDENCE = "A study of AI safety gives evidence that tests support this."
+TIDES = "The tides follow the moon."
+
+
+def created(research, type):
+    return [e for e in research.events(OBJECT_CREATED) if e.data["type"] == type]
+
+
+def test_each_passage_of_a_document_is_a_source(research, make_document):
+    text = "\n\n".join(f"Paragraph {n}. " + "word " * 200 for n in range(10))
+    event = make_document("long.txt", text)
+
+    research.run([event])
+
+    sources = [each.data for each in research.objects(SOURCE)]
+    assert len(sources) > 1
+    for source in sources:
+        assert source["path"] == "long.txt"
+        assert source["sha256"] == event.data["data"]["sha256"]
+        assert source["excerpt"] == text[source["start"] : source["end"]]
+
+
+def test_a_source_is_caused_by_its_document(research, make_document):
+    research.run([make_document("a.txt", SAFETY)])
+
+    (document,), (source,) = created(research, "Document"), created(research, SOURCE)
+    assert source.cause == [document.id]
+
+
+def test_an_empty_document_has_no_source(research, make_document):
+    world = research.run([make_document("empty.txt", "")])
+
+    assert not world.objects_of(SOURCE)
+    assert "3 of 3 questions answered." in research.synthesis().data["text"]
+
+
+def test_findings_cite_the_sources_that_share_their_words(research, make_document):
+    documents = [
+        make_document("tides.txt", TIDES),
+        make_document("safety.txt", SAFETY),
+        make_document("study.txt", EVIDENCE),
+    ]
+
+    world = research.run(documents)
+
+    cited = [
+        [world.objects[each.target_id].data["path"] for each in world.get_relations(f.id, CITES)]
+        for f in world.objects_of(FINDING)
+    ]
+    assert cited == [
+        ["safety.txt", "study.txt"],
+        ["study.txt", "safety.txt"],
+        ["safety.txt", "study.txt"],
+    ]
+
+
+def test_a_finding_cites_a_source_even_if_none_shares_a_word(research, make_document):
+    world = research.run([make_document("tides.txt", TIDES)])
+
+    for finding in world.objects_of(FINDING):
+        assert len(world.get_relations(finding.id, CITES)) == 1
+
+
+def test_a_finding_cites_five_sources_at_most(research, make_document):
+    world = research.run([make_document(f"{n}.txt", SAFETY) for n in range(9)])
+
+    for finding in world.objects_of(FINDING):
+        paths = [
+            world.objects[each.target_id].data["path"]
+            for each in world.get_relations(finding.id, CITES)
+        ]
+        assert paths == [f"{n}.txt" for n in range(MAX_SOURCES)]
+
+
+def test_without_documents_nothing_is_cited_and_the_request_says_so(research):
+    world = research.run()
+
+    assert not [each for each in world.relations.values() if each.type == CITES]
+    for request in research.events(LLM_REQUEST):
+        assert "No source was given." in request.data["messages"][-1]["content"]
+
+
+def test_a_request_shows_what_its_finding_cites(research, make_document):
+    world = research.run([make_document("safety.txt", SAFETY), make_document("tides.txt", TIDES)])
+
+    for request in research.events(LLM_REQUEST):
+        prompt = request.data["messages"][-1]["content"]
+        assert f"[1] safety.txt, characters 0-{len(SAFETY)}\n> {SAFETY}" in prompt
+        assert TIDES not in prompt
+        assert len(world.get_relations(request.data["cause_object_id"], CITES)) == 1
+
+
+def test_a_finding_is_traced_to_its_sources_and_to_the_goal(research, make_document):
+    research.run([make_document("a.txt", SAFETY), make_document("b.txt", EVIDENCE)])
+    events = research.events()
+
+    for finding in created(research, FINDING):
+        types = [each.data["type"] for each in explain(finding.id, events)]
+        assert types == [FINDING, "Question", SOURCE, SOURCE, "Document", "Document", GOAL]
+
+
+def test_a_citation_is_traced_to_its_source(research, make_document):
+    research.run([make_document("a.txt", SAFETY), make_document("b.txt", EVIDENCE)])
+    events = research.events()
+    by_object = {e.data["id"]: e.id for e in events if e.type == OBJECT_CREATED}
+
+    citations = [e for e in events if e.type == RELATION_CREATED and e.data["type"] == CITES]
+    assert citations
+    for citation in citations:
+        chain = [each.id for each in explain(citation.id, events)]
+        assert by_object[citation.data["target_id"]] in chain
+        assert by_object[citation.data["source_id"]] in chain
+
+
+def test_the_synthesis_is_traced_to_every_finding_source_and_the_goal(research, make_document):
+    research.run([make_document("a.txt", SAFETY), make_document("b.txt", EVIDENCE)])
+
+    (synthesis,) = created(research, SYNTHESIS)
+    chain = {each.id for each in explain(synthesis.id, research.events())}
+
+    for type in (FINDING, SOURCE, GOAL, "Document"):
+        assert {each.id for each in created(research, type)} <= chain
+
+
+def test_the_synthesis_lists_the_sources_of_each_finding(research, make_document):
+    research.run([make_document("a.txt", SAFETY)])
+
+    listed = f"- [1] a.txt, characters 0-{len(SAFETY)}"
+    assert research.synthesis().data["text"].count(listed) == 3
+
+
+@pytest.mark.parametrize(
+    ("query", "texts", "expected"),
+    [
+        ("claims", ["nothing", "one claim", "claimed claims"], [1, 2]),
+        ("What is the tide?", ["what is the", "a TIDE."], [1]),
+        ("rare common", ["common", "common", "rare"], [2, 0]),
+        ("জলের দাম", ["আলো", "জলের, কথা।"], [1]),
+        ("", ["first", "second"], [0]),
+        ("word", [], []),
+    ],
+)
+def test_relevance_counts_shared_words_and_rare_ones_more(query, texts, expected):
+    assert most_relevant(query, texts, 2) == expected
