@@ -155,7 +155,7 @@ class Kit:
         self.seed = fn
         return fn
 
-    def prompt(self, name: str, **values: Any) -> str:
+    def prompt(self, name: str, /, **values: Any) -> str:
         """Return a prompt with its ``$placeholders`` filled in.
 
         Values are inserted as they are and never looked into, so a document that contains ``$x``

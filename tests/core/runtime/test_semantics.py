@@ -440,3 +440,25 @@ def test_a_run_whose_calls_cost_more_than_its_budget_stops_and_keeps_what_was_pa
     assert last.type == BUDGET_EXHAUSTED
     assert last.data["reasons"] == ["max_llm_cost_usd"]
     assert last.data["llm_cost_usd"] == pytest.approx(1.2)
+
+
+def test_a_ledger_cut_behind_an_answer_goes_on_without_anyone_to_answer() -> None:
+    asked = {"messages": [], "model": "m", "max_tokens": 1}
+    question = make_event(LLM_REQUEST, "", "cli", [], asked)
+    provider = LLMExecutorResponder(lambda messages, model, max_tokens: ("text", 0.0))
+    _, whole, _ = run(provider, seeds=[question])
+    cut = MemoryLedgerStore(RUN)
+    cut.append(list(whole.read_all())[:3])
+
+    Runtime(cut, []).run([])
+
+    assert compared(cut) == compared(whole)
+
+
+def test_an_object_tells_the_events_that_created_and_last_changed_it() -> None:
+    change = make_event(OBJECT_PATCHED, "", "cli", [], {"id": "a", "patch": {"x": 1}})
+
+    world, _, _ = run(seeds=[seed("a"), change])
+
+    assert world.get_object("a").event_id == "object.created-0"
+    assert world.get_object("a").changed_by == "object.patched-1"

@@ -44,25 +44,15 @@ def visible_text(markup: str) -> str:
     """Return what a reader of the page sees, without styles and images.
 
     Blocks stand on lines of their own, paragraphs with a blank line between them, cells of a table
-    row with a tab between them. The page's title comes first. Markup that is not well formed is
-    read as far as it can be.
+    row with a tab between them. The page's title comes first. A comment or tag that is never closed
+    hides the rest of the page, as it does in a browser.
     """
     parser = _VisibleText()
-    parser.feed(_closed(markup))
-    parser.close()
+    # Browsers read "<![" as a comment; the standard parser raises for some. The paragraph releases
+    # the text before it. The parser is not closed: it would look for the end of each tag that is
+    # never closed again from every later one, which takes hours for a small file made for it.
+    parser.feed(markup.replace("<![", "<?[") + "<p>")
     return "".join(parser.pieces).strip()
-
-
-def _closed(markup: str) -> str:
-    """Return `markup` without constructs that are opened and never closed.
-
-    The standard parser looks for the end of each of them again from every later one, which takes
-    hours for a small file that is made for it, and it raises for an unknown ``<![``.
-    """
-    before, comment_end, after = markup.rpartition("-->")
-    markup = before + comment_end + after.replace("<!--", "<?")
-    before, tag_end, after = markup.rpartition(">")
-    return before.replace("<![", "<?[") + tag_end + after.replace("<", "&lt;")
 
 
 class _VisibleText(HTMLParser):
@@ -120,7 +110,7 @@ class _VisibleText(HTMLParser):
             self._hidden -= is_hidden
 
     def _separate(self, tag: str) -> None:
-        if self._hidden:
+        if self._hidden and tag != "title":
             return
         if tag in _PARAGRAPHS:
             self._gap = "\n\n"

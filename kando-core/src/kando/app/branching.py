@@ -90,7 +90,7 @@ def replay_run(app: App, run: str, *, strict: bool = False, kit: str | None = No
         return ReplayResult(id_of(ledger), world, ledger.length(), False)
     loaded = kit_of(app, ledger, kit)
     recorded = loaded_kit(ledger)
-    world = Runtime(ledger, loaded.create(), edge_logic=()).replay(strict=True)
+    world = Runtime(ledger, loaded.create(), kits=[loaded], edge_logic=()).replay(strict=True)
     differ = recorded is not None and recorded["version"] != loaded.version
     versions = (recorded["version"], loaded.version) if recorded and differ else None
     return ReplayResult(id_of(ledger), world, ledger.length(), True, versions)

@@ -135,7 +135,9 @@ def _files_in(top: str) -> Iterator[str | Skipped]:
         if isinstance(found, Skipped):
             yield found
             continue
-        real = os.path.realpath(found)
+        real = os.path.join(trail[-1][0], os.path.basename(found))
+        if os.path.islink(found):
+            real = os.path.realpath(found)
         if real != real_top and not real.startswith(os.path.join(real_top, "")):
             yield Skipped(_shown(found), "symlink that leaves the folder")
         elif not os.path.isdir(found):

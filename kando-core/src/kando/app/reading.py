@@ -64,7 +64,7 @@ def status_of(app: App, ledger: LedgerStore) -> RunStatus:
         return status
     try:
         kit = find_kit(known["name"], app.plugins)
-        has_work = Runtime(ledger, kit.create(), edge_logic=()).has_pending_work()
+        has_work = Runtime(ledger, kit.create(), kits=[kit], edge_logic=()).has_pending_work()
     except KandoError:
         return status
     return attrs.evolve(status, state=STOPPED) if has_work else status

@@ -181,7 +181,7 @@ def _runtime(
     if provider is not None:
         responders.append(provider.executor)
     cache = LLMCache(_SubstrateCache(substrate, id_of(ledger)))
-    return Runtime(ledger, responders, budget, cache, edge_logic=())
+    return Runtime(ledger, responders, budget, cache, kits=[kit], edge_logic=())
 
 
 @attrs.frozen

@@ -20,7 +20,15 @@ from kando.schema.events import (
 )
 from kando.world.graph import World
 
-__all__ = ["BOOKKEEPING", "Effect", "Outputs", "Responder", "ResponderRegistry", "responder"]
+__all__ = [
+    "BOOKKEEPING",
+    "Effect",
+    "KitTypes",
+    "Outputs",
+    "Responder",
+    "ResponderRegistry",
+    "responder",
+]
 
 #: Events the runtime writes about its own firings. They take no part in recursion depth.
 BOOKKEEPING = frozenset({RESPONDER_FIRED, RESPONDER_COMPLETED, RESPONDER_FAILED})
@@ -32,8 +40,8 @@ Outputs = (
 )
 
 
-class Kind(Protocol):
-    """What a responder says about the kit it belongs to (see `kando.kit.Kit`)."""
+class KitTypes(Protocol):
+    """What a runtime wants to know of a kit (see `kando.kit.Kit`)."""
 
     name: str
     object_types: dict[str, type]
@@ -101,7 +109,7 @@ class Responder:
     object_type: str | None = attrs.field(default=None, kw_only=True)
     relation_type: str | None = attrs.field(default=None, kw_only=True)
     effect: Effect | None = attrs.field(default=None, kw_only=True)
-    kit: Kind | None = attrs.field(default=None, kw_only=True, eq=False, repr=False)
+    kit: KitTypes | None = attrs.field(default=None, kw_only=True, eq=False, repr=False)
 
     def handles(self, event: KandoEvent, world: World) -> bool:
         """Whether the responder reacts to `event`."""

@@ -18,10 +18,11 @@ from kando.schema.events import (
 )
 from kando.schema.identity import step_key
 
-__all__ = ["Cursor", "OpenFiring"]
+__all__ = ["ANSWERS", "Cursor", "OpenFiring"]
 
-_ANSWERS = {LLM_RESPONSE: LLM_REQUEST, TOOL_RETURNED: TOOL_CALLED}
-_INTENTS = frozenset(_ANSWERS.values())
+#: Types of intents, by the type of the event that answers them.
+ANSWERS = {LLM_RESPONSE: LLM_REQUEST, TOOL_RETURNED: TOOL_CALLED}
+_INTENTS = frozenset(ANSWERS.values())
 
 
 @attrs.define
@@ -71,7 +72,7 @@ class Cursor:
             is_of_firing = self._see_output(event, self.open_firing)
         if kind in _INTENTS:
             self.open_intents[event.id] = event
-        elif kind in _ANSWERS:
+        elif kind in ANSWERS:
             for cause in event.cause:
                 self.open_intents.pop(cause, None)
         return is_of_firing

@@ -9,7 +9,7 @@ from itertools import islice
 from kando.errors import ConfigurationError
 from kando.responders.base import Responder
 from kando.runtime.batch import Batch
-from kando.runtime.cursor import Cursor, OpenFiring
+from kando.runtime.cursor import ANSWERS, Cursor, OpenFiring
 from kando.runtime.dispatch import Handlers
 from kando.runtime.effects import Effects
 from kando.runtime.failure import failure_data
@@ -202,30 +202,36 @@ class Loop:
     def _finish(self, firing: OpenFiring) -> bool:
         """Repeat a firing of which the ledger holds the beginning, and record the rest of it."""
         handler = self.handlers.get(firing.responder)
-        if handler is None:
+        is_answered = any(output.type in ANSWERS for output in firing.outputs)
+        batch = Batch(self.recorder, firing.trigger, firing.responder)
+        if is_answered:
+            count = len(firing.outputs)
+        elif handler is None:
             msg = (
                 f"{self.recorder.source} stopped inside a firing of {firing.responder!r}, which "
                 "is not among the responders."
             )
-            raise ConfigurationError(msg, hint="Run it with the kit that it was started with.")
-        batch = Batch(self.recorder, firing.trigger, handler.name)
-        try:
-            if handler.effect is None:
-                outputs = handler.fn(firing.trigger, self._world_before(firing.fired.position))
-            elif firing.outputs:
-                outputs = list(firing.outputs)
-            else:
-                answer = self.effects.answer(firing.trigger, handler, self.recorder.world)
-                outputs = [
-                    make_event(handler.effect.answer_type, "", "", [firing.trigger.id], answer)
-                ]
-            count = collect(batch, handler, outputs, firing.trigger, firing.outputs)
-        except Exception as error:
-            self._fail(handler, firing.trigger, error)
-            raise
-        completed = completed_event(handler.name, firing.trigger, firing.fired.id, count or 0)
+            hint = "Resume it with the kit, and the provider, that it was started with."
+            raise ConfigurationError(msg, hint=hint)
+        else:
+            count = self._repeat(handler, firing, batch)
+        completed = completed_event(firing.responder, firing.trigger, firing.fired.id, count)
         batch.add(completed, "completed")
         return self._commit(batch, firing.trigger)
+
+    def _repeat(self, handler: Responder, firing: OpenFiring, batch: Batch) -> int:
+        trigger = firing.trigger
+        try:
+            if handler.effect is None:
+                outputs = handler.fn(trigger, self._world_before(firing.fired.position))
+            else:
+                self.save()
+                answer = self.effects.answer(trigger, handler, self.recorder.world)
+                outputs = [make_event(handler.effect.answer_type, "", "", [trigger.id], answer)]
+            return collect(batch, handler, outputs, trigger, firing.outputs) or 0
+        except Exception as error:
+            self._fail(handler, trigger, error)
+            raise
 
     def _world_before(self, position: int) -> World:
         world = project(islice(self.recorder.ledger.read_all(), position))

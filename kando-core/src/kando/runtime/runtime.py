@@ -8,7 +8,7 @@ from kando.cache.llm import LLMCache
 from kando.errors import NoRootError
 from kando.ledger.interface import LedgerStore
 from kando.responders import edge
-from kando.responders.base import Responder
+from kando.responders.base import KitTypes, Responder
 from kando.responders.budget import Budget, BudgetEnforcer
 from kando.responders.llm_executor import remember
 from kando.runtime.dispatch import Handlers
@@ -43,6 +43,7 @@ class Runtime:
         responders: in registration order.
         budget: limits of the run; none if omitted.
         cache: answers requests that were answered before; no caching if omitted.
+        kits: kits whose declared types are checked, beside those of the responders.
         edge_logic: edge logic that acts beside that among `responders`; what bare ``@edge_logic``
             decorators attached in this process if omitted.
         max_payload_bytes: limit of one event's encoded data.
@@ -62,6 +63,7 @@ class Runtime:
         budget: Budget | None = None,
         cache: LLMCache | None = None,
         *,
+        kits: Iterable[KitTypes] = (),
         edge_logic: Iterable[Responder] | None = None,
         max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES,
         max_parallel_calls: int = DEFAULT_MAX_PARALLEL_CALLS,
@@ -75,7 +77,8 @@ class Runtime:
         self._max_payload_bytes = max_payload_bytes
         self._max_parallel_calls = max_parallel_calls
         self._save_interval = save_interval
-        self._types = DeclaredTypes([*self._edge_logic, *self.responders])
+        own = (each.kit for each in self.responders if each.kit is not None)
+        self._types = DeclaredTypes([*kits, *own])
         self._loop: Loop | None = None
         # Now, not at the first run: what cannot work is refused where it was written.
         self._handlers = Handlers(self._edge_logic, self.responders)

@@ -11,7 +11,7 @@ from kando.ledger.memory import MemoryLedgerStore
 from kando.responders.base import Responder
 from kando.responders.budget import BudgetEnforcer
 from kando.runtime.batch import Batch
-from kando.runtime.cursor import Cursor
+from kando.runtime.cursor import ANSWERS, Cursor
 from kando.runtime.dispatch import Handlers
 from kando.runtime.effects import Effects
 from kando.runtime.firing import collect, completed_event
@@ -21,12 +21,10 @@ from kando.runtime.types import DeclaredTypes
 from kando.schema.events import (
     BRANCH_CREATED,
     BUDGET_EXHAUSTED,
-    LLM_RESPONSE,
     OBSERVED,
     RESPONDER_COMPLETED,
     RESPONDER_FAILED,
     RESPONDER_FIRED,
-    TOOL_RETURNED,
     KandoEvent,
     RecordedEvent,
 )
@@ -34,8 +32,6 @@ from kando.world.graph import World
 from kando.world.projection import project
 
 __all__ = ["differences", "replay_strictly"]
-
-_ANSWERS = frozenset({LLM_RESPONSE, TOOL_RETURNED})
 
 # A ledger that ends with one of these says itself that work is left.
 _UNFINISHED = frozenset({BRANCH_CREATED, BUDGET_EXHAUSTED, RESPONDER_FAILED})
@@ -56,7 +52,7 @@ def replay_strictly(
         ReplayDivergence: an event came out differently; the message says where and how.
     """
     recorded = list(ledger.read_all())
-    answering = {event.actor for event in recorded if event.type in _ANSWERS}
+    answering = {event.actor for event in recorded if event.type in ANSWERS}
     plain = [r for r in responders if r.effect is None and r.name not in answering]
     twin = _Twin(ledger.stream_name())
     # What the ledger holds was within the limits it was recorded under.

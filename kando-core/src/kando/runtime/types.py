@@ -7,10 +7,11 @@ from typing import Any
 
 import attrs
 import cattrs
+from cattrs.cols import is_mapping, is_sequence, list_structure_factory, mapping_structure_factory
 from cattrs.gen import make_dict_structure_fn
 
 from kando.errors import ConfigurationError, InvalidData
-from kando.responders.base import Responder
+from kando.responders.base import KitTypes
 from kando.schema.events import RecordedEvent
 from kando.world.graph import Relation, WorldObject
 from kando.world.projection import Change, Lookup
@@ -19,21 +20,20 @@ __all__ = ["DeclaredTypes"]
 
 
 class DeclaredTypes:
-    """The object and relation types that the kits of some responders declare.
+    """The object and relation types that some kits declare.
 
     Args:
-        responders: each may belong to a kit.
+        kits: the same one may stand there several times.
 
     Raises:
         ConfigurationError: two kits declare the same type differently.
     """
 
-    def __init__(self, responders: Iterable[Responder]) -> None:
+    def __init__(self, kits: Iterable[KitTypes]) -> None:
         self._classes: dict[str, type] = {}
         self._relations: dict[str, Any] = {}
         self._converter = _strict_converter()
-        kits = {id(each.kit): each.kit for each in responders if each.kit is not None}
-        for kit in kits.values():
+        for kit in {id(kit): kit for kit in kits}.values():
             for name, cls in kit.object_types.items():
                 _claim(self._classes, name, cls)
             for name, relation_type in kit.relation_types.items():
@@ -110,6 +110,24 @@ def _strict_converter() -> cattrs.Converter:
 
     for kind, allowed in ((str, str), (int, int), (bool, bool), (float, (int, float))):
         converter.register_structure_hook(kind, primitive(allowed))
+
+    def only(allowed: type, factory: Any) -> Any:
+        # Left to itself, cattrs would take a string for a list of its letters.
+        def make(cls: Any, converter: cattrs.Converter) -> Any:
+            inner = factory(cls, converter)
+
+            def structure(value: Any, kind: Any) -> Any:
+                if isinstance(value, allowed):
+                    return inner(value, kind)
+                msg = f"expected {_name_of(kind)}, not {type(value).__name__} {value!r:.60}"
+                raise _WrongType(msg)
+
+            return structure
+
+        return make
+
+    converter.register_structure_hook_factory(is_sequence, only(list, list_structure_factory))
+    converter.register_structure_hook_factory(is_mapping, only(dict, mapping_structure_factory))
     converter.register_structure_hook_factory(
         attrs.has,
         lambda cls: make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True),

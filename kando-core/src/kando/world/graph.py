@@ -18,12 +18,14 @@ class WorldObject:
         type: such as ``Company``.
         data: JSON object. Responders read it and must not change it.
         event_id: the event that created it; no part of comparisons.
+        changed_by: the event that last changed it, or created it; no part of comparisons.
     """
 
     id: str
     type: str
     data: dict[str, Any]
     event_id: str = attrs.field(default="", eq=False)
+    changed_by: str = attrs.field(default="", eq=False)
 
 
 @attrs.frozen

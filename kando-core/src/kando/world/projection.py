@@ -74,13 +74,14 @@ def change_of(event: KandoEvent, world: Lookup) -> Change:
     kind = event.type
     if kind == OBJECT_CREATED:
         return WorldObject(
-            _text(event, "id"), _text(event, "type"), _object(event, "data"), event.id
+            _text(event, "id"), _text(event, "type"), _object(event, "data"), event.id, event.id
         )
     if kind == OBJECT_PATCHED:
         old = world.get_object(_text(event, "id"))
         if old is None:
             raise _unknown(event, "object", event.data["id"])
-        return WorldObject(old.id, old.type, old.data | _object(event, "patch"), old.event_id)
+        data = old.data | _object(event, "patch")
+        return WorldObject(old.id, old.type, data, old.event_id, event.id)
     if kind == RELATION_CREATED:
         return _relation(event, world)
     if kind == RELATION_REMOVED:

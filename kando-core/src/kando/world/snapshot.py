@@ -45,7 +45,9 @@ def save_snapshot(
         "ledger": ledger.stream_name(),
         "position": position,
         "digest": ledger.digest(position).hex(),
-        "objects": [[o.id, o.type, o.data, o.event_id] for o in world.objects.values()],
+        "objects": [
+            [o.id, o.type, o.data, o.event_id, o.changed_by] for o in world.objects.values()
+        ],
         "relations": [
             [r.id, r.type, r.source_id, r.target_id, r.data, r.event_id]
             for r in world.relations.values()

@@ -1,0 +1,217 @@
+"""Conformance of ledgers: what every ledger store promises, as tests to inherit.
+
+A store's whole test is a subclass that says how to make one::
+
+    class TestMyLedger(LedgerContract):
+        def make_ledger(self, path, run_id):
+            return MyLedgerStore(run_id, path)
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kando.errors import ConcurrencyError, DuplicateEvent, InvalidData, PositionOutOfRange
+from kando.ledger.chain import chained
+from kando.ledger.interface import LedgerStore
+from kando.schema.events import KandoEvent, RecordedEvent, make_event
+
+__all__ = ["LedgerContract", "event", "full"]
+
+
+def event(n: int = 0, *, id: str = "", cause: list[str] | None = None) -> KandoEvent:
+    """Return an event to append, told apart from others by `n`."""
+    made = make_event("thing.happened", "", "tester", cause or [], {"n": n})
+    return KandoEvent(id, made.type, made.source, made.actor, made.cause, made.timestamp, made.data)
+
+
+def full(recorded: RecordedEvent) -> tuple[Any, ...]:
+    """Return everything a ledger must keep of an event."""
+    e = recorded
+    return (
+        (e.id, e.type, e.source, e.actor, e.cause, e.timestamp, e.data),
+        (e.position, e.lineage_key, e.version, e.encoded),
+    )
+
+
+class LedgerContract:
+    """What every ledger store promises."""
+
+    def make_ledger(self, path: Path, run_id: str) -> LedgerStore:
+        """Return the ledger `run_id` at `path`: a new one, or the one that is there."""
+        raise NotImplementedError  # pragma: no cover
+
+    #: Whether a ledger that is made again at the same path has what was appended before.
+    is_durable = True
+
+    @pytest.fixture
+    def ledger(self, tmp_path: Path) -> Iterator[LedgerStore]:
+        made = self.make_ledger(tmp_path / "store", "r1")
+        yield made
+        made.close()
+
+    def test_a_new_ledger_is_empty(self, ledger: LedgerStore) -> None:
+        assert ledger.stream_name() == "run:r1"
+        assert list(ledger.read_all()) == []
+        assert ledger.length() == 0
+        assert ledger.at(0) is None
+        assert ledger.digest(0) == bytes(32)
+
+    def test_append_returns_the_length_afterwards(self, ledger: LedgerStore) -> None:
+        assert ledger.append([event(0), event(1)]) == 2
+        assert ledger.append([]) == 2
+        assert ledger.append([event(2)], expected_length=2) == 3
+        assert ledger.length() == 3
+
+    def test_all_that_an_event_says_comes_back(self, ledger: LedgerStore) -> None:
+        elsewhere = timezone(timedelta(hours=5, minutes=30))
+        at = datetime(2026, 2, 3, 4, 5, 6, 789012, elsewhere)
+        data: dict[str, Any] = {
+            "text": "কাণ্ড \n\x00",
+            "list": [1, 2.5, None, True, {"deep": []}],
+            "": {},
+        }
+        first = KandoEvent("mine", "a.b", "run:other", "who", [], at, data)
+        ledger.append([first, event(1, cause=["mine"])])
+
+        a, b = ledger.read_all()
+
+        assert a == first
+        assert (a.position, a.version, len(a.lineage_key)) == (0, 1, 32)
+        assert (b.id, b.source, b.cause) == ("thing.happened-1", "run:r1", ["mine"])
+        assert a.timestamp.utcoffset() is not None
+
+    def test_recorded_events_come_back_as_they_are(
+        self, ledger: LedgerStore, tmp_path: Path
+    ) -> None:
+        ledger.append([event(n) for n in range(3)])
+        before = [full(e) for e in ledger.read_all()]
+        other = self.make_ledger(tmp_path / "other", "r1")
+        other.append(list(ledger.read_all()))
+
+        assert [full(e) for e in other.read_all()] == before
+        assert other.digest(3) == ledger.digest(3)
+        other.close()
+
+    def test_reading_begins_at_a_position(self, ledger: LedgerStore) -> None:
+        ledger.append([event(n) for n in range(5)])
+
+        assert [e.data["n"] for e in ledger.read(3)] == [3, 4]
+        assert list(ledger.read(5)) == list(ledger.read(99)) == []
+        with pytest.raises(PositionOutOfRange):
+            ledger.read(-1)
+
+    def test_a_reader_sees_the_ledger_as_it_was_when_it_began(self, ledger: LedgerStore) -> None:
+        ledger.append([event(0), event(1)])
+
+        seen = []
+        for e in ledger.read_all():
+            seen.append(e.data["n"])
+            ledger.append([event(e.data["n"] + 10)])
+
+        assert seen == [0, 1]
+        assert [e.data["n"] for e in ledger.read_all()] == [0, 1, 10, 11]
+
+    def test_another_length_than_expected_is_refused_and_writes_nothing(
+        self, ledger: LedgerStore
+    ) -> None:
+        ledger.append([event(0)])
+
+        for expected in (0, 2):
+            with pytest.raises(ConcurrencyError, match="run:r1"):
+                ledger.append([event(1)], expected_length=expected)
+
+        assert [e.data["n"] for e in ledger.read_all()] == [0]
+
+    @pytest.mark.parametrize(
+        "batch",
+        [
+            [event(1), event(2, id="taken")],
+            [event(1, id="twice"), event(2, id="twice")],
+            [event(1), event(2, id="thing.happened-0")],
+            [event(1), event(2, id="thing.happened-2")],
+        ],
+        ids=["explicit", "within the batch", "a default id", "a default id of the batch"],
+    )
+    def test_a_batch_with_a_taken_id_is_refused_as_a_whole(
+        self, ledger: LedgerStore, batch: list[KandoEvent]
+    ) -> None:
+        ledger.append([event(0), event(0, id="taken")])
+
+        with pytest.raises(DuplicateEvent):
+            ledger.append([event(7, id="thing.happened-2"), *batch])
+
+        assert ledger.length() == 2
+
+    def test_data_that_is_not_json_is_refused_as_a_whole(self, ledger: LedgerStore) -> None:
+        bad = make_event("x", "", "", [], {"a": {1, 2}})
+
+        with pytest.raises(InvalidData, match=r"data\.a"):
+            ledger.append([event(0), bad])
+
+        assert ledger.length() == 0
+
+    def test_events_are_found_by_position_and_by_id(self, ledger: LedgerStore) -> None:
+        ledger.append([event(0), event(1, id="named"), event(2)])
+
+        assert [ledger.at(n).data["n"] for n in range(3)] == [0, 1, 2]  # type: ignore[union-attr]
+        assert ledger.at(3) is None
+        for id, n in (("thing.happened-0", 0), ("named", 1), ("thing.happened-2", 2)):
+            assert ledger.find(id).data["n"] == n  # type: ignore[union-attr]
+        for unknown in ("thing.happened-1", "other-0", "thing.happened-3", "", "x-99999999999"):
+            assert ledger.find(unknown) is None
+
+    def test_the_hash_chain_covers_every_event(self, ledger: LedgerStore) -> None:
+        ledger.append([event(n) for n in range(4)])
+        events = list(ledger.read_all())
+
+        digests = [ledger.digest(n) for n in range(5)]
+
+        assert digests == [chained(events, n) for n in range(5)]
+        assert len(set(digests)) == 5
+        with pytest.raises(PositionOutOfRange):
+            ledger.digest(5)
+
+    def test_of_several_writers_that_expect_one_length_one_wins(self, ledger: LedgerStore) -> None:
+        for round in range(20):
+            outcomes: list[str] = []
+            barrier = threading.Barrier(4)
+
+            def write(n: int, round: int = round) -> None:
+                barrier.wait()  # noqa: B023 - joined before the next round
+                try:
+                    ledger.append([event(n), event(n)], expected_length=2 * round)
+                    outcomes.append("won")  # noqa: B023
+                except ConcurrencyError:
+                    outcomes.append("lost")  # noqa: B023
+
+            threads = [threading.Thread(target=write, args=(n,)) for n in range(4)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert sorted(outcomes) == ["lost", "lost", "lost", "won"]
+        written = [e.data["n"] for e in ledger.read_all()]
+        assert len(written) == 40
+        assert written[::2] == written[1::2]
+
+    def test_what_was_appended_is_there_when_the_ledger_is_opened_again(
+        self, ledger: LedgerStore, tmp_path: Path
+    ) -> None:
+        if not self.is_durable:
+            pytest.skip("not durable, and does not claim to be")
+        ledger.append([event(n) for n in range(3)])
+        before = [full(e) for e in ledger.read_all()]
+
+        again = self.make_ledger(tmp_path / "store", "r1")
+
+        assert [full(e) for e in again.read_all()] == before
+        assert again.append([event(3)], expected_length=3) == 4
+        assert ledger.length() == 4
+        again.close()

@@ -1,0 +1,208 @@
+"""Conformance of substrates: what every place for ledgers promises, as tests to inherit.
+
+A substrate's whole test is a subclass that says how to open one::
+
+    class TestMySubstrate(SubstrateContract):
+        def open_substrate(self, path):
+            return MySubstrate(path)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from kando.branch.fork import fork
+from kando.errors import (
+    ConfigurationError,
+    LedgerExists,
+    LedgerNotFound,
+    PositionOutOfRange,
+)
+from kando.ledger.substrate import Substrate
+from kando.testing.ledgers import event, full
+
+__all__ = ["SubstrateContract"]
+
+
+class SubstrateContract:
+    """What every substrate promises."""
+
+    def open_substrate(self, path: Path) -> Substrate:
+        """Return the substrate at `path`: a new one, or the one that is there."""
+        raise NotImplementedError  # pragma: no cover
+
+    #: Whether a substrate that is opened again at the same path has the same ledgers.
+    is_durable = True
+
+    @pytest.fixture
+    def substrate(self, tmp_path: Path) -> Iterator[Substrate]:
+        with self.open_substrate(tmp_path / "store") as opened:
+            yield opened
+
+    def test_a_created_ledger_is_opened_and_listed(self, substrate: Substrate) -> None:
+        substrate.create("r1").append([event(0)])
+        substrate.create("r2")
+
+        assert substrate.open("r1").length() == 1
+        assert [info.id for info in substrate.ledgers()] == ["r2", "r1"]
+        info = substrate.info("r1")
+        assert (info.length, info.is_branch, info.stream_name) == (1, False, "run:r1")
+        assert info.created_at.utcoffset() is not None
+
+    def test_a_taken_id_is_refused_for_runs_and_branches_alike(self, substrate: Substrate) -> None:
+        substrate.create("r1")
+        substrate.fork("r1", 0, "b1")
+
+        for id in ("r1", "b1"):
+            with pytest.raises(LedgerExists, match=id):
+                substrate.create(id)
+            with pytest.raises(LedgerExists, match=id):
+                substrate.fork("r1", 0, id)
+        assert len(list(substrate.ledgers())) == 2
+
+    def test_an_unknown_ledger_is_refused_and_not_created(self, substrate: Substrate) -> None:
+        for call in (
+            lambda: substrate.open("typo"),
+            lambda: substrate.info("typo"),
+            lambda: substrate.fork("typo", 0, "b1"),
+            lambda: substrate.cached("typo", "k"),
+            lambda: substrate.cache("typo", "k", b"v"),
+        ):
+            with pytest.raises(LedgerNotFound, match="typo"):
+                call()
+        assert list(substrate.ledgers()) == []
+
+    @pytest.mark.parametrize("id", ["", "a b", "a/b", "-a", "a" * 101, "a:b", "কাণ্ড", "a\n"])
+    def test_a_malformed_id_is_refused(self, substrate: Substrate, id: str) -> None:
+        with pytest.raises(ConfigurationError):
+            substrate.create(id)
+        assert list(substrate.ledgers()) == []
+
+    def test_ids_are_found_by_their_beginning(self, substrate: Substrate) -> None:
+        for id in ("abc1", "abd2", "abc3", "x"):
+            substrate.create(id)
+
+        assert substrate.ids_starting_with("abc", 9) == ["abc1", "abc3"]
+        assert substrate.ids_starting_with("ab", 2) == ["abc1", "abc3"]
+        assert substrate.ids_starting_with("nobody", 9) == []
+
+    def test_a_branch_shares_the_prefix_and_has_a_tail_of_its_own(
+        self, substrate: Substrate
+    ) -> None:
+        parent = substrate.create("r1")
+        parent.append([event(n) for n in range(4)])
+        branch = substrate.fork("r1", 2, "b1")
+        branch.append([event(10)], expected_length=2)
+        parent.append([event(4)], expected_length=4)
+
+        assert [e.data["n"] for e in branch.read_all()] == [0, 1, 10]
+        assert [e.data["n"] for e in parent.read_all()] == [0, 1, 2, 3, 4]
+        assert [full(e) for e in branch.read(0)][:2] == [full(e) for e in parent.read(0)][:2]
+        assert next(branch.read(2)).source == "branch:b1"
+        assert branch.digest(2) == parent.digest(2)
+        assert branch.digest(3) != parent.digest(3)
+        info = substrate.info("b1")
+        assert (info.parent_id, info.fork_position, info.length) == ("r1", 2, 3)
+        assert info.stream_name == branch.stream_name() == "branch:b1"
+
+    def test_ids_of_the_prefix_are_taken_on_the_branch_and_those_past_it_are_not(
+        self, substrate: Substrate
+    ) -> None:
+        parent = substrate.create("r1")
+        parent.append([event(0, id="shared"), event(1, id="later")])
+        branch = substrate.fork("r1", 1, "b1")
+
+        assert branch.find("shared") is not None
+        assert branch.find("later") is None
+        branch.append([event(2, id="later")])
+        with pytest.raises(ValueError, match="shared"):
+            branch.append([event(3, id="shared")])
+
+    @pytest.mark.parametrize("position", [-1, 3])
+    def test_a_fork_outside_the_parent_is_refused_and_leaves_nothing(
+        self, substrate: Substrate, position: int
+    ) -> None:
+        substrate.create("r1").append([event(0), event(1)])
+
+        with pytest.raises(PositionOutOfRange):
+            substrate.fork("r1", position, "b1")
+
+        assert [info.id for info in substrate.ledgers()] == ["r1"]
+
+    @settings(
+        max_examples=30,
+        deadline=None,
+        suppress_health_check=[
+            HealthCheck.function_scoped_fixture,
+            HealthCheck.differing_executors,
+        ],
+    )
+    @given(st.lists(st.tuples(st.integers(0, 99), st.integers(0, 99), st.integers(0, 3))))
+    def test_any_tree_of_forks_reads_as_prefix_and_tail(
+        self, tmp_path: Path, tree: list[tuple[int, int, int]]
+    ) -> None:
+        self._tree += 1
+        with self.open_substrate(tmp_path / f"tree{self._tree}") as substrate:
+            substrate.create("l0").append([event(n) for n in range(3)])
+            expected = [[full(e) for e in substrate.open("l0").read_all()]]
+            for n, (parent, at, more) in enumerate(tree, 1):
+                parent %= len(expected)
+                at %= len(expected[parent]) + 1
+                branch = fork(substrate, f"l{parent}", at, f"l{n}")
+                branch.append([event(1000 * n + i) for i in range(more)])
+                tail = [full(e) for e in branch.read(at)]
+                assert len(tail) == 1 + more
+                expected.append(expected[parent][:at] + tail)
+            for n, events in enumerate(expected):
+                ledger = substrate.open(f"l{n}")
+                assert [full(e) for e in ledger.read_all()] == events
+                assert ledger.length() == substrate.info(f"l{n}").length == len(events)
+                middle = len(events) // 2
+                assert [full(e) for e in ledger.read(middle)] == events[middle:]
+                found = [ledger.find(e[0][0]) for e in islice(events, 0, None, 3)]
+                assert [full(e) for e in found if e is not None] == events[::3]
+
+    _tree = 0
+
+    def test_a_cached_response_is_the_nearest_and_the_first_one_stays(
+        self, substrate: Substrate
+    ) -> None:
+        substrate.create("r1")
+        substrate.fork("r1", 0, "b1")
+        substrate.fork("b1", 0, "b2")
+        substrate.cache("r1", "k", b"root")
+        substrate.cache("b1", "k", b"branch")
+        substrate.cache("b1", "k", b"too late")
+        substrate.cache("b2", "mine", b"own")
+
+        assert substrate.cached("r1", "k") == b"root"
+        assert substrate.cached("b1", "k") == substrate.cached("b2", "k") == b"branch"
+        assert substrate.cached("b2", "mine") == b"own"
+        assert substrate.cached("b1", "mine") is None
+
+    def test_closing_twice_is_harmless(self, substrate: Substrate) -> None:
+        substrate.close()
+        substrate.close()
+
+        assert substrate.close() is None
+
+    def test_everything_is_there_when_it_is_opened_again(
+        self, substrate: Substrate, tmp_path: Path
+    ) -> None:
+        if not self.is_durable:
+            pytest.skip("not durable, and does not claim to be")
+        substrate.create("r1").append([event(n) for n in range(3)])
+        substrate.fork("r1", 1, "b1").append([event(9)])
+        substrate.cache("r1", "k", b"v")
+        before = list(substrate.ledgers())
+
+        with self.open_substrate(tmp_path / "store") as again:
+            assert list(again.ledgers()) == before
+            assert [e.data["n"] for e in again.open("b1").read_all()] == [0, 9]
+            assert again.cached("b1", "k") == b"v"

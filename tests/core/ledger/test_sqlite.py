@@ -1,0 +1,211 @@
+"""What the SQLite substrate promises beyond the conformance suites."""
+
+import os
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from kando.errors import StoreDamaged, StoreError
+from kando.ledger.sqlite import SQLiteLedgerStore
+from kando.ledger.sqlite_substrate import SQLiteSubstrate
+from kando.testing.ledgers import event
+
+
+def rows(path: Path, query: str) -> list[tuple[object, ...]]:
+    connection = sqlite3.connect(path)
+    try:
+        return connection.execute(query).fetchall()
+    finally:
+        connection.close()
+
+
+def test_the_file_is_private_in_write_ahead_mode_and_fully_synchronised(tmp_path: Path) -> None:
+    path = tmp_path / "new folder" / "store"
+    with SQLiteSubstrate(path) as substrate, substrate._reading() as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_an_append_that_was_acknowledged_survives_sigkill(tmp_path: Path) -> None:
+    code = """
+import sys
+from kando.ledger.sqlite import SQLiteLedgerStore
+from kando.testing.ledgers import event
+ledger = SQLiteLedgerStore("r1", sys.argv[1])
+n = 0
+while True:
+    n = ledger.append([event(n), event(n)], expected_length=n)
+    print(n, flush=True)
+"""
+    path = tmp_path / "store"
+    child = subprocess.Popen(
+        [sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True
+    )
+    assert child.stdout is not None
+    acknowledged = [int(child.stdout.readline()) for _ in range(20)]
+    os.kill(child.pid, signal.SIGKILL)
+    acknowledged += [int(line) for line in child.stdout.read().split()]
+    child.wait()
+    child.stdout.close()
+
+    ledger = SQLiteLedgerStore("r1", path)
+    length = ledger.length()
+    assert length >= acknowledged[-1]
+    assert length % 2 == 0
+    assert len(list(ledger.read_all())) == length
+    ledger.close()
+
+
+def test_a_fork_writes_one_row_and_no_event(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    with SQLiteSubstrate(path) as substrate:
+        substrate.create("r1").append([event(n) for n in range(50)])
+        substrate.fork("r1", 25, "b1")
+
+    assert rows(path, "SELECT count(*) FROM events") == [(50,)]
+    assert rows(path, "SELECT count(*) FROM ledgers") == [(2,)]
+
+
+def test_default_ids_and_the_ledgers_own_name_are_not_stored(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    with SQLiteSubstrate(path) as substrate:
+        substrate.create("r1").append([event(0), event(1, id="named")])
+
+    assert rows(path, "SELECT id, source, cause FROM events") == [
+        (None, None, None),
+        ("named", None, None),
+    ]
+
+
+def test_a_parent_of_a_branch_cannot_be_deleted(tmp_path: Path) -> None:
+    with SQLiteSubstrate(tmp_path / "store") as substrate:
+        substrate.create("r1")
+        substrate.fork("r1", 0, "b1")
+        with pytest.raises(StoreError), substrate._writing() as connection:
+            connection.execute("DELETE FROM ledgers WHERE id = 'r1'")
+
+
+def test_a_long_ledger_is_read_page_by_page_also_across_a_fork(tmp_path: Path) -> None:
+    with SQLiteSubstrate(tmp_path / "store") as substrate:
+        substrate.create("r1").append([event(n) for n in range(2500)])
+        branch = substrate.fork("r1", 1500, "b1")
+        branch.append([event(n) for n in range(9000, 10200)])
+
+        read = [e.data["n"] for e in branch.read(999)]
+
+    assert read == [*range(999, 1500), *range(9000, 10200)]
+
+
+def test_a_closed_ledger_says_so(tmp_path: Path) -> None:
+    ledger = SQLiteLedgerStore("r1", tmp_path / "store")
+    ledger.close()
+
+    with pytest.raises(StoreError, match="is closed"):
+        ledger.length()
+
+
+def test_a_read_only_substrate_reads_and_refuses_to_write(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    with SQLiteSubstrate(path) as writer:
+        writer.create("r1").append([event(0)])
+        with SQLiteSubstrate(path, read_only=True) as reader:
+            writer.open("r1").append([event(1)])
+            assert reader.open("r1").length() == 2
+            for write in (
+                lambda: reader.create("r2"),
+                lambda: reader.fork("r1", 0, "b1"),
+                lambda: reader.open("r1").append([event(2)]),
+                lambda: reader.cache("r1", "k", b"v"),
+            ):
+                with pytest.raises(StoreError, match="read-only"):
+                    write()
+
+
+def test_reading_a_missing_file_creates_nothing(tmp_path: Path) -> None:
+    with pytest.raises(StoreError):
+        SQLiteSubstrate(tmp_path / "missing", read_only=True)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def not_a_database(path: Path) -> None:
+    path.write_bytes(b"this is a text, and not a short one " * 50)
+
+
+def foreign_database(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE theirs (a)")
+    connection.commit()
+    connection.close()
+
+
+def newer_format(path: Path) -> None:
+    SQLiteSubstrate(path).close()
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+
+
+def half_a_file(path: Path) -> None:
+    with SQLiteSubstrate(path) as substrate:
+        substrate.create("r1").append([event(n) for n in range(500)])
+    path.write_bytes(path.read_bytes()[:3000])
+
+
+@pytest.mark.parametrize("make", [not_a_database, foreign_database, newer_format, half_a_file])
+@pytest.mark.parametrize("read_only", [True, False])
+def test_a_file_that_is_no_store_is_refused_and_left_as_it_is(
+    tmp_path: Path, make: Callable[[Path], None], read_only: bool
+) -> None:
+    path = tmp_path / "store"
+    make(path)
+    before = path.read_bytes()
+
+    def read_all() -> None:
+        with SQLiteSubstrate(path, read_only=read_only) as substrate:
+            list(substrate.open("r1").read_all())
+
+    with pytest.raises(StoreError) as caught:
+        read_all()
+
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert path.read_bytes() == before
+
+
+def test_a_folder_is_no_store(tmp_path: Path) -> None:
+    with pytest.raises(StoreError):
+        SQLiteSubstrate(tmp_path)
+
+
+def test_an_undecodable_event_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    with SQLiteSubstrate(path) as substrate:
+        substrate.create("r1").append([event(n) for n in range(3)])
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE events SET body = x'7b22' WHERE address & 3 = 1")
+    connection.commit()
+    connection.close()
+
+    with SQLiteSubstrate(path) as substrate, pytest.raises(StoreDamaged, match="position 1"):
+        list(substrate.open("r1").read_all())
+
+
+def test_a_missing_event_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    with SQLiteSubstrate(path) as substrate:
+        substrate.create("r1").append([event(n) for n in range(3)])
+    connection = sqlite3.connect(path)
+    connection.execute("DELETE FROM events WHERE address & 3 = 1")
+    connection.commit()
+    connection.close()
+
+    with SQLiteSubstrate(path) as substrate, pytest.raises(StoreDamaged, match="lacks 1"):
+        list(substrate.open("r1").read_all())
