@@ -1,0 +1,115 @@
+"""What holds for every package and every file of the workspace."""
+
+import ast
+import re
+import tomllib
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = {
+    "kando-core": "kando",
+    "kando-llm": "kando_llm",
+    "kando-eventstore": "kando_eventstore",
+    "kando-mcp": "kando_mcp",
+    "kits/diligence": "kits/diligence",
+    "kits/research": "kits/research",
+}
+SOURCES = [path for folder in PACKAGES for path in sorted((ROOT / folder / "src").rglob("*.py"))]
+
+
+def project(folder: str) -> dict[str, object]:
+    with (ROOT / folder / "pyproject.toml").open("rb") as file:
+        return tomllib.load(file)["project"]
+
+
+def test_all_packages_share_one_version_and_pin_each_other_to_it() -> None:
+    versions = {project(folder)["version"] for folder in PACKAGES}
+
+    assert len(versions) == 1
+    (only,) = versions
+    for folder in PACKAGES:
+        siblings = [d for d in project(folder)["dependencies"] if d.startswith("kando-")]
+        assert all(d.endswith(f"=={only}") for d in siblings), folder
+
+
+def test_the_kits_state_the_version_of_their_distribution() -> None:
+    from kits.diligence.kit import kit as diligence
+    from kits.research.kit import kit as research
+
+    assert diligence.version == version("kando-kit-diligence")
+    assert research.version == version("kando-kit-research")
+
+
+@pytest.mark.parametrize("folder", PACKAGES)
+def test_a_package_has_what_its_readers_and_type_checkers_look_for(folder: str) -> None:
+    about = project(folder)
+
+    assert about["license"] == "Apache-2.0"
+    assert "Typing :: Typed" in about["classifiers"]
+    assert about["requires-python"] == ">=3.11"
+    assert (ROOT / folder / "src" / PACKAGES[folder] / "py.typed").exists()
+    assert (ROOT / folder / "LICENSE").read_text() == (ROOT / "LICENSE").read_text()
+    assert "```console" in (ROOT / folder / "README.md").read_text()
+
+
+def test_kits_is_a_namespace_that_no_kit_claims_for_itself() -> None:
+    stray = [
+        path
+        for path in ROOT.glob("kits/**/__init__.py")
+        if path.parent.name == "kits" or path.parent.parent == ROOT / "kits"
+    ]
+
+    assert stray == []
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_source_file_says_in_its_first_line_what_it_holds_and_stays_short(path: Path) -> None:
+    text = path.read_text()
+    tree = ast.parse(text)
+    docstring = ast.get_docstring(tree)
+
+    assert docstring
+    assert docstring.splitlines()[0].endswith((".", ":"))
+    assert len(text.splitlines()) <= 400
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert (node.end_lineno or 0) - node.lineno < 80, node.name
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_code_evaluates_unpickles_or_runs_text(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    imports = {
+        alias.name.partition(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    }
+
+    assert not names & {"eval", "exec", "__import__", "compile"}
+    assert not imports & {"pickle", "marshal", "shelve", "subprocess"}
+
+
+def test_init_files_hold_imports_and_nothing_else() -> None:
+    for path in SOURCES:
+        if path.name == "__init__.py":
+            allowed = (ast.Expr, ast.Import, ast.ImportFrom, ast.Assign)
+            assert all(isinstance(node, allowed) for node in ast.parse(path.read_text()).body), path
+
+
+def test_no_file_names_a_place_of_one_machine() -> None:
+    machine_paths = re.compile(r"(?<![\w.])/(?:work|root|home)/\w")
+    texts = [
+        path
+        for pattern in ("*.md", "*.toml", "*.ini", "Makefile", "docs/**/*.md", "tests/**/*.py")
+        for path in ROOT.glob(pattern)
+        if path != Path(__file__)
+    ]
+
+    found = [p for p in [*texts, *SOURCES] if machine_paths.search(p.read_text())]
+
+    assert found == []
