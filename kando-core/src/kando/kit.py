@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import attrs
 
 from kando.errors import ConfigurationError, NotFoundError
-from kando.responders.base import Responder
+from kando.responders.base import Responder, Retry
 from kando.responders.edge import edge_responder
 from kando.responders.executor import Policy, ToolExecutorResponder
 from kando.schema.events import KandoEvent
@@ -94,7 +94,12 @@ class Kit:
         return name
 
     def responder(
-        self, *pattern: str, type: type | str | None = None, name: str | None = None
+        self,
+        *pattern: str,
+        type: type | str | None = None,
+        name: str | None = None,
+        retry: Retry | None = None,
+        on_error: str = "raise",
     ) -> Callable[[_Function], _Function]:
         """Register the decorated function ``fn(event, world)`` as a responder of the kit.
 
@@ -102,6 +107,8 @@ class Kit:
             pattern: the event types it handles; none means every type.
             type: only events about objects of this type.
             name: ``{kit}.{function}`` if omitted.
+            retry: how often a firing that raises is tried again; once if omitted.
+            on_error: ``raise`` or ``park``, see `kando.responders.base.Responder`.
         """
 
         def decorate(fn: _Function) -> _Function:
@@ -112,6 +119,8 @@ class Kit:
                     fn,
                     object_type=_type_name(type),
                     kit=self,
+                    retry=retry or Retry(),
+                    on_error=on_error,
                 )
             )
             return fn

@@ -1,13 +1,15 @@
 """What a failure leaves behind: a record, and nothing else."""
 
+import threading
 from collections.abc import Callable, Iterator
 
+import attrs
 import pytest
 
 from kando.emit import create, emit
 from kando.errors import ConfigurationError, DuplicateEvent, InvalidData, UnknownReference
 from kando.ledger.memory import MemoryLedgerStore
-from kando.responders.base import Responder
+from kando.responders.base import Responder, Retry
 from kando.responders.llm_executor import LLMExecutorResponder
 from kando.runtime import Runtime
 from kando.schema.events import RESPONDER_FAILED, KandoEvent, make_event
@@ -110,3 +112,109 @@ def test_a_provider_that_answers_with_no_json_fails_like_a_responder() -> None:
         Runtime(ledger, [wrong]).run([make_event("llm.request", "", "cli", [], asked)])
 
     assert [e.type for e in ledger.read_all()] == ["llm.request", RESPONDER_FAILED]
+
+
+def flaky(failures: int, retry: Retry, on_error: str = "raise") -> Responder:
+    """Return a responder that fails so many times and then emits one object."""
+    left = [failures]
+
+    def fn(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
+        yield create("T", {"n": 1}, id="made")
+        if left[0]:
+            left[0] -= 1
+            raise ConnectionError(f"{left[0]} left")
+
+    return Responder("flaky", "go", fn, retry=retry, on_error=on_error)
+
+
+AT_ONCE = Retry(attempts=3, backoff_seconds=0)
+
+
+def outcomes(ledger: MemoryLedgerStore) -> list[tuple[int, str]]:
+    failed = [e.data for e in ledger.read_all() if e.type == RESPONDER_FAILED]
+    return [(data["attempt"], data["outcome"]) for data in failed]
+
+
+def test_a_firing_is_tried_again_as_often_as_its_policy_says_and_every_attempt_is_recorded() -> (
+    None
+):
+    ledger = MemoryLedgerStore("r1")
+    runtime = Runtime(ledger, [flaky(2, AT_ONCE)])
+
+    world = runtime.run([emit("go", {})])
+
+    assert outcomes(ledger) == [(1, "retried"), (2, "retried")]
+    assert list(world.objects) == ["made"]
+    assert runtime.replay(strict=True) == world
+
+
+def test_after_the_last_attempt_the_exception_reaches_the_caller_and_a_new_round_begins() -> None:
+    ledger = MemoryLedgerStore("r1")
+    runtime = Runtime(ledger, [flaky(4, AT_ONCE)])
+
+    with pytest.raises(ConnectionError):
+        runtime.run([emit("go", {})])
+    world = runtime.run([])
+
+    assert outcomes(ledger) == [(1, "retried"), (2, "retried"), (3, "raised"), (1, "retried")]
+    assert list(world.objects) == ["made"]
+
+
+def test_attempts_are_counted_across_a_restart() -> None:
+    ledger = MemoryLedgerStore("r1")
+    whole = MemoryLedgerStore("r1")
+    Runtime(whole, [flaky(2, AT_ONCE)]).run([emit("go", {})])
+    ledger.append(list(whole.read_all())[:2])
+
+    Runtime(ledger, [flaky(1, AT_ONCE)]).run([])
+
+    assert outcomes(ledger) == [(1, "retried"), (2, "retried")]
+
+
+def test_a_parked_firing_is_left_undone_and_the_rest_of_the_run_goes_on() -> None:
+    ledger = MemoryLedgerStore("r1")
+    after = Responder("after", "go", lambda event, world: [create("T", {}, id="after")])
+    runtime = Runtime(ledger, [flaky(9, AT_ONCE, "park"), after])
+
+    world = runtime.run([emit("go", {})])
+
+    assert outcomes(ledger) == [(1, "retried"), (2, "retried"), (3, "parked")]
+    assert list(world.objects) == ["after"]
+    assert not runtime.has_pending_work()
+    assert Runtime(ledger, [flaky(0, AT_ONCE, "park"), after]).run([]) == world
+    assert runtime.replay(strict=True) == world
+
+
+def test_a_call_is_retried_and_parked_like_any_firing() -> None:
+    def down(messages: object, model: str, max_tokens: int) -> tuple[str, float]:
+        raise ConnectionError("down")
+
+    ledger = MemoryLedgerStore("r1")
+    parked = attrs.evolve(LLMExecutorResponder(down), retry=AT_ONCE, on_error="park")
+    asked = {"messages": [], "model": "m", "max_tokens": 1}
+    runtime = Runtime(ledger, [parked])
+
+    runtime.run([make_event("llm.request", "", "cli", [], asked)])
+
+    assert outcomes(ledger) == [(1, "retried"), (2, "retried"), (3, "parked")]
+    assert not runtime.has_pending_work()
+
+
+def test_a_call_that_takes_too_long_counts_as_failed() -> None:
+    release = threading.Event()
+
+    def stalls(messages: object, model: str, max_tokens: int) -> tuple[str, float]:
+        release.wait()
+        return "late", 0.0
+
+    ledger = MemoryLedgerStore("r1")
+    executor = LLMExecutorResponder(stalls)
+    assert executor.effect is not None
+    impatient = attrs.evolve(executor, effect=attrs.evolve(executor.effect, timeout_seconds=0.01))
+    asked = {"messages": [], "model": "m", "max_tokens": 1}
+
+    with pytest.raises(TimeoutError, match=r"longer than 0\.01 s"):
+        Runtime(ledger, [impatient]).run([make_event("llm.request", "", "cli", [], asked)])
+    release.set()
+
+    assert outcomes(ledger) == [(1, "raised")]

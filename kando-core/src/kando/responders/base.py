@@ -27,6 +27,7 @@ __all__ = [
     "Outputs",
     "Responder",
     "ResponderRegistry",
+    "Retry",
     "responder",
 ]
 
@@ -61,6 +62,9 @@ class Effect:
         recall: ``recall(intent, world)`` returns the data of an answer that needs no call, or
             None.
         remember: ``remember(intent, answer, world)`` is told of each recorded answer.
+        timeout_seconds: after which a call counts as failed; its thread is left behind. None: never.
+        max_parallel: how many calls of this executor may be in flight at once; None: as many as the
+            runtime allows.
         sameness: ``sameness(intent, world)`` names what is asked: of equal intents only the first
             is called while the others wait for its answer. None: every intent is its own.
     """
@@ -70,6 +74,27 @@ class Effect:
     recall: Callable[[KandoEvent, World], dict[str, Any] | None] = lambda intent, world: None
     remember: Callable[[KandoEvent, dict[str, Any], World], None] = lambda intent, answer, w: None
     sameness: Callable[[KandoEvent, World], str | None] = lambda intent, world: None
+    timeout_seconds: float | None = None
+    max_parallel: int | None = None
+
+
+@attrs.frozen
+class Retry:
+    """How often a failed firing is tried again before it counts as failed.
+
+    Attributes:
+        attempts: in all, at least 1.
+        backoff_seconds: before the second attempt.
+        factor: by which the wait grows from attempt to attempt.
+    """
+
+    attempts: int = attrs.field(default=1, validator=attrs.validators.ge(1))
+    backoff_seconds: float = attrs.field(default=1.0, validator=attrs.validators.ge(0))
+    factor: float = attrs.field(default=2.0, validator=attrs.validators.ge(1))
+
+    def seconds_after(self, attempt: int) -> float:
+        """Return how long to wait after the given attempt, counted from 1."""
+        return self.backoff_seconds * float(self.factor ** (attempt - 1))
 
 
 def _as_types(pattern: Iterable[str]) -> frozenset[str]:
@@ -100,6 +125,9 @@ class Responder:
             those that name it as their ``cause_object_id``.
         relation_type: only events that create a relation of this type: this is edge logic.
         effect: how it reaches outside the process, if it does: this makes it an executor.
+        retry: how often a firing that raises is tried again; each attempt is in the ledger.
+        on_error: after the last attempt, ``raise`` hands the exception to the caller; ``park``
+            leaves the firing undone and lets the rest of the run go on.
         kit: the kit it belongs to, if any.
     """
 
@@ -109,6 +137,10 @@ class Responder:
     object_type: str | None = attrs.field(default=None, kw_only=True)
     relation_type: str | None = attrs.field(default=None, kw_only=True)
     effect: Effect | None = attrs.field(default=None, kw_only=True)
+    retry: Retry = attrs.field(factory=Retry, kw_only=True)
+    on_error: str = attrs.field(
+        default="raise", kw_only=True, validator=attrs.validators.in_(("raise", "park"))
+    )
     kit: KitTypes | None = attrs.field(default=None, kw_only=True, eq=False, repr=False)
 
     def handles(self, event: KandoEvent, world: World) -> bool:

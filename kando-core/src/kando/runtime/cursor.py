@@ -7,10 +7,12 @@ from collections import deque
 import attrs
 
 from kando.errors import StoreDamaged
+from kando.runtime.failure import PARKED, RETRIED
 from kando.schema.events import (
     LLM_REQUEST,
     LLM_RESPONSE,
     RESPONDER_COMPLETED,
+    RESPONDER_FAILED,
     RESPONDER_FIRED,
     TOOL_CALLED,
     TOOL_RETURNED,
@@ -54,6 +56,8 @@ class Cursor:
         self.last_completed: str | None = None
         self.open_firing: OpenFiring | None = None
         self.open_intents: dict[str, RecordedEvent] = {}
+        # How many attempts of a firing have failed and are to be followed by another.
+        self._failed: dict[tuple[str, str], int] = {}
 
     @property
     def current(self) -> RecordedEvent | None:
@@ -68,6 +72,8 @@ class Cursor:
         if kind == RESPONDER_FIRED:
             self._see_fired(event)
             is_of_firing = True
+        elif kind == RESPONDER_FAILED:
+            self._see_failed(event)
         elif self.open_firing is not None:
             is_of_firing = self._see_output(event, self.open_firing)
         if kind in _INTENTS:
@@ -78,19 +84,38 @@ class Cursor:
         return is_of_firing
 
     def _see_fired(self, event: RecordedEvent) -> None:
+        trigger = self._at_trigger(event)
+        self._failed.pop((trigger.id, event.data["responder"]), None)
+        self.open_firing = OpenFiring(event, trigger, event.data["responder"])
+
+    def _see_failed(self, event: RecordedEvent) -> None:
+        trigger, responder = self._at_trigger(event), event.data["responder"]
+        outcome = event.data["outcome"]
+        self._failed.pop((trigger.id, responder), None)
+        if outcome == RETRIED:
+            self._failed[trigger.id, responder] = event.data["attempt"]
+        elif outcome == PARKED:
+            self.open_intents.pop(trigger.id, None)
+            if self._queue[0].id == trigger.id:
+                self.last_completed = responder
+
+    def failed_attempts(self, trigger_id: str, responder: str) -> int:
+        """Return how many attempts of a firing have failed in the current round."""
+        return self._failed.get((trigger_id, responder), 0)
+
+    def _at_trigger(self, event: RecordedEvent) -> RecordedEvent:
+        """Move to the event that a firing handles, and return it."""
         trigger_id = event.data["trigger"]
         trigger = self.open_intents.get(trigger_id)
         # The answer to an intent that the cursor has passed does not move it back.
-        if trigger is None or trigger.position >= self._queue[0].position:
-            while self._queue and self._queue[0].id != trigger_id:
-                self.advance()
-            if not self._queue:
-                msg = (
-                    f"{event.source}: {event.id} names trigger {trigger_id!r}, which is not there."
-                )
-                raise StoreDamaged(msg, hint="Restore the ledger from a copy.")
-            trigger = self._queue[0]
-        self.open_firing = OpenFiring(event, trigger, event.data["responder"])
+        if trigger is not None and trigger.position < self._queue[0].position:
+            return trigger
+        while self._queue and self._queue[0].id != trigger_id:
+            self.advance()
+        if not self._queue:
+            msg = f"{event.source}: {event.id} names trigger {trigger_id!r}, which is not there."
+            raise StoreDamaged(msg, hint="Restore the ledger from a copy.")
+        return self._queue[0]
 
     def _see_output(self, event: RecordedEvent, firing: OpenFiring) -> bool:
         if event.type == RESPONDER_COMPLETED and event.cause == [firing.fired.id]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any
 
 from kando.responders.base import Effect, Responder
@@ -11,20 +15,22 @@ from kando.world.graph import World
 
 __all__ = ["Effects"]
 
+_Answer = dict[str, Any]
+
 
 class Effects:
     """The calls of one run that wait to start, and those in flight.
 
     Args:
-        limit: how many calls may be in flight at once.
+        limit: how many calls of one executor may be in flight at once.
     """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._waiting: list[tuple[RecordedEvent, Effect]] = []
-        self._flying: dict[str, Future[dict[str, Any]]] = {}
+        self._waiting: list[tuple[RecordedEvent, str, Effect]] = []
+        self._flying: dict[str, Future[_Answer]] = {}
         self._asked: set[str] = set()
-        self._pool: ThreadPoolExecutor | None = None
+        self._pools: dict[str, _Pool] = {}
 
     @property
     def has_waiting(self) -> bool:
@@ -49,22 +55,19 @@ class Effects:
             if sameness in self._asked:
                 return
             self._asked.add(sameness)
-        self._waiting.append((intent, effect))
+        self._waiting.append((intent, executor.name, effect))
 
     def start(self) -> None:
         """Start the planned calls. The caller has saved their intents."""
-        if not self._waiting:
-            return
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(self._limit, thread_name_prefix="kando-effect")
-        for intent, effect in self._waiting:
-            self._flying[intent.id] = self._pool.submit(effect.call, intent)
+        for intent, name, effect in self._waiting:
+            self._flying[intent.id] = self._pool_of(name, effect).submit(effect.call, intent)
         self._waiting.clear()
 
-    def answer(self, intent: RecordedEvent, executor: Responder, world: World) -> dict[str, Any]:
+    def answer(self, intent: RecordedEvent, executor: Responder, world: World) -> _Answer:
         """Return the data that answers an intent: remembered, from its call, or called now.
 
         Raises:
+            TimeoutError: the call took longer than its executor allows.
             Exception: whatever the call raised.
         """
         effect = executor.effect
@@ -73,15 +76,76 @@ class Effects:
         recalled = effect.recall(intent, world)
         if recalled is not None:
             return recalled
-        return flying.result() if flying is not None else effect.call(intent)
+        if flying is None:
+            flying = self._pool_of(executor.name, effect).submit(effect.call, intent)
+        try:
+            return flying.result(effect.timeout_seconds)
+        except FutureTimeout:
+            if flying.done():
+                raise
+            msg = f"{executor.name} took longer than {effect.timeout_seconds} s for {intent.id}"
+            raise TimeoutError(msg) from None
+
+    def forget(self, intent: RecordedEvent) -> None:
+        """Drop the call for an intent; its next answer is called for anew."""
+        self._flying.pop(intent.id, None)
+
+    def _pool_of(self, name: str, effect: Effect) -> _Pool:
+        if name not in self._pools:
+            limit = min(self._limit, effect.max_parallel or self._limit)
+            self._pools[name] = _Pool(max(limit, 1), name)
+        return self._pools[name]
 
     def close(self) -> None:
-        """Forget what was planned and cancel what has not started."""
+        """Forget what was planned and drop what has not started; what runs is not waited for."""
         self._waiting.clear()
         self._asked.clear()
-        flying, self._flying = self._flying, {}
-        for future in flying.values():
-            future.cancel()
-        if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
-            self._pool = None
+        self._flying.clear()
+        for pool in self._pools.values():
+            pool.close()
+        self._pools.clear()
+
+
+class _Pool:
+    """Threads that never keep the process from ending, unlike those of concurrent.futures."""
+
+    def __init__(self, limit: int, name: str) -> None:
+        self._limit = limit
+        self._name = name
+        self._jobs: deque[tuple[Future[_Answer], Callable[..., _Answer], RecordedEvent]] = deque()
+        self._ready = threading.Condition()
+        self._threads = 0
+        self._idle = 0
+        self._closed = False
+
+    def submit(self, call: Callable[..., _Answer], intent: RecordedEvent) -> Future[_Answer]:
+        future: Future[_Answer] = Future()
+        with self._ready:
+            self._jobs.append((future, call, intent))
+            if self._idle < len(self._jobs) and self._threads < self._limit:
+                self._threads += 1
+                name = f"kando-{self._name}-{self._threads}"
+                threading.Thread(target=self._work, name=name, daemon=True).start()
+            self._ready.notify()
+        return future
+
+    def _work(self) -> None:
+        while True:
+            with self._ready:
+                while not self._jobs and not self._closed:
+                    self._idle += 1
+                    self._ready.wait()
+                    self._idle -= 1
+                if self._closed:
+                    return
+                future, call, intent = self._jobs.popleft()
+            try:
+                future.set_result(call(intent))
+            except BaseException as error:
+                future.set_exception(error)
+
+    def close(self) -> None:
+        with self._ready:
+            self._closed = True
+            self._jobs.clear()
+            self._ready.notify_all()

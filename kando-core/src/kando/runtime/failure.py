@@ -10,22 +10,38 @@ from typing import Any
 
 from kando.schema.events import OBSERVED
 
-__all__ = ["failure_data", "scrubbed"]
+__all__ = ["PARKED", "RAISED", "RETRIED", "failure_data", "scrubbed"]
+
+#: What followed a failed attempt.
+RETRIED = "retried"
+PARKED = "parked"
+RAISED = "raised"
 
 _MAX_CHARS = 4000
 _SECRET_NAME = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$", re.IGNORECASE)
 _MIN_SECRET_CHARS = 6
 
 
-def failure_data(responder: str, trigger_id: str, error: BaseException) -> dict[str, Any]:
+def failure_data(
+    responder: str, trigger_id: str, error: BaseException, attempt: int, outcome: str
+) -> dict[str, Any]:
     """Return the data of a ``responder.failed`` event.
 
     The traceback names files and lines, which differ between machines, so it is ``observed``.
+
+    Args:
+        responder: name of the responder.
+        trigger_id: the event it handled.
+        error: what it raised.
+        attempt: counted from 1.
+        outcome: what follows: ``retried``, ``parked`` or ``raised``.
     """
     frames = "".join(traceback.format_exception(type(error), error, error.__traceback__))
     return {
         "responder": responder,
         "trigger": trigger_id,
+        "attempt": attempt,
+        "outcome": outcome,
         "error": {"type": type(error).__name__, "message": scrubbed(str(error))},
         OBSERVED: {"traceback": scrubbed(frames)},
     }

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 
 from kando.errors import ConfigurationError
-from kando.responders.base import Responder
+from kando.responders.base import Effect, Responder
 from kando.runtime.batch import Batch
 from kando.runtime.cursor import ANSWERS, Cursor, OpenFiring
 from kando.runtime.dispatch import Handlers
 from kando.runtime.effects import Effects
-from kando.runtime.failure import failure_data
+from kando.runtime.failure import PARKED, RAISED, RETRIED, failure_data
 from kando.runtime.firing import collect, completed_event, is_productive
 from kando.runtime.recorder import Recorder
 from kando.schema.events import (
@@ -131,19 +131,25 @@ class Loop:
         return handlers[names.index(last) + 1 :] if last in names else handlers
 
     def _fire(self, handler: Responder, event: RecordedEvent) -> bool:
-        if handler.effect is not None:
-            return self._fire_effect(handler, event)
-        batch = Batch(self.recorder, event, handler.name)
+        while True:
+            batch = Batch(self.recorder, event, handler.name)
+            try:
+                if handler.effect is None:
+                    return self._fire_plain(handler, event, batch)
+                return self._fire_effect(handler, handler.effect, event, batch)
+            except Exception as error:
+                outcome = self._fail(handler, event, error)
+                if outcome == RAISED:
+                    raise
+                if outcome == PARKED:
+                    return True
 
+    def _fire_plain(self, handler: Responder, event: RecordedEvent, batch: Batch) -> bool:
         def is_within_limits() -> bool:
             return not self._reasons_against(batch, batch.cost_usd, more=1)
 
-        try:
-            outputs = handler.fn(event, self.recorder.world)
-            count = collect(batch, handler, outputs, event, is_within_limits=is_within_limits)
-        except Exception as error:
-            self._fail(handler, event, error)
-            raise
+        outputs = handler.fn(event, self.recorder.world)
+        count = collect(batch, handler, outputs, event, is_within_limits=is_within_limits)
         if count == 0:
             return True
         if count is None:
@@ -152,24 +158,21 @@ class Loop:
         batch.add(completed_event(handler.name, event, fired.id, count), "completed")
         return self._commit(batch, event)
 
-    def _fire_effect(self, handler: Responder, event: RecordedEvent) -> bool:
-        effect, world = handler.effect, self.recorder.world
-        assert effect is not None
-        is_known = effect.recall(event, world) is not None
-        if not is_known and not self.effects.is_flying(event):
-            reasons = self.recorder.account.reasons_against_call()
+    def _fire_effect(
+        self, handler: Responder, effect: Effect, event: RecordedEvent, batch: Batch
+    ) -> bool:
+        recorder, world = self.recorder, self.recorder.world
+        if effect.recall(event, world) is None and not self.effects.is_flying(event):
+            reasons = recorder.account.reasons_against_call()
+            # Nothing is paid for that could not be recorded.
+            reasons += recorder.account.reasons_against(3, recorder.depth_of(event.position) + 1)
             if reasons:
-                return self._exhaust(reasons, event, 0)
-        batch = Batch(self.recorder, event, handler.name)
-        try:
-            # The intent is on disk before its call starts.
-            self.save()
-            answer = self.effects.answer(event, handler, world)
-            output = make_event(effect.answer_type, "", "", [event.id], answer)
-            count = collect(batch, handler, [output], event)
-        except Exception as error:
-            self._fail(handler, event, error)
-            raise
+                return self._exhaust(sorted(set(reasons)), event, 0)
+        # The intent is on disk before its call starts.
+        self.save()
+        answer = self.effects.answer(event, handler, world)
+        output = make_event(effect.answer_type, "", "", [event.id], answer)
+        count = collect(batch, handler, [output], event)
         fired = batch.entries[0].event
         batch.add(completed_event(handler.name, event, fired.id, count or 0), "completed")
         # What was paid for is recorded, whatever it cost; the account then stops the run.
@@ -177,7 +180,7 @@ class Loop:
             return False
         effect.remember(event, batch.entries[1].event.data, world)
         self.save()
-        reasons = self._reasons_against(None, 0.0)
+        reasons = recorder.account.reasons_against(0, 0)
         return self._exhaust(reasons, event, 0) if reasons else True
 
     def _commit(self, batch: Batch, trigger: RecordedEvent, cost_usd: float | None = None) -> bool:
@@ -240,7 +243,7 @@ class Loop:
 
     def _answer_passed_intents(self) -> bool:
         """Answer the requests that the cursor has passed because nobody could answer them then."""
-        return all(self._fire_effect(*passed) for passed in self._passed_intents())
+        return all(self._fire(*passed) for passed in self._passed_intents())
 
     def _passed_intents(self) -> list[tuple[Responder, RecordedEvent]]:
         current = self.cursor.current
@@ -251,9 +254,7 @@ class Loop:
             for handler in self.handlers.executors_of(intent.type)
         ]
 
-    def _reasons_against(self, batch: Batch | None, cost_usd: float, more: int = 0) -> list[str]:
-        if batch is None:
-            return self.recorder.account.reasons_against(0, 0, cost_usd)
+    def _reasons_against(self, batch: Batch, cost_usd: float, more: int = 0) -> list[str]:
         events = len(batch.entries) + more
         return self.recorder.account.reasons_against(events, batch.depth, cost_usd)
 
@@ -273,10 +274,18 @@ class Loop:
         self.save()
         return False
 
-    def _fail(self, handler: Responder, event: RecordedEvent, error: Exception) -> None:
+    def _fail(self, handler: Responder, event: RecordedEvent, error: Exception) -> str:
+        """Record a failed attempt, wait if another follows, and return what follows."""
+        attempt = self.cursor.failed_attempts(event.id, handler.name) + 1
+        is_last = attempt >= handler.retry.attempts
+        outcome = (PARKED if handler.on_error == "park" else RAISED) if is_last else RETRIED
         batch = Batch(self.recorder, event, handler.name)
-        data = failure_data(handler.name, event.id, error)
+        data = failure_data(handler.name, event.id, error, attempt, outcome)
         failed = make_event(RESPONDER_FAILED, "", handler.name, [event.id], data)
         batch.add(failed, f"failed-{self.recorder.length}")
         self._record(batch)
         self.save()
+        if outcome == RETRIED:
+            self.effects.forget(event)
+            time.sleep(handler.retry.seconds_after(attempt))
+        return outcome

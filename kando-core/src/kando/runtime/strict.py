@@ -14,6 +14,7 @@ from kando.runtime.batch import Batch
 from kando.runtime.cursor import ANSWERS, Cursor
 from kando.runtime.dispatch import Handlers
 from kando.runtime.effects import Effects
+from kando.runtime.failure import PARKED
 from kando.runtime.firing import collect, completed_event
 from kando.runtime.loop import Loop
 from kando.runtime.recorder import Entry, Recorder, StagedWorld
@@ -99,6 +100,11 @@ class _StrictLoop(Loop):
         self._answering = answering
         scan = Cursor()
         self._outside = [not scan.see(event) for event in recorded]
+        failed = [event.data for event in recorded if event.type == RESPONDER_FAILED]
+        self._failed = {(about["trigger"], about["responder"]) for about in failed}
+        self._parked = {
+            (about["trigger"], about["responder"]) for about in failed if about["outcome"] == PARKED
+        }
         # By position: where the next firing begins that has to be reproduced.
         self._next_firing = [len(recorded)] * (len(recorded) + 1)
         for position in range(len(recorded) - 1, -1, -1):
@@ -152,16 +158,36 @@ class _StrictLoop(Loop):
         return True
 
     def _fire(self, handler: Responder, event: RecordedEvent) -> bool:
+        if (event.id, handler.name) in self._parked:
+            return True
         self._put_what_precedes(handler, event)
         while True:
             batch = Batch(self.recorder, event, handler.name)
-            count = collect(batch, handler, handler.fn(event, self.recorder.world), event)
+            count = self._collected(batch, handler, event)
             if not count:
                 return True
             fired = batch.entries[0].event
             batch.add(completed_event(handler.name, event, fired.id, count), "completed")
             if self._commit(batch, event):
                 return True
+
+    def _collected(self, batch: Batch, handler: Responder, event: RecordedEvent) -> int | None:
+        try:
+            return collect(batch, handler, handler.fn(event, self.recorder.world), event)
+        except Exception as error:
+            if (event.id, handler.name) in self._failed:
+                # It failed then, and was never mended: the ledger ends here.
+                raise _LedgerSaysUnfinished from error
+            msg = (
+                f"{self.recorder.source} diverges at position {self.recorder.length}: responder "
+                f"{handler.name!r} raises {type(error).__name__}, and did not when it was recorded."
+            )
+            raise ReplayDivergence(
+                msg,
+                position=self.recorder.length,
+                responder=handler.name,
+                hint="Use the kit version that the run was recorded with.",
+            ) from error
 
     def _put_what_precedes(self, handler: Responder, event: RecordedEvent) -> None:
         """If the next recorded firing is this one, put in what is recorded before it."""
