@@ -18,13 +18,14 @@ from kando.schema.events import (
     OBJECT_PATCHED,
     RELATION_CREATED,
     RELATION_REMOVED,
+    TIMER_SET,
     TOOL_CALLED,
     KandoEvent,
     make_event,
 )
 from kando.world.graph import Relation, WorldObject
 
-__all__ = ["ask", "call_tool", "create", "emit", "patch", "relate", "unrelate"]
+__all__ = ["ask", "call_tool", "create", "emit", "patch", "relate", "set_timer", "unrelate"]
 
 #: What may stand for an object: its id, the object itself, or the event that created it.
 ObjectRef = str | WorldObject | KandoEvent
@@ -120,6 +121,22 @@ def call_tool(
     if about is not None:
         data["cause_object_id"] = _id_of(about)
     return emit(TOOL_CALLED, data)
+
+
+def set_timer(
+    *, seconds: float | None = None, at: str | None = None, about: ObjectRef | None = None
+) -> KandoEvent:
+    """Set a timer; a ``timer.fired`` follows when it is due and the run is being worked on.
+
+    Args:
+        seconds: after it is recorded; or
+        at: an ISO 8601 time with its time zone.
+        about: the object it is about, echoed as ``cause_object_id``.
+    """
+    data: dict[str, Any] = {"at": at} if at is not None else {"seconds": seconds}
+    if about is not None:
+        data["cause_object_id"] = _id_of(about)
+    return emit(TIMER_SET, data)
 
 
 def _id_of(object: ObjectRef) -> str:

@@ -16,6 +16,7 @@
       ReplayDivergence                    a strict replay that came out differently
       ConfigurationError (ValueError)     responders, kits or settings that cannot work together
       LedgerExists                        the id of a new ledger is taken
+      RunCancelled                        a run that was cancelled cannot go on
       ConcurrencyError                    another writer was faster; nothing was written
       StoreError                          a substrate that cannot be used
         StoreDamaged                        ... because its content is not what was written
@@ -46,6 +47,7 @@ __all__ = [
     "PositionOutOfRange",
     "RefusedEvent",
     "ReplayDivergence",
+    "RunCancelled",
     "StoreDamaged",
     "StoreError",
     "UnknownReference",
@@ -187,6 +189,12 @@ class LedgerExists(KandoError):
     """A new ledger was asked for under an id that is taken."""
 
     code = "run_exists"
+
+
+class RunCancelled(KandoError):
+    """A run that was cancelled cannot go on; a fork of it can."""
+
+    code = "run_cancelled"
 
 
 class ConcurrencyError(KandoError):

@@ -27,9 +27,10 @@ def rows(path: Path, query: str) -> list[tuple[object, ...]]:
 
 def test_the_file_is_private_in_write_ahead_mode_and_fully_synchronised(tmp_path: Path) -> None:
     path = tmp_path / "new folder" / "store"
-    with SQLiteSubstrate(path) as substrate, substrate._reading() as connection:
-        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-        assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
+    with SQLiteSubstrate(path) as substrate:
+        for pragma, value in (("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1)):
+            statement = f"PRAGMA {pragma}"
+            assert substrate._ask(lambda c, s=statement: c.execute(s).fetchone()) == (value,)
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 

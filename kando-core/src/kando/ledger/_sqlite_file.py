@@ -1,25 +1,25 @@
-"""A SQLite file that holds ledgers: opening it, its format, and what its errors mean."""
+"""A SQLite file that holds ledgers: its format, and opening it."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+import stat
+import time
 from pathlib import Path
-from urllib.parse import quote
 
-from kando.errors import StoreDamaged, StoreError
+from kando.errors import StoreError
+from kando.ledger._sqlite_connection import BUSY_TIMEOUT_SECONDS, connect
+from kando.ledger._sqlite_errors import not_a_store, translated
+from kando.ledger._sqlite_reader import SQLiteReader
 
-__all__ = ["FORMAT", "open_file", "translated"]
+__all__ = ["FORMAT", "open_to_read", "open_to_write"]
 
 #: Marks a SQLite file as Kando's ("Kndo" in ASCII).
 _APPLICATION_ID = 0x4B6E646F
 
 #: Version of the tables below.
 FORMAT = 1
-
-_BUSY_TIMEOUT_SECONDS = 5.0
 
 # Events of all ledgers share one table whose integer key is (ledger, position), so that a ledger
 # lies together and appends go to its end. Ids of the form {type}-{position} are not stored; other
@@ -53,117 +53,124 @@ CREATE TABLE cache (
     response BLOB NOT NULL,
     PRIMARY KEY (ledger, key)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE inbox (
+    number INTEGER PRIMARY KEY,
+    ledger INTEGER NOT NULL REFERENCES ledgers (number),
+    key TEXT NOT NULL,
+    body BLOB,
+    UNIQUE (ledger, key)
+) STRICT;
 PRAGMA application_id = {_APPLICATION_ID};
 PRAGMA user_version = {FORMAT};
 """
 
 
-def open_file(path: Path, *, read_only: bool) -> sqlite3.Connection:
-    """Open a file of ledgers; unless it is opened to read only, a missing one is created.
+def open_to_read(path: Path) -> SQLiteReader:
+    """Open a file of ledgers; nothing is created or changed.
 
     Raises:
-        StoreError: it cannot be opened, or is not Kando's, or of a newer format; it is unchanged.
+        StoreError: it is missing, cannot be opened, is not Kando's, or of a newer format.
         StoreDamaged: it is no SQLite file, or broken.
     """
     with translated(path):
-        if read_only:
-            return _checked(_connect(_read_only_uri(path)), path)
-        exists = path.exists() and path.stat().st_size > 0
-        if exists:
-            # Looked at before it is touched: opening for writing may change a file.
-            _checked(_connect(_read_only_uri(path)), path).close()
-        else:
-            _create_private(path)
-        connection = _connect(f"file:{quote(str(path))}?mode=rw")
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        if not exists:
-            _initialise(connection)
-        return _checked(connection, path)
+        _refuse_what_is_no_file(path)
+        reader = SQLiteReader(path)
+        try:
+            if not reader.ask(lambda connection: _is_store(connection, path)):
+                raise not_a_store(path, "an empty file")
+        except BaseException:
+            reader.close()
+            raise
+        return reader
 
 
-@contextmanager
-def translated(path: Path) -> Iterator[None]:
-    """Turn what SQLite and the file system raise about `path` into Kando's errors."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        raise _store_error(path, error) from error
-    except sqlite3.DatabaseError as error:
-        msg = f"{path} is damaged or is no store of Kando: {error}."
-        raise StoreDamaged(
-            msg, hint="Restore it from a copy, or choose another with --ledger."
-        ) from error
-    except OSError as error:
-        msg = f"{path} cannot be opened: {error.strerror or error}."
-        raise StoreError(msg, hint="Choose another place with --ledger sqlite:PATH.") from error
+def open_to_write(path: Path) -> sqlite3.Connection:
+    """Open a file of ledgers; one that is missing or empty becomes one.
 
-
-def _store_error(path: Path, error: sqlite3.OperationalError) -> StoreError:
-    text = str(error)
-    if "locked" in text or "busy" in text:
-        return StoreError(
-            f"{path} is locked by another process.", hint="Wait until it has finished, and retry."
-        )
-    if "full" in text:
-        return StoreError(
-            f"The disk of {path} is full; what was acknowledged is kept.",
-            hint="Make room, then resume the run.",
-        )
-    if "readonly" in text:
-        return StoreError(
-            f"{path} is read-only.", hint="Make it writable, or choose another store."
-        )
-    if "malformed" in text or "no such" in text:
-        return StoreDamaged(f"{path} is damaged: {text}.", hint="Restore it from a copy.")
-    return StoreError(f"{path} cannot be used: {text}.", hint="Check the path and its permissions.")
-
-
-def _read_only_uri(path: Path) -> str:
-    uri = f"file:{quote(str(path))}?mode=ro"
-    # WAL needs a file beside the store; where none can be made and none is needed, do without.
-    has_wal = Path(f"{path}-wal").exists()
-    return uri if has_wal or os.access(path.parent, os.W_OK) else f"{uri}&immutable=1"
-
-
-def _connect(uri: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        uri,
-        uri=True,
-        timeout=_BUSY_TIMEOUT_SECONDS,
-        isolation_level=None,
-        check_same_thread=False,
-        cached_statements=64,
-    )
-    connection.execute("PRAGMA foreign_keys = ON")
-    return connection
+    Raises:
+        StoreError: it cannot be opened, is not Kando's, or of a newer format; it is unchanged.
+        StoreDamaged: it is no SQLite file, or broken; it is unchanged.
+    """
+    with translated(path):
+        _create_private(path)
+        _refuse_what_is_no_file(path)
+        # Looked at before it is touched: opening for writing may change a file.
+        is_store = _is_store_at_rest(path)
+        connection = connect(path, "mode=rw")
+        try:
+            if not is_store:
+                _initialise(connection, path)
+            _write_ahead(connection)
+            _is_store(connection, path)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
 
 def _create_private(path: Path) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    try:
+        # Never opened here if it exists: closing it would drop the locks of other connections of
+        # this process (https://sqlite.org/howtocorrupt.html, 2.2).
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except FileExistsError:
+        return
 
 
-def _initialise(connection: sqlite3.Connection) -> None:
+def _refuse_what_is_no_file(path: Path) -> None:
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode):
+        raise not_a_store(path, "a folder" if stat.S_ISDIR(mode) else "no regular file")
+
+
+def _is_store_at_rest(path: Path) -> bool:
+    reader = SQLiteReader(path)
+    try:
+        return reader.ask(lambda connection: _is_store(connection, path))
+    finally:
+        reader.close()
+
+
+def _is_store(connection: sqlite3.Connection, path: Path) -> bool:
+    """Return whether the file is a store of ours, or still empty; refuse any other.
+
+    A process that was killed while it created a store may leave a SQLite file without any table.
+    """
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    if (application, version, tables) == (0, 0, 0):
+        return False
+    if application != _APPLICATION_ID:
+        raise not_a_store(path, "a SQLite file of another application")
+    if version > FORMAT:
+        msg = f"{path} has format {version}; this Kando reads up to {FORMAT}."
+        raise StoreError(msg, hint="Upgrade kando-core.")
+    return True
+
+
+def _initialise(connection: sqlite3.Connection, path: Path) -> None:
+    # In WAL mode first: it makes the rest one commit that is there or is not, also after a crash.
+    _write_ahead(connection)
     connection.execute("BEGIN IMMEDIATE")
     # Another process may have been faster.
-    if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
+    if not _is_store(connection, path):
         for statement in _SCHEMA.split(";"):
             connection.execute(statement)
     connection.execute("COMMIT")
 
 
-def _checked(connection: sqlite3.Connection, path: Path) -> sqlite3.Connection:
-    try:
-        application = connection.execute("PRAGMA application_id").fetchone()[0]
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if application != _APPLICATION_ID:
-            msg = f"{path} is a SQLite file, but no store of Kando."
-            raise StoreError(msg, hint="Choose another file with --ledger sqlite:PATH.")
-        if version > FORMAT:
-            msg = f"{path} has format {version}; this Kando reads up to {FORMAT}."
-            raise StoreError(msg, hint="Upgrade kando-core.")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA synchronous = FULL")
+    deadline = time.monotonic() + BUSY_TIMEOUT_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            # SQLite does not wait here when another process is switching the mode as well.
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.001)
+        else:
+            return

@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 
-from kando.errors import StoreDamaged
+from kando.errors import InvalidData, StoreDamaged
 from kando.ledger.chain import link
 from kando.schema.events import RecordedEvent
-from kando.schema.exact_json import decode, encode
+from kando.schema.exact_json import encode
 from kando.schema.identity import default_event_id
 
 __all__ = ["COLUMNS", "INSERT", "event_of", "microseconds", "moment_of", "rows_of"]
@@ -23,6 +23,9 @@ INSERT = f"INSERT INTO events ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _POSITION_MASK = 2**32 - 1
+
+_decode_cause = msgspec.json.Decoder(list[str]).decode
+_decode_data = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 def microseconds(at: datetime) -> int:
@@ -45,9 +48,12 @@ def rows_of(
         base: address of the ledger's position 0.
         stream: name of the ledger, not stored where it is the event's source.
         previous: the chained hash before the first of them.
+
+    Raises:
+        InvalidData: an event holds text that is not Unicode.
     """
     for event in events:
-        previous = link(previous, event)
+        previous = _link(previous, event)
         is_default = event.id == default_event_id(event.type, event.position)
         yield (
             base + event.position,
@@ -64,6 +70,14 @@ def rows_of(
         )
 
 
+def _link(previous: bytes, event: RecordedEvent) -> bytes:
+    try:
+        return link(previous, event)
+    except UnicodeEncodeError as error:
+        msg = f"The event at position {event.position} holds text that is not Unicode: {error}."
+        raise InvalidData(msg, hint="Decode it with errors='replace'.") from error
+
+
 def event_of(row: tuple[Any, ...], stream: str) -> RecordedEvent:
     """Return the event that a row holds.
 
@@ -74,18 +88,18 @@ def event_of(row: tuple[Any, ...], stream: str) -> RecordedEvent:
     position = address & _POSITION_MASK
     try:
         return RecordedEvent(
-            id or f"{type}-{position}",
+            f"{type}-{position}" if id is None else id,
             type,
-            source or stream,
+            stream if source is None else source,
             actor,
-            decode(cause) if cause else [],
+            [] if cause is None else _decode_cause(cause),
             _EPOCH + timedelta(microseconds=at_us),
-            decode(body),
+            _decode_data(body),
             position=position,
             lineage_key=key.hex(),
             version=version,
             encoded=body,
         )
-    except (msgspec.DecodeError, OverflowError) as error:
+    except (msgspec.DecodeError, ArithmeticError, AttributeError, TypeError, ValueError) as error:
         msg = f"{stream}: the event at position {position} is damaged: {error}."
         raise StoreDamaged(msg, hint="Restore the store from a copy.") from error

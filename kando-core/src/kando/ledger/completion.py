@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC
+
 import attrs
 
+from kando.errors import InvalidData
 from kando.schema.events import KandoEvent, RecordedEvent
 from kando.schema.exact_json import encode, exact
 from kando.schema.identity import default_event_id, root_key
@@ -19,11 +22,17 @@ def complete(event: KandoEvent, position: int, source: str) -> RecordedEvent:
     that of a root with its id or data, made unique by its position.
 
     Raises:
-        InvalidData: its data has no exact JSON form.
+        InvalidData: its data is no JSON object, its timestamp no moment in UTC, or its text not
+            Unicode.
     """
     if isinstance(event, RecordedEvent):
         return attrs.evolve(event, position=position) if event.position != position else event
+    _check_moment(event)
+    encode([event.id, event.type, event.source, event.actor, event.cause], "the event")
     data = exact(event.data)
+    if not isinstance(data, dict):
+        msg = f"The data of a {event.type!r} event is {data!r:.60}."
+        raise InvalidData(msg, hint="Event data is a JSON object.")
     encoded = encode(data)
     return RecordedEvent(
         event.id or default_event_id(event.type, position),
@@ -37,3 +46,14 @@ def complete(event: KandoEvent, position: int, source: str) -> RecordedEvent:
         lineage_key=root_key(event.type, event.id.encode() or encoded, position),
         encoded=encoded,
     )
+
+
+def _check_moment(event: KandoEvent) -> None:
+    try:
+        if event.timestamp.utcoffset() is not None:
+            event.timestamp.astimezone(UTC)
+            return
+    except OverflowError:
+        pass
+    msg = f"The timestamp {event.timestamp} of a {event.type!r} event is no moment in UTC."
+    raise InvalidData(msg, hint="Give it a time zone, as in datetime.now(UTC).")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import islice
@@ -15,6 +16,7 @@ from kando.ledger._checks import (
 )
 from kando.ledger.chain import chained
 from kando.ledger.completion import complete
+from kando.ledger.inbox import InboxEntry, decode_entry, encode_entry
 from kando.ledger.interface import LedgerStore
 from kando.ledger.substrate import LedgerInfo, Substrate, check_ledger_id
 from kando.schema.events import KandoEvent, RecordedEvent
@@ -35,8 +37,13 @@ class MemoryLedgerStore(LedgerStore):
         self._shared = 0
         self._own: list[RecordedEvent] = []
         self._positions: dict[str, int] = {}
+        self._lock = threading.Lock()
 
     def append(self, events: list[KandoEvent], *, expected_length: int | None = None) -> int:
+        with self._lock:
+            return self._append(events, expected_length)
+
+    def _append(self, events: list[KandoEvent], expected_length: int | None) -> int:
         length = self.length()
         check_expected_length(self.stream_name(), length, expected_length)
         completed = [
@@ -60,8 +67,8 @@ class MemoryLedgerStore(LedgerStore):
     def _read(self, start: int, stop: int) -> Iterator[RecordedEvent]:
         if self._parent is not None and start < self._shared:
             yield from self._parent._read(start, min(self._shared, stop))
-        own = self._own
-        yield from islice(own, max(start - self._shared, 0), max(stop - self._shared, 0))
+        own = max(min(start, stop) - self._shared, 0)
+        yield from islice(self._own, own, max(stop - self._shared, 0))
 
     def stream_name(self) -> str:
         return self._info.stream_name
@@ -104,6 +111,8 @@ class MemorySubstrate(Substrate):
     def __init__(self) -> None:
         self._ledgers: dict[str, MemoryLedgerStore] = {}
         self._cache: dict[tuple[str, str], bytes] = {}
+        # Encoded entries by ledger and key; None once taken.
+        self._inboxes: dict[str, dict[str, bytes | None]] = {}
 
     def create(self, ledger_id: str) -> MemoryLedgerStore:
         return self._add(MemoryLedgerStore(ledger_id))
@@ -121,10 +130,9 @@ class MemorySubstrate(Substrate):
         return self._add(parent._forked(check_ledger_id(branch_id), position))
 
     def _add(self, ledger: MemoryLedgerStore) -> MemoryLedgerStore:
-        if ledger._info.id in self._ledgers:
+        if self._ledgers.setdefault(ledger._info.id, ledger) is not ledger:
             msg = f"There is a ledger {ledger._info.id!r} already."
             raise LedgerExists(msg, hint="Choose another id.")
-        self._ledgers[ledger._info.id] = ledger
         return ledger
 
     def info(self, ledger_id: str) -> LedgerInfo:
@@ -152,6 +160,23 @@ class MemorySubstrate(Substrate):
     def cache(self, ledger_id: str, key: str, response: bytes) -> None:
         self.open(ledger_id)
         self._cache.setdefault((ledger_id, key), response)
+
+    def deliver(self, ledger_id: str, entry: InboxEntry) -> bool:
+        self.open(ledger_id)
+        inbox = self._inboxes.setdefault(ledger_id, {})
+        if entry.key in inbox:
+            return False
+        inbox[entry.key] = encode_entry(entry)
+        return True
+
+    def inbox(self, ledger_id: str) -> list[InboxEntry]:
+        self.open(ledger_id)
+        inbox = self._inboxes.get(ledger_id, {})
+        return [decode_entry(key, body) for key, body in inbox.items() if body is not None]
+
+    def take(self, ledger_id: str, key: str) -> None:
+        if key in self._inboxes.get(ledger_id, {}):
+            self._inboxes[ledger_id][key] = None
 
     def close(self) -> None:
         """Nothing is held open; the ledgers stay readable."""

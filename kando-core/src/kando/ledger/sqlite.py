@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -25,6 +25,9 @@ __all__ = ["SQLiteLedgerStore", "Segment"]
 
 #: Rows read at a time. Between two pages the file is free for writers.
 _PAGE = 1000
+
+# An address is a ledger's number and a position of 32 bits: past them, the next ledger begins.
+_POSITIONS = 2**32
 
 
 @attrs.frozen
@@ -106,20 +109,32 @@ class SQLiteLedgerStore(LedgerStore):
             taken = within.get(event.id)
             is_default = event.id == default_event_id(event.type, event.position)
             if taken is None and (has_explicit or not is_default):
-                found = self._find(connection, event.id)
-                taken = found.position if found is not None else None
+                taken = self._position_of(connection, event.id)
             if taken is not None:
                 raise duplicate(self.stream_name(), event.id, taken)
             within[event.id] = event.position
 
     def _has_explicit_ids(self, connection: sqlite3.Connection) -> bool:
+        query = "SELECT 1 FROM events WHERE address >> 32 = ? AND id IS NOT NULL LIMIT 1"
         return any(
-            connection.execute(
-                "SELECT 1 FROM events WHERE address >> 32 = ? AND id IS NOT NULL LIMIT 1",
-                (segment.base >> 32,),
-            ).fetchone()
+            connection.execute(query, (segment.base >> 32,)).fetchone()
             for segment in self._segments
         )
+
+    def _position_of(self, connection: sqlite3.Connection, event_id: str) -> int | None:
+        position = position_of_default_id(event_id)
+        if position is not None:
+            query = "SELECT type FROM events WHERE address = ? AND id IS NULL"
+            row = connection.execute(query, (self._address_of(position),)).fetchone()
+            if row is not None and event_id == default_event_id(row[0], position):
+                return position
+        query = "SELECT address FROM events WHERE address >> 32 = ? AND id = ?"
+        for segment in self._segments:
+            row = connection.execute(query, (segment.base >> 32, event_id)).fetchone()
+            if row is not None and (segment.stop is None or row[0] < segment.base + segment.stop):
+                found: int = row[0] - segment.base
+                return found
+        return None
 
     def read(self, from_position: int = 0) -> Iterator[RecordedEvent]:
         check_from_position(self.stream_name(), from_position)
@@ -133,76 +148,74 @@ class SQLiteLedgerStore(LedgerStore):
             stop = end if segment.stop is None else min(end, segment.stop)
             while position < stop:
                 upto = min(position + _PAGE, stop)
-                with self._substrate._reading() as connection:
-                    span = (segment.base + position, segment.base + upto)
-                    rows = connection.execute(query, span).fetchall()
+                rows = self._rows(query, (segment.base + position, segment.base + upto))
                 if len(rows) != upto - position:
-                    raise self._substrate._damaged(segment.stream, position, upto, len(rows))
+                    lost = f"{upto - position - len(rows)} of its events {position} to {upto - 1}"
+                    raise self._substrate._damaged(f"{segment.stream} lacks {lost}.")
                 for row in rows:
                     yield event_of(row, segment.stream)
                 position = upto
+
+    def _rows(self, query: str, span: tuple[int, int]) -> list[tuple[Any, ...]]:
+        return self._substrate._ask(lambda connection: connection.execute(query, span).fetchall())
 
     def stream_name(self) -> str:
         return self._own.stream
 
     def length(self) -> int:
-        with self._substrate._reading() as connection:
-            return self._length(connection)
+        return self._substrate._ask(self._length)
 
     def _length(self, connection: sqlite3.Connection) -> int:
         number = self._own.base >> 32
-        row = connection.execute("SELECT length FROM ledgers WHERE number = ?", (number,))
-        length: int = row.fetchone()[0]
-        return length
+        row = connection.execute(
+            "SELECT length FROM ledgers WHERE number = ?", (number,)
+        ).fetchone()
+        if row is None or not isinstance(row[0], int):
+            raise self._substrate._damaged(f"{self.stream_name()} has lost its length.")
+        return row[0]
 
     def at(self, position: int) -> RecordedEvent | None:
         check_from_position(self.stream_name(), position)
-        with self._substrate._reading() as connection:
-            return self._at(connection, position)
+        return self._substrate._ask(lambda connection: self._at(connection, position))
 
     def _at(self, connection: sqlite3.Connection, position: int) -> RecordedEvent | None:
         segment = self._segment_of(position)
         row = connection.execute(
-            f"SELECT {COLUMNS} FROM events WHERE address = ?", (segment.base + position,)
+            f"SELECT {COLUMNS} FROM events WHERE address = ?", (self._address_of(position),)
         ).fetchone()
         return event_of(row, segment.stream) if row is not None else None
 
     def _segment_of(self, position: int) -> Segment:
         return next(s for s in self._segments if s.stop is None or position < s.stop)
 
+    def _address_of(self, position: int) -> int | None:
+        """Return where the event at a position is stored; None, which no address equals, past all."""
+        return self._segment_of(position).base + position if position < _POSITIONS else None
+
     def find(self, event_id: str) -> RecordedEvent | None:
-        with self._substrate._reading() as connection:
-            return self._find(connection, event_id)
+        return self._substrate._ask(lambda connection: self._find(connection, event_id))
 
     def _find(self, connection: sqlite3.Connection, event_id: str) -> RecordedEvent | None:
-        position = position_of_default_id(event_id)
-        if position is not None and position < 2**32:
-            event = self._at(connection, position)
-            if event is not None and event.id == event_id:
-                return event
-        query = f"SELECT {COLUMNS} FROM events WHERE address >> 32 = ? AND id = ?"
-        for segment in self._segments:
-            row = connection.execute(query, (segment.base >> 32, event_id)).fetchone()
-            if row is not None and (segment.stop is None or row[0] < segment.base + segment.stop):
-                return event_of(row, segment.stream)
-        return None
+        position = self._position_of(connection, event_id)
+        return None if position is None else self._at(connection, position)
 
     def digest(self, position: int) -> bytes:
         check_from_position(self.stream_name(), position)
-        with self._substrate._reading() as connection:
-            return self._digest(connection, position)
+        return self._substrate._ask(lambda connection: self._digest(connection, position))
 
     def _digest(self, connection: sqlite3.Connection, position: int) -> bytes:
         if position == 0:
             return GENESIS
-        address = self._segment_of(position - 1).base + position - 1
-        row = connection.execute("SELECT hash FROM events WHERE address = ?", (address,)).fetchone()
+        query = "SELECT hash FROM events WHERE address = ?"
+        row = connection.execute(query, (self._address_of(position - 1),)).fetchone()
         if row is None:
             length = self._length(connection)
             msg = f"Position {position} is outside {self.stream_name()} of {length} events."
             raise PositionOutOfRange(msg, hint=f"Use 0 to {length}.")
-        digest: bytes = row[0]
-        return digest
+        if not isinstance(row[0], bytes):
+            msg = f"{self.stream_name()} has lost the hash of event {position - 1}."
+            raise self._substrate._damaged(msg)
+        return row[0]
 
     def close(self) -> None:
         """Close the file, if this ledger opened it."""

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 from kando.errors import LedgerExists, LedgerNotFound, StoreDamaged, StoreError
 from kando.ledger._checks import check_fork_position
-from kando.ledger._sqlite_file import open_file, translated
+from kando.ledger._sqlite_errors import translated
+from kando.ledger._sqlite_file import open_to_read, open_to_write
+from kando.ledger._sqlite_reader import SQLiteReader
 from kando.ledger._sqlite_rows import microseconds, moment_of
+from kando.ledger.inbox import InboxEntry, decode_entry, encode_entry
 from kando.ledger.sqlite import Segment, SQLiteLedgerStore
 from kando.ledger.substrate import LedgerInfo, Substrate, check_ledger_id
 
 __all__ = ["SQLiteSubstrate"]
+
+Answer = TypeVar("Answer")
 
 _INFO = """
     SELECT l.id, l.created_us, l.length, p.id, l.fork_position
@@ -29,7 +35,7 @@ _ANCESTRY = """
         SELECT number, id, parent, fork_position, 0 FROM ledgers WHERE id = ?
         UNION ALL
         SELECT l.number, l.id, l.parent, l.fork_position, line.depth + 1
-        FROM ledgers l JOIN line ON l.number = line.parent
+        FROM ledgers l JOIN line ON l.number = line.parent AND l.number < line.number
     )
     SELECT number, id, parent, fork_position FROM line ORDER BY depth
 """
@@ -52,7 +58,12 @@ class SQLiteSubstrate(Substrate):
         self.path = Path(path)
         self.is_read_only = read_only
         self._lock = threading.RLock()
-        self._connection: sqlite3.Connection | None = open_file(self.path, read_only=read_only)
+        self._reader: SQLiteReader | None = None
+        self._connection: sqlite3.Connection | None = None
+        if read_only:
+            self._reader = open_to_read(self.path)
+        else:
+            self._connection = open_to_write(self.path)
 
     def create(self, ledger_id: str) -> SQLiteLedgerStore:
         with self._writing() as connection:
@@ -60,8 +71,7 @@ class SQLiteSubstrate(Substrate):
             return self._ledger(connection, ledger_id)
 
     def open(self, ledger_id: str) -> SQLiteLedgerStore:
-        with self._reading() as connection:
-            return self._ledger(connection, ledger_id)
+        return self._ask(lambda connection: self._ledger(connection, ledger_id))
 
     def fork(self, parent_id: str, position: int, branch_id: str) -> SQLiteLedgerStore:
         with self._writing() as connection:
@@ -72,34 +82,34 @@ class SQLiteSubstrate(Substrate):
             return self._ledger(connection, branch_id)
 
     def info(self, ledger_id: str) -> LedgerInfo:
-        with self._reading() as connection:
-            row = connection.execute(f"{_INFO} WHERE l.id = ?", (ledger_id,)).fetchone()
+        query = f"{_INFO} WHERE l.id = ?"
+        row = self._ask(lambda connection: connection.execute(query, (ledger_id,)).fetchone())
         if row is None:
             raise self._unknown(ledger_id)
-        return _info_of(row)
+        return self._info_of(row)
 
     def ledgers(self) -> Iterator[LedgerInfo]:
-        with self._reading() as connection:
-            rows = connection.execute(f"{_INFO} ORDER BY l.number DESC").fetchall()
-        return map(_info_of, rows)
+        query = f"{_INFO} ORDER BY l.number DESC"
+        rows = self._ask(lambda connection: connection.execute(query).fetchall())
+        return map(self._info_of, rows)
 
     def ids_starting_with(self, prefix: str, limit: int) -> list[str]:
-        with self._reading() as connection:
-            rows = connection.execute(
-                "SELECT id FROM ledgers WHERE id >= ? AND id < ? ORDER BY id LIMIT ?",
-                (prefix, prefix + "\U0010ffff", limit),
-            ).fetchall()
+        query = "SELECT id FROM ledgers WHERE id >= ? AND id < ? ORDER BY id LIMIT ?"
+        span = (prefix, prefix + "\U0010ffff", limit)
+        rows = self._ask(lambda connection: connection.execute(query, span).fetchall())
         return [row[0] for row in rows]
 
     def cached(self, ledger_id: str, key: str) -> bytes | None:
-        with self._reading() as connection:
-            for number, *_ in self._ancestry(connection, ledger_id):
-                row = connection.execute(
-                    "SELECT response FROM cache WHERE ledger = ? AND key = ?", (number, key)
-                ).fetchone()
-                if row is not None:
-                    response: bytes = row[0]
-                    return response
+        return self._ask(lambda connection: self._cached(connection, ledger_id, key))
+
+    def _cached(self, connection: sqlite3.Connection, ledger_id: str, key: str) -> bytes | None:
+        for number, *_ in self._ancestry(connection, ledger_id):
+            row = connection.execute(
+                "SELECT response FROM cache WHERE ledger = ? AND key = ?", (number, key)
+            ).fetchone()
+            if row is not None:
+                response: bytes = row[0]
+                return response
         return None
 
     def cache(self, ledger_id: str, key: str, response: bytes) -> None:
@@ -110,11 +120,38 @@ class SQLiteSubstrate(Substrate):
                 (number, key, response),
             )
 
+    def deliver(self, ledger_id: str, entry: InboxEntry) -> bool:
+        body = encode_entry(entry)
+        with self._writing() as connection:
+            number = self._ancestry(connection, ledger_id)[0][0]
+            done = connection.execute(
+                "INSERT OR IGNORE INTO inbox (ledger, key, body) VALUES (?, ?, ?)",
+                (number, entry.key, body),
+            )
+            return done.rowcount == 1
+
+    def inbox(self, ledger_id: str) -> list[InboxEntry]:
+        return self._ask(lambda connection: self._inbox(connection, ledger_id))
+
+    def _inbox(self, connection: sqlite3.Connection, ledger_id: str) -> list[InboxEntry]:
+        number = self._ancestry(connection, ledger_id)[0][0]
+        # What was taken keeps its key, so that it is known when it is delivered again.
+        query = "SELECT key, body FROM inbox WHERE ledger = ? AND body IS NOT NULL ORDER BY number"
+        return [decode_entry(*row) for row in connection.execute(query, (number,)).fetchall()]
+
+    def take(self, ledger_id: str, key: str) -> None:
+        with self._writing() as connection:
+            number = self._ancestry(connection, ledger_id)[0][0]
+            connection.execute(
+                "UPDATE inbox SET body = NULL WHERE ledger = ? AND key = ?", (number, key)
+            )
+
     def close(self) -> None:
         with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
+            for held in (self._reader, self._connection):
+                if held is not None:
+                    held.close()
+            self._reader = self._connection = None
 
     def _opened_or_created(self, ledger_id: str) -> tuple[Segment, ...]:
         with self._writing() as connection:
@@ -151,6 +188,8 @@ class SQLiteSubstrate(Substrate):
         rows = self._rows(connection, ledger_id)
         if not rows:
             raise self._unknown(ledger_id)
+        if not all(isinstance(fork_position, int) for *_, fork_position in rows):
+            raise self._damaged(f"{ledger_id!r} or an ancestor has lost its place of forking.")
         return rows
 
     @staticmethod
@@ -159,18 +198,27 @@ class SQLiteSubstrate(Substrate):
     ) -> list[tuple[int, str, int | None, int]]:
         return connection.execute(_ANCESTRY, (ledger_id,)).fetchall()
 
+    def _info_of(self, row: tuple[str, int, int, str | None, int]) -> LedgerInfo:
+        id, created_us, length, parent, fork_position = row
+        shared = fork_position if parent is not None else None
+        try:
+            return LedgerInfo(id, moment_of(created_us), length, parent, shared)
+        except (OverflowError, TypeError) as error:
+            raise self._damaged(f"{id!r} has lost its time of creation.") from error
+
     def _unknown(self, ledger_id: str) -> LedgerNotFound:
         msg = f"There is no run or branch {ledger_id!r} in {self.path}."
         return LedgerNotFound(msg, hint="`kando runs` lists them.")
 
-    def _damaged(self, stream: str, start: int, stop: int, found: int) -> StoreDamaged:
-        msg = f"{stream} lacks {stop - start - found} of its events {start} to {stop - 1}."
+    def _damaged(self, msg: str) -> StoreDamaged:
         return StoreDamaged(msg, hint=f"Restore {self.path} from a copy.")
 
-    @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
+    def _ask(self, question: Callable[[sqlite3.Connection], Answer]) -> Answer:
+        """Return the answer to a question, which may be asked more than once."""
         with self._lock, translated(self.path):
-            yield self._open_connection()
+            if self._reader is not None:
+                return self._reader.ask(question)
+            return question(self._open_connection())
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -194,10 +242,3 @@ class SQLiteSubstrate(Substrate):
             msg = f"{self.path} is closed."
             raise StoreError(msg, hint="Open it anew.")
         return self._connection
-
-
-def _info_of(row: tuple[str, int, int, str | None, int]) -> LedgerInfo:
-    id, created_us, length, parent, fork_position = row
-    return LedgerInfo(
-        id, moment_of(created_us), length, parent, fork_position if parent is not None else None
-    )

@@ -11,6 +11,7 @@ from typing import Self
 import attrs
 
 from kando.errors import ConfigurationError
+from kando.ledger.inbox import InboxEntry
 from kando.ledger.interface import LedgerStore
 
 __all__ = ["LedgerInfo", "Substrate", "check_ledger_id"]
@@ -108,6 +109,30 @@ class Substrate(ABC):
         Raises:
             LedgerNotFound: there is no such ledger.
         """
+
+    @abstractmethod
+    def deliver(self, ledger_id: str, entry: InboxEntry) -> bool:
+        """Put an entry into a ledger's inbox, durably; the ledger's owner records it.
+
+        Returns:
+            False if the key was delivered before; the first entry stays.
+
+        Raises:
+            LedgerNotFound: there is no such ledger.
+            InvalidData: the entry's data is not JSON.
+        """
+
+    @abstractmethod
+    def inbox(self, ledger_id: str) -> list[InboxEntry]:
+        """Return the entries that were delivered and not taken, in the order of delivery.
+
+        Raises:
+            LedgerNotFound: there is no such ledger.
+        """
+
+    @abstractmethod
+    def take(self, ledger_id: str, key: str) -> None:
+        """Mark an entry as taken. Taking it twice, or one that is not there, is harmless."""
 
     @abstractmethod
     def close(self) -> None:

@@ -14,17 +14,24 @@ from kando.schema.events import (
     RESPONDER_COMPLETED,
     RESPONDER_FAILED,
     RESPONDER_FIRED,
+    RUN_CANCELLED,
+    RUN_PAUSED,
+    RUN_RESUMED,
+    TIMER_FIRED,
+    TIMER_SET,
     TOOL_CALLED,
     TOOL_RETURNED,
     RecordedEvent,
 )
 from kando.schema.identity import step_key
 
-__all__ = ["ANSWERS", "Cursor", "OpenFiring"]
+__all__ = ["ANSWERS", "CONTROL", "Cursor", "OpenFiring"]
 
 #: Types of intents, by the type of the event that answers them.
 ANSWERS = {LLM_RESPONSE: LLM_REQUEST, TOOL_RETURNED: TOOL_CALLED}
 _INTENTS = frozenset(ANSWERS.values())
+#: Types of events that stop a run, or let it go on.
+CONTROL = frozenset({RUN_PAUSED, RUN_RESUMED, RUN_CANCELLED})
 
 
 @attrs.define
@@ -56,6 +63,11 @@ class Cursor:
         self.last_completed: str | None = None
         self.open_firing: OpenFiring | None = None
         self.open_intents: dict[str, RecordedEvent] = {}
+        self.open_timers: dict[str, RecordedEvent] = {}
+        # ``run.paused`` or ``run.cancelled`` while that is what was recorded last of its kind.
+        self.halted_by: str | None = None
+        # The last firing, if it emitted nothing, so that the ledger does not tell of it.
+        self.silent: tuple[str, str] | None = None
         # How many attempts of a firing have failed and are to be followed by another.
         self._failed: dict[tuple[str, str], int] = {}
 
@@ -76,6 +88,13 @@ class Cursor:
             self._see_failed(event)
         elif self.open_firing is not None:
             is_of_firing = self._see_output(event, self.open_firing)
+        elif kind in CONTROL:
+            self.halted_by = None if kind == RUN_RESUMED else kind
+        elif kind == TIMER_SET:
+            self.open_timers[event.id] = event
+        elif kind == TIMER_FIRED:
+            for cause in event.cause:
+                self.open_timers.pop(cause, None)
         if kind in _INTENTS:
             self.open_intents[event.id] = event
         elif kind in ANSWERS:
@@ -120,6 +139,7 @@ class Cursor:
     def _see_output(self, event: RecordedEvent, firing: OpenFiring) -> bool:
         if event.type == RESPONDER_COMPLETED and event.cause == [firing.fired.id]:
             self.open_firing = None
+            self.silent = None
             if self._queue[0].id == firing.trigger.id:
                 self.last_completed = firing.responder
             return True
@@ -128,6 +148,18 @@ class Cursor:
             return False
         firing.outputs.append(event)
         return True
+
+    def follow(self, position: int, responder: str) -> None:
+        """Move to behind a firing that emitted nothing, which an event from outside tells of.
+
+        Args:
+            position: of the event it handled.
+            responder: its name.
+        """
+        while self._queue and self._queue[0].position < position:
+            self.advance()
+        if self._queue and self._queue[0].position == position:
+            self.last_completed = responder
 
     def advance(self) -> None:
         """Leave the current event: all its firings are done."""

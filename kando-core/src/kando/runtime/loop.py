@@ -6,17 +6,21 @@ import time
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
-from kando.errors import ConfigurationError
+import attrs
+
+from kando.errors import ConfigurationError, RefusedEvent
 from kando.responders.base import Effect, Responder
 from kando.runtime.batch import Batch
-from kando.runtime.cursor import ANSWERS, Cursor, OpenFiring
+from kando.runtime.cursor import ANSWERS, CONTROL, Cursor, OpenFiring
 from kando.runtime.dispatch import Handlers
 from kando.runtime.effects import Effects
 from kando.runtime.failure import PARKED, RAISED, RETRIED, failure_data
 from kando.runtime.firing import collect, completed_event, is_productive
+from kando.runtime.outside import AFTER, Inbox, due_timers, marked, refusal
 from kando.runtime.recorder import Recorder
 from kando.schema.events import (
     BUDGET_EXHAUSTED,
+    OBSERVED,
     RESPONDER_FAILED,
     KandoEvent,
     RecordedEvent,
@@ -26,6 +30,9 @@ from kando.world.graph import World
 from kando.world.projection import project
 
 __all__ = ["Loop"]
+
+#: Seconds between two looks at what came from outside.
+LOOK_INTERVAL = 0.05
 
 #: Seconds that calls may wait for more intents to be saved with theirs.
 _GATHER_INTERVAL = 0.002
@@ -39,25 +46,46 @@ class Loop:
         handlers: who reacts to its events.
         effects: the calls of the run.
         save_interval: seconds after which recorded events are saved at the latest.
+        inbox: what others say to the run; None if nobody can.
     """
 
     def __init__(
-        self, recorder: Recorder, handlers: Handlers, effects: Effects, save_interval: float
+        self,
+        recorder: Recorder,
+        handlers: Handlers,
+        effects: Effects,
+        save_interval: float,
+        inbox: Inbox | None = None,
     ) -> None:
         self.recorder = recorder
         self.handlers = handlers
         self.effects = effects
         self.save_interval = save_interval
+        self.inbox = inbox
         self.cursor = Cursor()
         self._saved_at = time.monotonic()
+        self._looked_at = float("-inf")
+        self._backlog = 0
 
     def recover(self, events: Iterable[RecordedEvent]) -> None:
         """Take up the events that the ledger holds."""
         for event in events:
             is_of_firing = self.cursor.see(event)
             self.recorder.take_saved(event, is_outside=not is_of_firing)
+            if not is_of_firing:
+                self._follow(event)
         for intent in self.cursor.open_intents.values():
             self._want(intent)
+        self._backlog = self.recorder.length
+
+    def _follow(self, event: RecordedEvent) -> None:
+        observed = event.data.get(OBSERVED)
+        after = observed.get(AFTER) if isinstance(observed, dict) else None
+        if not isinstance(after, list):
+            return
+        position = self.recorder.position_of(after[0])
+        if position is not None:
+            self.cursor.follow(position, after[1])
 
     def deliver(self, seeds: Sequence[KandoEvent]) -> bool:
         """Record events from outside at the tail, as one step.
@@ -69,8 +97,8 @@ class Loop:
             RefusedEvent: one of them must not be recorded; none is.
         """
         batch = Batch(self.recorder)
-        for seed in seeds:
-            batch.add(seed)
+        for number, seed in enumerate(seeds):
+            batch.add(marked(seed, self.cursor.silent if number == 0 else None))
         reasons = self._reasons_against(batch, batch.cost_usd)
         if reasons:
             self._exhaust(reasons, None, batch.depth)
@@ -82,7 +110,8 @@ class Loop:
         """Work until nothing is left to do.
 
         Returns:
-            False if a limit of the budget stopped it; what was pending stays pending.
+            False if a limit of the budget, or somebody outside, stopped it; what was pending stays
+            pending.
 
         Raises:
             Exception: whatever a responder raised, after ``responder.failed`` is recorded.
@@ -91,10 +120,55 @@ class Loop:
             return False
         if not self._answer_passed_intents():
             return False
-        while (event := self.cursor.current) is not None:
-            if not self._dispatch(event):
+        while self._look_outside():
+            event = self.cursor.current
+            if event is not None:
+                if not self._dispatch(event):
+                    return False
+                self.cursor.advance()
+            elif not self._look_outside(at_once=True):
                 return False
-            self.cursor.advance()
+            elif self.cursor.current is None:
+                return True
+        return False
+
+    def _look_outside(self, *, at_once: bool = False) -> bool:
+        """Record what came from outside; False if the run is to stop.
+
+        Between firings this looks now and then only; `at_once` looks in any case.
+        """
+        now = time.monotonic()
+        if at_once or now - self._looked_at >= LOOK_INTERVAL:
+            self._looked_at = now
+            # What the ledger held at first may have been fired before, in silence. It must not see
+            # what came later; being first in, it is dispatched first in any case.
+            current = self.cursor.current
+            is_caught_up = current is None or current.position >= self._backlog
+            if is_caught_up:
+                for fired in due_timers(self.cursor.open_timers.values(), self.recorder.clock()):
+                    if not self.deliver([fired]):
+                        return False
+            if self.inbox is not None and not self._take_in(self.inbox, is_caught_up):
+                return False
+        return self.cursor.halted_by is None
+
+    def _take_in(self, inbox: Inbox, is_caught_up: bool) -> bool:
+        for entry in inbox.entries():
+            if not is_caught_up and entry.event.type not in CONTROL:
+                continue
+            if self.recorder.position_of(entry.event_id) is None:
+                event = attrs.evolve(entry.event, id=entry.event_id)
+                try:
+                    is_within_limits = self.deliver([event])
+                except RefusedEvent as error:
+                    is_within_limits = self.deliver([refusal(entry, error)])
+                if not is_within_limits:
+                    return False
+                # First on disk, then out of the inbox: taken twice is recorded once.
+                self.save()
+            inbox.take(entry.key)
+            if self.cursor.halted_by is not None:
+                return False
         return True
 
     def has_pending_work(self) -> bool:
@@ -118,7 +192,9 @@ class Loop:
 
     def _dispatch(self, event: RecordedEvent) -> bool:
         for handler in self._remaining(event):
-            if handler.handles(event, self.recorder.world) and not self._fire(handler, event):
+            if not handler.handles(event, self.recorder.world):
+                continue
+            if not self._look_outside() or not self._fire(handler, event):
                 return False
         return True
 
@@ -151,6 +227,7 @@ class Loop:
         outputs = handler.fn(event, self.recorder.world)
         count = collect(batch, handler, outputs, event, is_within_limits=is_within_limits)
         if count == 0:
+            self.cursor.silent = (event.id, handler.name)
             return True
         if count is None:
             return self._exhaust_by(batch, batch.cost_usd, event)

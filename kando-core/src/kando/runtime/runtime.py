@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
 
 from kando.cache.llm import LLMCache
-from kando.errors import NoRootError
+from kando.errors import NoRootError, RunCancelled
 from kando.ledger.interface import LedgerStore
 from kando.responders import edge
 from kando.responders.base import KitTypes, Responder
@@ -14,10 +15,20 @@ from kando.responders.llm_executor import remember
 from kando.runtime.dispatch import Handlers
 from kando.runtime.effects import Effects
 from kando.runtime.loop import Loop
+from kando.runtime.outside import Inbox, seconds_until_due
 from kando.runtime.recorder import Recorder
 from kando.runtime.strict import replay_strictly
 from kando.runtime.types import DeclaredTypes
-from kando.schema.events import LLM_REQUEST, LLM_RESPONSE, KandoEvent, RecordedEvent
+from kando.schema.events import (
+    LLM_REQUEST,
+    LLM_RESPONSE,
+    RUN_CANCELLED,
+    RUN_PAUSED,
+    RUN_RESUMED,
+    KandoEvent,
+    RecordedEvent,
+    make_event,
+)
 from kando.world.graph import World
 from kando.world.projection import project
 
@@ -30,6 +41,10 @@ DEFAULT_MAX_PARALLEL_CALLS = 20
 
 #: Seconds; a follower in another process sees a run with this delay at most.
 DEFAULT_SAVE_INTERVAL = 0.05
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 class Runtime:
@@ -51,6 +66,8 @@ class Runtime:
         save_interval: seconds after which recorded events are saved at the latest, so that
             followers see a run live; 0 saves each firing on its own. Before a call to the outside,
             after its answer and at the end everything is saved in any case.
+        inbox: what others say to the run; it is recorded between firings.
+        clock: returns the time of recording, timezone-aware; timers go by it.
 
     Raises:
         ConfigurationError: two responders have one name, or two kits declare one type differently.
@@ -68,6 +85,8 @@ class Runtime:
         max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES,
         max_parallel_calls: int = DEFAULT_MAX_PARALLEL_CALLS,
         save_interval: float = DEFAULT_SAVE_INTERVAL,
+        inbox: Inbox | None = None,
+        clock: Callable[[], datetime] = _now,
     ) -> None:
         self.ledger = ledger
         self.responders = list(responders)
@@ -77,6 +96,8 @@ class Runtime:
         self._max_payload_bytes = max_payload_bytes
         self._max_parallel_calls = max_parallel_calls
         self._save_interval = save_interval
+        self._inbox = inbox
+        self._clock = clock
         own = (each.kit for each in self.responders if each.kit is not None)
         self._types = DeclaredTypes([*kits, *own])
         self._loop: Loop | None = None
@@ -95,11 +116,13 @@ class Runtime:
 
         Raises:
             RefusedEvent: a seed must not be recorded; none is.
+            RunCancelled: the run was cancelled.
             ConcurrencyError: another writer appended to the ledger.
             Exception: whatever a responder raised, after ``responder.failed`` is recorded.
         """
         loop = self._opened()
         try:
+            self._unhalt(loop)
             loop.run()
             if seed_events and loop.deliver(seed_events):
                 loop.run()
@@ -112,6 +135,18 @@ class Runtime:
         finally:
             loop.effects.close()
         return loop.recorder.world
+
+    def _unhalt(self, loop: Loop) -> None:
+        if loop.cursor.halted_by == RUN_CANCELLED:
+            msg = f"{self.ledger.stream_name()} was cancelled."
+            raise RunCancelled(msg, hint="Fork it to go on from any position.")
+        if loop.cursor.halted_by == RUN_PAUSED:
+            loop.deliver([make_event(RUN_RESUMED, "", "runtime", [], {})])
+
+    def seconds_until_due(self) -> float | None:
+        """Return the seconds until the run's next timer is due, or None if none is set."""
+        loop = self._opened()
+        return seconds_until_due(loop.cursor.open_timers.values(), loop.recorder.clock())
 
     def record(self, events: Sequence[KandoEvent]) -> list[RecordedEvent]:
         """Record events at the tail of the ledger without reacting to them yet.
@@ -180,11 +215,15 @@ class Runtime:
             return self._loop
         account = BudgetEnforcer(self.budget)
         recorder = Recorder(
-            self.ledger, self._types, account, max_payload_bytes=self._max_payload_bytes
+            self.ledger,
+            self._types,
+            account,
+            max_payload_bytes=self._max_payload_bytes,
+            clock=self._clock,
         )
         recorder.world.context["cache"] = self.cache
         effects = Effects(self._max_parallel_calls)
-        loop = Loop(recorder, self._handlers, effects, self._save_interval)
+        loop = Loop(recorder, self._handlers, effects, self._save_interval, self._inbox)
         loop.recover(self._remembering(self.ledger.read_all(), recorder.world))
         self._loop = loop
         return loop

@@ -10,6 +10,7 @@ import attrs
 __all__ = [
     "BRANCH_CREATED",
     "BUDGET_EXHAUSTED",
+    "INBOX_REFUSED",
     "KIT_LOADED",
     "LLM_REQUEST",
     "LLM_RESPONSE",
@@ -21,6 +22,11 @@ __all__ = [
     "RESPONDER_COMPLETED",
     "RESPONDER_FAILED",
     "RESPONDER_FIRED",
+    "RUN_CANCELLED",
+    "RUN_PAUSED",
+    "RUN_RESUMED",
+    "TIMER_FIRED",
+    "TIMER_SET",
     "TOOL_CALLED",
     "TOOL_RETURNED",
     "KandoEvent",
@@ -42,6 +48,12 @@ RESPONDER_FIRED = "responder.fired"
 RESPONDER_COMPLETED = "responder.completed"
 RESPONDER_FAILED = "responder.failed"
 KIT_LOADED = "kit.loaded"
+TIMER_SET = "timer.set"
+TIMER_FIRED = "timer.fired"
+RUN_PAUSED = "run.paused"
+RUN_RESUMED = "run.resumed"
+RUN_CANCELLED = "run.cancelled"
+INBOX_REFUSED = "inbox.refused"
 
 #: The key of an event's data under which measured facts live (durations, attempts, provider
 #: request ids). What lies there takes no part in any comparison Kando makes.

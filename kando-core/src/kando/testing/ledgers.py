@@ -24,6 +24,8 @@ from kando.schema.events import KandoEvent, RecordedEvent, make_event
 
 __all__ = ["LedgerContract", "event", "full"]
 
+_EAST = timezone(timedelta(hours=5, minutes=30))
+
 
 def event(n: int = 0, *, id: str = "", cause: list[str] | None = None) -> KandoEvent:
     """Return an event to append, told apart from others by `n`."""
@@ -70,8 +72,7 @@ class LedgerContract:
         assert ledger.length() == 3
 
     def test_all_that_an_event_says_comes_back(self, ledger: LedgerStore) -> None:
-        elsewhere = timezone(timedelta(hours=5, minutes=30))
-        at = datetime(2026, 2, 3, 4, 5, 6, 789012, elsewhere)
+        at = datetime(2026, 2, 3, 4, 5, 6, 789012, _EAST)
         data: dict[str, Any] = {
             "text": "কাণ্ড \n\x00",
             "list": [1, 2.5, None, True, {"deep": []}],
@@ -149,6 +150,26 @@ class LedgerContract:
 
         assert ledger.length() == 2
 
+    @pytest.mark.parametrize(
+        "bad",
+        [
+            KandoEvent("", "x", "", "", [], datetime(2026, 1, 1), {}),
+            KandoEvent("", "x", "", "", [], datetime.min.replace(tzinfo=_EAST), {}),
+            KandoEvent("", "x", "", "\ud800", [], datetime(2026, 1, 1, tzinfo=_EAST), {}),
+            KandoEvent("", "x", "", "", ["\ud800"], datetime(2026, 1, 1, tzinfo=_EAST), {}),
+            KandoEvent("", "x", "", "", [], datetime(2026, 1, 1, tzinfo=_EAST), {"a": "\ud800"}),
+            KandoEvent("", "x", "", "", [], datetime(2026, 1, 1, tzinfo=_EAST), []),  # type: ignore[arg-type]
+        ],
+        ids=["no time zone", "before year 1", "actor", "cause", "text in data", "a list as data"],
+    )
+    def test_an_event_that_could_not_be_read_back_is_refused(
+        self, ledger: LedgerStore, bad: KandoEvent
+    ) -> None:
+        with pytest.raises(InvalidData):
+            ledger.append([event(0), bad])
+
+        assert list(ledger.read_all()) == []
+
     def test_data_that_is_not_json_is_refused_as_a_whole(self, ledger: LedgerStore) -> None:
         bad = make_event("x", "", "", [], {"a": {1, 2}})
 
@@ -167,6 +188,29 @@ class LedgerContract:
         for unknown in ("thing.happened-1", "other-0", "thing.happened-3", "", "x-99999999999"):
             assert ledger.find(unknown) is None
 
+    def test_a_position_outside_every_ledger_is_empty_or_refused(self, ledger: LedgerStore) -> None:
+        ledger.append([event(0), event(1)])
+
+        for position in (2**31, 2**32, 2**32 + 1, 2**63, 2**70):
+            assert ledger.at(position) is None
+            assert list(ledger.read(position)) == []
+            with pytest.raises(PositionOutOfRange):
+                ledger.digest(position)
+        with pytest.raises(PositionOutOfRange):
+            ledger.at(-1)
+        with pytest.raises(PositionOutOfRange):
+            ledger.digest(-1)
+
+    def test_every_short_cut_agrees_with_reading_from_the_start(self, ledger: LedgerStore) -> None:
+        ledger.append([event(n, id=f"named {n}" if n % 3 == 0 else "") for n in range(7)])
+
+        assert ledger.length() == LedgerStore.length(ledger)
+        for n in range(8):
+            assert ledger.at(n) == LedgerStore.at(ledger, n)
+            assert ledger.digest(n) == LedgerStore.digest(ledger, n)
+            for id in (f"named {n}", f"thing.happened-{n}"):
+                assert ledger.find(id) == LedgerStore.find(ledger, id)
+
     def test_the_hash_chain_covers_every_event(self, ledger: LedgerStore) -> None:
         ledger.append([event(n) for n in range(4)])
         events = list(ledger.read_all())
@@ -179,9 +223,9 @@ class LedgerContract:
             ledger.digest(5)
 
     def test_of_several_writers_that_expect_one_length_one_wins(self, ledger: LedgerStore) -> None:
-        for round in range(20):
+        for round in range(50):
             outcomes: list[str] = []
-            barrier = threading.Barrier(4)
+            barrier = threading.Barrier(8)
 
             def write(n: int, round: int = round) -> None:
                 barrier.wait()  # noqa: B023 - joined before the next round
@@ -191,14 +235,14 @@ class LedgerContract:
                 except ConcurrencyError:
                     outcomes.append("lost")  # noqa: B023
 
-            threads = [threading.Thread(target=write, args=(n,)) for n in range(4)]
+            threads = [threading.Thread(target=write, args=(n,)) for n in range(8)]
             for thread in threads:
                 thread.start()
             for thread in threads:
                 thread.join()
-            assert sorted(outcomes) == ["lost", "lost", "lost", "won"]
+            assert sorted(outcomes) == ["lost"] * 7 + ["won"]
         written = [e.data["n"] for e in ledger.read_all()]
-        assert len(written) == 40
+        assert len(written) == 100
         assert written[::2] == written[1::2]
 
     def test_what_was_appended_is_there_when_the_ledger_is_opened_again(

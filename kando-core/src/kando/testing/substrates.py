@@ -9,6 +9,7 @@ A substrate's whole test is a subclass that says how to open one::
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -24,6 +25,7 @@ from kando.errors import (
     LedgerNotFound,
     PositionOutOfRange,
 )
+from kando.ledger.inbox import InboxEntry
 from kando.ledger.substrate import Substrate
 from kando.testing.ledgers import event, full
 
@@ -73,6 +75,8 @@ class SubstrateContract:
             lambda: substrate.fork("typo", 0, "b1"),
             lambda: substrate.cached("typo", "k"),
             lambda: substrate.cache("typo", "k", b"v"),
+            lambda: substrate.inbox("typo"),
+            lambda: substrate.deliver("typo", InboxEntry("k", event(0))),
         ):
             with pytest.raises(LedgerNotFound, match="typo"):
                 call()
@@ -80,9 +84,43 @@ class SubstrateContract:
 
     @pytest.mark.parametrize("id", ["", "a b", "a/b", "-a", "a" * 101, "a:b", "কাণ্ড", "a\n"])
     def test_a_malformed_id_is_refused(self, substrate: Substrate, id: str) -> None:
+        substrate.create("r1")
+
         with pytest.raises(ConfigurationError):
             substrate.create(id)
-        assert list(substrate.ledgers()) == []
+        with pytest.raises(ConfigurationError):
+            substrate.fork("r1", 0, id)
+        assert [info.id for info in substrate.ledgers()] == ["r1"]
+
+    def test_of_several_threads_that_create_one_id_one_succeeds(self, substrate: Substrate) -> None:
+        outcomes: list[str] = []
+        barrier = threading.Barrier(8)
+
+        def create() -> None:
+            barrier.wait()
+            try:
+                substrate.create("r1")
+                outcomes.append("created")
+            except LedgerExists:
+                outcomes.append("refused")
+
+        threads = [threading.Thread(target=create) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+        assert sorted(outcomes) == ["created"] + ["refused"] * 7
+
+    def test_ledgers_know_nothing_of_each_other(self, substrate: Substrate) -> None:
+        ledgers = [substrate.create(f"r{n}") for n in range(3)]
+        for n, ledger in enumerate(ledgers):
+            ledger.append([event(n), event(n, id="same"), event(n)])
+
+        for n, ledger in enumerate(ledgers):
+            assert [e.data["n"] for e in ledger.read_all()] == [n, n, n]
+            assert ledger.find("same") == ledger.at(1)
+            assert ledger.at(2**32 + 1) is None
 
     def test_ids_are_found_by_their_beginning(self, substrate: Substrate) -> None:
         for id in ("abc1", "abd2", "abc3", "x"):
@@ -110,6 +148,26 @@ class SubstrateContract:
         info = substrate.info("b1")
         assert (info.parent_id, info.fork_position, info.length) == ("r1", 2, 3)
         assert info.stream_name == branch.stream_name() == "branch:b1"
+
+    @pytest.mark.parametrize("position", [0, 2, 3, 4, 6])
+    def test_a_branch_of_a_branch_may_begin_anywhere_in_it(
+        self, substrate: Substrate, position: int
+    ) -> None:
+        substrate.create("r1").append([event(n) for n in range(5)])
+        middle = substrate.fork("r1", 3, "b1")
+        middle.append([event(n) for n in (30, 31, 32)])
+        shared = [full(e) for e in middle.read_all()][:position]
+
+        branch = substrate.fork("b1", position, "b2")
+
+        assert [full(e) for e in branch.read_all()] == shared
+        info = substrate.info("b2")
+        assert (info.parent_id, info.fork_position) == ("b1", position)
+        assert branch.digest(position) == middle.digest(position)
+        assert branch.append([event(99)], expected_length=position) == position + 1
+        assert [full(e) for e in branch.read(0)][:position] == shared
+        assert [e.data["n"] for e in branch.read(position)] == [99]
+        assert middle.length() == 6
 
     def test_ids_of_the_prefix_are_taken_on_the_branch_and_those_past_it_are_not(
         self, substrate: Substrate
@@ -185,6 +243,23 @@ class SubstrateContract:
         assert substrate.cached("b1", "k") == substrate.cached("b2", "k") == b"branch"
         assert substrate.cached("b2", "mine") == b"own"
         assert substrate.cached("b1", "mine") is None
+
+    def test_an_inbox_keeps_the_order_and_each_key_once_also_after_it_was_taken(
+        self, substrate: Substrate
+    ) -> None:
+        substrate.create("r1")
+        substrate.fork("r1", 0, "b1")
+        for key, n in (("b", 1), ("a", 2)):
+            assert substrate.deliver("r1", InboxEntry(key, event(n)))
+        assert not substrate.deliver("r1", InboxEntry("b", event(3)))
+
+        waiting = substrate.inbox("r1")
+        assert [(entry.key, entry.event.data["n"]) for entry in waiting] == [("b", 1), ("a", 2)]
+        assert substrate.inbox("b1") == []
+        for _ in range(2):
+            substrate.take("r1", "b")
+        assert [entry.key for entry in substrate.inbox("r1")] == ["a"]
+        assert not substrate.deliver("r1", InboxEntry("b", event(4)))
 
     def test_closing_twice_is_harmless(self, substrate: Substrate) -> None:
         substrate.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from kando.errors import DuplicateEvent, InvalidData, UnknownReference
@@ -12,11 +13,12 @@ from kando.schema.events import (
     OBJECT_PATCHED,
     RELATION_CREATED,
     RELATION_REMOVED,
+    TIMER_SET,
     KandoEvent,
 )
 from kando.world.graph import Relation, World, WorldObject
 
-__all__ = ["Change", "Lookup", "apply", "change_of", "commit", "project", "reproject"]
+__all__ = ["Change", "Lookup", "apply", "change_of", "commit", "due_at", "project", "reproject"]
 
 #: What an event does to a world: an object or relation to put, the id of a relation to drop, or
 #: nothing.
@@ -89,6 +91,8 @@ def change_of(event: KandoEvent, world: Lookup) -> Change:
         if world.get_relation(id) is None:
             raise _unknown(event, "relation", id)
         return id
+    if kind == TIMER_SET:
+        due_at(event)
     return None
 
 
@@ -102,6 +106,28 @@ def commit(world: World, change: Change) -> None:
         world._put_relation(change)
     else:
         world._drop_relation(change)
+
+
+def due_at(timer: KandoEvent) -> datetime:
+    """Return when a ``timer.set`` is due: its ``at``, or ``seconds`` after it was recorded.
+
+    Raises:
+        InvalidData: it says neither, or says it wrongly.
+    """
+    at, seconds = timer.data.get("at"), timer.data.get("seconds")
+    try:
+        if isinstance(at, str) and seconds is None:
+            moment = datetime.fromisoformat(at)
+            if moment.tzinfo is not None:
+                return moment
+        elif at is None and isinstance(seconds, int | float) and not isinstance(seconds, bool):
+            return timer.timestamp + timedelta(seconds=seconds)
+    except (ValueError, OverflowError):
+        pass
+    msg = f"{_name(timer)}: a timer is due at {at!r:.40} or after {seconds!r:.40} seconds?"
+    raise InvalidData(
+        msg, hint="Say `seconds`, a number, or `at`, an ISO 8601 time with its time zone."
+    )
 
 
 def _relation(event: KandoEvent, world: Lookup) -> Relation:

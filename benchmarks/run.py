@@ -1,0 +1,49 @@
+"""Run the benchmarks and print one table: ``python benchmarks/run.py [--quick] [NAME...]``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+
+import chain
+import fork
+import load
+import objects
+import start_up
+from measuring import Settings
+from table import Line, render
+
+__all__ = ["main"]
+
+_BENCHMARKS: dict[str, Callable[[Settings], Iterator[Line]]] = {
+    "objects": objects.lines,
+    "chain": chain.lines,
+    "load": load.lines,
+    "fork": fork.lines,
+    "start-up": start_up.lines,
+}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure what was asked for.
+
+    Args:
+        arguments: of the command line; those of this process if omitted.
+    """
+    parser = argparse.ArgumentParser(description="Measure Kando against a floor and a peer.")
+    parser.add_argument("--quick", action="store_true", help="smaller sizes, about a minute")
+    parser.add_argument("--repetitions", type=int, default=5, metavar="N", help="at least 5")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(_BENCHMARKS))
+    given = parser.parse_args(arguments)
+    unknown = [name for name in given.names if name not in _BENCHMARKS]
+    if unknown:
+        parser.error(f"no benchmark {unknown[0]!r}; choose from {', '.join(_BENCHMARKS)}")
+    if given.repetitions < 5:
+        parser.error("a median of fewer than 5 repetitions says nothing")
+    settings = Settings(given.repetitions, given.quick)
+    lines = [line for name in given.names or _BENCHMARKS for line in _BENCHMARKS[name](settings)]
+    print(render(lines))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""What SQLite's errors mean to somebody who keeps ledgers in a file."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from kando.errors import StoreDamaged, StoreError
+
+__all__ = ["not_a_store", "translated"]
+
+# Primary result codes (https://sqlite.org/rescode.html): what happened to the file, and the cure.
+_USABLE_AGAIN = {
+    sqlite3.SQLITE_BUSY: (
+        "is locked by another process",
+        "Wait until it has finished, and retry.",
+    ),
+    sqlite3.SQLITE_LOCKED: (
+        "is locked by another process",
+        "Wait until it has finished, and retry.",
+    ),
+    sqlite3.SQLITE_FULL: (
+        "has no room left: the disk is full. What was acknowledged is kept",
+        "Make room, then resume the run.",
+    ),
+    sqlite3.SQLITE_READONLY: (
+        "is read-only",
+        "Make it writable, or choose another store.",
+    ),
+    sqlite3.SQLITE_TOOBIG: (
+        "cannot hold a value of this size",
+        "Keep large content elsewhere, and its address in the event.",
+    ),
+}
+
+# What our own statements can only run into if the file is not what was written to it.
+_DAMAGE = {
+    sqlite3.SQLITE_CONSTRAINT,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_ERROR,
+    sqlite3.SQLITE_MISMATCH,
+}
+
+_RESTORE = "Restore it from a copy."
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Turn what SQLite and the file system raise about `path` into Kando's errors.
+
+    Raises:
+        StoreError: the file cannot be used.
+        StoreDamaged: it is not what was written to it.
+    """
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise _store_error(path, error) from error
+    except UnicodeDecodeError as error:
+        # Python's module could not even read what SQLite had to say.
+        raise StoreDamaged(f"{path} is damaged: {error}.", hint=_RESTORE) from error
+    except OSError as error:
+        msg = f"{path} cannot be opened: {error.strerror or error}."
+        raise StoreError(msg, hint="Choose another place with --ledger sqlite:PATH.") from error
+
+
+def not_a_store(path: Path, what: str) -> StoreError:
+    """Return the error for a path at which something else lies."""
+    msg = f"{path} is not a Kando store but {what}; it was left as it is."
+    return StoreError(msg, hint="Choose another file with --ledger sqlite:PATH.")
+
+
+def _store_error(path: Path, error: sqlite3.Error) -> StoreError:
+    # Errors of Python's module rather than of SQLite carry no code.
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    primary = code & 0xFF if code is not None else None
+    if primary in _USABLE_AGAIN:
+        happened, cure = _USABLE_AGAIN[primary]
+        return StoreError(f"{path} {happened}.", hint=cure)
+    if primary == sqlite3.SQLITE_NOTADB:
+        msg = f"{path} is not a Kando store, or its first page is damaged: {error}."
+        return StoreDamaged(msg, hint="Choose another with --ledger, or restore it from a copy.")
+    if primary in _DAMAGE or "decode to UTF-8" in str(error):
+        return StoreDamaged(f"{path} is damaged: {error}.", hint=_RESTORE)
+    msg = f"{path} cannot be used: {error}."
+    return StoreError(msg, hint="Check the path, its permissions and its disk.")

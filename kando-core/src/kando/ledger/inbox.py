@@ -1,0 +1,57 @@
+"""An entry of a run's inbox: an event that somebody else wants recorded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from kando.errors import InvalidData
+from kando.schema.events import KandoEvent, make_event
+from kando.schema.exact_json import decode, encode, exact
+
+__all__ = ["InboxEntry", "decode_entry", "encode_entry"]
+
+_MAX_KEY_CHARS = 200
+
+
+def _check_key(instance: object, attribute: attrs.Attribute[str], key: object) -> None:
+    if isinstance(key, str) and 0 < len(key) <= _MAX_KEY_CHARS and key.isprintable():
+        return
+    msg = f"{key!r:.80} is no key of an inbox entry."
+    raise InvalidData(msg, hint=f"Use 1 to {_MAX_KEY_CHARS} printable characters.")
+
+
+@attrs.frozen
+class InboxEntry:
+    """What was delivered to a run.
+
+    Attributes:
+        key: chosen by the sender; what is delivered again under it is ignored.
+        event: to be recorded; its source and timestamp are those of its recording.
+    """
+
+    key: str = attrs.field(validator=_check_key)
+    event: KandoEvent
+
+    @property
+    def event_id(self) -> str:
+        """Id of the event when it is recorded, so that it is recorded once."""
+        return f"{self.event.type}@{self.key}"
+
+
+def encode_entry(entry: InboxEntry) -> bytes:
+    """Encode what is to be recorded of an entry.
+
+    Raises:
+        InvalidData: its data has no exact JSON form.
+    """
+    event = entry.event
+    return encode(exact([event.type, event.actor, event.cause, event.data]))
+
+
+def decode_entry(key: str, body: bytes) -> InboxEntry:
+    """Return the entry that `encode_entry` encoded."""
+    parts: list[Any] = decode(body)
+    type, actor, cause, data = parts
+    return InboxEntry(key, make_event(type, "", actor, cause, data))
