@@ -8,17 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from measuring import Figure, Settings, fresh_folder, progress, repetition, timed
-from peer import NOT_INSTALLED, is_installed
-from syncs import QUANTITY, can_trace, traced
-from table import Goal, Line, costs, missing, rates
-from workload import data_of
-
 from kando.emit import create
 from kando.ledger.sqlite import SQLiteLedgerStore
 from kando.responders.base import responder
 from kando.runtime import Runtime
 from kando.schema.events import OBJECT_CREATED, KandoEvent, make_event
+from measuring import Figure, Settings, fresh_folder, progress, repetition, timed
+from peer import NOT_INSTALLED, is_installed
+from syncs import QUANTITY, can_trace, traced
+from table import Goal, Line, costs, missing, rates
+from workload import data_of
 
 __all__ = ["lines"]
 
@@ -130,11 +129,12 @@ def main(size: str, path: str, sizes: str) -> None:
     seeds = [make_event(OBJECT_CREATED, "", "cli", [], data)]
     with timed() as watch:
         world = runtime.run(seeds)
+    ledger.close()
     if len(world.objects) != count:
         msg = f"Kando created {len(world.objects)} objects, not {count}."
         raise RuntimeError(msg)
     Path(sizes).write_text(json.dumps(ledger.sizes))
-    watch.report()
+    watch.report(commits=len(ledger.sizes))
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ def main(source: str, target: str, sizes: str) -> None:
     for statement in schema:
         connection.execute(statement)
     insert = f"INSERT INTO events ({columns}) VALUES ({', '.join('?' * len(rows[0]))})"
-    transactions = [slice_ for slice_ in _split(rows, json.loads(Path(sizes).read_text()))]
+    transactions = _split(rows, json.loads(Path(sizes).read_text()))
     with timed() as watch:
         for transaction in transactions:
             connection.execute("BEGIN IMMEDIATE")
@@ -38,7 +38,11 @@ def main(source: str, target: str, sizes: str) -> None:
                 connection.execute(insert, row)
             connection.execute("COMMIT")
     count = connection.execute("SELECT count(*) FROM events").fetchone()[0]
-    watch.report(rows=count, commits=len(transactions))
+    connection.close()
+    if count != len(rows):
+        msg = f"{target} has {count} rows, not {len(rows)}."
+        raise RuntimeError(msg)
+    watch.report(commits=len(transactions))
 
 
 def _content_of(path: str) -> tuple[list[tuple[Any, ...]], str, list[str]]:

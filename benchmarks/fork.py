@@ -7,11 +7,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from measuring import Figure, Settings, fresh_folder, progress, repetition, timed
-from table import Goal, Line, costs
-
 from kando.branch.fork import fork
 from kando.ledger.sqlite_substrate import SQLiteSubstrate
+from measuring import Figure, Settings, fresh_folder, progress, repetition, timed
+from table import Goal, Line, costs
 
 __all__ = ["lines"]
 

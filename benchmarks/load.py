@@ -7,11 +7,11 @@ import sys
 from collections.abc import Iterator
 
 import msgspec
-from measuring import Figure, Settings, fresh_folder, progress, repetition, timed
-from table import Line, costs
 
 from kando.ledger.sqlite import SQLiteLedgerStore
 from kando.runtime import Runtime
+from measuring import Figure, Settings, fresh_folder, progress, repetition, timed
+from table import Line, costs
 
 __all__ = ["lines"]
 

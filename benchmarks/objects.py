@@ -7,15 +7,14 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from measuring import Figure, Settings, fresh_folder, progress, repetition, timed
-from peer import NOT_INSTALLED, is_installed
-from table import Goal, Line, costs, missing, rates
-from workload import data_of
-
 from kando.ledger.sqlite import SQLiteLedgerStore
 from kando.responders.base import responder
 from kando.runtime import Runtime
 from kando.schema.events import OBJECT_CREATED, make_event
+from measuring import Figure, Settings, fresh_folder, progress, repetition, timed
+from peer import NOT_INSTALLED, is_installed
+from table import Goal, Line, costs, missing, rates
+from workload import data_of
 
 __all__ = ["lines"]
 
@@ -59,13 +58,18 @@ def main(size: str, path: str) -> None:
     def nothing(event: Any, world: Any) -> None:
         return None
 
-    runtime = Runtime(SQLiteLedgerStore("bench", path), [nothing])
+    ledger = SQLiteLedgerStore("bench", path)
+    runtime = Runtime(ledger, [nothing])
     seeds = [
         make_event(OBJECT_CREATED, "", "cli", [], {"id": f"item-{n}", "type": "Item", "data": data})
         for n, data in ((n, data_of(n)) for n in range(int(size)))
     ]
     with timed() as watch:
-        runtime.run(seeds)
+        world = runtime.run(seeds)
+    ledger.close()
+    if len(world.objects) != len(seeds):
+        msg = f"Kando created {len(world.objects)} objects, not {len(seeds)}."
+        raise RuntimeError(msg)
     watch.report()
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from statistics import median
 
 import attrs
+
 from measuring import Figure
 
 __all__ = ["Goal", "Line", "costs", "missing", "rates", "render"]

@@ -1,0 +1,106 @@
+"""Say something to a run from outside: its owner, or the next one, records it."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+import attrs
+
+from kando.app.context import App, id_of
+from kando.errors import InvalidData
+from kando.ledger.inbox import InboxEntry
+from kando.ledger.substrate import Substrate
+from kando.schema.events import RUN_CANCELLED, RUN_PAUSED, KandoEvent, make_event
+
+__all__ = ["Delivery", "SubstrateInbox", "cancel_run", "pause_run", "send_event"]
+
+#: What the runtime alone may say about itself.
+_RESERVED = ("responder.", "branch.", "budget.", "kit.", "inbox.", "run.", "timer.fired")
+
+
+@attrs.frozen
+class Delivery:
+    """What was put into an inbox.
+
+    Attributes:
+        run_id: of the run or branch.
+        key: under which it was delivered.
+        is_new: False if the key was delivered before, so that nothing was put in.
+    """
+
+    run_id: str
+    key: str
+    is_new: bool
+
+
+@attrs.frozen
+class SubstrateInbox:
+    """The inbox of one ledger, as its runtime wants it."""
+
+    substrate: Substrate
+    ledger_id: str
+
+    def entries(self) -> list[InboxEntry]:
+        """Return what was delivered and not taken yet, in order."""
+        return self.substrate.inbox(self.ledger_id)
+
+    def take(self, key: str) -> None:
+        """Mark an entry as taken."""
+        self.substrate.take(self.ledger_id, key)
+
+
+def send_event(
+    app: App,
+    run: str,
+    type: str,
+    data: dict[str, Any],
+    *,
+    cause: list[str] | None = None,
+    key: str | None = None,
+    actor: str = "cli",
+) -> Delivery:
+    """Put an event into a run's inbox.
+
+    Args:
+        app: where.
+        run: an id, a unique prefix, or ``@last``.
+        type: of the event.
+        data: a JSON object.
+        cause: ids of events of the run that it follows from.
+        key: what is sent again under the same key is ignored; a new one if None.
+        actor: who says it.
+
+    Raises:
+        LedgerNotFound, AmbiguousName: there is no such run.
+        InvalidData: the type is the runtime's own, or the data is not JSON.
+    """
+    if not type or type.startswith(_RESERVED):
+        msg = f"Events of type {type!r} cannot be sent to a run."
+        raise InvalidData(msg, hint="Choose a type of your own, or object.created and the like.")
+    return _deliver(app, run, make_event(type, "", actor, cause or [], data), key)
+
+
+def pause_run(app: App, run: str) -> Delivery:
+    """Have a run stop after the firing it is at; resuming it goes on.
+
+    Raises:
+        LedgerNotFound, AmbiguousName: there is no such run.
+    """
+    return _deliver(app, run, make_event(RUN_PAUSED, "", "cli", [], {}), None)
+
+
+def cancel_run(app: App, run: str) -> Delivery:
+    """Have a run stop after the firing it is at, for good; it can still be forked.
+
+    Raises:
+        LedgerNotFound, AmbiguousName: there is no such run.
+    """
+    return _deliver(app, run, make_event(RUN_CANCELLED, "", "cli", [], {}), "cancel")
+
+
+def _deliver(app: App, run: str, event: KandoEvent, key: str | None) -> Delivery:
+    ledger_id = id_of(app.ledger(run, read_only=False))
+    entry = InboxEntry(key or secrets.token_hex(8), event)
+    is_new = app.substrate(read_only=False).deliver(ledger_id, entry)
+    return Delivery(ledger_id, entry.key, is_new)

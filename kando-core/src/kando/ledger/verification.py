@@ -1,0 +1,58 @@
+"""Verify a ledger: recompute its hash chain and name the first position that does not fit."""
+
+from __future__ import annotations
+
+import attrs
+
+from kando.errors import StoreDamaged
+from kando.ledger.chain import GENESIS, link
+from kando.ledger.interface import LedgerStore
+
+__all__ = ["Verdict", "verify"]
+
+
+@attrs.frozen
+class Verdict:
+    """What verifying a ledger came to.
+
+    Attributes:
+        events: how many fit, from the beginning.
+        digest: the chained hash over these, 64 hexadecimal digits.
+        problem: what is wrong with the first event that does not fit; None if all do.
+    """
+
+    events: int
+    digest: str
+    problem: str | None = None
+
+    @property
+    def is_intact(self) -> bool:
+        """Whether every event fits."""
+        return self.problem is None
+
+
+def verify(ledger: LedgerStore) -> Verdict:
+    """Recompute the hash chain of a ledger and compare it with the stored one.
+
+    Changed, reordered, removed and inserted events are found. Whoever can rewrite the whole chain
+    as well is found by comparing `Verdict.digest` with one that was noted elsewhere.
+    """
+    digest, fitting = GENESIS, 0
+    try:
+        for event in ledger.read_all():
+            if event.position != fitting:
+                return _misfit(fitting, digest, f"position {event.position} follows {fitting - 1}")
+            following = link(digest, event)
+            if ledger.digest(fitting + 1) != following:
+                return _misfit(fitting, digest, f"{event.id} is not what was recorded")
+            digest, fitting = following, fitting + 1
+    except StoreDamaged as error:
+        return _misfit(fitting, digest, error.message)
+    surplus = ledger.at(fitting)
+    if surplus is not None:
+        return _misfit(fitting, digest, f"{surplus.id} stands behind the end of the ledger")
+    return Verdict(fitting, digest.hex())
+
+
+def _misfit(position: int, digest: bytes, what: str) -> Verdict:
+    return Verdict(position, digest.hex(), f"position {position}: {what}")

@@ -1,0 +1,1 @@
+"""Due diligence on a company: a reference kit for Kando."""
