@@ -18,6 +18,11 @@ from kando.schema.events import (
     LLM_RESPONSE,
     OBJECT_CREATED,
     RESPONDER_FAILED,
+    RUN_CANCELLED,
+    RUN_PAUSED,
+    RUN_RESUMED,
+    TIMER_FIRED,
+    TIMER_SET,
     TOOL_CALLED,
     TOOL_RETURNED,
     RecordedEvent,
@@ -25,14 +30,27 @@ from kando.schema.events import (
 from kando.world.graph import World
 from kando.world.projection import apply
 
-__all__ = ["EXHAUSTED", "FAILED", "FINISHED", "STOPPED", "WAITING", "RunStatus", "read_status"]
+__all__ = [
+    "CANCELLED",
+    "EXHAUSTED",
+    "FAILED",
+    "FINISHED",
+    "PAUSED",
+    "STOPPED",
+    "WAITING",
+    "RunStatus",
+    "read_status",
+]
 
 FINISHED = "finished"
 WAITING = "waiting"
 STOPPED = "stopped"
 EXHAUSTED = "exhausted"
 FAILED = "failed"
+PAUSED = "paused"
+CANCELLED = "cancelled"
 
+_HALTS = {RUN_PAUSED: PAUSED, RUN_RESUMED: None, RUN_CANCELLED: CANCELLED}
 _INTENTS = {LLM_REQUEST, TOOL_CALLED}
 _ANSWERS = {LLM_RESPONSE, TOOL_RETURNED}
 
@@ -43,8 +61,9 @@ class RunStatus:
 
     Attributes:
         run_id: of the run or branch.
-        state: ``finished``; ``waiting`` for answers from outside; ``stopped`` with work left;
-            ``exhausted`` by its budget; ``failed`` because a responder raised.
+        state: ``finished``; ``waiting`` for answers or a time; ``stopped`` with work left;
+            ``exhausted`` by its budget; ``failed`` because a responder raised; ``paused`` or
+            ``cancelled`` by somebody.
         goal: text of the first seed, or None.
         kit: its name, or None for a run made by hand.
         kit_version: as loaded, or None.
@@ -56,6 +75,7 @@ class RunStatus:
         llm_cached: of these, from the cache.
         llm_cost_usd: what the answers cost, in US dollars.
         unanswered: intents of any kind that wait for an answer.
+        timers: that are set and have not fired.
         created_at: time of the first event, or None for an empty ledger.
         updated_at: time of the last.
         last_event_id: or None.
@@ -77,6 +97,7 @@ class RunStatus:
     llm_cached: int
     llm_cost_usd: float
     unanswered: int
+    timers: int
     created_at: datetime | None
     updated_at: datetime | None
     last_event_id: str | None
@@ -91,7 +112,8 @@ def read_status(ledger: LedgerStore) -> RunStatus:
     ``stopped`` is not among what it tells: whether work is left only the responders know (see
     `kando.app.runs.status_of`).
     """
-    world, open_intents, counts = World(), set[str](), Counter[str]()
+    world, counts = World(), Counter[str]()
+    open_intents, timers = set[str](), set[str]()
     first: RecordedEvent | None = None
     last: RecordedEvent | None = None
     facts: dict[str, Any] = {}
@@ -106,13 +128,22 @@ def read_status(ledger: LedgerStore) -> RunStatus:
             open_intents.difference_update(event.cause)
             cost += cost_of(event) if event.type == LLM_RESPONSE else 0.0
             counts["cached"] += event.data.get("cached") is True
+        elif event.type == TIMER_SET:
+            timers.add(event.id)
+        elif event.type == TIMER_FIRED:
+            timers.difference_update(event.cause)
+        elif event.type in _HALTS:
+            facts["halted"] = _HALTS[event.type]
+        elif event.type == RESPONDER_FAILED and event.data["outcome"] == "parked":
+            open_intents.discard(event.data["trigger"])
         elif event.type == KIT_LOADED:
             facts["kit"] = event.data
         elif event.type == BRANCH_CREATED:
             facts["branch"] = event.data
         elif event.type == OBJECT_CREATED and event.is_root and "goal" not in facts:
             facts["goal"] = _goal(event.data["data"])
-    state, problem = _state(last, bool(open_intents))
+    state, problem = _state(last, bool(open_intents or timers))
+    state = facts.get("halted") or state
     kit, branch = facts.get("kit", {}), facts.get("branch", {})
     return RunStatus(
         ledger.stream_name().partition(":")[2],
@@ -128,6 +159,7 @@ def read_status(ledger: LedgerStore) -> RunStatus:
         counts["cached"],
         cost,
         len(open_intents),
+        len(timers),
         first.timestamp if first is not None else None,
         last.timestamp if last is not None else None,
         last.id if last is not None else None,
@@ -138,7 +170,7 @@ def read_status(ledger: LedgerStore) -> RunStatus:
 
 
 def _state(last: RecordedEvent | None, is_waiting: bool) -> tuple[str, str | None]:
-    if last is not None and last.type == RESPONDER_FAILED:
+    if last is not None and last.type == RESPONDER_FAILED and last.data["outcome"] == "raised":
         error = last.data["error"]
         return FAILED, f"{last.data['responder']}: {error['type']}: {error['message']}"
     if last is not None and last.type == BUDGET_EXHAUSTED:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,9 +13,10 @@ from kando.app.context import App, id_of
 from kando.app.documents import Document, Skipped, read_documents
 from kando.app.ids import new_ledger_id
 from kando.app.kits import find_kit, loaded_kit
+from kando.app.outside import SubstrateInbox
 from kando.app.providers import Provider, choose_provider
 from kando.app.reading import status_of
-from kando.app.status import RunStatus
+from kando.app.status import WAITING, RunStatus
 from kando.cache.llm import LLMCache
 from kando.errors import ConfigurationError
 from kando.kit import Kit
@@ -33,6 +35,8 @@ DOCUMENT = "Document"
 SKIPPED_DOCUMENT = "SkippedDocument"
 
 _ACTOR = "cli"
+
+_POLL_SECONDS = 0.2
 
 
 @attrs.frozen
@@ -104,6 +108,7 @@ def resume_run(
     kit: str | None = None,
     llm: str | None = None,
     budget: Budget | None = None,
+    wait: bool = False,
 ) -> RunResult:
     """Go on with a run or branch from wherever it stopped.
 
@@ -113,8 +118,11 @@ def resume_run(
         kit: name of the kit; what the ledger says of its kit if None.
         llm: ``provider`` or ``provider:argument``; from the environment if None.
         budget: limits of the run, what it has used before included.
+        wait: stay as long as the run waits for a timer or has not finished, and take in what is
+            sent to it meanwhile.
 
     Raises:
+        RunCancelled: the run was cancelled.
         LedgerNotFound, AmbiguousName: there is no such run.
         ConfigurationError: the ledger names no kit, and neither does `kit`.
         Exception: whatever a responder raised; the run can be resumed.
@@ -123,7 +131,12 @@ def resume_run(
     loaded = kit_of(app, ledger, kit)
     provider = choose_provider(llm, app.plugins, app.environ)
     substrate = app.substrate(read_only=False)
-    _work(app, _runtime(substrate, ledger, loaded, provider, budget))
+    runtime = _runtime(substrate, ledger, loaded, provider, budget)
+    _work(app, runtime)
+    while wait and status_of(app, ledger).state == WAITING:
+        due = runtime.seconds_until_due()
+        time.sleep(_POLL_SECONDS if due is None else min(due, _POLL_SECONDS))
+        _work(app, runtime)
     return RunResult(status_of(app, ledger), provider.name if provider else None)
 
 
@@ -181,7 +194,8 @@ def _runtime(
     if provider is not None:
         responders.append(provider.executor)
     cache = LLMCache(_SubstrateCache(substrate, id_of(ledger)))
-    return Runtime(ledger, responders, budget, cache, kits=[kit], edge_logic=())
+    inbox = SubstrateInbox(substrate, id_of(ledger))
+    return Runtime(ledger, responders, budget, cache, kits=[kit], edge_logic=(), inbox=inbox)
 
 
 @attrs.frozen

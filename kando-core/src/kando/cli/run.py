@@ -89,11 +89,13 @@ def run(
 @click.command()
 @click.argument("run", metavar="RUN")
 @click.option("--kit", help="Kit to go on with; the one it was started with if omitted.")
+@click.option("--wait", is_flag=True, help="Stay while the run waits for a time or a message.")
 @_limits
 @json_option
 def resume(
     run: str,
     kit: str | None,
+    wait: bool,
     llm: str | None,
     budget_events: int | None,
     budget_usd: float | None,
@@ -110,7 +112,7 @@ def resume(
     known = [run]
 
     def work(app: App) -> RunResult:
-        result = resume_run(app, run, kit=kit, llm=llm, budget=budget)
+        result = resume_run(app, run, kit=kit, llm=llm, budget=budget, wait=wait)
         known[0] = result.status.run_id
         if not as_json:
             print_line(result.status.run_id)

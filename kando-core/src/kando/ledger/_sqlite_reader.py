@@ -54,7 +54,7 @@ class SQLiteReader:
         while True:
             connection = self._current()
             try:
-                answer = question(connection)
+                answer = _in_one_transaction(connection, question)
             except Exception:
                 if self._is_current():
                     raise
@@ -80,6 +80,18 @@ class SQLiteReader:
     def _is_current(self) -> bool:
         # A reader that takes part in the log sees every change by itself.
         return self._rest is None or self._rest == _rest_of(self._path)
+
+
+def _in_one_transaction(
+    connection: sqlite3.Connection, question: Callable[[sqlite3.Connection], Answer]
+) -> Answer:
+    # Two statements of their own could see what was written between them.
+    connection.execute("BEGIN")
+    try:
+        return question(connection)
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
 
 
 def _rest_of(path: Path) -> _Rest | None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import attrs
 
 from kando.errors import StoreDamaged
 from kando.ledger.chain import GENESIS, link
 from kando.ledger.interface import LedgerStore
+from kando.schema.events import RecordedEvent
 
 __all__ = ["Verdict", "verify"]
 
@@ -39,19 +42,33 @@ def verify(ledger: LedgerStore) -> Verdict:
     """
     digest, fitting = GENESIS, 0
     try:
-        for event in ledger.read_all():
-            if event.position != fitting:
-                return _misfit(fitting, digest, f"position {event.position} follows {fitting - 1}")
+        for event in _one_by_one(ledger):
             following = link(digest, event)
-            if ledger.digest(fitting + 1) != following:
+            if event.position != fitting or ledger.digest(fitting + 1) != following:
                 return _misfit(fitting, digest, f"{event.id} is not what was recorded")
             digest, fitting = following, fitting + 1
     except StoreDamaged as error:
         return _misfit(fitting, digest, error.message)
-    surplus = ledger.at(fitting)
-    if surplus is not None:
-        return _misfit(fitting, digest, f"{surplus.id} stands behind the end of the ledger")
+    if ledger.at(fitting) is not None:
+        return _misfit(fitting, digest, "an event stands behind the end of the ledger")
     return Verdict(fitting, digest.hex())
+
+
+def _one_by_one(ledger: LedgerStore) -> Iterator[RecordedEvent]:
+    """Yield the events up to the first that is missing or cannot be read."""
+    position = 0
+    try:
+        for event in ledger.read_all():
+            yield event
+            position += 1
+    except StoreDamaged as error:
+        # A store may read many events at once; the one that is missing is found singly.
+        while (found := ledger.at(position)) is not None:
+            yield found
+            position += 1
+        if position < ledger.length():
+            msg = "the event is missing"
+            raise StoreDamaged(msg) from error
 
 
 def _misfit(position: int, digest: bytes, what: str) -> Verdict:

@@ -1,0 +1,117 @@
+"""`kando send`, `pause`, `cancel` and `verify`: from outside, while a run is worked on or not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import click
+
+from kando.app.context import App
+from kando.app.outside import Delivery, cancel_run, pause_run, send_event
+from kando.cli.output import json_option, print_json, print_line, warn
+from kando.cli.session import open_app
+from kando.ledger.verification import verify as verify_ledger
+
+__all__ = ["cancel", "pause", "send", "verify"]
+
+_DAMAGED_CODE = 4
+
+
+@click.command()
+@click.argument("run", metavar="RUN")
+@click.option("--type", "type_", help="Type of the event.")
+@click.option("--data", help="Its data: a JSON object.")
+@click.option("--cause", multiple=True, metavar="EVENT", help="An event it follows from.")
+@click.option(
+    "--file",
+    type=click.File(encoding="utf-8"),
+    help="Read type, data and cause from JSON; - is stdin.",
+)
+@click.option("--key", help="What is sent again under the same key is ignored.")
+@json_option
+def send(
+    run: str,
+    type_: str | None,
+    data: str | None,
+    cause: tuple[str, ...],
+    file: Any,
+    key: str | None,
+    as_json: bool,
+) -> None:
+    """Put an event into the inbox of RUN; whoever works on the run records it.
+
+    The event comes from --type and --data, or from --file with {"type": ..., "data": ...}.
+    """
+    body = _object("--file", file.read()) if file is not None else {}
+    body |= {"type": type_} if type_ else {}
+    body |= {"data": _object("--data", data)} if data else {}
+    body |= {"cause": list(cause)} if cause else {}
+    if not isinstance(body.get("type"), str) or not isinstance(body.get("data", {}), dict):
+        msg = "Say what to send: --type TYPE and --data JSON, or --file."
+        raise click.UsageError(msg)
+
+    def deliver(app: App) -> Delivery:
+        causes = body.get("cause") or []
+        return send_event(app, run, body["type"], body.get("data", {}), cause=causes, key=key)
+
+    _deliver(deliver, as_json)
+
+
+def _object(where: str, text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        msg = f"{where} is not JSON: {error}."
+        raise click.UsageError(msg) from error
+    if not isinstance(value, dict):
+        msg = f"{where} must be a JSON object."
+        raise click.UsageError(msg)
+    return value
+
+
+@click.command()
+@click.argument("run", metavar="RUN")
+@json_option
+def pause(run: str, as_json: bool) -> None:
+    """Have RUN stop after the firing it is at; `kando resume` goes on."""
+    _deliver(lambda app: pause_run(app, run), as_json)
+
+
+@click.command()
+@click.argument("run", metavar="RUN")
+@json_option
+def cancel(run: str, as_json: bool) -> None:
+    """Have RUN stop after the firing it is at, for good; it can still be forked."""
+    _deliver(lambda app: cancel_run(app, run), as_json)
+
+
+def _deliver(deliver: Callable[[App], Delivery], as_json: bool) -> None:
+    with open_app() as app:
+        delivery = deliver(app)
+        if as_json:
+            print_json(attrs.asdict(delivery))
+            return
+        print_line(delivery.run_id)
+        if delivery.is_new:
+            warn(f"delivered; whoever works on the run records it (kando resume {delivery.run_id})")
+        else:
+            warn(f"ignored: {delivery.key!r} was delivered before")
+
+
+@click.command()
+@click.argument("run", metavar="RUN")
+@json_option
+def verify(run: str, as_json: bool) -> int:
+    """Recompute the hash chain of RUN and name the first position that does not fit."""
+    with open_app() as app:
+        verdict = verify_ledger(app.ledger(run))
+        if as_json:
+            print_json(attrs.asdict(verdict))
+        elif verdict.is_intact:
+            print_line(f"intact: {verdict.events} events, {verdict.digest}")
+        else:
+            print_line(f"damaged: {verdict.problem}; {verdict.events} events before it are intact")
+    return 0 if verdict.is_intact else _DAMAGED_CODE

@@ -1,0 +1,100 @@
+"""Every way of tampering with a stored ledger is found, and its place named."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from kando.ledger.memory import MemoryLedgerStore
+from kando.ledger.sqlite_substrate import SQLiteSubstrate
+from kando.ledger.verification import verify
+from kando.testing.ledgers import event
+
+SWAP = """
+UPDATE events SET body = CASE address & 7
+    WHEN 2 THEN (SELECT body FROM events WHERE address & 7 = 3)
+    ELSE (SELECT body FROM events WHERE address & 7 = 2) END
+WHERE address & 7 IN (2, 3)
+"""
+COPY = """
+INSERT INTO events SELECT address + 4, id, type, source, actor, cause, at_us, key, version, body,
+hash FROM events WHERE address & 7 = 2
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    with SQLiteSubstrate(tmp_path / "store") as substrate:
+        substrate.create("r1").append(
+            [event(0), *(event(n, cause=[f"thing.happened-{n - 1}"]) for n in range(1, 6))]
+        )
+        substrate.fork("r1", 3, "b1").append([event(9)])
+    return tmp_path / "store"
+
+
+def verdict_on(path: Path, ledger: str = "r1"):
+    with SQLiteSubstrate(path, read_only=True) as substrate:
+        return verify(substrate.open(ledger))
+
+
+def test_an_untouched_ledger_is_intact_and_its_digest_names_its_history(path: Path) -> None:
+    verdict = verdict_on(path)
+
+    assert verdict.is_intact
+    assert verdict.events == 6
+    with SQLiteSubstrate(path, read_only=True) as substrate:
+        assert verdict.digest == substrate.open("r1").digest(6).hex()
+
+
+@pytest.mark.parametrize(
+    ("tampering", "first"),
+    [
+        ("UPDATE events SET body = x'7b7d' WHERE address & 7 = 2", 2),
+        ("UPDATE events SET type = 'other' WHERE address & 7 = 1", 1),
+        ("UPDATE events SET actor = 'somebody' WHERE address & 7 = 5", 5),
+        ("UPDATE events SET cause = NULL WHERE address & 7 = 4", 4),
+        ("UPDATE events SET at_us = at_us + 1 WHERE address & 7 = 0", 0),
+        ("UPDATE events SET key = zeroblob(16) WHERE address & 7 = 3", 3),
+        ("UPDATE events SET id = 'mine' WHERE address & 7 = 3", 3),
+        ("UPDATE events SET source = 'run:r2' WHERE address & 7 = 3", 3),
+        ("UPDATE events SET hash = zeroblob(32) WHERE address & 7 = 2", 2),
+        ("UPDATE events SET body = x'7b22' WHERE address & 7 = 2", 2),
+        (SWAP, 2),
+        ("DELETE FROM events WHERE address & 7 = 2", 2),
+        ("DELETE FROM events WHERE address & 7 = 5", 5),
+        (COPY, 6),
+        ("UPDATE ledgers SET length = 5 WHERE id = 'r1'", 5),
+    ],
+)
+def test_tampering_is_found_at_the_first_position_that_does_not_fit(
+    path: Path, tampering: str, first: int
+) -> None:
+    connection = sqlite3.connect(path)
+    # The parent's rows only: the branch has the next number.
+    scoped = tampering.replace("address & 7", "address < (2 << 32) AND address & 7")
+    connection.execute(scoped.replace("CASE address < (2 << 32) AND address", "CASE address"))
+    connection.commit()
+    connection.close()
+
+    verdict = verdict_on(path)
+
+    assert not verdict.is_intact
+    assert verdict.events == first
+    assert str(first) in verdict.problem
+
+
+def test_tampering_with_a_shared_prefix_shows_on_the_branch_as_well(path: Path) -> None:
+    assert verdict_on(path, "b1").is_intact
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE events SET actor = 'x' WHERE address = (1 << 32) + 1")
+    connection.commit()
+    connection.close()
+
+    assert verdict_on(path, "b1").events == verdict_on(path, "r1").events == 1
+
+
+def test_a_ledger_in_memory_verifies_like_any_other() -> None:
+    ledger = MemoryLedgerStore("r1")
+    ledger.append([event(n) for n in range(3)])
+
+    assert verify(ledger).is_intact
