@@ -6,7 +6,7 @@ PROJECTS := $(PACKAGES:%=%/pyproject.toml)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
 EDITABLE := $(PACKAGES:%=-e ./%) -e ./kando-core[pdf]
 
-.PHONY: help start setup test lint tox wheels bench clean
+.PHONY: help start setup test lint tox wheels soak bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /	/' | expand -t 12
@@ -66,6 +66,9 @@ wheels: .venv/.developed ## build and check wheels and source distributions in d
 	@rm -rf dist
 	@$(BIN)/uv build -q --all-packages --no-sources -o dist
 	@$(BIN)/twine check --strict dist/*.whl dist/*.tar.gz
+
+soak: .venv/.tested ## kill a run ten thousand times and compare what is left
+	@$(BIN)/python tests/helpers/torture.py --kills 10000 --races 2000
 
 bench: .venv/.developed ## measure against a floor and a peer (see benchmarks/)
 	@$(PIP) -r benchmarks/requirements.txt

@@ -11,7 +11,7 @@ __all__ = ["LedgerStore"]
 
 
 class LedgerStore(ABC):
-    """One ledger. Implementations are judged by ``kando.testing.LedgerContract``."""
+    """One ledger. Implementations are judged by ``kando.testing.ledgers.LedgerContract``."""
 
     @abstractmethod
     def append(self, events: list[KandoEvent], *, expected_length: int | None = None) -> int:

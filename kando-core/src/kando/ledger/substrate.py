@@ -47,7 +47,7 @@ class LedgerInfo:
 
 
 class Substrate(ABC):
-    """Many ledgers. Implementations are judged by ``kando.testing.SubstrateContract``.
+    """Many ledgers. Implementations are judged by ``kando.testing.substrates.SubstrateContract``.
 
     Ids are unique over runs and branches together.
     """
