@@ -131,6 +131,8 @@ def anchors_in(markdown: str) -> set[str]:
 def match(shown: str, printed: str, ids: dict[str, str]) -> bool:
     """Whether a command printed what its page shows, and if so, learn the ids of its runs.
 
+    An id stands for one run throughout a page, and different ids stand for different runs.
+
     Args:
         shown: where ``...`` stands for anything.
         printed: what it has to match.
@@ -154,7 +156,10 @@ def match(shown: str, printed: str, ids: dict[str, str]) -> bool:
     matched = re.fullmatch(pattern + re.escape(shown[at:]), printed, re.DOTALL)
     if matched is None:
         return False
-    ids.update(zip(groups, matched.groups(), strict=True))
+    learned = dict(zip(groups, matched.groups(), strict=True))
+    if len({*ids.values(), *learned.values()}) < len(ids) + len(learned):
+        return False
+    ids.update(learned)
     return True
 
 

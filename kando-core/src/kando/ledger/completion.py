@@ -8,7 +8,7 @@ import attrs
 
 from kando.errors import InvalidData
 from kando.schema.events import KandoEvent, RecordedEvent
-from kando.schema.exact_json import encode, exact
+from kando.schema.exact_json import encode, exact_and_encoded
 from kando.schema.identity import default_event_id, root_key
 
 __all__ = ["complete"]
@@ -29,11 +29,10 @@ def complete(event: KandoEvent, position: int, source: str) -> RecordedEvent:
         return attrs.evolve(event, position=position) if event.position != position else event
     _check_moment(event)
     encode([event.id, event.type, event.source, event.actor, event.cause], "the event")
-    data = exact(event.data)
+    data, encoded = exact_and_encoded(event.data)
     if not isinstance(data, dict):
         msg = f"The data of a {event.type!r} event is {data!r:.60}."
         raise InvalidData(msg, hint="Event data is a JSON object.")
-    encoded = encode(data)
     return RecordedEvent(
         event.id or default_event_id(event.type, position),
         event.type,

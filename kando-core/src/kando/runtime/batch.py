@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from kando.errors import InvalidData
@@ -14,7 +15,7 @@ from kando.schema.events import (
     KandoEvent,
     RecordedEvent,
 )
-from kando.schema.exact_json import encode, exact
+from kando.schema.exact_json import encode, exact_and_encoded
 from kando.schema.identity import default_event_id, object_id, step_key
 
 __all__ = ["Batch"]
@@ -47,7 +48,8 @@ class Batch:
         self._trigger = trigger
         self._responder = responder
         self._staged = StagedWorld(recorder.world)
-        self._now = recorder.clock()
+        # All events of a batch are recorded at one time.
+        self._now: datetime | None = None
         self._by_id: dict[str, Entry] = {}
         self._roots: dict[str, int] = {}
 
@@ -90,10 +92,13 @@ class Batch:
         position = self._recorder.length + len(self.entries)
         id = event.id or default_event_id(event.type, position)
         where = f"{id} by {actor or 'nobody'}: data"
-        data = exact(event.data, where)
-        key = self._key(event, data, ordinal)
+        data, encoded = exact_and_encoded(event.data, where)
+        key = self._key(event, encoded, ordinal)
         if event.type in (OBJECT_CREATED, RELATION_CREATED) and "id" not in data:
             data = {"id": self._free_id(event, data, key), **data}
+            encoded = encode(data, where)
+        if self._now is None:
+            self._now = self._recorder.clock()
         return RecordedEvent(
             id,
             event.type,
@@ -104,7 +109,7 @@ class Batch:
             data,
             position=position,
             lineage_key=key,
-            encoded=encode(data, where),
+            encoded=encoded,
         )
 
     def _causes(self, event: KandoEvent) -> list[str]:
@@ -119,12 +124,11 @@ class Batch:
             return list(causes)
         return [self._trigger.id]
 
-    def _key(self, event: KandoEvent, data: dict[str, Any], ordinal: int | str) -> str:
+    def _key(self, event: KandoEvent, encoded: bytes, ordinal: int | str) -> str:
         if self._trigger is not None:
             return step_key(self._trigger.lineage_key, self._responder, ordinal)
-        return self._recorder.free_root_key(
-            event.type, event.id.encode() or encode(data), self._roots
-        )
+        identity = event.id.encode() or encoded
+        return self._recorder.free_root_key(event.type, identity, self._roots)
 
     def _free_id(self, event: KandoEvent, data: dict[str, Any], key: str) -> str:
         type = data.get("type")

@@ -162,7 +162,9 @@ class Recorder:
             raise PayloadTooLarge(
                 msg, hint="Split it, or put it into a file and record path and hash."
             )
-        taken = self.position_of(event.id)
+        taken = self._positions.get(event.id)
+        if taken is None and event.id != default_event_id(event.type, event.position):
+            taken = self.position_of(event.id)
         if taken is None and event.id in batch:
             taken = batch[event.id].event.position
         if taken is not None:

@@ -10,16 +10,35 @@ import msgspec
 
 from kando.errors import InvalidData
 
-__all__ = ["decode", "encode", "exact", "sorted_encode"]
+__all__ = ["decode", "encode", "exact", "exact_and_encoded", "sorted_encode"]
 
-# 64 bits, signed or unsigned: what every JSON library that reads integers exactly can read.
-_SMALLEST, _LARGEST = -(2**63), 2**64 - 1
+# Python converts integers of up to 4,300 digits to text.
+_MAX_INT_BITS = 14_000
 
 _MAX_DEPTH = 100
 
 _encoder = msgspec.json.Encoder()
 _sorting_encoder = msgspec.json.Encoder(order="sorted")
 _decoder = msgspec.json.Decoder()
+
+
+def exact_and_encoded(value: Any, path: str = "data") -> tuple[Any, bytes]:
+    """Return `value` as `exact` does, and its encoding.
+
+    Raises:
+        InvalidData: something in it has no exact JSON form; the message names its path.
+    """
+    try:
+        encoded = _encoder.encode(value)
+        decoded = _decoder.decode(encoded)
+        # What comes back equal was plain JSON. Whatever was not (NaN, sets, bytes, tuples, dates,
+        # keys that are no strings) comes back as something else.
+        if decoded == value:
+            return decoded, encoded
+    except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError):
+        pass
+    copy = exact(value, path)
+    return copy, encode(copy, path)
 
 
 def exact(value: Any, path: str = "data") -> Any:
@@ -42,9 +61,9 @@ def _exact(value: Any, path: str, depth: int) -> Any:
     if kind is str or kind is bool or value is None:
         return value
     if kind is int:
-        if _SMALLEST <= value <= _LARGEST:
+        if value.bit_length() <= _MAX_INT_BITS:
             return value
-        raise _refused(path, "an integer of more than 64 bits", "store it as a string")
+        raise _refused(path, "an integer of thousands of digits", "store it as a string")
     if kind is float:
         if isfinite(value):
             return value

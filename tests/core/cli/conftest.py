@@ -1,0 +1,147 @@
+"""The command line, in this process or in one of its own, with a home and kits of the test."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from kando.cli.main import main
+
+Done = subprocess.CompletedProcess[str]
+
+#: A goal becomes a claim; somebody answers what is asked about it, such as the provider ``parrot``.
+TINY = """
+    from kando.emit import ask, create, patch, relate
+    from kando.kit import Kit
+    from kando.plugins import KitSpec, ProviderSpec, hookimpl
+    from kando.schema.events import make_event
+
+    kit = Kit("tiny", version="1")
+
+    @kit.seeds
+    def seeds(goal, run_id):
+        data = {"id": "goal", "type": "Goal", "data": {"text": goal}}
+        return [make_event("object.created", f"run:{run_id}", "cli", [], data)]
+
+    @kit.responder("object.created", type="Goal")
+    def on_goal(event, world):
+        claim = yield create("Claim", {"status": "pending"}, id="claim")
+        yield relate("about", claim, event, id="about-goal")
+        yield ask([{"role": "user", "content": event.data["data"]["text"]}], about=claim)
+
+    @kit.responder("llm.response")
+    def on_answer(event, world):
+        answer = {"status": "completed", "text": event.data["text"]}
+        yield patch(event.data["cause_object_id"], answer)
+
+    def open_parrot(argument, environ):
+        def complete(request):
+            said = request["messages"][-1]["content"]
+            return {"text": argument or said, "model": "parrot", "cost_usd": 0.5}
+        return complete
+
+    @hookimpl
+    def kando_kits():
+        return [KitSpec("tiny", "tiny_plugin:kit", "one claim about a goal")]
+
+    @hookimpl
+    def kando_providers():
+        return [ProviderSpec("parrot", "tiny_plugin:open_parrot", summary="repeats what is said")]
+"""
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """Return the user's home: an empty folder."""
+    path = tmp_path / "home"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
+def environ(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Return the environment of processes, and give it to this one: a home, and nothing set."""
+    site = tmp_path / "site"
+    site.mkdir()
+    environ = {
+        "HOME": str(home),
+        "LANG": "C.UTF-8",
+        "PATH": os.environ.get("PATH", ""),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONPATH": os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")]),
+        "PYTHONWARNINGS": "error",
+    }
+    for name in set(os.environ) - set(environ):
+        monkeypatch.delenv(name)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.syspath_prepend(str(site))
+    monkeypatch.chdir(tmp_path)
+    return environ
+
+
+@pytest.fixture
+def install(environ: dict[str, str], tmp_path: Path) -> Iterator[Callable[[str, str], Path]]:
+    """Return ``install(name, source)``, which installs a plugin and returns its module's path."""
+    modules: set[str] = set()
+
+    def install(name: str, source: str) -> Path:
+        module = f"{name}_plugin"
+        info = tmp_path / "site" / f"{name}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[kando]\n{name} = {module}\n")
+        path = tmp_path / "site" / f"{module}.py"
+        path.write_text(dedent(source))
+        modules.add(module)
+        return path
+
+    yield install
+    for module in modules:
+        sys.modules.pop(module, None)
+
+
+@pytest.fixture
+def tiny(install: Callable[[str, str], Path]) -> Path:
+    """Install the kit ``tiny`` with the provider ``parrot``, and return its module's path."""
+    return install("tiny", TINY)
+
+
+@pytest.fixture
+def kando(environ: dict[str, str], capfd: pytest.CaptureFixture[str]) -> Callable[..., Done]:
+    """Return ``kando(*arguments)``, which runs a command in this process."""
+
+    def kando(*arguments: str | Path) -> Done:
+        given = [str(each) for each in arguments]
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main(given)
+        out, err = capfd.readouterr()
+        assert isinstance(ended.value.code, int)
+        return subprocess.CompletedProcess(["kando", *given], ended.value.code, out, err)
+
+    return kando
+
+
+@pytest.fixture
+def process(environ: dict[str, str], tmp_path: Path) -> Callable[..., Done]:
+    """Return ``process(*arguments, **variables)``, which runs a command in a process of its own."""
+
+    def process(*arguments: str | Path, **variables: str) -> Done:
+        return subprocess.run(
+            [sys.executable, "-m", "kando.cli.main", *map(str, arguments)],
+            cwd=tmp_path,
+            env=environ | variables,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    return process
