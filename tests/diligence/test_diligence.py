@@ -52,7 +52,7 @@ def runtime(ledger: MemoryLedgerStore, answer: Answerer | None) -> Runtime:
         responders.append(
             LLMExecutorResponder(lambda messages, model, n: (answer(messages[-1]["content"]), 0.01))
         )
-    return Runtime(ledger, responders, cache=LLMCache(), edge_logic=())
+    return Runtime(ledger, responders, cache=LLMCache(), edge_logic=(), checks_purity=True)
 
 
 def run(answer: Answerer | None, *more: KandoEvent) -> tuple[World, MemoryLedgerStore]:

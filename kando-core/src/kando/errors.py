@@ -16,6 +16,7 @@
       ReplayDivergence                    a strict replay that came out differently
       ConfigurationError (ValueError)     responders, kits or settings that cannot work together
       LedgerExists                        the id of a new ledger is taken
+      ImpureResponder                     a plain responder that reached outside (debug mode)
       RunCancelled                        a run that was cancelled cannot go on
       ConcurrencyError                    another writer was faster; nothing was written
       StoreError                          a substrate that cannot be used
@@ -36,6 +37,7 @@ __all__ = [
     "ConfigurationError",
     "DuplicateEvent",
     "EventNotFound",
+    "ImpureResponder",
     "InvalidData",
     "KandoError",
     "LedgerExists",
@@ -189,6 +191,12 @@ class LedgerExists(KandoError):
     """A new ledger was asked for under an id that is taken."""
 
     code = "run_exists"
+
+
+class ImpureResponder(KandoError):
+    """A plain responder asked a clock, a random generator or a socket, or changed the world."""
+
+    code = "impure_responder"
 
 
 class RunCancelled(KandoError):

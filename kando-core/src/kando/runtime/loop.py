@@ -17,6 +17,7 @@ from kando.runtime.effects import Effects
 from kando.runtime.failure import PARKED, RAISED, RETRIED, failure_data
 from kando.runtime.firing import collect, completed_event, is_productive
 from kando.runtime.outside import AFTER, Inbox, due_timers, marked, refusal
+from kando.runtime.purity import watched
 from kando.runtime.recorder import Recorder
 from kando.schema.events import (
     BUDGET_EXHAUSTED,
@@ -47,6 +48,7 @@ class Loop:
         effects: the calls of the run.
         save_interval: seconds after which recorded events are saved at the latest.
         inbox: what others say to the run; None if nobody can.
+        checks_purity: refuse plain responders that are not pure.
     """
 
     def __init__(
@@ -56,12 +58,15 @@ class Loop:
         effects: Effects,
         save_interval: float,
         inbox: Inbox | None = None,
+        *,
+        checks_purity: bool = False,
     ) -> None:
         self.recorder = recorder
         self.handlers = handlers
         self.effects = effects
         self.save_interval = save_interval
         self.inbox = inbox
+        self.checks_purity = checks_purity
         self.cursor = Cursor()
         self._saved_at = time.monotonic()
         self._looked_at = float("-inf")
@@ -224,8 +229,12 @@ class Loop:
         def is_within_limits() -> bool:
             return not self._reasons_against(batch, batch.cost_usd, more=1)
 
-        outputs = handler.fn(event, self.recorder.world)
-        count = collect(batch, handler, outputs, event, is_within_limits=is_within_limits)
+        def fire() -> int | None:
+            outputs = handler.fn(event, self.recorder.world)
+            return collect(batch, handler, outputs, event, is_within_limits=is_within_limits)
+
+        world = self.recorder.world
+        count = watched(handler.name, world, fire) if self.checks_purity else fire()
         if count == 0:
             self.cursor.silent = (event.id, handler.name)
             return True

@@ -68,6 +68,8 @@ class Runtime:
             after its answer and at the end everything is saved in any case.
         inbox: what others say to the run; it is recorded between firings.
         clock: returns the time of recording, timezone-aware; timers go by it.
+        checks_purity: debug mode: refuse plain responders that ask a clock, a random generator or
+            a socket, or change the world. Slow: meant for tests.
 
     Raises:
         ConfigurationError: two responders have one name, or two kits declare one type differently.
@@ -87,6 +89,7 @@ class Runtime:
         save_interval: float = DEFAULT_SAVE_INTERVAL,
         inbox: Inbox | None = None,
         clock: Callable[[], datetime] = _now,
+        checks_purity: bool = False,
     ) -> None:
         self.ledger = ledger
         self.responders = list(responders)
@@ -98,6 +101,7 @@ class Runtime:
         self._save_interval = save_interval
         self._inbox = inbox
         self._clock = clock
+        self._checks_purity = checks_purity
         own = (each.kit for each in self.responders if each.kit is not None)
         self._types = DeclaredTypes([*kits, *own])
         self._loop: Loop | None = None
@@ -223,7 +227,14 @@ class Runtime:
         )
         recorder.world.context["cache"] = self.cache
         effects = Effects(self._max_parallel_calls)
-        loop = Loop(recorder, self._handlers, effects, self._save_interval, self._inbox)
+        loop = Loop(
+            recorder,
+            self._handlers,
+            effects,
+            self._save_interval,
+            self._inbox,
+            checks_purity=self._checks_purity,
+        )
         loop.recover(self._remembering(self.ledger.read_all(), recorder.world))
         self._loop = loop
         return loop

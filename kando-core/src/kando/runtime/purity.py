@@ -1,0 +1,114 @@
+"""A debug mode that catches plain responders which are not pure, and names them.
+
+A plain responder reads the world and emits events; nothing else may enter what it emits. Whoever
+asks a clock, a random generator or a socket emits something else when the firing is repeated, and
+whoever changes the world makes it disagree with its ledger.
+"""
+
+from __future__ import annotations
+
+import random
+import socket
+import sys
+from collections.abc import Callable
+from datetime import date, datetime
+from types import FrameType, ModuleType
+from typing import Any, TypeVar
+
+from kando.errors import ImpureResponder
+from kando.schema.exact_json import encode
+from kando.world.graph import World
+
+__all__ = ["watched"]
+
+_Result = TypeVar("_Result")
+
+_CLOCKS = frozenset(
+    {
+        "time.time",
+        "time.time_ns",
+        "time.monotonic",
+        "time.monotonic_ns",
+        "time.perf_counter",
+        "time.perf_counter_ns",
+        "time.process_time",
+        "time.localtime",
+        "time.gmtime",
+        "time.sleep",
+        "datetime.now",
+        "datetime.utcnow",
+        "datetime.today",
+        "date.today",
+    }
+)
+_RANDOM = frozenset({"posix.urandom", "nt.urandom", "_uuid.generate_time_safe"})
+_RANDOM_OWNERS = (random.Random,)
+
+# The runtime asks a clock when it records; the stamp of an unrecorded event is replaced then.
+_MAY_ASK = ("kando.runtime.", "kando.schema.events")
+
+
+def watched(responder: str, world: World, work: Callable[[], _Result]) -> _Result:
+    """Do the work of a plain responder, and refuse it if it is not pure.
+
+    Args:
+        responder: its name, for the error.
+        world: that it reads.
+        work: calls it and collects what it emits; must itself neither ask a clock nor the like.
+
+    Raises:
+        ImpureResponder: it asked a clock, a random generator or a socket, or changed the world.
+    """
+    before = _fingerprint(world)
+    found: list[str] = []
+
+    def profile(frame: FrameType, what: str, called: Any) -> None:
+        if what == "c_call":
+            name = _forbidden(called)
+            if name and frame.f_globals.get("__name__") != _STAMPS_EVENTS:
+                found.append(name)
+
+    outer = sys.getprofile()
+    sys.setprofile(profile)
+    try:
+        result = work()
+    finally:
+        sys.setprofile(outer)
+    if found:
+        msg = f"Responder {responder!r} called {found[0]}: a plain responder must be pure."
+        raise ImpureResponder(
+            msg,
+            hint="Emit an intent (llm.request, tool.called, timer.set) and react to its answer.",
+        )
+    if _fingerprint(world) != before:
+        msg = f"Responder {responder!r} changed the world."
+        raise ImpureResponder(msg, hint="Emit object.patched instead; the world is derived.")
+    return result
+
+
+def _forbidden(called: Any) -> str | None:
+    owner = getattr(called, "__self__", None)
+    name = getattr(called, "__name__", "")
+    if isinstance(owner, _RANDOM_OWNERS):
+        return f"random.{name}"
+    if isinstance(owner, socket.socket):
+        return f"socket.{name}"
+    if isinstance(owner, type) and issubclass(owner, date):
+        kind = "datetime" if issubclass(owner, datetime) else "date"
+        return f"{kind}.{name}" if f"{kind}.{name}" in _CLOCKS else None
+    if isinstance(owner, ModuleType):
+        full = f"{owner.__name__}.{name}"
+        if full in _CLOCKS or full in _RANDOM:
+            return full
+        if owner.__name__ == "_socket":
+            return f"socket.{name}"
+    return None
+
+
+def _fingerprint(world: World) -> bytes:
+    return encode(
+        [
+            [[o.id, o.type, o.data] for o in world.objects.values()],
+            [[r.id, r.type, r.source_id, r.target_id, r.data] for r in world.relations.values()],
+        ]
+    )
