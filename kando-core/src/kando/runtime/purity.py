@@ -65,7 +65,7 @@ def watched(responder: str, world: World, work: Callable[[], _Result]) -> _Resul
     def profile(frame: FrameType, what: str, called: Any) -> None:
         if what == "c_call":
             name = _forbidden(called)
-            if name and frame.f_globals.get("__name__") != _STAMPS_EVENTS:
+            if name and not str(frame.f_globals.get("__name__")).startswith(_MAY_ASK):
                 found.append(name)
 
     outer = sys.getprofile()
