@@ -7,6 +7,7 @@ whoever changes the world makes it disagree with its ledger.
 
 from __future__ import annotations
 
+import gc
 import random
 import socket
 import sys
@@ -68,12 +69,16 @@ def watched(responder: str, world: World, work: Callable[[], _Result]) -> _Resul
             if name and not str(frame.f_globals.get("__name__")).startswith(_MAY_ASK):
                 found.append(name)
 
-    outer = sys.getprofile()
+    outer, collects = sys.getprofile(), gc.isenabled()
+    # What runs when garbage is collected is nobody's call.
+    gc.disable()
     sys.setprofile(profile)
     try:
         result = work()
     finally:
         sys.setprofile(outer)
+        if collects:
+            gc.enable()
     if found:
         msg = f"Responder {responder!r} called {found[0]}: a plain responder must be pure."
         raise ImpureResponder(
