@@ -7,13 +7,14 @@ from itertools import islice
 
 import attrs
 
-from kando.app.context import App
+from kando.app.context import App, id_of
 from kando.app.demo import DEMO_ID
 from kando.app.kits import find_kit, loaded_kit
-from kando.app.status import FINISHED, STOPPED, WAITING, RunStatus, read_status
+from kando.app.status import FINISHED, RUNNING, STOPPED, WAITING, RunStatus, read_status
 from kando.errors import EventNotFound, KandoError
 from kando.ledger.interface import LedgerStore
 from kando.ledger.substrate import LedgerInfo
+from kando.ledger.worker import this_process
 from kando.runtime import Runtime
 from kando.schema.events import RecordedEvent
 from kando.trace.lineage import trace_by
@@ -53,12 +54,16 @@ def run_status(app: App, run: str) -> RunStatus:
 
 
 def status_of(app: App, ledger: LedgerStore) -> RunStatus:
-    """Return the state of an open ledger, with ``stopped`` if its kit has work left to do.
+    """Return the state of an open ledger: ``running`` if a process is at work on it, ``stopped`` if
+    its kit has work left to do and none is.
 
     A kit that is not installed, or fails when asked, cannot tell; then what the ledger says
     stands.
     """
     status = read_status(ledger)
+    worker = None if id_of(ledger) == DEMO_ID else app.substrate().worker(id_of(ledger))
+    if worker is not None and worker != this_process() and worker.may_be_alive():
+        return attrs.evolve(status, state=RUNNING)
     known = loaded_kit(ledger)
     if known is None or status.state not in (FINISHED, WAITING):
         return status

@@ -45,6 +45,7 @@ __all__ = [
 FINISHED = "finished"
 WAITING = "waiting"
 STOPPED = "stopped"
+RUNNING = "running"
 EXHAUSTED = "exhausted"
 FAILED = "failed"
 PAUSED = "paused"
@@ -61,7 +62,8 @@ class RunStatus:
 
     Attributes:
         run_id: of the run or branch.
-        state: ``finished``; ``waiting`` for answers or a time; ``stopped`` with work left;
+        state: ``finished``; ``waiting`` for answers or a time; ``running`` while a
+            process is at work; ``stopped`` with work left and nobody at it;
             ``exhausted`` by its budget; ``failed`` because a responder raised; ``paused`` or
             ``cancelled`` by somebody.
         goal: text of the first seed, or None.

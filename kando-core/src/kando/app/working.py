@@ -22,6 +22,7 @@ from kando.errors import ConfigurationError
 from kando.kit import Kit
 from kando.ledger.interface import LedgerStore
 from kando.ledger.substrate import Substrate
+from kando.ledger.worker import this_process
 from kando.responders.budget import Budget
 from kando.runtime import Runtime
 from kando.schema.events import KIT_LOADED, OBJECT_CREATED, KandoEvent, make_event
@@ -157,7 +158,12 @@ def kit_of(app: App, ledger: LedgerStore, named: str | None = None) -> Kit:
 
 
 def _work(app: App, runtime: Runtime) -> None:
-    world = runtime.run([])
+    substrate, id, me = app.substrate(read_only=False), id_of(runtime.ledger), this_process()
+    substrate.enter(id, me)
+    try:
+        world = runtime.run([])
+    finally:
+        substrate.leave(id, me)
     directory = app.environ.get("KANDO_SNAPSHOT_DIR")
     if directory:
         try:

@@ -19,6 +19,7 @@ from kando.ledger.completion import complete
 from kando.ledger.inbox import InboxEntry, decode_entry, encode_entry
 from kando.ledger.interface import LedgerStore
 from kando.ledger.substrate import LedgerInfo, Substrate, check_ledger_id
+from kando.ledger.worker import Worker
 from kando.schema.events import KandoEvent, RecordedEvent
 
 __all__ = ["MemoryLedgerStore", "MemorySubstrate"]
@@ -113,6 +114,7 @@ class MemorySubstrate(Substrate):
         self._cache: dict[tuple[str, str], bytes] = {}
         # Encoded entries by ledger and key; None once taken.
         self._inboxes: dict[str, dict[str, bytes | None]] = {}
+        self._workers: dict[str, Worker] = {}
 
     def create(self, ledger_id: str) -> MemoryLedgerStore:
         return self._add(MemoryLedgerStore(ledger_id))
@@ -177,6 +179,18 @@ class MemorySubstrate(Substrate):
     def take(self, ledger_id: str, key: str) -> None:
         if key in self._inboxes.get(ledger_id, {}):
             self._inboxes[ledger_id][key] = None
+
+    def enter(self, ledger_id: str, worker: Worker) -> None:
+        self.open(ledger_id)
+        self._workers[ledger_id] = worker
+
+    def leave(self, ledger_id: str, worker: Worker) -> None:
+        if self._workers.get(ledger_id) == worker:
+            del self._workers[ledger_id]
+
+    def worker(self, ledger_id: str) -> Worker | None:
+        self.open(ledger_id)
+        return self._workers.get(ledger_id)
 
     def close(self) -> None:
         """Nothing is held open; the ledgers stay readable."""

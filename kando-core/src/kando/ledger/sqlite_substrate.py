@@ -19,6 +19,7 @@ from kando.ledger._sqlite_rows import microseconds, moment_of
 from kando.ledger.inbox import InboxEntry, decode_entry, encode_entry
 from kando.ledger.sqlite import Segment, SQLiteLedgerStore
 from kando.ledger.substrate import LedgerInfo, Substrate, check_ledger_id
+from kando.ledger.worker import Worker
 
 __all__ = ["SQLiteSubstrate"]
 
@@ -145,6 +146,31 @@ class SQLiteSubstrate(Substrate):
             connection.execute(
                 "UPDATE inbox SET body = NULL WHERE ledger = ? AND key = ?", (number, key)
             )
+
+    def enter(self, ledger_id: str, worker: Worker) -> None:
+        with self._writing() as connection:
+            number = self._ancestry(connection, ledger_id)[0][0]
+            connection.execute(
+                "INSERT OR REPLACE INTO workers (ledger, host, pid) VALUES (?, ?, ?)",
+                (number, worker.host, worker.pid),
+            )
+
+    def leave(self, ledger_id: str, worker: Worker) -> None:
+        with self._writing() as connection:
+            number = self._ancestry(connection, ledger_id)[0][0]
+            connection.execute(
+                "DELETE FROM workers WHERE ledger = ? AND host = ? AND pid = ?",
+                (number, worker.host, worker.pid),
+            )
+
+    def worker(self, ledger_id: str) -> Worker | None:
+        return self._ask(lambda connection: self._worker(connection, ledger_id))
+
+    def _worker(self, connection: sqlite3.Connection, ledger_id: str) -> Worker | None:
+        number = self._ancestry(connection, ledger_id)[0][0]
+        query = "SELECT host, pid FROM workers WHERE ledger = ?"
+        row = connection.execute(query, (number,)).fetchone()
+        return Worker(*row) if row is not None else None
 
     def close(self) -> None:
         with self._lock:

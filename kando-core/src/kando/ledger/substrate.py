@@ -13,6 +13,7 @@ import attrs
 from kando.errors import ConfigurationError
 from kando.ledger.inbox import InboxEntry
 from kando.ledger.interface import LedgerStore
+from kando.ledger.worker import Worker
 
 __all__ = ["LedgerInfo", "Substrate", "check_ledger_id"]
 
@@ -133,6 +134,26 @@ class Substrate(ABC):
     @abstractmethod
     def take(self, ledger_id: str, key: str) -> None:
         """Mark an entry as taken. Taking it twice, or one that is not there, is harmless."""
+
+    @abstractmethod
+    def enter(self, ledger_id: str, worker: Worker) -> None:
+        """Note that a process works on a ledger now; an older notice is replaced.
+
+        Raises:
+            LedgerNotFound: there is no such ledger.
+        """
+
+    @abstractmethod
+    def leave(self, ledger_id: str, worker: Worker) -> None:
+        """Remove the notice of a process, if it is still the one that stands."""
+
+    @abstractmethod
+    def worker(self, ledger_id: str) -> Worker | None:
+        """Return the notice that stands, or None.
+
+        Raises:
+            LedgerNotFound: there is no such ledger.
+        """
 
     @abstractmethod
     def close(self) -> None:

@@ -27,6 +27,7 @@ from kando.errors import (
 )
 from kando.ledger.inbox import InboxEntry
 from kando.ledger.substrate import Substrate
+from kando.ledger.worker import Worker
 from kando.testing.ledgers import event, full
 
 __all__ = ["SubstrateContract"]
@@ -260,6 +261,21 @@ class SubstrateContract:
             substrate.take("r1", "b")
         assert [entry.key for entry in substrate.inbox("r1")] == ["a"]
         assert not substrate.deliver("r1", InboxEntry("b", event(4)))
+
+    def test_the_notice_of_a_worker_stands_until_it_or_another_removes_it(
+        self, substrate: Substrate
+    ) -> None:
+        substrate.create("r1")
+        one, other = Worker("here", 1), Worker("here", 2)
+        assert substrate.worker("r1") is None
+
+        substrate.enter("r1", one)
+        substrate.leave("r1", other)
+        assert substrate.worker("r1") == one
+        substrate.enter("r1", other)
+        assert substrate.worker("r1") == other
+        substrate.leave("r1", other)
+        assert substrate.worker("r1") is None
 
     def test_closing_twice_is_harmless(self, substrate: Substrate) -> None:
         substrate.close()

@@ -1,0 +1,43 @@
+"""Who works on a ledger: known so that others can tell a running run from a stopped one."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+import attrs
+
+__all__ = ["Worker", "this_process"]
+
+
+@attrs.frozen
+class Worker:
+    """A process that works on a ledger.
+
+    It is a notice on the door, no lock: what keeps two writers apart is the expected length of
+    every append. A process that was killed leaves its notice behind.
+
+    Attributes:
+        host: name of its machine.
+        pid: id of the process there.
+    """
+
+    host: str
+    pid: int
+
+    def may_be_alive(self) -> bool:
+        """Whether the process is there; True for one on another machine, where nobody can look."""
+        if self.host != socket.gethostname():
+            return True
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            return True
+        return True
+
+
+def this_process() -> Worker:
+    """Return the notice of this process."""
+    return Worker(socket.gethostname(), os.getpid())
