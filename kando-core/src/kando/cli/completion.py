@@ -5,19 +5,24 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
-from kando.cli.output import print_line
+from kando.cli.output import json_option, print_json, print_line
 
 __all__ = ["completion"]
 
 
 @click.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@json_option
 @click.pass_context
-def completion(context: click.Context, shell: str) -> None:
+def completion(context: click.Context, shell: str, as_json: bool) -> None:
     """Print the completion script for SHELL.
 
     For bash: kando completion bash >> ~/.bashrc
     """
     found = get_completion_class(shell)
     assert found is not None
-    print_line(found(context.find_root().command, {}, "kando", "_KANDO_COMPLETE").source())
+    script = found(context.find_root().command, {}, "kando", "_KANDO_COMPLETE").source()
+    if as_json:
+        print_json({"shell": shell, "script": script})
+    else:
+        print_line(script)

@@ -7,7 +7,7 @@ import traceback
 
 import click
 
-from kando.cli.output import clean, print_line
+from kando.cli.output import clean, json_option, print_line, print_list
 from kando.errors import (
     AmbiguousName,
     ConfigurationError,
@@ -94,7 +94,11 @@ def _write(message: str, code: str, hint: str | None, arguments: list[str]) -> N
 
 
 @click.command("exit-codes")
-def exit_codes() -> None:
+@json_option
+def exit_codes(as_json: bool) -> None:
     """Explain the exit codes."""
+    if as_json:
+        print_list([{"code": code, "meaning": meaning} for code, meaning in EXIT_CODES.items()])
+        return
     for code, meaning in EXIT_CODES.items():
         print_line(f"{code:>3}  {meaning}")

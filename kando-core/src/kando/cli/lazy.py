@@ -50,15 +50,14 @@ class LazyGroup(click.Group):
             ) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the list of commands from the lines that are known without importing them."""
+        """Write the built-in commands from the lines that are known without importing them.
+
+        What plugins add is not looked up here: that would import them all to print a help text.
+        """
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in self._lazy.items()])
-        plugged = self._plugin_commands(ctx)
-        if plugged:
-            with formatter.section("Commands of plugins"):
-                formatter.write_dl(
-                    [(name, command.get_short_help_str()) for name, command in plugged.items()]
-                )
+        formatter.write_paragraph()
+        formatter.write_text("Plugins may add commands; `kando plugins` lists them.")
 
     def _plugin_commands(self, ctx: click.Context) -> dict[str, click.Command]:
         if self._plugged is None:
