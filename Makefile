@@ -64,7 +64,7 @@ tox: .venv/.developed ## test every package from its wheel, with only what it de
 
 wheels: .venv/.developed ## build and check wheels and source distributions in dist/
 	@rm -rf dist
-	@$(BIN)/uv build -q --all-packages --no-sources -o dist
+	@UV_SYSTEM_CERTS=1 $(BIN)/uv build -q --all-packages --no-sources -o dist
 	@$(BIN)/twine check --strict dist/*.whl dist/*.tar.gz
 
 soak: .venv/.tested ## kill a run ten thousand times and compare what is left

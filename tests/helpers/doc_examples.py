@@ -42,7 +42,7 @@ _HEADING = re.compile(r"^#{1,6} (.+)$", re.MULTILINE)
 # What differs from run to run. Ids of runs are told apart; of the rest only the form is compared.
 _RUN_ID = r"\b[a-z][0-9abcdefghjkmnpqrstvwxyz]{9}\b"
 _FORMS = {
-    "any": r"\.\.\.",
+    "any": r"\.{3,}",
     "time": r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z",
     "seconds": r"\b\d+\.\d+s\b",
     "version": r"\b\d+\.\d+\.\d+\b",

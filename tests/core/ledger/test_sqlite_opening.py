@@ -109,7 +109,8 @@ def test_an_empty_file_becomes_a_store_only_if_it_is_opened_to_write(tmp_path: P
         SQLiteSubstrate(path, read_only=True)
     assert files_in(tmp_path) == {"store": b""}
 
-    assert length(SQLiteSubstrate(filled(path), read_only=True)) == 3
+    with SQLiteSubstrate(filled(path), read_only=True) as reader:
+        assert length(reader) == 3
 
 
 def test_a_store_whose_creation_was_cut_short_is_completed(tmp_path: Path) -> None:
@@ -119,7 +120,8 @@ def test_a_store_whose_creation_was_cut_short_is_completed(tmp_path: Path) -> No
     connection.close()
     assert path.stat().st_size > 0
 
-    assert length(SQLiteSubstrate(filled(path), read_only=True)) == 3
+    with SQLiteSubstrate(filled(path), read_only=True) as reader:
+        assert length(reader) == 3
 
 
 def test_several_processes_may_create_the_same_store_at_once(tmp_path: Path) -> None:

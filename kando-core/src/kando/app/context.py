@@ -11,7 +11,7 @@ import attrs
 from kando.app.demo import DEMO_ID, demo_ledger
 from kando.app.ids import parse_address, resolve_ledger_id
 from kando.app.substrates import open_substrate, substrate_url
-from kando.errors import PositionOutOfRange
+from kando.errors import LedgerNotFound, PositionOutOfRange
 from kando.ledger.interface import LedgerStore
 from kando.ledger.substrate import Substrate
 from kando.plugins import Plugins
@@ -61,9 +61,17 @@ class App:
         Raises:
             LedgerNotFound: there is none; nothing was created.
             AmbiguousName: the prefix fits several.
+            PositionOutOfRange: it is ``RUN@N``.
         """
-        if name == DEMO_ID and read_only:
-            return demo_ledger()
+        if name == DEMO_ID:
+            if read_only:
+                return demo_ledger()
+            msg = "The demo run is there to be looked at only."
+            raise LedgerNotFound(msg, hint="Start one with: kando run KIT --goal TEXT")
+        parsed = parse_address(name)
+        if parsed.position is not None:
+            msg = f"{name!r} names a position, and what is meant here is a whole run."
+            raise PositionOutOfRange(msg, hint=f"Say {parsed.ledger}.")
         id = resolve_ledger_id(self.substrate(read_only=True), name)
         return self.substrate(read_only=read_only).open(id)
 

@@ -11,7 +11,7 @@ from kando.app.context import App, id_of
 from kando.app.demo import DEMO_ID
 from kando.app.kits import find_kit, loaded_kit
 from kando.app.status import FINISHED, RUNNING, STOPPED, WAITING, RunStatus, read_status
-from kando.errors import EventNotFound, KandoError
+from kando.errors import EventNotFound, KandoError, LedgerNotFound, PositionOutOfRange
 from kando.ledger.interface import LedgerStore
 from kando.ledger.substrate import LedgerInfo
 from kando.ledger.worker import this_process
@@ -32,16 +32,26 @@ __all__ = [
 ]
 
 
-def list_runs(app: App, limit: int, skip: int = 0) -> tuple[list[LedgerInfo], bool]:
-    """Return runs and branches, newest first, and whether there are more.
+def list_runs(
+    app: App, limit: int, after: str | None = None
+) -> tuple[list[LedgerInfo], str | None]:
+    """Return runs and branches, newest first, and the cursor of the next page, if there is one.
 
     Args:
         app: where.
         limit: how many at most.
-        skip: how many newer ones to leave out.
+        after: cursor, which is the id of the last run of the page before; runs that were started
+            since then do not shift the pages.
+
+    Raises:
+        LedgerNotFound: the cursor is of no run.
     """
-    found = list(islice(app.substrate().ledgers(), skip, skip + limit + 1))
-    return found[:limit], len(found) > limit
+    ledgers = app.substrate().ledgers()
+    if after is not None and all(info.id != after for info in ledgers):
+        msg = f"{after!r} is not a cursor of this list."
+        raise LedgerNotFound(msg, hint="Use the next_cursor of the page before.")
+    found = list(islice(ledgers, limit + 1))
+    return found[:limit], found[limit - 1].id if len(found) > limit else None
 
 
 def run_status(app: App, run: str) -> RunStatus:
@@ -70,7 +80,7 @@ def status_of(app: App, ledger: LedgerStore) -> RunStatus:
     try:
         kit = find_kit(known["name"], app.plugins)
         has_work = Runtime(ledger, kit.create(), kits=[kit], edge_logic=()).has_pending_work()
-    except KandoError:
+    except (KandoError, SystemExit):
         return status
     return attrs.evolve(status, state=STOPPED) if has_work else status
 
@@ -82,10 +92,13 @@ def read_events(
 
     Raises:
         LedgerNotFound, AmbiguousName: there is no such run.
-        PositionOutOfRange: it is shorter than N.
+        PositionOutOfRange: it is shorter than N, or than `start`.
     """
     ledger, end = app.ledger_at(address)
-    return ledger, islice(ledger.read(start), max(end - start, 0))
+    if start > end:
+        msg = f"{ledger.stream_name()} has {end} events; position {start} is outside it."
+        raise PositionOutOfRange(msg, hint=f"Use 0 to {end}.")
+    return ledger, islice(ledger.read(start), end - start)
 
 
 def world_at(app: App, address: str, at: int | None = None) -> tuple[World, int]:

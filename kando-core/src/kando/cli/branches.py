@@ -8,9 +8,10 @@ import attrs
 import click
 
 from kando.app.branching import diff_runs, fork_run, replay_run
+from kando.app.ids import parse_address
 from kando.branch.diff import WorldDiff
-from kando.cli.output import clean, json_option, print_json, print_line, shortened, warn
-from kando.cli.session import open_app
+from kando.cli.output import clean, print_json, print_line, shortened, warn
+from kando.cli.session import open_app, shared_options
 
 __all__ = ["diff", "fork", "replay"]
 
@@ -18,12 +19,15 @@ __all__ = ["diff", "fork", "replay"]
 @click.command()
 @click.argument("run", metavar="RUN")
 @click.option("--at", type=click.IntRange(0), metavar="N", help="How many events to share.")
-@json_option
+@shared_options
 def fork(run: str, at: int | None, as_json: bool) -> None:
     """Fork RUN after its first N events and print the id of the branch.
 
     Nothing is copied and nothing is called. `kando resume BRANCH` goes on from there.
     """
+    if at is None and parse_address(run).position is None:
+        msg = f"Say where {run} shall be forked: --at N, or RUN@N."
+        raise click.UsageError(msg)
     with open_app() as app:
         meta = fork_run(app, run, at)
         if as_json:
@@ -36,7 +40,7 @@ def fork(run: str, at: int | None, as_json: bool) -> None:
 @click.command()
 @click.argument("run_a", metavar="RUN_A")
 @click.argument("run_b", metavar="RUN_B")
-@json_option
+@shared_options
 def diff(run_a: str, run_b: str, as_json: bool) -> None:
     """Compare the worlds of two runs or branches; each may be RUN@N."""
     with open_app() as app:
@@ -91,7 +95,7 @@ def _print_diff(found: WorldDiff) -> None:
 @click.argument("run", metavar="RUN")
 @click.option("--strict", is_flag=True, help="Re-fire the responders and compare every event.")
 @click.option("--kit", help="Kit to replay with; the one it was started with if omitted.")
-@json_option
+@shared_options
 def replay(run: str, strict: bool, kit: str | None, as_json: bool) -> None:
     """Project RUN anew from its ledger; nothing is called.
 

@@ -6,14 +6,14 @@ import attrs
 import click
 
 from kando.app.checkup import FAIL, check_up
-from kando.cli.output import clean, columns, json_option, print_list
-from kando.cli.session import open_app
+from kando.cli.output import clean, columns, print_list
+from kando.cli.session import open_app, shared_options
 
 __all__ = ["doctor"]
 
 
 @click.command()
-@json_option
+@shared_options
 def doctor(as_json: bool) -> int:
     """Check the installation and the store, changing nothing; exit with 1 if a check fails."""
     with open_app() as app:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import traceback
 
 import click
 
-from kando.cli.output import clean, json_option, print_line, print_list
+from kando.cli.output import json_option, print_line, print_list, to_json, warn
 from kando.errors import (
     AmbiguousName,
     ConfigurationError,
@@ -18,7 +17,7 @@ from kando.errors import (
     StoreError,
 )
 
-__all__ = ["EXIT_CODES", "RunFailed", "exit_codes", "report"]
+__all__ = ["EXIT_CODES", "RunFailed", "RunInterrupted", "exit_codes", "report"]
 
 EXIT_CODES = {
     0: "success",
@@ -33,20 +32,28 @@ EXIT_CODES = {
     141: "the reader of the output has gone",
 }
 
+class RunFailed(KandoError):
+    """A responder raised; the run can be resumed."""
+
+    code = "run_failed"
+
+
+class RunInterrupted(KandoError):
+    """Somebody pressed Ctrl-C while a run was worked on; the run can be resumed."""
+
+    code = "interrupted"
+
+
 _CODES: tuple[tuple[type[BaseException], int], ...] = (
     (NotFoundError, 3),
     (AmbiguousName, 3),
     (PositionOutOfRange, 3),
     (ReplayDivergence, 5),
+    (RunFailed, 6),
+    (RunInterrupted, 130),
     (StoreError, 4),
     (ConfigurationError, 2),
 )
-
-
-class RunFailed(KandoError):
-    """A responder raised; the run can be resumed."""
-
-    code = "run_failed"
 
 
 def report(error: BaseException, arguments: list[str]) -> int:
@@ -59,10 +66,16 @@ def report(error: BaseException, arguments: list[str]) -> int:
     if isinstance(error, click.exceptions.Exit):
         return error.exit_code
     if isinstance(error, SystemExit):
+        if isinstance(error.__context__, BrokenPipeError):
+            # How click ends when the reader of the output has gone.
+            return 141
         return error.code if isinstance(error.code, int) else 1
     if isinstance(error, click.exceptions.Abort | KeyboardInterrupt):
         _write("Interrupted.", "interrupted", None, arguments)
         return 130
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.message, err=True)
+        return error.exit_code
     if "--debug" in arguments:
         traceback.print_exception(error)
     if isinstance(error, click.ClickException):
@@ -73,8 +86,7 @@ def report(error: BaseException, arguments: list[str]) -> int:
         return error.exit_code
     if isinstance(error, KandoError):
         _write(error.message, error.code, error.hint, arguments)
-        code = next((code for kind, code in _CODES if isinstance(error, kind)), 1)
-        return 6 if isinstance(error, RunFailed) else code
+        return next((code for kind, code in _CODES if isinstance(error, kind)), 1)
     _write(
         f"{type(error).__name__}: {error}",
         "internal",
@@ -87,10 +99,10 @@ def report(error: BaseException, arguments: list[str]) -> int:
 def _write(message: str, code: str, hint: str | None, arguments: list[str]) -> None:
     if "--json" in arguments:
         body = {"error": {"code": code, "message": message, "hint": hint}}
-        click.echo(json.dumps(body, ensure_ascii=False), err=True)
+        click.echo(to_json(body), err=True)
     else:
-        line = clean(message) + (f" {clean(hint)}" if hint else "")
-        click.echo(f"kando: {line}", err=True)
+        end = "" if message.endswith((".", "!", "?", ":")) else "."
+        warn(f"{message}{end} {hint}" if hint else message)
 
 
 @click.command("exit-codes")

@@ -15,7 +15,7 @@ from kando.cli.output import (
     clean,
     columns,
     event_dict,
-    json_option,
+   
     moment,
     print_json,
     print_line,
@@ -23,7 +23,7 @@ from kando.cli.output import (
     shortened,
 )
 from kando.cli.run import status_dict
-from kando.cli.session import open_app
+from kando.cli.session import open_app, shared_options
 from kando.responders.base import BOOKKEEPING
 from kando.schema.events import KandoEvent, RecordedEvent
 
@@ -35,7 +35,7 @@ _SUMMARY_CHARS = 100
 
 @click.command()
 @click.argument("run", metavar="[RUN]", default="@last")
-@json_option
+@shared_options
 def status(run: str, as_json: bool) -> None:
     """Show the state of RUN (the newest if omitted; `demo` needs nothing)."""
     with open_app() as app:
@@ -76,18 +76,13 @@ def _status_lines(found: RunStatus) -> list[tuple[str, str]]:
 @click.command()
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
 @click.option("--cursor", help="Go on where the last list ended (its next_cursor).")
-@json_option
+@shared_options
 def runs(limit: int, cursor: str | None, as_json: bool) -> None:
     """List runs and branches, newest first."""
-    if cursor is not None and not cursor.isdecimal():
-        msg = f"{cursor!r} is not a cursor of this list."
-        raise click.BadParameter(msg, param_hint="--cursor")
-    skip = int(cursor or 0)
     with open_app() as app:
-        found, has_more = list_runs(app, limit, skip)
+        found, next_cursor = list_runs(app, limit, cursor)
         statuses = [run_status(app, info.id) for info in found]
         if as_json:
-            next_cursor = str(skip + limit) if has_more else None
             print_list([status_dict(each) for each in statuses], next_cursor)
             return
         rows = [
@@ -111,7 +106,7 @@ def runs(limit: int, cursor: str | None, as_json: bool) -> None:
 @click.option("--all", "show_all", is_flag=True, help="Show the runtime's bookkeeping too.")
 @click.option("--from", "start", type=click.IntRange(0), default=0, help="First position.")
 @click.option("-f", "--follow", is_flag=True, help="Wait for further events; end with Ctrl-C.")
-@json_option
+@shared_options
 def events(run: str, show_all: bool, start: int, follow: bool, as_json: bool) -> None:
     """Show the events of RUN, or of its first N with RUN@N.
 
@@ -162,7 +157,7 @@ def _compact(data: Any) -> str:
 @click.argument("run", metavar="RUN")
 @click.option("--at", type=click.IntRange(0), metavar="N", help="As it was after N events.")
 @click.option("--type", "of_type", help="Only objects of this type.")
-@json_option
+@shared_options
 def world(run: str, at: int | None, of_type: str | None, as_json: bool) -> None:
     """Show the objects and relations of RUN."""
     with open_app() as app:
@@ -189,7 +184,7 @@ def world(run: str, at: int | None, of_type: str | None, as_json: bool) -> None:
 @click.command()
 @click.argument("event", metavar="EVENT")
 @click.option("--run", metavar="RUN", help="The run it belongs to; the demo run if omitted.")
-@json_option
+@shared_options
 def trace(event: str, run: str | None, as_json: bool) -> None:
     """Show why EVENT exists: itself first, the goal it came from last.
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from kando.cli.output import clean, columns, json_option, print_line, print_list
-from kando.cli.session import open_app
+from kando.cli.output import clean, columns, print_line, print_list
+from kando.cli.session import open_app, shared_options
 from kando.plugins import Plugins
 
 __all__ = ["plugins"]
@@ -13,7 +13,7 @@ __all__ = ["plugins"]
 
 @click.command()
 @click.option("--check", is_flag=True, help="Exit with 1 if a plugin failed or two conflict.")
-@json_option
+@shared_options
 def plugins(check: bool, as_json: bool) -> int:
     """List kits, substrates, providers and commands, and the plugins that failed to load."""
     with open_app() as app:

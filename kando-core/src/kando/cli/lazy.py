@@ -10,6 +10,9 @@ import click
 
 __all__ = ["LazyGroup"]
 
+#: Key of the context's ``meta``: the commands of plugins, once they have been looked up.
+_PLUGGED = "kando.plugged"
+
 
 class LazyGroup(click.Group):
     """A click group whose commands are known by name and help before they are imported.
@@ -23,7 +26,6 @@ class LazyGroup(click.Group):
     ) -> None:
         super().__init__(*args, **options)
         self._lazy = dict(lazy_commands)
-        self._plugged: dict[str, click.Command] | None = None
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands: the built-in ones, then those of plugins."""
@@ -60,8 +62,9 @@ class LazyGroup(click.Group):
         formatter.write_text("Plugins may add commands; `kando plugins` lists them.")
 
     def _plugin_commands(self, ctx: click.Context) -> dict[str, click.Command]:
-        if self._plugged is None:
+        if _PLUGGED not in ctx.meta:
             from kando.cli.plugged import plugin_commands
 
-            self._plugged = plugin_commands(set(self._lazy))
-        return self._plugged
+            ctx.meta[_PLUGGED] = plugin_commands(set(self._lazy))
+        plugged: dict[str, click.Command] = ctx.meta[_PLUGGED]
+        return plugged

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 __all__ = [
+    "DATA_STREAM",
     "clean",
     "columns",
     "event_dict",
@@ -20,10 +21,20 @@ __all__ = [
     "print_line",
     "print_list",
     "shortened",
+    "to_json",
     "warn",
 ]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
+
+#: Categories of characters that a terminal may obey, or that nobody sees.
+_HIDDEN = {"Cc", "Cf", "Co", "Cs", "Zl", "Zp"}
+
+#: Joiners, without which several scripts cannot be written.
+_JOINERS = "\u200c\u200d"
+
+#: Key of the context's ``meta``: the stream for data, while stdout is kept from kits.
+DATA_STREAM = "kando.data"
 
 
 def json_option(function: _Function) -> _Function:
@@ -36,14 +47,13 @@ def clean(text: str) -> str:
 
     What a document or a model wrote must not reach a terminal as an escape sequence.
     """
-    return "".join(
-        c if unicodedata.category(c) not in ("Cc", "Cf", "Co", "Cs", "Zl", "Zp") else _visible(c)
-        for c in text
-    )
+    return "".join(" " if c in "\n\r\t" else _visible(c) for c in text)
 
 
 def _visible(c: str) -> str:
-    return " " if c in "\n\r\t" else f"\\u{ord(c):04x}"
+    if c in _JOINERS or unicodedata.category(c) not in _HIDDEN:
+        return c
+    return f"\\u{ord(c):04x}" if ord(c) < 0x10000 else json.dumps(c)[1:-1]
 
 
 def shortened(text: str, width: int) -> str:
@@ -64,12 +74,21 @@ def columns(rows: Sequence[Sequence[str]], head: Sequence[str] = ()) -> None:
 
 def print_line(text: str = "") -> None:
     """Write one line of data to stdout."""
-    click.echo(text)
+    context = click.get_current_context(silent=True)
+    click.echo(text, file=context.meta.get(DATA_STREAM) if context is not None else None)
 
 
 def print_json(value: Any) -> None:
     """Write one JSON value on one line to stdout."""
-    click.echo(json.dumps(value, ensure_ascii=False, default=_json_default))
+    print_line(to_json(value))
+
+
+def to_json(value: Any) -> str:
+    """Return a value as JSON on one line, readable and without anything a terminal would obey."""
+    text = json.dumps(value, ensure_ascii=False, default=_json_default)
+    # JSON itself escapes only the control characters below the space.
+    is_plain = text.isascii() and "\x7f" not in text
+    return text if is_plain else "".join(map(_visible, text))
 
 
 def print_list(items: Sequence[Any], next_cursor: str | None = None) -> None:

@@ -11,8 +11,8 @@ import click
 
 from kando.app.context import App
 from kando.app.outside import Delivery, cancel_run, pause_run, send_event
-from kando.cli.output import json_option, print_json, print_line, warn
-from kando.cli.session import open_app
+from kando.cli.output import print_json, print_line, warn
+from kando.cli.session import open_app, shared_options
 from kando.ledger.verification import verify as verify_ledger
 
 __all__ = ["cancel", "pause", "send", "verify"]
@@ -31,7 +31,7 @@ _DAMAGED_CODE = 4
     help="Read type, data and cause from JSON; - is stdin.",
 )
 @click.option("--key", help="What is sent again under the same key is ignored.")
-@json_option
+@shared_options
 def send(
     run: str,
     type_: str | None,
@@ -74,7 +74,7 @@ def _object(where: str, text: str) -> dict[str, Any]:
 
 @click.command()
 @click.argument("run", metavar="RUN")
-@json_option
+@shared_options
 def pause(run: str, as_json: bool) -> None:
     """Have RUN stop after the firing it is at; `kando resume` goes on."""
     _deliver(lambda app: pause_run(app, run), as_json)
@@ -82,7 +82,7 @@ def pause(run: str, as_json: bool) -> None:
 
 @click.command()
 @click.argument("run", metavar="RUN")
-@json_option
+@shared_options
 def cancel(run: str, as_json: bool) -> None:
     """Have RUN stop after the firing it is at, for good; it can still be forked."""
     _deliver(lambda app: cancel_run(app, run), as_json)
@@ -103,7 +103,7 @@ def _deliver(deliver: Callable[[App], Delivery], as_json: bool) -> None:
 
 @click.command()
 @click.argument("run", metavar="RUN")
-@json_option
+@shared_options
 def verify(run: str, as_json: bool) -> int:
     """Recompute the hash chain of RUN and name the first position that does not fit."""
     with open_app() as app:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from contextlib import redirect_stdout
+
 import click
 
 from kando.cli.output import warn
@@ -43,12 +47,12 @@ class _PluggedCommand(click.Command):
 
 def plugin_commands(taken: set[str]) -> dict[str, click.Command]:
     """Return the commands of installed plugins by name; a built-in name is not given away."""
-    import os
-
     plugins = Plugins(environ=os.environ)
     found: dict[str, click.Command] = {}
     try:
-        offers = plugins.commands()
+        # A plugin may print when it is imported; stdout is for data.
+        with redirect_stdout(sys.stderr):
+            offers = plugins.commands()
     except KandoError as error:
         warn(str(error))
         return found

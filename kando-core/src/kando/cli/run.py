@@ -10,12 +10,13 @@ import click
 
 from kando.app.context import App
 from kando.app.providers import KEY_ORDER, keys_without_provider
-from kando.app.status import EXHAUSTED, RunStatus
+from kando.app.reading import run_status
+from kando.app.status import EXHAUSTED, FAILED, RunStatus
 from kando.app.working import RunResult, resume_run, start_run
-from kando.cli.exits import RunFailed
-from kando.cli.output import json_option, moment, print_json, print_line, warn
-from kando.cli.session import open_app
-from kando.errors import KandoError
+from kando.cli.exits import RunFailed, RunInterrupted
+from kando.cli.output import moment, print_json, print_line, warn
+from kando.cli.session import go_on, open_app, shared_options
+from kando.errors import KandoError, StoreError
 from kando.responders.budget import Budget
 
 __all__ = ["resume", "run", "status_dict"]
@@ -49,7 +50,7 @@ def _limits(function: Callable[..., Any]) -> Callable[..., Any]:
 )
 @click.argument("more_inputs", nargs=-1, type=click.Path(), metavar="[PATH]...")
 @_limits
-@json_option
+@shared_options
 def run(
     kit: str,
     goal: str,
@@ -70,20 +71,14 @@ def run(
         msg = f"Unexpected argument {more_inputs[0]!r}."
         raise click.UsageError(msg + " Files and folders to work from follow --input.")
     budget = Budget(budget_events, budget_usd, budget_seconds, budget_depth)
-    started: list[str] = []
 
-    def on_started(run_id: str) -> None:
-        started.append(run_id)
-        if not as_json:
-            print_line(run_id)
-
-    def work(app: App) -> RunResult:
+    def work(app: App, on_started: Callable[[str], None]) -> RunResult:
         paths = [*inputs, *more_inputs]
         return start_run(
             app, kit, goal, inputs=paths, llm=llm, budget=budget, on_started=on_started
         )
 
-    return _work(work, started, as_json)
+    return _work(work, as_json)
 
 
 @click.command()
@@ -91,7 +86,7 @@ def run(
 @click.option("--kit", help="Kit to go on with; the one it was started with if omitted.")
 @click.option("--wait", is_flag=True, help="Stay while the run waits for a time or a message.")
 @_limits
-@json_option
+@shared_options
 def resume(
     run: str,
     kit: str | None,
@@ -109,37 +104,31 @@ def resume(
     used before included.
     """
     budget = Budget(budget_events, budget_usd, budget_seconds, budget_depth)
-    known = [run]
 
-    def work(app: App) -> RunResult:
-        result = resume_run(app, run, kit=kit, llm=llm, budget=budget, wait=wait)
-        known[0] = result.status.run_id
-        if not as_json:
-            print_line(result.status.run_id)
-        return result
+    def work(app: App, on_started: Callable[[str], None]) -> RunResult:
+        return resume_run(
+            app, run, kit=kit, llm=llm, budget=budget, wait=wait, on_started=on_started
+        )
 
-    return _work(work, known, as_json)
+    return _work(work, as_json)
 
 
-def _work(work: Callable[[App], RunResult], known: list[str], as_json: bool) -> int:
+def _work(work: Callable[[App, Callable[[str], None]], RunResult], as_json: bool) -> int:
     """Do the work, tell what came of it, and return the exit code."""
+    started: list[str] = []
+
+    def on_started(run_id: str) -> None:
+        started.append(run_id)
+        if not as_json:
+            print_line(run_id)
+
     with open_app() as app:
         try:
-            result = work(app)
-        except KandoError:
-            raise
-        except KeyboardInterrupt:
-            if known:
-                warn(f"Stopped; everything recorded is kept. Go on with: kando resume {known[0]}")
-            raise
-        except Exception as error:
-            if not known:
+            result = work(app, on_started)
+        except (Exception, SystemExit, KeyboardInterrupt) as error:
+            if not started:
                 raise
-            msg = f"Run {known[0]} failed: {type(error).__name__}: {error}"
-            raise RunFailed(
-                msg,
-                hint=f"`kando events {known[0]}` shows where; go on with: kando resume {known[0]}",
-            ) from error
+            raise _explained(app, started[0], error) from error
         for skipped in result.skipped:
             warn(f"skipped {skipped.path}: {skipped.reason}")
         if as_json:
@@ -149,14 +138,28 @@ def _work(work: Callable[[App], RunResult], known: list[str], as_json: bool) -> 
     return _EXHAUSTED_CODE if result.status.state == EXHAUSTED else 0
 
 
+def _explained(app: App, run_id: str, error: BaseException) -> BaseException:
+    """Return the error to show for what ended the work on a run."""
+    if isinstance(error, KeyboardInterrupt):
+        msg = f"Run {run_id} was interrupted; everything recorded is kept"
+        return RunInterrupted(msg, hint=go_on(app, run_id))
+    if isinstance(error, StoreError):
+        return error
+    if isinstance(error, KandoError) and run_status(app, run_id).state != FAILED:
+        return error
+    what = str(error) if isinstance(error, KandoError) else f"{type(error).__name__}: {error}"
+    msg = f"Run {run_id} failed: {what}"
+    return RunFailed(msg, hint=f"`kando events {run_id}` shows where; {go_on(app, run_id)}")
+
+
 def _tell(app: App, result: RunResult) -> None:
     status = result.status
     objects = ", ".join(f"{n} {type}" for type, n in status.objects.items()) or "nothing"
     warn(f"{status.state}: {status.events} events; {objects}")
     if status.state == EXHAUSTED:
         warn(
-            f"The budget is exhausted ({status.problem}). Go on with a larger one: "
-            f"kando resume {status.run_id}"
+            f"The budget is exhausted ({status.problem}). With a larger one, "
+            f"{go_on(app, status.run_id)}"
         )
     elif status.unanswered:
         n = status.unanswered
@@ -169,10 +172,10 @@ def _tell_how_to_answer(app: App, status: RunStatus) -> None:
     for key in keys_without_provider(app.plugins, app.environ):
         warn(f"{key} is set, but no installed provider uses it.")
     keys = ", ".join(KEY_ORDER[:-1]) + f" or {KEY_ORDER[-1]}"
-    warn(
-        f"No model is configured: set {keys}, or name a provider with --llm (such as --llm echo); "
-        f"then: kando resume {status.run_id}"
-    )
+    known = [offered.spec.name for offered in app.plugins.providers()]
+    named = f"there is: {', '.join(known)}" if known else "pip install kando-llm"
+    warn(f"No model is configured: set {keys}, or name a provider with --llm ({named}).")
+    warn(f"Then {go_on(app, status.run_id)}")
 
 
 def status_dict(status: RunStatus) -> dict[str, Any]:
