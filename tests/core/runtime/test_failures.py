@@ -218,3 +218,23 @@ def test_a_call_that_takes_too_long_counts_as_failed() -> None:
     release.set()
 
     assert outcomes(ledger) == [(1, "raised")]
+
+
+def test_a_mended_firing_that_emits_nothing_says_that_it_is_done() -> None:
+    broken = [True]
+
+    def mended(event: KandoEvent, world: World) -> None:
+        if broken[0]:
+            raise ValueError
+
+    ledger = MemoryLedgerStore("r1")
+    runtime = Runtime(ledger, [Responder("r", "go", mended)])
+    with pytest.raises(ValueError):  # noqa: PT011 - its type is all it has
+        runtime.run([emit("go", {})])
+    broken[0] = False
+
+    runtime.run([])
+
+    types = [e.type for e in ledger.read_all()]
+    assert types == ["go", RESPONDER_FAILED, "responder.fired", "responder.completed"]
+    assert runtime.replay(strict=True) == runtime.load()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from kando.errors import ConfigurationError
 from kando.kit import Kit
 from kando.ledger.interface import LedgerStore
-from kando.plugins import Plugins
-from kando.schema.events import KIT_LOADED
+from kando.plugins import PluginBroken, Plugins
+from kando.schema.events import KIT_LOADED, KandoEvent
 
-__all__ = ["find_kit", "loaded_kit"]
+__all__ = ["find_kit", "loaded_kit", "make_seeds"]
 
 
 def find_kit(text: str, plugins: Plugins) -> Kit:
@@ -29,6 +31,35 @@ def find_kit(text: str, plugins: Plugins) -> Kit:
         raise ConfigurationError(msg, hint="Its KitSpec target must name the kit itself.")
     kit.distribution = kit.distribution or offered.distribution
     return kit
+
+
+def make_seeds(kit: Kit, goal: str, run_id: str) -> list[KandoEvent]:
+    """Return the events that start a run of a kit.
+
+    Args:
+        kit: whose seed is asked.
+        goal: what the run is for.
+        run_id: of the new run.
+
+    Raises:
+        ConfigurationError: the kit has no seed.
+        PluginBroken: its seed raises, or returns something else.
+    """
+    if kit.seed is None:
+        msg = f"Kit {kit.name!r} has no seed, so a goal cannot start it."
+        raise ConfigurationError(msg, hint="Declare one with @kit.seeds, or pass seed=.")
+    hint = f"Report it to the authors of {kit.distribution or kit.name}."
+    try:
+        seeds: object = kit.seed(goal, run_id)
+        made: list[object] = list(seeds) if isinstance(seeds, Iterable) else [seeds]
+    except (Exception, SystemExit) as error:
+        msg = f"Kit {kit.name!r} failed to make seeds: {type(error).__name__}: {error}."
+        raise PluginBroken(msg, hint=hint) from error
+    checked = [seed for seed in made if isinstance(seed, KandoEvent)]
+    if len(checked) < len(made):
+        msg = f"The seed of kit {kit.name!r} returned {seeds!r:.80}, which is no list of events."
+        raise PluginBroken(msg, hint=hint)
+    return checked
 
 
 def loaded_kit(ledger: LedgerStore) -> dict[str, str] | None:

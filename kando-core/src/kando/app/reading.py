@@ -10,8 +10,24 @@ import attrs
 from kando.app.context import App, id_of
 from kando.app.demo import DEMO_ID
 from kando.app.kits import find_kit, loaded_kit
-from kando.app.status import FINISHED, RUNNING, STOPPED, WAITING, RunStatus, read_status
-from kando.errors import EventNotFound, KandoError, LedgerNotFound, PositionOutOfRange
+from kando.app.status import (
+    FAILED,
+    FINISHED,
+    RUNNING,
+    STOPPED,
+    WAITING,
+    RunStatus,
+    damaged_status,
+    read_status,
+)
+from kando.errors import (
+    ConfigurationError,
+    EventNotFound,
+    KandoError,
+    PositionOutOfRange,
+    StoreDamaged,
+    StoreError,
+)
 from kando.ledger.interface import LedgerStore
 from kando.ledger.substrate import LedgerInfo
 from kando.ledger.worker import this_process
@@ -34,8 +50,10 @@ __all__ = [
 
 def list_runs(
     app: App, limit: int, after: str | None = None
-) -> tuple[list[LedgerInfo], str | None]:
+) -> tuple[list[tuple[LedgerInfo, RunStatus]], str | None]:
     """Return runs and branches, newest first, and the cursor of the next page, if there is one.
+
+    A run that is damaged is listed as such; it does not hide the others.
 
     Args:
         app: where.
@@ -44,14 +62,22 @@ def list_runs(
             since then do not shift the pages.
 
     Raises:
-        LedgerNotFound: the cursor is of no run.
+        ConfigurationError: the cursor is of no run.
     """
     ledgers = app.substrate().ledgers()
     if after is not None and all(info.id != after for info in ledgers):
         msg = f"{after!r} is not a cursor of this list."
-        raise LedgerNotFound(msg, hint="Use the next_cursor of the page before.")
+        raise ConfigurationError(msg, hint="Use the next_cursor of the page before.")
     found = list(islice(ledgers, limit + 1))
-    return found[:limit], found[limit - 1].id if len(found) > limit else None
+    next_cursor = found[limit - 1].id if len(found) > limit else None
+    return [(info, _status_in_list(app, info)) for info in found[:limit]], next_cursor
+
+
+def _status_in_list(app: App, info: LedgerInfo) -> RunStatus:
+    try:
+        return status_of(app, app.substrate().open(info.id))
+    except StoreDamaged as error:
+        return damaged_status(info, error.message)
 
 
 def run_status(app: App, run: str) -> RunStatus:
@@ -67,22 +93,37 @@ def status_of(app: App, ledger: LedgerStore) -> RunStatus:
     """Return the state of an open ledger: ``running`` if a process is at work on it, ``stopped`` if
     its kit has work left to do and none is.
 
-    A kit that is not installed, or fails when asked, cannot tell; then what the ledger says
-    stands.
+    Whether work is left a kit that is not installed cannot tell; then what the ledger says stands.
     """
     status = read_status(ledger)
     worker = None if id_of(ledger) == DEMO_ID else app.substrate().worker(id_of(ledger))
     if worker is not None and worker != this_process() and worker.may_be_alive():
         return attrs.evolve(status, state=RUNNING)
     known = loaded_kit(ledger)
-    if known is None or status.state not in (FINISHED, WAITING):
+    if known is None or status.state not in (FINISHED, WAITING, FAILED):
         return status
     try:
         kit = find_kit(known["name"], app.plugins)
-        has_work = Runtime(ledger, kit.create(), kits=[kit], edge_logic=()).has_pending_work()
-    except (KandoError, SystemExit):
+        runtime = Runtime(ledger, kit.create(), kits=[kit], edge_logic=())
+    except KandoError:
         return status
-    return attrs.evolve(status, state=STOPPED) if has_work else status
+    has_work = _has_work(runtime)
+    if status.state != FAILED:
+        return attrs.evolve(status, state=STOPPED) if has_work else status
+    # A firing that was repeated and had nothing to say leaves no trace behind the failure.
+    is_waiting = bool(status.unanswered or status.timers)
+    after = attrs.evolve(status, state=WAITING if is_waiting else FINISHED, problem=None)
+    return status if has_work else after
+
+
+def _has_work(runtime: Runtime) -> bool:
+    try:
+        return runtime.has_pending_work()
+    except StoreError:
+        raise
+    except (Exception, SystemExit):
+        # A responder that raises has something to do, and is not ours to mend here.
+        return True
 
 
 def read_events(

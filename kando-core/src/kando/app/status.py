@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 from kando.ledger.interface import LedgerStore
+from kando.ledger.substrate import LedgerInfo
 from kando.responders.budget import cost_of
 from kando.schema.events import (
     BRANCH_CREATED,
@@ -32,6 +33,7 @@ from kando.world.projection import apply
 
 __all__ = [
     "CANCELLED",
+    "DAMAGED",
     "EXHAUSTED",
     "FAILED",
     "FINISHED",
@@ -39,6 +41,7 @@ __all__ = [
     "STOPPED",
     "WAITING",
     "RunStatus",
+    "damaged_status",
     "read_status",
 ]
 
@@ -48,6 +51,7 @@ STOPPED = "stopped"
 RUNNING = "running"
 EXHAUSTED = "exhausted"
 FAILED = "failed"
+DAMAGED = "damaged"
 PAUSED = "paused"
 CANCELLED = "cancelled"
 
@@ -65,7 +69,7 @@ class RunStatus:
         state: ``finished``; ``waiting`` for answers or a time; ``running`` while a
             process is at work; ``stopped`` with work left and nobody at it;
             ``exhausted`` by its budget; ``failed`` because a responder raised; ``paused`` or
-            ``cancelled`` by somebody.
+            ``cancelled`` by somebody; ``damaged`` if it cannot be read.
         goal: text of the first seed, or None.
         kit: its name, or None for a run made by hand.
         kit_version: as loaded, or None.
@@ -81,7 +85,7 @@ class RunStatus:
         created_at: time of the first event, or None for an empty ledger.
         updated_at: time of the last.
         last_event_id: or None.
-        problem: why it failed or which limits were reached, or None.
+        problem: why it failed or cannot be read, or which limits were reached; or None.
         parent_id: of the ledger it was forked from, or None.
         fork_position: or None.
     """
@@ -168,6 +172,32 @@ def read_status(ledger: LedgerStore) -> RunStatus:
         problem,
         branch.get("parent_run_id"),
         branch.get("fork_position"),
+    )
+
+
+def damaged_status(info: LedgerInfo, problem: str) -> RunStatus:
+    """Return what is known of a run whose events cannot be read."""
+    return RunStatus(
+        run_id=info.id,
+        state=DAMAGED,
+        goal=None,
+        kit=None,
+        kit_version=None,
+        events=info.length,
+        objects={},
+        relations={},
+        llm_requests=0,
+        llm_answered=0,
+        llm_cached=0,
+        llm_cost_usd=0.0,
+        unanswered=0,
+        timers=0,
+        created_at=info.created_at,
+        updated_at=None,
+        last_event_id=None,
+        problem=problem,
+        parent_id=info.parent_id,
+        fork_position=info.fork_position,
     )
 
 

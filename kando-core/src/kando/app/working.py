@@ -12,7 +12,7 @@ import attrs
 from kando.app.context import App, id_of
 from kando.app.documents import Document, Skipped, read_documents
 from kando.app.ids import new_ledger_id
-from kando.app.kits import find_kit, loaded_kit
+from kando.app.kits import find_kit, loaded_kit, make_seeds
 from kando.app.outside import SubstrateInbox
 from kando.app.providers import Provider, choose_provider
 from kando.app.reading import status_of
@@ -21,6 +21,7 @@ from kando.cache.llm import LLMCache
 from kando.errors import ConfigurationError
 from kando.kit import Kit
 from kando.ledger.interface import LedgerStore
+from kando.ledger.memory import MemoryLedgerStore
 from kando.ledger.substrate import Substrate
 from kando.ledger.worker import this_process
 from kando.responders.budget import Budget
@@ -82,22 +83,23 @@ def start_run(
     Raises:
         UnknownPlugin: there is no such kit or provider.
         ConfigurationError: the kit cannot be started from a goal.
+        PluginBroken: the kit fails to make seeds of the goal.
+        RefusedEvent: a seed must not be recorded; nothing is.
         Exception: whatever a responder raised; the run can be resumed.
     """
     loaded = find_kit(kit, app.plugins)
     provider = choose_provider(llm, app.plugins, app.environ)
-    if loaded.seed is None:
-        msg = f"Kit {loaded.name!r} has no seed, so a goal cannot start it."
-        raise ConfigurationError(msg, hint="Declare one with @kit.seeds, or pass seed=.")
     documents = list(read_documents(inputs))
     run_id = new_ledger_id()
-    seeds = _seeds(loaded, loaded.seed(goal, run_id), documents)
+    seeds = _seeds(loaded, make_seeds(loaded, goal, run_id), documents)
+    # In memory first: what is refused must leave no empty run behind, nor a new store.
+    _record(MemoryLedgerStore(run_id), loaded, seeds)
     substrate = app.substrate(read_only=False)
     ledger = substrate.create(run_id)
-    runtime = _runtime(substrate, ledger, loaded, provider, budget)
-    runtime.record(seeds)
+    # Whatever the budget: a run that has its goal can be resumed with a larger one.
+    _record(ledger, loaded, seeds)
     on_started(run_id)
-    _work(app, runtime)
+    _work(app, _runtime(substrate, ledger, loaded, provider, budget))
     skipped = [each for each in documents if isinstance(each, Skipped)]
     return RunResult(status_of(app, ledger), provider.name if provider else None, skipped)
 
@@ -110,6 +112,7 @@ def resume_run(
     llm: str | None = None,
     budget: Budget | None = None,
     wait: bool = False,
+    on_started: Callable[[str], None] = lambda run_id: None,
 ) -> RunResult:
     """Go on with a run or branch from wherever it stopped.
 
@@ -121,6 +124,7 @@ def resume_run(
         budget: limits of the run, what it has used before included.
         wait: stay as long as the run waits for a timer or has not finished, and take in what is
             sent to it meanwhile.
+        on_started: told the run's id before the work begins.
 
     Raises:
         RunCancelled: the run was cancelled.
@@ -133,6 +137,7 @@ def resume_run(
     provider = choose_provider(llm, app.plugins, app.environ)
     substrate = app.substrate(read_only=False)
     runtime = _runtime(substrate, ledger, loaded, provider, budget)
+    on_started(id_of(ledger))
     _work(app, runtime)
     while wait and status_of(app, ledger).state == WAITING:
         due = runtime.seconds_until_due()
@@ -181,6 +186,10 @@ def _seeds(
     # The goal's own place is known, so that documents can name it as their cause.
     cause = [seeds[0].id or default_event_id(seeds[0].type, 1)] if seeds else []
     return [*events, *(_document_event(each, cause) for each in documents)]
+
+
+def _record(ledger: LedgerStore, kit: Kit, seeds: Sequence[KandoEvent]) -> None:
+    Runtime(ledger, kit.create(), kits=[kit], edge_logic=()).record(seeds)
 
 
 def _document_event(document: Document | Skipped, cause: list[str]) -> KandoEvent:

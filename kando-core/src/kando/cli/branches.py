@@ -8,7 +8,6 @@ import attrs
 import click
 
 from kando.app.branching import diff_runs, fork_run, replay_run
-from kando.app.ids import parse_address
 from kando.branch.diff import WorldDiff
 from kando.cli.output import clean, print_json, print_line, shortened, warn
 from kando.cli.session import open_app, shared_options
@@ -25,9 +24,6 @@ def fork(run: str, at: int | None, as_json: bool) -> None:
 
     Nothing is copied and nothing is called. `kando resume BRANCH` goes on from there.
     """
-    if at is None and parse_address(run).position is None:
-        msg = f"Say where {run} shall be forked: --at N, or RUN@N."
-        raise click.UsageError(msg)
     with open_app() as app:
         meta = fork_run(app, run, at)
         if as_json:

@@ -32,6 +32,7 @@ EXIT_CODES = {
     141: "the reader of the output has gone",
 }
 
+
 class RunFailed(KandoError):
     """A responder raised; the run can be resumed."""
 

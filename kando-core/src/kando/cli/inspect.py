@@ -10,17 +10,17 @@ import attrs
 import click
 
 from kando.app.reading import explain_event, list_runs, read_events, run_status, world_at
-from kando.app.status import RunStatus
+from kando.app.status import DAMAGED, RunStatus
 from kando.cli.output import (
     clean,
     columns,
     event_dict,
-   
     moment,
     print_json,
     print_line,
     print_list,
     shortened,
+    warn,
 )
 from kando.cli.run import status_dict
 from kando.cli.session import open_app, shared_options
@@ -31,6 +31,7 @@ __all__ = ["events", "runs", "status", "trace", "world"]
 
 _FOLLOW_SECONDS = 0.2
 _SUMMARY_CHARS = 100
+_DAMAGED_CODE = 4
 
 
 @click.command()
@@ -77,14 +78,14 @@ def _status_lines(found: RunStatus) -> list[tuple[str, str]]:
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
 @click.option("--cursor", help="Go on where the last list ended (its next_cursor).")
 @shared_options
-def runs(limit: int, cursor: str | None, as_json: bool) -> None:
-    """List runs and branches, newest first."""
+def runs(limit: int, cursor: str | None, as_json: bool) -> int:
+    """List runs and branches, newest first; exit with 4 if one of them is damaged."""
     with open_app() as app:
         found, next_cursor = list_runs(app, limit, cursor)
-        statuses = [run_status(app, info.id) for info in found]
+        is_damaged = any(each.state == DAMAGED for _, each in found)
         if as_json:
-            print_list([status_dict(each) for each in statuses], next_cursor)
-            return
+            print_list([status_dict(each) for _, each in found], next_cursor)
+            return _DAMAGED_CODE if is_damaged else 0
         rows = [
             [
                 each.run_id,
@@ -95,10 +96,18 @@ def runs(limit: int, cursor: str | None, as_json: bool) -> None:
                 moment(info.created_at) or "",
                 shortened(each.goal or "", 60),
             ]
-            for each, info in zip(statuses, found, strict=True)
+            for info, each in found
         ]
         if rows:
             columns(rows, ("RUN", "STATE", "EVENTS", "KIT", "PARENT", "CREATED", "GOAL"))
+        else:
+            warn("there are no runs; start one with: kando run KIT --goal TEXT")
+        if next_cursor is not None:
+            warn(f"there are more: --cursor {next_cursor}")
+        for _, each in found:
+            if each.state == DAMAGED:
+                warn(f"{each.run_id} is damaged: {each.problem}")
+    return _DAMAGED_CODE if is_damaged else 0
 
 
 @click.command()

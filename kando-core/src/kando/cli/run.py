@@ -10,8 +10,7 @@ import click
 
 from kando.app.context import App
 from kando.app.providers import KEY_ORDER, keys_without_provider
-from kando.app.reading import run_status
-from kando.app.status import EXHAUSTED, FAILED, RunStatus
+from kando.app.status import EXHAUSTED, FAILED, RunStatus, read_status
 from kando.app.working import RunResult, resume_run, start_run
 from kando.cli.exits import RunFailed, RunInterrupted
 from kando.cli.output import moment, print_json, print_line, warn
@@ -141,15 +140,17 @@ def _work(work: Callable[[App, Callable[[str], None]], RunResult], as_json: bool
 def _explained(app: App, run_id: str, error: BaseException) -> BaseException:
     """Return the error to show for what ended the work on a run."""
     if isinstance(error, KeyboardInterrupt):
-        msg = f"Run {run_id} was interrupted; everything recorded is kept"
-        return RunInterrupted(msg, hint=go_on(app, run_id))
+        hint = f"Everything recorded is kept. Go on with: {go_on(app, run_id)}"
+        return RunInterrupted(f"Run {run_id} was interrupted.", hint=hint)
     if isinstance(error, StoreError):
         return error
-    if isinstance(error, KandoError) and run_status(app, run_id).state != FAILED:
+    if isinstance(error, KandoError) and read_status(app.ledger(run_id)).state != FAILED:
         return error
     what = str(error) if isinstance(error, KandoError) else f"{type(error).__name__}: {error}"
     msg = f"Run {run_id} failed: {what}"
-    return RunFailed(msg, hint=f"`kando events {run_id}` shows where; {go_on(app, run_id)}")
+    return RunFailed(
+        msg, hint=f"`kando events {run_id}` shows where; go on with: {go_on(app, run_id)}"
+    )
 
 
 def _tell(app: App, result: RunResult) -> None:
@@ -158,7 +159,7 @@ def _tell(app: App, result: RunResult) -> None:
     warn(f"{status.state}: {status.events} events; {objects}")
     if status.state == EXHAUSTED:
         warn(
-            f"The budget is exhausted ({status.problem}). With a larger one, "
+            f"The budget is exhausted ({status.problem}). Go on with a larger one: "
             f"{go_on(app, status.run_id)}"
         )
     elif status.unanswered:
@@ -172,10 +173,10 @@ def _tell_how_to_answer(app: App, status: RunStatus) -> None:
     for key in keys_without_provider(app.plugins, app.environ):
         warn(f"{key} is set, but no installed provider uses it.")
     keys = ", ".join(KEY_ORDER[:-1]) + f" or {KEY_ORDER[-1]}"
-    known = [offered.spec.name for offered in app.plugins.providers()]
-    named = f"there is: {', '.join(known)}" if known else "pip install kando-llm"
+    provider = next((offered.spec.name for offered in app.plugins.providers()), None)
+    named = f"such as --llm {provider}" if provider else "pip install kando-llm"
     warn(f"No model is configured: set {keys}, or name a provider with --llm ({named}).")
-    warn(f"Then {go_on(app, status.run_id)}")
+    warn(f"Then go on with: {go_on(app, status.run_id)}")
 
 
 def status_dict(status: RunStatus) -> dict[str, Any]:

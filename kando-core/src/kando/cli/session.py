@@ -69,8 +69,8 @@ def _show_warning(message: Warning | str, *where: object, **more: object) -> Non
 
 
 def go_on(app: App, run_id: str) -> str:
-    """Return what to do to go on with a run: the command, with the ``--ledger`` that it needs."""
+    """Return how to go on with a run: the command, with the ``--ledger`` that it needs."""
     if app.url.startswith("memory:"):
-        return "memory: keeps nothing, so start it anew with --ledger sqlite:PATH"
+        return "start it anew, in a substrate that lasts (memory: keeps nothing)"
     ledger = f" --ledger {shlex.quote(app.ledger_url)}" if app.ledger_url else ""
-    return f"go on with: kando resume {run_id}{ledger}"
+    return f"kando resume {run_id}{ledger}"

@@ -70,6 +70,7 @@ class Cursor:
         self.silent: tuple[str, str] | None = None
         # How many attempts of a firing have failed and are to be followed by another.
         self._failed: dict[tuple[str, str], int] = {}
+        self._unresolved: set[tuple[str, str]] = set()
 
     @property
     def current(self) -> RecordedEvent | None:
@@ -105,12 +106,15 @@ class Cursor:
     def _see_fired(self, event: RecordedEvent) -> None:
         trigger = self._at_trigger(event)
         self._failed.pop((trigger.id, event.data["responder"]), None)
+        self._unresolved.discard((trigger.id, event.data["responder"]))
         self.open_firing = OpenFiring(event, trigger, event.data["responder"])
 
     def _see_failed(self, event: RecordedEvent) -> None:
         trigger, responder = self._at_trigger(event), event.data["responder"]
         outcome = event.data["outcome"]
         self._failed.pop((trigger.id, responder), None)
+        if outcome != PARKED:
+            self._unresolved.add((trigger.id, responder))
         if outcome == RETRIED:
             self._failed[trigger.id, responder] = event.data["attempt"]
         elif outcome == PARKED:
@@ -121,6 +125,10 @@ class Cursor:
     def failed_attempts(self, trigger_id: str, responder: str) -> int:
         """Return how many attempts of a firing have failed in the current round."""
         return self._failed.get((trigger_id, responder), 0)
+
+    def has_failed(self, trigger_id: str, responder: str) -> bool:
+        """Whether the ledger says that a firing failed, and not that it was done since."""
+        return (trigger_id, responder) in self._unresolved
 
     def _at_trigger(self, event: RecordedEvent) -> RecordedEvent:
         """Move to the event that a firing handles, and return it."""

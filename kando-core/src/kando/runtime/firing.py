@@ -18,7 +18,7 @@ from kando.schema.events import (
 )
 from kando.schema.exact_json import exact
 
-__all__ = ["collect", "completed_event", "is_productive"]
+__all__ = ["collect", "complete", "completed_event", "is_productive"]
 
 
 def collect(
@@ -66,6 +66,14 @@ def collect(
     if count < len(known):
         raise _divergence(known[count], f"{responder.name} emitted {count} events")
     return count
+
+
+def complete(batch: Batch, responder: str, trigger: RecordedEvent, outputs: int) -> None:
+    """Close a batch that `collect` filled; one without outputs is opened as well."""
+    if not batch.entries:
+        batch.add(_fired_event(responder, trigger), "fired")
+    fired = batch.entries[0].event
+    batch.add(completed_event(responder, trigger, fired.id, outputs), "completed")
 
 
 def completed_event(name: str, trigger: RecordedEvent, fired_id: str, outputs: int) -> KandoEvent:

@@ -15,7 +15,7 @@ from kando.runtime.cursor import ANSWERS, CONTROL, Cursor, OpenFiring
 from kando.runtime.dispatch import Handlers
 from kando.runtime.effects import Effects
 from kando.runtime.failure import PARKED, RAISED, RETRIED, failure_data
-from kando.runtime.firing import collect, completed_event, is_productive
+from kando.runtime.firing import collect, complete, completed_event, is_productive
 from kando.runtime.outside import AFTER, Inbox, due_timers, marked, refusal
 from kando.runtime.purity import watched
 from kando.runtime.recorder import Recorder
@@ -235,13 +235,13 @@ class Loop:
 
         world = self.recorder.world
         count = watched(handler.name, world, fire) if self.checks_purity else fire()
-        if count == 0:
+        # A firing without outputs records nothing, unless the ledger says that it failed.
+        if count == 0 and not self.cursor.has_failed(event.id, handler.name):
             self.cursor.silent = (event.id, handler.name)
             return True
         if count is None:
             return self._exhaust_by(batch, batch.cost_usd, event)
-        fired = batch.entries[0].event
-        batch.add(completed_event(handler.name, event, fired.id, count), "completed")
+        complete(batch, handler.name, event, count)
         return self._commit(batch, event)
 
     def _fire_effect(
@@ -258,9 +258,7 @@ class Loop:
         self.save()
         answer = self.effects.answer(event, handler, world)
         output = make_event(effect.answer_type, "", "", [event.id], answer)
-        count = collect(batch, handler, [output], event)
-        fired = batch.entries[0].event
-        batch.add(completed_event(handler.name, event, fired.id, count or 0), "completed")
+        complete(batch, handler.name, event, collect(batch, handler, [output], event) or 0)
         # What was paid for is recorded, whatever it cost; the account then stops the run.
         if not self._commit(batch, event, cost_usd=0.0):
             return False

@@ -15,7 +15,7 @@ from kando.runtime.cursor import ANSWERS, Cursor
 from kando.runtime.dispatch import Handlers
 from kando.runtime.effects import Effects
 from kando.runtime.failure import PARKED
-from kando.runtime.firing import collect, completed_event
+from kando.runtime.firing import collect, complete
 from kando.runtime.loop import Loop
 from kando.runtime.recorder import Entry, Recorder, StagedWorld
 from kando.runtime.types import DeclaredTypes
@@ -164,10 +164,9 @@ class _StrictLoop(Loop):
         while True:
             batch = Batch(self.recorder, event, handler.name)
             count = self._collected(batch, handler, event)
-            if not count:
+            if not count and not self.cursor.has_failed(event.id, handler.name):
                 return True
-            fired = batch.entries[0].event
-            batch.add(completed_event(handler.name, event, fired.id, count), "completed")
+            complete(batch, handler.name, event, count or 0)
             if self._commit(batch, event):
                 return True
 

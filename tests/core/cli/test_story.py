@@ -1,0 +1,210 @@
+"""A run from its start to its branches, through the command line alone."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Run = Callable[..., Any]
+
+pytestmark = pytest.mark.usefixtures("tiny")
+
+
+def started(kando: Run, *options: str) -> str:
+    done = kando("run", "tiny", "--goal", "Say hello", *options)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def as_json(kando: Run, *arguments: str) -> Any:
+    done = kando(*arguments, "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_run_prints_the_id_and_nothing_else_and_says_on_stderr_how_to_get_answers(
+    kando: Run,
+) -> None:
+    done = kando("run", "kits/tiny", "--goal", "Say hello")
+
+    (run_id,) = done.stdout.split()
+    assert as_json(kando, "status", run_id)["state"] == "waiting"
+    assert "1 request is unanswered" in done.stderr
+    for key in ("OPENROUTER_API_KEY", "ANTHROPIC_API_KEY", "OPENAI_API_KEY"):
+        assert key in done.stderr
+    assert f"kando resume {run_id}" in done.stderr
+
+
+def test_what_is_pending_is_answered_when_the_run_is_resumed_with_a_provider(kando: Run) -> None:
+    run_id = started(kando)
+
+    done = kando("resume", "@last", "--llm", "parrot")
+
+    assert done.stdout.strip() == run_id
+    status = as_json(kando, "status", run_id)
+    assert (status["state"], status["llm_answered"], status["llm_cost_usd"]) == ("finished", 1, 0.5)
+    claims = [o for o in as_json(kando, "world", run_id)["objects"] if o["type"] == "Claim"]
+    assert claims[0]["data"] == {"status": "completed", "text": "Say hello"}
+
+
+def test_events_are_json_lines_with_seven_fields_and_a_position(kando: Run) -> None:
+    run_id = started(kando, "--llm", "parrot")
+
+    lines = kando("events", run_id, "--json").stdout.splitlines()
+
+    events = [json.loads(line) for line in lines]
+    fields = ["id", "type", "source", "actor", "cause", "timestamp", "data", "position"]
+    assert all(list(event) == fields for event in events)
+    assert [event["position"] for event in events] == list(range(len(events)))
+    assert {event["source"] for event in events} == {f"run:{run_id}"}
+    assert events[0]["type"] == "kit.loaded"
+    assert events[0]["data"] == {"name": "tiny", "version": "1", "distribution": "tiny"}
+    short = kando("events", run_id).stdout
+    assert "responder.fired" not in short
+    assert "responder.fired" in kando("events", run_id, "--all").stdout
+
+
+def test_a_run_is_named_by_a_unique_beginning_or_by_its_age(kando: Run) -> None:
+    first, second = started(kando), started(kando)
+
+    assert as_json(kando, "status", first[:8])["run_id"] == first
+    assert as_json(kando, "status", "@last")["run_id"] == second
+    assert as_json(kando, "status", "@last~1")["run_id"] == first
+    listed = as_json(kando, "runs")
+    assert [item["run_id"] for item in listed["items"]] == [second, first]
+    assert listed["next_cursor"] is None
+
+
+def test_lists_are_paged_by_a_cursor(kando: Run) -> None:
+    runs = [started(kando) for _ in range(3)]
+
+    page = as_json(kando, "runs", "--limit", "2")
+    rest = as_json(kando, "runs", "--limit", "2", "--cursor", page["next_cursor"])
+
+    assert [item["run_id"] for item in page["items"] + rest["items"]] == runs[::-1]
+    assert rest["next_cursor"] is None
+
+
+def test_an_event_or_object_is_traced_to_its_goal(kando: Run) -> None:
+    run_id = started(kando, "--llm", "parrot")
+
+    steps = as_json(kando, "trace", "claim", "--run", run_id)["items"]
+
+    assert [step["id"] for step in steps] == ["object.created-3", "object.created-1"]
+    text = kando("trace", "object.patched-11", "--run", run_id).stdout.splitlines()
+    assert text[0].startswith("object.patched-11 ")
+    assert text[-1].startswith("object.created-1 (root)")
+
+
+def test_a_fork_shares_its_prefix_is_compared_and_goes_on(kando: Run) -> None:
+    run_id = started(kando, "--llm", "parrot")
+
+    branch = kando("fork", run_id, "--at", "2").stdout.strip()
+
+    found = as_json(kando, "diff", run_id, branch)
+    assert [o["id"] for o in found["removed_objects"]] == ["claim"]
+    assert found["summary"] == "-1 objects, -1 relations"
+    assert kando("diff", run_id, f"{run_id}@99").returncode == 3
+    assert as_json(kando, "fork", f"{run_id}@2")["fork_position"] == 2
+    resumed = kando("resume", branch, "--llm", "parrot:other")
+    assert resumed.returncode == 0
+    again = as_json(kando, "status", branch)
+    # The parent asked the same, so its answer is served and costs nothing.
+    assert (again["llm_cached"], again["llm_cost_usd"]) == (1, 0.0)
+    assert as_json(kando, "diff", run_id, branch)["summary"] == "no changes"
+
+
+def test_replay_projects_and_strict_replay_compares(kando: Run, tiny: Path, process: Run) -> None:
+    run_id = started(kando, "--llm", "parrot")
+
+    assert "projected" in kando("replay", run_id).stdout
+    assert "identical" in kando("replay", run_id, "--strict").stdout
+    tiny.write_text(tiny.read_text().replace('"completed"', '"done"').replace('"1"', '"2"'))
+    changed = process("replay", run_id, "--strict")
+
+    assert changed.returncode == 5
+    assert "data.patch.status of object.patched-11" in changed.stderr
+    assert "'done', recorded as 'completed'" in changed.stderr
+
+
+def test_the_world_is_shown_as_it_was_at_any_position(kando: Run) -> None:
+    run_id = started(kando, "--llm", "parrot")
+
+    assert as_json(kando, "world", run_id, "--at", "2")["objects"][0]["id"] == "goal"
+    assert len(as_json(kando, "world", f"{run_id}@2")["objects"]) == 1
+    assert len(as_json(kando, "world", run_id, "--type", "Claim")["objects"]) == 1
+
+
+def test_snapshots_go_where_the_environment_says_and_are_read_from_there(
+    process: Run, tmp_path: Path
+) -> None:
+    folder = str(tmp_path / "snapshots")
+    done = process("run", "tiny", "--goal", "x", "--llm", "parrot", KANDO_SNAPSHOT_DIR=folder)
+    run_id = done.stdout.strip()
+
+    (snapshot,) = (tmp_path / "snapshots").iterdir()
+    snapshot.write_text(snapshot.read_text().replace('"x"', '"from the snapshot"'))
+
+    shown = process("world", run_id, "--json", KANDO_SNAPSHOT_DIR=folder).stdout
+    assert "from the snapshot" in shown
+    assert "from the snapshot" not in process("world", run_id, "--json").stdout
+
+
+def test_the_substrate_is_an_option_or_a_variable(process: Run, tmp_path: Path, home: Path) -> None:
+    url = f"sqlite:{tmp_path}/mine.sqlite"
+    run_id = process("--ledger", url, "run", "tiny", "--goal", "x").stdout.strip()
+
+    assert process("status", run_id, KANDO_LEDGER=url).returncode == 0
+    assert process("status", run_id).returncode == 3
+    assert process("--ledger", "memory:", "run", "tiny", "--goal", "x").returncode == 0
+    assert list(home.iterdir()) == []
+
+
+def test_an_exhausted_run_says_so_and_goes_on_with_more(kando: Run) -> None:
+    done = kando("run", "tiny", "--goal", "x", "--llm", "parrot", "--budget-events", "5")
+    run_id = done.stdout.strip()
+
+    assert done.returncode == 7
+    assert "max_events" in done.stderr
+    assert as_json(kando, "status", run_id)["state"] == "exhausted"
+    assert kando("resume", run_id, "--llm", "parrot").returncode == 0
+    assert as_json(kando, "status", run_id)["state"] == "finished"
+
+
+def test_what_is_sent_from_outside_is_recorded_by_whoever_works_on_the_run(kando: Run) -> None:
+    run_id = started(kando)
+    note = ("send", run_id, "--type", "note", "--data", '{"a": 1}', "--key", "k")
+
+    assert kando(*note).returncode == 0
+    assert "delivered before" in kando(*note).stderr
+    kando("resume", run_id)
+    kando("cancel", run_id)
+    kando("resume", run_id)
+
+    types = [json.loads(e)["type"] for e in kando("events", run_id, "--json").stdout.splitlines()]
+    assert types[-2:] == ["note", "run.cancelled"]
+    assert as_json(kando, "status", run_id)["state"] == "cancelled"
+    assert "was cancelled" in kando("resume", run_id).stderr
+    assert kando("verify", run_id).stdout.startswith("intact: ")
+
+
+def test_plugins_and_doctor_tell_what_is_installed(kando: Run, install: Run) -> None:
+    rows = as_json(kando, "plugins")["items"]
+    offered = {(row["kind"], row["name"], row["state"]) for row in rows}
+    assert {("kit", "tiny", "ok"), ("substrate", "sqlite", "ok")} <= offered
+    assert kando("doctor").returncode == 0
+
+    install("broken", "raise RuntimeError('no good')")
+
+    assert kando("plugins", "--check").returncode == 1
+    doctor = kando("doctor")
+    assert doctor.returncode == 1
+    assert "no good" in doctor.stdout
+    assert started(kando, "--llm", "parrot")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_each_shell_has_a_completion_script(kando: Run, shell: str) -> None:
+    assert "_KANDO_COMPLETE" in kando("completion", shell).stdout
