@@ -199,6 +199,17 @@ def test_a_timer_fires_when_it_is_due_and_the_run_is_being_worked_on() -> None:
     assert runtime().replay(strict=True) == world
 
 
+def test_a_timer_that_a_responder_sets_fires_as_well() -> None:
+    ledger = MemoryLedgerStore("r1")
+    sets = Responder("sets", "go", lambda event, world: [set_timer(seconds=0)])
+
+    runtime = Runtime(ledger, [sets])
+    runtime.run([emit("go", {})])
+
+    assert [e.type for e in ledger.read_all()][-1] == "timer.fired"
+    assert runtime.replay(strict=True) == runtime.load()
+
+
 @pytest.mark.parametrize(
     "data", [{}, {"seconds": "soon"}, {"at": "tomorrow"}, {"at": "2026-01-01T00:00:00"}]
 )

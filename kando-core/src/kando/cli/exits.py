@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import traceback
 
 import click
 
-from kando.cli.output import json_option, print_line, print_list, to_json, warn
+from kando.cli.output import ReaderGone, json_option, print_line, print_list, to_json, warn
 from kando.errors import (
     AmbiguousName,
     ConfigurationError,
@@ -64,12 +66,13 @@ def report(error: BaseException, arguments: list[str]) -> int:
         error: what ended the command.
         arguments: of the command line; ``--json`` and ``--debug`` decide the form.
     """
+    if isinstance(error, ReaderGone | BrokenPipeError):
+        # Keep the interpreter from complaining when it flushes what nobody reads.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     if isinstance(error, click.exceptions.Exit):
         return error.exit_code
     if isinstance(error, SystemExit):
-        if isinstance(error.__context__, BrokenPipeError):
-            # How click ends when the reader of the output has gone.
-            return 141
         return error.code if isinstance(error.code, int) else 1
     if isinstance(error, click.exceptions.Abort | KeyboardInterrupt):
         _write("Interrupted.", "interrupted", None, arguments)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import io
 import sys
 from typing import Any
 
@@ -76,13 +76,12 @@ def cli(context: click.Context, ledger: str | None, debug: bool) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with a documented code (see `kando exit-codes`)."""
     given = sys.argv[1:] if arguments is None else arguments
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A goal in any script is shown in any locale, escaped where that has no other way.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         result: Any = cli.main(given, prog_name="kando", standalone_mode=False)
         sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader has gone; keep the interpreter from complaining when it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
     except BaseException as error:
         from kando.cli.exits import report
 

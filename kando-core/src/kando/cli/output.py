@@ -12,6 +12,7 @@ import click
 
 __all__ = [
     "DATA_STREAM",
+    "ReaderGone",
     "clean",
     "columns",
     "event_dict",
@@ -35,6 +36,10 @@ _JOINERS = "\u200c\u200d"
 
 #: Key of the context's ``meta``: the stream for data, while stdout is kept from kits.
 DATA_STREAM = "kando.data"
+
+
+class ReaderGone(Exception):
+    """Whoever read the output has closed it. (click would end a BrokenPipeError in its own way.)"""
 
 
 def json_option(function: _Function) -> _Function:
@@ -73,9 +78,16 @@ def columns(rows: Sequence[Sequence[str]], head: Sequence[str] = ()) -> None:
 
 
 def print_line(text: str = "") -> None:
-    """Write one line of data to stdout."""
+    """Write one line of data to stdout.
+
+    Raises:
+        ReaderGone: nobody reads it any more.
+    """
     context = click.get_current_context(silent=True)
-    click.echo(text, file=context.meta.get(DATA_STREAM) if context is not None else None)
+    try:
+        click.echo(text, file=context.meta.get(DATA_STREAM) if context is not None else None)
+    except BrokenPipeError as error:
+        raise ReaderGone from error
 
 
 def print_json(value: Any) -> None:

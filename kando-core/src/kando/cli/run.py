@@ -13,7 +13,7 @@ from kando.app.providers import KEY_ORDER, keys_without_provider
 from kando.app.status import EXHAUSTED, FAILED, RunStatus, read_status
 from kando.app.working import RunResult, resume_run, start_run
 from kando.cli.exits import RunFailed, RunInterrupted
-from kando.cli.output import moment, print_json, print_line, warn
+from kando.cli.output import ReaderGone, moment, print_json, print_line, warn
 from kando.cli.session import go_on, open_app, shared_options
 from kando.errors import KandoError, StoreError
 from kando.responders.budget import Budget
@@ -142,7 +142,7 @@ def _explained(app: App, run_id: str, error: BaseException) -> BaseException:
     if isinstance(error, KeyboardInterrupt):
         hint = f"Everything recorded is kept. Go on with: {go_on(app, run_id)}"
         return RunInterrupted(f"Run {run_id} was interrupted.", hint=hint)
-    if isinstance(error, StoreError):
+    if isinstance(error, StoreError | ReaderGone):
         return error
     if isinstance(error, KandoError) and read_status(app.ledger(run_id)).state != FAILED:
         return error

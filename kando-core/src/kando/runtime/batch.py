@@ -91,12 +91,15 @@ class Batch:
             raise InvalidData(msg, hint="Its type is a dotted name and its data a JSON object.")
         position = self._recorder.length + len(self.entries)
         id = event.id or default_event_id(event.type, position)
-        where = f"{id} by {actor or 'nobody'}: data"
-        data, encoded = exact_and_encoded(event.data, where)
+        try:
+            data, encoded = exact_and_encoded(event.data)
+        except InvalidData as error:
+            msg = f"{id} by {actor or 'nobody'}: {error.message}"
+            raise InvalidData(msg, hint=error.hint) from error
         key = self._key(event, encoded, ordinal)
         if event.type in (OBJECT_CREATED, RELATION_CREATED) and "id" not in data:
             data = {"id": self._free_id(event, data, key), **data}
-            encoded = encode(data, where)
+            encoded = encode(data)
         if self._now is None:
             self._now = self._recorder.clock()
         return RecordedEvent(
@@ -114,15 +117,15 @@ class Batch:
 
     def _causes(self, event: KandoEvent) -> list[str]:
         causes = event.cause
+        if not causes and isinstance(causes, list | tuple):
+            return [self._trigger.id] if self._trigger is not None else []
         if not isinstance(causes, list | tuple) or not all(isinstance(c, str) for c in causes):
             msg = f"An event {event.type} has cause {causes!r:.80}."
             raise InvalidData(msg, hint="A cause is a list of event ids.")
-        if causes and "" in causes:
+        if "" in causes:
             msg = f"An event {event.type} names a cause that has no id yet."
             raise InvalidData(msg, hint="Refer to what `yield` returned, or give the event an id.")
-        if causes or self._trigger is None:
-            return list(causes)
-        return [self._trigger.id]
+        return list(causes)
 
     def _key(self, event: KandoEvent, encoded: bytes, ordinal: int | str) -> str:
         if self._trigger is not None:

@@ -33,6 +33,8 @@ _INTENTS = frozenset(ANSWERS.values())
 #: Types of events that stop a run, or let it go on.
 CONTROL = frozenset({RUN_PAUSED, RUN_RESUMED, RUN_CANCELLED})
 
+_PENDING = CONTROL | _INTENTS | frozenset(ANSWERS) | {TIMER_SET, TIMER_FIRED}
+
 
 @attrs.define
 class OpenFiring:
@@ -89,19 +91,25 @@ class Cursor:
             self._see_failed(event)
         elif self.open_firing is not None:
             is_of_firing = self._see_output(event, self.open_firing)
-        elif kind in CONTROL:
+        if kind in _PENDING:
+            self._see_pending(event)
+        return is_of_firing
+
+    def _see_pending(self, event: RecordedEvent) -> None:
+        """Take note of what opens or closes something that is waited for."""
+        kind = event.type
+        if kind in CONTROL:
             self.halted_by = None if kind == RUN_RESUMED else kind
         elif kind == TIMER_SET:
             self.open_timers[event.id] = event
         elif kind == TIMER_FIRED:
             for cause in event.cause:
                 self.open_timers.pop(cause, None)
-        if kind in _INTENTS:
-            self.open_intents[event.id] = event
         elif kind in ANSWERS:
             for cause in event.cause:
                 self.open_intents.pop(cause, None)
-        return is_of_firing
+        else:
+            self.open_intents[event.id] = event
 
     def _see_fired(self, event: RecordedEvent) -> None:
         trigger = self._at_trigger(event)

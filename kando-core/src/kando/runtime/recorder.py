@@ -30,12 +30,14 @@ class Entry:
         change: what it does to the world.
         depth: its recursion depth.
         is_outside: whether no firing produced it.
+        has_default_id: whether its id is ``{type}-{position}``.
     """
 
     event: RecordedEvent
     change: Change
     depth: int
     is_outside: bool
+    has_default_id: bool
 
 
 class StagedWorld:
@@ -99,19 +101,25 @@ class Recorder:
         # By position: the type of an event with a default id, else None. By id: the other events.
         self._types: list[str | None] = []
         self._positions: dict[str, int] = {}
+        self._asked: tuple[str, int | None] = ("", None)
         self._root_keys: set[str] = set()
         self._root_counts: dict[str, int] = {}
 
     def position_of(self, event_id: str) -> int | None:
         """Return the position of a recorded event, or None."""
+        # What is asked for is mostly what was asked for last: the trigger of a firing.
+        if event_id == self._asked[0]:
+            return self._asked[1]
         position = self._positions.get(event_id)
-        if position is not None:
-            return position
-        position = position_of_default_id(event_id)
-        if position is None or position >= self.length:
-            return None
-        type = self._types[position]
-        return position if type and event_id == default_event_id(type, position) else None
+        if position is None:
+            position = position_of_default_id(event_id)
+            if position is None or position >= self.length:
+                return None
+            type = self._types[position]
+            if not type or event_id != default_event_id(type, position):
+                return None
+        self._asked = (event_id, position)
+        return position
 
     def depth_of(self, position: int) -> int:
         """Return the recursion depth of the event at a position."""
@@ -162,8 +170,9 @@ class Recorder:
             raise PayloadTooLarge(
                 msg, hint="Split it, or put it into a file and record path and hash."
             )
+        has_default_id = event.id == default_event_id(event.type, event.position)
         taken = self._positions.get(event.id)
-        if taken is None and event.id != default_event_id(event.type, event.position):
+        if taken is None and not has_default_id:
             taken = self.position_of(event.id)
         if taken is None and event.id in batch:
             taken = batch[event.id].event.position
@@ -174,7 +183,7 @@ class Recorder:
         change = change_of(event, staged)
         if change is not None:
             self.types.check(event, change, staged)
-        return Entry(event, change, depth, is_outside)
+        return Entry(event, change, depth, is_outside, has_default_id)
 
     def _depth_after(self, event: RecordedEvent, batch: Mapping[str, Entry]) -> int:
         depth = -1
@@ -209,7 +218,7 @@ class Recorder:
         """Take an entry into world, account and indexes: one just recorded, or one read back."""
         event = entry.event
         commit(self.world, entry.change)
-        if event.id == default_event_id(event.type, event.position):
+        if entry.has_default_id:
             self._types.append(event.type)
         else:
             self._types.append(None)
@@ -234,7 +243,8 @@ class Recorder:
         ]
         depth = max(depths, default=-1)
         depth = max(depth, 0) if event.type in BOOKKEEPING else depth + 1
-        self.take(Entry(event, change_of(event, self.world), depth, is_outside))
+        has_default_id = event.id == default_event_id(event.type, event.position)
+        self.take(Entry(event, change_of(event, self.world), depth, is_outside, has_default_id))
         self._saved += 1
 
     def save(self) -> None:

@@ -1,0 +1,190 @@
+"""How a run may end early: its budget, a responder that fails, somebody who interrupts it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Run = Callable[..., Any]
+
+ODD = """
+    import sys, threading
+    from pathlib import Path
+    from kando.emit import create, emit, patch
+    from kando.kit import Kit
+    from kando.plugins import KitSpec, hookimpl
+    from kando.schema.events import make_event
+
+    kit = Kit("odd", seed=lambda goal, run_id: [make_event("go", "", "cli", [], {{"goal": goal}})])
+
+    @kit.responder("go")
+    def on_go(event, world):
+        {body}
+
+    @hookimpl
+    def kando_kits():
+        return [KitSpec("odd", "odd_plugin:kit")]
+"""
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize(
+    ("flag", "limit"),
+    [
+        ("--budget-events 0", "max_events"),
+        ("--budget-events 6", "max_events"),
+        ("--budget-usd 0.1", "max_llm_cost_usd"),
+        ("--budget-seconds 0", "max_wall_seconds"),
+        ("--budget-depth 0", "max_recursion_depth"),
+    ],
+)
+def test_a_budget_that_is_exhausted_keeps_the_goal_and_more_of_it_finishes_the_run(
+    kando: Run, flag: str, limit: str
+) -> None:
+    done = kando("run", "tiny", "--goal", "x", "--llm", "parrot", "--json", *flag.split())
+
+    status = json.loads(done.stdout)
+    assert done.returncode == 7
+    assert (status["state"], status["goal"], status["problem"]) == ("exhausted", "x", limit)
+    again = kando("resume", status["run_id"], "--llm", "parrot", *flag.split())
+    assert again.returncode == 7
+    assert f"kando resume {status['run_id']}" in again.stderr
+    finished = json.loads(kando("resume", "@last", "--llm", "parrot", "--json").stdout)
+    assert (finished["state"], finished["llm_answered"]) == ("finished", 1)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "raise ValueError('no')",
+        "raise KeyError('no')",
+        "sys.exit(0)",
+        "return 'no events'",
+        "return [None]",
+        "return [patch('nobody', {})]",
+        "return [create('Thing', {'a': float('nan')})]",
+        "return [create('Thing', {'a': {1}})]",
+        "return [emit('thing', {1: 2})]",
+        "return [emit('', {})]",
+    ],
+)
+def test_a_responder_that_fails_ends_the_run_with_6_and_one_line(
+    kando: Run, install: Run, body: str
+) -> None:
+    install("odd", ODD.format(body=body))
+
+    done = kando("run", "odd", "--goal", "x")
+
+    run_id = done.stdout.strip()
+    assert done.returncode == 6
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"kando: Run {run_id} failed: ")
+    assert f"kando resume {run_id}" in line
+    assert json.loads(kando("events", run_id, "--json").stdout.splitlines()[1])["type"] == "go"
+    in_json = kando("run", "odd", "--goal", "x", "--json")
+    assert (in_json.returncode, in_json.stdout) == (6, "")
+    assert json.loads(in_json.stderr)["error"]["code"] == "run_failed"
+
+
+def test_a_responder_that_raises_does_not_keep_runs_from_being_looked_at(
+    kando: Run, install: Run
+) -> None:
+    install("odd", ODD.format(body="raise ValueError('no')"))
+    run_id = kando("run", "odd", "--goal", "x").stdout.strip()
+    kando("fork", run_id, "--at", "2")
+
+    listed = json.loads(kando("runs", "--json").stdout)["items"]
+
+    assert [item["state"] for item in listed] == ["stopped", "failed"]
+    assert kando("status", "@last").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("seed", "says"),
+    [
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("sys.exit(0)", "SystemExit: 0"),
+        ("None", "returned None"),
+        ("['x']", "['x']"),
+    ],
+)
+def test_a_seed_that_fails_is_charged_to_the_kit_and_creates_nothing(
+    kando: Run, install: Run, home: Path, seed: str, says: str
+) -> None:
+    source = ODD.format(body="return []")
+    before = '[make_event("go", "", "cli", [], {"goal": goal})]'
+    assert before in source
+    install("odd", source.replace(before, seed))
+
+    done = kando("run", "odd", "--goal", "x")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert "'odd'" in line
+    assert says in line
+    assert list(home.iterdir()) == []
+
+
+def test_ctrl_c_for_the_whole_process_group_ends_a_responder_that_blocks_and_the_run_goes_on_later(
+    process: Run, install: Run, environ: dict[str, str], tmp_path: Path
+) -> None:
+    blocks = f"""
+        if not Path({str(tmp_path / "free")!r}).exists():
+            print("blocked", flush=True)
+            threading.Event().wait()
+        return [create("Thing", {{}})]"""
+    install("odd", ODD.format(body=blocks.strip()))
+    command = [sys.executable, "-m", "kando.cli.main", "run", "odd", "--goal", "x"]
+    with subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as child:
+        assert child.stdout is not None
+        assert child.stderr is not None
+        run_id = child.stdout.readline().strip()
+        assert child.stderr.readline() == "blocked\n"
+        os.killpg(child.pid, signal.SIGINT)
+        (line,) = child.stderr.read().splitlines()
+        assert child.wait(timeout=30) == 130
+    assert line.endswith(f"Go on with: kando resume {run_id}")
+    recorded = process("events", run_id, "--json").stdout.splitlines()
+    assert [json.loads(each)["type"] for each in recorded] == ["kit.loaded", "go"]
+
+    (tmp_path / "free").touch()
+    resumed = process("resume", run_id, "--json")
+    assert json.loads(resumed.stdout)["objects"] == {"Thing": 1}
+
+
+def test_with_json_an_interruption_is_an_error_like_any_other(kando: Run, install: Run) -> None:
+    install("odd", ODD.format(body="raise KeyboardInterrupt"))
+
+    done = kando("run", "odd", "--goal", "x", "--json")
+
+    assert (done.returncode, done.stdout) == (130, "")
+    error = json.loads(done.stderr)["error"]
+    assert error["code"] == "interrupted"
+    assert "kando resume" in error["hint"]
+
+
+def test_a_run_nobody_can_load_the_kit_of_is_shown_and_not_resumed(
+    process: Run, tiny: Path
+) -> None:
+    run_id = process("run", "tiny", "--goal", "x").stdout.strip()
+    tiny.write_text("raise RuntimeError('no longer')")
+
+    assert process("status", run_id).returncode == 0
+    assert process("replay", run_id).returncode == 0
+    resumed = process("resume", run_id)
+    assert resumed.returncode == 1
+    assert "RuntimeError: no longer" in resumed.stderr

@@ -1,0 +1,201 @@
+"""What the commands write: data on stdout and nothing else, in shapes that stay as they are."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Run = Callable[..., Any]
+
+STATUS = {
+    *("run_id", "state", "goal", "kit", "kit_version", "events", "objects", "relations"),
+    *("llm_requests", "llm_answered", "llm_cached", "llm_cost_usd", "unanswered", "timers"),
+    *("created_at", "updated_at", "last_event_id", "problem", "parent_id", "fork_position"),
+}
+EVENT = {"id", "type", "source", "actor", "cause", "timestamp", "data", "position"}
+DIFF = {
+    *("summary", "added_objects", "removed_objects", "patched_objects"),
+    *("added_relations", "removed_relations"),
+}
+
+ONE_OBJECT = {
+    "run tiny --goal x": STATUS | {"provider"},
+    "resume RUN --llm parrot": STATUS | {"provider"},
+    "status RUN": STATUS,
+    "status demo": STATUS,
+    "world RUN": {"position", "objects", "relations"},
+    "fork RUN --at 2": {"branch_id", "parent_run_id", "fork_position"},
+    "diff RUN demo": DIFF,
+    "replay RUN": {"run_id", "events", "objects", "relations", "strict"},
+    "replay RUN --strict": {"run_id", "events", "objects", "relations", "strict"},
+    "pause RUN": {"run_id", "key", "is_new"},
+    "completion bash": {"shell", "script"},
+}
+LISTS = {
+    "runs": STATUS,
+    "trace claim --run RUN": EVENT,
+    "trace object.created-2": EVENT,
+    "plugins": {"kind", "name", "distribution", "version", "state", "about"},
+    "doctor": {"what", "state", "detail", "cure"},
+    "exit-codes": {"code", "meaning"},
+}
+
+# What a terminal would obey: an escape sequence, the same in one character, a bell, a turn of the
+# direction of writing.
+HOSTILE = "red \x1b[31m one \x9b31m bell \x07 turned \u202e end"
+OBEYED = set("\x1b\x9b\x07\u202e\x7f")
+
+
+@pytest.fixture
+def run_id(kando: Run, tiny: Path) -> str:
+    """Return the id of a run that waits for an answer."""
+    return str(kando("run", "tiny", "--goal", "Say hello").stdout.strip())
+
+
+@pytest.mark.parametrize("command", ONE_OBJECT)
+def test_with_json_a_command_writes_one_object_of_known_fields(
+    kando: Run, run_id: str, command: str
+) -> None:
+    done = kando(*command.replace("RUN", run_id).split(), "--json")
+
+    assert done.returncode == 0
+    assert set(json.loads(done.stdout)) == ONE_OBJECT[command]
+
+
+@pytest.mark.parametrize("command", LISTS)
+def test_with_json_a_list_is_one_object_with_items_and_a_cursor(
+    kando: Run, run_id: str, command: str
+) -> None:
+    done = kando(*command.replace("RUN", run_id).split(), "--json")
+
+    listed = json.loads(done.stdout)
+    assert list(listed) == ["items", "next_cursor"]
+    assert listed["next_cursor"] is None
+    assert listed["items"]
+    assert all(set(item) == LISTS[command] for item in listed["items"])
+
+
+@pytest.mark.usefixtures("tiny")
+def test_without_runs_the_list_is_empty_and_stderr_says_how_to_start_one(kando: Run) -> None:
+    assert json.loads(kando("runs", "--json").stdout) == {"items": [], "next_cursor": None}
+    done = kando("runs")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "kando run KIT --goal TEXT" in done.stderr
+
+
+def test_runs_started_meanwhile_do_not_shift_the_pages(kando: Run, run_id: str) -> None:
+    newer = kando("run", "tiny", "--goal", "b").stdout.strip()
+    page = json.loads(kando("runs", "--limit", "1", "--json").stdout)
+    assert [item["run_id"] for item in page["items"]] == [newer]
+
+    kando("run", "tiny", "--goal", "c")
+
+    rest = json.loads(kando("runs", "--cursor", page["next_cursor"], "--json").stdout)
+    assert [item["run_id"] for item in rest["items"]] == [run_id]
+
+
+@pytest.mark.parametrize("extra", [[], ["--json"]], ids=["text", "json"])
+@pytest.mark.parametrize(
+    "command",
+    ["status RUN", "runs", "events RUN", "world RUN", "trace claim --run RUN", "diff RUN demo"],
+)
+def test_what_a_goal_or_document_contains_is_never_obeyed_by_a_terminal(
+    kando: Run, tiny: Path, tmp_path: Path, command: str, extra: list[str]
+) -> None:
+    (tmp_path / "notes.md").write_text(HOSTILE)
+    run_id = kando(
+        "run", "tiny", "--goal", HOSTILE, "--input", "notes.md", "--llm", "parrot"
+    ).stdout.strip()
+
+    done = kando(*command.replace("RUN", run_id).split(), *extra)
+
+    assert done.returncode == 0
+    assert not OBEYED & set(done.stdout + done.stderr)
+
+
+def test_json_keeps_what_it_makes_visible(kando: Run, tiny: Path) -> None:
+    run_id = kando("run", "tiny", "--goal", HOSTILE).stdout.strip()
+
+    assert json.loads(kando("status", run_id, "--json").stdout)["goal"] == HOSTILE
+
+
+def test_scripts_that_need_joiners_are_shown_as_they_are(kando: Run, tiny: Path) -> None:
+    goal = "কাণ্ড, র\u200d্যাব, می\u200cخواهم"  # noqa: RUF001
+    run_id = kando("run", "tiny", "--goal", goal).stdout.strip()
+
+    assert goal in kando("status", run_id).stdout
+    assert goal in kando("status", run_id, "--json").stdout
+
+
+def test_a_locale_without_the_letters_of_a_goal_shows_it_escaped(process: Run, tiny: Path) -> None:
+    run_id = process("run", "tiny", "--goal", "কাণ্ড").stdout.strip()
+
+    shown = process("status", run_id, PYTHONIOENCODING="ascii")
+
+    assert shown.returncode == 0
+    assert r"\u0995\u09be" in shown.stdout
+
+
+def test_what_a_kit_prints_goes_to_stderr(kando: Run, tiny: Path) -> None:
+    source = tiny.read_text().replace("claim = yield", 'print("<kit>"); claim = yield')
+    tiny.write_text('print("<import>")\n' + source)
+
+    done = kando("run", "tiny", "--goal", "x")
+
+    (run_id,) = done.stdout.split()
+    assert {"<import>", "<kit>"} <= set(done.stderr.split())
+    branch = kando("fork", run_id, "--at", "2").stdout.strip()
+    for command in (["status", branch], ["replay", run_id, "--strict"], ["runs"], ["plugins"]):
+        assert "<" not in kando(*command, "--json").stdout
+
+
+def test_when_the_reader_of_the_output_has_gone_the_command_ends_quietly(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    reads, writes = os.pipe()
+    os.close(reads)
+
+    done = subprocess.run(
+        [sys.executable, "-m", "kando.cli.main", "events", "demo"],
+        cwd=tmp_path,
+        env=environ,
+        stdout=writes,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+
+    os.close(writes)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_kando_alone_shows_what_there_is_and_counts_as_wrong_usage(kando: Run) -> None:
+    done = kando()
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("Usage: kando")
+    assert len(done.stderr.splitlines()) > 20
+
+
+def test_the_exit_codes_are_explained(kando: Run) -> None:
+    listed = json.loads(kando("exit-codes", "--json").stdout)["items"]
+
+    assert [item["code"] for item in listed] == [0, 1, 2, 3, 4, 5, 6, 7, 130, 141]
+    lines = kando("exit-codes").stdout.splitlines()
+    assert [int(line.split()[0]) for line in lines] == [item["code"] for item in listed]
+
+
+def test_options_of_all_commands_may_stand_before_or_behind_them(kando: Run, tiny: Path) -> None:
+    url = "sqlite:here.sqlite"
+    run_id = kando("run", "tiny", "--goal", "x", "--ledger", url).stdout.strip()
+
+    assert kando("--ledger", url, "status", run_id).returncode == 0
+    assert kando("status", run_id, "--ledger", url).returncode == 0
+    assert kando("status", run_id).returncode == 3
+    assert "Traceback" in kando("status", run_id, "--debug").stderr
+    assert "Traceback" in kando("--debug", "status", run_id).stderr

@@ -1,0 +1,88 @@
+"""Commands that plugins add, and plugins that fail."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Run = Callable[..., Any]
+
+GREETS = """
+    import click
+    from kando.plugins import CommandSpec, hookimpl
+
+    print("imported")
+
+    @click.command()
+    @click.option("--name", default="you")
+    def greet(name):
+        "Say hello."
+        click.echo(f"hello {{name}}")
+
+    @hookimpl
+    def kando_commands():
+        return [CommandSpec("{name}", "greets_plugin:greet", "Say hello")]
+"""
+
+
+def test_a_command_of_a_plugin_runs_and_reads_its_own_options(kando: Run, install: Run) -> None:
+    install("greets", GREETS.format(name="greet"))
+
+    done = kando("greet", "--name", "Acme")
+
+    assert (done.returncode, done.stdout) == (0, "hello Acme\n")
+    assert "--name" in kando("greet", "--help").stdout
+    assert kando("greet", "--nmae", "x").returncode == 2
+    rows = json.loads(kando("plugins", "--json").stdout)["items"]
+    assert ("command", "greet") in [(row["kind"], row["name"]) for row in rows]
+
+
+def test_a_misspelt_command_of_a_plugin_is_answered_with_its_name(kando: Run, install: Run) -> None:
+    install("greets", GREETS.format(name="greet"))
+
+    done = kando("gret")
+
+    assert done.returncode == 2
+    assert "'greet'" in done.stderr
+
+
+def test_a_plugin_cannot_take_the_name_of_a_built_in_command(kando: Run, install: Run) -> None:
+    install("greets", GREETS.format(name="status"))
+
+    assert "demo" in kando("status", "demo").stdout
+    assert "hello" not in kando("status", "demo").stdout
+
+
+def test_a_plugin_that_fails_takes_nothing_else_down(kando: Run, install: Run, tiny: Path) -> None:
+    install("broken", "raise RuntimeError('no good')")
+
+    done = kando("run", "tiny", "--goal", "x", "--llm", "parrot", "--json")
+
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["state"] == "finished"
+    failed = [
+        r for r in json.loads(kando("plugins", "--json").stdout)["items"] if r["state"] != "ok"
+    ]
+    assert [(row["name"], row["about"]) for row in failed] == [("broken", "RuntimeError: no good")]
+
+
+def test_doctor_fails_on_a_provider_that_cannot_be_opened_and_says_the_cure(
+    kando: Run, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KANDO_LLM", "parot")
+
+    done = kando("doctor", "--json")
+
+    states = {item["what"]: item for item in json.loads(done.stdout)["items"]}
+    assert done.returncode == 1
+    assert states["llm"]["state"] == "fail"
+    assert "parrot" in states["llm"]["cure"]
+    assert states["store"]["state"] == "ok"
+
+
+def test_doctor_creates_nothing(kando: Run, home: Path) -> None:
+    assert kando("doctor").returncode == 0
+
+    assert list(home.iterdir()) == []
