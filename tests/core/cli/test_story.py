@@ -205,6 +205,29 @@ def test_plugins_and_doctor_tell_what_is_installed(kando: Run, install: Run) -> 
     assert started(kando, "--llm", "parrot")
 
 
+def test_observers_are_told_of_every_event_and_one_that_raises_hurts_nobody(
+    kando: Run, install: Run, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    install(
+        "watch",
+        f"""
+        from kando.plugins import hookimpl
+
+        @hookimpl
+        def kando_event_recorded(event, position):
+            with open({str(log)!r}, "a") as file:
+                file.write(f"{{position}} {{event.type}}\\n")
+            raise RuntimeError("observer")
+        """,
+    )
+
+    run_id = started(kando, "--llm", "parrot")
+
+    events = [json.loads(e) for e in kando("events", run_id, "--json").stdout.splitlines()]
+    assert log.read_text().splitlines() == [f"{e['position']} {e['type']}" for e in events]
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_each_shell_has_a_completion_script(kando: Run, shell: str) -> None:
     assert "_KANDO_COMPLETE" in kando("completion", shell).stdout

@@ -11,7 +11,6 @@ from kando.app.context import App, id_of
 from kando.app.demo import DEMO_ID
 from kando.app.kits import find_kit, loaded_kit
 from kando.app.status import (
-    FAILED,
     FINISHED,
     RUNNING,
     STOPPED,
@@ -100,20 +99,14 @@ def status_of(app: App, ledger: LedgerStore) -> RunStatus:
     if worker is not None and worker != this_process() and worker.may_be_alive():
         return attrs.evolve(status, state=RUNNING)
     known = loaded_kit(ledger)
-    if known is None or status.state not in (FINISHED, WAITING, FAILED):
+    if known is None or status.state not in (FINISHED, WAITING):
         return status
     try:
         kit = find_kit(known["name"], app.plugins)
         runtime = Runtime(ledger, kit.create(), kits=[kit], edge_logic=())
     except KandoError:
         return status
-    has_work = _has_work(runtime)
-    if status.state != FAILED:
-        return attrs.evolve(status, state=STOPPED) if has_work else status
-    # A firing that was repeated and had nothing to say leaves no trace behind the failure.
-    is_waiting = bool(status.unanswered or status.timers)
-    after = attrs.evolve(status, state=WAITING if is_waiting else FINISHED, problem=None)
-    return status if has_work else after
+    return attrs.evolve(status, state=STOPPED) if _has_work(runtime) else status
 
 
 def _has_work(runtime: Runtime) -> bool:

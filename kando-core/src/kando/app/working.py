@@ -24,9 +24,17 @@ from kando.ledger.interface import LedgerStore
 from kando.ledger.memory import MemoryLedgerStore
 from kando.ledger.substrate import Substrate
 from kando.ledger.worker import this_process
+from kando.responders.base import Responder
 from kando.responders.budget import Budget
+from kando.responders.delivery import DeliveryBus, create_delivery_responder
 from kando.runtime import Runtime
-from kando.schema.events import KIT_LOADED, OBJECT_CREATED, KandoEvent, make_event
+from kando.schema.events import (
+    KIT_LOADED,
+    OBJECT_CREATED,
+    KandoEvent,
+    RecordedEvent,
+    make_event,
+)
 from kando.schema.identity import default_event_id
 from kando.world.snapshot import save_snapshot
 
@@ -99,7 +107,7 @@ def start_run(
     # Whatever the budget: a run that has its goal can be resumed with a larger one.
     _record(ledger, loaded, seeds)
     on_started(run_id)
-    _work(app, _runtime(substrate, ledger, loaded, provider, budget))
+    _work(app, _runtime(app, ledger, loaded, provider, budget))
     skipped = [each for each in documents if isinstance(each, Skipped)]
     return RunResult(status_of(app, ledger), provider.name if provider else None, skipped)
 
@@ -135,8 +143,7 @@ def resume_run(
     ledger = app.ledger(run, read_only=False)
     loaded = kit_of(app, ledger, kit)
     provider = choose_provider(llm, app.plugins, app.environ)
-    substrate = app.substrate(read_only=False)
-    runtime = _runtime(substrate, ledger, loaded, provider, budget)
+    runtime = _runtime(app, ledger, loaded, provider, budget)
     on_started(id_of(ledger))
     _work(app, runtime)
     while wait and status_of(app, ledger).state == WAITING:
@@ -199,18 +206,34 @@ def _document_event(document: Document | Skipped, cause: list[str]) -> KandoEven
 
 
 def _runtime(
-    substrate: Substrate,
+    app: App,
     ledger: LedgerStore,
     kit: Kit,
     provider: Provider | None,
     budget: Budget | None,
 ) -> Runtime:
+    substrate = app.substrate(read_only=False)
     responders = kit.create()
     if provider is not None:
         responders.append(provider.executor)
     cache = LLMCache(_SubstrateCache(substrate, id_of(ledger)))
+    responders += _observers(app)
     inbox = SubstrateInbox(substrate, id_of(ledger))
     return Runtime(ledger, responders, budget, cache, kits=[kit], edge_logic=(), inbox=inbox)
+
+
+def _observers(app: App) -> list[Responder]:
+    """Return what tells the observers of installed plugins; nothing if there are none."""
+    bus = DeliveryBus()
+    observers = app.plugins.observers()
+    for name, observe in observers:
+
+        def tell(event: KandoEvent, observe: Callable[..., object] = observe) -> None:
+            if isinstance(event, RecordedEvent):
+                observe(event, event.position)
+
+        bus.subscribe(tell, name=name)
+    return [create_delivery_responder(bus)] if observers else []
 
 
 @attrs.frozen

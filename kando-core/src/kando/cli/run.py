@@ -173,9 +173,12 @@ def _tell_how_to_answer(app: App, status: RunStatus) -> None:
     for key in keys_without_provider(app.plugins, app.environ):
         warn(f"{key} is set, but no installed provider uses it.")
     keys = ", ".join(KEY_ORDER[:-1]) + f" or {KEY_ORDER[-1]}"
-    provider = next((offered.spec.name for offered in app.plugins.providers()), None)
-    named = f"such as --llm {provider}" if provider else "pip install kando-llm"
-    warn(f"No model is configured: set {keys}, or name a provider with --llm ({named}).")
+    offers = app.plugins.providers()
+    named = f"such as --llm {offers[0].spec.name}" if offers else "pip install kando-llm"
+    # A key alone is no cure where nobody would use it.
+    is_used = any(key in offered.spec.key_env for offered in offers for key in KEY_ORDER)
+    needed = "" if is_used else " and install a provider that uses it"
+    warn(f"No model is configured: name a provider with --llm ({named}), or set {keys}{needed}.")
     warn(f"Then go on with: {go_on(app, status.run_id)}")
 
 

@@ -42,19 +42,25 @@ class DeliveryBus:
 
     def __init__(self) -> None:
         self.failures: list[DeliveryFailure] = []
-        self._subscribers: list[tuple[frozenset[str], Callable[[KandoEvent], Any]]] = []
+        self._subscribers: list[tuple[frozenset[str], Callable[[KandoEvent], Any], str]] = []
 
     def subscribe(
-        self, subscriber: Callable[[KandoEvent], Any], pattern: Iterable[str] = ()
+        self,
+        subscriber: Callable[[KandoEvent], Any],
+        pattern: Iterable[str] = (),
+        *,
+        name: str | None = None,
     ) -> Callable[[], None]:
         """Have `subscriber` called with each event, and return a function that ends it.
 
         Args:
             subscriber: called in the thread of the run.
             pattern: the event types it wants; empty means every type.
+            name: for the report if it fails; its own if omitted.
         """
         types = frozenset({pattern} if isinstance(pattern, str) else pattern)
-        entry = (types, subscriber)
+        called = name or str(getattr(subscriber, "__qualname__", subscriber))
+        entry = (types, subscriber, called)
         self._subscribers.append(entry)
 
         def unsubscribe() -> None:
@@ -65,13 +71,12 @@ class DeliveryBus:
 
     def publish(self, event: KandoEvent) -> None:
         """Tell every subscriber that wants events of this type."""
-        for pattern, subscriber in tuple(self._subscribers):
+        for pattern, subscriber, name in tuple(self._subscribers):
             if pattern and event.type not in pattern:
                 continue
             try:
                 subscriber(event)
             except Exception as error:
-                name = getattr(subscriber, "__qualname__", repr(subscriber))
                 self.failures.append(DeliveryFailure(name, event.id, error))
                 _log.warning("Subscriber %s failed on %s: %s", name, event.id, error)
 
