@@ -56,6 +56,22 @@ TINY = """
 """
 
 
+#: Runs a command in a process that heeds Ctrl-C, also where this one was told to ignore it, as
+#: jobs in the background are.
+INTERRUPTIBLE = """
+import signal
+from kando.cli.main import main
+signal.signal(signal.SIGINT, signal.default_int_handler)
+main()
+"""
+
+
+@pytest.fixture
+def interruptible() -> list[str]:
+    """Return the beginning of a command line that heeds Ctrl-C in any case."""
+    return [sys.executable, "-c", INTERRUPTIBLE]
+
+
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     """Return the user's home: an empty folder."""

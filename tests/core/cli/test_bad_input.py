@@ -262,10 +262,14 @@ STALLS = """
 
 
 def test_ctrl_c_ends_at_once_keeps_what_is_recorded_and_says_how_to_go_on(
-    process: Run, install: Run, environ: dict[str, str], tmp_path: Path
+    process: Run,
+    install: Run,
+    environ: dict[str, str],
+    tmp_path: Path,
+    interruptible: list[str],
 ) -> None:
     install("stalls", STALLS)
-    command = [sys.executable, "-m", "kando.cli.main", "run", "stalls", "--goal", "x"]
+    command = [*interruptible, "run", "stalls", "--goal", "x"]
     with subprocess.Popen(
         [*command, "--llm", "sleeper"],
         cwd=tmp_path,

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -132,7 +131,11 @@ def test_a_seed_that_fails_is_charged_to_the_kit_and_creates_nothing(
 
 
 def test_ctrl_c_for_the_whole_process_group_ends_a_responder_that_blocks_and_the_run_goes_on_later(
-    process: Run, install: Run, environ: dict[str, str], tmp_path: Path
+    process: Run,
+    install: Run,
+    environ: dict[str, str],
+    tmp_path: Path,
+    interruptible: list[str],
 ) -> None:
     blocks = f"""
         if not Path({str(tmp_path / "free")!r}).exists():
@@ -140,7 +143,7 @@ def test_ctrl_c_for_the_whole_process_group_ends_a_responder_that_blocks_and_the
             threading.Event().wait()
         return [create("Thing", {{}})]"""
     install("odd", ODD.format(body=blocks.strip()))
-    command = [sys.executable, "-m", "kando.cli.main", "run", "odd", "--goal", "x"]
+    command = [*interruptible, "run", "odd", "--goal", "x"]
     with subprocess.Popen(
         command,
         cwd=tmp_path,

@@ -116,7 +116,7 @@ def read_status(ledger: LedgerStore) -> RunStatus:
     """Return what a ledger says about its run, in one pass over it.
 
     ``stopped`` is not among what it tells: whether work is left only the responders know (see
-    `kando.app.runs.status_of`).
+    `kando.app.reading.status_of`).
     """
     world, counts = World(), Counter[str]()
     open_intents, timers = set[str](), set[str]()
