@@ -150,6 +150,9 @@ def test_snapshots_go_where_the_environment_says_and_are_read_from_there(
     shown = process("world", run_id, "--json", KANDO_SNAPSHOT_DIR=folder).stdout
     assert "from the snapshot" in shown
     assert "from the snapshot" not in process("world", run_id, "--json").stdout
+    verified = process("verify", run_id, KANDO_SNAPSHOT_DIR=folder)
+    assert (verified.returncode, process("verify", run_id).returncode) == (4, 0)
+    assert "snapshot at position" in verified.stdout
 
 
 def test_the_substrate_is_an_option_or_a_variable(process: Run, tmp_path: Path, home: Path) -> None:

@@ -29,6 +29,7 @@ from kando.errors import (
 )
 from kando.ledger.interface import LedgerStore
 from kando.ledger.substrate import LedgerInfo
+from kando.ledger.verification import Verdict, verify
 from kando.ledger.worker import this_process
 from kando.runtime import Runtime
 from kando.schema.events import RecordedEvent
@@ -43,6 +44,7 @@ __all__ = [
     "read_events",
     "run_status",
     "status_of",
+    "verify_run",
     "world_at",
 ]
 
@@ -150,6 +152,22 @@ def world_at(app: App, address: str, at: int | None = None) -> tuple[World, int]
     for event in islice(ledger.read(snapshot.position), end - snapshot.position):
         apply(snapshot.world, event)
     return snapshot.world, end
+
+
+def verify_run(app: App, run: str) -> Verdict:
+    """Recompute a run's hash chain, and compare its snapshot, if there is one, with its ledger.
+
+    Raises:
+        LedgerNotFound, AmbiguousName: there is no such run.
+    """
+    ledger = app.ledger(run)
+    verdict = verify(ledger)
+    directory = app.environ.get("KANDO_SNAPSHOT_DIR")
+    snapshot = load_snapshot(ledger, directory) if directory and verdict.is_intact else None
+    if snapshot is None or snapshot.world == project(islice(ledger.read(0), snapshot.position)):
+        return verdict
+    problem = f"the snapshot at position {snapshot.position} disagrees with the ledger"
+    return attrs.evolve(verdict, problem=problem)
 
 
 def explain_event(app: App, event_id: str, run: str | None) -> list[RecordedEvent]:

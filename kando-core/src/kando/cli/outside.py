@@ -11,9 +11,9 @@ import click
 
 from kando.app.context import App
 from kando.app.outside import Delivery, cancel_run, pause_run, send_event
+from kando.app.reading import verify_run
 from kando.cli.output import print_json, print_line, warn
 from kando.cli.session import open_app, shared_options
-from kando.ledger.verification import verify as verify_ledger
 
 __all__ = ["cancel", "pause", "send", "verify"]
 
@@ -107,11 +107,11 @@ def _deliver(deliver: Callable[[App], Delivery], as_json: bool) -> None:
 def verify(run: str, as_json: bool) -> int:
     """Recompute the hash chain of RUN and name the first position that does not fit."""
     with open_app() as app:
-        verdict = verify_ledger(app.ledger(run))
+        verdict = verify_run(app, run)
         if as_json:
             print_json(attrs.asdict(verdict))
         elif verdict.is_intact:
             print_line(f"intact: {verdict.events} events, {verdict.digest}")
         else:
-            print_line(f"damaged: {verdict.problem}; {verdict.events} events before it are intact")
+            print_line(f"damaged: {verdict.problem}; {verdict.events} events are intact")
     return 0 if verdict.is_intact else _DAMAGED_CODE
