@@ -82,7 +82,10 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def environ(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """Return the environment of processes, and give it to this one: a home, and nothing set."""
+    """Return the environment of processes, and give it to this one: a home, and nothing else.
+
+    Nothing but what is tested writes into the test's folder, so that tests may compare it.
+    """
     site = tmp_path / "site"
     site.mkdir()
     environ = {
@@ -97,6 +100,7 @@ def environ(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict
         monkeypatch.delenv(name)
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
     monkeypatch.syspath_prepend(str(site))
     monkeypatch.chdir(tmp_path)
     return environ
