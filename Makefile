@@ -5,6 +5,13 @@ PACKAGES := kando-core kando-llm kando-eventstore kando-mcp kits/diligence kits/
 PROJECTS := $(PACKAGES:%=%/pyproject.toml)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
 EDITABLE := $(PACKAGES:%=-e ./%) -e ./kando-core[pdf]
+export PATH := $(or $(PATH),/usr/local/bin:/usr/bin:/bin)
+
+# A virtual environment cannot be moved: one that came with a copy of the checkout is made anew.
+MADE_IN := $(shell sed -n 's/^command = .* -m venv \(--[^ ]* \)*//p' .venv/pyvenv.cfg 2>/dev/null)
+ifneq ($(or $(MADE_IN),$(CURDIR)/.venv),$(CURDIR)/.venv)
+.PHONY: .venv/bin/python
+endif
 
 .PHONY: help start setup test lint tox wheels soak bench clean
 
@@ -34,6 +41,7 @@ setup: .venv/.installed ## create .venv and install every package, editable
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Kando needs Python 3.11 or newer; say which with: make PYTHON=python3.12" >&2; exit 1; }
+	@rm -rf .venv
 	@$(PYTHON) -m venv .venv || { rm -rf .venv; \
 	  echo "No virtual environment: on Debian, apt install python3-venv" >&2; exit 1; }
 
@@ -75,4 +83,5 @@ bench: .venv/.developed ## measure against a floor and a peer (see benchmarks/)
 	@$(BIN)/python benchmarks/run.py
 
 clean: ## remove everything that was installed or built
-	@rm -rf .venv .tox dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf .venv .tox dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,8 +1,10 @@
 """What holds for every package and every file of the workspace."""
 
 import ast
+import os
 import re
 import tomllib
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -48,7 +50,13 @@ def test_a_package_has_what_its_readers_and_type_checkers_look_for(folder: str) 
     about = project(folder)
 
     assert about["license"] == "Apache-2.0"
-    assert "Typing :: Typed" in about["classifiers"]
+    assert about["license-files"] == ["LICENSE"]
+    assert about["readme"] == "README.md"
+    assert about["authors"] == [{"name": "The Kando developers"}]
+    python = "Programming Language :: Python :: 3"
+    assert {"Typing :: Typed", *(f"{python}.{minor}" for minor in range(11, 15))} <= {
+        *about["classifiers"]
+    }
     assert about["requires-python"] == ">=3.11"
     assert (ROOT / folder / "src" / PACKAGES[folder] / "py.typed").exists()
     assert (ROOT / folder / "LICENSE").read_text() == (ROOT / "LICENSE").read_text()
@@ -101,15 +109,34 @@ def test_init_files_hold_imports_and_nothing_else() -> None:
             assert all(isinstance(node, allowed) for node in ast.parse(path.read_text()).body), path
 
 
-def test_no_file_names_a_place_of_one_machine() -> None:
-    machine_paths = re.compile(r"(?<![\w.])/(?:work|root|home)/\w")
-    texts = [
-        path
-        for pattern in ("*.md", "*.toml", "*.ini", "Makefile", "docs/**/*.md", "tests/**/*.py")
-        for path in ROOT.glob(pattern)
-        if path != Path(__file__)
-    ]
+def test_packages_that_need_the_same_library_accept_the_same_versions_of_it() -> None:
+    accepted: dict[str, set[str]] = {}
+    for folder in PACKAGES:
+        for requirement in project(folder)["dependencies"]:
+            name = re.split(r"[^\w-]", requirement, maxsplit=1)[0]
+            accepted.setdefault(name, set()).add(requirement)
 
-    found = [p for p in [*texts, *SOURCES] if machine_paths.search(p.read_text())]
+    assert [found for found in accepted.values() if len(found) > 1] == []
+
+
+def test_no_file_names_a_place_of_one_machine() -> None:
+    machine_paths = re.compile(r"(?<![\w.])/(?:(?:work|root|home|opt)/\w|tmp/v\d*/)")
+
+    found = [path for path in texts() if machine_paths.search(path.read_text())]
 
     assert found == []
+
+
+def texts() -> Iterator[Path]:
+    """Yield what is written by hand: no hidden folder, but .ci, and nothing that was built."""
+    kinds = {"", ".cfg", ".ini", ".md", ".py", ".toml", ".txt", ".yml", ".yaml"}
+    for folder, inner, names in os.walk(ROOT):
+        inner[:] = [
+            name
+            for name in inner
+            if name == ".ci"
+            or not (name.startswith(".") or name in {"__pycache__", "build", "dist"})
+        ]
+        for path in map(Path(folder).joinpath, names):
+            if path.suffix in kinds and path != Path(__file__):
+                yield path
