@@ -12,7 +12,6 @@ from kando.errors import InvalidData, StoreDamaged
 from kando.ledger.chain import link
 from kando.schema.events import RecordedEvent
 from kando.schema.exact_json import encode
-from kando.schema.identity import default_event_id
 
 __all__ = ["COLUMNS", "INSERT", "event_of", "microseconds", "moment_of", "rows_of"]
 
@@ -39,12 +38,17 @@ def moment_of(at_us: int) -> datetime:
 
 
 def rows_of(
-    events: Iterable[RecordedEvent], base: int, stream: str, previous: bytes
+    events: Iterable[RecordedEvent],
+    has_default_id: Iterable[bool],
+    base: int,
+    stream: str,
+    previous: bytes,
 ) -> Iterator[tuple[Any, ...]]:
     """Yield the rows of events that follow each other.
 
     Args:
         events: complete.
+        has_default_id: of each, whether its id is ``{type}-{position}``, which is not stored.
         base: address of the ledger's position 0.
         stream: name of the ledger, not stored where it is the event's source.
         previous: the chained hash before the first of them.
@@ -52,9 +56,13 @@ def rows_of(
     Raises:
         InvalidData: an event holds text that is not Unicode.
     """
-    for event in events:
+    at, at_us = None, 0
+    for event, is_default in zip(events, has_default_id, strict=True):
         previous = _link(previous, event)
-        is_default = event.id == default_event_id(event.type, event.position)
+        # The events of a batch have one time.
+        if event.timestamp is not at:
+            at = event.timestamp
+            at_us = microseconds(at)
         yield (
             base + event.position,
             None if is_default else event.id,
@@ -62,7 +70,7 @@ def rows_of(
             None if event.source == stream else event.source,
             event.actor,
             encode(event.cause).decode() if event.cause else None,
-            microseconds(event.timestamp),
+            at_us,
             bytes.fromhex(event.lineage_key),
             event.version,
             event.encoded,

@@ -89,10 +89,12 @@ class SQLiteLedgerStore(LedgerStore):
                 complete(event, position, self.stream_name())
                 for position, event in enumerate(events, length)
             ]
-            self._refuse_duplicates(connection, completed)
+            has_default_id = [e.id == default_event_id(e.type, e.position) for e in completed]
+            self._refuse_duplicates(connection, completed, has_default_id)
             previous = self._digest(connection, length)
             connection.executemany(
-                INSERT, rows_of(completed, self._own.base, self.stream_name(), previous)
+                INSERT,
+                rows_of(completed, has_default_id, self._own.base, self.stream_name(), previous),
             )
             length += len(completed)
             connection.execute(
@@ -101,13 +103,17 @@ class SQLiteLedgerStore(LedgerStore):
             return length
 
     def _refuse_duplicates(
-        self, connection: sqlite3.Connection, events: Sequence[RecordedEvent]
+        self,
+        connection: sqlite3.Connection,
+        events: Sequence[RecordedEvent],
+        has_default_id: Sequence[bool],
     ) -> None:
         within: dict[str, int] = {}
         has_explicit = self._has_explicit_ids(connection)
-        for event in events:
+        if not has_explicit and all(has_default_id):
+            return
+        for event, is_default in zip(events, has_default_id, strict=True):
             taken = within.get(event.id)
-            is_default = event.id == default_event_id(event.type, event.position)
             if taken is None and (has_explicit or not is_default):
                 taken = self._position_of(connection, event.id)
             if taken is not None:

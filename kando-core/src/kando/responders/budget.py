@@ -70,7 +70,8 @@ class BudgetEnforcer:
         if event.type == BUDGET_EXHAUSTED:
             return
         self.event_count += 1
-        self.depth = max(self.depth, depth)
+        if depth > self.depth:
+            self.depth = depth
         if event.type == LLM_RESPONSE:
             self.llm_cost_usd += cost_of(event)
 

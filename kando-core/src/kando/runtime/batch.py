@@ -12,6 +12,8 @@ from kando.schema.events import (
     LLM_RESPONSE,
     OBJECT_CREATED,
     RELATION_CREATED,
+    RESPONDER_COMPLETED,
+    RESPONDER_FIRED,
     KandoEvent,
     RecordedEvent,
 )
@@ -47,9 +49,10 @@ class Batch:
         self._recorder = recorder
         self._trigger = trigger
         self._responder = responder
+        self._trigger_depth = 0 if trigger is None else recorder.depth_of(trigger.position)
         self._staged = StagedWorld(recorder.world)
         # All events of a batch are recorded at one time.
-        self._now: datetime | None = None
+        self._at: datetime | None = None
         self._by_id: dict[str, Entry] = {}
         self._roots: dict[str, int] = {}
 
@@ -63,19 +66,70 @@ class Batch:
         Raises:
             RefusedEvent: it must not be recorded; the batch is as before.
         """
+        identified = self._identified(event, ordinal)
         entry = self._recorder.check(
-            self._identified(event, ordinal),
-            self._staged,
-            self._by_id,
-            is_outside=self._trigger is None,
+            identified, self._staged, self._by_id, self._trigger, self._trigger_depth
         )
-        self._staged.stage(entry.change)
+        if entry.change is not None:
+            self._staged.stage(entry.change)
+        if identified.type == LLM_RESPONSE:
+            self.cost_usd += cost_of(identified)
+        return self._take(entry)
+
+    def open(self) -> RecordedEvent:
+        """Add ``responder.fired``, caused by the trigger, and return it."""
+        assert self._trigger is not None
+        data = {"responder": self._responder, "trigger": self._trigger.id}
+        return self._add_own(RESPONDER_FIRED, "fired", self._trigger, data)
+
+    def close(self, fired: RecordedEvent, outputs: int) -> RecordedEvent:
+        """Add ``responder.completed`` and return it.
+
+        Args:
+            fired: what opened the firing, in this batch or before it.
+            outputs: how many events the responder emitted.
+        """
+        assert self._trigger is not None
+        data = {"responder": self._responder, "trigger": self._trigger.id, "outputs": outputs}
+        return self._add_own(RESPONDER_COMPLETED, "completed", fired, data)
+
+    def _add_own(
+        self, type: str, word: str, cause: RecordedEvent, data: dict[str, Any]
+    ) -> RecordedEvent:
+        """Add an event of the runtime's own making, of which only the id can be wrong.
+
+        It is as deep as the trigger: bookkeeping takes no part in recursion depth.
+        """
+        assert self._trigger is not None
+        position = self._recorder.length + len(self.entries)
+        id = default_event_id(type, position)
+        self._recorder.check_id(id, self._by_id, is_default=True)
+        event = RecordedEvent(
+            id,
+            type,
+            self._recorder.source,
+            self._responder,
+            [cause.id],
+            self._now(),
+            data,
+            position=position,
+            lineage_key=step_key(self._trigger.lineage_key, self._responder, word),
+            encoded=encode(data),
+        )
+        return self._take(Entry(event, None, self._trigger_depth, False, True))
+
+    def _take(self, entry: Entry) -> RecordedEvent:
+        event = entry.event
         self.entries.append(entry)
-        self._by_id[entry.event.id] = entry
-        self.depth = max(self.depth, entry.depth)
-        if entry.event.type == LLM_RESPONSE:
-            self.cost_usd += cost_of(entry.event)
-        return entry.event
+        self._by_id[event.id] = entry
+        if entry.depth > self.depth:
+            self.depth = entry.depth
+        return event
+
+    def _now(self) -> datetime:
+        if self._at is None:
+            self._at = self._recorder.clock()
+        return self._at
 
     def record(self) -> list[RecordedEvent]:
         """Record the whole batch and return its events."""
@@ -91,24 +145,25 @@ class Batch:
             raise InvalidData(msg, hint="Its type is a dotted name and its data a JSON object.")
         position = self._recorder.length + len(self.entries)
         id = event.id or default_event_id(event.type, position)
-        try:
-            data, encoded = exact_and_encoded(event.data)
-        except InvalidData as error:
-            msg = f"{id} by {actor or 'nobody'}: {error.message}"
-            raise InvalidData(msg, hint=error.hint) from error
-        key = self._key(event, encoded, ordinal)
-        if event.type in (OBJECT_CREATED, RELATION_CREATED) and "id" not in data:
-            data = {"id": self._free_id(event, data, key), **data}
-            encoded = encode(data)
-        if self._now is None:
-            self._now = self._recorder.clock()
+        needs_id = "id" not in event.data and event.type in (OBJECT_CREATED, RELATION_CREATED)
+        if self._trigger is not None:
+            key = step_key(self._trigger.lineage_key, self._responder, ordinal)
+            given = {"id": self._free_id(event, key), **event.data} if needs_id else event.data
+            data, encoded = _exact(given, id, actor)
+        else:
+            data, encoded = _exact(event.data, id, actor)
+            identity = event.id.encode() or encoded
+            key = self._recorder.free_root_key(event.type, identity, self._roots)
+            if needs_id:
+                data = {"id": self._free_id(event, key), **data}
+                encoded = encode(data)
         return RecordedEvent(
             id,
             event.type,
             self._recorder.source,
             actor,
             self._causes(event),
-            self._now,
+            self._now(),
             data,
             position=position,
             lineage_key=key,
@@ -127,18 +182,20 @@ class Batch:
             raise InvalidData(msg, hint="Refer to what `yield` returned, or give the event an id.")
         return list(causes)
 
-    def _key(self, event: KandoEvent, encoded: bytes, ordinal: int | str) -> str:
-        if self._trigger is not None:
-            return step_key(self._trigger.lineage_key, self._responder, ordinal)
-        identity = event.id.encode() or encoded
-        return self._recorder.free_root_key(event.type, identity, self._roots)
-
-    def _free_id(self, event: KandoEvent, data: dict[str, Any], key: str) -> str:
-        type = data.get("type")
+    def _free_id(self, event: KandoEvent, key: str) -> str:
+        type = event.data.get("type")
         if not isinstance(type, str) or not type:
             msg = f"{event.type} by {event.actor or self._responder}: data.type must be a name."
             raise InvalidData(msg, hint="Say what type it is.")
         return object_id(type, key, _Taken(self._staged, event.type))
+
+
+def _exact(data: dict[str, Any], id: str, actor: str) -> tuple[dict[str, Any], bytes]:
+    try:
+        return exact_and_encoded(data)
+    except InvalidData as error:
+        msg = f"{id} by {actor or 'nobody'}: {error.message}"
+        raise InvalidData(msg, hint=error.hint) from error
 
 
 class _Taken:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 
 import attrs
 
@@ -95,6 +96,22 @@ class Cursor:
             self._see_pending(event)
         return is_of_firing
 
+    def see_firing(self, trigger: RecordedEvent, events: Sequence[RecordedEvent]) -> None:
+        """Take note of a firing just recorded: what `see` would for each event, in less time.
+
+        Args:
+            trigger: the event it handles.
+            events: from its ``responder.fired`` to its ``responder.completed``.
+        """
+        self._queue.extend(events)
+        for event in events:
+            if event.type in _PENDING:
+                self._see_pending(event)
+        responder = events[0].data["responder"]
+        if self._unresolved:
+            self._see_mended(trigger, responder)
+        self._see_done(trigger, responder)
+
     def _see_pending(self, event: RecordedEvent) -> None:
         """Take note of what opens or closes something that is waited for."""
         kind = event.type
@@ -112,10 +129,9 @@ class Cursor:
             self.open_intents[event.id] = event
 
     def _see_fired(self, event: RecordedEvent) -> None:
-        trigger = self._at_trigger(event)
-        self._failed.pop((trigger.id, event.data["responder"]), None)
-        self._unresolved.discard((trigger.id, event.data["responder"]))
-        self.open_firing = OpenFiring(event, trigger, event.data["responder"])
+        trigger, responder = self._at_trigger(event), event.data["responder"]
+        self._see_mended(trigger, responder)
+        self.open_firing = OpenFiring(event, trigger, responder)
 
     def _see_failed(self, event: RecordedEvent) -> None:
         trigger, responder = self._at_trigger(event), event.data["responder"]
@@ -129,6 +145,16 @@ class Cursor:
             self.open_intents.pop(trigger.id, None)
             if self._queue[0].id == trigger.id:
                 self.last_completed = responder
+
+    def _see_mended(self, trigger: RecordedEvent, responder: str) -> None:
+        firing = (trigger.id, responder)
+        self._failed.pop(firing, None)
+        self._unresolved.discard(firing)
+
+    def _see_done(self, trigger: RecordedEvent, responder: str) -> None:
+        self.silent = None
+        if self._queue[0].id == trigger.id:
+            self.last_completed = responder
 
     def failed_attempts(self, trigger_id: str, responder: str) -> int:
         """Return how many attempts of a firing have failed in the current round."""
@@ -155,9 +181,7 @@ class Cursor:
     def _see_output(self, event: RecordedEvent, firing: OpenFiring) -> bool:
         if event.type == RESPONDER_COMPLETED and event.cause == [firing.fired.id]:
             self.open_firing = None
-            self.silent = None
-            if self._queue[0].id == firing.trigger.id:
-                self.last_completed = firing.responder
+            self._see_done(firing.trigger, firing.responder)
             return True
         key = step_key(firing.trigger.lineage_key, firing.responder, len(firing.outputs))
         if event.lineage_key != key:

@@ -16,6 +16,9 @@ class Handlers:
         edge_logic: edge logic beside that among `responders`.
         responders: in registration order.
 
+    Attributes:
+        has_executors: whether one of them reaches outside.
+
     Raises:
         ConfigurationError: two have the same name.
     """
@@ -25,6 +28,7 @@ class Handlers:
         edges = [*edge_logic, *(each for each in given if each.relation_type is not None)]
         others = [each for each in given if each.relation_type is None]
         self._registry = ResponderRegistry([*edges, *others])
+        self.has_executors = any(each.effect is not None for each in self._registry)
         # Asked for every event, so remembered per type.
         self._by_type: dict[str, tuple[Responder, ...]] = {}
         self._executors: dict[str, tuple[Responder, ...]] = {}

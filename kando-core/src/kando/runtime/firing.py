@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Sequence
+from types import GeneratorType
 from typing import Any
 
 from kando.errors import ConfigurationError, ReplayDivergence
@@ -10,15 +11,12 @@ from kando.responders.base import Responder
 from kando.runtime.batch import Batch
 from kando.runtime.recorder import Recorder
 from kando.schema.events import (
-    RESPONDER_COMPLETED,
-    RESPONDER_FIRED,
     KandoEvent,
     RecordedEvent,
-    make_event,
 )
 from kando.schema.exact_json import exact
 
-__all__ = ["collect", "complete", "completed_event", "is_productive"]
+__all__ = ["collect", "complete", "is_productive"]
 
 
 def collect(
@@ -52,15 +50,17 @@ def collect(
     count, known = 0, present or ()
     iterator = _iterator(outputs, responder)
     recorded: RecordedEvent | None = None
-    while (event := _next(iterator, recorded)) is not None:
+    is_generator = isinstance(iterator, GeneratorType | Generator)
+    while (event := _next(iterator, recorded, is_generator)) is not None:
         if count < len(known):
             recorded = _checked(event, known[count])
         else:
             if not batch.entries and present is None:
-                batch.add(_fired_event(responder.name, trigger), "fired")
+                batch.open()
             recorded = batch.add(event, count)
             if not is_within_limits():
-                _close(iterator)
+                if is_generator:
+                    iterator.close()
                 return None
         count += 1
     if count < len(known):
@@ -68,18 +68,10 @@ def collect(
     return count
 
 
-def complete(batch: Batch, responder: str, trigger: RecordedEvent, outputs: int) -> None:
+def complete(batch: Batch, outputs: int) -> None:
     """Close a batch that `collect` filled; one without outputs is opened as well."""
-    if not batch.entries:
-        batch.add(_fired_event(responder, trigger), "fired")
-    fired = batch.entries[0].event
-    batch.add(completed_event(responder, trigger, fired.id, outputs), "completed")
-
-
-def completed_event(name: str, trigger: RecordedEvent, fired_id: str, outputs: int) -> KandoEvent:
-    """Return the event that closes a firing."""
-    data = {"responder": name, "trigger": trigger.id, "outputs": outputs}
-    return make_event(RESPONDER_COMPLETED, "", name, [fired_id], data)
+    fired = batch.entries[0].event if batch.entries else batch.open()
+    batch.close(fired, outputs)
 
 
 def is_productive(responder: Responder, trigger: RecordedEvent, recorder: Recorder) -> bool:
@@ -89,15 +81,10 @@ def is_productive(responder: Responder, trigger: RecordedEvent, recorder: Record
     return collect(batch, responder, outputs, trigger, is_within_limits=lambda: False) != 0
 
 
-def _fired_event(name: str, trigger: RecordedEvent) -> KandoEvent:
-    data = {"responder": name, "trigger": trigger.id}
-    return make_event(RESPONDER_FIRED, "", name, [trigger.id], data)
-
-
 def _iterator(outputs: object, responder: Responder) -> Any:
     if outputs is None:
         return iter(())
-    if isinstance(outputs, Generator):
+    if isinstance(outputs, GeneratorType | Generator):
         return outputs
     if isinstance(outputs, Iterable) and not isinstance(outputs, str | bytes | dict):
         return iter(outputs)
@@ -105,22 +92,15 @@ def _iterator(outputs: object, responder: Responder) -> Any:
     raise ConfigurationError(msg, hint="Yield events, or return a list of them.")
 
 
-def _next(iterator: Any, recorded: RecordedEvent | None) -> KandoEvent | None:
+def _next(iterator: Any, recorded: RecordedEvent | None, is_generator: bool) -> KandoEvent | None:
     try:
-        event: KandoEvent = (
-            iterator.send(recorded) if isinstance(iterator, Generator) else next(iterator)
-        )
+        event: KandoEvent = iterator.send(recorded) if is_generator else next(iterator)
     except StopIteration:
         return None
     if event is None:
         msg = "A responder yielded None, not an event."
         raise ConfigurationError(msg, hint="Yield what make_event() or kando.emit returns.")
     return event
-
-
-def _close(iterator: Any) -> None:
-    if isinstance(iterator, Generator):
-        iterator.close()
 
 
 def _checked(event: KandoEvent, present: RecordedEvent) -> RecordedEvent:

@@ -15,7 +15,7 @@ from kando.runtime.cursor import ANSWERS, CONTROL, Cursor, OpenFiring
 from kando.runtime.dispatch import Handlers
 from kando.runtime.effects import Effects
 from kando.runtime.failure import PARKED, RAISED, RETRIED, failure_data
-from kando.runtime.firing import collect, complete, completed_event, is_productive
+from kando.runtime.firing import collect, complete, is_productive
 from kando.runtime.outside import AFTER, Inbox, due_timers, marked, refusal
 from kando.runtime.purity import watched
 from kando.runtime.recorder import Recorder
@@ -23,6 +23,7 @@ from kando.schema.events import (
     BUDGET_EXHAUSTED,
     OBSERVED,
     RESPONDER_FAILED,
+    RESPONDER_FIRED,
     KandoEvent,
     RecordedEvent,
     make_event,
@@ -126,7 +127,7 @@ class Loop:
         if not self._answer_passed_intents():
             return False
         while self._look_outside():
-            event = self.cursor.current
+            event = self._next_to_dispatch()
             if event is not None:
                 if not self._dispatch(event):
                     return False
@@ -136,6 +137,12 @@ class Loop:
             elif self.cursor.current is None:
                 return True
         return False
+
+    def _next_to_dispatch(self) -> RecordedEvent | None:
+        """Pass by what nobody handles, which is most of bookkeeping, and return what is next."""
+        while (event := self.cursor.current) is not None and not self.handlers.for_type(event.type):
+            self.cursor.advance()
+        return event
 
     def _look_outside(self, *, at_once: bool = False) -> bool:
         """Record what came from outside; False if the run is to stop.
@@ -241,7 +248,7 @@ class Loop:
             return True
         if count is None:
             return self._exhaust_by(batch, batch.cost_usd, event)
-        complete(batch, handler.name, event, count)
+        complete(batch, count)
         return self._commit(batch, event)
 
     def _fire_effect(
@@ -258,7 +265,7 @@ class Loop:
         self.save()
         answer = self.effects.answer(event, handler, world)
         output = make_event(effect.answer_type, "", "", [event.id], answer)
-        complete(batch, handler.name, event, collect(batch, handler, [output], event) or 0)
+        complete(batch, collect(batch, handler, [output], event) or 0)
         # What was paid for is recorded, whatever it cost; the account then stops the run.
         if not self._commit(batch, event, cost_usd=0.0):
             return False
@@ -271,13 +278,19 @@ class Loop:
         cost = batch.cost_usd if cost_usd is None else cost_usd
         if self._reasons_against(batch, cost):
             return self._exhaust_by(batch, cost, trigger)
-        self._record(batch)
+        self._record(batch, trigger)
         return True
 
-    def _record(self, batch: Batch) -> None:
-        for event in batch.record():
-            self.cursor.see(event)
-            self._want(event)
+    def _record(self, batch: Batch, trigger: RecordedEvent | None = None) -> None:
+        events = batch.record()
+        if trigger is not None and events[0].type == RESPONDER_FIRED:
+            self.cursor.see_firing(trigger, events)
+        else:
+            for event in events:
+                self.cursor.see(event)
+        if self.handlers.has_executors:
+            for event in events:
+                self._want(event)
         wait = _GATHER_INTERVAL if self.effects.has_waiting else self.save_interval
         if time.monotonic() - self._saved_at >= wait:
             self.save()
@@ -302,8 +315,7 @@ class Loop:
             raise ConfigurationError(msg, hint=hint)
         else:
             count = self._repeat(handler, firing, batch)
-        completed = completed_event(firing.responder, firing.trigger, firing.fired.id, count)
-        batch.add(completed, "completed")
+        batch.close(firing.fired, count)
         return self._commit(batch, firing.trigger)
 
     def _repeat(self, handler: Responder, firing: OpenFiring, batch: Batch) -> int:

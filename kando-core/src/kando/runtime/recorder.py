@@ -148,8 +148,8 @@ class Recorder:
         event: RecordedEvent,
         staged: StagedWorld,
         batch: Mapping[str, Entry],
-        *,
-        is_outside: bool,
+        trigger: RecordedEvent | None = None,
+        trigger_depth: int = 0,
     ) -> Entry:
         """Return what recording `event` after `batch` means, changing nothing.
 
@@ -157,7 +157,8 @@ class Recorder:
             event: identified, at position ``length + len(batch)``.
             staged: the world after `batch`.
             batch: entries to be recorded before it, in the same step, by event id.
-            is_outside: whether no firing produced it.
+            trigger: the event whose firing produced it; None if no firing did.
+            trigger_depth: recursion depth of the trigger.
 
         Raises:
             RefusedEvent: it must not be recorded.
@@ -171,19 +172,34 @@ class Recorder:
                 msg, hint="Split it, or put it into a file and record path and hash."
             )
         has_default_id = event.id == default_event_id(event.type, event.position)
-        taken = self._positions.get(event.id)
-        if taken is None and not has_default_id:
-            taken = self.position_of(event.id)
-        if taken is None and event.id in batch:
-            taken = batch[event.id].event.position
-        if taken is not None:
-            msg = f"{self.source} has an event {event.id!r} already, at position {taken}."
-            raise DuplicateEvent(msg, hint="Give the event another id, or none.")
-        depth = self._depth_after(event, batch)
+        self.check_id(event.id, batch, is_default=has_default_id)
+        if trigger is not None and event.cause == [trigger.id] and event.type not in BOOKKEEPING:
+            depth = trigger_depth + 1
+        else:
+            depth = self._depth_after(event, batch)
         change = change_of(event, staged)
         if change is not None:
             self.types.check(event, change, staged)
-        return Entry(event, change, depth, is_outside, has_default_id)
+        return Entry(event, change, depth, trigger is None, has_default_id)
+
+    def check_id(self, id: str, batch: Mapping[str, Entry], *, is_default: bool) -> None:
+        """Refuse an event id that is taken.
+
+        Args:
+            id: of an event to be recorded after `batch`.
+            batch: entries by event id.
+            is_default: whether it is the default id of its position, which only an author can
+                have given to another event.
+
+        Raises:
+            DuplicateEvent: an event of the ledger or the batch has it.
+        """
+        taken = self._positions.get(id) if is_default else self.position_of(id)
+        if taken is None and id in batch:
+            taken = batch[id].event.position
+        if taken is not None:
+            msg = f"{self.source} has an event {id!r} already, at position {taken}."
+            raise DuplicateEvent(msg, hint="Give the event another id, or none.")
 
     def _depth_after(self, event: RecordedEvent, batch: Mapping[str, Entry]) -> int:
         depth = -1
@@ -209,7 +225,8 @@ class Recorder:
         """
         for entry in batch:
             self.take(entry)
-        self._root_counts.update(roots or {})
+        if roots:
+            self._root_counts.update(roots)
         events = [entry.event for entry in batch]
         self._unsaved += events
         return events
@@ -217,7 +234,8 @@ class Recorder:
     def take(self, entry: Entry) -> None:
         """Take an entry into world, account and indexes: one just recorded, or one read back."""
         event = entry.event
-        commit(self.world, entry.change)
+        if entry.change is not None:
+            commit(self.world, entry.change)
         if entry.has_default_id:
             self._types.append(event.type)
         else:

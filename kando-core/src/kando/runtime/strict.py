@@ -166,7 +166,7 @@ class _StrictLoop(Loop):
             count = self._collected(batch, handler, event)
             if not count and not self.cursor.has_failed(event.id, handler.name):
                 return True
-            complete(batch, handler.name, event, count or 0)
+            complete(batch, count or 0)
             if self._commit(batch, event):
                 return True
 
@@ -255,7 +255,7 @@ class _StrictLoop(Loop):
     def _as_recorded(self, event: RecordedEvent) -> Entry:
         try:
             staged = StagedWorld(self.recorder.world)
-            return self.recorder.check(event, staged, {}, is_outside=True)
+            return self.recorder.check(event, staged, {})
         except RefusedEvent as error:
             msg = f"{self.recorder.source} holds an event that cannot be: {error.message}"
             raise ReplayDivergence(msg, position=event.position, hint=error.hint) from error
