@@ -48,12 +48,16 @@ class BudgetEnforcer:
     Args:
         budget: the limits; None for none.
         clock: returns seconds; only differences matter.
+
+    Attributes:
+        is_unlimited: whether nothing can be passed.
     """
 
     def __init__(
         self, budget: Budget | None = None, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.budget = budget or Budget()
+        self.is_unlimited = self.budget == Budget()
         self.event_count = 0
         self.llm_cost_usd = 0.0
         self.depth = 0
@@ -83,7 +87,10 @@ class BudgetEnforcer:
             depth: the greatest depth in it.
             cost_usd: the cost of the LLM calls it reports.
         """
-        limits, reasons = self.budget, []
+        reasons: list[str] = []
+        if self.is_unlimited:
+            return reasons
+        limits = self.budget
         if limits.max_events is not None and self.event_count + events > limits.max_events:
             reasons.append("max_events")
         cost = self.llm_cost_usd + cost_usd

@@ -74,7 +74,8 @@ class Batch:
             self._staged.stage(entry.change)
         if identified.type == LLM_RESPONSE:
             self.cost_usd += cost_of(identified)
-        return self._take(entry)
+        self._take(identified, entry)
+        return identified
 
     def open(self) -> RecordedEvent:
         """Add ``responder.fired``, caused by the trigger, and return it."""
@@ -100,35 +101,34 @@ class Batch:
 
         It is as deep as the trigger: bookkeeping takes no part in recursion depth.
         """
-        assert self._trigger is not None
-        position = self._recorder.length + len(self.entries)
+        recorder, trigger = self._recorder, self._trigger
+        assert trigger is not None
+        position = recorder.length + len(self.entries)
         id = default_event_id(type, position)
-        self._recorder.check_id(id, self._by_id, is_default=True)
+        recorder.check_id(id, self._by_id, is_default=True)
         event = RecordedEvent(
             id,
             type,
-            self._recorder.source,
+            recorder.source,
             self._responder,
             [cause.id],
-            self._now(),
+            self._at or self._now(),
             data,
             position=position,
-            lineage_key=step_key(self._trigger.lineage_key, self._responder, word),
+            lineage_key=step_key(trigger.lineage_key, self._responder, word),
             encoded=encode(data),
         )
-        return self._take(Entry(event, None, self._trigger_depth, False, True))
+        self._take(event, Entry(event, None, self._trigger_depth, False, True))
+        return event
 
-    def _take(self, entry: Entry) -> RecordedEvent:
-        event = entry.event
+    def _take(self, event: RecordedEvent, entry: Entry) -> None:
         self.entries.append(entry)
         self._by_id[event.id] = entry
         if entry.depth > self.depth:
             self.depth = entry.depth
-        return event
 
     def _now(self) -> datetime:
-        if self._at is None:
-            self._at = self._recorder.clock()
+        self._at = self._recorder.clock()
         return self._at
 
     def record(self) -> list[RecordedEvent]:
@@ -163,7 +163,7 @@ class Batch:
             self._recorder.source,
             actor,
             self._causes(event),
-            self._now(),
+            self._at or self._now(),
             data,
             position=position,
             lineage_key=key,

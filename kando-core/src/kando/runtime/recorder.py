@@ -233,20 +233,20 @@ class Recorder:
 
     def take(self, entry: Entry) -> None:
         """Take an entry into world, account and indexes: one just recorded, or one read back."""
-        event = entry.event
-        if entry.change is not None:
-            commit(self.world, entry.change)
+        event, change, depth = entry.event, entry.change, entry.depth
+        if change is not None:
+            commit(self.world, change)
         if entry.has_default_id:
             self._types.append(event.type)
         else:
             self._types.append(None)
             self._positions[event.id] = event.position
-        self._depths.append(entry.depth)
+        self._depths.append(depth)
         if entry.is_outside:
             self._root_keys.add(event.lineage_key)
         self.length += 1
         self.last_type = event.type
-        self.account.count(event, entry.depth)
+        self.account.count(event, depth)
 
     def take_saved(self, event: RecordedEvent, *, is_outside: bool) -> None:
         """Take an event that the ledger holds.
