@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator
 
+import calls
 import chain
 import fork
 import load
@@ -18,6 +19,7 @@ __all__ = ["main"]
 _BENCHMARKS: dict[str, Callable[[Settings], Iterator[Line]]] = {
     "objects": objects.lines,
     "chain": chain.lines,
+    "calls": calls.lines,
     "load": load.lines,
     "fork": fork.lines,
     "start-up": start_up.lines,
