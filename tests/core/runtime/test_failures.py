@@ -1,5 +1,6 @@
 """What a failure leaves behind: a record, and nothing else."""
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 
@@ -51,6 +52,22 @@ def test_an_output_that_is_refused_fails_the_firing_as_a_whole(
 @pytest.mark.parametrize("returned", ["text", 3, {"a": 1}])
 def test_what_is_no_stream_of_events_fails_the_firing(returned: object) -> None:
     assert failing(lambda event, world: returned, ConfigurationError) == ["go", RESPONDER_FAILED]
+
+
+@pytest.mark.parametrize("on_error", ["raise", "park"])
+def test_a_responder_that_exits_fails_like_any_other_and_is_not_tried_again(on_error: str) -> None:
+    def exits(event: KandoEvent, world: World) -> None:
+        sys.exit("no licence")
+
+    responder = Responder("r", "go", exits, retry=Retry(attempts=3), on_error=on_error)
+    ledger = MemoryLedgerStore("r1")
+
+    with pytest.raises(SystemExit):
+        Runtime(ledger, [responder]).run([emit("go", {})])
+
+    _, failed = ledger.read_all()
+    assert failed.data["error"] == {"type": "SystemExit", "message": "no licence"}
+    assert (failed.data["attempt"], failed.data["outcome"]) == (1, "raised")
 
 
 def test_a_failure_names_type_and_message_and_hides_the_values_of_secret_variables(

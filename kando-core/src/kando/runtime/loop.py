@@ -225,7 +225,7 @@ class Loop:
                 if handler.effect is None:
                     return self._fire_plain(handler, event, batch)
                 return self._fire_effect(handler, handler.effect, event, batch)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 outcome = self._fail(handler, event, error)
                 if outcome == RAISED:
                     raise
@@ -328,7 +328,7 @@ class Loop:
                 answer = self.effects.answer(trigger, handler, self.recorder.world)
                 outputs = [make_event(handler.effect.answer_type, "", "", [trigger.id], answer)]
             return collect(batch, handler, outputs, trigger, firing.outputs) or 0
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self._fail(handler, trigger, error)
             raise
 
@@ -370,11 +370,15 @@ class Loop:
         self.save()
         return False
 
-    def _fail(self, handler: Responder, event: RecordedEvent, error: Exception) -> str:
+    def _fail(self, handler: Responder, event: RecordedEvent, error: BaseException) -> str:
         """Record a failed attempt, wait if another follows, and return what follows."""
         attempt = self.cursor.failed_attempts(event.id, handler.name) + 1
-        is_last = attempt >= handler.retry.attempts
-        outcome = (PARKED if handler.on_error == "park" else RAISED) if is_last else RETRIED
+        outcome = RETRIED
+        # Who asks the process to exit is not asked again.
+        if isinstance(error, SystemExit):
+            outcome = RAISED
+        elif attempt >= handler.retry.attempts:
+            outcome = PARKED if handler.on_error == "park" else RAISED
         batch = Batch(self.recorder, event, handler.name)
         data = failure_data(handler.name, event.id, error, attempt, outcome)
         failed = make_event(RESPONDER_FAILED, "", handler.name, [event.id], data)

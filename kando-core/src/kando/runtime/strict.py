@@ -173,7 +173,7 @@ class _StrictLoop(Loop):
     def _collected(self, batch: Batch, handler: Responder, event: RecordedEvent) -> int | None:
         try:
             return collect(batch, handler, handler.fn(event, self.recorder.world), event)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if (event.id, handler.name) in self._failed:
                 # It failed then, and was never mended: the ledger ends here.
                 raise _LedgerSaysUnfinished from error
