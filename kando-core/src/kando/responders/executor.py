@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -34,14 +35,20 @@ def ToolExecutorResponder(
     A tool that raises, or is unknown, is answered with ``error``: a failed tool is an outcome the
     kit reacts to, no failure of the run.
 
+    A tool with a parameter named ``world`` looks something up in what the run has recorded. It
+    gets the world and reaches nothing outside, so it is no call: it is answered in its turn.
+
     Args:
         tools: functions by name; each gets the intent's arguments as keywords and returns JSON.
         name: the actor of the answers.
         policies: a call that one of them denies is answered with an error instead.
     """
     policies = tuple(policies)
+    lookups = {
+        each for each, tool in tools.items() if "world" in inspect.signature(tool).parameters
+    }
 
-    def call(intent: KandoEvent) -> dict[str, Any]:
+    def call(intent: KandoEvent, **own: World) -> dict[str, Any]:
         asked = intent.data
         answer: dict[str, Any] = {}
         if "cause_object_id" in asked:
@@ -55,11 +62,14 @@ def ToolExecutorResponder(
         if denied is not None:
             return {**answer, "error": {"type": "Denied", "message": denied}}
         try:
-            return {**answer, "result": tool(**asked.get("arguments", {}))}
+            return {**answer, "result": tool(**{**asked.get("arguments", {}), **own})}
         except Exception as error:
             return {**answer, "error": {"type": type(error).__name__, "message": str(error)}}
 
-    effect = Effect(TOOL_RETURNED, call)
+    def recall(intent: KandoEvent, world: World) -> dict[str, Any] | None:
+        return call(intent, world=world) if intent.data["tool"] in lookups else None
+
+    effect = Effect(TOOL_RETURNED, call, recall)
 
     def fn(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
         return inline(effect, event, world)
