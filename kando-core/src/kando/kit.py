@@ -15,7 +15,7 @@ from kando.responders.edge import edge_responder
 from kando.responders.executor import Policy, ToolExecutorResponder
 from kando.schema.events import KandoEvent
 
-__all__ = ["Kit", "RelationType", "load_prompts"]
+__all__ = ["Demo", "Kit", "RelationType", "load_prompts"]
 
 _Class = TypeVar("_Class")
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -36,6 +36,22 @@ class RelationType:
     target: str | None = None
 
 
+@attrs.frozen
+class Demo:
+    """What a kit can be tried with, without a key or a network.
+
+    Attributes:
+        package: import name of the package that ships it, usually ``__package__``.
+        goal: for a run that names none.
+        folder: inside the package. All files of its ``documents/`` are input, and its
+            ``answers.json`` has what a model says (see `kando.app.kit_demos`).
+    """
+
+    package: str
+    goal: str
+    folder: str = "demo"
+
+
 @attrs.define(eq=False)
 class Kit:
     """A domain bundle.
@@ -52,6 +68,7 @@ class Kit:
         prompts: texts by name, with ``$placeholders``.
         policies: each may deny an intent of the kit's tools.
         seed: ``seed(goal, run_id)`` returns the events that start a run.
+        demo: what it can be tried with, if it ships that.
     """
 
     name: str
@@ -65,6 +82,7 @@ class Kit:
     prompts: dict[str, str] = attrs.field(factory=dict)
     policies: list[Policy] = attrs.field(factory=list)
     seed: Callable[[str, str], list[KandoEvent]] | None = None
+    demo: Demo | None = None
 
     def object(self, cls: type[_Class]) -> type[_Class]:
         """Declare the decorated attrs class as the object type of its name.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from kando.errors import ConfigurationError
 from kando.kit import Kit
@@ -62,8 +63,11 @@ def make_seeds(kit: Kit, goal: str, run_id: str) -> list[KandoEvent]:
     return checked
 
 
-def loaded_kit(ledger: LedgerStore) -> dict[str, str] | None:
-    """Return what the ledger says of its kit: name, version and distribution, or None."""
+def loaded_kit(ledger: LedgerStore) -> dict[str, Any] | None:
+    """Return what the ledger says of its kit: name, version and distribution, or None.
+
+    ``demo`` is among it, and true, if the run works from what the kit ships as its demo.
+    """
     first = ledger.at(0)
     if first is not None and first.type == KIT_LOADED:
         return first.data

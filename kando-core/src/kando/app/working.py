@@ -12,6 +12,7 @@ import attrs
 from kando.app.context import App, id_of
 from kando.app.documents import Document, Skipped, read_documents
 from kando.app.ids import new_ledger_id
+from kando.app.kit_demos import demo_documents, demo_of, demo_provider
 from kando.app.kits import find_kit, loaded_kit, make_seeds
 from kando.app.outside import SubstrateInbox
 from kando.app.providers import Provider, choose_provider
@@ -67,9 +68,10 @@ class RunResult:
 def start_run(
     app: App,
     kit: str,
-    goal: str,
+    goal: str | None,
     *,
     inputs: Sequence[str | Path] = (),
+    demo: bool = False,
     llm: str | None = None,
     budget: Budget | None = None,
     on_started: Callable[[str], None] = lambda run_id: None,
@@ -82,24 +84,31 @@ def start_run(
     Args:
         app: where.
         kit: name of an installed kit.
-        goal: what the run is for.
+        goal: what the run is for; None only for a demo, which has one.
         inputs: files and folders, read before anything is recorded.
+        demo: whether to work from the documents that the kit ships as its demo, with the answers
+            that come with them unless `llm` is given.
         llm: ``provider`` or ``provider:argument``; from the environment if None.
         budget: limits of the run.
         on_started: told the run's id as soon as it is durable.
 
     Raises:
         UnknownPlugin: there is no such kit or provider.
-        ConfigurationError: the kit cannot be started from a goal.
+        ConfigurationError: the kit cannot be started from a goal, or there is none.
+        NotFoundError: the kit ships no demo.
         PluginBroken: the kit fails to make seeds of the goal.
         RefusedEvent: a seed must not be recorded; nothing is.
         Exception: whatever a responder raised; the run can be resumed.
     """
     loaded = find_kit(kit, app.plugins)
-    provider = choose_provider(llm, app.plugins, app.environ)
-    documents = list(read_documents(inputs))
+    shipped = demo_of(loaded) if demo else None
+    goal = goal if goal is not None or shipped is None else shipped.goal
+    if goal is None:
+        raise ConfigurationError("The run has no goal.", hint="Say what it is for.")
+    provider = _provider(app, loaded, llm, demo)
+    documents = [*(demo_documents(shipped) if shipped else ()), *read_documents(inputs)]
     run_id = new_ledger_id()
-    seeds = _seeds(loaded, make_seeds(loaded, goal, run_id), documents)
+    seeds = _seeds(loaded, make_seeds(loaded, goal, run_id), documents, demo)
     # In memory first: what is refused must leave no empty run behind, nor a new store.
     _record(MemoryLedgerStore(run_id), loaded, seeds)
     substrate = app.substrate(read_only=False)
@@ -128,7 +137,8 @@ def resume_run(
         app: where.
         run: an id, a unique prefix, or ``@last``.
         kit: name of the kit; what the ledger says of its kit if None.
-        llm: ``provider`` or ``provider:argument``; from the environment if None.
+        llm: ``provider`` or ``provider:argument``; if None, what the run's demo comes with, or from
+            the environment.
         budget: limits of the run, what it has used before included.
         wait: stay as long as the run waits for a timer or has not finished, and take in what is
             sent to it meanwhile.
@@ -142,7 +152,9 @@ def resume_run(
     """
     ledger = app.ledger(run, read_only=False)
     loaded = kit_of(app, ledger, kit)
-    provider = choose_provider(llm, app.plugins, app.environ)
+    known = loaded_kit(ledger) or {}
+    is_demo = known.get("demo") is True and known.get("name") == loaded.name
+    provider = _provider(app, loaded, llm, is_demo and loaded.demo is not None)
     runtime = _runtime(app, ledger, loaded, provider, budget)
     on_started(id_of(ledger))
     _work(app, runtime)
@@ -186,13 +198,21 @@ def _work(app: App, runtime: Runtime) -> None:
 
 
 def _seeds(
-    kit: Kit, seeds: Sequence[KandoEvent], documents: Sequence[Document | Skipped]
+    kit: Kit, seeds: Sequence[KandoEvent], documents: Sequence[Document | Skipped], demo: bool
 ) -> list[KandoEvent]:
-    about = {"name": kit.name, "version": kit.version, "distribution": kit.distribution}
+    about: dict[str, object] = {"name": kit.name, "version": kit.version}
+    about |= {"distribution": kit.distribution} | ({"demo": True} if demo else {})
     events = [make_event(KIT_LOADED, "", _ACTOR, [], about), *seeds]
     # The goal's own place is known, so that documents can name it as their cause.
     cause = [seeds[0].id or default_event_id(seeds[0].type, 1)] if seeds else []
     return [*events, *(_document_event(each, cause) for each in documents)]
+
+
+def _provider(app: App, kit: Kit, llm: str | None, demo: bool) -> Provider | None:
+    # A demo asks nobody who was not named: keys in the environment are for other runs.
+    if demo and llm is None:
+        return demo_provider(kit)
+    return choose_provider(llm, app.plugins, app.environ)
 
 
 def _record(ledger: LedgerStore, kit: Kit, seeds: Sequence[KandoEvent]) -> None:

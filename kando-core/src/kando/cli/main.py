@@ -22,6 +22,7 @@ _COMMANDS = {
     "events": ("kando.cli.inspect:events", "Show the events of a run."),
     "world": ("kando.cli.inspect:world", "Show the objects and relations of a run."),
     "trace": ("kando.cli.inspect:trace", "Show why an event exists."),
+    "artifacts": ("kando.cli.artifacts:artifacts", "Print what a run has written."),
     "fork": ("kando.cli.branches:fork", "Fork a run at a position."),
     "diff": ("kando.cli.branches:diff", "Compare the worlds of two runs."),
     "replay": ("kando.cli.branches:replay", "Project a run anew, or re-fire and compare it."),

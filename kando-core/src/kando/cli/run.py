@@ -38,7 +38,8 @@ def _limits(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.command()
 @click.argument("kit")
-@click.option("--goal", required=True, help="What the run is for.")
+@click.option("--goal", help="What the run is for.")
+@click.option("--demo", is_flag=True, help="Work offline from documents that come with the kit.")
 @click.option(
     "--input",
     "inputs",
@@ -52,7 +53,8 @@ def _limits(function: Callable[..., Any]) -> Callable[..., Any]:
 @shared_options
 def run(
     kit: str,
-    goal: str,
+    goal: str | None,
+    demo: bool,
     inputs: tuple[str, ...],
     more_inputs: tuple[str, ...],
     llm: str | None,
@@ -69,12 +71,14 @@ def run(
     if more_inputs and not inputs:
         msg = f"Unexpected argument {more_inputs[0]!r}."
         raise click.UsageError(msg + " Files and folders to work from follow --input.")
+    if goal is None and not demo:
+        raise click.UsageError("Missing option '--goal'.")
     budget = Budget(budget_events, budget_usd, budget_seconds, budget_depth)
 
     def work(app: App, on_started: Callable[[str], None]) -> RunResult:
         paths = [*inputs, *more_inputs]
         return start_run(
-            app, kit, goal, inputs=paths, llm=llm, budget=budget, on_started=on_started
+            app, kit, goal, inputs=paths, demo=demo, llm=llm, budget=budget, on_started=on_started
         )
 
     return _work(work, as_json)

@@ -1,0 +1,84 @@
+"""What a kit ships to be tried with: documents to work from, and a script that answers.
+
+The script is a part of the format of the provider ``scripted`` of kando-llm, which can play it as
+well. It is played here so that a kit can be tried without any provider, and the SDKs that come
+with one, being installed.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from kando.app.documents import Document, Skipped, read_documents
+from kando.app.providers import Provider
+from kando.errors import ConfigurationError, NotFoundError
+from kando.kit import Demo, Kit
+from kando.responders.llm_executor import provider_executor
+
+__all__ = ["DEMO_PROVIDER", "demo_documents", "demo_of", "demo_provider"]
+
+#: Name of the provider that plays a kit's script.
+DEMO_PROVIDER = "demo"
+
+
+def demo_of(kit: Kit) -> Demo:
+    """Return what a kit can be tried with.
+
+    Raises:
+        NotFoundError: it ships nothing.
+    """
+    if kit.demo is None:
+        msg = f"Kit {kit.name!r} ships no demo."
+        raise NotFoundError(msg, hint="Start it without --demo, with --goal and --input.")
+    return kit.demo
+
+
+def demo_documents(demo: Demo) -> list[Document | Skipped]:
+    """Read the documents of a demo, by paths that do not depend on where it is installed."""
+    folder = _folder(demo) / "documents"
+    return [
+        attrs.evolve(each, path=f"{demo.folder}/{each.path.rpartition('/documents/')[2]}")
+        for each in read_documents([folder])
+    ]
+
+
+def demo_provider(kit: Kit) -> Provider:
+    """Return the provider that plays the script of a kit's demo.
+
+    Equal requests get equal answers, in any order: of the script's answers the first whose words
+    occur in the request, else its default.
+
+    Raises:
+        NotFoundError: the kit ships no demo.
+        ConfigurationError: its script cannot be read.
+    """
+    path = _folder(demo_of(kit)) / "answers.json"
+    try:
+        script = json.loads(path.read_text(encoding="utf-8"))
+        answers = [(_words(each["contains"]), str(each["text"])) for each in script["answers"]]
+        default = str(script.get("default", ""))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        msg = f"The demo of kit {kit.name!r} has no usable script: {type(error).__name__} {error}."
+        hint = f"Report it to the authors of {kit.distribution or kit.name}."
+        raise ConfigurationError(msg, hint=hint) from error
+
+    def complete(request: dict[str, Any]) -> dict[str, Any]:
+        asked = "\n".join(str(each["content"]) for each in request["messages"])
+        fitting = (text for words, text in answers if all(each in asked for each in words))
+        return {"text": next(fitting, default), "model": DEMO_PROVIDER, "cost_usd": 0.0}
+
+    return Provider(DEMO_PROVIDER, kit.name, provider_executor(complete))
+
+
+def _words(contains: str | list[str]) -> list[str]:
+    return [contains] if isinstance(contains, str) else [*contains]
+
+
+def _folder(demo: Demo) -> Path:
+    # A path, since documents are read from files: a kit with a demo is installed as files.
+    return Path(str(resources.files(demo.package))) / demo.folder

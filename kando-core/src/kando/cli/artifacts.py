@@ -1,0 +1,61 @@
+"""`kando artifacts`: what a run has written for its reader."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+import click
+
+from kando.app.artifacts import Artifact, artifact_named, artifacts_of
+from kando.cli.output import clean, columns, print_json, print_line, print_list, warn
+from kando.cli.session import open_app, shared_options
+from kando.errors import ConfigurationError
+
+__all__ = ["artifacts"]
+
+
+@click.command()
+@click.argument("run", metavar="RUN")
+@click.argument("name", metavar="[NAME]", required=False)
+@click.option(
+    "-o", "--output", metavar="FILE", type=click.Path(dir_okay=False), help="Write it to FILE."
+)
+@shared_options
+def artifacts(run: str, name: str | None, output: str | None, as_json: bool) -> None:
+    """Print what RUN has written, such as its report; list it if there are several.
+
+    NAME is the name of an artifact, or the id of its object. What is printed has its control
+    characters made visible; a file gets the text as it is.
+    """
+    with open_app() as app:
+        found = artifacts_of(app, run) if name is None and output is None else []
+        if output is not None:
+            _write(artifact_named(app, run, name), output)
+        elif name is None and as_json:
+            print_list([attrs.asdict(each) for each in found])
+        elif len(found) > 1:
+            rows = [
+                [each.name, each.media_type, f"{len(each.text)}", each.object_id] for each in found
+            ]
+            columns(
+                [[clean(cell) for cell in row] for row in rows],
+                ("NAME", "TYPE", "CHARACTERS", "OBJECT"),
+            )
+        else:
+            chosen = artifact_named(app, run, name)
+            if as_json:
+                print_json(attrs.asdict(chosen))
+            else:
+                for line in chosen.text.rstrip("\n").split("\n"):
+                    print_line(clean(line))
+
+
+def _write(artifact: Artifact, output: str) -> None:
+    try:
+        # A lone half of a character has no UTF-8 form, and newlines stay what they are.
+        Path(output).write_bytes(artifact.text.encode("utf-8", "replace"))
+    except OSError as error:
+        msg = f"{artifact.name} cannot be written to {output}: {error.strerror}."
+        raise ConfigurationError(msg, hint="Name a file in a folder you may write to.") from error
+    warn(f"{artifact.name} is in {output}")
