@@ -3,11 +3,37 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from itertools import islice
+from typing import NamedTuple
 
-from kando.schema.events import KandoEvent, RecordedEvent
+from kando.schema.events import (
+    OBJECT_CREATED,
+    OBJECT_PATCHED,
+    RELATION_CREATED,
+    RELATION_REMOVED,
+    KandoEvent,
+    RecordedEvent,
+)
 
-__all__ = ["LedgerStore"]
+__all__ = ["WORLD_TYPES", "LedgerStore", "Link"]
+
+#: Types of the events that change a world; the ``id`` in their data says which object or relation.
+WORLD_TYPES = (OBJECT_CREATED, OBJECT_PATCHED, RELATION_CREATED, RELATION_REMOVED)
+
+
+class Link(NamedTuple):
+    """Where an event stands and what it follows from, without what it says.
+
+    Attributes:
+        position: of the event.
+        id: of the event.
+        cause: ids of the events it follows from.
+    """
+
+    position: int
+    id: str
+    cause: list[str]
 
 
 class LedgerStore(ABC):
@@ -59,6 +85,29 @@ class LedgerStore(ABC):
     def find(self, event_id: str) -> RecordedEvent | None:
         """Return the event with this id, or None."""
         return next((event for event in self.read(0) if event.id == event_id), None)
+
+    def links(self, start: int, stop: int, *, besides: Collection[str] = ()) -> Iterator[Link]:
+        """Yield the links of the events from `start` to before `stop`, in order.
+
+        Args:
+            start: first position.
+            stop: position after the last.
+            besides: types of events to leave out.
+        """
+        for event in islice(self.read(start), max(stop - start, 0)):
+            if event.type not in besides:
+                yield Link(event.position, event.id, event.cause)
+
+    def touching(self, ids: set[str], stop: int) -> Iterator[RecordedEvent]:
+        """Yield those of the first `stop` events that create, change or remove what `ids` name.
+
+        Args:
+            ids: of objects and relations.
+            stop: position after the last event that counts.
+        """
+        for event in islice(self.read(0), stop):
+            if event.type in WORLD_TYPES and event.data.get("id") in ids:
+                yield event
 
     def digest(self, position: int) -> bytes:
         """Return the chained SHA-256 over the first `position` events (see `kando.ledger.chain`).

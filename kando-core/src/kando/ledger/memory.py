@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import islice
 
-from kando.errors import LedgerExists, LedgerNotFound
+from kando.errors import LedgerExists, LedgerNotFound, PositionOutOfRange
 from kando.ledger._checks import (
     check_expected_length,
     check_fork_position,
     check_from_position,
     duplicate,
 )
-from kando.ledger.chain import chained
+from kando.ledger.chain import GENESIS, link
 from kando.ledger.completion import complete
 from kando.ledger.inbox import InboxEntry, decode_entry, encode_entry
 from kando.ledger.interface import LedgerStore
@@ -38,6 +38,8 @@ class MemoryLedgerStore(LedgerStore):
         self._shared = 0
         self._own: list[RecordedEvent] = []
         self._positions: dict[str, int] = {}
+        # Chained hashes after each event of its own, as far as somebody has asked.
+        self._digests: list[bytes] = []
         self._lock = threading.Lock()
 
     def append(self, events: list[KandoEvent], *, expected_length: int | None = None) -> int:
@@ -97,7 +99,17 @@ class MemoryLedgerStore(LedgerStore):
         return position
 
     def digest(self, position: int) -> bytes:
-        return chained(self._read(0, self.length()), position)
+        check_from_position(self.stream_name(), position)
+        if position <= self._shared:
+            return self._parent.digest(position) if self._parent is not None else GENESIS
+        if position > self.length():
+            msg = f"Position {position} is outside {self.stream_name()} of {self.length()} events."
+            raise PositionOutOfRange(msg, hint=f"Use 0 to {self.length()}.")
+        with self._lock:
+            while (known := len(self._digests)) < position - self._shared:
+                previous = self._digests[-1] if known else self.digest(self._shared)
+                self._digests.append(link(previous, self._own[known]))
+        return self._digests[position - self._shared - 1]
 
     def _forked(self, branch_id: str, position: int) -> MemoryLedgerStore:
         branch = MemoryLedgerStore(branch_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +11,11 @@ import attrs
 
 from kando.errors import PositionOutOfRange
 from kando.ledger._checks import check_expected_length, check_from_position, duplicate
+from kando.ledger._sqlite_queries import TOUCHING, ids_parameter, links_of, links_query
 from kando.ledger._sqlite_rows import COLUMNS, INSERT, event_of, rows_of
 from kando.ledger.chain import GENESIS
 from kando.ledger.completion import complete
-from kando.ledger.interface import LedgerStore
+from kando.ledger.interface import LedgerStore, Link
 from kando.schema.events import KandoEvent, RecordedEvent
 from kando.schema.identity import default_event_id, position_of_default_id
 
@@ -25,6 +26,9 @@ __all__ = ["SQLiteLedgerStore", "Segment"]
 
 #: Rows read at a time. Between two pages the file is free for writers.
 _PAGE = 1000
+
+#: The same for links, which are small.
+_LINKS_PAGE = 10_000
 
 # An address is a ledger's number and a position of 32 bits: past them, the next ledger begins.
 _POSITIONS = 2**32
@@ -162,7 +166,7 @@ class SQLiteLedgerStore(LedgerStore):
                     yield event_of(row, segment.stream)
                 position = upto
 
-    def _rows(self, query: str, span: tuple[int, int]) -> list[tuple[Any, ...]]:
+    def _rows(self, query: str, span: tuple[int | str, ...]) -> list[tuple[Any, ...]]:
         return self._substrate._ask(lambda connection: connection.execute(query, span).fetchall())
 
     def stream_name(self) -> str:
@@ -204,6 +208,33 @@ class SQLiteLedgerStore(LedgerStore):
     def _find(self, connection: sqlite3.Connection, event_id: str) -> RecordedEvent | None:
         position = self._position_of(connection, event_id)
         return None if position is None else self._at(connection, position)
+
+    def links(self, start: int, stop: int, *, besides: Collection[str] = ()) -> Iterator[Link]:
+        check_from_position(self.stream_name(), start)
+        for segment, first, last in self._spans(start, min(stop, self.length())):
+            query, left_out = links_query(besides)
+            for page in range(first, last, _LINKS_PAGE):
+                upto = min(page + _LINKS_PAGE, last)
+                rows = self._rows(query, (segment.base + page, segment.base + upto, *left_out))
+                yield from links_of(rows, segment.base, segment.stream)
+
+    def touching(self, ids: set[str], stop: int) -> Iterator[RecordedEvent]:
+        named = ids_parameter(ids)
+        if named is None:
+            yield from super().touching(ids, stop)
+            return
+        for segment, first, last in self._spans(0, min(stop, self.length())):
+            span = (segment.base + first, segment.base + last, named)
+            for row in self._rows(TOUCHING, span):
+                yield event_of(row, segment.stream)
+
+    def _spans(self, start: int, stop: int) -> Iterator[tuple[Segment, int, int]]:
+        """Yield the stretches that positions lie in, each with its first and behind its last."""
+        for segment in self._segments:
+            first = max(start, segment.start)
+            last = stop if segment.stop is None else min(stop, segment.stop)
+            if first < last:
+                yield segment, first, last
 
     def digest(self, position: int) -> bytes:
         check_from_position(self.stream_name(), position)

@@ -211,6 +211,46 @@ class LedgerContract:
             for id in (f"named {n}", f"thing.happened-{n}"):
                 assert ledger.find(id) == LedgerStore.find(ledger, id)
 
+    def test_links_tell_of_any_stretch_what_the_events_follow_from(
+        self, ledger: LedgerStore
+    ) -> None:
+        ledger.append([event(0), event(1, id="named"), make_event("other", "", "x", ["named"], {})])
+        ledger.append([event(3, cause=["other-2", "thing.happened-0"])])
+
+        for start in range(5):
+            for stop in range(7):
+                expected = list(LedgerStore.links(ledger, start, stop))
+                assert list(ledger.links(start, stop)) == expected
+        assert [tuple(link) for link in ledger.links(1, 9, besides={"other"})] == [
+            (1, "named", []),
+            (3, "thing.happened-3", ["other-2", "thing.happened-0"]),
+        ]
+        assert list(ledger.links(0, 4, besides={"other"})) == list(
+            LedgerStore.links(ledger, 0, 4, besides={"other"})
+        )
+
+    @pytest.mark.parametrize("id", ["a", 'say "a"', "\\u0061\n\x01", "কাণ্ড 😀", "\x00a", ""])
+    def test_what_touches_an_object_or_relation_is_found(
+        self, ledger: LedgerStore, id: str
+    ) -> None:
+        told: list[tuple[str, dict[str, Any]]] = [
+            ("object.created", {"id": id, "type": "T", "data": {"id": "b"}}),
+            ("object.created", {"id": "b", "type": "T", "data": {"id": id}}),
+            ("note", {"id": id}),
+            ("relation.created", {"type": "near", "id": "r", "source_id": id, "target_id": id}),
+            ("object.patched", {"patch": {"id": "b"}, "id": id}),
+            ("object.patched", {"id": 7, "patch": {}}),
+            ("relation.removed", {"id": "r"}),
+        ]
+        ledger.append([make_event(type, "", "x", [], data) for type, data in told])
+
+        assert [e.position for e in ledger.touching({id}, 7)] == [0, 4]
+        assert [e.position for e in ledger.touching({id, "r"}, 6)] == [0, 3, 4]
+        assert list(ledger.touching({"nobody", "7"}, 7)) == list(ledger.touching(set(), 7)) == []
+        assert list(ledger.touching({id, "b"}, 99)) == list(
+            LedgerStore.touching(ledger, {id, "b"}, 99)
+        )
+
     def test_the_hash_chain_covers_every_event(self, ledger: LedgerStore) -> None:
         ledger.append([event(n) for n in range(4)])
         events = list(ledger.read_all())

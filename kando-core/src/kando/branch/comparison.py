@@ -1,0 +1,83 @@
+"""Compare two ledgers: where they part, and what became different after that."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import attrs
+
+from kando.branch._touched import touched_worlds
+from kando.branch.diff import WorldDiff, diff
+from kando.branch.parting import parting
+from kando.branch.steps import StepDiff, align_steps
+from kando.ledger.interface import LedgerStore
+from kando.schema.events import RecordedEvent
+from kando.world.metrics import RunMetrics, measure
+
+__all__ = ["LedgerDiff", "Side", "compare"]
+
+
+@attrs.frozen
+class Side:
+    """One of two ledgers that are compared.
+
+    Attributes:
+        stream: its name, ``run:{id}`` or ``branch:{id}``.
+        events: how many of its events count.
+        tail: what it did and used after the two part.
+    """
+
+    stream: str
+    events: int
+    tail: RunMetrics
+
+
+@attrs.frozen
+class LedgerDiff:
+    """How a second ledger differs from a first.
+
+    Attributes:
+        shared: how many events they share; they part at this position.
+        a: the first.
+        b: the second.
+        world: how their worlds differ.
+        steps: how the outputs of their responders differ.
+    """
+
+    shared: int
+    a: Side
+    b: Side
+    world: WorldDiff
+    steps: StepDiff
+
+
+def compare(
+    a: LedgerStore, b: LedgerStore, end_a: int | None = None, end_b: int | None = None
+) -> LedgerDiff:
+    """Compare two ledgers.
+
+    What they share is not read, apart from the events about what their tails touch: the cost is
+    that of the tails. Ledgers that share nothing are read in full.
+
+    Args:
+        a: the first, usually the parent.
+        b: the second, usually the branch.
+        end_a: how many events of `a` count; all if None.
+        end_b: the same for `b`.
+    """
+    end_a = a.length() if end_a is None else end_a
+    end_b = b.length() if end_b is None else end_b
+    shared = parting(a, b, end_a, end_b)
+    tail_a, tail_b = _tail(a, shared, end_a), _tail(b, shared, end_b)
+    worlds = touched_worlds(a, shared, tail_a, tail_b)
+    return LedgerDiff(
+        shared,
+        Side(a.stream_name(), end_a, measure(tail_a)),
+        Side(b.stream_name(), end_b, measure(tail_b)),
+        diff(*worlds, by_content=True),
+        align_steps(tail_a, tail_b),
+    )
+
+
+def _tail(ledger: LedgerStore, start: int, end: int) -> list[RecordedEvent]:
+    return list(islice(ledger.read(start), end - start))

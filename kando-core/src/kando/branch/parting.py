@@ -1,0 +1,32 @@
+"""Where two ledgers part: the longest beginning they share, by bisecting their hash chains."""
+
+from __future__ import annotations
+
+from kando.ledger.interface import LedgerStore
+
+__all__ = ["parting"]
+
+
+def parting(
+    a: LedgerStore, b: LedgerStore, end_a: int | None = None, end_b: int | None = None
+) -> int:
+    """Return how many events two ledgers share from their beginning.
+
+    Each event's hash covers all before it, so equal hashes at a position mean equal beginnings.
+    The number of questions asked is logarithmic in the length of the shorter one.
+
+    Args:
+        a: a ledger.
+        b: another, of any substrate.
+        end_a: how many events of `a` count; all if None.
+        end_b: the same for `b`.
+    """
+    shared = 0
+    beyond = min(a.length() if end_a is None else end_a, b.length() if end_b is None else end_b) + 1
+    while beyond - shared > 1:
+        middle = (shared + beyond) // 2
+        if a.digest(middle) == b.digest(middle):
+            shared = middle
+        else:
+            beyond = middle
+    return shared

@@ -1,0 +1,148 @@
+"""The same step on two ledgers: events aligned by why they exist, not by where they stand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from kando.schema.events import (
+    BRANCH_CREATED,
+    LLM_RESPONSE,
+    OBSERVED,
+    RESPONDER_COMPLETED,
+    RESPONDER_FAILED,
+    RESPONDER_FIRED,
+    RecordedEvent,
+)
+
+__all__ = ["StepChange", "StepDiff", "align_steps"]
+
+# The runtime's notes about its own work, and where a branch begins, are no outputs.
+_NO_STEPS = frozenset({RESPONDER_FIRED, RESPONDER_COMPLETED, RESPONDER_FAILED, BRANCH_CREATED})
+
+# Who paid for an answer is on the account of each side, and no part of what was answered.
+_ACCOUNTED = frozenset({"cached", "cost_usd"})
+
+
+@attrs.frozen
+class StepChange:
+    """A step that both ledgers have, and that came out differently.
+
+    Attributes:
+        before: the event in the first.
+        after: the event in the second, with the same lineage key.
+        fields: value before and after, by the path of the field; None where it is missing.
+    """
+
+    before: RecordedEvent
+    after: RecordedEvent
+    fields: dict[str, tuple[Any, Any]]
+
+
+@attrs.frozen
+class StepDiff:
+    """How the outputs of responders differ between two ledgers. False when they do not.
+
+    Attributes:
+        changed: came out differently.
+        only_a: steps of the first alone.
+        only_b: steps of the second alone.
+    """
+
+    changed: list[StepChange] = attrs.field(factory=list)
+    only_a: list[RecordedEvent] = attrs.field(factory=list)
+    only_b: list[RecordedEvent] = attrs.field(factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.changed or self.only_a or self.only_b)
+
+    def summary(self) -> str:
+        """Say it in one line: ``2 steps came out differently, 1 only in the second``."""
+        counts = [
+            (len(self.changed), "{} came out differently"),
+            (len(self.only_a), "{} only in the first"),
+            (len(self.only_b), "{} only in the second"),
+        ]
+        return ", ".join(text.format(n) for n, text in counts if n) or "none differ"
+
+
+def align_steps(a: Sequence[RecordedEvent], b: Sequence[RecordedEvent]) -> StepDiff:
+    """Align two stretches of events by lineage key and tell what differs.
+
+    Timestamps and what was observed are not compared; an id that names the same step on both
+    sides is the same.
+
+    Args:
+        a: events of the first ledger, in order.
+        b: events of the second.
+    """
+    steps_a, steps_b = _steps(a), _steps(b)
+    keys_a = {event.id: event.lineage_key for event in a}
+    keys_b = {event.id: event.lineage_key for event in b}
+    compared = _Comparison(keys_a, keys_b)
+    changed = [
+        StepChange(before, after, fields)
+        for key, before in steps_a.items()
+        if (after := steps_b.get(key)) is not None and (fields := compared.fields(before, after))
+    ]
+    return StepDiff(
+        changed,
+        [event for key, event in steps_a.items() if key not in steps_b],
+        [event for key, event in steps_b.items() if key not in steps_a],
+    )
+
+
+def _steps(events: Iterable[RecordedEvent]) -> dict[str, RecordedEvent]:
+    return {event.lineage_key: event for event in events if event.type not in _NO_STEPS}
+
+
+@attrs.frozen
+class _Comparison:
+    """Compares events whose ids may have moved.
+
+    Attributes:
+        keys_a: lineage keys of the first ledger's events, by id.
+        keys_b: the same of the second.
+    """
+
+    keys_a: Mapping[str, str]
+    keys_b: Mapping[str, str]
+
+    def fields(self, before: RecordedEvent, after: RecordedEvent) -> dict[str, tuple[Any, Any]]:
+        found: dict[str, tuple[Any, Any]] = {}
+        for name in ("type", "actor", "cause"):
+            self._compare(getattr(before, name), getattr(after, name), name, found)
+        if before.encoded != after.encoded:
+            self._compare(_decided(before), _decided(after), "data", found)
+        return found
+
+    def _compare(self, old: Any, new: Any, path: str, found: dict[str, tuple[Any, Any]]) -> None:
+        if isinstance(old, dict) and isinstance(new, dict):
+            for name in [*old, *(name for name in new if name not in old)]:
+                if name in old and name in new:
+                    self._compare(old[name], new[name], f"{path}.{name}", found)
+                else:
+                    found[f"{path}.{name}"] = old.get(name), new.get(name)
+        elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+            for number, (one, other) in enumerate(zip(old, new, strict=True)):
+                self._compare(one, other, f"{path}[{number}]", found)
+        elif not self._is_same(old, new):
+            found[path] = old, new
+
+    def _is_same(self, old: Any, new: Any) -> bool:
+        # 1 and 1.0 and true are equal to Python, and are not the same JSON.
+        if type(old) is type(new) and old == new:
+            return True
+        key = self.keys_a.get(old) if isinstance(old, str) else None
+        return key is not None and isinstance(new, str) and key == self.keys_b.get(new)
+
+
+def _decided(event: RecordedEvent) -> dict[str, Any]:
+    left_out = _ACCOUNTED if event.type == LLM_RESPONSE else frozenset()
+    return {
+        name: value
+        for name, value in event.data.items()
+        if name != OBSERVED and name not in left_out
+    }

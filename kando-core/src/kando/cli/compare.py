@@ -1,0 +1,225 @@
+"""`kando diff` and `compare`: what became different, and what several runs came to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import attrs
+import click
+
+from kando.app.comparing import Outcome, compare_outcomes, compare_runs
+from kando.branch.comparison import LedgerDiff, Side
+from kando.branch.diff import WorldDiff
+from kando.branch.steps import StepDiff
+from kando.cli.output import (
+    clean,
+    columns,
+    event_dict,
+    print_json,
+    print_line,
+    print_list,
+    shortened,
+)
+from kando.cli.session import open_app, shared_options
+
+__all__ = ["compare", "diff"]
+
+#: Lines about the worlds if nobody asked for all of them.
+_SHORT = 20
+
+#: Characters of a value, in short and in full.
+_BRIEF, _FULL = 60, 2000
+
+
+@click.command()
+@click.argument("run_a", metavar="RUN_A")
+@click.argument("run_b", metavar="RUN_B")
+@click.option("--stat", is_flag=True, help="Show what each side did and used after they part.")
+@click.option("--events", "show_steps", is_flag=True, help="Show the steps that differ.")
+@click.option("--world", "show_world", is_flag=True, help="Show every object and relation.")
+@click.option("--exit-code", is_flag=True, help="Exit with 1 if the worlds differ.")
+@shared_options
+def diff(
+    run_a: str,
+    run_b: str,
+    stat: bool,
+    show_steps: bool,
+    show_world: bool,
+    exit_code: bool,
+    as_json: bool,
+) -> int:
+    """Compare two runs or branches; each may be RUN@N.
+
+    The first line says how the worlds differ; without an option the beginning of the details
+    follows. In them - is only in the first, + only in the second, ~ in both but different, and
+    = the same under another id.
+    """
+    with open_app() as app:
+        found = compare_runs(app, run_a, run_b)
+        if as_json:
+            print_json(_diff_dict(found))
+        else:
+            print_line(found.world.summary())
+            if stat:
+                _print_stat(found)
+            if show_steps:
+                _print_steps(found.steps)
+            if show_world:
+                for line in _world_lines(found.world, _FULL):
+                    print_line(line)
+            if not (stat or show_steps or show_world):
+                _print_short(found.world)
+    return 1 if exit_code and found.world else 0
+
+
+def _print_short(found: WorldDiff) -> None:
+    lines = _world_lines(found, _BRIEF)
+    for line in islice(lines, _SHORT):
+        print_line(line)
+    rest = sum(1 for _ in lines)
+    if rest:
+        print_line(f"... {rest} more lines: --world shows them all")
+
+
+def _world_lines(found: WorldDiff, width: int) -> Iterator[str]:
+    for sign, objects in (("-", found.removed_objects), ("+", found.added_objects)):
+        for each in objects:
+            data = shortened(str(each.data), max(width, 80))
+            yield f"{sign} {clean(each.type)} {clean(each.id)} {data}"
+    for change in found.patched_objects:
+        yield f"~ {clean(change.after.type)} {clean(change.id)}"
+        if change.before.type != change.after.type:
+            yield f"    type: {clean(change.before.type)} -> {clean(change.after.type)}"
+        yield from _field_lines(change.fields, width)
+    for old, new in found.moved_objects:
+        yield f"= {clean(new.type)} {clean(old.id)} -> {clean(new.id)}"
+    for sign, relations in (("-", found.removed_relations), ("+", found.added_relations)):
+        for relation in relations:
+            ends = f"{relation.source_id} {relation.type} {relation.target_id}"
+            yield f"{sign} {clean(ends)}"
+    for before, after in found.moved_relations:
+        yield f"= {clean(after.type)} {clean(before.id)} -> {clean(after.id)}"
+
+
+def _field_lines(fields: dict[str, tuple[Any, Any]], width: int) -> Iterator[str]:
+    for name, (old, new) in fields.items():
+        yield f"    {clean(name)}: {shortened(repr(old), width)} -> {shortened(repr(new), width)}"
+
+
+def _print_stat(found: LedgerDiff) -> None:
+    print_line(f"parts at {found.shared}; after that:")
+    a, b = _stat_of(found.a), _stat_of(found.b)
+    rows = [[name, a[name], b[name]] for name in a]
+    columns(rows, ["", found.a.stream, found.b.stream])
+
+
+def _stat_of(side: Side) -> dict[str, str]:
+    llm = side.tail.llm
+    return {
+        "events": str(side.tail.events),
+        "llm requests": str(llm.requests),
+        "llm cached": str(llm.cached),
+        "cost USD": f"{llm.cost_usd:.4f}",
+        "tokens in": str(llm.input_tokens),
+        "tokens out": str(llm.output_tokens),
+        "seconds": f"{side.tail.elapsed_seconds:.3f}",
+    }
+
+
+def _print_steps(found: StepDiff) -> None:
+    print_line(f"steps: {found.summary()}")
+    for change in found.changed:
+        print_line(f"~ {clean(change.after.id)} {clean(change.after.actor)}")
+        for line in _field_lines(change.fields, _BRIEF):
+            print_line(line)
+    for sign, events in (("-", found.only_a), ("+", found.only_b)):
+        for event in events:
+            print_line(
+                f"{sign} {clean(event.id)} {clean(event.actor)} {shortened(str(event.data), 80)}"
+            )
+
+
+def _diff_dict(found: LedgerDiff) -> dict[str, Any]:
+    world = found.world
+    return {
+        "summary": world.summary(),
+        "added_objects": [attrs.asdict(o) for o in world.added_objects],
+        "removed_objects": [attrs.asdict(o) for o in world.removed_objects],
+        "patched_objects": [
+            {"id": change.id, "type": change.after.type, "fields": _fields_dict(change.fields)}
+            for change in world.patched_objects
+        ],
+        "added_relations": [attrs.asdict(r) for r in world.added_relations],
+        "removed_relations": [attrs.asdict(r) for r in world.removed_relations],
+        "moved_objects": [
+            {"before": attrs.asdict(old), "after": attrs.asdict(new)}
+            for old, new in world.moved_objects
+        ],
+        "moved_relations": [
+            {"before": attrs.asdict(old), "after": attrs.asdict(new)}
+            for old, new in world.moved_relations
+        ],
+        "parts_at": found.shared,
+        "steps": {
+            "summary": found.steps.summary(),
+            "changed": [
+                {
+                    "before": event_dict(change.before),
+                    "after": event_dict(change.after),
+                    "fields": _fields_dict(change.fields),
+                }
+                for change in found.steps.changed
+            ],
+            "only_a": [event_dict(event) for event in found.steps.only_a],
+            "only_b": [event_dict(event) for event in found.steps.only_b],
+        },
+        "a": _side_dict(found.a),
+        "b": _side_dict(found.b),
+    }
+
+
+def _fields_dict(fields: dict[str, tuple[Any, Any]]) -> dict[str, dict[str, Any]]:
+    return {name: {"before": old, "after": new} for name, (old, new) in fields.items()}
+
+
+def _side_dict(side: Side) -> dict[str, Any]:
+    return {
+        "source": side.stream,
+        "events": side.events,
+        "events_after": side.tail.events,
+        "llm_after": attrs.asdict(side.tail.llm),
+        "seconds_after": side.tail.elapsed_seconds,
+    }
+
+
+@click.command()
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True)
+@shared_options
+def compare(runs: tuple[str, ...], as_json: bool) -> None:
+    """Put what several runs or branches came to into one table.
+
+    PARTS AT is how many events each shares with the first.
+    """
+    with open_app() as app:
+        outcomes = compare_outcomes(app, runs)
+        if as_json:
+            print_list([attrs.asdict(each) for each in outcomes])
+            return
+        head = ("RUN", "STATE", "EVENTS", "OBJECTS", "USD", "TOKENS", "SECONDS", "PARTS AT")
+        columns([_outcome_row(each) for each in outcomes], head)
+
+
+def _outcome_row(each: Outcome) -> list[str]:
+    counted = ", ".join(f"{n} {clean(type)}" for type, n in each.objects.items())
+    return [
+        each.run_id,
+        each.state,
+        str(each.events),
+        counted or "none",
+        f"{each.llm.cost_usd:.4f}",
+        str(each.llm.input_tokens + each.llm.output_tokens),
+        f"{each.elapsed_seconds:.3f}",
+        str(each.parts_at),
+    ]

@@ -1,0 +1,219 @@
+"""The view run-metrics: what a ledger says its run has done and used."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+import attrs
+
+from kando.schema.events import (
+    LLM_REQUEST,
+    LLM_RESPONSE,
+    RESPONDER_COMPLETED,
+    RESPONDER_FAILED,
+    TOOL_CALLED,
+    TOOL_RETURNED,
+    KandoEvent,
+)
+
+__all__ = ["ResponderMetrics", "RunMetrics", "Usage", "measure"]
+
+
+@attrs.frozen
+class Usage:
+    """What requests to language models came to.
+
+    Attributes:
+        requests: that were asked.
+        answers: of these, answered.
+        cached: of the answers, served from the cache; they cost nothing and use no tokens.
+        errors: of the answers, errors.
+        cost_usd: in US dollars.
+        input_tokens: as the provider counts them.
+        output_tokens: as the provider counts them.
+    """
+
+    requests: int = 0
+    answers: int = 0
+    cached: int = 0
+    errors: int = 0
+    cost_usd: float = 0.0
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+@attrs.frozen
+class ResponderMetrics:
+    """What one responder has done.
+
+    Attributes:
+        firings: that are recorded as completed.
+        events: it emitted.
+        failures: of its firings.
+        llm: what its requests came to.
+    """
+
+    firings: int = 0
+    events: int = 0
+    failures: int = 0
+    llm: Usage = Usage()
+
+
+@attrs.frozen
+class RunMetrics:
+    """What a run has done and used.
+
+    Attributes:
+        events: in the ledger.
+        types: how many of each type, by type.
+        llm: what all requests came to.
+        models: the same by the model that answered; requests are of the answered ones.
+        responders: by name.
+        tool_calls: asked.
+        tool_errors: of these, answered with an error.
+        started_at: time of the first event, or None.
+        ended_at: time of the last.
+    """
+
+    events: int
+    types: dict[str, int]
+    llm: Usage
+    models: dict[str, Usage]
+    responders: dict[str, ResponderMetrics]
+    tool_calls: int
+    tool_errors: int
+    started_at: datetime | None
+    ended_at: datetime | None
+
+    @property
+    def elapsed_seconds(self) -> float:
+        """Seconds from the first event to the last; a pause in between counts."""
+        if self.started_at is None or self.ended_at is None:
+            return 0.0
+        return (self.ended_at - self.started_at).total_seconds()
+
+
+def measure(events: Iterable[KandoEvent]) -> RunMetrics:
+    """Fold events into metrics.
+
+    Args:
+        events: of a ledger, or of a stretch of it, in order.
+    """
+    fold = _Fold()
+    for event in events:
+        fold.see(event)
+    return fold.metrics()
+
+
+@attrs.define
+class _Account:
+    """What `Usage` tells, while it is counted."""
+
+    requests: int = 0
+    answers: int = 0
+    cached: int = 0
+    errors: int = 0
+    cost_usd: float = 0.0
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+    def add_answer(self, data: dict[str, Any]) -> None:
+        self.answers += 1
+        self.errors += "error" in data
+        self.cost_usd += _amount(data.get("cost_usd"))
+        if data.get("cached") is True:
+            self.cached += 1
+            return
+        usage = data.get("usage")
+        if isinstance(usage, dict):
+            self.input_tokens += _count(usage.get("input_tokens"))
+            self.output_tokens += _count(usage.get("output_tokens"))
+
+    def usage(self) -> Usage:
+        return Usage(**attrs.asdict(self))
+
+
+@attrs.define
+class _Work:
+    """What `ResponderMetrics` tells, while it is counted."""
+
+    firings: int = 0
+    events: int = 0
+    failures: int = 0
+    llm: _Account = attrs.field(factory=_Account)
+
+    def metrics(self) -> ResponderMetrics:
+        return ResponderMetrics(self.firings, self.events, self.failures, self.llm.usage())
+
+
+class _Fold:
+    def __init__(self) -> None:
+        self._types: Counter[str] = Counter()
+        self._llm = _Account()
+        self._models: defaultdict[str, _Account] = defaultdict(_Account)
+        self._responders: defaultdict[str, _Work] = defaultdict(_Work)
+        self._askers: dict[str, str] = {}
+        self._tool_errors = 0
+        self._first: KandoEvent | None = None
+        self._last: KandoEvent | None = None
+
+    def see(self, event: KandoEvent) -> None:
+        self._first, self._last = self._first or event, event
+        kind = event.type
+        self._types[kind] += 1
+        if kind == RESPONDER_COMPLETED:
+            work = self._responders[_text(event.data.get("responder"))]
+            work.firings += 1
+            work.events += _count(event.data.get("outputs"))
+        elif kind == RESPONDER_FAILED:
+            self._responders[_text(event.data.get("responder"))].failures += 1
+        elif kind == LLM_REQUEST:
+            self._askers[event.id] = event.actor
+            self._llm.requests += 1
+            self._responders[event.actor].llm.requests += 1
+        elif kind == LLM_RESPONSE:
+            self._see_answer(event)
+        elif kind == TOOL_RETURNED:
+            self._tool_errors += "error" in event.data
+
+    def _see_answer(self, event: KandoEvent) -> None:
+        self._llm.add_answer(event.data)
+        of_model = self._models[_text(event.data.get("model"))]
+        of_model.requests += 1
+        of_model.add_answer(event.data)
+        # The request may lie before the stretch that is measured.
+        for asker in [self._askers[id] for id in event.cause if id in self._askers][:1]:
+            self._responders[asker].llm.add_answer(event.data)
+
+    def metrics(self) -> RunMetrics:
+        return RunMetrics(
+            events=self._types.total(),
+            types=dict(sorted(self._types.items())),
+            llm=self._llm.usage(),
+            models={name: self._models[name].usage() for name in sorted(self._models)},
+            responders={
+                name: self._responders[name].metrics() for name in sorted(self._responders)
+            },
+            tool_calls=self._types[TOOL_CALLED],
+            tool_errors=self._tool_errors,
+            started_at=self._first.timestamp if self._first is not None else None,
+            ended_at=self._last.timestamp if self._last is not None else None,
+        )
+
+
+# What a provider wrote is taken as it is meant, or as nothing.
+
+
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+
+
+def _amount(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else 0.0
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else "unknown"

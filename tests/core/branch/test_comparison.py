@@ -1,0 +1,362 @@
+"""Two ledgers compared: where they part, what differs after that, and who paid for it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kando.branch.comparison import compare
+from kando.branch.diff import WorldDiff, diff
+from kando.branch.fork import fork
+from kando.branch.parting import parting
+from kando.cache.llm import LLMCache
+from kando.emit import ask, create, patch, relate
+from kando.errors import RefusedEvent
+from kando.ledger.interface import LedgerStore
+from kando.ledger.memory import MemoryLedgerStore, MemorySubstrate
+from kando.ledger.sqlite_substrate import SQLiteSubstrate
+from kando.ledger.substrate import Substrate
+from kando.responders.base import Responder
+from kando.responders.llm_executor import provider_executor
+from kando.runtime import Runtime
+from kando.schema.events import (
+    LLM_RESPONSE,
+    OBJECT_CREATED,
+    OBJECT_PATCHED,
+    RELATION_CREATED,
+    RELATION_REMOVED,
+    KandoEvent,
+    RecordedEvent,
+    make_event,
+)
+from kando.world.graph import Relation, World, WorldObject
+from kando.world.projection import apply, project, reproject
+
+
+def thing(id: str, **data: object) -> KandoEvent:
+    return make_event(OBJECT_CREATED, "", "cli", [], {"id": id, "type": "T", "data": data})
+
+
+def event(kind: str, /, **data: object) -> KandoEvent:
+    return make_event(kind, "", "cli", [], data)
+
+
+def link(id: str, a: str, b: str) -> KandoEvent:
+    return event(RELATION_CREATED, id=id, type="near", source_id=a, target_id=b)
+
+
+# --- where they part ------------------------------------------------------------------------
+
+
+class Counting(MemoryLedgerStore):
+    """A ledger that counts the hashes it is asked for, and the events that are read of it."""
+
+    asked = 0
+    read_events = 0
+
+    def digest(self, position: int) -> bytes:
+        self.asked += 1
+        return super().digest(position)
+
+    def read(self, from_position: int = 0) -> Iterator[RecordedEvent]:
+        for each in super().read(from_position):
+            self.read_events += 1
+            yield each
+
+
+@settings(deadline=None)
+@given(st.integers(0, 40), st.integers(0, 40), st.integers(0, 40))
+def test_ledgers_part_where_their_events_do(shared: int, only_a: int, only_b: int) -> None:
+    beginning = [thing(f"s{n}") for n in range(shared)]
+    a, b = MemoryLedgerStore("a"), MemoryLedgerStore("b")
+    a.append([*beginning])
+    b.append(list(a.read_all()))
+    a.append([thing(f"a{n}") for n in range(only_a)])
+    b.append([thing(f"b{n}") for n in range(only_b)])
+
+    assert parting(a, b) == parting(b, a) == shared
+    assert parting(a, b, end_a=min(shared, 3)) == min(shared, 3)
+
+
+def test_finding_where_ledgers_part_reads_no_event_and_few_hashes() -> None:
+    a, b = Counting("a"), Counting("b")
+    a.append([thing(f"s{n}") for n in range(1000)])
+    b.append([*MemoryLedgerStore.read(a), thing("mine")])
+
+    assert parting(a, b) == 1000
+
+    assert a.asked <= 12
+    assert a.read_events == b.read_events == 0
+
+
+# --- worlds ---------------------------------------------------------------------------------
+
+ids, links = st.sampled_from(["a", "b", "c", "d"]), st.sampled_from(["1", "2", "3"])
+steps = st.one_of(
+    st.builds(lambda id, n: thing(id, n=n), ids, st.integers(0, 2)),
+    st.builds(lambda id, n: event(OBJECT_PATCHED, id=id, patch={"m": n}), ids, st.integers(0, 2)),
+    st.builds(link, links, ids, ids),
+    st.builds(lambda id: event(RELATION_REMOVED, id=id), links),
+    st.just(event("note")),
+)
+histories = st.lists(steps, max_size=25)
+
+
+def continued(ledger: LedgerStore, history: list[KandoEvent]) -> None:
+    """Append those steps that make sense where they stand."""
+    world = reproject(ledger)
+    for step in history:
+        try:
+            apply(world, step)
+        except RefusedEvent:
+            continue
+        ledger.append([step])
+
+
+def applied(found: WorldDiff, a: World) -> World:
+    """Return the world that `a` becomes by what was found to differ."""
+    moved_objects = {old.id: new for old, new in found.moved_objects}
+    moved_relations = {old.id: new for old, new in found.moved_relations}
+    gone = {each.id for each in found.removed_objects} | set(moved_objects)
+    dropped = {each.id for each in found.removed_relations} | set(moved_relations)
+    b = World()
+    objects = {id: each for id, each in a.objects.items() if id not in gone}
+    objects |= {change.id: change.after for change in found.patched_objects}
+    objects |= {each.id: each for each in [*found.added_objects, *moved_objects.values()]}
+    for each in objects.values():
+        b._put_object(each)
+    relations = {id: each for id, each in a.relations.items() if id not in dropped}
+    relations |= {each.id: each for each in [*found.added_relations, *moved_relations.values()]}
+    for relation in relations.values():
+        b._put_relation(relation)
+    return b
+
+
+@pytest.mark.parametrize("by_content", [False, True], ids=["by id", "by content"])
+@settings(deadline=None)
+@given(histories, histories)
+def test_a_diff_applied_to_the_first_world_gives_the_second(
+    by_content: bool, one: list[KandoEvent], other: list[KandoEvent]
+) -> None:
+    ledgers = MemoryLedgerStore("a"), MemoryLedgerStore("b")
+    continued(ledgers[0], one)
+    continued(ledgers[1], other)
+    a, b = map(reproject, ledgers)
+
+    found = diff(a, b, by_content=by_content)
+
+    assert applied(found, a) == b
+    assert bool(found) == (a != b)
+    assert not diff(a, a, by_content=by_content)
+    back = diff(b, a, by_content=by_content)
+    assert (back.added_objects, back.removed_objects) == (
+        found.removed_objects,
+        found.added_objects,
+    )
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def make_substrate(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[type[Substrate]]:
+    opened: list[Substrate] = []
+
+    def make() -> Substrate:
+        if request.param == "memory":
+            return MemorySubstrate()
+        opened.append(SQLiteSubstrate(tmp_path / f"store{len(opened)}"))
+        return opened[-1]
+
+    yield make  # type: ignore[misc]
+    for each in opened:
+        each.close()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_comparing_forks_of_forks_finds_what_comparing_whole_worlds_finds(
+    data: st.DataObject,
+) -> None:
+    substrate: Substrate = MemorySubstrate()
+    names = ["r"]
+    continued(substrate.create("r"), data.draw(histories))
+    for number in range(data.draw(st.integers(1, 4))):
+        parent = data.draw(st.sampled_from(names))
+        position = data.draw(st.integers(0, substrate.open(parent).length()))
+        names.append(f"b{number}")
+        continued(fork(substrate, parent, position, names[-1]), data.draw(histories))
+    a, b = (substrate.open(data.draw(st.sampled_from(names))) for _ in range(2))
+
+    found = compare(a, b)
+
+    whole = diff(reproject(a), reproject(b), by_content=True)
+    assert found.world == whole
+    assert applied(found.world, reproject(a)) == reproject(b)
+    if a is b:
+        assert not found.world
+        assert not found.steps
+        assert found.shared == a.length()
+    shared = found.shared
+    assert list(a.read_all())[:shared] == list(b.read_all())[:shared]
+    assert [a.at(shared)] == [None] or a.at(shared) != b.at(shared)
+
+
+def test_every_substrate_tells_the_same(make_substrate: type[Substrate]) -> None:
+    substrate = make_substrate()
+    parent = substrate.create("r")
+    parent.append(
+        [thing("a"), thing("b", x=1), link("1", "a", "b"), event("note"), thing("c", y=1)]
+    )
+    branch = fork(substrate, "r", 4, "b1")
+    branch.append(
+        [
+            event(OBJECT_PATCHED, id="b", patch={"x": 2}),
+            event(RELATION_REMOVED, id="1"),
+            thing("d", y=2),
+            link("2", "d", "a"),
+        ]
+    )
+
+    found = compare(parent, branch)
+
+    assert found.shared == 4
+    assert found.world.summary() == (
+        "+1 objects, -1 objects, ~1 objects patched, +1 relations, -1 relations"
+    )
+    assert [(c.id, c.fields) for c in found.world.patched_objects] == [("b", {"x": (1, 2)})]
+    assert compare(parent, branch, 4, 4).world == WorldDiff()
+    empty = project([thing("one")]), project([thing("other")])
+    assert diff(*empty, by_content=True).summary() == "+1 objects, -1 objects"
+
+
+def test_what_two_ledgers_share_is_not_read() -> None:
+    a = Counting("a")
+    a.append([thing(f"s{n}") for n in range(1000)])
+    b = Counting("b")
+    b.append([*MemoryLedgerStore.read(a)])
+    a.append([event("note")])
+    b.append([event("note", n=1)])
+
+    found = compare(a, b)
+
+    assert found.shared == 1000
+    assert a.read_events == b.read_events == 1
+
+
+def test_one_and_true_are_not_the_same_json() -> None:
+    a, b = project([thing("x", n=1)]), project([thing("x", n=True)])
+
+    assert [change.fields for change in diff(a, b).patched_objects] == [{"n": (1, True)}]
+
+
+def test_where_ids_moved_objects_and_relations_are_matched_by_kind_and_content() -> None:
+    a = project([thing("a1", x=1), thing("a2", x=2), thing("a3"), link("r1", "a1", "a2")])
+    b = project([thing("b2", x=2), thing("b1", x=1), thing("b9", x=9), link("r9", "b1", "b2")])
+
+    assert diff(a, b).summary() == "+3 objects, -3 objects, +1 relations, -1 relations"
+    found = diff(a, b, by_content=True)
+
+    assert [(old.id, new.id) for old, new in found.moved_objects] == [("a1", "b1"), ("a2", "b2")]
+    assert [(old.id, new.id) for old, new in found.moved_relations] == [("r1", "r9")]
+    assert [each.id for each in found.added_objects] == ["b9"]
+    assert [each.id for each in found.removed_objects] == ["a3"]
+    assert found.summary() == (
+        "+1 objects, -1 objects, 2 objects under other ids, 1 relations under other ids"
+    )
+
+
+def test_a_relation_between_other_objects_is_another_relation() -> None:
+    def world_of(*ends: str) -> World:
+        world = World()
+        for id in "abc":
+            world._put_object(WorldObject(id, "T", {}))
+        world._put_relation(Relation(f"r{''.join(ends)}", "near", *ends))
+        return world
+
+    found = diff(world_of("a", "b"), world_of("a", "c"), by_content=True)
+
+    assert not found.moved_relations
+    assert found.summary() == "+1 relations, -1 relations"
+
+
+# --- steps, cost ----------------------------------------------------------------------------
+
+
+def responders(*, status: str = "completed", answer: str = "yes", extra: bool = False):
+    def on_goal(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
+        claim = yield create("Claim", {"status": "pending"})
+        yield relate("about", claim, event)
+        yield ask([{"role": "user", "content": "Is it?"}], about=claim)
+
+    def on_answer(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
+        told = {"status": status, "text": event.data["text"]}
+        yield patch(event.data["cause_object_id"], told)
+        if extra:
+            yield create("Remark", {})
+
+    def complete(request: dict[str, object]) -> dict[str, object]:
+        usage = {"input_tokens": 7, "output_tokens": 3}
+        return {"text": answer, "model": "m", "cost_usd": 0.5, "usage": usage}
+
+    return [
+        Responder("on_goal", frozenset({OBJECT_CREATED}), on_goal, object_type="T"),
+        Responder("on_answer", frozenset({LLM_RESPONSE}), on_answer),
+        provider_executor(complete),  # type: ignore[arg-type]
+    ]
+
+
+def run_on(ledger: LedgerStore, cache: LLMCache, seeds: list[KandoEvent], **how: object) -> None:
+    made = responders(**how)  # type: ignore[arg-type]
+    Runtime(ledger, made, cache=cache, edge_logic=()).run(seeds)
+
+
+def test_a_step_that_came_out_differently_is_told_with_its_fields_and_others_are_aligned() -> None:
+    substrate, cache = MemorySubstrate(), LLMCache()
+    parent = substrate.create("r")
+    run_on(parent, cache, [thing("goal")])
+    branch = fork(substrate, "r", 1, "b1")
+    run_on(branch, cache, [], status="done", extra=True)
+
+    found = compare(parent, branch)
+
+    (change,) = found.steps.changed
+    assert (change.before.type, change.before.actor) == (OBJECT_PATCHED, "on_answer")
+    assert change.fields == {"data.patch.status": ("completed", "done")}
+    assert found.steps.only_a == []
+    assert [each.data["type"] for each in found.steps.only_b] == ["Remark"]
+    assert found.steps.summary() == "1 came out differently, 1 only in the second"
+    assert found.shared == 1
+
+
+def test_an_unchanged_branch_differs_in_nothing_but_what_it_cost() -> None:
+    substrate, cache = MemorySubstrate(), LLMCache()
+    parent = substrate.create("r")
+    run_on(parent, cache, [thing("goal")])
+    branch = fork(substrate, "r", 2, "b1")
+    run_on(branch, cache, [])
+
+    found = compare(parent, branch)
+
+    assert not found.world
+    assert not found.steps
+    assert found.steps.summary() == "none differ"
+    used = [(side.tail.llm.cost_usd, side.tail.llm.cached) for side in (found.a, found.b)]
+    assert used == [(0.5, 0), (0.0, 1)]
+    tokens = [
+        (side.tail.llm.input_tokens, side.tail.llm.output_tokens) for side in (found.a, found.b)
+    ]
+    assert tokens == [(7, 3), (0, 0)]
+    assert (found.a.stream, found.b.stream) == ("run:r", "branch:b1")
+
+
+def test_two_runs_that_share_nothing_are_aligned_step_by_step() -> None:
+    one, other = MemoryLedgerStore("one"), MemoryLedgerStore("other")
+    run_on(one, LLMCache(), [thing("goal")])
+    run_on(other, LLMCache(), [thing("unrelated"), thing("goal")], answer="no")
+
+    found = compare(one, other)
+
+    assert found.shared == 0
+    assert [c.fields for c in found.steps.changed if c.before.type == LLM_RESPONSE] == [
+        {"data.text": ("yes", "no")}
+    ]
