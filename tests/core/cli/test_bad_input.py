@@ -76,6 +76,8 @@ def test_reading_where_nothing_was_recorded_creates_nothing(
         (["fork", "RUN"], 3, ["--at"]),
         (["fork", "nobody", "--at", "1"], 3, ["'nobody'"]),
         (["diff", "RUN", "nobody"], 3, ["'nobody'"]),
+        (["compare", "RUN", "nobody"], 3, ["'nobody'"]),
+        (["compare", "RUN@2"], 3, ["whole run"]),
         (["resume", "nobody"], 3, ["'nobody'"]),
         (["resume", "RUN", "--kit", "nokit"], 3, ["'nokit'"]),
         (["send", "RUN", "--type", "x", "--data", "[1"], 2, ["--data is not JSON"]),

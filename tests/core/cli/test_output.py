@@ -20,7 +20,11 @@ STATUS = {
 EVENT = {"id", "type", "source", "actor", "cause", "timestamp", "data", "position"}
 DIFF = {
     *("summary", "added_objects", "removed_objects", "patched_objects"),
-    *("added_relations", "removed_relations"),
+    *("added_relations", "removed_relations", "moved_objects", "moved_relations"),
+    *("parts_at", "steps", "a", "b"),
+}
+OUTCOME = {
+    *("run_id", "state", "events", "objects", "relations", "llm", "elapsed_seconds", "parts_at"),
 }
 
 ONE_OBJECT = {
@@ -41,6 +45,7 @@ LISTS = {
     "trace claim --run RUN": EVENT,
     "trace object.created-2": EVENT,
     "plugins": {"kind", "name", "distribution", "version", "state", "about"},
+    "compare RUN demo": OUTCOME,
     "doctor": {"what", "state", "detail", "cure"},
     "exit-codes": {"code", "meaning"},
 }
@@ -102,7 +107,10 @@ def test_runs_started_meanwhile_do_not_shift_the_pages(kando: Run, run_id: str) 
 @pytest.mark.parametrize("extra", [[], ["--json"]], ids=["text", "json"])
 @pytest.mark.parametrize(
     "command",
-    ["status RUN", "runs", "events RUN", "world RUN", "trace claim --run RUN", "diff RUN demo"],
+    [
+        *("status RUN", "runs", "events RUN", "world RUN", "trace claim --run RUN"),
+        *("diff RUN demo", "diff RUN demo --events --world --stat", "compare RUN demo"),
+    ],
 )
 def test_what_a_goal_or_document_contains_is_never_obeyed_by_a_terminal(
     kando: Run, tiny: Path, tmp_path: Path, command: str, extra: list[str]

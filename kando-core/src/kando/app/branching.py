@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import attrs
 
+from kando.app.comparing import compare_runs
 from kando.app.context import App, id_of
 from kando.app.ids import new_ledger_id, parse_address
 from kando.app.kits import loaded_kit
-from kando.app.reading import world_at
 from kando.app.working import kit_of
-from kando.branch.diff import WorldDiff, diff
+from kando.branch.diff import WorldDiff
 from kando.branch.fork import BranchMeta, fork
 from kando.errors import PositionOutOfRange
 from kando.runtime import Runtime
@@ -67,7 +67,7 @@ def diff_runs(app: App, a: str, b: str) -> WorldDiff:
         LedgerNotFound, AmbiguousName: there is no such run.
         PositionOutOfRange: one is shorter than its N.
     """
-    return diff(world_at(app, a)[0], world_at(app, b)[0])
+    return compare_runs(app, a, b).world
 
 
 def replay_run(app: App, run: str, *, strict: bool = False, kit: str | None = None) -> ReplayResult:
