@@ -142,7 +142,10 @@ class _StrictLoop(Loop):
             if firing.responder in self._answering:
                 self._keep([self._as_recorded(self._recorded[self.recorder.length])])
             else:
-                self._finish(firing)
+                try:
+                    self._finish(firing)
+                except RefusedEvent as error:
+                    raise self._raised(firing.responder, error) from error
 
     def _world_before(self, position: int) -> World:
         world = project(self._recorded[:position])
@@ -177,16 +180,17 @@ class _StrictLoop(Loop):
             if (event.id, handler.name) in self._failed:
                 # It failed then, and was never mended: the ledger ends here.
                 raise _LedgerSaysUnfinished from error
-            msg = (
-                f"{self.recorder.source} diverges at position {self.recorder.length}: responder "
-                f"{handler.name!r} raises {type(error).__name__}, and did not when it was recorded."
-            )
-            raise ReplayDivergence(
-                msg,
-                position=self.recorder.length,
-                responder=handler.name,
-                hint="Use the kit version that the run was recorded with.",
-            ) from error
+            raise self._raised(handler.name, error) from error
+
+    def _raised(self, responder: str, error: Exception) -> ReplayDivergence:
+        position = self.recorder.length
+        return ReplayDivergence(
+            f"{self.recorder.source} diverges at position {position}: responder {responder!r} "
+            f"raises {type(error).__name__}, and did not when it was recorded.",
+            position=position,
+            responder=responder,
+            hint="Use the kit version that the run was recorded with.",
+        )
 
     def _put_what_precedes(self, handler: Responder, event: RecordedEvent) -> None:
         """If the next recorded firing is this one, put in what is recorded before it."""
@@ -311,7 +315,11 @@ def _decided(event: RecordedEvent) -> dict[str, Any]:
 def _compare(old: Any, new: Any, path: str, found: list[tuple[str, Any, Any]]) -> None:
     if isinstance(old, dict) and isinstance(new, dict):
         for name in [*old, *(name for name in new if name not in old)]:
-            _compare(old.get(name), new.get(name), f"{path}.{name}", found)
+            if name in old and name in new:
+                _compare(old[name], new[name], f"{path}.{name}", found)
+            else:
+                # Also where the value is null: a field that is missing is not the same JSON.
+                found.append((f"{path}.{name}", old.get(name), new.get(name)))
     elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         for i, (before, after) in enumerate(zip(old, new, strict=True)):
             _compare(before, after, f"{path}[{i}]", found)
