@@ -3,11 +3,13 @@
 import sqlite3
 from pathlib import Path
 
+import attrs
 import pytest
 
 from kando.ledger.memory import MemoryLedgerStore
 from kando.ledger.sqlite_substrate import SQLiteSubstrate
 from kando.ledger.verification import verify
+from kando.schema.exact_json import encode
 from kando.testing.ledgers import event
 
 SWAP = """
@@ -19,6 +21,29 @@ WHERE address & 7 IN (2, 3)
 COPY = """
 INSERT INTO events SELECT address + 4, id, type, source, actor, cause, at_us, key, version, body,
 hash FROM events WHERE address & 7 = 2
+"""
+
+
+#: Exchanges two neighbours in every column, their hashes included.
+REORDER = """
+UPDATE events SET address = CASE address & 7 WHEN 2 THEN -1 ELSE -2 END WHERE address & 7 IN (2, 3);
+UPDATE events SET address = (1 << 32) + 3 WHERE address = -1;
+UPDATE events SET address = (1 << 32) + 2 WHERE address = -2
+"""
+#: Moves the events from 3 on one place back, and puts a copy of event 2 there.
+INSERT = """
+UPDATE events SET address = -address WHERE address & 7 >= 3;
+UPDATE events SET address = 1 - address WHERE address < 0;
+INSERT INTO events SELECT address + 1, 'again', type, source, actor, cause, at_us, key, version,
+body, hash FROM events WHERE address & 7 = 2;
+UPDATE ledgers SET length = 7 WHERE id = 'r1'
+"""
+#: Moves the events from 3 on one place forward over event 2.
+REMOVE = """
+DELETE FROM events WHERE address & 7 = 2;
+UPDATE events SET address = -address WHERE address & 7 >= 3;
+UPDATE events SET address = -address - 1 WHERE address < 0;
+UPDATE ledgers SET length = 5 WHERE id = 'r1'
 """
 
 
@@ -59,10 +84,21 @@ def test_an_untouched_ledger_is_intact_and_its_digest_names_its_history(path: Pa
         ("UPDATE events SET source = 'run:r2' WHERE address & 7 = 3", 3),
         ("UPDATE events SET hash = zeroblob(32) WHERE address & 7 = 2", 2),
         ("UPDATE events SET body = x'7b22' WHERE address & 7 = 2", 2),
+        ("UPDATE events SET body = CAST(body || x'20' AS BLOB) WHERE address & 7 = 2", 2),
+        ("UPDATE events SET version = 2 WHERE address & 7 = 4", 4),
+        ("UPDATE events SET address = address + 9 WHERE address & 7 = 4", 4),
+        ("UPDATE events SET hash = zeroblob(32) WHERE address & 7 = 5", 5),
+        (REORDER, 2),
+        (INSERT, 3),
+        (REMOVE, 2),
+        ("UPDATE ledgers SET length = 9 WHERE id = 'r1'", 6),
+        ("UPDATE ledgers SET length = 0 WHERE id = 'r1'", 0),
+        ("UPDATE ledgers SET id = 'r9' WHERE id = 'r1'", 0),
         (SWAP, 2),
         ("DELETE FROM events WHERE address & 7 = 2", 2),
         ("DELETE FROM events WHERE address & 7 = 5", 5),
         (COPY, 6),
+        (COPY.replace("address + 4", "address + 40"), 6),
         ("UPDATE ledgers SET length = 5 WHERE id = 'r1'", 5),
     ],
 )
@@ -72,15 +108,68 @@ def test_tampering_is_found_at_the_first_position_that_does_not_fit(
     connection = sqlite3.connect(path)
     # The parent's rows only: the branch has the next number.
     scoped = tampering.replace("address & 7", "address < (2 << 32) AND address & 7")
-    connection.execute(scoped.replace("CASE address < (2 << 32) AND address", "CASE address"))
+    connection.executescript(scoped.replace("CASE address < (2 << 32) AND address", "CASE address"))
     connection.commit()
     connection.close()
 
-    verdict = verdict_on(path)
+    verdict = verdict_on(path, "r9" if "'r9'" in tampering else "r1")
 
     assert not verdict.is_intact
     assert verdict.events == first
     assert str(first) in verdict.problem
+
+
+def test_no_column_of_an_event_is_left_out(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    columns = {row[1] for row in connection.execute("PRAGMA table_info(events)")}
+    connection.close()
+
+    (parameters,) = [
+        mark.args[1]
+        for mark in test_tampering_is_found_at_the_first_position_that_does_not_fit.pytestmark
+    ]
+    tampered = {column for column in columns for sql, _ in parameters if f"SET {column} =" in sql}
+    assert tampered == columns
+
+
+@pytest.mark.parametrize(
+    ("tampering", "fitting"),
+    [
+        ("UPDATE ledgers SET fork_position = 2 WHERE id = 'b1'", 2),
+        ("UPDATE ledgers SET fork_position = 4 WHERE id = 'b1'", 4),
+        ("UPDATE ledgers SET parent = NULL, fork_position = 0 WHERE id = 'b1'", 0),
+        ("UPDATE ledgers SET id = 'b9' WHERE id = 'b1'", 3),
+        ("UPDATE events SET actor = 'x' WHERE address >= (2 << 32)", 3),
+        ("DELETE FROM events WHERE address >= (2 << 32)", 3),
+    ],
+)
+def test_tampering_with_where_a_branch_begins_is_found(
+    path: Path, tampering: str, fitting: int
+) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute(tampering)
+    connection.commit()
+    connection.close()
+
+    verdict = verdict_on(path, "b9" if "'b9'" in tampering else "b1")
+
+    assert not verdict.is_intact
+    assert verdict.events == fitting
+
+
+def test_whoever_rewrites_the_chain_as_well_is_found_by_a_hash_that_was_noted(path: Path) -> None:
+    noted = verdict_on(path).digest
+    with SQLiteSubstrate(path) as substrate:
+        events = list(substrate.open("r1").read_all())
+    data = {"n": 7}
+    events[2] = attrs.evolve(events[2], data=data, encoded=encode(data))
+    with SQLiteSubstrate(path.with_name("forged")) as substrate:
+        substrate.create("r1").append([*events])
+
+    forged = verdict_on(path.with_name("forged"))
+
+    assert forged.is_intact
+    assert forged.digest != noted
 
 
 def test_tampering_with_a_shared_prefix_shows_on_the_branch_as_well(path: Path) -> None:

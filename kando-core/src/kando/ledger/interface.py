@@ -109,6 +109,11 @@ class LedgerStore(ABC):
             if event.type in WORLD_TYPES and event.data.get("id") in ids:
                 yield event
 
+    def stray(self) -> int | None:
+        """Return the position of a stored event that is no part of this ledger, or None."""
+        length = self.length()
+        return length if self.at(length) is not None else None
+
     def digest(self, position: int) -> bytes:
         """Return the chained SHA-256 over the first `position` events (see `kando.ledger.chain`).
 

@@ -236,6 +236,19 @@ class SQLiteLedgerStore(LedgerStore):
             if first < last:
                 yield segment, first, last
 
+    def stray(self) -> int | None:
+        return self._substrate._ask(self._stray)
+
+    def _stray(self, connection: sqlite3.Connection) -> int | None:
+        base, length = self._own.base, self._length(connection)
+        query = "SELECT address FROM events WHERE address >= ? AND address < ? LIMIT 1"
+        for first, last in ((0, self._own.start), (max(length, 0), _POSITIONS)):
+            row = connection.execute(query, (base + first, base + last)).fetchone()
+            if row is not None:
+                found: int = row[0] - base
+                return found
+        return None
+
     def digest(self, position: int) -> bytes:
         check_from_position(self.stream_name(), position)
         return self._substrate._ask(lambda connection: self._digest(connection, position))

@@ -47,10 +47,12 @@ def verify(ledger: LedgerStore) -> Verdict:
             if event.position != fitting or ledger.digest(fitting + 1) != following:
                 return _misfit(fitting, digest, f"{event.id} is not what was recorded")
             digest, fitting = following, fitting + 1
+        stray = ledger.stray()
     except StoreDamaged as error:
         return _misfit(fitting, digest, error.message)
-    if ledger.at(fitting) is not None:
-        return _misfit(fitting, digest, "an event stands behind the end of the ledger")
+    if stray is not None:
+        what = f"the ledger ends here, and an event stands at position {stray}"
+        return _misfit(fitting, digest, what)
     return Verdict(fitting, digest.hex())
 
 
