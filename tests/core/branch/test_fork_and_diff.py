@@ -31,7 +31,7 @@ def test_a_branch_shares_its_prefix_and_begins_with_branch_created() -> None:
     assert [e.id for e in branch.read_all()] == [
         "object.created-0",
         "object.created-1",
-        "branch.created-2",
+        "branch.created-b1",
     ]
     (own,) = read_branch(substrate, "b1", own_only=True)
     assert own.type == BRANCH_CREATED

@@ -2,20 +2,31 @@
 
 from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
 
 import attrs
-from hypothesis import given, settings
+import pytest
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kando.branch.fork import fork
 from kando.cache.llm import LLMCache
 from kando.emit import ask, create, patch, relate
+from kando.ledger.interface import LedgerStore
 from kando.ledger.memory import MemoryLedgerStore, MemorySubstrate
+from kando.ledger.sqlite_substrate import SQLiteSubstrate
 from kando.responders.base import Responder
 from kando.responders.edge import edge_responder
 from kando.responders.llm_executor import LLMExecutorResponder
 from kando.runtime import Runtime
-from kando.schema.events import BRANCH_CREATED, LLM_RESPONSE, OBJECT_CREATED, KandoEvent, make_event
+from kando.schema.events import (
+    LLM_RESPONSE,
+    OBJECT_CREATED,
+    KandoEvent,
+    RecordedEvent,
+    make_event,
+)
+from kando.testing.ledgers import full
 from kando.trace.lineage import build_lineage_index, trace
 from kando.world.graph import World
 from kando.world.projection import reproject
@@ -135,7 +146,7 @@ def compared(ledger: MemoryLedgerStore, shift_from: int | None = None) -> list[o
     ]
 
 
-def runtime_on(ledger: MemoryLedgerStore, program: Program, **options: object) -> Runtime:
+def runtime_on(ledger: LedgerStore, program: Program, **options: object) -> Runtime:
     return Runtime(
         ledger, responders_of(program), cache=LLMCache(), edge_logic=(), save_interval=0, **options
     )
@@ -179,25 +190,46 @@ def test_a_prefix_cut_anywhere_also_inside_a_firing_is_completed(
     assert compared(ledger) == compared(whole)
 
 
-@settings(max_examples=100, deadline=None)
-@given(programs, st.data())
-def test_an_unchanged_branch_comes_to_the_world_of_its_parent_step_by_step(
-    program: Program, data: st.DataObject
+@pytest.mark.parametrize("substrate", ["memory", "sqlite"])
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(program=programs, data=st.data())
+def test_an_unchanged_branch_of_branches_reproduces_the_tail_of_its_parent_ids_included(
+    substrate: str, program: Program, data: st.DataObject, tmp_path: Path
 ) -> None:
-    substrate = MemorySubstrate()
-    parent = substrate.create("r")
-    runtime_on(parent, program).run(seeds_of(program))
-    cut = data.draw(st.integers(len(program.seeds), parent.length()))
-    branch = fork(substrate, "r", cut, "b")
+    path = tmp_path / f"{len(list(tmp_path.iterdir()))}.db"
+    with MemorySubstrate() if substrate == "memory" else SQLiteSubstrate(path) as opened:
+        parent = opened.create("l0")
+        whole = runtime_on(parent, program).run(seeds_of(program))
+        for number in range(1, 1 + data.draw(st.integers(1, 3))):
+            # Of the events that are of no branch's own, as many as the seeds are there.
+            least = next(
+                n
+                for n in range(parent.length() + 1)
+                if sum(not e.is_head for e in islice(parent.read_all(), n)) == len(program.seeds)
+            )
+            cut = data.draw(st.integers(least, parent.length()))
+            branch = fork(opened, f"l{number - 1}", cut, f"l{number}")
+            runtime = runtime_on(branch, program)
+            world = runtime.run([])
 
-    runtime = runtime_on(branch, program)
-    world = runtime.run([])
+            assert [full(e) for e in branch.read_all()][:cut] == [
+                full(e) for e in islice(parent.read_all(), cut)
+            ]
+            tail = list(branch.read(cut))
+            assert [what(e) for e in tail if not e.is_head] == [
+                what(e) for e in parent.read(cut) if not e.is_head
+            ]
+            ids = [e.id for e in branch.read_all()]
+            assert len(set(ids)) == len(ids)
+            assert [branch.find(id).position for id in ids] == list(range(len(ids)))
+            assert branch.find(f"thing.happened-{len(ids)}") is None
+            assert world == whole == reproject(branch)
+            assert runtime.replay(strict=True) == world
+            parent = branch
 
-    own = [e for e in branch.read(cut) if e.type != BRANCH_CREATED]
-    assert [e.lineage_key for e in own] == [e.lineage_key for e in parent.read(cut)]
-    assert world == reproject(parent)
-    assert list(branch.read_all())[:cut] == list(parent.read_all())[:cut]
-    assert runtime.replay(strict=True) == world
+
+def what(event: RecordedEvent) -> object:
+    return (event.id, event.type, event.actor, event.cause, event.data, event.lineage_key)
 
 
 @settings(max_examples=100, deadline=None)

@@ -6,21 +6,32 @@ from hypothesis import strategies as st
 
 from kando.schema.identity import (
     default_event_id,
+    number_of_default_id,
     object_id,
-    position_of_default_id,
+    position_of_number,
     root_key,
     step_key,
 )
 
 
 @given(st.text(min_size=1), st.integers(0, 10**14))
-def test_a_default_id_tells_its_position(type: str, position: int) -> None:
-    assert position_of_default_id(default_event_id(type, position)) == position
+def test_a_default_id_tells_its_number(type: str, position: int) -> None:
+    assert number_of_default_id(default_event_id(type, position)) == position
+
+
+@given(st.sets(st.integers(0, 30)), st.integers(0, 30))
+def test_heads_of_branches_are_not_numbered(heads: set[int], position: int) -> None:
+    found = sorted(heads)
+    before = sum(head < position for head in found)
+
+    if position not in heads:
+        number = number_of_default_id(default_event_id("x", position, before))
+        assert position_of_number(number, found) == position
 
 
 @pytest.mark.parametrize("id", ["x", "x-", "x-01", "x-1a", "-", "", "x-\u0663", "x-" + "9" * 99])
 def test_other_ids_tell_none(id: str) -> None:
-    assert position_of_default_id(id) is None
+    assert number_of_default_id(id) is None
 
 
 @given(st.text(), st.text(), st.integers(0, 9), st.integers(0, 9))

@@ -10,9 +10,9 @@ from kando.ledger.interface import LedgerStore
 from kando.ledger.substrate import Substrate
 from kando.schema.events import BRANCH_CREATED, RecordedEvent
 from kando.schema.exact_json import encode
-from kando.schema.identity import default_event_id, root_key
+from kando.schema.identity import head_id, root_key
 
-__all__ = ["BranchMeta", "fork"]
+__all__ = ["BranchMeta", "fork", "head_of"]
 
 
 @attrs.frozen
@@ -50,21 +50,30 @@ def fork(
         PositionOutOfRange: `position` is negative or past the end of the parent.
         LedgerExists: the branch id is taken.
     """
-    meta = BranchMeta(branch_id, parent_id, position)
-    branch = substrate.fork(parent_id, position, branch_id)
-    last = branch.at(position - 1) if position else None
+    head = head_of(substrate.open(parent_id), BranchMeta(branch_id, parent_id, position), actor)
+    return substrate.fork_with(parent_id, position, branch_id, [head])
+
+
+def head_of(parent: LedgerStore, meta: BranchMeta, actor: str = "cli") -> RecordedEvent:
+    """Return the ``branch.created`` that the events of a branch's own begin with.
+
+    Args:
+        parent: ledger that is forked.
+        meta: of the branch.
+        actor: who forks.
+    """
+    last = parent.at(meta.fork_position - 1) if meta.fork_position > 0 else None
+    stream = f"branch:{meta.branch_id}"
     data = attrs.asdict(meta)
-    event = RecordedEvent(
-        default_event_id(BRANCH_CREATED, position),
+    return RecordedEvent(
+        head_id(stream),
         BRANCH_CREATED,
-        branch.stream_name(),
+        stream,
         actor,
         [last.id] if last is not None else [],
         datetime.now(UTC),
         data,
-        position=position,
-        lineage_key=root_key(BRANCH_CREATED, branch_id.encode(), 0),
+        position=meta.fork_position,
+        lineage_key=root_key(BRANCH_CREATED, meta.branch_id.encode(), 0),
         encoded=encode(data),
     )
-    branch.append([event], expected_length=position)
-    return branch

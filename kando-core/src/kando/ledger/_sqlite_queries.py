@@ -9,9 +9,8 @@ from typing import Any
 import msgspec
 
 from kando.errors import StoreDamaged
-from kando.ledger._sqlite_rows import COLUMNS
+from kando.ledger._sqlite_rows import COLUMNS, Segment
 from kando.ledger.interface import WORLD_TYPES, Link
-from kando.schema.identity import default_event_id
 
 __all__ = ["TOUCHING", "ids_parameter", "links_of", "links_query"]
 
@@ -42,20 +41,20 @@ def links_query(besides: Collection[str]) -> tuple[str, tuple[str, ...]]:
     return query, tuple(sorted(besides))
 
 
-def links_of(rows: Iterable[tuple[Any, ...]], base: int, stream: str) -> Iterator[Link]:
-    """Yield the links that rows hold.
+def links_of(rows: Iterable[tuple[Any, ...]], segment: Segment) -> Iterator[Link]:
+    """Yield the links that rows of a segment hold.
 
     Raises:
         StoreDamaged: the causes of an event cannot be decoded.
     """
     for address, id, type, cause in rows:
-        position = address - base
+        position = address - segment.base
         try:
             causes = [] if cause is None else _decode_cause(cause)
         except (msgspec.DecodeError, TypeError) as error:
-            msg = f"{stream}: the causes of the event at position {position} are damaged: {error}."
+            msg = f"{segment.stream}: the causes of the event at position {position} are damaged: {error}."
             raise StoreDamaged(msg, hint="Restore the store from a copy.") from error
-        yield Link(position, default_event_id(type, position) if id is None else id, causes)
+        yield Link(position, segment.default_id(type, position) if id is None else id, causes)
 
 
 def ids_parameter(ids: Iterable[str]) -> str | None:

@@ -6,14 +6,16 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import attrs
 import msgspec
 
 from kando.errors import InvalidData, StoreDamaged
 from kando.ledger.chain import link
 from kando.schema.events import RecordedEvent
 from kando.schema.exact_json import encode
+from kando.schema.identity import default_event_id
 
-__all__ = ["COLUMNS", "INSERT", "event_of", "microseconds", "moment_of", "rows_of"]
+__all__ = ["COLUMNS", "INSERT", "Segment", "event_of", "microseconds", "moment_of", "rows_of"]
 
 COLUMNS = "address, id, type, source, actor, cause, at_us, key, version, body, hash"
 
@@ -37,20 +39,43 @@ def moment_of(at_us: int) -> datetime:
     return _EPOCH + timedelta(microseconds=at_us)
 
 
+@attrs.frozen
+class Segment:
+    """A stretch of a ledger that one row of the table of ledgers owns.
+
+    Attributes:
+        base: address of the owner's position 0.
+        start: first position of the stretch.
+        stop: position after its last; None for the open end of the ledger itself.
+        stream: name of the owner.
+        heads: how many branches the owner descends from, itself included.
+    """
+
+    base: int
+    start: int
+    stop: int | None
+    stream: str
+    heads: int
+
+    def default_id(self, type: str, position: int) -> str:
+        """Return the id that is not stored for an event of this type at a position."""
+        if position == self.start and self.heads:
+            return f"{type}-{self.stream.partition(':')[2]}"
+        return default_event_id(type, position, self.heads)
+
+
 def rows_of(
     events: Iterable[RecordedEvent],
     has_default_id: Iterable[bool],
-    base: int,
-    stream: str,
+    segment: Segment,
     previous: bytes,
 ) -> Iterator[tuple[Any, ...]]:
     """Yield the rows of events that follow each other.
 
     Args:
         events: complete.
-        has_default_id: of each, whether its id is ``{type}-{position}``, which is not stored.
-        base: address of the ledger's position 0.
-        stream: name of the ledger, not stored where it is the event's source.
+        has_default_id: of each, whether its id is the default one, which is not stored.
+        segment: of the ledger's own events; its name is not stored where it is the source.
         previous: the chained hash before the first of them.
 
     Raises:
@@ -64,10 +89,10 @@ def rows_of(
             at = event.timestamp
             at_us = microseconds(at)
         yield (
-            base + event.position,
+            segment.base + event.position,
             None if is_default else event.id,
             event.type,
-            None if event.source == stream else event.source,
+            None if event.source == segment.stream else event.source,
             event.actor,
             encode(event.cause).decode() if event.cause else None,
             at_us,
@@ -86,8 +111,8 @@ def _link(previous: bytes, event: RecordedEvent) -> bytes:
         raise InvalidData(msg, hint="Decode it with errors='replace'.") from error
 
 
-def event_of(row: tuple[Any, ...], stream: str) -> RecordedEvent:
-    """Return the event that a row holds.
+def event_of(row: tuple[Any, ...], segment: Segment) -> RecordedEvent:
+    """Return the event that a row of a segment holds.
 
     Raises:
         StoreDamaged: it cannot be decoded.
@@ -96,9 +121,9 @@ def event_of(row: tuple[Any, ...], stream: str) -> RecordedEvent:
     position = address & _POSITION_MASK
     try:
         return RecordedEvent(
-            f"{type}-{position}" if id is None else id,
+            segment.default_id(type, position) if id is None else id,
             type,
-            stream if source is None else source,
+            segment.stream if source is None else source,
             actor,
             [] if cause is None else _decode_cause(cause),
             _EPOCH + timedelta(microseconds=at_us),
@@ -109,5 +134,5 @@ def event_of(row: tuple[Any, ...], stream: str) -> RecordedEvent:
             encoded=body,
         )
     except (msgspec.DecodeError, ArithmeticError, AttributeError, TypeError, ValueError) as error:
-        msg = f"{stream}: the event at position {position} is damaged: {error}."
+        msg = f"{segment.stream}: the event at position {position} is damaged: {error}."
         raise StoreDamaged(msg, hint="Restore the store from a copy.") from error

@@ -14,12 +14,18 @@ from kando.schema.identity import default_event_id, root_key
 __all__ = ["complete"]
 
 
-def complete(event: KandoEvent, position: int, source: str) -> RecordedEvent:
+def complete(event: KandoEvent, position: int, source: str, heads: int = 0) -> RecordedEvent:
     """Return `event` as recorded at `position` of the ledger `source`.
 
     The runtime records events that are complete already; this serves those who append to a
     ledger by hand. Such an event keeps its id, actor, causes and timestamp; its lineage key is
     that of a root with its id or data, made unique by its position.
+
+    Args:
+        event: as its author made it.
+        position: its place.
+        source: identity of the ledger.
+        heads: how many heads of branches stand before it (see `default_event_id`).
 
     Raises:
         InvalidData: its data is no JSON object, its timestamp no moment in UTC, or its text not
@@ -34,7 +40,7 @@ def complete(event: KandoEvent, position: int, source: str) -> RecordedEvent:
         msg = f"The data of a {event.type!r} event is {data!r:.60}."
         raise InvalidData(msg, hint="Event data is a JSON object.")
     return RecordedEvent(
-        event.id or default_event_id(event.type, position),
+        event.id or default_event_id(event.type, position, heads),
         event.type,
         event.source or source,
         event.actor,

@@ -49,8 +49,9 @@ class MemoryLedgerStore(LedgerStore):
     def _append(self, events: list[KandoEvent], expected_length: int | None) -> int:
         length = self.length()
         check_expected_length(self.stream_name(), length, expected_length)
+        heads = self._heads_before(length)
         completed = [
-            complete(event, position, self.stream_name())
+            complete(event, position, self.stream_name(), heads)
             for position, event in enumerate(events, length)
         ]
         positions: dict[str, int] = {}
@@ -97,6 +98,12 @@ class MemoryLedgerStore(LedgerStore):
             if position is not None and position >= self._shared:
                 return None
         return position
+
+    def _heads_before(self, position: int) -> int:
+        has_head = bool(self._own) and self._shared < position and self._own[0].is_head
+        if self._parent is None:
+            return int(has_head)
+        return has_head + self._parent._heads_before(min(self._shared, position))
 
     def digest(self, position: int) -> bytes:
         check_from_position(self.stream_name(), position)

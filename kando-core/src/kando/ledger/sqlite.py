@@ -7,22 +7,20 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import attrs
-
 from kando.errors import PositionOutOfRange
 from kando.ledger._checks import check_expected_length, check_from_position, duplicate
 from kando.ledger._sqlite_queries import TOUCHING, ids_parameter, links_of, links_query
-from kando.ledger._sqlite_rows import COLUMNS, INSERT, event_of, rows_of
+from kando.ledger._sqlite_rows import COLUMNS, INSERT, Segment, event_of, rows_of
 from kando.ledger.chain import GENESIS
 from kando.ledger.completion import complete
 from kando.ledger.interface import LedgerStore, Link
-from kando.schema.events import KandoEvent, RecordedEvent
-from kando.schema.identity import default_event_id, position_of_default_id
+from kando.schema.events import BRANCH_CREATED, KandoEvent, RecordedEvent
+from kando.schema.identity import number_of_default_id
 
 if TYPE_CHECKING:
     from kando.ledger.sqlite_substrate import SQLiteSubstrate
 
-__all__ = ["SQLiteLedgerStore", "Segment"]
+__all__ = ["SQLiteLedgerStore"]
 
 #: Rows read at a time. Between two pages the file is free for writers.
 _PAGE = 1000
@@ -32,23 +30,6 @@ _LINKS_PAGE = 10_000
 
 # An address is a ledger's number and a position of 32 bits: past them, the next ledger begins.
 _POSITIONS = 2**32
-
-
-@attrs.frozen
-class Segment:
-    """A stretch of a ledger that one row of the table of ledgers owns.
-
-    Attributes:
-        base: address of the owner's position 0.
-        start: first position of the stretch.
-        stop: position after its last; None for the open end of the ledger itself.
-        stream: name of the owner.
-    """
-
-    base: int
-    start: int
-    stop: int | None
-    stream: str
 
 
 class SQLiteLedgerStore(LedgerStore):
@@ -87,24 +68,41 @@ class SQLiteLedgerStore(LedgerStore):
 
     def append(self, events: list[KandoEvent], *, expected_length: int | None = None) -> int:
         with self._substrate._writing() as connection:
-            length = self._length(connection)
-            check_expected_length(self.stream_name(), length, expected_length)
-            completed = [
-                complete(event, position, self.stream_name())
-                for position, event in enumerate(events, length)
-            ]
-            has_default_id = [e.id == default_event_id(e.type, e.position) for e in completed]
-            self._refuse_duplicates(connection, completed, has_default_id)
-            previous = self._digest(connection, length)
-            connection.executemany(
-                INSERT,
-                rows_of(completed, has_default_id, self._own.base, self.stream_name(), previous),
-            )
-            length += len(completed)
-            connection.execute(
-                "UPDATE ledgers SET length = ? WHERE number = ?", (length, self._own.base >> 32)
-            )
-            return length
+            return self._append(connection, events, expected_length)
+
+    def _append(
+        self,
+        connection: sqlite3.Connection,
+        events: Sequence[KandoEvent],
+        expected_length: int | None,
+    ) -> int:
+        length = self._length(connection)
+        check_expected_length(self.stream_name(), length, expected_length)
+        heads = 0 if all(event.id for event in events) else self._heads(connection)
+        completed = [
+            complete(event, position, self.stream_name(), heads)
+            for position, event in enumerate(events, length)
+        ]
+        default_id = self._own.default_id
+        has_default_id = [e.id == default_id(e.type, e.position) for e in completed]
+        self._refuse_duplicates(connection, completed, has_default_id)
+        previous = self._digest(connection, length)
+        rows = rows_of(completed, has_default_id, self._own, previous)
+        connection.executemany(INSERT, rows)
+        length += len(completed)
+        connection.execute(
+            "UPDATE ledgers SET length = ? WHERE number = ?", (length, self._own.base >> 32)
+        )
+        return length
+
+    def _heads(self, connection: sqlite3.Connection) -> int:
+        """Return how many heads of branches there are; one made by hand may lack its own."""
+        query = "SELECT 1 FROM events WHERE address = ? AND type = ? AND id IS NULL"
+        starts = [segment.base + segment.start for segment in self._segments if segment.heads]
+        return sum(
+            connection.execute(query, (start, BRANCH_CREATED)).fetchone() is not None
+            for start in starts
+        )
 
     def _refuse_duplicates(
         self,
@@ -132,11 +130,10 @@ class SQLiteLedgerStore(LedgerStore):
         )
 
     def _position_of(self, connection: sqlite3.Connection, event_id: str) -> int | None:
-        position = position_of_default_id(event_id)
-        if position is not None:
-            query = "SELECT type FROM events WHERE address = ? AND id IS NULL"
-            row = connection.execute(query, (self._address_of(position),)).fetchone()
-            if row is not None and event_id == default_event_id(row[0], position):
+        query = "SELECT type FROM events WHERE address = ? AND id IS NULL"
+        for segment, position in self._default_places(event_id):
+            row = connection.execute(query, (segment.base + position,)).fetchone()
+            if row is not None and event_id == segment.default_id(row[0], position):
                 return position
         query = "SELECT address FROM events WHERE address >> 32 = ? AND id = ?"
         for segment in self._segments:
@@ -145,6 +142,18 @@ class SQLiteLedgerStore(LedgerStore):
                 found: int = row[0] - segment.base
                 return found
         return None
+
+    def _default_places(self, event_id: str) -> Iterator[tuple[Segment, int]]:
+        """Yield where an event of this id stands if it is its default one."""
+        number = number_of_default_id(event_id)
+        for segment in self._segments:
+            if segment.heads and event_id.endswith(f"-{segment.stream.partition(':')[2]}"):
+                yield segment, segment.start
+            if number is not None:
+                position = number + segment.heads
+                stop = _POSITIONS if segment.stop is None else segment.stop
+                if segment.start <= position < stop:
+                    yield segment, position
 
     def read(self, from_position: int = 0) -> Iterator[RecordedEvent]:
         check_from_position(self.stream_name(), from_position)
@@ -163,7 +172,7 @@ class SQLiteLedgerStore(LedgerStore):
                     lost = f"{upto - position - len(rows)} of its events {position} to {upto - 1}"
                     raise self._substrate._damaged(f"{segment.stream} lacks {lost}.")
                 for row in rows:
-                    yield event_of(row, segment.stream)
+                    yield event_of(row, segment)
                 position = upto
 
     def _rows(self, query: str, span: tuple[int | str, ...]) -> list[tuple[Any, ...]]:
@@ -193,7 +202,7 @@ class SQLiteLedgerStore(LedgerStore):
         row = connection.execute(
             f"SELECT {COLUMNS} FROM events WHERE address = ?", (self._address_of(position),)
         ).fetchone()
-        return event_of(row, segment.stream) if row is not None else None
+        return event_of(row, segment) if row is not None else None
 
     def _segment_of(self, position: int) -> Segment:
         return next(s for s in self._segments if s.stop is None or position < s.stop)
@@ -216,7 +225,7 @@ class SQLiteLedgerStore(LedgerStore):
             for page in range(first, last, _LINKS_PAGE):
                 upto = min(page + _LINKS_PAGE, last)
                 rows = self._rows(query, (segment.base + page, segment.base + upto, *left_out))
-                yield from links_of(rows, segment.base, segment.stream)
+                yield from links_of(rows, segment)
 
     def touching(self, ids: set[str], stop: int) -> Iterator[RecordedEvent]:
         named = ids_parameter(ids)
@@ -226,7 +235,7 @@ class SQLiteLedgerStore(LedgerStore):
         for segment, first, last in self._spans(0, min(stop, self.length())):
             span = (segment.base + first, segment.base + last, named)
             for row in self._rows(TOUCHING, span):
-                yield event_of(row, segment.stream)
+                yield event_of(row, segment)
 
     def _spans(self, start: int, stop: int) -> Iterator[tuple[Segment, int, int]]:
         """Yield the stretches that positions lie in, each with its first and behind its last."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,11 +15,12 @@ from kando.ledger._checks import check_fork_position
 from kando.ledger._sqlite_errors import translated
 from kando.ledger._sqlite_file import open_to_read, open_to_write
 from kando.ledger._sqlite_reader import SQLiteReader
-from kando.ledger._sqlite_rows import microseconds, moment_of
+from kando.ledger._sqlite_rows import Segment, microseconds, moment_of
 from kando.ledger.inbox import InboxEntry, decode_entry, encode_entry
-from kando.ledger.sqlite import Segment, SQLiteLedgerStore
+from kando.ledger.sqlite import SQLiteLedgerStore
 from kando.ledger.substrate import LedgerInfo, Substrate, check_ledger_id
 from kando.ledger.worker import Worker
+from kando.schema.events import RecordedEvent
 
 __all__ = ["SQLiteSubstrate"]
 
@@ -75,12 +76,19 @@ class SQLiteSubstrate(Substrate):
         return self._ask(lambda connection: self._ledger(connection, ledger_id))
 
     def fork(self, parent_id: str, position: int, branch_id: str) -> SQLiteLedgerStore:
+        return self.fork_with(parent_id, position, branch_id, ())
+
+    def fork_with(
+        self, parent_id: str, position: int, branch_id: str, events: Sequence[RecordedEvent]
+    ) -> SQLiteLedgerStore:
         with self._writing() as connection:
             parent = self._ledger(connection, parent_id)
             check_fork_position(parent.stream_name(), position, parent._length(connection))
             number = parent._own.base >> 32
             self._insert(connection, check_ledger_id(branch_id), number, position)
-            return self._ledger(connection, branch_id)
+            branch = self._ledger(connection, branch_id)
+            branch._append(connection, events, position)
+            return branch
 
     def info(self, ledger_id: str) -> LedgerInfo:
         query = f"{_INFO} WHERE l.id = ?"
@@ -198,15 +206,17 @@ class SQLiteSubstrate(Substrate):
         )
 
     def _ledger(self, connection: sqlite3.Connection, ledger_id: str) -> SQLiteLedgerStore:
-        segments: list[Segment] = []
+        owned: list[tuple[int, int, int | None, str]] = []
         stop: int | None = None
         for number, id, parent, fork_position in self._ancestry(connection, ledger_id):
             stream = f"run:{id}" if parent is None else f"branch:{id}"
             # A fork inside what its parent shares itself takes nothing of the parent's own.
             if stop is None or stop > fork_position:
-                segments.append(Segment(number << 32, fork_position, stop, stream))
+                owned.append((number << 32, fork_position, stop, stream))
             stop = fork_position if stop is None else min(stop, fork_position)
-        return SQLiteLedgerStore._of(self, segments[::-1])
+        # The first is the run's.
+        segments = [Segment(*each, heads) for heads, each in enumerate(reversed(owned))]
+        return SQLiteLedgerStore._of(self, segments)
 
     def _ancestry(
         self, connection: sqlite3.Connection, ledger_id: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Self
@@ -14,6 +14,7 @@ from kando.errors import ConfigurationError
 from kando.ledger.inbox import InboxEntry
 from kando.ledger.interface import LedgerStore
 from kando.ledger.worker import Worker
+from kando.schema.events import RecordedEvent
 
 __all__ = ["LedgerInfo", "Substrate", "check_ledger_id"]
 
@@ -82,6 +83,17 @@ class Substrate(ABC):
             PositionOutOfRange: `position` is negative or past the end of the parent.
             LedgerExists: the branch id is taken.
         """
+
+    def fork_with(
+        self, parent_id: str, position: int, branch_id: str, events: Sequence[RecordedEvent]
+    ) -> LedgerStore:
+        """Create a branch as `fork` does, with the first events of its own.
+
+        A substrate that can do it all in one step overrides this.
+        """
+        branch = self.fork(parent_id, position, branch_id)
+        branch.append([*events], expected_length=position)
+        return branch
 
     @abstractmethod
     def info(self, ledger_id: str) -> LedgerInfo:

@@ -18,7 +18,7 @@ from kando.schema.events import (
     RecordedEvent,
 )
 from kando.schema.exact_json import encode, exact_and_encoded
-from kando.schema.identity import default_event_id, object_id, step_key
+from kando.schema.identity import object_id, step_key
 
 __all__ = ["Batch"]
 
@@ -104,7 +104,7 @@ class Batch:
         recorder, trigger = self._recorder, self._trigger
         assert trigger is not None
         position = recorder.length + len(self.entries)
-        id = default_event_id(type, position)
+        id = recorder.default_id(type, position)
         recorder.check_id(id, self._by_id, is_default=True)
         event = RecordedEvent(
             id,
@@ -144,7 +144,7 @@ class Batch:
             msg = f"An event by {actor or 'nobody'} has type {event.type!r} and data {event.data!r:.60}."
             raise InvalidData(msg, hint="Its type is a dotted name and its data a JSON object.")
         position = self._recorder.length + len(self.entries)
-        id = event.id or default_event_id(event.type, position)
+        id = event.id or self._recorder.default_id(event.type, position)
         needs_id = "id" not in event.data and event.type in (OBJECT_CREATED, RELATION_CREATED)
         if self._trigger is not None:
             key = step_key(self._trigger.lineage_key, self._responder, ordinal)

@@ -326,6 +326,7 @@ class Loop:
             else:
                 self.save()
                 answer = self.effects.answer(trigger, handler, self.recorder.world)
+                handler.effect.remember(trigger, answer, self.recorder.world)
                 outputs = [make_event(handler.effect.answer_type, "", "", [trigger.id], answer)]
             return collect(batch, handler, outputs, trigger, firing.outputs) or 0
         except (Exception, SystemExit) as error:

@@ -14,7 +14,12 @@ from kando.responders.base import BOOKKEEPING
 from kando.responders.budget import BudgetEnforcer
 from kando.runtime.types import DeclaredTypes
 from kando.schema.events import KandoEvent, RecordedEvent
-from kando.schema.identity import default_event_id, position_of_default_id, root_key
+from kando.schema.identity import (
+    default_event_id,
+    number_of_default_id,
+    position_of_number,
+    root_key,
+)
 from kando.world.graph import Relation, World, WorldObject
 from kando.world.projection import Change, change_of, commit
 
@@ -30,7 +35,7 @@ class Entry:
         change: what it does to the world.
         depth: its recursion depth.
         is_outside: whether no firing produced it.
-        has_default_id: whether its id is ``{type}-{position}``.
+        has_default_id: whether its id is the default one.
     """
 
     event: RecordedEvent
@@ -102,6 +107,8 @@ class Recorder:
         self._types: list[str | None] = []
         self._positions: dict[str, int] = {}
         self._asked: tuple[str, int | None] = ("", None)
+        # Positions of the heads of branches, which are not numbered.
+        self._heads: list[int] = []
         self._root_keys: set[str] = set()
         self._root_counts: dict[str, int] = {}
 
@@ -112,14 +119,21 @@ class Recorder:
             return self._asked[1]
         position = self._positions.get(event_id)
         if position is None:
-            position = position_of_default_id(event_id)
-            if position is None or position >= self.length:
+            number = number_of_default_id(event_id)
+            if number is None:
+                return None
+            position = position_of_number(number, self._heads)
+            if position >= self.length:
                 return None
             type = self._types[position]
-            if not type or event_id != default_event_id(type, position):
+            if not type or event_id != default_event_id(type, number):
                 return None
         self._asked = (event_id, position)
         return position
+
+    def default_id(self, type: str, position: int) -> str:
+        """Return the default id of an event to be recorded at a position."""
+        return default_event_id(type, position, len(self._heads))
 
     def depth_of(self, position: int) -> int:
         """Return the recursion depth of the event at a position."""
@@ -171,7 +185,7 @@ class Recorder:
             raise PayloadTooLarge(
                 msg, hint="Split it, or put it into a file and record path and hash."
             )
-        has_default_id = event.id == default_event_id(event.type, event.position)
+        has_default_id = event.id == self.default_id(event.type, event.position)
         self.check_id(event.id, batch, is_default=has_default_id)
         if trigger is not None and event.cause == [trigger.id] and event.type not in BOOKKEEPING:
             depth = trigger_depth + 1
@@ -236,7 +250,10 @@ class Recorder:
         event, change, depth = entry.event, entry.change, entry.depth
         if change is not None:
             commit(self.world, change)
-        if entry.has_default_id:
+        is_head = entry.is_outside and event.is_head
+        if is_head:
+            self._heads.append(event.position)
+        if entry.has_default_id and not is_head:
             self._types.append(event.type)
         else:
             self._types.append(None)
@@ -261,7 +278,7 @@ class Recorder:
         ]
         depth = max(depths, default=-1)
         depth = max(depth, 0) if event.type in BOOKKEEPING else depth + 1
-        has_default_id = event.id == default_event_id(event.type, event.position)
+        has_default_id = event.id == self.default_id(event.type, event.position)
         self.take(Entry(event, change_of(event, self.world), depth, is_outside, has_default_id))
         self._saved += 1
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import attrs
 
+from kando.schema.identity import head_id
+
 __all__ = [
     "BRANCH_CREATED",
     "BUDGET_EXHAUSTED",
@@ -105,6 +107,11 @@ class KandoEvent:
     def is_root(self) -> bool:
         """Whether nothing in the ledger caused this event."""
         return not self.cause
+
+    @property
+    def is_head(self) -> bool:
+        """Whether this is the ``branch.created`` that the events of a branch's own begin with."""
+        return self.type == BRANCH_CREATED and self.id == head_id(self.source)
 
 
 @attrs.frozen(eq=False)

@@ -6,10 +6,18 @@ replay produce the same ids.
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from hashlib import sha256
 
-__all__ = ["default_event_id", "object_id", "position_of_default_id", "root_key", "step_key"]
+__all__ = [
+    "default_event_id",
+    "head_id",
+    "number_of_default_id",
+    "object_id",
+    "position_of_number",
+    "root_key",
+    "step_key",
+]
 
 #: Hexadecimal digits of a lineage key: 128 bits of SHA-256.
 KEY_DIGITS = 32
@@ -17,13 +25,45 @@ KEY_DIGITS = 32
 _SHORT = 8
 
 
-def default_event_id(type: str, position: int) -> str:
-    """Return the id of an event whose author gave none: ``{type}-{position}``."""
-    return f"{type}-{position}"
+def default_event_id(type: str, position: int, heads: int = 0) -> str:
+    """Return the id of an event whose author gave none: ``{type}-{number}``.
+
+    The number is the position, not counting the heads of branches: so a branch that is resumed
+    gives an event the id that it has in the parent.
+
+    Args:
+        type: of the event.
+        position: of the event in its ledger.
+        heads: how many heads, the ``branch.created`` that a branch begins with, stand before it.
+    """
+    return f"{type}-{position - heads}"
 
 
-def position_of_default_id(event_id: str) -> int | None:
-    """Return the position that an id of the form ``{type}-{position}`` speaks of, if it does."""
+def head_id(stream: str) -> str:
+    """Return the id of the head of a branch, ``branch.created-{branch id}``.
+
+    Args:
+        stream: name of the branch, ``branch:{id}``.
+    """
+    return f"branch.created-{stream.partition(':')[2]}"
+
+
+def position_of_number(number: int, heads: Sequence[int]) -> int:
+    """Return the position of the event with this number (see `default_event_id`).
+
+    Args:
+        number: from 0.
+        heads: positions of the heads of branches in the ledger, ascending.
+    """
+    for head in heads:
+        if head > number:
+            break
+        number += 1
+    return number
+
+
+def number_of_default_id(event_id: str) -> int | None:
+    """Return the number that an id of the form ``{type}-{number}`` speaks of, if it does."""
     _, dash, digits = event_id.rpartition("-")
     if not dash or not digits.isdecimal() or not digits.isascii():
         return None
