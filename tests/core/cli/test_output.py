@@ -34,6 +34,7 @@ ONE_OBJECT = {
     "status demo": STATUS,
     "world RUN": {"position", "objects", "relations"},
     "fork RUN --at 2": {"branch_id", "parent_run_id", "fork_position"},
+    "fork RUN --at 6 --run --llm parrot": STATUS | {"provider"},
     "diff RUN demo": DIFF,
     "replay RUN": {"run_id", "events", "objects", "relations", "strict"},
     "replay RUN --strict": {"run_id", "events", "objects", "relations", "strict"},
@@ -46,6 +47,8 @@ LISTS = {
     "trace object.created-2": EVENT,
     "plugins": {"kind", "name", "distribution", "version", "state", "about"},
     "compare RUN demo": OUTCOME,
+    "branches RUN": {"id", "parent_id", "fork_position", "length", "depth"},
+    "branches demo": {"id", "parent_id", "fork_position", "length", "depth"},
     "doctor": {"what", "state", "detail", "cure"},
     "exit-codes": {"code", "meaning"},
 }

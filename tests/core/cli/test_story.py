@@ -116,6 +116,32 @@ def test_a_fork_shares_its_prefix_is_compared_and_goes_on(kando: Run) -> None:
     assert as_json(kando, "diff", run_id, branch)["summary"] == "no changes"
 
 
+def test_a_fork_with_a_change_goes_on_at_once_and_asks_only_what_is_new(
+    kando: Run, tmp_path: Path
+) -> None:
+    run_id = started(kando, "--llm", "parrot")
+    (tmp_path / "note.jsonl").write_text('{"type": "note"}\n{"type": "note", "data": {"n": 2}}\n')
+
+    same = kando("fork", run_id, "--at", "2", "--run", "--llm", "parrot:other")
+    fresh = kando("fork", run_id, "--at", "2", "--run", "--llm", "parrot:other", "--fresh")
+    changed = kando(
+        *("fork", run_id, "--at", "2", "--run", "--llm", "parrot"),
+        *("--patch", "goal", '{"text": "Say bye"}', "--event", "note.jsonl"),
+    )
+
+    for done, summary in ((same, "no changes"), (fresh, "~1 objects patched")):
+        assert done.returncode == 0, done.stderr
+        assert as_json(kando, "diff", run_id, done.stdout.strip())["summary"] == summary
+    branch = changed.stdout.strip()
+    kinds = [json.loads(e)["type"] for e in kando("events", branch, "--json").stdout.splitlines()]
+    assert kinds[2:7] == ["branch.created", "branch.changed", "object.patched", "note", "note"]
+    assert as_json(kando, "status", branch)["goal"] == "Say hello"
+    tree = kando("branches", branch).stdout.splitlines()
+    assert tree[0].startswith(run_id)
+    assert [line[:3] for line in tree[1:]] == ["|- ", "|- ", "`- "]
+    assert tree[3].startswith(f"`- {branch} @2  ")
+
+
 def test_replay_projects_and_strict_replay_compares(kando: Run, tiny: Path, process: Run) -> None:
     run_id = started(kando, "--llm", "parrot")
 

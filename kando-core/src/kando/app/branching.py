@@ -1,17 +1,15 @@
-"""Fork runs, compare them, and replay them."""
+"""Compare runs, and replay them."""
 
 from __future__ import annotations
 
 import attrs
 
+from kando.app.changes import choices_of
 from kando.app.comparing import compare_runs
 from kando.app.context import App, id_of
-from kando.app.ids import new_ledger_id, parse_address
-from kando.app.kits import loaded_kit
+from kando.app.forking import fork_run
 from kando.app.working import kit_of
 from kando.branch.diff import WorldDiff
-from kando.branch.fork import BranchMeta, fork
-from kando.errors import PositionOutOfRange
 from kando.runtime import Runtime
 from kando.world.graph import World
 
@@ -35,29 +33,6 @@ class ReplayResult:
     events: int
     is_strict: bool
     kit_versions: tuple[str, str] | None = None
-
-
-def fork_run(app: App, address: str, at: int | None = None) -> BranchMeta:
-    """Fork a run or branch; nothing is copied and nothing is called.
-
-    Args:
-        app: where.
-        address: ``RUN`` or ``RUN@N``.
-        at: how many events the branch shares; the N of the address if None.
-
-    Raises:
-        LedgerNotFound, AmbiguousName: there is no such run.
-        PositionOutOfRange: no position was given, or the run is shorter.
-    """
-    parsed = parse_address(address)
-    position = at if at is not None else parsed.position
-    if position is None:
-        msg = f"Where shall {address} be forked?"
-        raise PositionOutOfRange(msg, hint="Say --at N, or RUN@N.")
-    parent = id_of(app.ledger(parsed.ledger, read_only=False))
-    branch_id = new_ledger_id()
-    fork(app.substrate(read_only=False), parent, position, branch_id)
-    return BranchMeta(branch_id, parent, position)
 
 
 def diff_runs(app: App, a: str, b: str) -> WorldDiff:
@@ -89,7 +64,7 @@ def replay_run(app: App, run: str, *, strict: bool = False, kit: str | None = No
         world = Runtime(ledger, [], edge_logic=()).replay()
         return ReplayResult(id_of(ledger), world, ledger.length(), False)
     loaded = kit_of(app, ledger, kit)
-    recorded = loaded_kit(ledger)
+    recorded = choices_of(app, ledger).kit
     world = Runtime(ledger, loaded.create(), kits=[loaded], edge_logic=()).replay(strict=True)
     differ = recorded is not None and recorded["version"] != loaded.version
     versions = (recorded["version"], loaded.version) if recorded and differ else None

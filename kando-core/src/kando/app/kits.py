@@ -11,7 +11,7 @@ from kando.ledger.interface import LedgerStore
 from kando.plugins import PluginBroken, Plugins
 from kando.schema.events import KIT_LOADED, KandoEvent
 
-__all__ = ["find_kit", "loaded_kit", "make_seeds"]
+__all__ = ["find_kit", "kit_data", "loaded_kit", "make_seeds"]
 
 
 def find_kit(text: str, plugins: Plugins) -> Kit:
@@ -61,6 +61,17 @@ def make_seeds(kit: Kit, goal: str, run_id: str) -> list[KandoEvent]:
         msg = f"The seed of kit {kit.name!r} returned {seeds!r:.80}, which is no list of events."
         raise PluginBroken(msg, hint=hint)
     return checked
+
+
+def kit_data(kit: Kit, *, demo: bool = False) -> dict[str, Any]:
+    """Return the data of the ``kit.loaded`` that tells of a kit.
+
+    Args:
+        kit: that is loaded.
+        demo: whether the run works from what it ships as its demo.
+    """
+    about = {"name": kit.name, "version": kit.version, "distribution": kit.distribution}
+    return {**about, "demo": True} if demo else about
 
 
 def loaded_kit(ledger: LedgerStore) -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ from kando.ledger.inbox import InboxEntry
 from kando.ledger.substrate import Substrate
 from kando.schema.events import RUN_CANCELLED, RUN_PAUSED, KandoEvent, make_event
 
-__all__ = ["Delivery", "SubstrateInbox", "cancel_run", "pause_run", "send_event"]
+__all__ = ["Delivery", "SubstrateInbox", "cancel_run", "check_type", "pause_run", "send_event"]
 
 #: What the runtime alone may say about itself.
 _RESERVED = ("responder.", "branch.", "budget.", "kit.", "inbox.", "run.", "timer.fired")
@@ -75,10 +75,19 @@ def send_event(
         LedgerNotFound, AmbiguousName: there is no such run.
         InvalidData: the type is the runtime's own, or the data is not JSON.
     """
-    if not type or type.startswith(_RESERVED):
-        msg = f"Events of type {type!r} cannot be sent to a run."
-        raise InvalidData(msg, hint="Choose a type of your own, or object.created and the like.")
-    return _deliver(app, run, make_event(type, "", actor, cause or [], data), key)
+    return _deliver(app, run, make_event(check_type(type), "", actor, cause or [], data), key)
+
+
+def check_type(type: str) -> str:
+    """Return the type of an event that somebody outside may put into a run, or refuse it.
+
+    Raises:
+        InvalidData: it is empty, or the runtime's own.
+    """
+    if type and not type.startswith(_RESERVED):
+        return type
+    msg = f"Events of type {type!r} cannot be sent to a run."
+    raise InvalidData(msg, hint="Choose a type of your own, or object.created and the like.")
 
 
 def pause_run(app: App, run: str) -> Delivery:

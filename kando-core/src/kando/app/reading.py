@@ -7,9 +7,10 @@ from itertools import islice
 
 import attrs
 
+from kando.app.changes import choices_of
 from kando.app.context import App, id_of
 from kando.app.demo import DEMO_ID
-from kando.app.kits import find_kit, loaded_kit
+from kando.app.kits import find_kit
 from kando.app.status import (
     FINISHED,
     RUNNING,
@@ -100,7 +101,7 @@ def status_of(app: App, ledger: LedgerStore) -> RunStatus:
     worker = None if id_of(ledger) == DEMO_ID else app.substrate().worker(id_of(ledger))
     if worker is not None and worker != this_process() and worker.may_be_alive():
         return attrs.evolve(status, state=RUNNING)
-    known = loaded_kit(ledger)
+    known = choices_of(app, ledger).kit
     if known is None or status.state not in (FINISHED, WAITING):
         return status
     try:

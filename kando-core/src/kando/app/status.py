@@ -12,6 +12,7 @@ from kando.ledger.interface import LedgerStore
 from kando.ledger.substrate import LedgerInfo
 from kando.responders.budget import cost_of
 from kando.schema.events import (
+    BRANCH_CHANGED,
     BRANCH_CREATED,
     BUDGET_EXHAUSTED,
     KIT_LOADED,
@@ -146,6 +147,8 @@ def read_status(ledger: LedgerStore) -> RunStatus:
             facts["kit"] = event.data
         elif event.type == BRANCH_CREATED:
             facts["branch"] = event.data
+        elif event.type == BRANCH_CHANGED:
+            facts["goal"] = event.data.get("goal", facts.get("goal"))
         elif event.type == OBJECT_CREATED and event.is_root and "goal" not in facts:
             facts["goal"] = _goal(event.data["data"])
     state, problem = _state(last, bool(open_intents or timers))

@@ -9,25 +9,26 @@ from pathlib import Path
 
 import attrs
 
+from kando.app.caching import cache_of
+from kando.app.changes import Choices, choices_of
 from kando.app.context import App, id_of
 from kando.app.documents import Document, Skipped, read_documents
 from kando.app.ids import new_ledger_id
 from kando.app.kit_demos import demo_documents, demo_of, demo_provider
-from kando.app.kits import find_kit, loaded_kit, make_seeds
+from kando.app.kits import find_kit, kit_data, make_seeds
 from kando.app.outside import SubstrateInbox
 from kando.app.providers import Provider, choose_provider
 from kando.app.reading import status_of
 from kando.app.status import WAITING, RunStatus
-from kando.cache.llm import LLMCache
 from kando.errors import ConfigurationError
 from kando.kit import Kit
 from kando.ledger.interface import LedgerStore
 from kando.ledger.memory import MemoryLedgerStore
-from kando.ledger.substrate import Substrate
 from kando.ledger.worker import this_process
 from kando.responders.base import Responder
 from kando.responders.budget import Budget
 from kando.responders.delivery import DeliveryBus, create_delivery_responder
+from kando.responders.llm_executor import asking
 from kando.runtime import Runtime
 from kando.schema.events import (
     KIT_LOADED,
@@ -152,10 +153,11 @@ def resume_run(
     """
     ledger = app.ledger(run, read_only=False)
     loaded = kit_of(app, ledger, kit)
-    known = loaded_kit(ledger) or {}
+    chosen = choices_of(app, ledger)
+    known = chosen.kit or {}
     is_demo = known.get("demo") is True and known.get("name") == loaded.name
-    provider = _provider(app, loaded, llm, is_demo and loaded.demo is not None)
-    runtime = _runtime(app, ledger, loaded, provider, budget)
+    provider = _provider(app, loaded, llm or chosen.llm, is_demo and loaded.demo is not None)
+    runtime = _runtime(app, ledger, loaded, provider, budget, chosen)
     on_started(id_of(ledger))
     _work(app, runtime)
     while wait and status_of(app, ledger).state == WAITING:
@@ -174,7 +176,7 @@ def kit_of(app: App, ledger: LedgerStore, named: str | None = None) -> Kit:
     """
     if named is not None:
         return find_kit(named, app.plugins)
-    known = loaded_kit(ledger)
+    known = choices_of(app, ledger).kit
     if known is None:
         msg = f"{ledger.stream_name()} was not started by a kit."
         raise ConfigurationError(msg, hint="Name one with --kit.")
@@ -200,9 +202,7 @@ def _work(app: App, runtime: Runtime) -> None:
 def _seeds(
     kit: Kit, seeds: Sequence[KandoEvent], documents: Sequence[Document | Skipped], demo: bool
 ) -> list[KandoEvent]:
-    about: dict[str, object] = {"name": kit.name, "version": kit.version}
-    about |= {"distribution": kit.distribution} | ({"demo": True} if demo else {})
-    events = [make_event(KIT_LOADED, "", _ACTOR, [], about), *seeds]
+    events = [make_event(KIT_LOADED, "", _ACTOR, [], kit_data(kit, demo=demo)), *seeds]
     # The goal's own place is known, so that documents can name it as their cause.
     cause = [seeds[0].id or default_event_id(seeds[0].type, 1)] if seeds else []
     return [*events, *(_document_event(each, cause) for each in documents)]
@@ -231,15 +231,25 @@ def _runtime(
     kit: Kit,
     provider: Provider | None,
     budget: Budget | None,
+    chosen: Choices | None = None,
 ) -> Runtime:
     substrate = app.substrate(read_only=False)
     responders = kit.create()
+    model = chosen.model if chosen is not None else None
     if provider is not None:
-        responders.append(provider.executor)
-    cache = LLMCache(_SubstrateCache(substrate, id_of(ledger)))
+        executor = provider.executor
+        responders.append(executor if model is None else asking(executor, model))
     responders += _observers(app)
-    inbox = SubstrateInbox(substrate, id_of(ledger))
-    return Runtime(ledger, responders, budget, cache, kits=[kit], edge_logic=(), inbox=inbox)
+    return Runtime(
+        ledger,
+        responders,
+        budget,
+        cache_of(app, ledger, chosen),
+        kits=[kit],
+        edge_logic=(),
+        inbox=SubstrateInbox(substrate, id_of(ledger)),
+        remembers_from=chosen.fresh_from if chosen is not None else 0,
+    )
 
 
 def _observers(app: App) -> list[Responder]:
@@ -254,17 +264,3 @@ def _observers(app: App) -> list[Responder]:
 
         bus.subscribe(tell, name=name)
     return [create_delivery_responder(bus)] if observers else []
-
-
-@attrs.frozen
-class _SubstrateCache:
-    """The entries of one ledger and its ancestors."""
-
-    substrate: Substrate
-    ledger_id: str
-
-    def get(self, key: str) -> bytes | None:
-        return self.substrate.cached(self.ledger_id, key)
-
-    def put(self, key: str, response: bytes) -> None:
-        self.substrate.cache(self.ledger_id, key, response)

@@ -1,33 +1,14 @@
-"""`kando fork` and `replay`."""
+"""`kando replay`."""
 
 from __future__ import annotations
 
-import attrs
 import click
 
-from kando.app.branching import fork_run, replay_run
+from kando.app.branching import replay_run
 from kando.cli.output import print_json, print_line, warn
 from kando.cli.session import open_app, shared_options
 
-__all__ = ["fork", "replay"]
-
-
-@click.command()
-@click.argument("run", metavar="RUN")
-@click.option("--at", type=click.IntRange(0), metavar="N", help="How many events to share.")
-@shared_options
-def fork(run: str, at: int | None, as_json: bool) -> None:
-    """Fork RUN after its first N events and print the id of the branch.
-
-    Nothing is copied and nothing is called. `kando resume BRANCH` goes on from there.
-    """
-    with open_app() as app:
-        meta = fork_run(app, run, at)
-        if as_json:
-            print_json(attrs.asdict(meta))
-        else:
-            print_line(meta.branch_id)
-            warn(f"shares {meta.fork_position} events with {meta.parent_run_id}")
+__all__ = ["replay"]
 
 
 @click.command()

@@ -18,7 +18,7 @@ from kando.cli.session import go_on, open_app, shared_options
 from kando.errors import KandoError, StoreError
 from kando.responders.budget import Budget
 
-__all__ = ["resume", "run", "status_dict"]
+__all__ = ["resume", "run", "status_dict", "work_on"]
 
 _EXHAUSTED_CODE = 7
 
@@ -81,7 +81,7 @@ def run(
             app, kit, goal, inputs=paths, demo=demo, llm=llm, budget=budget, on_started=on_started
         )
 
-    return _work(work, as_json)
+    return work_on(work, as_json)
 
 
 @click.command()
@@ -113,10 +113,10 @@ def resume(
             app, run, kit=kit, llm=llm, budget=budget, wait=wait, on_started=on_started
         )
 
-    return _work(work, as_json)
+    return work_on(work, as_json)
 
 
-def _work(work: Callable[[App, Callable[[str], None]], RunResult], as_json: bool) -> int:
+def work_on(work: Callable[[App, Callable[[str], None]], RunResult], as_json: bool) -> int:
     """Do the work, tell what came of it, and return the exit code."""
     started: list[str] = []
 

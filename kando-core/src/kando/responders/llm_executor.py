@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import attrs
+
 from kando.cache.llm import request_key
 from kando.responders.base import Effect, Responder
 from kando.responders.executor import inline
 from kando.schema.events import LLM_REQUEST, LLM_RESPONSE, KandoEvent
 from kando.world.graph import World
 
-__all__ = ["Complete", "LLMExecutorResponder", "LLMFunction", "provider_executor"]
+__all__ = ["Complete", "LLMExecutorResponder", "LLMFunction", "asking", "provider_executor"]
 
 #: ``llm_fn(messages, model, max_tokens) -> (text, cost_usd)``
 LLMFunction = Callable[[list[dict[str, Any]], str, int], tuple[str, float]]
@@ -60,6 +62,36 @@ def provider_executor(complete: Complete, *, name: str = "llm") -> Responder:
         return inline(effect, event, world)
 
     return Responder(name, frozenset({LLM_REQUEST}), fn, effect=effect)
+
+
+def asking(executor: Responder, model: str) -> Responder:
+    """Return an executor that asks for `model`, whatever model a request names.
+
+    What is asked is the request with that model in it: it is cached apart from the same request to
+    another one.
+
+    Args:
+        executor: as `provider_executor` returned it.
+        model: as its provider knows it.
+    """
+    effect = executor.effect
+    assert effect is not None
+
+    def of(intent: KandoEvent) -> KandoEvent:
+        return attrs.evolve(intent, data={**intent.data, "model": model})
+
+    changed = attrs.evolve(
+        effect,
+        call=lambda intent: effect.call(of(intent)),
+        recall=lambda intent, world: effect.recall(of(intent), world),
+        remember=lambda intent, answer, world: effect.remember(of(intent), answer, world),
+        sameness=lambda intent, world: effect.sameness(of(intent), world),
+    )
+
+    def fn(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
+        return inline(changed, event, world)
+
+    return attrs.evolve(executor, fn=fn, effect=changed)
 
 
 def recall(intent: KandoEvent, world: World) -> dict[str, Any] | None:

@@ -70,6 +70,7 @@ class Runtime:
         clock: returns the time of recording, timezone-aware; timers go by it.
         checks_purity: debug mode: refuse plain responders that ask a clock, a random generator or
             a socket, or change the world. Slow: meant for tests.
+        remembers_from: position from which on the ledger's answers belong into the cache.
 
     Raises:
         ConfigurationError: two responders have one name, or two kits declare one type differently.
@@ -90,6 +91,7 @@ class Runtime:
         inbox: Inbox | None = None,
         clock: Callable[[], datetime] = _now,
         checks_purity: bool = False,
+        remembers_from: int = 0,
     ) -> None:
         self.ledger = ledger
         self.responders = list(responders)
@@ -102,6 +104,7 @@ class Runtime:
         self._inbox = inbox
         self._clock = clock
         self._checks_purity = checks_purity
+        self._remembers_from = remembers_from
         own = (each.kit for each in self.responders if each.kit is not None)
         self._types = DeclaredTypes([*kits, *own])
         self._loop: Loop | None = None
@@ -245,7 +248,7 @@ class Runtime:
         """Pass events on, giving the cache the answers among them: it is a fold over the ledger."""
         asked: dict[str, RecordedEvent] = {}
         for event in events:
-            if self.cache is not None:
+            if self.cache is not None and event.position >= self._remembers_from:
                 if event.type == LLM_REQUEST:
                     asked[event.id] = event
                 elif event.type == LLM_RESPONSE and event.cause:

@@ -10,6 +10,7 @@ import attrs
 from kando.schema.identity import head_id
 
 __all__ = [
+    "BRANCH_CHANGED",
     "BRANCH_CREATED",
     "BUDGET_EXHAUSTED",
     "INBOX_REFUSED",
@@ -41,6 +42,7 @@ OBJECT_PATCHED = "object.patched"
 RELATION_CREATED = "relation.created"
 RELATION_REMOVED = "relation.removed"
 BRANCH_CREATED = "branch.created"
+BRANCH_CHANGED = "branch.changed"
 BUDGET_EXHAUSTED = "budget.exhausted"
 LLM_REQUEST = "llm.request"
 LLM_RESPONSE = "llm.response"

@@ -1,0 +1,71 @@
+"""What a branch was told to do differently, as its own first events say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from kando.app.context import App, id_of
+from kando.app.kits import loaded_kit
+from kando.ledger.interface import LedgerStore
+from kando.schema.events import BRANCH_CHANGED, KIT_LOADED
+
+__all__ = ["Choices", "choices_of"]
+
+
+@attrs.frozen
+class Choices:
+    """What was chosen for a run when it was started, or for a branch when it was forked.
+
+    Attributes:
+        kit: name, version and distribution of its kit; None for a run made by hand.
+        model: that all requests ask for; None for the one that each request names.
+        llm: ``provider`` or ``provider:argument`` that answers; None if nothing was chosen.
+        fresh_id: the branch, it or an ancestor, that refuses what was cached before; or None.
+        fresh_from: position of the first event of that branch's own; 0 without one.
+    """
+
+    kit: dict[str, Any] | None
+    model: str | None = None
+    llm: str | None = None
+    fresh_id: str | None = None
+    fresh_from: int = 0
+
+
+def choices_of(app: App, ledger: LedgerStore) -> Choices:
+    """Return what was chosen for a run or branch; a branch inherits what it does not change.
+
+    It reads the first events of the branches it descends from, and not the ledger between.
+    """
+    found = Choices(None)
+    stop, id, is_branch = ledger.length(), id_of(ledger), ledger.stream_name().startswith("branch:")
+    while is_branch:
+        info = app.substrate().info(id)
+        if info.parent_id is None:
+            break
+        start = info.fork_position or 0
+        # A branch that was itself forked before its first own event adds nothing.
+        if start < stop:
+            found = _with_changes(found, ledger, id, start, stop)
+        stop, id = min(stop, start), info.parent_id
+    return found if found.kit is not None else attrs.evolve(found, kit=loaded_kit(ledger))
+
+
+def _with_changes(
+    found: Choices, ledger: LedgerStore, branch_id: str, start: int, stop: int
+) -> Choices:
+    for position in range(start + 1, stop):
+        event = ledger.at(position)
+        if event is not None and event.type == KIT_LOADED:
+            found = attrs.evolve(found, kit=found.kit or event.data)
+        elif event is not None and event.type == BRANCH_CHANGED:
+            data = event.data
+            found = attrs.evolve(
+                found, model=found.model or data.get("model"), llm=found.llm or data.get("llm")
+            )
+            if data.get("fresh") and found.fresh_id is None:
+                found = attrs.evolve(found, fresh_id=branch_id, fresh_from=start)
+        else:
+            break
+    return found

@@ -1,0 +1,212 @@
+"""Fork runs, with or without a change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+import attrs
+
+from kando.app.changes import choices_of
+from kando.app.context import App, id_of
+from kando.app.demo import DEMO_ID
+from kando.app.ids import new_ledger_id, parse_address
+from kando.app.kits import find_kit, kit_data, make_seeds
+from kando.app.outside import check_type
+from kando.branch.fork import BranchMeta, head_of
+from kando.branch.rehearsal import Rehearsal
+from kando.errors import ConfigurationError, InvalidData, PositionOutOfRange
+from kando.kit import Kit
+from kando.ledger._checks import check_fork_position
+from kando.ledger.interface import LedgerStore
+from kando.runtime import Runtime
+from kando.schema.events import (
+    BRANCH_CHANGED,
+    KIT_LOADED,
+    OBJECT_PATCHED,
+    KandoEvent,
+    RecordedEvent,
+    make_event,
+)
+
+__all__ = ["Branch", "branches_of", "fork_run"]
+
+
+@attrs.frozen
+class Branch:
+    """A run or branch among those that descend from one run.
+
+    Attributes:
+        id: of the run or branch.
+        parent_id: of the ledger it was forked from; None for the run.
+        fork_position: how many events it shares with its parent; None for the run.
+        length: number of events, the shared ones included.
+        depth: 0 for the run, 1 for its branches, and so on.
+    """
+
+    id: str
+    parent_id: str | None
+    fork_position: int | None
+    length: int
+    depth: int
+
+
+def fork_run(
+    app: App,
+    address: str,
+    at: int | None = None,
+    *,
+    patches: Sequence[tuple[str, Mapping[str, Any]]] = (),
+    events: Sequence[Mapping[str, Any]] = (),
+    goal: str | None = None,
+    model: str | None = None,
+    llm: str | None = None,
+    kit: str | None = None,
+    fresh: bool = False,
+    actor: str = "cli",
+) -> BranchMeta:
+    """Fork a run or branch; nothing is copied and nothing is called.
+
+    What shall be different is recorded on the branch, behind its ``branch.created``, in the same
+    step: whatever is refused leaves no branch behind. `kando.app.working.resume_run` goes on.
+
+    Args:
+        app: where.
+        address: ``RUN`` or ``RUN@N``.
+        at: how many events the branch shares; the N of the address if None.
+        patches: of objects: id and the fields to set, by name.
+        events: each with ``type``, and perhaps ``data`` and ``cause``.
+        goal: what the kit makes seeds of, in addition to what is shared.
+        model: that the branch's requests ask for, whatever model they name.
+        llm: ``provider`` or ``provider:argument`` that answers them.
+        kit: name of the kit that goes on; the one that the ledger names if None.
+        fresh: whether the branch refuses what was cached before it.
+        actor: who forks.
+
+    Raises:
+        LedgerNotFound, AmbiguousName: there is no such run.
+        PositionOutOfRange: no position was given, or the run is shorter.
+        UnknownPlugin: there is no such kit or provider.
+        RefusedEvent: a change must not be recorded, such as a patch of an unknown object.
+        ConfigurationError: there is no kit to make seeds of the goal.
+    """
+    parsed = parse_address(address)
+    position = at if at is not None else parsed.position
+    if position is None:
+        msg = f"Where shall {address} be forked?"
+        raise PositionOutOfRange(msg, hint="Say --at N, or RUN@N.")
+    parent = app.ledger(parsed.ledger, read_only=False)
+    check_fork_position(parent.stream_name(), position, parent.length())
+    meta = BranchMeta(new_ledger_id(), id_of(parent), position)
+    head = head_of(parent, meta, actor)
+    chosen = _chosen(app, goal, model, llm, fresh)
+    is_changed = bool(chosen or patches or events or kit)
+    own = [head]
+    if is_changed:
+        changes = [
+            *_patches(patches, actor),
+            *(_event(each, actor) for each in events),
+        ]
+        own = _rehearsed(app, parent, head, kit, goal, chosen, changes)
+    app.substrate(read_only=False).fork_with(meta.parent_run_id, position, meta.branch_id, own)
+    return meta
+
+
+def _chosen(
+    app: App, goal: str | None, model: str | None, llm: str | None, fresh: bool
+) -> dict[str, Any]:
+    """Return the data of ``branch.changed``: what was chosen."""
+    if llm is not None:
+        name, _, argument = llm.partition(":")
+        app.plugins.provider(name)
+        if urlsplit(argument).password or urlsplit(argument).username:
+            msg = f"--llm {name}:... holds a user name or password, which no ledger may keep."
+            raise ConfigurationError(msg, hint="Fork without --llm, and say it when you resume.")
+    for what, text in (("model", model), ("goal", goal)):
+        if text is not None and not text.strip():
+            raise InvalidData(f"The {what} is empty.", hint=f"Name a {what}.")
+    chosen = {"goal": goal, "model": model, "llm": llm, "fresh": fresh or None}
+    return {name: value for name, value in chosen.items() if value is not None}
+
+
+def _patches(patches: Sequence[tuple[str, Mapping[str, Any]]], actor: str) -> Iterator[KandoEvent]:
+    for object_id, fields in patches:
+        yield make_event(OBJECT_PATCHED, "", actor, [], {"id": object_id, "patch": dict(fields)})
+
+
+def _event(given: Mapping[str, Any], actor: str) -> KandoEvent:
+    type, data, cause = given.get("type"), given.get("data", {}), given.get("cause", [])
+    if not isinstance(type, str) or not isinstance(data, dict) or not isinstance(cause, list):
+        msg = f"An event to begin a branch with is {str(dict(given))!r:.80}."
+        raise InvalidData(msg, hint='Say {"type": ..., "data": {...}}, and perhaps "cause": [...].')
+    return make_event(check_type(type), "", actor, cause, data)
+
+
+def _rehearsed(
+    app: App,
+    parent: LedgerStore,
+    head: RecordedEvent,
+    named: str | None,
+    goal: str | None,
+    chosen: dict[str, Any],
+    changes: list[KandoEvent],
+) -> list[RecordedEvent]:
+    """Return the events of the branch's own, checked as recording checks them."""
+    rehearsal = Rehearsal(parent, head)
+    kit = _kit(app, parent, named, needed=goal is not None)
+    events: list[KandoEvent] = []
+    is_loaded = any(event.type == KIT_LOADED for event in rehearsal.read_all())
+    if kit is not None and (named is not None or (goal is not None and not is_loaded)):
+        events.append(make_event(KIT_LOADED, "", head.actor, [], kit_data(kit)))
+    if chosen:
+        events.append(make_event(BRANCH_CHANGED, "", head.actor, [head.id], chosen))
+    events += changes
+    if kit is not None and goal is not None:
+        events += make_seeds(kit, goal, head.data["branch_id"])
+    kits = [] if kit is None else [kit]
+    responders = [] if kit is None else kit.create()
+    Runtime(rehearsal, responders, kits=kits, edge_logic=()).record(events)
+    return rehearsal.own
+
+
+def _kit(app: App, parent: LedgerStore, named: str | None, *, needed: bool) -> Kit | None:
+    if named is not None:
+        return find_kit(named, app.plugins)
+    known = choices_of(app, parent).kit
+    if known is not None:
+        return find_kit(known["name"], app.plugins)
+    if needed:
+        msg = f"{parent.stream_name()} was not started by a kit, which would take the goal."
+        raise ConfigurationError(msg, hint="Name one with --kit.")
+    return None
+
+
+def branches_of(app: App, run: str) -> list[Branch]:
+    """Return the run that `run` descends from, and every branch of it, each behind its parent.
+
+    Args:
+        app: where.
+        run: an id, a unique prefix, or ``@last``, of the run or any of its branches.
+
+    Raises:
+        LedgerNotFound, AmbiguousName: there is no such run.
+    """
+    ledger = app.ledger(run)
+    id = id_of(ledger)
+    if id == DEMO_ID:
+        return [Branch(id, None, None, ledger.length(), 0)]
+    infos = {info.id: info for info in reversed(list(app.substrate().ledgers()))}
+    children: dict[str | None, list[str]] = {}
+    for info in infos.values():
+        children.setdefault(info.parent_id, []).append(info.id)
+    while (parent := infos[id].parent_id) is not None:
+        id = parent
+    found: list[Branch] = []
+    waiting = [(id, 0)]
+    while waiting:
+        id, depth = waiting.pop()
+        info = infos[id]
+        found.append(Branch(id, info.parent_id, info.fork_position, info.length, depth))
+        waiting += [(child, depth + 1) for child in reversed(children.get(id, []))]
+    return found

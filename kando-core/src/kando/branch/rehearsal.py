@@ -1,0 +1,46 @@
+"""Rehearse what a branch shall begin with, before there is a branch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+
+from kando.ledger._checks import check_from_position
+from kando.ledger.completion import complete
+from kando.ledger.interface import LedgerStore
+from kando.schema.events import KandoEvent, RecordedEvent
+
+__all__ = ["Rehearsal"]
+
+
+class Rehearsal(LedgerStore):
+    """The ledger that a branch will have: its own events are kept in memory only.
+
+    Args:
+        parent: ledger that would be forked; it is read and not changed.
+        head: the ``branch.created`` of the branch; its position is that of the fork.
+    """
+
+    def __init__(self, parent: LedgerStore, head: RecordedEvent) -> None:
+        self._parent = parent
+        self._shared = head.position
+        self._stream = head.source
+        self.own = [head]
+
+    def append(self, events: list[KandoEvent], *, expected_length: int | None = None) -> int:
+        start = self.length()
+        self.own += [complete(event, n, self._stream) for n, event in enumerate(events, start)]
+        return self.length()
+
+    def read(self, from_position: int = 0) -> Iterator[RecordedEvent]:
+        check_from_position(self._stream, from_position)
+        shared = max(self._shared - from_position, 0)
+        if shared:
+            yield from islice(self._parent.read(from_position), shared)
+        yield from self.own[max(from_position - self._shared, 0) :]
+
+    def stream_name(self) -> str:
+        return self._stream
+
+    def length(self) -> int:
+        return self._shared + len(self.own)

@@ -1,0 +1,288 @@
+"""A branch that goes on with a change asks again only what the change made different."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from kando.app.builtin import installed_plugins
+from kando.app.changes import choices_of
+from kando.app.context import App
+from kando.app.forking import branches_of, fork_run
+from kando.app.reading import run_status, world_at
+from kando.app.working import resume_run, start_run
+from kando.emit import ask, create, emit, patch
+from kando.errors import (
+    ConfigurationError,
+    InvalidData,
+    KandoError,
+    PositionOutOfRange,
+    UnknownReference,
+)
+from kando.kit import Kit
+from kando.plugins import KitSpec, ProviderSpec, hookimpl
+from kando.runtime import Runtime
+from kando.schema.events import LLM_REQUEST, LLM_RESPONSE, KandoEvent, RecordedEvent
+from kando.testing.ledgers import full
+from kando.world.graph import World
+
+STEPS = 40
+
+
+def chain_kit(name: str = "chain") -> Kit:
+    """A chain of questions, every other one about what one field of an object says."""
+    kit = Kit(name, version="1")
+
+    @kit.seeds
+    def seeds(goal: str, run_id: str) -> list[KandoEvent]:
+        steps = 2 if goal == "short" else STEPS
+        config = {"even": "blue", "odd": "red", "steps": steps}
+        return [create("Config", config, id="config"), create("Step", {"n": 0, "of": goal})]
+
+    @kit.responder("object.created", type="Step")
+    def on_step(event: RecordedEvent, world: World) -> Iterator[KandoEvent]:
+        n = event.data["data"]["n"]
+        colour = world.objects["config"].data["odd" if n % 2 else "even"]
+        yield ask([{"role": "user", "content": f"{name} {n} {colour}"}], about=event)
+
+    @kit.responder("llm.response")
+    def on_answer(event: RecordedEvent, world: World) -> Iterator[KandoEvent]:
+        step = world.objects[event.data["cause_object_id"]]
+        yield patch(step, {"answer": event.data["text"]})
+        if step.data["n"] + 1 < world.objects["config"].data["steps"]:
+            yield create("Step", {"n": step.data["n"] + 1, "of": step.data["of"]})
+
+    @kit.responder("object.patched", type="Step")
+    def on_answered(event: RecordedEvent, world: World) -> Iterator[KandoEvent]:
+        yield emit("step.done", {"answer": event.data["patch"]["answer"]})
+
+    return kit
+
+
+class Provider:
+    """A provider that counts, and keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str]] = []
+
+    def open(self, argument: str, environ: Any) -> Any:
+        def complete(request: dict[str, Any]) -> dict[str, Any]:
+            content = request["messages"][-1]["content"]
+            self.asked.append((content, request["model"]))
+            return {"text": content.upper(), "model": request["model"], "cost_usd": 0.25}
+
+        return complete
+
+
+class Offers:
+    """The plugin of these tests."""
+
+    @hookimpl
+    def kando_kits(self) -> list[KitSpec]:
+        return [KitSpec("chain", "offered:chain"), KitSpec("other", "offered:other")]
+
+    @hookimpl
+    def kando_providers(self) -> list[ProviderSpec]:
+        return [ProviderSpec("counting", "offered:open")]
+
+
+@pytest.fixture
+def provider() -> Provider:
+    return Provider()
+
+
+@pytest.fixture
+def app(monkeypatch: pytest.MonkeyPatch, provider: Provider, tmp_path: Path) -> Iterator[App]:
+    module = ModuleType("offered")
+    vars(module).update(chain=chain_kit(), other=chain_kit("other"), open=provider.open)
+    monkeypatch.setitem(sys.modules, "offered", module)
+    plugins = installed_plugins({"KANDO_PLUGINS": ""})
+    plugins.register(Offers(), name="offers")
+    environ = {"KANDO_LLM": "counting"}
+    with App(plugins, environ, f"sqlite:{tmp_path / 'runs.db'}") as app:
+        yield app
+
+
+@pytest.fixture
+def run_id(app: App, provider: Provider) -> str:
+    status = start_run(app, "chain", "a long chain").status
+    assert (status.state, status.llm_answered, len(provider.asked)) == ("finished", STEPS, STEPS)
+    assert status.events >= 500
+    provider.asked.clear()
+    return status.run_id
+
+
+@pytest.fixture
+def short_id(app: App) -> str:
+    return start_run(app, "chain", "short").status.run_id
+
+
+def asked_after(app: App, run_id: str, position: int) -> int:
+    return sum(e.type == LLM_REQUEST for e in app.ledger(run_id).read(position))
+
+
+def test_of_a_run_of_500_events_forked_at_250_only_the_changed_requests_are_asked(
+    app: App, provider: Provider, run_id: str
+) -> None:
+    in_tail = asked_after(app, run_id, 250)
+    requests = [e.data for e in app.ledger(run_id).read(250) if e.type == LLM_REQUEST]
+    was_asked = [request["messages"][0]["content"] for request in requests]
+
+    branch = fork_run(app, run_id, 250, patches=[("config", {"odd": "green"})]).branch_id
+    assert provider.asked == []
+    resume_run(app, branch)
+
+    assert 15 <= in_tail <= 25
+    changed = [content.replace("red", "green") for content in was_asked if "red" in content]
+    assert [content for content, _ in provider.asked] == changed
+    assert 7 <= len(changed) <= 13
+    own = list(app.ledger(branch).read(250))
+    answers = [e.data for e in own if e.type == LLM_RESPONSE]
+    served = [data for data in answers if data.get("cached")]
+    assert (len(answers), len(served)) == (in_tail, in_tail - len(provider.asked))
+    assert {data["cost_usd"] for data in served} == {0}
+    shared = [full(e) for e in app.ledger(run_id).read_all()][:250]
+    assert [full(e) for e in app.ledger(branch).read_all()][:250] == shared
+
+
+def test_a_branch_that_nothing_is_done_to_calls_nobody_and_comes_out_the_same(
+    app: App, provider: Provider, run_id: str
+) -> None:
+    branch = fork_run(app, run_id, 250).branch_id
+    resume_run(app, branch)
+
+    assert provider.asked == []
+    assert world_at(app, branch)[0] == world_at(app, run_id)[0]
+    tail = [e for e in app.ledger(branch).read(250) if not e.is_head]
+    assert [e.id for e in tail] == [e.id for e in app.ledger(run_id).read(250)]
+
+
+def test_a_fresh_branch_and_its_branches_refuse_what_was_cached_before_the_fork(
+    app: App, provider: Provider, run_id: str
+) -> None:
+    in_tail = asked_after(app, run_id, 250)
+
+    branch = fork_run(app, run_id, 250, fresh=True).branch_id
+    resume_run(app, branch)
+    assert len(provider.asked) == in_tail
+    resume_run(app, fork_run(app, branch, 300).branch_id)
+
+    # What the fresh branch was answered itself is served to its own branches.
+    assert len(provider.asked) == in_tail
+    resume_run(app, fork_run(app, run_id, 250).branch_id)
+    assert len(provider.asked) == in_tail
+
+
+def test_another_model_is_asked_everything_past_the_fork_and_remembered_by_the_branch(
+    app: App, provider: Provider, run_id: str
+) -> None:
+    in_tail = asked_after(app, run_id, 250)
+
+    branch = fork_run(app, run_id, 250, model="bigger", llm="counting:x").branch_id
+    resume_run(app, branch)
+
+    assert [model for _, model in provider.asked] == ["bigger"] * in_tail
+    choices = choices_of(app, app.ledger(branch))
+    assert (choices.model, choices.llm) == ("bigger", "counting:x")
+    nested = fork_run(app, branch, 300).branch_id
+    assert choices_of(app, app.ledger(nested)).model == "bigger"
+    resume_run(app, nested)
+    assert len(provider.asked) == in_tail
+    before = fork_run(app, branch, 250).branch_id
+    assert choices_of(app, app.ledger(before)).model is None
+
+
+def test_another_kit_goes_on_with_the_branch(app: App, provider: Provider, run_id: str) -> None:
+    branch = fork_run(app, run_id, 250, kit="other").branch_id
+    resume_run(app, branch)
+
+    assert run_status(app, branch).kit == "other"
+    assert {content.split()[0] for content, _ in provider.asked} == {"other"}
+    assert run_status(app, run_id).kit == "chain"
+
+
+def test_another_goal_begins_with_the_seeds_that_the_kit_makes_of_it(
+    app: App, provider: Provider, run_id: str
+) -> None:
+    for at in (0, 1, 250):
+        branch = fork_run(app, run_id, at, goal="another chain").branch_id
+        resume_run(app, branch)
+
+        status = run_status(app, branch)
+        assert (status.goal, status.kit, status.state) == ("another chain", "chain", "finished")
+        steps = world_at(app, branch)[0].objects_of("Step")
+        assert [s.data["of"] for s in steps].count("another chain") == STEPS
+    assert provider.asked == []
+
+
+def test_events_of_ones_own_are_recorded_behind_the_fork(app: App, short_id: str) -> None:
+    given = {"type": "note", "data": {"text": "hi"}, "cause": ["object.created-1"], "position": 7}
+
+    branch = fork_run(app, short_id, 3, events=[given, {"type": "other.note"}]).branch_id
+
+    own = list(app.ledger(branch).read(3))
+    assert [(e.type, e.data, e.actor) for e in own[1:]] == [
+        ("note", {"text": "hi"}, "cli"),
+        ("other.note", {}, "cli"),
+    ]
+    assert own[1].cause == ["object.created-1"]
+
+
+def test_a_changed_branch_replays_strictly_from_its_ledger(app: App, run_id: str) -> None:
+    branch = fork_run(app, run_id, 250, patches=[("config", {"even": "grey"})]).branch_id
+    resume_run(app, branch)
+
+    world = Runtime(app.ledger(branch), chain_kit().create(), edge_logic=()).replay(strict=True)
+
+    assert world == world_at(app, branch)[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"at": 99999}, PositionOutOfRange),
+        ({"patches": [("nobody", {"a": 1})]}, UnknownReference),
+        ({"patches": [("config", {"a": 1}), ("config", {"b": float("nan")})]}, InvalidData),
+        ({"events": [{"data": {}}]}, InvalidData),
+        ({"events": [{"type": "responder.fired"}]}, InvalidData),
+        ({"events": [{"type": "x", "cause": ["nobody-1"]}]}, UnknownReference),
+        ({"goal": " "}, InvalidData),
+        ({"kit": "nobody"}, KandoError),
+        ({"llm": "nobody"}, KandoError),
+        ({"llm": "counting:https://me:secret@host/"}, ConfigurationError),
+    ],
+)
+def test_a_change_that_is_refused_leaves_no_branch_behind(
+    app: App, short_id: str, changes: dict[str, Any], error: type[Exception]
+) -> None:
+    before = Path(app.url.partition(":")[2]).stat().st_size
+
+    with pytest.raises(error) as refused:
+        fork_run(app, short_id, changes.pop("at", 9), **changes)
+
+    assert "secret" not in str(refused.value)
+    assert [b.id for b in branches_of(app, short_id)] == [short_id]
+    assert Path(app.url.partition(":")[2]).stat().st_size == before
+
+
+def test_branches_are_listed_behind_their_parents_whichever_is_asked_for(
+    app: App, short_id: str
+) -> None:
+    one = fork_run(app, short_id, 20).branch_id
+    two = fork_run(app, short_id, 25).branch_id
+    nested = fork_run(app, f"{one}@10").branch_id
+
+    expected = [
+        (short_id, None, None, 0),
+        (one, short_id, 20, 1),
+        (nested, one, 10, 2),
+        (two, short_id, 25, 1),
+    ]
+    for asked in (short_id, two, nested):
+        found = branches_of(app, asked)
+        assert [(b.id, b.parent_id, b.fork_position, b.depth) for b in found] == expected
