@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from kando.app.builtin import installed_plugins
+from kando.app.caching import cache_use
 from kando.app.changes import choices_of
 from kando.app.context import App
 from kando.app.forking import branches_of, fork_run
@@ -146,6 +147,10 @@ def test_of_a_run_of_500_events_forked_at_250_only_the_changed_requests_are_aske
     served = [data for data in answers if data.get("cached")]
     assert (len(answers), len(served)) == (in_tail, in_tail - len(provider.asked))
     assert {data["cost_usd"] for data in served} == {0}
+    use = cache_use(app, branch)
+    assert (use.requests, use.hits, use.misses) == (in_tail, len(served), len(changed))
+    assert (use.saved_usd, use.spent_usd) == (0.25 * len(served), 0.25 * len(changed))
+    assert (use.shared_answers, use.shared_usd) == (STEPS - in_tail, 0.25 * (STEPS - in_tail))
     shared = [full(e) for e in app.ledger(run_id).read_all()][:250]
     assert [full(e) for e in app.ledger(branch).read_all()][:250] == shared
 
@@ -170,7 +175,10 @@ def test_a_fresh_branch_and_its_branches_refuse_what_was_cached_before_the_fork(
     branch = fork_run(app, run_id, 250, fresh=True).branch_id
     resume_run(app, branch)
     assert len(provider.asked) == in_tail
-    resume_run(app, fork_run(app, branch, 300).branch_id)
+    assert cache_use(app, branch).hits == 0
+    nested = fork_run(app, branch, 300).branch_id
+    resume_run(app, nested)
+    assert cache_use(app, nested).saved_usd == 0.25 * cache_use(app, nested).hits > 0
 
     # What the fresh branch was answered itself is served to its own branches.
     assert len(provider.asked) == in_tail

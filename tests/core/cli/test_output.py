@@ -38,6 +38,10 @@ ONE_OBJECT = {
     "diff RUN demo": DIFF,
     "replay RUN": {"run_id", "events", "objects", "relations", "strict"},
     "replay RUN --strict": {"run_id", "events", "objects", "relations", "strict"},
+    "cache RUN": {
+        *("run_id", "requests", "hits", "misses", "spent_usd", "saved_usd"),
+        *("shared_answers", "shared_usd"),
+    },
     "pause RUN": {"run_id", "key", "is_new"},
     "completion bash": {"shell", "script"},
 }

@@ -4,13 +4,82 @@ from __future__ import annotations
 
 import attrs
 
-from kando.app.changes import Choices
+from kando.app.changes import Choices, choices_of
 from kando.app.context import App, id_of
 from kando.cache.llm import LLMCache
 from kando.ledger.interface import LedgerStore
 from kando.ledger.substrate import Substrate
+from kando.responders.budget import cost_of
+from kando.schema.events import BRANCH_CREATED, LLM_REQUEST, LLM_RESPONSE, RecordedEvent
 
-__all__ = ["cache_of"]
+__all__ = ["CacheUse", "cache_of", "cache_use"]
+
+
+@attrs.frozen
+class CacheUse:
+    """What the cache did for a run or branch.
+
+    Attributes:
+        run_id: of the run or branch.
+        requests: that it asked itself; on a branch the shared prefix does not count.
+        hits: of these, answered from the cache.
+        misses: of these, answered by a call.
+        spent_usd: what the calls cost, in US dollars.
+        saved_usd: what the hits cost when they were called.
+        shared_answers: how many answers a branch shares with its parent and did not ask for.
+        shared_usd: what these cost.
+    """
+
+    run_id: str
+    requests: int = 0
+    hits: int = 0
+    misses: int = 0
+    spent_usd: float = 0.0
+    saved_usd: float = 0.0
+    shared_answers: int = 0
+    shared_usd: float = 0.0
+
+
+def cache_use(app: App, run: str) -> CacheUse:
+    """Tell what the cache did for a run or branch, from its ledger and the cache itself.
+
+    Raises:
+        LedgerNotFound, AmbiguousName: there is no such run.
+    """
+    ledger = app.ledger(run)
+    chosen = choices_of(app, ledger)
+    cache = None
+    use, intents = CacheUse(id_of(ledger)), dict[str, RecordedEvent]()
+    for event in ledger.read_all():
+        if event.type == BRANCH_CREATED:
+            # What was counted so far is shared.
+            answers = use.shared_answers + use.hits + use.misses
+            spent = use.shared_usd + use.spent_usd + use.saved_usd
+            use = CacheUse(use.run_id, shared_answers=answers, shared_usd=spent)
+        elif event.type == LLM_REQUEST:
+            intents[event.id] = event
+            use = attrs.evolve(use, requests=use.requests + 1)
+        elif event.type == LLM_RESPONSE and not event.data.get("cached"):
+            cost = use.spent_usd + cost_of(event)
+            use = attrs.evolve(use, misses=use.misses + 1, spent_usd=cost)
+        elif event.type == LLM_RESPONSE:
+            cache = cache or cache_of(app, ledger, chosen, read_only=True)
+            intent = intents.get(event.cause[0]) if event.cause else None
+            saved = use.saved_usd + _cost_of_original(cache, intent, chosen.model)
+            use = attrs.evolve(use, hits=use.hits + 1, saved_usd=saved)
+    return use
+
+
+def _cost_of_original(cache: LLMCache, intent: RecordedEvent | None, model: str | None) -> float:
+    if intent is None:
+        return 0.0
+    # On a branch that asks another model, the shared requests asked for their own.
+    for request in ({**intent.data, "model": model}, intent.data) if model else (intent.data,):
+        known = cache.get(request)
+        cost = known.get("cost_usd") if isinstance(known, dict) else None
+        if isinstance(cost, int | float):
+            return float(cost)
+    return 0.0
 
 
 def cache_of(

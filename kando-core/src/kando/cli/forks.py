@@ -1,4 +1,4 @@
-"""`kando fork` and `branches`."""
+"""`kando fork`, `branches` and `cache`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 import click
 
+from kando.app.caching import cache_use
 from kando.app.context import App
 from kando.app.forking import Branch, branches_of, fork_run
 from kando.app.working import RunResult, resume_run
@@ -16,7 +17,7 @@ from kando.cli.output import print_json, print_line, warn
 from kando.cli.run import work_on
 from kando.cli.session import open_app, shared_options
 
-__all__ = ["branches", "fork"]
+__all__ = ["branches", "cache", "fork"]
 
 
 @click.command()
@@ -138,3 +139,21 @@ def _tree(found: list[Branch]) -> list[str]:
         place = f" @{each.fork_position}" if each.fork_position is not None else ""
         lines.append(f"{lead}{each.id}{place}  {each.length} events")
     return lines
+
+
+@click.command()
+@click.argument("run", metavar="RUN")
+@shared_options
+def cache(run: str, as_json: bool) -> None:
+    """Show what the cache did for RUN: hits, misses and money saved."""
+    with open_app() as app:
+        use = cache_use(app, run)
+        if as_json:
+            print_json(attrs.asdict(use))
+            return
+        print_line(f"requests  {use.requests}")
+        print_line(f"hits      {use.hits}, saved {use.saved_usd:.4f} USD")
+        print_line(f"misses    {use.misses}, cost {use.spent_usd:.4f} USD")
+        if use.shared_answers:
+            answers = f"{use.shared_answers} answers of the parent"
+            print_line(f"shared    {answers}, saved {use.shared_usd:.4f} USD")

@@ -25,6 +25,7 @@ _COMMANDS = {
     "artifacts": ("kando.cli.artifacts:artifacts", "Print what a run has written."),
     "fork": ("kando.cli.forks:fork", "Fork a run at a position, perhaps with a change."),
     "branches": ("kando.cli.forks:branches", "Show the branches of a run as a tree."),
+    "cache": ("kando.cli.forks:cache", "Show what the cache did for a run."),
     "diff": ("kando.cli.compare:diff", "Compare two runs: worlds, steps and costs."),
     "compare": ("kando.cli.compare:compare", "Put the outcomes of several runs side by side."),
     "replay": ("kando.cli.branches:replay", "Project a run anew, or re-fire and compare it."),
