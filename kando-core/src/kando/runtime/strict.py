@@ -182,7 +182,7 @@ class _StrictLoop(Loop):
                 raise _LedgerSaysUnfinished from error
             raise self._raised(handler.name, error) from error
 
-    def _raised(self, responder: str, error: Exception) -> ReplayDivergence:
+    def _raised(self, responder: str, error: BaseException) -> ReplayDivergence:
         position = self.recorder.length
         return ReplayDivergence(
             f"{self.recorder.source} diverges at position {position}: responder {responder!r} "
