@@ -13,6 +13,7 @@ from kando.errors import ConfigurationError, NotFoundError
 from kando.responders.base import Responder, Retry
 from kando.responders.edge import edge_responder
 from kando.responders.executor import Policy, ToolExecutorResponder
+from kando.responders.tools import DEFAULT_MAX_RESULT_BYTES, DEFAULT_TIMEOUT, Tool, as_tool
 from kando.schema.events import KandoEvent
 
 __all__ = ["Demo", "Kit", "RelationType", "load_prompts"]
@@ -64,7 +65,7 @@ class Kit:
         relation_types: declared relation types by name; the ends of these are checked.
         responders: in registration order.
         edge_responders: the kit's edge logic, in registration order.
-        tools: functions by tool name.
+        tools: by name.
         prompts: texts by name, with ``$placeholders``.
         policies: each may deny an intent of the kit's tools.
         seed: ``seed(goal, run_id)`` returns the events that start a run.
@@ -78,7 +79,7 @@ class Kit:
     relation_types: dict[str, RelationType] = attrs.field(factory=dict)
     responders: list[Responder] = attrs.field(factory=list)
     edge_responders: list[Responder] = attrs.field(factory=list)
-    tools: dict[str, Callable[..., Any]] = attrs.field(factory=dict)
+    tools: dict[str, Tool] = attrs.field(factory=dict)
     prompts: dict[str, str] = attrs.field(factory=dict)
     policies: list[Policy] = attrs.field(factory=list)
     seed: Callable[[str, str], list[KandoEvent]] | None = None
@@ -162,15 +163,60 @@ class Kit:
 
         return decorate
 
-    def tool(self, name: str) -> Callable[[_Function], _Function]:
-        """Offer the decorated function as a tool, called through ``tool.called``."""
+    def tool(
+        self,
+        name: str,
+        *,
+        timeout: float | None = DEFAULT_TIMEOUT,
+        max_parallel: int | None = None,
+        max_result_bytes: int = DEFAULT_MAX_RESULT_BYTES,
+    ) -> Callable[[_Function], _Function]:
+        """Offer the decorated function as a tool, called through ``tool.called``.
+
+        Its signature and docstring become the tool's schema. It is called in a thread, by the names
+        of its parameters, and returns JSON. A parameter named ``idempotency_key`` gets a text that
+        is the same whenever the same call is made again.
+
+        Args:
+            name: by which it is called.
+            timeout: seconds after which a call is answered with an error; None for never.
+            max_parallel: how many calls of it may be in flight at once; None for as many as the
+                runtime allows.
+            max_result_bytes: limit of what it returns, as JSON; more is answered with an error.
+
+        Raises:
+            ConfigurationError: the name is taken, or the function cannot be called by name.
+        """
 
         def decorate(fn: _Function) -> _Function:
             self._claim(self.tools, name, "tool")
-            self.tools[name] = fn
+            self.tools[name] = as_tool(
+                name,
+                fn,
+                timeout_seconds=timeout,
+                max_parallel=max_parallel,
+                max_result_bytes=max_result_bytes,
+            )
             return fn
 
         return decorate
+
+    def tool_schemas(self, names: Iterable[str] | None = None) -> list[dict[str, Any]]:
+        """Return ``{"name", "description", "parameters"}`` of the kit's tools, as requests take them.
+
+        Args:
+            names: of which tools; all if omitted.
+
+        Raises:
+            NotFoundError: the kit has no such tool.
+        """
+        wanted = list(self.tools) if names is None else list(names)
+        for name in wanted:
+            if name not in self.tools:
+                msg = f"Kit {self.name!r} has no tool {name!r}."
+                known = ", ".join(sorted(self.tools)) or "none"
+                raise NotFoundError(msg, hint=f"It has: {known}.")
+        return [self.tools[name].schema() for name in wanted]
 
     def policy(self, fn: Policy) -> Policy:
         """Register the decorated ``fn(intent)``: the reason to deny a tool call, or None."""

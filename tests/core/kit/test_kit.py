@@ -220,7 +220,11 @@ def test_a_tool_is_called_through_events_and_its_failure_is_an_outcome(kit: Kit)
 
     answers = [e.data for e in ledger.read_all() if e.type == "tool.returned"]
     assert answers[0] == {"cause_object_id": "i1", "result": 3}
-    assert [a["error"]["type"] for a in answers[1:]] == ["TypeError", "Denied", "UnknownTool"]
+    assert [a["error"]["type"] for a in answers[1:]] == [
+        "InvalidArguments",
+        "Denied",
+        "UnknownTool",
+    ]
     assert answers[2]["error"]["message"] == "too big"
     assert "known: add" in answers[3]["error"]["message"]
 

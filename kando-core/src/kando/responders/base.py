@@ -22,17 +22,22 @@ from kando.world.graph import World
 
 __all__ = [
     "BOOKKEEPING",
+    "ECHOED",
     "Effect",
     "KitTypes",
     "Outputs",
     "Responder",
     "ResponderRegistry",
     "Retry",
+    "Terms",
     "responder",
 ]
 
 #: Events the runtime writes about its own firings. They take no part in recursion depth.
 BOOKKEEPING = frozenset({RESPONDER_FIRED, RESPONDER_COMPLETED, RESPONDER_FAILED})
+
+#: Fields of an intent that its answer repeats, for those who react to the answer.
+ECHOED = ("cause_object_id", "conversation", "call")
 
 #: What a responder's function returns: a generator gets each recorded event back from its yield;
 #: any other iterable of events, or None, will do as well.
@@ -47,6 +52,22 @@ class KitTypes(Protocol):
     name: str
     object_types: dict[str, type]
     relation_types: dict[str, Any]
+
+
+@attrs.frozen
+class Terms:
+    """On what terms one call is made.
+
+    Attributes:
+        lane: calls of one executor and lane share `max_parallel`; usually the name of a tool.
+        max_parallel: how many calls of the lane may be in flight at once; None: as many as the
+            executor allows.
+        timeout_seconds: after which the call counts as failed; None: what the effect says.
+    """
+
+    lane: str = ""
+    max_parallel: int | None = None
+    timeout_seconds: float | None = None
 
 
 @attrs.frozen
@@ -67,6 +88,11 @@ class Effect:
             runtime allows.
         sameness: ``sameness(intent, world)`` names what is asked: of equal intents only the first
             is called while the others wait for its answer. None: every intent is its own.
+        keep: ``keep(intent, answer, world)`` is given each answer that came while the run was
+            failing and is therefore not recorded, for `recall` to return when the run goes on.
+        terms: ``terms(intent)`` says on what terms one call is made.
+        timed_out: ``timed_out(intent)`` returns the data that answers a call which took too long;
+            None: then the firing fails.
     """
 
     answer_type: str
@@ -76,6 +102,9 @@ class Effect:
     sameness: Callable[[KandoEvent, World], str | None] = lambda intent, world: None
     timeout_seconds: float | None = None
     max_parallel: int | None = None
+    keep: Callable[[KandoEvent, dict[str, Any], World], None] = lambda intent, answer, w: None
+    terms: Callable[[KandoEvent], Terms] = lambda intent: Terms()
+    timed_out: Callable[[KandoEvent], dict[str, Any]] | None = None
 
 
 @attrs.frozen

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from kando.responders.base import Effect, Responder
+from kando.responders.base import ECHOED, Effect, Responder, Terms
+from kando.responders.tools import as_tool, error_data
 from kando.schema.events import TOOL_CALLED, TOOL_RETURNED, KandoEvent, make_event
 from kando.world.graph import World
 
@@ -32,46 +32,61 @@ def ToolExecutorResponder(
 ) -> Responder:
     """Return an executor that answers ``tool.called`` by calling a tool of `tools`.
 
-    A tool that raises, or is unknown, is answered with ``error``: a failed tool is an outcome the
-    kit reacts to, no failure of the run.
+    A call that goes wrong (the tool is unknown, its arguments do not fit, it raises, takes too long
+    or returns too much) is answered with ``error``: that is an outcome the kit reacts to, no
+    failure of the run.
 
     A tool with a parameter named ``world`` looks something up in what the run has recorded. It
-    gets the world and reaches nothing outside, so it is no call: it is answered in its turn.
+    gets the world and reaches nothing outside, so it is answered in its turn, without a call.
 
     Args:
-        tools: functions by name; each gets the intent's arguments as keywords and returns JSON.
+        tools: functions, or what `kando.responders.tools.as_tool` makes of them, by name.
         name: the actor of the answers.
         policies: a call that one of them denies is answered with an error instead.
+
+    Raises:
+        ConfigurationError: a function cannot be a tool.
     """
     policies = tuple(policies)
-    lookups = {
-        each for each, tool in tools.items() if "world" in inspect.signature(tool).parameters
-    }
+    known = {each: as_tool(each, fn) for each, fn in tools.items()}
 
-    def call(intent: KandoEvent, **own: World) -> dict[str, Any]:
-        asked = intent.data
-        answer: dict[str, Any] = {}
-        if "cause_object_id" in asked:
-            answer["cause_object_id"] = asked["cause_object_id"]
-        tool = tools.get(asked["tool"])
-        if tool is None:
-            known = ", ".join(sorted(tools)) or "none"
-            message = f"There is no tool {asked['tool']!r}; known: {known}."
-            return {**answer, "error": {"type": "UnknownTool", "message": message}}
+    def call(intent: KandoEvent, world: World | None = None) -> dict[str, Any]:
         denied = next((reason for policy in policies if (reason := policy(intent))), None)
         if denied is not None:
-            return {**answer, "error": {"type": "Denied", "message": denied}}
-        try:
-            return {**answer, "result": tool(**{**asked.get("arguments", {}), **own})}
-        except Exception as error:
-            return {**answer, "error": {"type": type(error).__name__, "message": str(error)}}
+            return _about(intent, error_data("Denied", denied))
+        tool = known.get(_asked(intent))
+        if tool is None:
+            message = f"There is no tool {_asked(intent)!r:.80}; known: {', '.join(sorted(known)) or 'none'}."
+            return _about(intent, error_data("UnknownTool", message))
+        arguments = intent.data.get("arguments", {})
+        return _about(intent, tool.answer(arguments, f"{intent.source}/{intent.id}", world))
 
     def recall(intent: KandoEvent, world: World) -> dict[str, Any] | None:
-        return call(intent, world=world) if intent.data["tool"] in lookups else None
+        tool = known.get(_asked(intent))
+        return call(intent, world) if tool is not None and tool.takes_world else None
 
-    effect = Effect(TOOL_RETURNED, call, recall)
+    def terms(intent: KandoEvent) -> Terms:
+        tool = known.get(_asked(intent))
+        if tool is None:
+            return Terms()
+        return Terms(tool.name, tool.max_parallel, tool.timeout_seconds)
+
+    def timed_out(intent: KandoEvent) -> dict[str, Any]:
+        return _about(intent, known[_asked(intent)].timed_out())
+
+    effect = Effect(TOOL_RETURNED, call, recall, terms=terms, timed_out=timed_out)
 
     def fn(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
         return inline(effect, event, world)
 
     return Responder(name, frozenset({TOOL_CALLED}), fn, effect=effect)
+
+
+def _asked(intent: KandoEvent) -> str:
+    tool = intent.data.get("tool")
+    return tool if isinstance(tool, str) else ""
+
+
+def _about(intent: KandoEvent, answer: dict[str, Any]) -> dict[str, Any]:
+    """Return an answer with what it echoes of its intent."""
+    return {**{field: intent.data[field] for field in ECHOED if field in intent.data}, **answer}

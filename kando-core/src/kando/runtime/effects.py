@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import threading
-from collections import deque
-from collections.abc import Callable
-from concurrent.futures import Future
+import time
 from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import suppress
 from typing import Any
 
-from kando.responders.base import Effect, Responder
+from kando.responders.base import Responder
+from kando.runtime.calls import Call, CallPool
 from kando.schema.events import RecordedEvent
 from kando.world.graph import World
 
@@ -17,20 +16,23 @@ __all__ = ["Effects"]
 
 _Answer = dict[str, Any]
 
+#: Seconds between two looks at whether a call that waits for its turn has started.
+_LOOK_INTERVAL = 0.02
+
 
 class Effects:
     """The calls of one run that wait to start, and those in flight.
 
     Args:
-        limit: how many calls of one executor may be in flight at once.
+        limit: how many calls may be in flight at once.
     """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._waiting: list[tuple[RecordedEvent, str, Effect]] = []
-        self._flying: dict[str, Future[_Answer]] = {}
+        self._waiting: dict[str, Call] = {}
+        self._flying: dict[str, Call] = {}
         self._asked: set[str] = set()
-        self._pools: dict[str, _Pool] = {}
+        self._pool: CallPool | None = None
 
     @property
     def has_waiting(self) -> bool:
@@ -55,12 +57,12 @@ class Effects:
             if sameness in self._asked:
                 return
             self._asked.add(sameness)
-        self._waiting.append((intent, executor.name, effect))
+        self._waiting[intent.id] = Call(intent, executor.name, effect)
 
     def start(self) -> None:
         """Start the planned calls. The caller has saved their intents."""
-        for intent, name, effect in self._waiting:
-            self._flying[intent.id] = self._pool_of(name, effect).submit(effect.call, intent)
+        for call in self._waiting.values():
+            self._launch(call)
         self._waiting.clear()
 
     def answer(self, intent: RecordedEvent, executor: Responder, world: World) -> _Answer:
@@ -72,80 +74,66 @@ class Effects:
         """
         effect = executor.effect
         assert effect is not None
-        flying = self._flying.pop(intent.id, None)
         recalled = effect.recall(intent, world)
         if recalled is not None:
+            self._flying.pop(intent.id, None)
             return recalled
-        if flying is None:
-            flying = self._pool_of(executor.name, effect).submit(effect.call, intent)
-        try:
-            return flying.result(effect.timeout_seconds)
-        except FutureTimeout:
-            if flying.done():
-                raise
-            msg = f"{executor.name} took longer than {effect.timeout_seconds} s for {intent.id}"
-            raise TimeoutError(msg) from None
+        call = self._flying.get(intent.id) or self._launch(Call(intent, executor.name, effect))
+        self._await(call)
+        self._flying.pop(intent.id, None)
+        if call.future.done():
+            return call.future.result()
+        self._pool_in_use().abandon(call)
+        if effect.timed_out is not None:
+            return effect.timed_out(intent)
+        msg = f"{executor.name} took longer than {call.timeout_seconds} s for {intent.id}"
+        raise TimeoutError(msg)
+
+    def _await(self, call: Call) -> None:
+        """Wait until a call is done, or has taken longer than it may."""
+        while not call.future.done():
+            left = call.seconds_left()
+            if left is not None and left <= 0:
+                return
+            # Until it has started, its time does not count.
+            wait = left if call.started_at is not None else _LOOK_INTERVAL
+            with suppress(FutureTimeout):
+                call.future.exception(wait)
 
     def forget(self, intent: RecordedEvent) -> None:
         """Drop the call for an intent; its next answer is called for anew."""
         self._flying.pop(intent.id, None)
 
-    def _pool_of(self, name: str, effect: Effect) -> _Pool:
-        if name not in self._pools:
-            limit = min(self._limit, effect.max_parallel or self._limit)
-            self._pools[name] = _Pool(max(limit, 1), name)
-        return self._pools[name]
+    def close(self, world: World, patience_seconds: float = 0.0) -> None:
+        """Forget what was planned and drop what has not started.
 
-    def close(self) -> None:
-        """Forget what was planned and drop what has not started; what runs is not waited for."""
+        Answers that nobody has taken are kept by their executors, for when the run goes on.
+
+        Args:
+            world: of the run.
+            patience_seconds: how long to wait for the calls that have started.
+        """
         self._waiting.clear()
         self._asked.clear()
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
+        deadline = time.monotonic() + patience_seconds
+        for call in self._flying.values():
+            if call.started_at is None:
+                continue
+            # Whatever goes wrong here, the reason why the run stops is told, and not this one.
+            with suppress(Exception):
+                answer = call.future.result(max(deadline - time.monotonic(), 0))
+                call.effect.keep(call.intent, answer, world)
         self._flying.clear()
-        for pool in self._pools.values():
-            pool.close()
-        self._pools.clear()
 
+    def _launch(self, call: Call) -> Call:
+        self._flying[call.intent.id] = call
+        self._pool_in_use().submit(call)
+        return call
 
-class _Pool:
-    """Threads that never keep the process from ending, unlike those of concurrent.futures."""
-
-    def __init__(self, limit: int, name: str) -> None:
-        self._limit = limit
-        self._name = name
-        self._jobs: deque[tuple[Future[_Answer], Callable[..., _Answer], RecordedEvent]] = deque()
-        self._ready = threading.Condition()
-        self._threads = 0
-        self._idle = 0
-        self._closed = False
-
-    def submit(self, call: Callable[..., _Answer], intent: RecordedEvent) -> Future[_Answer]:
-        future: Future[_Answer] = Future()
-        with self._ready:
-            self._jobs.append((future, call, intent))
-            if self._idle < len(self._jobs) and self._threads < self._limit:
-                self._threads += 1
-                name = f"kando-{self._name}-{self._threads}"
-                threading.Thread(target=self._work, name=name, daemon=True).start()
-            self._ready.notify()
-        return future
-
-    def _work(self) -> None:
-        while True:
-            with self._ready:
-                while not self._jobs and not self._closed:
-                    self._idle += 1
-                    self._ready.wait()
-                    self._idle -= 1
-                if self._closed:
-                    return
-                future, call, intent = self._jobs.popleft()
-            try:
-                future.set_result(call(intent))
-            except BaseException as error:
-                future.set_exception(error)
-
-    def close(self) -> None:
-        with self._ready:
-            self._closed = True
-            self._jobs.clear()
-            self._ready.notify_all()
+    def _pool_in_use(self) -> CallPool:
+        if self._pool is None:
+            self._pool = CallPool(self._limit)
+        return self._pool

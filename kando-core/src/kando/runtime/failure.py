@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import re
 import traceback
-from collections.abc import Mapping
 from typing import Any
 
+from kando.responders.scrubbing import scrubbed
 from kando.schema.events import OBSERVED
 
 __all__ = ["PARKED", "RAISED", "RETRIED", "failure_data", "scrubbed"]
@@ -16,10 +14,6 @@ __all__ = ["PARKED", "RAISED", "RETRIED", "failure_data", "scrubbed"]
 RETRIED = "retried"
 PARKED = "parked"
 RAISED = "raised"
-
-_MAX_CHARS = 4000
-_SECRET_NAME = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$", re.IGNORECASE)
-_MIN_SECRET_CHARS = 6
 
 
 def failure_data(
@@ -45,21 +39,3 @@ def failure_data(
         "error": {"type": type(error).__name__, "message": scrubbed(str(error))},
         OBSERVED: {"traceback": scrubbed(frames)},
     }
-
-
-def scrubbed(text: str, environ: Mapping[str, str] | None = None) -> str:
-    """Return `text` without the values of secret environment variables, shortened to 4,000 characters.
-
-    Args:
-        text: of an error.
-        environ: where secrets are looked up by the names of their variables; ``os.environ`` if
-            omitted.
-    """
-    for name, value in (os.environ if environ is None else environ).items():
-        if len(value) >= _MIN_SECRET_CHARS and _SECRET_NAME.search(name):
-            text = text.replace(value, f"[{name}]")
-    text = text.encode("utf-8", "replace").decode()
-    if len(text) > _MAX_CHARS:
-        half = _MAX_CHARS // 2
-        text = f"{text[:half]}\n[...]\n{text[-half:]}"
-    return text

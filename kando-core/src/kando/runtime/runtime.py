@@ -140,7 +140,7 @@ class Runtime:
             loop.recorder.save()
             raise
         finally:
-            loop.effects.close()
+            loop.effects.close(loop.recorder.world)
         return loop.recorder.world
 
     def _unhalt(self, loop: Loop) -> None:

@@ -7,12 +7,11 @@ from typing import Any
 
 import attrs
 import cattrs
-from cattrs.cols import is_mapping, is_sequence, list_structure_factory, mapping_structure_factory
-from cattrs.gen import make_dict_structure_fn
 
 from kando.errors import ConfigurationError, InvalidData
 from kando.responders.base import KitTypes
 from kando.schema.events import RecordedEvent
+from kando.schema.strict_json import WrongType, name_of, problems_of, strict_converter
 from kando.world.graph import Relation, WorldObject
 from kando.world.projection import Change, Lookup
 
@@ -32,7 +31,7 @@ class DeclaredTypes:
     def __init__(self, kits: Iterable[KitTypes]) -> None:
         self._classes: dict[str, type] = {}
         self._relations: dict[str, Any] = {}
-        self._converter = _strict_converter()
+        self._converter = strict_converter()
         for kit in {id(kit): kit for kit in kits}.values():
             for name, cls in kit.object_types.items():
                 _claim(self._classes, name, cls)
@@ -55,14 +54,12 @@ class DeclaredTypes:
     def _check_object(self, event: RecordedEvent, object: WorldObject, cls: type) -> None:
         try:
             self._converter.structure(object.data, cls)
-        except cattrs.BaseValidationError as error:
-            problems = "; ".join(cattrs.transform_error(error, "data", _describe))
-        except _WrongType as error:
-            problems = str(error)
+        except (cattrs.BaseValidationError, WrongType) as error:
+            problems = problems_of(error, "data")
         else:
             return
         msg = f"{event.id} by {event.actor}: {object.type} {object.id!r}: {problems}."
-        declared = ", ".join(f"{field.name}: {_name_of(field.type)}" for field in attrs.fields(cls))
+        declared = ", ".join(f"{field.name}: {name_of(field.type)}" for field in attrs.fields(cls))
         raise InvalidData(msg, hint=f"{object.type} declares {declared or 'no field'}.")
 
     def _check_ends(self, event: RecordedEvent, relation: Relation, world: Lookup) -> None:
@@ -88,62 +85,3 @@ def _claim(declared: dict[str, Any], name: str, what: Any) -> None:
     if declared.setdefault(name, what) != what:
         msg = f"Two kits of one runtime declare the type {name!r} differently."
         raise ConfigurationError(msg, hint="Run them in two runs, or rename one type.")
-
-
-class _WrongType(TypeError):
-    """A primitive of another type; carries what was expected and found."""
-
-
-def _strict_converter() -> cattrs.Converter:
-    """Return a converter that takes JSON as it is: no coercion, no unknown fields."""
-    converter = cattrs.Converter()
-
-    def primitive(allowed: type | tuple[type, ...]) -> Any:
-        def structure(value: Any, kind: type) -> Any:
-            # A bool is an int to Python, but not to JSON.
-            if isinstance(value, allowed) and (kind is bool or not isinstance(value, bool)):
-                return value
-            msg = f"expected {kind.__name__}, not {type(value).__name__} {value!r:.60}"
-            raise _WrongType(msg)
-
-        return structure
-
-    for kind, allowed in ((str, str), (int, int), (bool, bool), (float, (int, float))):
-        converter.register_structure_hook(kind, primitive(allowed))
-
-    def only(allowed: type, factory: Any) -> Any:
-        # Left to itself, cattrs would take a string for a list of its letters.
-        def make(cls: Any, converter: cattrs.Converter) -> Any:
-            inner = factory(cls, converter)
-
-            def structure(value: Any, kind: Any) -> Any:
-                if isinstance(value, allowed):
-                    return inner(value, kind)
-                msg = f"expected {_name_of(kind)}, not {type(value).__name__} {value!r:.60}"
-                raise _WrongType(msg)
-
-            return structure
-
-        return make
-
-    converter.register_structure_hook_factory(is_sequence, only(list, list_structure_factory))
-    converter.register_structure_hook_factory(is_mapping, only(dict, mapping_structure_factory))
-    converter.register_structure_hook_factory(
-        attrs.has,
-        lambda cls: make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True),
-    )
-    return converter
-
-
-def _describe(error: BaseException, kind: type | None) -> str:
-    if isinstance(error, _WrongType):
-        return str(error)
-    if isinstance(error, KeyError):
-        return f"required field {error.args[0]!r} is missing"
-    if isinstance(error, cattrs.ForbiddenExtraKeysError):
-        return f"unknown field {', '.join(map(repr, sorted(error.extra_fields)))}"
-    return f"expected {_name_of(kind)}" if kind is not None else str(error)
-
-
-def _name_of(kind: Any) -> str:
-    return kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")

@@ -1,0 +1,156 @@
+"""Structured output: a JSON Schema made from a class, and an answer made into the class."""
+
+from __future__ import annotations
+
+import collections.abc
+from datetime import date, datetime
+from enum import Enum
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin
+
+import attrs
+import cattrs
+
+from kando.errors import ConfigurationError, InvalidData
+from kando.schema.strict_json import WrongType, name_of, problems_of, strict_converter
+
+__all__ = ["schema_of", "structure"]
+
+_Class = TypeVar("_Class")
+
+_PRIMITIVES: dict[Any, dict[str, Any]] = {
+    str: {"type": "string"},
+    int: {"type": "integer"},
+    float: {"type": "number"},
+    bool: {"type": "boolean"},
+    NoneType: {"type": "null"},
+    None: {"type": "null"},
+    datetime: {"type": "string", "format": "date-time"},
+    date: {"type": "string", "format": "date"},
+    Any: {},
+    object: {},
+}
+_LISTS = (list, tuple, set, frozenset, collections.abc.Sequence, collections.abc.Iterable)
+_MAPPINGS = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
+
+
+def schema_of(cls: Any) -> dict[str, Any]:
+    """Return the JSON Schema of what `structure` makes into `cls`.
+
+    Objects take no unknown property. A field without a default is required. The first line of a
+    class's docstring is its description.
+
+    Args:
+        cls: an attrs class, or any type whose values are JSON: ``list[Claim]``, ``str | None``.
+
+    Raises:
+        ConfigurationError: a type in it has no JSON form.
+    """
+    found: dict[type, dict[str, Any] | None] = {}
+    recursive: set[type] = set()
+    schema = _schema(cls, found, recursive)
+    definitions = {
+        each.__name__: found[each] for each in sorted(recursive, key=lambda c: c.__name__)
+    }
+    return {**schema, "$defs": definitions} if definitions else schema
+
+
+def structure(cls: type[_Class], data: Any) -> _Class:
+    """Return JSON as an instance of `cls`, without coercion and without unknown fields.
+
+    Args:
+        cls: an attrs class, or any type that `schema_of` takes.
+        data: JSON, such as the ``data`` of an ``llm.response``.
+
+    Raises:
+        InvalidData: it does not fit; the message names each field and what is wrong with it.
+    """
+    converter = strict_converter()
+    for kind in (datetime, date):
+        converter.register_structure_hook(kind, _moment)
+    try:
+        return converter.structure(data, cls)
+    except (cattrs.BaseValidationError, WrongType, ValueError) as error:
+        msg = f"The data is no {name_of(cls)}: {problems_of(error, 'data')}."
+    raise InvalidData(msg, hint="schema_of tells what fits.")
+
+
+def _moment(value: Any, kind: Any) -> Any:
+    try:
+        return kind.fromisoformat(value)
+    except (TypeError, ValueError):
+        msg = f"expected {kind.__name__} in ISO 8601, not {value!r:.60}"
+        raise WrongType(msg) from None
+
+
+def _schema(
+    kind: Any, found: dict[type, dict[str, Any] | None], recursive: set[type]
+) -> dict[str, Any]:
+    try:
+        if kind in _PRIMITIVES:
+            return dict(_PRIMITIVES[kind])
+    except TypeError:
+        pass
+    origin, arguments = get_origin(kind), get_args(kind)
+    if isinstance(kind, type) and attrs.has(kind):
+        return _class_schema(kind, found, recursive)
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return {"enum": [member.value for member in kind]}
+    if origin is Literal:
+        return {"enum": list(arguments)}
+    if origin in (Union, UnionType):
+        return {"anyOf": [_schema(each, found, recursive) for each in arguments]}
+    if (origin or kind) in _MAPPINGS:
+        if not arguments:
+            return {"type": "object"}
+        if arguments[0] is str:
+            return {
+                "type": "object",
+                "additionalProperties": _schema(arguments[1], found, recursive),
+            }
+    elif (origin or kind) in _LISTS:
+        return _list_schema(origin, arguments, found, recursive)
+    msg = f"{name_of(kind)} has no JSON Schema."
+    raise ConfigurationError(msg, hint="Use attrs classes, str, int, float, bool, list and dict.")
+
+
+def _list_schema(
+    origin: Any,
+    arguments: tuple[Any, ...],
+    found: dict[type, dict[str, Any] | None],
+    recursive: set[type],
+) -> dict[str, Any]:
+    if not arguments:
+        return {"type": "array"}
+    if origin is tuple and not (len(arguments) == 2 and arguments[1] is Ellipsis):
+        msg = "A tuple of fixed length has no JSON Schema that all providers understand."
+        raise ConfigurationError(msg, hint="Use tuple[T, ...], list[T] or an attrs class.")
+    return {"type": "array", "items": _schema(arguments[0], found, recursive)}
+
+
+def _class_schema(
+    cls: type, found: dict[type, dict[str, Any] | None], recursive: set[type]
+) -> dict[str, Any]:
+    if cls in found:
+        if found[cls] is None or cls in recursive:
+            recursive.add(cls)
+            return {"$ref": f"#/$defs/{cls.__name__}"}
+        return dict(found[cls] or {})
+    found[cls] = None
+    attrs.resolve_types(cast("Any", cls))
+    fields = [each for each in attrs.fields(cast("Any", cls)) if each.init]
+    described = (cls.__doc__ or "").strip().partition("\n")[0]
+    # attrs makes a signature the docstring of a class that has none.
+    is_written = described and not described.startswith("Method generated by attrs")
+    schema: dict[str, Any] = {
+        "type": "object",
+        **({"description": described} if is_written else {}),
+        "properties": {
+            each.name: _schema(Any if each.type is None else each.type, found, recursive)
+            for each in fields
+        },
+        "required": [each.name for each in fields if each.default is attrs.NOTHING],
+        "additionalProperties": False,
+    }
+    found[cls] = schema
+    return {"$ref": f"#/$defs/{cls.__name__}"} if cls in recursive else schema

@@ -1,0 +1,111 @@
+"""JSON into attrs classes as it stands: no coercion, no unknown fields."""
+
+from __future__ import annotations
+
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin
+
+import attrs
+import cattrs
+from cattrs.cols import is_mapping, is_sequence, list_structure_factory, mapping_structure_factory
+from cattrs.gen import make_dict_structure_fn
+
+__all__ = ["WrongType", "name_of", "problems_of", "strict_converter"]
+
+
+class WrongType(TypeError):
+    """A value of another type; its text says what was expected and what was found."""
+
+
+def strict_converter() -> cattrs.Converter:
+    """Return a converter that takes JSON as it is: no coercion, no unknown fields."""
+    converter = cattrs.Converter()
+
+    def primitive(allowed: type | tuple[type, ...]) -> Any:
+        def structure(value: Any, kind: type) -> Any:
+            # A bool is an int to Python, but not to JSON.
+            if isinstance(value, allowed) and (kind is bool or not isinstance(value, bool)):
+                return value
+            raise _wrong(value, kind)
+
+        return structure
+
+    for kind, allowed in ((str, str), (int, int), (bool, bool), (float, (int, float))):
+        converter.register_structure_hook(kind, primitive(allowed))
+
+    def only(allowed: type, factory: Any) -> Any:
+        # Left to itself, cattrs would take a string for a list of its letters.
+        def make(cls: Any, converter: cattrs.Converter) -> Any:
+            inner = factory(cls, converter)
+
+            def structure(value: Any, kind: Any) -> Any:
+                if isinstance(value, allowed):
+                    return inner(value, kind)
+                raise _wrong(value, kind)
+
+            return structure
+
+        return make
+
+    def of_class(cls: Any, converter: cattrs.Converter) -> Any:
+        return make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True)
+
+    converter.register_structure_hook_func(_is_choice, _first_that_fits(converter))
+    converter.register_structure_hook_factory(is_sequence, only(list, list_structure_factory))
+    converter.register_structure_hook_factory(is_mapping, only(dict, mapping_structure_factory))
+    converter.register_structure_hook_factory(attrs.has, only(dict, of_class))
+    return converter
+
+
+def problems_of(error: BaseException, path: str) -> str:
+    """Return what a `strict_converter` found wrong, as one line.
+
+    Args:
+        error: what it raised: a `cattrs.BaseValidationError` or a `WrongType`.
+        path: name of the whole.
+    """
+    if isinstance(error, cattrs.BaseValidationError):
+        return "; ".join(cattrs.transform_error(error, path, _describe))
+    return str(error)
+
+
+def name_of(kind: Any) -> str:
+    """Return a type as people write it."""
+    return kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
+
+
+def _is_choice(kind: Any) -> bool:
+    """Whether a type is a union of more than one type and None."""
+    if get_origin(kind) not in (Union, UnionType):
+        return False
+    return len([each for each in get_args(kind) if each is not NoneType]) > 1
+
+
+def _first_that_fits(converter: cattrs.Converter) -> Any:
+    def structure(value: Any, kind: Any) -> Any:
+        for each in get_args(kind):
+            if each is NoneType:
+                if value is None:
+                    return None
+                continue
+            try:
+                return converter.structure(value, each)
+            except (cattrs.BaseValidationError, WrongType, ValueError):
+                continue
+        raise _wrong(value, kind)
+
+    return structure
+
+
+def _wrong(value: object, kind: Any) -> WrongType:
+    return WrongType(f"expected {name_of(kind)}, not {type(value).__name__} {value!r:.60}")
+
+
+def _describe(error: BaseException, kind: type | None) -> str:
+    if isinstance(error, WrongType):
+        return str(error)
+    if isinstance(error, KeyError):
+        return f"required field {error.args[0]!r} is missing"
+    if isinstance(error, cattrs.ForbiddenExtraKeysError):
+        return f"unknown field {', '.join(map(repr, sorted(error.extra_fields)))}"
+    return f"expected {name_of(kind)}" if kind is not None else str(error)
