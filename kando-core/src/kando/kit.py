@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from importlib import resources
 from string import Template
 from typing import Any, TypeVar
@@ -10,11 +10,13 @@ from typing import Any, TypeVar
 import attrs
 
 from kando.errors import ConfigurationError, NotFoundError
+from kando.responders.asking import CONVERSATION, LLMResponder, request_options
 from kando.responders.base import Responder, Retry
 from kando.responders.edge import edge_responder
 from kando.responders.executor import Policy, ToolExecutorResponder
 from kando.responders.tools import DEFAULT_MAX_RESULT_BYTES, DEFAULT_TIMEOUT, Tool, as_tool
-from kando.schema.events import KandoEvent
+from kando.schema.events import LLM_RESPONSE, TOOL_RETURNED, KandoEvent
+from kando.world.graph import World
 
 __all__ = ["Demo", "Kit", "RelationType", "load_prompts"]
 
@@ -94,7 +96,7 @@ class Kit:
         if not _is_attrs_class(cls):
             msg = f"Kit {self.name!r}: object type {cls.__name__} is not an attrs class."
             raise ConfigurationError(msg, hint="Put @attrs.frozen under @kit.object.")
-        self._claim(self.object_types, cls.__name__, "object type")
+        self._claim([*self.object_types, CONVERSATION], cls.__name__, "object type")
         self.object_types[cls.__name__] = cls
         return cls
 
@@ -143,6 +145,72 @@ class Kit:
                 )
             )
             return fn
+
+        return decorate
+
+    def llm_responder(
+        self,
+        *pattern: str,
+        prompt: str,
+        output: type | None = None,
+        many: bool = False,
+        relation: str | None = None,
+        type: type | str | None = None,
+        system: str | None = None,
+        tools: Iterable[str] = (),
+        max_turns: int = 8,
+        name: str | None = None,
+        **options: Any,
+    ) -> Callable[[Callable[[Any, World], Mapping[str, Any] | None]], LLMResponder]:
+        """Make the decorated function a responder that asks a model.
+
+        ``fn(event, world)`` returns the values of the prompt's ``$placeholders``, or None to ask
+        nothing. An answer of the class of the object it is about patches that object; an answer of
+        another class becomes a new object, and text becomes the object's ``text``. Decorate another
+        function with ``fn.then`` to do something else with answers, and one with ``fn.failed`` for
+        when there is none.
+
+        Args:
+            pattern: the event types it handles.
+            prompt: name of a prompt of the kit.
+            output: attrs class of the answer; None for text.
+            many: whether the answer is a list of `output`.
+            relation: type of a relation from each new object to the object it is about.
+            type: only events about objects of this type.
+            system: name of the prompt that goes first, as the system's.
+            tools: names of tools of the kit, declared before, that the model may call.
+            max_turns: how many requests one question may take.
+            name: ``{kit}.{function}`` if omitted.
+            options: further fields of the request: ``model``, ``max_tokens``, ``temperature``.
+
+        Raises:
+            NotFoundError: the kit has no such prompt or tool.
+        """
+        for each in (prompt, *((system,) if system is not None else ())):
+            self._prompt_named(each)
+        schemas = self.tool_schemas(tools)
+
+        def messages(values: Mapping[str, Any]) -> list[dict[str, Any]]:
+            asked = [{"role": "user", "content": self.prompt(prompt, **values)}]
+            if system is None:
+                return asked
+            return [{"role": "system", "content": self.prompt(system, **values)}, *asked]
+
+        def decorate(fill: Callable[[Any, World], Mapping[str, Any] | None]) -> LLMResponder:
+            called = name or f"{self.name}.{fill.__name__}"
+            made = LLMResponder(
+                called, fill, messages, output, many, relation, {}, max(max_turns, 1)
+            )
+            made.options = request_options(made.answer_class(), schemas, options)
+            about = _type_name(type)
+            self.responders += [
+                Responder(called, frozenset(pattern), made.on_event, object_type=about, kit=self),
+                Responder(f"{called}.answer", LLM_RESPONSE, made.on_answer, kit=self),
+            ]
+            if schemas:
+                tool = Responder(f"{called}.tool", TOOL_RETURNED, made.on_tool, kit=self)
+                self.responders.append(tool)
+            return made
 
         return decorate
 
@@ -238,14 +306,18 @@ class Kit:
             NotFoundError: the kit has no such prompt.
             ConfigurationError: a placeholder has no value.
         """
-        if name not in self.prompts:
-            msg = f"Kit {self.name!r} has no prompt {name!r}."
-            raise NotFoundError(msg, hint=f"It has: {', '.join(sorted(self.prompts)) or 'none'}.")
+        text = self._prompt_named(name)
         try:
-            return Template(self.prompts[name]).substitute(values)
+            return Template(text).substitute(values)
         except (KeyError, ValueError) as error:
             msg = f"Prompt {name!r} of kit {self.name!r}: no value for {error}."
             raise ConfigurationError(msg, hint="Pass it as a keyword.") from error
+
+    def _prompt_named(self, name: str) -> str:
+        if name not in self.prompts:
+            msg = f"Kit {self.name!r} has no prompt {name!r}."
+            raise NotFoundError(msg, hint=f"It has: {', '.join(sorted(self.prompts)) or 'none'}.")
+        return self.prompts[name]
 
     def create(self) -> list[Responder]:
         """Return the kit's responders as a runtime takes them: edge logic, responders, tools."""

@@ -5,19 +5,19 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import Any, Protocol
 
-from kando.schema.events import OBSERVED
+from kando.schema.events import ECHOED, OBSERVED
 from kando.schema.exact_json import decode, encode, exact, sorted_encode
 
 __all__ = ["CacheStore", "LLMCache", "ScopedLLMCache", "request_key"]
 
 # Who asks, and what was measured, is no part of what is asked.
-_NOT_ASKED = frozenset({"cause_object_id", OBSERVED})
+_NOT_ASKED = frozenset({*ECHOED, OBSERVED})
 
 
 def request_key(request: dict[str, Any]) -> str:
     """Return the SHA-256 (hexadecimal) of a normalised request.
 
-    Normalised means: without ``cause_object_id`` and ``observed``, without options that are null,
+    Normalised means: without ``cause_object_id``, ``conversation`` and ``observed``, without options that are null,
     and with sorted keys, so that equal questions have equal keys.
 
     Raises:

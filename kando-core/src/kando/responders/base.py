@@ -22,7 +22,6 @@ from kando.world.graph import World
 
 __all__ = [
     "BOOKKEEPING",
-    "ECHOED",
     "Effect",
     "KitTypes",
     "Outputs",
@@ -35,9 +34,6 @@ __all__ = [
 
 #: Events the runtime writes about its own firings. They take no part in recursion depth.
 BOOKKEEPING = frozenset({RESPONDER_FIRED, RESPONDER_COMPLETED, RESPONDER_FAILED})
-
-#: Fields of an intent that its answer repeats, for those who react to the answer.
-ECHOED = ("cause_object_id", "conversation", "call")
 
 #: What a responder's function returns: a generator gets each recorded event back from its yield;
 #: any other iterable of events, or None, will do as well.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from kando.responders.base import ECHOED, Effect, Responder, Terms
+from kando.responders.base import Effect, Responder, Terms
 from kando.responders.tools import as_tool, error_data
-from kando.schema.events import TOOL_CALLED, TOOL_RETURNED, KandoEvent, make_event
+from kando.schema.events import ECHOED, TOOL_CALLED, TOOL_RETURNED, KandoEvent, make_event
 from kando.world.graph import World
 
 __all__ = ["Policy", "ToolExecutorResponder", "inline"]

@@ -10,7 +10,7 @@ import attrs
 from kando.cache.llm import request_key
 from kando.responders.base import Effect, Responder
 from kando.responders.executor import inline
-from kando.schema.events import LLM_REQUEST, LLM_RESPONSE, KandoEvent
+from kando.schema.events import ECHOED, LLM_REQUEST, LLM_RESPONSE, OBSERVED, KandoEvent
 from kando.world.graph import World
 
 __all__ = ["Complete", "LLMExecutorResponder", "LLMFunction", "asking", "provider_executor"]
@@ -107,7 +107,7 @@ def remember(intent: KandoEvent, answer: dict[str, Any], world: World) -> None:
     """Give the runtime's cache an answer; errors and what came from it are not kept."""
     cache = world.context.get("cache")
     if cache is not None and "text" in answer and not answer.get("cached"):
-        kept = {k: v for k, v in answer.items() if k not in ("cause_object_id", "observed")}
+        kept = {k: v for k, v in answer.items() if k not in (*ECHOED, OBSERVED)}
         cache.put(intent.data, kept)
 
 
@@ -117,5 +117,4 @@ def _sameness(intent: KandoEvent, world: World) -> str | None:
 
 
 def _addressed(intent: KandoEvent, answer: dict[str, Any]) -> dict[str, Any]:
-    about = intent.data.get("cause_object_id")
-    return answer if about is None else {**answer, "cause_object_id": about}
+    return {**answer, **{field: intent.data[field] for field in ECHOED if field in intent.data}}

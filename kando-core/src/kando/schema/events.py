@@ -13,6 +13,7 @@ __all__ = [
     "BRANCH_CHANGED",
     "BRANCH_CREATED",
     "BUDGET_EXHAUSTED",
+    "ECHOED",
     "INBOX_REFUSED",
     "KIT_LOADED",
     "LLM_REQUEST",
@@ -62,6 +63,10 @@ INBOX_REFUSED = "inbox.refused"
 #: The key of an event's data under which measured facts live (durations, attempts, provider
 #: request ids). What lies there takes no part in any comparison Kando makes.
 OBSERVED = "observed"
+
+#: Fields of an intent that its answer repeats, for those who react to the answer. Who asks is no
+#: part of what is asked.
+ECHOED = ("cause_object_id", "conversation")
 
 
 @attrs.frozen(eq=False)
