@@ -116,6 +116,7 @@ def test_runs_started_meanwhile_do_not_shift_the_pages(kando: Run, run_id: str) 
     "command",
     [
         *("status RUN", "runs", "events RUN", "world RUN", "trace claim --run RUN"),
+        *(f"trace claim --down --run RUN --format {form}" for form in ("dot", "mermaid", "svg")),
         *("diff RUN demo", "diff RUN demo --events --world --stat", "compare RUN demo"),
     ],
 )
@@ -127,6 +128,8 @@ def test_what_a_goal_or_document_contains_is_never_obeyed_by_a_terminal(
         "run", "tiny", "--goal", HOSTILE, "--input", "notes.md", "--llm", "parrot"
     ).stdout.strip()
 
+    if "--format" in command:
+        extra = []
     done = kando(*command.replace("RUN", run_id).split(), *extra)
 
     assert done.returncode == 0

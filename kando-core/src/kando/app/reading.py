@@ -20,9 +20,9 @@ from kando.app.status import (
     damaged_status,
     read_status,
 )
+from kando.app.tracing import trace_event
 from kando.errors import (
     ConfigurationError,
-    EventNotFound,
     KandoError,
     PositionOutOfRange,
     StoreDamaged,
@@ -34,7 +34,6 @@ from kando.ledger.verification import Verdict, verify
 from kando.ledger.worker import this_process
 from kando.runtime import Runtime
 from kando.schema.events import RecordedEvent
-from kando.trace.lineage import trace_by
 from kando.world.graph import World
 from kando.world.projection import apply, project
 from kando.world.snapshot import load_snapshot
@@ -177,30 +176,10 @@ def explain_event(app: App, event_id: str, run: str | None) -> list[RecordedEven
     Args:
         app: where.
         event_id: an event, or an object or relation, which stands for the event that created it.
-        run: the run or branch; the demo run if None.
+        run: an id, a unique prefix, or ``@last``; the demo run if None.
 
     Raises:
         LedgerNotFound, AmbiguousName: there is no such run.
         EventNotFound: it has no such event, object or relation.
     """
-    ledger = app.ledger(run or DEMO_ID)
-    met: dict[str, RecordedEvent] = {}
-
-    def causes_of(id: str) -> list[str] | None:
-        event = ledger.find(id)
-        if event is None:
-            return None
-        met[id] = event
-        return event.cause
-
-    start = event_id if ledger.find(event_id) is not None else _creator_of(ledger, event_id)
-    return [met[id] for id in trace_by(start, causes_of)]
-
-
-def _creator_of(ledger: LedgerStore, id: str) -> str:
-    world = project(ledger.read_all())
-    found = world.get_object(id) or world.get_relation(id)
-    if found is None:
-        msg = f"{ledger.stream_name()} has no event, object or relation {id!r}."
-        raise EventNotFound(msg, hint="`kando events RUN` lists its events.")
-    return found.event_id
+    return list(trace_event(app, event_id, run).events())

@@ -1,4 +1,4 @@
-"""`kando status`, `runs`, `events`, `world` and `trace`: look at runs."""
+"""`kando status`, `runs`, `events` and `world`: look at runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import click
 
-from kando.app.reading import explain_event, list_runs, read_events, run_status, world_at
+from kando.app.reading import list_runs, read_events, run_status, world_at
 from kando.app.status import DAMAGED, RunStatus
 from kando.cli.output import (
     clean,
@@ -27,7 +27,7 @@ from kando.cli.session import open_app, shared_options
 from kando.responders.base import BOOKKEEPING
 from kando.schema.events import KandoEvent, RecordedEvent
 
-__all__ = ["events", "runs", "status", "trace", "world"]
+__all__ = ["events", "runs", "status", "summary", "world"]
 
 _FOLLOW_SECONDS = 0.2
 _SUMMARY_CHARS = 100
@@ -141,11 +141,12 @@ def _print_event(event: RecordedEvent, show_all: bool, as_json: bool) -> None:
     elif show_all or event.type not in BOOKKEEPING:
         print_line(
             f"{event.position:>6}  {clean(event.id):<24}  {clean(event.actor):<28}  "
-            f"{_summary(event)}".rstrip()
+            f"{summary(event)}".rstrip()
         )
 
 
-def _summary(event: KandoEvent) -> str:
+def summary(event: KandoEvent) -> str:
+    """Return what an event says, in short, on one line."""
     data = event.data
     if event.type == "object.created":
         return shortened(
@@ -188,29 +189,3 @@ def world(run: str, at: int | None, of_type: str | None, as_json: bool) -> None:
             print_line()
             ends = [[r.source_id, r.type, r.target_id] for r in relations]
             columns([[clean(cell) for cell in row] for row in ends])
-
-
-@click.command()
-@click.argument("event", metavar="EVENT")
-@click.option("--run", metavar="RUN", help="The run it belongs to; the demo run if omitted.")
-@shared_options
-def trace(event: str, run: str | None, as_json: bool) -> None:
-    """Show why EVENT exists: itself first, the goal it came from last.
-
-    EVENT is the id of an event, or of an object or relation.
-    """
-    with open_app() as app:
-        steps = explain_event(app, event, run)
-        if as_json:
-            print_list([event_dict(step) for step in steps])
-            return
-        columns(
-            [
-                [
-                    clean(step.id) + (" (root)" if step.is_root else ""),
-                    clean(step.actor),
-                    _summary(step),
-                ]
-                for step in steps
-            ]
-        )

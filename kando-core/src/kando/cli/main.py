@@ -21,7 +21,7 @@ _COMMANDS = {
     "runs": ("kando.cli.inspect:runs", "List runs and branches, newest first."),
     "events": ("kando.cli.inspect:events", "Show the events of a run."),
     "world": ("kando.cli.inspect:world", "Show the objects and relations of a run."),
-    "trace": ("kando.cli.inspect:trace", "Show why an event exists."),
+    "trace": ("kando.cli.trace:trace", "Show why an event exists, or what followed."),
     "artifacts": ("kando.cli.artifacts:artifacts", "Print what a run has written."),
     "fork": ("kando.cli.forks:fork", "Fork a run at a position, perhaps with a change."),
     "branches": ("kando.cli.forks:branches", "Show the branches of a run as a tree."),

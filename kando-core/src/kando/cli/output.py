@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import unicodedata
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import click
+
+from kando.schema.visible import clean, shortened, visible
 
 __all__ = [
     "DATA_STREAM",
@@ -28,12 +29,6 @@ __all__ = [
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
-#: Categories of characters that a terminal may obey, or that nobody sees.
-_HIDDEN = {"Cc", "Cf", "Co", "Cs", "Zl", "Zp"}
-
-#: Joiners, without which several scripts cannot be written.
-_JOINERS = "\u200c\u200d"
-
 #: Key of the context's ``meta``: the stream for data, while stdout is kept from kits.
 DATA_STREAM = "kando.data"
 
@@ -45,26 +40,6 @@ class ReaderGone(Exception):
 def json_option(function: _Function) -> _Function:
     """Give a command the option ``--json``."""
     return click.option("--json", "as_json", is_flag=True, help="Write JSON.")(function)
-
-
-def clean(text: str) -> str:
-    """Return text from a ledger on one line, with control characters made visible.
-
-    What a document or a model wrote must not reach a terminal as an escape sequence.
-    """
-    return "".join(" " if c in "\n\r\t" else _visible(c) for c in text)
-
-
-def _visible(c: str) -> str:
-    if c in _JOINERS or unicodedata.category(c) not in _HIDDEN:
-        return c
-    return f"\\u{ord(c):04x}" if ord(c) < 0x10000 else json.dumps(c)[1:-1]
-
-
-def shortened(text: str, width: int) -> str:
-    """Return the beginning of a text on one line, at most `width` characters of it."""
-    line = " ".join(clean(text[: 4 * width]).split())
-    return line if len(line) <= width else line[: width - 3].rstrip() + "..."
 
 
 def columns(rows: Sequence[Sequence[str]], head: Sequence[str] = ()) -> None:
@@ -100,7 +75,7 @@ def to_json(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False, default=_json_default)
     # JSON itself escapes only the control characters below the space.
     is_plain = text.isascii() and "\x7f" not in text
-    return text if is_plain else "".join(map(_visible, text))
+    return text if is_plain else "".join(map(visible, text))
 
 
 def print_list(items: Sequence[Any], next_cursor: str | None = None) -> None:

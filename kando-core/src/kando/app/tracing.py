@@ -1,0 +1,94 @@
+"""Traces of runs: why an event exists, and what followed from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import attrs
+
+from kando.app.context import App
+from kando.app.demo import DEMO_ID
+from kando.errors import EventNotFound
+from kando.ledger.interface import LedgerStore
+from kando.responders.base import BOOKKEEPING
+from kando.schema.events import OBJECT_CREATED, RELATION_CREATED, RecordedEvent
+from kando.trace.figure import Node, node_of
+from kando.trace.walking import Step, ancestors, descendants
+
+__all__ = ["Trace", "trace_event"]
+
+
+@attrs.frozen
+class Trace:
+    """The way from an event to its roots, or to everything that followed from it.
+
+    Attributes:
+        ledger: that it leads through.
+        steps: the event first; upwards the roots last, downwards in the order of the ledger.
+    """
+
+    ledger: LedgerStore
+    steps: list[Step]
+
+    def events(self) -> Iterator[RecordedEvent]:
+        """Yield the event of each step, read when it is asked for."""
+        for step in self.steps:
+            event = self.ledger.at(step.position)
+            if event is not None:
+                yield event
+
+    def nodes(self) -> Iterator[Node]:
+        """Yield each step as a node of a figure."""
+        positions = {step.id: step.position for step in self.steps}
+        for step, event in zip(self.steps, self.events(), strict=True):
+            yield node_of(event, [positions[id] for id in step.cause if id in positions])
+
+    def unknown_causes(self) -> int:
+        """Return how many causes lie beyond the depth that the trace was cut at."""
+        known = {step.id for step in self.steps}
+        return len({id for step in self.steps for id in step.cause} - known)
+
+
+def trace_event(
+    app: App,
+    event_id: str,
+    run: str | None = None,
+    *,
+    is_down: bool = False,
+    depth: int | None = None,
+    with_bookkeeping: bool = False,
+) -> Trace:
+    """Return why an event exists, or what followed from it.
+
+    Args:
+        app: where.
+        event_id: an event, or an object or relation, which stands for the event that created it.
+        run: an id, a unique prefix, ``@last``, or ``RUN@N`` for its first N events; the demo run
+            if None.
+        is_down: go to what followed instead of to the roots.
+        depth: how many links to go at most; all if None.
+        with_bookkeeping: go down through the runtime's notes about its own work as well.
+
+    Raises:
+        LedgerNotFound, AmbiguousName: there is no such run.
+        PositionOutOfRange: it is shorter than N.
+        EventNotFound: it has no such event, object or relation.
+    """
+    ledger, end = app.ledger_at(run or DEMO_ID)
+    start = _start_of(ledger, event_id, end)
+    if not is_down:
+        return Trace(ledger, ancestors(ledger, start, depth=depth, besides=BOOKKEEPING))
+    besides = () if with_bookkeeping else BOOKKEEPING
+    return Trace(ledger, list(descendants(ledger, start, depth=depth, besides=besides, stop=end)))
+
+
+def _start_of(ledger: LedgerStore, id: str, end: int) -> str:
+    event = ledger.find(id)
+    if event is not None and event.position < end:
+        return event.id
+    created = {event.type: event.id for event in ledger.touching({id}, end)}
+    creator = created.get(OBJECT_CREATED) or created.get(RELATION_CREATED)
+    if creator is None:
+        msg = f"{ledger.stream_name()} has no event, object or relation {id!r}."
+        raise EventNotFound(msg, hint="`kando events RUN` lists its events.")
+    return creator

@@ -1,0 +1,81 @@
+"""`kando trace`: why an event exists, and what followed from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import click
+
+from kando.app.tracing import Trace, trace_event
+from kando.cli.inspect import summary
+from kando.cli.output import clean, event_dict, print_line, print_list, warn
+from kando.cli.session import open_app, shared_options
+
+__all__ = ["trace"]
+
+FORMATS = ("text", "json", "dot", "mermaid", "svg")
+
+#: Columns of the text; what is longer is not cut off, and moves the rest of its line.
+_ID_CHARS, _ACTOR_CHARS = 40, 28
+
+
+@click.command()
+@click.argument("event", metavar="EVENT")
+@click.option("--run", metavar="RUN", help="The run it belongs to; the demo run if omitted.")
+@click.option("--down", is_flag=True, help="Show what followed from it instead.")
+@click.option("--depth", type=click.IntRange(0), metavar="N", help="Go at most N links.")
+@click.option("--all", "show_all", is_flag=True, help="With --down: the bookkeeping too.")
+@click.option("--format", "form", type=click.Choice(FORMATS), help="How to write it.")
+@shared_options
+def trace(
+    event: str,
+    run: str | None,
+    down: bool,
+    depth: int | None,
+    show_all: bool,
+    form: str | None,
+    as_json: bool,
+) -> None:
+    """Show why EVENT exists: itself first, the goal it came from last.
+
+    EVENT is the id of an event, or of an object or relation. RUN@N leaves out what comes after
+    its first N events.
+    """
+    if as_json and form not in (None, "json"):
+        msg = f"--json and --format {form} contradict each other."
+        raise click.UsageError(msg)
+    form = "json" if as_json else form or "text"
+    with open_app() as app:
+        found = trace_event(app, event, run, is_down=down, depth=depth, with_bookkeeping=show_all)
+        if form == "json":
+            print_list([event_dict(each) for each in found.events()])
+            return
+        for line in _text(found, down) if form == "text" else _drawn(found, form, event):
+            print_line(line)
+        beyond = 0 if down else found.unknown_causes()
+        if beyond:
+            warn(f"{beyond} more {'cause' if beyond == 1 else 'causes'} beyond --depth {depth}")
+
+
+def _text(found: Trace, is_down: bool) -> Iterator[str]:
+    """Yield a line for each step, written before the next one is read."""
+    ids = [clean(step.id) + ("" if step.cause else " (root)") for step in found.steps]
+    width = min(max(map(len, ids)), _ID_CHARS)
+    for step, id, event in zip(found.steps, ids, found.events(), strict=True):
+        away = f"{step.depth:>4}  " if is_down else ""
+        actor = clean(event.actor)
+        yield f"{away}{id:<{width}}  {actor:<{_ACTOR_CHARS}}  {summary(event)}".rstrip()
+
+
+def _drawn(found: Trace, form: str, event: str) -> Iterator[str]:
+    from kando.trace.dot import dot
+    from kando.trace.mermaid import mermaid
+    from kando.trace.svg import svg
+
+    stream = found.ledger.stream_name()
+    title = clean(f"{event} of {stream}")
+    if form == "dot":
+        return dot(found.nodes(), title)
+    if form == "mermaid":
+        return mermaid(found.nodes(), title, len(found.steps))
+    return svg(found.nodes(), title, {"ledger": stream, "event": event})

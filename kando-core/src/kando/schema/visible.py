@@ -1,0 +1,35 @@
+"""Text that a stranger may have written, made visible: nothing in it is obeyed by a terminal."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+
+__all__ = ["clean", "shortened", "visible"]
+
+#: Categories of characters that a terminal may obey, or that nobody sees.
+_HIDDEN = {"Cc", "Cf", "Co", "Cs", "Zl", "Zp"}
+
+#: Joiners, without which several scripts cannot be written.
+_JOINERS = "\u200c\u200d"
+
+
+def visible(c: str) -> str:
+    """Return a character, or its escape if it is one that a terminal may obey or nobody sees."""
+    if c in _JOINERS or unicodedata.category(c) not in _HIDDEN:
+        return c
+    return f"\\u{ord(c):04x}" if ord(c) < 0x10000 else json.dumps(c)[1:-1]
+
+
+def clean(text: str) -> str:
+    """Return text from a ledger on one line, with control characters made visible.
+
+    What a document or a model wrote must not reach a terminal as an escape sequence.
+    """
+    return "".join(" " if c in "\n\r\t" else visible(c) for c in text)
+
+
+def shortened(text: str, width: int) -> str:
+    """Return the beginning of a text on one line, at most `width` characters of it."""
+    line = " ".join(clean(text[: 4 * width]).split())
+    return line if len(line) <= width else line[: width - 3].rstrip() + "..."

@@ -1,0 +1,91 @@
+"""A causal graph to be drawn: what stands in it, before anybody decides how it looks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import attrs
+
+from kando.schema.events import (
+    LLM_REQUEST,
+    LLM_RESPONSE,
+    OBJECT_CREATED,
+    OBJECT_PATCHED,
+    RELATION_CREATED,
+    RELATION_REMOVED,
+    TOOL_CALLED,
+    TOOL_RETURNED,
+    KandoEvent,
+    RecordedEvent,
+)
+from kando.schema.visible import clean, shortened
+
+__all__ = ["Node", "about", "node_of"]
+
+_LABEL = 40
+
+#: Classes of nodes, by the type of the event.
+_KINDS = {
+    OBJECT_CREATED: "object",
+    OBJECT_PATCHED: "object",
+    RELATION_CREATED: "relation",
+    RELATION_REMOVED: "relation",
+    LLM_REQUEST: "llm",
+    LLM_RESPONSE: "llm",
+    TOOL_CALLED: "tool",
+    TOOL_RETURNED: "tool",
+}
+
+
+@attrs.frozen
+class Node:
+    """An event in a figure. Its texts are on one line, without control characters.
+
+    Attributes:
+        position: of the event; tells it from all others.
+        id: of the event.
+        actor: who emitted it.
+        about: what it is about, in short.
+        kind: ``root``, ``object``, ``relation``, ``llm``, ``tool`` or ``other``.
+        causes: positions of those events of the figure that it follows from.
+    """
+
+    position: int
+    id: str
+    actor: str
+    about: str
+    kind: str
+    causes: tuple[int, ...]
+
+
+def node_of(event: RecordedEvent, causes: Iterable[int]) -> Node:
+    """Return the node of an event.
+
+    Args:
+        event: of a ledger; its content is untrusted.
+        causes: positions of its causes, as far as they are in the figure.
+    """
+    kind = "root" if event.is_root else _KINDS.get(event.type, "other")
+    id, actor = shortened(event.id, _LABEL), shortened(event.actor, _LABEL)
+    return Node(event.position, id, actor, about(event), kind, tuple(causes))
+
+
+def about(event: KandoEvent) -> str:
+    """Say in a few words what an event is about; on one line, without control characters."""
+    data = event.data
+    if event.type == OBJECT_CREATED:
+        words = [data.get("type"), data.get("id")]
+    elif event.type == OBJECT_PATCHED:
+        patch = data.get("patch")
+        words = [data.get("id"), ", ".join(patch) if isinstance(patch, dict) else ""]
+    elif event.type == RELATION_CREATED:
+        words = [data.get("source_id"), data.get("type"), data.get("target_id")]
+    elif event.type == RELATION_REMOVED:
+        words = [data.get("id")]
+    elif event.type in (LLM_REQUEST, LLM_RESPONSE):
+        words = [data.get("model")]
+    elif event.type == TOOL_CALLED:
+        words = [data.get("tool")]
+    else:
+        words = []
+    return shortened(" ".join(clean(str(word)) for word in words if word), _LABEL)
