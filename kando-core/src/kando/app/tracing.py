@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
 import attrs
 
@@ -16,6 +17,9 @@ from kando.trace.figure import Node, node_of
 from kando.trace.walking import Step, ancestors, descendants
 
 __all__ = ["Trace", "trace_event"]
+
+#: Events that are read together, unless they lie further apart than that on average.
+_AT_ONCE, _SPARSE = 250, 10
 
 
 @attrs.frozen
@@ -31,11 +35,15 @@ class Trace:
     steps: list[Step]
 
     def events(self) -> Iterator[RecordedEvent]:
-        """Yield the event of each step, read when it is asked for."""
-        for step in self.steps:
-            event = self.ledger.at(step.position)
-            if event is not None:
-                yield event
+        """Yield the event of each step, read some at a time as they are asked for."""
+        for start in range(0, len(self.steps), _AT_ONCE):
+            positions = [step.position for step in self.steps[start : start + _AT_ONCE]]
+            first, last = min(positions), max(positions)
+            if last - first > _SPARSE * len(positions):
+                yield from filter(None, map(self.ledger.at, positions))
+                continue
+            near = list(islice(self.ledger.read(first), last + 1 - first))
+            yield from (near[position - first] for position in positions)
 
     def nodes(self) -> Iterator[Node]:
         """Yield each step as a node of a figure."""
