@@ -1,0 +1,116 @@
+"""Golden ledgers: what a run recorded, compared with what it recorded when somebody looked.
+
+What is compared is what was decided: ids, types, actors, causes and data. Timestamps, the name of
+the run and ``data["observed"]`` are not.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from kando.ledger.interface import LedgerStore
+from kando.schema.events import OBSERVED, KandoEvent
+
+__all__ = ["assert_golden", "assert_same_events", "decided", "difference"]
+
+_SHOWN_FIELDS = 8
+
+
+def decided(event: KandoEvent) -> dict[str, Any]:
+    """Return what a run decided about an event: nothing that differs from run to run."""
+    data = {name: value for name, value in event.data.items() if name != OBSERVED}
+    return {
+        "id": event.id,
+        "type": event.type,
+        "actor": event.actor,
+        "cause": list(event.cause),
+        "data": data,
+    }
+
+
+def difference(actual: Sequence[dict[str, Any]], expected: Sequence[dict[str, Any]]) -> str | None:
+    """Return in words where two ledgers first differ and how, or None if they do not.
+
+    Args:
+        actual: events as `decided` returns them.
+        expected: the same.
+    """
+    for position, (new, old) in enumerate(zip(actual, expected, strict=False)):
+        if found := list(_differing("", old, new)):
+            more = len(found) - _SHOWN_FIELDS
+            lines = [f"  {path}: {was} -> {is_}" for path, was, is_ in found[:_SHOWN_FIELDS]]
+            lines += [f"  ... and {more} more fields"] if more > 0 else []
+            return "\n".join([f"position {position}, {_name(old)}:", *lines])
+    if len(actual) < len(expected):
+        missing = expected[len(actual)]
+        return f"it ends after {len(actual)} events, before {_name(missing)}"
+    if len(actual) > len(expected):
+        added = actual[len(expected)]
+        return f"it goes on after {len(expected)} events with {_name(added)}"
+    return None
+
+
+def assert_same_events(
+    actual: Iterable[KandoEvent], expected: Iterable[KandoEvent], what: str = "The ledger"
+) -> None:
+    """Fail with the first difference between two ledgers' events, if there is one.
+
+    Args:
+        actual: what came out.
+        expected: what was to come out.
+        what: the subject of the message.
+    """
+    found = difference([decided(e) for e in actual], [decided(e) for e in expected])
+    assert found is None, f"{what} differs at {found}"
+
+
+def assert_golden(ledger: LedgerStore, path: str | Path) -> None:
+    """Compare a ledger with a golden file, one JSON object a line; fail with the first difference.
+
+    With ``KANDO_UPDATE_GOLDEN=1`` in the environment the file is written instead. Look at what
+    changed in it before you commit it.
+
+    Args:
+        ledger: what came out.
+        path: of the golden file.
+    """
+    file = Path(path)
+    # Through JSON, so that both sides are what a reader of the file sees.
+    actual = [json.loads(json.dumps(decided(event))) for event in ledger.read_all()]
+    if os.environ.get("KANDO_UPDATE_GOLDEN") == "1":
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lines = [json.dumps(each, ensure_ascii=False) + "\n" for each in actual]
+        file.write_text("".join(lines), encoding="utf-8")
+        return
+    cure = "To accept what came out, run the test again with KANDO_UPDATE_GOLDEN=1."
+    assert file.exists(), f"There is no golden file {file}. {cure}"
+    expected = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    found = difference(actual, expected)
+    assert found is None, f"{ledger.stream_name()} differs from {file} at {found}\n{cure}"
+
+
+def _differing(path: str, old: Any, new: Any) -> Iterable[tuple[str, str, str]]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in [*old, *(name for name in new if name not in old)]:
+            inner = f"{path}.{name}" if path else name
+            yield from _differing(inner, old.get(name, _ABSENT), new.get(name, _ABSENT))
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for index, (before, after) in enumerate(zip(old, new, strict=True)):
+            yield from _differing(f"{path}[{index}]", before, after)
+    elif old != new or type(old) is not type(new):
+        yield path, _shown(old), _shown(new)
+
+
+_ABSENT = object()
+
+
+def _shown(value: Any) -> str:
+    return "nothing" if value is _ABSENT else f"{value!r:.120}"
+
+
+def _name(event: dict[str, Any]) -> str:
+    return f"{event['id']} by {event['actor'] or 'nobody'}"

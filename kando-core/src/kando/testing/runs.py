@@ -1,0 +1,172 @@
+"""Runs of a kit in a test: over a ledger in memory, answered by a script, crashed where it matters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from kando.cache.llm import LLMCache
+from kando.kit import Kit
+from kando.ledger.interface import LedgerStore
+from kando.ledger.memory import MemoryLedgerStore
+from kando.responders.base import Responder
+from kando.responders.budget import Budget
+from kando.responders.llm_executor import provider_executor
+from kando.runtime import Runtime
+from kando.schema.events import KandoEvent, RecordedEvent
+from kando.world.graph import World
+
+__all__ = ["Crash", "CrashingLedger", "KandoRun", "ScriptedLLM", "run_kit"]
+
+#: ``answer(request) -> text``: the data of an ``llm.request`` to the text that answers it.
+Answer = Callable[[dict[str, Any]], str]
+
+
+class Crash(BaseException):
+    """The process "died" here. No handler of `Exception` sees it, as none would see a power cut."""
+
+
+class CrashingLedger(LedgerStore):
+    """A ledger that dies when it would hold more than `at` events; those before it are kept.
+
+    Args:
+        inner: what survives the crash; resume the run over it.
+        at: how many events it holds then, 0 or more.
+    """
+
+    def __init__(self, inner: LedgerStore, at: int) -> None:
+        self.inner, self.at_most = inner, at
+
+    def append(self, events: list[KandoEvent], *, expected_length: int | None = None) -> int:
+        room = self.at_most - self.inner.length()
+        if len(events) <= room:
+            return self.inner.append(events, expected_length=expected_length)
+        self.inner.append(events[: max(room, 0)], expected_length=expected_length)
+        msg = f"{self.stream_name()} was to crash at {self.at_most} events."
+        raise Crash(msg)
+
+    def read(self, from_position: int = 0) -> Iterator[RecordedEvent]:
+        return self.inner.read(from_position)
+
+    def stream_name(self) -> str:
+        return self.inner.stream_name()
+
+
+class ScriptedLLM:
+    """A language model that answers from a script.
+
+    Args:
+        answers: texts by what the request's last message contains; the first that fits answers.
+        default: the answer to all other requests; None fails the test that asks one.
+
+    Attributes:
+        requests: the data of every request that was answered, in the order of the calls.
+    """
+
+    def __init__(self, answers: Mapping[str, str], default: str | None = None) -> None:
+        self.requests: list[dict[str, Any]] = []
+        self._answers, self._default = dict(answers), default
+
+    @property
+    def executor(self) -> Responder:
+        """The responder that answers ``llm.request`` from the script."""
+        return provider_executor(self._complete)
+
+    def answer(self, request: dict[str, Any]) -> str:
+        """Return the text that answers a request.
+
+        Raises:
+            AssertionError: the script has none.
+        """
+        asked = str(request["messages"][-1]["content"])
+        text = next((a for part, a in self._answers.items() if part in asked), self._default)
+        if text is None:
+            msg = f"The script has no answer to {asked!r:.200}. Add one, or a default."
+            raise AssertionError(msg)
+        return text
+
+    def _complete(self, request: dict[str, Any]) -> dict[str, Any]:
+        text = self.answer(request)
+        self.requests.append(request)
+        return {"text": text, "model": "scripted", "cost_usd": 0.0}
+
+
+@attrs.frozen
+class KandoRun:
+    """A run in a test.
+
+    Attributes:
+        kit: that runs.
+        ledger: of the run.
+        answering: executors that answer requests; without one they stay pending.
+        budget: limits of the run.
+        checks_purity: refuse responders that ask a clock or change the world (slow).
+    """
+
+    kit: Kit
+    ledger: LedgerStore
+    answering: tuple[Responder, ...] = ()
+    budget: Budget | None = None
+    checks_purity: bool = False
+
+    def runtime(self) -> Runtime:
+        """Return a runtime that knows nothing but the ledger, as after a restart."""
+        return Runtime(
+            self.ledger,
+            [*self.kit.create(), *self.answering],
+            self.budget,
+            LLMCache(),
+            kits=[self.kit],
+            edge_logic=(),
+            checks_purity=self.checks_purity,
+        )
+
+    def work(self, seeds: Sequence[KandoEvent] = ()) -> World:
+        """Record `seeds` and work until nothing is left to do; without seeds, resume."""
+        return self.runtime().run(list(seeds))
+
+    @property
+    def world(self) -> World:
+        """What the ledger amounts to."""
+        return self.runtime().load()
+
+    @property
+    def events(self) -> list[RecordedEvent]:
+        """Every event of the ledger."""
+        return list(self.ledger.read_all())
+
+
+def run_kit(
+    kit: Kit,
+    goal: str,
+    *,
+    llm: ScriptedLLM | None = None,
+    ledger: LedgerStore | None = None,
+    budget: Budget | None = None,
+    more_seeds: Sequence[KandoEvent] = (),
+    checks_purity: bool = False,
+) -> KandoRun:
+    """Run a kit from a goal until nothing is left to do, and return the run.
+
+    Args:
+        kit: that runs.
+        goal: for the kit's seed.
+        llm: answers requests; without one they stay pending.
+        ledger: of the run; one in memory if omitted.
+        budget: limits of the run.
+        more_seeds: further root events, such as documents.
+        checks_purity: refuse responders that ask a clock or change the world (slow).
+
+    Raises:
+        AssertionError: the kit has no seed.
+        Crash: the ledger is a `CrashingLedger`.
+    """
+    assert kit.seed is not None, f"Kit {kit.name!r} has no seed: declare one with @kit.seeds."
+    ledger = ledger or MemoryLedgerStore("r1")
+    answering = (llm.executor,) if llm is not None else ()
+    run = KandoRun(kit, ledger, answering, budget, checks_purity)
+    run_id = ledger.stream_name().partition(":")[2]
+    run.work([*kit.seed(goal, run_id), *more_seeds])
+    return run

@@ -1,0 +1,317 @@
+"""Each fault that is planted is caught by the test of the conformance suite that names it."""
+
+from __future__ import annotations
+
+import inspect
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from kando.emit import create, emit
+from kando.kit import Kit
+from kando.ledger.interface import LedgerStore
+from kando.ledger.memory import MemoryLedgerStore, MemorySubstrate
+from kando.ledger.substrate import LedgerInfo, Substrate
+from kando.schema.events import LLM_RESPONSE, OBJECT_CREATED, KandoEvent, RecordedEvent
+from kando.testing.kits import KitContract
+from kando.testing.ledgers import LedgerContract
+from kando.testing.substrates import SubstrateContract
+from sample_kit import sample_kit
+
+Plant = Callable[[Kit], None]
+
+
+def name_of(value: Any) -> str:
+    return value if isinstance(value, str) else value.__name__
+
+
+# -- ledgers ---------------------------------------------------------------------------------------
+
+
+class LosesAnEvent(MemoryLedgerStore):
+    def append(self, events: list[KandoEvent], *, expected_length: int | None = None) -> int:
+        kept = events[:-1] if len(events) > 1 else events
+        return super().append(kept, expected_length=expected_length) + len(events) - len(kept)
+
+
+class Reorders(MemoryLedgerStore):
+    def _read(self, start: int, stop: int) -> Iterator[RecordedEvent]:
+        return iter([*super()._read(start, stop)][::-1])
+
+
+class AcceptsAStaleLength(MemoryLedgerStore):
+    def append(self, events: list[KandoEvent], *, expected_length: int | None = None) -> int:
+        return super().append(events)
+
+
+class KeepsHalfOfARefusedBatch(MemoryLedgerStore):
+    def append(self, events: list[KandoEvent], *, expected_length: int | None = None) -> int:
+        for event in events:
+            super().append([event], expected_length=expected_length)
+            expected_length = None
+        return self.length()
+
+
+class AcceptsATakenId(MemoryLedgerStore):
+    def _position_of(self, event_id: str) -> int | None:
+        return None
+
+
+class RoundsTheTime(MemoryLedgerStore):
+    def append(self, events: list[KandoEvent], *, expected_length: int | None = None) -> int:
+        rounded = [attrs.evolve(e, timestamp=e.timestamp.replace(microsecond=0)) for e in events]
+        return super().append(rounded, expected_length=expected_length)
+
+
+class ReadsWhatCameLater(MemoryLedgerStore):
+    def read(self, from_position: int = 0) -> Iterator[RecordedEvent]:
+        position = from_position
+        # Not for ever: the reader may append at each event.
+        while position < from_position + 50 and (event := self.at(position)) is not None:
+            yield event
+            position += 1
+
+
+class HasAChainOfItsOwn(MemoryLedgerStore):
+    def digest(self, position: int) -> bytes:
+        return bytes(32) if position > 1 else super().digest(position)
+
+
+class ForgetsWhenItCloses(MemoryLedgerStore):
+    """It claims to be durable and is not."""
+
+
+FAULTY_LEDGERS = {
+    LosesAnEvent: "test_append_returns_the_length_afterwards",
+    Reorders: "test_reading_begins_at_a_position",
+    AcceptsAStaleLength: "test_another_length_than_expected_is_refused_and_writes_nothing",
+    KeepsHalfOfARefusedBatch: "test_data_that_is_not_json_is_refused_as_a_whole",
+    AcceptsATakenId: "test_a_batch_with_a_taken_id_is_refused_as_a_whole",
+    RoundsTheTime: "test_all_that_an_event_says_comes_back",
+    ReadsWhatCameLater: "test_a_reader_sees_the_ledger_as_it_was_when_it_began",
+    HasAChainOfItsOwn: "test_the_hash_chain_covers_every_event",
+    ForgetsWhenItCloses: "test_what_was_appended_is_there_when_the_ledger_is_opened_again",
+}
+
+
+@pytest.mark.parametrize(("store", "named"), FAULTY_LEDGERS.items(), ids=name_of)
+def test_a_faulty_ledger_is_caught(store: type[MemoryLedgerStore], named: str, tmp_path: Path):
+    class Suite(LedgerContract):
+        def make_ledger(self, path: Path, run_id: str) -> LedgerStore:
+            return store(run_id)
+
+    assert fails(Suite, named, tmp_path, ledger=lambda: store("r1"))
+
+
+# -- substrates ------------------------------------------------------------------------------------
+
+
+class ReusesAnId(MemorySubstrate):
+    def create(self, ledger_id: str) -> MemoryLedgerStore:
+        return self._ledgers.get(ledger_id) or super().create(ledger_id)
+
+
+class CreatesWhatItOpens(MemorySubstrate):
+    def open(self, ledger_id: str) -> MemoryLedgerStore:
+        return self._ledgers.get(ledger_id) or super().create(ledger_id)
+
+
+class CopiesTheWholeParent(MemorySubstrate):
+    def fork(self, parent_id: str, position: int, branch_id: str) -> MemoryLedgerStore:
+        return super().fork(parent_id, self.open(parent_id).length(), branch_id)
+
+
+class OverwritesTheCache(MemorySubstrate):
+    def cache(self, ledger_id: str, key: str, response: bytes) -> None:
+        self._cache[(ledger_id, key)] = response
+
+
+class DeliversTwice(MemorySubstrate):
+    def take(self, ledger_id: str, key: str) -> None:
+        self._inboxes.get(ledger_id, {}).pop(key, None)
+
+
+class ListsOldestFirst(MemorySubstrate):
+    def ledgers(self) -> Iterator[LedgerInfo]:
+        return reversed([*super().ledgers()])
+
+
+FAULTY_SUBSTRATES = {
+    ReusesAnId: "test_a_taken_id_is_refused_for_runs_and_branches_alike",
+    CreatesWhatItOpens: "test_an_unknown_ledger_is_refused_and_not_created",
+    CopiesTheWholeParent: "test_a_branch_shares_the_prefix_and_has_a_tail_of_its_own",
+    OverwritesTheCache: "test_a_cached_response_is_the_nearest_and_the_first_one_stays",
+    DeliversTwice: "test_an_inbox_keeps_the_order_and_each_key_once_also_after_it_was_taken",
+    ListsOldestFirst: "test_a_created_ledger_is_opened_and_listed",
+}
+
+
+@pytest.mark.parametrize(("kind", "named"), FAULTY_SUBSTRATES.items(), ids=name_of)
+def test_a_faulty_substrate_is_caught(kind: type[MemorySubstrate], named: str, tmp_path: Path):
+    class Suite(SubstrateContract):
+        def open_substrate(self, path: Path) -> Substrate:
+            return kind()
+
+    assert fails(Suite, named, tmp_path, substrate=kind)
+
+
+# -- kits ------------------------------------------------------------------------------------------
+
+
+def draws_an_id_by_chance(kit: Kit) -> None:
+    @kit.responder(LLM_RESPONSE)
+    def by_chance(event: RecordedEvent, world: object) -> Iterator[KandoEvent]:
+        yield create("Guest", {"name": "Eve"}, id=f"guest-{random.random()}")
+
+
+def asks_the_clock(kit: Kit) -> None:
+    @kit.responder(LLM_RESPONSE)
+    def by_the_clock(event: RecordedEvent, world: object) -> Iterator[KandoEvent]:
+        yield emit("noted", {"is_late": time.time() < 0})
+
+
+def counts_in_memory(kit: Kit) -> None:
+    seen: list[str] = []
+
+    @kit.responder(LLM_RESPONSE)
+    def counting(event: RecordedEvent, world: object) -> Iterator[KandoEvent]:
+        yield emit("counted", {"n": len(COUNTED) + len(seen)})
+
+    @kit.responder(OBJECT_CREATED)
+    def count(event: RecordedEvent, world: object) -> None:
+        seen.append(event.id)
+
+
+def remembers_between_runs(kit: Kit) -> None:
+    @kit.responder(LLM_RESPONSE)
+    def remembering(event: RecordedEvent, world: object) -> Iterator[KandoEvent]:
+        COUNTED.append(event.id)
+        yield emit("counted", {"n": len(COUNTED)})
+
+
+def mutates_the_world(kit: Kit) -> None:
+    @kit.responder(LLM_RESPONSE)
+    def mutating(event: RecordedEvent, world: Any) -> Iterator[KandoEvent]:
+        world.objects_of("Guest")[0].data["name"] = "Mallory"
+        yield emit("noted", {})
+
+
+def creates_what_it_does_not_declare(kit: Kit) -> None:
+    @kit.responder(LLM_RESPONSE)
+    def creating(event: RecordedEvent, world: object) -> Iterator[KandoEvent]:
+        yield create("Secret", {})
+
+
+def never_ends(kit: Kit) -> None:
+    @kit.responder(OBJECT_CREATED)
+    def again(event: RecordedEvent, world: object) -> Iterator[KandoEvent]:
+        yield create("Guest", {"name": "again"})
+
+
+def does_nothing(kit: Kit) -> None:
+    kit.responders[:] = kit.responders[:0]
+    kit.edge_responders[:] = []
+    kit.responder("never")(lambda event, world: None)
+
+
+def names_two_alike(kit: Kit) -> None:
+    kit.responder("never", name="sample.on_guest")(lambda event, world: None)
+
+
+def replays_differently(kit: Kit) -> None:
+    firings: list[str] = []
+
+    @kit.responder(LLM_RESPONSE)
+    def differing(event: RecordedEvent, world: object) -> Iterator[KandoEvent]:
+        firings.append(event.id)
+        yield emit("fired", {"times": len(firings)})
+
+
+COUNTED: list[str] = []
+
+FAULTY_KITS: dict[Plant, str] = {
+    draws_an_id_by_chance: "test_the_same_goal_gives_the_same_ledger",
+    asks_the_clock: "test_its_responders_ask_no_clock_no_chance_and_nothing_outside",
+    counts_in_memory: "test_a_run_interrupted_at_any_event_ends_with_the_same_ledger",
+    remembers_between_runs: "test_the_same_goal_gives_the_same_ledger",
+    replays_differently: "test_a_strict_replay_gives_the_same_ledger",
+    mutates_the_world: "test_its_responders_leave_the_world_as_the_ledger_says_it_is",
+    creates_what_it_does_not_declare: "test_what_it_creates_is_declared",
+    never_ends: "test_a_run_does_something_and_ends_by_itself",
+    does_nothing: "test_a_run_does_something_and_ends_by_itself",
+    names_two_alike: "test_its_responders_have_names_of_their_own",
+}
+
+
+@pytest.mark.parametrize(("plant", "named"), FAULTY_KITS.items(), ids=name_of)
+def test_a_faulty_kit_is_caught(plant: Plant, named: str, tmp_path: Path):
+    COUNTED.clear()
+
+    class Suite(KitContract):
+        is_installed = False
+        max_events = 100
+        _made: Kit | None = None
+
+        def make_kit(self) -> Kit:
+            # As a plugin has it: one kit in the process, whoever asks for it.
+            if plant is replays_differently and self._made is not None:
+                return self._made
+            self._made = sample_kit()
+            plant(self._made)
+            return self._made
+
+    assert fails(Suite, named, tmp_path)
+
+
+# -- running one test of a suite -------------------------------------------------------------------
+
+
+def fails(suite: type[Any], name: str, tmp_path: Path, **fixtures: Callable[[], Any]) -> bool:
+    """Run a test of a suite and say whether it fails."""
+    test = getattr(suite(), name)
+    wanted = inspect.signature(test).parameters
+    for extra in _parameters(getattr(suite, name)):
+        given = {key: make() for key, make in fixtures.items()} | {"tmp_path": tmp_path}
+        try:
+            test(**{key: value for key, value in given.items() if key in wanted}, **extra)
+        except (Exception, pytest.fail.Exception):
+            return True
+    return False
+
+
+def _parameters(test: Any) -> Sequence[dict[str, Any]]:
+    marks = [mark for mark in getattr(test, "pytestmark", []) if mark.name == "parametrize"]
+    return [{mark.args[0]: value} for mark in marks for value in mark.args[1]] or [{}]
+
+
+SOUND_LEDGER = sorted({*FAULTY_LEDGERS.values()} - {FAULTY_LEDGERS[ForgetsWhenItCloses]})
+
+
+@pytest.mark.parametrize("named", SOUND_LEDGER)
+def test_a_sound_ledger_passes_these_tests(named: str, tmp_path: Path):
+    class Suite(LedgerContract):
+        def make_ledger(self, path: Path, run_id: str) -> LedgerStore:
+            return MemoryLedgerStore(run_id)
+
+    assert not fails(Suite, named, tmp_path, ledger=lambda: MemoryLedgerStore("r1"))
+
+
+@pytest.mark.parametrize("named", sorted({*FAULTY_SUBSTRATES.values()}))
+def test_a_sound_substrate_passes_these_tests(named: str, tmp_path: Path):
+    assert not fails(SubstrateContract, named, tmp_path, substrate=MemorySubstrate)
+
+
+@pytest.mark.parametrize("named", sorted({*FAULTY_KITS.values()}))
+def test_a_sound_kit_passes_these_tests(named: str, tmp_path: Path):
+    class Suite(KitContract):
+        is_installed = False
+
+        def make_kit(self) -> Kit:
+            return sample_kit()
+
+    assert not fails(Suite, named, tmp_path)
