@@ -1,0 +1,91 @@
+"""Write a new package that offers a kit, a substrate or a provider, ready to be installed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from importlib.metadata import version
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from string import Template
+
+from kando.errors import ConfigurationError
+from kando.plugins import PLUGIN_API
+
+__all__ = ["KINDS", "write_package"]
+
+#: What can be written, each with the line that describes it.
+KINDS = {
+    "kit": "A kit for Kando.",
+    "substrate": "A substrate for Kando: a place for ledgers.",
+    "provider": "A provider of language models for Kando.",
+}
+
+_NAME = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
+
+_SUFFIX = ".tmpl"
+
+
+def write_package(kind: str, name: str, into: Path) -> tuple[Path, list[Path]]:
+    """Write the package and return its folder, and its files relative to it.
+
+    A kit ``weather`` becomes the distribution ``kando-kit-weather`` with the module
+    ``kando_kit_weather``; a substrate or provider ``toy`` becomes ``kando-toy``.
+
+    Args:
+        kind: of `KINDS`.
+        name: under which Kando knows it: a-z, 0-9 and hyphens, beginning with a letter.
+        into: where the folder of the package is made.
+
+    Raises:
+        ConfigurationError: the name is malformed, or the folder exists already.
+    """
+    if not _NAME.fullmatch(name):
+        msg = f"{name!r:.80} is no name of a {kind}."
+        raise ConfigurationError(msg, hint="Use a-z, 0-9 and hyphens, beginning with a letter.")
+    distribution = f"kando-kit-{name}" if kind == "kit" else f"kando-{name}"
+    folder = into / distribution
+    if folder.exists():
+        msg = f"There is {str(folder)!r} already; nothing was written."
+        raise ConfigurationError(msg, hint="Choose another name, or a folder with --into.")
+    values = {
+        "name": name,
+        "distribution": distribution,
+        "package": distribution.replace("-", "_"),
+        "summary": KINDS[kind],
+        "core": _requirement(version("kando-core")),
+        "api": str(PLUGIN_API),
+    }
+    written = []
+    templates = files("kando.app") / "templates"
+    for part in ("every", kind):
+        for path, text in _templates(templates / part, Path()):
+            target = Path(*(_file_name(step, values["package"]) for step in path.parts))
+            (folder / target).parent.mkdir(parents=True, exist_ok=True)
+            content = Template(text).substitute(values)
+            (folder / target).write_text(content, encoding="utf-8")
+            written.append(target)
+    return folder, sorted(written)
+
+
+def _templates(folder: Traversable, path: Path) -> Iterator[tuple[Path, str]]:
+    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
+        if entry.is_dir():
+            yield from _templates(entry, path / entry.name)
+        elif entry.name.endswith(_SUFFIX):
+            yield path / entry.name, entry.read_text(encoding="utf-8")
+
+
+def _file_name(step: str, package: str) -> str:
+    if step == "PACKAGE":
+        return package
+    # Stored without a dot in front, which tools that build and search would skip.
+    name = step.removesuffix(_SUFFIX)
+    return f".{name.removeprefix('dot-')}" if name.startswith("dot-") else name
+
+
+def _requirement(core: str) -> str:
+    """Return the versions of kando-core that keep the plugin API: until the next minor one."""
+    major, minor = core.split(".")[:2]
+    return f"kando-core>={core},<{major}.{int(minor) + 1}"

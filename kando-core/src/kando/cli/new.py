@@ -1,0 +1,33 @@
+"""`kando new`: a package of one's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from kando.app.scaffold import KINDS, write_package
+from kando.cli.output import print_json, print_line, warn
+from kando.cli.session import shared_options
+
+__all__ = ["new"]
+
+
+@click.command()
+@click.argument("kind", type=click.Choice(list(KINDS)))
+@click.argument("name")
+@click.option(
+    "--into",
+    type=click.Path(path_type=Path),
+    default=".",
+    help="Where the package's folder is made; here by default.",
+)
+@shared_options
+def new(kind: str, name: str, into: Path, as_json: bool) -> None:
+    """Write a package that offers a kit, a substrate or a provider, with tests that pass."""
+    folder, written = write_package(kind, name, into)
+    if as_json:
+        print_json({"folder": str(folder), "files": [str(path) for path in written]})
+        return
+    print_line(str(folder))
+    warn(f"{len(written)} files; go on with: pip install -e '{folder}[test]' && pytest {folder}")
