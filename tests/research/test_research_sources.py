@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from kando.app.relevance import most_relevant
 from kando.schema.events import LLM_REQUEST, OBJECT_CREATED, RELATION_CREATED
 from kando.trace.lineage import explain
-from kits.research._relevance import most_relevant
 from kits.research.kit import CITES, FINDING, GOAL, MAX_SOURCES, SOURCE, SYNTHESIS
 
 SAFETY = "It is claimed that AI safety is unsolved."

@@ -20,7 +20,15 @@ import msgspec
 from kando.app._html import visible_text
 from kando.app._passages import Passage, passages
 
-__all__ = ["MAX_PART_CHARS", "Document", "Passage", "Skipped", "passages", "read_documents"]
+__all__ = [
+    "MAX_PART_CHARS",
+    "Document",
+    "Passage",
+    "Skipped",
+    "passages",
+    "read_documents",
+    "text_of",
+]
 
 #: Length of the longest part of a document, in characters.
 MAX_PART_CHARS = 200_000
@@ -96,7 +104,7 @@ class Skipped:
     reason: str
 
 
-class _Unreadable(Exception):
+class _Unreadable(ValueError):
     """A file that cannot be read; its text is the reason."""
 
 
@@ -184,8 +192,8 @@ def _read_once(path: str, seen: set[str]) -> Iterator[Document | Skipped]:
         seen.add(real)
         data = _read(path, _MAX_FILE_BYTES + 1)
         media_type = _MEDIA_TYPES.get(_suffix(path), _PLAIN)
-        parts = _parts(_text_of(data, media_type))
-    except (OSError, ValueError, _Unreadable) as error:
+        parts = _parts(text_of(data, media_type))
+    except (OSError, ValueError) as error:
         yield Skipped(shown, _reason(error))
         return
     sha256 = hashlib.sha256(data).hexdigest()
@@ -212,7 +220,16 @@ def _check_regular(status: os.stat_result) -> None:
         raise _Unreadable("not a regular file")
 
 
-def _text_of(data: bytes, media_type: str) -> str:
+def text_of(data: bytes, media_type: str) -> str:
+    """Return the text in the bytes of a document, without control characters.
+
+    Args:
+        data: in UTF-8, or UTF-16 with a byte order mark; a PDF as it is.
+        media_type: of the data; what is not HTML or PDF is text as it stands.
+
+    Raises:
+        ValueError: there is no text in it; the message says why, on one line.
+    """
     if media_type == _PDF:
         text = _clean(_pdf_text(data))
         nothing = "PDF without text: scanned pages need text recognition first"

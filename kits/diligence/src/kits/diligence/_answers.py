@@ -1,4 +1,8 @@
-"""What a model's answer says: untrusted text, read by a small fixed format."""
+"""What a model's answer says: untrusted text, read line by line by a small fixed format.
+
+Lines, and not JSON: an answer that was cut off keeps what it said before, and a model that knows
+no structured output can give one as well.
+"""
 
 from __future__ import annotations
 
@@ -7,59 +11,164 @@ from typing import Any
 
 import attrs
 
-__all__ = ["MAX_CLAIMS", "Answer", "parse_answer", "reason_of"]
+__all__ = [
+    "MAX_FETCHES",
+    "MAX_QUESTIONS",
+    "MAX_STATEMENTS",
+    "Plan",
+    "Statement",
+    "Verdict",
+    "parse_plan",
+    "parse_resolution",
+    "parse_statements",
+    "parse_verdict",
+    "reason_of",
+    "urls_in",
+]
 
-#: Further claims that one answer may make.
-MAX_CLAIMS = 8
+#: Questions that a plan may have, pages it may ask for, and statements of one answer.
+MAX_QUESTIONS, MAX_FETCHES, MAX_STATEMENTS = 6, 3, 12
 
 _MAX_TEXT_CHARS = 16_000
 _MAX_LINE_CHARS = 500
 
-_CLAIM = re.compile(r"\s*CLAIM:\s*(\S.*)")
-_CONTRADICTS = re.compile(r"\s*CONTRADICTS:\s*(\d)\s*,?\s+(\d)\b[\s:,-]*(.*)")
+_QUESTION = re.compile(r"\s*QUESTION:\s*(\S.*)")
+_FETCH = re.compile(r"\s*FETCH:\s*(https?://\S{1,2000})\s*")
+_STATEMENT = re.compile(r"\s*CLAIM\s+(\d{1,3})\s*((?:\[\d{1,3}\]\s*)+):\s*(\S.*)")
+_VERDICT = re.compile(r"\s*(CONTRADICTS|AGREES|UNRELATED)\b[\s:]*(.*)")
+_HOLDS = re.compile(r"\s*HOLDS:\s*(FIRST|SECOND|BOTH|NEITHER)\b\W*(.*)")
+_URL = re.compile(r"https?://[^\s<>\"'()\[\]{}]{1,2000}")
 
 
 @attrs.frozen
-class Answer:
-    """A model's answer, taken apart.
+class Plan:
+    """What is to be found out, and where to look.
 
     Attributes:
-        text: what it says about the claim it was asked about.
-        claims: further statements it makes.
-        contradictions: ``(first, second, reason)``; the numbers count the claims from 1, and 0 is
-            the claim it was asked about.
+        text: what else the answer says.
+        questions: in words.
+        urls: of pages to read.
     """
 
     text: str
-    claims: list[str]
-    contradictions: list[tuple[int, int, str]]
+    questions: list[str]
+    urls: list[str]
 
 
-def parse_answer(text: str) -> Answer:
-    """Take an answer apart; whatever does not fit the format is text."""
+@attrs.frozen
+class Statement:
+    """Something that a source states.
+
+    Attributes:
+        text: in words.
+        question: number of the question it answers, from 1; 0 for none.
+        passages: numbers of the passages that it rests on, from 1; at least one.
+    """
+
+    text: str
+    question: int
+    passages: list[int]
+
+
+@attrs.frozen
+class Verdict:
+    """What became of comparing two claims.
+
+    Attributes:
+        says: ``CONTRADICTS``, ``AGREES`` or ``UNRELATED``; empty if the answer says none of them.
+        reason: in words.
+    """
+
+    says: str
+    reason: str
+
+
+def parse_plan(text: str) -> Plan:
+    """Take a plan apart; whatever does not fit the format is text."""
     kept: list[str] = []
-    claims: list[str] = []
-    contradictions: list[tuple[int, int, str]] = []
-    for line in text[:_MAX_TEXT_CHARS].splitlines():
-        claim, pair = _CLAIM.match(line), _CONTRADICTS.match(line)
-        if claim is not None:
-            if len(claims) < MAX_CLAIMS:
-                claims.append(claim.group(1).strip()[:_MAX_LINE_CHARS])
-        elif pair is not None:
-            first, second = sorted((int(pair.group(1)), int(pair.group(2))))
-            contradictions.append((first, second, pair.group(3).strip()[:_MAX_LINE_CHARS]))
+    questions: list[str] = []
+    urls: list[str] = []
+    for line in _lines(text):
+        question, url = _QUESTION.match(line), _FETCH.fullmatch(line)
+        if question is not None:
+            questions.append(_short(question[1]))
+        elif url is not None:
+            urls.append(url[1])
         else:
             kept.append(line)
-    known: dict[tuple[int, int], str] = {}
-    for first, second, reason in contradictions:
-        if first != second and second <= len(claims):
-            known.setdefault((first, second), reason)
-    return Answer(
-        "\n".join(kept).strip(), claims, [(*pair, reason) for pair, reason in known.items()]
-    )
+    return Plan(_joined(kept), _different(questions, MAX_QUESTIONS), _different(urls, MAX_FETCHES))
+
+
+def parse_statements(text: str, questions: int, passages: int) -> tuple[str, list[Statement]]:
+    """Return the text of an answer and its statements; one without a passage is none.
+
+    Args:
+        text: the answer.
+        questions: how many questions there are.
+        passages: how many passages there are.
+    """
+    kept: list[str] = []
+    found: dict[str, Statement] = {}
+    for line in _lines(text):
+        match = _STATEMENT.match(line)
+        if match is None:
+            kept.append(line)
+            continue
+        cited = [int(number) for number in re.findall(r"\d+", match[2])]
+        known = list(dict.fromkeys(number for number in cited if 1 <= number <= passages))
+        question = int(match[1]) if int(match[1]) <= questions else 0
+        if known and len(found) < MAX_STATEMENTS:
+            said = _short(match[3])
+            found.setdefault(said, Statement(said, question, known))
+    return _joined(kept), list(found.values())
+
+
+def parse_verdict(text: str) -> Verdict:
+    """Return what an answer says about two claims: the first line that says something."""
+    for line in _lines(text):
+        match = _VERDICT.match(line)
+        if match is not None:
+            return Verdict(match[1], _short(match[2]))
+    return Verdict("", "the answer gave no verdict")
+
+
+def parse_resolution(text: str) -> tuple[str, str]:
+    """Return which of two claims holds, and why; ``unclear`` if the answer does not say."""
+    kept: list[str] = []
+    holds = "unclear"
+    for line in _lines(text):
+        match = _HOLDS.match(line) if holds == "unclear" else None
+        if match is None:
+            kept.append(line)
+        else:
+            holds = match[1].lower()
+            kept.append(match[2])
+    return holds, _joined(kept)[:4000]
+
+
+def urls_in(text: str) -> list[str]:
+    """Return the addresses of pages that a goal names."""
+    found = [url.rstrip(".,;:!?") for url in _URL.findall(text)]
+    return _different(found, MAX_FETCHES)
 
 
 def reason_of(error: Any) -> str:
     """Return what an answer that is an error says, in one line."""
     message = error.get("message") if isinstance(error, dict) else error
-    return " ".join(str(message or "no answer").split())[:_MAX_LINE_CHARS]
+    return _short(str(message or "no answer"))
+
+
+def _lines(text: str) -> list[str]:
+    return text[:_MAX_TEXT_CHARS].splitlines()
+
+
+def _joined(lines: list[str]) -> str:
+    return "\n".join(lines).strip()
+
+
+def _short(text: str) -> str:
+    return " ".join(text.split())[:_MAX_LINE_CHARS]
+
+
+def _different(texts: list[str], limit: int) -> list[str]:
+    return list(dict.fromkeys(texts))[:limit]

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import attrs
 
 from kando.app.documents import passages
+from kando.app.relevance import most_relevant
 from kando.emit import ask, create, patch, relate
 from kando.kit import Kit, load_prompts
 from kando.responders.base import Responder
@@ -21,7 +22,6 @@ from kando.schema.events import (
     make_event,
 )
 from kando.world.graph import World, WorldObject
-from kits.research._relevance import most_relevant
 from kits.research._texts import (
     clipped,
     questions_about,

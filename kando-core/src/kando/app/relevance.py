@@ -1,11 +1,11 @@
-"""Which sources bear on a question: a deterministic keyword score, no model involved."""
+"""Which texts bear on a question: a deterministic keyword score, no model involved."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
-__all__ = ["most_relevant"]
+__all__ = ["most_relevant", "words_in"]
 
 # Letters of every script stay together with their marks; whitespace and punctuation part words.
 _BETWEEN_WORDS = re.compile(r"[\s!-/:-@\[-`{-~“”‘’«»…–—।॥、。，？！：；]+")  # noqa: RUF001
@@ -36,8 +36,8 @@ def most_relevant(query: str, texts: Sequence[str], limit: int) -> list[int]:
         texts: to choose from.
         limit: how many to return at most, at least 1.
     """
-    wanted = _words(query)
-    shared = [wanted & _words(text) for text in texts]
+    wanted = words_in(query)
+    shared = [wanted & words_in(text) for text in texts]
     having = dict.fromkeys(wanted, 0)
     for words in shared:
         for word in words:
@@ -47,7 +47,8 @@ def most_relevant(query: str, texts: Sequence[str], limit: int) -> list[int]:
     return [index for index in ranked if scores[index]][:limit] or ranked[:1]
 
 
-def _words(text: str) -> set[str]:
+def words_in(text: str) -> set[str]:
+    """Return the different words of a text that say what it is about, without their endings."""
     words = {word for word in _BETWEEN_WORDS.split(text.casefold()) if word}
     return {_stem(word) for word in words - _STOP_WORDS}
 

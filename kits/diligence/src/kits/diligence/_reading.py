@@ -1,0 +1,281 @@
+"""From a company to statements: plan, read each source by itself, keep what it states.
+
+Each request to a model shows it the text of one source only. So what a hostile source says to the
+model can change what is taken from that source, and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from typing import Any
+
+from kando.app.documents import passages
+from kando.app.markdown import one_line
+from kando.app.relevance import most_relevant
+from kando.emit import ask, call_tool, create, patch, relate
+from kando.schema.events import (
+    LLM_RESPONSE,
+    OBJECT_CREATED,
+    TOOL_RETURNED,
+    KandoEvent,
+    RecordedEvent,
+)
+from kando.world.graph import World, WorldObject
+from kits.diligence._answers import Plan, parse_plan, parse_statements, reason_of, urls_in
+from kits.diligence._fetch import fetch
+from kits.diligence._types import (
+    CLAIM,
+    COMPANY,
+    EVIDENCE,
+    OVERVIEW,
+    READING,
+    SOURCED_FROM,
+    STATEMENT,
+    SUPPORTS,
+    Claim,
+    Company,
+    kit,
+)
+
+__all__ = [
+    "DEFAULT_QUESTIONS",
+    "MAX_EVIDENCE",
+    "Emitted",
+    "ask_about",
+    "company_of",
+    "is_sourced",
+    "quoted",
+]
+
+#: Pieces of evidence that are taken from one source at most.
+MAX_EVIDENCE = 20
+
+#: What is to be found out about a company if nobody plans anything better.
+DEFAULT_QUESTIONS = (
+    "What does it do, and for whom?",
+    "When and by whom was it founded, and who owns it?",
+    "How large is it: revenue, profit, people?",
+    "What could go wrong with it?",
+)
+
+_MAX_ANSWER_TOKENS = 1024
+_MAX_LISTED = 50
+_MAX_NAME_CHARS = 300
+_DOCUMENT = "Document"
+
+Emitted = Generator[KandoEvent, RecordedEvent, None]
+
+
+@kit.tool("read_document")
+def read_document(world: World, path: str, about: str, limit: int = MAX_EVIDENCE) -> dict[str, Any]:
+    """Return the passages of an input document that bear most on something, in their order.
+
+    Args:
+        world: where the documents of the run are.
+        path: of the document.
+        about: words of what is looked for.
+        limit: how many passages to return at most.
+
+    Raises:
+        LookupError: the run has no such document.
+    """
+    parts = [each.data for each in world.objects_of(_DOCUMENT) if each.data.get("path") == path]
+    if not parts:
+        msg = f"The run has no document {path!r}."
+        raise LookupError(msg)
+    found = [
+        {"part": part.get("part", 1) if part.get("parts", 1) > 1 else 0, **_place(passage)}
+        for part in parts
+        for passage in passages(str(part.get("text", "")))
+    ]
+    sha256 = str(parts[0].get("sha256", ""))
+    return {"path": path, "sha256": sha256, "passages": _chosen(found, about, limit)}
+
+
+@kit.tool("fetch_url")
+def fetch_url(url: str, about: str, limit: int = MAX_EVIDENCE) -> dict[str, Any]:
+    """Return the passages of a public web page that bear most on something, in their order.
+
+    Args:
+        url: of the page; ``http`` or ``https``.
+        about: words of what is looked for.
+        limit: how many passages to return at most.
+
+    Raises:
+        FetchRefused: the page must not be fetched, or is too large, too slow or no text.
+    """
+    page = fetch(url)
+    found = [{"part": 0, **_place(passage)} for passage in passages(page.text)]
+    return {"path": url, "sha256": page.sha256, "passages": _chosen(found, about, limit)}
+
+
+@kit.responder(OBJECT_CREATED, type=Company)
+def on_company_created(event: RecordedEvent, world: World) -> Iterator[KandoEvent]:
+    """Open the first claim about a company."""
+    statement = f"What is known about {event.data['data']['name']}"
+    documents = [each.event_id for each in world.objects_of(_DOCUMENT)[:_MAX_LISTED]]
+    data = {"statement": statement, "status": "pending", "kind": OVERVIEW}
+    yield create(CLAIM, data, cause=[event, *documents])
+
+
+@kit.responder(OBJECT_CREATED, type=Claim)
+def on_claim_created(event: RecordedEvent, world: World) -> Iterator[KandoEvent]:
+    """Find out what a pending claim lacks: ask, or read its source first."""
+    claim = world.objects[event.data["id"]]
+    if claim.data["status"] != "pending":
+        return
+    kind = claim.data.get("kind", STATEMENT)
+    if kind == READING:
+        path, company = claim.data["source"], company_of(world)
+        wanted = " ".join([*_questions(company), company.data["name"] if company else ""])
+        tool = "read_document" if path in _paths(world) else "fetch_url"
+        place = {"path": path} if tool == "read_document" else {"url": path}
+        yield call_tool(tool, {**place, "about": wanted}, about=claim)
+    elif kind == OVERVIEW:
+        yield ask_about(claim, "plan", world, documents=_listed(world))
+    elif not is_sourced(claim):
+        evidence = [world.objects[r.source_id] for r in world.get_relations(claim.id, SUPPORTS)]
+        statement = one_line(claim.data["statement"], _MAX_NAME_CHARS)
+        texts = [each.data["excerpt"] for each in evidence[:MAX_EVIDENCE]]
+        yield ask_about(claim, "claim", world, statement=statement, passages=quoted(texts))
+
+
+@kit.responder(TOOL_RETURNED, type=Claim)
+def on_source_read(event: RecordedEvent, world: World) -> Emitted:
+    """Make evidence of the passages of a source, and ask what they state."""
+    claim = world.objects[event.data["cause_object_id"]]
+    if claim.data["status"] != "pending" or claim.data.get("kind") != READING:
+        return
+    result = event.data.get("result")
+    if not result or not result["passages"]:
+        reason = reason_of(event.data.get("error") or "it holds no text")
+        yield patch(claim, {"status": "failed", "error": reason})
+        return
+    documents = _document_events(claim.data["source"], world)
+    for passage in result["passages"]:
+        place = {"path": result["path"], "sha256": result["sha256"], **passage}
+        evidence = yield create(EVIDENCE, place, cause=[event, *documents])
+        yield relate(SOURCED_FROM, evidence, claim, cause=[evidence])
+    texts = [passage["excerpt"] for passage in result["passages"]]
+    source = one_line(claim.data["source"], _MAX_NAME_CHARS)
+    asked = _questions(company_of(world))
+    questions = "\n".join(f"{n}. {question}" for n, question in enumerate(asked, 1))
+    yield ask_about(
+        claim, "reading", world, source=source, questions=questions, passages=quoted(texts)
+    )
+
+
+@kit.responder(LLM_RESPONSE, type=Claim)
+def on_claim_answered(event: RecordedEvent, world: World) -> Emitted:
+    """Complete a claim with its answer, and open what follows from it; the first answer stands."""
+    claim = world.objects[event.data["cause_object_id"]]
+    if claim.data["status"] != "pending":
+        return
+    text, kind = event.data.get("text"), claim.data.get("kind", STATEMENT)
+    done: dict[str, Any] = {"status": "completed", "text": text}
+    if not isinstance(text, str):
+        done = {"status": "failed", "error": reason_of(event.data.get("error"))}
+    if kind == OVERVIEW:
+        plan = parse_plan(text) if isinstance(text, str) else Plan("", [], [])
+        yield from _open_readings(event, plan, world)
+        done |= {"text": plan.text} if plan.text else {}
+    elif kind == READING and isinstance(text, str):
+        done["text"] = yield from _take_statements(event, claim, text, world)
+    # Last, so that whoever looks whether anything is pending sees what was opened before.
+    yield patch(claim, done)
+
+
+def _open_readings(event: RecordedEvent, plan: Plan, world: World) -> Emitted:
+    company = company_of(world)
+    if company is None:
+        return
+    paths = _paths(world)
+    urls = [*urls_in(company.data["name"]), *plan.urls]
+    if not plan.questions and not paths and not urls:
+        return
+    yield patch(company, {"questions": plan.questions or list(DEFAULT_QUESTIONS)})
+    for source in dict.fromkeys([*paths, *urls]):
+        data = {"statement": f"What {source} says", "status": "pending"}
+        data |= {"kind": READING, "source": source}
+        yield create(CLAIM, data, cause=[event, *_document_events(source, world)])
+
+
+def _take_statements(
+    event: RecordedEvent, reading: WorldObject, text: str, world: World
+) -> Generator[KandoEvent, RecordedEvent, str]:
+    relations = world.get_relations(reading.id, SOURCED_FROM)
+    evidence = [world.objects[each.source_id] for each in relations]
+    questions = len(_questions(company_of(world)))
+    rest, statements = parse_statements(text, questions, len(evidence))
+    for said in statements:
+        cited = [evidence[number - 1] for number in said.passages]
+        data: dict[str, Any] = {"statement": said.text, "status": "pending", "kind": STATEMENT}
+        data |= {"source": reading.data["source"], "question": said.question}
+        claim = yield create(CLAIM, data, cause=[event, *(each.event_id for each in cited)])
+        for each in cited:
+            for relation in (SUPPORTS, SOURCED_FROM):
+                yield relate(relation, each, claim, cause=[claim, each.event_id])
+    return rest
+
+
+def ask_about(about: WorldObject, prompt: str, world: World, **values: str) -> KandoEvent:
+    """Return the request that fills in one of the kit's prompts, about an object."""
+    company = company_of(world)
+    name = one_line(company.data["name"], _MAX_NAME_CHARS) if company else "the company"
+    messages = [
+        {"role": "system", "content": kit.prompt("system")},
+        {"role": "user", "content": kit.prompt(prompt, company=name, **values)},
+    ]
+    return ask(messages, about=about, max_tokens=_MAX_ANSWER_TOKENS)
+
+
+def company_of(world: World) -> WorldObject | None:
+    """Return the company that is examined."""
+    return next(iter(world.objects_of(COMPANY)), None)
+
+
+def is_sourced(claim: WorldObject) -> bool:
+    """Whether a claim is a statement that was taken from a source."""
+    return claim.data.get("kind") == STATEMENT and bool(claim.data.get("source"))
+
+
+def quoted(texts: Sequence[str]) -> str:
+    """Return texts as a prompt shows them: numbered, each line behind a ``>``."""
+    pieces = [
+        f"[{number}]\n" + "\n".join(f"> {line}".rstrip() for line in text.splitlines())
+        for number, text in enumerate(texts, 1)
+    ]
+    return "\n\n".join(pieces) or "There is no evidence."
+
+
+def _questions(company: WorldObject | None) -> list[str]:
+    asked: list[str] = company.data.get("questions", []) if company else []
+    return asked or list(DEFAULT_QUESTIONS)
+
+
+def _paths(world: World) -> list[str]:
+    paths = (each.data.get("path") for each in world.objects_of(_DOCUMENT))
+    return list(dict.fromkeys(path for path in paths if isinstance(path, str)))
+
+
+def _document_events(path: str, world: World) -> list[str]:
+    documents = world.objects_of(_DOCUMENT)
+    return [each.event_id for each in documents if each.data.get("path") == path]
+
+
+def _listed(world: World) -> str:
+    paths = _paths(world)
+    lines = [f"> {one_line(path, _MAX_NAME_CHARS)}" for path in paths[:_MAX_LISTED]]
+    more = [f"and {len(paths) - _MAX_LISTED} more"] if len(paths) > _MAX_LISTED else []
+    return "\n".join([*lines, *more]) or "none"
+
+
+def _place(passage: Any) -> dict[str, Any]:
+    return {"start": passage.start, "end": passage.end, "excerpt": passage.text}
+
+
+def _chosen(found: list[dict[str, Any]], about: str, limit: int) -> list[dict[str, Any]]:
+    if len(found) <= limit:
+        return found
+    best = most_relevant(about, [each["excerpt"] for each in found], max(limit, 1))
+    return [found[index] for index in sorted(best)]

@@ -1,0 +1,194 @@
+"""The report: what was found, in Markdown, with numbered citations."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from kando.app.markdown import plain
+from kando.emit import create, patch, relate
+from kando.schema.events import OBJECT_PATCHED, KandoEvent, RecordedEvent
+from kando.world.graph import World, WorldObject
+from kits.diligence._reading import Emitted, company_of
+from kits.diligence._types import (
+    CLAIM,
+    CONTRADICTION,
+    DEPENDS_ON,
+    READING,
+    REPORT,
+    SOURCED_FROM,
+    STATEMENT,
+    SUPPORTS,
+    Claim,
+    Contradiction,
+    kit,
+)
+
+__all__ = ["report_text"]
+
+_QUOTED_CHARS = 240
+_CITATION = re.compile(r"\s*\[[\d,\s]*\]")
+
+
+@kit.responder(OBJECT_PATCHED, type=Claim)
+def on_claim_patched(event: RecordedEvent, world: World) -> Emitted:
+    """Write the report when nothing is pending or disputed, and anew when a claim changes."""
+    yield from _report(event, world)
+
+
+@kit.responder(OBJECT_PATCHED, type=Contradiction)
+def on_contradiction_patched(event: RecordedEvent, world: World) -> Emitted:
+    """Write the report when the last contradiction is dismissed or resolved."""
+    yield from _report(event, world)
+
+
+def _report(event: RecordedEvent, world: World) -> Emitted:
+    company, claims = company_of(world), world.objects_of(CLAIM)
+    disputes = world.objects_of(CONTRADICTION)
+    if company is None or any(c.data["status"] in ("pending", "disputed") for c in claims):
+        return
+    if any(d.data.get("status", "open") in ("suspected", "open", "resolving") for d in disputes):
+        return
+    text = report_text(world)
+    basis = dict.fromkeys([company.changed_by, *(each.changed_by for each in (*claims, *disputes))])
+    cause: list[KandoEvent | str] = [event, *(id for id in basis if id != event.id)]
+    id = f"report-of-{company.id}"
+    written = world.get_object(id)
+    if written is None:
+        data = {"status": "completed", "text": text, "name": "report.md"}
+        data |= {"media_type": "text/markdown"}
+        report = yield create(REPORT, data, id=id, cause=cause)
+        yield relate(DEPENDS_ON, report, company, cause=[report])
+    elif written.data["text"] != text:
+        yield patch(written, {"text": text}, cause=cause)
+
+
+def report_text(world: World) -> str:
+    """Return the report on what a world holds.
+
+    What documents and models wrote is shown as text: it is no markup, and no citation.
+    """
+    company = company_of(world)
+    name = company.data["name"] if company else "The company"
+    questions = company.data.get("questions", []) if company else []
+    statements = [c for c in world.objects_of(CLAIM) if c.data.get("kind", STATEMENT) == STATEMENT]
+    numbers = _numbers(statements, world)
+    disputes = [d for d in world.objects_of(CONTRADICTION) if d.data.get("status") != "dismissed"]
+    lines = [f"# {plain(name)}", "", *_overview(world)]
+    lines += [_summary(statements, disputes, numbers, world)]
+    for number, heading in [*enumerate(questions, 1), (0, "Further statements")]:
+        found = [c for c in statements if c.data.get("question", 0) == number]
+        if found:
+            lines += ["", f"## {_said(heading)}", ""]
+            lines += [f"- {_line(claim, disputes, numbers, world)}" for claim in found]
+    if disputes:
+        lines += ["", "## Contradictions", ""]
+        lines += [_dispute(n, each, numbers, world) for n, each in enumerate(disputes, 1)]
+    lines += [*_failures(world), *_sources(numbers, world)]
+    return "\n".join(lines) + "\n"
+
+
+def _overview(world: World) -> Iterator[str]:
+    for claim in world.objects_of(CLAIM):
+        if claim.data.get("kind", STATEMENT) not in (STATEMENT, READING):
+            said = claim.data.get("error") or claim.data.get("text") or ""
+            yield from [_said(said, 4000), ""] if said else []
+
+
+def _summary(
+    statements: Sequence[WorldObject],
+    disputes: Sequence[WorldObject],
+    numbers: dict[str, int],
+    world: World,
+) -> str:
+    sources = len({world.objects[id].data["path"] for id in numbers})
+    resolved = sum(each.data.get("status") == "resolved" for each in disputes)
+    return (
+        f"{_count(len(statements), 'claim')} from {_count(sources, 'source')}; "
+        f"{_count(resolved, 'contradiction')} resolved."
+    )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _line(
+    claim: WorldObject, disputes: Sequence[WorldObject], numbers: dict[str, int], world: World
+) -> str:
+    said = _said(claim.data["statement"])
+    if claim.data["status"] == "failed":
+        return f"{said} (no answer: {_said(claim.data.get('error') or '')})"
+    text = claim.data.get("text") or ""
+    confidence = claim.data.get("confidence")
+    notes = [f"confidence {confidence}%"] if confidence is not None else []
+    notes += [
+        f"see contradiction {number}"
+        for number, each in enumerate(disputes, 1)
+        if claim.id in (each.data["claim_a"], each.data["claim_b"])
+    ]
+    note = f" ({', '.join(notes)})" if notes else ""
+    answer = f": {_said(text, 4000)}" if text else ""
+    return f"{said}{answer}{_citations(claim, numbers, world)}{note}"
+
+
+def _dispute(number: int, found: WorldObject, numbers: dict[str, int], world: World) -> str:
+    ends = [world.get_object(found.data[end]) for end in ("claim_a", "claim_b")]
+    first, second = (
+        f"“{_said(each.data['statement'])}”{_citations(each, numbers, world)}" if each else "?"
+        for each in ends
+    )
+    outcome = {
+        "first": "The first holds.",
+        "second": "The second holds.",
+        "both": "Both hold.",
+        "neither": "Neither holds.",
+    }.get(found.data.get("holds", ""), "It is not decided which holds.")
+    why = _said(found.data.get("resolution", ""), 4000)
+    return f"{number}. {first} against {second}: {outcome} {why}".rstrip()
+
+
+def _failures(world: World) -> list[str]:
+    failed = [
+        f"- {_said(each.data['source'])}: {_said(each.data.get('error') or '')}"
+        for each in world.objects_of(CLAIM)
+        if each.data.get("kind") == READING and each.data["status"] == "failed"
+    ]
+    failed += [
+        f"- {_said(str(each.data.get('path')))}: {_said(str(each.data.get('reason')))}"
+        for each in world.objects_of("SkippedDocument")
+    ]
+    return ["", "## Not read", "", *failed] if failed else []
+
+
+def _sources(numbers: dict[str, int], world: World) -> list[str]:
+    lines = []
+    for id, number in numbers.items():
+        data = world.objects[id].data
+        part = f"part {data['part']}, " if data.get("part") else ""
+        place = f"{part}characters {data['start']}-{data['end']}, sha256 {data['sha256'][:12]}"
+        lines.append(
+            f"{number}. {_said(data['path'])}, {place}: “{_said(data['excerpt'], _QUOTED_CHARS)}”"
+        )
+    return ["", "## Sources", "", *lines] if lines else []
+
+
+def _numbers(statements: Sequence[WorldObject], world: World) -> dict[str, int]:
+    """Return the number of each piece of evidence that is cited, by its id."""
+    ids = (id for claim in statements for id in _cited(claim, world))
+    return {id: number for number, id in enumerate(dict.fromkeys(ids), 1)}
+
+
+def _cited(claim: WorldObject, world: World) -> list[str]:
+    own = [each.source_id for each in world.get_relations(claim.id, SOURCED_FROM)]
+    return own + [each.source_id for each in world.get_relations(claim.id, SUPPORTS)]
+
+
+def _citations(claim: WorldObject, numbers: dict[str, int], world: World) -> str:
+    cited = sorted({numbers[id] for id in _cited(claim, world) if id in numbers})
+    return "".join(f" [{number}]" for number in cited)
+
+
+def _said(text: str, limit: int = 500) -> str:
+    # A number in brackets is a citation here, and those are ours.
+    return plain(_CITATION.sub("", text[: 2 * limit]), limit)

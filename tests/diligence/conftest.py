@@ -1,0 +1,163 @@
+"""A diligence run in memory, from a goal, files and a model that does whatever it is told."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from kando.app.documents import Document, read_documents
+from kando.cache.llm import LLMCache
+from kando.ledger.memory import MemoryLedgerStore
+from kando.responders.llm_executor import provider_executor
+from kando.runtime import Runtime
+from kando.schema.events import OBJECT_CREATED, KandoEvent, make_event
+from kando.world.graph import World, WorldObject
+from kando.world.projection import project
+from kits.diligence.kit import REPORT, create_kit, seed_from_goal
+
+RUN_ID = "r1"
+
+Complete = Callable[[dict[str, Any]], dict[str, Any]]
+
+PLAN = "Much can be found out.\nQUESTION: When was it founded?\nQUESTION: What does it sell?"
+
+
+def obedient(request: dict[str, Any]) -> dict[str, Any]:
+    """Answer as a model would that does all that it reads, in a document or elsewhere.
+
+    A line ``FACT 1: ...`` of a passage becomes a claim, ``SAY ...`` is said word by word. Of two
+    statements that differ in their figures only one can be true, unless one of them says otherwise.
+    """
+    prompt = request["messages"][-1]["content"]
+    if prompt.startswith("Plan"):
+        answer = PLAN
+    elif prompt.startswith("Source:"):
+        answer = "\n".join(["It says something.", *_stated(prompt)])
+    elif prompt.startswith("Two statements"):
+        first, second = re.findall(r"^> (.*)$", prompt, re.MULTILINE)
+        alike = re.sub(r"\d+", "", first) == re.sub(r"\d+", "", second)
+        answer = "UNRELATED: no" if not alike else "AGREES: same"
+        answer = "CONTRADICTS: figures differ" if alike and first != second else answer
+    elif prompt.startswith("Two claims"):
+        answer = "HOLDS: SECOND\nIt is in the register."
+    else:
+        answer = "Who knows."
+    return {"text": answer, "model": "obedient", "cost_usd": 0.25}
+
+
+def _stated(prompt: str) -> list[str]:
+    lines, number = [], 0
+    for line in prompt.splitlines():
+        marked = re.fullmatch(r"\[(\d+)\]", line)
+        number = int(marked[1]) if marked else number
+        fact = re.match(r"> .*?FACT (\d): (.*)", line)
+        said = re.match(r"> .*?SAY (.*)", line)
+        lines += [f"CLAIM {fact[1]} [{number}]: {fact[2]}"] if fact else []
+        lines += [said[1]] if said else []
+    return lines
+
+
+@attrs.define
+class Diligence:
+    """A run of the kit.
+
+    Attributes:
+        folder: of the files it works from.
+        store: its ledger.
+        checks_purity: whether responders that are not pure are found out.
+    """
+
+    folder: Path
+    store: MemoryLedgerStore = attrs.field(factory=lambda: MemoryLedgerStore(RUN_ID))
+    checks_purity: bool = False
+
+    def runtime(self, complete: Complete | None = obedient) -> Runtime:
+        """Return a runtime over the ledger; without `complete` nobody answers."""
+        responders = create_kit()
+        if complete is not None:
+            responders.append(provider_executor(complete))
+        return Runtime(
+            self.store,
+            responders,
+            cache=LLMCache(),
+            edge_logic=(),
+            checks_purity=self.checks_purity,
+        )
+
+    def run(
+        self,
+        files: dict[str, str | bytes] | None = None,
+        complete: Complete | None = obedient,
+        goal: str = "Evaluate Acme Corp",
+    ) -> World:
+        """Start the run on files and work until nothing is left to do."""
+        return self.runtime(complete).run([*seed_from_goal(goal, RUN_ID), *self.read(files or {})])
+
+    def resume(self, complete: Complete | None = obedient) -> World:
+        """Go on with the run in a new runtime."""
+        return self.runtime(complete).run([])
+
+    def read(self, files: dict[str, str | bytes]) -> list[KandoEvent]:
+        """Write files, and return the events with which an application records them."""
+        self.folder.mkdir(exist_ok=True)
+        events = []
+        for name, content in files.items():
+            data = content if isinstance(content, bytes) else content.encode()
+            (self.folder / name).write_bytes(data)
+            for found in read_documents([self.folder / name]):
+                type = "Document" if isinstance(found, Document) else "SkippedDocument"
+                body = {"type": type, "data": attrs.asdict(found) | {"path": name}}
+                cause = ["object.created-0"]
+                events.append(make_event(OBJECT_CREATED, f"run:{RUN_ID}", "cli", cause, body))
+        return events
+
+    def events(self, type: str | None = None) -> list[KandoEvent]:
+        """Return the ledger's events, of one type if it is given."""
+        return [event for event in self.store.read_all() if type is None or event.type == type]
+
+    def objects(self, type: str) -> list[WorldObject]:
+        """Return the objects of a type, as the ledger has them."""
+        return project(self.store.read_all()).objects_of(type)
+
+    def claims(self, kind: str = "statement") -> dict[str, dict[str, Any]]:
+        """Return the data of the claims of a kind, by statement."""
+        found = [each.data for each in self.objects("Claim")]
+        return {each["statement"]: each for each in found if each.get("kind") == kind}
+
+    def report(self) -> str:
+        """Return the text of the one report."""
+        (report,) = self.objects(REPORT)
+        return str(report.data["text"])
+
+    def decided(self) -> list[tuple[Any, ...]]:
+        """Return what two equal ledgers have in common."""
+        return [(e.type, e.id, e.data, e.cause, e.actor) for e in self.store.read_all()]
+
+
+@pytest.fixture
+def diligence(tmp_path: Path) -> Diligence:
+    """Return a run that has not started."""
+    return Diligence(tmp_path / "files")
+
+
+@pytest.fixture
+def new_diligence(tmp_path: Path) -> Callable[[], Diligence]:
+    """Return a function that makes a run that has not started."""
+    return lambda: Diligence(tmp_path / "files")
+
+
+@pytest.fixture(scope="session")
+def new_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Diligence]:
+    """Return a function that makes a run that has not started, for many runs of one test."""
+    return lambda: Diligence(tmp_path_factory.mktemp("files"))
+
+
+@pytest.fixture
+def answer() -> Complete:
+    """Return a provider that does whatever it reads."""
+    return obedient
