@@ -4,7 +4,7 @@ BIN := .venv/bin
 PACKAGES := kando-core kando-llm kando-eventstore kando-mcp kits/diligence kits/research
 PROJECTS := $(PACKAGES:%=%/pyproject.toml)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
-EDITABLE := $(PACKAGES:%=-e ./%) -e ./kando-core[pdf]
+EDITABLE := $(PACKAGES:%=-e ./%) -e ./kando-core[pdf] -e ./kando-eventstore[kurrent]
 export PATH := $(or $(PATH),/usr/local/bin:/usr/bin:/bin)
 
 # A virtual environment cannot be moved: one that came with a copy of the checkout is made anew.

@@ -1,0 +1,98 @@
+"""One face for two clients: kurrentdbclient, or its predecessor esdbclient."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from importlib.metadata import version
+from typing import Any
+
+import attrs
+
+from kando.errors import StoreError
+
+__all__ = ["ClientLibrary", "client_library"]
+
+# In order of preference. Both register the same protobuf package, so a process that imports one
+# can never import the other: the second is tried only if the first is not installed.
+_LIBRARIES = (
+    ("kurrentdbclient", "KurrentDBClient", "KurrentDBClientError", "protos.v1"),
+    ("esdbclient", "EventStoreDBClient", "EventStoreDBClientException", "protos.Grpc"),
+)
+
+
+@attrs.frozen
+class ClientLibrary:
+    """What Kando uses of the client that is installed.
+
+    Attributes:
+        name: of the distribution.
+        version: of the distribution.
+        client: class of the client; it is made with a connection string.
+        base_error: class of all its errors.
+        new_event: class of an event to append.
+        stream_state: enumeration with ``NO_STREAM`` and ``ANY``.
+    """
+
+    name: str
+    version: str
+    client: Any
+    base_error: type[Exception]
+    new_event: Any
+    stream_state: Any
+    _errors: Any
+    _protocol: str
+
+    def error(self, name: str) -> type[Exception]:
+        """Return the class of an error by the part of its name that both clients share.
+
+        Args:
+            name: such as ``WrongCurrentVersion``, which is called ``WrongCurrentVersionError`` by
+                the newer client.
+
+        Returns:
+            A class that nothing raises, if this client does not have it.
+        """
+        for candidate in (f"{name}Error", name):
+            found = getattr(self._errors, candidate, None)
+            if found is not None:
+                known: type[Exception] = found
+                return known
+        return _NeverRaised
+
+    def protocol(self, name: str) -> Any:
+        """Return a module of the protocol, such as ``streams_pb2`` or ``streams_pb2_grpc``."""
+        return import_module(f"{self._protocol}.{name}")
+
+
+class _NeverRaised(Exception):
+    """Stands for an error that the installed client does not know."""
+
+
+@cache
+def client_library() -> ClientLibrary:
+    """Return the client that is installed; kurrentdbclient if both are.
+
+    Raises:
+        StoreError: neither is.
+    """
+    for name, client, base_error, protocol in _LIBRARIES:
+        try:
+            package = import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name != name:
+                raise
+            continue
+        errors = import_module(f"{name}.exceptions")
+        return ClientLibrary(
+            name,
+            version(name),
+            getattr(package, client),
+            getattr(errors, base_error),
+            package.NewEvent,
+            package.StreamState,
+            errors,
+            f"{name}.{protocol}",
+        )
+    msg = "No client for EventStoreDB or KurrentDB is installed."
+    raise StoreError(msg, hint="pip install 'kando-eventstore[kurrent]'")

@@ -1,0 +1,132 @@
+"""What the fake server's services share: messages, errors, filters."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import attrs
+
+from kando_eventstore._client import ClientLibrary
+from kando_eventstore.testing._store import ANY, EXISTS, NO_STREAM, NewRecord, Record
+
+__all__ = [
+    "Faults",
+    "abort",
+    "abort_deleted",
+    "abort_not_leader",
+    "accepts",
+    "expectation",
+    "new_record",
+    "recorded",
+]
+
+
+@attrs.define
+class Faults:
+    """What the server is told to do wrong, so that clients can be tested.
+
+    Attributes:
+        lost_answers: of how many appends to come the answer is lost: they are written, and the
+            call ends as if the connection had been dropped.
+        refused_calls: how many writes to come end the same way before anything is written.
+        leader: host and port of the node that shall be asked instead of this one.
+    """
+
+    lost_answers: int = 0
+    refused_calls: int = 0
+    leader: tuple[str, int] | None = None
+
+
+def abort(context: Any, code: str, message: str, **trailers: str) -> NoReturn:
+    """End a call with a status and trailers.
+
+    Args:
+        context: of the call.
+        code: name of a ``grpc.StatusCode``.
+        message: its details.
+        trailers: with underscores for dashes.
+    """
+    import grpc
+
+    pairs = tuple((name.replace("_", "-"), value) for name, value in trailers.items())
+    if pairs:
+        context.set_trailing_metadata(pairs)
+    context.abort(getattr(grpc.StatusCode, code), message)
+    raise AssertionError
+
+
+def abort_deleted(context: Any, stream: str) -> NoReturn:
+    """End a call that meets a tombstoned stream."""
+    message = f"Event stream '{stream}' is deleted."
+    abort(context, "FAILED_PRECONDITION", message, exception="stream-deleted", stream_name=stream)
+
+
+def abort_not_leader(context: Any, faults: Faults) -> None:
+    """End a call that asks for a leader, if this node is told to be none."""
+    if faults.leader is None or ("requires-leader", "true") not in context.invocation_metadata():
+        return
+    host, port = faults.leader
+    abort(
+        context,
+        "NOT_FOUND",
+        "Leader info available",
+        exception="not-leader",
+        leader_endpoint_host=host,
+        leader_endpoint_port=str(port),
+    )
+
+
+def expectation(options: Any, field: str, revision: str) -> int:
+    """Return what a writer expects of a stream: a revision, or one of the three constants.
+
+    Args:
+        options: of the request.
+        field: name of the oneof.
+        revision: name of the field in it that holds a number.
+    """
+    chosen = options.WhichOneof(field)
+    if chosen == revision:
+        return int(getattr(options, revision))
+    return {"no_stream": NO_STREAM, "stream_exists": EXISTS}.get(chosen, ANY)
+
+
+def new_record(message: Any) -> NewRecord:
+    """Return the event that a proposed message holds."""
+    return NewRecord(
+        message.id.string,
+        message.metadata.get("type", ""),
+        message.metadata.get("content-type", ""),
+        message.custom_metadata,
+        message.data,
+    )
+
+
+def recorded(library: ClientLibrary, message: Any, record: Record) -> None:
+    """Fill a RecordedEvent message of either service."""
+    message.id.string = record.id
+    message.stream_identifier.stream_name = record.stream.encode()
+    message.stream_revision = record.revision
+    message.prepare_position = message.commit_position = record.position
+    message.metadata["type"] = record.type
+    message.metadata["content-type"] = record.content_type
+    message.metadata["created"] = str(record.created)
+    message.custom_metadata = record.metadata
+    message.data = record.data
+
+
+def accepts(options: Any) -> Callable[[Record], bool]:
+    """Return what tells whether a filter of a read or subscription of all streams lets pass."""
+    if options.WhichOneof("filter_option") != "filter":
+        return lambda record: True
+    by = options.filter.WhichOneof("filter")
+    expression = getattr(options.filter, by)
+    prefixes: tuple[str, ...] = tuple(expression.prefix)
+    pattern = re.compile(expression.regex)
+
+    def is_accepted(record: Record) -> bool:
+        text = record.type if by == "event_type" else record.stream
+        return text.startswith(prefixes) if prefixes else pattern.search(text) is not None
+
+    return is_accepted

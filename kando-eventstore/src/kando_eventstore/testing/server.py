@@ -1,0 +1,120 @@
+"""A fake server in this process: the protocol of EventStoreDB over a SQLite file."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from kando_eventstore._client import client_library
+from kando_eventstore.testing._messages import Faults
+from kando_eventstore.testing._store import StreamStore
+
+__all__ = ["FakeEventStoreServer"]
+
+# Each subscription holds a thread for as long as it lives.
+_THREADS = 64
+
+
+class FakeEventStoreServer:
+    """A server for tests. It is not EventStoreDB, nor KurrentDB: it imitates their protocol.
+
+    What passes against it is not thereby shown to pass against a real server; the contract suite
+    in ``tests/eventstore/contract`` says what the two have in common, and runs against both.
+
+    It keeps streams, expected revisions, idempotent appends, ``$maxCount``, ``$maxAge`` and
+    ``$tb``, deletion, reading and catch-up subscriptions of a stream or of all, and persistent
+    subscriptions. It has no projections, no users, no access control and no cluster.
+
+    Args:
+        path: of a SQLite file; created if it is missing. What was acknowledged is in it, so a
+            server that is started anew on the same file goes on from there.
+        port: on the loopback interface; a free one if 0.
+        certificate: private key and certificate chain in PEM, for TLS; none if None.
+    """
+
+    def __init__(
+        self, path: str | Path, *, port: int = 0, certificate: tuple[bytes, bytes] | None = None
+    ) -> None:
+        import grpc
+
+        from kando_eventstore.testing._persistent import PersistentSubscriptionsService
+        from kando_eventstore.testing._streams import StreamsService
+
+        library = client_library()
+        #: What to do wrong.
+        self.faults = Faults()
+        self._store = StreamStore(path)
+        self._server: Any = grpc.server(
+            ThreadPoolExecutor(_THREADS, thread_name_prefix="fake-eventstore"),
+            # Two servers on one port would share its connections.
+            options=(("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", 17 << 20)),
+        )
+        streams = library.protocol("streams_pb2_grpc")
+        service = _serving(StreamsService, streams.StreamsServicer)
+        streams.add_StreamsServicer_to_server(
+            service(library, self._store, self.faults), self._server
+        )
+        persistent = library.protocol("persistent_pb2_grpc")
+        service = _serving(
+            PersistentSubscriptionsService, persistent.PersistentSubscriptionsServicer
+        )
+        self._groups: PersistentSubscriptionsService = service(library, self._store)
+        persistent.add_PersistentSubscriptionsServicer_to_server(self._groups, self._server)
+        gossip = library.protocol("gossip_pb2_grpc")
+        gossip.add_GossipServicer_to_server(_Gossip(self, library), self._server)
+        address = f"127.0.0.1:{port}"
+        if certificate is None:
+            self.port = self._server.add_insecure_port(address)
+        else:
+            credentials = grpc.ssl_server_credentials([certificate])
+            self.port = self._server.add_secure_port(address, credentials)
+        self.has_tls = certificate is not None
+        self._server.start()
+
+    @property
+    def url(self) -> str:
+        """Where it listens, as ``EVENTSTORE_URL`` takes it."""
+        return f"{'https' if self.has_tls else 'http'}://127.0.0.1:{self.port}"
+
+    def wait(self) -> None:
+        """Serve until the process ends."""
+        self._server.wait_for_termination()
+
+    def close(self) -> None:
+        """Stop serving; calls in flight are cut off."""
+        self._groups.close()
+        self._server.stop(None).wait()
+        self._store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _serving(service: type, servicer: type) -> Any:
+    """Return a class that answers what `service` does not with UNIMPLEMENTED, as the stubs do."""
+    return type(service.__name__, (service, servicer), {})
+
+
+class _Gossip:
+    """The RPC that tells who is in the cluster: this node, which leads it."""
+
+    def __init__(self, server: FakeEventStoreServer, library: Any) -> None:
+        self._server = server
+        self._pb = library.protocol("gossip_pb2")
+
+    def Read(self, request: Any, context: Any) -> Any:
+        answer = self._pb.ClusterInfo()
+        member = answer.members.add(state=self._pb.MemberInfo.VNodeState.Leader, is_alive=True)
+        member.http_end_point.address = "127.0.0.1"
+        member.http_end_point.port = self._server.port
+        return answer

@@ -1,0 +1,235 @@
+"""What Kando relies on in a server: appending to streams, and reading them."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from kando_eventstore._client import ClientLibrary
+
+pytestmark = pytest.mark.usefixtures("client")
+
+
+def positions(client: Any, stream: str, **how: Any) -> list[int]:
+    return [e.stream_position for e in client.get_stream(stream, **how)]
+
+
+def ids(client: Any, stream: str) -> list[Any]:
+    return [e.id for e in client.get_stream(stream)]
+
+
+def test_what_is_appended_is_read_in_order(
+    client: Any, library: ClientLibrary, stream: str, event: Callable[..., Any]
+) -> None:
+    new = [event(f"type.{n}", json.dumps({"n": n}).encode(), metadata=b'{"m": 1}') for n in "ab"]
+
+    client.append_to_stream(stream, current_version=library.stream_state.NO_STREAM, events=new)
+
+    first, second = client.get_stream(stream)
+    assert [first.stream_position, second.stream_position] == [0, 1]
+    assert (first.type, first.data, first.metadata) == ("type.a", b'{"n": "a"}', b'{"m": 1}')
+    assert [first.id, second.id] == [new[0].id, new[1].id]
+    assert second.commit_position > first.commit_position or second.stream_position == 1
+
+
+def test_any_bytes_come_back(
+    client: Any, library: ClientLibrary, stream: str, event: Callable[..., Any]
+) -> None:
+    content = bytes(range(256)) * 4
+    new = [event(data=content, content_type="application/octet-stream")]
+
+    client.append_to_stream(stream, current_version=library.stream_state.NO_STREAM, events=new)
+
+    assert client.get_stream(stream)[0].data == content
+
+
+@pytest.mark.parametrize("as_batch", [True, False], ids=["BatchAppend", "Append"])
+def test_another_version_than_expected_is_refused_and_writes_nothing(
+    client: Any,
+    library: ClientLibrary,
+    stream: str,
+    event: Callable[..., Any],
+    as_batch: bool,
+) -> None:
+    state = library.stream_state
+    client.append_to_stream(stream, current_version=state.NO_STREAM, events=[event(), event()])
+
+    for expected in (state.NO_STREAM, 0, 2, 99):
+        new = [event()] if as_batch else event()
+        with pytest.raises(library.error("WrongCurrentVersion")):
+            client.append_to_stream(stream, current_version=expected, events=new)
+
+    assert positions(client, stream) == [0, 1]
+
+
+def test_a_revision_is_expected_of_no_stream_in_vain(
+    client: Any, library: ClientLibrary, stream: str, event: Callable[..., Any]
+) -> None:
+    for expected in (0, library.stream_state.EXISTS):
+        with pytest.raises(library.error("WrongCurrentVersion")):
+            client.append_to_stream(stream, current_version=expected, events=[event()])
+
+
+def test_the_same_events_at_the_same_version_are_written_once(
+    client: Any, library: ClientLibrary, stream: str, event: Callable[..., Any]
+) -> None:
+    state = library.stream_state
+    new = [event() for _ in range(3)]
+    positions_said = [
+        client.append_to_stream(stream, current_version=state.NO_STREAM, events=new)
+        for _ in range(2)
+    ]
+    client.append_to_stream(stream, current_version=2, events=[event()])
+
+    client.append_to_stream(stream, current_version=state.NO_STREAM, events=new)
+    client.append_to_stream(stream, current_version=state.NO_STREAM, events=new[:2])
+    client.append_to_stream(stream, current_version=0, events=new[1:])
+
+    assert positions_said[0] == positions_said[1]
+    assert ids(client, stream)[:3] == [e.id for e in new]
+    assert positions(client, stream) == [0, 1, 2, 3]
+
+
+def test_known_events_before_new_ones_are_no_repetition(
+    client: Any, library: ClientLibrary, stream: str, event: Callable[..., Any]
+) -> None:
+    state = library.stream_state
+    known = event()
+    client.append_to_stream(stream, current_version=state.NO_STREAM, events=[known])
+
+    with pytest.raises(library.error("WrongCurrentVersion")):
+        client.append_to_stream(stream, current_version=state.NO_STREAM, events=[known, event()])
+
+    assert positions(client, stream) == [0]
+
+
+def test_ids_are_known_per_stream(
+    client: Any, library: ClientLibrary, stream: str, event: Callable[..., Any]
+) -> None:
+    state, same = library.stream_state, event()
+    for name in (stream, f"{stream}2"):
+        client.append_to_stream(name, current_version=state.NO_STREAM, events=[same])
+
+    assert ids(client, stream) == ids(client, f"{stream}2") == [same.id]
+
+
+def test_an_append_over_the_limit_is_refused_as_a_whole(
+    client: Any, library: ClientLibrary, stream: str, event: Callable[..., Any]
+) -> None:
+    new = [event(data=b"0" * 9_000_000), event()]
+
+    with pytest.raises(library.base_error):
+        client.append_to_stream(stream, current_version=library.stream_state.NO_STREAM, events=new)
+
+    with pytest.raises(library.error("NotFound")):
+        client.get_stream(stream)
+
+
+def test_reading_begins_where_it_is_told_and_ends_at_the_limit(
+    client: Any, library: ClientLibrary, stream: str, event: Callable[..., Any]
+) -> None:
+    new = [event() for _ in range(7)]
+    client.append_to_stream(stream, current_version=library.stream_state.NO_STREAM, events=new)
+
+    assert positions(client, stream, stream_position=3) == [3, 4, 5, 6]
+    assert positions(client, stream, stream_position=3, limit=2) == [3, 4]
+    assert positions(client, stream, backwards=True, limit=2) == [6, 5]
+    assert positions(client, stream, backwards=True, stream_position=1) == [1, 0]
+    assert positions(client, stream, stream_position=7) == []
+    assert client.get_current_version(stream) == 6
+
+
+def test_a_stream_that_is_not_there_is_not_found(
+    client: Any, library: ClientLibrary, stream: str
+) -> None:
+    with pytest.raises(library.error("NotFound")):
+        client.get_stream(stream)
+    assert client.get_current_version(stream) is library.stream_state.NO_STREAM
+
+
+def test_of_a_stream_with_max_count_only_the_last_are_read_under_their_own_numbers(
+    client: Any, library: ClientLibrary, stream: str, event: Callable[..., Any]
+) -> None:
+    client.set_stream_metadata(stream, metadata={"$maxCount": 2})
+    for _ in range(4):
+        client.append_to_stream(stream, current_version=library.stream_state.ANY, events=[event()])
+
+    assert positions(client, stream) == [2, 3]
+    assert client.get_stream_metadata(stream)[0] == {"$maxCount": 2}
+
+
+def test_what_is_truncated_is_not_read(
+    client: Any, library: ClientLibrary, stream: str, event: Callable[..., Any]
+) -> None:
+    new = [event() for _ in range(4)]
+    client.append_to_stream(stream, current_version=library.stream_state.NO_STREAM, events=new)
+
+    client.set_stream_metadata(stream, metadata={"$tb": 3})
+
+    assert positions(client, stream) == [3]
+
+
+def test_a_deleted_stream_is_not_found_and_goes_on_with_its_numbers_when_begun_anew(
+    client: Any, library: ClientLibrary, stream: str, event: Callable[..., Any]
+) -> None:
+    state = library.stream_state
+    client.append_to_stream(stream, current_version=state.NO_STREAM, events=[event(), event()])
+
+    client.delete_stream(stream, current_version=1)
+
+    with pytest.raises(library.error("NotFound")):
+        client.get_stream(stream)
+    assert client.get_stream_metadata(stream)[0]["$tb"] == 2**63 - 1
+    client.append_to_stream(stream, current_version=state.NO_STREAM, events=[event()])
+    assert positions(client, stream) == [2]
+
+
+def test_a_tombstoned_stream_is_refused_for_good(
+    client: Any, library: ClientLibrary, stream: str, event: Callable[..., Any]
+) -> None:
+    state = library.stream_state
+    client.append_to_stream(stream, current_version=state.NO_STREAM, events=[event()])
+
+    client.tombstone_stream(stream, current_version=0)
+
+    with pytest.raises(library.error("StreamIsDeleted")):
+        client.get_stream(stream)
+    with pytest.raises(library.base_error, match="is deleted"):
+        client.append_to_stream(stream, current_version=state.ANY, events=[event()])
+
+
+def test_deleting_with_another_version_is_refused(
+    client: Any, library: ClientLibrary, stream: str, event: Callable[..., Any]
+) -> None:
+    state = library.stream_state
+    client.append_to_stream(stream, current_version=state.NO_STREAM, events=[event()])
+
+    with pytest.raises(library.error("WrongCurrentVersion")):
+        client.delete_stream(stream, current_version=5)
+    with pytest.raises(library.error("NotFound")):
+        client.delete_stream(f"{stream}:{uuid4().hex}", current_version=5)
+
+    assert positions(client, stream) == [0]
+
+
+def test_all_streams_are_read_in_the_order_of_writing_and_by_name(
+    client: Any, library: ClientLibrary, stream: str, event: Callable[..., Any]
+) -> None:
+    for name in (f"{stream}:a", f"{stream}:b", f"{stream}:a"):
+        client.append_to_stream(name, current_version=library.stream_state.ANY, events=[event()])
+
+    found = list(
+        client.read_all(filter_include=(f"{stream}:.*",), filter_by_stream_name=True, limit=9)
+    )
+    again = list(
+        client.read_all(
+            commit_position=found[1].commit_position,
+            filter_include=(f"{stream}:.*",),
+            filter_by_stream_name=True,
+        )
+    )
+
+    assert [e.stream_name[-1] for e in found] == ["a", "b", "a"]
+    assert [e.id for e in again] == [e.id for e in found[1:]]

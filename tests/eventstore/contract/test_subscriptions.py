@@ -1,0 +1,171 @@
+"""What Kando relies on in a server: catch-up subscriptions, and groups of competing consumers."""
+
+from collections.abc import Callable
+from itertools import islice
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from kando_eventstore._client import ClientLibrary
+
+
+@pytest.fixture
+def filled(
+    client: Any, library: ClientLibrary, stream: str, event: Callable[..., Any]
+) -> list[Any]:
+    new = [event() for _ in range(6)]
+    client.append_to_stream(stream, current_version=library.stream_state.NO_STREAM, events=new)
+    return [e.id for e in new]
+
+
+def test_a_subscription_tells_what_is_there_then_that_it_has_caught_up_then_what_comes(
+    client: Any,
+    library: ClientLibrary,
+    stream: str,
+    event: Callable[..., Any],
+    filled: list[Any],
+) -> None:
+    later = event()
+
+    with client.subscribe_to_stream(
+        stream, stream_position=3, include_caught_up=True
+    ) as subscription:
+        told = list(islice(subscription, 3))
+        client.append_to_stream(stream, current_version=5, events=[later])
+        told += islice(subscription, 1)
+
+    assert [e.id for e in told[:2]] == filled[4:]
+    assert told[2].is_caught_up
+    assert told[3].id == later.id
+
+
+def test_a_subscription_to_a_stream_that_is_not_there_waits_for_it(
+    client: Any, library: ClientLibrary, stream: str, event: Callable[..., Any]
+) -> None:
+    with client.subscribe_to_stream(stream, include_caught_up=True) as subscription:
+        assert next(subscription).is_caught_up
+        first = event()
+        client.append_to_stream(
+            stream, current_version=library.stream_state.NO_STREAM, events=[first]
+        )
+        assert next(subscription).id == first.id
+
+
+def test_a_subscription_to_all_streams_goes_on_behind_a_position(
+    client: Any, stream: str, filled: list[Any]
+) -> None:
+    by_name = {"filter_include": (f"{stream}.*",), "filter_by_stream_name": True}
+    with client.subscribe_to_all(**by_name) as subscription:
+        told = list(islice(subscription, 6))
+
+    with client.subscribe_to_all(
+        commit_position=told[2].commit_position, **by_name
+    ) as subscription:
+        again = list(islice(subscription, 3))
+
+    assert [e.id for e in told] == filled
+    assert [e.id for e in again] == filled[3:]
+
+
+@pytest.fixture
+def group(client: Any, stream: str, filled: list[Any]) -> str:
+    name = f"group{uuid4().hex}"
+    client.create_subscription_to_stream(
+        name, stream, consumer_strategy="RoundRobin", max_retry_count=2, max_subscriber_count=2
+    )
+    return name
+
+
+def test_a_group_gets_every_event_and_what_was_acknowledged_once_only(
+    client: Any, stream: str, group: str, filled: list[Any]
+) -> None:
+    with client.read_subscription_to_stream(group, stream) as subscription:
+        told = list(islice(subscription, 6))
+        for each in told[:4]:
+            subscription.ack(each)
+
+    with client.read_subscription_to_stream(group, stream) as subscription:
+        again = list(islice(subscription, 2))
+        for each in again:
+            subscription.ack(each)
+
+    assert [e.id for e in told] == filled
+    assert {e.id for e in again} == set(filled[4:])
+    assert {e.retry_count for e in told} == {0}
+    assert {e.retry_count for e in again} == {1}
+
+
+def test_two_consumers_of_a_group_share_its_events(
+    client: Any, stream: str, group: str, filled: list[Any]
+) -> None:
+    how: dict[str, Any] = {"event_buffer_size": 3}
+    with (
+        client.read_subscription_to_stream(group, stream, **how) as one,
+        client.read_subscription_to_stream(group, stream, **how) as other,
+    ):
+        told = [*islice(one, 3), *islice(other, 3)]
+        for subscription, each in zip([one] * 3 + [other] * 3, told, strict=True):
+            subscription.ack(each)
+
+    assert {e.id for e in told} == set(filled)
+
+
+def test_an_event_is_tried_again_and_parked_in_the_end_and_replayed_on_request(
+    client: Any, stream: str, group: str, filled: list[Any]
+) -> None:
+    with client.read_subscription_to_stream(group, stream) as subscription:
+        tries, seen = [], set()
+        for each in subscription:
+            seen.add(each.id)
+            if each.id == filled[0]:
+                tries.append(each.retry_count)
+                subscription.nack(each, "retry")
+            elif each.id == filled[1]:
+                subscription.nack(each, "park")
+            else:
+                subscription.ack(each)
+            if len(tries) == 3 and len(seen) == 6:
+                break
+
+    client.replay_parked_events(group, stream)
+    with client.read_subscription_to_stream(group, stream) as subscription:
+        replayed = list(islice(subscription, 2))
+        for each in replayed:
+            subscription.ack(each)
+
+    assert tries == [0, 1, 2]
+    assert {e.id for e in replayed} == {filled[0], filled[1]}
+
+
+def test_a_group_is_created_once_and_not_found_when_it_is_not_there(
+    client: Any, library: ClientLibrary, stream: str, group: str
+) -> None:
+    with pytest.raises(library.error("AlreadyExists")):
+        client.create_subscription_to_stream(group, stream)
+    client.delete_subscription(group, stream)
+    with pytest.raises(library.error("NotFound")):
+        client.get_subscription_info(group, stream)
+    with pytest.raises(library.error("NotFound")):
+        client.read_subscription_to_stream(group, stream)
+
+
+def test_more_consumers_than_a_group_allows_are_refused(
+    client: Any, library: ClientLibrary, stream: str, group: str
+) -> None:
+    with (
+        client.read_subscription_to_stream(group, stream),
+        client.read_subscription_to_stream(group, stream),
+        pytest.raises(library.error("MaximumSubscriptionsReached")),
+    ):
+        client.read_subscription_to_stream(group, stream)
+
+
+def test_a_group_tells_what_it_has_done_and_what_is_left(
+    client: Any, stream: str, group: str, filled: list[Any]
+) -> None:
+    info = client.get_subscription_info(group, stream)
+
+    assert (info.group_name, info.event_source) == (group, stream)
+    assert info.parked_message_count == 0
+    assert info.last_known_event_position == "5"
