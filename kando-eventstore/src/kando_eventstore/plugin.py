@@ -14,7 +14,14 @@ def kando_substrates() -> list[SubstrateSpec]:
         SubstrateSpec(
             "esdb",
             "kando_eventstore.substrate:open_eventstore",
-            ("esdb", "kurrentdb", "http", "https"),
-            "EventStoreDB and KurrentDB clusters (not in this version)",
+            (
+                "esdb",
+                "esdb+discover",
+                "kurrentdb",
+                "kurrentdb+discover",
+                "http",
+                "https",
+            ),
+            "EventStoreDB and KurrentDB servers and clusters",
         )
     ]

@@ -1,25 +1,186 @@
-"""The substrate: opening a cluster by its URL."""
+"""Many ledgers in an EventStoreDB or KurrentDB server or cluster."""
 
 from __future__ import annotations
 
-from typing import NoReturn
-from urllib.parse import urlsplit
+from collections import OrderedDict
+from collections.abc import Iterator
+from hashlib import sha256
+
+import attrs
+import msgspec
 
 from kando.errors import StoreError
+from kando.ledger._checks import check_fork_position
+from kando.ledger.inbox import InboxEntry
+from kando.ledger.substrate import LedgerInfo, Substrate, check_ledger_id
+from kando.ledger.worker import Worker
+from kando_eventstore._connection import Connection
+from kando_eventstore._inbox import Inbox
+from kando_eventstore._index import Claim, Index
+from kando_eventstore._streams import NO_EVENTS, New, Streams
+from kando_eventstore.ledger import EventStoreLedger, Segment
 
-__all__ = ["open_eventstore"]
+__all__ = ["EventStoreSubstrate", "open_eventstore"]
+
+_CACHED = "cache.stored"
+_CACHED_ELSEWHERE = "cache.stored.elsewhere"
+_WORKER = "worker.entered"
+_NOBODY = "worker.left"
+
+# Responses above are kept in chunks.
+_INLINE_BYTES = 400_000
+
+_INBOXES = 100
 
 
-def open_eventstore(url: str, *, read_only: bool = False) -> NoReturn:
-    """Refuse to open a cluster: this version does not store ledgers in one.
+def open_eventstore(url: str, *, read_only: bool = False) -> EventStoreSubstrate:
+    """Open a server or cluster; it is asked nothing yet.
 
     Args:
-        url: ``esdb:``, ``kurrentdb:``, ``http:`` or ``https:``.
-        read_only: whether nothing would be written.
+        url: ``http://HOST:2113``, ``https://USER:PASSWORD@HOST:2113``, or a connection string
+            ``esdb://`` or ``kurrentdb://``.
+        read_only: write nothing.
 
     Raises:
-        StoreError: always; the message shows the URL without a password.
+        ConfigurationError: the URL is none.
+        StoreError: no client is installed.
     """
-    host = urlsplit(url).hostname or url.partition(":")[0]
-    msg = f"This version of kando-eventstore cannot store ledgers in EventStoreDB ({host})."
-    raise StoreError(msg, hint="Unset EVENTSTORE_URL, or say --ledger sqlite:PATH.")
+    return EventStoreSubstrate(Connection(url), read_only=read_only)
+
+
+class EventStoreSubstrate(Substrate):
+    """Ledgers in the streams of a server; it may be used from several threads.
+
+    A run lives in the stream ``run:{id}``, a branch in ``branch:{id}``: position 0 of a run is
+    revision 0 of its stream. Beside them, ``ledger:{id}`` says whose an id is.
+
+    Args:
+        connection: to the server.
+        read_only: write nothing.
+    """
+
+    def __init__(self, connection: Connection, *, read_only: bool = False) -> None:
+        self.connection = connection
+        self.is_read_only = read_only
+        self._streams = Streams(connection)
+        self._index = Index(self._streams)
+        self._inboxes: OrderedDict[str, Inbox] = OrderedDict()
+
+    def create(self, ledger_id: str) -> EventStoreLedger:
+        self._refuse_if_read_only()
+        return self._ledger([self._index.create(check_ledger_id(ledger_id), None, 0)])
+
+    def open(self, ledger_id: str) -> EventStoreLedger:
+        return self._ledger(self._index.line(ledger_id))
+
+    def fork(self, parent_id: str, position: int, branch_id: str) -> EventStoreLedger:
+        self._refuse_if_read_only()
+        line = self._index.line(parent_id)
+        parent = self._ledger(line)
+        check_fork_position(parent.stream_name(), position, parent.length())
+        claim = self._index.create(check_ledger_id(branch_id), parent_id, position)
+        return self._ledger([claim, *line])
+
+    def _ledger(self, line: list[Claim]) -> EventStoreLedger:
+        segments: list[Segment] = []
+        stop: int | None = None
+        for claim in line:
+            # A fork inside what its parent shares itself takes nothing of the parent's own.
+            if stop is None or stop > claim.fork_position:
+                segments.append(Segment(claim.stream, claim.fork_position, stop))
+            stop = claim.fork_position if stop is None else min(stop, claim.fork_position)
+        return EventStoreLedger(self._streams, segments[::-1], is_read_only=self.is_read_only)
+
+    def info(self, ledger_id: str) -> LedgerInfo:
+        return self._described(self._index.claim(ledger_id))
+
+    def _described(self, claim: Claim) -> LedgerInfo:
+        last = self._streams.last(claim.stream)
+        length = claim.fork_position + (last.revision + 1 if last is not None else 0)
+        shared = claim.fork_position if claim.parent is not None else None
+        return LedgerInfo(claim.id, claim.created_at, length, claim.parent, shared)
+
+    def ledgers(self) -> Iterator[LedgerInfo]:
+        return map(self._described, self._index.newest_first())
+
+    def ids_starting_with(self, prefix: str, limit: int) -> list[str]:
+        return self._index.ids_starting_with(prefix, limit)
+
+    def cached(self, ledger_id: str, key: str) -> bytes | None:
+        for claim in self._index.line(ledger_id):
+            for found in self._streams.page(_cache_stream(claim.id, key), 0, 1):
+                if found.type == _CACHED_ELSEWHERE:
+                    return self._streams.content(found.data.decode())
+                return found.data
+        return None
+
+    def cache(self, ledger_id: str, key: str, response: bytes) -> None:
+        self._refuse_if_read_only()
+        self._index.claim(ledger_id)
+        new = New(_CACHED, response, is_json=False)
+        if len(response) > _INLINE_BYTES:
+            new = New(_CACHED_ELSEWHERE, self._streams.store(response).encode(), is_json=False)
+        # Of two writers of one request the first is served to both.
+        self._streams.append(_cache_stream(ledger_id, key), [new], after=NO_EVENTS)
+
+    def deliver(self, ledger_id: str, entry: InboxEntry) -> bool:
+        self._refuse_if_read_only()
+        return self._inbox(ledger_id).deliver(entry)
+
+    def inbox(self, ledger_id: str) -> list[InboxEntry]:
+        return self._inbox(ledger_id).entries()
+
+    def take(self, ledger_id: str, key: str) -> None:
+        self._refuse_if_read_only()
+        self._inbox(ledger_id).take(key)
+
+    def _inbox(self, ledger_id: str) -> Inbox:
+        self._index.claim(ledger_id)
+        # What was read of an inbox is kept, since a run at work looks into it all the time.
+        inbox = self._inboxes.pop(ledger_id, None) or Inbox(self._streams, ledger_id)
+        self._inboxes[ledger_id] = inbox
+        if len(self._inboxes) > _INBOXES:
+            self._inboxes.popitem(last=False)
+        return inbox
+
+    def enter(self, ledger_id: str, worker: Worker) -> None:
+        self._refuse_if_read_only()
+        self._index.claim(ledger_id)
+        stream = _worker_stream(ledger_id)
+        if self._streams.last(stream) is None:
+            self._streams.keep_last(stream)
+        new = New(_WORKER, msgspec.json.encode(attrs.asdict(worker)))
+        self._streams.append(stream, [new], after=None)
+
+    def leave(self, ledger_id: str, worker: Worker) -> None:
+        self._refuse_if_read_only()
+        last = self._streams.last(_worker_stream(ledger_id))
+        if last is not None and last.type == _WORKER and _worker(last.data) == worker:
+            # Whoever entered meanwhile stands.
+            left = New(_NOBODY, b"{}")
+            self._streams.append(_worker_stream(ledger_id), [left], after=last.revision)
+
+    def worker(self, ledger_id: str) -> Worker | None:
+        self._index.claim(ledger_id)
+        last = self._streams.last(_worker_stream(ledger_id))
+        return _worker(last.data) if last is not None and last.type == _WORKER else None
+
+    def close(self) -> None:
+        self.connection.close()
+
+    def _refuse_if_read_only(self) -> None:
+        if self.is_read_only:
+            msg = f"{self.connection.where} was opened read-only."
+            raise StoreError(msg, hint="Open it for writing.")
+
+
+def _cache_stream(ledger_id: str, key: str) -> str:
+    return f"cache:{ledger_id}:{sha256(key.encode()).hexdigest()}"
+
+
+def _worker_stream(ledger_id: str) -> str:
+    return f"worker:{ledger_id}"
+
+
+def _worker(data: bytes) -> Worker:
+    return Worker(**msgspec.json.decode(data))

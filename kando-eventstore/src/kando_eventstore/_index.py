@@ -1,0 +1,148 @@
+"""Which ledgers there are: one stream that claims each id, and one that lists them all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import attrs
+import msgspec
+
+from kando.errors import LedgerExists, LedgerNotFound, StoreDamaged
+from kando_eventstore._streams import NO_EVENTS, New, Streams
+
+__all__ = ["Claim", "Index"]
+
+#: The stream that lists every ledger, oldest first.
+_LIST = "kando:ledgers"
+
+_CREATED = "ledger.created"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@attrs.frozen
+class Claim:
+    """What is said of a ledger when it is created.
+
+    Attributes:
+        id: of the run or branch.
+        created_us: when, in microseconds since 1970 in UTC.
+        parent: id of the ledger it was forked from; None for a run.
+        fork_position: how many events it shares with its parent; 0 for a run.
+    """
+
+    id: str
+    created_us: int
+    parent: str | None = None
+    fork_position: int = 0
+
+    @property
+    def stream(self) -> str:
+        """Name of the ledger's stream."""
+        return f"run:{self.id}" if self.parent is None else f"branch:{self.id}"
+
+    @property
+    def created_at(self) -> datetime:
+        """When it was created."""
+        return _EPOCH + timedelta(microseconds=self.created_us)
+
+
+def now_us() -> int:
+    """Return the time in microseconds since 1970 in UTC."""
+    return (datetime.now(UTC) - _EPOCH) // timedelta(microseconds=1)
+
+
+class Index:
+    """The ledgers of a server.
+
+    Runs and branches share their ids, and live in streams of two names: so a third stream,
+    ``ledger:{id}``, whose only event the first writer wins, says to whom an id belongs.
+
+    Args:
+        streams: of the server.
+    """
+
+    def __init__(self, streams: Streams) -> None:
+        self._streams = streams
+        # A claim never changes.
+        self._claims: dict[str, Claim] = {}
+
+    def create(self, id: str, parent: str | None, fork_position: int) -> Claim:
+        """Claim an id.
+
+        Raises:
+            LedgerExists: it is taken.
+        """
+        claim = Claim(id, now_us(), parent, fork_position)
+        if self._found(id) is None:
+            event = New(_CREATED, msgspec.json.encode(attrs.asdict(claim)))
+            # Listed first: a process that dies in between leaves a line that leads nowhere, and is
+            # passed over; the other way round it would leave a ledger that nobody finds.
+            self._streams.append(_LIST, [event], after=None)
+            if self._streams.append(_stream(id), [event], after=NO_EVENTS):
+                self._claims[id] = claim
+                return claim
+        msg = f"{self._streams.connection.where} has a ledger {id!r} already."
+        raise LedgerExists(msg, hint="Choose another id.")
+
+    def claim(self, id: str) -> Claim:
+        """Return what was said of a ledger when it was created.
+
+        Raises:
+            LedgerNotFound: there is none with this id.
+        """
+        found = self._found(id)
+        if found is None:
+            msg = f"There is no run or branch {id!r} in {self._streams.connection.where}."
+            raise LedgerNotFound(msg, hint="`kando runs` lists them.")
+        return found
+
+    def _found(self, id: str) -> Claim | None:
+        if id not in self._claims:
+            page = self._streams.page(_stream(id), 0, 1)
+            if not page:
+                return None
+            self._claims[id] = self._decoded(page[0].data)
+        return self._claims[id]
+
+    def line(self, id: str) -> list[Claim]:
+        """Return a ledger and its ancestors, itself first.
+
+        Raises:
+            LedgerNotFound: there is none with this id.
+        """
+        line = [self.claim(id)]
+        while line[-1].parent is not None:
+            line.append(self.claim(line[-1].parent))
+        return line
+
+    def newest_first(self) -> Iterator[Claim]:
+        """Yield every ledger, newest first."""
+        seen: set[str] = set()
+        for event in self._streams.backwards(_LIST):
+            listed = self._decoded(event.data)
+            # Of several that wanted an id at once each left a line.
+            if listed.id not in seen:
+                seen.add(listed.id)
+                claim = self._found(listed.id)
+                if claim is not None:
+                    yield claim
+
+    def ids_starting_with(self, prefix: str, limit: int) -> list[str]:
+        """Return up to `limit` ids that start with `prefix`, sorted."""
+        listed = {self._decoded(event.data).id for event in self._streams.forwards(_LIST)}
+        fitting = (id for id in sorted(listed) if id.startswith(prefix) and self._found(id))
+        return [id for id, _ in zip(fitting, range(limit), strict=False)]
+
+    def _decoded(self, data: bytes) -> Claim:
+        try:
+            fields: dict[str, Any] = msgspec.json.decode(data)
+            return Claim(**fields)
+        except (msgspec.DecodeError, TypeError) as error:
+            msg = f"{self._streams.connection.where}: the list of ledgers is damaged: {error}."
+            raise StoreDamaged(msg, hint="Restore the server from a backup.") from error
+
+
+def _stream(id: str) -> str:
+    return f"ledger:{id}"

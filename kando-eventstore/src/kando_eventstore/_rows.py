@@ -1,0 +1,127 @@
+"""An event of a ledger as an event of a stream, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import attrs
+import msgspec
+
+from kando.errors import InvalidData, StoreDamaged
+from kando.ledger.chain import link
+from kando.schema.events import RecordedEvent
+from kando.schema.exact_json import encode
+
+__all__ = ["Row", "event_of", "hash_of", "rows_of"]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+# What begins so is the server's own.
+_RESERVED = "$"
+_ESCAPED = "kando:"
+
+_decode_data = msgspec.json.Decoder(dict[str, Any]).decode
+_decode_metadata = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+@attrs.frozen
+class Row:
+    """An event as it is stored.
+
+    Attributes:
+        type: of the event; one that the server would take for its own is escaped.
+        data: the event's data, as JSON.
+        metadata: the rest of the event, and the chained hash, as JSON.
+        hash: the chained hash.
+    """
+
+    type: str
+    data: bytes
+    metadata: bytes
+    hash: bytes
+
+
+def rows_of(events: Sequence[RecordedEvent], stream: str, previous: bytes) -> list[Row]:
+    """Return the rows of events that follow each other.
+
+    Args:
+        events: complete.
+        stream: name of the ledger, not stored where it is the event's source.
+        previous: the chained hash before the first of them.
+
+    Raises:
+        InvalidData: an event holds text that is not Unicode.
+    """
+    rows = []
+    for event in events:
+        try:
+            previous = link(previous, event)
+        except UnicodeEncodeError as error:
+            msg = f"The event at position {event.position} holds text that is not Unicode: {error}."
+            raise InvalidData(msg, hint="Decode it with errors='replace'.") from error
+        rows.append(_row(event, stream, previous))
+    return rows
+
+
+def _row(event: RecordedEvent, stream: str, hash: bytes) -> Row:
+    is_plain = bool(event.type) and not event.type.startswith((_RESERVED, _ESCAPED))
+    metadata: dict[str, Any] = {
+        "id": event.id,
+        "actor": event.actor,
+        "at_us": (event.timestamp - _EPOCH) // _MICROSECOND,
+        "key": event.lineage_key,
+        "version": event.version,
+        "hash": hash.hex(),
+    }
+    if event.cause:
+        metadata["cause"] = event.cause
+    if event.source != stream:
+        metadata["source"] = event.source
+    type = event.type if is_plain else f"{_ESCAPED}{event.type}"
+    return Row(type, event.encoded, encode(metadata), hash)
+
+
+def event_of(row: Row, stream: str, position: int) -> RecordedEvent:
+    """Return the event that a row holds.
+
+    Raises:
+        StoreDamaged: it cannot be decoded.
+    """
+    try:
+        metadata = _decode_metadata(row.metadata)
+        type = row.type.removeprefix(_ESCAPED)
+        return RecordedEvent(
+            metadata["id"],
+            type,
+            metadata.get("source", stream),
+            metadata["actor"],
+            metadata.get("cause", []),
+            _EPOCH + timedelta(microseconds=metadata["at_us"]),
+            _decode_data(row.data),
+            position=position,
+            lineage_key=metadata["key"],
+            version=metadata["version"],
+            encoded=row.data,
+        )
+    except (msgspec.DecodeError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+        raise _damaged(stream, position, error) from error
+
+
+def hash_of(metadata: bytes, stream: str, position: int) -> bytes:
+    """Return the chained hash that metadata holds.
+
+    Raises:
+        StoreDamaged: there is none.
+    """
+    try:
+        return bytes.fromhex(_decode_metadata(metadata)["hash"])
+    except (msgspec.DecodeError, LookupError, TypeError, ValueError) as error:
+        raise _damaged(stream, position, error) from error
+
+
+def _damaged(stream: str, position: int, error: Exception) -> StoreDamaged:
+    msg = f"{stream}: the event at position {position} is damaged: {error}."
+    return StoreDamaged(msg, hint="Restore the server from a backup.")

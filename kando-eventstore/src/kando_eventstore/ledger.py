@@ -1,0 +1,246 @@
+"""A ledger in a stream: the server decides who is first, the stream's revision is the position."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+
+import attrs
+import msgspec
+
+from kando.errors import PositionOutOfRange, StoreDamaged, StoreError
+from kando.ledger._checks import check_expected_length, check_from_position, duplicate
+from kando.ledger.chain import GENESIS
+from kando.ledger.completion import complete
+from kando.ledger.interface import LedgerStore
+from kando.schema.events import KandoEvent, RecordedEvent
+from kando_eventstore._rows import Row, event_of, hash_of, rows_of
+from kando_eventstore._streams import Found, New, Streams
+
+__all__ = ["EventStoreLedger", "Segment"]
+
+_PAGE = 500
+
+# Revisions are signed numbers of 64 bits; no ledger comes near.
+_POSITIONS = 2**62
+
+#: Type of the metadata's field that says where a packed event is: name of the content, and place.
+_PACKED = "packed"
+
+
+@attrs.frozen
+class Segment:
+    """A stretch of a ledger that one stream holds.
+
+    Attributes:
+        stream: its name, which is that of the ledger it belongs to.
+        base: position in the ledger of the stream's revision 0.
+        stop: position after the stretch; None for the open end of the ledger itself.
+    """
+
+    stream: str
+    base: int
+    stop: int | None = None
+
+
+class _Known:
+    """What a ledger object has seen of its ledger, from the beginning on without a gap."""
+
+    def __init__(self) -> None:
+        self.length = 0
+        self.digest = GENESIS
+        self.positions: dict[str, int] = {}
+
+    def take(self, event: RecordedEvent, digest: bytes) -> None:
+        """Take note of the event that follows, or of one that is known."""
+        if event.position == self.length:
+            self.length += 1
+            self.digest = digest
+            self.positions[event.id] = event.position
+
+
+class EventStoreLedger(LedgerStore):
+    """A ledger in a stream of an EventStoreDB or KurrentDB server.
+
+    Args:
+        streams: of the server.
+        segments: where the events are: those of ancestors first, its own stream last.
+        is_read_only: refuse to append.
+    """
+
+    def __init__(
+        self, streams: Streams, segments: Sequence[Segment], *, is_read_only: bool = False
+    ) -> None:
+        self._streams = streams
+        self._segments = tuple(segments)
+        self._own = self._segments[-1]
+        self._is_read_only = is_read_only
+        self._known = _Known()
+        self._page: dict[int, tuple[RecordedEvent, bytes]] = {}
+        self._unpacked: tuple[str, list[list[bytes]]] = ("", [])
+        self._lock = threading.RLock()
+
+    def append(self, events: list[KandoEvent], *, expected_length: int | None = None) -> int:
+        if self._is_read_only:
+            msg = f"{self._streams.connection.where} was opened read-only."
+            raise StoreError(msg, hint="Open it for writing.")
+        with self._lock:
+            while True:
+                if not events or expected_length != self._known.length:
+                    self._catch_up()
+                check_expected_length(self.stream_name(), self._known.length, expected_length)
+                if not events or self._append(events):
+                    return self._known.length
+                # Another writer was faster; whoever expects no length in particular goes on.
+                self._catch_up()
+                check_expected_length(self.stream_name(), self._known.length, expected_length)
+
+    def _append(self, events: Sequence[KandoEvent]) -> bool:
+        known, stream = self._known, self._own.stream
+        completed = [
+            complete(event, position, stream) for position, event in enumerate(events, known.length)
+        ]
+        self._refuse_duplicates(completed)
+        rows = rows_of(completed, stream, known.digest)
+        new = [New(row.type, row.data, row.metadata) for row in rows]
+        if not self._streams.fits(new):
+            new = self._packed(rows)
+        if not self._streams.append(stream, new, after=known.length - self._own.base - 1):
+            return False
+        for event, row in zip(completed, rows, strict=True):
+            known.take(event, row.hash)
+        return True
+
+    def _packed(self, rows: Sequence[Row]) -> list[New]:
+        """Put what is too large for one append elsewhere, and return what points to it.
+
+        The content is there before the events are, so the append stays one atomic step.
+        """
+        content = msgspec.msgpack.encode([[row.data, row.metadata] for row in rows])
+        name = self._streams.store(content)
+        new = [
+            New(
+                row.type,
+                b"{}",
+                msgspec.json.encode({_PACKED: [name, place], "hash": row.hash.hex()}),
+            )
+            for place, row in enumerate(rows)
+        ]
+        if not self._streams.fits(new):
+            raise self._streams.refuse_too_large(f"A batch of {len(rows):,} events")
+        return new
+
+    def _refuse_duplicates(self, events: Sequence[RecordedEvent]) -> None:
+        within: dict[str, int] = {}
+        for event in events:
+            taken = within.get(event.id, self._known.positions.get(event.id))
+            if taken is not None:
+                raise duplicate(self.stream_name(), event.id, taken)
+            within[event.id] = event.position
+
+    def _catch_up(self) -> None:
+        for _ in self._read(self._known.length, self.length()):
+            pass
+
+    def read(self, from_position: int = 0) -> Iterator[RecordedEvent]:
+        check_from_position(self.stream_name(), from_position)
+        return self._read(from_position, self.length())
+
+    def _read(self, start: int, end: int) -> Iterator[RecordedEvent]:
+        for segment in self._segments:
+            stop = end if segment.stop is None else min(end, segment.stop)
+            position = max(start, segment.base)
+            while position < stop:
+                count = min(stop - position, _PAGE)
+                page = self._streams.page(segment.stream, position - segment.base, count)
+                self._refuse_gaps(segment, position, count, page)
+                with self._lock:
+                    self._page = {
+                        place: self._decoded(found, segment.stream, place)
+                        for place, found in enumerate(page, position)
+                    }
+                    read = list(self._page.values())
+                    for event, digest in read:
+                        self._known.take(event, digest)
+                for event, _ in read:
+                    yield event
+                position += count
+            start = max(start, position)
+
+    def _refuse_gaps(
+        self, segment: Segment, position: int, count: int, page: Sequence[Found]
+    ) -> None:
+        first = position - segment.base
+        if [found.revision for found in page] != [*range(first, first + count)]:
+            msg = (
+                f"{segment.stream} lacks {count - len(page) or 'some'} of its events {position} "
+                f"to {position + count - 1}: it was truncated or deleted."
+            )
+            raise StoreDamaged(msg, hint="Restore the server from a backup.")
+
+    def _decoded(self, found: Found, stream: str, position: int) -> tuple[RecordedEvent, bytes]:
+        digest = hash_of(found.metadata, stream, position)
+        packed = msgspec.json.decode(found.metadata).get(_PACKED)
+        data, metadata = self._unpack(*packed) if packed else (found.data, found.metadata)
+        return event_of(Row(found.type, data, metadata, digest), stream, position), digest
+
+    def _unpack(self, name: str, place: int) -> tuple[bytes, bytes]:
+        # The events of one batch follow each other, so the last content serves many.
+        if self._unpacked[0] != name:
+            self._unpacked = (name, msgspec.msgpack.decode(self._streams.content(name)))
+        data, metadata = self._unpacked[1][place]
+        return data, metadata
+
+    def stream_name(self) -> str:
+        return self._own.stream
+
+    def length(self) -> int:
+        last = self._streams.last(self._own.stream)
+        if last is not None:
+            return self._own.base + last.revision + 1
+        if self._known.length > self._own.base or self._streams.is_deleted(self._own.stream):
+            msg = f"{self.stream_name()} has lost its events: its stream was deleted."
+            raise StoreDamaged(msg, hint="Restore the server from a backup.")
+        return self._own.base
+
+    def at(self, position: int) -> RecordedEvent | None:
+        check_from_position(self.stream_name(), position)
+        found = self._at(position)
+        return found[0] if found is not None else None
+
+    def _at(self, position: int) -> tuple[RecordedEvent, bytes] | None:
+        if position >= _POSITIONS:
+            return None
+        with self._lock:
+            if position in self._page:
+                return self._page[position]
+        segment = next(s for s in self._segments if s.stop is None or position < s.stop)
+        page = self._streams.page(segment.stream, position - segment.base, 1)
+        if not page or page[0].revision != position - segment.base:
+            return None
+        with self._lock:
+            return self._decoded(page[0], segment.stream, position)
+
+    def find(self, event_id: str) -> RecordedEvent | None:
+        # Most ids end with a number near their position, and then nothing else need be read.
+        number = event_id.rpartition("-")[2]
+        if number.isdecimal() and len(number) < 16:
+            for position in range(int(number), int(number) + len(self._segments)):
+                found = self.at(position)
+                if found is not None and found.id == event_id:
+                    return found
+        with self._lock:
+            self._catch_up()
+            known = self._known.positions.get(event_id)
+        return None if known is None else self.at(known)
+
+    def digest(self, position: int) -> bytes:
+        check_from_position(self.stream_name(), position)
+        if position == 0:
+            return GENESIS
+        found = self._at(position - 1)
+        if found is None:
+            length = self.length()
+            msg = f"Position {position} is outside {self.stream_name()} of {length} events."
+            raise PositionOutOfRange(msg, hint=f"Use 0 to {length}.")
+        return found[1]

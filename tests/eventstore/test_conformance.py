@@ -1,0 +1,45 @@
+"""Ledgers and substrate on a server keep what every ledger and substrate promises."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kando.ledger.interface import LedgerStore
+from kando.ledger.substrate import Substrate
+from kando.testing.ledgers import LedgerContract
+from kando.testing.substrates import SubstrateContract
+from kando_eventstore.substrate import open_eventstore
+from kando_eventstore.testing import FakeEventStoreServer
+
+
+class _OnServers:
+    """One fake server for each path, as long as the test lasts."""
+
+    @pytest.fixture(autouse=True)
+    def _servers(self) -> Iterator[None]:
+        self.servers: dict[Path, FakeEventStoreServer] = {}
+        self.opened: list[Substrate] = []
+        yield
+        for substrate in self.opened:
+            substrate.close()
+        for server in self.servers.values():
+            server.close()
+
+    def substrate_at(self, path: Path) -> Substrate:
+        if path not in self.servers:
+            self.servers[path] = FakeEventStoreServer(path)
+        self.opened.append(open_eventstore(self.servers[path].url))
+        return self.opened[-1]
+
+
+class TestEventStoreSubstrate(_OnServers, SubstrateContract):
+    def open_substrate(self, path: Path) -> Substrate:
+        return self.substrate_at(path)
+
+
+class TestEventStoreLedger(_OnServers, LedgerContract):
+    def make_ledger(self, path: Path, run_id: str) -> LedgerStore:
+        substrate = self.substrate_at(path)
+        known = {info.id for info in substrate.ledgers()}
+        return substrate.open(run_id) if run_id in known else substrate.create(run_id)

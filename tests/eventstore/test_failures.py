@@ -1,0 +1,296 @@
+"""What goes wrong between a ledger and its server is a clear error, or a retry that is safe."""
+
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cutting_proxy import CuttingProxy
+from eventstore_process import FakeEventStoreProcess
+from kando.errors import (
+    ConcurrencyError,
+    LedgerNotFound,
+    PayloadTooLarge,
+    StoreDamaged,
+    StoreError,
+)
+from kando.ledger.verification import verify
+from kando.schema.events import make_event
+from kando.testing.ledgers import event
+from kando_eventstore._client import client_library
+from kando_eventstore._connection import Connection
+from kando_eventstore.substrate import EventStoreSubstrate, open_eventstore
+from kando_eventstore.testing import FakeEventStoreServer
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[FakeEventStoreServer]:
+    with FakeEventStoreServer(tmp_path / "store") as started:
+        yield started
+
+
+@pytest.fixture
+def substrate(server: FakeEventStoreServer) -> Iterator[EventStoreSubstrate]:
+    with open_eventstore(server.url) as opened:
+        yield opened
+
+
+def numbers(substrate: EventStoreSubstrate, run: str = "r1") -> list[int]:
+    return [e.data["n"] for e in substrate.open(run).read_all()]
+
+
+def race(url: str, rounds: int, writers: int = 8) -> list[int]:
+    """Let writers with connections of their own append at one length; return winners per round."""
+    opened = [open_eventstore(url) for _ in range(writers)]
+    opened[0].create("race")
+    ledgers = [substrate.open("race") for substrate in opened]
+    barrier = threading.Barrier(writers)
+    winners = [0] * rounds
+
+    def write(writer: int) -> None:
+        for number in range(rounds):
+            barrier.wait()
+            try:
+                ledgers[writer].append([event(writer), event(writer)], expected_length=2 * number)
+            except ConcurrencyError:
+                continue
+            winners[number] += 1
+
+    threads = [threading.Thread(target=write, args=(n,)) for n in range(writers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert opened[0].open("race").length() == 2 * rounds
+    assert verify(opened[0].open("race")).is_intact
+    for substrate in opened:
+        substrate.close()
+    return winners
+
+
+def test_of_eight_writers_at_one_length_one_wins_and_the_others_have_written_nothing(
+    server: FakeEventStoreServer,
+) -> None:
+    assert race(server.url, 25) == [1] * 25
+
+
+def test_an_unknown_ledger_is_not_found(substrate: EventStoreSubstrate) -> None:
+    with pytest.raises(LedgerNotFound, match="kando runs"):
+        substrate.open("typo")
+
+
+@pytest.mark.parametrize("for_good", [False, True], ids=["deleted", "tombstoned"])
+def test_a_ledger_whose_stream_was_deleted_is_damaged_not_empty(
+    substrate: EventStoreSubstrate, for_good: bool
+) -> None:
+    substrate.create("r1").append([event(0), event(1)])
+    client = substrate.connection.client()
+    delete = client.tombstone_stream if for_good else client.delete_stream
+    delete("run:r1", current_version=1)
+
+    for attempt in (
+        lambda: substrate.open("r1").length(),
+        lambda: list(substrate.open("r1").read_all()),
+        lambda: substrate.open("r1").append([event(2)]),
+    ):
+        with pytest.raises(StoreDamaged, match=r"deleted.*backup"):
+            attempt()
+
+
+def test_a_ledger_whose_beginning_was_truncated_is_damaged(substrate: EventStoreSubstrate) -> None:
+    substrate.create("r1").append([event(n) for n in range(4)])
+    substrate.connection.client().set_stream_metadata("run:r1", metadata={"$tb": 2})
+
+    with pytest.raises(StoreDamaged, match="lacks 2 of its events 0 to 3"):
+        list(substrate.open("r1").read_all())
+
+
+def test_an_append_whose_answer_is_lost_is_there_once(
+    server: FakeEventStoreServer, substrate: EventStoreSubstrate
+) -> None:
+    ledger = substrate.create("r1")
+    server.faults.lost_answers = 7
+
+    assert ledger.append([event(0), event(1)], expected_length=0) == 2
+    assert ledger.append([event(2)], expected_length=2) == 3
+
+    assert numbers(substrate) == [0, 1, 2]
+    assert server.faults.lost_answers == 0
+
+
+def test_an_append_that_was_lost_on_its_way_is_there_once(
+    server: FakeEventStoreServer, substrate: EventStoreSubstrate
+) -> None:
+    ledger = substrate.create("r1")
+    server.faults.refused_calls = 7
+
+    ledger.append([event(0)], expected_length=0)
+
+    assert numbers(substrate) == [0]
+
+
+def test_a_connection_that_is_cut_in_the_middle_of_appends_loses_and_doubles_nothing(
+    server: FakeEventStoreServer,
+) -> None:
+    with (
+        CuttingProxy(server.port) as proxy,
+        open_eventstore(f"http://127.0.0.1:{proxy.port}") as substrate,
+    ):
+        ledger = substrate.create("r1")
+        for number in range(24):
+            if number % 3 == 0:
+                proxy.cut_after(number * 11)
+            ledger.append([event(number)], expected_length=number)
+
+        assert proxy.cuts == 8
+        assert numbers(substrate) == list(range(24))
+
+
+def test_a_server_that_is_killed_between_and_during_appends_loses_and_doubles_nothing(
+    tmp_path: Path,
+) -> None:
+    with (
+        FakeEventStoreProcess(tmp_path / "store") as process,
+        open_eventstore(process.url) as substrate,
+    ):
+        ledger = substrate.create("r1")
+        is_done = threading.Event()
+
+        def append() -> None:
+            try:
+                for number in range(120):
+                    ledger.append([event(number)], expected_length=number)
+            finally:
+                is_done.set()
+
+        writing = threading.Thread(target=append)
+        writing.start()
+        for _ in range(2):
+            process.restart()
+        writing.join()
+
+        assert is_done.is_set()
+        assert numbers(substrate) == list(range(120))
+
+
+def test_a_writer_that_gives_up_says_so_and_the_ledger_tells_the_rest(
+    server: FakeEventStoreServer,
+) -> None:
+    with EventStoreSubstrate(Connection(server.url, patience=0.2)) as substrate:
+        ledger = substrate.create("r1")
+        server.faults.lost_answers = 10**6
+        with pytest.raises(StoreError, match=r"did not answer for 0\.2 s"):
+            ledger.append([event(0)], expected_length=0)
+        server.faults.lost_answers = 0
+
+        with pytest.raises(ConcurrencyError, match="has 1 events, not 0"):
+            ledger.append([event(0)], expected_length=0)
+        assert numbers(substrate) == [0]
+
+
+def test_a_node_that_does_not_lead_sends_the_writer_to_the_one_that_does(
+    server: FakeEventStoreServer, tmp_path: Path
+) -> None:
+    with FakeEventStoreServer(tmp_path / "follower") as follower:
+        follower.faults.leader = ("127.0.0.1", server.port)
+        with open_eventstore(follower.url) as substrate:
+            substrate.create("r1").append([event(0)])
+
+    with open_eventstore(server.url) as substrate:
+        assert numbers(substrate) == [0]
+
+
+def test_a_batch_over_the_servers_limit_is_one_step_all_the_same(
+    substrate: EventStoreSubstrate,
+) -> None:
+    ledger = substrate.create("r1")
+    large = [make_event("large", "", "", [], {"text": "x" * 700_000, "n": n}) for n in range(4)]
+
+    assert ledger.append([event(0), *large], expected_length=0) == 5
+    ledger.append([event(5)], expected_length=5)
+
+    again = substrate.open("r1")
+    assert [len(e.encoded) > 700_000 for e in again.read_all()] == [False, *[True] * 4, False]
+    assert again.at(3) == ledger.at(3)
+    assert verify(again).is_intact
+
+
+def test_more_events_than_one_step_can_hold_are_refused_and_nothing_is_written(
+    substrate: EventStoreSubstrate,
+) -> None:
+    ledger = substrate.create("r1")
+
+    with pytest.raises(PayloadTooLarge, match=r"5,000 events.*Record less at once"):
+        ledger.append([event(n) for n in range(5000)])
+
+    assert ledger.length() == 0
+
+
+def test_large_responses_and_messages_come_back(substrate: EventStoreSubstrate) -> None:
+    from kando.ledger.inbox import InboxEntry
+
+    substrate.create("r1")
+    response = bytes(range(256)) * 8000
+    message = make_event("large", "", "", [], {"text": "y" * 1_500_000})
+
+    substrate.cache("r1", "k", response)
+    substrate.deliver("r1", InboxEntry("m", message))
+
+    assert substrate.cached("r1", "k") == response
+    assert substrate.inbox("r1")[0].event.data == message.data
+
+
+def test_a_substrate_that_is_opened_to_read_writes_nothing(
+    server: FakeEventStoreServer, substrate: EventStoreSubstrate
+) -> None:
+    substrate.create("r1").append([event(0)])
+
+    with open_eventstore(server.url, read_only=True) as reading:
+        assert numbers(reading) == [0]
+        for attempt in (
+            lambda: reading.create("r2"),
+            lambda: reading.fork("r1", 0, "b1"),
+            lambda: reading.open("r1").append([event(1)]),
+            lambda: reading.cache("r1", "k", b"v"),
+        ):
+            with pytest.raises(StoreError, match="read-only"):
+                attempt()
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    if shutil.which("openssl") is None:
+        pytest.skip("needs the command openssl to make a certificate")
+    folder = tmp_path_factory.mktemp("tls")
+    key, chain = folder / "key.pem", folder / "chain.pem"
+    command = ["openssl", "req", "-x509", "-nodes", "-newkey", "ec", "-days", "2"]
+    command += ["-pkeyopt", "ec_paramgen_curve:prime256v1", "-subj", "/CN=localhost"]
+    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(chain)]
+    subprocess.run(command, check=True, capture_output=True)
+    return key, chain
+
+
+def test_tls_works_with_the_authority_and_other_settings_are_refused_with_a_cure(
+    certificate: tuple[Path, Path], tmp_path: Path, server: FakeEventStoreServer
+) -> None:
+    key, chain = certificate
+    pair = (key.read_bytes(), chain.read_bytes())
+
+    def ask(url: str) -> None:
+        with EventStoreSubstrate(Connection(url, first_patience=0.1)) as substrate:
+            substrate.create("r1")
+
+    with FakeEventStoreServer(tmp_path / "tls", certificate=pair) as secured:
+        at = f"me:secret@127.0.0.1:{secured.port}"
+        ask(f"https://{at}?TlsCaFile={chain}")
+        with pytest.raises(StoreError, match=r"TLS.*TlsCaFile") as unknown:
+            ask(f"https://{at}")
+        with pytest.raises(StoreError, match=r"https:// for those with"):
+            ask(f"http://127.0.0.1:{secured.port}")
+    with pytest.raises(StoreError, match=r"say http://|http:// is for"):
+        ask(f"https://me:secret@127.0.0.1:{server.port}?TlsCaFile={chain}")
+    assert "secret" not in str(unknown.value)
+    assert client_library().name in ("kurrentdbclient", "esdbclient")
