@@ -77,6 +77,7 @@ wheels: .venv/.developed ## build and check wheels and source distributions in d
 
 soak: .venv/.tested ## kill a run ten thousand times and compare what is left
 	@$(BIN)/python tests/helpers/torture.py --kills 10000 --races 2000
+	@$(BIN)/python tests/helpers/eventstore_torture.py --kills 500 --rounds 300 --restarts 20
 
 bench: .venv/.developed ## measure against a floor and a peer (see benchmarks/)
 	@$(PIP) -r benchmarks/requirements.txt

@@ -42,41 +42,6 @@ def numbers(substrate: EventStoreSubstrate, run: str = "r1") -> list[int]:
     return [e.data["n"] for e in substrate.open(run).read_all()]
 
 
-def race(url: str, rounds: int, writers: int = 8) -> list[int]:
-    """Let writers with connections of their own append at one length; return winners per round."""
-    opened = [open_eventstore(url) for _ in range(writers)]
-    opened[0].create("race")
-    ledgers = [substrate.open("race") for substrate in opened]
-    barrier = threading.Barrier(writers)
-    winners = [0] * rounds
-
-    def write(writer: int) -> None:
-        for number in range(rounds):
-            barrier.wait()
-            try:
-                ledgers[writer].append([event(writer), event(writer)], expected_length=2 * number)
-            except ConcurrencyError:
-                continue
-            winners[number] += 1
-
-    threads = [threading.Thread(target=write, args=(n,)) for n in range(writers)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert opened[0].open("race").length() == 2 * rounds
-    assert verify(opened[0].open("race")).is_intact
-    for substrate in opened:
-        substrate.close()
-    return winners
-
-
-def test_of_eight_writers_at_one_length_one_wins_and_the_others_have_written_nothing(
-    server: FakeEventStoreServer,
-) -> None:
-    assert race(server.url, 25) == [1] * 25
-
-
 def test_an_unknown_ledger_is_not_found(substrate: EventStoreSubstrate) -> None:
     with pytest.raises(LedgerNotFound, match="kando runs"):
         substrate.open("typo")
