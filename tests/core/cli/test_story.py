@@ -49,6 +49,21 @@ def test_what_is_pending_is_answered_when_the_run_is_resumed_with_a_provider(kan
     assert claims[0]["data"] == {"status": "completed", "text": "Say hello"}
 
 
+def test_going_on_with_another_version_of_the_kit_is_recorded_once(
+    process: Run, tiny: Path
+) -> None:
+    run = process("run", "tiny", "--goal", "Why?").stdout.strip()
+    tiny.write_text(tiny.read_text().replace('version="1"', 'version="22"'))
+
+    for _ in range(2):
+        assert process("resume", run, "--llm", "parrot").returncode == 0
+
+    events = [json.loads(line) for line in process("events", run, "--json").stdout.splitlines()]
+    loaded = [(e["actor"], e["data"]["version"]) for e in events if e["type"] == "kit.loaded"]
+    assert loaded == [("cli", "1"), ("runtime", "22")]
+    assert process("verify", run).returncode == process("replay", run, "--strict").returncode == 0
+
+
 def test_events_are_json_lines_with_seven_fields_and_a_position(kando: Run) -> None:
     run_id = started(kando, "--llm", "parrot")
 

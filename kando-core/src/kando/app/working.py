@@ -249,6 +249,7 @@ def _runtime(
         edge_logic=(),
         inbox=SubstrateInbox(substrate, id_of(ledger)),
         remembers_from=chosen.fresh_from if chosen is not None else 0,
+        loaded=kit_data(kit),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from itertools import islice
+from typing import Any
 
 import attrs
 
@@ -21,6 +22,7 @@ from kando.runtime.purity import watched
 from kando.runtime.recorder import Recorder
 from kando.schema.events import (
     BUDGET_EXHAUSTED,
+    KIT_LOADED,
     OBSERVED,
     RESPONDER_FAILED,
     RESPONDER_FIRED,
@@ -72,12 +74,16 @@ class Loop:
         self._saved_at = time.monotonic()
         self._looked_at = float("-inf")
         self._backlog = 0
+        # What the ledger says last of the kit that works on it.
+        self.kit: dict[str, Any] | None = None
 
     def recover(self, events: Iterable[RecordedEvent]) -> None:
         """Take up the events that the ledger holds."""
         for event in events:
             is_of_firing = self.cursor.see(event)
             self.recorder.take_saved(event, is_outside=not is_of_firing)
+            if event.type == KIT_LOADED:
+                self.kit = event.data
             if not is_of_firing:
                 self._follow(event)
         for intent in self.cursor.open_intents.values():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from kando.cache.llm import LLMCache
 from kando.errors import NoRootError, RunCancelled
@@ -20,6 +21,7 @@ from kando.runtime.recorder import Recorder
 from kando.runtime.strict import replay_strictly
 from kando.runtime.types import DeclaredTypes
 from kando.schema.events import (
+    KIT_LOADED,
     LLM_REQUEST,
     LLM_RESPONSE,
     RUN_CANCELLED,
@@ -71,6 +73,8 @@ class Runtime:
         checks_purity: debug mode: refuse plain responders that ask a clock, a random generator or
             a socket, or change the world. Slow: meant for tests.
         remembers_from: position from which on the ledger's answers belong into the cache.
+        loaded: data of the ``kit.loaded`` that tells of the kit at work. It is recorded when the
+            ledger says that another kit, or another version, worked on the run before.
 
     Raises:
         ConfigurationError: two responders have one name, or two kits declare one type differently.
@@ -92,6 +96,7 @@ class Runtime:
         clock: Callable[[], datetime] = _now,
         checks_purity: bool = False,
         remembers_from: int = 0,
+        loaded: dict[str, Any] | None = None,
     ) -> None:
         self.ledger = ledger
         self.responders = list(responders)
@@ -105,6 +110,7 @@ class Runtime:
         self._clock = clock
         self._checks_purity = checks_purity
         self._remembers_from = remembers_from
+        self._loaded = loaded
         own = (each.kit for each in self.responders if each.kit is not None)
         self._types = DeclaredTypes([*kits, *own])
         self._loop: Loop | None = None
@@ -130,6 +136,7 @@ class Runtime:
         loop = self._opened()
         try:
             self._unhalt(loop)
+            self._tell_of_kit(loop)
             loop.run()
             if seed_events and loop.deliver(seed_events):
                 loop.run()
@@ -149,6 +156,15 @@ class Runtime:
             raise RunCancelled(msg, hint="Fork it to go on from any position.")
         if loop.cursor.halted_by == RUN_PAUSED:
             loop.deliver([make_event(RUN_RESUMED, "", "runtime", [], {})])
+
+    def _tell_of_kit(self, loop: Loop) -> None:
+        """Record it if what works on the run from here on is not what did before."""
+        loaded, known = self._loaded, loop.kit
+        if loaded is None or known is None:
+            return
+        if any(loaded.get(each) != known.get(each) for each in ("name", "version", "distribution")):
+            loop.deliver([make_event(KIT_LOADED, "", "runtime", [], loaded)])
+            loop.kit = loaded
 
     def seconds_until_due(self) -> float | None:
         """Return the seconds until the run's next timer is due, or None if none is set."""
