@@ -442,6 +442,22 @@ def test_a_run_whose_calls_cost_more_than_its_budget_stops_and_keeps_what_was_pa
     assert last.data["llm_cost_usd"] == pytest.approx(1.2)
 
 
+def test_a_run_whose_money_is_spent_starts_no_call_however_soon_its_intents_are_saved() -> None:
+    asked = {"messages": [], "model": "m", "max_tokens": 1}
+    question = make_event(LLM_REQUEST, "", "cli", [], asked)
+    calls: list[str] = []
+    dear = LLMExecutorResponder(lambda messages, model, max_tokens: (calls.append(model), 0.6))
+    ledger = MemoryLedgerStore(RUN)
+
+    budget = Budget(max_llm_cost_usd=0)
+    Runtime(ledger, [chain, dear], budget, edge_logic=(), save_interval=0).run(
+        [seed("a"), question]
+    )
+
+    assert calls == []
+    assert list(ledger.read_all())[-1].type == BUDGET_EXHAUSTED
+
+
 def test_a_ledger_cut_behind_an_answer_goes_on_without_anyone_to_answer() -> None:
     asked = {"messages": [], "model": "m", "max_tokens": 1}
     question = make_event(LLM_REQUEST, "", "cli", [], asked)

@@ -302,6 +302,9 @@ class Loop:
             self.save()
 
     def _want(self, event: RecordedEvent) -> None:
+        if self.recorder.account.reasons_against_call():
+            # The money is spent: no call may start, not even ahead of its firing.
+            return
         for handler in self.handlers.executors_of(event.type):
             self.effects.want(event, handler, self.recorder.world)
 
