@@ -35,9 +35,19 @@ class Worker:
             return False
         except PermissionError:
             return True
-        return True
+        return not _has_ended(self.pid)
 
 
 def this_process() -> Worker:
     """Return the notice of this process."""
     return Worker(socket.gethostname(), os.getpid())
+
+
+def _has_ended(pid: int) -> bool:
+    """Whether a process has ended and only waits for its parent to take note, where Linux tells."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            after_name = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return False
+    return after_name[:1] == [b"Z"]
