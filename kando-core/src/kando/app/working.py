@@ -40,7 +40,16 @@ from kando.schema.events import (
 from kando.schema.identity import default_event_id
 from kando.world.snapshot import save_snapshot
 
-__all__ = ["DOCUMENT", "SKIPPED_DOCUMENT", "RunResult", "resume_run", "start_run"]
+__all__ = [
+    "DOCUMENT",
+    "SKIPPED_DOCUMENT",
+    "RunResult",
+    "create_run",
+    "is_demo",
+    "kit_of",
+    "resume_run",
+    "start_run",
+]
 
 #: Object types of what ``--input`` brought in.
 DOCUMENT = "Document"
@@ -102,24 +111,52 @@ def start_run(
         Exception: whatever a responder raised; the run can be resumed.
     """
     loaded = find_kit(kit, app.plugins)
-    shipped = demo_of(loaded) if demo else None
-    goal = goal if goal is not None or shipped is None else shipped.goal
-    if goal is None:
-        raise ConfigurationError("The run has no goal.", hint="Say what it is for.")
     provider = _provider(app, loaded, llm, demo)
-    documents = [*(demo_documents(shipped) if shipped else ()), *read_documents(inputs)]
-    run_id = new_ledger_id()
-    seeds = _seeds(loaded, make_seeds(loaded, goal, run_id), documents, demo)
-    # In memory first: what is refused must leave no empty run behind, nor a new store.
-    _record(MemoryLedgerStore(run_id), loaded, seeds)
-    substrate = app.substrate(read_only=False)
-    ledger = substrate.create(run_id)
-    # Whatever the budget: a run that has its goal can be resumed with a larger one.
-    _record(ledger, loaded, seeds)
-    on_started(run_id)
+    documents = list(read_documents(inputs))
+    ledger = _created(app, loaded, goal, documents, demo)
+    on_started(id_of(ledger))
     _work(app, _runtime(app, ledger, loaded, provider, budget))
     skipped = [each for each in documents if isinstance(each, Skipped)]
     return RunResult(status_of(app, ledger), provider.name if provider else None, skipped)
+
+
+def create_run(app: App, kit: str, goal: str | None, *, demo: bool = False) -> str:
+    """Create a run of a kit, with its goal recorded and nothing done yet, and return its id.
+
+    `resume_run` works on it, in whichever process.
+
+    Args:
+        app: where.
+        kit: name of an installed kit.
+        goal: what the run is for; None only for a demo, which has one.
+        demo: as for `start_run`.
+
+    Raises:
+        UnknownPlugin: there is no such kit.
+        ConfigurationError: the kit cannot be started from a goal, or there is none.
+        NotFoundError: the kit ships no demo.
+        PluginBroken: the kit fails to make seeds of the goal.
+        RefusedEvent: a seed must not be recorded; nothing is.
+    """
+    return id_of(_created(app, find_kit(kit, app.plugins), goal, [], demo))
+
+
+def _created(
+    app: App, kit: Kit, goal: str | None, documents: Sequence[Document | Skipped], demo: bool
+) -> LedgerStore:
+    shipped = demo_of(kit) if demo else None
+    goal = goal if goal is not None or shipped is None else shipped.goal
+    if goal is None:
+        raise ConfigurationError("The run has no goal.", hint="Say what it is for.")
+    run_id = new_ledger_id()
+    inputs = [*(demo_documents(shipped) if shipped else ()), *documents]
+    seeds = _seeds(kit, make_seeds(kit, goal, run_id), inputs, demo)
+    # In memory first: what is refused must leave no empty run behind, nor a new store.
+    _record(MemoryLedgerStore(run_id), kit, seeds)
+    ledger = app.substrate(read_only=False).create(run_id)
+    # Whatever the budget: a run that has its goal can be resumed with a larger one.
+    _record(ledger, kit, seeds)
+    return ledger
 
 
 def resume_run(
@@ -127,7 +164,7 @@ def resume_run(
     run: str,
     *,
     kit: str | None = None,
-    llm: str | None = None,
+    llm: str | Provider | None = None,
     budget: Budget | None = None,
     wait: bool = False,
     on_started: Callable[[str], None] = lambda run_id: None,
@@ -138,8 +175,8 @@ def resume_run(
         app: where.
         run: an id, a unique prefix, or ``@last``.
         kit: name of the kit; what the ledger says of its kit if None.
-        llm: ``provider`` or ``provider:argument``; if None, what the run's demo comes with, or from
-            the environment.
+        llm: ``provider`` or ``provider:argument``, or one that is open; if None, what the run's
+            demo comes with, or from the environment.
         budget: limits of the run, what it has used before included.
         wait: stay as long as the run waits for a timer or has not finished, and take in what is
             sent to it meanwhile.
@@ -154,9 +191,7 @@ def resume_run(
     ledger = app.ledger(run, read_only=False)
     loaded = kit_of(app, ledger, kit)
     chosen = choices_of(app, ledger)
-    known = chosen.kit or {}
-    is_demo = known.get("demo") is True and known.get("name") == loaded.name
-    provider = _provider(app, loaded, llm or chosen.llm, is_demo and loaded.demo is not None)
+    provider = _provider(app, loaded, llm or chosen.llm, is_demo(chosen, loaded))
     runtime = _runtime(app, ledger, loaded, provider, budget, chosen)
     on_started(id_of(ledger))
     _work(app, runtime)
@@ -181,6 +216,17 @@ def kit_of(app: App, ledger: LedgerStore, named: str | None = None) -> Kit:
         msg = f"{ledger.stream_name()} was not started by a kit."
         raise ConfigurationError(msg, hint="Name one with --kit.")
     return find_kit(known["name"], app.plugins)
+
+
+def is_demo(chosen: Choices, kit: Kit) -> bool:
+    """Whether a run was started as the demo of a kit, whose script answers its requests.
+
+    Args:
+        chosen: for the run.
+        kit: that works on it.
+    """
+    known = chosen.kit or {}
+    return known.get("demo") is True and known.get("name") == kit.name and kit.demo is not None
 
 
 def _work(app: App, runtime: Runtime) -> None:
@@ -208,7 +254,9 @@ def _seeds(
     return [*events, *(_document_event(each, cause) for each in documents)]
 
 
-def _provider(app: App, kit: Kit, llm: str | None, demo: bool) -> Provider | None:
+def _provider(app: App, kit: Kit, llm: str | Provider | None, demo: bool) -> Provider | None:
+    if isinstance(llm, Provider):
+        return llm
     # A demo asks nobody who was not named: keys in the environment are for other runs.
     if demo and llm is None:
         return demo_provider(kit)

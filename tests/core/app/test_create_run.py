@@ -1,0 +1,87 @@
+"""A run that is created in one place is worked on in another."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from kando.app.builtin import installed_plugins
+from kando.app.context import App
+from kando.app.providers import Provider
+from kando.app.reading import run_status
+from kando.app.working import create_run, resume_run, start_run
+from kando.emit import ask, patch
+from kando.errors import ConfigurationError
+from kando.kit import Kit
+from kando.plugins import KitSpec, hookimpl
+from kando.responders.llm_executor import LLMExecutorResponder
+from kando.schema.events import KandoEvent, make_event
+from kando.world.graph import World
+
+kit = Kit("asker", version="1")
+
+
+@kit.seeds
+def seeds(goal: str, run_id: str) -> list[KandoEvent]:
+    data = {"id": "goal", "type": "Goal", "data": {"text": goal}}
+    return [make_event("object.created", f"run:{run_id}", "cli", [], data)]
+
+
+@kit.responder("object.created")
+def on_goal(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
+    yield ask([{"role": "user", "content": "why?"}])
+
+
+@kit.responder("llm.response")
+def on_answer(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
+    yield patch("goal", {"answer": event.data["text"]})
+
+
+class Offers:
+    @hookimpl
+    def kando_kits(self) -> list[KitSpec]:
+        return [KitSpec("asker", "asker_kit:kit")]
+
+
+@pytest.fixture
+def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[App]:
+    module = ModuleType("asker_kit")
+    vars(module)["kit"] = kit
+    monkeypatch.setitem(sys.modules, "asker_kit", module)
+    environ = {"KANDO_LEDGER": f"sqlite:{tmp_path}/store.sqlite", "KANDO_PLUGINS": ""}
+    plugins = installed_plugins(environ)
+    plugins.register(Offers(), name="asker")
+    with App(plugins, environ) as opened:
+        yield opened
+
+
+def test_a_created_run_has_its_goal_and_nothing_done(app: App) -> None:
+    run_id = create_run(app, "asker", "Find out")
+
+    status = run_status(app, run_id)
+    assert (status.goal, status.kit, status.events) == ("Find out", "asker", 2)
+    assert status.state == "stopped"
+
+
+def test_resuming_a_created_run_gives_what_starting_one_gives(app: App) -> None:
+    answers = LLMExecutorResponder(lambda messages, model, max_tokens: ("because", 0.0))
+    created = create_run(app, "asker", "Find out")
+    resume_run(app, created)
+    started = start_run(app, "asker", "Find out").status.run_id
+
+    assert types_of(app, created) == types_of(app, started)
+
+    resumed = resume_run(app, created, llm=Provider("mine", "", answers))
+    assert (resumed.provider, resumed.status.state) == ("mine", "finished")
+
+
+def test_a_run_without_a_goal_is_not_created(app: App) -> None:
+    with pytest.raises(ConfigurationError, match="no goal"):
+        create_run(app, "asker", None)
+    assert list(app.substrate().ledgers()) == []
+
+
+def types_of(app: App, run_id: str) -> list[str]:
+    return [event.type for event in app.ledger(run_id).read_all()]
