@@ -15,10 +15,12 @@ def kando_providers() -> list[ProviderSpec]:
             "echo",
             "kando_llm.offline:open_echo",
             summary="Answers with the request's own words; offline, free",
+            is_offline=True,
         ),
         ProviderSpec(
             "scripted",
             "kando_llm.offline:open_scripted",
             summary="Answers from a JSON file, scripted:FILE; offline, free",
+            is_offline=True,
         ),
     ]

@@ -117,6 +117,8 @@ class ProviderSpec:
         target: import string ``module:attribute``.
         key_env: environment variables it takes its key from, the first that is set.
         summary: one line for listings.
+        is_offline: whether it answers without a network and without cost. A host that may not
+            spend money offers these only.
 
     Raises:
         InvalidSpec: an argument is malformed.
@@ -128,6 +130,7 @@ class ProviderSpec:
         default=(), converter=_as_tuple, validator=_check_each(_VARIABLE, "environment variable")
     )
     summary: str = attrs.field(default="", validator=_check_text)
+    is_offline: bool = False
 
 
 @attrs.frozen
