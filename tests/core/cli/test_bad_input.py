@@ -85,6 +85,7 @@ def test_reading_where_nothing_was_recorded_creates_nothing(
         (["fork", "nobody", "--at", "1"], 3, ["'nobody'"]),
         (["diff", "RUN", "nobody"], 3, ["'nobody'"]),
         (["compare", "RUN", "nobody"], 3, ["'nobody'"]),
+        (["metrics", "RUN@999"], 3, ["999"]),
         (["compare", "RUN@2"], 3, ["whole run"]),
         (["resume", "nobody"], 3, ["'nobody'"]),
         (["resume", "RUN", "--kit", "nokit"], 3, ["'nokit'"]),

@@ -36,6 +36,10 @@ ONE_OBJECT = {
     "fork RUN --at 2": {"branch_id", "parent_run_id", "fork_position"},
     "fork RUN --at 6 --run --llm parrot": STATUS | {"provider"},
     "diff RUN demo": DIFF,
+    "metrics RUN": {
+        *("run_id", "events", "types", "llm", "models", "responders", "tool_calls"),
+        *("tool_errors", "started_at", "ended_at", "elapsed_seconds"),
+    },
     "replay RUN": {"run_id", "events", "objects", "relations", "strict"},
     "replay RUN --strict": {"run_id", "events", "objects", "relations", "strict"},
     "cache RUN": {
@@ -118,6 +122,7 @@ def test_runs_started_meanwhile_do_not_shift_the_pages(kando: Run, run_id: str) 
         *("status RUN", "runs", "events RUN", "world RUN", "trace claim --run RUN"),
         *(f"trace claim --down --run RUN --format {form}" for form in ("dot", "mermaid", "svg")),
         *("diff RUN demo", "diff RUN demo --events --world --stat", "compare RUN demo"),
+        *("metrics RUN", "metrics demo@0"),
     ],
 )
 def test_what_a_goal_or_document_contains_is_never_obeyed_by_a_terminal(

@@ -102,6 +102,7 @@ def test_an_event_that_is_damaged_is_named_and_hides_no_other_run(kando: Run, pl
         *("runs", "status @last", "events @last --json", "world @last", "verify @last", "doctor"),
         *("trace claim --run @last", "diff @last @last~1", "replay @last", "replay @last --strict"),
         *("diff @last @last~1 --events --stat --world", "compare @last @last~1"),
+        "metrics @last",
     ],
 )
 def test_whoever_only_reads_needs_no_right_to_write_and_leaves_no_trace(

@@ -35,6 +35,7 @@ from kando.ledger.worker import this_process
 from kando.runtime import Runtime
 from kando.schema.events import RecordedEvent
 from kando.world.graph import World
+from kando.world.metrics import RunMetrics, measure
 from kando.world.projection import apply, project
 from kando.world.snapshot import load_snapshot
 
@@ -42,6 +43,7 @@ __all__ = [
     "explain_event",
     "list_runs",
     "read_events",
+    "run_metrics",
     "run_status",
     "status_of",
     "verify_run",
@@ -152,6 +154,17 @@ def world_at(app: App, address: str, at: int | None = None) -> tuple[World, int]
     for event in islice(ledger.read(snapshot.position), end - snapshot.position):
         apply(snapshot.world, event)
     return snapshot.world, end
+
+
+def run_metrics(app: App, address: str) -> tuple[str, RunMetrics]:
+    """Return the id of a run or branch and its metrics; ``RUN@N`` is measured up to there.
+
+    Raises:
+        LedgerNotFound, AmbiguousName: there is no such run.
+        PositionOutOfRange: it is shorter than N.
+    """
+    ledger, end = app.ledger_at(address)
+    return id_of(ledger), measure(islice(ledger.read_all(), end))
 
 
 def verify_run(app: App, run: str) -> Verdict:

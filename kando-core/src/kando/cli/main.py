@@ -21,6 +21,7 @@ _COMMANDS = {
     "runs": ("kando.cli.inspect:runs", "List runs and branches, newest first."),
     "events": ("kando.cli.inspect:events", "Show the events of a run."),
     "world": ("kando.cli.inspect:world", "Show the objects and relations of a run."),
+    "metrics": ("kando.cli.metrics:metrics", "Count what a run has done and used."),
     "trace": ("kando.cli.trace:trace", "Show why an event exists, or what followed."),
     "artifacts": ("kando.cli.artifacts:artifacts", "Print what a run has written."),
     "fork": ("kando.cli.forks:fork", "Fork a run at a position, perhaps with a change."),

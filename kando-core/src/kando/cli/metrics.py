@@ -1,0 +1,86 @@
+"""`kando metrics`: what a run has done and used, counted from its ledger."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import click
+
+from kando.app.reading import run_metrics
+from kando.cli.output import clean, columns, moment, print_json, print_line
+from kando.cli.session import open_app, shared_options
+from kando.world.metrics import ResponderMetrics, RunMetrics, Usage
+
+__all__ = ["metrics"]
+
+#: Columns of what requests came to.
+_USED = ("CACHED", "ERRORS", "USD", "TOKENS IN", "TOKENS OUT")
+
+
+@click.command()
+@click.argument("run", metavar="[RUN]", default="@last")
+@shared_options
+def metrics(run: str, as_json: bool) -> None:
+    """Count what RUN has done and used, or its first N events with RUN@N (the newest if omitted)."""
+    with open_app() as app:
+        name, found = run_metrics(app, run)
+        if as_json:
+            print_json(_as_dict(name, found))
+        else:
+            _print(name, found)
+
+
+def _as_dict(name: str, found: RunMetrics) -> dict[str, Any]:
+    return {
+        "run_id": name,
+        **attrs.asdict(found),
+        "started_at": moment(found.started_at),
+        "ended_at": moment(found.ended_at),
+        "elapsed_seconds": found.elapsed_seconds,
+    }
+
+
+def _print(name: str, found: RunMetrics) -> None:
+    llm = found.llm
+    for label, text in (
+        ("run", name),
+        ("events", str(found.events)),
+        ("elapsed", f"{found.elapsed_seconds:.3f} seconds"),
+        ("llm", f"{llm.requests} requests, {llm.answers} answered, {llm.errors} errors"),
+        ("cache", f"{llm.cached} hits"),
+        ("cost", f"{llm.cost_usd:.4f} USD"),
+        ("tokens", f"{llm.input_tokens} in, {llm.output_tokens} out"),
+        ("tools", f"{found.tool_calls} calls, {found.tool_errors} errors"),
+    ):
+        print_line(f"{label:<10}{text}")
+    _table(("TYPE", "EVENTS"), [[clean(type), str(n)] for type, n in found.types.items()])
+    _table(
+        ("MODEL", "ANSWERS", *_USED),
+        [[clean(model), str(use.answers), *_used(use)] for model, use in found.models.items()],
+    )
+    _table(
+        ("RESPONDER", "FIRINGS", "EVENTS", "FAILURES", "REQUESTS", *_USED),
+        [[clean(name), *_done(each)] for name, each in found.responders.items()],
+    )
+
+
+def _done(each: ResponderMetrics) -> list[str]:
+    counts = (each.firings, each.events, each.failures, each.llm.requests)
+    return [*map(str, counts), *_used(each.llm)]
+
+
+def _used(use: Usage) -> list[str]:
+    return [
+        str(use.cached),
+        str(use.errors),
+        f"{use.cost_usd:.4f}",
+        str(use.input_tokens),
+        str(use.output_tokens),
+    ]
+
+
+def _table(head: tuple[str, ...], rows: list[list[str]]) -> None:
+    if rows:
+        print_line()
+        columns(rows, head)
