@@ -18,7 +18,7 @@ endif
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /	/' | expand -t 12
 
-start: setup ## install everything and run a first example
+start: setup ## install everything and run the demo of a kit: no key, no network
 	@echo
 	@echo "The demo run:"
 	@$(BIN)/kando status demo
@@ -26,15 +26,17 @@ start: setup ## install everything and run a first example
 	@echo "Why its last event exists:"
 	@$(BIN)/kando trace object.created-2
 	@echo
-	@echo "A run of the diligence kit:"
-	@$(BIN)/kando run kits/diligence --goal "Evaluate Acme Corp"
+	@echo "A run of the diligence kit, over documents that come with it:"
+	@$(BIN)/kando run kits/diligence --goal "Evaluate Acme Corp" --demo
+	@echo
+	@$(BIN)/kando artifacts @last
 	@echo
 	@echo "What to type next:"
 	@echo "  . .venv/bin/activate           # so that 'kando' is found"
 	@echo "  kando status @last             # the state of the run"
-	@echo "  kando events @last             # what happened"
-	@echo "  kando resume @last --llm echo  # let an offline model answer what is pending"
-	@echo "  kando fork @last --at 2        # branch off after two events"
+	@echo "  kando world @last --type Claim # what it found; kando trace ID --run @last says why"
+	@echo "  kando replay @last --strict    # fire everything again, and compare"
+	@echo "  kando fork @last --at 100      # branch off after 100 events"
 
 setup: .venv/.installed ## create .venv and install every package, editable
 

@@ -13,10 +13,10 @@ from kando.cache.llm import LLMCache
 from kando.ledger.memory import MemoryLedgerStore
 from kando.responders.llm_executor import provider_executor
 from kando.runtime import Runtime
-from kando.schema.events import OBJECT_CREATED, KandoEvent, make_event
+from kando.schema.events import LLM_REQUEST, OBJECT_CREATED, KandoEvent, make_event
 from kando.world.graph import World, WorldObject
 from kando.world.projection import project
-from kits.research.kit import SYNTHESIS, create_kit, seed_from_goal
+from kits.research.kit import FINDING, SYNTHESIS, create_kit, seed_from_goal
 
 GOAL_TEXT = "Understand AI safety"
 RUN_ID = "r1"
@@ -77,6 +77,11 @@ class Research:
     def events(self, type: str | None = None) -> list[KandoEvent]:
         """Return the ledger's events, of one type if it is given."""
         return [event for event in self.store.read_all() if type is None or event.type == type]
+
+    def asked(self) -> list[KandoEvent]:
+        """Return the requests about findings: all but those for a plan."""
+        about = {each.id for each in self.objects(FINDING)}
+        return [e for e in self.events(LLM_REQUEST) if e.data["cause_object_id"] in about]
 
     def objects(self, type: str) -> list[WorldObject]:
         """Return the objects of a type, as the ledger has them."""

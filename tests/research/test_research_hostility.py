@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kando.schema.events import LLM_REQUEST, OBJECT_CREATED, make_event
+from kando.schema.events import OBJECT_CREATED, make_event
 from kits.research.kit import FINDING, GOAL, QUESTION, SOURCE
 
 HOSTILE = [
@@ -27,9 +27,7 @@ def test_a_hostile_document_is_quoted_and_nothing_else(research, make_document, 
     assert [each.data["status"] for each in world.objects_of(FINDING)] == ["completed"] * 3
     excerpts = "".join(each.data["excerpt"] for each in world.objects_of(SOURCE))
     assert "".join(excerpts.split()) == "".join(f"AI safety {text}".split())
-    for request, question in zip(
-        research.events(LLM_REQUEST), world.objects_of(QUESTION), strict=True
-    ):
+    for request, question in zip(research.asked(), world.objects_of(QUESTION), strict=True):
         lines = request.data["messages"][-1]["content"].splitlines()
         assert lines[0] == f"Question: {question.data['text']}"
         head = lines.index("Sources:")
@@ -79,6 +77,23 @@ def test_a_hostile_answer_changes_its_own_finding_only(new_research, answer, tex
 def own_lines(synthesis: str) -> list[str]:
     """Return the lines of a synthesis that no answer stands in."""
     return [line for line in synthesis.splitlines() if not line.startswith(">")]
+
+
+def test_the_synthesis_shows_markup_as_text(research, make_document):
+    text = "</script><script>x</script> **b** [x](http://x.test) ![](y)"
+    path = "<b>[a](b).txt"
+
+    research.run(
+        [make_document(path, "AI safety")],
+        lambda request: {"text": text, "cost_usd": 0.0},
+        "<i>*x*",
+    )
+
+    written = research.synthesis().data["text"]
+    assert "<" not in written
+    assert "](" not in written.replace(r"\](", "")
+    assert r"\*\*b\*\*" in written
+    assert written.startswith(r"# &lt;i&gt;\*x\*")
 
 
 def test_the_synthesis_holds_no_control_characters(research):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kando.app.relevance import most_relevant
-from kando.schema.events import LLM_REQUEST, OBJECT_CREATED, RELATION_CREATED
+from kando.schema.events import OBJECT_CREATED, RELATION_CREATED
 from kando.trace.lineage import explain
 from kits.research.kit import CITES, FINDING, GOAL, MAX_SOURCES, SOURCE, SYNTHESIS
 
@@ -15,7 +15,9 @@ TIDES = "The tides follow the moon."
 
 
 def created(research, type):
-    return [e for e in research.events(OBJECT_CREATED) if e.data["type"] == type]
+    """Return the events that created the objects of a type as they are, each object's last one."""
+    found = [e for e in research.events(OBJECT_CREATED) if e.data["type"] == type]
+    return list({event.data["id"]: event for event in found}.values())
 
 
 def test_each_passage_of_a_document_is_a_source(research, make_document):
@@ -88,14 +90,14 @@ def test_without_documents_nothing_is_cited_and_the_request_says_so(research):
     world = research.run()
 
     assert not [each for each in world.relations.values() if each.type == CITES]
-    for request in research.events(LLM_REQUEST):
+    for request in research.asked():
         assert "No source was given." in request.data["messages"][-1]["content"]
 
 
 def test_a_request_shows_what_its_finding_cites(research, make_document):
     world = research.run([make_document("safety.txt", SAFETY), make_document("tides.txt", TIDES)])
 
-    for request in research.events(LLM_REQUEST):
+    for request in research.asked():
         prompt = request.data["messages"][-1]["content"]
         assert f"[1] safety.txt, characters 0-{len(SAFETY)}\n> {SAFETY}" in prompt
         assert TIDES not in prompt
@@ -107,8 +109,13 @@ def test_a_finding_is_traced_to_its_sources_and_to_the_goal(research, make_docum
     events = research.events()
 
     for finding in created(research, FINDING):
-        types = [each.data["type"] for each in explain(finding.id, events)]
-        assert types == [FINDING, "Question", SOURCE, SOURCE, "Document", "Document", GOAL]
+        steps = explain(finding.id, events)
+        types = [each.data["type"] for each in steps if each.type == OBJECT_CREATED]
+        assert types == [FINDING, SOURCE, SOURCE, "Question", "Document", "Document", GOAL]
+        assert [each.type for each in steps if each.type.startswith("llm.")] == [
+            "llm.response",
+            "llm.request",
+        ]
 
 
 def test_a_citation_is_traced_to_its_source(research, make_document):
@@ -139,6 +146,15 @@ def test_the_synthesis_lists_the_sources_of_each_finding(research, make_document
 
     listed = f"- [1] a.txt, characters 0-{len(SAFETY)}"
     assert research.synthesis().data["text"].count(listed) == 3
+
+
+def test_the_synthesis_lists_of_several_sources_those_that_an_answer_names(research, make_document):
+    documents = [make_document("a.txt", SAFETY), make_document("b.txt", EVIDENCE)]
+
+    research.run(documents, lambda request: {"text": "So it is [2] [9].", "cost_usd": 0.0})
+
+    listed = [line for line in research.synthesis().data["text"].splitlines() if "- [" in line]
+    assert [line[:5] for line in listed] == ["- [2]"] * 3
 
 
 @pytest.mark.parametrize(

@@ -2,34 +2,42 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from kando.app.markdown import one_line, plain
+
 __all__ = [
     "clipped",
-    "one_line",
+    "planned_questions",
     "questions_about",
     "reason_of",
     "sources_text",
     "synthesis_text",
 ]
 
-#: Characters of a goal or path within another text.
+#: Characters of a goal or path within another text, and of a line of an answer.
 _LINE_CHARS = 300
+_ANSWER_LINE_CHARS = 4_000
+
+_MAX_PLAN_CHARS = 16_000
+_CITATION = re.compile(r"\[(\d{1,4})\]")
+_QUESTION = re.compile(r"\s*QUESTION:\s*(\S.*)")
 
 _ASKED = ("what is claimed?", "what evidence supports or contradicts it?", "what remains open?")
 
 
 def questions_about(goal: str) -> list[str]:
     """Return the three questions that a goal decomposes into."""
-    return [f"{one_line(goal)}: {asked}" for asked in _ASKED]
+    return [f"{one_line(goal, _LINE_CHARS)}: {asked}" for asked in _ASKED]
 
 
-def one_line(text: str, limit: int = _LINE_CHARS) -> str:
-    """Return a text as one printable line of at most `limit` characters."""
-    # Cut first: no more than needed of a huge text is looked at.
-    line = " ".join(text[: limit * 4].split())
-    return _printable(line if len(line) <= limit else f"{line[: limit - 1]}…")
+def planned_questions(text: str) -> list[str]:
+    """Return the questions that a plan names, each on a line of its own: at most three."""
+    found = (_QUESTION.match(line) for line in text[:_MAX_PLAN_CHARS].splitlines())
+    questions = (one_line(each[1], _LINE_CHARS) for each in found if each is not None)
+    return list(dict.fromkeys(filter(None, questions)))[: len(_ASKED)]
 
 
 def clipped(text: str, limit: int) -> str:
@@ -42,7 +50,7 @@ def clipped(text: str, limit: int) -> str:
 def reason_of(error: object) -> str:
     """Return why an answer failed, from the ``error`` of an ``llm.response``."""
     message = error.get("message") or error.get("type") if isinstance(error, dict) else error
-    return one_line(str(message)) or "no reason given"
+    return one_line(str(message), _LINE_CHARS) or "no reason given"
 
 
 def sources_text(sources: Sequence[Mapping[str, Any]]) -> str:
@@ -54,7 +62,8 @@ def sources_text(sources: Sequence[Mapping[str, Any]]) -> str:
     if not sources:
         return "No source was given."
     parts = [
-        f"{_place(number, source)}\n{_quoted(source['excerpt'])}"
+        f"{_place(number, source, one_line(source['path'], _LINE_CHARS))}\n"
+        + _quoted(source["excerpt"].splitlines())
         for number, source in enumerate(sources, start=1)
     ]
     return "\n\n".join(["Sources:", *parts])
@@ -74,33 +83,36 @@ def synthesis_text(
     """
     total = len(answered)
     complete = sum(finding["status"] == "completed" for _, finding, _ in answered)
-    parts = [f"# {one_line(goal)}", f"{complete} of {total} questions answered."]
+    parts = [f"# {plain(goal, _LINE_CHARS)}", f"{complete} of {total} questions answered."]
     for question, finding, sources in answered:
-        parts.append(f"## {one_line(question, 2 * _LINE_CHARS)}")
+        parts.append(f"## {plain(question, 2 * _LINE_CHARS)}")
         if finding["status"] == "completed":
-            parts.append(_quoted(finding.get("text", "")))
+            said = finding.get("text", "").splitlines()
+            parts.append(_quoted([plain(line, _ANSWER_LINE_CHARS) for line in said]))
         else:
-            parts.append(f"No answer: {one_line(finding.get('error') or 'no reason given')}")
+            reason = plain(finding.get("error") or "no reason given", _LINE_CHARS)
+            parts.append(f"No answer: {reason}")
         if sources:
-            listed = [_place(number, source) for number, source in enumerate(sources, start=1)]
-            parts.append("\n".join(["Sources:", "", *(f"- {line}" for line in listed)]))
+            named = _named_in(finding.get("text", ""), len(sources))
+            listed = [
+                f"- {_place(number, source, plain(source['path'], _LINE_CHARS))}"
+                for number, source in enumerate(sources, start=1)
+                if number in named
+            ]
+            parts.append("\n".join(["Sources:", "", *listed]))
     return "\n\n".join(parts) + "\n"
 
 
-def _place(number: int, source: Mapping[str, Any]) -> str:
+def _named_in(text: str, number: int) -> set[int]:
+    """Return which sources an answer names; all that it was given, if it names none."""
+    named = {int(each) for each in _CITATION.findall(text)} & set(range(1, number + 1))
+    return named or set(range(1, number + 1))
+
+
+def _place(number: int, source: Mapping[str, Any], path: str) -> str:
     part = f"part {source['part']}, " if source.get("part") else ""
-    place = f"{part}characters {source['start']}-{source['end']}"
-    return f"[{number}] {one_line(source['path'])}, {place}"
+    return f"[{number}] {path}, {part}characters {source['start']}-{source['end']}"
 
 
-def _quoted(text: str) -> str:
-    lines = (_printable(line.expandtabs(4)) for line in text.splitlines())
+def _quoted(lines: Sequence[str]) -> str:
     return "\n".join(f"> {line}".rstrip() for line in lines) or ">"
-
-
-def _printable(line: str) -> str:
-    # The two joiners are not printable to Python, but many scripts cannot be written without them.
-    return "".join(
-        c if c.isprintable() or c in "\u200c\u200d" else " " if c.isspace() else "\ufffd"
-        for c in line
-    )

@@ -9,9 +9,10 @@ from typing import Any, Literal
 import attrs
 
 from kando.app.documents import passages
+from kando.app.markdown import one_line
 from kando.app.relevance import most_relevant
 from kando.emit import ask, create, patch, relate
-from kando.kit import Kit, load_prompts
+from kando.kit import Demo, Kit, load_prompts
 from kando.responders.base import Responder
 from kando.schema.events import (
     LLM_RESPONSE,
@@ -24,6 +25,7 @@ from kando.schema.events import (
 from kando.world.graph import World, WorldObject
 from kits.research._texts import (
     clipped,
+    planned_questions,
     questions_about,
     reason_of,
     sources_text,
@@ -56,6 +58,9 @@ _MAX_GOAL_CHARS = 4_000
 
 _MAX_ANSWER_TOKENS = 1024
 
+#: Documents that the request for a plan names at most.
+_MAX_LISTED = 50
+
 Emitted = Generator[KandoEvent, RecordedEvent, None]
 Status = Literal["pending", "completed", "failed"]
 
@@ -64,6 +69,7 @@ kit = Kit(
     version="0.1.0",
     distribution="kando-kit-research",
     prompts=load_prompts(__package__),
+    demo=Demo(__package__, "How should Eastbridge protect itself from floods?"),
 )
 
 
@@ -78,9 +84,15 @@ class Goal:
 @kit.object
 @attrs.frozen
 class Question:
-    """One of the questions that a goal decomposes into."""
+    """One of the questions that a goal decomposes into.
+
+    Attributes:
+        text: in words.
+        status: ``draft`` until the plan for a goal with sources is made.
+    """
 
     text: str
+    status: Literal["draft", "settled"] = "settled"
 
 
 @kit.object
@@ -124,10 +136,18 @@ class Finding:
 @kit.object
 @attrs.frozen
 class Synthesis:
-    """The findings of a goal, put together."""
+    """The findings of a goal, put together.
+
+    Attributes:
+        text: in Markdown.
+        name: of the artifact.
+        media_type: of the text.
+    """
 
     status: Status
     text: str
+    name: str = "synthesis.md"
+    media_type: str = "text/markdown"
 
 
 GOAL, QUESTION, SOURCE, FINDING, SYNTHESIS = "Goal", "Question", "Source", "Finding", "Synthesis"
@@ -157,12 +177,38 @@ def seed_from_goal(goal: str, run_id: str) -> list[KandoEvent]:
 
 @kit.responder(OBJECT_CREATED, type=Goal)
 def on_goal_created(event: RecordedEvent, world: World) -> Emitted:
-    """Decompose a goal into questions; the same goal again asks nothing new."""
+    """Decompose a goal into questions; the same goal again asks nothing new.
+
+    If there are documents, the questions are drafts, and a model is asked for better ones.
+    """
     if world.get_relations(event.data["id"], DECOMPOSES_INTO):
         return
-    for text in questions_about(event.data["data"]["text"]):
-        question = yield create(QUESTION, {"text": text})
+    goal, paths = event.data["data"]["text"], _paths(world)
+    draft = {"status": "draft"} if paths else {}
+    for text in questions_about(goal):
+        question = yield create(QUESTION, {"text": text, **draft})
         yield relate(DECOMPOSES_INTO, event, question, cause=[question])
+    if paths:
+        listed = "\n".join(f"> {one_line(path, 300)}" for path in paths[:_MAX_LISTED])
+        prompt = kit.prompt("plan", goal=clipped(goal, _MAX_GOAL_CHARS), documents=listed)
+        yield _ask(prompt, event)
+
+
+@kit.responder(LLM_RESPONSE, type=Goal)
+def on_plan_answered(event: RecordedEvent, world: World) -> Iterator[KandoEvent]:
+    """Settle the draft questions of a goal: as planned, or as they are if there is no plan."""
+    drafts = [
+        each
+        for each in _ends(event.data["cause_object_id"], DECOMPOSES_INTO, world)
+        if each.data.get("status") == "draft"
+    ]
+    text = event.data.get("text")
+    planned = planned_questions(text) if isinstance(text, str) else []
+    if len(planned) < len(drafts):
+        planned = [each.data["text"] for each in drafts]
+    for question, asked in zip(drafts, planned, strict=False):
+        changes = {"text": asked, "status": "settled"}
+        yield patch(question, changes, cause=[event, question.event_id])
 
 
 @kit.responder(OBJECT_CREATED, type="Document")
@@ -189,24 +235,28 @@ def on_document_created(event: RecordedEvent, world: World) -> Iterator[KandoEve
 
 @kit.responder(OBJECT_CREATED, type=Question)
 def on_question_created(event: RecordedEvent, world: World) -> Emitted:
-    """Open a finding that cites the sources which bear most on the question."""
-    goal = _goal_of(event.data["id"], world)
-    query = f"{event.data['data']['text']} {goal.data['text'] if goal else ''}"
-    sources = world.objects_of(SOURCE)
-    best = most_relevant(query, [each.data["excerpt"] for each in sources], MAX_SOURCES)
-    cited = [sources[index] for index in best]
-    cause: list[KandoEvent | str] = [event, *(source.event_id for source in cited)]
-    finding = yield create(FINDING, {"status": "pending", "text": ""}, cause=cause)
-    yield relate(ANSWERS, finding, event, cause=[finding])
-    for source in cited:
-        yield relate(CITES, finding, source, cause=[finding, source.event_id])
+    """Open a finding; if the question is settled, one that cites what bears most on it."""
+    question = world.objects[event.data["id"]]
+    cited = _bearing_on(question, world) if _is_settled(question) else []
+    finding = yield from _open_finding(event, cited)
+    yield relate(ANSWERS, finding, question, cause=[finding])
+
+
+@kit.responder(OBJECT_PATCHED, type=Question)
+def on_question_settled(event: RecordedEvent, world: World) -> Emitted:
+    """Open the finding of a settled question anew, with what bears most on what is asked now."""
+    question = world.objects[event.data["id"]]
+    for finding in _ends(question.id, ANSWERS, world):
+        is_open = finding.data["status"] == "pending" and not _sources_of(finding.id, world)
+        if is_open and event.data["patch"].get("status") == "settled":
+            yield from _open_finding(event, _bearing_on(question, world), finding.id)
 
 
 @kit.responder(OBJECT_CREATED, type=Finding)
 def on_finding_created(event: RecordedEvent, world: World) -> Emitted:
-    """Ask for the answer that a pending finding lacks."""
+    """Ask for the answer that a pending finding lacks, once its question is settled."""
     question = _question_of(event.data["id"], world)
-    if question is None or event.data["data"]["status"] != "pending":
+    if question is None or not _is_settled(question) or event.data["data"]["status"] != "pending":
         return
     goal = _goal_of(question.id, world)
     prompt = kit.prompt(
@@ -215,11 +265,7 @@ def on_finding_created(event: RecordedEvent, world: World) -> Emitted:
         goal=clipped(goal.data["text"], _MAX_GOAL_CHARS) if goal else "none",
         sources=sources_text([source.data for source in _sources_of(event.data["id"], world)]),
     )
-    messages = [
-        {"role": "system", "content": kit.prompt("system")},
-        {"role": "user", "content": prompt},
-    ]
-    yield ask(messages, about=event, max_tokens=_MAX_ANSWER_TOKENS)
+    yield _ask(prompt, event)
 
 
 @kit.responder(LLM_RESPONSE, type=Finding)
@@ -255,10 +301,47 @@ def on_finding_patched(event: RecordedEvent, world: World) -> Emitted:
     if not existing:
         # One goal, one synthesis: its id does not depend on which finding came last.
         id, data = f"synthesis-of-{goal.id}", {"status": "completed", "text": text}
+        data |= {"name": "synthesis.md", "media_type": "text/markdown"}
         synthesis = yield create(SYNTHESIS, data, id=id, cause=cause)
         yield relate(SYNTHESIZES, synthesis, goal, cause=[synthesis])
     elif world.objects[existing[0].source_id].data["text"] != text:
         yield patch(existing[0].source_id, {"text": text}, cause=cause)
+
+
+def _ask(prompt: str, about: RecordedEvent) -> KandoEvent:
+    messages = [
+        {"role": "system", "content": kit.prompt("system")},
+        {"role": "user", "content": prompt},
+    ]
+    return ask(messages, about=about, max_tokens=_MAX_ANSWER_TOKENS)
+
+
+def _open_finding(
+    event: RecordedEvent, cited: list[WorldObject], id: str | None = None
+) -> Generator[KandoEvent, RecordedEvent, RecordedEvent]:
+    cause: list[KandoEvent | str] = [event, *(source.event_id for source in cited)]
+    finding = yield create(FINDING, {"status": "pending", "text": ""}, id=id, cause=cause)
+    for source in cited:
+        yield relate(CITES, finding, source, cause=[finding, source.event_id])
+    return finding
+
+
+def _bearing_on(question: WorldObject, world: World) -> list[WorldObject]:
+    """Return the sources that bear most on a question, and on the goal it is part of."""
+    goal = _goal_of(question.id, world)
+    query = f"{question.data['text']} {goal.data['text'] if goal else ''}"
+    sources = world.objects_of(SOURCE)
+    best = most_relevant(query, [each.data["excerpt"] for each in sources], MAX_SOURCES)
+    return [sources[index] for index in best]
+
+
+def _is_settled(question: WorldObject) -> bool:
+    return question.data.get("status") != "draft"
+
+
+def _paths(world: World) -> list[str]:
+    paths = (each.data.get("path") for each in world.objects_of("Document"))
+    return list(dict.fromkeys(path for path in paths if isinstance(path, str)))
 
 
 def _answered(

@@ -1,0 +1,133 @@
+"""The plan: with sources at hand, a model says which three questions to ask of them."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import pytest
+
+from kando.ledger.memory import MemoryLedgerStore
+from kando.schema.events import LLM_REQUEST
+from kits.research._texts import planned_questions
+from kits.research.kit import CITES, FINDING, QUESTION
+
+PLAN = """Three of them:
+QUESTION: What do the tides follow?
+QUESTION: What is unsolved?
+QUESTION: What do tests support?
+QUESTION: One too many?"""
+PLANNED = ["What do the tides follow?", "What is unsolved?", "What do tests support?"]
+TEMPLATE = "Understand AI safety: what is claimed?"
+
+
+@pytest.fixture
+def documents(make_document):
+    return [
+        make_document("tides.txt", "The tides follow the moon."),
+        make_document("safety.txt", "AI safety is unsolved."),
+    ]
+
+
+@pytest.fixture
+def planning(answer):
+    def complete(request):
+        if request["messages"][-1]["content"].startswith("Plan"):
+            return {"text": PLAN, "cost_usd": 0.0}
+        return answer(request)
+
+    return complete
+
+
+def questions(research):
+    return [each.data for each in research.objects(QUESTION)]
+
+
+def test_the_three_questions_are_those_of_the_plan(research, documents, planning):
+    research.run(documents, planning)
+
+    assert questions(research) == [{"text": text, "status": "settled"} for text in PLANNED]
+    asked = [e.data["messages"][-1]["content"].splitlines()[0] for e in research.asked()]
+    assert asked == [f"Question: {text}" for text in PLANNED]
+    assert "3 of 3 questions answered." in research.synthesis().data["text"]
+
+
+def test_findings_cite_what_bears_on_the_planned_question(research, documents, planning):
+    world = research.run(documents, planning)
+
+    cited = [
+        [world.objects[each.target_id].data["path"] for each in world.get_relations(f.id, CITES)]
+        for f in world.objects_of(FINDING)
+    ]
+    assert cited[0][0] == "tides.txt"
+    assert cited[1][0] == "safety.txt"
+
+
+def test_the_plan_sees_names_of_documents_and_none_of_their_text(research, documents):
+    research.run(documents)
+
+    plan = research.events(LLM_REQUEST)[0].data["messages"][-1]["content"]
+    assert "> tides.txt\n> safety.txt" in plan
+    assert "moon" not in plan
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "Echo: Plan the research of a goal. QUESTION: the question", "QUESTION: Only one?", None],
+)
+def test_without_a_usable_plan_the_questions_stay_as_they_are(research, documents, answer, text):
+    def complete(request):
+        if request["messages"][-1]["content"].startswith("Plan"):
+            return {"text": text} if text is not None else {"error": {"message": "overloaded"}}
+        return answer(request)
+
+    research.run(documents, complete)
+
+    assert questions(research)[0] == {"text": TEMPLATE, "status": "settled"}
+    assert "3 of 3 questions answered." in research.synthesis().data["text"]
+
+
+def test_without_a_provider_findings_are_pending_and_the_plan_is_asked_for(research, documents):
+    world = research.run(documents, complete=None)
+
+    assert [each.data["status"] for each in world.objects_of(FINDING)] == ["pending"] * 3
+    assert len(research.events(LLM_REQUEST)) == 1
+    assert {each["status"] for each in questions(research)} == {"draft"}
+
+    research.resume()
+    assert "3 of 3 questions answered." in research.synthesis().data["text"]
+
+
+def test_without_documents_nothing_is_planned(research):
+    research.run()
+
+    assert questions(research)[0] == {"text": TEMPLATE}
+    assert len(research.events(LLM_REQUEST)) == 3
+
+
+def test_a_run_stopped_anywhere_goes_on_to_the_same_ledger(
+    research, new_research, documents, planning
+):
+    world = research.run(documents, planning)
+    whole = research.decided()
+
+    assert research.runtime(None).replay(strict=True) == world
+    for cut in range(3, len(whole), 2):
+        part = new_research()
+        part.store = MemoryLedgerStore("r1")
+        part.store.append(list(islice(research.store.read_all(), cut)))
+        part.resume(planning)
+        assert part.decided() == whole, cut
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (PLAN, PLANNED),
+        ("QUESTION: a\nQUESTION: a\n  QUESTION: b", ["a", "b"]),
+        ("QUESTION: \x1b[2J\u202ex", ["[2J x"]),
+        ("QUESTION:\nQUESTION: \x07", []),
+        (f"QUESTION: {'x' * 9000}", ["x" * 299 + "…"]),
+    ],
+)
+def test_questions_of_a_plan_are_printable_lines(text, expected):
+    assert planned_questions(text) == expected
