@@ -10,6 +10,7 @@ import chain
 import fork
 import load
 import objects
+import observers
 import start_up
 from measuring import Settings
 from table import Line, render
@@ -22,6 +23,7 @@ _BENCHMARKS: dict[str, Callable[[Settings], Iterator[Line]]] = {
     "calls": calls.lines,
     "load": load.lines,
     "fork": fork.lines,
+    "observers": observers.lines,
     "start-up": start_up.lines,
 }
 

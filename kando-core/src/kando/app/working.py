@@ -16,6 +16,7 @@ from kando.app.documents import Document, Skipped, read_documents
 from kando.app.ids import new_ledger_id
 from kando.app.kit_demos import demo_documents, demo_of, demo_provider
 from kando.app.kits import find_kit, kit_data, make_seeds
+from kando.app.observing import Observation
 from kando.app.outside import SubstrateInbox
 from kando.app.providers import Provider, choose_provider
 from kando.app.reading import status_of
@@ -25,16 +26,13 @@ from kando.kit import Kit
 from kando.ledger.interface import LedgerStore
 from kando.ledger.memory import MemoryLedgerStore
 from kando.ledger.worker import this_process
-from kando.responders.base import Responder
 from kando.responders.budget import Budget
-from kando.responders.delivery import DeliveryBus, create_delivery_responder
 from kando.responders.llm_executor import asking
 from kando.runtime import Runtime
 from kando.schema.events import (
     KIT_LOADED,
     OBJECT_CREATED,
     KandoEvent,
-    RecordedEvent,
     make_event,
 )
 from kando.schema.identity import default_event_id
@@ -113,9 +111,10 @@ def start_run(
     loaded = find_kit(kit, app.plugins)
     provider = _provider(app, loaded, llm, demo)
     documents = list(read_documents(inputs))
-    ledger = _created(app, loaded, goal, documents, demo)
-    on_started(id_of(ledger))
-    _work(app, _runtime(app, ledger, loaded, provider, budget))
+    with Observation(app.plugins.observers()) as observation:
+        ledger = _created(app, loaded, goal, documents, demo, observation.over)
+        on_started(id_of(ledger))
+        _work(app, _runtime(app, ledger, loaded, provider, budget))
     skipped = [each for each in documents if isinstance(each, Skipped)]
     return RunResult(status_of(app, ledger), provider.name if provider else None, skipped)
 
@@ -142,7 +141,12 @@ def create_run(app: App, kit: str, goal: str | None, *, demo: bool = False) -> s
 
 
 def _created(
-    app: App, kit: Kit, goal: str | None, documents: Sequence[Document | Skipped], demo: bool
+    app: App,
+    kit: Kit,
+    goal: str | None,
+    documents: Sequence[Document | Skipped],
+    demo: bool,
+    over: Callable[[LedgerStore], LedgerStore] = lambda ledger: ledger,
 ) -> LedgerStore:
     shipped = demo_of(kit) if demo else None
     goal = goal if goal is not None or shipped is None else shipped.goal
@@ -153,7 +157,7 @@ def _created(
     seeds = _seeds(kit, make_seeds(kit, goal, run_id), inputs, demo)
     # In memory first: what is refused must leave no empty run behind, nor a new store.
     _record(MemoryLedgerStore(run_id), kit, seeds)
-    ledger = app.substrate(read_only=False).create(run_id)
+    ledger = over(app.substrate(read_only=False).create(run_id))
     # Whatever the budget: a run that has its goal can be resumed with a larger one.
     _record(ledger, kit, seeds)
     return ledger
@@ -192,13 +196,14 @@ def resume_run(
     loaded = kit_of(app, ledger, kit)
     chosen = choices_of(app, ledger)
     provider = _provider(app, loaded, llm or chosen.llm, is_demo(chosen, loaded))
-    runtime = _runtime(app, ledger, loaded, provider, budget, chosen)
-    on_started(id_of(ledger))
-    _work(app, runtime)
-    while wait and status_of(app, ledger).state == WAITING:
-        due = runtime.seconds_until_due()
-        time.sleep(_POLL_SECONDS if due is None else min(due, _POLL_SECONDS))
+    with Observation(app.plugins.observers()) as observation:
+        runtime = _runtime(app, observation.over(ledger), loaded, provider, budget, chosen)
+        on_started(id_of(ledger))
         _work(app, runtime)
+        while wait and status_of(app, ledger).state == WAITING:
+            due = runtime.seconds_until_due()
+            time.sleep(_POLL_SECONDS if due is None else min(due, _POLL_SECONDS))
+            _work(app, runtime)
     return RunResult(status_of(app, ledger), provider.name if provider else None)
 
 
@@ -287,7 +292,6 @@ def _runtime(
     if provider is not None:
         executor = provider.executor
         responders.append(executor if model is None else asking(executor, model))
-    responders += _observers(app)
     return Runtime(
         ledger,
         responders,
@@ -299,17 +303,3 @@ def _runtime(
         remembers_from=chosen.fresh_from if chosen is not None else 0,
         loaded=kit_data(kit),
     )
-
-
-def _observers(app: App) -> list[Responder]:
-    """Return what tells the observers of installed plugins; nothing if there are none."""
-    bus = DeliveryBus()
-    observers = app.plugins.observers()
-    for name, observe in observers:
-
-        def tell(event: KandoEvent, observe: Callable[..., object] = observe) -> None:
-            if isinstance(event, RecordedEvent):
-                observe(event, event.position)
-
-        bus.subscribe(tell, name=name)
-    return [create_delivery_responder(bus)] if observers else []

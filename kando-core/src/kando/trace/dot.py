@@ -1,4 +1,4 @@
-"""A causal graph as DOT, the language of Graphviz. https://graphviz.org/doc/info/lang.html"""
+"""A causal graph as DOT, the language of Graphviz (https://graphviz.org/doc/info/lang.html)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A causal graph as a Mermaid flowchart, as Markdown pages show it. https://mermaid.js.org"""
+"""A causal graph as a Mermaid flowchart, as Markdown pages show it (https://mermaid.js.org)."""
 
 from __future__ import annotations
 
