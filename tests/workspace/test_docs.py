@@ -23,7 +23,7 @@ REFERENCE = DOCS / "reference"
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 LANGUAGES = {"console", "html", "json", "markdown", "python", "text", "toml"}
 # Options that each command may have, described once for all.
-COMMON = {"--debug", "--json", "--ledger"}
+COMMON = {"--debug", "--json", "--ledger", "--prefer"}
 # What a plugin states and what shell completion sets is no setting of Kando.
 NO_SETTINGS = {"KANDO_COMPLETE", "KANDO_PLUGIN_API"}
 

@@ -68,7 +68,8 @@ def _plugins(app: App) -> Iterator[Finding]:
             f"Mend or uninstall it, or set KANDO_DISABLE_PLUGINS={failed.name}.",
         )
     for conflict in app.plugins.conflicts():
-        yield Finding(f"{conflict.kind} {conflict.name}", FAIL, str(conflict), "Uninstall one.")
+        about = f"{conflict.kind} {conflict.name}"
+        yield Finding(about, FAIL, conflict.message, conflict.hint or "Uninstall one.")
 
 
 def _provider(app: App) -> Finding:

@@ -68,15 +68,20 @@ def _version(context: click.Context, parameter: click.Parameter, wanted: bool) -
     metavar="URL",
     help="Substrate: sqlite:PATH, memory:, or one of a plugin. [env: KANDO_LEDGER]",
 )
+@click.option(
+    "--prefer",
+    metavar="DIST",
+    help="Distribution whose plugins win where several claim a name. [env: KANDO_PREFER]",
+)
 @click.option("--debug", is_flag=True, help="Show tracebacks of errors.")
 @click.pass_context
-def cli(context: click.Context, ledger: str | None, debug: bool) -> None:
+def cli(context: click.Context, ledger: str | None, prefer: str | None, debug: bool) -> None:
     """Run agents whose event log is the agent.
 
     RUN is the id of a run or branch, a unique beginning of one, @last, or demo. RUN@N addresses
     its first N events.
     """
-    context.obj = {"ledger": ledger, "debug": debug}
+    context.obj = {"ledger": ledger, "prefer": prefer, "debug": debug}
 
 
 def main(arguments: list[str] | None = None) -> None:

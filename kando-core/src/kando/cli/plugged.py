@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from contextlib import redirect_stdout
 
 import click
 
 from kando.cli.output import warn
+from kando.cli.session import plugin_environ
 from kando.errors import KandoError
 from kando.plugins import Plugins
 
@@ -47,7 +47,7 @@ class _PluggedCommand(click.Command):
 
 def plugin_commands(taken: set[str]) -> dict[str, click.Command]:
     """Return the commands of installed plugins by name; a built-in name is not given away."""
-    plugins = Plugins(environ=os.environ)
+    plugins = Plugins(environ=plugin_environ())
     found: dict[str, click.Command] = {}
     try:
         # A plugin may print when it is imported; stdout is for data.
@@ -56,10 +56,14 @@ def plugin_commands(taken: set[str]) -> dict[str, click.Command]:
     except KandoError as error:
         warn(str(error))
         return found
-    for offered in offers:
-        name = offered.spec.name
-        if name in taken or name in found:
-            warn(f"{offered.distribution} offers command {name!r}, which exists: it is left out.")
+    for name in sorted({offered.spec.name for offered in offers}):
+        if name in taken:
+            warn(f"A plugin offers command {name!r}, which is built in: it is left out.")
+            continue
+        try:
+            offered = plugins.command(name)
+        except KandoError as error:
+            warn(str(error))
             continue
         found[name] = _PluggedCommand(name, offered.spec.help, plugins, offered)
     return found

@@ -6,7 +6,7 @@ import os
 import shlex
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from typing import Any, TypeVar
 
@@ -16,30 +16,44 @@ from kando.app.builtin import installed_plugins
 from kando.app.context import App
 from kando.cli.output import DATA_STREAM, json_option, warn
 
-__all__ = ["go_on", "open_app", "shared_options"]
+__all__ = ["go_on", "open_app", "plugin_environ", "shared_options"]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def shared_options(function: _Function) -> _Function:
-    """Give a command ``--json``, and ``--ledger`` and ``--debug`` as they are before it."""
+    """Give a command ``--json``, and ``--ledger``, ``--prefer`` and ``--debug`` as before it."""
     for option in (
         click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks."),
         click.option(
             "--ledger",
             metavar="URL",
             expose_value=False,
-            callback=_use_ledger,
+            callback=_keep,
             help="Substrate of the runs. [env: KANDO_LEDGER]",
+        ),
+        click.option(
+            "--prefer",
+            metavar="DIST",
+            expose_value=False,
+            callback=_keep,
+            help="Distribution whose plugins win where several claim a name. [env: KANDO_PREFER]",
         ),
     ):
         function = option(function)
     return json_option(function)
 
 
-def _use_ledger(context: click.Context, parameter: click.Parameter, url: str | None) -> None:
-    if url is not None:
-        context.find_root().ensure_object(dict)["ledger"] = url
+def _keep(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    if value is not None and parameter.name is not None:
+        context.find_root().ensure_object(dict)[parameter.name] = value
+
+
+def plugin_environ() -> Mapping[str, str]:
+    """Return the environment that plugins are looked up with: that of the process, and ``--prefer``."""
+    context = click.get_current_context(silent=True)
+    preferred = (context.find_root().obj or {}).get("prefer") if context is not None else None
+    return os.environ if preferred is None else {**os.environ, "KANDO_PREFER": preferred}
 
 
 @contextmanager
@@ -50,7 +64,7 @@ def open_app() -> Iterator[App]:
     """
     context = click.get_current_context()
     options = context.find_root().obj or {}
-    plugins = installed_plugins(os.environ)
+    plugins = installed_plugins(plugin_environ())
     context.meta[DATA_STREAM] = sys.stdout
     with warnings.catch_warnings(), redirect_stdout(sys.stderr):
         warnings.showwarning = _show_warning

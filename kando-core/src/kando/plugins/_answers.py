@@ -58,7 +58,10 @@ def conflict(kind: Kind[Any], name: str, offered: Sequence[Offered[Any]]) -> Plu
     distributions = {normalised(claim.distribution): claim.distribution for claim in claims}
     if len(distributions) == len(claims):
         choices = " or ".join(claim.qualified_name for claim in claims)
-        hint = f"Write {choices}, or leave an installed plugin out with KANDO_DISABLE_PLUGINS."
+        one = claims[0].distribution
+        hint = (
+            f"Write {choices}, or prefer one for all names: --prefer {one} or KANDO_PREFER={one}."
+        )
     else:
         hint = f"{' and '.join(distributions.values())} must claim it once: rename one of them."
     return PluginConflict(

@@ -1,4 +1,4 @@
-"""The environment variables that switch plugins off."""
+"""The environment variables that switch plugins off, or prefer one to another."""
 
 from __future__ import annotations
 
@@ -18,11 +18,14 @@ class Switches:
     Attributes:
         only: entry points or distributions, normalised, of ``KANDO_PLUGINS``; None for all.
         disabled: the same of ``KANDO_DISABLE_PLUGINS``.
+        preferred: distributions, normalised, of ``KANDO_PREFER``: the first of them that offers a
+            name is whose it is.
         strict: ``KANDO_STRICT_PLUGINS``: the first failure is raised at once.
     """
 
     only: frozenset[str] | None = None
     disabled: frozenset[str] = frozenset()
+    preferred: tuple[str, ...] = ()
     strict: bool = False
 
     def switch_off(self, name: str, distribution: str) -> str | None:
@@ -38,16 +41,17 @@ def read_switches(environ: Mapping[str, str]) -> Switches:
 
     ``KANDO_PLUGINS`` lists the plugins to load, and none if it is set but empty;
     ``KANDO_DISABLE_PLUGINS`` those not to load. Both take names of entry points or distributions,
-    separated by commas. ``KANDO_STRICT_PLUGINS`` is off if unset, empty, ``0``, ``false`` or
+    separated by commas. ``KANDO_PREFER`` lists distributions, the most preferred first. ``KANDO_STRICT_PLUGINS`` is off if unset, empty, ``0``, ``false`` or
     ``no``.
     """
     only = environ.get("KANDO_PLUGINS")
     return Switches(
-        only=None if only is None else _names(only),
-        disabled=_names(environ.get("KANDO_DISABLE_PLUGINS", "")),
+        only=None if only is None else frozenset(_names(only)),
+        disabled=frozenset(_names(environ.get("KANDO_DISABLE_PLUGINS", ""))),
+        preferred=_names(environ.get("KANDO_PREFER", "")),
         strict=environ.get("KANDO_STRICT_PLUGINS", "").lower() not in {"", "0", "false", "no"},
     )
 
 
-def _names(value: str) -> frozenset[str]:
-    return frozenset(normalised(name.strip()) for name in value.split(",") if name.strip())
+def _names(value: str) -> tuple[str, ...]:
+    return tuple(normalised(name.strip()) for name in value.split(",") if name.strip())

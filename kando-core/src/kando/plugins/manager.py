@@ -3,12 +3,13 @@
 Nothing is read or imported before something is asked. A plugin that fails is kept in
 `Plugins.failures` and takes nobody else down.
 
-A name is looked up in three steps, and the first in which somebody offers it decides:
+A name is looked up in steps, and the first in which somebody offers it decides:
 
 1. plugins registered in the process. What is built in needs no metadata and cannot be taken over;
-2. its namesakes: entry points of that name, and the distributions ``NAME``, ``kando-NAME`` and
+2. the distributions of ``KANDO_PREFER``, one after the other;
+3. its namesakes: entry points of that name, and the distributions ``NAME``, ``kando-NAME`` and
    ``kando-kit-NAME``. So ``diligence`` imports the plugin of that kit and no other;
-3. all plugins.
+4. all plugins.
 
 Two claims within a step are a `PluginConflict`. A claim in a later step does not interfere, and
 is shown by `Plugins.conflicts`. So the answer depends on what is installed and on nothing else:
@@ -58,7 +59,7 @@ class Plugins:
     Args:
         entry_points: whether to look for installed plugins; if not, there are those that are
             registered and no others.
-        environ: where to read ``KANDO_PLUGINS``, ``KANDO_DISABLE_PLUGINS`` and
+        environ: where to read ``KANDO_PLUGINS``, ``KANDO_DISABLE_PLUGINS``, ``KANDO_PREFER`` and
             ``KANDO_STRICT_PLUGINS`` from; the process environment by default. The switches are
             about installed plugins, and leave registered ones alone.
     """
@@ -183,15 +184,18 @@ class Plugins:
         return [plugin for plugin in self.plugins(load=load) if plugin.error is not None]
 
     def conflicts(self) -> list[PluginConflict]:
-        """Return an error for each name, of any kind, that more than one plugin claims."""
-        found = []
+        """Return an error for each name, of any kind, that more than one plugin claims.
+
+        A name that a preferred distribution offers is settled.
+        """
+        found, settled = [], {*self._switches.preferred}
         for kind in KINDS:
             claims: dict[str, list[Offered[Any]]] = {}
             for offered in self._all(kind):
                 for name in names_of(offered.spec):
                     claims.setdefault(name, []).append(offered)
             for name, offers in sorted(claims.items()):
-                if len(offers) > 1:
+                if len(offers) > 1 and not settled & {normalised(o.distribution) for o in offers}:
                     found.append(conflict(kind, name, offers))
         return found
 
@@ -265,6 +269,10 @@ class Plugins:
     def _steps(self, name: str) -> Iterator[tuple[list[Member], bool]]:
         """Yield members to look among, and whether their own names say that they offer `name`."""
         yield [member for member in self._sorted_members() if member.is_registered], False
+
+        for distribution in self._switches.preferred:
+            for members, _ in self._steps_within(distribution):
+                yield members, False
 
         names = {normalised(name), f"kando-{normalised(name)}", f"kando-kit-{normalised(name)}"}
 
