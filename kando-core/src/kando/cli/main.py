@@ -34,6 +34,7 @@ _COMMANDS = {
     "send": ("kando.cli.outside:send", "Put an event into a run's inbox."),
     "pause": ("kando.cli.outside:pause", "Have a run stop between two firings."),
     "cancel": ("kando.cli.outside:cancel", "Have a run stop for good."),
+    "kits": ("kando.cli.kits:kits", "List kits, show one, or draw what triggers what in it."),
     "new": ("kando.cli.new:new", "Write a package that offers a kit, substrate or provider."),
     "plugins": ("kando.cli.installed:plugins", "List kits, substrates, providers and commands."),
     "doctor": ("kando.cli.doctor:doctor", "Check the installation and the store."),

@@ -1,0 +1,165 @@
+"""What a responder may emit, learnt from its source without running it.
+
+A look at the text of a function is a guess at what it does. It finds the calls of `kando.emit` and
+`make_event` in the function and in the functions of its package that it calls, and reads event,
+object and relation types where they are constants.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Callable, Iterator
+from types import FunctionType
+from typing import Any
+
+import attrs
+
+from kando.schema.events import (
+    LLM_REQUEST,
+    OBJECT_CREATED,
+    OBJECT_PATCHED,
+    RELATION_CREATED,
+    RELATION_REMOVED,
+    TIMER_SET,
+    TOOL_CALLED,
+)
+
+__all__ = ["Emission", "emissions_of"]
+
+#: Functions of `kando.emit`, the event they make, and whether their first argument is its subject:
+#: the type of an object or relation, or the name of a tool.
+_EMITTERS = {
+    "create": (OBJECT_CREATED, True),
+    "patch": (OBJECT_PATCHED, False),
+    "relate": (RELATION_CREATED, True),
+    "unrelate": (RELATION_REMOVED, False),
+    "ask": (LLM_REQUEST, False),
+    "call_tool": (TOOL_CALLED, True),
+    "set_timer": (TIMER_SET, False),
+}
+
+#: Those whose first argument is the type of the event.
+_FREE = frozenset({"emit", "make_event"})
+
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+_CONDITIONAL = (ast.If, ast.IfExp, ast.While, ast.Try, ast.Match, ast.BoolOp, ast.comprehension)
+
+
+@attrs.frozen
+class Emission:
+    """An event that a responder may emit.
+
+    Attributes:
+        type: of the event; None if it is not known.
+        subject: type of the object or relation, or name of the tool; None if any, or not known.
+        is_certain: whether every firing emits it, as far as one can tell.
+    """
+
+    type: str | None
+    subject: str | None = None
+    is_certain: bool = False
+
+
+def emissions_of(fn: Callable[..., Any]) -> list[Emission] | None:
+    """Return what a function may emit, each kind once; None if its source is not there."""
+    function = getattr(inspect.unwrap(fn), "__func__", fn)
+    if not isinstance(function, FunctionType):
+        return None
+    try:
+        found = list(_in_function(function, set(), True))
+    except (OSError, TypeError, SyntaxError):
+        return None
+    certain = {(each.type, each.subject) for each in found if each.is_certain}
+    kinds = dict.fromkeys((each.type, each.subject) for each in found)
+    return [Emission(type, subject, (type, subject) in certain) for type, subject in kinds]
+
+
+def _in_function(fn: Any, seen: set[object], is_certain: bool) -> Iterator[Emission]:
+    fn = getattr(fn, "__func__", fn)
+    if fn in seen or not isinstance(fn, FunctionType):
+        return
+    seen.add(fn)
+    names = _names_in(fn)
+    for call, is_sure in _calls(_body_of(fn), names, is_certain):
+        called = _called(call.func, names)
+        name = getattr(called, "__name__", "")
+        module = getattr(called, "__module__", "") or ""
+        if module == "kando.emit" and name in _EMITTERS:
+            type, has_subject = _EMITTERS[name]
+            subject = _constant(call, 0, "type", names) if has_subject else None
+            yield Emission(type, subject, is_sure)
+        elif name in _FREE and module in ("kando.emit", "kando.schema.events"):
+            yield Emission(_constant(call, 0, "type", names), None, is_sure)
+        elif module.partition(".")[0] == fn.__module__.partition(".")[0] != "kando":
+            yield from _in_function(called, seen, is_sure)
+
+
+def _body_of(fn: FunctionType) -> list[ast.stmt]:
+    tree = ast.parse(textwrap.dedent(inspect.getsource(fn)))
+    wanted = ast.Lambda if fn.__name__ == "<lambda>" else _FUNCTIONS
+    found = [node for node in ast.walk(tree) if isinstance(node, wanted)]
+    if isinstance(found[0], ast.Lambda):
+        # Of several in one statement nobody can tell which is meant.
+        return [ast.Expr(found[0].body)] if len(found) == 1 else []
+    return found[0].body
+
+
+def _names_in(fn: FunctionType) -> dict[str, Any]:
+    closed = inspect.getclosurevars(fn)
+    return {**fn.__globals__, **closed.nonlocals}
+
+
+def _calls(
+    body: list[ast.stmt], names: dict[str, Any], is_certain: bool
+) -> Iterator[tuple[ast.Call, bool]]:
+    """Yield the calls of a body, and whether each is made whenever the body runs."""
+    for statement in body:
+        yield from _calls_in(statement, names, is_certain)
+        # What follows a statement that may have left the function is no longer certain.
+        if any(isinstance(node, ast.Return | ast.Raise) for node in ast.walk(statement)):
+            is_certain = False
+
+
+def _calls_in(
+    node: ast.AST, names: dict[str, Any], is_certain: bool
+) -> Iterator[tuple[ast.Call, bool]]:
+    if isinstance(node, ast.Call):
+        yield node, is_certain
+    is_open = isinstance(node, _CONDITIONAL) or (
+        isinstance(node, ast.For) and not _is_filled(node.iter, names)
+    )
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, _FUNCTIONS):
+            yield from _calls_in(child, names, is_certain and not is_open)
+
+
+def _is_filled(node: ast.expr, names: dict[str, Any]) -> bool:
+    """Whether a loop goes over something that is known and not empty."""
+    if isinstance(node, ast.List | ast.Tuple | ast.Set):
+        return bool(node.elts)
+    value = names.get(node.id) if isinstance(node, ast.Name) else None
+    return isinstance(value, list | tuple | set | frozenset | dict) and bool(value)
+
+
+def _called(node: ast.expr, names: dict[str, Any]) -> Any:
+    if isinstance(node, ast.Name):
+        return names.get(node.id)
+    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+        owner = names.get(node.value.id)
+        # Of modules only: an attribute of anything else might be code that is run.
+        return vars(owner).get(node.attr) if inspect.ismodule(owner) else None
+    return None
+
+
+def _constant(call: ast.Call, index: int, keyword: str, names: dict[str, Any]) -> str | None:
+    given = next((each.value for each in call.keywords if each.arg == keyword), None)
+    node = given if given is not None else call.args[index] if len(call.args) > index else None
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    value = _called(node, names) if node is not None else None
+    if isinstance(value, type):
+        return value.__name__
+    return value if isinstance(value, str) else None

@@ -1,0 +1,116 @@
+"""`kando kits`: the kits that are installed, what one is made of, and what triggers what in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from kando.app.context import App
+from kando.app.kits import find_kit
+from kando.cli.output import clean, columns, print_json, print_line, print_list, warn
+from kando.cli.session import open_app, shared_options
+from kando.kit import Kit
+
+__all__ = ["kits"]
+
+_SHOW, _GRAPH = "show", "graph"
+
+
+@click.command()
+@click.argument("action", required=False, type=click.Choice([_SHOW, _GRAPH]))
+@click.argument("kit", required=False)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "dot", "mermaid", "svg"]),
+    default="text",
+    help="Of the graph.",
+)
+@shared_options
+def kits(action: str | None, kit: str | None, form: str, as_json: bool) -> None:
+    """List kits; `show` what a KIT is made of, or the `graph` of what triggers what in it."""
+    if action is not None and kit is None:
+        msg = f"`kando kits {action}` needs the name of a kit. `kando kits` lists them."
+        raise click.UsageError(msg)
+    with open_app() as app:
+        if action is None or kit is None:
+            _list(app, as_json)
+        elif action == _SHOW:
+            _show(find_kit(kit, app.plugins), as_json)
+        else:
+            _draw(find_kit(kit, app.plugins), form, as_json)
+
+
+def _list(app: App, as_json: bool) -> None:
+    head = ("name", "distribution", "version", "about")
+    rows = [
+        dict(zip(head, (o.spec.name, o.distribution, o.version, o.spec.summary), strict=True))
+        for o in app.plugins.kits()
+    ]
+    if as_json:
+        print_list(rows)
+        return
+    table = [[clean(row[name]) for name in head] for row in rows]
+    columns(table, [name.upper() for name in head])
+
+
+def _show(kit: Kit, as_json: bool) -> None:
+    from kando.app.kit_card import kit_card
+
+    card = kit_card(kit)
+    if as_json:
+        print_json(card)
+        return
+    print_line(clean(f"{card['name']} {card['version']}  {card['distribution']}"))
+    _section("object types", [[each["name"], _fields(each)] for each in card["object_types"]])
+    _section(
+        "relation types",
+        [
+            [each["name"], f"{each['source'] or 'any'} -> {each['target'] or 'any'}"]
+            for each in card["relation_types"]
+        ],
+    )
+    _section("responders", [[each["name"], _pattern(each)] for each in card["responders"]])
+    _section("edge logic", [[each["name"], each["relation_type"]] for each in card["edge_logic"]])
+    _section("tools", [[each["name"], each["about"]] for each in card["tools"]])
+    _section("policies", [[each] for each in card["policies"]])
+    _section("prompts", [[each["name"], each["sha256"][:16]] for each in card["prompts"]])
+
+
+def _section(title: str, rows: list[list[str]]) -> None:
+    if rows:
+        print_line()
+        print_line(title)
+        columns([["  " + clean(row[0]), *map(clean, row[1:])] for row in rows])
+
+
+def _fields(object_type: dict[str, Any]) -> str:
+    return ", ".join(
+        f"{field['name']}{'' if field['is_required'] else '?'}: {field['type']}"
+        for field in object_type["fields"]
+    )
+
+
+def _pattern(responder: dict[str, Any]) -> str:
+    types = ", ".join(responder["reacts_to"]) or "every event"
+    return f"{types} of {responder['object_type']}" if responder["object_type"] else types
+
+
+def _draw(kit: Kit, form: str, as_json: bool) -> None:
+    import attrs
+
+    from kando.app._graph_formats import FORMATS
+    from kando.app.kit_graph import kit_graph
+
+    graph = kit_graph(kit)
+    if as_json:
+        edges = [attrs.asdict(edge) for edge in graph.edges]
+        nodes = [{"name": node.name, "known": node.known} for node in graph.nodes]
+        print_json({"kit": kit.name, "nodes": nodes, "edges": edges, "warnings": graph.warnings})
+        return
+    for line in FORMATS[form](graph).splitlines():
+        print_line(clean(line))
+    if form != "text":
+        for warning in graph.warnings:
+            warn(f"warning: {warning}")

@@ -1,0 +1,255 @@
+"""Which responder can trigger which: read from declarations and sources, running no responder."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
+
+import attrs
+import pytest
+
+from kando.app._graph_formats import FORMATS
+from kando.app.kit_card import kit_card
+from kando.app.kit_graph import CLOCK, GOAL, INPUT, MODEL, KitGraph, kit_graph
+from kando.emit import ask, call_tool, create, emit, patch, relate, set_timer
+from kando.kit import Kit
+from kando.schema.events import OBJECT_CREATED, KandoEvent, make_event
+from sample_kit import sample_kit
+
+PART = "Part"
+STEPS = ("one", "two")
+
+
+def triggers(graph: KitGraph) -> set[tuple[str, str]]:
+    return {(edge.source, edge.target) for edge in graph.edges}
+
+
+def seeded(name: str = "drawn") -> Kit:
+    kit = Kit(name)
+
+    @kit.seeds
+    def seed(goal: str, run_id: str) -> list[KandoEvent]:
+        return [make_event(OBJECT_CREATED, "", "cli", [], {"type": "Whole", "data": {}})]
+
+    return kit
+
+
+def _helping(event: KandoEvent) -> Iterator[KandoEvent]:
+    yield create(PART, {})
+
+
+def test_a_kit_is_followed_from_its_goal_to_its_last_responder() -> None:
+    graph = kit_graph(sample_kit())
+
+    assert triggers(graph) == {
+        (GOAL, "sample.on_guest"),
+        ("sample.on_guest", "sample.on_greets"),
+        ("sample.on_greets", MODEL),
+        (MODEL, "sample.on_answer"),
+        ("sample.on_answer", "sample.on_greeted"),
+        # A patch does not say what it patches.
+        ("sample.on_greeted", "sample.on_greeted"),
+    }
+    assert graph.warnings == ()
+
+
+def test_no_responder_is_run() -> None:
+    kit = seeded()
+    ran: list[str] = []
+
+    @kit.responder(OBJECT_CREATED)
+    def runs(event: KandoEvent, world: object) -> Iterator[KandoEvent]:
+        ran.append(event.id)
+        yield emit("x", {})
+
+    kit_graph(kit)
+
+    assert ran == []
+
+
+def test_types_are_read_from_constants_keywords_classes_and_functions_that_are_called() -> None:
+    kit = seeded()
+
+    @kit.responder(OBJECT_CREATED, type="Whole")
+    def on_whole(event: KandoEvent, world: object) -> Iterator[KandoEvent]:
+        yield from _helping(event)
+        yield relate("holds", "a", "b")
+        yield create(type="Other", data={})
+        yield emit("custom.type", {})
+
+    for type in (PART, "Other", "Unmade"):
+        kit.responder(OBJECT_CREATED, type=type, name=f"on.{type}")(lambda event, world: None)
+    kit.edge_logic("holds", name="on.holds")(lambda event, world: None)
+    kit.edge_logic("drops", name="on.drops")(lambda event, world: None)
+    kit.responder("custom.type", name="on.custom")(lambda event, world: None)
+
+    graph = kit_graph(kit)
+
+    assert {target for source, target in triggers(graph) if source == "drawn.on_whole"} == {
+        "on.Part",
+        "on.Other",
+        "on.holds",
+        "on.custom",
+    }
+    assert set(graph.warnings) == {"nothing triggers on.Unmade", "nothing triggers on.drops"}
+
+
+def test_a_loop_in_which_nothing_is_decided_is_without_an_end() -> None:
+    kit = seeded()
+
+    @kit.responder(OBJECT_CREATED, type="Whole")
+    def divide(event: KandoEvent, world: object) -> Iterator[KandoEvent]:
+        for _ in STEPS:
+            yield create("Part", {})
+
+    @kit.responder(OBJECT_CREATED, type="Part")
+    def unite(event: KandoEvent, world: object) -> Iterator[KandoEvent]:
+        yield create("Whole", {})
+
+    assert kit_graph(kit).warnings == (
+        "loop without an end: drawn.divide -> drawn.unite -> drawn.divide",
+    )
+
+
+def test_a_loop_in_which_something_is_decided_is_no_warning() -> None:
+    kit = seeded()
+
+    @kit.responder(OBJECT_CREATED, type="Whole")
+    def after_a_question(event: KandoEvent, world: object) -> Iterator[KandoEvent]:
+        if event.data["data"].get("more"):
+            yield create("Whole", {})
+
+    @kit.responder(OBJECT_CREATED, type="Whole")
+    def after_a_return(event: KandoEvent, world: object) -> Iterator[KandoEvent]:
+        if not event.data["data"].get("more"):
+            return
+        yield create("Whole", {})
+
+    @kit.responder(OBJECT_CREATED, type="Whole")
+    def for_each(event: KandoEvent, world: object) -> Iterator[KandoEvent]:
+        for _ in event.data["data"].get("parts", []):
+            yield create("Whole", {})
+
+    graph = kit_graph(kit)
+
+    assert ("drawn.for_each", "drawn.for_each") in triggers(graph)
+    assert graph.warnings == ()
+
+
+def test_a_loop_through_the_model_is_seen() -> None:
+    kit = seeded()
+
+    @kit.responder("llm.response", OBJECT_CREATED)
+    def again(event: KandoEvent, world: object) -> Iterator[KandoEvent]:
+        yield ask([{"role": "user", "content": "again?"}])
+
+    assert kit_graph(kit).warnings == (
+        "loop without an end: drawn.again -> (model) -> drawn.again",
+    )
+
+
+def test_what_nobody_reacts_to_is_told() -> None:
+    kit = seeded()
+
+    @kit.responder(OBJECT_CREATED)
+    def speaks(event: KandoEvent, world: object) -> Iterator[KandoEvent]:
+        if world is None:
+            yield emit("nobody.listens", {})
+            yield ask([])
+            yield call_tool("none", {})
+            yield set_timer(seconds=1)
+            yield patch("x", {})
+
+    graph = kit_graph(kit)
+
+    assert set(graph.warnings) == {
+        "nobody reacts to nobody.listens",
+        "nobody reacts to tool.called",
+        "nobody reacts to llm.response",
+        "nobody reacts to tool.returned",
+        "nobody reacts to timer.fired",
+    }
+    assert {"drawn.speaks", MODEL, CLOCK} <= {node.name for node in graph.nodes}
+
+
+def test_documents_come_in_where_somebody_wants_them() -> None:
+    kit = seeded()
+    kit.responder(OBJECT_CREATED, type="Document", name="reads")(lambda event, world: None)
+
+    assert (INPUT, "reads") in triggers(kit_graph(kit))
+
+
+def test_a_source_that_cannot_be_read_is_marked() -> None:
+    kit = seeded()
+    kit.responder(OBJECT_CREATED, type="Whole", name="built.in")(dict)
+
+    graph = kit_graph(kit)
+
+    assert {node.name: node.known for node in graph.nodes}["built.in"] == "unknown"
+    assert "built.in: its source cannot be read" in FORMATS["text"](graph)
+
+
+def test_a_seed_that_raises_leaves_a_graph() -> None:
+    kit = Kit("raises")
+
+    @kit.seeds
+    def seed(goal: str, run_id: str) -> list[KandoEvent]:
+        raise RuntimeError("no")
+
+    assert kit_graph(kit).nodes[0].known == "unknown"
+
+
+@pytest.mark.parametrize("name", ["plain", 'a"b\\c', "<script>&", "two\nlines"])
+def test_every_format_says_every_trigger_whatever_the_names(name: str) -> None:
+    kit = seeded(name)
+
+    @kit.responder(OBJECT_CREATED, type="Whole", name=name)
+    def named(event: KandoEvent, world: object) -> Iterator[KandoEvent]:
+        if world is None:
+            yield create("Whole", {})
+
+    graph = kit_graph(kit)
+
+    root = ElementTree.fromstring(FORMATS["svg"](graph))
+    titles = [each.text or "" for each in root.iter("{http://www.w3.org/2000/svg}title")]
+    assert len([title for title in titles if " to " in title]) == len(triggers(graph))
+    dot = FORMATS["dot"](graph)
+    assert len(re.findall(r"^  \"(?:[^\"\\]|\\.)*\" -> ", dot, re.MULTILINE)) == len(
+        triggers(graph)
+    )
+    mermaid = FORMATS["mermaid"](graph)
+    assert mermaid.count(" -->|") == len(triggers(graph))
+    assert "<script" not in mermaid
+    assert FORMATS["text"](graph).count(" -> ") == len(triggers(graph))
+
+
+def test_a_card_has_all_that_a_kit_declares_and_hashes_of_its_prompts() -> None:
+    kit = sample_kit()
+
+    @kit.tool("look")
+    def look(at: str) -> str:
+        """Look something up."""
+        return at
+
+    @kit.policy
+    def deny_all(intent: KandoEvent) -> str:
+        return "no"
+
+    card = kit_card(kit)
+
+    assert card["object_types"][0] == {
+        "name": "Guest",
+        "about": "Who is greeted.",
+        "fields": [
+            {"name": "name", "type": "str", "is_required": True},
+            {"name": "status", "type": "str", "is_required": False},
+        ],
+    }
+    assert card["relation_types"] == [{"name": "greets", "source": "Greeting", "target": "Guest"}]
+    assert card["edge_logic"] == [{"name": "sample.on_greets", "relation_type": "greets"}]
+    assert [each["name"] for each in card["responders"]] == [r.name for r in kit.responders]
+    assert card["tools"] == [{"name": "look", "about": "Look something up."}]
+    assert card["policies"][0].endswith("deny_all")
+    changed = attrs.evolve(kit, prompts={"greet": "Greet $name!"})
+    assert card["prompts"][0]["sha256"] != kit_card(changed)["prompts"][0]["sha256"]
