@@ -92,7 +92,7 @@ def read_document(world: World, path: str, about: str, limit: int = MAX_EVIDENCE
     return {"path": path, "sha256": sha256, "passages": _chosen(found, about, limit)}
 
 
-@kit.tool("fetch_url")
+@kit.tool("fetch_url", timeout=30.0, max_parallel=4)
 def fetch_url(url: str, about: str, limit: int = MAX_EVIDENCE) -> dict[str, Any]:
     """Return the passages of a public web page that bear most on something, in their order.
 
