@@ -15,11 +15,12 @@ from kando.schema.events import RecordedEvent
 from kando.schema.exact_json import encode
 from kando.schema.identity import default_event_id
 
-__all__ = ["COLUMNS", "INSERT", "Segment", "event_of", "microseconds", "moment_of", "rows_of"]
+__all__ = ["COLUMNS", "INSERT", "Segment", "events_of", "microseconds", "moment_of", "rows_of"]
 
-COLUMNS = "address, id, type, source, actor, cause, at_us, key, version, body, hash"
+#: What an event is read from.
+COLUMNS = "address, id, type, source, actor, cause, at_us, key, version, body"
 
-INSERT = f"INSERT INTO events ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+INSERT = f"INSERT INTO events ({COLUMNS}, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -111,28 +112,39 @@ def _link(previous: bytes, event: RecordedEvent) -> bytes:
         raise InvalidData(msg, hint="Decode it with errors='replace'.") from error
 
 
-def event_of(row: tuple[Any, ...], segment: Segment) -> RecordedEvent:
-    """Return the event that a row of a segment holds.
+def events_of(rows: Iterable[tuple[Any, ...]], segment: Segment) -> Iterator[RecordedEvent]:
+    """Yield the events that rows of a segment hold.
 
     Raises:
-        StoreDamaged: it cannot be decoded.
+        StoreDamaged: one cannot be decoded.
     """
-    address, id, type, source, actor, cause, at_us, key, version, body, _ = row
-    position = address & _POSITION_MASK
+    stream, heads = segment.stream, segment.heads
+    # No position is below 0, so that a run has no head.
+    head = segment.start if heads else -1
+    last_us, timestamp = 0, _EPOCH
+    position = segment.start
     try:
-        return RecordedEvent(
-            segment.default_id(type, position) if id is None else id,
-            type,
-            segment.stream if source is None else source,
-            actor,
-            [] if cause is None else _decode_cause(cause),
-            _EPOCH + timedelta(microseconds=at_us),
-            _decode_data(body),
-            position=position,
-            lineage_key=key.hex(),
-            version=version,
-            encoded=body,
-        )
+        for address, id, type, source, actor, cause, at_us, key, version, body in rows:
+            position = address & _POSITION_MASK
+            if id is None:
+                number = position - heads
+                id = f"{type}-{number}" if position != head else segment.default_id(type, position)
+            # The events of a batch have one time.
+            if at_us != last_us:
+                last_us, timestamp = at_us, _EPOCH + timedelta(microseconds=at_us)
+            yield RecordedEvent(
+                id,
+                type,
+                stream if source is None else source,
+                actor,
+                [] if cause is None else _decode_cause(cause),
+                timestamp,
+                _decode_data(body),
+                position=position,
+                lineage_key=key.hex(),
+                version=version,
+                encoded=body,
+            )
     except (msgspec.DecodeError, ArithmeticError, AttributeError, TypeError, ValueError) as error:
-        msg = f"{segment.stream}: the event at position {position} is damaged: {error}."
+        msg = f"{stream}: the event at position {position} is damaged: {error}."
         raise StoreDamaged(msg, hint="Restore the store from a copy.") from error

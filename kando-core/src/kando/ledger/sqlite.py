@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from kando.errors import PositionOutOfRange
 from kando.ledger._checks import check_expected_length, check_from_position, duplicate
 from kando.ledger._sqlite_queries import TOUCHING, ids_parameter, links_of, links_query
-from kando.ledger._sqlite_rows import COLUMNS, INSERT, Segment, event_of, rows_of
+from kando.ledger._sqlite_rows import COLUMNS, INSERT, Segment, events_of, rows_of
 from kando.ledger.chain import GENESIS
 from kando.ledger.completion import complete
 from kando.ledger.interface import LedgerStore, Link
@@ -171,8 +171,7 @@ class SQLiteLedgerStore(LedgerStore):
                 if len(rows) != upto - position:
                     lost = f"{upto - position - len(rows)} of its events {position} to {upto - 1}"
                     raise self._substrate._damaged(f"{segment.stream} lacks {lost}.")
-                for row in rows:
-                    yield event_of(row, segment)
+                yield from events_of(rows, segment)
                 position = upto
 
     def _rows(self, query: str, span: tuple[int | str, ...]) -> list[tuple[Any, ...]]:
@@ -202,7 +201,7 @@ class SQLiteLedgerStore(LedgerStore):
         row = connection.execute(
             f"SELECT {COLUMNS} FROM events WHERE address = ?", (self._address_of(position),)
         ).fetchone()
-        return event_of(row, segment) if row is not None else None
+        return next(events_of([row], segment)) if row is not None else None
 
     def _segment_of(self, position: int) -> Segment:
         return next(s for s in self._segments if s.stop is None or position < s.stop)
@@ -234,8 +233,7 @@ class SQLiteLedgerStore(LedgerStore):
             return
         for segment, first, last in self._spans(0, min(stop, self.length())):
             span = (segment.base + first, segment.base + last, named)
-            for row in self._rows(TOUCHING, span):
-                yield event_of(row, segment)
+            yield from events_of(self._rows(TOUCHING, span), segment)
 
     def _spans(self, start: int, stop: int) -> Iterator[tuple[Segment, int, int]]:
         """Yield the stretches that positions lie in, each with its first and behind its last."""

@@ -112,6 +112,12 @@ class Cursor:
             self._see_mended(trigger, responder)
         self._see_done(trigger, responder)
 
+    def recover_firing(self, events: Sequence[RecordedEvent]) -> RecordedEvent:
+        """Take note of a whole firing of the ledger, as `see_firing` does, and return its trigger."""
+        trigger = self._at_trigger(events[0])
+        self.see_firing(trigger, events)
+        return trigger
+
     def _see_pending(self, event: RecordedEvent) -> None:
         """Take note of what opens or closes something that is waited for."""
         kind = event.type

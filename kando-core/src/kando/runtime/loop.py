@@ -17,13 +17,13 @@ from kando.runtime.dispatch import Handlers
 from kando.runtime.effects import Effects
 from kando.runtime.failure import PARKED, RAISED, RETRIED, failure_data
 from kando.runtime.firing import collect, complete, is_productive
-from kando.runtime.outside import AFTER, Inbox, due_timers, marked, refusal
+from kando.runtime.outside import Inbox, due_timers, marked, refusal
 from kando.runtime.purity import watched
 from kando.runtime.recorder import Recorder
+from kando.runtime.recovery import recover
 from kando.schema.events import (
     BUDGET_EXHAUSTED,
     KIT_LOADED,
-    OBSERVED,
     RESPONDER_FAILED,
     RESPONDER_FIRED,
     KandoEvent,
@@ -79,25 +79,14 @@ class Loop:
 
     def recover(self, events: Iterable[RecordedEvent]) -> None:
         """Take up the events that the ledger holds."""
-        for event in events:
-            is_of_firing = self.cursor.see(event)
-            self.recorder.take_saved(event, is_outside=not is_of_firing)
-            if event.type == KIT_LOADED:
-                self.kit = event.data
-            if not is_of_firing:
-                self._follow(event)
+        recover(self.cursor, self.recorder, events, self._see_outside)
         for intent in self.cursor.open_intents.values():
             self._want(intent)
         self._backlog = self.recorder.length
 
-    def _follow(self, event: RecordedEvent) -> None:
-        observed = event.data.get(OBSERVED)
-        after = observed.get(AFTER) if isinstance(observed, dict) else None
-        if not isinstance(after, list):
-            return
-        position = self.recorder.position_of(after[0])
-        if position is not None:
-            self.cursor.follow(position, after[1])
+    def _see_outside(self, event: RecordedEvent) -> None:
+        if event.type == KIT_LOADED:
+            self.kit = event.data
 
     def deliver(self, seeds: Sequence[KandoEvent]) -> bool:
         """Record events from outside at the tail, as one step.

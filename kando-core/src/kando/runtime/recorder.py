@@ -271,16 +271,50 @@ class Recorder:
         Raises:
             RefusedEvent: it cannot be applied to the world before it.
         """
+        depth = self._depth_of_saved(event)
+        has_default_id = event.id == self.default_id(event.type, event.position)
+        self.take(Entry(event, change_of(event, self.world), depth, is_outside, has_default_id))
+        self._saved += 1
+
+    def _depth_of_saved(self, event: RecordedEvent) -> int:
         depths = [
             self._depths[position]
             for cause in event.cause
             if (position := self.position_of(cause)) is not None
         ]
         depth = max(depths, default=-1)
-        depth = max(depth, 0) if event.type in BOOKKEEPING else depth + 1
-        has_default_id = event.id == self.default_id(event.type, event.position)
-        self.take(Entry(event, change_of(event, self.world), depth, is_outside, has_default_id))
-        self._saved += 1
+        return max(depth, 0) if event.type in BOOKKEEPING else depth + 1
+
+    def take_saved_firing(self, trigger: RecordedEvent, events: Sequence[RecordedEvent]) -> None:
+        """Take a whole firing that the ledger holds: the same as `take_saved` for each event.
+
+        Args:
+            trigger: the event it handles.
+            events: from its ``responder.fired`` to its ``responder.completed``.
+
+        Raises:
+            RefusedEvent: an event cannot be applied to the world before it.
+        """
+        world, types, depths = self.world, self._types, self._depths
+        count, caused, heads = self.account.count, [trigger.id], len(self._heads)
+        of_trigger = depths[trigger.position]
+        for event in events:
+            kind, depth = event.type, of_trigger
+            if kind not in BOOKKEEPING:
+                depth = of_trigger + 1 if event.cause == caused else self._depth_of_saved(event)
+                change = change_of(event, world)
+                if change is not None:
+                    commit(world, change)
+            if event.id == default_event_id(kind, event.position, heads):
+                types.append(kind)
+            else:
+                types.append(None)
+                self._positions[event.id] = event.position
+            depths.append(depth)
+            self.length += 1
+            count(event, depth)
+        self.last_type = events[-1].type
+        self._saved += len(events)
 
     def save(self) -> None:
         """Append what is recorded to the ledger, as one step.
