@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from kando.branch.fork import fork
 from kando.errors import StoreDamaged, StoreError
 from kando.ledger.sqlite import SQLiteLedgerStore
 from kando.ledger.sqlite_substrate import SQLiteSubstrate
@@ -210,3 +211,20 @@ def test_a_missing_event_is_noticed(tmp_path: Path) -> None:
 
     with SQLiteSubstrate(path) as substrate, pytest.raises(StoreDamaged, match="lacks 1"):
         list(substrate.open("r1").read_all())
+
+
+@pytest.mark.parametrize("length", [500, 5_000])
+def test_a_fork_writes_less_than_4_kib_however_long_its_parent_is(
+    tmp_path: Path, length: int
+) -> None:
+    path = tmp_path / "store.db"
+    files = (path, tmp_path / "store.db-wal")
+    with SQLiteSubstrate(path) as substrate:
+        substrate.create("parent").append([event(n) for n in range(length)])
+    with SQLiteSubstrate(path) as substrate:
+        before = sum(file.stat().st_size for file in files if file.exists())
+        branch = fork(substrate, "parent", length // 2, "branch")
+
+        added = sum(file.stat().st_size for file in files if file.exists()) - before
+        assert 0 < added < 4096
+        assert branch.length() == length // 2 + 1

@@ -21,6 +21,10 @@ _APPLICATION_ID = 0x4B6E646F
 #: Version of the tables below.
 FORMAT = 1
 
+# Every page that a transaction touches goes into the log whole. With small pages a fork, which
+# touches three, or a firing committed alone writes a quarter of what it would with SQLite's 4,096.
+_PAGE_BYTES = 1024
+
 # Events of all ledgers share one table whose integer key is (ledger, position), so that a ledger
 # lies together and appends go to its end. Ids of the form {type}-{position} are not stored; other
 # ids are few, so their index is small.
@@ -156,6 +160,7 @@ def _is_store(connection: sqlite3.Connection, path: Path) -> bool:
 
 
 def _initialise(connection: sqlite3.Connection, path: Path) -> None:
+    connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
     # In WAL mode first: it makes the rest one commit that is there or is not, also after a crash.
     _write_ahead(connection)
     connection.execute("BEGIN IMMEDIATE")
