@@ -29,7 +29,8 @@ from kando.schema.events import (
 from kando.testing.ledgers import full
 from kando.trace.lineage import build_lineage_index, trace
 from kando.world.graph import World
-from kando.world.projection import reproject
+from kando.world.projection import apply, project, reproject
+from kando.world.snapshot import load_snapshot, save_snapshot
 
 TYPES = ("A", "B", "C", "D")
 
@@ -230,6 +231,27 @@ def test_an_unchanged_branch_of_branches_reproduces_the_tail_of_its_parent_ids_i
 
 def what(event: RecordedEvent) -> object:
     return (event.id, event.type, event.actor, event.cause, event.data, event.lineage_key)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(program=programs, data=st.data())
+def test_the_world_of_a_snapshot_and_the_tail_after_it_is_that_of_the_ledger(
+    program: Program, data: st.DataObject, tmp_path: Path
+) -> None:
+    ledger = uninterrupted(program)
+    cut = data.draw(st.integers(0, ledger.length()))
+    save_snapshot(project(islice(ledger.read_all(), cut)), ledger, tmp_path, cut)
+
+    loaded = load_snapshot(ledger, tmp_path)
+
+    assert loaded is not None
+    assert loaded.position == cut
+    for event in ledger.read(cut):
+        apply(loaded.world, event)
+    whole = reproject(ledger)
+    assert loaded.world == whole
+    assert list(loaded.world.objects) == list(whole.objects)
+    assert list(loaded.world.relations) == list(whole.relations)
 
 
 @settings(max_examples=100, deadline=None)

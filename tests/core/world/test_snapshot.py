@@ -1,13 +1,19 @@
 """Snapshots are an optimisation: whenever one disagrees with its ledger, the ledger wins."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from kando.cache.llm import LLMCache
+from kando.emit import create
 from kando.ledger.memory import MemoryLedgerStore
-from kando.schema.events import OBJECT_CREATED, KandoEvent, make_event
+from kando.responders.base import responder
+from kando.runtime import Runtime
+from kando.schema.events import OBJECT_CREATED, KandoEvent, RecordedEvent, make_event
+from kando.world.graph import World
 from kando.world.projection import apply, reproject
-from kando.world.snapshot import load_snapshot, save_snapshot
+from kando.world.snapshot import FileSnapshots, load_snapshot, save_snapshot
 
 
 def thing(id: str) -> KandoEvent:
@@ -38,11 +44,11 @@ def test_a_snapshot_and_the_tail_after_it_are_the_world(tmp_path: Path) -> None:
 
 def test_a_newer_snapshot_replaces_the_older_and_leaves_no_litter(tmp_path: Path) -> None:
     ledger = ledger_of("a")
-    first = save_snapshot(reproject(ledger), ledger, tmp_path)
+    save_snapshot(reproject(ledger), ledger, tmp_path)
     ledger.append([thing("b")])
     save_snapshot(reproject(ledger), ledger, tmp_path)
 
-    assert list(tmp_path.iterdir()) == [first]
+    assert list(tmp_path.iterdir()) == [FileSnapshots(tmp_path, ledger).path]
     assert load_snapshot(ledger, tmp_path).position == 2
 
 
@@ -55,7 +61,8 @@ def test_a_snapshot_that_does_not_fit_its_ledger_is_ignored_with_a_warning(
     tmp_path: Path, damage: str
 ) -> None:
     ledger = ledger_of("a", "b")
-    path = save_snapshot(reproject(ledger), ledger, tmp_path)
+    save_snapshot(reproject(ledger), ledger, tmp_path)
+    path = FileSnapshots(tmp_path, ledger).path
     if damage == "foreign history":
         ledger = ledger_of("a", "x")
     elif damage == "shorter ledger":
@@ -67,3 +74,103 @@ def test_a_snapshot_that_does_not_fit_its_ledger_is_ignored_with_a_warning(
 
     with pytest.warns(UserWarning, match="is ignored"):
         assert load_snapshot(ledger, tmp_path) is None
+
+
+class Kept:
+    """A store that counts what it is given."""
+
+    def __init__(self, body: bytes | None = None, *, least: int = 1) -> None:
+        self.body = body
+        self.least = least
+        self.puts = 0
+
+    def get(self) -> bytes | None:
+        return self.body
+
+    def put(self, body: bytes) -> None:
+        self.body = body
+        self.puts += 1
+
+
+def runtime_on(ledger: MemoryLedgerStore, kept: Kept, interval: int = 5000) -> Runtime:
+    options = {"snapshots": kept, "snapshot_interval": interval}
+    return Runtime(ledger, [chain], edge_logic=(), save_interval=0, **options)
+
+
+@responder("chain", {OBJECT_CREATED})
+def chain(event: RecordedEvent, world: World) -> Iterator[KandoEvent]:
+    n = event.data["data"]["n"]
+    if n:
+        yield create("T", {"n": n - 1})
+
+
+def test_a_run_keeps_snapshots_as_it_grows_and_at_its_end() -> None:
+    ledger, kept, at_the_end = MemoryLedgerStore("r"), Kept(), Kept()
+
+    world = runtime_on(ledger, kept, 30).run([create("T", {"n": 99})])
+    runtime_on(MemoryLedgerStore("r"), at_the_end).run([create("T", {"n": 99})])
+
+    # It has 298 events, and each time the ledger has grown by 30 and by half.
+    assert 4 <= kept.puts <= 8
+    assert at_the_end.puts == 1
+    found = load_snapshot(ledger, kept)
+    assert found is not None
+    assert (found.world, found.position) == (world, 298)
+
+
+def test_no_snapshot_is_kept_where_it_does_not_pay() -> None:
+    ledger, kept = MemoryLedgerStore("r"), Kept(least=50)
+
+    runtime_on(ledger, kept).run([create("T", {"n": 9})])
+    assert kept.puts == 0
+    runtime_on(ledger, kept).run([create("T", {"n": 20})])
+    assert kept.puts == 1
+    runtime_on(ledger, kept).run([create("T", {"n": 1})])
+    assert kept.puts == 1
+
+
+def test_a_runtime_loads_from_the_snapshot_and_reads_only_the_events_after_it() -> None:
+    class Watched(MemoryLedgerStore):
+        starts: tuple[int, ...] = ()
+
+        def read(self, from_position: int = 0) -> Iterator[RecordedEvent]:
+            self.starts += (from_position,)
+            return super().read(from_position)
+
+    ledger, kept = Watched("r"), Kept()
+    runtime_on(ledger, kept).run([create("T", {"n": 9})])
+    ledger.append([thing("late")])
+    ledger.starts = ()
+
+    cache = LLMCache()
+    world = Runtime(ledger, [], cache=cache, snapshots=kept).load()
+
+    assert world == reproject(ledger)
+    assert world.context["cache"] is cache
+    assert ledger.starts[-2:] == (28, 0)
+    assert world.get_object("late") is not None
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"\xff", b'{"format": 1}'])
+def test_a_snapshot_that_is_damaged_is_replaced_by_the_next_run(body: bytes) -> None:
+    ledger, kept = MemoryLedgerStore("r"), Kept()
+    runtime_on(ledger, kept).run([create("T", {"n": 9})])
+    kept.body = body
+
+    with pytest.warns(UserWarning, match="run:r is ignored"):
+        world = runtime_on(ledger, kept).run([])
+
+    found = load_snapshot(ledger, kept)
+    assert found is not None
+    assert found.world == world
+
+
+def test_a_store_that_fails_costs_a_warning_and_no_run(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    ledger = MemoryLedgerStore("r")
+    store = FileSnapshots(tmp_path / "file" / "folder", ledger)
+
+    with pytest.warns(UserWarning, match="No snapshot of run:r is kept"):
+        world = Runtime(ledger, [chain], snapshots=store).run([create("T", {"n": 9})])
+
+    assert world == reproject(ledger)

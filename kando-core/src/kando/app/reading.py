@@ -11,6 +11,7 @@ from kando.app.changes import choices_of
 from kando.app.context import App, id_of
 from kando.app.demo import DEMO_ID
 from kando.app.kits import find_kit
+from kando.app.snapshots import snapshots_of
 from kando.app.status import (
     FINISHED,
     RUNNING,
@@ -147,8 +148,8 @@ def world_at(app: App, address: str, at: int | None = None) -> tuple[World, int]
         PositionOutOfRange: it is shorter.
     """
     ledger, end = app.ledger_at(address, at)
-    directory = app.environ.get("KANDO_SNAPSHOT_DIR")
-    snapshot = load_snapshot(ledger, directory) if directory else None
+    store = snapshots_of(app, ledger)
+    snapshot = load_snapshot(ledger, store) if store is not None else None
     if snapshot is None or snapshot.position > end:
         return project(islice(ledger.read_all(), end)), end
     for event in islice(ledger.read(snapshot.position), end - snapshot.position):
@@ -175,8 +176,8 @@ def verify_run(app: App, run: str) -> Verdict:
     """
     ledger = app.ledger(run)
     verdict = verify(ledger)
-    directory = app.environ.get("KANDO_SNAPSHOT_DIR")
-    snapshot = load_snapshot(ledger, directory) if directory and verdict.is_intact else None
+    store = snapshots_of(app, ledger)
+    snapshot = load_snapshot(ledger, store) if store is not None and verdict.is_intact else None
     if snapshot is None or snapshot.world == project(islice(ledger.read(0), snapshot.position)):
         return verdict
     problem = f"the snapshot at position {snapshot.position} disagrees with the ledger"

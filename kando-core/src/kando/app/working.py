@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from kando.app.observing import Observation
 from kando.app.outside import SubstrateInbox
 from kando.app.providers import Provider, choose_provider
 from kando.app.reading import status_of
+from kando.app.snapshots import snapshots_of
 from kando.app.status import WAITING, RunStatus
 from kando.errors import ConfigurationError
 from kando.kit import Kit
@@ -36,7 +36,6 @@ from kando.schema.events import (
     make_event,
 )
 from kando.schema.identity import default_event_id
-from kando.world.snapshot import save_snapshot
 
 __all__ = [
     "DOCUMENT",
@@ -238,16 +237,9 @@ def _work(app: App, runtime: Runtime) -> None:
     substrate, id, me = app.substrate(read_only=False), id_of(runtime.ledger), this_process()
     substrate.enter(id, me)
     try:
-        world = runtime.run([])
+        runtime.run([])
     finally:
         substrate.leave(id, me)
-    directory = app.environ.get("KANDO_SNAPSHOT_DIR")
-    if directory:
-        try:
-            save_snapshot(world, runtime.ledger, directory)
-        except OSError as error:
-            # The ledger has everything; only the next reader's time is lost.
-            warnings.warn(f"No snapshot in {directory}: {error.strerror}.", stacklevel=2)
 
 
 def _seeds(
@@ -302,4 +294,5 @@ def _runtime(
         inbox=SubstrateInbox(substrate, id_of(ledger)),
         remembers_from=chosen.fresh_from if chosen is not None else 0,
         loaded=kit_data(kit),
+        snapshots=snapshots_of(app, ledger, read_only=False),
     )

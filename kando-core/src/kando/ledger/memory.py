@@ -134,6 +134,7 @@ class MemorySubstrate(Substrate):
         # Encoded entries by ledger and key; None once taken.
         self._inboxes: dict[str, dict[str, bytes | None]] = {}
         self._workers: dict[str, Worker] = {}
+        self._snapshots: dict[str, bytes] = {}
 
     def create(self, ledger_id: str) -> MemoryLedgerStore:
         return self._add(MemoryLedgerStore(ledger_id))
@@ -181,6 +182,13 @@ class MemorySubstrate(Substrate):
     def cache(self, ledger_id: str, key: str, response: bytes) -> None:
         self.open(ledger_id)
         self._cache.setdefault((ledger_id, key), response)
+
+    def snapshot(self, ledger_id: str) -> bytes | None:
+        return self._snapshots.get(ledger_id)
+
+    def keep_snapshot(self, ledger_id: str, body: bytes) -> None:
+        self.open(ledger_id)
+        self._snapshots[ledger_id] = body
 
     def deliver(self, ledger_id: str, entry: InboxEntry) -> bool:
         self.open(ledger_id)

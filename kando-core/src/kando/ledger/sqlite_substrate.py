@@ -43,6 +43,17 @@ _ANCESTRY = """
 """
 
 
+# Made when the first one is kept: most files never need it.
+_SNAPSHOTS = """
+    CREATE TABLE IF NOT EXISTS snapshots (
+        ledger INTEGER PRIMARY KEY REFERENCES ledgers (number),
+        body BLOB NOT NULL
+    )
+"""
+
+_HAS_SNAPSHOTS = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'snapshots'"
+
+
 class SQLiteSubstrate(Substrate):
     """Ledgers in a SQLite file: write-ahead log, full synchronisation.
 
@@ -127,6 +138,28 @@ class SQLiteSubstrate(Substrate):
             connection.execute(
                 "INSERT OR IGNORE INTO cache (ledger, key, response) VALUES (?, ?, ?)",
                 (number, key, response),
+            )
+
+    def snapshot(self, ledger_id: str) -> bytes | None:
+        return self._ask(lambda connection: self._snapshot(connection, ledger_id))
+
+    def _snapshot(self, connection: sqlite3.Connection, ledger_id: str) -> bytes | None:
+        if connection.execute(_HAS_SNAPSHOTS).fetchone() is None:
+            return None
+        query = (
+            "SELECT body FROM snapshots JOIN ledgers ON number = ledger "
+            "WHERE id = ? AND typeof(body) = 'blob'"
+        )
+        row = connection.execute(query, (ledger_id,)).fetchone()
+        body: bytes | None = row[0] if row is not None else None
+        return body
+
+    def keep_snapshot(self, ledger_id: str, body: bytes) -> None:
+        with self._writing() as connection:
+            number = self._ancestry(connection, ledger_id)[0][0]
+            connection.execute(_SNAPSHOTS)
+            connection.execute(
+                "INSERT OR REPLACE INTO snapshots (ledger, body) VALUES (?, ?)", (number, body)
             )
 
     def deliver(self, ledger_id: str, entry: InboxEntry) -> bool:

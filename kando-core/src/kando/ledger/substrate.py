@@ -123,6 +123,20 @@ class Substrate(ABC):
             LedgerNotFound: there is no such ledger.
         """
 
+    def snapshot(self, ledger_id: str) -> bytes | None:
+        """Return what `keep_snapshot` was given last for a ledger, or None.
+
+        A substrate may keep no snapshots: they only save time.
+        """
+        return None
+
+    def keep_snapshot(self, ledger_id: str, body: bytes) -> None:  # noqa: B027 - optional
+        """Keep a snapshot of a ledger in place of the one before.
+
+        Raises:
+            LedgerNotFound: there is no such ledger.
+        """
+
     @abstractmethod
     def deliver(self, ledger_id: str, entry: InboxEntry) -> bool:
         """Put an entry into a ledger's inbox, durably; the ledger's owner records it.

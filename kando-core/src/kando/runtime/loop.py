@@ -21,6 +21,7 @@ from kando.runtime.outside import Inbox, due_timers, marked, refusal
 from kando.runtime.purity import watched
 from kando.runtime.recorder import Recorder
 from kando.runtime.recovery import recover
+from kando.runtime.snapshots import Snapshots
 from kando.schema.events import (
     BUDGET_EXHAUSTED,
     KIT_LOADED,
@@ -71,6 +72,8 @@ class Loop:
         self.inbox = inbox
         self.checks_purity = checks_purity
         self.cursor = Cursor()
+        # Set by whoever keeps them.
+        self.snapshots: Snapshots | None = None
         self._saved_at = time.monotonic()
         self._looked_at = float("-inf")
         self._backlog = 0
@@ -196,6 +199,8 @@ class Loop:
         self.recorder.save()
         self._saved_at = time.monotonic()
         self.effects.start()
+        if self.snapshots is not None:
+            self.snapshots.grown(self.recorder.world, self.recorder.length)
 
     def _dispatch(self, event: RecordedEvent) -> bool:
         for handler in self._remaining(event):

@@ -18,6 +18,7 @@ from kando.runtime.effects import Effects
 from kando.runtime.loop import Loop
 from kando.runtime.outside import Inbox, seconds_until_due
 from kando.runtime.recorder import Recorder
+from kando.runtime.snapshots import Snapshots
 from kando.runtime.strict import replay_strictly
 from kando.runtime.types import DeclaredTypes
 from kando.schema.events import (
@@ -32,7 +33,8 @@ from kando.schema.events import (
     make_event,
 )
 from kando.world.graph import World
-from kando.world.projection import project
+from kando.world.projection import apply, project
+from kando.world.snapshot import SnapshotStore, load_snapshot
 
 __all__ = ["DEFAULT_MAX_PAYLOAD_BYTES", "Runtime"]
 
@@ -43,6 +45,10 @@ DEFAULT_MAX_PARALLEL_CALLS = 20
 
 #: Seconds; a follower in another process sees a run with this delay at most.
 DEFAULT_SAVE_INTERVAL = 0.05
+
+
+#: Events between two snapshots during a run, at least.
+DEFAULT_SNAPSHOT_INTERVAL = 5000
 
 
 def _now() -> datetime:
@@ -75,6 +81,9 @@ class Runtime:
         remembers_from: position from which on the ledger's answers belong into the cache.
         loaded: data of the ``kit.loaded`` that tells of the kit at work. It is recorded when the
             ledger says that another kit, or another version, worked on the run before.
+        snapshots: where the snapshot of the ledger is kept, to load faster; nowhere if omitted.
+        snapshot_interval: how many events pass at least between two snapshots during a run; at its
+            end one is kept in any case that it pays.
 
     Raises:
         ConfigurationError: two responders have one name, or two kits declare one type differently.
@@ -97,6 +106,8 @@ class Runtime:
         checks_purity: bool = False,
         remembers_from: int = 0,
         loaded: dict[str, Any] | None = None,
+        snapshots: SnapshotStore | None = None,
+        snapshot_interval: int = DEFAULT_SNAPSHOT_INTERVAL,
     ) -> None:
         self.ledger = ledger
         self.responders = list(responders)
@@ -111,6 +122,8 @@ class Runtime:
         self._checks_purity = checks_purity
         self._remembers_from = remembers_from
         self._loaded = loaded
+        self._snapshots = snapshots
+        self._snapshot_interval = snapshot_interval
         own = (each.kit for each in self.responders if each.kit is not None)
         self._types = DeclaredTypes([*kits, *own])
         self._loop: Loop | None = None
@@ -141,6 +154,8 @@ class Runtime:
             if seed_events and loop.deliver(seed_events):
                 loop.run()
             loop.save()
+            if loop.snapshots is not None:
+                loop.snapshots.finished(loop.recorder.world, loop.recorder.length)
         except BaseException:
             # What is recorded is kept; the next run goes on from what the ledger then says.
             self._loop = None
@@ -194,7 +209,20 @@ class Runtime:
         Its ``context["cache"]`` is the runtime's cache.
         """
         self._loop = None
-        return self._opened().recorder.world
+        world = self._from_snapshot()
+        if world is None:
+            return self._opened().recorder.world
+        world.context["cache"] = self.cache
+        return world
+
+    def _from_snapshot(self) -> World | None:
+        """Return the world from the snapshot and the events after it; None without a snapshot."""
+        found = load_snapshot(self.ledger, self._snapshots) if self._snapshots else None
+        if found is None:
+            return None
+        for event in self.ledger.read(found.position):
+            apply(found.world, event)
+        return found.world
 
     def has_pending_work(self) -> bool:
         """Whether `run` would record anything, apart from answers that nobody is there to give.
@@ -255,6 +283,8 @@ class Runtime:
             checks_purity=self._checks_purity,
         )
         loop.recover(self._remembering(self.ledger.read_all(), recorder.world))
+        if self._snapshots is not None:
+            loop.snapshots = Snapshots(self.ledger, self._snapshots, self._snapshot_interval)
         self._loop = loop
         return loop
 

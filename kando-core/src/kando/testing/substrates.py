@@ -277,6 +277,20 @@ class SubstrateContract:
         substrate.leave("r1", other)
         assert substrate.worker("r1") is None
 
+    def test_the_last_snapshot_of_each_ledger_is_kept(self, substrate: Substrate) -> None:
+        substrate.create("r1")
+        substrate.fork("r1", 0, "b1")
+        assert substrate.snapshot("r1") is None
+
+        for body in (b"first", bytes(range(256)) * 50):
+            substrate.keep_snapshot("r1", body)
+        if substrate.snapshot("r1") is None:
+            pytest.skip("keeps no snapshots")
+        assert substrate.snapshot("r1") == bytes(range(256)) * 50
+        assert substrate.snapshot("b1") is None
+        with pytest.raises(LedgerNotFound):
+            substrate.keep_snapshot("nobody", b"")
+
     def test_closing_twice_is_harmless(self, substrate: Substrate) -> None:
         substrate.close()
         substrate.close()
