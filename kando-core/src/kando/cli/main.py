@@ -36,6 +36,8 @@ _COMMANDS = {
     "cancel": ("kando.cli.outside:cancel", "Have a run stop for good."),
     "kits": ("kando.cli.kits:kits", "List kits, show one, or draw what triggers what in it."),
     "new": ("kando.cli.new:new", "Write a package that offers a kit, substrate or provider."),
+    "export": ("kando.cli.export:export", "Write a run to a file."),
+    "import": ("kando.cli.export:import_", "Restore a run from a file that was exported."),
     "plugins": ("kando.cli.installed:plugins", "List kits, substrates, providers and commands."),
     "doctor": ("kando.cli.doctor:doctor", "Check the installation and the store."),
     "completion": ("kando.cli.completion:completion", "Print the shell completion script."),

@@ -1,0 +1,274 @@
+"""Export runs to files, and import what was exported as JSON Lines."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+import attrs
+
+from kando.app.context import App, id_of
+from kando.app.demo import DEMO_ID
+from kando.app.kits import loaded_kit
+from kando.app.status import read_status
+from kando.errors import InvalidData, KandoError, LedgerExists, LedgerNotFound, StoreError
+from kando.ledger.chain import GENESIS, link
+from kando.ledger.interface import LedgerStore
+from kando.ledger.jsonl import Header, Parent, lines_of, read_lines
+from kando.ledger.memory import MemoryLedgerStore
+from kando.ledger.substrate import Substrate, check_ledger_id
+from kando.responders.base import BOOKKEEPING
+from kando.runtime.cursor import Cursor
+from kando.schema.cloudevents import cloud_event
+from kando.schema.events import RecordedEvent
+from kando.schema.exact_json import encode
+from kando.trace.figure import Node, node_of
+from kando.world.graph import World
+from kando.world.projection import apply
+
+__all__ = ["FORMATS", "ExportResult", "ImportResult", "export_run", "import_run"]
+
+
+@attrs.frozen
+class ExportResult:
+    """What was exported.
+
+    Attributes:
+        run_id: of the run or branch.
+        file: that was written.
+        format: of the file.
+        events: how many of the run's events it tells of.
+        digest: the chained hash over these, 64 hexadecimal digits.
+    """
+
+    run_id: str
+    file: str
+    format: str
+    events: int
+    digest: str
+
+
+@attrs.frozen
+class ImportResult:
+    """What was imported.
+
+    Attributes:
+        run_id: of the run or branch.
+        events: how many it has.
+        digest: the chained hash over these, 64 hexadecimal digits.
+        parent_id: of the branch's parent; None for a run.
+        missing_parent_id: of the parent that a branch had, and that is not here: it was imported
+            whole, as a run.
+    """
+
+    run_id: str
+    events: int
+    digest: str
+    parent_id: str | None = None
+    missing_parent_id: str | None = None
+
+
+def export_run(app: App, address: str, file: str | Path, format: str) -> ExportResult:
+    """Write a run or branch to a file; the file is there as a whole or not at all.
+
+    Args:
+        app: where.
+        address: ``RUN``, or ``RUN@N`` for its first N events.
+        file: that is written; one that exists is replaced.
+        format: one of `FORMATS`.
+
+    Raises:
+        LedgerNotFound, AmbiguousName: there is no such run.
+        PositionOutOfRange: it is shorter than N.
+        StoreDamaged: it is not what its hash chain says.
+        StoreError: the file cannot be written.
+    """
+    ledger, end = app.ledger_at(address)
+    write = FORMATS[format]
+    try:
+        _write(Path(file), write(app, ledger, end))
+    except OSError as error:
+        msg = f"{file} cannot be written: {error.strerror or error}."
+        raise StoreError(msg, hint="Choose another file.") from error
+    return ExportResult(id_of(ledger), str(file), format, end, ledger.digest(end).hex())
+
+
+def _write(path: Path, lines: Iterable[bytes]) -> None:
+    if path.exists() and not path.is_file():
+        # Such as /dev/stdout, which must not be replaced.
+        with path.open("wb") as file:
+            file.writelines(lines)
+        return
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.writelines(lines)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _jsonl(app: App, ledger: LedgerStore, end: int) -> Iterator[bytes]:
+    return lines_of(ledger, end, _parent_of(app, ledger, end))
+
+
+def _parent_of(app: App, ledger: LedgerStore, end: int) -> Parent | None:
+    if id_of(ledger) == DEMO_ID:
+        return None
+    info = app.substrate().info(id_of(ledger))
+    if info.parent_id is None or info.fork_position is None or end <= info.fork_position:
+        return None
+    return Parent(info.parent_id, info.fork_position)
+
+
+def _cloudevents(app: App, ledger: LedgerStore, end: int) -> Iterator[bytes]:
+    digest = GENESIS
+    for event in islice(ledger.read_all(), end):
+        digest = link(digest, event)
+        yield encode(cloud_event(event, ledger.stream_name(), digest)) + b"\n"
+
+
+def _nodes(ledger: LedgerStore, end: int) -> Iterator[Node]:
+    """Yield what happened as nodes of a figure, without the runtime's notes about its own work."""
+    positions: dict[str, int] = {}
+    for event in islice(ledger.read_all(), end):
+        if event.type not in BOOKKEEPING:
+            positions[event.id] = event.position
+            yield node_of(event, [positions[id] for id in event.cause if id in positions])
+
+
+def _dot(app: App, ledger: LedgerStore, end: int) -> Iterator[bytes]:
+    from kando.trace.dot import dot
+
+    return _encoded(dot(_nodes(ledger, end), ledger.stream_name()))
+
+
+def _mermaid(app: App, ledger: LedgerStore, end: int) -> Iterator[bytes]:
+    from kando.trace.mermaid import mermaid
+
+    total = sum(1 for _ in ledger.links(0, end, besides=BOOKKEEPING))
+    return _encoded(mermaid(_nodes(ledger, end), ledger.stream_name(), total))
+
+
+def _svg(app: App, ledger: LedgerStore, end: int) -> Iterator[bytes]:
+    from kando.trace.svg import svg
+
+    stream = ledger.stream_name()
+    about = {"ledger": stream, "events": str(end), "digest": ledger.digest(end).hex()}
+    return _encoded(svg(_nodes(ledger, end), stream, about))
+
+
+def _encoded(lines: Iterable[str]) -> Iterator[bytes]:
+    return (f"{line}\n".encode() for line in lines)
+
+
+#: How a run is written, by the name of the format.
+FORMATS: dict[str, Callable[[App, LedgerStore, int], Iterator[bytes]]] = {
+    "jsonl": _jsonl,
+    "cloudevents": _cloudevents,
+    "dot": _dot,
+    "mermaid": _mermaid,
+    "svg": _svg,
+}
+
+
+def import_run(app: App, lines: Iterable[bytes]) -> ImportResult:
+    """Import a run or branch that was exported as JSON Lines, exactly as it was.
+
+    Everything is verified before anything is written. A branch whose parent is here becomes a
+    branch again; if its parent is not, it becomes a run with all its events.
+
+    Args:
+        app: where to.
+        lines: of the file.
+
+    Raises:
+        InvalidData: the file is not what was exported; the message names the line.
+        LedgerExists: there is a run or branch of this id.
+        StoreError: the substrate cannot be used.
+    """
+    header, events = read_lines(lines)
+    kind, _, run_id = header.ledger.partition(":")
+    if kind not in ("run", "branch") or run_id == DEMO_ID:
+        msg = f"Line 1 names the ledger {header.ledger!r:.80}, which cannot be imported."
+        raise InvalidData(msg, hint="Export a run or a branch.")
+    check_ledger_id(run_id)
+    _try(run_id, events)
+    substrate = app.substrate(read_only=False)
+    if _length_of(substrate, run_id):
+        msg = f"There is a run or branch {run_id!r} already."
+        raise LedgerExists(msg, hint="Choose another store with --ledger; nothing was imported.")
+    parent = header.parent
+    if parent is not None and _shares(substrate, parent, events, header):
+        position = parent.fork_position
+        substrate.fork_with(parent.id, position, run_id, events[position:])
+        return ImportResult(run_id, len(events), header.digest, parent.id)
+    # An import that was killed here leaves an empty run, which the next one completes.
+    is_new = _length_of(substrate, run_id) is None
+    ledger = substrate.create(run_id) if is_new else substrate.open(run_id)
+    ledger.append([*events], expected_length=0)
+    missing = parent.id if parent is not None else None
+    return ImportResult(run_id, len(events), header.digest, None, missing)
+
+
+def _try(run_id: str, events: list[RecordedEvent]) -> None:
+    """Do with the events what every reader does, so that what would fail there is refused here."""
+    world = World()
+    known: set[str] = set()
+    for number, event in enumerate(events, 2):
+        try:
+            apply(world, event)
+            strangers = [id for id in event.cause if id not in known]
+            problem = f"cause {strangers[0]!r:.80} is not there" if strangers else None
+        except KandoError as error:
+            problem = error.message
+        if event.id in known:
+            problem = f"the id {event.id!r:.80} is taken"
+        if problem is not None:
+            msg = f"Line {number} cannot be imported: {problem}."
+            raise InvalidData(msg, hint="Nothing was imported.")
+        known.add(event.id)
+    try:
+        _read(run_id, events)
+    except Exception as error:
+        msg = f"The events are not those of a run: {type(error).__name__}: {error}."
+        raise InvalidData(msg, hint="Nothing was imported.") from error
+
+
+def _read(run_id: str, events: Sequence[RecordedEvent]) -> None:
+    copy = MemoryLedgerStore(run_id)
+    copy.append([*events])
+    read_status(copy)
+    kit = loaded_kit(copy)
+    if kit is not None and not (isinstance(kit["name"], str) and isinstance(kit["version"], str)):
+        msg = "the name and the version of a kit are strings"
+        raise TypeError(msg)
+    cursor = Cursor()
+    for event in events:
+        cursor.see(event)
+
+
+def _length_of(substrate: Substrate, run_id: str) -> int | None:
+    try:
+        return substrate.info(run_id).length
+    except LedgerNotFound:
+        return None
+
+
+def _shares(
+    substrate: Substrate, parent: Parent, events: list[RecordedEvent], header: Header
+) -> bool:
+    """Whether the parent is here, and is what the branch shares its beginning with."""
+    length, position = _length_of(substrate, parent.id), parent.fork_position
+    if length is None or not 0 <= position <= min(length, len(events)):
+        return False
+    digest = GENESIS
+    for event in events[:position]:
+        digest = link(digest, event)
+    return header.ledger.startswith("branch:") and (
+        substrate.open(parent.id).digest(position) == digest
+    )

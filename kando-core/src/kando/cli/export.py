@@ -1,0 +1,62 @@
+"""`kando export` and `import`: a run as a file, and back."""
+
+from __future__ import annotations
+
+from typing import BinaryIO
+
+import attrs
+import click
+
+from kando.app.exporting import FORMATS, export_run, import_run
+from kando.cli.output import print_json, print_line, warn
+from kando.cli.session import open_app, shared_options
+
+__all__ = ["export", "import_"]
+
+
+@click.command()
+@click.argument("run", metavar="RUN")
+@click.option(
+    "-o",
+    "--output",
+    "file",
+    required=True,
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="Where to write it; a file that exists is replaced.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(list(FORMATS)),
+    default="jsonl",
+    show_default=True,
+    help="How to write it; only jsonl can be imported.",
+)
+@shared_options
+def export(run: str, file: str, form: str, as_json: bool) -> None:
+    """Write RUN, or its first N events with RUN@N, to a file."""
+    with open_app() as app:
+        result = export_run(app, run, file, form)
+        if as_json:
+            print_json(attrs.asdict(result))
+        else:
+            print_line(f"exported: {result.events} events, {result.digest}")
+
+
+@click.command("import")
+@click.argument("file", metavar="FILE", type=click.File("rb"))
+@shared_options
+def import_(file: BinaryIO, as_json: bool) -> None:
+    """Import a run from a file that `kando export` wrote, and print its id; - is stdin.
+
+    Every line is verified before anything is written.
+    """
+    with open_app() as app:
+        result = import_run(app, file)
+        if as_json:
+            print_json(attrs.asdict(result))
+        else:
+            print_line(result.run_id)
+        if result.missing_parent_id is not None:
+            warn(f"imported as a run: its parent {result.missing_parent_id} is not here")

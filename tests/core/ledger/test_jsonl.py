@@ -1,0 +1,140 @@
+"""A ledger as JSON Lines: it comes back exactly, or the line that does not fit is named."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kando.errors import InvalidData, StoreDamaged
+from kando.ledger.jsonl import Parent, lines_of, read_lines
+from kando.ledger.memory import MemoryLedgerStore
+from kando.schema.events import KandoEvent, make_event
+from kando.schema.exact_json import encode
+from kando.testing.ledgers import full
+
+texts = st.text(max_size=8)
+values = texts | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False)
+data = st.dictionaries(texts, values | st.none() | st.booleans() | st.lists(values, max_size=2))
+moments = st.datetimes(datetime(1970, 1, 2), datetime(2200, 1, 1), timezones=st.sampled_from([UTC]))
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(texts, texts, texts, moments, data), max_size=6))
+def test_whatever_a_ledger_holds_comes_back_with_its_hash(told: list[tuple[Any, ...]]) -> None:
+    ledger = MemoryLedgerStore("r")
+    for n, (type, source, actor, at, content) in enumerate(told):
+        cause = [f"e{n - 1}"] if n else []
+        ledger.append([KandoEvent(f"e{n}", type, source, actor, cause, at, content)])
+
+    header, events = read_lines(lines_of(ledger, len(told), Parent("p", 1)))
+
+    assert [full(event) for event in events] == [full(event) for event in ledger.read_all()]
+    assert (header.ledger, header.events, header.parent) == ("run:r", len(told), Parent("p", 1))
+    assert header.digest == ledger.digest(len(told)).hex()
+
+
+@pytest.fixture
+def lines() -> list[bytes]:
+    """Return an exported ledger of five events."""
+    ledger = MemoryLedgerStore("r")
+    for n in range(5):
+        cause = [f"thing-{n - 1}"] if n else []
+        ledger.append([make_event("thing", "", "tester", cause, {"n": n, "text": "x"})])
+    return list(lines_of(ledger, 5))
+
+
+def changed(name: str, value: object) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    return lambda line: {**line, name: value}
+
+
+CHANGES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "position": changed("position", 1),
+    "a position that is no number": changed("position", "2"),
+    "id": changed("id", "mine"),
+    "type": changed("type", "other"),
+    "source": changed("source", "run:x"),
+    "actor": changed("actor", "somebody"),
+    "cause": changed("cause", []),
+    "timestamp": changed("timestamp", "2020-01-01T00:00:00Z"),
+    "a timestamp without zone": changed("timestamp", "2020-01-01T00:00:00"),
+    "lineage_key": changed("lineage_key", "0" * 32),
+    "a lineage_key of another form": changed("lineage_key", "X" * 32),
+    "version": changed("version", 2),
+    "a version that does not fit": changed("version", 2**63),
+    "data": lambda line: {**line, "data": {**line["data"], "n": 7}},
+    "data of another type": changed("data", [1]),
+    "data that is null": changed("data", None),
+    "hash": changed("hash", "0" * 64),
+    "another field": changed("more", 1),
+    "a missing field": lambda line: {k: v for k, v in line.items() if k != "actor"},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_changed_field_of_a_line_is_refused_and_the_line_named(
+    lines: list[bytes], change: str
+) -> None:
+    lines[3] = encode(CHANGES[change](json.loads(lines[3]))) + b"\n"
+
+    with pytest.raises(InvalidData, match=r"^Line 4 .*nothing was imported") as caught:
+        read_lines(lines)
+
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("edit", "line"),
+    [
+        (lambda lines: lines[:3] + lines[4:], 4),
+        (lambda lines: [*lines[:3], lines[2], *lines[3:]], 4),
+        (lambda lines: [*lines[:3], lines[4], lines[3], lines[5]], 4),
+        (lambda lines: lines[:-1], 5),
+        (lambda lines: [*lines[:-1], lines[-1][:-20]], 6),
+        (lambda lines: [*lines, lines[-1]], 7),
+        (lambda lines: [*lines, b"\n"], 7),
+        (lambda lines: lines[1:], 1),
+        (lambda lines: [], 1),
+        (lambda lines: [b"\xff\xfe", *lines[1:]], 1),
+        (lambda lines: [*lines[:2], b"\xff", *lines[3:]], 3),
+        (lambda lines: [lines[0].replace(b'"events":5', b'"events":4'), *lines[1:]], 6),
+        (lambda lines: [lines[0].replace(b'"format":1', b'"format":2'), *lines[1:]], 1),
+        (lambda lines: [lines[0].replace(b'"digest":"', b'"digest":"0'), *lines[1:]], 1),
+        (lambda lines: [*lines[:2], lines[2].replace(b'"n":1', b'"n":1,"n":1'), *lines[3:]], 3),
+        (lambda lines: [*lines[:2], lines[2].replace(b'"n":1', b'"n": 1'), *lines[3:]], 3),
+    ],
+    ids=[
+        *("removed", "repeated", "swapped", "last removed", "cut off", "added", "empty line added"),
+        *("no head", "nothing", "head no text", "line no text", "fewer", "format", "digest"),
+        *("a key twice", "a space"),
+    ],
+)
+def test_lines_that_are_missing_added_or_moved_are_refused(
+    lines: list[bytes], edit: Callable[[list[bytes]], list[bytes]], line: int
+) -> None:
+    with pytest.raises(InvalidData, match=rf"^Line {line} "):
+        read_lines(edit(lines))
+
+
+def test_the_beginning_of_a_ledger_is_an_export_of_its_own() -> None:
+    ledger = MemoryLedgerStore("r")
+    ledger.append([make_event("thing", "", "", [], {"n": n}) for n in range(5)])
+
+    header, events = read_lines(lines_of(ledger, 2))
+
+    assert (header.events, len(events), header.digest) == (2, 2, ledger.digest(2).hex())
+
+
+def test_a_ledger_that_is_not_what_its_chain_says_is_not_exported() -> None:
+    ledger = MemoryLedgerStore("r")
+    ledger.append([make_event("thing", "", "", [], {}) for _ in range(3)])
+    assert ledger.digest(3)
+    later = ledger._own[1].timestamp + timedelta(seconds=1)
+    ledger._own[1] = attrs.evolve(ledger._own[1], timestamp=later)
+
+    with pytest.raises(StoreDamaged, match="hash chain"):
+        list(lines_of(ledger, 3))
