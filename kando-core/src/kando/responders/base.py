@@ -86,6 +86,7 @@ class Effect:
             is called while the others wait for its answer. None: every intent is its own.
         keep: ``keep(intent, answer, world)`` is given each answer that came while the run was
             failing and is therefore not recorded, for `recall` to return when the run goes on.
+            None: such answers are lost, and the calls are made again.
         terms: ``terms(intent)`` says on what terms one call is made.
         timed_out: ``timed_out(intent)`` returns the data that answers a call which took too long;
             None: then the firing fails.
@@ -98,7 +99,7 @@ class Effect:
     sameness: Callable[[KandoEvent, World], str | None] = lambda intent, world: None
     timeout_seconds: float | None = None
     max_parallel: int | None = None
-    keep: Callable[[KandoEvent, dict[str, Any], World], None] = lambda intent, answer, w: None
+    keep: Callable[[KandoEvent, dict[str, Any], World], None] | None = None
     terms: Callable[[KandoEvent], Terms] = lambda intent: Terms()
     timed_out: Callable[[KandoEvent], dict[str, Any]] | None = None
 

@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from kando.cache.llm import request_key
+from kando.responders._repair import Repairing
 from kando.responders.base import Effect, Responder
 from kando.responders.executor import inline
 from kando.schema.events import ECHOED, LLM_REQUEST, LLM_RESPONSE, OBSERVED, KandoEvent
@@ -35,17 +36,20 @@ def LLMExecutorResponder(llm_fn: LLMFunction, *, name: str = "llm") -> Responder
         name: the actor of the answers.
     """
 
-    def complete(request: dict[str, Any]) -> dict[str, Any]:
+    def answer(request: dict[str, Any]) -> dict[str, Any]:
         model = request.get("model", "default")
         max_tokens = request.get("max_tokens", _DEFAULT_MAX_TOKENS)
         text, cost = llm_fn(request["messages"], model, max_tokens)
         return {"text": text, "model": model, "cost_usd": cost}
 
-    return provider_executor(complete, name=name)
+    return provider_executor(answer, name=name)
 
 
 def provider_executor(complete: Complete, *, name: str = "llm") -> Responder:
     """Return an executor that answers requests through a provider's `complete`.
+
+    An answer to a request with an ``output_schema`` has what fits it as its ``data``. One that does
+    not fit is sent back once, within the same call; if that is no better, it has an ``error``.
 
     Args:
         complete: takes the data of an ``llm.request`` and returns that of the ``llm.response``;
@@ -53,10 +57,12 @@ def provider_executor(complete: Complete, *, name: str = "llm") -> Responder:
         name: the actor of the answers.
     """
 
+    complete = Repairing(complete)
+
     def call(intent: KandoEvent) -> dict[str, Any]:
         return _addressed(intent, complete(intent.data))
 
-    effect = Effect(LLM_RESPONSE, call, recall, remember, _sameness)
+    effect = Effect(LLM_RESPONSE, call, recall, remember, _sameness, keep=keep)
 
     def fn(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
         return inline(effect, event, world)
@@ -95,20 +101,38 @@ def asking(executor: Responder, model: str) -> Responder:
 
 
 def recall(intent: KandoEvent, world: World) -> dict[str, Any] | None:
-    """Return the answer that the runtime's cache holds for a request, or None."""
+    """Return the answer that the runtime's cache holds for a request, or None.
+
+    It costs nothing, unless it is the one that was paid for by this very request and not recorded.
+    """
     cache = world.context.get("cache")
-    known = cache.get(intent.data) if cache is not None else None
-    if not isinstance(known, dict):
+    if cache is None:
         return None
-    return _addressed(intent, {**known, "cost_usd": 0.0, "cached": True})
+    known = cache.get(intent.data)
+    if isinstance(known, dict):
+        return _addressed(intent, {**known, "cost_usd": 0.0, "cached": True})
+    kept = cache.get(_own(intent))
+    return kept if isinstance(kept, dict) else None
+
+
+def keep(intent: KandoEvent, answer: dict[str, Any], world: World) -> None:
+    """Keep an answer that could not be recorded, until the run goes on: it is not asked for again."""
+    cache = world.context.get("cache")
+    if cache is not None:
+        cache.put(_own(intent), answer)
 
 
 def remember(intent: KandoEvent, answer: dict[str, Any], world: World) -> None:
     """Give the runtime's cache an answer; errors and what came from it are not kept."""
     cache = world.context.get("cache")
-    if cache is not None and "text" in answer and not answer.get("cached"):
+    is_answer = "text" in answer and "error" not in answer
+    if cache is not None and is_answer and not answer.get("cached"):
         kept = {k: v for k, v in answer.items() if k not in (*ECHOED, OBSERVED)}
         cache.put(intent.data, kept)
+
+
+def _own(intent: KandoEvent) -> dict[str, Any]:
+    return {"answer_to": intent.id, "in": intent.source}
 
 
 def _sameness(intent: KandoEvent, world: World) -> str | None:

@@ -120,7 +120,7 @@ class Effects:
             self._pool = None
         deadline = time.monotonic() + patience_seconds
         for call in self._flying.values():
-            if call.started_at is None:
+            if call.started_at is None or call.effect.keep is None:
                 continue
             # Whatever goes wrong here, the reason why the run stops is told, and not this one.
             with suppress(Exception):

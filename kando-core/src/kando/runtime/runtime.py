@@ -46,6 +46,9 @@ DEFAULT_MAX_PARALLEL_CALLS = 20
 #: Seconds; a follower in another process sees a run with this delay at most.
 DEFAULT_SAVE_INTERVAL = 0.05
 
+#: Seconds that a run which stops waits for the answers of calls that have started.
+_PATIENCE = 60.0
+
 
 #: Events between two snapshots during a run, at least.
 DEFAULT_SNAPSHOT_INTERVAL = 5000
@@ -147,6 +150,7 @@ class Runtime:
             Exception: whatever a responder raised, after ``responder.failed`` is recorded.
         """
         loop = self._opened()
+        patience = _PATIENCE
         try:
             self._unhalt(loop)
             self._tell_of_kit(loop)
@@ -156,13 +160,15 @@ class Runtime:
             loop.save()
             if loop.snapshots is not None:
                 loop.snapshots.finished(loop.recorder.world, loop.recorder.length)
-        except BaseException:
+        except BaseException as error:
             # What is recorded is kept; the next run goes on from what the ledger then says.
             self._loop = None
+            if not isinstance(error, Exception):
+                patience = 0.0
             loop.recorder.save()
             raise
         finally:
-            loop.effects.close(loop.recorder.world)
+            loop.effects.close(loop.recorder.world, patience)
         return loop.recorder.world
 
     def _unhalt(self, loop: Loop) -> None:

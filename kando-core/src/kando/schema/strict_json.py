@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from types import NoneType, UnionType
+from types import GenericAlias, NoneType, UnionType
 from typing import Any, Union, get_args, get_origin
 
 import attrs
@@ -52,6 +52,7 @@ def strict_converter() -> cattrs.Converter:
 
     converter.register_structure_hook_func(_is_choice, _first_that_fits(converter))
     converter.register_structure_hook_factory(is_sequence, only(list, list_structure_factory))
+    converter.register_structure_hook_func(_is_collected, _collected(converter))
     converter.register_structure_hook_factory(is_mapping, only(dict, mapping_structure_factory))
     converter.register_structure_hook_factory(attrs.has, only(dict, of_class))
     return converter
@@ -72,6 +73,23 @@ def problems_of(error: BaseException, path: str) -> str:
 def name_of(kind: Any) -> str:
     """Return a type as people write it."""
     return kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
+
+
+def _is_collected(kind: Any) -> bool:
+    """Whether a type is a set or a tuple of any length: what JSON writes as a list."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    return origin in (set, frozenset) or (origin is tuple and arguments[1:] == (Ellipsis,))
+
+
+def _collected(converter: cattrs.Converter) -> Any:
+    def structure(value: Any, kind: Any) -> Any:
+        if not isinstance(value, list):
+            raise _wrong(value, kind)
+        items: Any = GenericAlias(list, get_args(kind)[:1])
+        origin: Any = get_origin(kind)
+        return origin(converter.structure(value, items))
+
+    return structure
 
 
 def _is_choice(kind: Any) -> bool:

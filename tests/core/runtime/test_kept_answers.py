@@ -1,0 +1,87 @@
+"""Answers that came while a run was failing are kept, and are not asked for again."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from kando.cache.llm import LLMCache
+from kando.emit import ask
+from kando.ledger.memory import MemoryLedgerStore
+from kando.responders.base import responder
+from kando.responders.llm_executor import provider_executor
+from kando.runtime import Runtime
+from kando.schema.events import LLM_RESPONSE, RESPONDER_FAILED, make_event
+
+QUESTIONS = ["q0", "q1", "q2", "q3"]
+
+
+@responder("test.on_go", {"go"})
+def on_go(event, world):
+    """Ask everything at once."""
+    for text in QUESTIONS:
+        yield ask([{"role": "user", "content": text}], max_tokens=50)
+
+
+class Model:
+    """Fails at the first question until it is well; the others are answered after that only."""
+
+    def __init__(self) -> None:
+        self.is_well = False
+        self.asked: list[str] = []
+        self.has_failed = threading.Event()
+        self._lock = threading.Lock()
+
+    def __call__(self, request):
+        question = request["messages"][0]["content"]
+        with self._lock:
+            self.asked.append(question)
+        if question == "q0" and not self.is_well:
+            # All are in flight when it fails.
+            while len(self.asked) < len(QUESTIONS):
+                threading.Event().wait(0.001)
+            self.has_failed.set()
+            raise ConnectionError("the line is cut")
+        if not self.is_well:
+            self.has_failed.wait(60)
+        return {"text": f"answer to {question}", "model": "m", "cost_usd": 0.5}
+
+
+def texts(store):
+    return [
+        (e.data["text"], e.data["cost_usd"]) for e in store.read_all() if e.type == LLM_RESPONSE
+    ]
+
+
+def test_answers_that_came_while_the_run_failed_are_recorded_when_it_goes_on():
+    store, cache, model = MemoryLedgerStore("r1"), LLMCache(), Model()
+    seed = make_event("go", "run:r1", "cli", [], {})
+
+    with pytest.raises(ConnectionError):
+        Runtime(store, [on_go, provider_executor(model)], cache=cache).run([seed])
+    assert texts(store) == []
+    model.is_well = True
+    again = Runtime(store, [on_go, provider_executor(model)], cache=cache)
+    again.run([])
+
+    assert texts(store) == [(f"answer to {question}", 0.5) for question in QUESTIONS]
+    assert sorted(model.asked) == ["q0", *QUESTIONS]
+    whole = MemoryLedgerStore("r1")
+    Runtime(whole, [on_go, provider_executor(model)], cache=LLMCache()).run([seed])
+    course = [(e.type, e.data) for e in store.read_all() if e.type != RESPONDER_FAILED]
+    assert [kind for kind, _ in course] == [e.type for e in whole.read_all()]
+    again.replay(strict=True)
+
+
+def test_a_kept_answer_belongs_to_its_request_alone():
+    cache, model = LLMCache(), Model()
+    seed = make_event("go", "run:r1", "cli", [], {})
+    with pytest.raises(ConnectionError):
+        Runtime(MemoryLedgerStore("r1"), [on_go, provider_executor(model)], cache=cache).run([seed])
+    model.is_well, model.asked = True, []
+    other = MemoryLedgerStore("r2")
+
+    Runtime(other, [on_go, provider_executor(model)], cache=cache).run([seed])
+
+    assert sorted(model.asked) == QUESTIONS
