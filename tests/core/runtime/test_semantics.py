@@ -427,7 +427,7 @@ def test_resuming_with_the_same_budget_records_no_second_exhaustion() -> None:
     assert ledger.length() == length
 
 
-def test_a_run_whose_calls_cost_more_than_its_budget_stops_and_keeps_what_was_paid_for() -> None:
+def test_a_run_stops_before_a_call_that_may_cost_more_than_its_budget() -> None:
     asked = {"messages": [], "model": "m", "max_tokens": 1}
     questions = [make_event(LLM_REQUEST, "", "cli", [], {**asked, "n": n}) for n in range(4)]
     dear = LLMExecutorResponder(lambda messages, model, max_tokens: ("text", 0.6))
@@ -436,10 +436,10 @@ def test_a_run_whose_calls_cost_more_than_its_budget_stops_and_keeps_what_was_pa
 
     answers = [e for e in ledger.read_all() if e.type == "llm.response"]
     last = list(ledger.read_all())[-1]
-    assert len(answers) == 2
+    assert len(answers) == 1
     assert last.type == BUDGET_EXHAUSTED
     assert last.data["reasons"] == ["max_llm_cost_usd"]
-    assert last.data["llm_cost_usd"] == pytest.approx(1.2)
+    assert last.data["llm_cost_usd"] == pytest.approx(0.6)
 
 
 def test_a_run_whose_money_is_spent_starts_no_call_however_soon_its_intents_are_saved() -> None:

@@ -10,7 +10,7 @@ import attrs
 
 from kando.ledger.interface import LedgerStore
 from kando.ledger.substrate import LedgerInfo
-from kando.responders.budget import cost_of
+from kando.responders.accounts import CHARGED, Accounts
 from kando.schema.events import (
     BRANCH_CHANGED,
     BRANCH_CREATED,
@@ -80,7 +80,7 @@ class RunStatus:
         llm_requests: asked.
         llm_answered: of these, answered.
         llm_cached: of these, from the cache.
-        llm_cost_usd: what the answers cost, in US dollars.
+        llm_cost_usd: what the answers cost, in US dollars, as far as it is known.
         unanswered: intents of any kind that wait for an answer.
         timers: that are set and have not fired.
         created_at: time of the first event, or None for an empty ledger.
@@ -89,6 +89,11 @@ class RunStatus:
         problem: why it failed or cannot be read, or which limits were reached; or None.
         parent_id: of the ledger it was forked from, or None.
         fork_position: or None.
+        llm_unpriced: answers of which nobody knows what they cost.
+        llm_tokens: that the answers took in and gave out.
+        tool_calls: tools that were called.
+        own: what a branch has spent itself: ``llm_calls``, ``llm_tokens``, ``llm_cost_usd``,
+            ``llm_unpriced`` and ``tool_calls``; None for a run.
     """
 
     run_id: str
@@ -111,6 +116,10 @@ class RunStatus:
     problem: str | None
     parent_id: str | None = None
     fork_position: int | None = None
+    llm_unpriced: int = 0
+    llm_tokens: int = 0
+    tool_calls: int = 0
+    own: dict[str, Any] | None = None
 
 
 def read_status(ledger: LedgerStore) -> RunStatus:
@@ -124,16 +133,17 @@ def read_status(ledger: LedgerStore) -> RunStatus:
     first: RecordedEvent | None = None
     last: RecordedEvent | None = None
     facts: dict[str, Any] = {}
-    cost = 0.0
+    spent, before = Accounts(), Accounts()
     for event in ledger.read_all():
         first, last = first or event, event
         apply(world, event)
         counts[event.type] += 1
+        if event.type in CHARGED:
+            spent = spent.apply(event)
         if event.type in _INTENTS:
             open_intents.add(event.id)
         elif event.type in _ANSWERS:
             open_intents.difference_update(event.cause)
-            cost += cost_of(event) if event.type == LLM_RESPONSE else 0.0
             counts["cached"] += event.data.get("cached") is True
         elif event.type == TIMER_SET:
             timers.add(event.id)
@@ -146,7 +156,7 @@ def read_status(ledger: LedgerStore) -> RunStatus:
         elif event.type == KIT_LOADED:
             facts["kit"] = event.data
         elif event.type == BRANCH_CREATED:
-            facts["branch"] = event.data
+            facts["branch"], before = event.data, spent
         elif event.type == BRANCH_CHANGED:
             facts["goal"] = event.data.get("goal", facts.get("goal"))
         elif event.type == OBJECT_CREATED and event.is_root and "goal" not in facts:
@@ -166,7 +176,7 @@ def read_status(ledger: LedgerStore) -> RunStatus:
         counts[LLM_REQUEST],
         counts[LLM_RESPONSE],
         counts["cached"],
-        cost,
+        spent.llm_cost_usd,
         len(open_intents),
         len(timers),
         first.timestamp if first is not None else None,
@@ -175,6 +185,10 @@ def read_status(ledger: LedgerStore) -> RunStatus:
         problem,
         branch.get("parent_run_id"),
         branch.get("fork_position"),
+        spent.llm_unpriced,
+        spent.llm_tokens,
+        spent.tool_calls,
+        spent.since(before) if branch else None,
     )
 
 

@@ -65,13 +65,20 @@ def _status_lines(found: RunStatus) -> list[tuple[str, str]]:
         (
             "llm",
             f"{found.llm_requests} requests, {found.llm_answered} answered "
-            f"({found.llm_cached} from the cache), {found.llm_cost_usd:.4f} USD",
+            f"({found.llm_cached} from the cache), {_spent(attrs.asdict(found))}",
         ),
+        *([("of its own", _spent(found.own))] if found.own is not None else []),
         ("created", moment(found.created_at) or ""),
         ("updated", moment(found.updated_at) or ""),
         ("last", clean(found.last_event_id or "")),
     ]
     return lines
+
+
+def _spent(spent: dict[str, Any]) -> str:
+    unpriced = f" and {spent['llm_unpriced']} of unknown price" if spent["llm_unpriced"] else ""
+    tools = f", {spent['tool_calls']} tool calls" if spent["tool_calls"] else ""
+    return f"{spent['llm_tokens']} tokens, {spent['llm_cost_usd']:.4f} USD{unpriced}{tools}"
 
 
 @click.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import attrs
@@ -23,17 +24,38 @@ __all__ = ["resume", "run", "status_dict", "work_on"]
 _EXHAUSTED_CODE = 7
 
 
+#: Options of limits: what follows ``--budget-``, the limit, its type and help.
+_LIMITS = (
+    ("events", "max_events", click.IntRange(0), "Events in the ledger."),
+    ("usd", "max_llm_cost_usd", click.FloatRange(0), "Cost of LLM calls."),
+    ("seconds", "max_wall_seconds", click.FloatRange(0), "Seconds of work."),
+    ("depth", "max_recursion_depth", click.IntRange(0), "Longest chain of causes."),
+    ("llm-calls", "max_llm_calls", click.IntRange(0), "LLM calls."),
+    ("llm-tokens", "max_llm_tokens", click.IntRange(0), "Tokens of LLM calls."),
+    ("tool-calls", "max_tool_calls", click.IntRange(0), "Calls of tools."),
+    (
+        "fallback-usd",
+        "fallback_usd_per_call",
+        click.FloatRange(0),
+        "What an LLM call of unknown price counts for.  [default: 0.01]",
+    ),
+)
+
+
 def _limits(function: Callable[..., Any]) -> Callable[..., Any]:
-    for option in (
-        click.option("--budget-depth", type=click.IntRange(0), help="Longest chain of causes."),
-        click.option("--budget-seconds", type=click.FloatRange(0), help="Wall-clock seconds."),
-        click.option("--budget-usd", type=click.FloatRange(0), help="Cost of LLM calls."),
-        click.option("--budget-events", type=click.IntRange(0), help="Events in the ledger."),
-    ):
-        function = option(function)
+    """Give a command ``--llm``, and the options of `_LIMITS` as its argument ``budget``."""
+
+    @wraps(function)
+    def limited(*arguments: Any, **named: Any) -> Any:
+        limits = {limit: named.pop(limit) for _, limit, _, _ in _LIMITS}
+        return function(*arguments, budget=Budget(**limits), **named)
+
+    command: Callable[..., Any] = limited
+    for name, limit, kind, help in reversed(_LIMITS):
+        command = click.option(f"--budget-{name}", limit, type=kind, help=help)(command)
     return click.option(
         "--llm", metavar="PROVIDER[:ARG]", help="Who answers requests. [env: KANDO_LLM]"
-    )(function)
+    )(command)
 
 
 @click.command()
@@ -58,10 +80,7 @@ def run(
     inputs: tuple[str, ...],
     more_inputs: tuple[str, ...],
     llm: str | None,
-    budget_events: int | None,
-    budget_usd: float | None,
-    budget_seconds: float | None,
-    budget_depth: int | None,
+    budget: Budget,
     as_json: bool,
 ) -> int:
     """Start a run of KIT and print its id.
@@ -73,7 +92,6 @@ def run(
         raise click.UsageError(msg + " Files and folders to work from follow --input.")
     if goal is None and not demo:
         raise click.UsageError("Missing option '--goal'.")
-    budget = Budget(budget_events, budget_usd, budget_seconds, budget_depth)
 
     def work(app: App, on_started: Callable[[str], None]) -> RunResult:
         paths = [*inputs, *more_inputs]
@@ -95,10 +113,7 @@ def resume(
     kit: str | None,
     wait: bool,
     llm: str | None,
-    budget_events: int | None,
-    budget_usd: float | None,
-    budget_seconds: float | None,
-    budget_depth: int | None,
+    budget: Budget,
     as_json: bool,
 ) -> int:
     """Go on with RUN from wherever it stopped, and print its id.
@@ -106,7 +121,6 @@ def resume(
     Requests that nobody could answer are asked now. Limits are for the whole run, what it has
     used before included.
     """
-    budget = Budget(budget_events, budget_usd, budget_seconds, budget_depth)
 
     def work(app: App, on_started: Callable[[str], None]) -> RunResult:
         return resume_run(

@@ -87,6 +87,8 @@ class Effect:
         keep: ``keep(intent, answer, world)`` is given each answer that came while the run was
             failing and is therefore not recorded, for `recall` to return when the run goes on.
             None: such answers are lost, and the calls are made again.
+        worst_case_usd: ``worst_case_usd(request)`` returns what a call costs at most, in US dollars,
+            or None if nobody knows.
         terms: ``terms(intent)`` says on what terms one call is made.
         timed_out: ``timed_out(intent)`` returns the data that answers a call which took too long;
             None: then the firing fails.
@@ -100,6 +102,7 @@ class Effect:
     timeout_seconds: float | None = None
     max_parallel: int | None = None
     keep: Callable[[KandoEvent, dict[str, Any], World], None] | None = None
+    worst_case_usd: Callable[[dict[str, Any]], float | None] = lambda request: None
     terms: Callable[[KandoEvent], Terms] = lambda intent: Terms()
     timed_out: Callable[[KandoEvent], dict[str, Any]] | None = None
 

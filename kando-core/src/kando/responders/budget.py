@@ -9,9 +9,22 @@ from typing import Any
 import attrs
 
 from kando.errors import ConfigurationError
-from kando.schema.events import BUDGET_EXHAUSTED, LLM_RESPONSE, KandoEvent
+from kando.responders.accounts import CHARGED, Accounts, charge_of
+from kando.responders.base import Effect
+from kando.schema.events import BUDGET_EXHAUSTED, LLM_RESPONSE, KandoEvent, RecordedEvent
 
-__all__ = ["Budget", "BudgetEnforcer"]
+__all__ = ["DEFAULT_FALLBACK_USD", "Budget", "BudgetEnforcer", "cost_of"]
+
+#: What an LLM call of unknown price counts for, in US dollars, if the budget does not say.
+DEFAULT_FALLBACK_USD = 0.01
+
+_DEFAULT_MAX_TOKENS = 1024
+
+# Room for what a server adds to the text of a request, in tokens.
+_ADDED_TOKENS = 1024
+
+# Sums of prices are no exact sums.
+_EXACTNESS = 1e-9
 
 
 def _check_limit(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
@@ -29,21 +42,31 @@ class Budget:
     Attributes:
         max_events: events in the ledger, apart from ``budget.exhausted``.
         max_llm_cost_usd: cost of the LLM calls, in US dollars.
-        max_wall_seconds: seconds this process has worked on the run.
+        max_wall_seconds: seconds of work on the run; time in which it waits for a person or a timer
+            does not count.
         max_recursion_depth: longest chain of causes; a root has depth 0.
+        max_llm_calls: LLM calls, apart from answers of the cache.
+        max_llm_tokens: tokens that these take in and give out.
+        max_tool_calls: calls of tools.
+        fallback_usd_per_call: what an LLM call of unknown price counts for, in US dollars;
+            `DEFAULT_FALLBACK_USD` if None.
     """
 
     max_events: int | None = attrs.field(default=None, validator=_check_limit)
     max_llm_cost_usd: float | None = attrs.field(default=None, validator=_check_limit)
     max_wall_seconds: float | None = attrs.field(default=None, validator=_check_limit)
     max_recursion_depth: int | None = attrs.field(default=None, validator=_check_limit)
+    max_llm_calls: int | None = attrs.field(default=None, validator=_check_limit)
+    max_llm_tokens: int | None = attrs.field(default=None, validator=_check_limit)
+    max_tool_calls: int | None = attrs.field(default=None, validator=_check_limit)
+    fallback_usd_per_call: float | None = attrs.field(default=None, validator=_check_limit)
 
 
 class BudgetEnforcer:
     """The account of one run against its budget.
 
     The account is a fold over the ledger: it is charged through `count` for each event, whether it
-    was just recorded or read back.
+    was just recorded or read back. What calls in flight may cost at most is reserved beside it.
 
     Args:
         budget: the limits; None for none.
@@ -51,33 +74,73 @@ class BudgetEnforcer:
 
     Attributes:
         is_unlimited: whether nothing can be passed.
+        accounts: what was spent on calls.
+        last_reasons: why the budget was exhausted last.
     """
 
     def __init__(
         self, budget: Budget | None = None, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.budget = budget or Budget()
-        self.is_unlimited = self.budget == Budget()
+        self.is_unlimited = attrs.evolve(self.budget, fallback_usd_per_call=None) == Budget()
+        self.accounts = Accounts()
         self.event_count = 0
-        self.llm_cost_usd = 0.0
         self.depth = 0
+        self.last_reasons: list[str] = []
+        self._reserved: dict[str, Accounts] = {}
+        # Of these the price was guessed.
+        self._guessed: set[str] = set()
         self._clock = clock
-        self._started = clock()
+        self._worked = 0.0
+        self._started: float | None = None
+
+    def start(self) -> None:
+        """Have the clock run: the run is being worked on."""
+        self._started = self._clock()
+
+    def stop(self) -> None:
+        """Stop the clock: the run is not being worked on."""
+        if self._started is not None:
+            self._worked += self._clock() - self._started
+        self._started = None
 
     @property
     def elapsed_seconds(self) -> float:
-        """Seconds since this account was opened in this process."""
-        return self._clock() - self._started
+        """Seconds of work: those this account was open for, and those the ledger tells of."""
+        running = 0.0 if self._started is None else self._clock() - self._started
+        return self.accounts.seconds + self._worked + running
+
+    def seconds_left(self) -> float | None:
+        """Return how long the run may still be worked on, or None if there is no limit."""
+        limit = self.budget.max_wall_seconds
+        return None if limit is None else limit - self.elapsed_seconds
+
+    @property
+    def llm_cost_usd(self) -> float:
+        """What LLM calls cost, in US dollars; those of unknown price count as the budget says."""
+        return self._cost_of(self.accounts)
+
+    @property
+    def has_reserved(self) -> bool:
+        """Whether a call is in flight that may still cost something."""
+        return bool(self._reserved)
 
     def count(self, event: KandoEvent, depth: int) -> None:
         """Charge a recorded event."""
-        if event.type == BUDGET_EXHAUSTED:
-            return
+        if event.type in CHARGED:
+            self.accounts = self.accounts.apply(event)
+            for cause in event.cause:
+                self.release(cause)
+            if event.type == BUDGET_EXHAUSTED:
+                self.last_reasons = event.data["reasons"]
+                # The accounts tell of it from now on.
+                self._worked = 0.0
+                if self._started is not None:
+                    self._started = self._clock()
+                return
         self.event_count += 1
         if depth > self.depth:
             self.depth = depth
-        if event.type == LLM_RESPONSE:
-            self.llm_cost_usd += cost_of(event)
 
     def reasons_against(self, events: int, depth: int, cost_usd: float = 0.0) -> list[str]:
         """Return the limits that recording a batch would pass; empty if it may be recorded.
@@ -94,7 +157,7 @@ class BudgetEnforcer:
         if limits.max_events is not None and self.event_count + events > limits.max_events:
             reasons.append("max_events")
         cost = self.llm_cost_usd + cost_usd
-        if limits.max_llm_cost_usd is not None and cost > limits.max_llm_cost_usd:
+        if limits.max_llm_cost_usd is not None and cost > limits.max_llm_cost_usd + _EXACTNESS:
             reasons.append("max_llm_cost_usd")
         if limits.max_wall_seconds is not None and self.elapsed_seconds > limits.max_wall_seconds:
             reasons.append("max_wall_seconds")
@@ -102,11 +165,83 @@ class BudgetEnforcer:
             reasons.append("max_recursion_depth")
         return reasons
 
-    def reasons_against_call(self) -> list[str]:
-        """Return the limits that forbid to start another LLM call."""
-        limit = self.budget.max_llm_cost_usd
-        spent = limit is not None and self.llm_cost_usd >= limit
-        return ["max_llm_cost_usd"] if spent else []
+    def reasons_against_call(self, charge: Accounts) -> list[str]:
+        """Return the limits that a call might pass, together with all that are in flight.
+
+        Args:
+            charge: what it may be charged at most.
+        """
+        if self.is_unlimited:
+            return []
+        limits, after = self.budget, sum(self._reserved.values(), self.accounts + charge)
+        passed = (
+            ("max_llm_cost_usd", limits.max_llm_cost_usd, self._cost_of(after), charge.llm_calls),
+            ("max_llm_calls", limits.max_llm_calls, after.llm_calls, charge.llm_calls),
+            ("max_llm_tokens", limits.max_llm_tokens, after.llm_tokens, charge.llm_calls),
+            ("max_tool_calls", limits.max_tool_calls, after.tool_calls, charge.tool_calls),
+        )
+        # A tool is not to blame for what models cost.
+        return [
+            name
+            for name, limit, value, concerns in passed
+            if concerns and limit is not None and value > limit + _EXACTNESS
+        ]
+
+    def admits(self, intent: RecordedEvent, effect: Effect, depth: int) -> bool:
+        """Whether a call may start beside those in flight; if so, its worst case is reserved.
+
+        Args:
+            intent: what is asked.
+            effect: how it is answered.
+            depth: of its answer.
+        """
+        if self.is_unlimited:
+            return True
+        charge, is_guess = self.worst_case(intent, effect)
+        # Of calls whose price nobody knows the first one runs alone, to tell it.
+        if is_guess and self._guessed:
+            return False
+        firings = len(self._reserved) + 1
+        if self.reasons_against_call(charge) or self.reasons_against(3 * firings, depth):
+            return False
+        self.reserve(intent.id, charge, is_guess=is_guess)
+        return True
+
+    def worst_case(self, intent: RecordedEvent, effect: Effect) -> tuple[Accounts, bool]:
+        """Return what a call may be charged at most, and whether its price was guessed."""
+        if effect.answer_type != LLM_RESPONSE:
+            return Accounts(tool_calls=1), False
+        asked = intent.data
+        limit = asked.get("max_tokens")
+        out = limit if isinstance(limit, int) and limit > 0 else _DEFAULT_MAX_TOKENS
+        # A token stands for at least one byte of what is sent.
+        tokens = len(intent.encoded) + _ADDED_TOKENS + out
+        if "output_schema" in asked:
+            # What does not fit is read back and answered once more.
+            tokens = 2 * tokens + 2 * out + _ADDED_TOKENS * 4
+        cost = effect.worst_case_usd(asked) if self.budget.max_llm_cost_usd is not None else 0.0
+        dearest = self.accounts.llm_dearest_usd
+        is_guess = cost is None and self.budget.fallback_usd_per_call is None and not dearest
+        if cost is None:
+            cost = max(self._fallback, dearest)
+        return Accounts(llm_calls=1, llm_tokens=tokens, llm_cost_usd=cost), is_guess
+
+    def reserve(self, intent_id: str, charge: Accounts, *, is_guess: bool = False) -> None:
+        """Set aside what a call may be charged, until its answer is recorded."""
+        if not self.is_unlimited:
+            self._reserved[intent_id] = charge
+            if is_guess:
+                self._guessed.add(intent_id)
+
+    def settle(self, intent_id: str, answer_type: str, answer: dict[str, Any]) -> None:
+        """Set aside what an answer that is not recorded yet will be charged."""
+        if intent_id in self._reserved:
+            self._reserved[intent_id] = charge_of(answer_type, answer)
+
+    def release(self, intent_id: str) -> None:
+        """Set nothing aside for a call any more."""
+        self._reserved.pop(intent_id, None)
+        self._guessed.discard(intent_id)
 
     def exhausted_data(self, reasons: list[str], depth: int) -> dict[str, Any]:
         """Return the data of the ``budget.exhausted`` event.
@@ -120,10 +255,20 @@ class BudgetEnforcer:
             "llm_cost_usd": self.llm_cost_usd,
             "elapsed_seconds": round(self.elapsed_seconds, 3),
             "depth": max(self.depth, depth),
+            "llm_calls": self.accounts.llm_calls,
+            "llm_tokens": self.accounts.llm_tokens,
+            "tool_calls": self.accounts.tool_calls,
         }
+
+    @property
+    def _fallback(self) -> float:
+        told = self.budget.fallback_usd_per_call
+        return DEFAULT_FALLBACK_USD if told is None else told
+
+    def _cost_of(self, accounts: Accounts) -> float:
+        return accounts.llm_cost_usd + accounts.llm_unpriced * self._fallback
 
 
 def cost_of(event: KandoEvent) -> float:
     """Return the cost that an ``llm.response`` reports, in US dollars; 0 if it reports none."""
-    cost = event.data.get("cost_usd")
-    return float(cost) if isinstance(cost, int | float) and not isinstance(cost, bool) else 0.0
+    return charge_of(LLM_RESPONSE, event.data).llm_cost_usd

@@ -53,7 +53,8 @@ def provider_executor(complete: Complete, *, name: str = "llm") -> Responder:
 
     Args:
         complete: takes the data of an ``llm.request`` and returns that of the ``llm.response``;
-            may run in a thread.
+            may run in a thread. Its attribute ``worst_case_usd(request)``, if it has one, returns
+            what a request costs at most, in US dollars, or None if nobody knows.
         name: the actor of the answers.
     """
 
@@ -62,7 +63,15 @@ def provider_executor(complete: Complete, *, name: str = "llm") -> Responder:
     def call(intent: KandoEvent) -> dict[str, Any]:
         return _addressed(intent, complete(intent.data))
 
-    effect = Effect(LLM_RESPONSE, call, recall, remember, _sameness, keep=keep)
+    effect = Effect(
+        LLM_RESPONSE,
+        call,
+        recall,
+        remember,
+        _sameness,
+        keep=keep,
+        worst_case_usd=_worst_case_of(complete),
+    )
 
     def fn(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
         return inline(effect, event, world)
@@ -83,6 +92,8 @@ def asking(executor: Responder, model: str) -> Responder:
     effect = executor.effect
     assert effect is not None
 
+    keeps = effect.keep
+
     def of(intent: KandoEvent) -> KandoEvent:
         return attrs.evolve(intent, data={**intent.data, "model": model})
 
@@ -92,12 +103,28 @@ def asking(executor: Responder, model: str) -> Responder:
         recall=lambda intent, world: effect.recall(of(intent), world),
         remember=lambda intent, answer, world: effect.remember(of(intent), answer, world),
         sameness=lambda intent, world: effect.sameness(of(intent), world),
+        keep=keeps and (lambda intent, answer, world: keeps(of(intent), answer, world)),
+        worst_case_usd=lambda request: effect.worst_case_usd({**request, "model": model}),
     )
 
     def fn(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
         return inline(changed, event, world)
 
     return attrs.evolve(executor, fn=fn, effect=changed)
+
+
+def _worst_case_of(complete: Complete) -> Callable[[dict[str, Any]], float | None]:
+    told: Callable[[dict[str, Any]], float | None] | None
+    told = getattr(complete, "worst_case_usd", None)
+
+    def worst_case(request: dict[str, Any]) -> float | None:
+        try:
+            return told(request) if told is not None else None
+        except Exception:
+            # What is wrong with the request its call will tell.
+            return None
+
+    return worst_case
 
 
 def recall(intent: KandoEvent, world: World) -> dict[str, Any] | None:

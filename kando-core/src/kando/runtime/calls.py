@@ -55,6 +55,11 @@ class Call:
             return None
         return self.started_at + self.timeout_seconds - time.monotonic()
 
+    def is_late(self) -> bool:
+        """Whether it has taken longer than it may."""
+        left = self.seconds_left()
+        return left is not None and left <= 0
+
     def make(self) -> None:
         """Reach outside, and keep what comes of it."""
         try:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
 from typing import Any
 
 from kando.responders.base import Responder
+from kando.responders.budget import BudgetEnforcer
 from kando.runtime.calls import Call, CallPool
 from kando.schema.events import RecordedEvent
 from kando.world.graph import World
@@ -29,6 +31,8 @@ class Effects:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
+        self._is_cut_off = False
+        self._has_new = False
         self._waiting: dict[str, Call] = {}
         self._flying: dict[str, Call] = {}
         self._asked: set[str] = set()
@@ -37,7 +41,7 @@ class Effects:
     @property
     def has_waiting(self) -> bool:
         """Whether a call waits for its intent to be saved."""
-        return bool(self._waiting)
+        return self._has_new
 
     def is_flying(self, intent: RecordedEvent) -> bool:
         """Whether the call for an intent has been started."""
@@ -58,15 +62,42 @@ class Effects:
                 return
             self._asked.add(sameness)
         self._waiting[intent.id] = Call(intent, executor.name, effect)
+        self._has_new = True
 
-    def start(self) -> None:
-        """Start the planned calls. The caller has saved their intents."""
-        for call in self._waiting.values():
-            self._launch(call)
-        self._waiting.clear()
+    def start(self, admits: Callable[[Call], bool]) -> None:
+        """Start the planned calls, in their order. The caller has saved their intents.
 
-    def answer(self, intent: RecordedEvent, executor: Responder, world: World) -> _Answer:
+        Args:
+            admits: whether a call may start now; if not, those after it of its kind wait as well.
+        """
+        self._has_new = False
+        blocked = set()
+        for call in list(self._waiting.values()):
+            kind = call.effect.answer_type
+            if kind in blocked:
+                continue
+            if admits(call):
+                self._launch(call)
+            else:
+                blocked.add(kind)
+
+    def answer(
+        self,
+        intent: RecordedEvent,
+        executor: Responder,
+        world: World,
+        seconds_left: float | None = None,
+    ) -> _Answer | None:
         """Return the data that answers an intent: remembered, from its call, or called now.
+
+        Args:
+            intent: what is asked.
+            executor: who answers.
+            world: of the run.
+            seconds_left: after which the call is cut off; None for never.
+
+        Returns:
+            None if it was cut off.
 
         Raises:
             TimeoutError: the call took longer than its executor allows.
@@ -76,10 +107,14 @@ class Effects:
         assert effect is not None
         recalled = effect.recall(intent, world)
         if recalled is not None:
-            self._flying.pop(intent.id, None)
+            self.forget(intent)
             return recalled
         call = self._flying.get(intent.id) or self._launch(Call(intent, executor.name, effect))
-        self._await(call)
+        end = None if seconds_left is None else time.monotonic() + seconds_left
+        self._await(call, end)
+        if not call.future.done() and not call.is_late():
+            self._is_cut_off = True
+            return None
         self._flying.pop(intent.id, None)
         if call.future.done():
             return call.future.result()
@@ -89,20 +124,35 @@ class Effects:
         msg = f"{executor.name} took longer than {call.timeout_seconds} s for {intent.id}"
         raise TimeoutError(msg)
 
-    def _await(self, call: Call) -> None:
-        """Wait until a call is done, or has taken longer than it may."""
-        while not call.future.done():
-            left = call.seconds_left()
-            if left is not None and left <= 0:
+    def _await(self, call: Call, end: float | None) -> None:
+        """Wait until a call is done, or has taken longer than it may, or time is up."""
+        while not call.future.done() and not call.is_late():
+            left = [each for each in (call.seconds_left(), _until(end)) if each is not None]
+            if left and min(left) <= 0:
                 return
             # Until it has started, its time does not count.
-            wait = left if call.started_at is not None else _LOOK_INTERVAL
+            if call.started_at is None:
+                left.append(_LOOK_INTERVAL)
             with suppress(FutureTimeout):
-                call.future.exception(wait)
+                call.future.exception(min(left, default=None))
+
+    def settle(self, account: BudgetEnforcer, seconds_left: float | None = None) -> None:
+        """Wait for the calls in flight, to know what they cost.
+
+        Args:
+            account: told what each answer will be charged.
+            seconds_left: after which it is given up; None for never.
+        """
+        end = None if seconds_left is None else time.monotonic() + seconds_left
+        for call in self._flying.values():
+            self._await(call, end)
+            if call.future.done() and call.future.exception() is None:
+                account.settle(call.intent.id, call.effect.answer_type, call.future.result())
 
     def forget(self, intent: RecordedEvent) -> None:
         """Drop the call for an intent; its next answer is called for anew."""
         self._flying.pop(intent.id, None)
+        self._waiting.pop(intent.id, None)
 
     def close(self, world: World, patience_seconds: float = 0.0) -> None:
         """Forget what was planned and drop what has not started.
@@ -118,7 +168,7 @@ class Effects:
         if self._pool is not None:
             self._pool.close()
             self._pool = None
-        deadline = time.monotonic() + patience_seconds
+        deadline = time.monotonic() + (0 if self._is_cut_off else patience_seconds)
         for call in self._flying.values():
             if call.started_at is None or call.effect.keep is None:
                 continue
@@ -127,8 +177,10 @@ class Effects:
                 answer = call.future.result(max(deadline - time.monotonic(), 0))
                 call.effect.keep(call.intent, answer, world)
         self._flying.clear()
+        self._is_cut_off = False
 
     def _launch(self, call: Call) -> Call:
+        self._waiting.pop(call.intent.id, None)
         self._flying[call.intent.id] = call
         self._pool_in_use().submit(call)
         return call
@@ -137,3 +189,7 @@ class Effects:
         if self._pool is None:
             self._pool = CallPool(self._limit)
         return self._pool
+
+
+def _until(end: float | None) -> float | None:
+    return None if end is None else end - time.monotonic()

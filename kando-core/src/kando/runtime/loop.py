@@ -10,8 +10,10 @@ from typing import Any
 import attrs
 
 from kando.errors import ConfigurationError, RefusedEvent
+from kando.responders.accounts import charge_of
 from kando.responders.base import Effect, Responder
 from kando.runtime.batch import Batch
+from kando.runtime.calls import Call
 from kando.runtime.cursor import ANSWERS, CONTROL, Cursor, OpenFiring
 from kando.runtime.dispatch import Handlers
 from kando.runtime.effects import Effects
@@ -31,6 +33,7 @@ from kando.schema.events import (
     RecordedEvent,
     make_event,
 )
+from kando.schema.exact_json import exact
 from kando.world.graph import World
 from kando.world.projection import project
 
@@ -79,6 +82,7 @@ class Loop:
         self._backlog = 0
         # What the ledger says last of the kit that works on it.
         self.kit: dict[str, Any] | None = None
+        self._may_call = False
 
     def recover(self, events: Iterable[RecordedEvent]) -> None:
         """Take up the events that the ledger holds."""
@@ -120,6 +124,7 @@ class Loop:
         Raises:
             Exception: whatever a responder raised, after ``responder.failed`` is recorded.
         """
+        self._may_call = True
         if self.cursor.open_firing is not None and not self._finish(self.cursor.open_firing):
             return False
         if not self._answer_passed_intents():
@@ -198,9 +203,14 @@ class Loop:
         """Make everything recorded durable, and start the calls that waited for it."""
         self.recorder.save()
         self._saved_at = time.monotonic()
-        self.effects.start()
+        if self._may_call:
+            self.effects.start(self._admits)
         if self.snapshots is not None:
             self.snapshots.grown(self.recorder.world, self.recorder.length)
+
+    def _admits(self, call: Call) -> bool:
+        depth = self.recorder.depth_of(call.intent.position) + 1
+        return self.recorder.account.admits(call.intent, call.effect, depth)
 
     def _dispatch(self, event: RecordedEvent) -> bool:
         for handler in self._remaining(event):
@@ -252,32 +262,66 @@ class Loop:
         return self._commit(batch, event)
 
     def _fire_effect(
-        self, handler: Responder, effect: Effect, event: RecordedEvent, batch: Batch
+        self,
+        handler: Responder,
+        effect: Effect,
+        event: RecordedEvent,
+        batch: Batch,
+        firing: OpenFiring | None = None,
     ) -> bool:
+        """Answer an intent; `firing` is what the ledger holds of this firing already, if anything."""
         recorder, world = self.recorder, self.recorder.world
-        if effect.recall(event, world) is None and not self.effects.is_flying(event):
-            reasons = recorder.account.reasons_against_call()
-            # Nothing is paid for that could not be recorded.
-            reasons += recorder.account.reasons_against(3, recorder.depth_of(event.position) + 1)
-            if reasons:
-                return self._exhaust(sorted(set(reasons)), event, 0)
+        reasons = self._reasons_against_call(effect, event)
+        if reasons:
+            return self._exhaust(reasons, event, 0)
         # The intent is on disk before its call starts.
         self.save()
-        answer = self.effects.answer(event, handler, world)
+        answer = self.effects.answer(event, handler, world, recorder.account.seconds_left())
+        if answer is None:
+            return self._exhaust(["max_wall_seconds"], event, 0)
         output = make_event(effect.answer_type, "", "", [event.id], answer)
-        complete(batch, collect(batch, handler, [output], event) or 0)
+        if firing is None:
+            complete(batch, collect(batch, handler, [output], event) or 0)
+        else:
+            count = collect(batch, handler, [output], event, firing.outputs) or 0
+            batch.close(firing.fired, count)
         # What was paid for is recorded, whatever it cost; the account then stops the run.
-        if not self._commit(batch, event, cost_usd=0.0):
-            return False
-        effect.remember(event, batch.entries[1].event.data, world)
+        reasons = [each for each in self._reasons_against(batch, 0.0) if each != "max_wall_seconds"]
+        if reasons:
+            if effect.keep is not None:
+                effect.keep(event, answer, world)
+            return self._exhaust(reasons, event, batch.depth)
+        self._record(batch, event)
+        effect.remember(event, exact(answer), world)
         self.save()
         reasons = recorder.account.reasons_against(0, 0)
         return self._exhaust(reasons, event, 0) if reasons else True
 
-    def _commit(self, batch: Batch, trigger: RecordedEvent, cost_usd: float | None = None) -> bool:
-        cost = batch.cost_usd if cost_usd is None else cost_usd
-        if self._reasons_against(batch, cost):
-            return self._exhaust_by(batch, cost, trigger)
+    def _reasons_against_call(self, effect: Effect, intent: RecordedEvent) -> list[str]:
+        """Return the limits that forbid to answer an intent now; if none does, reserve its cost."""
+        account = self.recorder.account
+        if account.is_unlimited or self.effects.is_flying(intent):
+            return []
+        account.release(intent.id)
+        recalled = effect.recall(intent, self.recorder.world)
+        if recalled is not None:
+            charge, is_guess = charge_of(effect.answer_type, recalled), False
+        else:
+            charge, is_guess = account.worst_case(intent, effect)
+        reasons = account.reasons_against_call(charge)
+        if reasons and account.has_reserved:
+            # Of what is in flight the price is known when it is done.
+            self.effects.settle(account, account.seconds_left())
+            reasons = account.reasons_against_call(charge)
+        # Nothing is paid for that could not be recorded.
+        reasons += account.reasons_against(3, self.recorder.depth_of(intent.position) + 1)
+        if not reasons:
+            account.reserve(intent.id, charge, is_guess=is_guess)
+        return list(dict.fromkeys(reasons))
+
+    def _commit(self, batch: Batch, trigger: RecordedEvent) -> bool:
+        if self._reasons_against(batch, batch.cost_usd):
+            return self._exhaust_by(batch, batch.cost_usd, trigger)
         self._record(batch, trigger)
         return True
 
@@ -296,9 +340,6 @@ class Loop:
             self.save()
 
     def _want(self, event: RecordedEvent) -> None:
-        if self.recorder.account.reasons_against_call():
-            # The money is spent: no call may start, not even ahead of its firing.
-            return
         for handler in self.handlers.executors_of(event.type):
             self.effects.want(event, handler, self.recorder.world)
 
@@ -317,24 +358,20 @@ class Loop:
             hint = "Resume it with the kit, and the provider, that it was started with."
             raise ConfigurationError(msg, hint=hint)
         else:
-            count = self._repeat(handler, firing, batch)
+            try:
+                if handler.effect is not None:
+                    trigger = firing.trigger
+                    return self._fire_effect(handler, handler.effect, trigger, batch, firing)
+                count = self._repeat(handler, firing, batch)
+            except (Exception, SystemExit) as error:
+                self._fail(handler, firing.trigger, error)
+                raise
         batch.close(firing.fired, count)
         return self._commit(batch, firing.trigger)
 
     def _repeat(self, handler: Responder, firing: OpenFiring, batch: Batch) -> int:
-        trigger = firing.trigger
-        try:
-            if handler.effect is None:
-                outputs = handler.fn(trigger, self._world_before(firing.fired.position))
-            else:
-                self.save()
-                answer = self.effects.answer(trigger, handler, self.recorder.world)
-                handler.effect.remember(trigger, answer, self.recorder.world)
-                outputs = [make_event(handler.effect.answer_type, "", "", [trigger.id], answer)]
-            return collect(batch, handler, outputs, trigger, firing.outputs) or 0
-        except (Exception, SystemExit) as error:
-            self._fail(handler, trigger, error)
-            raise
+        outputs = handler.fn(firing.trigger, self._world_before(firing.fired.position))
+        return collect(batch, handler, outputs, firing.trigger, firing.outputs) or 0
 
     def _world_before(self, position: int) -> World:
         world = project(islice(self.recorder.ledger.read_all(), position))
@@ -365,13 +402,16 @@ class Loop:
     def _exhaust(self, reasons: list[str], trigger: RecordedEvent | None, depth: int) -> bool:
         """Record that a limit was reached, unless that is what was recorded last. Returns False."""
         recorder = self.recorder
-        if recorder.last_type != BUDGET_EXHAUSTED:
+        # Nobody would wait for the answers of calls that start now.
+        self._may_call = False
+        is_told = recorder.last_type == BUDGET_EXHAUSTED
+        if not is_told or recorder.account.last_reasons != reasons:
             batch = Batch(recorder, trigger, "budget")
             data = recorder.account.exhausted_data(reasons, depth)
             event = make_event(BUDGET_EXHAUSTED, "", "budget", [], data)
             batch.add(event, f"exhausted-{recorder.length}")
             self._record(batch)
-        self.save()
+        recorder.save()
         return False
 
     def _fail(self, handler: Responder, event: RecordedEvent, error: BaseException) -> str:
@@ -389,7 +429,10 @@ class Loop:
         batch.add(failed, f"failed-{self.recorder.length}")
         self._record(batch)
         self.save()
+        self.recorder.account.release(event.id)
         if outcome == RETRIED:
             self.effects.forget(event)
-            time.sleep(handler.retry.seconds_after(attempt))
+            left = self.recorder.account.seconds_left()
+            wait = handler.retry.seconds_after(attempt)
+            time.sleep(wait if left is None else max(min(wait, left), 0))
         return outcome

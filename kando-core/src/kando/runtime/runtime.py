@@ -151,13 +151,15 @@ class Runtime:
         """
         loop = self._opened()
         patience = _PATIENCE
+        account = loop.recorder.account
+        account.start()
         try:
             self._unhalt(loop)
             self._tell_of_kit(loop)
             loop.run()
             if seed_events and loop.deliver(seed_events):
                 loop.run()
-            loop.save()
+            loop.recorder.save()
             if loop.snapshots is not None:
                 loop.snapshots.finished(loop.recorder.world, loop.recorder.length)
         except BaseException as error:
@@ -168,6 +170,7 @@ class Runtime:
             loop.recorder.save()
             raise
         finally:
+            account.stop()
             loop.effects.close(loop.recorder.world, patience)
         return loop.recorder.world
 
@@ -206,7 +209,7 @@ class Runtime:
         start = loop.recorder.length
         if not loop.deliver(events):
             return []
-        loop.save()
+        loop.recorder.save()
         return list(self.ledger.read(start))
 
     def load(self) -> World:

@@ -202,7 +202,7 @@ class _StrictLoop(Loop):
             while self.recorder.length < begins:
                 self._put_outside([])
 
-    def _commit(self, batch: Batch, trigger: RecordedEvent, cost_usd: float | None = None) -> bool:
+    def _commit(self, batch: Batch, trigger: RecordedEvent) -> bool:
         """Record a batch that agrees with the ledger; False if it must be repeated."""
         start = self.recorder.length
         for offset, entry in enumerate(batch.entries):

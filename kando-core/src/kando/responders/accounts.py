@@ -1,0 +1,115 @@
+"""Accounts: what a run has spent on calls, as its ledger tells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from kando.schema.events import BUDGET_EXHAUSTED, LLM_RESPONSE, TOOL_RETURNED, KandoEvent
+
+__all__ = ["CHARGED", "Accounts", "charge_of"]
+
+#: Types of events that change accounts.
+CHARGED = frozenset({LLM_RESPONSE, TOOL_RETURNED, BUDGET_EXHAUSTED})
+
+# Errors of answers that were given without calling anybody.
+_NOT_CALLED = frozenset({"Denied", "InvalidArguments", "UnknownTool"})
+
+# Where nobody tells how many tokens a text has.
+_BYTES_PER_TOKEN = 4
+
+
+@attrs.frozen
+class Accounts:
+    """What was spent. Accounts are values: applying an event returns new ones.
+
+    Attributes:
+        llm_calls: answers of models, apart from those of the cache.
+        llm_tokens: that these took in and gave out.
+        llm_cost_usd: what these cost, in US dollars, as far as it is known.
+        llm_unpriced: how many of these have a cost that nobody knows.
+        llm_dearest_usd: cost of the dearest of these.
+        tool_calls: answers of tools that were called.
+        seconds: worked until the budget was exhausted last.
+    """
+
+    llm_calls: int = 0
+    llm_tokens: int = 0
+    llm_cost_usd: float = 0.0
+    llm_unpriced: int = 0
+    llm_dearest_usd: float = 0.0
+    tool_calls: int = 0
+    seconds: float = 0.0
+
+    def apply(self, event: KandoEvent) -> Accounts:
+        """Return the accounts after a recorded event."""
+        if event.type == BUDGET_EXHAUSTED:
+            return attrs.evolve(self, seconds=_number(event.data.get("elapsed_seconds")) or 0.0)
+        if event.type in CHARGED:
+            return self + charge_of(event.type, event.data)
+        return self
+
+    def __add__(self, other: Accounts) -> Accounts:
+        return Accounts(
+            self.llm_calls + other.llm_calls,
+            self.llm_tokens + other.llm_tokens,
+            self.llm_cost_usd + other.llm_cost_usd,
+            self.llm_unpriced + other.llm_unpriced,
+            max(self.llm_dearest_usd, other.llm_dearest_usd),
+            self.tool_calls + other.tool_calls,
+            self.seconds,
+        )
+
+    def since(self, earlier: Accounts) -> dict[str, Any]:
+        """Return what was spent after `earlier`, by name."""
+        return {
+            "llm_calls": self.llm_calls - earlier.llm_calls,
+            "llm_tokens": self.llm_tokens - earlier.llm_tokens,
+            "llm_cost_usd": self.llm_cost_usd - earlier.llm_cost_usd,
+            "llm_unpriced": self.llm_unpriced - earlier.llm_unpriced,
+            "tool_calls": self.tool_calls - earlier.tool_calls,
+        }
+
+
+def charge_of(answer_type: str, answer: Mapping[str, Any]) -> Accounts:
+    """Return what one answer is charged.
+
+    Args:
+        answer_type: ``llm.response`` or ``tool.returned``.
+        answer: its data.
+    """
+    error = answer.get("error")
+    kind = error.get("type") if isinstance(error, Mapping) else None
+    if kind in _NOT_CALLED or answer.get("cached") is True:
+        return Accounts()
+    if answer_type == TOOL_RETURNED:
+        return Accounts(tool_calls=1)
+    cost = _number(answer.get("cost_usd"))
+    # An error that says nothing of a cost had none; a cost that is null is one nobody knows.
+    is_free = error is not None and "cost_usd" not in answer
+    return Accounts(
+        llm_calls=1,
+        llm_tokens=_tokens_of(answer),
+        llm_cost_usd=cost or 0.0,
+        llm_unpriced=int(cost is None and not is_free),
+        llm_dearest_usd=cost or 0.0,
+    )
+
+
+def _tokens_of(answer: Mapping[str, Any]) -> int:
+    usage = answer.get("usage")
+    if isinstance(usage, Mapping):
+        told = [_number(usage.get(field)) for field in ("input_tokens", "output_tokens")]
+        if any(each is not None for each in told):
+            return sum(int(each or 0) for each in told)
+    text = answer.get("text")
+    size = len(text.encode("utf-8", "replace")) if isinstance(text, str) else 0
+    return -(-size // _BYTES_PER_TOKEN)
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+        return value
+    return None
