@@ -25,6 +25,7 @@ _BENCHMARKS: dict[str, Callable[[Settings], Iterator[Line]]] = {
     "fork": fork.lines,
     "observers": observers.lines,
     "start-up": start_up.lines,
+    "plugins": start_up.plugin_lines,
 }
 
 

@@ -1,4 +1,4 @@
-"""start-up: what it takes until the command line answers."""
+"""start-up: what it takes until the command line answers, with no plugin and with all of them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,20 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from environments import environment
 from measuring import Figure, Settings, fresh_folder, progress
-from table import Line, costs
+from table import Goal, Line, costs
 
-__all__ = ["lines"]
+__all__ = ["lines", "plugin_lines"]
+
+_DISTRIBUTIONS = (
+    "kando-core",
+    "kando-llm",
+    "kando-eventstore",
+    "kando-mcp",
+    "kando-kit-diligence",
+    "kando-kit-research",
+)
 
 
 def lines(settings: Settings) -> Iterator[Line]:
@@ -37,10 +47,40 @@ def lines(settings: Settings) -> Iterator[Line]:
         yield from costs("start-up", name, found[name], "import click", found["floor"])
 
 
+def plugin_lines(settings: Settings) -> Iterator[Line]:
+    """Compare `kando runs` with all of Kando's plugins to the same with kando-core alone.
+
+    Once with no run, and once with a run, whose kit is then looked for.
+    """
+    with fresh_folder() as home:
+        pythons = {
+            "core": environment(home / "core", ["kando-core"]),
+            "all": environment(home / "all", _DISTRIBUTIONS),
+        }
+        kando = {name: [str(python), "-m", "kando.cli.main"] for name, python in pythons.items()}
+        for size in ("no run", "a run of diligence"):
+            if size != "no run":
+                _process([*kando["all"], "run", "diligence", "--goal", "Acme Corp"], home)
+            found: dict[str, list[Figure]] = {name: [] for name in kando}
+            for number in range(-1, 3 * settings.repetitions):
+                if number >= 0:
+                    progress(f"start-up with plugins, {number + 1} of {3 * settings.repetitions}")
+                for name in sorted(kando, reverse=bool(number % 2)):
+                    figure = _process([*kando[name], "runs"], home)
+                    if number >= 0:
+                        found[name].append(figure)
+            what = f"kando runs, all plugins, {size}"
+            goal = Goal(most=1.3)
+            ours, theirs = found["all"], found["core"]
+            yield from costs("start-up", what, ours, "core alone", theirs, cpu_goal=goal)
+
+
 def _process(command: list[str], home: Path) -> Figure:
     environment = {**os.environ, "HOME": str(home)}
     start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
+    )
     _, status, usage = os.wait4(process.pid, 0)
     wall = time.perf_counter() - start
     process.returncode = os.waitstatus_to_exitcode(status)
