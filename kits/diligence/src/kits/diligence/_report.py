@@ -167,9 +167,8 @@ def _sources(numbers: dict[str, int], world: World) -> list[str]:
         data = world.objects[id].data
         part = f"part {data['part']}, " if data.get("part") else ""
         place = f"{part}characters {data['start']}-{data['end']}, sha256 {data['sha256'][:12]}"
-        lines.append(
-            f"{number}. {_said(data['path'])}, {place}: “{_said(data['excerpt'], _QUOTED_CHARS)}”"
-        )
+        excerpt = _said(data["excerpt"].lstrip("# "), _QUOTED_CHARS)
+        lines.append(f"{number}. {_said(data['path'])}, {place}: “{excerpt}”")
     return ["", "## Sources", "", *lines] if lines else []
 
 
