@@ -196,7 +196,7 @@ def test_a_long_document_is_read_where_it_bears_on_the_questions(diligence):
 def test_an_answer_that_is_an_error_fails_its_claim_and_no_more(diligence, answer):
     def failing_once(request):
         if "Source: b.txt" in request["messages"][-1]["content"]:
-            return {"error": {"type": "Refused", "message": "no\nway"}, "cost_usd": 0.0}
+            return {"text": "CLAIM 1 [1]: It", "error": {"message": "no\nway"}, "cost_usd": 0.0}
         return answer(request)
 
     diligence.run(FILES, complete=failing_once)

@@ -7,6 +7,7 @@ no structured output can give one as well.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -23,6 +24,7 @@ __all__ = [
     "parse_statements",
     "parse_verdict",
     "reason_of",
+    "said_in",
     "urls_in",
 ]
 
@@ -150,6 +152,12 @@ def urls_in(text: str) -> list[str]:
     """Return the addresses of pages that a goal names."""
     found = [url.rstrip(".,;:!?") for url in _URL.findall(text)]
     return _different(found, MAX_FETCHES)
+
+
+def said_in(response: Mapping[str, Any]) -> str | None:
+    """Return the text of an answer; None if there is none, or it is an error with the text so far."""
+    text = response.get("text")
+    return text if isinstance(text, str) and response.get("error") is None else None
 
 
 def reason_of(error: Any) -> str:

@@ -17,7 +17,7 @@ from kando.schema.events import (
     RecordedEvent,
 )
 from kando.world.graph import World, WorldObject
-from kits.diligence._answers import parse_resolution, parse_verdict, reason_of
+from kits.diligence._answers import parse_resolution, parse_verdict, reason_of, said_in
 from kits.diligence._reading import Emitted, ask_about, company_of, is_sourced, quoted
 from kits.diligence._types import (
     CLAIM,
@@ -113,9 +113,9 @@ def resolve_contradiction(event: RecordedEvent, world: World) -> Emitted:
 def on_contradiction_answered(event: RecordedEvent, world: World) -> Emitted:
     """Take what comparing two claims, or resolving their contradiction, came to."""
     found = world.objects[event.data["cause_object_id"]]
-    text = event.data.get("text")
+    text = said_in(event.data)
     if found.data.get("status") == "suspected":
-        verdict = parse_verdict(text if isinstance(text, str) else "")
+        verdict = parse_verdict(text or "")
         if verdict.says == "AGREES":
             yield from _share_evidence(event, found, world)
         is_open = verdict.says == "CONTRADICTS"
@@ -125,7 +125,7 @@ def on_contradiction_answered(event: RecordedEvent, world: World) -> Emitted:
             yield relate(CONTRADICTS, first, second, {"contradiction": found.id})
     elif found.data.get("status") == "resolving":
         done = {"status": "failed", "resolution": reason_of(event.data.get("error"))}
-        if isinstance(text, str):
+        if text is not None:
             holds, why = parse_resolution(text)
             done = {"status": "resolved", "holds": holds, "resolution": why}
         yield from _settle(found, done, world)

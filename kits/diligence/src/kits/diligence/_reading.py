@@ -21,7 +21,14 @@ from kando.schema.events import (
     RecordedEvent,
 )
 from kando.world.graph import World, WorldObject
-from kits.diligence._answers import Plan, parse_plan, parse_statements, reason_of, urls_in
+from kits.diligence._answers import (
+    Plan,
+    parse_plan,
+    parse_statements,
+    reason_of,
+    said_in,
+    urls_in,
+)
 from kits.diligence._fetch import fetch
 from kits.diligence._types import (
     CLAIM,
@@ -171,15 +178,15 @@ def on_claim_answered(event: RecordedEvent, world: World) -> Emitted:
     claim = world.objects[event.data["cause_object_id"]]
     if claim.data["status"] != "pending":
         return
-    text, kind = event.data.get("text"), claim.data.get("kind", STATEMENT)
+    text, kind = said_in(event.data), claim.data.get("kind", STATEMENT)
     done: dict[str, Any] = {"status": "completed", "text": text}
-    if not isinstance(text, str):
+    if text is None:
         done = {"status": "failed", "error": reason_of(event.data.get("error"))}
     if kind == OVERVIEW:
-        plan = parse_plan(text) if isinstance(text, str) else Plan("", [], [])
+        plan = parse_plan(text) if text is not None else Plan("", [], [])
         yield from _open_readings(event, plan, world)
         done |= {"text": plan.text} if plan.text else {}
-    elif kind == READING and isinstance(text, str):
+    elif kind == READING and text is not None:
         done["text"] = yield from _take_statements(event, claim, text, world)
     # Last, so that whoever looks whether anything is pending sees what was opened before.
     yield patch(claim, done)

@@ -203,7 +203,8 @@ def on_plan_answered(event: RecordedEvent, world: World) -> Iterator[KandoEvent]
         if each.data.get("status") == "draft"
     ]
     text = event.data.get("text")
-    planned = planned_questions(text) if isinstance(text, str) else []
+    is_plan = isinstance(text, str) and event.data.get("error") is None
+    planned = planned_questions(str(text)) if is_plan else []
     if len(planned) < len(drafts):
         planned = [each.data["text"] for each in drafts]
     for question, asked in zip(drafts, planned, strict=False):
