@@ -266,6 +266,21 @@ def test_a_page_that_the_goal_names_becomes_evidence(
     assert "sha256" in diligence.report()
 
 
+def test_a_page_that_the_plan_names_is_read_as_well(
+    diligence: Any, base: str, answer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    allow_loopback(monkeypatch)
+
+    def planning(request: dict[str, Any]) -> dict[str, Any]:
+        is_plan = request["messages"][-1]["content"].startswith("Plan")
+        return {"text": f"FETCH: {base}/text", "cost_usd": 0.0} if is_plan else answer(request)
+
+    diligence.run({"a.txt": "FACT 1: Acme Corp sells anvils."}, planning)
+
+    assert list(diligence.claims("reading")) == ["What a.txt says", f"What {base}/text says"]
+    assert {each["status"] for each in diligence.claims("reading").values()} == {"completed"}
+
+
 def test_a_page_inside_the_network_is_refused_and_the_report_says_so(
     diligence: Any, base: str
 ) -> None:

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -15,6 +17,7 @@ import pytest
 from kando.cli.main import main
 from kits.diligence import kit as diligence
 
+ROOT = Path(__file__).parents[2]
 GOAL = "Evaluate Acme Corp"
 START = ("run", "diligence", "--goal", GOAL, "--demo")
 SCRIPT = Path(diligence.__file__).parent / "demo" / "answers.json"
@@ -117,6 +120,19 @@ def test_the_report_has_its_claims_and_the_contradictions_are_resolved(kando: Ka
         assert f"- {claim['data']['statement']} [" in report
         assert claim["data"]["status"] == "completed"
     assert {claim["data"]["confidence"] for claim in found} == {5, 60, 80}
+
+
+def test_make_start_runs_it_and_ends_with_its_report(kando: Kando) -> None:
+    recipe = re.search(r"^start:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert recipe is not None
+    lines = [line.partition("$(BIN)/kando ")[2] for line in recipe[1].splitlines()]
+    commands = [shlex.split(line) for line in lines if line]
+
+    printed = [kando(*command) for command in commands]
+
+    assert ["run", "kits/diligence", "--goal", GOAL, "--demo"] in commands
+    assert commands[-1] == ["artifacts", "@last"]
+    assert "2 contradictions resolved." in printed[-1]
 
 
 def test_every_claim_traces_to_a_document_and_to_the_goal(kando: Kando) -> None:
