@@ -1,5 +1,6 @@
 """From a goal to a report: the course of a diligence run."""
 
+import re
 from itertools import islice
 
 import pytest
@@ -181,6 +182,21 @@ def test_a_source_that_cannot_be_read_is_in_the_report(diligence):
     diligence.run({"a.txt": FILES["a.txt"], "z.bin": b"\0\1\2"})
 
     assert "## Not read\n\n- z.bin: binary file" in diligence.report()
+
+
+def test_a_report_on_thousands_of_claims_fits_into_its_event(diligence):
+    diligence.run()
+    said = "It is said that " + "very " * 80 + "much is said"
+    claims = [
+        create(CLAIM, {"statement": f"{said} {n}", "status": "completed"}) for n in range(3000)
+    ]
+    last = create(CLAIM, {"statement": "Last", "status": "pending"})
+
+    diligence.runtime().run([*claims, last])
+
+    report = diligence.report()
+    assert len(report.encode()) < 1024 * 1024
+    assert re.search(r"\n\.\.\. and \d{3,4} more lines\.\n$", report)
 
 
 def test_a_long_document_is_read_where_it_bears_on_the_questions(diligence):

@@ -134,7 +134,8 @@ def on_claim_created(event: RecordedEvent, world: World) -> Iterator[KandoEvent]
     kind = claim.data.get("kind", STATEMENT)
     if kind == READING:
         path, company = claim.data["source"], company_of(world)
-        wanted = " ".join([*_questions(company), company.data["name"] if company else ""])
+        name = one_line(company.data["name"], _MAX_NAME_CHARS) if company else ""
+        wanted = " ".join([*_questions(company), name])
         tool = "read_document" if path in _paths(world) else "fetch_url"
         place = {"path": path} if tool == "read_document" else {"url": path}
         yield call_tool(tool, {**place, "about": wanted}, about=claim)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 
 from kando.app.markdown import plain
 from kando.emit import create, patch, relate
@@ -27,6 +28,9 @@ from kits.diligence._types import (
 __all__ = ["report_text"]
 
 _QUOTED_CHARS = 240
+
+# A report is one event, which takes 1 MiB at most.
+_MAX_BYTES = 700 * 1024
 _CITATION = re.compile(r"\s*\[[\d,\s]*\]")
 
 
@@ -66,7 +70,8 @@ def _report(event: RecordedEvent, world: World) -> Emitted:
 def report_text(world: World) -> str:
     """Return the report on what a world holds.
 
-    What documents and models wrote is shown as text: it is no markup, and no citation.
+    What documents and models wrote is shown as text: it is no markup, and no citation. A report
+    that gets too long for one event says how many lines it leaves out.
     """
     company = company_of(world)
     name = company.data["name"] if company else "The company"
@@ -85,7 +90,14 @@ def report_text(world: World) -> str:
         lines += ["", "## Contradictions", ""]
         lines += [_dispute(n, each, numbers, world) for n, each in enumerate(disputes, 1)]
     lines += [*_failures(world), *_sources(numbers, world)]
-    return "\n".join(lines) + "\n"
+    return "\n".join(_that_fit(lines)) + "\n"
+
+
+def _that_fit(lines: Sequence[str]) -> list[str]:
+    sizes = accumulate(len(line.encode()) + 1 for line in lines)
+    count = sum(size <= _MAX_BYTES for size in sizes)
+    more = [f"... and {len(lines) - count} more lines."] if count < len(lines) else []
+    return [*lines[:count], *more]
 
 
 def _overview(world: World) -> Iterator[str]:
