@@ -19,6 +19,8 @@ PACKAGES = {
     "kits/diligence": "kits/diligence",
     "kits/research": "kits/research",
 }
+# Starts Python with a module of its own, and with nothing that a caller names.
+STARTS_PROCESSES = {"kando-mcp/src/kando_mcp/workers.py"}
 SOURCES = [path for folder in PACKAGES for path in sorted((ROOT / folder / "src").rglob("*.py"))]
 
 
@@ -99,7 +101,8 @@ def test_no_code_evaluates_unpickles_or_runs_text(path: Path) -> None:
     }
 
     assert not names & {"eval", "exec", "__import__", "compile"}
-    assert not imports & {"pickle", "marshal", "shelve", "subprocess"}
+    assert not imports & {"pickle", "marshal", "shelve"}
+    assert "subprocess" not in imports or path.relative_to(ROOT).as_posix() in STARTS_PROCESSES
 
 
 def test_init_files_hold_imports_and_nothing_else() -> None:

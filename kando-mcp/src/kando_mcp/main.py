@@ -1,48 +1,126 @@
-"""The command `kando-mcp`: serve over stdio, with nothing but protocol on stdout."""
+"""The command `kando-mcp`: serve over stdio or HTTP, or configure a host."""
 
 from __future__ import annotations
 
-import io
 import os
 import sys
+from typing import Any
+
+import click
+
+from kando_mcp.settings import DEFAULT_MAX_RESULT_CHARS, Settings
 
 __all__ = ["main"]
 
 
-def main() -> None:
-    """Serve MCP over stdin and stdout until the host closes them."""
-    if len(sys.argv) > 1:
-        known = {"--version": _version, "--help": _help, "-h": _help}
-        answer = known.get(sys.argv[1])
-        if answer is None:
-            print(
-                f"kando-mcp: unknown option {sys.argv[1]!r}. Try kando-mcp --help.", file=sys.stderr
-            )
-            sys.exit(2)
-        print(answer())
-        return
-    from kando_mcp.server import create_server
+def _version(context: click.Context, parameter: click.Parameter, is_wanted: bool) -> None:
+    if is_wanted and not context.resilient_parsing:
+        from importlib.metadata import version
 
-    server = create_server(os.environ)
-    # While it serves, the SDK leads file descriptor 1 to stderr and keeps the real one for the
-    # protocol. What a kit prints must take that way at once, not wait in a buffer until the end.
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(write_through=True)
-    server.run("stdio")
+        click.echo(f"kando-mcp {version('kando-mcp')}")
+        context.exit()
 
 
-def _version() -> str:
-    from importlib.metadata import version
+@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version)
+@click.option("--ledger", metavar="URL", help="Substrate of the runs. [env: KANDO_LEDGER]")
+@click.option("--read-only", is_flag=True, help="Offer only tools that read.")
+@click.option("--max-usd-per-run", type=click.FloatRange(0), help="Most that one run may spend.")
+@click.option(
+    "--max-usd-per-day", type=click.FloatRange(0), help="Most that all runs may spend in a day."
+)
+@click.option(
+    "--allow-live-llm",
+    is_flag=True,
+    help="Let models answer that cost money or need a network.",
+)
+@click.option(
+    "--max-result-chars",
+    type=click.IntRange(4_000, 1_000_000),
+    default=DEFAULT_MAX_RESULT_CHARS,
+    show_default=True,
+    help="Length of a tool's result.",
+)
+@click.option("--http", is_flag=True, help="Serve over HTTP on this machine's loopback.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="For --http; 0: a free one.")
+@click.pass_context
+def cli(
+    context: click.Context,
+    ledger: str | None,
+    read_only: bool,
+    max_usd_per_run: float | None,
+    max_usd_per_day: float | None,
+    allow_live_llm: bool,
+    max_result_chars: int,
+    http: bool,
+    port: int,
+) -> None:
+    """Serve Kando over the Model Context Protocol, on stdin and stdout.
 
-    return f"kando-mcp {version('kando-mcp')}"
-
-
-def _help() -> str:
-    return (
-        "Usage: kando-mcp\n\n"
-        "Serve Kando over the Model Context Protocol on stdin and stdout.\n"
-        "KANDO_LEDGER names the substrate, KANDO_LLM the provider that answers requests."
+    KANDO_LEDGER names the substrate, KANDO_LLM the provider that answers requests.
+    """
+    settings = Settings(
+        ledger, read_only, max_usd_per_run, max_usd_per_day, allow_live_llm, max_result_chars
     )
+    if context.invoked_subcommand is not None:
+        context.obj = (settings, sys.argv[1:])
+        return
+    from kando_mcp.serving import serve_http, serve_stdio
+
+    if http:
+        serve_http(os.environ, settings, port)
+    else:
+        serve_stdio(os.environ, settings)
+
+
+@cli.command()
+@click.option(
+    "--host",
+    required=True,
+    type=click.Choice(["claude-desktop", "claude-code", "cursor", "vscode"]),
+    help="Which host.",
+)
+@click.option("--write", is_flag=True, help="Merge it into the host's file.")
+@click.option(
+    "--file",
+    type=click.Path(dir_okay=False),
+    help="The host's file, if it is not at its usual place.",
+)
+@click.argument("options", nargs=-1)
+def config(host: str, write: bool, file: str | None, options: tuple[str, ...]) -> None:
+    """Print the configuration with which HOST starts kando-mcp.
+
+    What follows -- is handed to kando-mcp: kando-mcp config --host cursor -- --read-only
+    """
+    from kando_mcp.hosts import configuration, merge, place_of
+
+    path = file or place_of(host, os.environ)
+    entry = configuration(host, options, os.environ)
+    if write:
+        changed = merge(path, entry)
+        click.echo(f"{'wrote' if changed else 'unchanged:'} {path}", err=True)
+        return
+    import json
+
+    click.echo(json.dumps(entry, indent=2))
+    click.echo(f"It belongs into {path}; --write merges it there.", err=True)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit."""
+    from kando.errors import KandoError
+
+    try:
+        result: Any = cli.main(arguments, prog_name="kando-mcp", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.Abort:
+        sys.exit(130)
+    except KandoError as error:
+        click.echo(f"kando-mcp: {error}", err=True)
+        sys.exit(1)
+    sys.exit(result if isinstance(result, int) else 0)
 
 
 if __name__ == "__main__":

@@ -2,30 +2,101 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NotRequired
 
 from typing_extensions import TypedDict
 
 __all__ = [
     "Branch",
+    "Change",
     "DiffResult",
+    "KitList",
+    "KitShape",
+    "MovedShape",
     "ObjectShape",
+    "ProviderShape",
     "RelationShape",
+    "RunLine",
+    "RunList",
     "RunState",
+    "SideShape",
+    "StepShape",
     "TraceResult",
+    "TraceStep",
     "WorldResult",
 ]
 
 
 class RunState(TypedDict):
-    """The state of a run."""
+    """The state of a run or branch."""
 
     summary: str
     run_id: str
     state: str
+    goal: str | None
+    kit: str | None
     events: int
     objects: dict[str, int]
+    relations: dict[str, int]
+    llm_requests: int
+    llm_answered: int
+    llm_cached: int
+    llm_cost_usd: float
     unanswered: int
+    timers: int
+    last_event_id: str | None
+    problem: str | None
+    parent_id: str | None
+    fork_position: int | None
+    next_steps: list[str]
+
+
+class RunLine(TypedDict):
+    """A run or branch in a list."""
+
+    run_id: str
+    state: str
+    goal: str | None
+    kit: str | None
+    events: int
+    llm_cost_usd: float
+    created_at: str
+    parent_id: str | None
+    fork_position: int | None
+
+
+class RunList(TypedDict):
+    """Runs and branches, newest first."""
+
+    summary: str
+    items: list[RunLine]
+    next_cursor: str | None
+
+
+class KitShape(TypedDict):
+    """An installed kit."""
+
+    name: str
+    about: str
+    distribution: str
+    version: str
+
+
+class ProviderShape(TypedDict):
+    """An installed provider of answers."""
+
+    name: str
+    about: str
+    is_offline: bool
+    is_allowed: bool
+
+
+class KitList(TypedDict):
+    """What is installed."""
+
+    summary: str
+    kits: list[KitShape]
+    providers: list[ProviderShape]
 
 
 class ObjectShape(TypedDict):
@@ -34,6 +105,7 @@ class ObjectShape(TypedDict):
     id: str
     type: str
     data: dict[str, Any]
+    event_id: str
 
 
 class RelationShape(TypedDict):
@@ -43,51 +115,110 @@ class RelationShape(TypedDict):
     type: str
     source_id: str
     target_id: str
+    data: dict[str, Any]
+    event_id: str
 
 
 class WorldResult(TypedDict):
-    """The world of a run."""
+    """A page of the world of a run; the counts are of the whole."""
 
     summary: str
     run_id: str
     position: int
+    object_count: int
+    relation_count: int
     objects: list[ObjectShape]
     relations: list[RelationShape]
+    next_cursor: str | None
 
 
 class Branch(TypedDict):
-    """A branch that was just forked."""
+    """A branch that was just forked; `run` is its state if work on it was begun."""
 
     summary: str
     branch_id: str
     parent_run_id: str
     fork_position: int
+    run: NotRequired[RunState | None]
+
+
+class Change(TypedDict):
+    """An object that differs: the fields that do, with their values before and after."""
+
+    id: str
+    type: str
+    fields: dict[str, Any]
+
+
+class MovedShape(TypedDict):
+    """An object or relation that both have, with one content, under different ids."""
+
+    type: str
+    before_id: str
+    after_id: str
+
+
+class StepShape(TypedDict):
+    """What a responder emitted in one of the two; `fields` if the other emitted something else."""
+
+    id: str
+    type: str
+    actor: str
+    about: str
+    fields: NotRequired[dict[str, Any]]
+
+
+class SideShape(TypedDict):
+    """What one of the two did and used after they part."""
+
+    events: int
+    own_events: int
+    llm_requests: int
+    llm_cached: int
+    llm_cost_usd: float
 
 
 class DiffResult(TypedDict):
-    """How the second world differs from the first."""
+    """How the second differs from the first, worlds and steps; a page of it.
+
+    They part after `parts_at` events.
+    """
 
     summary: str
+    parts_at: int
+    a: SideShape
+    b: SideShape
     added_objects: list[ObjectShape]
     removed_objects: list[ObjectShape]
-    patched_objects: list[ObjectShape]
+    patched_objects: list[Change]
+    moved_objects: list[MovedShape]
     added_relations: list[RelationShape]
     removed_relations: list[RelationShape]
+    moved_relations: list[MovedShape]
+    changed_steps: list[StepShape]
+    steps_only_a: list[StepShape]
+    steps_only_b: list[StepShape]
+    next_cursor: str | None
 
 
 class TraceStep(TypedDict):
-    """One event of a trace."""
+    """One event of a trace; `depth` counts from the event that was asked for."""
 
     id: str
     type: str
     actor: str
     cause: list[str]
     position: int
+    depth: int
     is_root: bool
+    about: str
 
 
 class TraceResult(TypedDict):
-    """An event and everything it follows from: itself first, the roots last."""
+    """An event and what it follows from, or what followed from it."""
 
     summary: str
+    run_id: str
+    direction: str
     steps: list[TraceStep]
+    next_cursor: str | None

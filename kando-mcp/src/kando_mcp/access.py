@@ -1,0 +1,57 @@
+"""How a request reaches the runs: one app for each, in a thread, with errors in a tool's words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TypeVar
+
+import anyio.to_thread
+import attrs
+from mcp.server.mcpserver.exceptions import ToolError
+
+from kando.app.context import App
+from kando.errors import KandoError
+from kando.plugins import Plugins
+from kando_mcp.cures import explained
+from kando_mcp.settings import Settings
+
+__all__ = ["Access"]
+
+_Answer = TypeVar("_Answer")
+
+
+@attrs.frozen
+class Access:
+    """The runs that a server serves.
+
+    Attributes:
+        plugins: what is installed.
+        environ: settings and keys, such as ``KANDO_LEDGER``.
+        settings: what the operator allows.
+    """
+
+    plugins: Plugins
+    environ: Mapping[str, str]
+    settings: Settings
+
+    def open(self) -> App:
+        """Return an app; the caller closes it."""
+        return App(self.plugins, self.environ, self.settings.ledger_url)
+
+    async def ask(self, work: Callable[[App], _Answer]) -> _Answer:
+        """Return what `work` returns, having run it in a thread.
+
+        A cancelled request waits for it, so that nothing is left half done.
+
+        Raises:
+            ToolError: `work` raised an error of Kando; it says what to do next.
+        """
+        return await anyio.to_thread.run_sync(partial(self._worked, work))
+
+    def _worked(self, work: Callable[[App], _Answer]) -> _Answer:
+        with self.open() as app:
+            try:
+                return work(app)
+            except KandoError as error:
+                raise ToolError(explained(app, error)) from error

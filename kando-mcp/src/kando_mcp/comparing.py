@@ -1,0 +1,119 @@
+"""The difference of two worlds as pages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kando.app.comparing import compare_runs
+from kando.app.context import App
+from kando.branch.comparison import LedgerDiff, Side
+from kando.branch.steps import StepChange
+from kando.schema.events import RecordedEvent
+from kando.trace.figure import about
+from kando.world.graph import Relation, WorldObject
+from kando_mcp.fitting import cursor_text, page, read_cursor
+from kando_mcp.shapes import DiffResult, MovedShape, SideShape, StepShape
+from kando_mcp.worlds import object_shape, relation_shape
+
+__all__ = ["diff_page"]
+
+
+def diff_page(
+    app: App, run_a: str, run_b: str, cursor: str | None, limit: int, chars: int
+) -> DiffResult:
+    """Return a page of how the second world differs from the first.
+
+    Args:
+        app: where.
+        run_a: ``RUN`` or ``RUN@N``.
+        run_b: the same.
+        cursor: of the page.
+        limit: of differences.
+        chars: of the page.
+
+    Raises:
+        LedgerNotFound, AmbiguousName: there is no such run.
+        PositionOutOfRange: one is shorter than its N.
+        ConfigurationError: the cursor is none.
+    """
+    start = read_cursor(cursor)[1] if cursor is not None else 0
+    found = compare_runs(app, run_a, run_b)
+    entries = _entries(found)
+    shown, stop = page(entries, start, limit, chars, lambda entry: entry[1])
+    kinds = [kind for kind, _ in entries[start : start + len(shown)]]
+
+    def of(kind: str) -> list[Any]:
+        return [body for known, body in zip(kinds, shown, strict=True) if known == kind]
+
+    return {
+        "summary": found.world.summary() + (", more follow" if stop is not None else ""),
+        "parts_at": found.shared,
+        "a": _side(found.a),
+        "b": _side(found.b),
+        "added_objects": of("added_objects"),
+        "removed_objects": of("removed_objects"),
+        "patched_objects": of("patched_objects"),
+        "moved_objects": of("moved_objects"),
+        "added_relations": of("added_relations"),
+        "removed_relations": of("removed_relations"),
+        "moved_relations": of("moved_relations"),
+        "changed_steps": of("changed_steps"),
+        "steps_only_a": of("steps_only_a"),
+        "steps_only_b": of("steps_only_b"),
+        "next_cursor": cursor_text(0, stop) if stop is not None else None,
+    }
+
+
+def _entries(found: LedgerDiff) -> list[tuple[str, Any]]:
+    """Return every difference with the name of its list: worlds first, then steps."""
+    world, steps = found.world, found.steps
+    return [
+        *(("added_objects", object_shape(o)) for o in world.added_objects),
+        *(("removed_objects", object_shape(o)) for o in world.removed_objects),
+        *(
+            (
+                "patched_objects",
+                {
+                    "id": change.id,
+                    "type": change.after.type,
+                    "fields": _before_and_after(change.fields),
+                },
+            )
+            for change in world.patched_objects
+        ),
+        *(("moved_objects", _moved(old, new)) for old, new in world.moved_objects),
+        *(("added_relations", relation_shape(r)) for r in world.added_relations),
+        *(("removed_relations", relation_shape(r)) for r in world.removed_relations),
+        *(("moved_relations", _moved(old, new)) for old, new in world.moved_relations),
+        *(("changed_steps", _changed(change)) for change in steps.changed),
+        *(("steps_only_a", _line(event)) for event in steps.only_a),
+        *(("steps_only_b", _line(event)) for event in steps.only_b),
+    ]
+
+
+def _before_and_after(fields: Mapping[str, tuple[Any, Any]]) -> dict[str, Any]:
+    return {name: {"before": old, "after": new} for name, (old, new) in fields.items()}
+
+
+def _moved(old: WorldObject | Relation, new: WorldObject | Relation) -> MovedShape:
+    return {"type": new.type, "before_id": old.id, "after_id": new.id}
+
+
+def _line(event: RecordedEvent) -> StepShape:
+    return {"id": event.id, "type": event.type, "actor": event.actor, "about": about(event)}
+
+
+def _changed(change: StepChange) -> Any:
+    return {**_line(change.after), "fields": _before_and_after(change.fields)}
+
+
+def _side(side: Side) -> SideShape:
+    llm = side.tail.llm
+    return {
+        "events": side.events,
+        "own_events": side.tail.events,
+        "llm_requests": llm.requests,
+        "llm_cached": llm.cached,
+        "llm_cost_usd": llm.cost_usd,
+    }

@@ -1,0 +1,100 @@
+"""The tool that forks a run: a branch that is as its parent was, or different in what is said."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from mcp.server.mcpserver.context import Context
+from mcp.server.mcpserver.tools import Tool
+from pydantic import Field
+
+from kando.app.context import App
+from kando.app.forking import fork_run as forked
+from kando.branch.fork import BranchMeta
+from kando_mcp.access import Access
+from kando_mcp.ordering import DEFAULT_WAIT, BudgetUsd, Llm, go_on, require_allowed
+from kando_mcp.registering import make_tool, writes
+from kando_mcp.shapes import Branch
+from kando_mcp.waiting import RunId, WaitSeconds, awaited_state
+from kando_mcp.workers import Workers
+
+__all__ = ["fork_tool"]
+
+Patch = Annotated[
+    dict[str, dict[str, Any]] | None,
+    Field(description="Objects to change: by id, the fields to set."),
+]
+Events = Annotated[
+    list[dict[str, Any]] | None,
+    Field(
+        max_length=100,
+        description='Events to begin the branch with: {"type": ..., "data": {...}, "cause": [...]}.',
+    ),
+]
+ForkAt = Annotated[
+    int, Field(ge=0, le=2**31, description="How many of its first events are shared.")
+]
+Continue = Annotated[bool, Field(alias="continue", description="Work on the branch at once.")]
+Goal = Annotated[str | None, Field(description="A goal in addition to what is shared.")]
+Model = Annotated[
+    str | None, Field(description="Model that the branch asks, whatever was asked before.")
+]
+Fresh = Annotated[bool, Field(description="Ask anew what was answered before the fork.")]
+
+
+def fork_tool(access: Access, workers: Workers) -> Tool:
+    """Return the tool that forks, and has the branch worked on if that is wanted."""
+
+    async def fork_run(
+        ctx: Context,
+        run_id: RunId,
+        fork_at: ForkAt,
+        continue_: Continue = False,
+        patch: Patch = None,
+        events: Events = None,
+        goal: Goal = None,
+        model: Model = None,
+        fresh: Fresh = False,
+        wait_s: WaitSeconds = DEFAULT_WAIT,
+        budget_usd: BudgetUsd = None,
+        llm: Llm = None,
+    ) -> Branch:
+        """Fork a run: a branch shares its first events and goes its own way from there.
+
+        Forking copies nothing and calls nothing. What shall be different is recorded as the
+        branch's first events. With continue the branch is worked on; answers that its parent got
+        already cost nothing.
+        """
+
+        def fork(app: App) -> BranchMeta:
+            require_allowed(access, app, llm)
+            meta = forked(
+                app,
+                run_id,
+                fork_at,
+                patches=list((patch or {}).items()),
+                events=events or (),
+                goal=goal,
+                model=model,
+                llm=llm,
+                fresh=fresh,
+                actor="mcp",
+            )
+            if continue_:
+                go_on(access, workers, app, meta.branch_id, llm, budget_usd)
+            return meta
+
+        meta = await access.ask(fork)
+        branch: Branch = {
+            "summary": f"branch {meta.branch_id} shares {fork_at} events with {meta.parent_run_id}",
+            "branch_id": meta.branch_id,
+            "parent_run_id": meta.parent_run_id,
+            "fork_position": meta.fork_position,
+        }
+        if continue_:
+            run = await awaited_state(access, workers, meta.branch_id, wait_s, ctx)
+            branch["run"] = run
+            branch["summary"] += f"; {run['summary']}"
+        return branch
+
+    return make_tool(fork_run, "Fork run", writes(is_open_world=True))

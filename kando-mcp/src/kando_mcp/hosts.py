@@ -1,0 +1,139 @@
+"""What hosts need to know to start kando-mcp, and where each of them reads it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from kando.app.substrates import substrate_url
+from kando.errors import ConfigurationError
+
+__all__ = ["configuration", "merge", "place_of"]
+
+_NAME = "kando"
+# Keys and tokens stay where they are: a host hands its own environment on.
+_HANDED_ON = ("KANDO_LLM", "KANDO_SNAPSHOT_DIR", "KANDO_PLUGINS", "KANDO_DISABLE_PLUGINS")
+
+
+def configuration(host: str, options: Sequence[str], environ: Mapping[str, str]) -> dict[str, Any]:
+    """Return what a host's file must hold.
+
+    Args:
+        host: ``claude-desktop``, ``claude-code``, ``cursor`` or ``vscode``.
+        options: handed to kando-mcp.
+        environ: settings, whose Kando part the host hands on; no keys.
+    """
+    command, *before = _command()
+    env = {name: environ[name] for name in _HANDED_ON if environ.get(name)}
+    env["KANDO_LEDGER"] = _absolute(substrate_url(None, environ))
+    server: dict[str, Any] = {"command": command, "args": [*before, *options], "env": env}
+    if host == "vscode":
+        return {"servers": {_NAME: {"type": "stdio", **server}}}
+    if host == "claude-code":
+        return {"mcpServers": {_NAME: {"type": "stdio", **server}}}
+    return {"mcpServers": {_NAME: server}}
+
+
+def _command() -> list[str]:
+    script = shutil.which("kando-mcp", path=str(Path(sys.executable).parent))
+    return [script] if script else [sys.executable, "-P", "-m", "kando_mcp.main"]
+
+
+def _absolute(url: str) -> str:
+    """Return a URL that means the same from whichever folder a host starts us in."""
+    scheme, _, path = url.partition(":")
+    if scheme != "sqlite" or path.startswith("//"):
+        return url
+    return f"sqlite:{Path(path).expanduser().absolute()}"
+
+
+def place_of(host: str, environ: Mapping[str, str]) -> str:
+    """Return the path of a host's file: the user's for those that have one, else the project's.
+
+    Args:
+        host: as for `configuration`.
+        environ: where the places of applications are looked up.
+    """
+    home = Path.home()
+    if host == "cursor":
+        return str(home / ".cursor" / "mcp.json")
+    if host == "claude-code":
+        return str(Path.cwd() / ".mcp.json")
+    if host == "vscode":
+        return str(Path.cwd() / ".vscode" / "mcp.json")
+    name = Path("Claude") / "claude_desktop_config.json"
+    if sys.platform == "darwin":
+        return str(home / "Library" / "Application Support" / name)
+    if sys.platform == "win32":
+        return str(Path(environ.get("APPDATA", home / "AppData" / "Roaming")) / name)
+    return str(Path(environ.get("XDG_CONFIG_HOME") or home / ".config") / name)
+
+
+def merge(path: str | Path, entry: Mapping[str, Any]) -> bool:
+    """Put an entry into a host's file and leave everything else in it as it is.
+
+    Args:
+        path: of the file; made if it is missing.
+        entry: as `configuration` returns it.
+
+    Returns:
+        False if the file holds it already.
+
+    Raises:
+        ConfigurationError: the file is not JSON, or cannot be written; it was not changed.
+    """
+    # Through a link, to where the file is kept.
+    file = Path(os.path.realpath(path))
+    known = _read(file)
+    ((section, servers),) = entry.items()
+    held = known.get(section, {})
+    if not isinstance(held, dict):
+        msg = f"{file}: {section!r} is not an object."
+        raise ConfigurationError(msg, hint="Mend it by hand, or name another with --file.")
+    merged = {**known, section: {**held, **servers}}
+    if merged == known:
+        return False
+    try:
+        _replace(file, json.dumps(merged, indent=2, ensure_ascii=False) + "\n")
+    except OSError as error:
+        msg = f"{file} cannot be written: {error.strerror}."
+        raise ConfigurationError(msg, hint="Name another place with --file.") from error
+    return True
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        text = file.read_text(encoding="utf-8")
+        known = json.loads(text) if text.strip() else {}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        msg = f"{file} cannot be read as JSON: {error}."
+        raise ConfigurationError(
+            msg, hint="Comments are not JSON: add what is printed without --write by hand."
+        ) from error
+    if isinstance(known, dict):
+        return known
+    msg = f"{file} holds no JSON object."
+    raise ConfigurationError(msg, hint="Mend it by hand, or name another with --file.")
+
+
+def _replace(file: Path, text: str) -> None:
+    """Write a file as one step: a host that reads it meanwhile sees the old or the new."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    mode = file.stat().st_mode & 0o777 if file.exists() else 0o600
+    descriptor, made = tempfile.mkstemp(dir=file.parent, prefix=file.name)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as out:
+            out.write(text)
+        os.chmod(made, mode)
+        os.replace(made, file)
+    except BaseException:
+        Path(made).unlink(missing_ok=True)
+        raise

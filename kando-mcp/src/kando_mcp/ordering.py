@@ -1,0 +1,80 @@
+"""Have a run worked on, within what the operator allows."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from kando.app.context import App, id_of
+from kando.app.status import CANCELLED, read_status
+from kando.app.working import kit_of
+from kando.errors import RunCancelled
+from kando_mcp.access import Access
+from kando_mcp.answering import allowed_provider
+from kando_mcp.orders import Order
+from kando_mcp.spending import allowance
+from kando_mcp.workers import Workers, is_at_work
+
+__all__ = ["DEFAULT_WAIT", "BudgetUsd", "Llm", "go_on", "order_for", "require_allowed"]
+
+#: Seconds.
+DEFAULT_WAIT = 20.0
+
+BudgetUsd = Annotated[
+    float | None,
+    Field(
+        ge=0,
+        allow_inf_nan=False,
+        description="Most that the run may spend on models in all, in US dollars.",
+    ),
+]
+Llm = Annotated[
+    str | None,
+    Field(description="Who answers requests: a provider of list_kits, or PROVIDER:ARGUMENT."),
+]
+
+
+def go_on(
+    access: Access,
+    workers: Workers,
+    app: App,
+    run: str,
+    llm: str | None,
+    budget_usd: float | None,
+) -> str:
+    """Have a run worked on, unless it is, and return its id.
+
+    Raises:
+        RunCancelled: it was cancelled.
+        ConfigurationError: it has no kit, or its provider may not answer.
+    """
+    require_allowed(access, app, llm)
+    ledger = app.ledger(run, read_only=False)
+    run_id = id_of(ledger)
+    if is_at_work(app, run_id):
+        return run_id
+    status = read_status(ledger)
+    if status.state == CANCELLED:
+        msg = f"{ledger.stream_name()} was cancelled."
+        raise RunCancelled(msg, hint="fork_run goes on from any of its positions.")
+    kit_of(app, ledger)
+    workers.start(app, order_for(access, app, run_id, llm, budget_usd, status.llm_cost_usd))
+    return run_id
+
+
+def require_allowed(access: Access, app: App, llm: str | None) -> None:
+    allowed_provider(llm, None, app.plugins, allows_live=access.settings.allows_live_llm)
+
+
+def order_for(
+    access: Access,
+    app: App,
+    run_id: str,
+    llm: str | None,
+    budget_usd: float | None,
+    spent: float,
+) -> Order:
+    allowed = access.settings
+    limit = allowance(app, spent, budget_usd, allowed.max_usd_per_run, allowed.max_usd_per_day)
+    return Order(run_id, app.url, llm, allowed.allows_live_llm, limit, allowed.max_usd_per_day)

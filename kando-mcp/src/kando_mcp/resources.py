@@ -1,0 +1,111 @@
+"""Resources: the same facts as the tools give, at addresses that a person can attach."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import islice
+from typing import Any
+
+from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError, ToolError
+
+from kando.app.context import App
+from kando.app.reading import list_runs, read_events
+from kando.errors import AmbiguousName, NotFoundError, PositionOutOfRange
+from kando.schema.events import RecordedEvent
+from kando_mcp.access import Access
+from kando_mcp.fitting import page, to_json
+from kando_mcp.states import run_state, state_of
+from kando_mcp.worlds import world_page
+
+__all__ = ["add_resources"]
+
+_JSON = "application/json"
+_LIMIT = 100
+
+
+def add_resources(server: MCPServer, access: Access) -> None:
+    """Give a server its resources.
+
+    Args:
+        server: to which.
+        access: to the runs.
+    """
+    chars = access.settings.max_result_chars
+
+    async def answer(work: Callable[[App], Any]) -> str:
+        try:
+            return to_json(await access.ask(work))
+        except ToolError as error:
+            cause = error.__cause__
+            is_missing = isinstance(cause, NotFoundError | AmbiguousName | PositionOutOfRange)
+            raise (ResourceNotFoundError if is_missing else ResourceError)(str(error)) from cause
+
+    @server.resource(
+        "kando://runs",
+        title="Runs",
+        description="The newest runs and branches, with their states.",
+        mime_type=_JSON,
+    )
+    async def runs() -> str:
+        return await answer(lambda app: _runs(app, chars))
+
+    @server.resource(
+        "kando://runs/{run_id}",
+        title="Run",
+        description="The state of a run or branch.",
+        mime_type=_JSON,
+    )
+    async def run(run_id: str) -> str:
+        return await answer(lambda app: run_state(app, run_id))
+
+    @server.resource(
+        "kando://runs/{run_id}/events{?after,limit}",
+        title="Events",
+        description="Events of a run, oldest first, from position `after` on.",
+        mime_type=_JSON,
+    )
+    async def events(run_id: str, after: int = 0, limit: int = _LIMIT) -> str:
+        return await answer(lambda app: _events(app, run_id, max(0, after), limit, chars))
+
+    @server.resource(
+        "kando://runs/{run_id}/world",
+        title="World",
+        description="The objects and relations of a run.",
+        mime_type=_JSON,
+    )
+    async def world(run_id: str) -> str:
+        return await answer(lambda app: world_page(app, run_id, None, None, None, _LIMIT, chars))
+
+
+def _runs(app: App, chars: int) -> dict[str, Any]:
+    found, next_cursor = list_runs(app, _LIMIT)
+    items, stop = page(found, 0, _LIMIT, chars, lambda entry: state_of(entry[1]))
+    return {
+        "items": items,
+        "next_cursor": next_cursor if stop is None else found[stop - 1][0].id,
+    }
+
+
+def _events(app: App, run: str, start: int, limit: int, chars: int) -> dict[str, Any]:
+    ledger, found = read_events(app, run, start=start)
+    wanted = max(1, min(limit, 1_000))
+    events, stop = page(islice(found, wanted + 1), 0, wanted, chars, _event)
+    return {
+        "run": ledger.stream_name(),
+        "events": events,
+        "next_after": start + stop if stop is not None else None,
+    }
+
+
+def _event(event: RecordedEvent) -> dict[str, Any]:
+    return {
+        "id": event.id,
+        "type": event.type,
+        "source": event.source,
+        "actor": event.actor,
+        "cause": event.cause,
+        "timestamp": event.timestamp.isoformat(),
+        "data": event.data,
+        "position": event.position,
+    }

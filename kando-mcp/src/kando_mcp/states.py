@@ -1,0 +1,96 @@
+"""The state of a run as the tools tell it: what it is, and what may be done next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from kando.app.context import App
+from kando.app.reading import status_of
+from kando.app.status import RUNNING, RunStatus
+from kando_mcp.fitting import clip
+from kando_mcp.orders import Report
+from kando_mcp.shapes import RunState
+
+__all__ = ["run_state", "state_of"]
+
+_GOAL_CHARS = 500
+_PROBLEM_CHARS = 2_000
+_TYPES = 50
+
+
+def run_state(app: App, run: str, report: Report | None = None) -> RunState:
+    """Return the state of a run or branch.
+
+    Args:
+        app: where.
+        run: an id, a unique prefix, ``@last`` or ``demo``.
+        report: what the process said at its end that worked on it last.
+
+    Raises:
+        LedgerNotFound, AmbiguousName: there is no such run.
+    """
+    status = status_of(app, app.ledger(run))
+    is_told = report is not None and report.events == status.events and status.state != RUNNING
+    return state_of(status, report.message if report is not None and is_told else None)
+
+
+def state_of(status: RunStatus, problem: str | None = None) -> RunState:
+    """Return a status in the words of the tools, with a problem that its ledger does not tell."""
+    told = status.problem or problem
+    objects = ", ".join(f"{n} {type}" for type, n in list(status.objects.items())[:8])
+    said = f": {clip(told, 300)}" if told else ""
+    return {
+        "summary": f"{status.run_id} is {status.state} after {status.events} events"
+        f" ({objects or 'no objects'}){said}",
+        "run_id": status.run_id,
+        "state": status.state,
+        "goal": clip(status.goal, _GOAL_CHARS) if status.goal is not None else None,
+        "kit": status.kit,
+        "events": status.events,
+        "objects": _counts(status.objects),
+        "relations": _counts(status.relations),
+        "llm_requests": status.llm_requests,
+        "llm_answered": status.llm_answered,
+        "llm_cached": status.llm_cached,
+        "llm_cost_usd": status.llm_cost_usd,
+        "unanswered": status.unanswered,
+        "timers": status.timers,
+        "last_event_id": status.last_event_id,
+        "problem": clip(told, _PROBLEM_CHARS) if told else None,
+        "parent_id": status.parent_id,
+        "fork_position": status.fork_position,
+        "next_steps": _next_steps(status),
+    }
+
+
+def _counts(counts: Mapping[str, int]) -> dict[str, int]:
+    kept = dict(list(counts.items())[:_TYPES])
+    rest = sum(list(counts.values())[_TYPES:])
+    return {clip(type, 100): n for type, n in kept.items()} | ({"...": rest} if rest else {})
+
+
+def _next_steps(status: RunStatus) -> list[str]:
+    run = f"run_id={status.run_id}"
+    look = [f"query_world({run}) shows its objects and relations."]
+    if status.state == RUNNING:
+        return [f"get_run({run}, wait_s=30) waits for it.", f"cancel_run({run}) stops it."]
+    if status.state == "waiting" and status.unanswered:
+        return [
+            f"{status.unanswered} requests are unanswered: resume_run({run}, llm=PROVIDER) has "
+            "them answered; list_kits lists providers.",
+            *look,
+        ]
+    if status.state in ("stopped", "paused", "waiting"):
+        return [f"resume_run({run}) goes on with it.", *look]
+    if status.state == "exhausted":
+        return [f"resume_run({run}) goes on, with a larger budget_usd if cost was the limit."]
+    if status.state == "failed":
+        return [
+            f"explain_trace({run}, event_id={status.last_event_id}) shows what led to it.",
+            f"resume_run({run}) tries the failed step again.",
+        ]
+    if status.state == "cancelled":
+        return [f"fork_run({run}, fork_at=N, continue=true) goes on from any position."]
+    if status.state == "damaged":
+        return ["Restore the store from a copy; `kando verify` names the damage."]
+    return [*look, f"fork_run({run}, fork_at=N) branches off after N events."]

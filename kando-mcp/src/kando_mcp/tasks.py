@@ -1,0 +1,170 @@
+"""The Tasks extension: a run is a task whose id is the run's, and whose state its ledger tells.
+
+Wire shapes: https://github.com/modelcontextprotocol/ext-tasks, schema 2026-07-28.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
+from mcp.server.extension import Extension, MethodBinding
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.shared.exceptions import MCPError
+from mcp_types import (
+    INVALID_PARAMS,
+    MISSING_REQUIRED_CLIENT_CAPABILITY,
+    CallToolRequestParams,
+    CallToolResult,
+    RequestParams,
+)
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+from pydantic import ConfigDict, Field
+
+from kando.app.context import App
+from kando.app.outside import cancel_run
+from kando.app.reading import run_status
+from kando.app.status import CANCELLED, RUNNING, RunStatus
+from kando.errors import LedgerNotFound
+from kando_mcp.access import Access
+from kando_mcp.fitting import to_json
+from kando_mcp.orders import Order
+from kando_mcp.states import run_state
+from kando_mcp.workers import Workers
+
+__all__ = ["RunTasks"]
+
+_ID = "io.modelcontextprotocol/tasks"
+_TOOLS = ("start_run", "resume_run")
+_POLL_MS = 500
+
+
+class _TaskParams(RequestParams):
+    model_config = ConfigDict(extra="allow")
+
+    task_id: str = Field(alias="taskId")
+
+
+class RunTasks(Extension):
+    """Answers a call that starts work on a run with a task, for clients that declare tasks.
+
+    Args:
+        access: to the runs.
+        workers: what works on them.
+    """
+
+    identifier = _ID
+
+    def __init__(self, access: Access, workers: Workers) -> None:
+        self._access = access
+        self._workers = workers
+
+    def methods(self) -> Sequence[MethodBinding]:
+        """The requests about a task."""
+        versions = frozenset(MODERN_PROTOCOL_VERSIONS)
+        handlers = {"get": self._get, "update": self._update, "cancel": self._cancel}
+        return [
+            MethodBinding(f"tasks/{name}", _TaskParams, handler, versions)
+            for name, handler in handlers.items()
+        ]
+
+    async def intercept_tool_call(
+        self,
+        params: CallToolRequestParams,
+        ctx: ServerRequestContext[Any, Any],
+        call_next: CallNext,
+    ) -> HandlerResult:
+        """Answer with a task at once where the client would otherwise wait."""
+        if params.name not in _TOOLS or not _declares_tasks(ctx):
+            return await call_next(ctx)
+        arguments = params.arguments or {}
+        params.arguments = {**arguments, "wait_s": 0} if _is_wait(arguments) else arguments
+        result = await call_next(ctx)
+        if not isinstance(result, CallToolResult) or result.is_error:
+            return result
+        state = result.structured_content or {}
+        if state.get("state") != RUNNING:
+            return result
+        status = await self._status(str(state["run_id"]))
+        return {"resultType": "task", **_task(status)}
+
+    async def _get(self, ctx: ServerRequestContext[Any, Any], params: Any) -> HandlerResult:
+        _require_tasks(ctx)
+        status = await self._status(params.task_id)
+        task = {"resultType": "complete", **_task(status)}
+        if task["status"] == "completed":
+            task["result"] = await self._result(status.run_id)
+        return task
+
+    async def _update(self, ctx: ServerRequestContext[Any, Any], params: Any) -> HandlerResult:
+        """Acknowledge; no task of this server asks its client for anything."""
+        _require_tasks(ctx)
+        await self._status(params.task_id)
+        return {"resultType": "complete"}
+
+    async def _cancel(self, ctx: ServerRequestContext[Any, Any], params: Any) -> HandlerResult:
+        _require_tasks(ctx)
+        status = await self._status(params.task_id)
+        if _task(status)["status"] == "working":
+            await self._access.ask(lambda app: self._cancelled(app, status.run_id))
+        return {"resultType": "complete"}
+
+    def _cancelled(self, app: App, run_id: str) -> None:
+        cancel_run(app, run_id)
+        self._workers.start(app, Order(run_id, app.url))
+
+    async def _status(self, task_id: str) -> RunStatus:
+        try:
+            return await self._access.ask(lambda app: _exact_status(app, task_id))
+        except ToolError as error:
+            raise MCPError(INVALID_PARAMS, f"Unknown task: {error}") from error
+
+    async def _result(self, run_id: str) -> dict[str, Any]:
+        report = self._workers.report_of(run_id)
+        state = await self._access.ask(lambda app: run_state(app, run_id, report))
+        content = [{"type": "text", "text": to_json(state)}]
+        return {"resultType": "complete", "content": content, "structuredContent": dict(state)}
+
+
+def _is_wait(arguments: dict[str, Any]) -> bool:
+    """Whether the wait a client asks for is one; what is none is left for the tool to refuse."""
+    asked = arguments.get("wait_s", 0)
+    return isinstance(asked, int | float) and asked >= 0
+
+
+def _exact_status(app: App, task_id: str) -> RunStatus:
+    status = run_status(app, task_id)
+    if status.run_id != task_id:
+        msg = f"There is no task {task_id!r}."
+        raise LedgerNotFound(msg, hint="A task's id is the whole id of its run.")
+    return status
+
+
+def _task(status: RunStatus) -> dict[str, Any]:
+    created = status.created_at or datetime.now(UTC)
+    words = {RUNNING: "working", CANCELLED: "cancelled"}
+    return {
+        "taskId": status.run_id,
+        "status": words.get(status.state, "completed"),
+        "statusMessage": f"{status.state} after {status.events} events",
+        "createdAt": created.isoformat(),
+        "lastUpdatedAt": (status.updated_at or created).isoformat(),
+        "ttlMs": None,
+        "pollIntervalMs": _POLL_MS,
+    }
+
+
+def _declares_tasks(ctx: ServerRequestContext[Any, Any]) -> bool:
+    if ctx.protocol_version not in MODERN_PROTOCOL_VERSIONS:
+        return False
+    capabilities = ctx.session.client_capabilities
+    return capabilities is not None and _ID in (capabilities.extensions or {})
+
+
+def _require_tasks(ctx: ServerRequestContext[Any, Any]) -> None:
+    if not _declares_tasks(ctx):
+        msg = f"Client did not declare the extension {_ID}."
+        needed: dict[str, Any] = {"requiredCapabilities": {"extensions": {_ID: {}}}}
+        raise MCPError(MISSING_REQUIRED_CLIENT_CAPABILITY, msg, needed)

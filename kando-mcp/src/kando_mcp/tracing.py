@@ -1,0 +1,80 @@
+"""A trace as pages: from an event back to its goal, or on to what followed from it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from kando.app.context import App
+from kando.app.tracing import trace_event
+from kando.errors import EventNotFound
+from kando.schema.events import RecordedEvent
+from kando.trace.figure import about
+from kando.trace.walking import Step
+from kando_mcp.cures import no_such_event
+from kando_mcp.fitting import clip, cursor_text, page, read_cursor
+from kando_mcp.shapes import TraceResult, TraceStep
+
+__all__ = ["DEFAULT_DEPTH", "Direction", "trace_page"]
+
+Direction = Literal["up", "down"]
+
+DEFAULT_DEPTH = 100
+
+
+def trace_page(
+    app: App,
+    event_id: str,
+    run: str,
+    direction: Direction,
+    depth: int,
+    cursor: str | None,
+    limit: int,
+    chars: int,
+) -> TraceResult:
+    """Return a page of a trace, the event itself first.
+
+    Args:
+        app: where.
+        event_id: an event, object or relation.
+        run: an id, a unique prefix, ``@last`` or ``demo``.
+        direction: ``up`` to the causes, ``down`` to the effects.
+        depth: how many steps away at most.
+        cursor: of the page.
+        limit: of steps.
+        chars: of the page.
+
+    Raises:
+        LedgerNotFound, AmbiguousName: there is no such run.
+        EventNotFound: it has no such event, object or relation; the nearest are named.
+        ConfigurationError: the cursor is none.
+    """
+    start = read_cursor(cursor)[1] if cursor is not None else 0
+    try:
+        found = trace_event(app, event_id, run, is_down=direction == "down", depth=depth)
+    except EventNotFound as error:
+        raise no_such_event(app, run, event_id) from error
+    entries = zip(found.steps, found.events(), strict=True)
+    steps, stop = page(entries, start, limit, chars, _step)
+    arrow = " <- " if direction == "up" else " -> "
+    chain = arrow.join(step.id for step in found.steps[:8])
+    return {
+        "summary": clip(chain, 1_000) + (" ..." if len(found.steps) > 8 else ""),
+        "run_id": run,
+        "direction": direction,
+        "steps": steps,
+        "next_cursor": cursor_text(0, stop) if stop is not None else None,
+    }
+
+
+def _step(entry: tuple[Step, RecordedEvent]) -> TraceStep:
+    step, event = entry
+    return {
+        "id": event.id,
+        "type": event.type,
+        "actor": event.actor,
+        "cause": event.cause[:50],
+        "position": event.position,
+        "depth": step.depth,
+        "is_root": event.is_root,
+        "about": clip(about(event), 200),
+    }

@@ -1,0 +1,145 @@
+"""Tell subscribers that a run has changed, whichever process worked on it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import mcp_types as types
+from mcp.server import MCPServer
+from mcp.server.context import ServerRequestContext
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.session import ServerSession
+from mcp.server.subscriptions import InMemorySubscriptionBus, ResourceUpdated, ServerEvent
+
+from kando.app.context import App
+from kando_mcp.access import Access
+
+__all__ = ["Updates"]
+
+_LOOK_SECONDS = 0.5
+
+_Lengths = dict[str, tuple[int, bool]]
+
+_logger = logging.getLogger(__name__)
+
+
+class Updates:
+    """Watches the ledgers while somebody has subscribed, and tells of those that grew.
+
+    Clients of 2026-07-28 listen to streams (``subscriptions/listen``), older ones subscribe to
+    addresses (``resources/subscribe``).
+
+    Args:
+        access: to the runs.
+    """
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        self._bus = InMemorySubscriptionBus()
+        self._listeners = 0
+        self._sessions: dict[tuple[ServerSession, str], None] = {}
+        self._is_wanted = anyio.Event()
+
+    async def publish(self, event: ServerEvent) -> None:
+        """Deliver an event to every listening stream."""
+        await self._bus.publish(event)
+
+    def subscribe(self, listener: Callable[[ServerEvent], None]) -> Callable[[], None]:
+        """Register a stream and return what ends it."""
+        leave = self._bus.subscribe(listener)
+        self._listeners += 1
+        self._is_wanted.set()
+
+        is_gone = False
+
+        def left() -> None:
+            nonlocal is_gone
+            if not is_gone:
+                is_gone = True
+                leave()
+                self._listeners -= 1
+
+        return left
+
+    def serve(self, server: MCPServer) -> None:
+        """Answer the subscriptions of clients of earlier revisions."""
+        # The server offers no public way to serve a method that the newest revision has removed.
+        handlers = server._lowlevel_server
+        handlers.add_request_handler(
+            "resources/subscribe", types.SubscribeRequestParams, self._subscribed
+        )
+        handlers.add_request_handler(
+            "resources/unsubscribe", types.UnsubscribeRequestParams, self._unsubscribed
+        )
+
+    async def _subscribed(
+        self, ctx: ServerRequestContext[Any, Any], params: types.SubscribeRequestParams
+    ) -> types.EmptyResult:
+        self._sessions[(ctx.session, str(params.uri))] = None
+        self._is_wanted.set()
+        return types.EmptyResult()
+
+    async def _unsubscribed(
+        self, ctx: ServerRequestContext[Any, Any], params: types.UnsubscribeRequestParams
+    ) -> types.EmptyResult:
+        self._sessions.pop((ctx.session, str(params.uri)), None)
+        return types.EmptyResult()
+
+    @asynccontextmanager
+    async def watching(self, server: MCPServer) -> AsyncIterator[dict[str, Any]]:
+        """Watch for as long as the server serves."""
+        self._is_wanted = anyio.Event()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._watch)
+            yield {}
+            tasks.cancel_scope.cancel()
+
+    async def _watch(self) -> None:
+        while True:
+            await self._is_wanted.wait()
+            # Nothing is known of what happened between a subscription and the first look, so that
+            # one tells of every run.
+            known: _Lengths = {}
+            while self._listeners or self._sessions:
+                now = await self._look()
+                for uri in _changed(known, now):
+                    await self._tell(uri)
+                known = now
+                await anyio.sleep(_LOOK_SECONDS)
+            self._is_wanted = anyio.Event()
+
+    async def _look(self) -> _Lengths:
+        try:
+            return await self._access.ask(_lengths)
+        except ToolError as error:
+            _logger.warning("cannot watch the runs: %s", error)
+            return {}
+
+    async def _tell(self, uri: str) -> None:
+        await self.publish(ResourceUpdated(uri))
+        for session, wanted in list(self._sessions):
+            if wanted == uri:
+                try:
+                    await session.send_resource_updated(uri)
+                except (anyio.ClosedResourceError, anyio.BrokenResourceError):
+                    # The client has gone.
+                    self._sessions.pop((session, wanted), None)
+
+
+def _lengths(app: App) -> _Lengths:
+    substrate = app.substrate()
+    return {
+        info.id: (info.length, substrate.worker(info.id) is not None)
+        for info in substrate.ledgers()
+    }
+
+
+def _changed(known: _Lengths, now: _Lengths) -> list[str]:
+    ids = [id for id, state in now.items() if known.get(id) != state]
+    parts = ("", "/events", "/world")
+    runs = [f"kando://runs/{id}{part}" for id in ids for part in parts]
+    return ["kando://runs", *runs] if ids else []

@@ -1,0 +1,111 @@
+"""The tools that start, continue, fork and stop runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+from mcp.server.mcpserver.context import Context
+from mcp.server.mcpserver.tools import Tool
+from pydantic import Field
+
+from kando.app.context import App
+from kando.app.outside import cancel_run as cancelled
+from kando.app.working import create_run
+from kando_mcp.access import Access
+from kando_mcp.forking import fork_tool
+from kando_mcp.ordering import DEFAULT_WAIT, BudgetUsd, Llm, go_on, order_for, require_allowed
+from kando_mcp.orders import Order
+from kando_mcp.registering import make_tool, writes
+from kando_mcp.shapes import RunState
+from kando_mcp.waiting import RunId, WaitSeconds, awaited_state
+from kando_mcp.workers import Workers
+
+__all__ = ["working_tools"]
+
+
+def working_tools(access: Access, workers: Workers) -> list[Tool]:
+    """Return the tools that change something.
+
+    Args:
+        access: to the runs.
+        workers: starts the processes that work on runs.
+    """
+    makers: list[Callable[[Access, Workers], Tool]] = [
+        _start_run,
+        _resume_run,
+        fork_tool,
+        _cancel_run,
+    ]
+    return [make(access, workers) for make in makers]
+
+
+def _start_run(access: Access, workers: Workers) -> Tool:
+    async def start_run(
+        ctx: Context,
+        kit: Annotated[str, Field(description="Name of an installed kit; list_kits lists them.")],
+        goal: Annotated[
+            str | None, Field(description="What the run is for, in words. A demo has one.")
+        ] = None,
+        demo: Annotated[
+            bool,
+            Field(description="Work from what the kit ships to be tried with; costs nothing."),
+        ] = False,
+        wait_s: WaitSeconds = DEFAULT_WAIT,
+        budget_usd: BudgetUsd = None,
+        llm: Llm = None,
+    ) -> RunState:
+        """Start a run of a kit from a goal.
+
+        It goes on in a process of its own, whatever becomes of this call or this host. After
+        wait_s seconds at most you get its state; its run_id is the handle for all other tools.
+        """
+
+        def start(app: App) -> str:
+            # What cannot be answered as asked must leave no run behind.
+            require_allowed(access, app, llm)
+            run_id = create_run(app, kit, goal, demo=demo)
+            workers.start(app, order_for(access, app, run_id, llm, budget_usd, 0.0))
+            return run_id
+
+        run_id = await access.ask(start)
+        return await awaited_state(access, workers, run_id, wait_s, ctx)
+
+    return make_tool(start_run, "Start run", writes(is_open_world=True))
+
+
+def _resume_run(access: Access, workers: Workers) -> Tool:
+    async def resume_run(
+        ctx: Context,
+        run_id: RunId,
+        wait_s: WaitSeconds = DEFAULT_WAIT,
+        budget_usd: BudgetUsd = None,
+        llm: Llm = None,
+    ) -> RunState:
+        """Go on with a run or branch from wherever it stopped; nothing is done twice.
+
+        Requests that nobody could answer are asked now. A run that is being worked on, or is
+        finished, stays as it is.
+        """
+        known = await access.ask(lambda app: go_on(access, workers, app, run_id, llm, budget_usd))
+        return await awaited_state(access, workers, known, wait_s, ctx)
+
+    annotations = writes(is_idempotent=True, is_open_world=True)
+    return make_tool(resume_run, "Resume run", annotations)
+
+
+def _cancel_run(access: Access, workers: Workers) -> Tool:
+    async def cancel_run(ctx: Context, run_id: RunId, wait_s: WaitSeconds = 10) -> RunState:
+        """Stop a run for good, after the step it is at; it can still be read and forked."""
+
+        def cancel(app: App) -> str:
+            known = cancelled(app, run_id).run_id
+            # Nobody is there to hear it: somebody is sent to write it down.
+            workers.start(app, Order(known, app.url))
+            return known
+
+        known = await access.ask(cancel)
+        return await awaited_state(access, workers, known, wait_s, ctx)
+
+    annotations = writes(is_destructive=True, is_idempotent=True)
+    return make_tool(cancel_run, "Cancel run", annotations)

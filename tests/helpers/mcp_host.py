@@ -1,0 +1,199 @@
+"""A host of kando-mcp: a store and a kit of its own, and the official client over stdio."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+from mcp import Client, StdioServerParameters
+
+from kando_mcp.server import create_server
+from kando_mcp.settings import Settings
+
+#: Both eras of the protocol: ``auto`` speaks 2026-07-28, ``legacy`` shakes hands as before.
+MODES = ["auto", "legacy"]
+
+KIT = '''
+"""A kit whose goal says what happens."""
+
+import os
+import time
+
+from kando.emit import ask, call_tool, create, patch, relate, set_timer
+from kando.kit import Kit
+from kando.plugins import KitSpec, ProviderSpec, hookimpl
+from kando.schema.events import make_event
+
+kit = Kit("tiny", version="1")
+
+
+@kit.seeds
+def seeds(goal, run_id):
+    print("a kit may print; the protocol must not see it")
+    os.write(1, b"not even what goes past Python\\n")
+    data = {"id": "goal", "type": "Goal", "data": {"text": goal}}
+    return [make_event("object.created", f"run:{run_id}", "cli", [], data)]
+
+
+@kit.responder("object.created", type="Goal")
+def on_goal(event, world):
+    print("a kit may print; the protocol must not see it")
+    word, _, rest = event.data["data"]["text"].partition(" ")
+    step = yield create("Step", {"of": word, "status": "new"}, id="step")
+    yield relate("part_of", step, event)
+    if word == "ask":
+        yield ask([{"role": "user", "content": rest}], about=step)
+    elif word == "gate":
+        yield call_tool("pass_gate", {"number": 1}, about=step)
+    elif word == "fail":
+        raise RuntimeError("this step always fails")
+    elif word == "wait":
+        yield set_timer(seconds=float(rest), about=step)
+    elif word == "many":
+        for number in range(300):
+            yield create("Note", {"number": number, "text": "word " * 100}, id=f"note-{number}")
+    elif word == "huge":
+        yield create("Note", {"text": "word " * 20_000, "lines": ["line"] * 5_000}, id="huge")
+
+
+@kit.responder("llm.response")
+def on_answer(event, world):
+    yield patch("step", {"status": "answered", "text": event.data["text"]})
+
+
+@kit.tool("pass_gate")
+def pass_gate(number):
+    while not os.path.exists(os.environ["GATE"]):
+        time.sleep(0.01)
+    return {"number": number}
+
+
+@kit.responder("tool.returned")
+def on_passed(event, world):
+    number = event.data["result"]["number"]
+    yield create("Gate", {"number": number}, id=f"gate-{number}")
+    if number < 3:
+        yield call_tool("pass_gate", {"number": number + 1})
+
+
+def open_free(argument, environ):
+    return lambda request: {"text": "free", "model": "free", "cost_usd": 0.0}
+
+
+def open_costly(argument, environ):
+    return lambda request: {"text": "costly", "model": "costly", "cost_usd": 0.4}
+
+
+@hookimpl
+def kando_kits():
+    return [KitSpec("tiny", "tiny_kit:kit", "does what its goal says")]
+
+
+@hookimpl
+def kando_providers():
+    return [
+        ProviderSpec("free", "tiny_kit:open_free", summary="costs nothing", is_offline=True),
+        ProviderSpec("costly", "tiny_kit:open_costly", summary="costs 0.4 dollars"),
+    ]
+'''
+
+Call = Callable[..., Awaitable[dict[str, Any]]]
+
+
+class Place:
+    """A folder with a store and an installed kit, ``tiny``, and servers for them.
+
+    Args:
+        root: an empty folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.gate = root / "gate"
+        installed = root / "installed"
+        info = installed / "tiny-1.0.dist-info"
+        info.mkdir(parents=True)
+        (root / "home").mkdir()
+        (installed / "tiny_kit.py").write_text(KIT)
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text("[kando]\ntiny = tiny_kit\n")
+        self.environ = {
+            "PATH": os.environ.get("PATH", ""),
+            "HOME": str(root / "home"),
+            "PYTHONPATH": os.pathsep.join([str(installed), os.environ.get("PYTHONPATH", "")]),
+            "KANDO_LEDGER": f"sqlite:{root}/store.sqlite",
+            "GATE": str(self.gate),
+        }
+
+    def parameters(self, *options: str, **environ: str) -> StdioServerParameters:
+        """Return how a host starts kando-mcp here.
+
+        Args:
+            options: of kando-mcp.
+            environ: beside this place's own.
+        """
+        return StdioServerParameters(
+            command=sys.executable,
+            args=["-P", "-m", "kando_mcp.main", *options],
+            env={**self.environ, **environ},
+            cwd=self.root,
+        )
+
+    def open_gate(self) -> None:
+        """Let runs pass that were started with the goal ``gate``."""
+        self.gate.touch()
+
+    def drive(
+        self,
+        story: Callable[[Client], Awaitable[None]],
+        *options: str,
+        mode: Any = "auto",
+        **environ: str,
+    ) -> None:
+        """Start a server, and a client of it that lives through a story."""
+
+        _live_through(story, self.parameters(*options, **environ), mode)
+
+    def within(
+        self,
+        story: Callable[[Client], Awaitable[None]],
+        settings: Settings | None = None,
+        *,
+        mode: Any = "auto",
+        **environ: str,
+    ) -> None:
+        """Do what `drive` does with a server in this process, which starts sooner."""
+        server = create_server({**self.environ, **environ}, settings)
+        _live_through(story, server, mode)
+
+
+def _live_through(story: Callable[[Client], Awaitable[None]], server: Any, mode: Any) -> None:
+    async def connected() -> None:
+        with anyio.fail_after(120):
+            async with Client(server, mode=mode) as client:
+                await story(client)
+
+    anyio.run(connected)
+
+
+def calling(client: Client) -> Call:
+    """Return a function that calls a tool and returns its structured result."""
+
+    async def call(tool: str, /, **arguments: Any) -> dict[str, Any]:
+        result = await client.call_tool(tool, arguments)
+        assert not result.is_error, result.content
+        assert result.structured_content is not None
+        return result.structured_content
+
+    return call
+
+
+async def refusal(client: Client, tool: str, /, **arguments: Any) -> str:
+    """Call a tool that must refuse, and return what it says."""
+    result = await client.call_tool(tool, arguments)
+    assert result.is_error, result.structured_content
+    return str(getattr(result.content[0], "text", ""))

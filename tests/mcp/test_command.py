@@ -1,0 +1,116 @@
+"""The command kando-mcp, and what it writes into the configuration of hosts."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from mcp import Client, StdioServerParameters
+
+from mcp_host import Place, calling
+
+PLACES = {
+    "claude-desktop": ".config/Claude/claude_desktop_config.json",
+    "claude-code": ".mcp.json",
+    "cursor": ".cursor/mcp.json",
+    "vscode": ".vscode/mcp.json",
+}
+
+
+def command(place: Place, *arguments: str, code: int = 0, **environ: str) -> tuple[str, str]:
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "kando_mcp.main", *arguments],
+        env={**place.environ, "HOME": str(place.root), **environ},
+        cwd=place.root,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == code, done.stderr
+    return done.stdout, done.stderr
+
+
+def test_what_a_host_is_told_starts_a_server_from_any_folder(place: Place) -> None:
+    told, _ = command(
+        place,
+        *("config", "--host", "cursor", "--", "--read-only"),
+        KANDO_LEDGER="sqlite:here.sqlite",
+        ANTHROPIC_API_KEY="a secret",
+    )
+    assert "a secret" not in told
+    server = json.loads(told)["mcpServers"]["kando"]
+    assert os.path.isabs(server["command"])
+    assert server["env"]["KANDO_LEDGER"] == f"sqlite:{place.root}/here.sqlite"
+
+    async def story() -> None:
+        parameters = StdioServerParameters(
+            command=server["command"], args=server["args"], env=server["env"], cwd="/"
+        )
+        async with Client(parameters) as client:
+            assert (await calling(client)("list_runs"))["items"] == []
+            assert "start_run" not in {tool.name for tool in (await client.list_tools()).tools}
+
+    anyio.run(story)
+
+
+@pytest.mark.parametrize("host", PLACES)
+def test_write_merges_into_the_hosts_file_and_leaves_everything_else(
+    place: Place, host: str
+) -> None:
+    path = place.root / PLACES[host]
+    section = "servers" if host == "vscode" else "mcpServers"
+    held: dict[str, Any] = {"other": [1, "ü"], section: {"theirs": {"command": "x"}, "kando": {}}}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(held), encoding="utf-8")
+    path.chmod(0o640)
+
+    command(place, "config", "--host", host, "--write")
+
+    merged = json.loads(path.read_text(encoding="utf-8"))
+    printed = json.loads(command(place, "config", "--host", host)[0])
+    assert merged == {
+        "other": [1, "ü"],
+        section: {"theirs": {"command": "x"}, "kando": printed[section]["kando"]},
+    }
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert "unchanged" in command(place, "config", "--host", host, "--write")[1]
+    if host in ("vscode", "claude-code"):
+        assert printed[section]["kando"]["type"] == "stdio"
+
+
+def test_a_file_that_is_missing_is_made_and_one_that_cannot_be_read_is_left(
+    place: Place, tmp_path: Path
+) -> None:
+    made = tmp_path / "new" / "mcp.json"
+    command(place, "config", "--host", "cursor", "--write", "--file", str(made))
+    assert "kando" in json.loads(made.read_text())["mcpServers"]
+
+    for text in ("// a comment\n{}", "[]", '{"mcpServers": []}'):
+        made.write_text(text)
+        _, said = command(
+            place, "config", "--host", "cursor", "--write", "--file", str(made), code=1
+        )
+        assert str(made) in said
+        assert "Traceback" not in said
+        assert made.read_text() == text
+        assert sorted(each.name for each in made.parent.iterdir()) == ["mcp.json"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--version"], 0, "kando-mcp 0."),
+        (["--help"], 0, "--max-usd-per-day"),
+        (["--nonsense"], 2, "--nonsense"),
+        (["config", "--host", "notepad"], 2, "claude-desktop"),
+        (["--max-usd-per-run", "-1"], 2, "-1"),
+    ],
+)
+def test_wrong_usage_is_told_and_help_is_given(
+    place: Place, arguments: list[str], code: int, said: str
+) -> None:
+    out, err = command(place, *arguments, code=code)
+    assert said in out + err

@@ -1,0 +1,107 @@
+"""What the operator allows holds, whatever the client asks for."""
+
+import pytest
+from mcp import Client
+
+from kando.app.builtin import installed_plugins
+from kando.app.context import App
+from kando.errors import ConfigurationError
+from kando.schema.events import KandoEvent, make_event
+from kando_mcp.answering import answering_provider
+from kando_mcp.settings import Settings
+from mcp_host import Place, calling, refusal
+
+
+def test_without_leave_only_offline_providers_and_caches_answer(place: Place) -> None:
+    async def story(client: Client) -> None:
+        call = calling(client)
+        allowed = {p["name"]: p["is_allowed"] for p in (await call("list_kits"))["providers"]}
+        assert (allowed["free"], allowed["costly"]) == (True, False)
+        text = await refusal(client, "start_run", kit="tiny", goal="ask why", llm="costly")
+        assert "--allow-live-llm" in text
+        assert "free" in text
+        assert (await call("list_runs"))["items"] == []
+
+        waiting = await call("start_run", kit="tiny", goal="ask why", wait_s=45)
+        assert (waiting["state"], waiting["unanswered"]) == ("waiting", 1)
+        run_id = waiting["run_id"]
+        assert "resume_run" in waiting["next_steps"][0]
+        answered = await call("resume_run", run_id=run_id, llm="free", wait_s=45)
+        assert (answered["state"], answered["llm_answered"]) == ("finished", 1)
+
+        branch = await call("fork_run", run_id=run_id, fork_at=2, wait_s=45, **{"continue": True})
+        assert branch["run"]["state"] == "finished"
+        assert branch["run"]["llm_cached"] == 1
+
+    # What the environment names is live, and is left out as well.
+    place.within(story, KANDO_LLM="costly")
+
+
+def test_a_limit_per_run_holds_against_a_larger_budget(place: Place) -> None:
+    async def story(client: Client) -> None:
+        call = calling(client)
+        arguments = {"kit": "tiny", "goal": "ask why", "llm": "costly", "wait_s": 45}
+        spent = await call("start_run", **arguments, budget_usd=100)
+        assert spent["state"] == "exhausted"
+        assert spent["llm_cost_usd"] == 0.4
+        nothing = await call("start_run", **arguments, budget_usd=0)
+        assert (nothing["state"], nothing["llm_answered"]) == ("exhausted", 0)
+        more = await call("resume_run", run_id=spent["run_id"], budget_usd=100, wait_s=45)
+        assert (more["state"], more["llm_cost_usd"]) == ("exhausted", 0.4)
+
+    place.within(story, Settings(allows_live_llm=True, max_usd_per_run=0.3))
+
+
+def test_a_limit_per_day_holds_over_runs_and_servers(place: Place) -> None:
+    async def first(client: Client) -> None:
+        call = calling(client)
+        arguments = {"kit": "tiny", "goal": "ask why", "llm": "costly", "wait_s": 45}
+        states = [await call("start_run", **arguments) for _ in range(3)]
+        assert [state["llm_cost_usd"] for state in states] == [0.4, 0.4, 0.0]
+        assert [state["state"] for state in states] == ["finished", "exhausted", "exhausted"]
+
+    async def second(client: Client) -> None:
+        call = calling(client)
+        arguments = {"kit": "tiny", "goal": "ask who", "llm": "costly", "wait_s": 45}
+        assert (await call("start_run", **arguments))["llm_cost_usd"] == 0.0
+        assert (await call("start_run", **{**arguments, "llm": "free"}))["state"] == "exhausted"
+
+    place.within(first, Settings(allows_live_llm=True, max_usd_per_day=0.6))
+    place.within(second, Settings(allows_live_llm=True, max_usd_per_day=0.6))
+
+
+def test_runs_side_by_side_cannot_spend_a_days_money_twice(
+    place: Place,
+) -> None:
+    async def story(client: Client) -> None:
+        state = await calling(client)(
+            "start_run", kit="tiny", goal="ask why", llm="costly", wait_s=45
+        )
+        assert state["llm_cost_usd"] == 0.4
+        started.append(state["run_id"])
+
+    started: list[str] = []
+    place.within(story, Settings(allows_live_llm=True))
+    environ = {"KANDO_LEDGER": place.environ["KANDO_LEDGER"]}
+    intent: KandoEvent = make_event("llm.request", "", "x", [], {"messages": []})
+    with App(installed_plugins(environ), environ) as app:
+
+        def call(max_usd_per_day: float) -> object:
+            provider = answering_provider(
+                app, started[0], "costly", allows_live=True, max_usd_per_day=max_usd_per_day
+            )
+            assert provider is not None
+            assert provider.executor.effect is not None
+            return provider.executor.effect.call(intent)
+
+        assert call(0.5) == {"text": "costly", "model": "costly", "cost_usd": 0.4}
+        with pytest.raises(ConfigurationError, match="spent"):
+            call(0.4)
+
+
+def test_runs_in_memory_are_refused_because_no_other_process_sees_them(place: Place) -> None:
+    async def story(client: Client) -> None:
+        text = await refusal(client, "start_run", kit="tiny", goal="plain")
+        assert "--ledger sqlite:" in text
+
+    place.within(story, KANDO_LEDGER="memory:")

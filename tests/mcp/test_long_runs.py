@@ -1,0 +1,202 @@
+"""Runs that outlast the call, the server and the host that started them."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+import anyio
+import pytest
+from mcp import Client
+
+from kando.ledger.sqlite_substrate import SQLiteSubstrate
+from kando.ledger.verification import verify
+from mcp_host import MODES, Place, calling, refusal
+
+both_modes = pytest.mark.parametrize("mode", MODES)
+
+# A host as a process of its own, which can be killed: it starts a run and goes on living.
+HOST = """
+import sys
+from pathlib import Path
+
+import anyio
+
+sys.path.insert(0, {helpers!r})
+from mcp_host import Place, calling
+
+
+async def story(client):
+    state = await calling(client)("start_run", kit="tiny", goal="gate", wait_s=0)
+    print(state["run_id"], state["state"], flush=True)
+    await anyio.sleep_forever()
+
+
+place = Place.__new__(Place)
+place.root, place.environ = Path({root!r}), {environ!r}
+place.drive(story, mode={mode!r})
+"""
+
+
+def store_of(place: Place) -> SQLiteSubstrate:
+    return SQLiteSubstrate(place.root / "store.sqlite", read_only=True)
+
+
+def event_types(place: Place, run_id: str) -> list[str]:
+    with store_of(place) as store:
+        ledger = store.open(run_id)
+        assert verify(ledger).is_intact
+        ids = [event.id for event in ledger.read_all()]
+        assert len(set(ids)) == len(ids)
+        return [event.type for event in ledger.read_all()]
+
+
+def kill_worker(place: Place, run_id: str) -> None:
+    with store_of(place) as store:
+        worker = store.worker(run_id)
+    assert worker is not None
+    os.kill(worker.pid, signal.SIGKILL)
+
+
+@both_modes
+def test_a_run_survives_the_sigkill_of_its_host_and_ends_by_itself(
+    place: Place, mode: Literal["auto", "legacy"], tmp_path: Path
+) -> None:
+    script = tmp_path / "host.py"
+    helpers = str(Path(__file__).parents[1] / "helpers")
+    script.write_text(
+        HOST.format(helpers=helpers, root=str(place.root), environ=place.environ, mode=mode)
+    )
+    with subprocess.Popen(
+        [sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as host:
+        assert host.stdout is not None
+        run_id, state = host.stdout.readline().split()
+        os.kill(host.pid, signal.SIGKILL)
+    assert state == "running"
+    place.open_gate()
+
+    async def another_host(client: Client) -> None:
+        call = calling(client)
+        state = await call("get_run", run_id=run_id, wait_s=45)
+        assert (state["state"], state["objects"]["Gate"]) == ("finished", 3)
+        whole = await call("start_run", kit="tiny", goal="gate", wait_s=45)
+        assert event_types(place, run_id) == event_types(place, whole["run_id"])
+
+    place.drive(another_host, mode=mode)
+
+
+def test_a_run_whose_process_was_killed_is_resumed_and_nothing_is_lost(place: Place) -> None:
+    async def story(client: Client) -> None:
+        call = calling(client)
+        run_id = (await call("start_run", kit="tiny", goal="gate", wait_s=0))["run_id"]
+        kill_worker(place, run_id)
+        killed = await call("get_run", run_id=run_id, wait_s=45)
+        assert killed["state"] in ("stopped", "waiting")
+        assert "resume_run" in killed["next_steps"][0]
+        place.open_gate()
+
+        resumed = await call("resume_run", run_id=run_id, wait_s=45)
+
+        assert resumed["state"] == "finished"
+        whole = await call("start_run", kit="tiny", goal="gate", wait_s=45)
+        assert event_types(place, run_id) == event_types(place, whole["run_id"])
+        again = await call("resume_run", run_id=run_id, wait_s=45)
+        assert again["events"] == resumed["events"]
+
+    place.within(story)
+
+
+@both_modes
+def test_a_client_that_cancels_stops_the_wait_and_cancel_run_the_run(
+    place: Place, mode: Literal["auto", "legacy"]
+) -> None:
+    async def story(client: Client) -> None:
+        call = calling(client)
+        told: list[str] = []
+        waiting = anyio.CancelScope()
+
+        async def progress(done: float, total: float | None, message: str | None) -> None:
+            told.append(message or "")
+            assert total == 45
+            waiting.cancel()
+
+        run_id = (await call("start_run", kit="tiny", goal="gate", wait_s=0))["run_id"]
+        with waiting:
+            arguments = {"run_id": run_id, "wait_s": 45}
+            await client.call_tool("get_run", arguments, progress_callback=progress)
+        assert waiting.cancelled_caught
+        assert run_id in told[0]
+        assert (await call("get_run", run_id=run_id))["state"] == "running"
+        assert (await call("resume_run", run_id=run_id, wait_s=0))["state"] == "running"
+
+        assert (await call("cancel_run", run_id=run_id, wait_s=0))["state"] == "running"
+        place.open_gate()
+        cancelled = await call("get_run", run_id=run_id, wait_s=45)
+        assert cancelled["state"] == "cancelled"
+        assert cancelled["objects"].get("Gate", 0) < 3
+        assert "fork_run" in await refusal(client, "resume_run", run_id=run_id)
+
+    place.within(story, mode=mode)
+
+
+def test_cancel_run_cancels_a_run_that_nobody_works_on(place: Place) -> None:
+    async def story(client: Client) -> None:
+        call = calling(client)
+        waiting = await call("start_run", kit="tiny", goal="ask why", wait_s=45)
+        assert (waiting["state"], waiting["unanswered"]) == ("waiting", 1)
+        assert (await call("cancel_run", run_id=waiting["run_id"]))["state"] == "cancelled"
+        assert (await call("cancel_run", run_id=waiting["run_id"]))["state"] == "cancelled"
+
+    place.within(story)
+
+
+def test_a_run_that_set_a_timer_goes_on_when_it_is_due(place: Place) -> None:
+    async def story(client: Client) -> None:
+        state = await calling(client)("start_run", kit="tiny", goal="wait 0.2", wait_s=45)
+        assert (state["state"], state["timers"]) == ("finished", 0)
+
+    place.within(story)
+
+
+def test_two_hosts_on_one_store_see_both_runs_and_never_work_on_one_twice(place: Place) -> None:
+    async def connected(first: Client, second: Client) -> None:
+        one, two = calling(first), calling(second)
+        started: list[str] = []
+
+        async def start(call: Any) -> None:
+            started.append((await call("start_run", kit="tiny", goal="plain", wait_s=0))["run_id"])
+
+        async with anyio.create_task_group() as tasks:
+            for call in (one, two, one, two):
+                tasks.start_soon(start, call)
+        assert len(set(started)) == 4
+        for call in (one, two):
+            assert {item["run_id"] for item in (await call("list_runs"))["items"]} == set(started)
+        for run_id in started:
+            assert (await two("get_run", run_id=run_id, wait_s=45))["state"] == "finished"
+
+        run_id = (await one("start_run", kit="tiny", goal="gate", wait_s=0))["run_id"]
+        assert (await two("resume_run", run_id=run_id, wait_s=0))["state"] == "running"
+        kill_worker(place, run_id)
+        await one("get_run", run_id=run_id, wait_s=45)
+        async with anyio.create_task_group() as tasks:
+            for call in (one, two):
+                tasks.start_soon(lambda call=call: call("resume_run", run_id=run_id, wait_s=0))
+        place.open_gate()
+        for call in (one, two):
+            state = await call("get_run", run_id=run_id, wait_s=45)
+            assert (state["state"], state["objects"]["Gate"]) == ("finished", 3)
+        assert event_types(place, run_id).count("tool.returned") == 3
+
+    async def both() -> None:
+        with anyio.fail_after(120):
+            async with (
+                Client(place.parameters()) as first,
+                Client(place.parameters(), mode="legacy") as second,
+            ):
+                await connected(first, second)
+
+    anyio.run(both)

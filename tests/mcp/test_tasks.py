@@ -1,0 +1,103 @@
+"""The Tasks extension: a run is a task, for clients that say that they know tasks."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from itertools import count
+from typing import Any
+
+import pytest
+
+from mcp_host import Place
+
+TASKS = {"io.modelcontextprotocol/tasks": {}}
+Ask = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def ask(place: Place) -> Iterator[Ask]:
+    """Speak 2026-07-28 with a server line by line, as its specification has it."""
+    command = [sys.executable, "-P", "-m", "kando_mcp.main"]
+    numbers = count(1)
+    with subprocess.Popen(
+        command,
+        env=place.environ,
+        cwd=place.root,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        encoding="utf-8",
+    ) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        lines, answers = server.stdin, server.stdout
+
+        def asked(method: str, extensions: Any = TASKS, **params: Any) -> dict[str, Any]:
+            meta = {
+                "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+                "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
+                "io.modelcontextprotocol/clientCapabilities": {"extensions": extensions},
+            }
+            number = next(numbers)
+            body = {"jsonrpc": "2.0", "id": number, "method": method}
+            lines.write(json.dumps({**body, "params": {**params, "_meta": meta}}) + "\n")
+            lines.flush()
+            # Whatever the kit prints, each line is a message.
+            found = (json.loads(line) for line in answers)
+            answer: dict[str, Any] = next(each for each in found if each.get("id") == number)
+            return answer
+
+        yield asked
+        lines.close()
+        assert answers.read() == ""
+        assert server.wait(30) == 0
+
+
+def test_starting_a_run_gives_a_task_that_its_ledger_tells_of(place: Place, ask: Ask) -> None:
+    arguments = {"kit": "tiny", "goal": "gate", "wait_s": 45}
+    begun = (ask("tools/call", name="start_run", arguments=arguments))["result"]
+    assert begun["resultType"] == "task"
+    assert (begun["status"], begun["ttlMs"]) == ("working", None)
+    task = begun["taskId"]
+    working = (ask("tasks/get", taskId=task))["result"]
+    assert (working["status"], "result" in working) == ("working", False)
+    assert (ask("tasks/update", taskId=task, inputResponses={}))["result"]
+    place.open_gate()
+    waited = {"run_id": task, "wait_s": 45}
+    ask("tools/call", name="get_run", arguments=waited)
+
+    done = (ask("tasks/get", taskId=task))["result"]
+
+    assert done["status"] == "completed"
+    assert done["result"]["structuredContent"]["state"] == "finished"
+    (text,) = done["result"]["content"]
+    assert json.loads(text["text"]) == done["result"]["structuredContent"]
+    assert done["createdAt"] <= done["lastUpdatedAt"]
+
+
+def test_a_cancelled_task_is_a_cancelled_run(place: Place, ask: Ask) -> None:
+    arguments = {"kit": "tiny", "goal": "gate"}
+    begun = (ask("tools/call", name="start_run", arguments=arguments))["result"]
+    assert (ask("tasks/cancel", taskId=begun["taskId"]))["result"]
+    place.open_gate()
+    waited = {"run_id": begun["taskId"], "wait_s": 45}
+    ask("tools/call", name="get_run", arguments=waited)
+    task = (ask("tasks/get", taskId=begun["taskId"]))["result"]
+    assert task["status"] == "cancelled"
+
+
+def test_a_client_that_knows_no_tasks_gets_none(place: Place, ask: Ask) -> None:
+    arguments = {"kit": "tiny", "goal": "plain", "wait_s": 45}
+    plain = ask("tools/call", {}, name="start_run", arguments=arguments)
+    assert plain["result"]["resultType"] == "complete"
+    run_id = plain["result"]["structuredContent"]["run_id"]
+    refused = ask("tasks/get", {}, taskId=run_id)
+    assert refused["error"]["code"] == -32021
+    unknown = ask("tasks/get", taskId="nope")
+    assert unknown["error"]["code"] == -32602
+    beginning = ask("tasks/get", taskId=run_id[:6])
+    assert beginning["error"]["code"] == -32602
+    wrong = ask("tools/call", name="start_run", arguments={"kit": "tinny", "goal": "x"})
+    assert wrong["result"]["isError"]

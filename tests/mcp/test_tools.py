@@ -1,0 +1,207 @@
+"""The tools, driven over stdio by the official client in both eras of the protocol."""
+
+import json
+from typing import Any, Literal
+
+import pytest
+from mcp import Client
+
+from kando_mcp.settings import Settings
+from mcp_host import MODES, Place, calling, refusal
+
+READING = ["diff_branches", "explain_trace", "get_run", "list_kits", "list_runs", "query_world"]
+WRITING = {
+    # destructive, idempotent, open world
+    "cancel_run": (True, True, False),
+    "fork_run": (False, False, True),
+    "resume_run": (False, True, True),
+    "start_run": (False, False, True),
+}
+
+both_modes = pytest.mark.parametrize("mode", MODES)
+
+
+@both_modes
+def test_a_run_is_started_queried_forked_compared_and_explained(
+    place: Place, mode: Literal["auto", "legacy"]
+) -> None:
+    async def story(client: Client) -> None:
+        call = calling(client)
+        kits = await call("list_kits")
+        assert "does what its goal says" in [kit["about"] for kit in kits["kits"]]
+
+        started = await call("start_run", kit="tiny", goal="plain hello", wait_s=45)
+        run_id = started["run_id"]
+        assert started["state"] == "finished"
+        assert started["objects"] == {"Goal": 1, "Step": 1}
+        assert started["goal"] == "plain hello"
+
+        world = await call("query_world", run_id=run_id)
+        assert [o["id"] for o in world["objects"]] == ["goal", "step"]
+        assert [r["type"] for r in world["relations"]] == ["part_of"]
+        assert world["next_cursor"] is None
+        before = await call("query_world", run_id=run_id, at=2)
+        assert [o["id"] for o in before["objects"]] == ["goal"]
+        steps = await call("query_world", run_id=f"{run_id}@6", type="Step")
+        assert [o["id"] for o in steps["objects"]] == ["step"]
+        assert steps["relations"] == []
+
+        branch = await call("fork_run", run_id=run_id, fork_at=2)
+        assert branch["parent_run_id"] == run_id
+        assert branch.get("run") is None
+
+        found = await call("diff_branches", run_a=run_id, run_b=branch["branch_id"])
+        assert [o["id"] for o in found["removed_objects"]] == ["step"]
+        assert found["summary"] == "-1 objects, -1 relations"
+
+        up = await call("explain_trace", event_id="step", run_id=run_id)
+        assert [(s["depth"], s["is_root"]) for s in up["steps"]] == [(0, False), (1, True)]
+        assert up["steps"][0]["actor"] == "tiny.on_goal"
+        down = await call("explain_trace", event_id="goal", run_id=run_id, direction="down")
+        assert "relation.created" in [s["type"] for s in down["steps"]]
+        near = await call(
+            "explain_trace", event_id="goal", run_id=run_id, direction="down", depth=1
+        )
+        assert {s["depth"] for s in near["steps"]} == {0, 1}
+
+        listed = await call("list_runs")
+        assert [item["run_id"] for item in listed["items"]] == [branch["branch_id"], run_id]
+
+    place.drive(story, mode=mode)
+
+
+@both_modes
+def test_every_tool_has_all_four_annotations_and_a_typed_result_with_a_summary(
+    place: Place, mode: Literal["auto", "legacy"]
+) -> None:
+    async def story(client: Client) -> None:
+        tools = (await client.list_tools()).tools
+        assert sorted(tool.name for tool in tools) == sorted([*READING, *WRITING])
+        for tool in tools:
+            hints = tool.annotations
+            assert hints is not None
+            if tool.name in READING:
+                assert hints.read_only_hint is True
+                expected = (False, True, False)
+            else:
+                assert hints.read_only_hint is False
+                expected = WRITING[tool.name]
+            assert expected == (
+                hints.destructive_hint,
+                hints.idempotent_hint,
+                hints.open_world_hint,
+            )
+            assert tool.output_schema is not None
+            assert tool.output_schema["properties"]["summary"] == {"type": "string"}
+            assert tool.description
+            assert tool.input_schema["additionalProperties"] is False
+        size = len(json.dumps([tool.model_dump(exclude_none=True) for tool in tools]))
+        assert size < 25_000
+
+    place.within(story, mode=mode)
+
+
+def test_what_the_text_says_the_data_says_as_well(place: Place) -> None:
+    async def story(client: Client) -> None:
+        result = await client.call_tool("list_runs", {})
+        (text,) = result.content
+        assert text.type == "text"
+        assert json.loads(text.text) == result.structured_content
+
+    place.within(story)
+
+
+def test_read_only_offers_reading_tools_only_and_makes_no_store(place: Place) -> None:
+    async def story(client: Client) -> None:
+        assert sorted(t.name for t in (await client.list_tools()).tools) == READING
+        assert (await calling(client)("list_runs"))["items"] == []
+        text = await refusal(client, "start_run", kit="tiny", goal="plain")
+        assert "start_run" in text
+
+    place.within(story, Settings(is_read_only=True))
+    assert not (place.root / "store.sqlite").exists()
+
+
+def test_an_error_says_what_and_names_the_nearest_valid_ids(place: Place) -> None:
+    async def story(client: Client) -> None:
+        call = calling(client)
+        assert "Did you mean 'tiny'" in await refusal(client, "start_run", kit="tinny", goal="x")
+        assert "There are no runs yet" in await refusal(client, "query_world", run_id="nope")
+        run_id = (await call("start_run", kit="tiny", goal="plain", wait_s=45))["run_id"]
+
+        text = await refusal(client, "query_world", run_id=f"{run_id[:-2]}zz")
+        assert run_id in text
+        assert "list_runs" in text
+        text = await refusal(client, "explain_trace", run_id=run_id, event_id="stepp")
+        assert "The nearest are step" in text
+        text = await refusal(client, "query_world", run_id=run_id, at=99)
+        assert "Use 0 to 6." in text
+        text = await refusal(client, "fork_run", run_id=run_id, fork_at=99)
+        assert "99" in text
+        text = await refusal(client, "start_run", kit="tiny", goal="x", budget_us=1)
+        assert "Did you mean budget_usd?" in text
+        text = await refusal(client, "start_run", kit="tiny", goal="x", wait_s=46)
+        assert "less than or equal to 45" in text
+        text = await refusal(client, "list_runs", cursor="nope")
+        assert "next_cursor" in text
+        text = await refusal(client, "query_world", run_id=run_id, cursor="nope")
+        assert "next_cursor" in text
+        assert len((await call("list_runs"))["items"]) == 1
+
+    place.within(story)
+
+
+def test_a_failed_run_says_why_and_what_next(place: Place) -> None:
+    async def story(client: Client) -> None:
+        state = await calling(client)("start_run", kit="tiny", goal="fail", wait_s=45)
+        assert state["state"] == "failed"
+        assert "this step always fails" in state["problem"]
+        assert "explain_trace" in state["next_steps"][0]
+
+    place.within(story)
+
+
+def test_results_stay_within_the_limit_and_their_pages_make_up_the_whole(place: Place) -> None:
+    async def pages(client: Client, tool: str, key: str, **arguments: Any) -> list[Any]:
+        found, cursor = [], None
+        while True:
+            result = await client.call_tool(tool, {**arguments, "cursor": cursor})
+            data = result.structured_content
+            assert data is not None
+            assert len(json.dumps(data, ensure_ascii=False, separators=(",", ":"))) <= 20_000
+            assert len(getattr(result.content[0], "text", "")) <= 20_000
+            found += data[key]
+            cursor = data["next_cursor"]
+            if cursor is None:
+                return found
+
+    async def story(client: Client) -> None:
+        call = calling(client)
+        run_id = (await call("start_run", kit="tiny", goal="many", wait_s=45))["run_id"]
+        notes = await pages(client, "query_world", "objects", run_id=run_id, type="Note")
+        assert [o["id"] for o in notes] == [f"note-{n}" for n in range(300)]
+        assert all(len(o["data"]["text"]) == 500 for o in notes)
+        branch = (await call("fork_run", run_id=run_id, fork_at=2))["branch_id"]
+        added = await pages(client, "diff_branches", "added_objects", run_a=branch, run_b=run_id)
+        assert len(added) == 301
+        down = await pages(
+            client, "explain_trace", "steps", run_id=run_id, event_id="goal", direction="down"
+        )
+        assert len({step["id"] for step in down}) == len(down) == 303
+        huge = (await call("start_run", kit="tiny", goal="huge", wait_s=45))["run_id"]
+        (note,) = await pages(client, "query_world", "objects", run_id=huge, type="Note")
+        assert note["id"] == "huge"
+        assert "(100000 characters)" in note["data"]["text"]
+        assert "(5000 items)" in note["data"]["lines"][-1]
+
+    place.within(story)
+
+
+def test_the_demo_run_can_be_looked_at(place: Place) -> None:
+    async def story(client: Client) -> None:
+        call = calling(client)
+        assert (await call("get_run", run_id="demo", wait_s=45))["state"] == "finished"
+        trace = await call("explain_trace", run_id="demo", event_id="object.created-2")
+        assert [s["id"] for s in trace["steps"]] == [f"object.created-{n}" for n in (2, 1, 0)]
+
+    place.within(story, Settings(is_read_only=True))
