@@ -57,6 +57,8 @@ def test_an_answer_is_given_in_full_with_its_cost_and_usage(scripted):
         "model": "scripted",
         "cost_usd": 0.5,
         "usage": {"input_tokens": 4, "output_tokens": 2},
+        "stop": "end",
+        "stop_raw": "end",
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from kando_llm.errors import ProviderError
+from kando_llm.request import read_turns
 
 __all__ = ["first_line", "last_user_text", "texts_of", "word_count"]
 
@@ -50,17 +50,4 @@ def word_count(text: str) -> int:
 
 
 def _messages(request: Mapping[str, Any]) -> list[tuple[str, str]]:
-    messages = request.get("messages")
-    if not isinstance(messages, list) or not messages:
-        msg = f"The request has no messages: {messages!r:.60}."
-        raise ProviderError(msg, hint='Give it "messages", a list of at least one.')
-    return [_message(index, message) for index, message in enumerate(messages)]
-
-
-def _message(index: int, message: object) -> tuple[str, str]:
-    if isinstance(message, dict):
-        role, content = message.get("role"), message.get("content")
-        if isinstance(role, str) and isinstance(content, str):
-            return role, content
-    msg = f"messages[{index}] of the request is malformed: {message!r:.60}."
-    raise ProviderError(msg, hint='Write it as {"role": "user", "content": "..."}, both strings.')
+    return [(turn.role, turn.text) for turn in read_turns(request)]

@@ -10,9 +10,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import attrs
+
 from kando_llm.errors import ProviderError
 from kando_llm.messages import first_line, last_user_text, texts_of, word_count
-from kando_llm.script import load_script
+from kando_llm.request import max_tokens_of
+from kando_llm.script import ScriptedAnswer, load_script
 
 __all__ = ["Complete", "open_echo", "open_scripted"]
 
@@ -21,7 +24,41 @@ Complete = Callable[[dict[str, Any]], dict[str, Any]]
 
 _ECHO = "Echo, no model answered:"
 
-_DEFAULT_MAX_TOKENS = 1024
+
+@attrs.frozen
+class Offline:
+    """A provider's `complete` that needs nothing from outside.
+
+    Attributes:
+        answered: returns the answer to a request.
+        name: of the model, as answers have it.
+    """
+
+    answered: Callable[[dict[str, Any]], ScriptedAnswer]
+    name: str = "echo"
+
+    def __call__(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Return the data of the ``llm.response`` to the data of an ``llm.request``."""
+        answer = self.answered(request)
+        asked = sum(map(word_count, texts_of(request)))
+        usage = {"input_tokens": asked, "output_tokens": word_count(answer.said)}
+        told: dict[str, Any] = {
+            "text": answer.said,
+            "model": self.name,
+            "cost_usd": answer.cost_usd,
+            "usage": usage,
+            "stop": "tool" if answer.tool_calls else answer.stop,
+            "stop_raw": answer.stop,
+        }
+        calls = answer.calls_for(texts_of(request))
+        return {**told, "tool_calls": calls} if calls else told
+
+    def worst_case_usd(self, request: dict[str, Any]) -> float | None:
+        """Return what a request costs, in US dollars: it is known before."""
+        try:
+            return self.answered(request).cost_usd
+        except ProviderError:
+            return 0.0
 
 
 def open_echo(argument: str, environ: Mapping[str, str]) -> Complete:
@@ -40,11 +77,7 @@ def open_echo(argument: str, environ: Mapping[str, str]) -> Complete:
         msg = f"Provider 'echo' takes no argument, but was given {argument!r:.60}."
         raise ProviderError(msg, hint="Name it as echo.")
 
-    def complete(request: dict[str, Any]) -> dict[str, Any]:
-        words = [*_ECHO.split(), *last_user_text(request).split()]
-        return _answer(request, " ".join(words[: _max_tokens(request)]), "echo", 0.0)
-
-    return complete
+    return Offline(_echoed)
 
 
 def open_scripted(argument: str, environ: Mapping[str, str]) -> Complete:
@@ -65,25 +98,18 @@ def open_scripted(argument: str, environ: Mapping[str, str]) -> Complete:
     path = Path(argument).expanduser()
     script = load_script(path)
 
-    def complete(request: dict[str, Any]) -> dict[str, Any]:
+    def answered(request: dict[str, Any]) -> ScriptedAnswer:
         answer = script.answer_to(texts_of(request))
         if answer is None:
             msg = f"Script {str(path)!r} has no answer to {first_line(request)!r:.120}."
             raise ProviderError(msg, hint='Add one to "answers", or a "default" for all others.')
-        return _answer(request, answer.text, "scripted", answer.cost_usd)
+        return answer
 
-    return complete
-
-
-def _answer(request: dict[str, Any], text: str, model: str, cost_usd: float) -> dict[str, Any]:
-    asked = sum(map(word_count, texts_of(request)))
-    usage = {"input_tokens": asked, "output_tokens": word_count(text)}
-    return {"text": text, "model": model, "cost_usd": cost_usd, "usage": usage}
+    return Offline(answered, name="scripted")
 
 
-def _max_tokens(request: dict[str, Any]) -> int:
-    limit = request.get("max_tokens", _DEFAULT_MAX_TOKENS)
-    if isinstance(limit, int) and not isinstance(limit, bool) and limit > 0:
-        return limit
-    msg = f"max_tokens of the request must be a whole number of at least 1, not {limit!r:.60}."
-    raise ProviderError(msg, hint="Leave it out for the default.")
+def _echoed(request: dict[str, Any]) -> ScriptedAnswer:
+    words = [*_ECHO.split(), *last_user_text(request).split()]
+    limit = max_tokens_of(request)
+    text = " ".join(words[:limit])
+    return ScriptedAnswer([], text, stop="length" if len(words) > limit else "end")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 from math import inf
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import attrs
 import cattrs
@@ -18,8 +19,25 @@ __all__ = ["Script", "ScriptedAnswer", "load_script"]
 
 _SHAPE = (
     'Write {"answers": [{"contains": "words" or ["all", "of", "these"], "text": "...", '
-    '"cost_usd": 0.0}], "default": "..."}.'
+    '"cost_usd": 0.0}], "default": "..."}; instead of "text", "data": JSON or "tool_calls": '
+    '[{"name": "...", "arguments": {...}}].'
 )
+
+# An answer says one of these.
+_SAID = {"text", "data", "tool_calls"}
+
+
+@attrs.frozen
+class ScriptedCall:
+    """A tool that an answer asks for.
+
+    Attributes:
+        name: of the tool.
+        arguments: by name.
+    """
+
+    name: str
+    arguments: dict[str, Any] = attrs.field(factory=dict)
 
 
 @attrs.frozen
@@ -30,11 +48,34 @@ class ScriptedAnswer:
         contains: what occurs in the request; all of it if there are several.
         text: the answer.
         cost_usd: what it is said to have cost, in US dollars.
+        data: JSON that is the answer, instead of a text.
+        tool_calls: tools that the answer asks for.
+        stop: why it ends: ``end``, ``length``, ``refusal`` or ``other``.
     """
 
     contains: str | list[str]
-    text: str
+    text: str = ""
     cost_usd: float = 0.0
+    data: Any = None
+    tool_calls: list[ScriptedCall] = attrs.field(factory=list)
+    stop: Literal["end", "length", "refusal", "other"] = "end"
+
+    @property
+    def said(self) -> str:
+        """The answer as text."""
+        return json.dumps(self.data, ensure_ascii=False) if self.data is not None else self.text
+
+    def calls_for(self, texts: Sequence[str]) -> list[dict[str, Any]]:
+        """Return the tool calls, whose ids are those of no other request.
+
+        Args:
+            texts: of the request's messages.
+        """
+        request = sha256(repr(list(texts)).encode()).hexdigest()[:8]
+        return [
+            {"id": f"call-{request}-{number}", "name": call.name, "arguments": call.arguments}
+            for number, call in enumerate(self.tool_calls)
+        ]
 
 
 @attrs.frozen
@@ -111,7 +152,13 @@ def _converter() -> cattrs.Converter:
         structure: Callable[[Any, Any], Any] = make_dict_structure_fn(
             cls, converter, _cattrs_forbid_extra_keys=True
         )
-        return lambda value, kind: structure(_object(value), kind)
+
+        def made(value: Any, kind: Any) -> Any:
+            if cls is ScriptedAnswer and not _SAID & _object(value).keys():
+                raise KeyError("text")
+            return structure(_object(value), kind)
+
+        return made
 
     converter.register_structure_hook_factory(attrs.has, of_object)
     return converter

@@ -79,6 +79,7 @@ def _provider(app: App) -> Finding:
     except KandoError as error:
         return Finding("llm", FAIL, error.message, error.hint or "")
     if provider is not None:
+        provider.close()
         return Finding("llm", OK, provider.name)
     if unused:
         return Finding(

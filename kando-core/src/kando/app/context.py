@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -33,6 +33,7 @@ class App:
     environ: Mapping[str, str]
     ledger_url: str | None = None
     _opened: dict[bool, Substrate] = attrs.field(factory=dict, init=False)
+    _closers: list[Callable[[], None]] = attrs.field(factory=list, init=False)
 
     @property
     def url(self) -> str:
@@ -97,8 +98,14 @@ class App:
         msg = f"{ledger.stream_name()} has {length} events; position {wanted} is outside it."
         raise PositionOutOfRange(msg, hint=f"Use 0 to {length}.")
 
+    def close_later(self, close: Callable[[], None]) -> None:
+        """Have something closed together with the substrate."""
+        self._closers.append(close)
+
     def close(self) -> None:
         """Close what was opened."""
+        while self._closers:
+            self._closers.pop()()
         while self._opened:
             self._opened.popitem()[1].close()
 

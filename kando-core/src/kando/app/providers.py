@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
+from fnmatch import fnmatchcase
 from typing import Any
 
 import attrs
 
-from kando.errors import ConfigurationError
-from kando.plugins import Plugins
+from kando.errors import AmbiguousName, ConfigurationError
+from kando.plugins import Plugins, ProviderSpec, UnknownPlugin
+from kando.plugins.records import Offered
 from kando.responders.base import Responder
-from kando.responders.llm_executor import provider_executor
+from kando.responders.llm_executor import Complete, provider_executor
 
-__all__ = ["KEY_ORDER", "Provider", "choose_provider", "keys_without_provider"]
+__all__ = [
+    "KEY_ORDER",
+    "Provider",
+    "Router",
+    "choose_provider",
+    "keys_without_provider",
+    "open_provider",
+]
 
 #: The order in which keys are looked for when nobody names a provider.
 KEY_ORDER = ("OPENROUTER_API_KEY", "ANTHROPIC_API_KEY", "OPENAI_API_KEY")
+
+#: What a request names that leaves the model to whoever answers.
+DEFAULT_MODEL = "default"
 
 
 @attrs.frozen
@@ -26,11 +39,13 @@ class Provider:
         name: as in its plugin.
         argument: what followed the first colon, such as a model.
         executor: the responder that answers requests through it.
+        close: closes what was opened for it.
     """
 
     name: str
     argument: str
     executor: Responder
+    close: Callable[[], None] = attrs.field(default=lambda: None, repr=False)
 
 
 def choose_provider(
@@ -41,12 +56,14 @@ def choose_provider(
     The first of: `named`, ``KANDO_LLM``, the provider of the first key found in `KEY_ORDER`.
 
     Args:
-        named: ``provider`` or ``provider:argument``, split at the first colon.
+        named: ``provider``, ``provider:argument``, split at the first colon, or a model that only
+            one provider knows.
         plugins: who offers which provider.
-        environ: where keys are looked for.
+        environ: where keys are looked for, themselves or as files (``OPENAI_API_KEY_FILE``).
 
     Raises:
         UnknownPlugin: no installed plugin offers the provider.
+        AmbiguousName: several providers know the model.
         KandoError: the provider cannot be opened.
     """
     wanted = named or environ.get("KANDO_LLM")
@@ -55,7 +72,7 @@ def choose_provider(
             (
                 offered.spec.name
                 for key in KEY_ORDER
-                if environ.get(key)
+                if environ.get(key) or environ.get(f"{key}_FILE")
                 for offered in plugins.providers()
                 if key in offered.spec.key_env
             ),
@@ -63,16 +80,141 @@ def choose_provider(
         )
     if not wanted:
         return None
-    name, _, argument = wanted.partition(":")
-    opener: Any = plugins.resolve(plugins.provider(name))
-    complete = opener(argument, environ)
-    if not callable(complete):
-        msg = f"Provider {name!r} opened {type(complete).__name__}, not a function."
-        raise ConfigurationError(msg, hint="Report it to the authors of the plugin.")
-    return Provider(name, argument, provider_executor(complete))
+    router = open_provider(wanted, plugins, environ)
+    return Provider(router.name, router.argument, provider_executor(router), router.close)
+
+
+def open_provider(named: str, plugins: Plugins, environ: Mapping[str, str]) -> Router:
+    """Return the `complete` of a provider, which hands a request for another to that one.
+
+    Args:
+        named: as for `choose_provider`.
+        plugins: who offers which provider.
+        environ: keys and settings.
+
+    Raises:
+        UnknownPlugin, AmbiguousName, KandoError: as for `choose_provider`.
+    """
+    offered, argument = _located(named, plugins)
+    complete = _opened(offered, argument, plugins, environ)
+    spec = offered.spec
+    keeps_all = spec.is_offline or getattr(complete, "answers_every_model", False)
+    return Router(spec.name, argument, spec.models, keeps_all, complete, plugins, environ)
+
+
+@attrs.frozen
+class Router:
+    """A provider's `complete`, and the way from it to the others.
+
+    A request whose model is ``default`` goes to the provider that was named, and so does one whose
+    model that provider knows, or may know because it does not say which it does. One that names
+    ``provider:argument``, or a model that only one other provider knows, goes there, opened when
+    first asked for. A provider that ``answers_every_model``, or is offline, keeps all.
+
+    Attributes:
+        name: of the provider that was named.
+        argument: of that provider.
+        models: patterns of the models that it says it knows.
+        keeps_all: whether no request is handed to another.
+        default: its `complete`.
+    """
+
+    name: str
+    argument: str
+    models: tuple[str, ...]
+    keeps_all: bool
+    default: Complete = attrs.field(repr=False)
+    _plugins: Plugins = attrs.field(repr=False)
+    _environ: Mapping[str, str] = attrs.field(repr=False)
+    _others: dict[tuple[str, str], Complete] = attrs.field(factory=dict, init=False, repr=False)
+    _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False, repr=False)
+
+    def __call__(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Return the data of the ``llm.response`` to the data of an ``llm.request``.
+
+        Raises:
+            UnknownPlugin, AmbiguousName: no provider, or more than one, knows the model.
+            Exception: whatever the provider raises.
+        """
+        complete, asked = self._way_of(request)
+        return complete(asked)
+
+    def worst_case_usd(self, request: dict[str, Any]) -> float | None:
+        """Return what a request costs at most, in US dollars; None if nobody knows."""
+        complete, asked = self._way_of(request)
+        worst: Callable[[dict[str, Any]], float | None] | None
+        worst = getattr(complete, "worst_case_usd", None)
+        return None if worst is None else worst(asked)
+
+    def close(self) -> None:
+        """Close the providers that can be closed."""
+        for complete in (self.default, *self._others.values()):
+            close = getattr(complete, "close", None)
+            if close is not None:
+                close()
+
+    def _way_of(self, request: dict[str, Any]) -> tuple[Complete, dict[str, Any]]:
+        model = request.get("model") or DEFAULT_MODEL
+        if model == DEFAULT_MODEL or self.keeps_all:
+            return self.default, request
+        own = self.models if _is_bare(str(model), self._plugins) else None
+        if own == () or (own and _fits(str(model), own)):
+            return self.default, request
+        offered, argument = _located(str(model), self._plugins)
+        asked = {**request, "model": DEFAULT_MODEL}
+        where = (offered.spec.name, argument)
+        if where == (self.name, self.argument):
+            return self.default, asked
+        with self._lock:
+            if where not in self._others:
+                opened = _opened(offered, argument, self._plugins, self._environ)
+                self._others[where] = opened
+            return self._others[where], asked
 
 
 def keys_without_provider(plugins: Plugins, environ: Mapping[str, str]) -> list[str]:
     """Return the keys that are set although no installed provider uses them."""
     used = {key for offered in plugins.providers() for key in offered.spec.key_env}
     return [key for key in KEY_ORDER if environ.get(key) and key not in used]
+
+
+def _located(named: str, plugins: Plugins) -> tuple[Offered[ProviderSpec], str]:
+    name, _, argument = named.partition(":")
+    try:
+        return plugins.provider(name), argument
+    except UnknownPlugin as error:
+        unknown = error
+    knowing = [offered for offered in plugins.providers() if _fits(named, offered.spec.models)]
+    if not knowing:
+        raise unknown
+    if len(knowing) > 1:
+        names = ", ".join(f"{offered.spec.name}:{named}" for offered in knowing)
+        msg = f"Several providers know the model {named!r}."
+        raise AmbiguousName(msg, hint=f"Name one of: {names}.")
+    return knowing[0], named
+
+
+def _fits(model: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(model, pattern) for pattern in patterns)
+
+
+def _is_bare(named: str, plugins: Plugins) -> bool:
+    """Whether a name begins with that of no provider."""
+    try:
+        plugins.provider(named.partition(":")[0])
+    except UnknownPlugin:
+        return True
+    return False
+
+
+def _opened(
+    offered: Offered[ProviderSpec], argument: str, plugins: Plugins, environ: Mapping[str, str]
+) -> Complete:
+    opener: Any = plugins.resolve(offered)
+    complete = opener(argument, environ)
+    if not callable(complete):
+        name = offered.spec.name
+        msg = f"Provider {name!r} opened {type(complete).__name__}, not a function."
+        raise ConfigurationError(msg, hint="Report it to the authors of the plugin.")
+    checked: Complete = complete
+    return checked

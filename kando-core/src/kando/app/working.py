@@ -284,6 +284,7 @@ def _runtime(
     if provider is not None:
         executor = provider.executor
         responders.append(executor if model is None else asking(executor, model))
+        app.close_later(provider.close)
     return Runtime(
         ledger,
         responders,

@@ -22,6 +22,7 @@ PLUGIN_API = 1
 
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
+_MODELS = re.compile(r"[!-~]*[!-)+-~][!-~]*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -119,6 +120,8 @@ class ProviderSpec:
         summary: one line for listings.
         is_offline: whether it answers without a network and without cost. A host that may not
             spend money offers these only.
+        models: patterns of the models it knows, such as ``claude-*``, for those who name a model
+            and no provider.
 
     Raises:
         InvalidSpec: an argument is malformed.
@@ -131,6 +134,9 @@ class ProviderSpec:
     )
     summary: str = attrs.field(default="", validator=_check_text)
     is_offline: bool = False
+    models: tuple[str, ...] = attrs.field(
+        default=(), converter=_as_tuple, validator=_check_each(_MODELS, "pattern of models")
+    )
 
 
 @attrs.frozen

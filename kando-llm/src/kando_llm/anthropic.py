@@ -1,0 +1,197 @@
+"""The provider ``anthropic``: the Messages API, through the official SDK."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from kando_llm.endpoints import SERVERS
+from kando_llm.errors import BadReply, ProviderError
+from kando_llm.failures import bad_reply, provider_error
+from kando_llm.live import Connection, LiveProvider, OnText, Reply, connection_of
+from kando_llm.logs import cleaned_logs
+from kando_llm.request import Request, ToolCall, Turn
+
+__all__ = ["open_anthropic"]
+
+_STOPS = {
+    "end_turn": "end",
+    "stop_sequence": "end",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool",
+    "refusal": "refusal",
+}
+# Above this the SDK refuses to wait for the whole: it may take too long for one response.
+_MAX_TOKENS_AT_ONCE = 16_000
+# Later models take no temperature.
+_TAKES_TEMPERATURE = re.compile(r"claude-(3|(opus|sonnet|haiku)-4(-[0-6])?(-\d{8})?$)")
+
+
+def open_anthropic(argument: str, environ: Mapping[str, str]) -> LiveProvider:
+    """Return a provider that puts requests to Anthropic.
+
+    Args:
+        argument: the model; ``ANTHROPIC_MODEL``, else ``claude-haiku-4-5``, if empty.
+        environ: keys and settings.
+
+    Raises:
+        MissingKey: there is no key.
+        ProviderError: a setting is malformed.
+    """
+    connection = connection_of(SERVERS["anthropic"], argument, environ)
+    import anthropic
+
+    client = anthropic.Anthropic(
+        # Given here, or the SDK would look for one, and send whichever it finds anywhere.
+        api_key=connection.key,
+        base_url=connection.endpoint.base_url,
+        timeout=connection.timeout_seconds,
+        max_retries=connection.retries,
+        http_client=anthropic.DefaultHttpxClient(
+            follow_redirects=False,
+            timeout=connection.timeout_seconds,
+            event_hooks={"request": [connection.guard]},
+        ),
+    )
+
+    def send(request: Request, on_text: OnText | None) -> Reply:
+        failure: ProviderError
+        try:
+            return _send(client, request, on_text, connection)
+        except ProviderError as error:
+            failure = error
+        except Exception as error:
+            failure = provider_error(error, anthropic, connection)
+        # Raised out here, so that the SDK's error is not the context of this one.
+        raise failure
+
+    end_cleaning = cleaned_logs(connection.scrubber)
+
+    def close() -> None:
+        client.close()
+        end_cleaning()
+
+    return LiveProvider(connection, send, close)
+
+
+def _send(client: Any, request: Request, on_text: OnText | None, connection: Connection) -> Reply:
+    arguments, dropped = _arguments(request)
+    if on_text is None and request.max_tokens <= _MAX_TOKENS_AT_ONCE:
+        raw = client.messages.with_raw_response.create(**arguments)
+        attempts, id = raw.retries_taken + 1, raw.headers.get("request-id")
+        message = _parsed(raw, connection, attempts)
+    else:
+        with client.messages.stream(**arguments) as stream:
+            for piece in stream.text_stream:
+                if on_text is not None:
+                    on_text(piece)
+            message = stream.get_final_message()
+            sent = stream.response.request.headers.get("x-stainless-retry-count", "0")
+            attempts, id = int(sent) + 1, stream.request_id
+    try:
+        return _reply(message, attempts, id, dropped)
+    except Exception as error:
+        failure: BadReply = bad_reply(error, connection, attempts)
+    raise failure
+
+
+def _parsed(raw: Any, connection: Connection, attempts: int) -> Any:
+    try:
+        return raw.parse()
+    except Exception as error:
+        failure = bad_reply(error, connection, attempts)
+    raise failure
+
+
+def _arguments(request: Request) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return what the SDK's method takes, and what the model does not."""
+    arguments: dict[str, Any] = {
+        "model": request.model,
+        "max_tokens": request.max_tokens,
+        "messages": _messages(request.turns),
+    }
+    dropped: tuple[str, ...] = ()
+    if request.system:
+        arguments["system"] = request.system
+    if request.stop:
+        arguments["stop_sequences"] = list(request.stop)
+    if request.tools:
+        arguments["tools"] = [
+            {"name": tool.name, "description": tool.description, "input_schema": tool.schema}
+            for tool in request.tools
+        ]
+    if request.output_schema is not None:
+        format = {"type": "json_schema", "schema": request.output_schema}
+        arguments["output_config"] = {"format": format}
+    if request.temperature is not None:
+        if _TAKES_TEMPERATURE.match(request.model):
+            arguments["extra_body"] = {"temperature": request.temperature}
+        else:
+            dropped = ("temperature",)
+    return arguments, dropped
+
+
+def _messages(turns: tuple[Turn, ...]) -> list[dict[str, Any]]:
+    messages: list[dict[str, Any]] = []
+    for turn in turns:
+        blocks: list[dict[str, Any]] = []
+        if turn.role == "tool":
+            result = {"type": "tool_result", "tool_use_id": turn.tool_call_id, "content": turn.text}
+            blocks.append({**result, "is_error": True} if turn.is_error else result)
+        elif turn.role != "system":
+            # The API refuses empty text.
+            blocks += [{"type": "text", "text": turn.text}] if turn.text else []
+            blocks += [
+                {"type": "tool_use", "id": call.id, "name": call.name, "input": call.arguments}
+                for call in turn.tool_calls
+            ]
+        role = "assistant" if turn.role == "assistant" else "user"
+        # The results of parallel calls belong into one message.
+        if messages and messages[-1]["role"] == role:
+            messages[-1]["content"] += blocks
+        elif blocks:
+            messages.append({"role": role, "content": blocks})
+    return messages
+
+
+def _reply(message: Any, attempts: int, id: str | None, dropped: tuple[str, ...]) -> Reply:
+    if not isinstance(message.stop_reason, str):
+        msg = "it ends without a stop reason"
+        raise ValueError(msg)
+    texts, calls = [], []
+    for block in message.content:
+        if block.type == "text":
+            texts.append(str(block.text))
+        elif block.type == "tool_use":
+            calls.append(ToolCall(str(block.id), str(block.name), dict(block.input)))
+    return Reply(
+        text="".join(texts),
+        model=str(message.model),
+        stop=_STOPS.get(message.stop_reason, "other"),
+        stop_raw=message.stop_reason,
+        usage=_usage(getattr(message, "usage", None)),
+        tool_calls=tuple(calls),
+        attempts=attempts,
+        request_id=id,
+        dropped=dropped,
+    )
+
+
+def _usage(told: Any) -> dict[str, int]:
+    """Return the usage; the API's input excludes what was read from or written to its cache."""
+    counts = {
+        "input_tokens": getattr(told, "input_tokens", None),
+        "output_tokens": getattr(told, "output_tokens", None),
+        "cache_read_tokens": getattr(told, "cache_read_input_tokens", None),
+        "cache_write_tokens": getattr(told, "cache_creation_input_tokens", None),
+        "reasoning_tokens": getattr(
+            getattr(told, "output_tokens_details", None), "thinking_tokens", None
+        ),
+    }
+    usage = {name: count for name, count in counts.items() if isinstance(count, int)}
+    if "input_tokens" in usage:
+        usage["input_tokens"] += usage.get("cache_read_tokens", 0)
+        usage["input_tokens"] += usage.get("cache_write_tokens", 0)
+    return usage

@@ -1,0 +1,239 @@
+"""What the providers with a server behind them share: one call, from request to answer."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+
+from kando.schema.exact_json import exact
+from kando_llm.endpoints import Endpoint, Server, endpoint_of
+from kando_llm.errors import ProviderError, RequestRejected
+from kando_llm.prices import Prices, load_prices
+from kando_llm.request import Request, ToolCall, read_request
+from kando_llm.scrub import Scrubber, secrets_of
+
+__all__ = ["Connection", "LiveProvider", "OnText", "Reply", "connection_of"]
+
+#: Told each piece of an answer's text as it comes in.
+OnText = Callable[[str], None]
+
+#: Tokens that a server adds to a request of its own accord, at most: for tools and for schemas.
+_ADDED_TOKENS = 2000
+_ADDED_TOKENS_PER_ITEM = 100
+
+_DEFAULT_TIMEOUT = 120.0
+_DEFAULT_RETRIES = 4
+
+
+@attrs.frozen
+class Connection:
+    """What is needed to talk to a server.
+
+    Attributes:
+        server: its kind.
+        endpoint: where it is.
+        model: asked for by requests whose model is ``default``.
+        timeout_seconds: without a sign of life, after which an attempt has failed.
+        retries: after a failed attempt, at most.
+        prices: what its models cost.
+        scrubber: takes keys out of what it says.
+        foreign: finds keys that are not for this server.
+    """
+
+    server: Server
+    endpoint: Endpoint
+    model: str
+    timeout_seconds: float
+    retries: int
+    prices: Prices
+    scrubber: Scrubber
+    foreign: Scrubber
+
+    @property
+    def key(self) -> str:
+        """The key that goes with requests; SDKs want one also where none is needed."""
+        return self.endpoint.key or "none"
+
+    def guard(self, request: Any) -> None:
+        """Take headers with the keys of other servers out of an HTTP request of `httpx2`."""
+        for name, value in list(request.headers.items()):
+            if self.foreign.finds(value):
+                del request.headers[name]
+
+
+@attrs.frozen
+class Reply:
+    """What a server answered.
+
+    Attributes:
+        text: of the answer.
+        model: that the server says has answered.
+        stop: ``end``, ``length``, ``tool``, ``refusal`` or ``other``.
+        stop_raw: the server's word for it.
+        usage: tokens by name, as in an ``llm.response``; what was not told is absent.
+        tool_calls: that the model asks for.
+        cost_usd: as the server tells it, or None.
+        attempts: how often it was asked, from 1.
+        request_id: the server's, or None.
+        dropped: options of the request that this server does not take.
+        problem: what is wrong with the answer, although it is one; or None.
+    """
+
+    text: str
+    model: str
+    stop: str
+    stop_raw: str
+    usage: dict[str, int]
+    tool_calls: tuple[ToolCall, ...] = ()
+    cost_usd: float | None = None
+    attempts: int = 1
+    request_id: str | None = None
+    dropped: tuple[str, ...] = ()
+    problem: str | None = None
+
+
+@attrs.frozen
+class LiveProvider:
+    """A provider's `complete`, with a server behind it.
+
+    Attributes:
+        connection: to the server.
+        send: puts a request to the server.
+        close: closes the connection.
+    """
+
+    connection: Connection
+    send: Callable[[Request, OnText | None], Reply] = attrs.field(repr=False)
+    close: Callable[[], None] = attrs.field(repr=False)
+
+    def __call__(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Return the data of the ``llm.response`` to the data of an ``llm.request``.
+
+        Raises:
+            ProviderError: the server did not answer; asking again later may help.
+        """
+        return self.stream(request, None)
+
+    def stream(self, request: dict[str, Any], on_text: OnText | None) -> dict[str, Any]:
+        """Return the same as a call, telling `on_text` each piece of text as it comes in.
+
+        Raises:
+            ProviderError: the server did not answer; asking again later may help.
+        """
+        asked = self._with_model(read_request(request))
+        started = time.monotonic()
+        try:
+            reply = self.send(asked, on_text)
+        except RequestRejected as error:
+            seconds = round(time.monotonic() - started, 3)
+            return self._rejected(asked, error, seconds)
+        return self._answer(reply, round(time.monotonic() - started, 3))
+
+    def worst_case_usd(self, request: dict[str, Any]) -> float | None:
+        """Return what a request costs at most, in US dollars; None if the price is unknown.
+
+        A token stands for at least one byte of what is sent, and ``max_tokens`` limits the rest.
+        """
+        asked = self._with_model(read_request(request))
+        items = len(asked.turns) + len(asked.tools)
+        most = asked.size + _ADDED_TOKENS + _ADDED_TOKENS_PER_ITEM * items
+        priced_as = self.connection.endpoint.priced_as
+        return self.connection.prices.worst(priced_as, asked.model, most, asked.max_tokens)
+
+    def _with_model(self, request: Request) -> Request:
+        if request.model != "default":
+            return request
+        if self.connection.model:
+            return attrs.evolve(request, model=self.connection.model)
+        server = self.connection.server
+        msg = (
+            f"Provider {server.provider!r} was opened without a model, and the request names none."
+        )
+        hint = f"Name it {server.provider}:MODEL, or set {server.prefix}_MODEL."
+        raise ProviderError(msg, hint=hint)
+
+    def _answer(self, reply: Reply, seconds: float) -> dict[str, Any]:
+        connection = self.connection
+        cost = reply.cost_usd
+        if cost is None:
+            cost = connection.prices.cost(connection.endpoint.priced_as, reply.model, reply.usage)
+        answer: dict[str, Any] = {
+            "text": reply.text,
+            "model": reply.model,
+            "cost_usd": cost,
+            "usage": reply.usage,
+            "stop": reply.stop,
+            "stop_raw": reply.stop_raw,
+        }
+        if reply.tool_calls:
+            answer["tool_calls"] = [attrs.asdict(call) for call in reply.tool_calls]
+        if reply.dropped:
+            answer["dropped"] = list(reply.dropped)
+        if reply.problem is not None:
+            answer["error"] = {"type": "BadReply", "message": reply.problem}
+        answer["observed"] = {
+            "attempts": reply.attempts,
+            "request_id": reply.request_id,
+            "seconds": seconds,
+        }
+        cleaned: dict[str, Any] = exact(connection.scrubber.data(answer), "answer")
+        return cleaned
+
+    def _rejected(self, request: Request, error: RequestRejected, seconds: float) -> dict[str, Any]:
+        return {
+            "model": request.model,
+            "cost_usd": 0.0,
+            "error": {
+                "type": type(error).__name__,
+                "message": error.message,
+                "status": error.status,
+            },
+            "observed": {"attempts": error.attempts, "seconds": seconds},
+        }
+
+
+def connection_of(server: Server, argument: str, environ: Mapping[str, str]) -> Connection:
+    """Return what is needed to talk to a kind of server.
+
+    Args:
+        server: the kind.
+        argument: the model, or empty for the one that the environment or the server names.
+        environ: keys and settings.
+
+    Raises:
+        ProviderError: a setting is malformed or missing.
+    """
+    endpoint = endpoint_of(server, environ)
+    secrets = secrets_of(os.environ) | secrets_of(environ)
+    own = {endpoint.key_name: endpoint.key} if endpoint.key else {}
+    others = {name: value for name, value in secrets.items() if value != endpoint.key}
+    return Connection(
+        server,
+        endpoint,
+        argument or environ.get(f"{server.prefix}_MODEL", "").strip() or server.model,
+        _number("KANDO_LLM_TIMEOUT", environ, _DEFAULT_TIMEOUT, above=0),
+        int(_number("KANDO_LLM_RETRIES", environ, _DEFAULT_RETRIES)),
+        load_prices(environ),
+        Scrubber({**others, **own}),
+        Scrubber(others),
+    )
+
+
+def _number(
+    name: str, environ: Mapping[str, str], default: float, above: float | None = None
+) -> float:
+    text = environ.get(name, "").strip()
+    if not text:
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if 0 <= value < 1e6 and (above is None or value > above):
+        return value
+    msg = f"{name} must be a number{' above 0' if above is not None else ''}, not {text!r:.60}."
+    raise ProviderError(msg, hint=f"Leave it out for {default:g}.")

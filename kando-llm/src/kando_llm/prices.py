@@ -1,0 +1,170 @@
+"""Prices: what tokens cost, from a file with a date and a source for each figure."""
+
+from __future__ import annotations
+
+import datetime
+import re
+import tomllib
+from collections.abc import Mapping
+from importlib.resources import files
+from math import inf
+from pathlib import Path
+
+import attrs
+import cattrs
+
+from kando.schema.strict_json import WrongType, problems_of, strict_converter
+from kando_llm.errors import ProviderError
+
+__all__ = ["Price", "Prices", "load_prices"]
+
+_MILLION = 1_000_000
+# A model's dated versions cost what it does: claude-haiku-4-5-20251001, gpt-5-2025-08-07.
+_DATED = re.compile(r"-(?:\d{8}|\d{4}-\d{2}-\d{2})$")
+
+
+def _check_amount(instance: object, attribute: attrs.Attribute[float], value: float | None) -> None:
+    if value is not None and not 0 <= value < inf:
+        msg = f"{attribute.name} must be a number of at least 0, not {value}"
+        raise ValueError(msg)
+
+
+@attrs.frozen
+class Price:
+    """What a million tokens of a model cost, in US dollars.
+
+    Attributes:
+        provider: name of the provider, or the host of a server that was set with ``..._BASE_URL``.
+        model: its id, or ``*`` for any.
+        input: tokens of the request.
+        output: tokens of the answer, reasoning included.
+        date: when it was looked up.
+        source: where.
+        cache_read: input that the server had cached; as `input` if None.
+        cache_write: input that the server put into its cache; as `input` if None.
+        over_input_tokens: the price holds for requests with more input than this.
+    """
+
+    provider: str
+    model: str
+    input: float = attrs.field(validator=_check_amount)
+    output: float = attrs.field(validator=_check_amount)
+    date: datetime.date
+    source: str
+    cache_read: float | None = attrs.field(default=None, validator=_check_amount)
+    cache_write: float | None = attrs.field(default=None, validator=_check_amount)
+    over_input_tokens: int = 0
+
+    def usd(self, usage: Mapping[str, int]) -> float:
+        """Return what a call cost that used this much; its input includes what was cached."""
+        read, written = usage.get("cache_read_tokens", 0), usage.get("cache_write_tokens", 0)
+        amount = (
+            max(usage["input_tokens"] - read - written, 0) * self.input
+            + read * (self.input if self.cache_read is None else self.cache_read)
+            + written * (self.input if self.cache_write is None else self.cache_write)
+            + usage["output_tokens"] * self.output
+        )
+        return round(amount / _MILLION, 9)
+
+
+@attrs.frozen
+class Prices:
+    """Prices in the order in which they are looked at.
+
+    Attributes:
+        price: the entries; an earlier one wins.
+    """
+
+    price: list[Price] = attrs.field(factory=list)
+
+    def of(self, provider: str, model: str, input_tokens: int) -> Price | None:
+        """Return the price of a model, or None if it is unknown.
+
+        Args:
+            provider: as in `Price`.
+            model: its id, with or without the date of its version.
+            input_tokens: of the request.
+        """
+        for name in (model, _DATED.sub("", model), "*"):
+            found = [
+                each
+                for each in self.price
+                if (each.provider, each.model) == (provider, name)
+                and (not each.over_input_tokens or input_tokens > each.over_input_tokens)
+            ]
+            if found:
+                return max(found, key=lambda each: each.over_input_tokens)
+        return None
+
+    def cost(self, provider: str, model: str, usage: Mapping[str, int]) -> float | None:
+        """Return what a call cost, in US dollars; None if price or usage is unknown."""
+        if "input_tokens" not in usage or "output_tokens" not in usage:
+            return None
+        price = self.of(provider, model, usage["input_tokens"])
+        return None if price is None else price.usd(usage)
+
+    def worst(
+        self, provider: str, model: str, input_tokens: int, output_tokens: int
+    ) -> float | None:
+        """Return what a call costs at most, in US dollars; None if the price is unknown.
+
+        Args:
+            provider: as in `Price`.
+            model: its id.
+            input_tokens: of the request, at most.
+            output_tokens: of the answer, at most.
+        """
+        bands = [self.of(provider, model, tokens) for tokens in (0, input_tokens)]
+        if None in bands:
+            return None
+        dearest = [
+            max(each.input, each.cache_read or 0, each.cache_write or 0) * input_tokens
+            + each.output * output_tokens
+            for each in bands
+            if each is not None
+        ]
+        return max(dearest) / _MILLION
+
+
+def load_prices(environ: Mapping[str, str]) -> Prices:
+    """Return the prices that ship with this package, behind those of the file in ``KANDO_PRICES``.
+
+    Raises:
+        ProviderError: that file cannot be read, or is malformed.
+    """
+    shipped = _parse(files("kando_llm").joinpath("prices.toml").read_text("utf-8"), "prices.toml")
+    named = environ.get("KANDO_PRICES", "").strip()
+    if not named:
+        return shipped
+    path = Path(named).expanduser()
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no UTF-8"
+        msg = f"Price file {str(path)!r} cannot be read: {reason}."
+        raise ProviderError(msg, hint="Name a readable file in KANDO_PRICES.") from None
+    own = _parse(text, str(path))
+    replaced = {(each.provider, each.model) for each in own.price}
+    rest = [each for each in shipped.price if (each.provider, each.model) not in replaced]
+    return Prices([*own.price, *rest])
+
+
+def _parse(text: str, name: str) -> Prices:
+    converter = strict_converter()
+    converter.register_structure_hook(datetime.date, _date)
+    try:
+        return converter.structure(tomllib.loads(text), Prices)
+    except tomllib.TOMLDecodeError as error:
+        problems = str(error)
+    except (cattrs.BaseValidationError, WrongType) as error:
+        problems = problems_of(error, "file")
+    msg = f"Price file {name!r} is malformed: {problems}."
+    hint = "Each [[price]] has provider, model, input, output (US dollars a million), date, source."
+    raise ProviderError(msg, hint=hint)
+
+
+def _date(value: object, kind: type) -> datetime.date:
+    if isinstance(value, datetime.date) and not isinstance(value, datetime.datetime):
+        return value
+    msg = f"expected a date such as 2026-11-21, not {value!r:.60}"
+    raise WrongType(msg)

@@ -1,0 +1,218 @@
+"""A request as providers read it: checked once, before anything is sent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from kando_llm.errors import ProviderError
+
+__all__ = [
+    "DEFAULT_MAX_TOKENS",
+    "Request",
+    "Tool",
+    "ToolCall",
+    "Turn",
+    "max_tokens_of",
+    "read_request",
+    "read_turns",
+]
+
+DEFAULT_MAX_TOKENS = 1024
+
+_ROLES = ("system", "user", "assistant", "tool")
+_SHAPE = 'Write it as {"role": "user", "content": "..."}, both strings.'
+
+
+@attrs.frozen
+class ToolCall:
+    """A call that a model asked for.
+
+    Attributes:
+        id: the model's own, which the result names.
+        name: of the tool.
+        arguments: by name.
+    """
+
+    id: str
+    name: str
+    arguments: dict[str, Any]
+
+
+@attrs.frozen
+class Turn:
+    """A message.
+
+    Attributes:
+        role: ``system``, ``user``, ``assistant`` or ``tool``.
+        text: what it says; of a tool, its result.
+        tool_calls: what an assistant asked for.
+        tool_call_id: which call a tool's result belongs to.
+        is_error: whether that call failed.
+    """
+
+    role: str
+    text: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str = ""
+    is_error: bool = False
+
+
+@attrs.frozen
+class Tool:
+    """A tool that a model may ask for.
+
+    Attributes:
+        name: of the tool.
+        description: what it is for.
+        schema: JSON Schema of its arguments, an object.
+    """
+
+    name: str
+    description: str
+    schema: dict[str, Any]
+
+
+@attrs.frozen
+class Request:
+    """The data of an ``llm.request``, read.
+
+    Attributes:
+        turns: the messages, in order.
+        model: ``default`` or an id.
+        max_tokens: limit of the answer.
+        temperature: or None, which leaves it to the server.
+        tools: that the model may ask for.
+        output_schema: JSON Schema of the answer, or None for text.
+        stop: texts that end the answer.
+        size: bytes of everything that is sent as text.
+    """
+
+    turns: tuple[Turn, ...]
+    model: str
+    max_tokens: int
+    temperature: float | None
+    tools: tuple[Tool, ...]
+    output_schema: dict[str, Any] | None
+    stop: tuple[str, ...]
+    size: int
+
+    @property
+    def system(self) -> str:
+        """The texts of the system messages, one paragraph each."""
+        return "\n\n".join(turn.text for turn in self.turns if turn.role == "system" and turn.text)
+
+
+def read_request(data: Mapping[str, Any]) -> Request:
+    """Read the data of an ``llm.request``.
+
+    Raises:
+        ProviderError: a field is malformed; the message names it.
+    """
+    turns = read_turns(data)
+    model = data.get("model") or "default"
+    temperature = data.get("temperature")
+    schema = data.get("output_schema")
+    if not isinstance(model, str):
+        raise _malformed("model", model, "a string")
+    if temperature is not None and not _is_number(temperature):
+        raise _malformed("temperature", temperature, "a number")
+    if schema is not None and not isinstance(schema, dict):
+        raise _malformed("output_schema", schema, "a JSON Schema")
+    tools = tuple(_tool(tool) for tool in _list(data, "tools"))
+    stop = data.get("stop") or ()
+    stop = (stop,) if isinstance(stop, str) else tuple(stop)
+    if not all(isinstance(each, str) and each for each in stop):
+        raise _malformed("stop", stop, "a list of strings")
+    sent = json.dumps([data["messages"], data.get("tools"), schema], ensure_ascii=False)
+    size = len(sent.encode("utf-8", "surrogatepass"))
+    limit = max_tokens_of(data)
+    return Request(turns, model, limit, temperature, tools, schema, stop, size)
+
+
+def read_turns(data: Mapping[str, Any]) -> tuple[Turn, ...]:
+    """Read the messages of a request.
+
+    Raises:
+        ProviderError: there are none, or one is malformed.
+    """
+    messages = data.get("messages")
+    if not isinstance(messages, list) or not messages:
+        msg = f"The request has no messages: {messages!r:.60}."
+        raise ProviderError(msg, hint='Give it "messages", a list of at least one.')
+    return tuple(_turn(index, message) for index, message in enumerate(messages))
+
+
+def max_tokens_of(data: Mapping[str, Any]) -> int:
+    """Return the limit of a request's answer.
+
+    Raises:
+        ProviderError: it is no whole number of at least 1.
+    """
+    limit = data.get("max_tokens", DEFAULT_MAX_TOKENS)
+    if isinstance(limit, int) and not isinstance(limit, bool) and limit > 0:
+        return limit
+    msg = f"max_tokens of the request must be a whole number of at least 1, not {limit!r:.60}."
+    raise ProviderError(msg, hint="Leave it out for the default.")
+
+
+def _turn(index: int, message: object) -> Turn:
+    wrong = f"messages[{index}] of the request is malformed: {message!r:.60}."
+    if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+        raise ProviderError(wrong, hint=_SHAPE)
+    role, content = message["role"], message.get("content")
+    if role not in _ROLES:
+        raise ProviderError(wrong, hint=f"Its role must be one of {', '.join(_ROLES)}.")
+    if role == "tool":
+        id = message.get("tool_call_id")
+        if not isinstance(id, str):
+            hint = 'A result is {"role": "tool", "tool_call_id": "...", "content": "..."}.'
+            raise ProviderError(wrong, hint=hint)
+        text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
+        return Turn(role, text, tool_call_id=id, is_error=bool(message.get("is_error")))
+    calls = tuple(_call(call, wrong) for call in message.get("tool_calls") or ())
+    if content is None and calls:
+        content = ""
+    if not isinstance(content, str):
+        raise ProviderError(wrong, hint=_SHAPE)
+    return Turn(role, content, calls)
+
+
+def _call(call: object, wrong: str) -> ToolCall:
+    if isinstance(call, dict):
+        id, name, arguments = call.get("id"), call.get("name"), call.get("arguments", {})
+        if isinstance(id, str) and isinstance(name, str) and isinstance(arguments, dict):
+            return ToolCall(id, name, arguments)
+    hint = 'A tool call is {"id": "...", "name": "...", "arguments": {...}}.'
+    raise ProviderError(wrong, hint=hint)
+
+
+def _tool(tool: object) -> Tool:
+    if isinstance(tool, dict) and isinstance(tool.get("name"), str):
+        names = ("schema", "parameters", "input_schema")
+        schema = next((tool[name] for name in names if isinstance(tool.get(name), dict)), None)
+        schema = {"type": "object", "properties": {}} if schema is None else schema
+        return Tool(tool["name"], str(tool.get("description") or ""), schema)
+    msg = f"A tool of the request is malformed: {tool!r:.60}."
+    raise ProviderError(
+        msg, hint='Write it as {"name": "...", "description": "...", "schema": {...}}.'
+    )
+
+
+def _list(data: Mapping[str, Any], name: str) -> list[Any]:
+    value = data.get(name) or []
+    if isinstance(value, list):
+        return value
+    raise _malformed(name, value, "a list")
+
+
+def _malformed(name: str, value: object, expected: str) -> ProviderError:
+    msg = f"{name} of the request must be {expected}, not {value!r:.60}."
+    return ProviderError(msg, hint="Leave it out for the default.")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

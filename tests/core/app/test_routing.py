@@ -1,0 +1,180 @@
+"""Which provider a name means, and the way of a request to the provider it names."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kando.app.providers import Router, choose_provider, open_provider
+from kando.errors import AmbiguousName
+from kando.plugins import InvalidSpec, Plugins, ProviderSpec, UnknownPlugin
+from plugin_installation import Installation
+
+SPECS = """
+from kando.plugins import ProviderSpec, hookimpl
+
+@hookimpl
+def kando_providers():
+    return [
+        ProviderSpec("ant", "kando_two_plugin:open_ant", models=("claude-*", "shared")),
+        ProviderSpec("many", "kando_two_plugin:open_many", models=("*/*", "shared")),
+        ProviderSpec("local", "kando_two_plugin:open_local"),
+        ProviderSpec("stand-in", "kando_two_plugin:open_stand_in"),
+    ]
+
+class Complete:
+    def __init__(self, name, argument):
+        self.who, self.is_closed, self.answers_every_model = f"{name}:{argument}", False, False
+    def __call__(self, request):
+        return {"text": self.who, "model": request["model"], "cost_usd": 0.0}
+    def worst_case_usd(self, request):
+        return 2.5 if self.who.startswith("ant") else None
+    def close(self):
+        self.is_closed = True
+
+opened = []
+def open_one(name, argument):
+    opened.append(Complete(name, argument))
+    return opened[-1]
+def open_ant(argument, environ):
+    return open_one("ant", argument)
+def open_many(argument, environ):
+    return open_one("many", argument)
+def open_local(argument, environ):
+    return open_one("local", argument)
+def open_stand_in(argument, environ):
+    complete = open_one("stand-in", argument)
+    complete.answers_every_model = True
+    return complete
+"""
+
+
+@pytest.fixture
+def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installation]:
+    installed = Installation(tmp_path, monkeypatch)
+    yield installed
+    for name in installed.modules:
+        sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def plugins(installation: Installation) -> Plugins:
+    installation.add("kando-two", SPECS)
+    return installation.plugins()
+
+
+def asked(router: Router, model: str) -> tuple[Any, Any]:
+    answer = router({"messages": [], "model": model})
+    return answer["text"], answer["model"]
+
+
+@pytest.mark.parametrize(
+    ("named", "means"),
+    [
+        ("ant", ("ant", "")),
+        ("ant:claude-1", ("ant", "claude-1")),
+        ("many:maker/model:free", ("many", "maker/model:free")),
+        ("claude-1", ("ant", "claude-1")),
+        ("maker/model", ("many", "maker/model")),
+        ("maker/model:free", ("many", "maker/model:free")),
+        ("kando-two/ant:x", ("ant", "x")),
+    ],
+)
+def test_a_name_is_split_at_the_first_colon_and_a_bare_model_belongs_to_who_knows_it(
+    plugins, named, means
+):
+    chosen = choose_provider(named, plugins, {})
+
+    assert (chosen.name, chosen.argument) == means
+
+
+def test_a_model_that_several_know_is_refused_with_the_candidates(plugins):
+    with pytest.raises(AmbiguousName, match=r"'shared'\. Name one of: ant:shared, many:shared"):
+        open_provider("shared", plugins, {})
+
+
+def test_a_model_that_nobody_knows_is_refused_with_who_there_is(plugins):
+    with pytest.raises(UnknownPlugin, match="ant, local, many, stand-in"):
+        open_provider("llama", plugins, {})
+
+
+def test_a_request_goes_to_the_provider_that_its_model_names(plugins):
+    router = open_provider("ant:claude-1", plugins, {})
+
+    assert asked(router, "default") == ("ant:claude-1", "default")
+    assert asked(router, "ant:claude-1") == ("ant:claude-1", "default")
+    assert asked(router, "ant:claude-2") == ("ant:claude-2", "default")
+    assert asked(router, "claude-3") == ("ant:claude-1", "claude-3")
+    assert asked(router, "shared") == ("ant:claude-1", "shared")
+    assert asked(router, "many:a/b:free") == ("many:a/b:free", "default")
+    assert asked(router, "a/b:free") == ("many:a/b:free", "default")
+    assert router({"messages": []} | {"model": "ant:"})["text"] == "ant:"
+    with pytest.raises(UnknownPlugin):
+        asked(router, "nobody")
+
+
+def test_a_provider_that_does_not_say_which_models_it_knows_is_asked_for_any(plugins):
+    router = open_provider("local:llama", plugins, {})
+
+    assert asked(router, "qwen:7b") == ("local:llama", "qwen:7b")
+    assert asked(router, "claude-1") == ("local:llama", "claude-1")
+    assert asked(router, "a/b") == ("local:llama", "a/b")
+    assert asked(router, "ant:claude-1") == ("ant:claude-1", "default")
+
+
+def test_a_provider_is_opened_once_for_each_model_and_closed_with_the_router(plugins):
+    router = open_provider("ant:claude-1", plugins, {})
+    threads = [threading.Thread(target=asked, args=(router, "many:a/b")) for _ in range(8)]
+
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    from kando_two_plugin import opened
+
+    assert [each.who for each in opened] == ["ant:claude-1", "many:a/b"]
+    router.close()
+    assert all(each.is_closed for each in opened)
+
+
+def test_a_provider_that_answers_every_model_keeps_all_requests(plugins):
+    router = open_provider("stand-in:script", plugins, {})
+
+    assert asked(router, "ant:claude-1") == ("stand-in:script", "ant:claude-1")
+    assert asked(router, "nobody") == ("stand-in:script", "nobody")
+
+
+def test_an_offline_provider_keeps_all_requests_so_that_nothing_is_paid(installation):
+    source = SPECS.replace('open_local")', 'open_local", is_offline=True)')
+    installation.add("kando-two", source)
+
+    router = open_provider("local", installation.plugins(), {})
+
+    assert asked(router, "ant:claude-1") == ("local:", "ant:claude-1")
+
+
+def test_the_worst_case_is_that_of_who_would_answer(plugins):
+    router = open_provider("ant", plugins, {})
+
+    assert router.worst_case_usd({"messages": [], "model": "default"}) == 2.5
+    assert router.worst_case_usd({"messages": [], "model": "many:x"}) is None
+
+
+def test_a_key_file_chooses_a_provider_as_its_key_does(installation):
+    source = SPECS.replace('models=("claude-*"', 'key_env=("OPENAI_API_KEY",), models=("claude-*"')
+    installation.add("kando-two", source)
+
+    chosen = choose_provider(None, installation.plugins(), {"OPENAI_API_KEY_FILE": "somewhere"})
+
+    assert chosen.name == "ant"
+
+
+@pytest.mark.parametrize("models", ["claude-*", ("",), ("*",), ("a b",), (3,)])
+def test_patterns_of_models_that_are_none_are_refused(models):
+    with pytest.raises(InvalidSpec, match="models"):
+        ProviderSpec("x", "a:b", models=models)

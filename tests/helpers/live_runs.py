@@ -1,0 +1,106 @@
+"""Runs of a kit that asks a model, through the app, on a SQLite ledger."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import attrs
+
+from kando.app.builtin import installed_plugins
+from kando.app.context import App
+from kando.app.working import RunResult, resume_run, start_run
+from kando.plugins import Plugins
+from kando.schema.events import RecordedEvent
+
+#: Asks one question for each word of the goal, and notes what is answered.
+KIT = """
+    from kando.emit import ask, create, patch
+    from kando.kit import Kit
+    from kando.plugins import KitSpec, hookimpl
+    from kando.schema.events import make_event
+
+    kit = Kit("asking", version="1")
+
+    @kit.seeds
+    def seeds(goal, run_id):
+        data = {"id": "goal", "type": "Goal", "data": {"text": goal}}
+        return [make_event("object.created", f"run:{run_id}", "cli", [], data)]
+
+    @kit.responder("object.created", type="Goal")
+    def on_goal(event, world):
+        for number, word in enumerate(event.data["data"]["text"].split()):
+            claim = yield create("Claim", {"about": word}, id=f"claim-{number}")
+            messages = [
+                {"role": "system", "content": "Be brief."},
+                {"role": "user", "content": f"What about {word}?"},
+            ]
+            yield ask(messages, about=claim, max_tokens=100)
+
+    @kit.responder("llm.response")
+    def on_answer(event, world):
+        found = {name: event.data[name] for name in ("text", "error") if name in event.data}
+        yield patch(event.data["cause_object_id"], found)
+
+    @hookimpl
+    def kando_kits():
+        return [KitSpec("asking", "kando_asking_plugin:kit", "asks about each word")]
+"""
+
+
+@attrs.frozen
+class Runs:
+    """Runs of the kit above in one SQLite file.
+
+    Attributes:
+        path: of the file.
+        environ: settings of every run.
+        plugins: what is installed.
+    """
+
+    path: Path
+    environ: dict[str, str]
+    plugins: Plugins
+
+    def _app(self, **environ: str) -> App:
+        return App(self.plugins, {**self.environ, **environ}, f"sqlite:{self.path}")
+
+    def start(self, goal: str, llm: str, **environ: str) -> tuple[str, RunResult | Exception]:
+        """Start a run; return its id, and the result or what it raised."""
+        ids: list[str] = []
+        with self._app(**environ) as app:
+            try:
+                done = start_run(app, "asking", goal, llm=llm, on_started=ids.append)
+            except Exception as error:
+                if not ids:
+                    raise
+                return ids[0], error
+        return ids[0], done
+
+    def resume(self, run: str, llm: str, **environ: str) -> RunResult:
+        """Go on with a run."""
+        with self._app(**environ) as app:
+            return resume_run(app, run, llm=llm)
+
+    def events(self, run: str, type: str = "") -> list[RecordedEvent]:
+        """Return the events of a run, of one type if it is named."""
+        with self._app() as app:
+            return [e for e in app.ledger(run).read_all() if not type or e.type == type]
+
+    def content(self, run: str) -> str:
+        """Return everything that the store holds, as text."""
+        files = sorted(self.path.parent.glob(f"{self.path.name}*"))
+        return "".join(file.read_bytes().decode("latin-1") for file in files)
+
+
+def make_runs(installation: Any, path: Path, environ: dict[str, str]) -> Runs:
+    """Return runs of the kit, which is installed for the test.
+
+    Args:
+        installation: of plugins, as in `plugin_installation`.
+        path: of the SQLite file.
+        environ: settings of every run.
+    """
+    installation.add("kando-asking", dedent(KIT))
+    return Runs(path, environ, installed_plugins(environ))

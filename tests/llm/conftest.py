@@ -1,0 +1,54 @@
+"""Loopback servers, and runs against them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from live_runs import Runs, make_runs
+from plugin_installation import Installation
+from wire import Reply, Seen, Wire
+
+
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave nothing of the surrounding environment for the SDKs to find."""
+    for name in list(os.environ):
+        if name.upper().endswith("_PROXY") or name.startswith(("ANTHROPIC_", "OPENAI_", "KANDO_")):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def wire() -> Iterator[Callable[..., Wire]]:
+    """Return a function that starts a server; its replies are given in order, the last again."""
+    with ExitStack() as stack:
+
+        def start(*replies: Reply, answer: Callable[[Seen, int], Reply] | None = None) -> Wire:
+            def in_order(seen: Seen, before: int) -> Reply:
+                return replies[min(before, len(replies) - 1)]
+
+            return stack.enter_context(Wire(answer or in_order))
+
+        yield start
+
+
+@pytest.fixture(params=["anthropic", "openai"])
+def dialect(request: pytest.FixtureRequest) -> str:
+    """Return the name of a provider with an SDK."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runs]:
+    """Return runs on a SQLite ledger, with short waits."""
+    installation = Installation(tmp_path / "plugins", monkeypatch)
+    environ = {"KANDO_LLM_RETRIES": "2", "KANDO_LLM_TIMEOUT": "20"}
+    yield make_runs(installation, tmp_path / "runs.db", environ)
+    for name in installation.modules:
+        sys.modules.pop(name, None)

@@ -1,0 +1,230 @@
+"""Real SDK clients against loopback servers: what each thing that can happen ends in."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from kando.app.status import FAILED, FINISHED
+from kando.schema.events import LLM_REQUEST, LLM_RESPONSE, OBSERVED, RESPONDER_FAILED
+from kando_llm.errors import (
+    BadReply,
+    NotAllowed,
+    Overloaded,
+    ProviderTimeout,
+    RateLimited,
+    Unreachable,
+)
+from wire import AT_ONCE, Fails, Says, Stalls, Wire, reaching
+
+SLOW_DOWN = {"error": {"type": "rate_limit_error", "message": "Slow down."}}
+CALLS = (("c1", "look", {"at": "sky"}), ("c2", "listen", {"to": "sea"}))
+
+
+def answers(runs: Any, run: str) -> list[dict[str, Any]]:
+    """Return the data of a run's answers, without what was measured."""
+    found = runs.events(run, LLM_RESPONSE)
+    return [{k: v for k, v in e.data.items() if k != OBSERVED} for e in found]
+
+
+def test_an_answer_is_recorded_with_model_usage_cost_and_stop(runs, wire, dialect):
+    server = wire(Says("It is blue.", usage=(11, 7, 3, 2)))
+
+    run, done = runs.start("sky", f"{dialect}:some-model", **reaching(dialect, server.url))
+
+    assert done.status.state == FINISHED
+    raw = {"anthropic": "end_turn", "openai": "stop"}[dialect]
+    assert answers(runs, run) == [
+        {
+            "text": "It is blue.",
+            "model": "served-1",
+            "cost_usd": None,
+            "usage": {
+                "input_tokens": 14,
+                "output_tokens": 7,
+                "cache_read_tokens": 3,
+                "reasoning_tokens": 2,
+            },
+            "stop": "end",
+            "stop_raw": raw,
+            "cause_object_id": "claim-0",
+        }
+    ]
+    (event,) = runs.events(run, LLM_RESPONSE)
+    observed = dict(event.data[OBSERVED])
+    assert observed.pop("seconds") >= 0
+    assert observed == {"attempts": 1, "request_id": "req-1"}
+    assert server.seen[0].body["model"] == "some-model"
+
+
+@pytest.mark.parametrize(
+    ("says", "stop"),
+    [
+        (Says("I will not.", stop="refusal"), "refusal"),
+        (Says("It is bl", stop="length"), "length"),
+        (Says("", stop="tool", calls=CALLS), "tool"),
+        (Says("", stop="something_new"), "other"),
+    ],
+    ids=["refusal", "cut at max tokens", "parallel tool calls", "unknown stop"],
+)
+def test_how_an_answer_ends_is_recorded(runs, wire, dialect, says, stop):
+    server = wire(says)
+
+    run, done = runs.start("sky", dialect, **reaching(dialect, server.url))
+
+    (answer,) = answers(runs, run)
+    assert done.status.state == FINISHED
+    assert (answer["stop"], answer["text"]) == (stop, says.text)
+    calls = [{"id": id, "name": name, "arguments": given} for id, name, given in says.calls]
+    assert answer.get("tool_calls", []) == calls
+    assert "error" not in answer
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        Fails(429, SLOW_DOWN, {"retry-after": "0.01"}),
+        Fails(500),
+        Fails(529),
+        Fails(408),
+        Fails(409),
+    ],
+    ids=["429 with retry-after", "500", "529", "408", "409"],
+)
+def test_what_may_pass_is_tried_again(runs, wire, dialect, trouble):
+    server = wire(trouble, trouble, Says())
+
+    run, done = runs.start("sky", dialect, **reaching(dialect, server.url))
+
+    (event,) = runs.events(run, LLM_RESPONSE)
+    assert done.status.state == FINISHED
+    assert event.data[OBSERVED]["attempts"] == len(server.seen) == 3
+
+
+FAILURES = {
+    "429": (Fails(429, SLOW_DOWN, {"retry-after": "0.01"}), RateLimited, 3),
+    "500": (Fails(500), Overloaded, 3),
+    "529": (Fails(529, {"error": {"type": "overloaded_error"}}), Overloaded, 3),
+    "401": (Fails(401, {"error": {"message": "bad key"}}), NotAllowed, 1),
+    "404": (Fails(404, {"error": {"message": "no such model"}}), NotAllowed, 1),
+    "redirect": (Fails(302, {}, {"location": "http://127.0.0.1:9/"}), NotAllowed, 1),
+    "no credit": (Fails(400, {"error": {"message": "Your credit balance is low"}}), NotAllowed, 1),
+    "malformed body": (Fails(200, '{"id": "msg'), BadReply, 1),
+    "other JSON": (Fails(200, ["no", "answer"]), BadReply, 1),
+    "no JSON": (Fails(200, "<html>", {"content-type": "text/html"}), BadReply, 1),
+}
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_a_call_that_fails_ends_in_responder_failed_and_is_made_again_on_resume(
+    runs, wire, dialect, name
+):
+    trouble, error, attempts = FAILURES[name]
+    state = {"is_well": False}
+    server = wire(answer=lambda seen, before: Says() if state["is_well"] else trouble)
+    environ = reaching(dialect, server.url)
+
+    run, raised = runs.start("sky", dialect, **environ)
+
+    assert type(raised) is error
+    assert len(server.seen) == attempts
+    (failed,) = runs.events(run, RESPONDER_FAILED)
+    assert failed.data["outcome"] == "raised"
+    assert failed.data["error"]["type"] == error.__name__
+    assert runs.events(run, LLM_RESPONSE) == []
+
+    state["is_well"] = True
+    done = runs.resume(run, dialect, **environ)
+
+    assert done.status.state == FINISHED
+    assert [answer["text"] for answer in answers(runs, run)] == ["Yes."]
+    assert len(runs.events(run, LLM_REQUEST)) == 1
+
+
+def test_a_stall_past_the_timeout_ends_in_responder_failed(runs, wire, dialect):
+    server = wire(Stalls())
+    started = time.monotonic()
+
+    run, raised = runs.start(
+        "sky",
+        dialect,
+        **{**reaching(dialect, server.url), "KANDO_LLM_TIMEOUT": "0.2", "KANDO_LLM_RETRIES": "0"},
+    )
+
+    assert type(raised) is ProviderTimeout
+    assert isinstance(raised, TimeoutError)
+    assert "silent for 0.2 s" in str(raised)
+    assert time.monotonic() - started < 20
+    assert runs.events(run, RESPONDER_FAILED)[0].data["error"]["type"] == "ProviderTimeout"
+
+
+def test_a_server_that_is_not_there_ends_in_responder_failed(runs, dialect):
+    with Wire(lambda seen, before: Says()) as server:
+        url = server.url
+
+    run, raised = runs.start("sky", dialect, **{**reaching(dialect, url), "KANDO_LLM_RETRIES": "0"})
+
+    assert type(raised) is Unreachable
+    assert isinstance(raised, ConnectionError)
+    assert runs.events(run)[-1].type == RESPONDER_FAILED
+
+
+def test_a_request_that_the_server_finds_wrong_is_answered_with_an_error(runs, wire, dialect):
+    wrong = {"error": {"type": "invalid_request_error", "message": "prompt is too long"}}
+    server = wire(Fails(400, wrong))
+
+    run, done = runs.start("sky", dialect, **reaching(dialect, server.url))
+
+    (answer,) = answers(runs, run)
+    assert done.status.state == FINISHED
+    assert "text" not in answer
+    assert answer["cost_usd"] == 0.0
+    assert (answer["error"]["type"], answer["error"]["status"]) == ("RequestRejected", 400)
+    assert "prompt is too long" in answer["error"]["message"]
+
+
+def test_of_parallel_calls_those_that_were_answered_are_not_made_again(runs, wire, dialect):
+    """The first of five fails while the others are in flight: their answers are kept."""
+    state = {"is_well": False}
+
+    def answer(seen, before):
+        if "What about w0?" in seen.text and not state["is_well"]:
+            return Fails(500)
+        return Says(f"Said to {next(w for w in words if w in seen.text)}.")
+
+    words = [f"w{number}" for number in range(5)]
+    server = wire(answer=answer)
+    environ = reaching(dialect, server.url)
+
+    run, raised = runs.start(" ".join(words), dialect, **environ)
+
+    assert type(raised) is Overloaded
+    assert runs.events(run, LLM_RESPONSE) == []
+    state["is_well"] = True
+    done = runs.resume(run, dialect, **environ)
+
+    assert done.status.state == FINISHED
+    assert [each["text"] for each in answers(runs, run)] == [f"Said to {w}." for w in words]
+    assert all(each["usage"]["output_tokens"] == 7 for each in answers(runs, run))
+    assert not any(each.get("cached") for each in answers(runs, run))
+    asked = [word for word in words for seen in server.answered if f"about {word}?" in seen.text]
+    assert asked == words
+    plain, _ = runs.start(" ".join(words), dialect, **environ)
+    course = [e.type for e in runs.events(plain)]
+    assert [e.type for e in runs.events(run) if e.type != RESPONDER_FAILED] == course
+
+
+def test_the_last_failure_is_what_the_state_of_the_run_tells(runs, wire, dialect):
+    server = wire(Fails(503, {"error": {"message": "Down."}}, AT_ONCE))
+
+    run, _ = runs.start("sky", dialect, **reaching(dialect, server.url))
+
+    with runs._app() as app:
+        from kando.app.status import read_status
+
+        status = read_status(app.ledger(run))
+    assert status.state == FAILED
+    assert "Overloaded" in str(status.problem)
+    assert status.unanswered == 1
