@@ -11,6 +11,7 @@ import attrs
 from kando.app.builtin import installed_plugins
 from kando.app.context import App
 from kando.app.working import RunResult, resume_run, start_run
+from kando.cli.session import shown_on_stderr
 from kando.plugins import Plugins
 from kando.schema.events import RecordedEvent
 
@@ -57,14 +58,17 @@ class Runs:
         path: of the file.
         environ: settings of every run.
         plugins: what is installed.
+        is_streaming: whether answers are shown while they come in.
     """
 
     path: Path
     environ: dict[str, str]
     plugins: Plugins
+    is_streaming: bool = False
 
     def _app(self, **environ: str) -> App:
-        return App(self.plugins, {**self.environ, **environ}, f"sqlite:{self.path}")
+        listen = shown_on_stderr if self.is_streaming else None
+        return App(self.plugins, {**self.environ, **environ}, f"sqlite:{self.path}", listen)
 
     def start(self, goal: str, llm: str, **environ: str) -> tuple[str, RunResult | Exception]:
         """Start a run; return its id, and the result or what it raised."""

@@ -212,6 +212,19 @@ def test_no_key_that_a_server_echoes_reaches_a_ledger_a_log_or_an_error(
         assert "planted" not in each
 
 
+def test_no_key_is_streamed_in_pieces(wire, dialect):
+    server = wire(Says(f"Your key is {KEY}, is it not?"))
+    environ = reaching(dialect, server.url) | {f"{dialect.upper()}_ENDPOINT_KEY": KEY}
+    provider, pieces = OPENERS[dialect]("m", environ), []
+
+    provider.stream(ASKED, pieces.append)
+    provider.close()
+
+    name = f"[{dialect.upper()}_ENDPOINT_KEY]"
+    assert "".join(pieces) == f"Your key is {name}, is it not?"
+    assert len(pieces) > 1
+
+
 def test_a_provider_does_not_show_its_key(wire, dialect):
     provider = OPENERS[dialect]("m", reaching(dialect, wire(Says()).url))
 

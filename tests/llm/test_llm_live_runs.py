@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import attrs
 import pytest
 
 from kando.app.status import FAILED, FINISHED
@@ -169,6 +170,35 @@ def test_a_server_that_is_not_there_ends_in_responder_failed(runs, dialect):
     assert type(raised) is Unreachable
     assert isinstance(raised, ConnectionError)
     assert runs.events(run)[-1].type == RESPONDER_FAILED
+
+
+@pytest.mark.parametrize("cut", [0, 150, 600])
+def test_a_stream_that_is_cut_off_ends_in_responder_failed_and_is_asked_for_again(
+    runs, wire, dialect, cut
+):
+    server = wire(Says("It is blue. " * 20, cut=cut), Says("It is blue."))
+    streaming, environ = attrs.evolve(runs, is_streaming=True), reaching(dialect, server.url)
+
+    run, raised = streaming.start("sky", dialect, **environ)
+
+    assert type(raised) is BadReply
+    assert runs.events(run)[-1].type == RESPONDER_FAILED
+    assert runs.events(run, LLM_RESPONSE) == []
+    streaming.resume(run, dialect, **environ)
+    assert [answer["text"] for answer in answers(runs, run)] == ["It is blue."]
+    assert all(seen.body["stream"] for seen in server.seen)
+
+
+def test_a_stream_is_shown_line_by_line_and_recorded_as_a_whole(runs, wire, dialect, capsys):
+    server = wire(Says("It is\nblue.\x1b[31m"))
+    streaming, environ = attrs.evolve(runs, is_streaming=True), reaching(dialect, server.url)
+
+    streamed, _ = streaming.start("sky", dialect, **environ)
+    whole, _ = runs.start("sky", dialect, **environ)
+
+    assert capsys.readouterr().err == "claim-0| It is\nclaim-0| blue.\\u001b[31m\n"
+    assert answers(runs, streamed) == answers(runs, whole)
+    assert [e.type for e in runs.events(streamed)] == [e.type for e in runs.events(whole)]
 
 
 def test_a_request_that_the_server_finds_wrong_is_answered_with_an_error(runs, wire, dialect):

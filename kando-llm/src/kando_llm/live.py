@@ -126,11 +126,15 @@ class LiveProvider:
         """
         asked = self._with_model(read_request(request))
         started = time.monotonic()
+        words = _Words(self.connection.scrubber, on_text) if on_text is not None else None
         try:
-            reply = self.send(asked, on_text)
+            reply = self.send(asked, words)
         except RequestRejected as error:
             seconds = round(time.monotonic() - started, 3)
             return self._rejected(asked, error, seconds)
+        finally:
+            if words is not None:
+                words.end()
         return self._answer(reply, round(time.monotonic() - started, 3))
 
     def worst_case_usd(self, request: dict[str, Any]) -> float | None:
@@ -194,6 +198,28 @@ class LiveProvider:
             },
             "observed": {"attempts": error.attempts, "seconds": seconds},
         }
+
+
+class _Words:
+    """Passes text on up to its last space, so that no key in it is told in two pieces."""
+
+    def __init__(self, scrubber: Scrubber, on_text: OnText) -> None:
+        self._scrubber = scrubber
+        self._on_text = on_text
+        self._rest = ""
+
+    def __call__(self, piece: str) -> None:
+        text = self._rest + piece
+        at = max(text.rfind(" "), text.rfind("\n")) + 1
+        self._rest = text[at:]
+        if at:
+            self._on_text(self._scrubber.text(text[:at]))
+
+    def end(self) -> None:
+        """Pass on what is left."""
+        if self._rest:
+            self._on_text(self._scrubber.text(self._rest))
+        self._rest = ""
 
 
 def connection_of(server: Server, argument: str, environ: Mapping[str, str]) -> Connection:

@@ -10,6 +10,7 @@ import attrs
 
 from kando.app.demo import DEMO_ID, demo_ledger
 from kando.app.ids import parse_address, resolve_ledger_id
+from kando.app.providers import Listen
 from kando.app.substrates import open_substrate, substrate_url
 from kando.errors import LedgerNotFound, PositionOutOfRange
 from kando.ledger.interface import LedgerStore
@@ -27,11 +28,13 @@ class App:
         plugins: what is installed.
         environ: settings and keys, such as ``KANDO_LEDGER``.
         ledger_url: URL of the substrate; from the environment if None.
+        listen: is told the text of answers as it comes in; None if nobody listens.
     """
 
     plugins: Plugins
     environ: Mapping[str, str]
     ledger_url: str | None = None
+    listen: Listen | None = None
     _opened: dict[bool, Substrate] = attrs.field(factory=dict, init=False)
     _closers: list[Callable[[], None]] = attrs.field(factory=list, init=False)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -17,6 +18,7 @@ from kando.responders.llm_executor import Complete, provider_executor
 
 __all__ = [
     "KEY_ORDER",
+    "Listen",
     "Provider",
     "Router",
     "choose_provider",
@@ -26,6 +28,9 @@ __all__ = [
 
 #: The order in which keys are looked for when nobody names a provider.
 KEY_ORDER = ("OPENROUTER_API_KEY", "ANTHROPIC_API_KEY", "OPENAI_API_KEY")
+
+#: ``with listen(request) as on_text``: `on_text` is told each piece of the answer as it comes in.
+Listen = Callable[[dict[str, Any]], AbstractContextManager[Callable[[str], None]]]
 
 #: What a request names that leaves the model to whoever answers.
 DEFAULT_MODEL = "default"
@@ -49,7 +54,10 @@ class Provider:
 
 
 def choose_provider(
-    named: str | None, plugins: Plugins, environ: Mapping[str, str]
+    named: str | None,
+    plugins: Plugins,
+    environ: Mapping[str, str],
+    listen: Listen | None = None,
 ) -> Provider | None:
     """Return the provider that answers a run's requests, or None if there is none.
 
@@ -60,6 +68,7 @@ def choose_provider(
             one provider knows.
         plugins: who offers which provider.
         environ: where keys are looked for, themselves or as files (``OPENAI_API_KEY_FILE``).
+        listen: is told the text of answers as it comes in; only whole answers are recorded.
 
     Raises:
         UnknownPlugin: no installed plugin offers the provider.
@@ -80,17 +89,20 @@ def choose_provider(
         )
     if not wanted:
         return None
-    router = open_provider(wanted, plugins, environ)
+    router = open_provider(wanted, plugins, environ, listen)
     return Provider(router.name, router.argument, provider_executor(router), router.close)
 
 
-def open_provider(named: str, plugins: Plugins, environ: Mapping[str, str]) -> Router:
+def open_provider(
+    named: str, plugins: Plugins, environ: Mapping[str, str], listen: Listen | None = None
+) -> Router:
     """Return the `complete` of a provider, which hands a request for another to that one.
 
     Args:
         named: as for `choose_provider`.
         plugins: who offers which provider.
         environ: keys and settings.
+        listen: as for `choose_provider`.
 
     Raises:
         UnknownPlugin, AmbiguousName, KandoError: as for `choose_provider`.
@@ -99,7 +111,7 @@ def open_provider(named: str, plugins: Plugins, environ: Mapping[str, str]) -> R
     complete = _opened(offered, argument, plugins, environ)
     spec = offered.spec
     keeps_all = spec.is_offline or getattr(complete, "answers_every_model", False)
-    return Router(spec.name, argument, spec.models, keeps_all, complete, plugins, environ)
+    return Router(spec.name, argument, spec.models, keeps_all, complete, plugins, environ, listen)
 
 
 @attrs.frozen
@@ -126,6 +138,7 @@ class Router:
     default: Complete = attrs.field(repr=False)
     _plugins: Plugins = attrs.field(repr=False)
     _environ: Mapping[str, str] = attrs.field(repr=False)
+    _listen: Listen | None = attrs.field(default=None, repr=False)
     _others: dict[tuple[str, str], Complete] = attrs.field(factory=dict, init=False, repr=False)
     _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False, repr=False)
 
@@ -137,7 +150,16 @@ class Router:
             Exception: whatever the provider raises.
         """
         complete, asked = self._way_of(request)
-        return complete(asked)
+        if self._listen is None:
+            return complete(asked)
+        with self._listen(request) as on_text:
+            stream = getattr(complete, "stream", None)
+            if stream is not None:
+                streamed: dict[str, Any] = stream(asked, on_text)
+                return streamed
+            answer = complete(asked)
+            on_text(str(answer.get("text", "")))
+            return answer
 
     def worst_case_usd(self, request: dict[str, Any]) -> float | None:
         """Return what a request costs at most, in US dollars; None if nobody knows."""

@@ -257,7 +257,7 @@ def _provider(app: App, kit: Kit, llm: str | Provider | None, demo: bool) -> Pro
     # A demo asks nobody who was not named: keys in the environment are for other runs.
     if demo and llm is None:
         return demo_provider(kit)
-    return choose_provider(llm, app.plugins, app.environ)
+    return choose_provider(llm, app.plugins, app.environ, app.listen)
 
 
 def _record(ledger: LedgerStore, kit: Kit, seeds: Sequence[KandoEvent]) -> None:

@@ -15,7 +15,7 @@ from kando.app.status import EXHAUSTED, FAILED, RunStatus, read_status
 from kando.app.working import RunResult, resume_run, start_run
 from kando.cli.exits import RunFailed, RunInterrupted
 from kando.cli.output import ReaderGone, moment, print_json, print_line, warn
-from kando.cli.session import go_on, open_app, shared_options
+from kando.cli.session import go_on, open_app, shared_options, stream_option
 from kando.errors import KandoError, StoreError
 from kando.responders.budget import Budget
 
@@ -72,6 +72,7 @@ def _limits(function: Callable[..., Any]) -> Callable[..., Any]:
 )
 @click.argument("more_inputs", nargs=-1, type=click.Path(), metavar="[PATH]...")
 @_limits
+@stream_option
 @shared_options
 def run(
     kit: str,
@@ -107,6 +108,7 @@ def run(
 @click.option("--kit", help="Kit to go on with; the one it was started with if omitted.")
 @click.option("--wait", is_flag=True, help="Stay while the run waits for a time or a message.")
 @_limits
+@stream_option
 @shared_options
 def resume(
     run: str,

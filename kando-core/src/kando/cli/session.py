@@ -15,8 +15,16 @@ import click
 from kando.app.builtin import installed_plugins
 from kando.app.context import App
 from kando.cli.output import DATA_STREAM, json_option, warn
+from kando.schema.visible import clean
 
-__all__ = ["go_on", "open_app", "plugin_environ", "shared_options"]
+__all__ = [
+    "go_on",
+    "open_app",
+    "plugin_environ",
+    "shared_options",
+    "shown_on_stderr",
+    "stream_option",
+]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -44,9 +52,42 @@ def shared_options(function: _Function) -> _Function:
     return json_option(function)
 
 
-def _keep(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+def _keep(context: click.Context, parameter: click.Parameter, value: str | bool | None) -> None:
     if value is not None and parameter.name is not None:
         context.find_root().ensure_object(dict)[parameter.name] = value
+
+
+def stream_option(function: _Function) -> _Function:
+    """Give a command ``--stream``."""
+    return click.option(
+        "--stream",
+        is_flag=True,
+        expose_value=False,
+        callback=_keep,
+        help="Show answers on stderr while they come in.",
+    )(function)
+
+
+@contextmanager
+def shown_on_stderr(request: dict[str, Any]) -> Iterator[Callable[[str], None]]:
+    """Show the text of one answer on stderr, line by line: others may come in beside it."""
+    about = request.get("cause_object_id") or "llm"
+    rest = ""
+
+    def on_text(piece: str) -> None:
+        nonlocal rest
+        *lines, rest = (rest + piece).split("\n")
+        for line in lines:
+            show(line)
+
+    def show(line: str) -> None:
+        click.echo(clean(f"{about}| {line}"), err=True)
+
+    try:
+        yield on_text
+    finally:
+        if rest:
+            show(rest)
 
 
 def plugin_environ() -> Mapping[str, str]:
@@ -68,7 +109,8 @@ def open_app() -> Iterator[App]:
     context.meta[DATA_STREAM] = sys.stdout
     with warnings.catch_warnings(), redirect_stdout(sys.stderr):
         warnings.showwarning = _show_warning
-        with App(plugins, os.environ, options.get("ledger")) as app:
+        listen = shown_on_stderr if options.get("stream") else None
+        with App(plugins, os.environ, options.get("ledger"), listen) as app:
             yield app
     # Only what this command needed: it does not load plugins to complain about them.
     failures = plugins.failures(load=False)
