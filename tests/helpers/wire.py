@@ -142,9 +142,9 @@ class Wire:
 
     def _fail(self, http: BaseHTTPRequestHandler, reply: Fails) -> None:
         is_text = isinstance(reply.body, str)
-        content = reply.body if is_text else json.dumps(reply.body)
-        self._head(http, reply.status, "application/json", reply.headers, len(content.encode()))
-        http.wfile.write(content.encode())
+        content = (reply.body if is_text else json.dumps(reply.body)).encode("latin-1")
+        self._head(http, reply.status, "application/json", reply.headers, len(content))
+        http.wfile.write(content)
 
     def _say(self, http: BaseHTTPRequestHandler, seen: Seen, reply: Says) -> None:
         is_anthropic = seen.path.endswith("/messages")

@@ -158,3 +158,45 @@ def test_every_problem_of_a_script_is_named_at_once(scripted):
 
     with pytest.raises(ProviderError, match=r"answers\[0\].*answers\[1\]"):
         scripted(content)
+
+
+def test_an_answer_may_be_data_or_ask_for_tools_or_refuse(scripted):
+    complete = scripted(
+        {
+            "answers": [
+                {"contains": "result", "data": {"n": [1, "é"]}},
+                {"contains": "look", "tool_calls": [{"name": "see", "arguments": {"at": 1}}]},
+                {"contains": "steal", "text": "No.", "stop": "refusal"},
+            ]
+        }
+    )
+
+    looked, again = complete(request("look")), complete(request("look"))
+    other = complete(request("look here"))
+
+    assert (looked["stop"], looked["text"]) == ("tool", "")
+    (call,) = looked["tool_calls"]
+    assert (call["name"], call["arguments"]) == ("see", {"at": 1})
+    assert again == looked
+    assert other["tool_calls"][0]["id"] != call["id"]
+    assert complete(request("result"))["text"] == '{"n": [1, "é"]}'
+    assert complete(request("steal"))["stop"] == "refusal"
+
+
+def test_the_result_of_a_tool_is_part_of_what_a_request_contains(scripted):
+    complete = scripted({"answers": [{"contains": "blue", "text": "seen"}], "default": "blind"})
+    asked = request("look")
+    call = {"id": "c1", "name": "see", "arguments": {}}
+    asked["messages"] += [
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c1", "content": {"colour": "blue"}},
+    ]
+
+    assert complete(asked)["text"] == "seen"
+
+
+def test_the_worst_case_of_an_answer_is_its_cost(scripted):
+    complete = scripted({"answers": [{"contains": "x", "text": "y", "cost_usd": 0.5}]})
+
+    assert complete.worst_case_usd(request("x")) == 0.5
+    assert complete.worst_case_usd(request("nothing")) == 0.0

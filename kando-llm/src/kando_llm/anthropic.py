@@ -9,7 +9,14 @@ from typing import Any
 from kando_llm.endpoints import SERVERS
 from kando_llm.errors import BadReply, ProviderError
 from kando_llm.failures import bad_reply, provider_error
-from kando_llm.live import Connection, LiveProvider, OnText, Reply, connection_of
+from kando_llm.live import (
+    Connection,
+    LiveProvider,
+    OnText,
+    Reply,
+    connection_of,
+    is_count,
+)
 from kando_llm.logs import cleaned_logs
 from kando_llm.request import Request, ToolCall, Turn
 
@@ -190,7 +197,7 @@ def _usage(told: Any) -> dict[str, int]:
             getattr(told, "output_tokens_details", None), "thinking_tokens", None
         ),
     }
-    usage = {name: count for name, count in counts.items() if isinstance(count, int)}
+    usage = {name: count for name, count in counts.items() if is_count(count)}
     if "input_tokens" in usage:
         usage["input_tokens"] += usage.get("cache_read_tokens", 0)
         usage["input_tokens"] += usage.get("cache_write_tokens", 0)

@@ -5,18 +5,19 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 import attrs
 
-from kando.schema.exact_json import exact
+from kando.errors import InvalidData
+from kando.schema.exact_json import encode, exact
 from kando_llm.endpoints import Endpoint, Server, endpoint_of
 from kando_llm.errors import ProviderError, RequestRejected
 from kando_llm.prices import Prices, load_prices
 from kando_llm.request import Request, ToolCall, read_request
 from kando_llm.scrub import Scrubber, secrets_of
 
-__all__ = ["Connection", "LiveProvider", "OnText", "Reply", "connection_of"]
+__all__ = ["Connection", "LiveProvider", "OnText", "Reply", "connection_of", "is_count"]
 
 #: Told each piece of an answer's text as it comes in.
 OnText = Callable[[str], None]
@@ -24,6 +25,10 @@ OnText = Callable[[str], None]
 #: Tokens that a server adds to a request of its own accord, at most: for tools and for schemas.
 _ADDED_TOKENS = 2000
 _ADDED_TOKENS_PER_ITEM = 100
+
+# What of an event of 1 MiB an answer may take.
+_MAX_BYTES = 900_000
+_MAX_MODEL_CHARS = 200
 
 _DEFAULT_TIMEOUT = 120.0
 _DEFAULT_RETRIES = 4
@@ -184,8 +189,7 @@ class LiveProvider:
             "request_id": reply.request_id,
             "seconds": seconds,
         }
-        cleaned: dict[str, Any] = exact(connection.scrubber.data(answer), "answer")
-        return cleaned
+        return _recordable(connection.scrubber.data(answer))
 
     def _rejected(self, request: Request, error: RequestRejected, seconds: float) -> dict[str, Any]:
         return {
@@ -198,6 +202,27 @@ class LiveProvider:
             },
             "observed": {"attempts": error.attempts, "seconds": seconds},
         }
+
+
+def is_count(value: object) -> TypeGuard[int]:
+    """Whether a server's number is one of tokens."""
+    return type(value) is int and 0 <= value < 2**53
+
+
+def _recordable(answer: dict[str, Any]) -> dict[str, Any]:
+    """Return an answer as an event can hold it: it was paid for, and must not be lost as a whole."""
+    try:
+        recordable: dict[str, Any] = exact(answer, "answer")
+        size = len(encode(recordable, "answer"))
+        what = f"it has {size} bytes, and {_MAX_BYTES} can be recorded"
+        if size <= _MAX_BYTES:
+            return recordable
+    except InvalidData as error:
+        what = error.message
+    kept = {name: answer[name] for name in ("cost_usd", "usage", "observed")}
+    message = f"The answer cannot be recorded: {what}."
+    model = answer["model"][:_MAX_MODEL_CHARS]
+    return {"model": model, **kept, "error": {"type": "BadReply", "message": message}}
 
 
 class _Words:

@@ -12,7 +12,14 @@ import attrs
 from kando_llm.endpoints import SERVERS
 from kando_llm.errors import ProviderError
 from kando_llm.failures import broken_off, provider_error
-from kando_llm.live import Connection, LiveProvider, OnText, Reply, connection_of
+from kando_llm.live import (
+    Connection,
+    LiveProvider,
+    OnText,
+    Reply,
+    connection_of,
+    is_count,
+)
 from kando_llm.logs import cleaned_logs
 from kando_llm.request import Request, ToolCall, Turn
 
@@ -298,5 +305,5 @@ def _usage(told: Any) -> tuple[dict[str, int], float | None]:
     }
     cost = getattr(told, "cost", None)
     is_cost = isinstance(cost, int | float) and not isinstance(cost, bool) and 0 <= cost < 1e6
-    usage = {name: count for name, count in counts.items() if isinstance(count, int)}
+    usage = {name: count for name, count in counts.items() if is_count(count)}
     return usage, float(cost) if is_cost and cost is not None else None

@@ -53,7 +53,8 @@ class Scrubber:
     def data(self, value: Any) -> Any:
         """Return JSON without the keys, in its values and in its names."""
         if isinstance(value, str):
-            return self.text(value)
+            # A lone surrogate, which JSON can write, is no text.
+            return self.text(value.encode("utf-8", "replace").decode())
         if isinstance(value, list | tuple):
             return [self.data(item) for item in value]
         if isinstance(value, dict):
