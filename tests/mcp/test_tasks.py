@@ -1,58 +1,26 @@
 """The Tasks extension: a run is a task, for clients that say that they know tasks."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from itertools import count
 from typing import Any
 
 import pytest
 
 from mcp_host import Place
+from mcp_wire import wire
 
-TASKS = {"io.modelcontextprotocol/tasks": {}}
 Ask = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
 def ask(place: Place) -> Iterator[Ask]:
-    """Speak 2026-07-28 with a server line by line, as its specification has it."""
-    command = [sys.executable, "-P", "-m", "kando_mcp.main"]
-    numbers = count(1)
-    with subprocess.Popen(
-        command,
-        env=place.environ,
-        cwd=place.root,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        encoding="utf-8",
-    ) as server:
-        assert server.stdin is not None
-        assert server.stdout is not None
-        lines, answers = server.stdin, server.stdout
+    tasks = {"io.modelcontextprotocol/tasks": {}}
 
-        def asked(method: str, extensions: Any = TASKS, **params: Any) -> dict[str, Any]:
-            meta = {
-                "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-                "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
-                "io.modelcontextprotocol/clientCapabilities": {"extensions": extensions},
-            }
-            number = next(numbers)
-            body = {"jsonrpc": "2.0", "id": number, "method": method}
-            lines.write(json.dumps({**body, "params": {**params, "_meta": meta}}) + "\n")
-            lines.flush()
-            # Whatever the kit prints, each line is a message.
-            found = (json.loads(line) for line in answers)
-            answer: dict[str, Any] = next(each for each in found if each.get("id") == number)
-            return answer
+    def asked(method: str, extensions: Any = tasks, **params: Any) -> dict[str, Any]:
+        return connection.ask(method, extensions, **params)
 
+    with wire(place) as connection:
         yield asked
-        lines.close()
-        assert answers.read() == ""
-        assert server.wait(30) == 0
 
 
 def test_starting_a_run_gives_a_task_that_its_ledger_tells_of(place: Place, ask: Ask) -> None:

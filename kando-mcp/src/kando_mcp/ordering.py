@@ -7,7 +7,8 @@ from typing import Annotated
 from pydantic import Field
 
 from kando.app.context import App, id_of
-from kando.app.status import CANCELLED, read_status
+from kando.app.reading import status_of
+from kando.app.status import CANCELLED, FINISHED
 from kando.app.working import kit_of
 from kando.errors import RunCancelled
 from kando_mcp.access import Access
@@ -54,10 +55,12 @@ def go_on(
     run_id = id_of(ledger)
     if is_at_work(app, run_id):
         return run_id
-    status = read_status(ledger)
+    status = status_of(app, ledger)
     if status.state == CANCELLED:
         msg = f"{ledger.stream_name()} was cancelled."
         raise RunCancelled(msg, hint="fork_run goes on from any of its positions.")
+    if status.state == FINISHED and not app.substrate().inbox(run_id):
+        return run_id
     kit_of(app, ledger)
     workers.start(app, order_for(access, app, run_id, llm, budget_usd, status.llm_cost_usd))
     return run_id

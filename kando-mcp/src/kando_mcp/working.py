@@ -99,10 +99,11 @@ def _cancel_run(access: Access, workers: Workers) -> Tool:
         """Stop a run for good, after the step it is at; it can still be read and forked."""
 
         def cancel(app: App) -> str:
-            known = cancelled(app, run_id).run_id
-            # Nobody is there to hear it: somebody is sent to write it down.
-            workers.start(app, Order(known, app.url))
-            return known
+            delivery = cancelled(app, run_id)
+            if app.substrate().inbox(delivery.run_id):
+                # If nobody is there to hear it, somebody is sent to write it down.
+                workers.start(app, Order(delivery.run_id, app.url))
+            return delivery.run_id
 
         known = await access.ask(cancel)
         return await awaited_state(access, workers, known, wait_s, ctx)
