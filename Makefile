@@ -13,10 +13,10 @@ ifneq ($(or $(MADE_IN),$(CURDIR)/.venv),$(CURDIR)/.venv)
 .PHONY: .venv/bin/python
 endif
 
-.PHONY: help start setup test lint tox wheels soak bench clean
+.PHONY: help start setup test test-mcp-external lint tox wheels soak bench clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /	/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /	/' | expand -t 20
 
 start: setup ## install everything and run the demo of a kit: no key, no network
 	@echo
@@ -63,6 +63,10 @@ setup: .venv/.installed ## create .venv and install every package, editable
 test: .venv/.tested ## install what the tests need and run them all
 	@$(BIN)/python -m pytest -q
 
+test-mcp-external: .venv/.tested ## judge kando-mcp by implementations of others, from npm
+	@sh tests/mcp/external/install.sh .mcp-tools
+	@$(BIN)/python -m pytest -q -s tests/mcp/external/check_conformance.py tests/mcp/external/check_inspector.py
+
 lint: .venv/.developed ## style, types and layers
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -86,5 +90,5 @@ bench: .venv/.developed ## measure against a floor and a peer (see benchmarks/)
 	@$(BIN)/python benchmarks/run.py
 
 clean: ## remove everything that was installed or built
-	@rm -rf .venv .tox dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf .venv .tox .mcp-tools dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -prune -exec rm -rf {} +

@@ -7,6 +7,7 @@ import anyio
 import pytest
 from mcp import Client
 from mcp.shared.exceptions import MCPError
+from mcp_types import PromptReference
 
 from mcp_host import MODES, Place, calling
 
@@ -109,3 +110,19 @@ def test_prompts_are_described_and_name_what_they_are_about(
             assert any(tool in text for tool in tools)
 
     place.within(story, mode=mode)
+
+
+def test_the_beginning_of_a_run_id_is_completed(place: Place) -> None:
+    async def story(client: Client) -> None:
+        run_id = (await calling(client)("start_run", kit="tiny", goal="plain"))["run_id"]
+
+        async def completed(name: str, value: str) -> list[str]:
+            ref = PromptReference(type="ref/prompt", name="debug_run")
+            found = await client.complete(ref, {"name": name, "value": value})
+            return found.completion.values
+
+        assert await completed("run_id", run_id[:3]) == [run_id]
+        assert await completed("run_id", "0nothing") == []
+        assert await completed("other", run_id[:3]) == []
+
+    place.within(story)

@@ -9,6 +9,7 @@ from mcp.server import MCPServer
 
 from kando.app.builtin import installed_plugins
 from kando_mcp.access import Access
+from kando_mcp.completing import add_completion
 from kando_mcp.looking import looking_tools
 from kando_mcp.prompts import add_prompts
 from kando_mcp.resources import add_resources
@@ -56,5 +57,6 @@ def create_server(environ: Mapping[str, str], settings: Settings | None = None) 
     )
     add_resources(server, access)
     add_prompts(server)
+    add_completion(server, access)
     updates.serve(server)
     return server
