@@ -1,7 +1,8 @@
 """Two ledgers compared: where they part, what differs after that, and who paid for it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -172,6 +173,10 @@ def make_substrate(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[t
         each.close()
 
 
+def by_id(things: Iterable[Any]) -> dict[str, Any]:
+    return {each.id: each for each in things}
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_comparing_forks_of_forks_finds_what_comparing_whole_worlds_finds(
@@ -180,6 +185,8 @@ def test_comparing_forks_of_forks_finds_what_comparing_whole_worlds_finds(
     substrate: Substrate = MemorySubstrate()
     names = ["r"]
     continued(substrate.create("r"), data.draw(histories))
+    ours = substrate.open("r")
+    assert not compare(ours, ours).world
     for number in range(data.draw(st.integers(1, 4))):
         parent = data.draw(st.sampled_from(names))
         position = data.draw(st.integers(0, substrate.open(parent).length()))
@@ -189,8 +196,17 @@ def test_comparing_forks_of_forks_finds_what_comparing_whole_worlds_finds(
 
     found = compare(a, b)
 
-    whole = diff(reproject(a), reproject(b), by_content=True)
-    assert found.world == whole
+    whole = diff(reproject(a), reproject(b))
+    assert {id: c.fields for id, c in by_id(found.world.patched_objects).items()} == {
+        id: c.fields for id, c in by_id(whole.patched_objects).items()
+    }
+    moved = found.world.moved_objects
+    removed = [*found.world.removed_objects, *(old for old, _ in moved)]
+    added = [*found.world.added_objects, *(new for _, new in moved)]
+    assert (by_id(removed), by_id(added)) == (
+        by_id(whole.removed_objects),
+        by_id(whole.added_objects),
+    )
     assert applied(found.world, reproject(a)) == reproject(b)
     if a is b:
         assert not found.world
@@ -241,6 +257,22 @@ def test_what_two_ledgers_share_is_not_read() -> None:
 
     assert found.shared == 1000
     assert a.read_events == b.read_events == 1
+
+
+def test_what_has_its_id_from_the_step_that_made_it_is_not_searched_for() -> None:
+    substrate, cache = MemorySubstrate(), LLMCache()
+    parent = substrate.create("r")
+    run_on(parent, cache, [thing("goal"), *(event("note", n=n) for n in range(500))])
+    copy = Counting("r")
+    copy.append(list(parent.read_all()))
+    fork_at = next(e.position for e in parent.read_all() if e.actor == "on_goal")
+    branch = fork(substrate, "r", fork_at, "b1")
+
+    found = compare(copy, branch)
+
+    assert found.world.summary() == "-1 objects, -1 relations"
+    assert found.shared == fork_at > 500
+    assert copy.read_events == copy.length() - fork_at
 
 
 def test_one_and_true_are_not_the_same_json() -> None:

@@ -94,7 +94,7 @@ def _start_of(ledger: LedgerStore, id: str, end: int) -> str:
     event = ledger.find(id)
     if event is not None and event.position < end:
         return event.id
-    created = {event.type: event.id for event in ledger.touching({id}, end)}
+    created = {event.type: event.id for event in ledger.touching({id}, {id}, end)}
     creator = created.get(OBJECT_CREATED) or created.get(RELATION_CREATED)
     if creator is None:
         msg = f"{ledger.stream_name()} has no event, object or relation {id!r}."

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from kando.ledger.interface import WORLD_TYPES, LedgerStore
-from kando.schema.events import KandoEvent, RecordedEvent
+from kando.ledger.interface import OBJECT_TYPES, WORLD_TYPES, LedgerStore
+from kando.schema.events import OBJECT_CREATED, RELATION_CREATED, KandoEvent, RecordedEvent
+from kando.schema.identity import is_own_id
 from kando.world.graph import Relation, World, WorldObject
 from kando.world.projection import Change, change_of, commit, project
 
@@ -28,14 +29,31 @@ def touched_worlds(
     """
     if not shared:
         return project(tail_a), project(tail_b)
-    named = (e.data.get("id") for tail in (tail_a, tail_b) for e in tail if e.type in WORLD_TYPES)
-    ids = {id for id in named if isinstance(id, str)}
-    before = list(ledger.touching(ids, shared)) if ids else []
-    return _projected([*before, *tail_a], ids), _projected([*before, *tail_b], ids)
+    told = [event for tail in (tail_a, tail_b) for event in tail if event.type in WORLD_TYPES]
+    objects = {id for e in told if e.type in OBJECT_TYPES for id in _named(e)}
+    relations = {id for e in told if e.type not in OBJECT_TYPES for id in _named(e)}
+    # What has its id from the step that made it was not there before, so nobody need look.
+    new = {id for event in told for id in _named(event) if _is_named_by(event, id)}
+    before = list(ledger.touching(objects - new, relations - new, shared))
+    return _projected([*before, *tail_a], objects), _projected([*before, *tail_b], objects)
 
 
-def _projected(events: Iterable[KandoEvent], ids: set[str]) -> World:
-    partial = _PartialWorld(ids)
+def _named(event: RecordedEvent) -> tuple[str, ...]:
+    id = event.data.get("id")
+    return (id,) if isinstance(id, str) else ()
+
+
+def _is_named_by(event: RecordedEvent, id: str) -> bool:
+    type = event.data.get("type")
+    return (
+        event.type in (OBJECT_CREATED, RELATION_CREATED)
+        and isinstance(type, str)
+        and is_own_id(id, type, event.lineage_key)
+    )
+
+
+def _projected(events: Iterable[KandoEvent], objects: set[str]) -> World:
+    partial = _PartialWorld(objects)
     for event in events:
         partial.take(change_of(event, partial))
     return partial.world
@@ -48,9 +66,9 @@ class _PartialWorld:
     was there.
     """
 
-    def __init__(self, ids: set[str]) -> None:
+    def __init__(self, objects: set[str]) -> None:
         self.world = World()
-        self._ids = ids
+        self._objects = objects
 
     def take(self, change: Change) -> None:
         commit(self.world, change)
@@ -58,7 +76,7 @@ class _PartialWorld:
     def get_object(self, id: str) -> WorldObject | None:
         """Return the object with this id, a stand-in if it is not known, or None."""
         known = self.world.objects.get(id)
-        return known if known is not None or id in self._ids else WorldObject(id, "", {})
+        return known if known is not None or id in self._objects else WorldObject(id, "", {})
 
     def get_relation(self, id: str) -> Relation | None:
         """Return the relation with this id, or None."""

@@ -10,18 +10,27 @@ import msgspec
 
 from kando.errors import StoreDamaged
 from kando.ledger._sqlite_rows import COLUMNS, Segment
-from kando.ledger.interface import WORLD_TYPES, Link
+from kando.ledger.interface import OBJECT_TYPES, Link
+from kando.schema.events import (
+    OBJECT_CREATED,
+    OBJECT_PATCHED,
+    RELATION_CREATED,
+    RELATION_REMOVED,
+    RecordedEvent,
+)
 
-__all__ = ["TOUCHING", "ids_parameter", "links_of", "links_query"]
-
-_TYPES = ", ".join(f"'{type}'" for type in WORLD_TYPES)
+__all__ = ["TOUCHING", "Search", "links_of", "links_query"]
 
 # The body is stored as bytes, which SQLite's functions would take for its own binary JSON.
 TOUCHING = f"""
     SELECT {COLUMNS} FROM events
-    WHERE address >= ? AND address < ? AND type IN ({_TYPES})
-    AND json_extract(CAST(body AS TEXT), '$.id') IN (SELECT value FROM json_each(?))
-    ORDER BY address
+    WHERE address >= ? AND address < ? AND (
+        type IN ('{OBJECT_CREATED}', '{OBJECT_PATCHED}')
+        AND json_extract(CAST(body AS TEXT), '$.id') IN (SELECT value FROM json_each(?))
+        OR type IN ('{RELATION_CREATED}', '{RELATION_REMOVED}')
+        AND json_extract(CAST(body AS TEXT), '$.id') IN (SELECT value FROM json_each(?))
+    )
+    ORDER BY address DESC
 """
 
 _decode_cause = msgspec.json.Decoder(list[str]).decode
@@ -57,8 +66,41 @@ def links_of(rows: Iterable[tuple[Any, ...]], segment: Segment) -> Iterator[Link
         yield Link(position, segment.default_id(type, position) if id is None else id, causes)
 
 
-def ids_parameter(ids: Iterable[str]) -> str | None:
-    """Return ids as the parameter of `TOUCHING`; None if SQLite cannot look for one of them."""
-    text = json.dumps(sorted(ids), ensure_ascii=False)
-    # To SQLite a text may end at its first NUL.
-    return None if "\\u0000" in text else text
+class Search:
+    """A search for what some objects and relations are, from the newest event to the oldest.
+
+    Args:
+        objects: ids.
+        relations: ids.
+    """
+
+    def __init__(self, objects: Iterable[str], relations: Iterable[str]) -> None:
+        self._objects, self._relations = set(objects), set(relations)
+        self._found: list[RecordedEvent] = []
+        # To SQLite a text may end at its first NUL.
+        self.is_possible = not any("\x00" in id for id in self._objects | self._relations)
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether there is still something to be found."""
+        return bool(self._objects or self._relations)
+
+    def parameters(self) -> tuple[str, str]:
+        """Return the parameters of `TOUCHING` after the span."""
+        objects, relations = sorted(self._objects), sorted(self._relations)
+        return json.dumps(objects, ensure_ascii=False), json.dumps(relations, ensure_ascii=False)
+
+    def see(self, event: RecordedEvent) -> None:
+        """Take note of an event that the query found; each lies before the one seen last."""
+        id = event.data.get("id")
+        wanted = self._objects if event.type in OBJECT_TYPES else self._relations
+        if not isinstance(id, str) or id not in wanted:
+            return
+        if event.type != RELATION_REMOVED:
+            self._found.append(event)
+        if event.type != OBJECT_PATCHED:
+            wanted.discard(id)
+
+    def found(self) -> Iterator[RecordedEvent]:
+        """Return what was found, in order."""
+        return reversed(self._found)

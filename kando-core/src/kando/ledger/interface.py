@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator
-from itertools import islice
+from itertools import chain, islice
 from typing import NamedTuple
 
 from kando.schema.events import (
@@ -16,10 +16,13 @@ from kando.schema.events import (
     RecordedEvent,
 )
 
-__all__ = ["WORLD_TYPES", "LedgerStore", "Link"]
+__all__ = ["OBJECT_TYPES", "WORLD_TYPES", "LedgerStore", "Link"]
 
 #: Types of the events that change a world; the ``id`` in their data says which object or relation.
 WORLD_TYPES = (OBJECT_CREATED, OBJECT_PATCHED, RELATION_CREATED, RELATION_REMOVED)
+
+#: Those of them that are about objects.
+OBJECT_TYPES = (OBJECT_CREATED, OBJECT_PATCHED)
 
 
 class Link(NamedTuple):
@@ -98,16 +101,33 @@ class LedgerStore(ABC):
             if event.type not in besides:
                 yield Link(event.position, event.id, event.cause)
 
-    def touching(self, ids: set[str], stop: int) -> Iterator[RecordedEvent]:
-        """Yield those of the first `stop` events that create, change or remove what `ids` name.
+    def touching(
+        self, objects: Collection[str], relations: Collection[str], stop: int
+    ) -> Iterator[RecordedEvent]:
+        """Yield, in order, the events that say what some objects and relations are.
+
+        These are, of each one that is there after the first `stop` events, the one that created
+        it last and those that changed it since.
 
         Args:
-            ids: of objects and relations.
+            objects: ids.
+            relations: ids.
             stop: position after the last event that counts.
         """
-        for event in islice(self.read(0), stop):
-            if event.type in WORLD_TYPES and event.data.get("id") in ids:
-                yield event
+        told: dict[tuple[bool, str], list[RecordedEvent]] = {}
+        for event in islice(self.read(0), stop if objects or relations else 0):
+            if event.type not in WORLD_TYPES:
+                continue
+            id, is_object = event.data.get("id"), event.type in OBJECT_TYPES
+            if not isinstance(id, str) or id not in (objects if is_object else relations):
+                continue
+            if event.type == OBJECT_PATCHED:
+                told.setdefault((is_object, id), []).append(event)
+            elif event.type == RELATION_REMOVED:
+                told.pop((is_object, id), None)
+            else:
+                told[is_object, id] = [event]
+        yield from sorted(chain.from_iterable(told.values()), key=lambda event: event.position)
 
     def stray(self) -> int | None:
         """Return the position of a stored event that is no part of this ledger, or None."""

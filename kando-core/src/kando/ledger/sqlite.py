@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from kando.errors import PositionOutOfRange
 from kando.ledger._checks import check_expected_length, check_from_position, duplicate
-from kando.ledger._sqlite_queries import TOUCHING, ids_parameter, links_of, links_query
+from kando.ledger._sqlite_queries import TOUCHING, Search, links_of, links_query
 from kando.ledger._sqlite_rows import COLUMNS, INSERT, Segment, events_of, rows_of
 from kando.ledger.chain import GENESIS
 from kando.ledger.completion import complete
@@ -27,6 +27,9 @@ _PAGE = 1000
 
 #: The same for links, which are small.
 _LINKS_PAGE = 10_000
+
+#: The same for a search, which returns little.
+_LARGEST_PAGE = 32_000
 
 # An address is a ledger's number and a position of 32 bits: past them, the next ledger begins.
 _POSITIONS = 2**32
@@ -226,14 +229,22 @@ class SQLiteLedgerStore(LedgerStore):
                 rows = self._rows(query, (segment.base + page, segment.base + upto, *left_out))
                 yield from links_of(rows, segment)
 
-    def touching(self, ids: set[str], stop: int) -> Iterator[RecordedEvent]:
-        named = ids_parameter(ids)
-        if named is None:
-            yield from super().touching(ids, stop)
-            return
-        for segment, first, last in self._spans(0, min(stop, self.length())):
-            span = (segment.base + first, segment.base + last, named)
-            yield from events_of(self._rows(TOUCHING, span), segment)
+    def touching(
+        self, objects: Collection[str], relations: Collection[str], stop: int
+    ) -> Iterator[RecordedEvent]:
+        search = Search(objects, relations)
+        if not search.is_possible:
+            return super().touching(objects, relations, stop)
+        # Backwards, since what was changed lately is mostly what was made lately.
+        page = _PAGE
+        for segment, first, last in reversed(list(self._spans(0, min(stop, self.length())))):
+            while last > first and search.goes_on:
+                start = max(last - page, first)
+                span = (segment.base + start, segment.base + last, *search.parameters())
+                for event in events_of(self._rows(TOUCHING, span), segment):
+                    search.see(event)
+                last, page = start, min(2 * page, _LARGEST_PAGE)
+        return search.found()
 
     def _spans(self, start: int, stop: int) -> Iterator[tuple[Segment, int, int]]:
         """Yield the stretches that positions lie in, each with its first and behind its last."""

@@ -12,6 +12,7 @@ from hashlib import sha256
 __all__ = [
     "default_event_id",
     "head_id",
+    "is_own_id",
     "number_of_default_id",
     "object_id",
     "position_of_number",
@@ -109,3 +110,10 @@ def object_id(type: str, lineage_key: str, taken: Container[str]) -> str:
         if candidate not in taken:
             return candidate
     return candidate
+
+
+def is_own_id(id: str, type: str, lineage_key: str) -> bool:
+    """Return whether `object_id` made an id for an object or relation from its lineage key."""
+    prefix = f"{type.lower()}-"
+    digits = id.removeprefix(prefix)
+    return id.startswith(prefix) and len(digits) >= _SHORT and lineage_key.startswith(digits)

@@ -236,20 +236,28 @@ class LedgerContract:
         told: list[tuple[str, dict[str, Any]]] = [
             ("object.created", {"id": id, "type": "T", "data": {"id": "b"}}),
             ("object.created", {"id": "b", "type": "T", "data": {"id": id}}),
+            ("object.patched", {"patch": {"id": "b"}, "id": id}),
+            ("object.created", {"id": id, "type": "U", "data": {}}),
             ("note", {"id": id}),
             ("relation.created", {"type": "near", "id": "r", "source_id": id, "target_id": id}),
+            ("relation.created", {"type": "near", "id": id, "source_id": id, "target_id": id}),
             ("object.patched", {"patch": {"id": "b"}, "id": id}),
             ("object.patched", {"id": 7, "patch": {}}),
             ("relation.removed", {"id": "r"}),
         ]
         ledger.append([make_event(type, "", "x", [], data) for type, data in told])
 
-        assert [e.position for e in ledger.touching({id}, 7)] == [0, 4]
-        assert [e.position for e in ledger.touching({id, "r"}, 6)] == [0, 3, 4]
-        assert list(ledger.touching({"nobody", "7"}, 7)) == list(ledger.touching(set(), 7)) == []
-        assert list(ledger.touching({id, "b"}, 99)) == list(
-            LedgerStore.touching(ledger, {id, "b"}, 99)
-        )
+        def found(objects: set[str], relations: set[str], stop: int) -> list[int]:
+            events = list(ledger.touching(objects, relations, stop))
+            assert events == list(LedgerStore.touching(ledger, objects, relations, stop))
+            return [each.position for each in events]
+
+        assert found({id}, set(), 10) == [3, 7]
+        assert found({id}, set(), 3) == [0, 2]
+        assert found({id}, {id}, 99) == [3, 6, 7]
+        assert found({"b", id}, {"r"}, 9) == [1, 3, 5, 7]
+        assert found(set(), {"r"}, 10) == found({"r"}, set(), 10) == []
+        assert found({"nobody", "7"}, {"b"}, 10) == found(set(), set(), 10) == []
 
     def test_the_hash_chain_covers_every_event(self, ledger: LedgerStore) -> None:
         ledger.append([event(n) for n in range(4)])

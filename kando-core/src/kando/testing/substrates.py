@@ -26,8 +26,10 @@ from kando.errors import (
     PositionOutOfRange,
 )
 from kando.ledger.inbox import InboxEntry
+from kando.ledger.interface import LedgerStore
 from kando.ledger.substrate import Substrate
 from kando.ledger.worker import Worker
+from kando.schema.events import KandoEvent, make_event
 from kando.testing.ledgers import event, full
 
 __all__ = ["SubstrateContract"]
@@ -169,6 +171,33 @@ class SubstrateContract:
         assert [full(e) for e in branch.read(0)][:position] == shared
         assert [e.data["n"] for e in branch.read(position)] == [99]
         assert middle.length() == 6
+
+    def test_every_short_cut_on_a_branch_agrees_with_reading_it_from_the_start(
+        self, substrate: Substrate
+    ) -> None:
+        def told(kind: str, id: str, *cause: str) -> KandoEvent:
+            about = {"id": id, "type": "T", "patch": {}, "data": {}}
+            return make_event(kind, "", "x", list(cause), about)
+
+        run = substrate.create("r1")
+        run.append([told("object.created", id) for id in ("a", "b", "a", "c")])
+        middle = fork(substrate, "r1", 3, "b1")
+        middle.append([told("object.patched", "a", "object.created-0"), told("note", "a")])
+        branch = fork(substrate, "b1", 5, "b2")
+        branch.append([told("object.patched", "b"), told("object.created", "d")])
+
+        for ledger in (run, middle, branch):
+            end = ledger.length()
+            assert list(ledger.links(0, end)) == list(LedgerStore.links(ledger, 0, end))
+            assert list(ledger.links(2, end - 1, besides={"note"})) == list(
+                LedgerStore.links(ledger, 2, end - 1, besides={"note"})
+            )
+            for stop in range(end + 1):
+                for ids in ({"a"}, {"a", "b"}, {"d"}, {"nobody"}):
+                    expected = list(LedgerStore.touching(ledger, ids, {"c"}, stop))
+                    assert list(ledger.touching(ids, {"c"}, stop)) == expected
+            assert ledger.stray() is None
+        assert [e.position for e in branch.touching({"a"}, set(), 99)] == [2, 4]
 
     def test_ids_of_the_prefix_are_taken_on_the_branch_and_those_past_it_are_not(
         self, substrate: Substrate
