@@ -1,4 +1,4 @@
-"""An event as a CloudEvent in JSON. https://github.com/cloudevents/spec (version 1.0)"""
+"""An event as a CloudEvent of version 1.0 in JSON (https://github.com/cloudevents/spec)."""
 
 from __future__ import annotations
 
