@@ -16,6 +16,7 @@ from kando.responders.edge import edge_responder
 from kando.responders.executor import Policy, ToolExecutorResponder
 from kando.responders.tools import DEFAULT_MAX_RESULT_BYTES, DEFAULT_TIMEOUT, Tool, as_tool
 from kando.schema.events import LLM_RESPONSE, TOOL_RETURNED, KandoEvent
+from kando.schema.upcasting import Upcaster
 from kando.world.graph import World
 
 __all__ = ["Demo", "Kit", "RelationType", "load_prompts"]
@@ -70,6 +71,7 @@ class Kit:
         tools: by name.
         prompts: texts by name, with ``$placeholders``.
         policies: each may deny an intent of the kit's tools.
+        upcasters: steps that bring up events that older versions of the kit recorded.
         seed: ``seed(goal, run_id)`` returns the events that start a run.
         demo: what it can be tried with, if it ships that.
     """
@@ -84,6 +86,7 @@ class Kit:
     tools: dict[str, Tool] = attrs.field(factory=dict)
     prompts: dict[str, str] = attrs.field(factory=dict)
     policies: list[Policy] = attrs.field(factory=list)
+    upcasters: list[Upcaster] = attrs.field(factory=list)
     seed: Callable[[str, str], list[KandoEvent]] | None = None
     demo: Demo | None = None
 
@@ -290,6 +293,20 @@ class Kit:
         """Register the decorated ``fn(intent)``: the reason to deny a tool call, or None."""
         self.policies.append(fn)
         return fn
+
+    def upcaster(self, type: str, version: int) -> Callable[[_Function], _Function]:
+        """Register the decorated ``fn(data)``, which brings up the data of old events.
+
+        Args:
+            type: of the events; of ``object.created`` and the like it gets those of every object.
+            version: that the data has before, from 1; ``fn`` returns it in the next version.
+        """
+
+        def decorate(fn: _Function) -> _Function:
+            self.upcasters.append(Upcaster(type, version, fn))
+            return fn
+
+        return decorate
 
     def seeds(self, fn: Callable[[str, str], list[KandoEvent]]) -> Callable[..., list[KandoEvent]]:
         """Register the decorated ``fn(goal, run_id)`` as what starts a run."""

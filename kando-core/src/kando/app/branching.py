@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from kando.app.changes import choices_of
+from kando.app.changes import brought_up, choices_of
 from kando.app.comparing import compare_runs
 from kando.app.context import App, id_of
 from kando.app.forking import fork_run
@@ -61,11 +61,13 @@ def replay_run(app: App, run: str, *, strict: bool = False, kit: str | None = No
     """
     ledger = app.ledger(run)
     if not strict:
-        world = Runtime(ledger, [], edge_logic=()).replay()
+        world = Runtime(brought_up(app, ledger), [], edge_logic=()).replay()
         return ReplayResult(id_of(ledger), world, ledger.length(), False)
     loaded = kit_of(app, ledger, kit)
     recorded = choices_of(app, ledger).kit
-    world = Runtime(ledger, loaded.create(), kits=[loaded], edge_logic=()).replay(strict=True)
+    steps = app.plugins.upcasters()
+    runtime = Runtime(ledger, loaded.create(), kits=[loaded], edge_logic=(), upcasters=steps)
+    world = runtime.replay(strict=True)
     differ = recorded is not None and recorded["version"] != loaded.version
     versions = (recorded["version"], loaded.version) if recorded and differ else None
     return ReplayResult(id_of(ledger), world, ledger.length(), True, versions)

@@ -7,11 +7,13 @@ from typing import Any
 import attrs
 
 from kando.app.context import App, id_of
-from kando.app.kits import loaded_kit
+from kando.app.kits import find_kit, loaded_kit
+from kando.errors import KandoError
 from kando.ledger.interface import LedgerStore
+from kando.ledger.upcast import upcast
 from kando.schema.events import BRANCH_CHANGED, KIT_LOADED
 
-__all__ = ["Choices", "choices_of"]
+__all__ = ["Choices", "brought_up", "choices_of"]
 
 
 @attrs.frozen
@@ -69,3 +71,18 @@ def _with_changes(
         else:
             break
     return found
+
+
+def brought_up(app: App, ledger: LedgerStore) -> LedgerStore:
+    """Return a ledger that is read in the current versions of its events.
+
+    A kit that is not installed cannot say which these are; then events are read as they are.
+    """
+    known = choices_of(app, ledger).kit
+    if known is None:
+        return ledger
+    try:
+        kit = find_kit(known["name"], app.plugins)
+    except KandoError:
+        return ledger
+    return upcast(ledger, [*app.plugins.upcasters(), *kit.upcasters])

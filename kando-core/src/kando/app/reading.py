@@ -7,7 +7,7 @@ from itertools import islice
 
 import attrs
 
-from kando.app.changes import choices_of
+from kando.app.changes import brought_up, choices_of
 from kando.app.context import App, id_of
 from kando.app.demo import DEMO_ID
 from kando.app.kits import find_kit
@@ -108,7 +108,9 @@ def status_of(app: App, ledger: LedgerStore) -> RunStatus:
         return status
     try:
         kit = find_kit(known["name"], app.plugins)
-        runtime = Runtime(ledger, kit.create(), kits=[kit], edge_logic=())
+        runtime = Runtime(
+            ledger, kit.create(), kits=[kit], edge_logic=(), upcasters=app.plugins.upcasters()
+        )
     except KandoError:
         return status
     return attrs.evolve(status, state=STOPPED) if _has_work(runtime) else status
@@ -148,6 +150,7 @@ def world_at(app: App, address: str, at: int | None = None) -> tuple[World, int]
         PositionOutOfRange: it is shorter.
     """
     ledger, end = app.ledger_at(address, at)
+    ledger = brought_up(app, ledger)
     store = snapshots_of(app, ledger)
     snapshot = load_snapshot(ledger, store) if store is not None else None
     if snapshot is None or snapshot.position > end:
@@ -176,6 +179,7 @@ def verify_run(app: App, run: str) -> Verdict:
     """
     ledger = app.ledger(run)
     verdict = verify(ledger)
+    ledger = brought_up(app, ledger)
     store = snapshots_of(app, ledger)
     snapshot = load_snapshot(ledger, store) if store is not None and verdict.is_intact else None
     if snapshot is None or snapshot.world == project(islice(ledger.read(0), snapshot.position)):

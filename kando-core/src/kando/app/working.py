@@ -295,5 +295,6 @@ def _runtime(
         inbox=SubstrateInbox(substrate, id_of(ledger)),
         remembers_from=chosen.fresh_from if chosen is not None else 0,
         loaded=kit_data(kit),
+        upcasters=app.plugins.upcasters(),
         snapshots=snapshots_of(app, ledger, read_only=False),
     )

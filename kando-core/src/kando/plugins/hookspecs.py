@@ -1,4 +1,4 @@
-"""The five hooks: everything a plugin can say to Kando.
+"""The six hooks: everything a plugin can say to Kando.
 
 A plugin is a light module, named by an entry point of the group ``kando``, whose functions are
 marked with `hookimpl`:
@@ -14,7 +14,7 @@ marked with `hookimpl`:
     def kando_substrates():
         return [SubstrateSpec("acme", "kando_acme.substrate:open_url", summary="Acme ledgers")]
 
-Rules that hold for all five:
+Rules that hold for all of them:
 
 - An implementation may take fewer arguments than the hook has, by name. Later versions may add
   arguments.
@@ -36,6 +36,7 @@ from kando.plugins.specs import CommandSpec, KitSpec, ProviderSpec, SubstrateSpe
 
 if TYPE_CHECKING:
     from kando.schema.events import KandoEvent
+    from kando.schema.upcasting import Upcaster
 
 __all__ = ["PROJECT", "hookimpl", "hookspec"]
 
@@ -70,6 +71,12 @@ def kando_providers() -> Iterable[ProviderSpec]:
 @hookspec
 def kando_commands() -> Iterable[CommandSpec]:
     """Offer subcommands. Called for ``kando --help`` and for a command that core does not have."""
+    raise NotImplementedError
+
+
+@hookspec
+def kando_upcasters() -> Iterable[Upcaster]:
+    """Offer upcasters of event types that belong to no kit. Called when events are read."""
     raise NotImplementedError
 
 

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from kando.schema.events import KandoEvent
+    from kando.schema.upcasting import Upcaster
 
     #: ``observer(event, position)``; what it returns is ignored.
     Observer = Callable[[KandoEvent, int], object]
@@ -166,6 +167,25 @@ class Plugins:
             for caller, implementation in implementations_of(self._hooks, member.key)
             if caller.name == "kando_event_recorded"
         ]
+
+    def upcasters(self) -> list[Upcaster]:
+        """Return what the plugins offer to bring up old events, sorted by distribution.
+
+        Raises:
+            PluginBroken: one fails to say; without it old events would be read as what they are not.
+        """
+        self._load(_everybody)
+        found: list[Upcaster] = []
+        for member in self._sorted_members():
+            for caller, implementation in implementations_of(self._hooks, member.key):
+                if caller.name == "kando_upcasters":
+                    try:
+                        offered: Any = implementation.function()
+                        found += offered
+                    except Exception as error:
+                        msg = f"{member.key} offers no upcasters: {type(error).__name__}: {error}."
+                        raise PluginBroken(msg, hint=f"Repair or upgrade {member.key}.") from error
+        return found
 
     def plugins(self, *, load: bool = True) -> list[LoadedPlugin]:
         """Return the plugins, sorted by distribution and name, with what went wrong in each.

@@ -9,6 +9,7 @@ from typing import Any
 from kando.cache.llm import LLMCache
 from kando.errors import NoRootError, RunCancelled
 from kando.ledger.interface import LedgerStore
+from kando.ledger.upcast import upcast
 from kando.responders import edge
 from kando.responders.base import KitTypes, Responder
 from kando.responders.budget import Budget, BudgetEnforcer
@@ -32,6 +33,7 @@ from kando.schema.events import (
     RecordedEvent,
     make_event,
 )
+from kando.schema.upcasting import Upcaster
 from kando.world.graph import World
 from kando.world.projection import apply, project
 from kando.world.snapshot import SnapshotStore, load_snapshot
@@ -84,12 +86,14 @@ class Runtime:
         remembers_from: position from which on the ledger's answers belong into the cache.
         loaded: data of the ``kit.loaded`` that tells of the kit at work. It is recorded when the
             ledger says that another kit, or another version, worked on the run before.
+        upcasters: bring up old versions of events, beside those of the kits.
         snapshots: where the snapshot of the ledger is kept, to load faster; nowhere if omitted.
         snapshot_interval: how many events pass at least between two snapshots during a run; at its
             end one is kept in any case that it pays.
 
     Raises:
-        ConfigurationError: two responders have one name, or two kits declare one type differently.
+        ConfigurationError: two responders have one name, two kits declare one type differently, or
+            the upcasters of a type have a gap.
     """
 
     def __init__(
@@ -109,11 +113,16 @@ class Runtime:
         checks_purity: bool = False,
         remembers_from: int = 0,
         loaded: dict[str, Any] | None = None,
+        upcasters: Iterable[Upcaster] = (),
         snapshots: SnapshotStore | None = None,
         snapshot_interval: int = DEFAULT_SNAPSHOT_INTERVAL,
     ) -> None:
-        self.ledger = ledger
         self.responders = list(responders)
+        every_kit = [*kits, *(each.kit for each in self.responders if each.kit is not None)]
+        steps = [*upcasters]
+        for kit in {id(kit): kit for kit in every_kit}.values():
+            steps += getattr(kit, "upcasters", ())
+        self.ledger = upcast(ledger, steps)
         self.budget = budget or Budget()
         self.cache = cache
         self._edge_logic = edge.registered() if edge_logic is None else list(edge_logic)
@@ -127,8 +136,7 @@ class Runtime:
         self._loaded = loaded
         self._snapshots = snapshots
         self._snapshot_interval = snapshot_interval
-        own = (each.kit for each in self.responders if each.kit is not None)
-        self._types = DeclaredTypes([*kits, *own])
+        self._types = DeclaredTypes(every_kit)
         self._loop: Loop | None = None
         # Now, not at the first run: what cannot work is refused where it was written.
         self._handlers = Handlers(self._edge_logic, self.responders)

@@ -13,6 +13,7 @@ import msgspec
 
 from kando.errors import PositionOutOfRange
 from kando.ledger.interface import LedgerStore
+from kando.ledger.upcast import UpcastLedger
 from kando.schema.exact_json import encode
 from kando.world.graph import Relation, World, WorldObject
 
@@ -56,6 +57,8 @@ class _Content(msgspec.Struct):
     digest: str
     objects: list[tuple[str, str, dict[str, Any], str, str]]
     relations: list[tuple[str, str, str, str, dict[str, Any], str]]
+    # Current versions of the event types that were brought up while the world was projected.
+    versions: dict[str, int] = {}
 
 
 _decode = msgspec.json.Decoder(_Content).decode
@@ -125,6 +128,7 @@ def save_snapshot(
         "ledger": ledger.stream_name(),
         "position": position,
         "digest": ledger.digest(position).hex(),
+        "versions": _versions(ledger),
         "objects": [
             [o.id, o.type, o.data, o.event_id, o.changed_by] for o in world.objects.values()
         ],
@@ -153,6 +157,8 @@ def load_snapshot(ledger: LedgerStore, where: str | Path | SnapshotStore) -> Sna
         content = _decode(body)
         if content.format != _FORMAT or content.ledger != ledger.stream_name():
             problem = "it is of another ledger or format"
+        elif content.versions != _versions(ledger):
+            problem = "events are read in other versions of their schemas now"
         elif ledger.digest(content.position).hex() != content.digest:
             problem = "the ledger has another history"
         else:
@@ -163,6 +169,10 @@ def load_snapshot(ledger: LedgerStore, where: str | Path | SnapshotStore) -> Sna
         problem = f"it is damaged ({type(error).__name__})"
     warnings.warn(f"The snapshot of {ledger.stream_name()} is ignored: {problem}.", stacklevel=2)
     return None
+
+
+def _versions(ledger: LedgerStore) -> dict[str, int]:
+    return ledger.versions if isinstance(ledger, UpcastLedger) else {}
 
 
 def _world(content: _Content) -> World:

@@ -1,0 +1,83 @@
+"""A ledger whose events are brought up to the current version of their schema when they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+
+import attrs
+
+from kando.ledger.interface import LedgerStore, Link
+from kando.schema.events import KandoEvent, RecordedEvent
+from kando.schema.upcasting import Upcaster, Upcasters
+
+__all__ = ["UpcastLedger", "upcast"]
+
+
+def upcast(ledger: LedgerStore, steps: Iterable[Upcaster]) -> LedgerStore:
+    """Return a ledger that reads through upcasters; the same ledger if there are none.
+
+    Raises:
+        ConfigurationError: two upcasters begin at the same version, or one is missing in between.
+    """
+    upcasters = Upcasters(steps)
+    return UpcastLedger(ledger, upcasters) if upcasters else ledger
+
+
+class UpcastLedger(LedgerStore):
+    """What is stored stays as it is, and so does its hash chain.
+
+    Args:
+        ledger: that holds the events.
+        upcasters: what brings them up, and says in which version new ones are written.
+    """
+
+    def __init__(self, ledger: LedgerStore, upcasters: Upcasters) -> None:
+        self._ledger = ledger
+        self._upcasters = upcasters
+
+    @property
+    def versions(self) -> dict[str, int]:
+        """The current version of each event type that has more than one."""
+        return self._upcasters.versions
+
+    def append(self, events: list[KandoEvent], *, expected_length: int | None = None) -> int:
+        stamped = [self._stamped(event) for event in events]
+        return self._ledger.append(stamped, expected_length=expected_length)
+
+    def _stamped(self, event: KandoEvent) -> KandoEvent:
+        version = self._upcasters.version_of(event.type)
+        if not isinstance(event, RecordedEvent) or event.version == version:
+            return event
+        return attrs.evolve(event, version=version)
+
+    def read(self, from_position: int = 0) -> Iterator[RecordedEvent]:
+        return map(self._upcasters.up, self._ledger.read(from_position))
+
+    def stream_name(self) -> str:
+        return self._ledger.stream_name()
+
+    def length(self) -> int:
+        return self._ledger.length()
+
+    def at(self, position: int) -> RecordedEvent | None:
+        event = self._ledger.at(position)
+        return None if event is None else self._upcasters.up(event)
+
+    def find(self, event_id: str) -> RecordedEvent | None:
+        event = self._ledger.find(event_id)
+        return None if event is None else self._upcasters.up(event)
+
+    def links(self, start: int, stop: int, *, besides: Collection[str] = ()) -> Iterator[Link]:
+        return self._ledger.links(start, stop, besides=besides)
+
+    def touching(self, ids: set[str], stop: int) -> Iterator[RecordedEvent]:
+        return map(self._upcasters.up, self._ledger.touching(ids, stop))
+
+    def stray(self) -> int | None:
+        return self._ledger.stray()
+
+    def digest(self, position: int) -> bytes:
+        return self._ledger.digest(position)
+
+    def close(self) -> None:
+        self._ledger.close()
