@@ -62,7 +62,9 @@ def test_a_package_has_what_its_readers_and_type_checkers_look_for(folder: str) 
     assert about["requires-python"] == ">=3.11"
     assert (ROOT / folder / "src" / PACKAGES[folder] / "py.typed").exists()
     assert (ROOT / folder / "LICENSE").read_text() == (ROOT / "LICENSE").read_text()
-    assert "```console" in (ROOT / folder / "README.md").read_text()
+    readme = (ROOT / folder / "README.md").read_text()
+    assert "```console" in readme
+    assert "one version and one CHANGELOG" in readme
 
 
 def test_kits_is_a_namespace_that_no_kit_claims_for_itself() -> None:
