@@ -6,6 +6,7 @@ import inspect
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import attrs
 import pytest
 
 from kando.emit import create, emit
+from kando.errors import InvalidData
 from kando.kit import Kit
 from kando.ledger.interface import LedgerStore
 from kando.ledger.memory import MemoryLedgerStore, MemorySubstrate
@@ -20,6 +22,7 @@ from kando.ledger.substrate import LedgerInfo, Substrate
 from kando.schema.events import LLM_RESPONSE, OBJECT_CREATED, KandoEvent, RecordedEvent
 from kando.testing.kits import KitContract
 from kando.testing.ledgers import LedgerContract
+from kando.testing.providers import ProviderSuite
 from kando.testing.substrates import SubstrateContract
 from sample_kit import sample_kit
 
@@ -158,6 +161,71 @@ def test_a_faulty_substrate_is_caught(kind: type[MemorySubstrate], named: str, t
             return kind()
 
     assert fails(Suite, named, tmp_path, substrate=kind)
+
+
+# -- providers -------------------------------------------------------------------------------------
+
+Complete = Callable[[dict[str, Any]], dict[str, Any]]
+
+PLANTED_KEY = "sk-planted-key"
+
+
+def sound(request: dict[str, Any]) -> dict[str, Any]:
+    match request.get("messages"):
+        case [*_, {"content": str(text)}]:
+            return {"text": text, "model": "sound", "cost_usd": 0.0}
+    raise InvalidData("No text.", hint="Give one.")
+
+
+def answers_by_chance(request: dict[str, Any]) -> dict[str, Any]:
+    return {**sound(request), "text": str(random.random())}
+
+
+def changes_the_request(request: dict[str, Any]) -> dict[str, Any]:
+    request["messages"] = [*request["messages"]][-1:]
+    return sound(request)
+
+
+def shows_its_key(request: dict[str, Any]) -> dict[str, Any]:
+    return {**sound(request), "model": PLANTED_KEY}
+
+
+def takes_anything(request: dict[str, Any]) -> dict[str, Any]:
+    return {"text": "", "model": "lax", "cost_usd": 0.0}
+
+
+def adds_a_field(request: dict[str, Any]) -> dict[str, Any]:
+    return {**sound(request), "request_id": "42"}
+
+
+def answers_no_json(request: dict[str, Any]) -> dict[str, Any]:
+    return {**sound(request), "cost_usd": Decimal("0.5")}
+
+
+def counts_more_cached_than_read(request: dict[str, Any]) -> dict[str, Any]:
+    return {**sound(request), "usage": {"input_tokens": 1, "cache_read_tokens": 2}}
+
+
+FAULTY_PROVIDERS: dict[Complete, str] = {
+    answers_by_chance: "test_what_was_measured_is_under_observed",
+    changes_the_request: "test_a_request_is_left_as_it_was",
+    shows_its_key: "test_no_secret_is_shown",
+    takes_anything: "test_a_malformed_request_is_refused",
+    adds_a_field: "test_an_answer_has_no_other_fields",
+    answers_no_json: "test_an_answer_says_what_it_must_in_exact_json",
+    counts_more_cached_than_read: (
+        "test_usage_counts_what_was_cached_and_thought_within_the_totals"
+    ),
+}
+
+
+class Provider(ProviderSuite):
+    secrets = (PLANTED_KEY,)
+
+
+@pytest.mark.parametrize(("complete", "named"), FAULTY_PROVIDERS.items(), ids=name_of)
+def test_a_faulty_provider_is_caught(complete: Complete, named: str, tmp_path: Path):
+    assert fails(Provider, named, tmp_path, provider=lambda: complete)
 
 
 # -- kits ------------------------------------------------------------------------------------------
@@ -304,6 +372,11 @@ def test_a_sound_ledger_passes_these_tests(named: str, tmp_path: Path):
 @pytest.mark.parametrize("named", sorted({*FAULTY_SUBSTRATES.values()}))
 def test_a_sound_substrate_passes_these_tests(named: str, tmp_path: Path):
     assert not fails(SubstrateContract, named, tmp_path, substrate=MemorySubstrate)
+
+
+@pytest.mark.parametrize("named", sorted({*FAULTY_PROVIDERS.values()}))
+def test_a_sound_provider_passes_these_tests(named: str, tmp_path: Path):
+    assert not fails(Provider, named, tmp_path, provider=lambda: sound)
 
 
 @pytest.mark.parametrize("named", sorted({*FAULTY_KITS.values()}))
