@@ -86,6 +86,21 @@ def test_a_finding_cites_five_sources_at_most(research, make_document):
         assert paths == [f"{n}.txt" for n in range(MAX_SOURCES)]
 
 
+def test_one_document_cannot_keep_the_others_out(research, make_document):
+    flood = "\n\n".join(f"# {n}\n\nAI safety is claimed, claimed, claimed." for n in range(50))
+    documents = [make_document(name, SAFETY) for name in ("a.txt", "b.txt", "c.txt")]
+
+    world = research.run([make_document("flood.txt", flood), *documents])
+
+    for finding in world.objects_of(FINDING):
+        paths = [
+            world.objects[each.target_id].data["path"]
+            for each in world.get_relations(finding.id, CITES)
+        ]
+        assert len(paths) == MAX_SOURCES
+        assert {"a.txt", "b.txt", "c.txt"} < set(paths)
+
+
 def test_without_documents_nothing_is_cited_and_the_request_says_so(research):
     world = research.run()
 

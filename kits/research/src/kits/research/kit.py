@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from hashlib import sha256
+from itertools import islice
 from typing import Any, Literal
 
 import attrs
@@ -57,6 +58,8 @@ _MAX_ANSWER_CHARS = 16_000
 _MAX_GOAL_CHARS = 4_000
 
 _MAX_ANSWER_TOKENS = 1024
+
+_PLACES_PER_DOCUMENT = 2
 
 #: Documents that the request for a plan names at most.
 _MAX_LISTED = 50
@@ -328,12 +331,24 @@ def _open_finding(
 
 
 def _bearing_on(question: WorldObject, world: World) -> list[WorldObject]:
-    """Return the sources that bear most on a question, and on the goal it is part of."""
+    """Return the sources that bear most on a question, and on the goal it is part of.
+
+    One document cannot keep the others out: it has two places, and more only if places are left.
+    """
     goal = _goal_of(question.id, world)
     query = f"{question.data['text']} {goal.data['text'] if goal else ''}"
     sources = world.objects_of(SOURCE)
-    best = most_relevant(query, [each.data["excerpt"] for each in sources], MAX_SOURCES)
-    return [sources[index] for index in best]
+    ranked = most_relevant(query, [each.data["excerpt"] for each in sources], len(sources) or 1)
+    first: list[int] = []
+    places: dict[str, int] = {}
+    for index in ranked:
+        path = sources[index].data["path"]
+        places[path] = places.get(path, 0) + 1
+        if places[path] <= _PLACES_PER_DOCUMENT:
+            first.append(index)
+    in_order = dict.fromkeys([*first, *ranked])
+    chosen = set(islice(in_order, MAX_SOURCES))
+    return [sources[index] for index in ranked if index in chosen]
 
 
 def _is_settled(question: WorldObject) -> bool:
