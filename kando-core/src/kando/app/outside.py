@@ -13,7 +13,19 @@ from kando.ledger.inbox import InboxEntry
 from kando.ledger.substrate import Substrate
 from kando.schema.events import RUN_CANCELLED, RUN_PAUSED, KandoEvent, make_event
 
-__all__ = ["Delivery", "SubstrateInbox", "cancel_run", "check_type", "pause_run", "send_event"]
+__all__ = [
+    "Delivery",
+    "SubstrateInbox",
+    "answer_key",
+    "cancel_run",
+    "check_type",
+    "intent_of",
+    "pause_run",
+    "send_event",
+]
+
+# What a key begins with under which a worker delivers an answer.
+_ANSWER = "answer:"
 
 #: What the runtime alone may say about itself.
 _RESERVED = ("responder.", "branch.", "budget.", "kit.", "inbox.", "run.", "timer.fired")
@@ -34,6 +46,16 @@ class Delivery:
     is_new: bool
 
 
+def answer_key(intent_id: str) -> str:
+    """Return the key under which a worker delivers the answer to an intent."""
+    return f"{_ANSWER}{intent_id}"
+
+
+def intent_of(entry: InboxEntry) -> str | None:
+    """Return the id of the intent that an entry answers, or None if it answers none."""
+    return entry.key.removeprefix(_ANSWER) if entry.key.startswith(_ANSWER) else None
+
+
 @attrs.frozen
 class SubstrateInbox:
     """The inbox of one ledger, as its runtime wants it."""
@@ -42,8 +64,12 @@ class SubstrateInbox:
     ledger_id: str
 
     def entries(self) -> list[InboxEntry]:
-        """Return what was delivered and not taken yet, in order."""
-        return self.substrate.inbox(self.ledger_id)
+        """Return what was delivered and not taken yet, in order.
+
+        Answers of workers are left out: they are recorded as their intents' turns come.
+        """
+        waiting = self.substrate.inbox(self.ledger_id)
+        return [entry for entry in waiting if intent_of(entry) is None]
 
     def take(self, key: str) -> None:
         """Mark an entry as taken."""
@@ -73,8 +99,11 @@ def send_event(
 
     Raises:
         LedgerNotFound, AmbiguousName: there is no such run.
-        InvalidData: the type is the runtime's own, or the data is not JSON.
+        InvalidData: type or key are the runtime's own, or the data is not JSON.
     """
+    if key is not None and key.startswith(_ANSWER):
+        msg = f"The key {key!r} is for the answers of workers."
+        raise InvalidData(msg, hint=f"Choose one that does not begin with {_ANSWER!r}.")
     return _deliver(app, run, make_event(check_type(type), "", actor, cause or [], data), key)
 
 

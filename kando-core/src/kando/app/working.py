@@ -23,9 +23,11 @@ from kando.app.snapshots import snapshots_of
 from kando.app.status import WAITING, RunStatus
 from kando.errors import ConfigurationError
 from kando.kit import Kit
+from kando.ledger.groups import Job
 from kando.ledger.interface import LedgerStore
 from kando.ledger.memory import MemoryLedgerStore
 from kando.ledger.worker import this_process
+from kando.responders.base import Responder
 from kando.responders.budget import Budget
 from kando.responders.llm_executor import asking
 from kando.runtime import Runtime
@@ -44,8 +46,11 @@ __all__ = [
     "create_run",
     "is_demo",
     "kit_of",
+    "provider_of",
     "resume_run",
+    "runtime_of",
     "start_run",
+    "work",
 ]
 
 #: Object types of what ``--input`` brought in.
@@ -81,6 +86,7 @@ def start_run(
     demo: bool = False,
     llm: str | None = None,
     budget: Budget | None = None,
+    group: str | None = None,
     on_started: Callable[[str], None] = lambda run_id: None,
 ) -> RunResult:
     """Start a run of a kit and work on it until nothing is left to do.
@@ -97,6 +103,7 @@ def start_run(
             that come with them unless `llm` is given.
         llm: ``provider`` or ``provider:argument``; from the environment if None.
         budget: limits of the run.
+        group: the responder group whose workers are to do the work, instead of this process.
         on_started: told the run's id as soon as it is durable.
 
     Raises:
@@ -108,12 +115,15 @@ def start_run(
         Exception: whatever a responder raised; the run can be resumed.
     """
     loaded = find_kit(kit, app.plugins)
-    provider = _provider(app, loaded, llm, demo)
+    provider = provider_of(app, loaded, llm, demo)
     documents = list(read_documents(inputs))
     with Observation(app.plugins.observers()) as observation:
         ledger = _created(app, loaded, goal, documents, demo, observation.over)
+        if group is not None:
+            app.substrate(read_only=False).group(group).offer(Job(id_of(ledger)))
         on_started(id_of(ledger))
-        _work(app, _runtime(app, ledger, loaded, provider, budget))
+        if group is None:
+            work(app, runtime_of(app, ledger, loaded, provider, budget))
     skipped = [each for each in documents if isinstance(each, Skipped)]
     return RunResult(status_of(app, ledger), provider.name if provider else None, skipped)
 
@@ -194,15 +204,15 @@ def resume_run(
     ledger = app.ledger(run, read_only=False)
     loaded = kit_of(app, ledger, kit)
     chosen = choices_of(app, ledger)
-    provider = _provider(app, loaded, llm or chosen.llm, is_demo(chosen, loaded))
+    provider = provider_of(app, loaded, llm or chosen.llm, is_demo(chosen, loaded))
     with Observation(app.plugins.observers()) as observation:
-        runtime = _runtime(app, observation.over(ledger), loaded, provider, budget, chosen)
+        runtime = runtime_of(app, observation.over(ledger), loaded, provider, budget, chosen)
         on_started(id_of(ledger))
-        _work(app, runtime)
+        work(app, runtime)
         while wait and status_of(app, ledger).state == WAITING:
             due = runtime.seconds_until_due()
             time.sleep(_POLL_SECONDS if due is None else min(due, _POLL_SECONDS))
-            _work(app, runtime)
+            work(app, runtime)
     return RunResult(status_of(app, ledger), provider.name if provider else None)
 
 
@@ -233,7 +243,12 @@ def is_demo(chosen: Choices, kit: Kit) -> bool:
     return known.get("demo") is True and known.get("name") == kit.name and kit.demo is not None
 
 
-def _work(app: App, runtime: Runtime) -> None:
+def work(app: App, runtime: Runtime) -> None:
+    """Work on a run until nothing is left to do, with a notice on its door.
+
+    Raises:
+        Exception: as `Runtime.run` does.
+    """
     substrate, id, me = app.substrate(read_only=False), id_of(runtime.ledger), this_process()
     substrate.enter(id, me)
     try:
@@ -251,7 +266,15 @@ def _seeds(
     return [*events, *(_document_event(each, cause) for each in documents)]
 
 
-def _provider(app: App, kit: Kit, llm: str | Provider | None, demo: bool) -> Provider | None:
+def provider_of(app: App, kit: Kit, llm: str | Provider | None, demo: bool) -> Provider | None:
+    """Return who answers the requests of a run, or None if nobody does.
+
+    Args:
+        app: where.
+        kit: that works on it.
+        llm: ``provider`` or ``provider:argument``, or one that is open; from the environment if None.
+        demo: whether the kit's script answers unless somebody is named.
+    """
     if isinstance(llm, Provider):
         return llm
     # A demo asks nobody who was not named: keys in the environment are for other runs.
@@ -270,14 +293,26 @@ def _document_event(document: Document | Skipped, cause: list[str]) -> KandoEven
     return make_event(OBJECT_CREATED, "", _ACTOR, cause, data)
 
 
-def _runtime(
+def runtime_of(
     app: App,
     ledger: LedgerStore,
     kit: Kit,
     provider: Provider | None,
     budget: Budget | None,
     chosen: Choices | None = None,
+    instead_of: Callable[[Responder], Responder] = lambda responder: responder,
 ) -> Runtime:
+    """Return the runtime of a ledger: its kit, the provider, cache, inbox and snapshots.
+
+    Args:
+        app: where.
+        ledger: of the run.
+        kit: whose responders work on it.
+        provider: who answers its requests, if anybody does.
+        budget: limits of the run.
+        chosen: for the run, when it was forked.
+        instead_of: returns what takes the place of a responder.
+    """
     substrate = app.substrate(read_only=False)
     responders = kit.create()
     model = chosen.model if chosen is not None else None
@@ -287,7 +322,7 @@ def _runtime(
         app.close_later(provider.close)
     return Runtime(
         ledger,
-        responders,
+        [instead_of(each) for each in responders],
         budget,
         cache_of(app, ledger, chosen),
         kits=[kit],

@@ -38,6 +38,8 @@ _COMMANDS = {
     "new": ("kando.cli.new:new", "Write a package that offers a kit, substrate or provider."),
     "export": ("kando.cli.export:export", "Write a run to a file."),
     "import": ("kando.cli.export:import_", "Restore a run from a file that was exported."),
+    "worker": ("kando.cli.worker:worker", "Work on the runs of a group, beside others."),
+    "groups": ("kando.cli.worker:groups", "Show the groups that workers share."),
     "plugins": ("kando.cli.installed:plugins", "List kits, substrates, providers and commands."),
     "doctor": ("kando.cli.doctor:doctor", "Check the installation and the store."),
     "completion": ("kando.cli.completion:completion", "Print the shell completion script."),

@@ -11,7 +11,9 @@ import click
 
 from kando.app.context import App
 from kando.app.providers import KEY_ORDER, keys_without_provider
+from kando.app.reading import run_status
 from kando.app.status import EXHAUSTED, FAILED, RunStatus, read_status
+from kando.app.worker import offer_run
 from kando.app.working import RunResult, resume_run, start_run
 from kando.cli.exits import RunFailed, RunInterrupted
 from kando.cli.output import ReaderGone, moment, print_json, print_line, warn
@@ -70,6 +72,7 @@ def _limits(function: Callable[..., Any]) -> Callable[..., Any]:
     metavar="PATH",
     help="A file or folder to work from; may be repeated.",
 )
+@click.option("--group", help="Leave the work to the workers of a group (see `kando worker`).")
 @click.argument("more_inputs", nargs=-1, type=click.Path(), metavar="[PATH]...")
 @_limits
 @stream_option
@@ -79,6 +82,7 @@ def run(
     goal: str | None,
     demo: bool,
     inputs: tuple[str, ...],
+    group: str | None,
     more_inputs: tuple[str, ...],
     llm: str | None,
     budget: Budget,
@@ -93,11 +97,19 @@ def run(
         raise click.UsageError(msg + " Files and folders to work from follow --input.")
     if goal is None and not demo:
         raise click.UsageError("Missing option '--goal'.")
+    _refuse_beside_group(group, llm, budget)
 
     def work(app: App, on_started: Callable[[str], None]) -> RunResult:
-        paths = [*inputs, *more_inputs]
         return start_run(
-            app, kit, goal, inputs=paths, demo=demo, llm=llm, budget=budget, on_started=on_started
+            app,
+            kit,
+            goal,
+            inputs=[*inputs, *more_inputs],
+            demo=demo,
+            llm=llm,
+            budget=budget,
+            group=group,
+            on_started=on_started,
         )
 
     return work_on(work, as_json)
@@ -107,6 +119,7 @@ def run(
 @click.argument("run", metavar="RUN")
 @click.option("--kit", help="Kit to go on with; the one it was started with if omitted.")
 @click.option("--wait", is_flag=True, help="Stay while the run waits for a time or a message.")
+@click.option("--group", help="Leave the work to the workers of a group (see `kando worker`).")
 @_limits
 @stream_option
 @shared_options
@@ -114,6 +127,7 @@ def resume(
     run: str,
     kit: str | None,
     wait: bool,
+    group: str | None,
     llm: str | None,
     budget: Budget,
     as_json: bool,
@@ -123,13 +137,23 @@ def resume(
     Requests that nobody could answer are asked now. Limits are for the whole run, what it has
     used before included.
     """
+    _refuse_beside_group(group, llm, budget)
 
     def work(app: App, on_started: Callable[[str], None]) -> RunResult:
+        if group is not None:
+            on_started(offer_run(app, run, group))
+            return RunResult(run_status(app, run), None)
         return resume_run(
             app, run, kit=kit, llm=llm, budget=budget, wait=wait, on_started=on_started
         )
 
     return work_on(work, as_json)
+
+
+def _refuse_beside_group(group: str | None, llm: str | None, budget: Budget) -> None:
+    if group is not None and (llm is not None or budget != Budget()):
+        msg = "Provider and limits are those of the workers: say them to `kando worker`."
+        raise click.UsageError(msg)
 
 
 def work_on(work: Callable[[App, Callable[[str], None]], RunResult], as_json: bool) -> int:

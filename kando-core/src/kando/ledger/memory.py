@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import islice
 
@@ -14,8 +16,10 @@ from kando.ledger._checks import (
     check_from_position,
     duplicate,
 )
+from kando.ledger._sqlite_groups import SQLiteGroup, group_names
 from kando.ledger.chain import GENESIS, link
 from kando.ledger.completion import complete
+from kando.ledger.groups import check_group
 from kando.ledger.inbox import InboxEntry, decode_entry, encode_entry
 from kando.ledger.interface import LedgerStore
 from kando.ledger.substrate import LedgerInfo, Substrate, check_ledger_id
@@ -134,6 +138,9 @@ class MemorySubstrate(Substrate):
         # Encoded entries by ledger and key; None once taken.
         self._inboxes: dict[str, dict[str, bytes | None]] = {}
         self._workers: dict[str, Worker] = {}
+        # Jobs are what a table does best, also in memory.
+        self._jobs: sqlite3.Connection | None = None
+        self._jobs_lock = threading.Lock()
         self._snapshots: dict[str, bytes] = {}
 
     def create(self, ledger_id: str) -> MemoryLedgerStore:
@@ -219,5 +226,25 @@ class MemorySubstrate(Substrate):
         self.open(ledger_id)
         return self._workers.get(ledger_id)
 
+    def group(self, name: str) -> SQLiteGroup:
+        return SQLiteGroup(check_group(name), self._writing_jobs)
+
+    def groups(self) -> list[str]:
+        with self._writing_jobs() as connection:
+            return group_names(connection)
+
+    @contextmanager
+    def _writing_jobs(self) -> Iterator[sqlite3.Connection]:
+        with self._jobs_lock:
+            if self._jobs is None:
+                self._jobs = sqlite3.connect(
+                    ":memory:", check_same_thread=False, isolation_level=None
+                )
+            yield self._jobs
+
     def close(self) -> None:
-        """Nothing is held open; the ledgers stay readable."""
+        """Forget the jobs of groups; the ledgers stay readable."""
+        with self._jobs_lock:
+            if self._jobs is not None:
+                self._jobs.close()
+                self._jobs = None

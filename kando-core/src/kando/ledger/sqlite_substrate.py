@@ -14,8 +14,10 @@ from kando.errors import LedgerExists, LedgerNotFound, StoreDamaged, StoreError
 from kando.ledger._checks import check_fork_position
 from kando.ledger._sqlite_errors import translated
 from kando.ledger._sqlite_file import open_to_read, open_to_write
+from kando.ledger._sqlite_groups import SQLiteGroup, group_names
 from kando.ledger._sqlite_reader import SQLiteReader
 from kando.ledger._sqlite_rows import Segment, microseconds, moment_of
+from kando.ledger.groups import check_group
 from kando.ledger.inbox import InboxEntry, decode_entry, encode_entry
 from kando.ledger.sqlite import SQLiteLedgerStore
 from kando.ledger.substrate import LedgerInfo, Substrate, check_ledger_id
@@ -212,6 +214,12 @@ class SQLiteSubstrate(Substrate):
         query = "SELECT host, pid FROM workers WHERE ledger = ?"
         row = connection.execute(query, (number,)).fetchone()
         return Worker(*row) if row is not None else None
+
+    def group(self, name: str) -> SQLiteGroup:
+        return SQLiteGroup(check_group(name), self._writing)
+
+    def groups(self) -> list[str]:
+        return self._ask(group_names)
 
     def close(self) -> None:
         with self._lock:

@@ -10,7 +10,8 @@ from typing import Self
 
 import attrs
 
-from kando.errors import ConfigurationError
+from kando.errors import ConfigurationError, StoreError
+from kando.ledger.groups import ResponderGroup
 from kando.ledger.inbox import InboxEntry
 from kando.ledger.interface import LedgerStore
 from kando.ledger.worker import Worker
@@ -180,6 +181,20 @@ class Substrate(ABC):
         Raises:
             LedgerNotFound: there is no such ledger.
         """
+
+    def group(self, name: str) -> ResponderGroup:
+        """Open a responder group; one without jobs is a group as well.
+
+        Raises:
+            ConfigurationError: the name is malformed.
+            StoreError: the substrate has no groups, or was opened read-only.
+        """
+        msg = f"{type(self).__name__} has no responder groups."
+        raise StoreError(msg, hint="Use a SQLite file, or an EventStoreDB server.")
+
+    def groups(self) -> list[str]:
+        """Return the names of the responder groups that have jobs, sorted."""
+        return []
 
     @abstractmethod
     def close(self) -> None:

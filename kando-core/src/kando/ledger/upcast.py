@@ -70,8 +70,10 @@ class UpcastLedger(LedgerStore):
     def links(self, start: int, stop: int, *, besides: Collection[str] = ()) -> Iterator[Link]:
         return self._ledger.links(start, stop, besides=besides)
 
-    def touching(self, ids: set[str], stop: int) -> Iterator[RecordedEvent]:
-        return map(self._upcasters.up, self._ledger.touching(ids, stop))
+    def touching(
+        self, objects: Collection[str], relations: Collection[str], stop: int
+    ) -> Iterator[RecordedEvent]:
+        return map(self._upcasters.up, self._ledger.touching(objects, relations, stop))
 
     def stray(self) -> int | None:
         return self._ledger.stray()

@@ -22,6 +22,7 @@ from kando.world.graph import World
 
 __all__ = [
     "BOOKKEEPING",
+    "AnswerPending",
     "Effect",
     "KitTypes",
     "Outputs",
@@ -48,6 +49,10 @@ class KitTypes(Protocol):
     name: str
     object_types: dict[str, type]
     relation_types: dict[str, Any]
+
+
+class AnswerPending(Exception):
+    """Raised by an effect's `call` if somebody else answers: the run stops in front of it."""
 
 
 @attrs.frozen

@@ -11,7 +11,7 @@ import attrs
 
 from kando.errors import ConfigurationError, RefusedEvent
 from kando.responders.accounts import charge_of
-from kando.responders.base import Effect, Responder
+from kando.responders.base import AnswerPending, Effect, Responder
 from kando.runtime.batch import Batch
 from kando.runtime.calls import Call
 from kando.runtime.cursor import ANSWERS, CONTROL, Cursor, OpenFiring
@@ -235,6 +235,8 @@ class Loop:
                 if handler.effect is None:
                     return self._fire_plain(handler, event, batch)
                 return self._fire_effect(handler, handler.effect, event, batch)
+            except AnswerPending:
+                raise
             except (Exception, SystemExit) as error:
                 outcome = self._fail(handler, event, error)
                 if outcome == RAISED:
@@ -363,6 +365,8 @@ class Loop:
                     trigger = firing.trigger
                     return self._fire_effect(handler, handler.effect, trigger, batch, firing)
                 count = self._repeat(handler, firing, batch)
+            except AnswerPending:
+                raise
             except (Exception, SystemExit) as error:
                 self._fail(handler, firing.trigger, error)
                 raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +12,7 @@ from kando.errors import NoRootError, RunCancelled
 from kando.ledger.interface import LedgerStore
 from kando.ledger.upcast import upcast
 from kando.responders import edge
-from kando.responders.base import KitTypes, Responder
+from kando.responders.base import AnswerPending, KitTypes, Responder
 from kando.responders.budget import Budget, BudgetEnforcer
 from kando.responders.llm_executor import remember
 from kando.runtime.dispatch import Handlers
@@ -164,9 +165,11 @@ class Runtime:
         try:
             self._unhalt(loop)
             self._tell_of_kit(loop)
-            loop.run()
-            if seed_events and loop.deliver(seed_events):
+            # In front of an answer that comes later a run stops as if nobody were there to give it.
+            with suppress(AnswerPending):
                 loop.run()
+                if seed_events and loop.deliver(seed_events):
+                    loop.run()
             loop.recorder.save()
             if loop.snapshots is not None:
                 loop.snapshots.finished(loop.recorder.world, loop.recorder.length)
@@ -202,6 +205,30 @@ class Runtime:
         """Return the seconds until the run's next timer is due, or None if none is set."""
         loop = self._opened()
         return seconds_until_due(loop.cursor.open_timers.values(), loop.recorder.clock())
+
+    @property
+    def is_halted(self) -> bool:
+        """Whether somebody has paused or cancelled the run."""
+        return self._opened().cursor.halted_by is not None
+
+    def open_intents(self) -> list[RecordedEvent]:
+        """Return the recorded intents that have no answer, in order."""
+        return list(self._opened().cursor.open_intents.values())
+
+    def open_calls(self) -> list[RecordedEvent]:
+        """Return those of `open_intents` that want a call; of equal ones the first."""
+        world, asked, calls = self._opened().recorder.world, set[str](), list[RecordedEvent]()
+        for intent in self.open_intents():
+            for executor in self._handlers.executors_of(intent.type):
+                effect = executor.effect
+                if effect is None or not executor.handles(intent, world):
+                    continue
+                sameness = effect.sameness(intent, world)
+                is_first = sameness is None or sameness not in asked
+                asked.update(() if sameness is None else (sameness,))
+                if is_first and effect.recall(intent, world) is None:
+                    calls.append(intent)
+        return calls
 
     def record(self, events: Sequence[KandoEvent]) -> list[RecordedEvent]:
         """Record events at the tail of the ledger without reacting to them yet.

@@ -1,0 +1,102 @@
+"""`kando worker` and `kando groups`: runs that are spread over processes."""
+
+from __future__ import annotations
+
+import attrs
+import click
+
+from kando.app.worker import LEASE_SECONDS, GroupWorker
+from kando.cli.output import clean, columns, print_line, print_list, warn
+from kando.cli.session import open_app, shared_options
+from kando.responders.budget import Budget
+
+__all__ = ["groups", "worker"]
+
+
+@click.command()
+@click.option("--group", required=True, help="Name of the group.")
+@click.option("--kit", help="Kit of the runs; whichever they were started with if omitted.")
+@click.option("--llm", metavar="PROVIDER[:ARG]", help="Who answers requests. [env: KANDO_LLM]")
+@click.option("--until-idle", is_flag=True, help="End when nothing is left to do.")
+@click.option(
+    "--lease",
+    type=click.FloatRange(1),
+    default=LEASE_SECONDS,
+    show_default=True,
+    help="Seconds after which the job of a lost worker goes to another.",
+)
+@click.option("--budget-events", type=click.IntRange(0), help="Events in the ledger of each run.")
+@click.option("--budget-usd", type=click.FloatRange(0), help="Cost of the LLM calls of each run.")
+@shared_options
+def worker(
+    group: str,
+    kit: str | None,
+    llm: str | None,
+    until_idle: bool,
+    lease: float,
+    budget_events: int | None,
+    budget_usd: float | None,
+    as_json: bool,
+) -> None:
+    """Work on the runs of a group, beside any number of other workers; end with Ctrl-C.
+
+    Runs come into a group with `kando run --group` and `kando resume --group`.
+    """
+    with open_app() as app:
+        budget = Budget(budget_events, budget_usd)
+        working = GroupWorker(
+            app, group, kit=kit, llm=llm, budget=budget, lease_seconds=lease, tell=warn
+        )
+        done = working.work(until_idle=until_idle)
+        if as_json:
+            print_list([{"group": group, "jobs": done}])
+        else:
+            print_line(f"{done} jobs done")
+
+
+@click.group(invoke_without_command=True)
+@shared_options
+@click.pass_context
+def groups(context: click.Context, as_json: bool) -> None:
+    """Show the groups: what waits, what is in flight, what is parked."""
+    if context.invoked_subcommand is not None:
+        return
+    with open_app() as app:
+        substrate = app.substrate(read_only=False)
+        found = [substrate.group(name).info() for name in substrate.groups()]
+        if as_json:
+            print_list([attrs.asdict(each) for each in found])
+            return
+        rows = [(g.name, f"{g.waiting}", f"{g.in_flight}", f"{g.parked}") for g in found]
+        columns(rows, ("GROUP", "WAITING", "IN FLIGHT", "PARKED"))
+
+
+@groups.command()
+@click.argument("group", metavar="GROUP")
+@shared_options
+def parked(group: str, as_json: bool) -> None:
+    """Show what GROUP has parked, and why."""
+    with open_app() as app:
+        found = app.substrate(read_only=False).group(group).parked()
+        if as_json:
+            items = [
+                {"run_id": p.job.ledger_id, "intent": p.job.intent or None, "reason": p.reason}
+                for p in found
+            ]
+            print_list(items)
+            return
+        for each in found:
+            print_line(f"{each.job.key}  {clean(each.reason)}")
+
+
+@groups.command()
+@click.argument("group", metavar="GROUP")
+@shared_options
+def replay_parked(group: str, as_json: bool) -> None:
+    """Have everything that GROUP has parked tried anew."""
+    with open_app() as app:
+        count = app.substrate(read_only=False).group(group).replay_parked()
+        if as_json:
+            print_list([{"group": group, "replayed": count}])
+        else:
+            print_line(f"{count} jobs are tried anew")

@@ -1,0 +1,212 @@
+"""Conformance of responder groups: what every group promises its workers, as tests to inherit.
+
+A group's whole test is a subclass that says how to open its substrate::
+
+    class TestMyGroups(GroupContract):
+        def open_substrate(self, path):
+            return MySubstrate(path)
+"""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kando.errors import ConfigurationError
+from kando.ledger.groups import MAX_ATTEMPTS, GroupInfo, Held, Job, ResponderGroup
+from kando.ledger.substrate import Substrate
+from kando.ledger.worker import Worker, this_process
+
+__all__ = ["GroupContract"]
+
+_LEASE = 60.0
+_PATIENCE = 20.0
+
+
+class GroupContract:
+    """What every responder group promises. Two groups stand for two workers."""
+
+    def open_substrate(self, path: Path) -> Substrate:
+        """Return the substrate at `path`: a new one, or the one that is there."""
+        raise NotImplementedError  # pragma: no cover
+
+    @pytest.fixture
+    def substrate(self, tmp_path: Path) -> Iterator[Substrate]:
+        with self.open_substrate(tmp_path / "store") as opened:
+            for number in range(4):
+                opened.create(f"r{number}")
+            yield opened
+
+    @pytest.fixture
+    def group(self, substrate: Substrate) -> Iterator[ResponderGroup]:
+        opened = substrate.group("g")
+        yield opened
+        opened.close()
+
+    @pytest.fixture
+    def other(self, substrate: Substrate) -> Iterator[ResponderGroup]:
+        opened = substrate.group("g")
+        yield opened
+        opened.close()
+
+    def taken(self, *groups: ResponderGroup, worker: Worker | None = None) -> Held:
+        """Return the next job that one of these gets, however long its delivery takes."""
+        deadline = time.monotonic() + _PATIENCE
+        while time.monotonic() < deadline:
+            for group in groups:
+                held = group.take(worker or this_process(), _LEASE)
+                if held is not None:
+                    return held
+        raise AssertionError("no job came")
+
+    def test_a_job_is_taken_and_done_once(self, group: ResponderGroup) -> None:
+        group.offer(Job("r1"))
+        group.offer(Job("r1", "llm.request-3"))
+        group.offer(Job("r1", "llm.request-3"))
+
+        done = []
+        for _ in range(2):
+            held = self.taken(group)
+            done.append(held)
+            group.done(held)
+
+        assert {held.job for held in done} == {Job("r1"), Job("r1", "llm.request-3")}
+        assert [held.attempt for held in done] == [1, 1]
+        assert group.take(this_process(), _LEASE) is None
+        self.eventually(lambda: group.info() == GroupInfo("g", 0, 0, 0))
+
+    def test_two_workers_never_hold_one_job(
+        self, group: ResponderGroup, other: ResponderGroup
+    ) -> None:
+        group.offer(Job("r1"))
+        held = self.taken(group)
+        other.offer(Job("r2"))
+
+        taken = self.taken(other)
+
+        assert (held.job, taken.job) == (Job("r1"), Job("r2"))
+        assert other.take(this_process(), _LEASE) is None
+        assert group.info().in_flight == 2
+        other.done(taken)
+        group.done(held)
+
+    def test_what_is_offered_while_it_is_in_flight_is_done_again(
+        self, group: ResponderGroup, other: ResponderGroup
+    ) -> None:
+        group.offer(Job("r1"))
+        held = self.taken(group)
+
+        other.offer(Job("r1"))
+        assert other.take(this_process(), _LEASE) is None
+        group.done(held)
+
+        again = self.taken(group, other)
+        assert (again.job, again.attempt) == (Job("r1"), 1)
+        for each in (group, other):
+            each.done(again)
+            assert each.take(this_process(), _LEASE) is None
+
+    def test_a_job_is_tried_again_and_parked_in_the_end_and_replayed_on_request(
+        self, group: ResponderGroup
+    ) -> None:
+        group.offer(Job("r1", "x-1"))
+        attempts = []
+        for _ in range(MAX_ATTEMPTS):
+            held = self.taken(group)
+            attempts.append(held.attempt)
+            is_tried_again = group.retry(held, "it did not work")
+
+        assert attempts == list(range(1, MAX_ATTEMPTS + 1))
+        assert not is_tried_again
+        self.eventually(lambda: [each.job for each in group.parked()] == [Job("r1", "x-1")])
+        assert group.info().parked == 1
+
+        assert group.replay_parked() == 1
+        held = self.taken(group)
+        assert held.job == Job("r1", "x-1")
+        group.done(held)
+        assert group.parked() == []
+
+    def test_a_parked_job_tells_why(self, group: ResponderGroup) -> None:
+        group.offer(Job("r1"))
+        group.park(self.taken(group), "ValueError: never")
+
+        self.eventually(lambda: len(group.parked()) == 1)
+        assert group.parked()[0].reason == "ValueError: never"
+        assert group.take(this_process(), _LEASE) is None
+
+    def test_what_a_dead_worker_held_goes_to_another(
+        self, group: ResponderGroup, substrate: Substrate
+    ) -> None:
+        leaving = substrate.group("g")
+        leaving.offer(Job("r1"))
+        self.taken(leaving, worker=self.dead_worker())
+        leaving.close()
+
+        held = self.taken(group)
+
+        assert (held.job, held.attempt) == (Job("r1"), 2)
+        group.done(held)
+
+    def test_a_worker_that_was_thought_lost_can_no_longer_say_anything(
+        self, group: ResponderGroup, substrate: Substrate
+    ) -> None:
+        lost = substrate.group("g")
+        lost.offer(Job("r1"))
+        held = self.taken(lost, worker=self.dead_worker())
+        lost.close()
+        again = self.taken(group)
+
+        assert not lost.extend(held, _LEASE)
+        lost.done(held)
+
+        assert group.extend(again, _LEASE)
+        assert group.info().in_flight == 1
+        group.done(again)
+
+    def test_a_job_with_a_delay_comes_later_than_the_others(self, group: ResponderGroup) -> None:
+        group.offer(Job("r1"), 0.3)
+        group.offer(Job("r2"))
+
+        jobs = []
+        for _ in range(2):
+            held = self.taken(group)
+            jobs.append(held.job.ledger_id)
+            group.done(held)
+
+        assert jobs == ["r2", "r1"]
+
+    def test_groups_know_nothing_of_each_other_and_are_listed(self, substrate: Substrate) -> None:
+        assert substrate.groups() == []
+        substrate.group("a").offer(Job("r1"))
+        substrate.group("b").offer(Job("r2"))
+
+        assert substrate.groups() == ["a", "b"]
+        held = self.taken(substrate.group("b"))
+        assert held.job == Job("r2")
+        assert substrate.group("a").info().waiting == 1
+
+    @pytest.mark.parametrize("name", ["", "a b", "-a", "a:b", "a" * 61])
+    def test_a_malformed_name_is_refused(self, substrate: Substrate, name: str) -> None:
+        with pytest.raises(ConfigurationError, match="Use 1 to 60"):
+            substrate.group(name)
+
+    def dead_worker(self) -> Worker:
+        """Return the notice of a process of this machine that has ended."""
+        ended = subprocess.Popen([sys.executable, "-c", ""])
+        ended.wait()
+        return Worker(socket.gethostname(), ended.pid)
+
+    def eventually(self, is_so: object) -> None:
+        """Wait until something is so; a server may take its time to tell."""
+        assert callable(is_so)
+        deadline = time.monotonic() + _PATIENCE
+        while not is_so() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert is_so()

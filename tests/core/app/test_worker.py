@@ -1,0 +1,280 @@
+"""Workers of a group: a run that is spread over them has the ledger that one process gives."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from kando.app.builtin import installed_plugins
+from kando.app.context import App
+from kando.app.outside import answer_key, pause_run, send_event
+from kando.app.reading import run_status
+from kando.app.status import FINISHED, PAUSED, WAITING
+from kando.app.worker import GroupWorker, offer_run
+from kando.app.working import resume_run, start_run
+from kando.emit import ask, create, patch, set_timer
+from kando.errors import InvalidData
+from kando.kit import Kit
+from kando.ledger.groups import MAX_ATTEMPTS, Job
+from kando.ledger.inbox import InboxEntry
+from kando.plugins import KitSpec, ProviderSpec, hookimpl
+from kando.responders.base import Responder
+from kando.schema.events import KandoEvent, make_event
+from kando.world.graph import World
+
+PARTS = 5
+
+
+def make_kit() -> Kit:
+    """Return a kit that asks five questions at once, two of them twice, and then sums up."""
+    kit = Kit("spread", version="1")
+
+    @kit.seeds
+    def seeds(goal: str, run_id: str) -> list[KandoEvent]:
+        return [create("Goal", {"text": goal}, id="goal")]
+
+    @kit.responder("object.created", type="Goal")
+    def on_goal(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
+        for n in range(PARTS):
+            part = yield create("Part", {"n": n})
+            question = f"{event.data['data']['text']} {n % 3}"
+            yield ask([{"role": "user", "content": question}], about=part)
+
+    @kit.responder("llm.response")
+    def on_answer(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
+        yield patch(event.data["cause_object_id"], {"answer": event.data["text"]})
+
+    @kit.responder("object.patched", type="Part")
+    def join(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
+        answers = [part.data.get("answer") for part in world.objects_of("Part")]
+        if None not in answers and not world.count_of("Sum"):
+            yield create("Sum", {"of": answers})
+            yield ask([{"role": "user", "content": "conclude"}], about="goal")
+
+    return kit
+
+
+class Offers:
+    """A plugin with the kit and with a provider that counts what it is asked."""
+
+    @hookimpl
+    def kando_kits(self) -> list[KitSpec]:
+        return [KitSpec("spread", "spread_plugin:kit", "asks several things")]
+
+    @hookimpl
+    def kando_providers(self) -> list[ProviderSpec]:
+        return [ProviderSpec("counting", "spread_plugin:open_counting")]
+
+
+class Counting:
+    """A provider that repeats what is said, and can be made to fail."""
+
+    def __init__(self) -> None:
+        self.calls: Counter[str] = Counter()
+        self.failures = 0
+
+    def complete(self, request: dict[str, Any]) -> dict[str, Any]:
+        text = request["messages"][-1]["content"]
+        self.calls[text] += 1
+        if self.failures > 0:
+            self.failures -= 1
+            raise ConnectionError("the provider is away")
+        return {"text": text.upper(), "model": "counting", "cost_usd": 0.25}
+
+
+@pytest.fixture
+def provider() -> Counting:
+    return Counting()
+
+
+@pytest.fixture
+def kit() -> Kit:
+    return make_kit()
+
+
+@pytest.fixture
+def make_app(
+    monkeypatch: pytest.MonkeyPatch, provider: Counting, kit: Kit
+) -> Iterator[Callable[[str], App]]:
+    module = ModuleType("spread_plugin")
+    vars(module)["kit"] = kit
+    vars(module)["open_counting"] = lambda argument, environ: provider.complete
+    monkeypatch.setitem(sys.modules, "spread_plugin", module)
+    made: list[App] = []
+
+    def make(url: str) -> App:
+        plugins = installed_plugins({"KANDO_PLUGINS": ""})
+        plugins.register(Offers(), name="offers")
+        made.append(App(plugins, {}, url))
+        return made[-1]
+
+    yield make
+    for app in made:
+        app.close()
+
+
+@pytest.fixture(params=["memory:", "sqlite:{}"], ids=["memory", "sqlite"])
+def app(request: pytest.FixtureRequest, tmp_path: Path, make_app: Callable[[str], App]) -> App:
+    return make_app(request.param.format(tmp_path / "store.sqlite"))
+
+
+def begun(app: App, goal: str = "why") -> str:
+    """Begin a run for the group ``g``, and return its id."""
+    ids: list[str] = []
+    start_run(app, "spread", goal, group="g", on_started=ids.append)
+    return ids[0]
+
+
+def worked(app: App, workers: int = 1, **how: Any) -> list[str]:
+    """Let workers, each in a thread, do what there is to do; return what they tell."""
+    told: list[str] = []
+    failures: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            GroupWorker(app, "g", llm="counting", tell=told.append, **how).work(until_idle=True)
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(workers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]
+    return told
+
+
+def observed_aside(data: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in data.items() if name != "observed"}
+
+
+def facts(app: App, run: str) -> list[tuple[Any, ...]]:
+    """Return what must be equal of a run's events."""
+    return [
+        (e.id, e.type, e.actor, e.cause, e.lineage_key, observed_aside(e.data))
+        for e in app.ledger(run).read_all()
+    ]
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_a_run_spread_over_workers_has_the_ledger_of_one_process(
+    app: App, workers: int, provider: Counting
+) -> None:
+    alone = start_run(app, "spread", "why", llm="counting").status.run_id
+    calls = Counter(provider.calls)
+    provider.calls.clear()
+    spread = [begun(app) for _ in range(3)]
+
+    worked(app, workers)
+
+    assert len(facts(app, alone)) > 40
+    for run in spread:
+        assert facts(app, run) == facts(app, alone)
+        assert run_status(app, run).state == FINISHED
+        assert app.substrate().inbox(run) == []
+    # Equal questions of one run are asked once, whoever asks.
+    assert provider.calls == Counter({text: 3 * n for text, n in calls.items()})
+
+
+def test_a_call_that_fails_is_made_again_and_parked_in_the_end_and_replayed(
+    app: App, provider: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kando.app.worker._RETRY_SECONDS", 0.001)
+    run = begun(app)
+    provider.failures = 3 * MAX_ATTEMPTS
+
+    told = worked(app)
+
+    group = app.substrate(read_only=False).group("g")
+    parked = group.parked()
+    assert [each.job.ledger_id for each in parked] == [run] * 3
+    assert all("ConnectionError: the provider is away" in each.reason for each in parked)
+    assert sum("parked" in line for line in told) == 3
+    assert run_status(app, run).state == WAITING
+
+    assert group.replay_parked() == 3
+    worked(app)
+    assert run_status(app, run).state == FINISHED
+
+
+def test_a_responder_that_raises_parks_its_run_and_leaves_the_others_alone(
+    app: App, kit: Kit
+) -> None:
+    def burst(event: KandoEvent, world: World) -> None:
+        if event.data["data"]["text"] == "bad":
+            raise ValueError("cannot")
+
+    kit.responders.append(Responder("burst", "object.created", burst, object_type="Goal"))
+    bad, good = begun(app, "bad"), begun(app, "good")
+
+    worked(app, 2)
+
+    (parked,) = app.substrate(read_only=False).group("g").parked()
+    assert (parked.job, parked.reason) == (Job(bad), "ValueError: cannot")
+    assert run_status(app, good).state == FINISHED
+
+
+def test_a_paused_run_is_left_alone_until_it_is_resumed(app: App) -> None:
+    run = begun(app)
+    pause_run(app, run)
+    worked(app)
+    assert run_status(app, run).state == PAUSED
+    before = app.ledger(run).length()
+
+    offer_run(app, run, "g")
+    worked(app)
+
+    assert app.ledger(run).length() == before
+    assert resume_run(app, run, llm="counting").status.state == FINISHED
+
+
+def test_an_answer_that_is_delivered_twice_is_recorded_once(app: App, provider: Counting) -> None:
+    run = begun(app)
+    worked(app, workers=1)
+    whole = facts(app, run)
+    intent = next(e for e in app.ledger(run).read_all() if e.type == "llm.request")
+    again = make_event("llm.response", "", "llm", [intent.id], {"text": "again"})
+    substrate = app.substrate(read_only=False)
+    provider.calls.clear()
+
+    assert not substrate.deliver(run, InboxEntry(answer_key(intent.id), again))
+    substrate.group("g").offer(Job(run, intent.id))
+    worked(app)
+
+    assert facts(app, run) == whole
+    assert not provider.calls
+
+
+def test_a_run_that_a_person_resumes_takes_no_workers_answer_for_a_message(app: App) -> None:
+    run = begun(app)
+    intent_id = "llm.request-9"
+    answer = make_event("llm.response", "", "llm", [intent_id], {"text": "?"})
+    app.substrate(read_only=False).deliver(run, InboxEntry(answer_key(intent_id), answer))
+
+    resume_run(app, run, llm="counting")
+
+    assert run_status(app, run).state == FINISHED
+    assert "?" not in [e.data.get("text") for e in app.ledger(run).read_all()]
+    with pytest.raises(InvalidData, match="answers of workers"):
+        send_event(app, run, "note", {}, key=answer_key(intent_id))
+
+
+def test_a_timer_of_a_spread_run_fires_when_it_is_due(app: App, kit: Kit) -> None:
+    def wait(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
+        yield set_timer(seconds=0.2)
+
+    kit.responders.append(Responder("wait", "object.created", wait, object_type="Sum"))
+    run = begun(app)
+
+    worked(app)
+
+    assert [e.type for e in app.ledger(run).read_all()].count("timer.fired") == 1
