@@ -9,8 +9,8 @@ A group's whole test is a subclass that says how to open its substrate::
 
 from __future__ import annotations
 
+import os
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -199,9 +199,9 @@ class GroupContract:
 
     def dead_worker(self) -> Worker:
         """Return the notice of a process of this machine that has ended."""
-        ended = subprocess.Popen([sys.executable, "-c", ""])
-        ended.wait()
-        return Worker(socket.gethostname(), ended.pid)
+        ended = os.posix_spawn(sys.executable, [sys.executable, "-c", ""], os.environ)
+        os.waitpid(ended, 0)
+        return Worker(socket.gethostname(), ended)
 
     def eventually(self, is_so: object) -> None:
         """Wait until something is so; a server may take its time to tell."""
