@@ -57,6 +57,7 @@ def kando_providers() -> list[ProviderSpec]:
             "recorded",
             "kando_llm.cassette:open_recorded",
             summary="Plays back a recorded run, recorded:FILE; offline, free",
+            is_offline=True,
         ),
         ProviderSpec(
             "scripted",

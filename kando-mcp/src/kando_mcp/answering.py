@@ -11,7 +11,8 @@ from kando.app.context import App
 from kando.app.providers import Provider, choose_provider
 from kando.app.working import is_demo, kit_of
 from kando.errors import ConfigurationError
-from kando.plugins import Plugins
+from kando.plugins import Plugins, ProviderSpec
+from kando.plugins.records import Offered
 from kando.responders.base import Responder
 from kando.responders.llm_executor import recall
 from kando.schema.events import LLM_REQUEST, LLM_RESPONSE, KandoEvent, make_event
@@ -37,19 +38,24 @@ def allowed_provider(
         ConfigurationError: the client named one that may not answer.
     """
     wanted = named or default
-    if not wanted:
-        return None
+    if not wanted or allows_live:
+        return wanted
     name = wanted.partition(":")[0]
-    if allows_live or plugins.provider(name).spec.is_offline:
+    if any(name in (o.spec.name, o.qualified_name) for o in _offline(plugins)):
         return wanted
     if not named:
         return None
-    offline = [o.spec.name for o in plugins.providers() if o.spec.is_offline]
+    plugins.provider(name)
+    offline = [o.spec.name for o in _offline(plugins)]
     instead = f"Use an offline provider ({', '.join(offline)})" if offline else "Install kando-llm"
     msg = f"Provider {name!r} calls a live model, which this server must not."
     raise ConfigurationError(
         msg, hint=f"{instead}, or have a person start kando-mcp with --allow-live-llm."
     )
+
+
+def _offline(plugins: Plugins) -> list[Offered[ProviderSpec]]:
+    return [offered for offered in plugins.providers() if offered.spec.is_offline]
 
 
 def answering_provider(
@@ -85,6 +91,7 @@ def answering_provider(
     provider = None if is_silent else choose_provider(allowed, app.plugins, app.environ)
     if provider is None:
         return _cache_alone()
+    app.close_later(provider.close)
     return provider if max_usd_per_day is None else _sparing(app, provider, max_usd_per_day)
 
 

@@ -29,7 +29,7 @@ def add_completion(server: MCPServer, access: Access) -> None:
         access: to the runs.
     """
 
-    @server.completion()
+    @server.completion()  # type: ignore[no-untyped-call, untyped-decorator]
     async def complete(
         ref: PromptReference | ResourceTemplateReference,
         argument: CompletionArgument,

@@ -12,8 +12,8 @@ import pytest
 Inspect = Callable[..., dict[str, Any]]
 
 
-@pytest.fixture(params=["legacy", "modern"])
-def inspect(request: pytest.FixtureRequest, environ: dict[str, str], tmp_path: Path) -> Inspect:
+@pytest.fixture
+def inspect(era: str, environ: dict[str, str], tmp_path: Path) -> Inspect:
     """Return a function that has the inspector start a server and ask it for something."""
     server = [sys.executable, "-P", "-m", "kando_mcp.main"]
     settings = ["-e", f"KANDO_LEDGER={environ['KANDO_LEDGER']}", "-e", f"HOME={tmp_path}"]
