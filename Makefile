@@ -13,7 +13,7 @@ ifneq ($(or $(MADE_IN),$(CURDIR)/.venv),$(CURDIR)/.venv)
 .PHONY: .venv/bin/python
 endif
 
-.PHONY: help start setup test test-mcp-external lint tox wheels soak bench clean
+.PHONY: help start setup test test-mcp-external lint tox wheels soak bench eventstore docker-status docker-trace clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /	/' | expand -t 20
@@ -88,6 +88,18 @@ soak: .venv/.tested ## kill a run ten thousand times and compare what is left
 bench: .venv/.developed ## measure against a floor and a peer (see benchmarks/)
 	@$(PIP) -r benchmarks/requirements.txt
 	@$(BIN)/python benchmarks/run.py
+
+COMPOSE := docker compose -f docker/compose.yaml
+
+eventstore: ## start a KurrentDB server in docker, at http://localhost:2113
+	@$(COMPOSE) up -d --wait kurrentdb
+	@echo "Now: export EVENTSTORE_URL=http://localhost:2113"
+
+docker-status: ## show the state of the demo run, from a container
+	@$(COMPOSE) run --rm --build kando status demo
+
+docker-trace: ## show why the demo run's last event exists, from a container
+	@$(COMPOSE) run --rm --build kando trace object.created-2
 
 clean: ## remove everything that was installed or built
 	@rm -rf .venv .tox .mcp-tools dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

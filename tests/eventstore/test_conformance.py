@@ -7,6 +7,7 @@ import pytest
 
 from kando.ledger.interface import LedgerStore
 from kando.ledger.substrate import Substrate
+from kando.testing.groups import GroupContract
 from kando.testing.ledgers import LedgerContract
 from kando.testing.substrates import SubstrateContract
 from kando_eventstore.substrate import open_eventstore
@@ -34,6 +35,11 @@ class _OnServers:
 
 
 class TestEventStoreSubstrate(_OnServers, SubstrateContract):
+    def open_substrate(self, path: Path) -> Substrate:
+        return self.substrate_at(path)
+
+
+class TestEventStoreGroups(_OnServers, GroupContract):
     def open_substrate(self, path: Path) -> Substrate:
         return self.substrate_at(path)
 

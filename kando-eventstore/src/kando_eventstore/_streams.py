@@ -78,29 +78,39 @@ class Streams:
         Raises:
             StoreError, StoreDamaged, PayloadTooLarge: see `Connection.call`.
         """
-        library = self.connection.library
-        # Made once, so that the server knows them when they are sent again.
-        new = [
-            library.new_event(
-                type=e.type,
-                data=e.data,
-                metadata=e.metadata,
-                content_type="application/json" if e.is_json else "application/octet-stream",
-                id=uuid.uuid4(),
-            )
-            for e in events
-        ]
-        state = library.stream_state
+        state = self.connection.library.stream_state
         version = state.ANY if after is None else state.NO_STREAM if after < 0 else after
         try:
-            self.connection.call(
-                lambda client: client.append_to_stream(
-                    stream, current_version=version, events=new, timeout=CALL_SECONDS
-                )
-            )
+            self._append(stream, events, version, [uuid.uuid4() for _ in events])
         except self.connection.wrong_version:
             return False
         return True
+
+    def _append(
+        self, stream: str, events: Sequence[New], version: Any, ids: Sequence[uuid.UUID]
+    ) -> None:
+        # Made once, so that the server knows them when they are sent again.
+        new = [
+            self.connection.library.new_event(
+                type=event.type,
+                data=event.data,
+                metadata=event.metadata,
+                content_type="application/json" if event.is_json else "application/octet-stream",
+                id=id,
+            )
+            for id, event in zip(ids, events, strict=True)
+        ]
+        self.connection.call(
+            lambda client: client.append_to_stream(
+                stream, current_version=version, events=new, timeout=CALL_SECONDS
+            )
+        )
+
+    def append_one(self, stream: str, event: New) -> str:
+        """Append an event, wherever the stream stands, and return its id."""
+        id = uuid.uuid4()
+        self._append(stream, [event], self.connection.library.stream_state.ANY, [id])
+        return str(id)
 
     def page(
         self, stream: str, start: int = 0, limit: int = _PAGE, *, backwards: bool = False

@@ -11,6 +11,7 @@ import msgspec
 
 from kando.errors import StoreError
 from kando.ledger._checks import check_fork_position
+from kando.ledger.groups import check_group
 from kando.ledger.inbox import InboxEntry
 from kando.ledger.substrate import LedgerInfo, Substrate, check_ledger_id
 from kando.ledger.worker import Worker
@@ -18,6 +19,7 @@ from kando_eventstore._connection import Connection
 from kando_eventstore._inbox import Inbox
 from kando_eventstore._index import Claim, Index
 from kando_eventstore._streams import NO_EVENTS, New, Streams
+from kando_eventstore.groups import EventStoreGroup, group_names
 from kando_eventstore.ledger import EventStoreLedger, Segment
 
 __all__ = ["EventStoreSubstrate", "open_eventstore"]
@@ -164,6 +166,13 @@ class EventStoreSubstrate(Substrate):
         self._index.claim(ledger_id)
         last = self._streams.last(_worker_stream(ledger_id))
         return _worker(last.data) if last is not None and last.type == _WORKER else None
+
+    def group(self, name: str) -> EventStoreGroup:
+        self._refuse_if_read_only()
+        return EventStoreGroup(check_group(name), self._streams)
+
+    def groups(self) -> list[str]:
+        return group_names(self._streams)
 
     def close(self) -> None:
         self.connection.close()

@@ -1,0 +1,267 @@
+"""Responder groups on a server: a persistent subscription delivers jobs to competing workers."""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import queue
+import threading
+import time
+from typing import Any
+
+import attrs
+import msgspec
+
+from kando.errors import KandoError
+from kando.ledger.groups import MAX_ATTEMPTS, GroupInfo, Held, Job, Parked, ResponderGroup
+from kando.ledger.worker import Worker
+from kando_eventstore._connection import CALL_SECONDS
+from kando_eventstore._jobs import JobState, JobStates
+from kando_eventstore._streams import New, Streams
+
+__all__ = ["EventStoreGroup", "group_names"]
+
+#: The stream that lists the groups.
+_LIST = "kando:groups"
+
+#: Name of the persistent subscription to a group's stream.
+_WORKERS = "workers"
+
+_LISTED = "group.created"
+_OFFERED = "job.offered"
+
+# The server takes a job back when its worker's connection ends; this is for a connection that hangs.
+_MESSAGE_TIMEOUT_SECONDS = 3600
+
+# Attempts are counted by the group itself: what a worker gave back unopened is none.
+_SERVER_RETRIES = 1000
+
+_MAX_WORKERS = 1000
+_TAKE_SECONDS = 0.05
+_RECONNECT_SECONDS = 0.2
+
+
+def group_names(streams: Streams) -> list[str]:
+    """Return the names of the groups, sorted."""
+    listed = {msgspec.json.decode(event.data)["name"] for event in streams.forwards(_LIST)}
+    return sorted(listed)
+
+
+class EventStoreGroup(ResponderGroup):
+    """A group whose jobs are events of the stream ``group:{name}``.
+
+    Args:
+        name: of the group.
+        streams: of the server.
+    """
+
+    def __init__(self, name: str, streams: Streams) -> None:
+        self.name = name
+        self._stream = f"group:{name}"
+        self._streams = streams
+        self._connection = streams.connection
+        self._states = JobStates(streams, name)
+        self._arrived: queue.Queue[tuple[Any, Any]] = queue.Queue()
+        self._held: dict[str, tuple[Any, Any]] = {}
+        self._later: list[tuple[float, Job]] = []
+        self._subscription: Any = None
+        self._is_closed = False
+        self._reading: threading.Thread | None = None
+
+    def offer(self, job: Job, delay: float = 0.0) -> None:
+        self._create()
+        if delay > 0:
+            # The server knows no delays: this worker keeps it in mind, and offers it in time.
+            heapq.heappush(self._later, (time.monotonic() + delay, job))
+            return
+        while True:
+            state, revision = self._states.of(job)
+            if state.is_waiting or state.is_parked:
+                return
+            if not state.is_held:
+                break
+            if self._states.change(job, attrs.evolve(state, is_due_again=True), revision):
+                return
+        # In the queue first: a process that dies now leaves a job that is done in any case.
+        event = self._queue(job)
+        self._states.change(job, JobState(JobState.WAITING, event), revision)
+
+    def _queue(self, job: Job) -> str:
+        event = New(_OFFERED, msgspec.json.encode(attrs.asdict(job)))
+        return self._streams.append_one(self._stream, event)
+
+    def _create(self) -> None:
+        if self._states.is_known:
+            return
+        try:
+            self._connection.call(
+                lambda client: client.create_subscription_to_stream(
+                    _WORKERS,
+                    self._stream,
+                    consumer_strategy="RoundRobin",
+                    message_timeout=_MESSAGE_TIMEOUT_SECONDS,
+                    max_retry_count=_SERVER_RETRIES,
+                    max_subscriber_count=_MAX_WORKERS,
+                    min_checkpoint_count=1,
+                    checkpoint_after=0.5,
+                    timeout=CALL_SECONDS,
+                )
+            )
+        except self._connection.already_exists:
+            pass
+        else:
+            listed = New(_LISTED, msgspec.json.encode({"name": self.name}))
+            self._streams.append(_LIST, [listed], after=None)
+        self._states.is_known = True
+
+    def take(self, worker: Worker, seconds: float) -> Held | None:
+        while self._later and self._later[0][0] <= time.monotonic():
+            self.offer(heapq.heappop(self._later)[1])
+        if self._reading is None:
+            self._create()
+            self._reading = threading.Thread(target=self._read, daemon=True)
+            self._reading.start()
+        deadline = time.monotonic() + _TAKE_SECONDS
+        while (left := deadline - time.monotonic()) > 0:
+            try:
+                subscription, event = self._arrived.get(timeout=left)
+            except queue.Empty:
+                return None
+            held = self._opened(subscription, event)
+            if held is not None:
+                return held
+        return None
+
+    def _opened(self, subscription: Any, event: Any) -> Held | None:
+        """Return the job of an event that was delivered, or None if there is nothing to do."""
+        job, id = Job(**msgspec.json.decode(event.data)), str(event.id)
+        while True:
+            state, revision = self._states.of(job)
+            if state.is_stale(id):
+                subscription.ack(event)
+                return None
+            if state.is_held and state.event != id:
+                # Another worker has it, by another delivery; it will do the job once more.
+                if self._states.change(job, attrs.evolve(state, is_due_again=True), revision):
+                    subscription.ack(event)
+                    return None
+                continue
+            # Held by this very delivery: the server has given up on who had it.
+            attempt = state.attempt + 1 if state.event == id and not state.is_parked else 1
+            if attempt > MAX_ATTEMPTS:
+                reason = f"its worker died or was lost, {state.attempt} times"
+                if self._states.change(job, state.parked(reason), revision):
+                    subscription.nack(event, "park")
+                    return None
+                continue
+            taken = JobState.taken(id, attempt)
+            if self._states.change(job, taken, revision):
+                self._held[taken.token] = (subscription, event)
+                return Held(job, attempt, taken.token)
+
+    def _read(self) -> None:
+        """Put what the server delivers where `take` finds it, one job at a time."""
+        while not self._is_closed:
+            with contextlib.suppress(KandoError, ValueError, self._connection.library.base_error):
+                self._subscription = self._connection.call(
+                    lambda client: client.read_subscription_to_stream(
+                        _WORKERS,
+                        self._stream,
+                        event_buffer_size=1,
+                        max_ack_batch_size=1,
+                        max_ack_delay=0.05,
+                    )
+                )
+                for event in self._subscription:
+                    self._arrived.put((self._subscription, event))
+            if not self._is_closed:
+                time.sleep(_RECONNECT_SECONDS)
+
+    def extend(self, held: Held, seconds: float) -> bool:
+        return self._states.of(held.job)[0].token == held.token
+
+    def done(self, held: Held) -> None:
+        while True:
+            state, revision = self._states.of(held.job)
+            if state.token != held.token:
+                return
+            following = JobState(JobState.DONE, state.event)
+            if state.is_due_again:
+                following = JobState(JobState.WAITING, self._queue(held.job))
+            if self._states.change(held.job, following, revision):
+                self._say(held, "ack")
+                return
+
+    def retry(self, held: Held, reason: str, delay: float = 0.0) -> bool:
+        if held.attempt >= MAX_ATTEMPTS:
+            self.park(held, reason)
+            return False
+        # The server delivers again at once; so the wait is here, with the job in hand.
+        time.sleep(delay)
+        state, revision = self._states.of(held.job)
+        waiting = attrs.evolve(state, kind=JobState.WAITING, token="")
+        if state.token == held.token and self._states.change(held.job, waiting, revision):
+            self._say(held, "retry")
+        return True
+
+    def park(self, held: Held, reason: str) -> None:
+        state, revision = self._states.of(held.job)
+        if state.token == held.token:
+            self._states.change(held.job, state.parked(reason), revision)
+            self._say(held, "park")
+
+    def _say(self, held: Held, what: str) -> None:
+        subscription, event = self._held.pop(held.token, (None, None))
+        if subscription is None:
+            return
+        # A connection that was dropped: the server delivers anew, and the job's state knows better.
+        with contextlib.suppress(Exception):
+            if what == "ack":
+                subscription.ack(event)
+            else:
+                subscription.nack(event, what)
+
+    def parked(self) -> list[Parked]:
+        found = []
+        stream = f"$persistentsubscription-{self._stream}::{_WORKERS}-parked"
+        for link in self._streams.forwards(stream):
+            revision = int(link.data.decode().partition("@")[0])
+            for event in self._streams.page(self._stream, revision, 1):
+                job = Job(**msgspec.json.decode(event.data))
+                told = msgspec.json.decode(link.metadata).get("reason", "") if link.metadata else ""
+                state, _ = self._states.of(job)
+                found.append(Parked(job, state.reason or told))
+        return found
+
+    def replay_parked(self) -> int:
+        count = len(self.parked())
+        if count:
+            self._connection.call(
+                lambda client: client.replay_parked_events(
+                    _WORKERS, self._stream, timeout=CALL_SECONDS
+                )
+            )
+        return count
+
+    def info(self) -> GroupInfo:
+        self._create()
+        info = self._connection.call(
+            lambda client: client.get_subscription_info(
+                _WORKERS, self._stream, timeout=CALL_SECONDS
+            )
+        )
+        last = self._streams.last(self._stream)
+        done = int(info.last_checkpointed_event_position or -1)
+        lag = (last.revision if last is not None else -1) - done
+        # Between the checkpoint and the end lie also those that were done out of turn.
+        flying = info.total_in_flight_messages
+        waiting = max(lag - flying, 0) + len(self._later)
+        return GroupInfo(self.name, waiting, flying, info.parked_message_count)
+
+    def close(self) -> None:
+        self._is_closed = True
+        if self._subscription is not None:
+            with contextlib.suppress(Exception):
+                self._subscription.stop()
+        if self._reading is not None:
+            self._reading.join(timeout=CALL_SECONDS)

@@ -1,0 +1,116 @@
+"""Spread runs over worker processes, kill one of them every second, and compare every ledger.
+
+Run as a program. The kit is ``diligence``, answered by ``echo``; each run must end with the ledger that
+one process gives, and no answer may be there twice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from kando.app.builtin import installed_plugins
+from kando.app.context import App
+from kando.app.working import start_run
+
+GROUP = "spread"
+GOAL = "Evaluate Acme"
+
+
+def facts(app: App, run: str) -> list[Any]:
+    """Return what must be equal of a run's events."""
+    return [
+        (e.id, e.type, e.actor, e.cause, e.lineage_key, {**e.data, "observed": None})
+        for e in app.ledger(run).read_all()
+    ]
+
+
+def started(url: str) -> subprocess.Popen[bytes]:
+    """Start a worker process."""
+    command = [sys.executable, "-m", "kando.cli.main", "--ledger", url, "worker"]
+    command += ["--group", GROUP, "--kit", "diligence", "--llm", "echo", "--lease", "5"]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL)
+
+
+def spread(
+    url: str, runs: int, workers: int, kills: int, seconds: float, chance: random.Random
+) -> str:
+    """Spread runs over workers, kill them as they work, and compare."""
+    with App(installed_plugins(os.environ), {}, "memory:") as alone:
+        run = start_run(alone, "diligence", GOAL, llm="echo").status.run_id
+        expected = facts(alone, run)
+    with App(installed_plugins(os.environ), {}, url) as app:
+        ids: list[str] = []
+        for _ in range(runs):
+            start_run(app, "diligence", GOAL, group=GROUP, on_started=ids.append)
+        group = app.substrate(read_only=False).group(GROUP)
+        begun, killed = time.monotonic(), 0
+        processes = [started(url) for _ in range(workers)]
+        try:
+            due = time.monotonic() + seconds
+            while (info := group.info()).waiting or info.in_flight:
+                if killed < kills and time.monotonic() > due:
+                    victim = chance.randrange(workers)
+                    processes[victim].send_signal(signal.SIGKILL)
+                    processes[victim].wait()
+                    processes[victim] = started(url)
+                    killed, due = killed + 1, time.monotonic() + seconds
+                if any(process.poll() is not None for process in processes):
+                    raise SystemExit("a worker ended by itself")
+                time.sleep(0.02)
+        finally:
+            for process in processes:
+                process.kill()
+                process.wait()
+        took = time.monotonic() - begun
+        group.close()
+        if parked := group.parked():
+            raise SystemExit(f"parked: {parked}")
+        for run in ids:
+            found = facts(app, run)
+            if found != expected:
+                at = next(
+                    (
+                        n
+                        for n, pair in enumerate(zip(found, expected, strict=False))
+                        if len({*map(str, pair)}) > 1
+                    ),
+                    min(len(found), len(expected)),
+                )
+                raise SystemExit(f"{run} has {len(found)} events and differs at {at}")
+    return f"{runs} runs over {workers} workers, {killed} killed: equal, in {took:.1f} s"
+
+
+def main() -> None:
+    """Do what is asked, say what was done, and fail at the first difference."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=200)
+    parser.add_argument("--workers", type=int, default=4)
+    parser.add_argument("--kills", type=int, default=10**9, help="at most so many")
+    parser.add_argument("--seconds", type=float, default=1.0, help="between two kills")
+    parser.add_argument("--server", action="store_true", help="on a fake server, not in a file")
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    options = parser.parse_args()
+    print(f"seed {options.seed}", flush=True)
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as open_things:
+        url = f"sqlite:{Path(folder, 'store.sqlite')}"
+        if options.server:
+            from eventstore_process import FakeEventStoreProcess
+
+            url = open_things.enter_context(FakeEventStoreProcess(Path(folder, "store"))).url
+        chance = random.Random(options.seed)
+        sizes = (options.runs, options.workers, options.kills, options.seconds)
+        print(spread(url, *sizes, chance), flush=True)
+
+
+if __name__ == "__main__":
+    main()
