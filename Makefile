@@ -13,7 +13,7 @@ ifneq ($(or $(MADE_IN),$(CURDIR)/.venv),$(CURDIR)/.venv)
 .PHONY: .venv/bin/python
 endif
 
-.PHONY: help start setup test test-mcp-external lint tox wheels soak bench eventstore docker-status docker-trace clean
+.PHONY: help start setup test test-mcp-external lint tox wheels docs soak bench eventstore docker-status docker-trace clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /	/' | expand -t 20
@@ -81,6 +81,13 @@ wheels: .venv/.developed ## build and check wheels and source distributions in d
 	@UV_SYSTEM_CERTS=1 $(BIN)/uv build -q --all-packages --no-sources -o dist
 	@$(BIN)/twine check --strict dist/*.whl dist/*.tar.gz
 
+.venv/.documented: .venv/.installed requirements-docs.txt
+	@$(PIP) -r requirements-docs.txt
+	@touch $@
+
+docs: .venv/.documented ## build the documentation in site/; a warning is an error
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 soak: .venv/.tested ## kill a run ten thousand times and compare what is left
 	@$(BIN)/python tests/helpers/torture.py --kills 10000 --races 2000
 	@$(BIN)/python tests/helpers/eventstore_torture.py --kills 500 --rounds 300 --restarts 20
@@ -102,5 +109,5 @@ docker-trace: ## show why the demo run's last event exists, from a container
 	@$(COMPOSE) run --rm --build kando trace object.created-2
 
 clean: ## remove everything that was installed or built
-	@rm -rf .venv .tox .mcp-tools dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf .venv .tox .mcp-tools dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -prune -exec rm -rf {} +

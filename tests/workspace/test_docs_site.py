@@ -1,0 +1,54 @@
+"""The documentation as a site: `make docs` builds it, and here is held what it is built from."""
+
+import importlib
+import importlib.util
+import re
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+
+
+@pytest.fixture
+def hooks() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("docs_hooks", ROOT / "docs_hooks.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def page(uri: str) -> SimpleNamespace:
+    return SimpleNamespace(file=SimpleNamespace(src_uri=uri))
+
+
+def test_the_page_of_python_gets_the_docstrings_of_every_module_it_names(hooks: ModuleType) -> None:
+    markdown = (DOCS / "reference" / "python.md").read_text()
+
+    made = hooks.on_page_markdown(markdown, page("reference/python.md"))
+
+    modules = re.findall(r"^::: (\S+)$", made, re.MULTILINE)
+    assert made.startswith(markdown)
+    assert modules
+    assert len(set(modules)) == len(modules)
+    for name in modules:
+        assert importlib.import_module(name).__doc__, name
+    assert "kando.runtime" in modules
+
+
+def test_other_pages_are_left_as_they_are(hooks: ModuleType) -> None:
+    assert hooks.on_page_markdown("| `kando.kit` | x |", page("index.md")) == "| `kando.kit` | x |"
+
+
+def test_the_picture_of_the_architecture_is_a_drawing_with_a_text_for_who_cannot_see_it() -> None:
+    root = ElementTree.parse(DOCS / "explanation" / "architecture.svg").getroot()
+    texts = [each.text or "" for each in root]
+
+    assert root.tag.endswith("svg")
+    assert any("layers" in text for text in texts)
+    assert not [each for each in root.iter() if each.tag.rpartition("}")[2] in ("script", "image")]
