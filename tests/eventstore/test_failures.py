@@ -5,11 +5,13 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cutting_proxy import CuttingProxy
 from eventstore_process import FakeEventStoreProcess
+from kando.branch.fork import fork
 from kando.errors import (
     ConcurrencyError,
     LedgerNotFound,
@@ -22,6 +24,7 @@ from kando.schema.events import make_event
 from kando.testing.ledgers import event
 from kando_eventstore._client import client_library
 from kando_eventstore._connection import Connection
+from kando_eventstore._streams import Found, New, Streams
 from kando_eventstore.substrate import EventStoreSubstrate, open_eventstore
 from kando_eventstore.testing import FakeEventStoreServer
 
@@ -259,3 +262,46 @@ def test_tls_works_with_the_authority_and_other_settings_are_refused_with_a_cure
         ask(f"https://me:secret@127.0.0.1:{server.port}?TlsCaFile={chain}")
     assert "secret" not in str(unknown.value)
     assert client_library().name in ("kurrentdbclient", "esdbclient")
+
+
+def test_a_fork_reads_and_writes_the_same_however_long_its_parent_is(
+    substrate: EventStoreSubstrate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    substrate.create("short").append([event(n) for n in range(2)])
+    substrate.create("long").append([event(n) for n in range(900)])
+    read: list[int] = []
+    page = Streams.page
+
+    def counted(self: Streams, *where: Any, **how: Any) -> list[Found]:
+        found = page(self, *where, **how)
+        read.append(len(found))
+        return found
+
+    monkeypatch.setattr(Streams, "page", counted)
+    costs = []
+    for parent in ("short", "long"):
+        read.clear()
+        fork(substrate, parent, 2, f"of-{parent}")
+        costs.append((len(read), sum(read)))
+
+    assert costs[0] == costs[1]
+    assert costs[0][1] < 10
+    assert substrate.info("of-long").length == 3
+
+
+def test_a_large_snapshot_comes_back_and_half_a_one_counts_as_none(
+    substrate: EventStoreSubstrate,
+) -> None:
+    substrate.create("r1")
+    large = bytes(range(256)) * 6000
+
+    for body in (b"small", large, b"small again", large):
+        substrate.keep_snapshot("r1", body)
+        assert substrate.snapshot("r1") == body
+
+    streams = Streams(substrate.connection)
+    last = streams.last("snapshot:r1")
+    assert last is not None
+    half = New("snapshot.part", b"x", b'{"part": 0, "of": 2}', is_json=False)
+    streams.append("snapshot:r1", [half], after=last.revision)
+    assert substrate.snapshot("r1") is None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -68,14 +68,26 @@ class Index:
         # A claim never changes.
         self._claims: dict[str, Claim] = {}
 
-    def create(self, id: str, parent: str | None, fork_position: int) -> Claim:
+    def create(
+        self,
+        id: str,
+        parent: str | None = None,
+        fork_position: int = 0,
+        begin: Callable[[Claim], bool] = lambda claim: True,
+    ) -> Claim:
         """Claim an id.
+
+        Args:
+            id: of the run or branch.
+            parent: id of the ledger it is forked from; None for a run.
+            fork_position: how many events it shares with its parent.
+            begin: writes what is to be there as soon as the ledger is; returns False if it cannot.
 
         Raises:
             LedgerExists: it is taken.
         """
         claim = Claim(id, now_us(), parent, fork_position)
-        if self._found(id) is None:
+        if self._found(id) is None and begin(claim):
             event = New(_CREATED, msgspec.json.encode(attrs.asdict(claim)))
             # Listed first: a process that dies in between leaves a line that leads nowhere, and is
             # passed over; the other way round it would leave a ledger that nobody finds.

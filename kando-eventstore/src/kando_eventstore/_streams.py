@@ -157,11 +157,11 @@ class Streams:
         )
         return bool(metadata[0].get("$tb") == _DELETED)
 
-    def keep_last(self, stream: str) -> None:
-        """Have the server keep only the last event of a stream."""
+    def keep_last(self, stream: str, count: int = 1) -> None:
+        """Have the server keep only the last events of a stream."""
         self.connection.call(
             lambda client: client.set_stream_metadata(
-                stream, metadata={"$maxCount": 1}, timeout=CALL_SECONDS
+                stream, metadata={"$maxCount": count}, timeout=CALL_SECONDS
             )
         )
 

@@ -15,7 +15,7 @@ from kando.ledger.completion import complete
 from kando.ledger.interface import LedgerStore
 from kando.schema.events import KandoEvent, RecordedEvent
 from kando_eventstore._rows import Row, event_of, hash_of, rows_of
-from kando_eventstore._streams import Found, New, Streams
+from kando_eventstore._streams import NO_EVENTS, Found, New, Streams
 
 __all__ = ["EventStoreLedger", "Segment"]
 
@@ -48,6 +48,7 @@ class _Known:
 
     def __init__(self) -> None:
         self.length = 0
+        self.heads = 0
         self.digest = GENESIS
         self.positions: dict[str, int] = {}
 
@@ -55,6 +56,7 @@ class _Known:
         """Take note of the event that follows, or of one that is known."""
         if event.position == self.length:
             self.length += 1
+            self.heads += event.is_head
             self.digest = digest
             self.positions[event.id] = event.position
 
@@ -98,18 +100,34 @@ class EventStoreLedger(LedgerStore):
     def _append(self, events: Sequence[KandoEvent]) -> bool:
         known, stream = self._known, self._own.stream
         completed = [
-            complete(event, position, stream) for position, event in enumerate(events, known.length)
+            complete(event, position, stream, known.heads)
+            for position, event in enumerate(events, known.length)
         ]
         self._refuse_duplicates(completed)
         rows = rows_of(completed, stream, known.digest)
-        new = [New(row.type, row.data, row.metadata) for row in rows]
-        if not self._streams.fits(new):
-            new = self._packed(rows)
-        if not self._streams.append(stream, new, after=known.length - self._own.base - 1):
+        if not self._written(rows, after=known.length - self._own.base - 1):
             return False
         for event, row in zip(completed, rows, strict=True):
             known.take(event, row.hash)
         return True
+
+    def begin(self, events: Sequence[RecordedEvent]) -> bool:
+        """Append the first events of a branch that nobody knows yet; nothing of its parent is read.
+
+        Args:
+            events: complete, and checked by who made them.
+
+        Returns:
+            False if its stream has events already; nothing was written.
+        """
+        rows = rows_of(events, self._own.stream, self.digest(self._own.base))
+        return self._written(rows, after=NO_EVENTS)
+
+    def _written(self, rows: Sequence[Row], *, after: int) -> bool:
+        new = [New(row.type, row.data, row.metadata) for row in rows]
+        if not self._streams.fits(new):
+            new = self._packed(rows)
+        return self._streams.append(self._own.stream, new, after=after)
 
     def _packed(self, rows: Sequence[Row]) -> list[New]:
         """Put what is too large for one append elsewhere, and return what points to it.

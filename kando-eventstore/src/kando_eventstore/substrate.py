@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
 
 import attrs
@@ -15,9 +15,11 @@ from kando.ledger.groups import check_group
 from kando.ledger.inbox import InboxEntry
 from kando.ledger.substrate import LedgerInfo, Substrate, check_ledger_id
 from kando.ledger.worker import Worker
+from kando.schema.events import RecordedEvent
 from kando_eventstore._connection import Connection
 from kando_eventstore._inbox import Inbox
 from kando_eventstore._index import Claim, Index
+from kando_eventstore._snapshots import Snapshots
 from kando_eventstore._streams import NO_EVENTS, New, Streams
 from kando_eventstore.groups import EventStoreGroup, group_names
 from kando_eventstore.ledger import EventStoreLedger, Segment
@@ -66,21 +68,32 @@ class EventStoreSubstrate(Substrate):
         self.is_read_only = read_only
         self._streams = Streams(connection)
         self._index = Index(self._streams)
+        self._snapshots = Snapshots(self._streams)
         self._inboxes: OrderedDict[str, Inbox] = OrderedDict()
 
     def create(self, ledger_id: str) -> EventStoreLedger:
         self._refuse_if_read_only()
-        return self._ledger([self._index.create(check_ledger_id(ledger_id), None, 0)])
+        return self._ledger([self._index.create(check_ledger_id(ledger_id))])
 
     def open(self, ledger_id: str) -> EventStoreLedger:
         return self._ledger(self._index.line(ledger_id))
 
     def fork(self, parent_id: str, position: int, branch_id: str) -> EventStoreLedger:
+        return self.fork_with(parent_id, position, branch_id, ())
+
+    def fork_with(
+        self, parent_id: str, position: int, branch_id: str, events: Sequence[RecordedEvent]
+    ) -> EventStoreLedger:
         self._refuse_if_read_only()
         line = self._index.line(parent_id)
         parent = self._ledger(line)
         check_fork_position(parent.stream_name(), position, parent.length())
-        claim = self._index.create(check_ledger_id(branch_id), parent_id, position)
+
+        # The tail is written before the branch is claimed: who finds the branch finds all of it.
+        def begin(claim: Claim) -> bool:
+            return not events or self._ledger([claim, *line]).begin(events)
+
+        claim = self._index.create(check_ledger_id(branch_id), parent_id, position, begin)
         return self._ledger([claim, *line])
 
     def _ledger(self, line: list[Claim]) -> EventStoreLedger:
@@ -124,6 +137,14 @@ class EventStoreSubstrate(Substrate):
             new = New(_CACHED_ELSEWHERE, self._streams.store(response).encode(), is_json=False)
         # Of two writers of one request the first is served to both.
         self._streams.append(_cache_stream(ledger_id, key), [new], after=NO_EVENTS)
+
+    def snapshot(self, ledger_id: str) -> bytes | None:
+        return self._snapshots.last(ledger_id)
+
+    def keep_snapshot(self, ledger_id: str, body: bytes) -> None:
+        self._refuse_if_read_only()
+        self._index.claim(ledger_id)
+        self._snapshots.keep(ledger_id, body)
 
     def deliver(self, ledger_id: str, entry: InboxEntry) -> bool:
         self._refuse_if_read_only()
