@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from kando.plugins import SubstrateSpec, hookimpl
+from kando.plugins import CommandSpec, SubstrateSpec, hookimpl
 
-__all__ = ["kando_substrates"]
+__all__ = ["kando_commands", "kando_substrates"]
 
 
 @hookimpl
@@ -25,3 +25,10 @@ def kando_substrates() -> list[SubstrateSpec]:
             "EventStoreDB and KurrentDB servers and clusters",
         )
     ]
+
+
+@hookimpl
+def kando_commands() -> list[CommandSpec]:
+    """Offer the process that keeps views up to date."""
+    about = "Keep views of all runs on a server up to date."
+    return [CommandSpec("views", "kando_eventstore.views:views", about)]

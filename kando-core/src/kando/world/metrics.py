@@ -19,7 +19,7 @@ from kando.schema.events import (
     KandoEvent,
 )
 
-__all__ = ["ResponderMetrics", "RunMetrics", "Usage", "measure"]
+__all__ = ["MetricsFold", "ResponderMetrics", "RunMetrics", "Usage", "measure"]
 
 
 @attrs.frozen
@@ -102,7 +102,7 @@ def measure(events: Iterable[KandoEvent]) -> RunMetrics:
     Args:
         events: of a ledger, or of a stretch of it, in order.
     """
-    fold = _Fold()
+    fold = MetricsFold()
     for event in events:
         fold.see(event)
     return fold.metrics()
@@ -149,7 +149,9 @@ class _Work:
         return ResponderMetrics(self.firings, self.events, self.failures, self.llm.usage())
 
 
-class _Fold:
+class MetricsFold:
+    """Metrics in the making: for those who see the events one by one."""
+
     def __init__(self) -> None:
         self._types: Counter[str] = Counter()
         self._llm = _Account()
@@ -161,6 +163,7 @@ class _Fold:
         self._last: KandoEvent | None = None
 
     def see(self, event: KandoEvent) -> None:
+        """Count the event that follows."""
         self._first, self._last = self._first or event, event
         kind = event.type
         self._types[kind] += 1
@@ -189,6 +192,7 @@ class _Fold:
             self._responders[asker].llm.add_answer(event.data)
 
     def metrics(self) -> RunMetrics:
+        """Return what the events seen so far come to."""
         return RunMetrics(
             events=self._types.total(),
             types=dict(sorted(self._types.items())),

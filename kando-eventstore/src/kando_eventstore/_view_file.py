@@ -1,0 +1,136 @@
+"""Where views are kept: a SQLite file, each change in one transaction with how far it has come."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import attrs
+import msgspec
+
+from kando.errors import LedgerNotFound
+from kando.schema.events import RecordedEvent
+from kando.world.graph import World
+from kando.world.metrics import RunMetrics
+
+__all__ = ["ViewFile"]
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS checkpoint (
+    source TEXT PRIMARY KEY,
+    position INTEGER NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS views (
+    run TEXT PRIMARY KEY,
+    length INTEGER NOT NULL,
+    world_state TEXT NOT NULL,
+    run_metrics TEXT NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS lineage_index (
+    run TEXT NOT NULL,
+    event TEXT NOT NULL,
+    causes TEXT NOT NULL,
+    PRIMARY KEY (run, event)
+) STRICT, WITHOUT ROWID;
+"""
+
+
+class ViewFile:
+    """The views of many runs, and up to where in the server's log they were brought.
+
+    Args:
+        path: of the file; created if it is missing.
+        source: the server that the views are of.
+    """
+
+    def __init__(self, path: str | Path, source: str) -> None:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        self._source = source
+        self._connection = sqlite3.connect(path, isolation_level=None)
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        self._connection.executescript(_SCHEMA)
+
+    @property
+    def position(self) -> int | None:
+        """The position in the server's log up to which everything is in the views; or None."""
+        query = "SELECT position FROM checkpoint WHERE source = ?"
+        row = self._connection.execute(query, (self._source,)).fetchone()
+        return int(row[0]) if row is not None else None
+
+    def length(self, run: str) -> int:
+        """Return how many events of a run are in its views."""
+        query = "SELECT length FROM views WHERE run = ?"
+        row = self._connection.execute(query, (run,)).fetchone()
+        return int(row[0]) if row is not None else 0
+
+    def put(
+        self,
+        position: int,
+        changed: Iterable[tuple[str, World, RunMetrics, Iterable[RecordedEvent]]],
+    ) -> None:
+        """Bring views up to a position of the log, in one step.
+
+        Args:
+            position: up to which everything is in them then.
+            changed: of each run that has new events: its id, world and metrics, and these events.
+        """
+        with self._connection:
+            self._connection.execute("BEGIN IMMEDIATE")
+            for run, world, metrics, events in changed:
+                self._connection.executemany(
+                    "INSERT OR REPLACE INTO lineage_index VALUES (?, ?, ?)",
+                    ((run, e.id, msgspec.json.encode(e.cause).decode()) for e in events),
+                )
+                self._connection.execute(
+                    "INSERT OR REPLACE INTO views VALUES (?, ?, ?, ?)",
+                    (run, metrics.events, _json(_state(world)), _json(attrs.asdict(metrics))),
+                )
+            self._connection.execute(
+                "INSERT OR REPLACE INTO checkpoint VALUES (?, ?)", (self._source, position)
+            )
+
+    def view(self, run: str) -> dict[str, Any]:
+        """Return the views of a run: ``world_state``, ``lineage_index`` and ``run_metrics``.
+
+        Raises:
+            LedgerNotFound: there are none.
+        """
+        query = "SELECT length, world_state, run_metrics FROM views WHERE run = ?"
+        row = self._connection.execute(query, (run,)).fetchone()
+        if row is None:
+            msg = f"There are no views of a run {run!r}."
+            raise LedgerNotFound(msg, hint="`kando views --once` brings them up to date.")
+        query = "SELECT event, causes FROM lineage_index WHERE run = ?"
+        lineage = self._connection.execute(query, (run,)).fetchall()
+        return {
+            "run_id": run,
+            "events": row[0],
+            "world_state": msgspec.json.decode(row[1]),
+            "lineage_index": {event: msgspec.json.decode(causes) for event, causes in lineage},
+            "run_metrics": msgspec.json.decode(row[2]),
+        }
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+
+def _state(world: World) -> dict[str, Any]:
+    return {
+        "objects": {o.id: {"type": o.type, "data": o.data} for o in world.objects.values()},
+        "relations": {
+            r.id: {
+                "type": r.type,
+                "source_id": r.source_id,
+                "target_id": r.target_id,
+                "data": r.data,
+            }
+            for r in world.relations.values()
+        },
+    }
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()

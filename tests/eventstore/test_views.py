@@ -1,0 +1,151 @@
+"""Views of many runs are folds over their ledgers, also after the process that keeps them is killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import msgspec
+import pytest
+
+from kando.branch.fork import fork
+from kando.emit import create, patch, relate
+from kando.errors import LedgerNotFound
+from kando.ledger.interface import LedgerStore
+from kando.runtime import Runtime
+from kando.trace.lineage import build_lineage_index
+from kando.world.metrics import measure
+from kando.world.projection import project
+from kando_eventstore._view_file import ViewFile
+from kando_eventstore.substrate import EventStoreSubstrate, open_eventstore
+from kando_eventstore.testing import FakeEventStoreServer
+from kando_eventstore.views import ViewKeeper
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[FakeEventStoreServer]:
+    with FakeEventStoreServer(tmp_path / "store") as started:
+        yield started
+
+
+@pytest.fixture
+def substrate(server: FakeEventStoreServer) -> Iterator[EventStoreSubstrate]:
+    with open_eventstore(server.url) as opened:
+        yield opened
+
+
+def worked_on(ledger: LedgerStore, *steps: int) -> None:
+    """Record some objects, changes and relations."""
+    for n in steps:
+        Runtime(ledger, [], edge_logic=()).run(
+            [
+                create("Part", {"n": n}, id=f"part{n}"),
+                patch(f"part{n}", {"seen": True}),
+                relate("follows", f"part{n}", "part0", id=f"relation{n}"),
+            ]
+        )
+
+
+def expected(ledger: LedgerStore) -> dict[str, Any]:
+    """Return what the views of a ledger are to be."""
+    events = list(ledger.read_all())
+    world = project(events)
+    return {
+        "run_id": ledger.stream_name().partition(":")[2],
+        "events": len(events),
+        "objects": {o.id: o.data for o in world.objects.values()},
+        "relations": {r.id: [r.source_id, r.target_id] for r in world.relations.values()},
+        "lineage_index": build_lineage_index(events),
+        "run_metrics": msgspec.json.decode(msgspec.json.encode(attrs.asdict(measure(events)))),
+    }
+
+
+def kept(file: ViewFile, run: str) -> dict[str, Any]:
+    """Return the views of a run as they are kept, in the form of `expected`."""
+    view = file.view(run)
+    world = view.pop("world_state")
+    view["objects"] = {id: o["data"] for id, o in world["objects"].items()}
+    view["relations"] = {
+        id: [r["source_id"], r["target_id"]] for id, r in world["relations"].items()
+    }
+    return view
+
+
+def test_the_views_of_runs_and_branches_are_what_their_ledgers_say(
+    substrate: EventStoreSubstrate, server: FakeEventStoreServer, tmp_path: Path
+) -> None:
+    for n in range(3):
+        worked_on(substrate.create(f"r{n}"), *range(n + 2))
+    worked_on(fork(substrate, "r2", 4, "b1"), 7)
+    file = ViewFile(tmp_path / "views", server.url)
+
+    assert ViewKeeper(substrate, file).keep(once=True) == 4
+
+    for info in substrate.ledgers():
+        assert kept(file, info.id) == expected(substrate.open(info.id))
+    with pytest.raises(LedgerNotFound, match="--once"):
+        file.view("nobody")
+    file.close()
+
+
+def test_what_is_in_the_views_is_not_looked_at_again(
+    substrate: EventStoreSubstrate, server: FakeEventStoreServer, tmp_path: Path
+) -> None:
+    for n in range(3):
+        worked_on(substrate.create(f"r{n}"), 0)
+    file = ViewFile(tmp_path / "views", server.url)
+    ViewKeeper(substrate, file).keep(once=True)
+    before = file.position
+    worked_on(substrate.open("r1"), 1)
+
+    assert ViewKeeper(substrate, file).keep(once=True) == 1
+    assert ViewKeeper(substrate, file).keep(once=True) == 0
+
+    assert kept(file, "r1") == expected(substrate.open("r1"))
+    assert before is not None
+    assert (file.position or 0) > before
+    file.close()
+
+
+def test_a_process_that_is_killed_goes_on_where_it_was_and_nothing_is_missing(
+    substrate: EventStoreSubstrate, server: FakeEventStoreServer, tmp_path: Path
+) -> None:
+    path = tmp_path / "views"
+    command = [sys.executable, "-m", "kando.cli.main", "--ledger", server.url]
+    command += ["views", "--file", str(path)]
+    environ = {**os.environ, "HOME": str(tmp_path)}
+    ledgers = [substrate.create(f"r{n}") for n in range(6)]
+    for round in range(3):
+        with subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL) as keeping:
+            for ledger in ledgers:
+                worked_on(ledger, round)
+            # Killed once it has begun, wherever it then is.
+            deadline = time.monotonic() + 30
+            while not path.exists() and time.monotonic() < deadline:
+                time.sleep(0.01)
+            keeping.send_signal(signal.SIGKILL)
+
+    subprocess.run([*command, "--once"], env=environ, check=True, capture_output=True)
+
+    file = ViewFile(path, substrate.connection.where)
+    for ledger in ledgers:
+        run = ledger.stream_name().partition(":")[2]
+        assert kept(file, run) == expected(ledger)
+    file.close()
+    shown = subprocess.run([*command, "--show", "r1"], env=environ, check=True, capture_output=True)
+    assert json.loads(shown.stdout)["events"] == ledgers[1].length()
+
+
+def test_a_file_has_no_subscriptions_to_keep_views_from(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "kando.cli.main", "--ledger", "sqlite:x.sqlite", "views"]
+
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+
+    assert done.returncode != 0
+    assert "Set EVENTSTORE_URL" in done.stderr
