@@ -294,8 +294,9 @@ class Loop:
                 effect.keep(event, answer, world)
             return self._exhaust(reasons, event, batch.depth)
         self._record(batch, event)
-        effect.remember(event, exact(answer), world)
+        # Were it in the cache first, a process that died now would go on with a cached answer.
         self.save()
+        effect.remember(event, exact(answer), world)
         reasons = recorder.account.reasons_against(0, 0)
         return self._exhaust(reasons, event, 0) if reasons else True
 
