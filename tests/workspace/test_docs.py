@@ -14,6 +14,7 @@ from doc_examples import Page, anchors_in, blocks_in, code_spans_in, links_in, m
 from kando.app.status import RunStatus
 from kando.cli.exits import EXIT_CODES, report
 from kando.cli.main import cli
+from kando.cli.plugged import plugin_commands
 from kando.errors import KandoError
 from kando.schema import events
 
@@ -60,7 +61,10 @@ def command_named(name: str) -> click.Command:
     return command
 
 
-COMMANDS = cli.list_commands(click.Context(cli))
+# Those of plugins are described by their packages.
+COMMANDS = [
+    each for each in cli.list_commands(click.Context(cli)) if each not in plugin_commands(set())
+]
 
 
 @every_page
