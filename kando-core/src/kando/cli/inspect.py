@@ -67,7 +67,7 @@ def _status_lines(found: RunStatus) -> list[tuple[str, str]]:
             f"{found.llm_requests} requests, {found.llm_answered} answered "
             f"({found.llm_cached} from the cache), {_spent(attrs.asdict(found))}",
         ),
-        *([("of its own", _spent(found.own))] if found.own is not None else []),
+        *([("its own", _spent(found.own))] if found.own is not None else []),
         ("created", moment(found.created_at) or ""),
         ("updated", moment(found.updated_at) or ""),
         ("last", clean(found.last_event_id or "")),
