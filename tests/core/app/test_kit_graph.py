@@ -253,3 +253,44 @@ def test_a_card_has_all_that_a_kit_declares_and_hashes_of_its_prompts() -> None:
     assert card["policies"][0].endswith("deny_all")
     changed = attrs.evolve(kit, prompts={"greet": "Greet $name!"})
     assert card["prompts"][0]["sha256"] != kit_card(changed)["prompts"][0]["sha256"]
+
+
+@attrs.frozen
+class Whole:
+    """What is asked about."""
+
+    text: str = ""
+
+
+def test_an_llm_responder_declares_what_it_emits() -> None:
+    kit = seeded()
+    kit.object(Whole)
+    kit.prompts["ask"] = "What of it?"
+    kit.relation("part_of", Whole, Whole)
+
+    @kit.tool("look")
+    def look(at: str) -> str:
+        """Look something up."""
+        return at
+
+    @kit.llm_responder(
+        OBJECT_CREATED, prompt="ask", output=Whole, relation="part_of", type="Whole", tools=["look"]
+    )
+    def asks(event: KandoEvent, world: object) -> dict[str, str]:
+        return {}
+
+    kit.edge_logic("part_of", name="on.part_of")(lambda event, world: None)
+
+    graph = kit_graph(kit)
+
+    known = {node.name: node.known for node in graph.nodes}
+    assert {known[name] for name in known if name.startswith("drawn.asks")} == {"declared"}
+    assert {
+        ("drawn.asks", MODEL),
+        (MODEL, "drawn.asks.answer"),
+        ("drawn.asks.answer", "drawn.tools"),
+        ("drawn.tools", "drawn.asks.tool"),
+        ("drawn.asks.tool", MODEL),
+        ("drawn.asks.answer", "on.part_of"),
+    } <= triggers(graph)
+    assert graph.warnings == ()

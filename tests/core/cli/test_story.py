@@ -271,6 +271,9 @@ def test_observers_are_told_of_every_event_and_one_that_raises_hurts_nobody(
     run_id = done.stdout.strip()
     assert done.returncode == 0, done.stderr
     assert "Observer watch:watch raised at" in done.stderr
+    assert ("observer", "watch") in {
+        (row["kind"], row["name"]) for row in as_json(kando, "plugins")["items"]
+    }
     events = [json.loads(e) for e in kando("events", run_id, "--json").stdout.splitlines()]
     assert log.read_text().splitlines() == [f"{e['position']} {e['type']}" for e in events]
 

@@ -15,7 +15,7 @@ __all__ = ["plugins"]
 @click.option("--check", is_flag=True, help="Exit with 1 if a plugin failed or two conflict.")
 @shared_options
 def plugins(check: bool, as_json: bool) -> int:
-    """List kits, substrates, providers and commands, and the plugins that failed to load."""
+    """List kits, substrates, providers, commands and observers, and the plugins that failed."""
     with open_app() as app:
         rows = _offers(app.plugins)
         failures = app.plugins.failures()
@@ -53,7 +53,7 @@ def _offers(installed: Plugins) -> list[dict[str, str]]:
         ("provider", installed.providers()),
         ("command", installed.commands()),
     )
-    return [
+    rows = [
         _row(
             kind,
             offered.spec.name,
@@ -65,6 +65,11 @@ def _offers(installed: Plugins) -> list[dict[str, str]]:
         for kind, offers in kinds
         for offered in offers
     ]
+    observing = [each for each in installed.plugins() if "kando_event_recorded" in each.hooks]
+    for each in observing:
+        about = "is told of recorded events"
+        rows.append(_row("observer", each.name, each.distribution, each.version, "ok", about))
+    return rows
 
 
 def _row(

@@ -40,7 +40,7 @@ _COMMANDS = {
     "import": ("kando.cli.export:import_", "Restore a run from a file that was exported."),
     "worker": ("kando.cli.worker:worker", "Work on the runs of a group, beside others."),
     "groups": ("kando.cli.worker:groups", "Show the groups that workers share."),
-    "plugins": ("kando.cli.installed:plugins", "List kits, substrates, providers and commands."),
+    "plugins": ("kando.cli.installed:plugins", "List what plugins offer, and those that failed."),
     "doctor": ("kando.cli.doctor:doctor", "Check the installation and the store."),
     "completion": ("kando.cli.completion:completion", "Print the shell completion script."),
     "exit-codes": ("kando.cli.exits:exit_codes", "Explain the exit codes."),

@@ -24,6 +24,7 @@ from kando.kit import Kit
 from kando.ledger.interface import LedgerStore
 from kando.ledger.memory import MemoryLedgerStore
 from kando.plugins import Plugins
+from kando.responders.asking import CONVERSATION
 from kando.responders.budget import Budget
 from kando.responders.llm_executor import provider_executor
 from kando.schema.events import (
@@ -39,8 +40,8 @@ from kando.world.projection import reproject
 
 __all__ = ["KitContract"]
 
-#: Object types that a host brings in with ``--input``.
-_OF_THE_HOST = {"Document", "SkippedDocument"}
+#: Object types that no kit declares: what a host brings in with ``--input``, and conversations.
+_OF_THE_HOST = {"Document", "SkippedDocument", CONVERSATION}
 
 
 class KitContract:
