@@ -8,7 +8,9 @@ import pytest
 from kando.emit import create, emit
 from kando.errors import ConfigurationError, InvalidData, ReplayDivergence
 from kando.kit import Kit
+from kando.ledger.interface import LedgerStore
 from kando.ledger.memory import MemoryLedgerStore
+from kando.ledger.upcast import UpcastLedger
 from kando.ledger.verification import verify
 from kando.plugins import Plugins, hookimpl
 from kando.runtime import Runtime
@@ -80,6 +82,21 @@ def test_looking_an_event_up_brings_it_up_as_well() -> None:
         assert found.data == {"person": "ann"}
     assert read.at(99) is None
     assert read.digest(3) == ledger.digest(3)
+
+
+def test_everything_a_ledger_can_do_reaches_the_ledger_that_is_read_through_upcasters() -> None:
+    offered = {name for name in vars(LedgerStore) if not name.startswith("_")}
+
+    assert offered - set(vars(UpcastLedger)) == {"read_all"}
+    ledger = MemoryLedgerStore("r")
+    runtime_on(ledger, 1).run([placed(1, "ann")])
+    read = runtime_on(ledger, 2).ledger
+    invoice = ledger.at(2)
+    assert invoice is not None
+    assert list(read.touching([invoice.data["id"]], [], 4)) == [invoice]
+    assert list(read.links(0, 4)) == list(ledger.links(0, 4))
+    assert (read.stray(), read.length(), read.stream_name()) == (None, 4, "run:r")
+    read.close()
 
 
 def test_a_snapshot_of_other_versions_is_ignored() -> None:
