@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator
 
 import calls
 import chain
-import fork
-import load
+import history
 import objects
 import observers
 import start_up
@@ -21,8 +20,7 @@ _BENCHMARKS: dict[str, Callable[[Settings], Iterator[Line]]] = {
     "objects": objects.lines,
     "chain": chain.lines,
     "calls": calls.lines,
-    "load": load.lines,
-    "fork": fork.lines,
+    "history": history.lines,
     "observers": observers.lines,
     "start-up": start_up.lines,
     "plugins": start_up.plugin_lines,

@@ -13,7 +13,7 @@ from environments import environment
 from measuring import Figure, Settings, fresh_folder, progress
 from table import Goal, Line, costs
 
-__all__ = ["lines", "plugin_lines"]
+__all__ = ["lines", "plugin_lines", "process"]
 
 _DISTRIBUTIONS = (
     "kando-core",
@@ -40,7 +40,7 @@ def lines(settings: Settings) -> Iterator[Line]:
             if number >= 0:
                 progress(f"start-up, {number + 1} of {3 * settings.repetitions}")
             for name, command in commands.items():
-                figure = _process(command, home)
+                figure = process(command, home)
                 if number >= 0:
                     found[name].append(figure)
     for name in ("kando --help", "kando --version"):
@@ -60,13 +60,13 @@ def plugin_lines(settings: Settings) -> Iterator[Line]:
         kando = {name: [str(python), "-m", "kando.cli.main"] for name, python in pythons.items()}
         for size in ("no run", "a run of diligence"):
             if size != "no run":
-                _process([*kando["all"], "run", "diligence", "--goal", "Acme Corp"], home)
+                process([*kando["all"], "run", "diligence", "--goal", "Acme Corp"], home)
             found: dict[str, list[Figure]] = {name: [] for name in kando}
             for number in range(-1, 3 * settings.repetitions):
                 if number >= 0:
                     progress(f"start-up with plugins, {number + 1} of {3 * settings.repetitions}")
                 for name in sorted(kando, reverse=bool(number % 2)):
-                    figure = _process([*kando[name], "runs"], home)
+                    figure = process([*kando[name], "runs"], home)
                     if number >= 0:
                         found[name].append(figure)
             what = f"kando runs, all plugins, {size}"
@@ -75,7 +75,8 @@ def plugin_lines(settings: Settings) -> Iterator[Line]:
             yield from costs("start-up", what, ours, "core alone", theirs, cpu_goal=goal)
 
 
-def _process(command: list[str], home: Path) -> Figure:
+def process(command: list[str], home: Path) -> Figure:
+    """Run a command in a process of its own, with `home` as its user's home, and time it."""
     environment = {**os.environ, "HOME": str(home)}
     start = time.perf_counter()
     process = subprocess.Popen(
