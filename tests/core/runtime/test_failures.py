@@ -49,6 +49,23 @@ def test_an_output_that_is_refused_fails_the_firing_as_a_whole(
     assert failing(yields, error) == ["go", RESPONDER_FAILED]
 
 
+def test_a_generator_may_yield_from_generators_and_from_lists() -> None:
+    def pair(event: KandoEvent) -> Iterator[KandoEvent]:
+        made = yield create("T", {"after": event.id})
+        yield from [emit("x", {}), create("T", {"after": made.id})]
+
+    def yields(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
+        yield from pair(event)
+        yield from (emit("y", {}), emit("z", {}))
+
+    ledger = MemoryLedgerStore("r1")
+    Runtime(ledger, [Responder("r", "go", yields)]).run([emit("go", {})])
+
+    outputs = [event for event in ledger.read_all() if event.actor == "r"][1:-1]
+    assert [event.type for event in outputs] == ["object.created", "x", "object.created", "y", "z"]
+    assert outputs[2].data["data"] == {"after": outputs[0].id}
+
+
 @pytest.mark.parametrize("returned", ["text", 3, {"a": 1}])
 def test_what_is_no_stream_of_events_fails_the_firing(returned: object) -> None:
     assert failing(lambda event, world: returned, ConfigurationError) == ["go", RESPONDER_FAILED]

@@ -94,13 +94,24 @@ def _iterator(outputs: object, responder: Responder) -> Any:
 
 def _next(iterator: Any, recorded: RecordedEvent | None, is_generator: bool) -> KandoEvent | None:
     try:
-        event: KandoEvent = iterator.send(recorded) if is_generator else next(iterator)
+        event: KandoEvent = (
+            iterator.send(recorded if _takes(iterator) else None) if is_generator else next(iterator)
+        )
     except StopIteration:
         return None
     if event is None:
         msg = "A responder yielded None, not an event."
         raise ConfigurationError(msg, hint="Yield what make_event() or kando.emit returns.")
     return event
+
+
+def _takes(generator: Any) -> bool:
+    """Whether what stands at a generator's yield takes a value: a ``yield from [...]`` does not."""
+    inner = generator
+    while isinstance(inner, GeneratorType):
+        if (inner := inner.gi_yieldfrom) is None:
+            return True
+    return hasattr(inner, "send")
 
 
 def _checked(event: KandoEvent, present: RecordedEvent) -> RecordedEvent:
