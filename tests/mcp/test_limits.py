@@ -105,3 +105,23 @@ def test_runs_in_memory_are_refused_because_no_other_process_sees_them(place: Pl
         assert "--ledger sqlite:" in text
 
     place.within(story, KANDO_LEDGER="memory:")
+
+
+def test_a_client_names_no_file_and_makes_no_call(place: Place) -> None:
+    async def story(client: Client) -> None:
+        call = calling(client)
+        text = await refusal(client, "start_run", kit="tiny", goal="plain", llm="free:/dev/zero")
+        assert "a client must not name" in text
+        assert (await call("list_runs"))["items"] == []
+        run_id = (await call("start_run", kit="tiny", goal="plain", wait_s=45))["run_id"]
+        fork = {"run_id": run_id, "fork_at": 2}
+        assert "must not name" in await refusal(client, "fork_run", **fork, model="free:/dev/zero")
+        assert "must not name" in await refusal(client, "fork_run", **fork, llm="costly:x")
+        for type in ("tool.called", "llm.request", "llm.response"):
+            events = [{"type": type, "data": {}}]
+            assert "responder" in await refusal(client, "fork_run", **fork, events=events)
+        assert len((await call("list_runs"))["items"]) == 1
+        named = await call("start_run", kit="tiny", goal="ask why", llm="free:here", wait_s=45)
+        assert named["state"] == "finished"
+
+    place.within(story, Settings(allows_live_llm=True), KANDO_LLM="free:here")

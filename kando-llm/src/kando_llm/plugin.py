@@ -57,7 +57,6 @@ def kando_providers() -> list[ProviderSpec]:
             "recorded",
             "kando_llm.cassette:open_recorded",
             summary="Plays back a recorded run, recorded:FILE; offline, free",
-            is_offline=True,
         ),
         ProviderSpec(
             "scripted",

@@ -19,7 +19,7 @@ from kando.schema.events import LLM_REQUEST, LLM_RESPONSE, KandoEvent, make_even
 from kando.world.graph import World
 from kando_mcp.spending import spent_today
 
-__all__ = ["allowed_provider", "answering_provider"]
+__all__ = ["allowed_provider", "answering_provider", "refuse_files"]
 
 
 def allowed_provider(
@@ -38,6 +38,8 @@ def allowed_provider(
         ConfigurationError: the client named one that may not answer.
     """
     wanted = named or default
+    if named and named != default:
+        refuse_files(named, plugins)
     if not wanted or allows_live:
         return wanted
     name = wanted.partition(":")[0]
@@ -52,6 +54,25 @@ def allowed_provider(
     raise ConfigurationError(
         msg, hint=f"{instead}, or have a person start kando-mcp with --allow-live-llm."
     )
+
+
+def refuse_files(named: str, plugins: Plugins) -> None:
+    """Refuse a provider's argument that may be the path of a file: clients name models only.
+
+    Args:
+        named: by the client, ``provider:argument``, or a model.
+        plugins: who offers which provider.
+
+    Raises:
+        ConfigurationError: the provider does not say that its argument is a model.
+    """
+    name, _, argument = named.partition(":")
+    offers = [o for o in plugins.providers() if name in (o.spec.name, o.qualified_name)]
+    if argument and any(not offered.spec.models for offered in offers):
+        msg = f"What follows {name!r} may be a file, which a client must not name."
+        raise ConfigurationError(
+            msg, hint=f"Say {name} alone, or have a person set KANDO_LLM for kando-mcp."
+        )
 
 
 def _offline(plugins: Plugins) -> list[Offered[ProviderSpec]]:

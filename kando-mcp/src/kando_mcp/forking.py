@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from mcp.server.mcpserver.context import Context
@@ -11,7 +12,9 @@ from pydantic import Field
 from kando.app.context import App
 from kando.app.forking import fork_run as forked
 from kando.branch.fork import BranchMeta
+from kando.errors import InvalidData
 from kando_mcp.access import Access
+from kando_mcp.answering import refuse_files
 from kando_mcp.ordering import DEFAULT_WAIT, BudgetUsd, Llm, go_on, require_allowed
 from kando_mcp.registering import make_tool, writes
 from kando_mcp.shapes import Branch
@@ -19,6 +22,8 @@ from kando_mcp.waiting import RunId, WaitSeconds, awaited_state
 from kando_mcp.workers import Workers
 
 __all__ = ["fork_tool"]
+
+_CALLS = ("llm.", "tool.")
 
 Patch = Annotated[
     dict[str, dict[str, Any]] | None,
@@ -68,6 +73,7 @@ def fork_tool(access: Access, workers: Workers) -> Tool:
 
         def fork(app: App) -> BranchMeta:
             require_allowed(access, app, llm)
+            _require_harmless(app, model, events or ())
             meta = forked(
                 app,
                 run_id,
@@ -98,3 +104,18 @@ def fork_tool(access: Access, workers: Workers) -> Tool:
         return branch
 
     return make_tool(fork_run, "Fork run", writes(is_open_world=True))
+
+
+def _require_harmless(app: App, model: str | None, events: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse changes that reach outside in a way that only a run's own responders may.
+
+    Raises:
+        ConfigurationError: the model names a file.
+        InvalidData: an event asks for a call.
+    """
+    if model is not None:
+        refuse_files(model, app.plugins)
+    for event in events:
+        if str(event.get("type")).startswith(_CALLS):
+            msg = f"Events of type {event.get('type')!r:.80} are a responder's to emit."
+            raise InvalidData(msg, hint="Create or patch an object that responders react to.")

@@ -67,7 +67,9 @@ def go_on(
 
 
 def require_allowed(access: Access, app: App, llm: str | None) -> None:
-    allowed_provider(llm, None, app.plugins, allows_live=access.settings.allows_live_llm)
+    """Refuse a provider that the client must not name."""
+    default = app.environ.get("KANDO_LLM")
+    allowed_provider(llm, default, app.plugins, allows_live=access.settings.allows_live_llm)
 
 
 def order_for(
