@@ -1,5 +1,7 @@
 """Forks share their prefix; diffs say what differs and nothing else."""
 
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,9 +9,19 @@ from hypothesis import strategies as st
 from kando.branch.diff import diff
 from kando.branch.fork import BranchMeta, fork
 from kando.branch.replay import read_branch
+from kando.emit import create
 from kando.errors import LedgerExists, LedgerNotFound, PositionOutOfRange
+from kando.ledger.interface import LedgerStore
 from kando.ledger.memory import MemorySubstrate
-from kando.schema.events import BRANCH_CREATED, OBJECT_CREATED, KandoEvent, make_event
+from kando.responders.base import Responder, Retry
+from kando.runtime import Runtime
+from kando.schema.events import (
+    BRANCH_CREATED,
+    OBJECT_CREATED,
+    RESPONDER_FAILED,
+    KandoEvent,
+    make_event,
+)
 from kando.world.graph import Relation, World, WorldObject
 
 
@@ -49,6 +61,32 @@ def test_parent_and_branch_do_not_see_each_others_tails() -> None:
 
     assert [e.data.get("id") for e in branch.read_all()] == ["a", None, "mine"]
     assert [e.data["id"] for e in substrate.open("r").read_all()] == ["a", "yours"]
+
+
+def test_a_branch_that_is_resumed_also_fails_and_retries_as_its_parent_did() -> None:
+    def runtime_on(ledger: LedgerStore) -> Runtime:
+        failed: set[str] = set()
+
+        def fn(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
+            if event.id not in failed:
+                failed.add(event.id)
+                raise ValueError(event.id)
+            if len(world.objects) < 4:
+                yield create("T", {})
+
+        retry = Retry(attempts=2, backoff_seconds=0)
+        return Runtime(ledger, [Responder("unsteady", OBJECT_CREATED, fn, retry=retry)])
+
+    substrate = MemorySubstrate()
+    parent = substrate.create("r")
+    runtime_on(parent).run([create("T", {})])
+    branch = fork(substrate, "r", 1, "b1")
+
+    runtime_on(branch).run([])
+
+    own = [e for e in branch.read(1) if not e.is_head]
+    assert [e.type for e in own].count(RESPONDER_FAILED) == 4
+    assert [(e.id, e.lineage_key) for e in own] == [(e.id, e.lineage_key) for e in parent.read(1)]
 
 
 @pytest.mark.parametrize("position", [-1, 4])

@@ -414,7 +414,7 @@ class Loop:
             batch = Batch(recorder, trigger, "budget")
             data = recorder.account.exhausted_data(reasons, depth)
             event = make_event(BUDGET_EXHAUSTED, "", "budget", [], data)
-            batch.add(event, f"exhausted-{recorder.length}")
+            batch.add(event, f"exhausted-{recorder.number}")
             self._record(batch)
         recorder.save()
         return False
@@ -431,7 +431,7 @@ class Loop:
         batch = Batch(self.recorder, event, handler.name)
         data = failure_data(handler.name, event.id, error, attempt, outcome)
         failed = make_event(RESPONDER_FAILED, "", handler.name, [event.id], data)
-        batch.add(failed, f"failed-{self.recorder.length}")
+        batch.add(failed, f"failed-{self.recorder.number}")
         self._record(batch)
         self.save()
         self.recorder.account.release(event.id)

@@ -131,6 +131,11 @@ class Recorder:
         self._asked = (event_id, position)
         return position
 
+    @property
+    def number(self) -> int:
+        """How many events there are, not counting the heads of branches (see `default_id`)."""
+        return self.length - len(self._heads)
+
     def default_id(self, type: str, position: int) -> str:
         """Return the default id of an event to be recorded at a position."""
         return default_event_id(type, position, len(self._heads))
