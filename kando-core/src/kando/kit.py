@@ -13,9 +13,10 @@ from kando.errors import ConfigurationError, NotFoundError
 from kando.responders.asking import CONVERSATION, LLMResponder, request_options
 from kando.responders.base import Responder, Retry
 from kando.responders.edge import edge_responder
-from kando.responders.executor import Policy, ToolExecutorResponder
+from kando.responders.executor import ToolExecutorResponder
+from kando.responders.policies import Policy, as_policy
 from kando.responders.tools import DEFAULT_MAX_RESULT_BYTES, DEFAULT_TIMEOUT, Tool, as_tool
-from kando.schema.events import LLM_RESPONSE, TOOL_RETURNED, KandoEvent
+from kando.schema.events import LLM_RESPONSE, OBJECT_CREATED, TOOL_CALLED, TOOL_RETURNED, KandoEvent
 from kando.schema.upcasting import Upcaster
 from kando.world.graph import World
 
@@ -70,7 +71,7 @@ class Kit:
         edge_responders: the kit's edge logic, in registration order.
         tools: by name.
         prompts: texts by name, with ``$placeholders``.
-        policies: each may deny an intent of the kit's tools.
+        policies: each may deny, or ask for, a call or a new object.
         upcasters: steps that bring up events that older versions of the kit recorded.
         seed: ``seed(goal, run_id)`` returns the events that start a run.
         demo: what it can be tried with, if it ships that.
@@ -289,10 +290,29 @@ class Kit:
                 raise NotFoundError(msg, hint=f"It has: {known}.")
         return [self.tools[name].schema() for name in wanted]
 
-    def policy(self, fn: Policy) -> Policy:
-        """Register the decorated ``fn(intent)``: the reason to deny a tool call, or None."""
-        self.policies.append(fn)
-        return fn
+    def policy(self, *on: Any, type: type | str | None = None) -> Any:
+        """Register the decorated ``fn(intent)`` or ``fn(intent, world)`` as a policy.
+
+        It returns `Allow()`, `Deny(reason)` or `Ask(reason)` of `kando.responders.policies`; None
+        allows, and a text denies. What it asks for waits until a person has answered.
+
+        Args:
+            on: types of events it is about: ``tool.called`` (if omitted), ``llm.request``,
+                ``object.created``.
+            type: only new objects of this type.
+
+        Raises:
+            ConfigurationError: there are no policies about such events.
+        """
+        if len(on) == 1 and callable(on[0]):
+            return self.policy()(on[0])
+        default = (TOOL_CALLED,) if type is None else (OBJECT_CREATED,)
+
+        def decorate(fn: _Function) -> _Function:
+            self.policies.append(as_policy(fn, on or default, _type_name(type)))
+            return fn
+
+        return decorate
 
     def upcaster(self, type: str, version: int) -> Callable[[_Function], _Function]:
         """Register the decorated ``fn(data)``, which brings up the data of old events.
@@ -341,7 +361,7 @@ class Kit:
         created = [*self.edge_responders, *self.responders]
         if self.tools:
             name = f"{self.name}.tools"
-            tools = ToolExecutorResponder(self.tools, name=name, policies=self.policies)
+            tools = ToolExecutorResponder(self.tools, name=name)
             created.append(attrs.evolve(tools, kit=self))
         return created
 

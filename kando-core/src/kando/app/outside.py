@@ -19,6 +19,7 @@ __all__ = [
     "answer_key",
     "cancel_run",
     "check_type",
+    "deliver",
     "intent_of",
     "pause_run",
     "send_event",
@@ -28,7 +29,16 @@ __all__ = [
 _ANSWER = "answer:"
 
 #: What the runtime alone may say about itself.
-_RESERVED = ("responder.", "branch.", "budget.", "kit.", "inbox.", "run.", "timer.fired")
+_RESERVED = (
+    "responder.",
+    "branch.",
+    "budget.",
+    "kit.",
+    "inbox.",
+    "run.",
+    "approval.",
+    "timer.fired",
+)
 
 
 @attrs.frozen
@@ -104,7 +114,7 @@ def send_event(
     if key is not None and key.startswith(_ANSWER):
         msg = f"The key {key!r} is for the answers of workers."
         raise InvalidData(msg, hint=f"Choose one that does not begin with {_ANSWER!r}.")
-    return _deliver(app, run, make_event(check_type(type), "", actor, cause or [], data), key)
+    return deliver(app, run, make_event(check_type(type), "", actor, cause or [], data), key)
 
 
 def check_type(type: str) -> str:
@@ -125,7 +135,7 @@ def pause_run(app: App, run: str) -> Delivery:
     Raises:
         LedgerNotFound, AmbiguousName: there is no such run.
     """
-    return _deliver(app, run, make_event(RUN_PAUSED, "", "cli", [], {}), None)
+    return deliver(app, run, make_event(RUN_PAUSED, "", "cli", [], {}), None)
 
 
 def cancel_run(app: App, run: str) -> Delivery:
@@ -134,10 +144,15 @@ def cancel_run(app: App, run: str) -> Delivery:
     Raises:
         LedgerNotFound, AmbiguousName: there is no such run.
     """
-    return _deliver(app, run, make_event(RUN_CANCELLED, "", "cli", [], {}), "cancel")
+    return deliver(app, run, make_event(RUN_CANCELLED, "", "cli", [], {}), "cancel")
 
 
-def _deliver(app: App, run: str, event: KandoEvent, key: str | None) -> Delivery:
+def deliver(app: App, run: str, event: KandoEvent, key: str | None) -> Delivery:
+    """Put an event of any type into a run's inbox.
+
+    Raises:
+        LedgerNotFound, AmbiguousName: there is no such run.
+    """
     ledger_id = id_of(app.ledger(run, read_only=False))
     entry = InboxEntry(key or secrets.token_hex(8), event)
     is_new = app.substrate(read_only=False).deliver(ledger_id, entry)

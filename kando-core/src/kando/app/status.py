@@ -11,6 +11,7 @@ import attrs
 from kando.ledger.interface import LedgerStore
 from kando.ledger.substrate import LedgerInfo
 from kando.responders.accounts import CHARGED, Accounts
+from kando.responders.approvals import ApprovalsFold
 from kando.schema.events import (
     BRANCH_CHANGED,
     BRANCH_CREATED,
@@ -67,7 +68,7 @@ class RunStatus:
 
     Attributes:
         run_id: of the run or branch.
-        state: ``finished``; ``waiting`` for answers or a time; ``running`` while a
+        state: ``finished``; ``waiting`` for answers, a person or a time; ``running`` while a
             process is at work; ``stopped`` with work left and nobody at it;
             ``exhausted`` by its budget; ``failed`` because a responder raised; ``paused`` or
             ``cancelled`` by somebody; ``damaged`` if it cannot be read.
@@ -94,6 +95,7 @@ class RunStatus:
         tool_calls: tools that were called.
         own: what a branch has spent itself: ``llm_calls``, ``llm_tokens``, ``llm_cost_usd``,
             ``llm_unpriced`` and ``tool_calls``; None for a run.
+        approvals: that a person has not given or denied yet.
     """
 
     run_id: str
@@ -120,6 +122,7 @@ class RunStatus:
     llm_tokens: int = 0
     tool_calls: int = 0
     own: dict[str, Any] | None = None
+    approvals: int = 0
 
 
 def read_status(ledger: LedgerStore) -> RunStatus:
@@ -134,12 +137,14 @@ def read_status(ledger: LedgerStore) -> RunStatus:
     last: RecordedEvent | None = None
     facts: dict[str, Any] = {}
     spent, before = Accounts(), Accounts()
+    asked = ApprovalsFold()
     for event in ledger.read_all():
         first, last = first or event, event
         apply(world, event)
         counts[event.type] += 1
         if event.type in CHARGED:
             spent = spent.apply(event)
+        asked.see(event)
         if event.type in _INTENTS:
             open_intents.add(event.id)
         elif event.type in _ANSWERS:
@@ -161,7 +166,7 @@ def read_status(ledger: LedgerStore) -> RunStatus:
             facts["goal"] = event.data.get("goal", facts.get("goal"))
         elif event.type == OBJECT_CREATED and event.is_root and "goal" not in facts:
             facts["goal"] = _goal(event.data["data"])
-    state, problem = _state(last, bool(open_intents or timers))
+    state, problem = _state(last, bool(open_intents or timers or asked.open()))
     state = facts.get("halted") or state
     kit, branch = facts.get("kit", {}), facts.get("branch", {})
     return RunStatus(
@@ -189,6 +194,7 @@ def read_status(ledger: LedgerStore) -> RunStatus:
         spent.llm_tokens,
         spent.tool_calls,
         spent.since(before) if branch else None,
+        len(asked.open()),
     )
 
 

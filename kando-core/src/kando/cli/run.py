@@ -206,8 +206,13 @@ def _tell(app: App, result: RunResult) -> None:
             f"The budget is exhausted ({status.problem}). Go on with a larger one: "
             f"{go_on(app, status.run_id)}"
         )
-    elif status.unanswered:
-        n = status.unanswered
+        return
+    if status.approvals:
+        n = status.approvals
+        asked = "decision is" if n == 1 else "decisions are"
+        warn(f"{n} {asked} a person's: kando approvals {status.run_id}")
+    n = status.unanswered - status.approvals
+    if n > 0:
         warn(f"{n} {'request is' if n == 1 else 'requests are'} unanswered.")
         if result.provider is None:
             _tell_how_to_answer(app, status)

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import attrs
 
 from kando.errors import ConfigurationError
+from kando.responders.policies import Policy
 from kando.schema.events import (
     OBJECT_CREATED,
     OBJECT_PATCHED,
@@ -49,6 +50,7 @@ class KitTypes(Protocol):
     name: str
     object_types: dict[str, type]
     relation_types: dict[str, Any]
+    policies: list[Policy]
 
 
 class AnswerPending(Exception):

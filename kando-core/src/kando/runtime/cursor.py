@@ -10,6 +10,7 @@ import attrs
 from kando.errors import StoreDamaged
 from kando.runtime.failure import PARKED, RETRIED
 from kando.schema.events import (
+    APPROVAL_GRANTED,
     LLM_REQUEST,
     LLM_RESPONSE,
     RESPONDER_COMPLETED,
@@ -34,7 +35,7 @@ _INTENTS = frozenset(ANSWERS.values())
 #: Types of events that stop a run, or let it go on.
 CONTROL = frozenset({RUN_PAUSED, RUN_RESUMED, RUN_CANCELLED})
 
-_PENDING = CONTROL | _INTENTS | frozenset(ANSWERS) | {TIMER_SET, TIMER_FIRED}
+_PENDING = CONTROL | _INTENTS | frozenset(ANSWERS) | {TIMER_SET, TIMER_FIRED, APPROVAL_GRANTED}
 
 
 @attrs.define
@@ -67,6 +68,8 @@ class Cursor:
         self.open_firing: OpenFiring | None = None
         self.open_intents: dict[str, RecordedEvent] = {}
         self.open_timers: dict[str, RecordedEvent] = {}
+        # What lets an intent out, until that is answered.
+        self._grants: dict[str, RecordedEvent] = {}
         # ``run.paused`` or ``run.cancelled`` while that is what was recorded last of its kind.
         self.halted_by: str | None = None
         # The last firing, if it emitted nothing, so that the ledger does not tell of it.
@@ -131,6 +134,9 @@ class Cursor:
         elif kind in ANSWERS:
             for cause in event.cause:
                 self.open_intents.pop(cause, None)
+                self._grants.pop(cause, None)
+        elif kind == APPROVAL_GRANTED:
+            self._grants[event.id] = event
         else:
             self.open_intents[event.id] = event
 
@@ -173,7 +179,7 @@ class Cursor:
     def _at_trigger(self, event: RecordedEvent) -> RecordedEvent:
         """Move to the event that a firing handles, and return it."""
         trigger_id = event.data["trigger"]
-        trigger = self.open_intents.get(trigger_id)
+        trigger = self.open_intents.get(trigger_id) or self._grants.get(trigger_id)
         # The answer to an intent that the cursor has passed does not move it back.
         if trigger is not None and trigger.position < self._queue[0].position:
             return trigger

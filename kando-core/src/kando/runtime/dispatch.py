@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from kando.responders.base import Responder, ResponderRegistry
+from kando.schema.events import APPROVAL_GRANTED
 
 __all__ = ["Handlers"]
 
@@ -41,7 +42,13 @@ class Handlers:
         """Return the responders whose pattern takes events of a type, in firing order."""
         found = self._by_type.get(type)
         if found is None:
-            found = tuple(h for h in self._registry if not h.pattern or type in h.pattern)
+            # What a person lets out executors answer.
+            is_release = type == APPROVAL_GRANTED
+            found = tuple(
+                h
+                for h in self._registry
+                if not h.pattern or type in h.pattern or (is_release and h.effect is not None)
+            )
             self._by_type[type] = found
         return found
 

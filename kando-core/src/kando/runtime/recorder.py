@@ -100,6 +100,8 @@ class Recorder:
         self.world = World()
         self.length = 0
         self.last_type: str | None = None
+        # Shown each event, in the world as it is behind it.
+        self.watch: Callable[[RecordedEvent, World], None] | None = None
         self._saved = 0
         self._unsaved: list[RecordedEvent] = []
         self._depths = array("q")
@@ -269,6 +271,8 @@ class Recorder:
         self.length += 1
         self.last_type = event.type
         self.account.count(event, depth)
+        if self.watch is not None:
+            self.watch(event, self.world)
 
     def take_saved(self, event: RecordedEvent, *, is_outside: bool) -> None:
         """Take an event that the ledger holds.
@@ -318,6 +322,8 @@ class Recorder:
             depths.append(depth)
             self.length += 1
             count(event, depth)
+            if self.watch is not None:
+                self.watch(event, world)
         self.last_type = events[-1].type
         self._saved += len(events)
 

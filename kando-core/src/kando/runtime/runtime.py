@@ -17,6 +17,7 @@ from kando.responders.budget import Budget, BudgetEnforcer
 from kando.responders.llm_executor import remember
 from kando.runtime.dispatch import Handlers
 from kando.runtime.effects import Effects
+from kando.runtime.gate import Gate
 from kando.runtime.loop import Loop
 from kando.runtime.outside import Inbox, seconds_until_due
 from kando.runtime.recorder import Recorder
@@ -138,9 +139,11 @@ class Runtime:
         self._snapshots = snapshots
         self._snapshot_interval = snapshot_interval
         self._types = DeclaredTypes(every_kit)
+        kits_once = {id(kit): kit for kit in every_kit}.values()
+        self._policies = [policy for kit in kits_once for policy in kit.policies]
         self._loop: Loop | None = None
         # Now, not at the first run: what cannot work is refused where it was written.
-        self._handlers = Handlers(self._edge_logic, self.responders)
+        self._handlers = self._handled_by(Gate(self._policies, "") if self._policies else None)
 
     def run(self, seed_events: Sequence[KandoEvent]) -> World:
         """Record seeds at the tail of the ledger and work until nothing is left to do.
@@ -216,9 +219,15 @@ class Runtime:
         return list(self._opened().cursor.open_intents.values())
 
     def open_calls(self) -> list[RecordedEvent]:
-        """Return those of `open_intents` that want a call; of equal ones the first."""
+        """Return those of `open_intents` that want a call; of equal ones the first.
+
+        What waits for a person is not among them.
+        """
         world, asked, calls = self._opened().recorder.world, set[str](), list[RecordedEvent]()
+        gate = self._opened().gate
         for intent in self.open_intents():
+            if gate is not None and not gate.may_call(intent.id):
+                continue
             for executor in self._handlers.executors_of(intent.type):
                 effect = executor.effect
                 if effect is None or not executor.handles(intent, world):
@@ -291,11 +300,17 @@ class Runtime:
         """
         self._require_root()
         if strict:
-            world = replay_strictly(self.ledger, self._edge_logic, self.responders, self._types)
+            world = replay_strictly(
+                self.ledger, self._edge_logic, self.responders, self._types, self._policies
+            )
         else:
             world = project(self.ledger.read_all())
         world.context["cache"] = self.cache
         return world
+
+    def _handled_by(self, gate: Gate | None) -> Handlers:
+        first = [gate.responder()] if gate is not None else []
+        return Handlers(self._edge_logic, [*first, *self.responders])
 
     def _require_root(self) -> None:
         events = self.ledger.read_all()
@@ -318,14 +333,18 @@ class Runtime:
         )
         recorder.world.context["cache"] = self.cache
         effects = Effects(self._max_parallel_calls)
+        gate = Gate(self._policies, self.ledger.stream_name()) if self._policies else None
         loop = Loop(
             recorder,
-            self._handlers,
+            self._handled_by(gate) if gate is not None else self._handlers,
             effects,
             self._save_interval,
             self._inbox,
             checks_purity=self._checks_purity,
         )
+        if gate is not None:
+            loop.gate = gate
+            recorder.watch = gate.see
         loop.recover(self._remembering(self.ledger.read_all(), recorder.world))
         if self._snapshots is not None:
             loop.snapshots = Snapshots(self.ledger, self._snapshots, self._snapshot_interval)

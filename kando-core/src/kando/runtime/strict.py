@@ -10,12 +10,14 @@ from kando.ledger.interface import LedgerStore
 from kando.ledger.memory import MemoryLedgerStore
 from kando.responders.base import Responder
 from kando.responders.budget import BudgetEnforcer
+from kando.responders.policies import Policy
 from kando.runtime.batch import Batch
 from kando.runtime.cursor import ANSWERS, Cursor
 from kando.runtime.dispatch import Handlers
 from kando.runtime.effects import Effects
 from kando.runtime.failure import PARKED
 from kando.runtime.firing import collect, complete
+from kando.runtime.gate import GATE, Gate
 from kando.runtime.loop import Loop
 from kando.runtime.recorder import Entry, Recorder, StagedWorld
 from kando.runtime.types import DeclaredTypes
@@ -43,6 +45,7 @@ def replay_strictly(
     edge_logic: Iterable[Responder],
     responders: Iterable[Responder],
     types: DeclaredTypes,
+    policies: Sequence[Policy] = (),
 ) -> World:
     """Re-fire the responders from the root events of `ledger` and return the world they make.
 
@@ -53,12 +56,19 @@ def replay_strictly(
         ReplayDivergence: an event came out differently; the message says where and how.
     """
     recorded = list(ledger.read_all())
-    answering = {event.actor for event in recorded if event.type in ANSWERS}
+    gate = Gate(policies, ledger.stream_name()) if policies else None
+    # What the gate answers is decided, and not measured outside.
+    answering = {event.actor for event in recorded if event.type in ANSWERS} - {GATE}
     plain = [r for r in responders if r.effect is None and r.name not in answering]
     twin = _Twin(ledger.stream_name())
     # What the ledger holds was within the limits it was recorded under.
     recorder = Recorder(twin, types, BudgetEnforcer(), max_payload_bytes=2**62)
-    _StrictLoop(recorder, Handlers(edge_logic, plain), recorded, answering).run()
+    if gate is not None:
+        plain.insert(0, gate.responder())
+        recorder.watch = gate.see
+    loop = _StrictLoop(recorder, Handlers(edge_logic, plain), recorded, answering)
+    loop.gate = gate
+    loop.run()
     return recorder.world
 
 
@@ -156,11 +166,11 @@ class _StrictLoop(Loop):
         for handler in self._remaining(event):
             self._take_answer(event)
             if handler.handles(event, self.recorder.world):
-                self._fire(handler, event)
+                self._fire(handler, event, event)
         self._take_answer(event)
         return True
 
-    def _fire(self, handler: Responder, event: RecordedEvent) -> bool:
+    def _fire(self, handler: Responder, event: RecordedEvent, subject: RecordedEvent) -> bool:
         if (event.id, handler.name) in self._parked:
             return True
         self._put_what_precedes(handler, event)
@@ -175,7 +185,9 @@ class _StrictLoop(Loop):
 
     def _collected(self, batch: Batch, handler: Responder, event: RecordedEvent) -> int | None:
         try:
-            return collect(batch, handler, handler.fn(event, self.recorder.world), event)
+            return collect(
+                batch, handler, self._outputs(handler, event, self.recorder.world), event
+            )
         except (Exception, SystemExit) as error:
             if (event.id, handler.name) in self._failed:
                 # It failed then, and was never mended: the ledger ends here.

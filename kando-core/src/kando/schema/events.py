@@ -10,6 +10,9 @@ import attrs
 from kando.schema.identity import head_id
 
 __all__ = [
+    "APPROVAL_DENIED",
+    "APPROVAL_GRANTED",
+    "APPROVAL_REQUESTED",
     "BRANCH_CHANGED",
     "BRANCH_CREATED",
     "BUDGET_EXHAUSTED",
@@ -53,6 +56,9 @@ RESPONDER_FIRED = "responder.fired"
 RESPONDER_COMPLETED = "responder.completed"
 RESPONDER_FAILED = "responder.failed"
 KIT_LOADED = "kit.loaded"
+APPROVAL_REQUESTED = "approval.requested"
+APPROVAL_GRANTED = "approval.granted"
+APPROVAL_DENIED = "approval.denied"
 TIMER_SET = "timer.set"
 TIMER_FIRED = "timer.fired"
 RUN_PAUSED = "run.paused"

@@ -1,0 +1,79 @@
+"""Approvals that are open, as a ledger tells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import attrs
+
+from kando.schema.events import (
+    APPROVAL_DENIED,
+    APPROVAL_GRANTED,
+    APPROVAL_REQUESTED,
+    LLM_RESPONSE,
+    TOOL_RETURNED,
+    KandoEvent,
+)
+
+__all__ = ["Approval", "ApprovalsFold", "open_approvals"]
+
+
+@attrs.frozen
+class Approval:
+    """Something that waits for a person.
+
+    Attributes:
+        event_id: of its ``approval.requested``.
+        intent: id of the ``tool.called`` or ``llm.request`` that waits; None for objects.
+        type: of what waits.
+        reason: why a person is asked.
+        held: events that are held back, for objects.
+        cause_object_id: the object it is about, or None.
+    """
+
+    event_id: str
+    intent: str | None
+    type: str
+    reason: str
+    held: list[dict[str, Any]]
+    cause_object_id: str | None
+
+
+class ApprovalsFold:
+    """The approvals that are open after the events it was shown."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, Approval] = {}
+
+    def see(self, event: KandoEvent) -> None:
+        """Take an event into account."""
+        if event.type == APPROVAL_REQUESTED:
+            data = event.data
+            about = data.get("cause_object_id")
+            self._open[event.id] = Approval(
+                event.id,
+                data.get("intent"),
+                data["type"],
+                data["reason"],
+                data.get("held", []),
+                about,
+            )
+        elif event.type in (APPROVAL_GRANTED, APPROVAL_DENIED):
+            self._open.pop(str(event.data.get("approval")), None)
+        elif event.type in (LLM_RESPONSE, TOOL_RETURNED) and self._open:
+            answered = [id for id, each in self._open.items() if each.intent in event.cause]
+            for id in answered:
+                del self._open[id]
+
+    def open(self) -> list[Approval]:
+        """Return what is open, in the order in which it was asked."""
+        return list(self._open.values())
+
+
+def open_approvals(events: Iterable[KandoEvent]) -> list[Approval]:
+    """Return the approvals that are open after some events."""
+    fold = ApprovalsFold()
+    for event in events:
+        fold.see(event)
+    return fold.open()

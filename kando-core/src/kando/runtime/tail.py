@@ -1,0 +1,227 @@
+"""The tail of a ledger being worked on: what is recorded there, within limits, and who is called."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from kando.responders.accounts import charge_of
+from kando.responders.base import Effect, Responder
+from kando.runtime.batch import Batch
+from kando.runtime.calls import Call
+from kando.runtime.cursor import Cursor, OpenFiring
+from kando.runtime.dispatch import Handlers
+from kando.runtime.effects import Effects
+from kando.runtime.failure import PARKED, RAISED, RETRIED, failure_data
+from kando.runtime.firing import collect, complete
+from kando.runtime.gate import Gate
+from kando.runtime.recorder import Recorder
+from kando.runtime.snapshots import Snapshots
+from kando.schema.events import (
+    APPROVAL_GRANTED,
+    BUDGET_EXHAUSTED,
+    RESPONDER_FAILED,
+    RESPONDER_FIRED,
+    RecordedEvent,
+    make_event,
+)
+from kando.schema.exact_json import exact
+
+__all__ = ["Tail"]
+
+#: Seconds that calls may wait for more intents to be saved with theirs.
+_GATHER_INTERVAL = 0.002
+
+
+class Tail:
+    """Where firings are recorded, calls are made and limits are kept.
+
+    Args:
+        recorder: of the ledger.
+        handlers: who reacts to its events.
+        effects: the calls of the run.
+        save_interval: seconds after which recorded events are saved at the latest.
+    """
+
+    def __init__(
+        self, recorder: Recorder, handlers: Handlers, effects: Effects, save_interval: float
+    ) -> None:
+        self.recorder = recorder
+        self.handlers = handlers
+        self.effects = effects
+        self.save_interval = save_interval
+        self.cursor = Cursor()
+        # Set where policies are.
+        self.gate: Gate | None = None
+        # Set by whoever keeps them.
+        self.snapshots: Snapshots | None = None
+        self._saved_at = time.monotonic()
+        # Whether somebody would wait for the answers of calls that start now.
+        self._may_call = False
+
+    def save(self) -> None:
+        """Make everything recorded durable, and start the calls that waited for it."""
+        self.recorder.save()
+        self._saved_at = time.monotonic()
+        if self._may_call:
+            self.effects.start(self._admits)
+        if self.snapshots is not None:
+            self.snapshots.grown(self.recorder.world, self.recorder.length)
+
+    def _admits(self, call: Call) -> bool:
+        depth = self.recorder.depth_of(call.intent.position) + 1
+        return self.recorder.account.admits(call.intent, call.effect, depth)
+
+    def _record(self, batch: Batch, trigger: RecordedEvent | None = None) -> None:
+        events = batch.record()
+        if trigger is not None and events[0].type == RESPONDER_FIRED:
+            self.cursor.see_firing(trigger, events)
+        else:
+            for event in events:
+                self.cursor.see(event)
+        if self.handlers.has_executors:
+            for event in events:
+                self._want(event)
+        wait = _GATHER_INTERVAL if self.effects.has_waiting else self.save_interval
+        if time.monotonic() - self._saved_at >= wait:
+            self.save()
+
+    def _commit(self, batch: Batch, trigger: RecordedEvent) -> bool:
+        if self._reasons_against(batch, batch.cost_usd):
+            return self._exhaust_by(batch, batch.cost_usd, trigger)
+        self._record(batch, trigger)
+        return True
+
+    def _want(self, event: RecordedEvent) -> None:
+        intent: RecordedEvent | None = event
+        if event.type == APPROVAL_GRANTED:
+            intent = self.gate.released(event) if self.gate is not None else None
+        elif self.gate is not None and not self.gate.may_call(event.id):
+            intent = None
+        if intent is not None:
+            for handler in self.handlers.executors_of(intent.type):
+                self.effects.want(intent, handler, self.recorder.world)
+
+    def _fire_effect(
+        self,
+        handler: Responder,
+        effect: Effect,
+        intent: RecordedEvent,
+        batch: Batch,
+        trigger: RecordedEvent,
+        firing: OpenFiring | None = None,
+        refusal: dict[str, Any] | None = None,
+    ) -> bool:
+        """Answer an intent.
+
+        Args:
+            handler: who answers.
+            effect: how.
+            intent: what is asked.
+            batch: of the firing.
+            trigger: the intent, or what lets it out.
+            firing: what the ledger holds of this firing already, if anything.
+            refusal: the answer, if nobody shall be called.
+        """
+        recorder, world, account = self.recorder, self.recorder.world, self.recorder.account
+        answer = refusal
+        if refusal is None:
+            reasons = self._reasons_against_call(effect, intent)
+            if reasons:
+                return self._exhaust(reasons, intent, 0)
+            # The intent is on disk before its call starts.
+            self.save()
+            answer = self.effects.answer(intent, handler, world, account.seconds_left())
+        if answer is None:
+            return self._exhaust(["max_wall_seconds"], intent, 0)
+        cause = list(dict.fromkeys((intent.id, trigger.id)))
+        output = make_event(effect.answer_type, "", "", cause, answer)
+        if firing is None:
+            complete(batch, collect(batch, handler, [output], trigger) or 0)
+        else:
+            batch.close(firing.fired, collect(batch, handler, [output], trigger, []) or 0)
+        # What was paid for is recorded, whatever it cost; the account then stops the run.
+        reasons = [each for each in self._reasons_against(batch, 0.0) if each != "max_wall_seconds"]
+        if reasons:
+            if effect.keep is not None:
+                effect.keep(intent, answer, world)
+            return self._exhaust(reasons, intent, batch.depth)
+        self._record(batch, trigger)
+        # Were it in the cache first, a process that died now would go on with a cached answer.
+        self.save()
+        effect.remember(intent, exact(answer), world)
+        reasons = recorder.account.reasons_against(0, 0)
+        return self._exhaust(reasons, intent, 0) if reasons else True
+
+    def _reasons_against_call(self, effect: Effect, intent: RecordedEvent) -> list[str]:
+        """Return the limits that forbid to answer an intent now; if none does, reserve its cost."""
+        account = self.recorder.account
+        if account.is_unlimited or self.effects.is_flying(intent):
+            return []
+        account.release(intent.id)
+        recalled = effect.recall(intent, self.recorder.world)
+        if recalled is not None:
+            charge, is_guess = charge_of(effect.answer_type, recalled), False
+        else:
+            charge, is_guess = account.worst_case(intent, effect)
+        reasons = account.reasons_against_call(charge)
+        if reasons and account.has_reserved:
+            # Of what is in flight the price is known when it is done.
+            self.effects.settle(account, account.seconds_left())
+            reasons = account.reasons_against_call(charge)
+        # Nothing is paid for that could not be recorded.
+        reasons += account.reasons_against(3, self.recorder.depth_of(intent.position) + 1)
+        if not reasons:
+            account.reserve(intent.id, charge, is_guess=is_guess)
+        return list(dict.fromkeys(reasons))
+
+    def _reasons_against(self, batch: Batch, cost_usd: float, more: int = 0) -> list[str]:
+        events = len(batch.entries) + more
+        return self.recorder.account.reasons_against(events, batch.depth, cost_usd)
+
+    def _exhaust_by(self, batch: Batch, cost_usd: float, trigger: RecordedEvent) -> bool:
+        reasons = self._reasons_against(batch, cost_usd, more=1)
+        return self._exhaust(reasons, trigger, batch.depth)
+
+    def _exhaust(self, reasons: list[str], trigger: RecordedEvent | None, depth: int) -> bool:
+        """Record that a limit was reached, unless that is what was recorded last. Returns False."""
+        recorder = self.recorder
+        self._may_call = False
+        is_told = recorder.last_type == BUDGET_EXHAUSTED
+        if not is_told or recorder.account.last_reasons != reasons:
+            batch = Batch(recorder, trigger, "budget")
+            data = recorder.account.exhausted_data(reasons, depth)
+            event = make_event(BUDGET_EXHAUSTED, "", "budget", [], data)
+            batch.add(event, f"exhausted-{recorder.number}")
+            self._record(batch)
+        recorder.save()
+        return False
+
+    def _fail(
+        self,
+        handler: Responder,
+        event: RecordedEvent,
+        error: BaseException,
+        subject: RecordedEvent,
+    ) -> str:
+        """Record a failed attempt, wait if another follows, and return what follows."""
+        attempt = self.cursor.failed_attempts(event.id, handler.name) + 1
+        outcome = RETRIED
+        # Who asks the process to exit is not asked again.
+        if isinstance(error, SystemExit):
+            outcome = RAISED
+        elif attempt >= handler.retry.attempts:
+            outcome = PARKED if handler.on_error == "park" else RAISED
+        batch = Batch(self.recorder, event, handler.name)
+        data = failure_data(handler.name, event.id, error, attempt, outcome)
+        failed = make_event(RESPONDER_FAILED, "", handler.name, [event.id], data)
+        batch.add(failed, f"failed-{self.recorder.number}")
+        self._record(batch)
+        self.save()
+        self.recorder.account.release(subject.id)
+        if outcome == RETRIED:
+            self.effects.forget(subject)
+            left = self.recorder.account.seconds_left()
+            wait = handler.retry.seconds_after(attempt)
+            time.sleep(wait if left is None else max(min(wait, left), 0))
+        return outcome

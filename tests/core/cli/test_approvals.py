@@ -1,0 +1,158 @@
+"""`kando approvals`, `approve` and `deny`: asked in one process, answered in another."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+PAYING = """
+    from pathlib import Path
+
+    from kando.emit import call_tool, create, patch
+    from kando.kit import Kit
+    from kando.plugins import KitSpec, hookimpl
+    from kando.responders.policies import Ask
+    from kando.schema.events import make_event
+
+    kit = Kit("paying", version="1")
+
+    @kit.seeds
+    def seeds(goal, run_id):
+        data = {"id": "goal", "type": "Goal", "data": {"text": goal}}
+        return [make_event("object.created", f"run:{run_id}", "cli", [], data)]
+
+    @kit.tool("pay")
+    def pay(amount: int) -> str:
+        with Path("paid").open("a") as file:
+            file.write(f"{amount} ")
+        return "paid"
+
+    @kit.policy
+    def careful(intent):
+        return Ask(f"pay {intent.data['arguments']['amount']}?")
+
+    @kit.policy(type="Report")
+    def gated(event):
+        return Ask("publish?")
+
+    @kit.responder("object.created", type="Goal")
+    def on_goal(event, world):
+        yield call_tool("pay", {"amount": 7}, about="goal")
+        yield create("Report", {"text": "fine"}, id="report")
+
+    @kit.responder("tool.returned")
+    def on_paid(event, world):
+        yield patch("goal", {"paid": event.data.get("result") or event.data["error"]["message"]})
+
+    @hookimpl
+    def kando_kits():
+        return [KitSpec("paying", "paying_plugin:kit", "pays")]
+"""
+
+
+@pytest.fixture
+def started(install: Callable[[str, str], Path], kando: Run) -> str:
+    """Start a run, and return its id."""
+    install("paying", PAYING)
+    started = kando("run", "paying", "--goal", "x")
+    assert started.returncode == 0, started.stderr
+    assert "2 decisions are a person's: kando approvals" in started.stderr
+    return started.stdout.strip()
+
+
+def in_own_process(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "kando.cli.main", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+
+
+def paid() -> str:
+    return Path("paid").read_text() if Path("paid").exists() else ""
+
+
+def world_of(kando: Run, run: str) -> dict[str, dict[str, object]]:
+    objects = json.loads(kando("world", run, "--json").stdout)["objects"]
+    return {each["id"]: each["data"] for each in objects}
+
+
+def test_what_was_asked_in_one_process_is_approved_in_a_second_and_done_in_a_third(
+    started: str, kando: Run
+) -> None:
+    assert json.loads(kando("status", started, "--json").stdout)["state"] == "waiting"
+    listed = json.loads(kando("approvals", started, "--json").stdout)["items"]
+    assert [(each["type"], each["reason"]) for each in listed] == [
+        ("object.created", "publish?"),
+        ("tool.called", "pay 7?"),
+    ]
+    assert "pay 7?" in kando("approvals", started).stdout
+
+    for each in listed:
+        approved = in_own_process("approve", started, each["event_id"])
+        assert (approved.returncode, approved.stdout.strip()) == (0, started)
+    assert paid() == ""
+    assert in_own_process("resume", started).returncode == 0
+
+    assert paid() == "7 "
+    assert world_of(kando, started) == {
+        "goal": {"text": "x", "paid": "paid"},
+        "report": {"text": "fine"},
+    }
+    assert json.loads(kando("status", started, "--json").stdout)["state"] == "finished"
+    assert kando("replay", started, "--strict").returncode == 0
+    assert "nothing waits" in kando("approvals", started).stderr
+
+
+def test_the_first_answer_counts(started: str, kando: Run) -> None:
+    call = json.loads(kando("approvals", started, "--json").stdout)["items"][1]
+
+    assert kando("deny", started, call["intent"], "--reason", "no money").returncode == 0
+    assert "ignored" in kando("approve", started, call["event_id"]).stderr
+    kando("resume", started)
+
+    assert paid() == ""
+    assert world_of(kando, started)["goal"]["paid"] == "no money"
+    # Once it is recorded, nothing waits under its name any more.
+    assert kando("approve", started, call["event_id"]).returncode == 3
+
+
+def test_a_held_object_is_meant_by_its_own_id_as_well(started: str, kando: Run) -> None:
+    assert kando("approve", started, "report").returncode == 0
+    kando("resume", started)
+
+    assert "report" in world_of(kando, started)
+    assert json.loads(kando("status", started, "--json").stdout)["approvals"] == 1
+
+
+def test_a_branch_is_answered_for_itself(started: str, kando: Run) -> None:
+    length = json.loads(kando("status", started, "--json").stdout)["events"]
+    branch = kando("fork", started, "--at", str(length)).stdout.strip()
+    kando("approve", started, "goal", "--json")
+    call = json.loads(kando("approvals", started, "--json").stdout)["items"][1]
+    kando("approve", started, call["event_id"])
+    kando("resume", started)
+    assert paid() == "7 "
+
+    kando("resume", branch)
+    assert paid() == "7 "
+    assert len(json.loads(kando("approvals", branch, "--json").stdout)["items"]) == 2
+    kando("approve", branch, call["event_id"])
+    kando("resume", branch)
+    assert paid() == "7 7 "
+
+
+@pytest.mark.parametrize("type", ["approval.granted", "approval.requested", "approval.denied"])
+def test_nobody_can_send_an_approval_as_an_event(started: str, kando: Run, type: str) -> None:
+    done = kando("send", started, "--type", type, "--data", '{"approval": "approval.requested-5"}')
+
+    assert done.returncode != 0
+
+
+def test_what_is_not_asked_cannot_be_answered(started: str, kando: Run) -> None:
+    for command in ("approve", "deny"):
+        done = kando(command, started, "nothing-1")
+        assert done.returncode == 3
+        assert "kando approvals" in done.stderr
