@@ -427,6 +427,26 @@ def test_what_cannot_be_a_policy_is_refused() -> None:
         Runtime(MemoryLedgerStore("r"), kit.create()).run([call_tool("t", {})])
 
 
+def test_what_a_responder_may_emit_does_not_depend_on_policies() -> None:
+    kit = Kit("k")
+    kit.policy(lambda intent: None)
+
+    @kit.responder("go")
+    def goes(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
+        made = yield create("T", {})
+        yield from [create("T", {"after": made.id}), create("T", {})]
+
+    @kit.responder("stop")
+    def stops(event: KandoEvent, world: World) -> str:
+        return "text"
+
+    runtime = Runtime(MemoryLedgerStore("r1"), kit.create(), edge_logic=())
+
+    assert len(runtime.run([make_event("go", "", "cli", [], {})]).objects) == 3
+    with pytest.raises(ConfigurationError, match="returned str, not events"):
+        runtime.run([make_event("stop", "", "cli", [], {})])
+
+
 def test_a_kit_without_policies_has_no_gate() -> None:
     shop = Shop()
     shop.kit.policies.clear()

@@ -9,6 +9,7 @@ from typing import Any
 from kando.errors import ConfigurationError, ReplayDivergence
 from kando.responders.base import Responder
 from kando.runtime.batch import Batch
+from kando.runtime.emission import step
 from kando.runtime.recorder import Recorder
 from kando.schema.events import (
     KandoEvent,
@@ -50,8 +51,7 @@ def collect(
     count, known = 0, present or ()
     iterator = _iterator(outputs, responder)
     recorded: RecordedEvent | None = None
-    is_generator = isinstance(iterator, GeneratorType | Generator)
-    while (event := _next(iterator, recorded, is_generator)) is not None:
+    while (event := _next(iterator, recorded)) is not None:
         if count < len(known):
             recorded = _checked(event, known[count])
         else:
@@ -59,7 +59,7 @@ def collect(
                 batch.open()
             recorded = batch.add(event, count)
             if not is_within_limits():
-                if is_generator:
+                if isinstance(iterator, Generator):
                     iterator.close()
                 return None
         count += 1
@@ -84,7 +84,7 @@ def is_productive(responder: Responder, trigger: RecordedEvent, recorder: Record
 def _iterator(outputs: object, responder: Responder) -> Any:
     if outputs is None:
         return iter(())
-    if isinstance(outputs, GeneratorType | Generator):
+    if isinstance(outputs, GeneratorType):
         return outputs
     if isinstance(outputs, Iterable) and not isinstance(outputs, str | bytes | dict):
         return iter(outputs)
@@ -92,26 +92,15 @@ def _iterator(outputs: object, responder: Responder) -> Any:
     raise ConfigurationError(msg, hint="Yield events, or return a list of them.")
 
 
-def _next(iterator: Any, recorded: RecordedEvent | None, is_generator: bool) -> KandoEvent | None:
+def _next(iterator: Any, recorded: RecordedEvent | None) -> KandoEvent | None:
     try:
-        event: KandoEvent = (
-            iterator.send(recorded if _takes(iterator) else None) if is_generator else next(iterator)
-        )
+        event: KandoEvent = step(iterator, recorded)
     except StopIteration:
         return None
     if event is None:
         msg = "A responder yielded None, not an event."
         raise ConfigurationError(msg, hint="Yield what make_event() or kando.emit returns.")
     return event
-
-
-def _takes(generator: Any) -> bool:
-    """Whether what stands at a generator's yield takes a value: a ``yield from [...]`` does not."""
-    inner = generator
-    while isinstance(inner, GeneratorType):
-        if (inner := inner.gi_yieldfrom) is None:
-            return True
-    return hasattr(inner, "send")
 
 
 def _checked(event: KandoEvent, present: RecordedEvent) -> RecordedEvent:

@@ -16,6 +16,7 @@ from kando.errors import InvalidData
 from kando.responders.base import Responder
 from kando.responders.policies import Ask, Deny, Policy, verdict_on
 from kando.runtime.cursor import ANSWERS
+from kando.runtime.emission import step
 from kando.schema.events import (
     APPROVAL_DENIED,
     APPROVAL_GRANTED,
@@ -206,7 +207,8 @@ class Gate:
     def outputs(self, responder: Responder, event: RecordedEvent, world: World) -> Any:
         """Return what a responder emits about an event, without what is held back."""
         emitted = responder.fn(event, world)
-        if responder.name == GATE or emitted is None:
+        is_stream = isinstance(emitted, Iterable) and not isinstance(emitted, str | bytes | dict)
+        if responder.name == GATE or not is_stream:
             return emitted
         return self._screened(emitted, responder, event, world)
 
@@ -220,8 +222,7 @@ class Gate:
         recorded: RecordedEvent | None = None
         while True:
             try:
-                is_generator = isinstance(iterator, Generator)
-                event = iterator.send(recorded) if is_generator else next(iterator)
+                event = step(iterator, recorded)
             except StopIteration:
                 break
             if isinstance(event, KandoEvent) and event.type in _RESERVED:
