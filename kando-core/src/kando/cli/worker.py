@@ -5,9 +5,11 @@ from __future__ import annotations
 import attrs
 import click
 
+from kando.app.context import App
 from kando.app.worker import LEASE_SECONDS, GroupWorker
 from kando.cli.output import clean, columns, print_line, print_list, warn
 from kando.cli.session import open_app, shared_options
+from kando.ledger.groups import ResponderGroup, check_group
 from kando.responders.budget import Budget
 
 __all__ = ["groups", "worker"]
@@ -62,8 +64,8 @@ def groups(context: click.Context, as_json: bool) -> None:
     if context.invoked_subcommand is not None:
         return
     with open_app() as app:
-        substrate = app.substrate(read_only=False)
-        found = [substrate.group(name).info() for name in substrate.groups()]
+        opened = [_opened(app, name) for name in app.substrate().groups()]
+        found = [each.info() for each in opened if each is not None]
         if as_json:
             print_list([attrs.asdict(each) for each in found])
             return
@@ -77,7 +79,8 @@ def groups(context: click.Context, as_json: bool) -> None:
 def parked(group: str, as_json: bool) -> None:
     """Show what GROUP has parked, and why."""
     with open_app() as app:
-        found = app.substrate(read_only=False).group(group).parked()
+        opened = _opened(app, group)
+        found = opened.parked() if opened is not None else []
         if as_json:
             items = [
                 {"run_id": p.job.ledger_id, "intent": p.job.intent or None, "reason": p.reason}
@@ -95,8 +98,17 @@ def parked(group: str, as_json: bool) -> None:
 def replay_parked(group: str, as_json: bool) -> None:
     """Have everything that GROUP has parked tried anew."""
     with open_app() as app:
-        count = app.substrate(read_only=False).group(group).replay_parked()
+        opened = _opened(app, group)
+        count = opened.replay_parked() if opened is not None else 0
         if as_json:
             print_list([{"group": group, "replayed": count}])
         else:
             print_line(f"{count} jobs are tried anew")
+
+
+def _opened(app: App, name: str) -> ResponderGroup | None:
+    """Open a group that has jobs; whoever only looks must not create a store."""
+    check_group(name)
+    if name not in app.substrate().groups():
+        return None
+    return app.substrate(read_only=False).group(name)
