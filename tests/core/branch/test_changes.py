@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from kando.app.branching import replay_run
 from kando.app.builtin import installed_plugins
 from kando.app.caching import cache_use
 from kando.app.changes import choices_of
@@ -23,6 +24,7 @@ from kando.errors import (
     InvalidData,
     KandoError,
     PositionOutOfRange,
+    ReplayDivergence,
     UnknownReference,
 )
 from kando.kit import Kit
@@ -210,6 +212,10 @@ def test_another_kit_goes_on_with_the_branch(app: App, provider: Provider, run_i
     resume_run(app, branch)
 
     assert run_status(app, branch).kit == "other"
+    # What the first kit recorded is replayed with it, and the rest with the other.
+    assert replay_run(app, branch, strict=True).world == world_at(app, branch)[0]
+    with pytest.raises(ReplayDivergence):
+        replay_run(app, branch, strict=True, kit="other")
     assert {content.split()[0] for content, _ in provider.asked} == {"other"}
     assert run_status(app, run_id).kit == "chain"
 

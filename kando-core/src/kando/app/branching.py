@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 
 from kando.app.changes import brought_up, choices_of
 from kando.app.comparing import compare_runs
 from kando.app.context import App, id_of
 from kando.app.forking import fork_run
+from kando.app.kits import find_kit
 from kando.app.working import kit_of
 from kando.branch.diff import WorldDiff
+from kando.ledger.interface import LedgerStore
+from kando.ledger.upcast import upcast
 from kando.runtime import Runtime
+from kando.runtime.strict import replay_strictly
+from kando.runtime.types import DeclaredTypes
+from kando.schema.events import KIT_LOADED, RecordedEvent
 from kando.world.graph import World
 
 __all__ = ["ReplayResult", "diff_runs", "fork_run", "replay_run"]
@@ -63,6 +71,8 @@ def replay_run(app: App, run: str, *, strict: bool = False, kit: str | None = No
     if not strict:
         world = Runtime(brought_up(app, ledger), [], edge_logic=()).replay()
         return ReplayResult(id_of(ledger), world, ledger.length(), False)
+    if kit is None and (stages := _stages(ledger)):
+        return _replayed_in_stages(app, ledger, stages)
     loaded = kit_of(app, ledger, kit)
     recorded = choices_of(app, ledger).kit
     steps = app.plugins.upcasters()
@@ -70,4 +80,38 @@ def replay_run(app: App, run: str, *, strict: bool = False, kit: str | None = No
     world = runtime.replay(strict=True)
     differ = recorded is not None and recorded["version"] != loaded.version
     versions = (recorded["version"], loaded.version) if recorded and differ else None
+    return ReplayResult(id_of(ledger), world, ledger.length(), True, versions)
+
+
+def _stages(ledger: LedgerStore) -> list[tuple[dict[str, Any], int | None]]:
+    """Return what the ledger says of the kits that worked on it in turn, and where each ended.
+
+    Empty if one kit did it all.
+    """
+    loaded: list[RecordedEvent] = []
+    for event in ledger.read_all():
+        if event.type == KIT_LOADED and (
+            not loaded or loaded[-1].data["name"] != event.data["name"]
+        ):
+            loaded.append(event)
+    if len(loaded) < 2:
+        return []
+    ends = [*(event.position + 1 for event in loaded[1:]), None]
+    return [(event.data, end) for event, end in zip(loaded, ends, strict=True)]
+
+
+def _replayed_in_stages(
+    app: App, ledger: LedgerStore, stages: list[tuple[dict[str, Any], int | None]]
+) -> ReplayResult:
+    """Replay each stretch of a ledger with the kit that recorded it."""
+    start, world, versions = 0, World(), None
+    for recorded, stop in stages:
+        kit = find_kit(recorded["name"], app.plugins)
+        if recorded["version"] != kit.version and versions is None:
+            versions = (recorded["version"], kit.version)
+        read = upcast(ledger, [*app.plugins.upcasters(), *kit.upcasters])
+        types = DeclaredTypes([kit])
+        fired = kit.create()
+        world = replay_strictly(read, (), fired, types, kit.policies, start=start, stop=stop)
+        start = stop or start
     return ReplayResult(id_of(ledger), world, ledger.length(), True, versions)

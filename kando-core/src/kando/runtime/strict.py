@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Any
 
 from kando.errors import RefusedEvent, ReplayDivergence
@@ -20,10 +21,13 @@ from kando.runtime.firing import collect, complete
 from kando.runtime.gate import GATE, Gate
 from kando.runtime.loop import Loop
 from kando.runtime.recorder import Entry, Recorder, StagedWorld
+from kando.runtime.recovery import recover
 from kando.runtime.types import DeclaredTypes
 from kando.schema.events import (
+    BRANCH_CHANGED,
     BRANCH_CREATED,
     BUDGET_EXHAUSTED,
+    KIT_LOADED,
     OBSERVED,
     RESPONDER_COMPLETED,
     RESPONDER_FAILED,
@@ -37,7 +41,9 @@ from kando.world.projection import project
 __all__ = ["differences", "replay_strictly"]
 
 # A ledger that ends with one of these says itself that work is left.
-_UNFINISHED = frozenset({BRANCH_CREATED, BUDGET_EXHAUSTED, RESPONDER_FAILED})
+_UNFINISHED = frozenset(
+    {BRANCH_CREATED, BRANCH_CHANGED, BUDGET_EXHAUSTED, KIT_LOADED, RESPONDER_FAILED}
+)
 
 
 def replay_strictly(
@@ -46,16 +52,28 @@ def replay_strictly(
     responders: Iterable[Responder],
     types: DeclaredTypes,
     policies: Sequence[Policy] = (),
+    *,
+    start: int = 0,
+    stop: int | None = None,
 ) -> World:
     """Re-fire the responders from the root events of `ledger` and return the world they make.
 
     Answers from outside are taken from the ledger; nothing is called. Of each event type, actor,
     causes, ids and data are compared; timestamps and ``data["observed"]`` are not.
 
+    Args:
+        ledger: that is replayed.
+        edge_logic: beside that among `responders`.
+        responders: in registration order.
+        types: what declared types allow.
+        policies: that hold back intents.
+        start: how many events are taken as they are, because others replayed them.
+        stop: how many events there are; all if None.
+
     Raises:
         ReplayDivergence: an event came out differently; the message says where and how.
     """
-    recorded = list(ledger.read_all())
+    recorded = list(islice(ledger.read_all(), stop))
     gate = Gate(policies, ledger.stream_name()) if policies else None
     # What the gate answers is decided, and not measured outside.
     answering = {event.actor for event in recorded if event.type in ANSWERS} - {GATE}
@@ -68,6 +86,7 @@ def replay_strictly(
         recorder.watch = gate.see
     loop = _StrictLoop(recorder, Handlers(edge_logic, plain), recorded, answering)
     loop.gate = gate
+    recover(loop.cursor, recorder, recorded[:start])
     loop.run()
     return recorder.world
 
