@@ -95,6 +95,7 @@ soak: .venv/.tested ## kill a run ten thousand times and compare what is left
 bench: .venv/.developed ## measure against a floor and a peer (see benchmarks/)
 	@$(PIP) -r benchmarks/requirements.txt
 	@$(BIN)/python benchmarks/run.py
+	@$(BIN)/python benchmarks/eventstore.py
 
 COMPOSE := docker compose -f docker/compose.yaml
 
