@@ -74,22 +74,32 @@ def test_an_older_client_that_subscribed_is_told_as_well(place: Place) -> None:
     is_told = anyio.Event()
 
     async def handler(message: Any) -> None:
+        nonlocal is_told
         if type(message).__name__ == "ResourceUpdatedNotification":
             told.append(str(message.params.uri))
             is_told.set()
 
     async def story() -> None:
-        parameters = place.parameters()
-        with anyio.fail_after(60):
-            async with Client(parameters, mode="legacy", message_handler=handler) as client:
-                await client.subscribe_resource("kando://runs")
-                call = calling(client)
-                await call("start_run", kit="tiny", goal="plain", wait_s=45)
-                await is_told.wait()
-                await client.unsubscribe_resource("kando://runs")
+        nonlocal is_told
+        async with Client(place.parameters(), mode="legacy", message_handler=handler) as client:
+            await client.subscribe_resource("kando://runs")
+            state = await calling(client)("start_run", kit="tiny", goal="plain", wait_s=45)
+            await is_told.wait()
+            assert set(told) == {"kando://runs"}
 
-    anyio.run(story)
-    assert set(told) == {"kando://runs"}
+            await client.unsubscribe_resource("kando://runs")
+            told.clear()
+            is_told = anyio.Event()
+            await client.subscribe_resource(f"kando://runs/{state['run_id']}")
+            await calling(client)("cancel_run", run_id=state["run_id"])
+            await is_told.wait()
+            assert set(told) == {f"kando://runs/{state['run_id']}"}
+
+    async def in_time() -> None:
+        with anyio.fail_after(60):
+            await story()
+
+    anyio.run(in_time)
 
 
 @both_modes

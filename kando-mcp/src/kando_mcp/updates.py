@@ -10,9 +10,9 @@ from typing import Any
 import anyio
 import mcp_types as types
 from mcp.server import MCPServer
+from mcp.server.connection import Connection
 from mcp.server.context import ServerRequestContext
 from mcp.server.mcpserver.exceptions import ToolError
-from mcp.server.session import ServerSession
 from mcp.server.subscriptions import InMemorySubscriptionBus, ResourceUpdated, ServerEvent
 
 from kando.app.context import App
@@ -41,7 +41,7 @@ class Updates:
         self._access = access
         self._bus = InMemorySubscriptionBus()
         self._listeners = 0
-        self._sessions: dict[tuple[ServerSession, str], None] = {}
+        self._subscribed_to: dict[Connection, set[str]] = {}
         self._is_wanted = anyio.Event()
 
     async def publish(self, event: ServerEvent) -> None:
@@ -70,23 +70,27 @@ class Updates:
         # The server offers no public way to serve a method that the newest revision has removed.
         handlers = server._lowlevel_server
         handlers.add_request_handler(
-            "resources/subscribe", types.SubscribeRequestParams, self._subscribed
+            "resources/subscribe", types.SubscribeRequestParams, self._subscribe
         )
         handlers.add_request_handler(
-            "resources/unsubscribe", types.UnsubscribeRequestParams, self._unsubscribed
+            "resources/unsubscribe", types.UnsubscribeRequestParams, self._unsubscribe
         )
 
-    async def _subscribed(
+    async def _subscribe(
         self, ctx: ServerRequestContext[Any, Any], params: types.SubscribeRequestParams
     ) -> types.EmptyResult:
-        self._sessions[(ctx.session, str(params.uri))] = None
+        connection = _connection_of(ctx)
+        if connection not in self._subscribed_to:
+            self._subscribed_to[connection] = set()
+            connection.exit_stack.callback(self._subscribed_to.pop, connection, None)
+        self._subscribed_to[connection].add(str(params.uri))
         self._is_wanted.set()
         return types.EmptyResult()
 
-    async def _unsubscribed(
+    async def _unsubscribe(
         self, ctx: ServerRequestContext[Any, Any], params: types.UnsubscribeRequestParams
     ) -> types.EmptyResult:
-        self._sessions.pop((ctx.session, str(params.uri)), None)
+        self._subscribed_to.get(_connection_of(ctx), set()).discard(str(params.uri))
         return types.EmptyResult()
 
     @asynccontextmanager
@@ -104,7 +108,7 @@ class Updates:
             # Nothing is known of what happened between a subscription and the first look, so that
             # one tells of every run.
             known: _Lengths = {}
-            while self._listeners or self._sessions:
+            while self._listeners or any(self._subscribed_to.values()):
                 now = await self._look()
                 for uri in _changed(known, now):
                     await self._tell(uri)
@@ -121,13 +125,15 @@ class Updates:
 
     async def _tell(self, uri: str) -> None:
         await self.publish(ResourceUpdated(uri))
-        for session, wanted in list(self._sessions):
-            if wanted == uri:
-                try:
-                    await session.send_resource_updated(uri)
-                except (anyio.ClosedResourceError, anyio.BrokenResourceError):
-                    # The client has gone.
-                    self._sessions.pop((session, wanted), None)
+        for connection, uris in list(self._subscribed_to.items()):
+            if uri in uris:
+                await connection.send_resource_updated(uri)
+
+
+def _connection_of(ctx: ServerRequestContext[Any, Any]) -> Connection:
+    # The session is of one request only, and has no public way to what it belongs to.
+    connection: Connection = ctx.session._connection
+    return connection
 
 
 def _lengths(app: App) -> _Lengths:
