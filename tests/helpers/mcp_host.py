@@ -26,6 +26,7 @@ import time
 from kando.emit import ask, call_tool, create, patch, relate, set_timer
 from kando.kit import Kit
 from kando.plugins import KitSpec, ProviderSpec, hookimpl
+from kando.responders.policies import Allow, Ask
 from kando.schema.events import make_event
 
 kit = Kit("tiny", version="1")
@@ -49,6 +50,8 @@ def on_goal(event, world):
         yield ask([{"role": "user", "content": rest}], about=step)
     elif word == "gate":
         yield call_tool("pass_gate", {"number": 1}, about=step)
+    elif word == "pay":
+        yield call_tool("pay", {"amount": int(rest)}, about=step)
     elif word == "fail":
         raise RuntimeError("this step always fails")
     elif word == "wait":
@@ -72,8 +75,21 @@ def pass_gate(number):
     return {"number": number}
 
 
+@kit.tool("pay")
+def pay(amount: int):
+    return {"paid": amount}
+
+
+@kit.policy
+def careful(intent, world):
+    return Ask("May it pay?") if intent.data["tool"] == "pay" else Allow()
+
+
 @kit.responder("tool.returned")
-def on_passed(event, world):
+def on_returned(event, world):
+    if "number" not in event.data.get("result", {}):
+        yield patch("step", {"status": str(event.data.get("result") or event.data["error"])})
+        return
     number = event.data["result"]["number"]
     yield create("Gate", {"number": number}, id=f"gate-{number}")
     if number < 3:

@@ -12,6 +12,7 @@ from mcp_host import MODES, Place, calling, refusal
 READING = ["diff_branches", "explain_trace", "get_run", "list_kits", "list_runs", "query_world"]
 WRITING = {
     # destructive, idempotent, open world
+    "answer_approval": (True, True, True),
     "cancel_run": (True, True, False),
     "fork_run": (False, False, True),
     "resume_run": (False, True, True),
@@ -95,8 +96,9 @@ def test_every_tool_has_all_four_annotations_and_a_typed_result_with_a_summary(
             assert tool.output_schema["properties"]["summary"] == {"type": "string"}
             assert tool.description
             assert tool.input_schema["additionalProperties"] is False
-        size = len(json.dumps([tool.model_dump(exclude_none=True) for tool in tools]))
-        assert size < 25_000
+        # What every conversation of a model pays for.
+        told = [tool.model_dump(include={"name", "description", "input_schema"}) for tool in tools]
+        assert len(json.dumps(told)) < 12_000
 
     place.within(story, mode=mode)
 
@@ -157,6 +159,34 @@ def test_a_failed_run_says_why_and_what_next(place: Place) -> None:
         assert state["state"] == "failed"
         assert "this step always fails" in state["problem"]
         assert "explain_trace" in state["next_steps"][0]
+
+    place.within(story)
+
+
+@pytest.mark.parametrize(("approved", "outcome"), [(True, "'paid': 7"), (False, "too dear")])
+def test_what_a_run_asks_a_person_is_shown_and_the_answer_handed_over(
+    place: Place, approved: bool, outcome: str
+) -> None:
+    async def story(client: Client) -> None:
+        call = calling(client)
+        state = await call("start_run", kit="tiny", goal="pay 7", wait_s=45)
+        assert state["state"] == "waiting"
+        (asked,) = state["approvals"]
+        assert asked["reason"] == "May it pay?"
+        assert asked["waiting"]["data"]["arguments"] == {"amount": 7}
+        assert "answer_approval" in state["next_steps"][0]
+        run_id = state["run_id"]
+        wrong = {"run_id": run_id, "event_id": "nope", "approved": True}
+        assert asked["event_id"] in await refusal(client, "answer_approval", **wrong)
+        again = await call("resume_run", run_id=run_id, wait_s=45)
+        assert len(again["approvals"]) == 1
+
+        answer = {"event_id": asked["event_id"], "approved": approved, "reason": "too dear"}
+        done = await call("answer_approval", run_id=run_id, **answer, wait_s=45)
+
+        assert (done["state"], done["approvals"]) == ("finished", [])
+        (step,) = (await call("query_world", run_id=run_id, type="Step"))["objects"]
+        assert outcome in step["data"]["status"]
 
     place.within(story)
 

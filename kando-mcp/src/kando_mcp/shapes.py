@@ -7,6 +7,7 @@ from typing import Any, NotRequired
 from typing_extensions import TypedDict
 
 __all__ = [
+    "ApprovalShape",
     "Branch",
     "Change",
     "DiffResult",
@@ -25,6 +26,15 @@ __all__ = [
     "TraceStep",
     "WorldResult",
 ]
+
+
+class ApprovalShape(TypedDict):
+    """What a run asks a person: `waiting` is what would be done."""
+
+    event_id: str
+    type: str
+    reason: str
+    waiting: dict[str, Any]
 
 
 class RunState(TypedDict):
@@ -46,6 +56,7 @@ class RunState(TypedDict):
     timers: int
     last_event_id: str | None
     problem: str | None
+    approvals: list[ApprovalShape]
     parent_id: str | None
     fork_position: int | None
     next_steps: list[str]

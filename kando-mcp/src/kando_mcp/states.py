@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from kando.app.context import App
 from kando.app.reading import status_of
 from kando.app.status import RUNNING, RunStatus
 from kando_mcp.fitting import clip
 from kando_mcp.orders import Report
-from kando_mcp.shapes import RunState
+from kando_mcp.questions import open_questions
+from kando_mcp.shapes import ApprovalShape, RunState
 
 __all__ = ["run_state", "state_of"]
 
@@ -31,11 +32,20 @@ def run_state(app: App, run: str, report: Report | None = None) -> RunState:
     """
     status = status_of(app, app.ledger(run))
     is_told = report is not None and report.events == status.events and status.state != RUNNING
-    return state_of(status, report.message if report is not None and is_told else None)
+    asked = open_questions(app, status.run_id) if status.approvals else []
+    return state_of(status, report.message if report is not None and is_told else None, asked)
 
 
-def state_of(status: RunStatus, problem: str | None = None) -> RunState:
-    """Return a status in the words of the tools, with a problem that its ledger does not tell."""
+def state_of(
+    status: RunStatus, problem: str | None = None, asked: Sequence[ApprovalShape] = ()
+) -> RunState:
+    """Return a status in the words of the tools.
+
+    Args:
+        status: as its ledger tells it.
+        problem: that its ledger does not tell.
+        asked: what waits for a person.
+    """
     told = status.problem or problem
     objects = ", ".join(f"{n} {type}" for type, n in list(status.objects.items())[:8])
     said = f": {clip(told, 300)}" if told else ""
@@ -57,6 +67,7 @@ def state_of(status: RunStatus, problem: str | None = None) -> RunState:
         "timers": status.timers,
         "last_event_id": status.last_event_id,
         "problem": clip(told, _PROBLEM_CHARS) if told else None,
+        "approvals": list(asked),
         "parent_id": status.parent_id,
         "fork_position": status.fork_position,
         "next_steps": _next_steps(status),
@@ -74,6 +85,12 @@ def _next_steps(status: RunStatus) -> list[str]:
     look = [f"query_world({run}) shows its objects and relations."]
     if status.state == RUNNING:
         return [f"get_run({run}, wait_s=30) waits for it.", f"cancel_run({run}) stops it."]
+    if status.state == "waiting" and status.approvals:
+        return [
+            f"{status.approvals} approvals are a person's to give: show them what waits, then "
+            f"answer_approval({run}, event_id=ID, approved=true or false).",
+            *look,
+        ]
     if status.state == "waiting" and status.unanswered:
         return [
             f"{status.unanswered} requests are unanswered: resume_run({run}, llm=PROVIDER) has "

@@ -13,6 +13,7 @@ from kando.app.context import App
 from kando.app.outside import cancel_run as cancelled
 from kando.app.working import create_run
 from kando_mcp.access import Access
+from kando_mcp.approving import answer_tool
 from kando_mcp.forking import fork_tool
 from kando_mcp.ordering import DEFAULT_WAIT, BudgetUsd, Llm, go_on, order_for, require_allowed
 from kando_mcp.orders import Order
@@ -36,6 +37,7 @@ def working_tools(access: Access, workers: Workers) -> list[Tool]:
         _resume_run,
         fork_tool,
         _cancel_run,
+        answer_tool,
     ]
     return [make(access, workers) for make in makers]
 
