@@ -99,7 +99,7 @@ def test_every_page_can_be_reached_from_the_first() -> None:
         if page not in reached:
             reached.add(page)
             names = [link.partition("#")[0] for link in links_in(page.read_text())]
-            waiting += [(page.parent / name).resolve() for name in names if name]
+            waiting += [(page.parent / name).resolve() for name in names if name.endswith(".md")]
 
     assert reached == set(PAGES) - {ROOT / "README.md"}
 
