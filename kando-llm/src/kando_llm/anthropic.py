@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from kando_llm.endpoints import SERVERS
-from kando_llm.errors import BadReply, ProviderError
-from kando_llm.failures import bad_reply, provider_error
+from kando_llm.errors import BadReply
+from kando_llm.failures import bad_reply
 from kando_llm.live import (
     Connection,
     LiveProvider,
@@ -17,7 +17,7 @@ from kando_llm.live import (
     connection_of,
     is_count,
 )
-from kando_llm.logs import cleaned_logs
+from kando_llm.official import provider_over
 from kando_llm.request import Request, ToolCall, Turn
 
 __all__ = ["open_anthropic"]
@@ -50,40 +50,10 @@ def open_anthropic(argument: str, environ: Mapping[str, str]) -> LiveProvider:
     connection = connection_of(SERVERS["anthropic"], argument, environ)
     import anthropic
 
-    client = anthropic.Anthropic(
-        # Given here, or the SDK would look for one, and send whichever it finds anywhere.
-        api_key=connection.key,
-        base_url=connection.endpoint.base_url,
-        timeout=connection.timeout_seconds,
-        max_retries=connection.retries,
-        http_client=anthropic.DefaultHttpxClient(
-            follow_redirects=False,
-            timeout=connection.timeout_seconds,
-            event_hooks={"request": [connection.guard]},
-        ),
-    )
-
-    def send(request: Request, on_text: OnText | None) -> Reply:
-        failure: ProviderError
-        try:
-            return _send(client, request, on_text, connection)
-        except ProviderError as error:
-            failure = error
-        except Exception as error:
-            failure = provider_error(error, anthropic, connection)
-        # Raised out here, so that the SDK's error is not the context of this one.
-        raise failure
-
-    end_cleaning = cleaned_logs(connection.scrubber)
-
-    def close() -> None:
-        client.close()
-        end_cleaning()
-
-    return LiveProvider(connection, send, close)
+    return provider_over(anthropic, anthropic.Anthropic, connection, _put)
 
 
-def _send(client: Any, request: Request, on_text: OnText | None, connection: Connection) -> Reply:
+def _put(client: Any, request: Request, on_text: OnText | None, connection: Connection) -> Reply:
     arguments, dropped = _arguments(request)
     if on_text is None and request.max_tokens <= _MAX_TOKENS_AT_ONCE:
         raw = client.messages.with_raw_response.create(**arguments)

@@ -10,8 +10,7 @@ from typing import Any
 import attrs
 
 from kando_llm.endpoints import SERVERS
-from kando_llm.errors import ProviderError
-from kando_llm.failures import broken_off, provider_error
+from kando_llm.failures import broken_off
 from kando_llm.live import (
     Connection,
     LiveProvider,
@@ -20,7 +19,7 @@ from kando_llm.live import (
     connection_of,
     is_count,
 )
-from kando_llm.logs import cleaned_logs
+from kando_llm.official import provider_over
 from kando_llm.request import Request, ToolCall, Turn
 
 __all__ = [
@@ -86,40 +85,10 @@ def _open(provider: str, argument: str, environ: Mapping[str, str]) -> LiveProvi
     connection = connection_of(SERVERS[provider], argument, environ)
     import openai
 
-    client = openai.OpenAI(
-        # Given here, or the SDK would send the one in OPENAI_API_KEY to any server.
-        api_key=connection.key,
-        base_url=connection.endpoint.base_url,
-        timeout=connection.timeout_seconds,
-        max_retries=connection.retries,
-        http_client=openai.DefaultHttpxClient(
-            follow_redirects=False,
-            timeout=connection.timeout_seconds,
-            event_hooks={"request": [connection.guard]},
-        ),
-    )
-
-    def send(request: Request, on_text: OnText | None) -> Reply:
-        failure: ProviderError
-        try:
-            return _send(client, request, on_text, connection)
-        except ProviderError as error:
-            failure = error
-        except Exception as error:
-            failure = provider_error(error, openai, connection)
-        # Raised out here, so that the SDK's error is not the context of this one.
-        raise failure
-
-    end_cleaning = cleaned_logs(connection.scrubber)
-
-    def close() -> None:
-        client.close()
-        end_cleaning()
-
-    return LiveProvider(connection, send, close)
+    return provider_over(openai, openai.OpenAI, connection, _put)
 
 
-def _send(client: Any, request: Request, on_text: OnText | None, connection: Connection) -> Reply:
+def _put(client: Any, request: Request, on_text: OnText | None, connection: Connection) -> Reply:
     arguments, dropped = _arguments(request, connection)
     if on_text is not None:
         arguments |= {"stream": True, "stream_options": {"include_usage": True}}

@@ -1,0 +1,62 @@
+"""What the official SDKs share: a client that keeps its key to its server, and its errors as ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+from kando_llm.errors import ProviderError
+from kando_llm.failures import provider_error
+from kando_llm.live import Connection, LiveProvider, OnText, Reply
+from kando_llm.logs import cleaned_logs
+from kando_llm.request import Request
+
+__all__ = ["Put", "provider_over"]
+
+#: Puts a request to a client of the SDK.
+Put = Callable[[Any, Request, OnText | None, Connection], Reply]
+
+
+def provider_over(
+    sdk: ModuleType, client_type: Callable[..., Any], connection: Connection, put: Put
+) -> LiveProvider:
+    """Return a provider that asks through an official SDK.
+
+    Args:
+        sdk: its module; both that we use are generated with one tool and built alike.
+        client_type: class of its client.
+        connection: to the server.
+        put: puts a request to the client; it may let errors of the SDK through.
+    """
+    client = client_type(
+        # Given here, or the SDK would look for one, and send whichever it finds to any server.
+        api_key=connection.key,
+        base_url=connection.endpoint.base_url,
+        timeout=connection.timeout_seconds,
+        max_retries=connection.retries,
+        http_client=sdk.DefaultHttpxClient(
+            follow_redirects=False,
+            timeout=connection.timeout_seconds,
+            event_hooks={"request": [connection.guard]},
+        ),
+    )
+
+    def send(request: Request, on_text: OnText | None) -> Reply:
+        failure: ProviderError
+        try:
+            return put(client, request, on_text, connection)
+        except ProviderError as error:
+            failure = error
+        except Exception as error:
+            failure = provider_error(error, sdk, connection)
+        # Raised out here, so that the SDK's error is not the context of this one.
+        raise failure
+
+    end_cleaning = cleaned_logs(connection.scrubber)
+
+    def close() -> None:
+        client.close()
+        end_cleaning()
+
+    return LiveProvider(connection, send, close)
