@@ -95,6 +95,22 @@ def test_types_are_read_from_constants_keywords_classes_and_functions_that_are_c
     assert set(graph.warnings) == {"nothing triggers on.Unmade", "nothing triggers on.drops"}
 
 
+def test_a_patch_that_nobody_takes_as_one_of_its_own_kind_may_be_what_somebody_waits_for() -> None:
+    kit = seeded()
+
+    @kit.responder(OBJECT_CREATED, type="Whole")
+    def on_whole(event: KandoEvent, world: object) -> Iterator[KandoEvent]:
+        yield create(PART, {})
+        yield patch("another", {"is_done": True})
+
+    kit.responder("object.patched", type=PART, name="on.part")(lambda event, world: None)
+
+    graph = kit_graph(kit)
+
+    assert ("drawn.on_whole", "on.part") in triggers(graph)
+    assert graph.warnings == ()
+
+
 def test_a_loop_in_which_nothing_is_decided_is_without_an_end() -> None:
     kit = seeded()
 

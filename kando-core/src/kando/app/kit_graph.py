@@ -115,8 +115,12 @@ def kit_graph(kit: Kit) -> KitGraph:
     own = [_node_of(responder) for responder in responders]
     emitted = {emission.type for node in own for emission in node.emissions}
     nodes = [_goal_of(kit), *_hosts(own), *own, *_answerers(emitted)]
-    edges = tuple(_edges_among(nodes))
-    return KitGraph(kit.name, tuple(nodes), edges, tuple(_warnings(nodes, edges, emitted)))
+    edges = list(_edges_among(nodes))
+    edges += _edges_by_patches(nodes, edges)
+    places = {node.name: place for place, node in enumerate(nodes)}
+    edges.sort(key=lambda edge: places[edge.source])
+    warnings = tuple(_warnings(nodes, edges, emitted))
+    return KitGraph(kit.name, tuple(nodes), tuple(edges), warnings)
 
 
 def _goal_of(kit: Kit) -> Node:
@@ -209,6 +213,23 @@ def _edges_among(nodes: Sequence[Node]) -> Iterator[Edge]:
                     is_sure = emission.is_certain and emission.type is not None
                     is_sure &= target.subject in (None, emission.subject)
                     yield Edge(source.name, target.name, label, is_sure)
+
+
+def _edges_by_patches(nodes: Sequence[Node], edges: Sequence[Edge]) -> Iterator[Edge]:
+    """Yield who may trigger those that react to patches and that nothing else triggers.
+
+    A patch names no type: that one is of its responder's own type is a guess. Where nobody takes
+    it as such, it is probably a patch of what else somebody waits for.
+    """
+    triggered = {edge.target for edge in edges}
+    waiting = [
+        node for node in nodes if OBJECT_PATCHED in node.pattern and node.name not in triggered
+    ]
+    for source in nodes:
+        patches = [e for e in source.emissions if e.type == OBJECT_PATCHED and e.subject]
+        if not any(node.takes(patch) for patch in patches for node in nodes):
+            for target in waiting if patches else ():
+                yield Edge(source.name, target.name, f"{OBJECT_PATCHED} {target.subject}", False)
 
 
 def _warnings(

@@ -1,0 +1,12 @@
+"""What Kando's own kits look like when they are drawn."""
+
+import pytest
+
+from kando.app.builtin import installed_plugins
+from kando.app.kit_graph import kit_graph
+from kando.app.kits import find_kit
+
+
+@pytest.mark.parametrize("name", ["diligence", "research"])
+def test_nothing_looks_wrong_with_the_kits_that_come_with_kando(name: str) -> None:
+    assert kit_graph(find_kit(name, installed_plugins({}))).warnings == ()
