@@ -163,6 +163,27 @@ def test_what_was_fired_in_silence_before_an_entry_is_not_fired_again_after_a_re
     assert len(told(substrate)) == before
 
 
+def test_what_was_said_before_a_resume_is_recorded_as_soon_as_the_events_before_it_are_passed(
+    substrate: MemorySubstrate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # However quickly the run goes on.
+    monkeypatch.setattr(loop_module, "LOOK_INTERVAL", float("inf"))
+
+    @responder("count", OBJECT_CREATED)
+    def count(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
+        number = event.data["data"].get("number", 9)
+        if number < 9:
+            yield create("Step", {"number": number + 1})
+
+    seed = create("Step", {"number": 0})
+    Runtime(substrate.open("r1"), []).run([seed])
+    substrate.deliver("r1", InboxEntry("k1", emit("message", {"text": "hi"})))
+
+    runtime_of(substrate, count, react).run([])
+
+    assert [e.type for e in told(substrate)[:3]] == [OBJECT_CREATED, OBJECT_CREATED, "message"]
+
+
 class Clock:
     """A clock that is moved by hand."""
 

@@ -64,6 +64,7 @@ class Loop(Tail):
         self.checks_purity = checks_purity
         self._looked_at = float("-inf")
         self._backlog = 0
+        self._has_caught_up = False
         # What the ledger says last of the kit that works on it.
         self.kit: dict[str, Any] | None = None
 
@@ -135,13 +136,15 @@ class Loop(Tail):
 
         Between firings this looks now and then only; `at_once` looks in any case.
         """
+        # What the ledger held at first may have been fired before, in silence. It must not see what
+        # came later; being first in, it is dispatched first in any case. What came before that is
+        # let in right after it, and not whenever it is time for a look.
+        current = self.cursor.current
+        is_caught_up = current is None or current.position >= self._backlog
+        is_first = is_caught_up and not self._has_caught_up
         now = time.monotonic()
-        if at_once or now - self._looked_at >= LOOK_INTERVAL:
-            self._looked_at = now
-            # What the ledger held at first may have been fired before, in silence. It must not see
-            # what came later; being first in, it is dispatched first in any case.
-            current = self.cursor.current
-            is_caught_up = current is None or current.position >= self._backlog
+        if at_once or is_first or now - self._looked_at >= LOOK_INTERVAL:
+            self._looked_at, self._has_caught_up = now, is_caught_up
             if is_caught_up:
                 for fired in due_timers(self.cursor.open_timers.values(), self.recorder.clock()):
                     if not self.deliver([fired]):
