@@ -46,7 +46,15 @@ PARTS = 6
 
 def responders(ledger: LedgerStore, calls: Path) -> list[Responder]:
     """Return the kit: fan-out, slow calls side by side, edge logic, retries, parking, a join."""
-    failed = Counter(e.data["responder"] for e in ledger.read_all() if e.type == RESPONDER_FAILED)
+    failures: list[int] = []
+
+    def has_failed_before() -> int:
+        """Count the failures of ``flaky``: first those in the ledger, then its own."""
+        # Not before it is fired: what the runtime read by then is never more than this.
+        if not failures:
+            failed = (e for e in ledger.read_all() if e.type == RESPONDER_FAILED)
+            failures.append(sum(e.data["responder"] == "flaky" for e in failed))
+        return failures[0]
 
     def on_goal(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
         for n in range(PARTS):
@@ -69,8 +77,8 @@ def responders(ledger: LedgerStore, calls: Path) -> list[Responder]:
 
     def on_note(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
         yield patch(event.data["id"], {"seen": True})
-        if failed["flaky"] < 2:
-            failed["flaky"] += 1
+        if has_failed_before() < 2:
+            failures[0] += 1
             raise ConnectionError("not yet")
 
     def on_first_note(event: KandoEvent, world: World) -> None:
