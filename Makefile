@@ -61,7 +61,7 @@ setup: .venv/.installed ## create .venv and install every package, editable
 	@touch $@
 
 test: .venv/.tested ## install what the tests need and run them all
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q -n auto --dist loadfile
 
 test-mcp-external: .venv/.tested ## judge kando-mcp by implementations of others, from npm
 	@sh tests/mcp/external/install.sh .mcp-tools
