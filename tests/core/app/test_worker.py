@@ -14,18 +14,19 @@ import pytest
 
 from kando.app.builtin import installed_plugins
 from kando.app.context import App
-from kando.app.outside import answer_key, pause_run, send_event
+from kando.app.outside import answer_key, cancel_run, pause_run, send_event
 from kando.app.reading import run_status
-from kando.app.status import FINISHED, PAUSED, WAITING
+from kando.app.status import CANCELLED, EXHAUSTED, FINISHED, PAUSED, WAITING
 from kando.app.worker import GroupWorker, offer_run
 from kando.app.working import resume_run, start_run
 from kando.emit import ask, create, patch, set_timer
-from kando.errors import InvalidData
+from kando.errors import InvalidData, RunCancelled
 from kando.kit import Kit
 from kando.ledger.groups import MAX_ATTEMPTS, Job
 from kando.ledger.inbox import InboxEntry
 from kando.plugins import KitSpec, ProviderSpec, hookimpl
 from kando.responders.base import Responder
+from kando.responders.budget import Budget
 from kando.schema.events import KandoEvent, make_event
 from kando.world.graph import World
 
@@ -79,10 +80,12 @@ class Counting:
     def __init__(self) -> None:
         self.calls: Counter[str] = Counter()
         self.failures = 0
+        self.meanwhile: Callable[[], object] = lambda: None
 
     def complete(self, request: dict[str, Any]) -> dict[str, Any]:
         text = request["messages"][-1]["content"]
         self.calls[text] += 1
+        self.meanwhile()
         if self.failures > 0:
             self.failures -= 1
             raise ConnectionError("the provider is away")
@@ -230,11 +233,44 @@ def test_a_paused_run_is_left_alone_until_it_is_resumed(app: App) -> None:
     assert run_status(app, run).state == PAUSED
     before = app.ledger(run).length()
 
-    offer_run(app, run, "g")
+    app.substrate(read_only=False).group("g").offer(Job(run))
     worked(app)
 
     assert app.ledger(run).length() == before
     assert resume_run(app, run, llm="counting").status.state == FINISHED
+
+
+def test_calls_that_nobody_has_begun_are_not_made_once_the_run_is_cancelled(
+    app: App, provider: Counting
+) -> None:
+    run = begun(app)
+    provider.meanwhile = lambda: cancel_run(app, run)
+
+    worked(app)
+
+    assert sum(provider.calls.values()) == 1
+    assert run_status(app, run).state == CANCELLED
+    with pytest.raises(RunCancelled, match="Fork it"):
+        offer_run(app, run, "g")
+
+
+def test_a_run_that_was_paused_between_its_calls_goes_on_when_it_is_offered_again(
+    app: App, provider: Counting
+) -> None:
+    run = begun(app)
+    provider.meanwhile = lambda: pause_run(app, run)
+    worked(app)
+    assert sum(provider.calls.values()) == 1
+    assert run_status(app, run).state == PAUSED
+
+    provider.meanwhile = lambda: None
+    offer_run(app, run, "g")
+    worked(app, 2)
+
+    assert run_status(app, run).state == FINISHED
+    assert set(provider.calls.values()) == {1}
+    told = [event.type for event in app.ledger(run).read_all()]
+    assert (told.count("run.paused"), told.count("run.resumed")) == (1, 1)
 
 
 def test_an_answer_that_is_delivered_twice_is_recorded_once(app: App, provider: Counting) -> None:
@@ -278,3 +314,28 @@ def test_a_timer_of_a_spread_run_fires_when_it_is_due(app: App, kit: Kit) -> Non
     worked(app)
 
     assert [e.type for e in app.ledger(run).read_all()].count("timer.fired") == 1
+
+
+@pytest.mark.parametrize(
+    ("budget", "calls"),
+    [
+        (Budget(max_llm_calls=0), 0),
+        (Budget(max_llm_calls=2), 2),
+        (Budget(max_llm_cost_usd=0.5, fallback_usd_per_call=0.25), 2),
+        (Budget(max_llm_cost_usd=0.2, fallback_usd_per_call=0.25), 0),
+    ],
+)
+@pytest.mark.parametrize("workers", [1, 4])
+def test_workers_make_no_call_that_the_budget_of_its_run_does_not_allow(
+    app: App, provider: Counting, budget: Budget, calls: int, workers: int
+) -> None:
+    run = begun(app)
+
+    worked(app, workers, budget=budget)
+
+    assert sum(provider.calls.values()) == calls
+    assert run_status(app, run).state == EXHAUSTED
+    offer_run(app, run, "g")
+    worked(app, workers)
+    assert run_status(app, run).state == FINISHED
+    assert set(provider.calls.values()) == {1}

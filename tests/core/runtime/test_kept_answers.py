@@ -10,6 +10,7 @@ from kando.cache.llm import LLMCache
 from kando.emit import ask
 from kando.ledger.memory import MemoryLedgerStore
 from kando.responders.base import responder
+from kando.responders.budget import Budget
 from kando.responders.llm_executor import provider_executor
 from kando.runtime import Runtime
 from kando.schema.events import LLM_RESPONSE, RESPONDER_FAILED, make_event
@@ -72,6 +73,24 @@ def test_answers_that_came_while_the_run_failed_are_recorded_when_it_goes_on():
     course = [(e.type, e.data) for e in store.read_all() if e.type != RESPONDER_FAILED]
     assert [kind for kind, _ in course] == [e.type for e in whole.read_all()]
     again.replay(strict=True)
+
+
+def test_what_was_paid_for_and_kept_counts_before_another_call_is_made():
+    store, cache, model = MemoryLedgerStore("r1"), LLMCache(), Model()
+    seed = make_event("go", "run:r1", "cli", [], {})
+    with pytest.raises(ConnectionError):
+        Runtime(store, [on_go, provider_executor(model)], cache=cache).run([seed])
+    model.is_well, model.asked = True, []
+
+    def resumed(calls: int) -> list:
+        executor, budget = provider_executor(model), Budget(max_llm_calls=calls)
+        Runtime(store, [on_go, executor], budget, cache).run([])
+        return texts(store)
+
+    assert resumed(3) == []
+    assert model.asked == []
+    assert len(resumed(4)) == 4
+    assert model.asked == ["q0"]
 
 
 def test_a_kept_answer_belongs_to_its_request_alone():

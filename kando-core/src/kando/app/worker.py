@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 
 from kando.app.changes import choices_of
-from kando.app.context import App
+from kando.app.context import App, id_of
 from kando.app.observing import Observation
 from kando.app.outside import answer_key, intent_of
 from kando.app.providers import choose_provider
@@ -25,9 +25,9 @@ from kando.ledger.worker import this_process
 from kando.responders.base import AnswerPending, Effect, Responder
 from kando.responders.budget import Budget
 from kando.runtime import Runtime
-from kando.runtime.cursor import ANSWERS
+from kando.runtime.cursor import ANSWERS, CONTROL
 from kando.runtime.effects import Effects
-from kando.schema.events import KandoEvent, RecordedEvent, make_event
+from kando.schema.events import RUN_RESUMED, KandoEvent, RecordedEvent, make_event
 from kando.world.graph import World
 from kando.world.projection import project
 
@@ -46,15 +46,18 @@ _CONFLICT_SECONDS = 0.2
 
 
 def offer_run(app: App, run: str, group: str) -> str:
-    """Have the workers of a group go on with a run; return the run's id.
+    """Have the workers of a group go on with a run, paused or not; return the run's id.
 
     Raises:
         LedgerNotFound, AmbiguousName: there is no such run.
+        RunCancelled: the run was cancelled.
         ConfigurationError: the group's name is malformed.
     """
-    id = app.ledger(run, read_only=False).stream_name().partition(":")[2]
-    app.substrate(read_only=False).group(group).offer(Job(id))
-    return id
+    ledger = app.ledger(run, read_only=False)
+    offered = app.substrate(read_only=False).group(group)
+    Runtime(ledger, [], edge_logic=(), upcasters=app.plugins.upcasters()).unhalt()
+    offered.offer(Job(id_of(ledger)))
+    return id_of(ledger)
 
 
 @attrs.frozen
@@ -252,7 +255,7 @@ class GroupWorker:
         if intent is None:
             msg = f"{ledger.stream_name()} has no event {job.intent!r}."
             raise EventNotFound(msg, hint=f"`kando events {job.ledger_id}` lists its events.")
-        if not self._is_answered(ledger, intent):
+        if self._is_wanted(ledger, intent):
             executor, effect = self._executor_of(ledger, intent)
             effects = Effects(1)
             try:
@@ -264,13 +267,24 @@ class GroupWorker:
             self._substrate.deliver(job.ledger_id, InboxEntry(answer_key(intent.id), event))
         self._group.offer(Job(job.ledger_id))
 
-    def _is_answered(self, ledger: LedgerStore, intent: RecordedEvent) -> bool:
-        """Whether a worker that died, or was too slow, has done the job after all."""
-        id = ledger.stream_name().partition(":")[2]
-        if any(intent_of(entry) == intent.id for entry in self._substrate.inbox(id)):
-            return True
-        later = ledger.read(intent.position + 1)
-        return any(intent.id in e.cause and e.type in ANSWERS for e in later)
+    def _is_wanted(self, ledger: LedgerStore, intent: RecordedEvent) -> bool:
+        """Whether a call is still to be made.
+
+        It is not if a worker that died, or was too slow, has made it after all, nor while the run
+        is paused or cancelled: a run that goes on has its open calls made then.
+        """
+        halted = False
+        for event in ledger.read(intent.position + 1):
+            if event.type in CONTROL:
+                halted = event.type != RUN_RESUMED
+            elif event.type in ANSWERS and intent.id in event.cause:
+                return False
+        for entry in self._substrate.inbox(id_of(ledger)):
+            if entry.event.type in CONTROL:
+                halted = entry.event.type != RUN_RESUMED
+            elif intent_of(entry) == intent.id:
+                return False
+        return not halted
 
     def _executor_of(self, ledger: LedgerStore, intent: RecordedEvent) -> tuple[Responder, Effect]:
         world: World | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
 from typing import Any
@@ -47,22 +47,29 @@ class Effects:
         """Whether the call for an intent has been started."""
         return intent.id in self._flying
 
-    def want(self, intent: RecordedEvent, executor: Responder, world: World) -> None:
+    def want(self, intent: RecordedEvent, executor: Responder, world: World) -> _Answer | None:
         """Plan the call for a recorded intent; nothing starts yet.
 
         An intent that is remembered, or equal to one that was asked already in this run, gets no
         call of its own: when its turn comes, the answer is there.
+
+        Returns:
+            The answer, if it is remembered.
         """
         effect = executor.effect
-        if effect is None or effect.recall(intent, world) is not None:
-            return
+        if effect is None:
+            return None
+        recalled = effect.recall(intent, world)
+        if recalled is not None:
+            return recalled
         sameness = effect.sameness(intent, world)
         if sameness is not None:
             if sameness in self._asked:
-                return
+                return None
             self._asked.add(sameness)
         self._waiting[intent.id] = Call(intent, executor.name, effect)
         self._has_new = True
+        return None
 
     def start(self, admits: Callable[[Call], bool]) -> None:
         """Start the planned calls, in their order. The caller has saved their intents.
@@ -71,13 +78,22 @@ class Effects:
             admits: whether a call may start now; if not, those after it of its kind wait as well.
         """
         self._has_new = False
+        for call in self.admitted(admits):
+            self._launch(call)
+
+    def admitted(self, admits: Callable[[Call], bool]) -> Iterator[Call]:
+        """Return those of the planned calls that may start, in their order.
+
+        Args:
+            admits: as `start` takes it.
+        """
         blocked = set()
         for call in list(self._waiting.values()):
             kind = call.effect.answer_type
             if kind in blocked:
                 continue
             if admits(call):
-                self._launch(call)
+                yield call
             else:
                 blocked.add(kind)
 

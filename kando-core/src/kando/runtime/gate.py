@@ -142,6 +142,10 @@ class Gate:
             return intent_id not in self._verdicts
         return before is None or granted < before
 
+    def let_out_at(self, intent: RecordedEvent) -> int:
+        """Return the position from which an intent may be answered: its own, or its approval's."""
+        return self._granted.get(intent.id, intent.position)
+
     def released(self, event: RecordedEvent) -> RecordedEvent | None:
         """Return the intent that a recorded answer of a person lets out, if it does."""
         asked = self._answered.get(event.id)

@@ -71,7 +71,7 @@ class Loop(Tail):
     def recover(self, events: Iterable[RecordedEvent]) -> None:
         """Take up the events that the ledger holds."""
         recover(self.cursor, self.recorder, events, self._see_outside)
-        for intent in self.cursor.open_intents.values():
+        for intent in self.intents_in_turn():
             self._want(intent)
         self._backlog = self.recorder.length
 
@@ -109,6 +109,7 @@ class Loop(Tail):
             Exception: whatever a responder raised, after ``responder.failed`` is recorded.
         """
         self._may_call = True
+        self._is_exhausted = False
         if self.cursor.open_firing is not None and not self._finish(self.cursor.open_firing):
             return False
         if not self._answer_passed_intents():

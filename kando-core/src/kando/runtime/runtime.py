@@ -166,7 +166,7 @@ class Runtime:
         account = loop.recorder.account
         account.start()
         try:
-            self._unhalt(loop)
+            self.unhalt()
             self._tell_of_kit(loop)
             # In front of an answer that comes later a run stops as if nobody were there to give it.
             with suppress(AnswerPending):
@@ -188,12 +188,20 @@ class Runtime:
             loop.effects.close(loop.recorder.world, patience)
         return loop.recorder.world
 
-    def _unhalt(self, loop: Loop) -> None:
+    def unhalt(self) -> None:
+        """Record that a run goes on, if somebody has paused it.
+
+        Raises:
+            RunCancelled: the run was cancelled.
+            ConcurrencyError: another writer appended to the ledger.
+        """
+        loop = self._opened()
         if loop.cursor.halted_by == RUN_CANCELLED:
             msg = f"{self.ledger.stream_name()} was cancelled."
             raise RunCancelled(msg, hint="Fork it to go on from any position.")
         if loop.cursor.halted_by == RUN_PAUSED:
             loop.deliver([make_event(RUN_RESUMED, "", "runtime", [], {})])
+            loop.recorder.save()
 
     def _tell_of_kit(self, loop: Loop) -> None:
         """Record it if what works on the run from here on is not what did before."""
@@ -219,25 +227,12 @@ class Runtime:
         return list(self._opened().cursor.open_intents.values())
 
     def open_calls(self) -> list[RecordedEvent]:
-        """Return those of `open_intents` that want a call; of equal ones the first.
+        """Return those of `open_intents` that want a call, and may be called side by side.
 
-        What waits for a person is not among them.
+        What waits for a person is not among them, nor what is equal to one of them, nor what might
+        pass a limit of the budget. None is if a limit has stopped the run.
         """
-        world, asked, calls = self._opened().recorder.world, set[str](), list[RecordedEvent]()
-        gate = self._opened().gate
-        for intent in self.open_intents():
-            if gate is not None and not gate.may_call(intent.id):
-                continue
-            for executor in self._handlers.executors_of(intent.type):
-                effect = executor.effect
-                if effect is None or not executor.handles(intent, world):
-                    continue
-                sameness = effect.sameness(intent, world)
-                is_first = sameness is None or sameness not in asked
-                asked.update(() if sameness is None else (sameness,))
-                if is_first and effect.recall(intent, world) is None:
-                    calls.append(intent)
-        return calls
+        return self._opened().open_calls()
 
     def record(self, events: Sequence[KandoEvent]) -> list[RecordedEvent]:
         """Record events at the tail of the ledger without reacting to them yet.

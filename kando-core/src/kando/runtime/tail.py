@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from kando.responders.accounts import charge_of
+from kando.responders.accounts import Accounts, charge_of
 from kando.responders.base import Effect, Responder
 from kando.runtime.batch import Batch
 from kando.runtime.calls import Call
@@ -58,6 +58,8 @@ class Tail:
         self._saved_at = time.monotonic()
         # Whether somebody would wait for the answers of calls that start now.
         self._may_call = False
+        # Whether a limit has stopped it.
+        self._is_exhausted = False
 
     def save(self) -> None:
         """Make everything recorded durable, and start the calls that waited for it."""
@@ -100,7 +102,41 @@ class Tail:
             intent = None
         if intent is not None:
             for handler in self.handlers.executors_of(intent.type):
-                self.effects.want(intent, handler, self.recorder.world)
+                if not handler.handles(intent, self.recorder.world):
+                    continue
+                recalled = self.effects.want(intent, handler, self.recorder.world)
+                if recalled is not None and handler.effect is not None:
+                    self._set_aside(intent, handler.effect, recalled)
+
+    def _set_aside(self, intent: RecordedEvent, effect: Effect, answer: dict[str, Any]) -> None:
+        """Reserve what an answer costs that was paid for and is not recorded yet."""
+        charge = charge_of(effect.answer_type, answer)
+        if charge != Accounts():
+            self.recorder.account.reserve(intent.id, charge)
+
+    def intents_in_turn(self) -> list[RecordedEvent]:
+        """Return the intents that have no answer, in the order in which they may be answered."""
+        intents = list(self.cursor.open_intents.values())
+        return intents if self.gate is None else sorted(intents, key=self.gate.let_out_at)
+
+    def open_calls(self) -> list[RecordedEvent]:
+        """Return the intents that want a call, and may be called side by side.
+
+        Nothing starts. What was returned before stays among them until it is answered, so that a
+        call which somebody else makes keeps its place in the budget.
+        """
+        if self._is_exhausted:
+            return []
+        intents, account = self.intents_in_turn(), self.recorder.account
+        self.effects.close(self.recorder.world)
+        for intent in intents:
+            account.release(intent.id)
+        for intent in intents:
+            self._want(intent)
+        calls = [call.intent for call in self.effects.admitted(self._admits)]
+        for intent in calls:
+            account.release(intent.id)
+        return calls
 
     def _fire_effect(
         self,
@@ -187,6 +223,7 @@ class Tail:
         """Record that a limit was reached, unless that is what was recorded last. Returns False."""
         recorder = self.recorder
         self._may_call = False
+        self._is_exhausted = True
         is_told = recorder.last_type == BUDGET_EXHAUSTED
         if not is_told or recorder.account.last_reasons != reasons:
             batch = Batch(recorder, trigger, "budget")
