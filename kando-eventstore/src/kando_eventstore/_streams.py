@@ -165,6 +165,14 @@ class Streams:
             )
         )
 
+    def truncate(self, stream: str, first: int) -> None:
+        """Have the server forget the events of a stream before a revision."""
+        self.connection.call(
+            lambda client: client.set_stream_metadata(
+                stream, metadata={"$tb": first}, timeout=CALL_SECONDS
+            )
+        )
+
     def store(self, content: bytes) -> str:
         """Keep content of any size, and return its name: its SHA-256, in hexadecimal.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import heapq
 import queue
 import threading
 import time
@@ -17,6 +16,7 @@ from kando.ledger.groups import MAX_ATTEMPTS, GroupInfo, Held, Job, Parked, Resp
 from kando.ledger.worker import Worker
 from kando_eventstore._connection import CALL_SECONDS
 from kando_eventstore._jobs import JobState, JobStates
+from kando_eventstore._later import Later
 from kando_eventstore._streams import New, Streams
 
 __all__ = ["EventStoreGroup", "group_names"]
@@ -63,7 +63,7 @@ class EventStoreGroup(ResponderGroup):
         self._states = JobStates(streams, name)
         self._arrived: queue.Queue[tuple[Any, Any]] = queue.Queue()
         self._held: dict[str, tuple[Any, Any]] = {}
-        self._later: list[tuple[float, Job]] = []
+        self._later = Later(streams, name)
         self._subscription: Any = None
         self._is_closed = False
         self._reading: threading.Thread | None = None
@@ -71,8 +71,7 @@ class EventStoreGroup(ResponderGroup):
     def offer(self, job: Job, delay: float = 0.0) -> None:
         self._create()
         if delay > 0:
-            # The server knows no delays: this worker keeps it in mind, and offers it in time.
-            heapq.heappush(self._later, (time.monotonic() + delay, job))
+            self._later.add(job, delay)
             return
         while True:
             state, revision = self._states.of(job)
@@ -115,8 +114,10 @@ class EventStoreGroup(ResponderGroup):
         self._states.is_known = True
 
     def take(self, worker: Worker, seconds: float) -> Held | None:
-        while self._later and self._later[0][0] <= time.monotonic():
-            self.offer(heapq.heappop(self._later)[1])
+        if due := self._later.due():
+            for job in due:
+                self.offer(job)
+            self._later.forget()
         if self._reading is None:
             self._create()
             self._reading = threading.Thread(target=self._read, daemon=True)
@@ -255,7 +256,7 @@ class EventStoreGroup(ResponderGroup):
         lag = (last.revision if last is not None else -1) - done
         # Between the checkpoint and the end lie also those that were done out of turn.
         flying = info.total_in_flight_messages
-        waiting = max(lag - flying, 0) + len(self._later)
+        waiting = max(lag - flying, 0) + self._later.count()
         return GroupInfo(self.name, waiting, flying, info.parked_message_count)
 
     def close(self) -> None:

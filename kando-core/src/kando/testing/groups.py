@@ -182,6 +182,24 @@ class GroupContract:
 
         assert jobs == ["r2", "r1"]
 
+    def test_a_job_with_a_delay_outlives_the_worker_that_offered_it(
+        self, group: ResponderGroup, substrate: Substrate
+    ) -> None:
+        leaving = substrate.group("g")
+        leaving.offer(Job("r1"), 0.3)
+        leaving.offer(Job("r1"), 0.4)
+        leaving.close()
+
+        assert group.info().waiting > 0
+        held = self.taken(group)
+        assert held.job == Job("r1")
+        group.done(held)
+        while (held_again := group.take(this_process(), _LEASE)) or group.info().waiting:
+            if held_again is not None:
+                assert held_again.job == Job("r1")
+                group.done(held_again)
+        self.eventually(lambda: group.info() == GroupInfo("g", 0, 0, 0))
+
     def test_groups_know_nothing_of_each_other_and_are_listed(self, substrate: Substrate) -> None:
         assert substrate.groups() == []
         substrate.group("a").offer(Job("r1"))
