@@ -88,9 +88,11 @@ wheels: .venv/.developed ## build and check wheels and source distributions in d
 docs: .venv/.documented ## build the documentation in site/; a warning is an error
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-soak: .venv/.tested ## kill a run ten thousand times and compare what is left
+soak: .venv/.tested ## kill runs, servers and workers, thousands of times, and compare what is left
 	@$(BIN)/python tests/helpers/torture.py --kills 10000 --races 2000
 	@$(BIN)/python tests/helpers/eventstore_torture.py --kills 500 --rounds 300 --restarts 20
+	@$(BIN)/python tests/helpers/spread_torture.py --runs 200
+	@$(BIN)/python tests/helpers/spread_torture.py --runs 200 --server
 
 bench: .venv/.developed ## measure against a floor and a peer (see benchmarks/)
 	@$(PIP) -r benchmarks/requirements.txt

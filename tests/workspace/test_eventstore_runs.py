@@ -61,10 +61,15 @@ def events(kando: Kando, run: str, *options: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("kit", ["diligence", "research"])
-def test_a_run_has_the_events_it_has_on_a_file(kando: Kando, tmp_path: Path, kit: str) -> None:
+@pytest.mark.parametrize("is_demo", [False, True], ids=["goal", "demo"])
+def test_a_run_has_the_events_it_has_on_a_file(
+    kando: Kando, tmp_path: Path, kit: str, is_demo: bool
+) -> None:
     notes = tmp_path / "notes.md"
     notes.write_text("# Acme\n\nAcme was founded in 1999 and has 40 employees.\n")
     start = ["run", kit, "--goal", "Evaluate Acme", "--input", str(notes), "--llm", "echo"]
+    if is_demo:
+        start = ["run", kit, "--demo"]
     here = kando(*start)
     file = f"sqlite:{tmp_path / 'store.sqlite'}"
     there = kando("--ledger", file, *start)
