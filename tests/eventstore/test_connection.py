@@ -7,16 +7,19 @@ from pathlib import Path
 import pytest
 
 from kando.errors import ConfigurationError, KandoError, StoreError
+from kando.ledger.urls import shown
 from kando.plugins import Plugins
 from kando_eventstore._client import client_library
 from kando_eventstore._connection import Connection
-from kando_eventstore._url import connection_string, shown
+from kando_eventstore._url import connection_string
 from kando_eventstore.substrate import EventStoreSubstrate, open_eventstore
 from kando_eventstore.testing import FakeEventStoreServer
 
 
 @pytest.mark.parametrize(
-    "scheme", ["esdb", "esdb+discover", "kurrentdb", "kurrentdb+discover", "http", "https"]
+    "scheme",
+    [f"{name}{how}" for name in ("esdb", "kurrentdb", "kdb") for how in ("", "+discover")]
+    + ["http", "https"],
 )
 def test_the_schemes_of_a_server_belong_to_the_package(scheme: str) -> None:
     assert Plugins(environ={}).substrate(scheme).distribution == "kando-eventstore"
@@ -29,7 +32,8 @@ def test_the_schemes_of_a_server_belong_to_the_package(scheme: str) -> None:
         ("https://me:secret@db:2113", "esdb://me:secret@db:2113?Tls=true"),
         ("http://a:1,b:2,c:3", "esdb://a:1,b:2,c:3?Tls=false"),
         ("esdb://db?Tls=false", "esdb://db?Tls=false"),
-        ("kurrentdb://db?tls=false", "esdb://db?tls=false"),
+        ("kurrentdb://db?tls=False", "esdb://db?tls=False"),
+        ("https://db?tls=false", "esdb://db?tls=false"),
         ("kurrentdb+discover://db?Tls=false", "esdb+discover://db?Tls=false"),
         (
             "https://me:secret@db?TlsCaFile=/etc/ca.pem",
@@ -59,6 +63,31 @@ def test_a_password_is_never_shown() -> None:
     while told is not None:
         assert "changeit" not in str(told)
         told = told.__cause__
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://me:sec/ret@db:2113",
+        "https://me:12?34ret@db:2113",
+        "https://me:sec#ret@db:2113",
+        "esdb://me:sec/ret@db:2113?Tls=false",
+        "https://me:sec@ret@db:2113",
+    ],
+)
+def test_a_password_that_no_url_can_hold_is_refused_with_the_cure_and_not_shown(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="%2F for /") as refused:
+        connection_string(url)
+
+    assert not any(part in str(refused.value) for part in ("sec", "ret", "12", "34"))
+    assert shown(url) in ("https:", "esdb:")
+
+
+def test_a_file_that_an_option_names_and_nobody_can_read_is_named() -> None:
+    url = "https://me:secret@db:2113?TlsCaFile=/no/such/ca.pem"
+
+    with pytest.raises(ConfigurationError, match=r"/no/such/ca.pem cannot be read \(No such file"):
+        open_eventstore(url).info("r1")
 
 
 def test_a_server_that_is_not_there_is_named_with_what_to_check() -> None:

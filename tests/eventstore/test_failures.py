@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -262,6 +263,25 @@ def test_tls_works_with_the_authority_and_other_settings_are_refused_with_a_cure
         ask(f"https://me:secret@127.0.0.1:{server.port}?TlsCaFile={chain}")
     assert "secret" not in str(unknown.value)
     assert client_library().name in ("kurrentdbclient", "esdbclient")
+
+
+def test_a_user_is_let_in_by_password_however_it_is_spelt_and_others_are_told_what_to_check(
+    certificate: tuple[Path, Path], tmp_path: Path
+) -> None:
+    key, chain = certificate
+    pair, user = (key.read_bytes(), chain.read_bytes()), ("me", "p@ss/w?rd#1%")
+
+    with FakeEventStoreServer(tmp_path / "door", certificate=pair, user=user) as server:
+        at = f"127.0.0.1:{server.port}?TlsCaFile={chain}"
+        with open_eventstore(f"https://me:{quote(user[1], safe='')}@{at}") as substrate:
+            substrate.create("r1").append([event(0)])
+            assert numbers(substrate) == [0]
+        with (
+            open_eventstore(f"https://me:changeit@{at}") as substrate,
+            pytest.raises(StoreError, match=r"denies access.*Check user and password") as denied,
+        ):
+            substrate.open("r1")
+    assert "changeit" not in str(denied.value)
 
 
 def test_a_fork_reads_and_writes_the_same_however_long_its_parent_is(

@@ -6,6 +6,7 @@ from functools import cache
 from importlib import import_module
 from importlib.metadata import version
 from typing import Any
+from urllib.parse import unquote
 
 import attrs
 
@@ -42,6 +43,22 @@ class ClientLibrary:
     stream_state: Any
     _errors: Any
     _protocol: str
+
+    def connect(self, string: str) -> Any:
+        """Return a client for a connection string.
+
+        Neither client decodes what is percent-encoded in a user and password.
+
+        Raises:
+            ValueError, OSError: the string is none, or a file that it names cannot be read.
+        """
+        encoded = self.client.construct_call_credentials
+
+        def decoded(client: Any, user: str | None, password: str | None) -> Any:
+            return encoded(client, user and unquote(user), password and unquote(password))
+
+        overridden = {"construct_call_credentials": decoded}
+        return type(self.client.__name__, (self.client,), overridden)(string)
 
     def error(self, name: str) -> type[Exception]:
         """Return the class of an error by the part of its name that both clients share.

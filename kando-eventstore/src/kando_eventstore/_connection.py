@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from kando.errors import ConfigurationError, PayloadTooLarge, StoreDamaged, StoreError
+from kando.ledger.urls import shown
 from kando_eventstore._client import ClientLibrary, client_library
-from kando_eventstore._url import connection_string, shown
+from kando_eventstore._url import connection_string
 
 __all__ = ["CALL_SECONDS", "Connection"]
 
@@ -121,14 +122,19 @@ class Connection:
             self._refuse_if_closed()
             if self._client is None:
                 try:
-                    self._client = self.library.client(self._string)
+                    self._client = self.library.connect(self._string)
                 except (ValueError, OSError) as error:
-                    # The client's own message repeats the URL with its password.
-                    kind = type(error).__name__
-                    msg = f"{self.where}: {self.library.name} refuses its options ({kind})."
-                    hint = "Use the options of its connection strings, such as TlsCaFile."
-                    raise ConfigurationError(msg, hint=hint) from None
+                    raise self._refused(error) from None
             return self._client
+
+    def _refused(self, error: Exception) -> ConfigurationError:
+        # The client's own message repeats the URL with its password.
+        if isinstance(error, OSError) and error.filename:
+            msg = f"{self.where}: {error.filename} cannot be read ({error.strerror})."
+            return ConfigurationError(msg, hint="Name a file in PEM, as in ?TlsCaFile=PATH.")
+        msg = f"{self.where}: {self.library.name} refuses its options ({type(error).__name__})."
+        hint = "Use the options of its connection strings, such as TlsCaFile."
+        return ConfigurationError(msg, hint=hint)
 
     def _refuse_if_closed(self) -> None:
         if self._is_closed:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from kando.errors import ConfigurationError
+from kando.ledger.urls import shown
 
-__all__ = ["connection_string", "shown"]
+__all__ = ["connection_string"]
 
 _PLAIN = {"http": "esdb", "https": "esdb"}
 _NEWER = {
@@ -27,6 +28,12 @@ def connection_string(url: str) -> str:
     Raises:
         ConfigurationError: it names no host, or asks for TLS without saying who asks.
     """
+    authority = urlsplit(url).netloc
+    if url.count("@") > 1 or ("@" in url and "@" not in authority):
+        scheme = url.partition(":")[0]
+        msg = f"A URL {scheme}:... has an '@' that does not end its user and password."
+        hint = "Percent-encode what they, and options, hold: %40 for @, %2F for /, %3F for ?, %23 for #."
+        raise ConfigurationError(msg, hint=hint)
     parts = urlsplit(url)
     scheme = parts.scheme.lower()
     options = dict(parse_qsl(parts.query))
@@ -34,9 +41,11 @@ def connection_string(url: str) -> str:
     if not host:
         msg = f"{shown(url)!r} names no host."
         raise ConfigurationError(msg, hint="Write http://HOST:2113, or esdb://HOST:2113.")
-    if scheme in _PLAIN:
-        options = {"Tls": "true" if scheme == "https" else "false"} | options
-    has_tls = {name.lower(): value for name, value in options.items()}.get("tls") != "false"
+    told = {name.lower(): value for name, value in options.items()}
+    if scheme in _PLAIN and "tls" not in told:
+        told["tls"] = "true" if scheme == "https" else "false"
+        options = {"Tls": told["tls"]} | options
+    has_tls = told.get("tls", "").lower() != "false"
     if has_tls and not (parts.username and parts.password):
         msg = f"{shown(url)} asks for TLS, and names no user and password."
         cure = "Write https://USER:PASSWORD@HOST:2113; for a server without TLS, http://HOST:2113."
@@ -44,10 +53,3 @@ def connection_string(url: str) -> str:
     scheme = _PLAIN.get(scheme) or _NEWER.get(scheme, scheme)
     query = f"?{urlencode(options, safe='/:')}" if options else ""
     return f"{scheme}://{parts.netloc}{query}"
-
-
-def shown(url: str) -> str:
-    """Return a URL without its user, password and options, to be shown in messages."""
-    scheme, _, rest = url.partition("://")
-    host = rest.partition("?")[0].partition("/")[0].rpartition("@")[2]
-    return f"{scheme}://{host}" if host else f"{scheme}:"

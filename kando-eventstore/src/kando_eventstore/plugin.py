@@ -19,6 +19,8 @@ def kando_substrates() -> list[SubstrateSpec]:
                 "esdb+discover",
                 "kurrentdb",
                 "kurrentdb+discover",
+                "kdb",
+                "kdb+discover",
                 "http",
                 "https",
             ),

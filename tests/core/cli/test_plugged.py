@@ -27,6 +27,19 @@ GREETS = """
 """
 
 
+STORE = """
+from kando.ledger.sqlite_substrate import SQLiteSubstrate
+from kando.plugins import SubstrateSpec
+
+def open_store(url, read_only=False):
+    return SQLiteSubstrate(url.partition("@db")[2].partition("?")[0], read_only=read_only)
+
+@hookimpl
+def kando_substrates():
+    return [SubstrateSpec("store", "tiny_plugin:open_store", ("store",), "a store")]
+"""
+
+
 def test_a_command_of_a_plugin_runs_and_reads_its_own_options(kando: Run, install: Run) -> None:
     install("greets", GREETS.format(name="greet"))
 
@@ -86,3 +99,20 @@ def test_doctor_creates_nothing(kando: Run, home: Path) -> None:
     assert kando("doctor").returncode == 0
 
     assert list(home.iterdir()) == []
+
+
+def test_no_command_shows_the_password_of_a_store(
+    kando: Run, tiny: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with tiny.open("a") as module:
+        module.write(STORE)
+    url = f"store://me:hunter2@db{tmp_path / 'kando.sqlite'}?password=hunter2"
+
+    started = kando("--ledger", url, "run", "tiny", "--goal", "x")
+    looked = kando("--ledger", url, "doctor")
+
+    assert started.returncode == 0
+    assert "--ledger URL" in started.stderr
+    assert f"store://db{tmp_path}" in looked.stdout
+    for done in (started, looked):
+        assert "hunter2" not in done.stdout + done.stderr

@@ -12,6 +12,7 @@ import attrs
 from kando.app.context import App
 from kando.app.providers import KEY_ORDER, choose_provider, keys_without_provider
 from kando.errors import KandoError
+from kando.ledger.urls import shown
 
 __all__ = ["FAIL", "OK", "WARN", "Finding", "check_up"]
 
@@ -47,11 +48,12 @@ def check_up(app: App) -> Iterator[Finding]:
 
 
 def _store(app: App) -> Finding:
+    where = shown(app.url)
     try:
         newest = list(islice(app.substrate().ledgers(), 1))
     except KandoError as error:
-        return Finding("store", FAIL, f"{app.url}: {error.message}", error.hint or "")
-    return Finding("store", OK, f"{app.url}: {'has runs' if newest else 'no runs yet'}")
+        return Finding("store", FAIL, f"{where}: {error.message}", error.hint or "")
+    return Finding("store", OK, f"{where}: {'has runs' if newest else 'no runs yet'}")
 
 
 def _plugins(app: App) -> Iterator[Finding]:

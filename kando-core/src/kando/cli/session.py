@@ -15,6 +15,7 @@ import click
 from kando.app.builtin import installed_plugins
 from kando.app.context import App
 from kando.cli.output import DATA_STREAM, json_option, warn
+from kando.ledger.urls import shown
 from kando.schema.visible import clean
 
 __all__ = [
@@ -128,5 +129,7 @@ def go_on(app: App, run_id: str) -> str:
     """Return how to go on with a run: the command, with the ``--ledger`` that it needs."""
     if app.url.startswith("memory:"):
         return "start it anew, in a substrate that lasts (memory: keeps nothing)"
-    ledger = f" --ledger {shlex.quote(app.ledger_url)}" if app.ledger_url else ""
+    # A URL with a password is for the one to write who knows it.
+    url = app.ledger_url if app.ledger_url == shown(app.ledger_url or "") else "URL"
+    ledger = f" --ledger {shlex.quote(url)}" if url else ""
     return f"kando resume {run_id}{ledger}"

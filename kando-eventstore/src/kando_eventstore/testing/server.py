@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -25,17 +26,23 @@ class FakeEventStoreServer:
 
     It keeps streams, expected revisions, idempotent appends, ``$maxCount``, ``$maxAge`` and
     ``$tb``, deletion, reading and catch-up subscriptions of a stream or of all, and persistent
-    subscriptions. It has no projections, no users, no access control and no cluster.
+    subscriptions. It has no projections, no rights of users and no cluster.
 
     Args:
         path: of a SQLite file; created if it is missing. What was acknowledged is in it, so a
             server that is started anew on the same file goes on from there.
         port: on the loopback interface; a free one if 0.
         certificate: private key and certificate chain in PEM, for TLS; none if None.
+        user: name and password of the only one who may ask; anybody may if None.
     """
 
     def __init__(
-        self, path: str | Path, *, port: int = 0, certificate: tuple[bytes, bytes] | None = None
+        self,
+        path: str | Path,
+        *,
+        port: int = 0,
+        certificate: tuple[bytes, bytes] | None = None,
+        user: tuple[str, str] | None = None,
     ) -> None:
         import grpc
 
@@ -50,6 +57,7 @@ class FakeEventStoreServer:
             ThreadPoolExecutor(_THREADS, thread_name_prefix="fake-eventstore"),
             # Two servers on one port would share its connections.
             options=(("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", 17 << 20)),
+            interceptors=() if user is None else (_door(*user),),
         )
         streams = library.protocol("streams_pb2_grpc")
         service = _serving(StreamsService, streams.StreamsServicer)
@@ -103,6 +111,24 @@ class FakeEventStoreServer:
 def _serving(service: type, servicer: type) -> Any:
     """Return a class that answers what `service` does not with UNIMPLEMENTED, as the stubs do."""
     return type(service.__name__, (service, servicer), {})
+
+
+def _door(name: str, password: str) -> Any:
+    """Return what lets one user in, by HTTP basic authentication, as both servers do."""
+    import grpc
+
+    token = b64encode(f"{name}:{password}".encode()).decode()
+
+    def refuse(request: Any, context: Any) -> None:
+        context.abort(grpc.StatusCode.UNAUTHENTICATED, "Unauthenticated")
+
+    class Door(grpc.ServerInterceptor):  # type: ignore[misc]
+        def intercept_service(self, continuation: Any, call: Any) -> Any:
+            if ("authorization", f"Basic {token}") in tuple(call.invocation_metadata):
+                return continuation(call)
+            return grpc.unary_unary_rpc_method_handler(refuse)
+
+    return Door()
 
 
 class _Gossip:
