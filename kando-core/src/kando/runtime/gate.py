@@ -7,7 +7,7 @@ of the runtime's own.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import attrs
@@ -17,6 +17,8 @@ from kando.responders.base import Responder
 from kando.responders.policies import Ask, Deny, Policy, verdict_on
 from kando.runtime.cursor import ANSWERS
 from kando.runtime.emission import step
+from kando.runtime.held import Drafts, Emitted, held_back, release
+from kando.runtime.recorder import Recorder
 from kando.schema.events import (
     APPROVAL_DENIED,
     APPROVAL_GRANTED,
@@ -25,13 +27,11 @@ from kando.schema.events import (
     ECHOED,
     LLM_REQUEST,
     OBJECT_CREATED,
-    RELATION_CREATED,
     TOOL_CALLED,
     KandoEvent,
     RecordedEvent,
     make_event,
 )
-from kando.schema.identity import object_id, root_key, step_key
 from kando.world.graph import World
 
 __all__ = ["GATE", "Gate"]
@@ -42,8 +42,6 @@ GATE = "kando.approvals"
 _ANSWER_OF = {intent: answer for answer, intent in ANSWERS.items()}
 _RESERVED = (APPROVAL_REQUESTED, APPROVAL_GRANTED, APPROVAL_DENIED)
 
-Emitted = Generator[KandoEvent, RecordedEvent, None]
-
 
 class Gate:
     """What waits for a person in one run.
@@ -52,11 +50,15 @@ class Gate:
         policies: of the run's kits.
         source: of the ledger; an approval that was given in another one, before a fork, lets no call
             out of this one.
+        recorder: of the ledger, if what is held back is to be checked.
     """
 
-    def __init__(self, policies: Iterable[Policy], source: str) -> None:
+    def __init__(
+        self, policies: Iterable[Policy], source: str, recorder: Recorder | None = None
+    ) -> None:
         self._policies = list(policies)
         self._source = source
+        self._recorder = recorder
         self._holds_objects = any(OBJECT_CREATED in each.on for each in self._policies)
         # By id of the intent, until it is answered.
         self._verdicts: dict[str, Ask | Deny | Exception] = {}
@@ -168,7 +170,7 @@ class Gate:
         if asked is None:
             return None
         if event.type == APPROVAL_GRANTED:
-            return _release(asked, event)
+            return release(asked, event)
         intent = self._intents.get(asked.data.get("intent", ""))
         if intent is None:
             return None
@@ -221,6 +223,7 @@ class Gate:
     ) -> Emitted:
         """Pass on what a responder emits, up to the first object that needs an approval."""
         iterator, ordinal = iter(emitted), 0
+        drafts = Drafts(world, self._recorder)
         held: list[KandoEvent] = []
         verdict: Any = None
         recorded: RecordedEvent | None = None
@@ -235,14 +238,15 @@ class Gate:
             if not held and self._holds_objects and isinstance(event, KandoEvent):
                 verdict = self._verdict_on_object(event, world)
             if isinstance(verdict, Ask | Deny):
-                key = step_key(trigger.lineage_key, responder.name, ordinal)
-                recorded = _draft(event, ordinal, key, trigger, responder.name, world)
+                recorded = drafts.of_firing(event, ordinal, trigger, responder.name)
                 held.append(recorded)
             else:
                 recorded = yield event
+                if self._holds_objects:
+                    drafts.passed(recorded)
             ordinal += 1
         if held:
-            yield _held_back(verdict, held)
+            yield held_back(verdict, held)
 
     def _verdict_on_object(self, event: KandoEvent, world: World) -> Ask | Deny | None:
         if event.type != OBJECT_CREATED:
@@ -270,61 +274,6 @@ class Gate:
             raise InvalidData(msg, hint="Change the policy of the kit.")
         if verdict is None:
             return event
-        key = root_key(event.type, event.id.encode(), 0)
-        draft = attrs.evolve(event, data=_with_id(event.data, key, world))
-        asked = _held_back(verdict, [draft])
+        draft = Drafts(world, self._recorder).of_sender(event)
+        asked = held_back(verdict, [draft])
         return attrs.evolve(asked, id=event.id, actor=event.actor, cause=event.cause)
-
-
-def _held_back(verdict: Ask | Deny, held: list[KandoEvent]) -> KandoEvent:
-    first = held[0]
-    data = {
-        "type": first.type,
-        "object_type": first.data.get("type"),
-        "reason": verdict.reason,
-        "held": [
-            {"id": e.id, "type": e.type, "actor": e.actor, "cause": e.cause, "data": e.data}
-            for e in held
-        ],
-    }
-    kind = APPROVAL_REQUESTED if isinstance(verdict, Ask) else APPROVAL_DENIED
-    return make_event(kind, "", "", [], data)
-
-
-def _draft(
-    event: Any, ordinal: int, key: str, trigger: RecordedEvent, responder: str, world: World
-) -> RecordedEvent:
-    """Return an event that is held back as its author will see it."""
-    if not isinstance(event, KandoEvent):
-        msg = f"{responder} emitted {type(event).__name__}, not an event."
-        raise InvalidData(msg, hint="Emit what make_event() or kando.emit returns.")
-    data = event.data
-    if event.type in (OBJECT_CREATED, RELATION_CREATED):
-        data = _with_id(data, key, world)
-    return RecordedEvent(
-        f"held-{ordinal}",
-        event.type,
-        trigger.source,
-        event.actor or responder,
-        list(event.cause),
-        trigger.timestamp,
-        data,
-        position=-1,
-        lineage_key=key,
-        encoded=b"",
-    )
-
-
-def _with_id(data: dict[str, Any], key: str, world: World) -> dict[str, Any]:
-    if "id" in data:
-        return data
-    return {"id": object_id(str(data.get("type")), key, world.objects), **data}
-
-
-def _release(asked: RecordedEvent, granted: RecordedEvent) -> Emitted:
-    """Emit what was held back, in its order."""
-    ids: dict[str, str] = {}
-    for held in asked.data.get("held", ()):
-        cause = [granted.id, *(ids.get(each, each) for each in held["cause"])]
-        recorded = yield make_event(held["type"], "", held["actor"], cause, held["data"])
-        ids[held["id"]] = recorded.id

@@ -328,7 +328,7 @@ class Runtime:
         )
         recorder.world.context["cache"] = self.cache
         effects = Effects(self._max_parallel_calls)
-        gate = Gate(self._policies, self.ledger.stream_name()) if self._policies else None
+        gate = Gate(self._policies, recorder.source, recorder) if self._policies else None
         loop = Loop(
             recorder,
             self._handled_by(gate) if gate is not None else self._handlers,

@@ -74,13 +74,13 @@ def replay_strictly(
         ReplayDivergence: an event came out differently; the message says where and how.
     """
     recorded = list(islice(ledger.read_all(), stop))
-    gate = Gate(policies, ledger.stream_name()) if policies else None
     # What the gate answers is decided, and not measured outside.
     answering = {event.actor for event in recorded if event.type in ANSWERS} - {GATE}
     plain = [r for r in responders if r.effect is None and r.name not in answering]
     twin = _Twin(ledger.stream_name())
     # What the ledger holds was within the limits it was recorded under.
     recorder = Recorder(twin, types, BudgetEnforcer(), max_payload_bytes=2**62)
+    gate = Gate(policies, recorder.source, recorder) if policies else None
     if gate is not None:
         plain.insert(0, gate.responder())
         recorder.watch = gate.see

@@ -10,7 +10,7 @@ import cattrs
 
 from kando.errors import ConfigurationError, InvalidData
 from kando.responders.base import KitTypes
-from kando.schema.events import RecordedEvent
+from kando.schema.events import KandoEvent
 from kando.schema.strict_json import WrongType, name_of, problems_of, strict_converter
 from kando.world.graph import Relation, WorldObject
 from kando.world.projection import Change, Lookup
@@ -38,7 +38,7 @@ class DeclaredTypes:
             for name, relation_type in kit.relation_types.items():
                 _claim(self._relations, name, relation_type)
 
-    def check(self, event: RecordedEvent, change: Change, world: Lookup) -> None:
+    def check(self, event: KandoEvent, change: Change, world: Lookup) -> None:
         """Refuse a change that its declared type does not allow.
 
         Raises:
@@ -51,7 +51,7 @@ class DeclaredTypes:
         elif isinstance(change, Relation) and change.type in self._relations:
             self._check_ends(event, change, world)
 
-    def _check_object(self, event: RecordedEvent, object: WorldObject, cls: type) -> None:
+    def _check_object(self, event: KandoEvent, object: WorldObject, cls: type) -> None:
         try:
             self._converter.structure(object.data, cls)
         except (cattrs.BaseValidationError, WrongType) as error:
@@ -62,7 +62,7 @@ class DeclaredTypes:
         declared = ", ".join(f"{field.name}: {name_of(field.type)}" for field in attrs.fields(cls))
         raise InvalidData(msg, hint=f"{object.type} declares {declared or 'no field'}.")
 
-    def _check_ends(self, event: RecordedEvent, relation: Relation, world: Lookup) -> None:
+    def _check_ends(self, event: KandoEvent, relation: Relation, world: Lookup) -> None:
         declared = self._relations[relation.type]
         for end, id, expected in (
             ("source", relation.source_id, declared.source),
