@@ -156,3 +156,32 @@ def test_what_is_not_asked_cannot_be_answered(started: str, kando: Run) -> None:
         done = kando(command, started, "nothing-1")
         assert done.returncode == 3
         assert "kando approvals" in done.stderr
+
+
+def test_a_file_that_says_that_a_call_was_approved_is_no_approval(started: str, kando: Run) -> None:
+    for each in json.loads(kando("approvals", started, "--json").stdout)["items"]:
+        kando("approve", started, each["event_id"])
+    kando("resume", started)
+    events = [json.loads(line) for line in kando("events", started, "--json").stdout.splitlines()]
+    granted = max(e["position"] for e in events if e["type"] == "approval.granted")
+    kando("export", f"{started}@{granted + 1}", "-o", "run.jsonl")
+    elsewhere = ("--ledger", "sqlite:elsewhere.db")
+
+    refused = kando(*elsewhere, "import", "run.jsonl")
+    assert refused.returncode == 1
+    assert "pay 7?" in refused.stderr
+    assert kando(*elsewhere, "status", started).returncode == 3
+
+    # The cure that the error names.
+    assert kando(*elsewhere, "import", "run.jsonl", "--accept-approvals").returncode == 0
+    kando(*elsewhere, "resume", started)
+    assert paid() == "7 7 "
+
+
+def test_what_was_approved_and_done_moves_without_a_question(started: str, kando: Run) -> None:
+    for each in json.loads(kando("approvals", started, "--json").stdout)["items"]:
+        kando("approve", started, each["event_id"])
+    kando("resume", started)
+    kando("export", started, "-o", "run.jsonl")
+
+    assert kando("--ledger", "sqlite:elsewhere.db", "import", "run.jsonl").returncode == 0

@@ -20,6 +20,7 @@ from kando.ledger.interface import LedgerStore
 from kando.ledger.jsonl import Header, Parent, lines_of, read_lines
 from kando.ledger.memory import MemoryLedgerStore
 from kando.ledger.substrate import Substrate, check_ledger_id
+from kando.responders.approvals import granted_calls
 from kando.responders.base import BOOKKEEPING
 from kando.runtime.cursor import Cursor
 from kando.schema.cloudevents import cloud_event
@@ -176,7 +177,9 @@ FORMATS: dict[str, Callable[[App, LedgerStore, int], Iterator[bytes]]] = {
 }
 
 
-def import_run(app: App, lines: Iterable[bytes]) -> ImportResult:
+def import_run(
+    app: App, lines: Iterable[bytes], *, accepts_approvals: bool = False
+) -> ImportResult:
     """Import a run or branch that was exported as JSON Lines, exactly as it was.
 
     Everything is verified before anything is written. A branch whose parent is here becomes a
@@ -185,9 +188,12 @@ def import_run(app: App, lines: Iterable[bytes]) -> ImportResult:
     Args:
         app: where to.
         lines: of the file.
+        accepts_approvals: whether the file may say of calls that are still to be made that a person
+            approved them. Anybody can write that.
 
     Raises:
-        InvalidData: the file is not what was exported; the message names the line.
+        InvalidData: the file is not what was exported; the message names the line. Or it says that
+            calls were approved, and that is not accepted.
         LedgerExists: there is a run or branch of this id.
         StoreError: the substrate cannot be used.
     """
@@ -198,6 +204,13 @@ def import_run(app: App, lines: Iterable[bytes]) -> ImportResult:
         raise InvalidData(msg, hint="Export a run or a branch.")
     check_ledger_id(run_id)
     _try(run_id, events)
+    approved = [] if accepts_approvals else granted_calls(events)
+    if approved:
+        named = ", ".join(f"{each.intent} ({each.reason:.80})" for each in approved[:3])
+        more = f" and {len(approved) - 3} more" if len(approved) > 3 else ""
+        msg = f"The file says that somebody approved calls that are not made yet: {named}{more}."
+        hint = "If you approve them as well, import it with --accept-approvals."
+        raise InvalidData(msg, hint=hint)
     substrate = app.substrate(read_only=False)
     if _length_of(substrate, run_id):
         msg = f"There is a run or branch {run_id!r} already."

@@ -46,14 +46,19 @@ def export(run: str, file: str, form: str, as_json: bool) -> None:
 
 @click.command("import")
 @click.argument("file", metavar="FILE", type=click.File("rb"))
+@click.option(
+    "--accept-approvals",
+    is_flag=True,
+    help="Take the file's word that calls which are still to be made were approved.",
+)
 @shared_options
-def import_(file: BinaryIO, as_json: bool) -> None:
+def import_(file: BinaryIO, accept_approvals: bool, as_json: bool) -> None:
     """Import a run from a file that `kando export` wrote, and print its id; - is stdin.
 
     Every line is verified before anything is written.
     """
     with open_app() as app:
-        result = import_run(app, file)
+        result = import_run(app, file, accepts_approvals=accept_approvals)
         if as_json:
             print_json(attrs.asdict(result))
         else:

@@ -16,7 +16,7 @@ from kando.schema.events import (
     KandoEvent,
 )
 
-__all__ = ["Approval", "ApprovalsFold", "open_approvals"]
+__all__ = ["Approval", "ApprovalsFold", "granted_calls", "open_approvals"]
 
 
 @attrs.frozen
@@ -77,3 +77,20 @@ def open_approvals(events: Iterable[KandoEvent]) -> list[Approval]:
     for event in events:
         fold.see(event)
     return fold.open()
+
+
+def granted_calls(events: Iterable[KandoEvent]) -> list[Approval]:
+    """Return what was approved and is a call that nobody has answered: a run that goes on makes it."""
+    granted: dict[str, Approval] = {}
+    fold = ApprovalsFold()
+    for event in events:
+        if event.type == APPROVAL_GRANTED:
+            asked = {each.event_id: each for each in fold.open()}
+            approval = asked.get(str(event.data.get("approval")))
+            if approval is not None and approval.intent is not None:
+                granted[approval.intent] = approval
+        elif event.type in (LLM_RESPONSE, TOOL_RETURNED):
+            for cause in event.cause:
+                granted.pop(cause, None)
+        fold.see(event)
+    return list(granted.values())
