@@ -223,6 +223,19 @@ def test_an_answer_that_is_an_error_fails_its_claim_and_no_more(diligence, answe
     assert "- b.txt: no way" in diligence.report()
 
 
+def test_a_refusal_says_nothing_of_a_source(diligence, answer):
+    def refusing_once(request):
+        if "Source: b.txt" in request["messages"][-1]["content"]:
+            return {"text": "CLAIM 1 [1]: No", "stop": "refusal", "cost_usd": 0.0}
+        return answer(request)
+
+    diligence.run(FILES, complete=refusing_once)
+
+    readings = diligence.claims("reading")
+    assert [each["status"] for each in readings.values()] == ["completed", "failed", "completed"]
+    assert all(each["statement"] != "No" for each in diligence.claims().values())
+
+
 def test_a_plan_that_fails_does_not_keep_sources_from_being_read(diligence, answer):
     def no_plan(request):
         if request["messages"][-1]["content"].startswith("Plan"):

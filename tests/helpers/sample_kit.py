@@ -9,6 +9,7 @@ import attrs
 
 from kando.emit import ask, create, patch, relate
 from kando.kit import Kit
+from kando.responders.answers import text_of
 from kando.schema.events import (
     LLM_RESPONSE,
     OBJECT_CREATED,
@@ -63,7 +64,8 @@ def sample_kit() -> Kit:
 
     @kit.responder(LLM_RESPONSE, type=Greeting)
     def on_answer(event: RecordedEvent, world: World) -> Iterator[KandoEvent]:
-        answer = {"status": "completed", "text": event.data["text"]}
+        text = text_of(event.data)
+        answer = {"status": "completed" if text else "failed", "text": text or ""}
         yield patch(event.data["cause_object_id"], answer)
 
     @kit.responder(OBJECT_PATCHED, type=Greeting)

@@ -160,6 +160,15 @@ def test_an_answer_without_text_fails_its_finding(research, text):
     assert "0 of 3 questions answered." in research.synthesis().data["text"]
 
 
+def test_a_refusal_is_no_finding(research):
+    no = {"text": "I will not.", "stop": "refusal", "cost_usd": 0.0}
+
+    world = research.run(complete=lambda request: no)
+
+    assert {each.data["status"] for each in world.objects_of(FINDING)} == {"failed"}
+    assert {each.data["error"] for each in world.objects_of(FINDING)} == {"I will not."}
+
+
 def test_an_answer_after_a_failure_completes_the_finding_and_the_synthesis_follows(research):
     research.run(complete=lambda request: {"error": "no", "cost_usd": 0.0})
     finding = research.objects(FINDING)[0]

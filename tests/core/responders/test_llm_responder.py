@@ -187,6 +187,7 @@ def test_a_function_of_the_kit_may_say_what_follows_from_an_answer() -> None:
         ({"data": {"statement": "s", "more": 1}}, "Misfit"),
         ({"error": {"type": "Refused", "message": "no"}}, "Refused"),
         ({"error": "no"}, "Error"),
+        ({"text": "I will not.", "stop": "refusal"}, "Refused"),
     ],
 )
 def test_an_answer_that_is_none_is_told_to_the_kit_and_ends_the_conversation(

@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 import pytest
 
-from kando.emit import create, emit
+from kando.emit import ask, create, emit
 from kando.errors import InvalidData
 from kando.kit import Kit
 from kando.ledger.interface import LedgerStore
@@ -300,6 +300,19 @@ def replays_differently(kit: Kit) -> None:
         yield emit("fired", {"times": len(firings)})
 
 
+def trusts_every_answer(kit: Kit) -> None:
+    @kit.responder(LLM_RESPONSE)
+    def trusting(event: RecordedEvent, world: object) -> Iterator[KandoEvent]:
+        yield emit("noted", {"text": event.data["text"]})
+
+
+def asks_until_it_is_told(kit: Kit) -> None:
+    @kit.responder(LLM_RESPONSE)
+    def insisting(event: RecordedEvent, world: object) -> Iterator[KandoEvent]:
+        if event.data.get("stop") == "refusal":
+            yield ask([{"role": "user", "content": f"Once more, after {event.id}."}])
+
+
 COUNTED: list[str] = []
 
 FAULTY_KITS: dict[Plant, str] = {
@@ -312,6 +325,8 @@ FAULTY_KITS: dict[Plant, str] = {
     creates_what_it_does_not_declare: "test_what_it_creates_is_declared",
     never_ends: "test_a_run_does_something_and_ends_by_itself",
     does_nothing: "test_a_run_does_something_and_ends_by_itself",
+    trusts_every_answer: "test_an_answer_that_is_an_error_does_not_stop_it",
+    asks_until_it_is_told: "test_a_model_that_refuses_does_not_stop_it",
     names_two_alike: "test_its_responders_have_names_of_their_own",
 }
 

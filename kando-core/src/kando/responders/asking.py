@@ -15,6 +15,7 @@ import msgspec
 
 from kando.emit import ask, call_tool, create, emit, patch, relate
 from kando.errors import InvalidData
+from kando.responders.answers import failure_of
 from kando.responders.conversation import (
     is_too_long,
     quoted,
@@ -107,8 +108,9 @@ class LLMResponder:
         conversation = self._conversation(event, world)
         if conversation is None:
             return
-        if "error" in event.data:
-            yield from self._fail(conversation, _error_of(event.data["error"]), world)
+        failure = failure_of(event.data)
+        if failure is not None:
+            yield from self._fail(conversation, failure, world)
         elif event.data.get("tool_calls"):
             yield from self._call(conversation, said_by_model(event.data), event, world)
         else:
@@ -282,12 +284,6 @@ def _subject_of(event: KandoEvent) -> str | None:
     field = "id" if event.type in (OBJECT_CREATED, OBJECT_PATCHED) else "cause_object_id"
     id = event.data.get(field)
     return id if isinstance(id, str) else None
-
-
-def _error_of(error: object) -> _Error:
-    if isinstance(error, dict):
-        return error
-    return {"type": "Error", "message": str(error)}
 
 
 def _slot(number: int) -> str:

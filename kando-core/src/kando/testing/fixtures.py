@@ -19,7 +19,7 @@ from kando.errors import ConfigurationError, StoreError
 from kando.ledger.interface import LedgerStore
 from kando.ledger.memory import MemoryLedgerStore
 from kando.ledger.substrate import Substrate
-from kando.testing.runs import CrashingLedger, KandoRun, ScriptedLLM, run_kit
+from kando.testing.runs import Answer, CrashingLedger, KandoRun, ScriptedLLM, run_kit
 
 __all__ = [
     "crash_at",
@@ -39,9 +39,14 @@ def kando_run() -> Callable[..., KandoRun]:
 
 @pytest.fixture
 def scripted_llm() -> Callable[..., ScriptedLLM]:
-    """Return a function that makes a language model: ``scripted_llm({"part": "text"}, "else")``."""
+    """Return a function that makes a language model: ``scripted_llm({"part": "text"}, "else")``.
 
-    def make(answers: Mapping[str, str] | None = None, default: str | None = None) -> ScriptedLLM:
+    Instead of a text, an answer may be the data of an ``llm.response``.
+    """
+
+    def make(
+        answers: Mapping[str, Answer] | None = None, default: Answer | None = None
+    ) -> ScriptedLLM:
         return ScriptedLLM(answers or {}, default)
 
     return make

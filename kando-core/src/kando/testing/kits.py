@@ -25,6 +25,7 @@ from kando.ledger.interface import LedgerStore
 from kando.ledger.memory import MemoryLedgerStore
 from kando.plugins import Plugins
 from kando.responders.asking import CONVERSATION
+from kando.responders.base import Responder
 from kando.responders.budget import Budget
 from kando.responders.llm_executor import provider_executor
 from kando.schema.events import (
@@ -35,7 +36,7 @@ from kando.schema.events import (
     RecordedEvent,
 )
 from kando.testing.golden import assert_same_events, decided, difference
-from kando.testing.runs import KandoRun
+from kando.testing.runs import Answer, KandoRun, answered
 from kando.world.projection import reproject
 
 __all__ = ["KitContract"]
@@ -60,8 +61,11 @@ class KitContract:
         """Return the kit."""
         raise NotImplementedError  # pragma: no cover
 
-    def answer(self, request: dict[str, Any]) -> str:
-        """Return the text that answers an ``llm.request``; equal requests get equal answers."""
+    def answer(self, request: dict[str, Any]) -> Answer:
+        """Return what answers an ``llm.request``: a text, or the data of an ``llm.response``.
+
+        Equal requests get equal answers.
+        """
         return "Yes."
 
     def seeds(self, kit: Kit, run_id: str) -> Sequence[KandoEvent]:
@@ -69,14 +73,20 @@ class KitContract:
         assert kit.seed is not None, f"Kit {kit.name!r} has no seed: declare one with @kit.seeds."
         return kit.seed(self.goal, run_id)
 
-    def run_over(self, ledger: LedgerStore, *, checks_purity: bool = False) -> KandoRun:
-        """Return a run of the kit over a ledger, not started."""
+    def run_over(
+        self,
+        ledger: LedgerStore,
+        executor: Responder | None = None,
+        *,
+        checks_purity: bool = False,
+    ) -> KandoRun:
+        """Return a run of the kit over a ledger, not started; `answer` answers unless `executor` does."""
 
         def complete(request: dict[str, Any]) -> dict[str, Any]:
-            return {"text": self.answer(request), "model": "test", "cost_usd": 0.0}
+            return answered(self.answer(request), "test")
 
         budget = Budget(max_events=self.max_events)
-        answering = (provider_executor(complete),)
+        answering = (executor or provider_executor(complete),)
         return KandoRun(self.make_kit(), ledger, answering, budget, checks_purity)
 
     def finished(self, *, checks_purity: bool = False) -> KandoRun:
@@ -131,6 +141,28 @@ class KitContract:
             self.run_over(ledger).work()
             found = difference([decided(event) for event in ledger.read_all()], expected)
             assert found is None, f"Resumed at {length} events, the ledger differs at {found}"
+
+    def test_an_answer_that_is_an_error_does_not_stop_it(self) -> None:
+        self._ends_with({"error": {"type": "RequestRejected", "message": "too long"}})
+
+    def test_a_model_that_refuses_does_not_stop_it(self) -> None:
+        self._ends_with({"text": "I will not.", "stop": "refusal"})
+
+    def _ends_with(self, answer: dict[str, Any]) -> None:
+        """Run the kit with a model that gives one answer to everything."""
+
+        def complete(request: dict[str, Any]) -> dict[str, Any]:
+            return answered(answer, "test")
+
+        run = self.run_over(MemoryLedgerStore("r1"), provider_executor(complete))
+        try:
+            run.work(self.seeds(run.kit, "r1"))
+        except Exception as error:
+            about = f"{type(error).__name__}: {error}"
+            msg = f"a model's answer without what was asked for ends the run with {about}"
+            raise AssertionError(msg) from error
+        exhausted = [event for event in run.events if event.type == BUDGET_EXHAUSTED]
+        assert not exhausted, f"after {self.max_events} events it still asks"
 
     def test_what_it_creates_is_declared(self) -> None:
         run = self.finished()

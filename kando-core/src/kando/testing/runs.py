@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -18,10 +18,16 @@ from kando.runtime import Runtime
 from kando.schema.events import KandoEvent, RecordedEvent
 from kando.world.graph import World
 
-__all__ = ["Crash", "CrashingLedger", "KandoRun", "ScriptedLLM", "run_kit"]
+__all__ = ["Answer", "Crash", "CrashingLedger", "KandoRun", "ScriptedLLM", "answered", "run_kit"]
 
-#: ``answer(request) -> text``: the data of an ``llm.request`` to the text that answers it.
-Answer = Callable[[dict[str, Any]], str]
+#: A text, or the data of an ``llm.response``, such as ``{"text": "No.", "stop": "refusal"}``.
+Answer = str | Mapping[str, Any]
+
+
+def answered(said: Answer, model: str) -> dict[str, Any]:
+    """Return the data of the ``llm.response`` that says something, free of charge."""
+    said = {"text": said} if isinstance(said, str) else said
+    return {"model": model, "cost_usd": 0.0, **said}
 
 
 class Crash(BaseException):
@@ -58,14 +64,15 @@ class ScriptedLLM:
     """A language model that answers from a script.
 
     Args:
-        answers: texts by what the request's last message contains; the first that fits answers.
+        answers: texts, or data of an ``llm.response``, by what the request's last message contains;
+            the first that fits answers.
         default: the answer to all other requests; None fails the test that asks one.
 
     Attributes:
         requests: the data of every request that was answered, in the order of the calls.
     """
 
-    def __init__(self, answers: Mapping[str, str], default: str | None = None) -> None:
+    def __init__(self, answers: Mapping[str, Answer], default: Answer | None = None) -> None:
         self.requests: list[dict[str, Any]] = []
         self._answers, self._default = dict(answers), default
 
@@ -74,23 +81,23 @@ class ScriptedLLM:
         """The responder that answers ``llm.request`` from the script."""
         return provider_executor(self._complete)
 
-    def answer(self, request: dict[str, Any]) -> str:
-        """Return the text that answers a request.
+    def answer(self, request: dict[str, Any]) -> Answer:
+        """Return what answers a request.
 
         Raises:
             AssertionError: the script has none.
         """
         asked = str(request["messages"][-1]["content"])
-        text = next((a for part, a in self._answers.items() if part in asked), self._default)
-        if text is None:
+        said = next((a for part, a in self._answers.items() if part in asked), self._default)
+        if said is None:
             msg = f"The script has no answer to {asked!r:.200}. Add one, or a default."
             raise AssertionError(msg)
-        return text
+        return said
 
     def _complete(self, request: dict[str, Any]) -> dict[str, Any]:
-        text = self.answer(request)
+        said = self.answer(request)
         self.requests.append(request)
-        return {"text": text, "model": "scripted", "cost_usd": 0.0}
+        return answered(said, "scripted")
 
 
 @attrs.frozen

@@ -12,6 +12,8 @@ from typing import Any
 
 import attrs
 
+from kando.responders.answers import failure_of
+
 __all__ = [
     "MAX_FETCHES",
     "MAX_QUESTIONS",
@@ -24,7 +26,6 @@ __all__ = [
     "parse_statements",
     "parse_verdict",
     "reason_of",
-    "said_in",
     "urls_in",
 ]
 
@@ -154,16 +155,9 @@ def urls_in(text: str) -> list[str]:
     return _different(found, MAX_FETCHES)
 
 
-def said_in(response: Mapping[str, Any]) -> str | None:
-    """Return the text of an answer; None if there is none, or it is an error with the text so far."""
-    text = response.get("text")
-    return text if isinstance(text, str) and response.get("error") is None else None
-
-
-def reason_of(error: Any) -> str:
-    """Return what an answer that is an error says, in one line."""
-    message = error.get("message") if isinstance(error, dict) else error
-    return _short(str(message or "no answer"))
+def reason_of(answer: Mapping[str, Any], otherwise: str = "no answer") -> str:
+    """Return why an answer is none, in one line; `otherwise` if it does not say."""
+    return _short(str((failure_of(answer) or {}).get("message") or otherwise))
 
 
 def _lines(text: str) -> list[str]:

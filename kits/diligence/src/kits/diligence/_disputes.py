@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from kando.app.markdown import one_line
 from kando.app.relevance import words_in
 from kando.emit import create, patch, relate
+from kando.responders.answers import text_of
 from kando.schema.events import (
     LLM_RESPONSE,
     OBJECT_CREATED,
@@ -17,7 +18,7 @@ from kando.schema.events import (
     RecordedEvent,
 )
 from kando.world.graph import World, WorldObject
-from kits.diligence._answers import parse_resolution, parse_verdict, reason_of, said_in
+from kits.diligence._answers import parse_resolution, parse_verdict, reason_of
 from kits.diligence._reading import Emitted, ask_about, company_of, is_sourced, quoted
 from kits.diligence._types import (
     CLAIM,
@@ -113,7 +114,7 @@ def resolve_contradiction(event: RecordedEvent, world: World) -> Emitted:
 def on_contradiction_answered(event: RecordedEvent, world: World) -> Emitted:
     """Take what comparing two claims, or resolving their contradiction, came to."""
     found = world.objects[event.data["cause_object_id"]]
-    text = said_in(event.data)
+    text = text_of(event.data)
     if found.data.get("status") == "suspected":
         verdict = parse_verdict(text or "")
         if verdict.says == "AGREES":
@@ -124,7 +125,7 @@ def on_contradiction_answered(event: RecordedEvent, world: World) -> Emitted:
         if is_open and first is not None and second is not None:
             yield relate(CONTRADICTS, first, second, {"contradiction": found.id})
     elif found.data.get("status") == "resolving":
-        done = {"status": "failed", "resolution": reason_of(event.data.get("error"))}
+        done = {"status": "failed", "resolution": reason_of(event.data)}
         if text is not None:
             holds, why = parse_resolution(text)
             done = {"status": "resolved", "holds": holds, "resolution": why}

@@ -13,6 +13,7 @@ from kando.app.documents import passages
 from kando.app.markdown import one_line
 from kando.app.relevance import most_relevant
 from kando.emit import ask, call_tool, create, patch, relate
+from kando.responders.answers import text_of
 from kando.schema.events import (
     LLM_RESPONSE,
     OBJECT_CREATED,
@@ -26,7 +27,6 @@ from kits.diligence._answers import (
     parse_plan,
     parse_statements,
     reason_of,
-    said_in,
     urls_in,
 )
 from kits.diligence._fetch import fetch
@@ -156,7 +156,7 @@ def on_source_read(event: RecordedEvent, world: World) -> Emitted:
         return
     result = event.data.get("result")
     if not result or not result["passages"]:
-        reason = reason_of(event.data.get("error") or "it holds no text")
+        reason = reason_of(event.data, "it holds no text")
         yield patch(claim, {"status": "failed", "error": reason})
         return
     documents = _document_events(claim.data["source"], world)
@@ -179,10 +179,10 @@ def on_claim_answered(event: RecordedEvent, world: World) -> Emitted:
     claim = world.objects[event.data["cause_object_id"]]
     if claim.data["status"] != "pending":
         return
-    text, kind = said_in(event.data), claim.data.get("kind", STATEMENT)
+    text, kind = text_of(event.data), claim.data.get("kind", STATEMENT)
     done: dict[str, Any] = {"status": "completed", "text": text}
     if text is None:
-        done = {"status": "failed", "error": reason_of(event.data.get("error"))}
+        done = {"status": "failed", "error": reason_of(event.data)}
     if kind == OVERVIEW:
         plan = parse_plan(text) if text is not None else Plan("", [], [])
         yield from _open_readings(event, plan, world)

@@ -47,9 +47,9 @@ def clipped(text: str, limit: int) -> str:
     return f"{text[:limit]}\n[{len(text) - limit:,} more characters]"
 
 
-def reason_of(error: object) -> str:
-    """Return why an answer failed, from the ``error`` of an ``llm.response``."""
-    message = error.get("message") or error.get("type") if isinstance(error, dict) else error
+def reason_of(failure: Mapping[str, Any]) -> str:
+    """Return in one line why an answer is none."""
+    message = failure.get("message") or failure.get("type") or ""
     return one_line(str(message), _LINE_CHARS) or "no reason given"
 
 

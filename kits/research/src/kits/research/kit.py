@@ -14,6 +14,7 @@ from kando.app.markdown import one_line
 from kando.app.relevance import most_relevant
 from kando.emit import ask, create, patch, relate
 from kando.kit import Demo, Kit, load_prompts
+from kando.responders.answers import failure_of, text_of
 from kando.responders.base import Responder
 from kando.schema.events import (
     LLM_RESPONSE,
@@ -205,9 +206,7 @@ def on_plan_answered(event: RecordedEvent, world: World) -> Iterator[KandoEvent]
         for each in _ends(event.data["cause_object_id"], DECOMPOSES_INTO, world)
         if each.data.get("status") == "draft"
     ]
-    text = event.data.get("text")
-    is_plan = isinstance(text, str) and event.data.get("error") is None
-    planned = planned_questions(str(text)) if is_plan else []
+    planned = planned_questions(text_of(event.data) or "")
     if len(planned) < len(drafts):
         planned = [each.data["text"] for each in drafts]
     for question, asked in zip(drafts, planned, strict=False):
@@ -278,13 +277,12 @@ def on_answer(event: RecordedEvent, world: World) -> Emitted:
     finding = world.objects[event.data["cause_object_id"]]
     if finding.data["status"] == "completed":
         return
-    text, error = event.data.get("text"), event.data.get("error")
-    if error is None and not (isinstance(text, str) and text.strip()):
-        error = "the answer has no text"
-    if error is not None:
-        yield patch(finding, {"status": "failed", "error": reason_of(error)})
+    text = text_of(event.data)
+    if text is None or not text.strip():
+        failure = failure_of(event.data) or {"message": "the answer has no text"}
+        yield patch(finding, {"status": "failed", "error": reason_of(failure)})
     else:
-        changes = {"status": "completed", "text": clipped(str(text), _MAX_ANSWER_CHARS)}
+        changes = {"status": "completed", "text": clipped(text, _MAX_ANSWER_CHARS)}
         yield patch(finding, changes | ({"error": None} if finding.data.get("error") else {}))
 
 
