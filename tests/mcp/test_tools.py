@@ -153,6 +153,37 @@ def test_an_error_says_what_and_names_the_nearest_valid_ids(place: Place) -> Non
     place.within(story)
 
 
+def test_wrong_arguments_are_told_in_a_sentence_with_those_there_are(place: Place) -> None:
+    async def story(client: Client) -> None:
+        text = await refusal(client, "get_run", run_id="demo", wait_s=60)
+        assert "wait_s: Input should be less than or equal to 45, not 60." in text
+        text = await refusal(client, "get_run", run="demo")
+        assert "run_id is missing." in text
+        assert "There is no argument 'run'. Did you mean run_id?" in text
+        assert "Its arguments are run_id, wait_s." in text
+        text = await refusal(client, "start_run", kit="tiny", goal="")
+        assert "goal: String should have at least 1 character" in text
+        text = await refusal(client, "fork_run", run_id="demo", fork_at="x" * 9_000)
+        assert "pydantic" not in text
+        assert len(text) < 500
+
+    place.within(story)
+
+
+def test_what_an_error_advises_is_a_tools_argument_and_no_terminals_option(place: Place) -> None:
+    async def story(client: Client) -> None:
+        assert "without demo, with a goal" in await refusal(
+            client, "start_run", kit="tiny", demo=True
+        )
+        fork = {"run_id": "demo", "fork_at": 1}
+        for tool, arguments in (("fork_run", fork), ("cancel_run", {"run_id": "demo"})):
+            text = await refusal(client, tool, **arguments)
+            assert "start_run starts one" in text
+            assert "nearest" not in text
+
+    place.within(story)
+
+
 def test_a_failed_run_says_why_and_what_next(place: Place) -> None:
     async def story(client: Client) -> None:
         state = await calling(client)("start_run", kit="tiny", goal="fail", wait_s=45)

@@ -27,6 +27,11 @@ _WORDS = {
     r"`kando plugins`": "list_kits",
     r"(?:Say )?--at N, or RUN@N": "Say fork_at",
     r"`kando status [^`]*`": "get_run",
+    r"`kando approvals [^`]*`": "get_run",
+    r"Start one with: kando run KIT --goal TEXT": "start_run starts one that can be worked on.",
+    r"without --demo, with --goal and --input": "without demo, with a goal",
+    r"Name one with --kit\.": "A person names one: `kando resume RUN --kit KIT`.",
+    r"--llm(?= |,)": "llm",
 }
 
 
@@ -37,15 +42,15 @@ def explained(app: App, error: KandoError) -> str:
         app: where it happened.
         error: what happened.
     """
-    hint = error.hint or ""
-    if isinstance(error, LedgerNotFound):
-        named = re.search(r"'(.*)'", error.message)
+    hint, message = error.hint or "", error.message
+    if isinstance(error, LedgerNotFound) and "demo run" not in message:
+        named = re.search(r"'(.*)'", message)
         hint = f"{_nearest_runs(app, named.group(1) if named else '')}list_runs lists them all."
     elif isinstance(error, UnknownPlugin):
         hint = f"{hint} list_kits lists kits and providers."
     for terminal, tool in _WORDS.items():
-        hint = re.sub(terminal, tool, hint)
-    return clip(f"{error.message} {hint}".strip(), MAX_ERROR_CHARS)
+        hint, message = re.sub(terminal, tool, hint), re.sub(terminal, tool, message)
+    return clip(f"{message} {hint}".strip(), MAX_ERROR_CHARS)
 
 
 def no_such_event(app: App, run: str, id: str) -> EventNotFound:

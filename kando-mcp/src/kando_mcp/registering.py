@@ -8,13 +8,17 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
+from mcp.server.mcpserver.context import Context
+from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp_types import CallToolResult, TextContent, ToolAnnotations
-from pydantic import ConfigDict, model_validator
+from pydantic import ConfigDict, ValidationError
 
-from kando_mcp.fitting import to_json
+from kando_mcp.fitting import clip, to_json
 
 __all__ = ["READS", "make_tool", "writes"]
+
+_COMPLAINTS = 5
 
 READS = ToolAnnotations(
     read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False
@@ -56,34 +60,58 @@ def make_tool(
     parameters = signature.parameters
     returned = Annotated[CallToolResult, signature.return_annotation]
     answered.__signature__ = signature.replace(return_annotation=returned)  # type: ignore[attr-defined]
-    tool = Tool.from_function(
+    tool = _StrictTool.from_function(
         answered, title=title, description=inspect.getdoc(function), annotations=annotations
     )
     return _closed(tool)
 
 
+class _StrictTool(Tool):
+    """A tool that says in a sentence which of its arguments are wrong."""
+
+    async def run(
+        self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False
+    ) -> Any:
+        """Run the tool; see `mcp.server.mcpserver.tools.Tool.run`."""
+        try:
+            return await super().run(arguments, context, convert_result)
+        except UnexpectedToolError:
+            raise
+        except ToolError as error:
+            cause = error.__cause__
+            if not isinstance(cause, ValidationError):
+                raise
+            msg = f"Error executing tool {self.name}: {_refusal(self, cause)}"
+            raise ToolError(msg) from cause
+
+
 def _closed(tool: Tool) -> Tool:
     """Refuse arguments that the tool does not have: a misspelt limit must not be no limit."""
-    known = list(tool.parameters["properties"])
 
     class Arguments(tool.fn_metadata.arg_model):  # type: ignore[misc, name-defined]
         model_config = ConfigDict(extra="forbid", title=tool.name)
-
-        @model_validator(mode="before")
-        @classmethod
-        def _refuse_unknown(cls, given: object) -> object:
-            for name in given if isinstance(given, dict) else ():
-                if name not in known:
-                    near = difflib.get_close_matches(str(name)[:100], known, 1)
-                    meant = f"Did you mean {near[0]}? " if near else ""
-                    msg = f"There is no argument {str(name)[:100]!r}. {meant}There is: {', '.join(known)}."
-                    raise ValueError(msg)
-            return given
 
     tool.fn_metadata.arg_model = Arguments
     tool.parameters = _untitled(Arguments.model_json_schema(by_alias=True))
     tool.fn_metadata.output_schema = _untitled(tool.fn_metadata.output_schema)
     return tool
+
+
+def _refusal(tool: Tool, error: ValidationError) -> str:
+    """Return what is wrong with the arguments of a call, and which there are."""
+    known = list(tool.parameters["properties"])
+    said = []
+    for wrong in error.errors(include_url=False, include_context=False)[:_COMPLAINTS]:
+        name = clip(".".join(map(str, wrong["loc"])), 100)
+        if wrong["type"] == "missing":
+            said.append(f"{name} is missing.")
+        elif wrong["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(name, known, 1)
+            meant = f" Did you mean {near[0]}?" if near else ""
+            said.append(f"There is no argument {name!r}.{meant}")
+        else:
+            said.append(f"{name}: {wrong['msg']}, not {clip(repr(wrong['input']), 100)}.")
+    return f"{' '.join(said)} Its arguments are {', '.join(known)}."
 
 
 def _untitled(schema: Any, *, is_names: bool = False) -> Any:

@@ -47,7 +47,8 @@ def _start_run(access: Access, workers: Workers) -> Tool:
         ctx: Context,
         kit: Annotated[str, Field(description="Name of an installed kit; list_kits lists them.")],
         goal: Annotated[
-            str | None, Field(description="What the run is for, in words. A demo has one.")
+            str | None,
+            Field(min_length=1, description="What the run is for, in words. A demo has one."),
         ] = None,
         demo: Annotated[
             bool,
