@@ -129,7 +129,8 @@ def go_on(app: App, run_id: str) -> str:
     """Return how to go on with a run: the command, with the ``--ledger`` that it needs."""
     if app.url.startswith("memory:"):
         return "start it anew, in a substrate that lasts (memory: keeps nothing)"
+    url = app.ledger_url
+    if not url:
+        return f"kando resume {run_id}"
     # A URL with a password is for the one to write who knows it.
-    url = app.ledger_url if app.ledger_url == shown(app.ledger_url or "") else "URL"
-    ledger = f" --ledger {shlex.quote(url)}" if url else ""
-    return f"kando resume {run_id}{ledger}"
+    return f"kando resume {run_id} --ledger {shlex.quote(url) if url == shown(url) else 'URL'}"
