@@ -46,8 +46,12 @@ def test_a_url_becomes_a_connection_string_that_both_clients_take(url: str, stri
     assert client_library().client is not None
 
 
-@pytest.mark.parametrize("url", ["esdb:", "http://", "https://host:2113", "esdb://me@host"])
-def test_a_url_without_a_host_or_without_a_user_for_tls_is_refused(url: str) -> None:
+@pytest.mark.parametrize(
+    "url", ["esdb:", "http://", "https://host:2113", "esdb://me@host", "redis://host"]
+)
+def test_a_url_without_a_host_or_without_a_user_for_tls_or_of_another_server_is_refused(
+    url: str,
+) -> None:
     with pytest.raises(ConfigurationError, match="Write http"):
         connection_string(url)
 

@@ -94,6 +94,26 @@ def test_the_views_of_runs_and_branches_are_what_their_ledgers_say(
     file.close()
 
 
+def test_a_run_that_is_damaged_is_told_of_and_the_others_have_their_views(
+    substrate: EventStoreSubstrate, server: FakeEventStoreServer, tmp_path: Path
+) -> None:
+    for n in range(3):
+        worked_on(substrate.create(f"r{n}"), 0)
+    substrate.connection.client().set_stream_metadata("run:r1", metadata={"$tb": 2})
+    file, told = ViewFile(tmp_path / "views", server.url), list[str]()
+
+    ViewKeeper(substrate, file, told.append).keep(once=True)
+
+    assert (
+        told == [line for line in told if line.startswith("r1 is left out: run:r1 lacks 2")] != []
+    )
+    for run in ("r0", "r2"):
+        assert kept(file, run) == expected(substrate.open(run))
+    with pytest.raises(LedgerNotFound):
+        file.view("r1")
+    file.close()
+
+
 def test_what_is_in_the_views_is_not_looked_at_again(
     substrate: EventStoreSubstrate, server: FakeEventStoreServer, tmp_path: Path
 ) -> None:

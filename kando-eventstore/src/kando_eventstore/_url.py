@@ -11,6 +11,8 @@ __all__ = ["connection_string"]
 
 _PLAIN = {"http": "esdb", "https": "esdb"}
 _NEWER = {
+    "esdb": "esdb",
+    "esdb+discover": "esdb+discover",
     "kurrentdb": "esdb",
     "kdb": "esdb",
     "kurrentdb+discover": "esdb+discover",
@@ -26,7 +28,7 @@ def connection_string(url: str) -> str:
             connection string ``esdb://`` or ``kurrentdb://``, perhaps with ``+discover``.
 
     Raises:
-        ConfigurationError: it names no host, or asks for TLS without saying who asks.
+        ConfigurationError: it is none, names no host, or asks for TLS without saying who asks.
     """
     authority = urlsplit(url).netloc
     if url.count("@") > 1 or ("@" in url and "@" not in authority):
@@ -36,6 +38,9 @@ def connection_string(url: str) -> str:
         raise ConfigurationError(msg, hint=hint)
     parts = urlsplit(url)
     scheme = parts.scheme.lower()
+    if scheme not in _PLAIN and scheme not in _NEWER:
+        msg = f"{shown(url)} is no URL of an EventStoreDB or KurrentDB server."
+        raise ConfigurationError(msg, hint="Write http://HOST:2113, or esdb://HOST:2113.")
     options = dict(parse_qsl(parts.query))
     host = parts.netloc.rpartition("@")[2]
     if not host:
@@ -50,6 +55,5 @@ def connection_string(url: str) -> str:
         msg = f"{shown(url)} asks for TLS, and names no user and password."
         cure = "Write https://USER:PASSWORD@HOST:2113; for a server without TLS, http://HOST:2113."
         raise ConfigurationError(msg, hint=cure)
-    scheme = _PLAIN.get(scheme) or _NEWER.get(scheme, scheme)
     query = f"?{urlencode(options, safe='/:')}" if options else ""
-    return f"{scheme}://{parts.netloc}{query}"
+    return f"{_PLAIN.get(scheme) or _NEWER[scheme]}://{parts.netloc}{query}"

@@ -7,7 +7,7 @@ import queue
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,13 @@ import attrs
 import click
 
 from kando.app.substrates import default_path, substrate_url
-from kando.errors import ConfigurationError, KandoError, LedgerNotFound
+from kando.errors import (
+    ConfigurationError,
+    KandoError,
+    LedgerNotFound,
+    RefusedEvent,
+    StoreDamaged,
+)
 from kando.ledger.interface import LedgerStore
 from kando.schema.events import RecordedEvent
 from kando.world.graph import World
@@ -68,9 +74,16 @@ class ViewKeeper:
     Args:
         substrate: the server.
         file: where the views are kept.
+        tell: told, in a line, of a run whose views cannot be brought up to date.
     """
 
-    def __init__(self, substrate: EventStoreSubstrate, file: ViewFile) -> None:
+    def __init__(
+        self,
+        substrate: EventStoreSubstrate,
+        file: ViewFile,
+        tell: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self._tell = tell
         self._substrate = substrate
         self._file = file
         self._folds: OrderedDict[str, _Folds] = OrderedDict()
@@ -123,13 +136,17 @@ class ViewKeeper:
 
     def _changed(self, id: str) -> tuple[str, World, RunMetrics, list[RecordedEvent]] | None:
         folds = self._folds.pop(id, None)
-        if folds is None:
-            try:
+        try:
+            if folds is None:
                 folds = _Folds(self._substrate.open(id))
-            except LedgerNotFound:
-                # The tail of a branch that is being forked; its claim follows, or never.
-                return None
-        new = folds.catch_up()
+            new = folds.catch_up()
+        except LedgerNotFound:
+            # The tail of a branch that is being forked; its claim follows, or never.
+            return None
+        except (StoreDamaged, RefusedEvent) as error:
+            # The views of the others are none the worse for it.
+            self._tell(f"{id} is left out: {error.message}")
+            return None
         self._folds[id] = folds
         if len(self._folds) > _FOLDS:
             self._folds.popitem(last=False)
@@ -187,7 +204,8 @@ def views(
             if show is not None:
                 click.echo(json.dumps(kept.view(show), ensure_ascii=True))
                 return
-            count = ViewKeeper(substrate, kept).keep(once=once)
+            keeper = ViewKeeper(substrate, kept, lambda line: click.echo(line, err=True))
+            count = keeper.keep(once=once)
             click.echo(
                 json.dumps({"runs": count}) if as_json else f"{count} runs brought up to date"
             )
