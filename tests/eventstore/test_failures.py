@@ -198,6 +198,16 @@ def test_more_events_than_one_step_can_hold_are_refused_and_nothing_is_written(
     assert ledger.length() == 0
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_the_server_takes_for_too_large_is_refused_at_once(
+    substrate: EventStoreSubstrate, count: int
+) -> None:
+    large = [New("large", b'"' + b"x" * 1_100_000 + b'"')] * count
+
+    with pytest.raises(PayloadTooLarge, match=r"refuses an append.*MaxAppendSize"):
+        Streams(substrate.connection).append("s", large, after=None)
+
+
 def test_large_responses_and_messages_come_back(substrate: EventStoreSubstrate) -> None:
     from kando.ledger.inbox import InboxEntry
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -35,6 +36,12 @@ _TRANSIENT = (
 _TOO_LARGE = ("MaximumAppendSizeExceeded", "RecordMaxSizeExceeded", "TransactionMaxSizeExceeded")
 _DENIED = ("AccessDenied", "Unauthenticated")
 _DELETED = ("StreamIsDeleted", "StreamTombstoned")
+
+# What a client has no class for it passes on as gRPC wrote it.
+_STATUS = re.compile(r"status = StatusCode\.(\w+)")
+_DETAILS = re.compile(r'details = "(.+)"')
+_DENIED_STATUS = ("UNAUTHENTICATED", "PERMISSION_DENIED")
+_LASTING_STATUS = ("INVALID_ARGUMENT", "UNIMPLEMENTED", "OUT_OF_RANGE", "DATA_LOSS")
 
 
 class Connection:
@@ -147,18 +154,20 @@ class Connection:
             msg = f"{self.where}: no TLS connection can be made ({_brief(error)})."
             hint = "Name the authority with ?TlsCaFile=PATH; for a server without TLS say http://."
             raise StoreError(msg, hint=hint) from error
-        if isinstance(error, self._too_large):
+        status = _told(_STATUS, error)
+        if isinstance(error, self._too_large) or "maximum append size" in str(error).lower():
             msg = f"{self.where} refuses an append of this size."
             hint = "Raise MaxAppendSize of the server, or record less at once."
             raise PayloadTooLarge(msg, hint=hint) from error
-        if isinstance(error, self._denied):
+        if isinstance(error, self._denied) or status in _DENIED_STATUS:
             msg = f"{self.where} denies access."
             raise StoreError(msg, hint="Check user and password, and the rights of the user.")
         if isinstance(error, self._deleted) or "is deleted" in str(error):
             msg = f"{self.where}: a stream was deleted for good ({_brief(error)})."
             raise StoreDamaged(msg, hint="Restore it from a backup.") from error
         # A bare base error is what the clients raise when a call ends without an answer.
-        if not isinstance(error, self._transient) and type(error) is not self.library.base_error:
+        may_pass = isinstance(error, self._transient) or type(error) is self.library.base_error
+        if status in _LASTING_STATUS or not may_pass:
             msg = f"{self.where} refuses: {type(error).__name__}: {_brief(error)}."
             raise StoreError(msg, hint="The server's log says more.") from error
 
@@ -189,7 +198,12 @@ class Connection:
                 self._client = None
 
 
+def _told(pattern: re.Pattern[str], error: Exception) -> str:
+    found = pattern.search(str(error))
+    return found[1] if found else ""
+
+
 def _brief(error: Exception) -> str:
-    """Return the first line of an error, without what gRPC adds."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
+    """Return what an error says in one line, without what gRPC adds."""
+    lines = (_told(_DETAILS, error) or str(error)).strip().splitlines() or [type(error).__name__]
     return lines[0][:200].rstrip(".")

@@ -24,6 +24,7 @@ from kando.errors import (
 )
 from kando.ledger.interface import LedgerStore
 from kando.schema.events import RecordedEvent
+from kando.schema.visible import clean
 from kando.world.graph import World
 from kando.world.metrics import MetricsFold, RunMetrics
 from kando.world.projection import apply
@@ -204,7 +205,7 @@ def views(
             if show is not None:
                 click.echo(json.dumps(kept.view(show), ensure_ascii=True))
                 return
-            keeper = ViewKeeper(substrate, kept, lambda line: click.echo(line, err=True))
+            keeper = ViewKeeper(substrate, kept, lambda line: click.echo(clean(line), err=True))
             count = keeper.keep(once=once)
             click.echo(
                 json.dumps({"runs": count}) if as_json else f"{count} runs brought up to date"
