@@ -228,6 +228,9 @@ class EventStoreGroup(ResponderGroup):
         for link in self._streams.forwards(stream):
             revision = int(link.data.decode().partition("@")[0])
             for event in self._streams.page(self._stream, revision, 1):
+                if event.revision != revision:
+                    # What it names was truncated, and the next one is read in its place.
+                    continue
                 job = Job(**msgspec.json.decode(event.data))
                 told = msgspec.json.decode(link.metadata).get("reason", "") if link.metadata else ""
                 state, _ = self._states.of(job)

@@ -1,0 +1,42 @@
+"""Groups on a server, beyond what every group promises: what operators may do to their streams."""
+
+from pathlib import Path
+
+from kando.ledger.groups import GroupInfo, Job
+from kando.testing.groups import GroupContract
+from kando_eventstore.substrate import open_eventstore
+from kando_eventstore.testing import FakeEventStoreServer
+
+CONTRACT = GroupContract()
+
+
+def test_a_parked_job_whose_event_was_truncated_is_taken_for_no_other(tmp_path: Path) -> None:
+    with FakeEventStoreServer(tmp_path / "store") as server, open_eventstore(server.url) as opened:
+        group = opened.group("g")
+        for run in ("r1", "r2", "r3"):
+            group.offer(Job(run))
+            group.park(CONTRACT.taken(group), f"{run} failed")
+        CONTRACT.eventually(lambda: len(group.parked()) == 3)
+
+        opened.connection.client().set_stream_metadata("group:g", metadata={"$tb": 2})
+
+        assert [each.job for each in group.parked()] == [Job("r3")]
+        group.close()
+
+
+def test_a_group_goes_on_when_what_it_has_done_was_truncated(tmp_path: Path) -> None:
+    with FakeEventStoreServer(tmp_path / "store") as server, open_eventstore(server.url) as opened:
+        group = opened.group("g")
+        for run in ("r1", "r2"):
+            group.offer(Job(run))
+            group.done(CONTRACT.taken(group))
+        CONTRACT.eventually(lambda: group.info() == GroupInfo("g", 0, 0, 0))
+
+        opened.connection.client().set_stream_metadata("group:g", metadata={"$tb": 2})
+        group.offer(Job("r1"))
+
+        held = CONTRACT.taken(group)
+        assert (held.job, held.attempt) == (Job("r1"), 1)
+        group.done(held)
+        CONTRACT.eventually(lambda: group.info() == GroupInfo("g", 0, 0, 0))
+        group.close()
