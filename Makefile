@@ -92,7 +92,7 @@ soak: .venv/.tested ## kill runs, servers and workers, thousands of times, and c
 	@$(BIN)/python tests/helpers/torture.py --kills 10000 --races 2000
 	@$(BIN)/python tests/helpers/eventstore_torture.py --kills 500 --rounds 300 --restarts 20
 	@$(BIN)/python tests/helpers/spread_torture.py --runs 200
-	@$(BIN)/python tests/helpers/spread_torture.py --runs 200 --server
+	@$(BIN)/python tests/helpers/spread_torture.py --runs 200 --server --restarts
 
 bench: .venv/.developed ## measure against a floor and a peer (see benchmarks/)
 	@$(PIP) -r benchmarks/requirements.txt

@@ -1,6 +1,6 @@
 """Spread runs over worker processes, kill one of them every second, and compare every ledger.
 
-Run as a program. The kit is ``diligence``, answered by ``echo``; each run must end with the ledger that
+Run as a program. A server can be killed and started anew meanwhile as well. The kit is ``diligence``, answered by ``echo``; each run must end with the ledger that
 one process gives, and no answer may be there twice.
 """
 
@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -42,9 +43,25 @@ def started(url: str) -> subprocess.Popen[bytes]:
 
 
 def spread(
-    url: str, runs: int, workers: int, kills: int, seconds: float, chance: random.Random
+    url: str,
+    runs: int,
+    workers: int,
+    kills: int,
+    seconds: float,
+    chance: random.Random,
+    restart: Callable[[], None] = lambda: None,
 ) -> str:
-    """Spread runs over workers, kill them as they work, and compare."""
+    """Spread runs over workers, kill them as they work, and compare.
+
+    Args:
+        url: of the substrate.
+        runs: how many.
+        workers: how many processes.
+        kills: at most so many.
+        seconds: between two of them.
+        chance: who is killed.
+        restart: called at each kill.
+    """
     with App(installed_plugins(os.environ), {}, "memory:") as alone:
         run = start_run(alone, "diligence", GOAL, llm="echo").status.run_id
         expected = facts(alone, run)
@@ -63,6 +80,7 @@ def spread(
                     processes[victim].send_signal(signal.SIGKILL)
                     processes[victim].wait()
                     processes[victim] = started(url)
+                    restart()
                     killed, due = killed + 1, time.monotonic() + seconds
                 if any(process.poll() is not None for process in processes):
                     raise SystemExit("a worker ended by itself")
@@ -98,18 +116,20 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=10**9, help="at most so many")
     parser.add_argument("--seconds", type=float, default=1.0, help="between two kills")
     parser.add_argument("--server", action="store_true", help="on a fake server, not in a file")
+    parser.add_argument("--restarts", action="store_true", help="kill the server as often, too")
     parser.add_argument("--seed", type=int, default=int(time.time()))
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as open_things:
-        url = f"sqlite:{Path(folder, 'store.sqlite')}"
+        url, restart = f"sqlite:{Path(folder, 'store.sqlite')}", lambda: None
         if options.server:
             from eventstore_process import FakeEventStoreProcess
 
-            url = open_things.enter_context(FakeEventStoreProcess(Path(folder, "store"))).url
+            server = open_things.enter_context(FakeEventStoreProcess(Path(folder, "store")))
+            url, restart = server.url, server.restart if options.restarts else restart
         chance = random.Random(options.seed)
         sizes = (options.runs, options.workers, options.kills, options.seconds)
-        print(spread(url, *sizes, chance), flush=True)
+        print(spread(url, *sizes, chance, restart), flush=True)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import pytest
 TORTURE = Path(__file__).parents[1] / "helpers" / "spread_torture.py"
 
 
-@pytest.mark.parametrize("where", [[], ["--server"]], ids=["file", "server"])
+@pytest.mark.parametrize("where", [[], ["--server", "--restarts"]], ids=["file", "server"])
 def test_every_run_ends_with_the_ledger_that_one_process_gives(where: list[str]) -> None:
     done = subprocess.run(
         [sys.executable, str(TORTURE), "--runs", "10", "--seconds", "0.7", "--kills", "2", *where],
@@ -21,4 +21,5 @@ def test_every_run_ends_with_the_ledger_that_one_process_gives(where: list[str])
     )
 
     assert done.returncode == 0, f"{done.stdout}{done.stderr}"
+    assert "Traceback" not in done.stderr
     assert re.search(r"10 runs over 4 workers, \d+ killed: equal", done.stdout)

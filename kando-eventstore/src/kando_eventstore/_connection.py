@@ -66,9 +66,10 @@ class Connection:
     ) -> None:
         self.library: ClientLibrary = client_library()
         self.where = shown(url)
-        self._string = connection_string(url)
+        self._url, self._string = url, connection_string(url)
         self._patience, self._first_patience = patience, first_patience
         self._client: Any = None
+        self._others: list[Connection] = []
         self._is_closed = self._has_answered = False
         self._lock = threading.Lock()
         error = self.library.error
@@ -83,6 +84,16 @@ class Connection:
         self.not_found = error("NotFound")
         #: Raised by `call` when a group is there already.
         self.already_exists = error("AlreadyExists")
+
+    def another(self) -> Connection:
+        """Return a new connection to the same place, which is closed with this one.
+
+        For whoever follows a subscription: a client that connects anew ends those it has, and one
+        that another thread opens at that moment fails in ways of its own.
+        """
+        patience = {"patience": self._patience, "first_patience": self._first_patience}
+        self._others.append(Connection(self._url, **patience))
+        return self._others[-1]
 
     def call(self, action: Callable[[Any], Answer]) -> Answer:
         """Return what `action` returns, given the client; it is tried again while nobody answers.
@@ -191,6 +202,8 @@ class Connection:
 
     def close(self) -> None:
         """Close the connection. Closing twice is harmless."""
+        for other in self._others:
+            other.close()
         with self._lock:
             self._is_closed = True
             if self._client is not None:

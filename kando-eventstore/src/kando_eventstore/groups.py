@@ -162,9 +162,10 @@ class EventStoreGroup(ResponderGroup):
 
     def _read(self) -> None:
         """Put what the server delivers where `take` finds it, one job at a time."""
+        connection = self._connection.another()
         while not self._is_closed:
-            with contextlib.suppress(KandoError, ValueError, self._connection.library.base_error):
-                self._subscription = self._connection.call(
+            with contextlib.suppress(KandoError, ValueError, connection.library.base_error):
+                self._subscription = connection.call(
                     lambda client: client.read_subscription_to_stream(
                         _WORKERS,
                         self._stream,
@@ -177,6 +178,7 @@ class EventStoreGroup(ResponderGroup):
                     self._arrived.put((self._subscription, event))
             if not self._is_closed:
                 time.sleep(_RECONNECT_SECONDS)
+        connection.close()
 
     def extend(self, held: Held, seconds: float) -> bool:
         return self._states.of(held.job)[0].token == held.token

@@ -91,6 +91,7 @@ class ViewKeeper:
         self._told: queue.Queue[Any] = queue.Queue(maxsize=4 * _BATCH)
         self._start = file.position
         self._is_closed = False
+        self._following = substrate.connection.another()
 
     def keep(self, *, once: bool = False) -> int:
         """Bring the views up to date, and keep them so; return how many runs were looked at.
@@ -117,6 +118,7 @@ class ViewKeeper:
                     return len(looked_at)
         finally:
             self._is_closed = True
+            self._following.close()
 
     def _batch(self) -> Iterator[Any]:
         """Yield what was told: at least one thing, and whatever follows at once."""
@@ -155,7 +157,7 @@ class ViewKeeper:
 
     def _read(self) -> None:
         """Put what the server tells where `keep` finds it, from the last position on."""
-        connection, reached = self._substrate.connection, self._start
+        connection, reached = self._following, self._start
         while not self._is_closed:
             try:
                 subscription = connection.call(

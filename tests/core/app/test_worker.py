@@ -20,9 +20,9 @@ from kando.app.status import CANCELLED, EXHAUSTED, FINISHED, PAUSED, WAITING
 from kando.app.worker import GroupWorker, offer_run
 from kando.app.working import resume_run, start_run
 from kando.emit import ask, create, patch, set_timer
-from kando.errors import InvalidData, RunCancelled
+from kando.errors import InvalidData, RunCancelled, StoreError
 from kando.kit import Kit
-from kando.ledger.groups import MAX_ATTEMPTS, Job
+from kando.ledger.groups import MAX_ATTEMPTS, Held, Job
 from kando.ledger.inbox import InboxEntry
 from kando.plugins import KitSpec, ProviderSpec, hookimpl
 from kando.responders.base import Responder
@@ -207,6 +207,31 @@ def test_a_call_that_fails_is_made_again_and_parked_in_the_end_and_replayed(
     assert group.replay_parked() == 3
     worked(app)
     assert run_status(app, run).state == FINISHED
+
+
+def test_a_lease_that_cannot_be_extended_once_is_extended_the_next_time(
+    app: App, provider: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extend = type(app.substrate(read_only=False).group("g")).extend
+    tries: list[float] = []
+    is_extended = threading.Event()
+
+    def away_at_first(group: Any, held: Held, seconds: float) -> bool:
+        tries.append(seconds)
+        if len(tries) == 1:
+            raise StoreError("It is away.")
+        is_extended.set()
+        return bool(extend(group, held, seconds))
+
+    monkeypatch.setattr(type(app.substrate(read_only=False).group("g")), "extend", away_at_first)
+    provider.meanwhile = lambda: is_extended.wait(60)
+    run = begun(app)
+
+    worked(app, lease_seconds=0.3)
+
+    assert is_extended.is_set()
+    assert run_status(app, run).state == FINISHED
+    assert set(provider.calls.values()) == {1}
 
 
 def test_a_responder_that_raises_parks_its_run_and_leaves_the_others_alone(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import attrs
@@ -206,8 +206,10 @@ class GroupWorker:
 
         def keep() -> None:
             while not is_over.wait(self._lease_seconds / 3):
-                if not self._group.extend(held, self._lease_seconds):
-                    return
+                # What cannot be said now may be said next time; in the end the job tells.
+                with suppress(StoreError):
+                    if not self._group.extend(held, self._lease_seconds):
+                        return
 
         threading.Thread(target=keep, daemon=True).start()
         try:
