@@ -11,8 +11,16 @@ import anyio
 import pytest
 from mcp import Client
 
+from kando.app.approvals import answer_approval, approvals
+from kando.app.builtin import installed_plugins
+from kando.app.context import App
+from kando.app.reading import run_status
+from kando.app.working import RunResult, create_run, resume_run
 from kando.ledger.sqlite_substrate import SQLiteSubstrate
 from kando.ledger.verification import verify
+from kando_mcp import worker
+from kando_mcp.orders import Order
+from kando_mcp.server import create_server
 from mcp_host import MODES, Place, calling, refusal
 
 both_modes = pytest.mark.parametrize("mode", MODES)
@@ -157,6 +165,64 @@ def test_a_run_that_set_a_timer_goes_on_when_it_is_due(place: Place) -> None:
     async def story(client: Client) -> None:
         state = await calling(client)("start_run", kit="tiny", goal="wait 0.2", wait_s=45)
         assert (state["state"], state["timers"]) == ("finished", 0)
+
+    place.within(story)
+
+
+def test_an_answer_is_heard_while_the_process_before_is_about_to_end(place: Place) -> None:
+    async def story(client: Client) -> None:
+        call = calling(client)
+        state = await call("start_run", kit="tiny", goal="pay 7", wait_s=0)
+        while not (state["state"] == "waiting" and state["approvals"]):
+            state = await call("get_run", run_id=state["run_id"], wait_s=0.1)
+        run_id, (asked,) = state["run_id"], state["approvals"]
+        answer = {"event_id": asked["event_id"], "approved": True, "wait_s": 0}
+        await call("answer_approval", run_id=run_id, **answer)
+        place.open_gate()
+        assert (await call("get_run", run_id=run_id, wait_s=45))["state"] == "finished"
+
+    place.within(story, LINGER="1")
+
+
+def test_what_is_sent_as_a_process_stops_working_is_heard_by_it(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environ = {"KANDO_LEDGER": place.environ["KANDO_LEDGER"]}
+    with App(installed_plugins(environ), environ) as app:
+        run_id = create_run(app, "tiny", "pay 7")
+
+        def then_answered(*given: Any, **named: Any) -> RunResult:
+            """Answer when the process has looked for answers for the last time."""
+            result = resume_run(*given, **named)
+            for asked in approvals(app, run_id):
+                answer_approval(app, run_id, asked.event_id, True)
+            return result
+
+        monkeypatch.setattr(worker, "resume_run", then_answered)
+        assert worker.work(Order(run_id, app.url)) is None
+        assert run_status(app, run_id).state == "finished"
+
+
+def test_a_second_host_sees_that_somebody_waits_for_a_timer(place: Place) -> None:
+    async def story(client: Client) -> None:
+        call = calling(client)
+        run_id = (await call("start_run", kit="tiny", goal="wait 3000", wait_s=0))["run_id"]
+        state = await call("get_run", run_id=run_id, wait_s=0)
+        while not state["timers"]:
+            state = await call("get_run", run_id=run_id, wait_s=0.1)
+        with store_of(place) as store:
+            first = store.worker(run_id)
+        assert first is not None
+
+        async def another(host: Client) -> None:
+            state = await calling(host)("resume_run", run_id=run_id, wait_s=0)
+            assert (state["state"], state["timers"]) == ("running", 1)
+
+        async with Client(create_server(place.environ)) as host:
+            await another(host)
+        with store_of(place) as store:
+            assert store.worker(run_id) == first
+        assert (await call("cancel_run", run_id=run_id, wait_s=45))["state"] == "cancelled"
 
     place.within(story)
 

@@ -6,7 +6,17 @@ from collections.abc import Mapping, Sequence
 
 from kando.app.context import App
 from kando.app.reading import status_of
-from kando.app.status import RUNNING, RunStatus
+from kando.app.status import (
+    CANCELLED,
+    DAMAGED,
+    EXHAUSTED,
+    FAILED,
+    PAUSED,
+    RUNNING,
+    STOPPED,
+    WAITING,
+    RunStatus,
+)
 from kando_mcp.fitting import clip
 from kando_mcp.orders import Report
 from kando_mcp.questions import open_questions
@@ -83,31 +93,31 @@ def _counts(counts: Mapping[str, int]) -> dict[str, int]:
 def _next_steps(status: RunStatus) -> list[str]:
     run = f"run_id={status.run_id}"
     look = [f"query_world({run}) shows its objects and relations."]
-    if status.state == RUNNING:
-        return [f"get_run({run}, wait_s=30) waits for it.", f"cancel_run({run}) stops it."]
-    if status.state == "waiting" and status.approvals:
+    if status.state in (RUNNING, WAITING) and status.approvals:
         return [
             f"{status.approvals} approvals are a person's to give: show them what waits, then "
             f"answer_approval({run}, event_id=ID, approved=true or false).",
             *look,
         ]
-    if status.state == "waiting" and status.unanswered:
+    if status.state == RUNNING:
+        return [f"get_run({run}, wait_s=30) waits for it.", f"cancel_run({run}) stops it."]
+    if status.state == WAITING and status.unanswered:
         return [
             f"{status.unanswered} requests are unanswered: resume_run({run}, llm=PROVIDER) has "
             "them answered; list_kits lists providers.",
             *look,
         ]
-    if status.state in ("stopped", "paused", "waiting"):
+    if status.state in (STOPPED, PAUSED, WAITING):
         return [f"resume_run({run}) goes on with it.", *look]
-    if status.state == "exhausted":
+    if status.state == EXHAUSTED:
         return [f"resume_run({run}) goes on, with a larger budget_usd if cost was the limit."]
-    if status.state == "failed":
+    if status.state == FAILED:
         return [
             f"explain_trace({run}, event_id={status.last_event_id}) shows what led to it.",
             f"resume_run({run}) tries the failed step again.",
         ]
-    if status.state == "cancelled":
+    if status.state == CANCELLED:
         return [f"fork_run({run}, fork_at=N, continue=true) goes on from any position."]
-    if status.state == "damaged":
+    if status.state == DAMAGED:
         return ["Restore the store from a copy; `kando verify` names the damage."]
     return [*look, f"fork_run({run}, fork_at=N) branches off after N events."]

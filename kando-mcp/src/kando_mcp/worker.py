@@ -78,11 +78,20 @@ def _work(app: App, order: Order) -> None:
         max_usd_per_day=order.max_usd_per_day,
     )
     budget = Budget(max_llm_cost_usd=order.max_usd)
+    substrate = app.substrate(read_only=False)
+    heard: set[str] = set()
     while True:
         status = resume_run(app, order.run_id, llm=provider, budget=budget).status
-        if status.state != WAITING or not status.timers:
+        if status.state == WAITING and status.timers:
+            # With a notice on the door: nobody else need wait for the same timer.
+            substrate.enter(order.run_id, this_process())
+            _wait_for_timer(app, status)
+            continue
+        # Who saw our notice until now has relied on us to hear what was sent to the run.
+        sent = {entry.key for entry in substrate.inbox(order.run_id)} - heard
+        if not sent:
             return
-        _wait_for_timer(app, status)
+        heard |= sent
 
 
 def _wait_for_timer(app: App, status: RunStatus) -> None:

@@ -51,8 +51,8 @@ class Workers:
             msg = "Runs in memory: cannot be worked on in a process of their own."
             raise ConfigurationError(msg, hint="Start kando-mcp with --ledger sqlite:PATH.")
         with self._lock:
-            job = self._jobs.get(order.run_id)
-            if (job is not None and not job.is_over.is_set()) or is_at_work(app, order.run_id):
+            # A process of ours without its notice has done its work and is about to end.
+            if is_at_work(app, order.run_id):
                 return False
             process = subprocess.Popen(
                 _COMMAND,
