@@ -258,6 +258,45 @@ def test_results_stay_within_the_limit_and_their_pages_make_up_the_whole(place: 
     place.within(story)
 
 
+def test_pages_go_on_as_they_began_though_the_run_has_grown(place: Place) -> None:
+    async def story(client: Client) -> None:
+        call = calling(client)
+        run_id = (await call("start_run", kit="tiny", goal="plain", wait_s=45))["run_id"]
+        branch = (await call("fork_run", run_id=run_id, fork_at=2))["branch_id"]
+        pair = {"run_a": run_id, "run_b": branch}
+        first = await call("diff_branches", **pair, limit=1)
+        assert [o["id"] for o in first["removed_objects"]] == ["step"]
+        assert (first["a"]["run_id"], first["b"]["run_id"]) == (run_id, branch)
+        before = await call("query_world", run_id="@last", limit=1)
+        assert (before["run_id"], before["next_cursor"]) == (branch, None)
+
+        assert (await call("resume_run", run_id=branch, wait_s=45))["state"] == "finished"
+
+        rest = await call("diff_branches", **pair, cursor=first["next_cursor"])
+        assert len(rest["removed_relations"]) == 1
+        assert rest["summary"] == "-1 objects, -1 relations"
+        assert (await call("diff_branches", **pair))["removed_relations"] == []
+        assert len((await call("query_world", run_id=branch))["objects"]) == 2
+
+    place.within(story)
+
+
+def test_a_result_names_the_run_it_is_of_and_the_types_there_are(place: Place) -> None:
+    async def story(client: Client) -> None:
+        call = calling(client)
+        run_id = (await call("start_run", kit="tiny", goal="plain", wait_s=45))["run_id"]
+        for named in ("@last", f"{run_id}@4", run_id[:6]):
+            assert (await call("query_world", run_id=named))["run_id"] == run_id
+            trace = await call("explain_trace", event_id="goal", run_id=named)
+            assert trace["run_id"] == run_id
+        none = await call("query_world", run_id=run_id, type="Stepp")
+        assert none["summary"].endswith("of type Stepp; its types are Goal, Step, part_of")
+        text = await refusal(client, "explain_trace", event_id="step", run_id=f"{run_id}@2")
+        assert "The nearest are" in text
+
+    place.within(story)
+
+
 def test_the_demo_run_can_be_looked_at(place: Place) -> None:
     async def story(client: Client) -> None:
         call = calling(client)

@@ -14,6 +14,7 @@ from kando.app.context import App
 from kando.errors import KandoError
 from kando.plugins import Plugins
 from kando_mcp.cures import explained
+from kando_mcp.keeping import KeptWorlds
 from kando_mcp.settings import Settings
 
 __all__ = ["Access"]
@@ -29,11 +30,13 @@ class Access:
         plugins: what is installed.
         environ: settings and keys, such as ``KANDO_LEDGER``.
         settings: what the operator allows.
+        worlds: that were shown last.
     """
 
     plugins: Plugins
     environ: Mapping[str, str]
     settings: Settings
+    worlds: KeptWorlds = attrs.field(factory=KeptWorlds, init=False)
 
     def open(self) -> App:
         """Return an app; the caller closes it."""

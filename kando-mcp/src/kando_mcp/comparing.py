@@ -7,6 +7,7 @@ from typing import Any
 
 from kando.app.comparing import compare_runs
 from kando.app.context import App
+from kando.app.ids import parse_address
 from kando.branch.comparison import LedgerDiff, Side
 from kando.branch.steps import StepChange
 from kando.schema.events import RecordedEvent
@@ -37,7 +38,11 @@ def diff_page(
         PositionOutOfRange: one is shorter than its N.
         ConfigurationError: the cursor is none.
     """
-    start = read_cursor(cursor)[1] if cursor is not None else 0
+    start = 0
+    if cursor is not None:
+        # All pages compare what the first did, however the runs have grown since.
+        end_a, end_b, start = read_cursor(cursor, 3)
+        run_a, run_b = _up_to(run_a, end_a), _up_to(run_b, end_b)
     found = compare_runs(app, run_a, run_b)
     entries = _entries(found)
     shown, stop = page(entries, start, limit, chars, lambda entry: entry[1])
@@ -61,8 +66,14 @@ def diff_page(
         "changed_steps": of("changed_steps"),
         "steps_only_a": of("steps_only_a"),
         "steps_only_b": of("steps_only_b"),
-        "next_cursor": cursor_text(0, stop) if stop is not None else None,
+        "next_cursor": cursor_text(found.a.events, found.b.events, stop)
+        if stop is not None
+        else None,
     }
+
+
+def _up_to(run: str, end: int) -> str:
+    return f"{parse_address(run).ledger}@{end}"
 
 
 def _entries(found: LedgerDiff) -> list[tuple[str, Any]]:
@@ -111,6 +122,7 @@ def _changed(change: StepChange) -> Any:
 def _side(side: Side) -> SideShape:
     llm = side.tail.llm
     return {
+        "run_id": side.stream.partition(":")[2],
         "events": side.events,
         "own_events": side.tail.events,
         "llm_requests": llm.requests,

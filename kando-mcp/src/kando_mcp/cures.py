@@ -55,9 +55,9 @@ def explained(app: App, error: KandoError) -> str:
 
 def no_such_event(app: App, run: str, id: str) -> EventNotFound:
     """Return the error for an id that no event, object or relation of a run has."""
-    ledger = app.ledger(run)
+    ledger, end = app.ledger_at(run)
     known: dict[str, None] = {}
-    for event in islice(ledger.read_all(), _LOOKED_AT):
+    for event in islice(ledger.read_all(), min(end, _LOOKED_AT)):
         known[event.id] = None
         if isinstance(event.data.get("id"), str):
             known[event.data["id"]] = None

@@ -18,7 +18,7 @@ _ENVELOPE_CHARS = 2_000
 
 _SCALAR_CHARS = 1_000
 
-_CURSOR = re.compile(r"(\d{1,12})-(\d{1,12})")
+_NUMBER = re.compile(r"[0-9]{1,12}")
 
 
 def to_json(value: object) -> str:
@@ -109,19 +109,23 @@ def _cut_body(body: dict[str, Any], chars: int) -> dict[str, Any]:
     return {k: cut(v, room) if k in bulky else v for k, v in body.items()}
 
 
-def cursor_text(position: int, index: int) -> str:
-    """Return the cursor of a page: where the ledger stood, and the index of its first item."""
-    return f"{position}-{index}"
+def cursor_text(*numbers: int) -> str:
+    """Return the cursor of a page: where each ledger stood, and the index of its first item."""
+    return "-".join(map(str, numbers))
 
 
-def read_cursor(cursor: str) -> tuple[int, int]:
-    """Return position and index of a cursor.
+def read_cursor(cursor: str, count: int) -> list[int]:
+    """Return the numbers of a cursor.
+
+    Args:
+        cursor: as `cursor_text` returned it.
+        count: of the numbers it must have.
 
     Raises:
         ConfigurationError: it is none.
     """
-    match = _CURSOR.fullmatch(cursor)
-    if match is None:
+    numbers = cursor.split("-")
+    if len(numbers) != count or not all(map(_NUMBER.fullmatch, numbers)):
         msg = f"{clip(cursor, 100)!r} is not a cursor."
         raise ConfigurationError(msg, hint="Use the next_cursor of the page before, or none.")
-    return int(match.group(1)), int(match.group(2))
+    return [int(number) for number in numbers]

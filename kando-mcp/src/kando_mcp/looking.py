@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 
 from mcp.server.mcpserver.context import Context
 from mcp.server.mcpserver.tools import Tool
 from pydantic import Field
 
 from kando.app.context import App
-from kando.app.reading import list_runs as runs_in
 from kando_mcp.access import Access
 from kando_mcp.comparing import diff_page
-from kando_mcp.fitting import clip, page
+from kando_mcp.fitting import clip
+from kando_mcp.listing import run_page
 from kando_mcp.registering import READS, make_tool
 from kando_mcp.shapes import (
     DiffResult,
     KitList,
-    RunLine,
     RunList,
     RunState,
     TraceResult,
@@ -30,8 +29,6 @@ from kando_mcp.workers import Workers
 from kando_mcp.worlds import world_page
 
 __all__ = ["looking_tools"]
-
-_GOAL_CHARS = 200
 
 Position = Annotated[
     int | None, Field(ge=0, le=2**31, description="Only the first N events; all if omitted.")
@@ -98,38 +95,10 @@ def _kits(app: App, access: Access) -> KitList:
 def _list_runs(access: Access, workers: Workers) -> Tool:
     async def list_runs(cursor: Cursor = None, limit: Limit = 20) -> RunList:
         """List runs and branches, newest first, with state, goal and cost."""
-        return await access.ask(lambda app: _runs(app, cursor, limit, access))
+        chars = access.settings.max_result_chars
+        return await access.ask(lambda app: run_page(app, cursor, limit, chars))
 
     return make_tool(list_runs, "List runs", READS)
-
-
-def _runs(app: App, cursor: str | None, limit: int, access: Access) -> RunList:
-    found, next_cursor = runs_in(app, limit, cursor)
-    items, stop = page(found, 0, limit, access.settings.max_result_chars, _line)
-    if stop is not None:
-        next_cursor = found[stop - 1][0].id
-    running = sum(item["state"] == "running" for item in items)
-    more = ", more follow" if next_cursor else ""
-    return {
-        "summary": f"{len(items)} runs, {running} of them running{more}",
-        "items": items,
-        "next_cursor": next_cursor,
-    }
-
-
-def _line(entry: tuple[Any, Any]) -> RunLine:
-    info, status = entry
-    return {
-        "run_id": info.id,
-        "state": status.state,
-        "goal": clip(status.goal, _GOAL_CHARS) if status.goal is not None else None,
-        "kit": status.kit,
-        "events": status.events,
-        "llm_cost_usd": status.llm_cost_usd,
-        "created_at": info.created_at.isoformat(),
-        "parent_id": info.parent_id,
-        "fork_position": info.fork_position,
-    }
 
 
 def _get_run(access: Access, workers: Workers) -> Tool:
@@ -158,7 +127,9 @@ def _query_world(access: Access, workers: Workers) -> Tool:
         Long texts are cut; a page has a next_cursor if more follows.
         """
         chars = access.settings.max_result_chars
-        return await access.ask(lambda app: world_page(app, run_id, at, type, cursor, limit, chars))
+        return await access.ask(
+            lambda app: world_page(app, access.worlds, run_id, at, type, cursor, limit, chars)
+        )
 
     return make_tool(query_world, "Query world", READS)
 
@@ -179,7 +150,7 @@ def _explain_trace(access: Access, workers: Workers) -> Tool:
         event_id: Annotated[
             str, Field(description="Id of an event, or of an object or relation that it created.")
         ],
-        run_id: RunId,
+        run_id: AnyRun,
         direction: Annotated[
             Direction, Field(description="up: back to its goal. down: what followed from it.")
         ] = "up",

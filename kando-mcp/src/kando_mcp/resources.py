@@ -10,12 +10,13 @@ from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError, ToolError
 
 from kando.app.context import App
-from kando.app.reading import list_runs, read_events
+from kando.app.reading import read_events
 from kando.errors import AmbiguousName, NotFoundError, PositionOutOfRange
 from kando.schema.events import RecordedEvent
 from kando_mcp.access import Access
 from kando_mcp.fitting import page, to_json
-from kando_mcp.states import run_state, state_of
+from kando_mcp.listing import run_page
+from kando_mcp.states import run_state
 from kando_mcp.worlds import world_page
 
 __all__ = ["add_resources"]
@@ -48,7 +49,7 @@ def add_resources(server: MCPServer, access: Access) -> None:
         mime_type=_JSON,
     )
     async def runs() -> str:
-        return await answer(lambda app: _runs(app, chars))
+        return await answer(lambda app: run_page(app, None, _LIMIT, chars))
 
     @server.resource(
         "kando://runs/{run_id}",
@@ -75,16 +76,9 @@ def add_resources(server: MCPServer, access: Access) -> None:
         mime_type=_JSON,
     )
     async def world(run_id: str) -> str:
-        return await answer(lambda app: world_page(app, run_id, None, None, None, _LIMIT, chars))
-
-
-def _runs(app: App, chars: int) -> dict[str, Any]:
-    found, next_cursor = list_runs(app, _LIMIT)
-    items, stop = page(found, 0, _LIMIT, chars, lambda entry: state_of(entry[1]))
-    return {
-        "items": items,
-        "next_cursor": next_cursor if stop is None else found[stop - 1][0].id,
-    }
+        return await answer(
+            lambda app: world_page(app, access.worlds, run_id, None, None, None, _LIMIT, chars)
+        )
 
 
 def _events(app: App, run: str, start: int, limit: int, chars: int) -> dict[str, Any]:

@@ -180,8 +180,9 @@ class StepShape(TypedDict):
 
 
 class SideShape(TypedDict):
-    """What one of the two did and used after they part."""
+    """One of the two: its length, and what it did and used after they part."""
 
+    run_id: str
     events: int
     own_events: int
     llm_requests: int

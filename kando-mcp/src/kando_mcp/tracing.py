@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from kando.app.context import App
+from kando.app.context import App, id_of
 from kando.app.tracing import trace_event
 from kando.errors import EventNotFound
 from kando.schema.events import RecordedEvent
@@ -36,7 +36,7 @@ def trace_page(
     Args:
         app: where.
         event_id: an event, object or relation.
-        run: an id, a unique prefix, ``@last`` or ``demo``.
+        run: an id, a unique prefix, ``@last`` or ``demo``, or ``RUN@N`` for its first N events.
         direction: ``up`` to the causes, ``down`` to the effects.
         depth: how many steps away at most.
         cursor: of the page.
@@ -48,7 +48,7 @@ def trace_page(
         EventNotFound: it has no such event, object or relation; the nearest are named.
         ConfigurationError: the cursor is none.
     """
-    start = read_cursor(cursor)[1] if cursor is not None else 0
+    (start,) = read_cursor(cursor, 1) if cursor is not None else (0,)
     try:
         found = trace_event(app, event_id, run, is_down=direction == "down", depth=depth)
     except EventNotFound as error:
@@ -59,10 +59,10 @@ def trace_page(
     chain = arrow.join(step.id for step in found.steps[:8])
     return {
         "summary": clip(chain, 1_000) + (" ..." if len(found.steps) > 8 else ""),
-        "run_id": run,
+        "run_id": id_of(found.ledger),
         "direction": direction,
         "steps": steps,
-        "next_cursor": cursor_text(0, stop) if stop is not None else None,
+        "next_cursor": cursor_text(stop) if stop is not None else None,
     }
 
 

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from kando.app.context import App
-from kando.app.reading import world_at
-from kando.world.graph import Relation, WorldObject
-from kando_mcp.fitting import cursor_text, page, read_cursor
+from kando.app.ids import parse_address
+from kando.world.graph import Relation, World, WorldObject
+from kando_mcp.fitting import clip, cursor_text, page, read_cursor
+from kando_mcp.keeping import KeptWorlds
 from kando_mcp.shapes import ObjectShape, RelationShape, WorldResult
 
 __all__ = ["object_shape", "relation_shape", "world_page"]
@@ -33,6 +34,7 @@ def relation_shape(r: Relation) -> RelationShape:
 
 def world_page(
     app: App,
+    worlds: KeptWorlds,
     run: str,
     at: int | None,
     type: str | None,
@@ -44,6 +46,7 @@ def world_page(
 
     Args:
         app: where.
+        worlds: that were shown last.
         run: ``RUN`` or ``RUN@N``.
         at: the same as N.
         type: only objects and relations of this type.
@@ -58,19 +61,19 @@ def world_page(
     """
     start = 0
     if cursor is not None:
-        at, start = read_cursor(cursor)
-        run = run.rpartition("@")[0] if run.rpartition("@")[2].isdecimal() else run
-    world, position = world_at(app, run, at)
-    objects = [o for o in world.objects.values() if type in (None, o.type)]
-    relations = [r for r in world.relations.values() if type in (None, r.type)]
-    items: list[WorldObject | Relation] = [*objects, *relations]
-    shown, stop = page(items, start, limit, chars, _shape)
+        at, start = read_cursor(cursor, 2)
+        run = parse_address(run).ledger
+    with worlds.showing(app, run, at) as (world, run_id, position):
+        objects = [o for o in world.objects.values() if type in (None, o.type)]
+        relations = [r for r in world.relations.values() if type in (None, r.type)]
+        items: list[WorldObject | Relation] = [*objects, *relations]
+        shown, stop = page(items, start, limit, chars, _shape)
+        of = _of_type(world, type, is_found=bool(items)) if type is not None else ""
     split = max(0, len(objects) - start)
-    of = f" of type {type}" if type else ""
     return {
-        "summary": f"{len(objects)} objects and {len(relations)} relations{of} after {position} "
-        f"events{', more follow' if stop is not None else ''}",
-        "run_id": run,
+        "summary": f"{len(objects)} objects and {len(relations)} relations after {position} "
+        f"events{of}{', more follow' if stop is not None else ''}",
+        "run_id": run_id,
         "position": position,
         "object_count": len(objects),
         "relation_count": len(relations),
@@ -78,6 +81,16 @@ def world_page(
         "relations": shown[split:],
         "next_cursor": cursor_text(position, stop) if stop is not None else None,
     }
+
+
+def _of_type(world: World, type: str, *, is_found: bool) -> str:
+    """Return which type was asked for, and which there are if none is of that one."""
+    if is_found:
+        return f", of type {type}"
+    items: list[WorldObject | Relation] = [*world.objects.values(), *world.relations.values()]
+    known = sorted({item.type for item in items})
+    there = f"; its types are {', '.join(known)}" if known else ""
+    return clip(f", of type {clip(type, 100)}{there}", 1_000)
 
 
 def _shape(item: WorldObject | Relation) -> Any:
