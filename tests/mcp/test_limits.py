@@ -9,6 +9,7 @@ from kando.errors import ConfigurationError
 from kando.schema.events import KandoEvent, make_event
 from kando_mcp.answering import answering_provider
 from kando_mcp.settings import Settings
+from kando_mcp.spending import Spending
 from mcp_host import Place, calling, refusal
 
 
@@ -97,6 +98,27 @@ def test_runs_side_by_side_cannot_spend_a_days_money_twice(
         assert call(0.5) == {"text": "costly", "model": "costly", "cost_usd": 0.4}
         with pytest.raises(ConfigurationError, match="spent"):
             call(0.4)
+
+
+def test_what_is_spent_in_a_day_is_counted_once_however_the_runs_grow(place: Place) -> None:
+    environ = {"KANDO_LEDGER": place.environ["KANDO_LEDGER"]}
+    spending = Spending()
+
+    def answer(cost: float) -> KandoEvent:
+        data = {"text": "", "model": "m", "cost_usd": cost}
+        return make_event("llm.response", "", "x", [], data)
+
+    with App(installed_plugins(environ), environ) as app:
+        store = app.substrate(read_only=False)
+        one = store.create("one")
+        one.append([answer(1), answer(2)])
+        assert spending.today(app) == 3
+        two = store.fork("one", 1, "two")
+        assert spending.today(app) == 3
+        one.append([answer(4)])
+        two.append([answer(8)])
+        assert spending.today(app) == spending.today(app) == 15
+        assert Spending().today(app) == 15
 
 
 def test_runs_in_memory_are_refused_because_no_other_process_sees_them(place: Place) -> None:

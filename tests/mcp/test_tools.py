@@ -96,6 +96,19 @@ def test_every_tool_has_all_four_annotations_and_a_typed_result_with_a_summary(
             assert tool.output_schema["properties"]["summary"] == {"type": "string"}
             assert tool.description
             assert tool.input_schema["additionalProperties"] is False
+        states = {
+            tool.name: tool.output_schema["properties"]["state"]["enum"]
+            for tool in tools
+            if tool.output_schema is not None and "state" in tool.output_schema["properties"]
+        }
+        assert set(states) == {
+            "answer_approval",
+            "cancel_run",
+            "get_run",
+            "resume_run",
+            "start_run",
+        }
+        assert all({"finished", "waiting", "running", "failed"} < set(s) for s in states.values())
         # What every conversation of a model pays for.
         told = [tool.model_dump(include={"name", "description", "input_schema"}) for tool in tools]
         assert len(json.dumps(told)) < 12_000

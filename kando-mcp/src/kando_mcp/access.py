@@ -16,6 +16,7 @@ from kando.plugins import Plugins
 from kando_mcp.cures import explained
 from kando_mcp.keeping import KeptWorlds
 from kando_mcp.settings import Settings
+from kando_mcp.spending import Spending
 
 __all__ = ["Access"]
 
@@ -31,12 +32,14 @@ class Access:
         environ: settings and keys, such as ``KANDO_LEDGER``.
         settings: what the operator allows.
         worlds: that were shown last.
+        spending: of all runs in a day.
     """
 
     plugins: Plugins
     environ: Mapping[str, str]
     settings: Settings
     worlds: KeptWorlds = attrs.field(factory=KeptWorlds, init=False)
+    spending: Spending = attrs.field(factory=Spending, init=False)
 
     def open(self) -> App:
         """Return an app; the caller closes it."""

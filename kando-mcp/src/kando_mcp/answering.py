@@ -17,7 +17,7 @@ from kando.responders.base import Responder
 from kando.responders.llm_executor import recall
 from kando.schema.events import LLM_REQUEST, LLM_RESPONSE, KandoEvent, make_event
 from kando.world.graph import World
-from kando_mcp.spending import spent_today
+from kando_mcp.spending import Spending
 
 __all__ = ["allowed_provider", "answering_provider", "refuse_files"]
 
@@ -121,10 +121,10 @@ def _sparing(app: App, provider: Provider, max_usd_per_day: float) -> Provider:
     effect = provider.executor.effect
     if effect is None:
         return provider
-    call = effect.call
+    call, spending = effect.call, Spending()
 
     def spare(intent: KandoEvent) -> dict[str, object]:
-        if spent_today(app) >= max_usd_per_day:
+        if spending.today(app) >= max_usd_per_day:
             msg = f"The {max_usd_per_day} US dollars of this day (UTC) are spent."
             raise ConfigurationError(
                 msg, hint="Resume the run tomorrow, or raise --max-usd-per-day."

@@ -17,13 +17,14 @@ from kando_mcp.listing import run_page
 from kando_mcp.registering import READS, make_tool
 from kando_mcp.shapes import (
     DiffResult,
+    Direction,
     KitList,
     RunList,
     RunState,
     TraceResult,
     WorldResult,
 )
-from kando_mcp.tracing import DEFAULT_DEPTH, Direction, trace_page
+from kando_mcp.tracing import DEFAULT_DEPTH, trace_page
 from kando_mcp.waiting import RunId, WaitSeconds, awaited_state
 from kando_mcp.workers import Workers
 from kando_mcp.worlds import world_page

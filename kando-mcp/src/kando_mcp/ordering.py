@@ -81,5 +81,12 @@ def order_for(
     spent: float,
 ) -> Order:
     allowed = access.settings
-    limit = allowance(app, spent, budget_usd, allowed.max_usd_per_run, allowed.max_usd_per_day)
+    limit = allowance(
+        app,
+        access.spending,
+        spent,
+        budget_usd,
+        allowed.max_usd_per_run,
+        allowed.max_usd_per_day,
+    )
     return Order(run_id, app.url, llm, allowed.allows_live_llm, limit, allowed.max_usd_per_day)

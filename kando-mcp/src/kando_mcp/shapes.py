@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any, NotRequired
+from typing import Annotated, Any, Literal, NotRequired
 
+from pydantic import Field
 from typing_extensions import TypedDict
+
+from kando.app.status import (
+    CANCELLED,
+    DAMAGED,
+    EXHAUSTED,
+    FAILED,
+    FINISHED,
+    PAUSED,
+    RUNNING,
+    STOPPED,
+    WAITING,
+)
 
 __all__ = [
     "ApprovalShape",
     "Branch",
     "Change",
     "DiffResult",
+    "Direction",
     "KitList",
     "KitShape",
     "MovedShape",
@@ -28,6 +42,21 @@ __all__ = [
 ]
 
 
+_STATES = [
+    FINISHED,
+    WAITING,
+    RUNNING,
+    STOPPED,
+    EXHAUSTED,
+    FAILED,
+    PAUSED,
+    CANCELLED,
+    DAMAGED,
+]
+Direction = Literal["up", "down"]
+State = Annotated[str, Field(json_schema_extra={"enum": _STATES})]
+
+
 class ApprovalShape(TypedDict):
     """What a run asks a person: `waiting` is what would be done."""
 
@@ -42,7 +71,7 @@ class RunState(TypedDict):
 
     summary: str
     run_id: str
-    state: str
+    state: State
     goal: str | None
     kit: str | None
     events: int
@@ -66,7 +95,7 @@ class RunLine(TypedDict):
     """A run or branch in a list."""
 
     run_id: str
-    state: str
+    state: State
     goal: str | None
     kit: str | None
     events: int
@@ -231,6 +260,6 @@ class TraceResult(TypedDict):
 
     summary: str
     run_id: str
-    direction: str
+    direction: Direction
     steps: list[TraceStep]
     next_cursor: str | None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from kando.app.context import App, id_of
 from kando.app.tracing import trace_event
 from kando.errors import EventNotFound
@@ -12,11 +10,9 @@ from kando.trace.figure import about
 from kando.trace.walking import Step
 from kando_mcp.cures import no_such_event
 from kando_mcp.fitting import clip, cursor_text, page, read_cursor
-from kando_mcp.shapes import TraceResult, TraceStep
+from kando_mcp.shapes import Direction, TraceResult, TraceStep
 
-__all__ = ["DEFAULT_DEPTH", "Direction", "trace_page"]
-
-Direction = Literal["up", "down"]
+__all__ = ["DEFAULT_DEPTH", "trace_page"]
 
 DEFAULT_DEPTH = 100
 
