@@ -11,7 +11,7 @@ import anyio
 import pytest
 from mcp import Client
 
-from mcp_host import MODES, Place, calling
+from mcp_host import HANG_SECONDS, MODES, Place, calling
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def status_of(url: str, **headers: str) -> int:
             "clientInfo": {"name": "test", "version": "1"},
         },
     }
-    connection = http.client.HTTPConnection(address.hostname, address.port, timeout=30)
+    connection = http.client.HTTPConnection(address.hostname, address.port, timeout=HANG_SECONDS)
     try:
         given = {
             "Content-Type": "application/json",
@@ -58,7 +58,7 @@ def test_it_serves_both_eras_on_loopback_to_local_clients_only(url: str) -> None
 
     async def story() -> None:
         for mode in MODES:
-            with anyio.fail_after(60):
+            with anyio.fail_after(HANG_SECONDS):
                 async with Client(url, mode=mode) as client:  # type: ignore[arg-type]
                     state = await calling(client)("start_run", kit="tiny", goal="plain", wait_s=45)
                     assert state["state"] == "finished"

@@ -21,7 +21,7 @@ from kando.ledger.verification import verify
 from kando_mcp import worker
 from kando_mcp.orders import Order
 from kando_mcp.server import create_server
-from mcp_host import MODES, Place, calling, refusal
+from mcp_host import HANG_SECONDS, MODES, Place, calling, refusal
 
 both_modes = pytest.mark.parametrize("mode", MODES)
 
@@ -33,7 +33,7 @@ from pathlib import Path
 import anyio
 
 sys.path.insert(0, {helpers!r})
-from mcp_host import Place, calling
+from mcp_host import HANG_SECONDS, Place, calling
 
 
 async def story(client):
@@ -258,7 +258,7 @@ def test_two_hosts_on_one_store_see_both_runs_and_never_work_on_one_twice(place:
         assert event_types(place, run_id).count("tool.returned") == 3
 
     async def both() -> None:
-        with anyio.fail_after(120):
+        with anyio.fail_after(HANG_SECONDS):
             async with (
                 Client(place.parameters()) as first,
                 Client(place.parameters(), mode="legacy") as second,

@@ -9,7 +9,7 @@ from mcp import Client
 from mcp.shared.exceptions import MCPError
 from mcp_types import PromptReference
 
-from mcp_host import MODES, Place, calling
+from mcp_host import HANG_SECONDS, MODES, Place, calling
 
 both_modes = pytest.mark.parametrize("mode", MODES)
 
@@ -96,7 +96,7 @@ def test_an_older_client_that_subscribed_is_told_as_well(place: Place) -> None:
             assert set(told) == {f"kando://runs/{state['run_id']}"}
 
     async def in_time() -> None:
-        with anyio.fail_after(60):
+        with anyio.fail_after(HANG_SECONDS):
             await story()
 
     anyio.run(in_time)

@@ -23,6 +23,13 @@ def ask(place: Place) -> Iterator[Ask]:
         yield asked
 
 
+def wait_for(ask: Ask, task: str) -> None:
+    state = "running"
+    while state == "running":
+        told = ask("tools/call", name="get_run", arguments={"run_id": task, "wait_s": 45})
+        state = told["result"]["structuredContent"]["state"]
+
+
 def test_starting_a_run_gives_a_task_that_its_ledger_tells_of(place: Place, ask: Ask) -> None:
     arguments = {"kit": "tiny", "goal": "gate", "wait_s": 45}
     begun = (ask("tools/call", name="start_run", arguments=arguments))["result"]
@@ -33,8 +40,7 @@ def test_starting_a_run_gives_a_task_that_its_ledger_tells_of(place: Place, ask:
     assert (working["status"], "result" in working) == ("working", False)
     assert (ask("tasks/update", taskId=task, inputResponses={}))["result"]
     place.open_gate()
-    waited = {"run_id": task, "wait_s": 45}
-    ask("tools/call", name="get_run", arguments=waited)
+    wait_for(ask, task)
 
     done = (ask("tasks/get", taskId=task))["result"]
 
@@ -50,8 +56,7 @@ def test_a_cancelled_task_is_a_cancelled_run(place: Place, ask: Ask) -> None:
     begun = (ask("tools/call", name="start_run", arguments=arguments))["result"]
     assert (ask("tasks/cancel", taskId=begun["taskId"]))["result"]
     place.open_gate()
-    waited = {"run_id": begun["taskId"], "wait_s": 45}
-    ask("tools/call", name="get_run", arguments=waited)
+    wait_for(ask, begun["taskId"])
     task = (ask("tasks/get", taskId=begun["taskId"]))["result"]
     assert task["status"] == "cancelled"
 

@@ -27,7 +27,7 @@ def inspect(era: str, environ: dict[str, str], tmp_path: Path) -> Inspect:
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
         )
         assert done.returncode == code, done.stdout + done.stderr
         found: dict[str, Any] = json.loads(done.stdout or "{}")
