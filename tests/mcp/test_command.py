@@ -9,8 +9,11 @@ from typing import Any
 
 import anyio
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from mcp import Client, StdioServerParameters
 
+from kando_mcp.jsonc import parse, with_member
 from mcp_host import Place, calling
 
 PLACES = {
@@ -88,7 +91,7 @@ def test_a_file_that_is_missing_is_made_and_one_that_cannot_be_read_is_left(
     command(place, "config", "--host", "cursor", "--write", "--file", str(made))
     assert "kando" in json.loads(made.read_text())["mcpServers"]
 
-    for text in ("// a comment\n{}", "[]", '{"mcpServers": []}'):
+    for text in ("[]", '{"mcpServers": []}', '{"mcpServers": {', "// nothing else\n"):
         made.write_text(text)
         _, said = command(
             place, "config", "--host", "cursor", "--write", "--file", str(made), code=1
@@ -97,6 +100,62 @@ def test_a_file_that_is_missing_is_made_and_one_that_cannot_be_read_is_left(
         assert "Traceback" not in said
         assert made.read_text() == text
         assert sorted(each.name for each in made.parent.iterdir()) == ["mcp.json"]
+
+
+AS_PEOPLE_WRITE_IT = """\ufeff// The servers of "everybody", {
+{\r
+\t"inputs": [1, /* two, */ 3,],
+\t"servers": {
+\t\t"theirs": {"command": "x", "args": ["// no comment", "\\\"/*"]}, // { mine
+\t},
+}
+"""
+
+
+def test_comments_and_commas_to_spare_stay_where_they_are(place: Place, tmp_path: Path) -> None:
+    file = tmp_path / "mcp.json"
+    file.write_bytes(AS_PEOPLE_WRITE_IT.encode())
+    write = ("config", "--host", "vscode", "--write", "--file", str(file))
+    for options in ((), ("--read-only",)):
+        command(place, *write, "--", *options)
+        written = file.read_bytes().decode()
+        for line in AS_PEOPLE_WRITE_IT.splitlines():
+            assert line.split("}, //")[0] in written
+        assert "{ mine" in written
+        servers = parse(written)["servers"]
+        assert servers["theirs"] == {"command": "x", "args": ["// no comment", '"/*']}
+        assert servers["kando"]["args"][-len(options) :] == [*options] or not options
+        assert '\t\t"kando": {' in written
+    assert "unchanged" in command(place, *write, "--", "--read-only")[1]
+
+
+names = st.text(max_size=6)
+inside = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3),
+)
+
+
+@given(
+    held=st.dictionaries(names, inside, max_size=3),
+    section=st.none() | st.dictionaries(names, inside, max_size=3),
+    value=inside,
+    indent=st.sampled_from([None, 0, 2, "\t"]),
+)
+def test_a_member_is_set_whatever_else_there_is(
+    held: dict[str, Any], section: dict[str, Any] | None, value: Any, indent: int | str | None
+) -> None:
+    known = {**held, **({"servers": section} if section is not None else {})}
+    if not isinstance(known.get("servers", {}), dict):
+        return
+    text = "/* one */" + json.dumps(known, indent=indent) + " // two"
+
+    changed = with_member(text, ("servers", "kando"), value)
+
+    assert parse(changed) == {**known, "servers": {**known.get("servers", {}), "kando": value}}
+    assert changed.startswith("/* one */")
+    assert changed.endswith(" // two")
+    assert with_member(changed, ("servers", "kando"), value) == changed
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
@@ -13,10 +12,12 @@ from typing import Any
 
 from kando.app.substrates import substrate_url
 from kando.errors import ConfigurationError
+from kando_mcp.jsonc import parse, with_member
 
 __all__ = ["configuration", "merge", "place_of"]
 
 _NAME = "kando"
+_BY_HAND = "Mend it by hand, or name another with --file."
 # Keys and tokens stay where they are: a host hands its own environment on.
 _HANDED_ON = ("KANDO_LLM", "KANDO_SNAPSHOT_DIR", "KANDO_PLUGINS", "KANDO_DISABLE_PLUGINS")
 
@@ -76,7 +77,7 @@ def place_of(host: str, environ: Mapping[str, str]) -> str:
 
 
 def merge(path: str | Path, entry: Mapping[str, Any]) -> bool:
-    """Put an entry into a host's file and leave everything else in it as it is.
+    """Put an entry into a host's file and leave everything else in it as it is, comments too.
 
     Args:
         path: of the file; made if it is missing.
@@ -90,38 +91,46 @@ def merge(path: str | Path, entry: Mapping[str, Any]) -> bool:
     """
     # Through a link, to where the file is kept.
     file = Path(os.path.realpath(path))
-    known = _read(file)
+    text = _read(file)
+    known = _parsed(file, text)
     ((section, servers),) = entry.items()
-    held = known.get(section, {})
-    if not isinstance(held, dict):
+    if not isinstance(known.get(section, {}), dict):
         msg = f"{file}: {section!r} is not an object."
-        raise ConfigurationError(msg, hint="Mend it by hand, or name another with --file.")
-    merged = {**known, section: {**held, **servers}}
+        raise ConfigurationError(msg, hint=_BY_HAND)
+    merged = {**known, section: {**known.get(section, {}), **servers}}
     if merged == known:
         return False
+    for name, server in servers.items():
+        text = with_member(text, (section, name), server)
     try:
-        _replace(file, json.dumps(merged, indent=2, ensure_ascii=False) + "\n")
+        _replace(file, text)
     except OSError as error:
         msg = f"{file} cannot be written: {error.strerror}."
         raise ConfigurationError(msg, hint="Name another place with --file.") from error
     return True
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _read(file: Path) -> str:
     try:
-        text = file.read_text(encoding="utf-8")
-        known = json.loads(text) if text.strip() else {}
+        text = file.read_bytes().decode("utf-8")
     except FileNotFoundError:
-        return {}
+        return "{}\n"
     except (OSError, ValueError) as error:
+        msg = f"{file} cannot be read: {error}."
+        raise ConfigurationError(msg, hint=_BY_HAND) from error
+    return text if text.strip() else "{}\n"
+
+
+def _parsed(file: Path, text: str) -> dict[str, Any]:
+    try:
+        known = parse(text)
+    except (ValueError, RecursionError) as error:
         msg = f"{file} cannot be read as JSON: {error}."
-        raise ConfigurationError(
-            msg, hint="Comments are not JSON: add what is printed without --write by hand."
-        ) from error
+        raise ConfigurationError(msg, hint=_BY_HAND) from error
     if isinstance(known, dict):
         return known
     msg = f"{file} holds no JSON object."
-    raise ConfigurationError(msg, hint="Mend it by hand, or name another with --file.")
+    raise ConfigurationError(msg, hint=_BY_HAND)
 
 
 def _replace(file: Path, text: str) -> None:
@@ -130,8 +139,8 @@ def _replace(file: Path, text: str) -> None:
     mode = file.stat().st_mode & 0o777 if file.exists() else 0o600
     descriptor, made = tempfile.mkstemp(dir=file.parent, prefix=file.name)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as out:
-            out.write(text)
+        with os.fdopen(descriptor, "wb") as out:
+            out.write(text.encode("utf-8"))
         os.chmod(made, mode)
         os.replace(made, file)
     except BaseException:
