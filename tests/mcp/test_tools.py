@@ -58,6 +58,9 @@ def test_a_run_is_started_queried_forked_compared_and_explained(
         up = await call("explain_trace", event_id="step", run_id=run_id)
         assert [(s["depth"], s["is_root"]) for s in up["steps"]] == [(0, False), (1, True)]
         assert up["steps"][0]["actor"] == "tiny.on_goal"
+        assert "data" not in up["steps"][0]
+        full = await call("explain_trace", event_id="step", run_id=run_id, with_data=True)
+        assert full["steps"][-1]["data"]["data"] == {"text": "plain hello"}
         down = await call("explain_trace", event_id="goal", run_id=run_id, direction="down")
         assert "relation.created" in [s["type"] for s in down["steps"]]
         near = await call(
@@ -135,6 +138,26 @@ def test_read_only_offers_reading_tools_only_and_makes_no_store(place: Place) ->
 
     place.within(story, Settings(is_read_only=True))
     assert not (place.root / "store.sqlite").exists()
+
+
+def test_who_may_only_look_is_advised_to_look(place: Place) -> None:
+    async def started(client: Client) -> None:
+        call = calling(client)
+        for goal in ("plain", "ask why", "fail", "pay 7"):
+            await call("start_run", kit="tiny", goal=goal, wait_s=45)
+        run_id = (await call("start_run", kit="tiny", goal="ask why", wait_s=45))["run_id"]
+        await call("cancel_run", run_id=run_id, wait_s=45)
+
+    async def looked_at(client: Client) -> None:
+        call = calling(client)
+        assert "start_run" not in str(client.instructions)
+        for item in (await call("list_runs"))["items"]:
+            steps = (await call("get_run", run_id=item["run_id"]))["next_steps"]
+            assert {step.partition("(")[0] for step in steps} <= set(READING)
+            assert steps
+
+    place.within(started)
+    place.within(looked_at, Settings(is_read_only=True))
 
 
 def test_an_error_says_what_and_names_the_nearest_valid_ids(place: Place) -> None:

@@ -158,13 +158,18 @@ def _explain_trace(access: Access, workers: Workers) -> Tool:
         depth: Annotated[
             int, Field(ge=1, le=10_000, description="How many steps away at most.")
         ] = DEFAULT_DEPTH,
+        with_data: Annotated[
+            bool, Field(description="Show the data of each event, such as what a model was asked.")
+        ] = False,
         cursor: Cursor = None,
         limit: Limit = 100,
     ) -> TraceResult:
         """Explain why an event, object or relation of a run exists: the chain back to its goal."""
         chars = access.settings.max_result_chars
         return await access.ask(
-            lambda app: trace_page(app, event_id, run_id, direction, depth, cursor, limit, chars)
+            lambda app: trace_page(
+                app, event_id, run_id, direction, depth, with_data, cursor, limit, chars
+            )
         )
 
     return make_tool(explain_trace, "Explain trace", READS)

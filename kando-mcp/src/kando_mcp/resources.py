@@ -58,7 +58,9 @@ def add_resources(server: MCPServer, access: Access) -> None:
         mime_type=_JSON,
     )
     async def run(run_id: str) -> str:
-        return await answer(lambda app: run_state(app, run_id))
+        return await answer(
+            lambda app: run_state(app, run_id, is_read_only=access.settings.is_read_only)
+        )
 
     @server.resource(
         "kando://runs/{run_id}/events{?after,limit}",

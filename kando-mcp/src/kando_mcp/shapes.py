@@ -243,7 +243,10 @@ class DiffResult(TypedDict):
 
 
 class TraceStep(TypedDict):
-    """One event of a trace; `depth` counts from the event that was asked for."""
+    """One event of a trace; `depth` counts from the event that was asked for.
+
+    `data` is there if it was asked for.
+    """
 
     id: str
     type: str
@@ -253,6 +256,7 @@ class TraceStep(TypedDict):
     depth: int
     is_root: bool
     about: str
+    data: NotRequired[dict[str, Any]]
 
 
 class TraceResult(TypedDict):

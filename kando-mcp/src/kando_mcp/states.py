@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from kando.app.context import App
 from kando.app.reading import status_of
@@ -22,19 +22,22 @@ from kando_mcp.orders import Report
 from kando_mcp.questions import open_questions
 from kando_mcp.shapes import ApprovalShape, RunState
 
-__all__ = ["run_state", "state_of"]
+__all__ = ["run_state"]
 
 _GOAL_CHARS = 500
 _PROBLEM_CHARS = 2_000
 _TYPES = 50
 
+_LOOKS = ("get_run(", "query_world(", "explain_trace(")
 
-def run_state(app: App, run: str, report: Report | None = None) -> RunState:
+
+def run_state(app: App, run: str, report: Report | None = None, *, is_read_only: bool) -> RunState:
     """Return the state of a run or branch.
 
     Args:
         app: where.
         run: an id, a unique prefix, ``@last`` or ``demo``.
+        is_read_only: whether only tools that read can be advised.
         report: what the process said at its end that worked on it last.
 
     Raises:
@@ -43,19 +46,13 @@ def run_state(app: App, run: str, report: Report | None = None) -> RunState:
     status = status_of(app, app.ledger(run))
     is_told = report is not None and report.events == status.events and status.state != RUNNING
     asked = open_questions(app, status.run_id) if status.approvals else []
-    return state_of(status, report.message if report is not None and is_told else None, asked)
+    problem = report.message if report is not None and is_told else None
+    return _state_of(status, problem, asked, is_read_only)
 
 
-def state_of(
-    status: RunStatus, problem: str | None = None, asked: Sequence[ApprovalShape] = ()
+def _state_of(
+    status: RunStatus, problem: str | None, asked: list[ApprovalShape], is_read_only: bool
 ) -> RunState:
-    """Return a status in the words of the tools.
-
-    Args:
-        status: as its ledger tells it.
-        problem: that its ledger does not tell.
-        asked: what waits for a person.
-    """
     told = status.problem or problem
     objects = ", ".join(f"{n} {type}" for type, n in list(status.objects.items())[:8])
     said = f": {clip(told, 300)}" if told else ""
@@ -77,10 +74,10 @@ def state_of(
         "timers": status.timers,
         "last_event_id": status.last_event_id,
         "problem": clip(told, _PROBLEM_CHARS) if told else None,
-        "approvals": list(asked),
+        "approvals": asked,
         "parent_id": status.parent_id,
         "fork_position": status.fork_position,
-        "next_steps": _next_steps(status),
+        "next_steps": _looks(status) if is_read_only else _next_steps(status),
     }
 
 
@@ -90,9 +87,19 @@ def _counts(counts: Mapping[str, int]) -> dict[str, int]:
     return {clip(type, 100): n for type, n in kept.items()} | ({"...": rest} if rest else {})
 
 
+def _looks(status: RunStatus) -> list[str]:
+    """Return the next steps of those who may only look."""
+    steps = [step for step in _next_steps(status) if step.startswith(_LOOKS)]
+    return steps or [_look(status)]
+
+
+def _look(status: RunStatus) -> str:
+    return f"query_world(run_id={status.run_id}) shows its objects and relations."
+
+
 def _next_steps(status: RunStatus) -> list[str]:
     run = f"run_id={status.run_id}"
-    look = [f"query_world({run}) shows its objects and relations."]
+    look = [_look(status)]
     if status.state in (RUNNING, WAITING) and status.approvals:
         return [
             f"{status.approvals} approvals are a person's to give: show them what waits, then "

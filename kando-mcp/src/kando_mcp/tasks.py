@@ -123,7 +123,9 @@ class RunTasks(Extension):
 
     async def _result(self, run_id: str) -> dict[str, Any]:
         report = self._workers.report_of(run_id)
-        state = await self._access.ask(lambda app: run_state(app, run_id, report))
+        state = await self._access.ask(
+            lambda app: run_state(app, run_id, report, is_read_only=False)
+        )
         content = [{"type": "text", "text": to_json(state)}]
         return {"resultType": "complete", "content": content, "structuredContent": dict(state)}
 

@@ -23,6 +23,7 @@ def trace_page(
     run: str,
     direction: Direction,
     depth: int,
+    with_data: bool,
     cursor: str | None,
     limit: int,
     chars: int,
@@ -35,6 +36,7 @@ def trace_page(
         run: an id, a unique prefix, ``@last`` or ``demo``, or ``RUN@N`` for its first N events.
         direction: ``up`` to the causes, ``down`` to the effects.
         depth: how many steps away at most.
+        with_data: whether the data of the events is shown.
         cursor: of the page.
         limit: of steps.
         chars: of the page.
@@ -50,7 +52,7 @@ def trace_page(
     except EventNotFound as error:
         raise no_such_event(app, run, event_id) from error
     entries = zip(found.steps, found.events(), strict=True)
-    steps, stop = page(entries, start, limit, chars, _step)
+    steps, stop = page(entries, start, limit, chars, _with_data if with_data else _step)
     arrow = " <- " if direction == "up" else " -> "
     chain = arrow.join(step.id for step in found.steps[:8])
     return {
@@ -74,3 +76,7 @@ def _step(entry: tuple[Step, RecordedEvent]) -> TraceStep:
         "is_root": event.is_root,
         "about": clip(about(event), 200),
     }
+
+
+def _with_data(entry: tuple[Step, RecordedEvent]) -> TraceStep:
+    return {**_step(entry), "data": entry[1].data}

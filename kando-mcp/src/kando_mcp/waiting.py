@@ -54,7 +54,14 @@ async def awaited_state(
             known, told = events, waited
             await ctx.report_progress(round(waited, 3), wait_s, f"{run_id}: {events} events")
         await anyio.sleep(min(_LOOK_SECONDS, max(0.0, wait_s - waited)))
-    return await access.ask(lambda app: run_state(app, run_id, workers.report_of(run_id)))
+    return await access.ask(
+        lambda app: run_state(
+            app,
+            run_id,
+            workers.report_of(run_id),
+            is_read_only=access.settings.is_read_only,
+        )
+    )
 
 
 def _id_of(app: App, run: str) -> str:
