@@ -49,6 +49,9 @@ def test_every_fact_of_a_run_has_an_address(place: Place, mode: Literal["auto", 
         with pytest.raises(MCPError, match="nearest ids") as missing:
             await client.read_resource("kando://runs/nope/world")
         assert missing.value.error.code == -32602
+        with pytest.raises(MCPError, match="limit must be a number from 0, not 'x'") as wrong:
+            await client.read_resource(f"kando://runs/{run_id}/events?limit=x")
+        assert wrong.value.error.code == -32602
 
     place.within(story, mode=mode)
 
@@ -118,6 +121,22 @@ def test_prompts_are_described_and_name_what_they_are_about(
             text = getattr(message.content, "text", "")
             assert all(value in text for value in arguments.values())
             assert any(tool in text for tool in tools)
+
+    place.within(story, mode=mode)
+
+
+@both_modes
+def test_a_wrong_request_for_a_prompt_is_told_what_is_wrong(
+    place: Place, mode: Literal["auto", "legacy"]
+) -> None:
+    async def story(client: Client) -> None:
+        for name, arguments, said in (
+            ("debug", {}, "There is no prompt 'debug'. There is: debug_run,"),
+            ("compare_branches", {"run_a": "x"}, "needs run_a, run_b; run_b is missing"),
+        ):
+            with pytest.raises(MCPError, match=said) as refused:
+                await client.get_prompt(name, arguments)
+            assert refused.value.error.code == -32602
 
     place.within(story, mode=mode)
 

@@ -2,12 +2,44 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver.context import Context
+from mcp.shared.exceptions import MCPError
+from mcp_types import INVALID_PARAMS, GetPromptResult, InputRequiredResult
 from pydantic import Field
 
-__all__ = ["add_prompts"]
+from kando_mcp.fitting import clip
+
+__all__ = ["PromptServer", "add_prompts"]
+
+
+class PromptServer(MCPServer[Any]):
+    """A server that says what is wrong with a request for a prompt, as the protocol wants it."""
+
+    async def get_prompt(
+        self,
+        name: str,
+        arguments: Mapping[str, Any] | None = None,
+        context: Context[Any, Any] | None = None,
+    ) -> GetPromptResult | InputRequiredResult:
+        """Return a prompt; see `mcp.server.MCPServer.get_prompt`.
+
+        Raises:
+            MCPError: there is no such prompt, or an argument is missing.
+        """
+        prompts = {prompt.name: prompt for prompt in await self.list_prompts()}
+        if name not in prompts:
+            msg = f"There is no prompt {clip(name, 100)!r}. There is: {', '.join(prompts)}."
+            raise MCPError(INVALID_PARAMS, msg)
+        wanted = [each.name for each in prompts[name].arguments or () if each.required]
+        missing = [each for each in wanted if each not in (arguments or {})]
+        if missing:
+            msg = f"{name} needs {', '.join(wanted)}; {', '.join(missing)} is missing."
+            raise MCPError(INVALID_PARAMS, msg)
+        return await super().get_prompt(name, dict(arguments or {}), context)
 
 
 def add_prompts(server: MCPServer) -> None:

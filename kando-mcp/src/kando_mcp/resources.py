@@ -14,7 +14,7 @@ from kando.app.reading import read_events
 from kando.errors import AmbiguousName, NotFoundError, PositionOutOfRange
 from kando.schema.events import RecordedEvent
 from kando_mcp.access import Access
-from kando_mcp.fitting import page, to_json
+from kando_mcp.fitting import clip, page, to_json
 from kando_mcp.listing import run_page
 from kando_mcp.states import run_state
 from kando_mcp.worlds import world_page
@@ -68,8 +68,9 @@ def add_resources(server: MCPServer, access: Access) -> None:
         description="Events of a run, oldest first, from position `after` on.",
         mime_type=_JSON,
     )
-    async def events(run_id: str, after: int = 0, limit: int = _LIMIT) -> str:
-        return await answer(lambda app: _events(app, run_id, max(0, after), limit, chars))
+    async def events(run_id: str, after: str = "0", limit: str = str(_LIMIT)) -> str:
+        start, wanted = _number("after", after), _number("limit", limit)
+        return await answer(lambda app: _events(app, run_id, start, wanted, chars))
 
     @server.resource(
         "kando://runs/{run_id}/world",
@@ -81,6 +82,13 @@ def add_resources(server: MCPServer, access: Access) -> None:
         return await answer(
             lambda app: world_page(app, access.worlds, run_id, None, None, None, _LIMIT, chars)
         )
+
+
+def _number(name: str, text: str) -> int:
+    if text.isascii() and text.isdecimal() and len(text) < 16:
+        return int(text)
+    msg = f"{name} must be a number from 0, not {clip(text, 50)!r}."
+    raise ResourceNotFoundError(msg)
 
 
 def _events(app: App, run: str, start: int, limit: int, chars: int) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from kando.app.builtin import installed_plugins
 from kando_mcp.access import Access
 from kando_mcp.completing import add_completion
 from kando_mcp.looking import looking_tools
-from kando_mcp.prompts import add_prompts
+from kando_mcp.prompts import PromptServer, add_prompts
 from kando_mcp.resources import add_resources
 from kando_mcp.settings import Settings
 from kando_mcp.tasks import RunTasks
@@ -49,7 +49,7 @@ def create_server(environ: Mapping[str, str], settings: Settings | None = None) 
     if not allowed.is_read_only:
         tools += working_tools(access, workers)
     updates = Updates(access)
-    server = MCPServer(
+    server = PromptServer(
         "kando",
         title="Kando",
         version=version("kando-mcp"),
