@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from kando.world._container import pack, unpack
+from kando.world.snapshot import WORLD_STATE
+
 Run = Callable[..., Any]
 
 pytestmark = pytest.mark.usefixtures("tiny")
@@ -186,7 +189,10 @@ def test_snapshots_go_where_the_environment_says_and_are_read_from_there(
     run_id = done.stdout.strip()
 
     (snapshot,) = (tmp_path / "snapshots").iterdir()
-    snapshot.write_text(snapshot.read_text().replace('"x"', '"from the snapshot"'))
+    stored = unpack(snapshot.read_bytes())
+    assert stored is not None
+    world = (stored.section(WORLD_STATE) or b"").replace(b'"x"', b'"from the snapshot"')
+    snapshot.write_bytes(pack(stored.header, {WORLD_STATE: world}))
 
     shown = process("world", run_id, "--json", KANDO_SNAPSHOT_DIR=folder).stdout
     assert "from the snapshot" in shown

@@ -1,6 +1,8 @@
 """Snapshots are an optimisation: whenever one disagrees with its ledger, the ledger wins."""
 
+import zlib
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from kando.runtime import Runtime
 from kando.schema.events import OBJECT_CREATED, KandoEvent, RecordedEvent, make_event
 from kando.world.graph import World
 from kando.world.projection import apply, reproject
-from kando.world.snapshot import FileSnapshots, load_snapshot, save_snapshot
+from kando.world.snapshot import FileSnapshots, load_snapshot, open_snapshot, save_snapshot
 
 
 def thing(id: str) -> KandoEvent:
@@ -56,7 +58,10 @@ def test_without_a_snapshot_there_is_none(tmp_path: Path) -> None:
     assert load_snapshot(ledger_of("a"), tmp_path / "missing") is None
 
 
-@pytest.mark.parametrize("damage", ["foreign history", "shorter ledger", "half a file", "no json"])
+@pytest.mark.parametrize(
+    "damage",
+    ["foreign history", "shorter ledger", "half a file", "another form", "header", "world"],
+)
 def test_a_snapshot_that_does_not_fit_its_ledger_is_ignored_with_a_warning(
     tmp_path: Path, damage: str
 ) -> None:
@@ -68,12 +73,69 @@ def test_a_snapshot_that_does_not_fit_its_ledger_is_ignored_with_a_warning(
     elif damage == "shorter ledger":
         ledger = ledger_of("a")
     elif damage == "half a file":
-        path.write_bytes(path.read_bytes()[:40])
+        path.write_bytes(path.read_bytes()[:-9])
+    elif damage == "another form":
+        path.write_bytes(b'{"format": 1}')
     else:
-        path.write_bytes(b"[1, 2]")
+        body = bytearray(path.read_bytes())
+        at = body.index(b'"position"') + 11 if damage == "header" else len(body) - 9
+        body[at] ^= 1
+        path.write_bytes(body)
 
     with pytest.warns(UserWarning, match="is ignored"):
         assert load_snapshot(ledger, tmp_path) is None
+
+
+def test_a_view_is_decoded_when_it_is_asked_for_and_its_damage_is_its_own(tmp_path: Path) -> None:
+    ledger = ledger_of("a", "b")
+    views = {"one": b"1" * 99, "two": b"2" * 99}
+    save_snapshot(reproject(ledger), ledger, tmp_path, views=views)
+    stored = open_snapshot(ledger, tmp_path)
+    assert stored is not None
+    assert [stored.view(name, bytes) for name in ("one", "two", "three")] == [*views.values(), None]
+    path = FileSnapshots(tmp_path, ledger).path
+    body = path.read_bytes()
+    path.write_bytes(
+        body.replace(zlib.compress(views["one"], 1), bytes(len(zlib.compress(views["one"], 1))))
+    )
+    assert path.read_bytes() != body
+
+    stored = open_snapshot(ledger, tmp_path)
+
+    assert stored is not None
+    assert stored.view("two", bytes) == views["two"]
+    assert stored.world() == reproject(ledger)
+    with pytest.warns(UserWarning, match="is ignored: its one is damaged"):
+        assert stored.view("one", bytes) is None
+
+
+KIT = {"name": "k", "version": "1", "distribution": "kando-kit-k"}
+
+
+def test_a_note_of_rest_holds_for_one_end_of_the_ledger_and_one_version_of_one_kit(
+    tmp_path: Path,
+) -> None:
+    ledger = ledger_of("a", "b")
+    save_snapshot(reproject(ledger), ledger, tmp_path, resting_kit=KIT)
+
+    stored = open_snapshot(ledger, tmp_path)
+
+    assert stored is not None
+    assert stored.is_at_rest({**KIT, "demo": True})
+    for change in ({"name": "j"}, {"version": "2"}, {"distribution": None}):
+        assert not stored.is_at_rest({**KIT, **change})
+    ledger.append([thing("c")])
+    assert not stored.is_at_rest(KIT)
+    FileSnapshots(tmp_path, ledger).put(stored.resting(KIT))
+    stored = open_snapshot(ledger, tmp_path)
+    assert stored is not None
+    assert (stored.position, stored.is_at_rest(KIT)) == (2, True)
+    assert stored.world() == reproject(ledger_of("a", "b"))
+    other = MemoryLedgerStore("r")
+    other.append([*islice(ledger.read(0), 2), thing("x")])
+    stored = open_snapshot(other, tmp_path)
+    assert stored is not None
+    assert not stored.is_at_rest(KIT)
 
 
 class Kept:

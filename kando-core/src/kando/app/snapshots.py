@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from pathlib import Path
 
 import attrs
@@ -37,7 +36,7 @@ def snapshots_of(app: App, ledger: LedgerStore, *, read_only: bool = True) -> Sn
 
 @attrs.frozen
 class _SubstrateSnapshots:
-    """The snapshot of a ledger in its substrate, compressed."""
+    """The snapshot of a ledger in its substrate."""
 
     substrate: Substrate
     ledger_id: str
@@ -46,14 +45,8 @@ class _SubstrateSnapshots:
 
     def get(self) -> bytes | None:
         """Return what is kept, or None."""
-        body = self.substrate.snapshot(self.ledger_id)
-        if body is None:
-            return None
-        try:
-            return zlib.decompress(body)
-        except zlib.error as error:
-            raise ValueError(str(error)) from error
+        return self.substrate.snapshot(self.ledger_id)
 
     def put(self, body: bytes) -> None:
         """Keep a snapshot in place of the one before."""
-        self.substrate.keep_snapshot(self.ledger_id, zlib.compress(body, 1))
+        self.substrate.keep_snapshot(self.ledger_id, body)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import tempfile
 import warnings
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import attrs
 import msgspec
@@ -15,11 +16,24 @@ from kando.errors import PositionOutOfRange
 from kando.ledger.interface import LedgerStore
 from kando.ledger.upcast import UpcastLedger
 from kando.schema.exact_json import encode
+from kando.world._container import Container, Header, Rest, pack, unpack
 from kando.world.graph import Relation, World, WorldObject
 
-__all__ = ["FileSnapshots", "Snapshot", "SnapshotStore", "load_snapshot", "save_snapshot"]
+__all__ = [
+    "WORLD_STATE",
+    "FileSnapshots",
+    "Snapshot",
+    "SnapshotStore",
+    "StoredSnapshot",
+    "load_snapshot",
+    "open_snapshot",
+    "save_snapshot",
+]
 
-_FORMAT = 1
+#: Name of the view that every snapshot holds.
+WORLD_STATE = "world-state"
+
+View = TypeVar("View")
 
 
 @attrs.frozen
@@ -48,20 +62,14 @@ class SnapshotStore(Protocol):
         """Keep a snapshot in place of the one before."""
 
 
-class _Content(msgspec.Struct):
-    """A snapshot as it is stored; decoding it checks the types of everything in it."""
+class _World(msgspec.Struct):
+    """A world as it is stored; decoding it checks the types of everything in it."""
 
-    format: int
-    ledger: str
-    position: int
-    digest: str
     objects: list[tuple[str, str, dict[str, Any], str, str]]
     relations: list[tuple[str, str, str, str, dict[str, Any], str]]
-    # Current versions of the event types that were brought up while the world was projected.
-    versions: dict[str, int] = {}
 
 
-_decode = msgspec.json.Decoder(_Content).decode
+_decode_world = msgspec.json.Decoder(_World).decode
 
 
 @attrs.frozen
@@ -81,7 +89,7 @@ class FileSnapshots:
     @property
     def path(self) -> Path:
         """The file."""
-        return self.directory / f"{self.ledger.stream_name().replace(':', '-', 1)}.snapshot.json"
+        return self.directory / f"{self.ledger.stream_name().replace(':', '-', 1)}.snapshot"
 
     def get(self) -> bytes | None:
         """Return what is kept, or None."""
@@ -105,11 +113,73 @@ class FileSnapshots:
             raise
 
 
+@attrs.frozen
+class StoredSnapshot:
+    """A snapshot that fits its ledger. Each view in it is decoded when it is asked for.
+
+    Attributes:
+        ledger: that it is of.
+        position: how many events of the ledger it amounts to.
+    """
+
+    ledger: LedgerStore
+    position: int
+    _container: Container = attrs.field(repr=False)
+
+    def view(
+        self, name: str, decode: Callable[[bytes], View], *, of_data: bool = True
+    ) -> View | None:
+        """Return a view, or None; one that is damaged is ignored with a warning.
+
+        Args:
+            name: of the view.
+            decode: returns it; raises ValueError, TypeError or LookupError if it is damaged.
+            of_data: whether it depends on what events say, and so on the versions of their
+                schemas.
+        """
+        if of_data and self._container.header.versions != _versions(self.ledger):
+            _ignored(self.ledger, "events are read in other versions of their schemas now")
+            return None
+        try:
+            body = self._container.section(name)
+            return decode(body) if body is not None else None
+        except (ValueError, TypeError, LookupError) as error:
+            _ignored(self.ledger, f"its {name} is damaged ({type(error).__name__})")
+            return None
+
+    def world(self) -> World | None:
+        """Return the world, or None; one that is damaged is ignored with a warning."""
+        return self.view(WORLD_STATE, _world)
+
+    def is_at_rest(self, kit: Mapping[str, Any]) -> bool:
+        """Whether a kit had nothing left to do at the end that the ledger has now.
+
+        Args:
+            kit: its name, version and distribution; another version may have something to do.
+        """
+        header = self._container.header
+        rest = header.rest
+        return (
+            rest is not None
+            and header.versions == _versions(self.ledger)
+            and rest.kit == _about(kit)
+            and rest.position == self.ledger.length()
+            and rest.digest == self.ledger.digest(rest.position).hex()
+        )
+
+    def resting(self, kit: Mapping[str, Any]) -> bytes:
+        """Return it as it is stored once a kit has nothing left to do at the ledger's end."""
+        return self._container.resting(_rest(self.ledger, self.ledger.length(), kit))
+
+
 def save_snapshot(
     world: World,
     ledger: LedgerStore,
     where: str | Path | SnapshotStore,
     position: int | None = None,
+    *,
+    views: Mapping[str, bytes] | None = None,
+    resting_kit: Mapping[str, Any] | None = None,
 ) -> None:
     """Store a world; an older snapshot of the ledger is replaced.
 
@@ -118,17 +188,21 @@ def save_snapshot(
         ledger: the snapshot is bound to it by the hash chain at `position`.
         where: a folder, or a store.
         position: the length of the ledger if omitted.
+        views: other folds over the same events, encoded, by name.
+        resting_kit: name, version and distribution of the kit that has nothing left to do there.
 
     Raises:
         OSError, StoreError: it cannot be stored.
     """
     position = ledger.length() if position is None else position
+    header = Header(
+        ledger.stream_name(),
+        position,
+        ledger.digest(position).hex(),
+        _versions(ledger),
+        rest=_rest(ledger, position, resting_kit) if resting_kit is not None else None,
+    )
     content = {
-        "format": _FORMAT,
-        "ledger": ledger.stream_name(),
-        "position": position,
-        "digest": ledger.digest(position).hex(),
-        "versions": _versions(ledger),
         "objects": [
             [o.id, o.type, o.data, o.event_id, o.changed_by] for o in world.objects.values()
         ],
@@ -137,7 +211,7 @@ def save_snapshot(
             for r in world.relations.values()
         ],
     }
-    _store(where, ledger).put(encode(content))
+    _store(where, ledger).put(pack(header, {**(views or {}), WORLD_STATE: encode(content)}))
 
 
 def load_snapshot(ledger: LedgerStore, where: str | Path | SnapshotStore) -> Snapshot | None:
@@ -150,33 +224,58 @@ def load_snapshot(ledger: LedgerStore, where: str | Path | SnapshotStore) -> Sna
         ledger: that it must be of.
         where: a folder, or a store.
     """
+    stored = open_snapshot(ledger, where)
+    world = stored.world() if stored is not None else None
+    return Snapshot(world, stored.position) if stored is not None and world is not None else None
+
+
+def open_snapshot(ledger: LedgerStore, where: str | Path | SnapshotStore) -> StoredSnapshot | None:
+    """Return the snapshot of a ledger with nothing in it decoded yet, or None.
+
+    It is ignored, with a warning, where `load_snapshot` ignores it.
+
+    Args:
+        ledger: that it must be of.
+        where: a folder, or a store.
+    """
     try:
         body = _store(where, ledger).get()
         if body is None:
             return None
-        content = _decode(body)
-        if content.format != _FORMAT or content.ledger != ledger.stream_name():
+        container = unpack(body)
+        if container is None or container.header.ledger != ledger.stream_name():
             problem = "it is of another ledger or format"
-        elif content.versions != _versions(ledger):
-            problem = "events are read in other versions of their schemas now"
-        elif ledger.digest(content.position).hex() != content.digest:
+        elif ledger.digest(container.header.position).hex() != container.header.digest:
             problem = "the ledger has another history"
         else:
-            return Snapshot(_world(content), content.position)
+            return StoredSnapshot(ledger, container.header.position, container)
     except PositionOutOfRange:
         problem = "the ledger is shorter"
     except (OSError, ValueError, TypeError, LookupError) as error:
         problem = f"it is damaged ({type(error).__name__})"
-    warnings.warn(f"The snapshot of {ledger.stream_name()} is ignored: {problem}.", stacklevel=2)
+    _ignored(ledger, problem)
     return None
+
+
+def _ignored(ledger: LedgerStore, problem: str) -> None:
+    msg = f"The snapshot of {ledger.stream_name()} is ignored: {problem}."
+    warnings.warn(msg, stacklevel=3)
 
 
 def _versions(ledger: LedgerStore) -> dict[str, int]:
     return ledger.versions if isinstance(ledger, UpcastLedger) else {}
 
 
-def _world(content: _Content) -> World:
-    world = World()
+def _rest(ledger: LedgerStore, position: int, kit: Mapping[str, Any]) -> Rest:
+    return Rest(position, ledger.digest(position).hex(), _about(kit))
+
+
+def _about(kit: Mapping[str, Any]) -> dict[str, str | None]:
+    return {name: kit.get(name) for name in ("name", "version", "distribution")}
+
+
+def _world(encoded: bytes) -> World:
+    content, world = _decode_world(encoded), World()
     for row in content.objects:
         world._put_object(WorldObject(*row))
     for relation in content.relations:

@@ -1,0 +1,135 @@
+"""The form of a stored snapshot: a header, and sections that are unpacked one by one."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+
+import attrs
+import msgspec
+
+__all__ = ["Container", "Header", "Rest", "pack", "unpack"]
+
+# What every snapshot of this form begins with; another form begins with something else.
+_MAGIC = b"kando snapshot 2\n"
+
+# After it: the length of the header and its checksum, 4 bytes each.
+_PREFIX = len(_MAGIC) + 8
+
+_FASTEST = 1
+
+
+class Rest(msgspec.Struct, frozen=True):
+    """That nothing was left to do.
+
+    Attributes:
+        position: the length of the ledger then.
+        digest: its chained hash there, as hexadecimal digits.
+        kit: whose responders had nothing to do: name, version and distribution.
+    """
+
+    position: int
+    digest: str
+    kit: dict[str, str | None]
+
+
+class Header(msgspec.Struct, frozen=True):
+    """What a snapshot says about itself.
+
+    Attributes:
+        ledger: name of the stream it is of.
+        position: how many events its sections amount to.
+        digest: the ledger's chained hash there, as hexadecimal digits.
+        versions: current versions of the event types that were brought up while they were read.
+        sections: names and packed lengths, in order.
+        rest: or None.
+    """
+
+    ledger: str
+    position: int
+    digest: str
+    versions: dict[str, int] = {}
+    sections: list[tuple[str, int]] = []
+    rest: Rest | None = None
+
+
+_decode_header = msgspec.json.Decoder(Header).decode
+
+
+@attrs.frozen
+class Container:
+    """A snapshot whose header is read.
+
+    Attributes:
+        header: what it says.
+        body: all of it.
+        start: where the first section begins.
+    """
+
+    header: Header
+    body: bytes = attrs.field(repr=False)
+    start: int
+
+    def section(self, name: str) -> bytes | None:
+        """Return one section, unpacked, or None if it is not there.
+
+        Raises:
+            ValueError: it is damaged.
+        """
+        start = self.start
+        for each, length in self.header.sections:
+            if each == name:
+                try:
+                    return zlib.decompress(memoryview(self.body)[start : start + length])
+                except zlib.error as error:
+                    raise ValueError(str(error)) from error
+            start += length
+        return None
+
+    def resting(self, rest: Rest) -> bytes:
+        """Return the same snapshot with another note of rest."""
+        header = msgspec.structs.replace(self.header, rest=rest)
+        return _headed(header, self.body[self.start :])
+
+
+def pack(header: Header, sections: Mapping[str, bytes]) -> bytes:
+    """Return a snapshot as it is stored.
+
+    Args:
+        header: without sections.
+        sections: by name; each is packed by itself.
+    """
+    packed = {name: zlib.compress(body, _FASTEST) for name, body in sections.items()}
+    lengths = [(name, len(body)) for name, body in packed.items()]
+    header = msgspec.structs.replace(header, sections=lengths)
+    return _headed(header, b"".join(packed.values()))
+
+
+def _headed(header: Header, rest: bytes) -> bytes:
+    encoded = msgspec.json.encode(header)
+    prefix = len(encoded).to_bytes(4, "big") + zlib.crc32(encoded).to_bytes(4, "big")
+    return b"".join((_MAGIC, prefix, encoded, rest))
+
+
+def unpack(body: bytes) -> Container | None:
+    """Read the header of a stored snapshot; its sections stay packed.
+
+    Returns:
+        None if it has another form.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    if not body.startswith(_MAGIC):
+        return None
+    length = int.from_bytes(body[len(_MAGIC) : len(_MAGIC) + 4], "big")
+    start = _PREFIX + length
+    encoded = body[_PREFIX:start]
+    if zlib.crc32(encoded).to_bytes(4, "big") != body[_PREFIX - 4 : _PREFIX]:
+        msg = "its header does not have its checksum"
+        raise ValueError(msg)
+    header = _decode_header(encoded)
+    if start + sum(length for _, length in header.sections) != len(body):
+        msg = "a part of it is missing"
+        raise ValueError(msg)
+    return Container(header, body, start)
