@@ -10,9 +10,13 @@ import pytest
 
 from kando.app.documents import Document
 from kando.app.kit_demos import demo_documents, demo_of, demo_provider
+from kando.emit import ask
 from kando.errors import ConfigurationError, NotFoundError
 from kando.kit import Demo, Kit
-from kando.schema.events import make_event
+from kando.ledger.memory import MemoryLedgerStore
+from kando.responders.budget import Budget
+from kando.runtime import Runtime
+from kando.schema.events import LLM_RESPONSE, make_event
 from kando.world.graph import World
 
 SCRIPT = {
@@ -62,6 +66,17 @@ def test_the_first_answer_whose_words_occur_is_given() -> None:
     assert answer_to("what does a", "fork cost?") == "Nothing."
     assert answer_to("what is a fork?") == "A branch."
     assert answer_to("what is a world?") == "Nobody knows."
+
+
+@pytest.mark.usefixtures("folder")
+def test_an_answer_costs_nothing_whatever_the_budget() -> None:
+    executor = demo_provider(KIT).executor
+    asked = ask([{"role": "user", "content": "fork"}])
+
+    ledger = MemoryLedgerStore("r1")
+    Runtime(ledger, [executor], Budget(max_llm_cost_usd=0.0), edge_logic=()).run([asked])
+
+    assert LLM_RESPONSE in [event.type for event in ledger.read_all()]
 
 
 @pytest.mark.parametrize("script", ["", "[]", '{"answers": [{"text": "x"}]}', '{"answers": 7}'])

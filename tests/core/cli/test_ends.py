@@ -53,8 +53,11 @@ def test_a_budget_that_is_exhausted_keeps_the_goal_and_more_of_it_finishes_the_r
     assert (status["state"], status["goal"], status["problem"]) == ("exhausted", "x", limit)
     again = kando("resume", status["run_id"], "--llm", "parrot", *flag.split())
     assert again.returncode == 7
-    assert f"kando resume {status['run_id']}" in again.stderr
-    finished = json.loads(kando("resume", "@last", "--llm", "parrot", "--json").stdout)
+    # The cure that it names, with a limit for the N.
+    cure = again.stderr.partition("Go on with more: kando ")[2].split()
+    assert cure == ["resume", status["run_id"], flag.split()[0], "N"]
+    cure[-1] = "1000"
+    finished = json.loads(kando(*cure, "--llm", "parrot", "--json").stdout)
     assert (finished["state"], finished["llm_answered"]) == ("finished", 1)
 
 

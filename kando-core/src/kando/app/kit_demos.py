@@ -67,12 +67,30 @@ def demo_provider(kit: Kit) -> Provider:
         hint = f"Report it to the authors of {kit.distribution or kit.name}."
         raise ConfigurationError(msg, hint=hint) from error
 
-    def complete(request: dict[str, Any]) -> dict[str, Any]:
-        asked = "\n".join(str(each["content"]) for each in request["messages"])
-        fitting = (text for words, text in answers if all(each in asked for each in words))
-        return {"text": next(fitting, default), "model": DEMO_PROVIDER, "cost_usd": 0.0}
+    return Provider(DEMO_PROVIDER, kit.name, provider_executor(_Played(answers, default)))
 
-    return Provider(DEMO_PROVIDER, kit.name, provider_executor(complete))
+
+@attrs.frozen
+class _Played:
+    """A provider's `complete` that plays a script.
+
+    Attributes:
+        answers: words that must occur in a request, and the text that answers it then.
+        default: answers all other requests.
+    """
+
+    answers: list[tuple[list[str], str]]
+    default: str
+
+    def __call__(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Return the answer of the script."""
+        asked = "\n".join(str(each["content"]) for each in request["messages"])
+        fitting = (text for words, text in self.answers if all(each in asked for each in words))
+        return {"text": next(fitting, self.default), "model": DEMO_PROVIDER, "cost_usd": 0.0}
+
+    def worst_case_usd(self, request: dict[str, Any]) -> float:
+        """Return what an answer costs: nothing."""
+        return 0.0
 
 
 def _words(contains: str | list[str]) -> list[str]:

@@ -203,8 +203,8 @@ def _tell(app: App, result: RunResult) -> None:
     warn(f"{status.state}: {status.events} events; {objects}")
     if status.state == EXHAUSTED:
         warn(
-            f"The budget is exhausted ({status.problem}). Go on with a larger one: "
-            f"{go_on(app, status.run_id)}"
+            f"The budget is exhausted ({status.problem}). Go on with more: "
+            f"{go_on(app, status.run_id, _more_of(status.problem))}"
         )
         return
     if status.approvals:
@@ -216,6 +216,12 @@ def _tell(app: App, result: RunResult) -> None:
         warn(f"{n} {'request is' if n == 1 else 'requests are'} unanswered.")
         if result.provider is None:
             _tell_how_to_answer(app, status)
+
+
+def _more_of(problem: str | None) -> str:
+    """Return the options that raise the limits which were reached."""
+    reached = (problem or "").split(", ")
+    return "".join(f" --budget-{name} N" for name, limit, _, _ in _LIMITS if limit in reached)
 
 
 def _tell_how_to_answer(app: App, status: RunStatus) -> None:

@@ -125,12 +125,12 @@ def _show_warning(message: Warning | str, *where: object, **more: object) -> Non
     warn(str(message))
 
 
-def go_on(app: App, run_id: str) -> str:
-    """Return how to go on with a run: the command, with the ``--ledger`` that it needs."""
+def go_on(app: App, run_id: str, options: str = "") -> str:
+    """Return how to go on with a run: the command, with `options` and the ``--ledger`` it needs."""
     if app.url.startswith("memory:"):
         return "start it anew, in a substrate that lasts (memory: keeps nothing)"
-    url = app.ledger_url
+    url, command = app.ledger_url, f"kando resume {run_id}{options}"
     if not url:
-        return f"kando resume {run_id}"
+        return command
     # A URL with a password is for the one to write who knows it.
-    return f"kando resume {run_id} --ledger {shlex.quote(url) if url == shown(url) else 'URL'}"
+    return f"{command} --ledger {shlex.quote(url) if url == shown(url) else 'URL'}"
