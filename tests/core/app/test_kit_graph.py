@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
+from typing import Any
 
 import attrs
 import pytest
@@ -14,7 +15,7 @@ from kando.app.kit_card import kit_card
 from kando.app.kit_graph import CLOCK, GOAL, INPUT, MODEL, KitGraph, kit_graph
 from kando.emit import ask, call_tool, create, emit, patch, relate, set_timer
 from kando.kit import Kit
-from kando.schema.events import OBJECT_CREATED, KandoEvent, make_event
+from kando.schema.events import OBJECT_CREATED, OBJECT_PATCHED, KandoEvent, make_event
 from sample_kit import sample_kit
 
 PART = "Part"
@@ -93,6 +94,22 @@ def test_types_are_read_from_constants_keywords_classes_and_functions_that_are_c
         "on.custom",
     }
     assert set(graph.warnings) == {"nothing triggers on.Unmade", "nothing triggers on.drops"}
+
+
+def test_a_patch_may_be_of_another_object_than_the_responder_is_about() -> None:
+    kit = seeded()
+
+    @kit.responder(OBJECT_CREATED, type="Whole")
+    def on_whole(event: KandoEvent, world: Any) -> Iterator[KandoEvent]:
+        for part in world.objects_of("Part"):
+            yield patch(part, {"is_seen": True})
+
+    kit.responder(OBJECT_PATCHED, type="Part", name="on.seen")(lambda event, world: None)
+
+    graph = kit_graph(kit)
+
+    assert ("drawn.on_whole", "on.seen") in triggers(graph)
+    assert graph.warnings == ()
 
 
 def test_a_patch_that_nobody_takes_as_one_of_its_own_kind_may_be_what_somebody_waits_for() -> None:
@@ -252,8 +269,16 @@ def test_a_card_has_all_that_a_kit_declares_and_hashes_of_its_prompts() -> None:
     def deny_all(intent: KandoEvent) -> str:
         return "no"
 
+    @kit.policy(type="Guest")
+    def ask_first(intent: KandoEvent) -> None:
+        return None
+
     card = kit_card(kit)
 
+    assert card["policies"] == [
+        {"name": kit.policies[0].name, "judges": ["tool.called"], "object_type": None},
+        {"name": kit.policies[1].name, "judges": ["object.created"], "object_type": "Guest"},
+    ]
     assert card["object_types"][0] == {
         "name": "Guest",
         "about": "Who is greeted.",
@@ -266,7 +291,6 @@ def test_a_card_has_all_that_a_kit_declares_and_hashes_of_its_prompts() -> None:
     assert card["edge_logic"] == [{"name": "sample.on_greets", "relation_type": "greets"}]
     assert [each["name"] for each in card["responders"]] == [r.name for r in kit.responders]
     assert card["tools"] == [{"name": "look", "about": "Look something up."}]
-    assert card["policies"][0].endswith("deny_all")
     changed = attrs.evolve(kit, prompts={"greet": "Greet $name!"})
     assert card["prompts"][0]["sha256"] != kit_card(changed)["prompts"][0]["sha256"]
 

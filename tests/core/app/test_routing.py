@@ -101,6 +101,10 @@ def test_a_model_that_several_know_is_refused_with_the_candidates(plugins):
 def test_a_model_that_nobody_knows_is_refused_with_who_there_is(plugins):
     with pytest.raises(UnknownPlugin, match="ant, local, many, stand-in"):
         open_provider("llama", plugins, {})
+    # The cure works: named with its provider, any model can be asked for.
+    with pytest.raises(UnknownPlugin, match="PROVIDER:llama"):
+        open_provider("llama", plugins, {})
+    assert open_provider("local:llama", plugins, {}).argument == "llama"
 
 
 def test_a_request_goes_to_the_provider_that_its_model_names(plugins):

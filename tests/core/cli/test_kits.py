@@ -65,3 +65,12 @@ def test_what_cannot_be_shown_is_told(kando: Run, arguments: list[str], code: in
 
     assert (done.returncode, done.stdout) == (code, "")
     assert done.stderr.startswith("kando: ")
+
+
+def test_a_new_package_whose_name_is_taken_is_written_with_a_warning(kando: Run) -> None:
+    assert "only one can win" not in kando("new", "kit", "little").stderr
+
+    done = kando("new", "kit", "tiny")
+
+    assert done.returncode == 0
+    assert "tiny 1.0 offers a kit 'tiny' as well: only one can win." in done.stderr

@@ -57,7 +57,8 @@ def _store(app: App) -> Finding:
 
 
 def _plugins(app: App) -> Iterator[Finding]:
-    kits = [offered.spec.name for offered in app.plugins.kits()]
+    # Two plugins may claim one name, which is told below.
+    kits = list(dict.fromkeys(offered.spec.name for offered in app.plugins.kits()))
     if kits:
         yield Finding("kits", OK, ", ".join(kits))
     else:

@@ -31,7 +31,10 @@ def kit_card(kit: Kit) -> dict[str, Any]:
         "tools": [
             {"name": name, "about": _first_line(tool.fn)} for name, tool in kit.tools.items()
         ],
-        "policies": [policy.name for policy in kit.policies],
+        "policies": [
+            {"name": each.name, "judges": sorted(each.on), "object_type": each.object_type}
+            for each in kit.policies
+        ],
         "prompts": [
             {"name": name, "sha256": sha256(text.encode()).hexdigest()}
             for name, text in sorted(kit.prompts.items())

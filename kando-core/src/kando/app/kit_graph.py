@@ -204,9 +204,18 @@ def _declared(asking: LLMResponder, method: str) -> list[Emission]:
 
 
 def _edges_among(nodes: Sequence[Node]) -> Iterator[Edge]:
+    lonely = {node.name for node in nodes} - {
+        target.name
+        for source in nodes
+        for target in nodes
+        if any(target.takes(each) for each in source.emissions)
+    }
     for source in nodes:
         for target in nodes:
             for emission in source.emissions:
+                # What is patched was a guess, which is wrong if a responder then has no trigger.
+                if emission.type == OBJECT_PATCHED and target.name in lonely:
+                    emission = attrs.evolve(emission, subject=None)
                 if target.takes(emission):
                     label = " ".join(filter(None, (emission.type or "?", emission.subject)))
                     # Whether it is about what the target wants is known only if it says so.

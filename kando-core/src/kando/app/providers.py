@@ -208,6 +208,8 @@ def _located(named: str, plugins: Plugins) -> tuple[Offered[ProviderSpec], str]:
         unknown = error
     knowing = [offered for offered in plugins.providers() if _fits(named, offered.spec.models)]
     if not knowing:
+        hint = f"{unknown.hint} A model is named with its provider: PROVIDER:{named}."
+        unknown.hint = hint if not argument else unknown.hint
         raise unknown
     if len(knowing) > 1:
         names = ", ".join(f"{offered.spec.name}:{named}" for offered in knowing)

@@ -74,7 +74,7 @@ def _show(kit: Kit, as_json: bool) -> None:
     _section("responders", [[each["name"], _pattern(each)] for each in card["responders"]])
     _section("edge logic", [[each["name"], each["relation_type"]] for each in card["edge_logic"]])
     _section("tools", [[each["name"], each["about"]] for each in card["tools"]])
-    _section("policies", [[each] for each in card["policies"]])
+    _section("policies", [[each["name"], _judged(each)] for each in card["policies"]])
     _section("prompts", [[each["name"], each["sha256"][:16]] for each in card["prompts"]])
 
 
@@ -90,6 +90,11 @@ def _fields(object_type: dict[str, Any]) -> str:
         f"{field['name']}{'' if field['is_required'] else '?'}: {field['type']}"
         for field in object_type["fields"]
     )
+
+
+def _judged(policy: dict[str, Any]) -> str:
+    types = ", ".join(policy["judges"])
+    return f"{types} of {policy['object_type']}" if policy["object_type"] else types
 
 
 def _pattern(responder: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ import click
 
 from kando.app.scaffold import KINDS, write_package
 from kando.cli.output import print_json, print_line, warn
-from kando.cli.session import shared_options
+from kando.cli.session import open_app, shared_options
 
 __all__ = ["new"]
 
@@ -26,6 +26,10 @@ __all__ = ["new"]
 def new(kind: str, name: str, into: Path, as_json: bool) -> None:
     """Write a package that offers a kit, a substrate or a provider, with tests that pass."""
     folder, written = write_package(kind, name, into)
+    with open_app() as app:
+        for offered in getattr(app.plugins, f"{kind}s")():
+            if offered.spec.name == name:
+                warn(f"{offered.origin} offers a {kind} {name!r} as well: only one can win.")
     if as_json:
         print_json({"folder": str(folder), "files": [str(path) for path in written]})
         return
