@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from kando_llm.endpoints import SERVERS
-from kando_llm.errors import BadReply
 from kando_llm.failures import bad_reply
 from kando_llm.live import (
     Connection,
@@ -17,7 +16,7 @@ from kando_llm.live import (
     connection_of,
     is_count,
 )
-from kando_llm.official import provider_over
+from kando_llm.official import BrokenOff, provider_over
 from kando_llm.request import Request, ToolCall, Turn
 
 __all__ = ["open_anthropic"]
@@ -61,17 +60,31 @@ def _put(client: Any, request: Request, on_text: OnText | None, connection: Conn
         message = _parsed(raw, connection, attempts)
     else:
         with client.messages.stream(**arguments) as stream:
-            for piece in stream.text_stream:
-                if on_text is not None:
-                    on_text(piece)
-            message = stream.get_final_message()
+            message = _streamed(stream, on_text)
             sent = stream.response.request.headers.get("x-stainless-retry-count", "0")
             attempts, id = int(sent) + 1, stream.request_id
     try:
         return _reply(message, attempts, id, dropped)
     except Exception as error:
-        failure: BadReply = bad_reply(error, connection, attempts)
+        bad = bad_reply(error, connection, attempts)
+        failure = BrokenOff(bad, getattr(message, "model", ""), _usage_in(message))
     raise failure
+
+
+def _streamed(stream: Any, on_text: OnText | None) -> Any:
+    try:
+        for piece in stream.text_stream:
+            if on_text is not None:
+                on_text(piece)
+        return stream.get_final_message()
+    except Exception as error:
+        failure = error
+    try:
+        # Fails if not even the beginning of the message came in.
+        begun = stream.current_message_snapshot
+    except Exception:
+        begun = None
+    raise BrokenOff(failure, getattr(begun, "model", ""), _usage_in(begun))
 
 
 def _parsed(raw: Any, connection: Connection, attempts: int) -> Any:
@@ -154,6 +167,11 @@ def _reply(message: Any, attempts: int, id: str | None, dropped: tuple[str, ...]
         request_id=id,
         dropped=dropped,
     )
+
+
+def _usage_in(message: Any) -> dict[str, int]:
+    """Return what a message tells of its usage, whatever else is wrong with it."""
+    return _usage(getattr(message, "usage", None))
 
 
 def _usage(told: Any) -> dict[str, int]:

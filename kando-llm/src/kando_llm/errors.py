@@ -17,7 +17,7 @@ the run goes on.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from kando.errors import KandoError
 
@@ -41,6 +41,8 @@ class ProviderError(KandoError):
         status: of the HTTP response, or None without one.
         attempts: how often it was asked, from 1.
         retry_after: seconds that the server asks to wait, or None.
+        spent: ``usage`` and ``cost_usd`` as in an ``llm.response``, if the server told them before it
+            went wrong; else None. It is charged.
     """
 
     code: ClassVar[str] = "provider"
@@ -53,11 +55,13 @@ class ProviderError(KandoError):
         status: int | None = None,
         attempts: int = 1,
         retry_after: float | None = None,
+        spent: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(message, hint=hint)
         self.status = status
         self.attempts = attempts
         self.retry_after = retry_after
+        self.spent = spent
 
 
 class MissingKey(ProviderError):

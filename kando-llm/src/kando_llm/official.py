@@ -12,10 +12,26 @@ from kando_llm.live import Connection, LiveProvider, OnText, Reply
 from kando_llm.logs import cleaned_logs
 from kando_llm.request import Request
 
-__all__ = ["Put", "provider_over"]
+__all__ = ["BrokenOff", "Put", "provider_over"]
 
 #: Puts a request to a client of the SDK.
 Put = Callable[[Any, Request, OnText | None, Connection], Reply]
+
+
+class BrokenOff(Exception):
+    """An answer that came to no good end, after the server had told what it uses.
+
+    Args:
+        error: what went wrong.
+        model: that the server says answered.
+        usage: tokens by name, as in an ``llm.response``.
+    """
+
+    def __init__(self, error: Exception, model: object, usage: dict[str, int]) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.model = model
+        self.usage = usage
 
 
 def provider_over(
@@ -43,13 +59,10 @@ def provider_over(
     )
 
     def send(request: Request, on_text: OnText | None) -> Reply:
-        failure: ProviderError
         try:
             return put(client, request, on_text, connection)
-        except ProviderError as error:
-            failure = error
         except Exception as error:
-            failure = provider_error(error, sdk, connection)
+            failure = _failure_of(error, sdk, connection)
         # Raised out here, so that the SDK's error is not the context of this one.
         raise failure
 
@@ -60,3 +73,16 @@ def provider_over(
         end_cleaning()
 
     return LiveProvider(connection, send, close)
+
+
+def _failure_of(error: Exception, sdk: ModuleType, connection: Connection) -> ProviderError:
+    if isinstance(error, BrokenOff):
+        failure = _failure_of(error.error, sdk, connection)
+        if error.usage:
+            name, model = connection.endpoint.priced_as, str(error.model)
+            cost = connection.prices.cost(name, model, error.usage)
+            failure.spent = {"usage": error.usage, "cost_usd": cost}
+        return failure
+    if isinstance(error, ProviderError):
+        return error
+    return provider_error(error, sdk, connection)

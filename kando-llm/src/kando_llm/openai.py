@@ -19,7 +19,7 @@ from kando_llm.live import (
     connection_of,
     is_count,
 )
-from kando_llm.official import provider_over
+from kando_llm.official import BrokenOff, provider_over
 from kando_llm.request import Request, ToolCall, Turn
 
 __all__ = [
@@ -102,11 +102,18 @@ def _put(client: Any, request: Request, on_text: OnText | None, connection: Conn
         facts = {"attempts": attempts, "request_id": id, "dropped": dropped, "cost_usd": cost}
         return attrs.evolve(read, **facts)
     except Exception as error:
-        if getattr(error, "body", None) is not None:
-            # Sent as an event of the stream: the server says what is wrong.
-            raise
-        failure = broken_off(error, connection, attempts)
+        failure = _failure_of(error, connection, attempts)
     raise failure
+
+
+def _failure_of(error: Exception, connection: Connection, attempts: int) -> Exception:
+    if isinstance(error, BrokenOff):
+        inner = _failure_of(error.error, connection, attempts)
+        return BrokenOff(inner, error.model, error.usage)
+    if getattr(error, "body", None) is not None:
+        # Sent as an event of the stream: the server says what is wrong.
+        return error
+    return broken_off(error, connection, attempts)
 
 
 def _arguments(request: Request, connection: Connection) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -180,6 +187,20 @@ def _is_strict(schema: Any) -> bool:
 
 
 def _read(completion: Any) -> Reply:
+    try:
+        return _whole(completion)
+    except Exception as error:
+        failure = _after(completion, error)
+    raise failure
+
+
+def _after(told: Any, error: Exception) -> BrokenOff:
+    """Return the error of an answer that is none, with what it tells of its usage all the same."""
+    usage, _ = _usage(getattr(told, "usage", None))
+    return BrokenOff(error, getattr(told, "model", ""), usage)
+
+
+def _whole(completion: Any) -> Reply:
     choice = completion.choices[0]
     message = choice.message
     calls = [
@@ -196,14 +217,21 @@ def _read(completion: Any) -> Reply:
 
 
 def _read_stream(chunks: Iterable[Any], on_text: OnText) -> Reply:
+    told = _Told()
+    try:
+        return _read_chunks(chunks, on_text, told)
+    except Exception as error:
+        failure = _after(told, error)
+    raise failure
+
+
+def _read_chunks(chunks: Iterable[Any], on_text: OnText, told: _Told) -> Reply:
     texts, refusals = list[str](), list[str]()
     calls: dict[int, list[str]] = {}
-    finish, last = None, None
+    finish = None
     for chunk in chunks:
-        last = _Told(
-            getattr(chunk, "model", None) or (last and last.model),
-            getattr(chunk, "usage", None) or (last and last.usage),
-        )
+        told.model = getattr(chunk, "model", None) or told.model
+        told.usage = getattr(chunk, "usage", None) or told.usage
         for choice in chunk.choices or ():
             finish = choice.finish_reason or finish
             delta = choice.delta
@@ -217,15 +245,15 @@ def _read_stream(chunks: Iterable[Any], on_text: OnText) -> Reply:
                 call[1] += (piece.function and piece.function.name) or ""
                 call[2] += (piece.function and piece.function.arguments) or ""
     found = [(call[0], call[1], call[2]) for _, call in sorted(calls.items())]
-    return _reply(last, finish, "".join(texts), "".join(refusals), found)
+    return _reply(told, finish, "".join(texts), "".join(refusals), found)
 
 
-@attrs.frozen
+@attrs.define
 class _Told:
-    """What the chunks of a stream say of the whole."""
+    """What the chunks of a stream have said of the whole so far."""
 
-    model: Any
-    usage: Any
+    model: Any = None
+    usage: Any = None
 
 
 def _reply(

@@ -7,12 +7,18 @@ from typing import Any
 
 import attrs
 
-from kando.schema.events import BUDGET_EXHAUSTED, LLM_RESPONSE, TOOL_RETURNED, KandoEvent
+from kando.schema.events import (
+    BUDGET_EXHAUSTED,
+    LLM_RESPONSE,
+    RESPONDER_FAILED,
+    TOOL_RETURNED,
+    KandoEvent,
+)
 
 __all__ = ["CHARGED", "Accounts", "charge_of"]
 
 #: Types of events that change accounts.
-CHARGED = frozenset({LLM_RESPONSE, TOOL_RETURNED, BUDGET_EXHAUSTED})
+CHARGED = frozenset({LLM_RESPONSE, TOOL_RETURNED, RESPONDER_FAILED, BUDGET_EXHAUSTED})
 
 # Errors of answers that were given without calling anybody.
 _NOT_CALLED = frozenset({"Denied", "InvalidArguments", "UnknownTool"})
@@ -27,8 +33,8 @@ class Accounts:
 
     Attributes:
         llm_calls: answers of models, apart from those of the cache.
-        llm_tokens: that these took in and gave out.
-        llm_cost_usd: what these cost, in US dollars, as far as it is known.
+        llm_tokens: that these took in and gave out, and attempts that failed, as far as these tell.
+        llm_cost_usd: what all that cost, in US dollars, as far as it is known.
         llm_unpriced: how many of these have a cost that nobody knows.
         llm_dearest_usd: cost of the dearest of these.
         tool_calls: answers of tools that were called.
@@ -47,6 +53,8 @@ class Accounts:
         """Return the accounts after a recorded event."""
         if event.type == BUDGET_EXHAUSTED:
             return attrs.evolve(self, seconds=_number(event.data.get("elapsed_seconds")) or 0.0)
+        if event.type == RESPONDER_FAILED:
+            return self + _charge_of_failure(event.data)
         if event.type in CHARGED:
             return self + charge_of(event.type, event.data)
         return self
@@ -94,6 +102,19 @@ def charge_of(answer_type: str, answer: Mapping[str, Any]) -> Accounts:
         llm_tokens=_tokens_of(answer),
         llm_cost_usd=cost or 0.0,
         llm_unpriced=int(cost is None and not is_free),
+        llm_dearest_usd=cost or 0.0,
+    )
+
+
+def _charge_of_failure(failed: Mapping[str, Any]) -> Accounts:
+    """Return what an attempt that failed is charged: no call, and what it is known to have used."""
+    if "usage" not in failed:
+        return Accounts()
+    cost = _number(failed.get("cost_usd"))
+    return Accounts(
+        llm_tokens=_tokens_of(failed),
+        llm_cost_usd=cost or 0.0,
+        llm_unpriced=int(cost is None),
         llm_dearest_usd=cost or 0.0,
     )
 

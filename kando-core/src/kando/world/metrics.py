@@ -123,10 +123,15 @@ class _Account:
     def add_answer(self, data: dict[str, Any]) -> None:
         self.answers += 1
         self.errors += "error" in data
-        self.cost_usd += _amount(data.get("cost_usd"))
         if data.get("cached") is True:
+            self.cost_usd += _amount(data.get("cost_usd"))
             self.cached += 1
-            return
+        else:
+            self.add_spent(data)
+
+    def add_spent(self, data: dict[str, Any]) -> None:
+        """Add what a call used, be it answered or failed."""
+        self.cost_usd += _amount(data.get("cost_usd"))
         usage = data.get("usage")
         if isinstance(usage, dict):
             self.input_tokens += _count(usage.get("input_tokens"))
@@ -173,6 +178,10 @@ class MetricsFold:
             work.events += _count(event.data.get("outputs"))
         elif kind == RESPONDER_FAILED:
             self._responders[_text(event.data.get("responder"))].failures += 1
+            self._llm.add_spent(event.data)
+            asker = self._askers.get(_text(event.data.get("trigger")))
+            if asker is not None:
+                self._responders[asker].llm.add_spent(event.data)
         elif kind == LLM_REQUEST:
             self._askers[event.id] = event.actor
             self._llm.requests += 1

@@ -1,0 +1,131 @@
+"""What a server says that it uses is charged, also if its answer comes to no good end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kando_llm.anthropic import open_anthropic
+from kando_llm.errors import BadReply, Overloaded
+from kando_llm.openai import open_openai
+from wire import Fails, Says, completion, completion_events, message, message_events, reaching
+
+OPENERS = {"anthropic": open_anthropic, "openai": open_openai}
+PRICES = """
+[[price]]
+provider = "127.0.0.1"
+model = "*"
+input = 1000.0
+output = 10000.0
+date = 2026-11-21
+source = "this test"
+"""
+WHOLE = {"input_tokens": 11, "output_tokens": 7, "cache_read_tokens": 0, "reasoning_tokens": 0}
+COST = 0.081
+
+
+@pytest.fixture
+def opened(wire, dialect, tmp_path: Path):
+    """Return a function that opens a provider, whose server gives a reply."""
+    (tmp_path / "prices.toml").write_text(PRICES)
+    providers = []
+
+    def open_on(reply):
+        environ = {"KANDO_PRICES": str(tmp_path / "prices.toml"), "KANDO_LLM_RETRIES": "0"}
+        environ |= reaching(dialect, wire(reply).url)
+        providers.append(OPENERS[dialect]("m", environ))
+        return providers[-1]
+
+    yield open_on
+    for provider in providers:
+        provider.close()
+
+
+def asked(text: str = "?") -> dict[str, object]:
+    return {"messages": [{"role": "user", "content": text}], "max_tokens": 50}
+
+
+def test_a_stream_that_is_cut_off_has_used_what_it_told(opened, dialect):
+    events = message_events if dialect == "anthropic" else completion_events
+    size = len("".join(events(Says())))
+
+    with pytest.raises(BadReply) as caught:
+        opened(Says(cut=size - 8)).stream(asked(), lambda piece: None)
+
+    assert caught.value.spent == {"usage": WHOLE, "cost_usd": COST}
+
+
+def test_a_stream_that_is_cut_off_before_it_tells_has_used_what_nobody_knows(opened, dialect):
+    with pytest.raises(BadReply) as caught:
+        opened(Says(cut=20)).stream(asked(), lambda piece: None)
+
+    assert caught.value.spent is None
+
+
+def test_a_body_that_lacks_what_makes_it_an_answer_has_used_what_it_tells(opened, dialect):
+    whole = message(Says()) if dialect == "anthropic" else completion(Says())
+    if dialect == "anthropic":
+        whole["stop_reason"] = None
+    else:
+        whole["choices"] = []
+
+    with pytest.raises(BadReply) as caught:
+        opened(Fails(200, whole))(asked())
+
+    assert caught.value.spent == {"usage": WHOLE, "cost_usd": COST}
+
+
+def test_an_error_in_a_stream_that_began_has_used_what_it_told(opened, dialect):
+    if dialect != "anthropic":
+        pytest.skip("OpenAI tells the usage last")
+    begun = next(message_events(Says()))
+    error = '{"type": "error", "error": {"type": "overloaded_error", "message": "Too much."}}'
+    stream = f"{begun}event: error\ndata: {error}\n\n"
+
+    with pytest.raises(Overloaded) as caught:
+        opened(Fails(200, stream, {"content-type": "text/event-stream"})).stream(
+            asked(), lambda piece: None
+        )
+
+    assert caught.value.spent is not None
+    assert caught.value.spent["usage"]["input_tokens"] == 11
+
+
+@pytest.mark.parametrize("usage", [{}, None, "much", {"input_tokens": -1}])
+def test_a_body_that_tells_nothing_has_used_what_nobody_knows(opened, usage):
+    with pytest.raises(BadReply) as caught:
+        opened(Fails(200, {"usage": usage}))(asked())
+
+    assert caught.value.spent is None
+
+
+def test_a_price_that_nobody_knows_is_null(wire, dialect):
+    whole = message(Says()) if dialect == "anthropic" else completion(Says())
+    whole["stop_reason"] = whole["choices"] = None
+    provider = OPENERS[dialect]("m", reaching(dialect, wire(Fails(200, whole)).url))
+
+    with pytest.raises(BadReply) as caught:
+        provider(asked())
+
+    assert caught.value.spent == {"usage": WHOLE, "cost_usd": None}
+    provider.close()
+
+
+def test_a_run_is_charged_for_what_was_cut_off(runs, wire, dialect, tmp_path: Path):
+    (tmp_path / "prices.toml").write_text(PRICES)
+    whole = message(Says()) if dialect == "anthropic" else completion(Says())
+    whole["stop_reason"] = whole["choices"] = None
+    server = wire(Fails(200, whole), Says())
+    environ = reaching(dialect, server.url) | {"KANDO_PRICES": str(tmp_path / "prices.toml")}
+
+    run, failed = runs.start("bridges", dialect, **environ)
+    assert isinstance(failed, BadReply)
+    (event,) = runs.events(run, "responder.failed")
+    assert (event.data["usage"], event.data["cost_usd"]) == (WHOLE, COST)
+    for name, value in environ.items():
+        runs.environ[name] = value
+    status = runs.resume(run, dialect).status
+
+    assert round(status.llm_cost_usd, 9) == 2 * COST
+    assert status.llm_answered == 1
