@@ -15,6 +15,7 @@ import msgspec
 from kando.app.builtin import installed_plugins
 from kando.app.context import App
 from kando.app.snapshots import snapshots_of
+from kando.app.tracing import trace_event
 from kando.branch.comparison import compare
 from kando.branch.fork import fork
 from kando.emit import create
@@ -22,7 +23,6 @@ from kando.ledger.sqlite_substrate import SQLiteSubstrate
 from kando.responders.base import Responder, responder
 from kando.runtime import Runtime
 from kando.schema.events import OBJECT_CREATED, KandoEvent
-from kando.trace.walking import ancestors
 from measuring import timed
 from workload import data_of
 
@@ -140,9 +140,9 @@ def diff_near(path: str, length: int) -> None:
 
 def trace(path: str, length: int) -> None:
     """Trace the last event up to the seed."""
-    with timed() as watch:
-        found = ancestors(ledger_of(path), f"responder.completed-{length - 1}")
-    _report(watch, len(found) > length // 3)
+    with _app(path) as app, timed() as watch:
+        found = trace_event(app, f"responder.completed-{length - 1}", "bench")
+    _report(watch, len(found.steps) > length // 3)
 
 
 def links(path: str, length: int) -> None:

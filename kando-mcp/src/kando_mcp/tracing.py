@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kando.app.context import App, id_of
-from kando.app.tracing import trace_event
+from kando.app.tracing import Trace, trace_event
 from kando.errors import EventNotFound
 from kando.schema.events import RecordedEvent
 from kando.trace.figure import about
@@ -54,7 +54,7 @@ def trace_page(
     entries = zip(found.steps, found.events(), strict=True)
     steps, stop = page(entries, start, limit, chars, _with_data if with_data else _step)
     arrow = " <- " if direction == "up" else " -> "
-    chain = arrow.join(step.id for step in found.steps[:8])
+    chain = arrow.join(event.id for event in Trace(found.ledger, found.steps[:8]).events())
     return {
         "summary": clip(chain, 1_000) + (" ..." if len(found.steps) > 8 else ""),
         "run_id": id_of(found.ledger),

@@ -19,6 +19,7 @@ from kando.responders.base import Responder
 from kando.responders.edge import edge_responder
 from kando.responders.llm_executor import LLMExecutorResponder
 from kando.runtime import Runtime
+from kando.runtime.views import lineage_of
 from kando.schema.events import (
     LLM_RESPONSE,
     OBJECT_CREATED,
@@ -27,10 +28,11 @@ from kando.schema.events import (
     make_event,
 )
 from kando.testing.ledgers import full
+from kando.trace.index import LineageIndex
 from kando.trace.lineage import build_lineage_index, trace
 from kando.world.graph import World
 from kando.world.projection import apply, project, reproject
-from kando.world.snapshot import load_snapshot, save_snapshot
+from kando.world.snapshot import load_snapshot, open_snapshot, save_snapshot
 
 TYPES = ("A", "B", "C", "D")
 
@@ -252,6 +254,57 @@ def test_the_world_of_a_snapshot_and_the_tail_after_it_is_that_of_the_ledger(
     assert loaded.world == whole
     assert list(loaded.world.objects) == list(whole.objects)
     assert list(loaded.world.relations) == list(whole.relations)
+
+
+class Kept:
+    """A place for a snapshot."""
+
+    least = 1
+
+    def __init__(self) -> None:
+        self.body: bytes | None = None
+
+    def get(self) -> bytes | None:
+        return self.body
+
+    def put(self, body: bytes) -> None:
+        self.body = body
+
+
+@settings(max_examples=60, deadline=None)
+@given(programs, st.integers(0, 30), st.booleans(), st.data())
+def test_views_that_are_kept_while_runs_die_and_branches_go_on_are_folds_over_the_ledger(
+    program: Program, survives: int, after: bool, data: st.DataObject
+) -> None:
+    options = {"snapshots": Kept(), "snapshot_interval": data.draw(st.integers(1, 9))}
+    ledger: LedgerStore = CrashingLedger("r", survives, after=after)
+    try:
+        runtime_on(ledger, program, **options).run(seeds_of(program))
+    except Crash:
+        ledger.survives = 10**9
+        seeds = [] if ledger.length() else seeds_of(program)
+        runtime_on(ledger, program, **options).run(seeds)
+    assert_views(ledger, options["snapshots"])
+
+    with MemorySubstrate() as substrate:
+        parent = substrate.create("p")
+        parent.append(list(islice(ledger.read_all(), data.draw(st.integers(1, ledger.length())))))
+        branch = fork(substrate, "p", data.draw(st.integers(0, parent.length())), "b")
+        options["snapshots"] = Kept()
+        runtime_on(branch, program, **options).run(seeds_of(program))
+        assert_views(branch, options["snapshots"])
+
+
+def assert_views(ledger: LedgerStore, kept: Kept) -> None:
+    """Check the views of the last snapshot of a run against folds over the whole ledger."""
+    stored = open_snapshot(ledger, kept)
+    assert stored is not None
+    assert stored.position == ledger.length()
+    index, events = LineageIndex(), list(ledger.read_all())
+    index.extend(events, {event.id: event.position for event in events}.get)
+    found = lineage_of(stored)
+    assert found is not None
+    assert found.state() == index.state()
 
 
 @settings(max_examples=100, deadline=None)

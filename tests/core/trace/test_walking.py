@@ -1,6 +1,6 @@
 """Walks along causes: complete, in order, and reading no more than they need."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,8 +12,9 @@ from kando.ledger.interface import LedgerStore, Link
 from kando.ledger.memory import MemoryLedgerStore
 from kando.ledger.sqlite import SQLiteLedgerStore
 from kando.schema.events import KandoEvent, RecordedEvent, make_event
+from kando.trace.index import LineageIndex
 from kando.trace.lineage import build_lineage_index, trace
-from kando.trace.walking import ancestors, descendants
+from kando.trace.walking import Step, ancestors, descendants
 
 
 def event(*cause: str, type: str = "e") -> KandoEvent:
@@ -53,6 +54,20 @@ def ledger_of(graph: list[list[int]]) -> Counting:
     return ledger
 
 
+def ids_of(ledger: LedgerStore, steps: Iterable[Step]) -> list[str]:
+    events = [ledger.at(step.position) for step in steps]
+    return [event.id for event in events if event is not None]
+
+
+def index_of(ledger: LedgerStore, length: int, *, at_once: int = 7) -> LineageIndex:
+    """Return the index of the first events, taken in some at a time, stored and read back."""
+    index, events = LineageIndex(), list(ledger.read(0))[:length]
+    places = {event.id: event.position for event in events}
+    for start in range(0, length, at_once):
+        index.extend(events[start : min(start + at_once, length)], places.get)
+    return LineageIndex.of_state(index.state())
+
+
 @settings(deadline=None)
 @given(graphs, st.data())
 def test_up_is_what_the_index_of_all_events_tells(
@@ -61,14 +76,19 @@ def test_up_is_what_the_index_of_all_events_tells(
     ledger = ledger_of(graph)
     start = f"e-{data.draw(st.integers(0, len(graph) - 1))}"
 
-    steps = ancestors(ledger, start)
+    index = index_of(ledger, data.draw(st.integers(0, len(graph))))
 
-    assert [step.id for step in steps] == trace(start, build_lineage_index(ledger.read_all()))
+    steps = ancestors(ledger, start, index=index)
+
+    assert ids_of(ledger, steps) == trace(start, build_lineage_index(ledger.read_all()))
     for step in steps:
-        assert ledger.at(step.position) == ledger.find(step.id)
+        causes = [ledger.at(cause).id for cause in step.causes]
+        assert causes == ledger.at(step.position).cause
+    assert steps == ancestors(ledger, start)
     limit = data.draw(st.integers(0, 5))
-    near = {step.id for step in steps if step.depth <= limit}
-    assert {step.id for step in ancestors(ledger, start, depth=limit)} == near
+    near = {step.position for step in steps if step.depth <= limit}
+    found = ancestors(ledger, start, depth=limit, index=index)
+    assert {step.position for step in found} == near
 
 
 @settings(deadline=None)
@@ -77,19 +97,25 @@ def test_down_is_up_turned_round(graph: list[list[int]], data: st.DataObject) ->
     ledger = ledger_of(graph)
     start = f"e-{data.draw(st.integers(0, len(graph) - 1))}"
 
-    steps = list(descendants(ledger, start))
+    index = index_of(ledger, data.draw(st.integers(0, len(graph))))
 
-    assert steps[0].id == start
+    steps = list(descendants(ledger, start, index=index))
+
+    assert ids_of(ledger, steps)[0] == start
     assert [s.position for s in steps] == sorted({s.position for s in steps})
     above = {
-        id: {step.id: step.depth for step in ancestors(ledger, id)}
+        id: {step.position: step.depth for step in ancestors(ledger, id)}
         for id in (f"e-{n}" for n in range(len(graph)))
     }
-    expected = {id: known[start] for id, known in above.items() if start in known}
-    assert {step.id: step.depth for step in steps} == expected
+    first = steps[0].position
+    expected = {id: known[first] for id, known in above.items() if first in known}
+    depths = dict(zip(ids_of(ledger, steps), [step.depth for step in steps], strict=True))
+    assert depths == expected
+    assert steps == list(descendants(ledger, start))
     limit = data.draw(st.integers(0, 5))
-    near = [step for step in steps if step.depth <= limit]
-    assert list(descendants(ledger, start, depth=limit)) == near
+    near = [(step.position, step.depth) for step in steps if step.depth <= limit]
+    found = descendants(ledger, start, depth=limit, index=index)
+    assert [(step.position, step.depth) for step in found] == near
 
 
 def test_a_long_chain_is_read_in_pages_and_a_short_way_up_stays_short() -> None:
@@ -119,11 +145,13 @@ def test_what_is_left_out_is_found_if_the_way_leads_through_it(tmp_path: Path) -
     ledger.append([event(), event("e-0", type="note"), event("note-1"), event("e-2"), event("e-0")])
 
     steps = ancestors(ledger, "e-3", besides={"note"})
-    assert [step.id for step in steps] == ["e-3", "e-2", "note-1", "e-0"]
-    below = [step.id for step in descendants(ledger, "e-0", besides={"note"})]
-    assert below == ["e-0", "e-4"]
-    below = [step.id for step in descendants(ledger, "e-0", stop=3)]
-    assert below == ["e-0", "note-1", "e-2"]
+    assert ids_of(ledger, steps) == ["e-3", "e-2", "note-1", "e-0"]
+    for size in range(6):
+        index = index_of(ledger, size)
+        below = list(descendants(ledger, "e-0", besides={"note"}, index=index))
+        assert ids_of(ledger, below) == ["e-0", "e-4"]
+        below = list(descendants(ledger, "e-0", stop=3, index=index))
+        assert ids_of(ledger, below) == ["e-0", "note-1", "e-2"]
     ledger.close()
 
 
@@ -132,7 +160,43 @@ def test_an_event_or_cause_that_is_not_there_is_named(start: str) -> None:
     ledger: LedgerStore = MemoryLedgerStore("r")
     ledger.append([event(), event("gone-7")])
 
-    with pytest.raises(EventNotFound, match=r"'nothing'|'gone-7'"):
-        ancestors(ledger, start)
+    for index in (None, index_of(ledger, 2)):
+        with pytest.raises(EventNotFound, match=r"'nothing'|'gone-7'"):
+            ancestors(ledger, start, index=index)
     with pytest.raises(EventNotFound, match="'nothing'"):
         list(descendants(ledger, "nothing"))
+
+
+def test_no_link_that_the_index_has_is_read() -> None:
+    ledger = ledger_of([[1]] * 2_000)
+    index = index_of(ledger, 1_900)
+    ledger.found = ledger.links_read = ledger.events_read = 0
+
+    assert len(ancestors(ledger, "e-1999", index=index)) == 2_000
+    assert len(list(descendants(ledger, "e-0", index=index))) == 2_000
+
+    assert ledger.links_read <= 300
+    assert ledger.found < 20
+    assert ledger.events_read == 0
+
+
+def test_a_cause_that_only_the_ledger_knows_is_asked_of_it() -> None:
+    ledger = Counting()
+    ledger.append([event("e-1"), event(), event("e-0", "e-1")])
+    index = LineageIndex()
+    index.extend(list(ledger.read(0)), lambda id: None)
+
+    assert ids_of(ledger, ancestors(ledger, "e-2", index=index)) == ["e-2", "e-0", "e-1"]
+    assert list(descendants(ledger, "e-1", index=index)) == list(descendants(ledger, "e-1"))
+
+
+@pytest.mark.parametrize("damage", [b"", b"\0\0\0\x02{}", "short", "types"])
+def test_a_stored_index_whose_parts_do_not_fit_is_refused(damage: bytes | str) -> None:
+    state = index_of(ledger_of([[1]] * 30), 30).state()
+    if isinstance(damage, bytes):
+        state = damage
+    else:
+        state = state[:-4] if damage == "short" else state[:-1] + b"\1"
+
+    with pytest.raises(ValueError, match=r"damage|short|fit|multiple|missing|truncated"):
+        LineageIndex.of_state(state)

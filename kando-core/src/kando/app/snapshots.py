@@ -10,9 +10,9 @@ from kando.app.context import App, id_of
 from kando.app.demo import DEMO_ID
 from kando.ledger.interface import LedgerStore
 from kando.ledger.substrate import Substrate
-from kando.world.snapshot import FileSnapshots, SnapshotStore
+from kando.world.snapshot import FileSnapshots, SnapshotStore, StoredSnapshot, open_snapshot
 
-__all__ = ["snapshots_of"]
+__all__ = ["snapshots_of", "stored_snapshot"]
 
 
 def snapshots_of(app: App, ledger: LedgerStore, *, read_only: bool = True) -> SnapshotStore | None:
@@ -32,6 +32,12 @@ def snapshots_of(app: App, ledger: LedgerStore, *, read_only: bool = True) -> Sn
     if id_of(ledger) == DEMO_ID:
         return None
     return _SubstrateSnapshots(app.substrate(read_only=read_only), id_of(ledger))
+
+
+def stored_snapshot(app: App, ledger: LedgerStore) -> StoredSnapshot | None:
+    """Return the snapshot of a ledger, nothing in it decoded yet, or None."""
+    store = snapshots_of(app, ledger)
+    return open_snapshot(ledger, store) if store is not None else None
 
 
 @attrs.frozen

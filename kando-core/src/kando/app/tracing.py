@@ -9,9 +9,11 @@ import attrs
 
 from kando.app.context import App
 from kando.app.demo import DEMO_ID
+from kando.app.snapshots import stored_snapshot
 from kando.errors import EventNotFound
 from kando.ledger.interface import LedgerStore
 from kando.responders.base import BOOKKEEPING
+from kando.runtime.views import lineage_of
 from kando.schema.events import OBJECT_CREATED, RELATION_CREATED, RecordedEvent
 from kando.trace.figure import Node, node_of
 from kando.trace.walking import Step, ancestors, descendants
@@ -47,14 +49,14 @@ class Trace:
 
     def nodes(self) -> Iterator[Node]:
         """Yield each step as a node of a figure."""
-        positions = {step.id: step.position for step in self.steps}
+        known = {step.position for step in self.steps}
         for step, event in zip(self.steps, self.events(), strict=True):
-            yield node_of(event, [positions[id] for id in step.cause if id in positions])
+            yield node_of(event, [each for each in step.causes if each in known])
 
     def unknown_causes(self) -> int:
         """Return how many causes lie beyond the depth that the trace was cut at."""
-        known = {step.id for step in self.steps}
-        return len({id for step in self.steps for id in step.cause} - known)
+        known = {step.position for step in self.steps}
+        return len({each for step in self.steps for each in step.causes} - known)
 
 
 def trace_event(
@@ -84,10 +86,14 @@ def trace_event(
     """
     ledger, end = app.ledger_at(run or DEMO_ID)
     start = _start_of(ledger, event_id, end)
+    stored = stored_snapshot(app, ledger)
+    index = lineage_of(stored) if stored is not None else None
     if not is_down:
-        return Trace(ledger, ancestors(ledger, start, depth=depth, besides=BOOKKEEPING))
+        steps = ancestors(ledger, start, depth=depth, besides=BOOKKEEPING, index=index)
+        return Trace(ledger, steps)
     besides = () if with_bookkeeping else BOOKKEEPING
-    return Trace(ledger, list(descendants(ledger, start, depth=depth, besides=besides, stop=end)))
+    found = descendants(ledger, start, depth=depth, besides=besides, stop=end, index=index)
+    return Trace(ledger, list(found))
 
 
 def _start_of(ledger: LedgerStore, id: str, end: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain, islice
 
 import click
 
@@ -10,6 +11,7 @@ from kando.app.tracing import Trace, trace_event
 from kando.cli.inspect import summary
 from kando.cli.output import clean, event_dict, print_line, print_list, warn
 from kando.cli.session import open_app, shared_options
+from kando.schema.events import KandoEvent
 
 __all__ = ["trace"]
 
@@ -17,6 +19,9 @@ FORMATS = ("text", "json", "dot", "mermaid", "svg")
 
 #: Columns of the text; what is longer is not cut off, and moves the rest of its line.
 _ID_CHARS, _ACTOR_CHARS = 40, 28
+
+#: Lines whose ids tell how wide the column of ids is.
+_MEASURED = 250
 
 
 @click.command()
@@ -58,13 +63,19 @@ def trace(
 
 
 def _text(found: Trace, is_down: bool) -> Iterator[str]:
-    """Yield a line for each step, written before the next one is read."""
-    ids = [clean(step.id) + ("" if step.cause else " (root)") for step in found.steps]
-    width = min(max(map(len, ids)), _ID_CHARS)
-    for step, id, event in zip(found.steps, ids, found.events(), strict=True):
+    """Yield a line for each step, written before the page behind the next one is read."""
+    entries = zip(found.steps, found.events(), strict=True)
+    # What comes first is as wide as the rest, mostly.
+    first = list(islice(entries, _MEASURED))
+    width = min(max(len(_id(event)) for _, event in first), _ID_CHARS)
+    for step, event in chain(first, entries):
         away = f"{step.depth:>4}  " if is_down else ""
         actor = clean(event.actor)
-        yield f"{away}{id:<{width}}  {actor:<{_ACTOR_CHARS}}  {summary(event)}".rstrip()
+        yield f"{away}{_id(event):<{width}}  {actor:<{_ACTOR_CHARS}}  {summary(event)}".rstrip()
+
+
+def _id(event: KandoEvent) -> str:
+    return clean(event.id) + (" (root)" if event.is_root else "")
 
 
 def _drawn(found: Trace, form: str, event: str) -> Iterator[str]:

@@ -13,7 +13,7 @@ from kando.ledger.interface import LedgerStore
 from kando.responders.base import BOOKKEEPING
 from kando.responders.budget import BudgetEnforcer
 from kando.runtime.types import DeclaredTypes
-from kando.schema.events import KandoEvent, RecordedEvent
+from kando.schema.events import RecordedEvent
 from kando.schema.identity import (
     default_event_id,
     number_of_default_id,
@@ -102,6 +102,8 @@ class Recorder:
         self.last_type: str | None = None
         # Shown each event, in the world as it is behind it.
         self.watch: Callable[[RecordedEvent, World], None] | None = None
+        # Shown what is saved.
+        self.saved: Callable[[Sequence[RecordedEvent]], None] | None = None
         self._saved = 0
         self._unsaved: list[RecordedEvent] = []
         self._depths = array("q")
@@ -334,7 +336,8 @@ class Recorder:
             ConcurrencyError: another writer appended; nothing was written.
         """
         if self._unsaved:
-            events: list[KandoEvent] = [*self._unsaved]
+            events, self._unsaved = self._unsaved, []
             # Whether a failed append was written nobody here can tell: the ledger is asked anew.
-            self._unsaved.clear()
-            self._saved = self.ledger.append(events, expected_length=self._saved)
+            self._saved = self.ledger.append([*events], expected_length=self._saved)
+            if self.saved is not None:
+                self.saved(events)

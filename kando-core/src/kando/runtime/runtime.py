@@ -169,13 +169,15 @@ class Runtime:
             self.unhalt()
             self._tell_of_kit(loop)
             # In front of an answer that comes later a run stops as if nobody were there to give it.
+            is_done = False
             with suppress(AnswerPending):
-                loop.run()
-                if seed_events and loop.deliver(seed_events):
-                    loop.run()
+                is_done = loop.run()
+                if seed_events:
+                    is_done = loop.deliver(seed_events) and loop.run()
             loop.recorder.save()
             if loop.snapshots is not None:
-                loop.snapshots.finished(loop.recorder.world, loop.recorder.length)
+                recorder, kit = loop.recorder, self._loaded if is_done else None
+                loop.snapshots.finished(recorder.world, recorder.length, kit)
         except BaseException as error:
             # What is recorded is kept; the next run goes on from what the ledger then says.
             self._loop = None
@@ -340,9 +342,14 @@ class Runtime:
         if gate is not None:
             loop.gate = gate
             recorder.watch = gate.see
-        loop.recover(self._remembering(self.ledger.read_all(), recorder.world))
+        events: Iterable[RecordedEvent] = self.ledger.read_all()
         if self._snapshots is not None:
-            loop.snapshots = Snapshots(self.ledger, self._snapshots, self._snapshot_interval)
+            loop.snapshots = Snapshots(
+                self.ledger, self._snapshots, self._snapshot_interval, recorder.position_of
+            )
+            recorder.saved = loop.snapshots.see
+            events = loop.snapshots.recovering(events)
+        loop.recover(self._remembering(events, recorder.world))
         self._loop = loop
         return loop
 

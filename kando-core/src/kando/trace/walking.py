@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from kando.errors import EventNotFound
 from kando.ledger.interface import LedgerStore, Link
+from kando.schema.events import RecordedEvent
+from kando.trace.index import LineageIndex
 
 __all__ = ["Step", "ancestors", "descendants"]
 
@@ -16,18 +17,17 @@ _FIRST_PAGE, _LARGEST_PAGE = 16, 8192
 
 
 class Step(NamedTuple):
-    """An event on the way.
+    """An event on the way. What it says, its id included, is read by whoever shows it.
 
     Attributes:
         position: of the event.
-        id: of the event.
-        cause: ids of the events it follows from; empty for a root.
+        causes: positions of the events it follows from; on the way down, of those of them that
+            the way leads through.
         depth: how many links away from where the walk began.
     """
 
     position: int
-    id: str
-    cause: list[str]
+    causes: tuple[int, ...]
     depth: int
 
 
@@ -37,67 +37,92 @@ def ancestors(
     *,
     depth: int | None = None,
     besides: Collection[str] = (),
+    index: LineageIndex | None = None,
 ) -> list[Step]:
     """Return an event and what it follows from: itself first, breadth first, the roots last.
 
-    Only links are read, and no more of them than lie around the way.
+    Only links are read, and no more of them than lie around the way; none that the index has.
 
     Args:
         ledger: where.
         event_id: where to begin.
         depth: how many links to go at most; to the roots if None.
         besides: types of events that are rarely met, which are not read ahead.
+        index: of the first events of the ledger, if one is kept.
 
     Raises:
         EventNotFound: the ledger has no such event, or one names a cause that it does not have.
     """
-    links = _Links(ledger, besides)
-    seen = {event_id}
-    waiting = deque([(event_id, 0)])
+    links = _Links(ledger, besides, index)
+    level, away = [links.position_of(event_id)], 0
+    seen = set(level)
     between: list[Step] = []
     roots: list[Step] = []
-    while waiting:
-        id, away = waiting.popleft()
-        position, _, cause = links.of(id)
-        (between if cause else roots).append(Step(position, id, cause, away))
-        if away == depth:
-            continue
-        for each in cause:
-            if each not in seen:
-                seen.add(each)
-                waiting.append((each, away + 1))
+    while level:
+        above: list[int] = []
+        for position in level:
+            causes = links.causes_of(position)
+            (between if causes else roots).append(Step(position, causes, away))
+            if away == depth:
+                continue
+            for cause in causes:
+                if cause not in seen:
+                    seen.add(cause)
+                    above.append(cause)
+        level, away = above, away + 1
     return between + roots
 
 
 class _Links:
-    """The links of a ledger by id, read ahead where reading ahead has helped."""
+    """The links of a ledger: from the index, else read, ahead where reading ahead has helped."""
 
-    def __init__(self, ledger: LedgerStore, besides: Collection[str]) -> None:
+    def __init__(
+        self, ledger: LedgerStore, besides: Collection[str], index: LineageIndex | None
+    ) -> None:
         self._ledger = ledger
         self._besides = besides
-        self._known: dict[str, Link] = {}
+        self._index = index or LineageIndex()
+        self._indexed = len(self._index)
+        self._links: dict[int, Link] = {}
+        self._positions: dict[str, int] = {}
         self._page = _FIRST_PAGE
         self._helped = 0
 
-    def of(self, id: str) -> Link:
-        link = self._known.get(id)
-        if link is not None:
+    def position_of(self, id: str) -> int:
+        """Return where an event stands that the way leads to."""
+        position = self._positions.get(id)
+        if position is not None:
             self._helped += 1
-            return link
-        event = self._ledger.find(id)
-        if event is None:
-            msg = f"There is no event {id!r} in {self._ledger.stream_name()}."
-            raise EventNotFound(msg, hint="`kando events RUN` lists them.")
-        self._read_ahead(event.position)
-        return Link(event.position, id, event.cause)
+            return position
+        event = _found(self._ledger, id)
+        self._keep(Link(event.position, id, event.cause))
+        if event.position >= self._indexed:
+            self._read_ahead(event.position)
+        return event.position
+
+    def causes_of(self, position: int) -> tuple[int, ...]:
+        """Return where the causes of an event stand that `position_of` was asked for."""
+        known = self._index.causes_of(position) if position < self._indexed else None
+        if known is not None:
+            return known
+        link = self._links.get(position)
+        if link is not None:
+            return tuple(map(self.position_of, link.cause))
+        event = self._ledger.at(position)
+        return tuple(map(self.position_of, event.cause if event is not None else ()))
 
     def _read_ahead(self, position: int) -> None:
         """Read what lies before a position: an event mostly follows from what is near."""
         grown = self._page * 4 if self._helped else self._page // 2
         self._page, self._helped = min(max(grown, 1), _LARGEST_PAGE), 0
-        start = max(position - self._page, 0)
-        for link in self._ledger.links(start, position, besides=self._besides):
-            self._known[link.id] = link
+        start = max(position - self._page, self._indexed)
+        if start < position:
+            for link in self._ledger.links(start, position, besides=self._besides):
+                self._keep(link)
+
+    def _keep(self, link: Link) -> None:
+        self._links[link.position] = link
+        self._positions[link.id] = link.position
 
 
 def descendants(
@@ -107,10 +132,11 @@ def descendants(
     depth: int | None = None,
     besides: Collection[str] = (),
     stop: int | None = None,
+    index: LineageIndex | None = None,
 ) -> Iterator[Step]:
     """Yield an event and everything that follows from it, in the order of the ledger.
 
-    Only links are read, from the event on.
+    Only links are read, from the event on; none that the index has.
 
     Args:
         ledger: where.
@@ -118,19 +144,58 @@ def descendants(
         depth: how many links to go at most; to the end if None.
         besides: types of events to leave out, with what follows from them alone.
         stop: position after the last event that counts; all if None.
+        index: of the first events of the ledger, if one is kept.
 
     Raises:
         EventNotFound: the ledger has no such event.
     """
+    event = _found(ledger, event_id)
+    yield Step(event.position, (), 0)
+    reached = {event.position: 0}
+    end = ledger.length() if stop is None else stop
+    for position, causes in _onwards(ledger, event, end, besides, index, reached):
+        on_the_way = tuple(each for each in causes if each in reached)
+        away = min((reached[each] for each in on_the_way), default=None)
+        if away is not None and away != depth:
+            reached[position] = away + 1
+            yield Step(position, on_the_way, away + 1)
+
+
+def _onwards(
+    ledger: LedgerStore,
+    event: RecordedEvent,
+    end: int,
+    besides: Collection[str],
+    index: LineageIndex | None,
+    reached: Collection[int],
+) -> Iterator[tuple[int, Sequence[int]]]:
+    """Yield what lies behind an event, with where those causes stand that may be reached."""
+    start = event.position + 1
+    indexed = min(len(index), end) if index is not None else 0
+    if index is not None and start < indexed:
+        for position, causes in index.causes(start, indexed, besides):
+            yield position, causes if causes is not None else _asked(ledger, position)
+    places: dict[str, int | None] = {event.id: event.position}
+    for link in ledger.links(max(start, indexed), end, besides=besides):
+        for id in link.cause:
+            # Behind the index, what was reached in it goes by its position alone.
+            if id not in places and start < indexed:
+                cause = ledger.find(id)
+                places[id] = cause.position if cause is not None else None
+        yield link.position, [each for id in link.cause if (each := places.get(id)) is not None]
+        if start < indexed or link.position in reached:
+            places[link.id] = link.position
+
+
+def _asked(ledger: LedgerStore, position: int) -> list[int]:
+    event = ledger.at(position)
+    found = map(ledger.find, event.cause if event is not None else ())
+    return [each.position for each in found if each is not None]
+
+
+def _found(ledger: LedgerStore, event_id: str) -> RecordedEvent:
     event = ledger.find(event_id)
     if event is None:
         msg = f"There is no event {event_id!r} in {ledger.stream_name()}."
         raise EventNotFound(msg, hint="`kando events RUN` lists them.")
-    yield Step(event.position, event.id, event.cause, 0)
-    reached = {event.id: 0}
-    end = ledger.length() if stop is None else stop
-    for position, id, cause in ledger.links(event.position + 1, end, besides=besides):
-        away = min((reached[each] for each in cause if each in reached), default=None)
-        if away is not None and away != depth:
-            reached[id] = away + 1
-            yield Step(position, id, cause, away + 1)
+    return event

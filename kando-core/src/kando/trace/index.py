@@ -1,0 +1,157 @@
+"""The view lineage-index: where the causes of each event stand, without ids and texts."""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import Self
+
+import msgspec
+
+from kando.schema.events import KandoEvent
+
+__all__ = ["LINEAGE_INDEX", "LineageIndex"]
+
+#: Name of the view in a snapshot.
+LINEAGE_INDEX = "lineage-index"
+
+_BYTES = 4
+
+
+class _Rare(msgspec.Struct):
+    """What few events need, and the types of all, as they are stored."""
+
+    length: int
+    types: list[str]
+    others: list[tuple[int, tuple[int, ...] | None]]
+
+
+_decode_rare = msgspec.json.Decoder(_Rare).decode
+
+
+class LineageIndex:
+    """The links of a ledger's first events, by position."""
+
+    def __init__(self) -> None:
+        # How far back the only cause of an event stands; 0 for what `_others` tells.
+        self._back = array("I")
+        self._kinds = array("I")
+        self._types: dict[str, int] = {}
+        # Several causes; none; or None where only the ledger can tell.
+        self._others: dict[int, tuple[int, ...] | None] = {}
+
+    def __len__(self) -> int:
+        return len(self._back)
+
+    def extend(
+        self, events: Iterable[KandoEvent], position_of: Callable[[str], int | None]
+    ) -> None:
+        """Take in the events that follow.
+
+        Args:
+            events: in the order of the ledger.
+            position_of: returns where an event stands, by its id; None if it does not know.
+        """
+        back, kinds, types = self._back, self._kinds, self._types
+        # An event mostly follows from what was recorded together with it.
+        near: dict[str, int] = {}
+        position = len(back)
+        for event in events:
+            kind = types.get(event.type)
+            if kind is None:
+                kind = types[event.type] = len(types)
+            kinds.append(kind)
+            distance = 0
+            cause = event.cause
+            if len(cause) == 1:
+                place = near.get(cause[0])
+                if place is None:
+                    place = position_of(cause[0])
+                distance = position - place if place is not None and place < position else 0
+            if not distance:
+                self._others[position] = _places(cause, position, near, position_of)
+            back.append(distance)
+            near[event.id] = position
+            position += 1
+
+    def causes_of(self, position: int) -> tuple[int, ...] | None:
+        """Return where the causes of an event stand, or None if only the ledger can tell."""
+        distance = self._back[position]
+        return (position - distance,) if distance else self._others[position]
+
+    def causes(
+        self, start: int, stop: int, besides: Collection[str]
+    ) -> Iterator[tuple[int, tuple[int, ...] | None]]:
+        """Yield positions with what `causes_of` returns for them.
+
+        Args:
+            start: first position.
+            stop: position after the last.
+            besides: types of events to leave out.
+        """
+        left_out = {self._types[type] for type in besides if type in self._types}
+        others, position = self._others, start
+        for distance, kind in zip(self._back[start:stop], self._kinds[start:stop], strict=True):
+            if kind not in left_out:
+                yield position, (position - distance,) if distance else others[position]
+            position += 1
+
+    def state(self) -> bytes:
+        """Return the index as it is stored."""
+        rare = msgspec.json.encode(_Rare(len(self), list(self._types), list(self._others.items())))
+        return b"".join(
+            (len(rare).to_bytes(_BYTES, "big"), rare, _bytes(self._back), _bytes(self._kinds))
+        )
+
+    @classmethod
+    def of_state(cls, state: bytes) -> Self:
+        """Return the index that `state` returned.
+
+        Raises:
+            ValueError: it is damaged.
+        """
+        split = _BYTES + int.from_bytes(state[:_BYTES], "big")
+        rare = _decode_rare(state[_BYTES:split])
+        middle = split + _BYTES * rare.length
+        index = cls()
+        index._back, index._kinds = _array(state[split:middle]), _array(state[middle:])
+        index._types = {type: kind for kind, type in enumerate(rare.types)}
+        index._others = dict(rare.others)
+        lengths = {len(index._back), len(index._kinds), rare.length}
+        if len(lengths) > 1 or max(index._kinds, default=-1) >= len(rare.types):
+            msg = "its parts do not fit each other"
+            raise ValueError(msg)
+        return index
+
+
+def _places(
+    cause: Sequence[str],
+    position: int,
+    near: dict[str, int],
+    position_of: Callable[[str], int | None],
+) -> tuple[int, ...] | None:
+    places = []
+    for id in cause:
+        place = near.get(id)
+        if place is None:
+            place = position_of(id)
+        if place is None or place >= position:
+            return None
+        places.append(place)
+    return tuple(places)
+
+
+def _bytes(numbers: array[int]) -> bytes:
+    if sys.byteorder == "big":
+        numbers = array("I", numbers)
+        numbers.byteswap()
+    return numbers.tobytes()
+
+
+def _array(encoded: bytes) -> array[int]:
+    numbers = array("I")
+    numbers.frombytes(encoded)
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers
