@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from kando.ledger.groups import GroupInfo, Job
+from kando.ledger.worker import this_process
 from kando.testing.groups import GroupContract
 from kando_eventstore.substrate import open_eventstore
 from kando_eventstore.testing import FakeEventStoreServer
@@ -40,3 +41,21 @@ def test_a_group_goes_on_when_what_it_has_done_was_truncated(tmp_path: Path) -> 
         group.done(held)
         CONTRACT.eventually(lambda: group.info() == GroupInfo("g", 0, 0, 0))
         group.close()
+
+
+def test_what_a_dropped_connection_delivered_is_no_reason_to_end(tmp_path: Path) -> None:
+    with FakeEventStoreServer(tmp_path / "store") as server, open_eventstore(server.url) as opened:
+        group, other = opened.group("g"), opened.group("g")
+        group.offer(Job("r1"))
+        group.done(CONTRACT.taken(group))
+        group.offer(Job("r2"))
+        CONTRACT.eventually(lambda: group.info().in_flight == 1)
+
+        # It is in the first one's hands, unopened, when its connection ends.
+        group.close()
+        held = CONTRACT.taken(other)
+        assert held.job == Job("r2")
+        other.done(held)
+
+        assert group.take(this_process(), 60) is None
+        other.close()

@@ -139,12 +139,12 @@ class EventStoreGroup(ResponderGroup):
         while True:
             state, revision = self._states.of(job)
             if state.is_stale(id):
-                subscription.ack(event)
+                _say(subscription, event, "ack")
                 return None
             if state.is_held and state.event != id:
                 # Another worker has it, by another delivery; it will do the job once more.
                 if self._states.change(job, attrs.evolve(state, is_due_again=True), revision):
-                    subscription.ack(event)
+                    _say(subscription, event, "ack")
                     return None
                 continue
             # Held by this very delivery: the server has given up on who had it.
@@ -152,7 +152,7 @@ class EventStoreGroup(ResponderGroup):
             if attempt > MAX_ATTEMPTS:
                 reason = f"its worker died or was lost, {state.attempt} times"
                 if self._states.change(job, state.parked(reason), revision):
-                    subscription.nack(event, "park")
+                    _say(subscription, event, "park")
                     return None
                 continue
             taken = JobState.taken(id, attempt)
@@ -192,7 +192,7 @@ class EventStoreGroup(ResponderGroup):
             if state.is_due_again:
                 following = JobState(JobState.WAITING, self._queue(held.job))
             if self._states.change(held.job, following, revision):
-                self._say(held, "ack")
+                self._settle(held, "ack")
                 return
 
     def retry(self, held: Held, reason: str, delay: float = 0.0) -> bool:
@@ -204,25 +204,19 @@ class EventStoreGroup(ResponderGroup):
         state, revision = self._states.of(held.job)
         waiting = attrs.evolve(state, kind=JobState.WAITING, token="")
         if state.token == held.token and self._states.change(held.job, waiting, revision):
-            self._say(held, "retry")
+            self._settle(held, "retry")
         return True
 
     def park(self, held: Held, reason: str) -> None:
         state, revision = self._states.of(held.job)
         if state.token == held.token:
             self._states.change(held.job, state.parked(reason), revision)
-            self._say(held, "park")
+            self._settle(held, "park")
 
-    def _say(self, held: Held, what: str) -> None:
+    def _settle(self, held: Held, what: str) -> None:
         subscription, event = self._held.pop(held.token, (None, None))
-        if subscription is None:
-            return
-        # A connection that was dropped: the server delivers anew, and the job's state knows better.
-        with contextlib.suppress(Exception):
-            if what == "ack":
-                subscription.ack(event)
-            else:
-                subscription.nack(event, what)
+        if subscription is not None:
+            _say(subscription, event, what)
 
     def parked(self) -> list[Parked]:
         found = []
@@ -271,3 +265,15 @@ class EventStoreGroup(ResponderGroup):
                 self._subscription.stop()
         if self._reading is not None:
             self._reading.join(timeout=CALL_SECONDS)
+
+
+def _say(subscription: Any, event: Any, what: str) -> None:
+    """Tell the server what became of an event, if the connection it came by still stands.
+
+    Otherwise the server delivers it anew, and the job's state knows better.
+    """
+    with contextlib.suppress(Exception):
+        if what == "ack":
+            subscription.ack(event)
+        else:
+            subscription.nack(event, what)
