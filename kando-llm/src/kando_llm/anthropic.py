@@ -16,7 +16,7 @@ from kando_llm.live import (
     connection_of,
     is_count,
 )
-from kando_llm.official import BrokenOff, provider_over
+from kando_llm.official import BrokenOff, headers_for, provider_over
 from kando_llm.request import Request, ToolCall, Turn
 
 __all__ = ["open_anthropic"]
@@ -54,6 +54,7 @@ def open_anthropic(argument: str, environ: Mapping[str, str]) -> LiveProvider:
 
 def _put(client: Any, request: Request, on_text: OnText | None, connection: Connection) -> Reply:
     arguments, dropped = _arguments(request)
+    arguments["extra_headers"] = headers_for(arguments)
     if on_text is None and request.max_tokens <= _MAX_TOKENS_AT_ONCE:
         raw = client.messages.with_raw_response.create(**arguments)
         attempts, id = raw.retries_taken + 1, raw.headers.get("request-id")

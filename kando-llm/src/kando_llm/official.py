@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
+from hashlib import sha256
 from types import ModuleType
 from typing import Any
 
+from kando.responders.idempotency import idempotency_key
 from kando_llm.errors import ProviderError
 from kando_llm.failures import provider_error
 from kando_llm.live import Connection, LiveProvider, OnText, Reply
 from kando_llm.logs import cleaned_logs
 from kando_llm.request import Request
 
-__all__ = ["BrokenOff", "Put", "provider_over"]
+__all__ = ["BrokenOff", "Put", "headers_for", "provider_over"]
 
 #: Puts a request to a client of the SDK.
 Put = Callable[[Any, Request, OnText | None, Connection], Reply]
@@ -32,6 +35,24 @@ class BrokenOff(Exception):
         self.error = error
         self.model = model
         self.usage = usage
+
+
+def headers_for(arguments: Mapping[str, Any]) -> dict[str, str]:
+    """Return the headers that tell a server which call this is, whoever makes it and how often.
+
+    Neither Anthropic nor OpenAI heed ``Idempotency-Key``; gateways in front of them do, and answer what
+    is asked again with what they answered before. Such a server refuses a key that comes with
+    another request, so the request is part of it: a run may go on with another model.
+
+    Args:
+        arguments: of the request, as the SDK takes them.
+    """
+    call = idempotency_key()
+    if not call:
+        return {}
+    request = json.dumps(arguments, sort_keys=True, default=str)
+    digest = sha256(f"{call}\n{request}".encode("utf-8", "surrogatepass")).hexdigest()
+    return {"Idempotency-Key": f"kando-{digest}"}
 
 
 def provider_over(

@@ -19,7 +19,7 @@ from kando_llm.live import (
     connection_of,
     is_count,
 )
-from kando_llm.official import BrokenOff, provider_over
+from kando_llm.official import BrokenOff, headers_for, provider_over
 from kando_llm.request import Request, ToolCall, Turn
 
 __all__ = [
@@ -90,6 +90,7 @@ def _open(provider: str, argument: str, environ: Mapping[str, str]) -> LiveProvi
 
 def _put(client: Any, request: Request, on_text: OnText | None, connection: Connection) -> Reply:
     arguments, dropped = _arguments(request, connection)
+    arguments["extra_headers"] = headers_for(arguments)
     if on_text is not None:
         arguments |= {"stream": True, "stream_options": {"include_usage": True}}
     raw = client.chat.completions.with_raw_response.create(**arguments)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from kando.responders.base import Effect, Responder, Terms
+from kando.responders.idempotency import key_of
 from kando.responders.tools import as_tool, error_data
 from kando.schema.events import ECHOED, TOOL_CALLED, TOOL_RETURNED, KandoEvent, make_event
 from kando.world.graph import World
@@ -59,7 +60,7 @@ def ToolExecutorResponder(
             message = f"There is no tool {_asked(intent)!r:.80}; known: {', '.join(sorted(known)) or 'none'}."
             return _about(intent, error_data("UnknownTool", message))
         arguments = intent.data.get("arguments", {})
-        return _about(intent, tool.answer(arguments, f"{intent.source}/{intent.id}", world))
+        return _about(intent, tool.answer(arguments, key_of(intent), world))
 
     def recall(intent: KandoEvent, world: World) -> dict[str, Any] | None:
         tool = known.get(_asked(intent))

@@ -11,6 +11,7 @@ from kando.cache.llm import request_key
 from kando.responders._repair import Repairing
 from kando.responders.base import Effect, Responder
 from kando.responders.executor import inline
+from kando.responders.idempotency import calling_for
 from kando.schema.events import ECHOED, LLM_REQUEST, LLM_RESPONSE, OBSERVED, KandoEvent
 from kando.world.graph import World
 
@@ -61,7 +62,8 @@ def provider_executor(complete: Complete, *, name: str = "llm") -> Responder:
     complete = Repairing(complete)
 
     def call(intent: KandoEvent) -> dict[str, Any]:
-        return _addressed(intent, complete(intent.data))
+        with calling_for(intent):
+            return _addressed(intent, complete(intent.data))
 
     effect = Effect(
         LLM_RESPONSE,

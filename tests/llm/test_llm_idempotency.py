@@ -1,0 +1,71 @@
+"""A server can tell a call that is made again from a second one."""
+
+from __future__ import annotations
+
+from wire import AT_ONCE, Fails, Says, reaching
+
+
+def keys_in(server) -> list[str]:
+    return [seen.headers.get("idempotency-key", "") for seen in server.seen]
+
+
+def test_every_attempt_at_a_call_has_one_key_and_every_call_its_own(runs, wire, dialect):
+    overloaded = Fails(500, "no", AT_ONCE)
+    server = wire(answer=lambda seen, before: overloaded if before < 3 else Says())
+    environ = reaching(dialect, server.url)
+
+    # Three attempts at the first call, and the run stops.
+    run, failed = runs.start("bridges", dialect, KANDO_LLM_RETRIES="2", **environ)
+    assert isinstance(failed, Exception)
+    runs.environ.update(environ)
+    runs.resume(run, dialect)
+    runs.start("bridges", dialect)
+
+    first, *attempts, of_another_run = keys_in(server)
+    assert first.startswith("kando-")
+    assert attempts == [first] * 3
+    assert of_another_run not in ("", first)
+
+
+def test_another_request_of_a_run_is_another_call(runs, wire, dialect):
+    server = wire(Says())
+
+    runs.start("bridges tunnels", dialect, **reaching(dialect, server.url))
+
+    one, other = keys_in(server)
+    assert one != other
+
+
+def test_a_run_that_goes_on_with_another_model_makes_another_call(runs, wire, dialect):
+    server = wire(answer=lambda seen, before: Fails(500, "no", AT_ONCE) if not before else Says())
+    runs.environ.update(reaching(dialect, server.url), KANDO_LLM_RETRIES="0")
+
+    run, failed = runs.start("bridges", f"{dialect}:one")
+    assert isinstance(failed, Exception)
+    runs.resume(run, f"{dialect}:other")
+
+    before, after = keys_in(server)
+    assert before != after
+
+
+def test_whether_an_answer_is_shown_while_it_comes_in_makes_no_other_call(wire, dialect):
+    from kando.responders.idempotency import calling_for
+    from kando.schema.events import make_event
+    from kando_llm.anthropic import open_anthropic
+    from kando_llm.openai import open_openai
+
+    server = wire(Says())
+    opener = {"anthropic": open_anthropic, "openai": open_openai}[dialect]
+    provider = opener("m", reaching(dialect, server.url))
+    request = {"messages": [{"role": "user", "content": "?"}], "max_tokens": 5}
+    intent = make_event("llm.request", "run:r1", "x", [], request)
+
+    with calling_for(intent):
+        provider(request)
+        provider.stream(request, lambda piece: None)
+    provider(request)
+    provider.close()
+
+    whole, streamed, of_no_run = keys_in(server)
+    assert whole == streamed
+    assert of_no_run == ""
