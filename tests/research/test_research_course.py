@@ -166,7 +166,9 @@ def test_a_refusal_is_no_finding(research):
     world = research.run(complete=lambda request: no)
 
     assert {each.data["status"] for each in world.objects_of(FINDING)} == {"failed"}
-    assert {each.data["error"] for each in world.objects_of(FINDING)} == {"I will not."}
+    assert {each.data["error"] for each in world.objects_of(FINDING)} == {
+        "the model refused: I will not."
+    }
 
 
 def test_an_answer_after_a_failure_completes_the_finding_and_the_synthesis_follows(research):

@@ -23,7 +23,8 @@ def failure_of(answer: Mapping[str, Any]) -> dict[str, Any] | None:
     if error is not None:
         return {"type": "Error", "message": str(error)}
     if answer.get("stop") == "refusal":
-        return {"type": "Refused", "message": str(answer.get("text") or "the model refused")}
+        said = f": {answer['text']}" if answer.get("text") else ""
+        return {"type": "Refused", "message": f"the model refused{said}"}
     return None
 
 
