@@ -105,6 +105,17 @@ def test_a_repair_that_fails_leaves_the_answer_that_was_paid_for():
     assert answer["cost_usd"] == 0.25
 
 
+def test_what_asking_again_used_before_it_failed_is_counted_with_the_first_answer():
+    error = OSError("cut off")
+    error.spent = {"usage": USAGE, "cost_usd": 0.5}  # type: ignore[attr-defined]
+
+    answer = Repairing(Model(said("three"), error))(asked())
+
+    assert (answer["cost_usd"], answer["text"]) == (0.75, "three")
+    assert answer["usage"] == {"input_tokens": 20, "output_tokens": 4}
+    assert answer[OBSERVED] == said("three")[OBSERVED]
+
+
 @pytest.mark.parametrize(
     "answer",
     [

@@ -55,7 +55,8 @@ class Repairing:
             second = self.complete(_again(request, answer, problems))
         except Exception as error:
             # The first was answered and paid for: raising would ask for it again.
-            return _misfit(fitted, [*problems, f"asking again failed ({type(error).__name__})"])
+            both = _with_spent(fitted, getattr(error, "spent", None))
+            return _misfit(both, [*problems, f"asking again failed ({type(error).__name__})"])
         both = _sum(answer, second)
         if "error" in both or not _is_final(both):
             return both
@@ -120,6 +121,14 @@ def _again(
         {"role": "user", "content": complaint},
     ]
     return {**request, "messages": messages}
+
+
+def _with_spent(answer: dict[str, Any], spent: object) -> dict[str, Any]:
+    """Return an answer with what a failed attempt used as well, if that is known."""
+    if not isinstance(spent, Mapping):
+        return answer
+    both = _sum(answer, dict(spent))
+    return {**answer, "usage": both["usage"], "cost_usd": both["cost_usd"]}
 
 
 def _sum(first: Mapping[str, Any], second: dict[str, Any]) -> dict[str, Any]:
