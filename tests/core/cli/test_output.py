@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from kando.cli.session import shown_on_stderr
+
 Run = Callable[..., Any]
 
 STATUS = {
@@ -223,3 +225,24 @@ def test_options_of_all_commands_may_stand_before_or_behind_them(kando: Run, tin
     assert kando("status", run_id).returncode == 3
     assert "Traceback" in kando("status", run_id, "--debug").stderr
     assert "Traceback" in kando("--debug", "status", run_id).stderr
+
+
+def test_a_long_paragraph_is_shown_while_it_comes_in(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = []
+
+    with shown_on_stderr({"cause_object_id": "claim-1"}) as on_text:
+        for word in ["anvil"] * 40:
+            on_text(f"{word} ")
+            shown.append(capsys.readouterr().err)
+        on_text("x" * 300)
+    shown.append(capsys.readouterr().err)
+
+    told = "".join(shown).splitlines()
+    # Two lines are there before the paragraph has an end, and a word is never broken.
+    assert sum(bool(each) for each in shown[:-1]) == 2
+    assert all(line.startswith("claim-1| anvil") for line in told[:2])
+    assert max(len(line) for line in told[:2]) <= len("claim-1| ") + 100
+    assert " ".join(line.removeprefix("claim-1| ") for line in told).split() == [
+        *["anvil"] * 40,
+        "x" * 300,
+    ]

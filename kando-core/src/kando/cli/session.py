@@ -58,6 +58,10 @@ def _keep(context: click.Context, parameter: click.Parameter, value: str | bool 
         context.find_root().ensure_object(dict)[parameter.name] = value
 
 
+# Of a line of an answer that comes in.
+_SHOWN_CHARS = 100
+
+
 def stream_option(function: _Function) -> _Function:
     """Give a command ``--stream``."""
     return click.option(
@@ -71,7 +75,10 @@ def stream_option(function: _Function) -> _Function:
 
 @contextmanager
 def shown_on_stderr(request: dict[str, Any]) -> Iterator[Callable[[str], None]]:
-    """Show the text of one answer on stderr, line by line: others may come in beside it."""
+    """Show the text of one answer on stderr, line by line: others may come in beside it.
+
+    A paragraph is broken into lines where it has spaces, so that nobody waits for its end.
+    """
     about = request.get("cause_object_id") or "llm"
     rest = ""
 
@@ -80,6 +87,9 @@ def shown_on_stderr(request: dict[str, Any]) -> Iterator[Callable[[str], None]]:
         *lines, rest = (rest + piece).split("\n")
         for line in lines:
             show(line)
+        while len(rest) > _SHOWN_CHARS and (at := rest.rfind(" ", 0, _SHOWN_CHARS)) > 0:
+            show(rest[:at])
+            rest = rest[at + 1 :]
 
     def show(line: str) -> None:
         click.echo(clean(f"{about}| {line}"), err=True)
