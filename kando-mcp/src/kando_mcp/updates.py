@@ -22,6 +22,9 @@ __all__ = ["Updates"]
 
 _LOOK_SECONDS = 0.5
 
+#: Runs that are looked at closely each time.
+_NEWEST = 50
+
 _Lengths = dict[str, tuple[int, bool]]
 
 _logger = logging.getLogger(__name__)
@@ -109,16 +112,16 @@ class Updates:
             # one tells of every run.
             known: _Lengths = {}
             while self._listeners or any(self._subscribed_to.values()):
-                now = await self._look()
+                now = await self._look(known)
                 for uri in _changed(known, now):
                     await self._tell(uri)
                 known = now
                 await anyio.sleep(_LOOK_SECONDS)
             self._is_wanted = anyio.Event()
 
-    async def _look(self) -> _Lengths:
+    async def _look(self, known: _Lengths) -> _Lengths:
         try:
-            return await self._access.ask(_lengths)
+            return await self._access.ask(lambda app: _lengths(app, known))
         except ToolError as error:
             _logger.warning("cannot watch the runs: %s", error)
             return {}
@@ -136,12 +139,19 @@ def _connection_of(ctx: ServerRequestContext[Any, Any]) -> Connection:
     return connection
 
 
-def _lengths(app: App) -> _Lengths:
+def _lengths(app: App, known: _Lengths) -> _Lengths:
+    """Return how long each ledger is, and whether somebody is at work on it.
+
+    Of older runs that have not grown, nobody is taken to be: a store may hold thousands.
+    """
     substrate = app.substrate()
-    return {
-        info.id: (info.length, substrate.worker(info.id) is not None)
-        for info in substrate.ledgers()
-    }
+    found: _Lengths = {}
+    for number, info in enumerate(substrate.ledgers()):
+        idle = (info.length, False)
+        is_asleep = number >= _NEWEST and known.get(info.id) == idle
+        at_work = not is_asleep and substrate.worker(info.id) is not None
+        found[info.id] = (info.length, at_work)
+    return found
 
 
 def _changed(known: _Lengths, now: _Lengths) -> list[str]:
