@@ -59,6 +59,26 @@ def test_what_a_host_is_told_starts_a_server_from_any_folder(place: Place) -> No
     anyio.run(story)
 
 
+def test_the_ledger_is_written_as_an_absolute_path_and_never_with_a_password(place: Place) -> None:
+    def told(*options: str, **environ: str) -> tuple[dict[str, Any], str]:
+        out, err = command(place, "config", "--host", "vscode", "--", *options, **environ)
+        server: dict[str, Any] = json.loads(out)["servers"]["kando"]
+        return server, out + err
+
+    for options in (["--ledger", "sqlite:here.sqlite"], ["--ledger=sqlite:here.sqlite"]):
+        server, _ = told(*options, "--read-only")
+        assert server["args"][-1] == "--read-only"
+        assert "here.sqlite" not in str(server["args"])
+        assert server["env"]["KANDO_LEDGER"] == f"sqlite:{place.root}/here.sqlite"
+    for url in ("esdb://me:secret@host:2113", "postgresql://me:se@cret@host/db"):
+        server, said = told(KANDO_LEDGER=url)
+        assert "KANDO_LEDGER" not in server["env"]
+        assert "set KANDO_LEDGER where the host is started" in said
+        assert "cret@" not in said
+    server, _ = told(KANDO_LEDGER="esdb://host:2113?tls=false")
+    assert server["env"]["KANDO_LEDGER"] == "esdb://host:2113?tls=false"
+
+
 @pytest.mark.parametrize("host", PLACES)
 def test_write_merges_into_the_hosts_file_and_leaves_everything_else(
     place: Place, host: str
@@ -166,6 +186,10 @@ def test_a_member_is_set_whatever_else_there_is(
         (["--nonsense"], 2, "--nonsense"),
         (["config", "--host", "notepad"], 2, "claude-desktop"),
         (["--max-usd-per-run", "-1"], 2, "-1"),
+        (["--max-usd-per-run", "nan"], 2, "no amount"),
+        (["--max-usd-per-day", "nan"], 2, "no amount"),
+        (["--read-only", "config", "--host", "cursor"], 2, "follows --"),
+        (["config", "--host", "cursor", "--", "--readonly"], 2, "--read-only"),
     ],
 )
 def test_wrong_usage_is_told_and_help_is_given(

@@ -22,23 +22,45 @@ _BY_HAND = "Mend it by hand, or name another with --file."
 _HANDED_ON = ("KANDO_LLM", "KANDO_SNAPSHOT_DIR", "KANDO_PLUGINS", "KANDO_DISABLE_PLUGINS")
 
 
-def configuration(host: str, options: Sequence[str], environ: Mapping[str, str]) -> dict[str, Any]:
-    """Return what a host's file must hold.
+def configuration(
+    host: str, options: Sequence[str], ledger_url: str | None, environ: Mapping[str, str]
+) -> tuple[dict[str, Any], bool]:
+    """Return what a host's file must hold, and whether that is all that kando-mcp needs to know.
 
     Args:
         host: ``claude-desktop``, ``claude-code``, ``cursor`` or ``vscode``.
         options: handed to kando-mcp.
-        environ: settings, whose Kando part the host hands on; no keys.
+        ledger_url: that the options name, or None.
+        environ: settings, whose Kando part the host hands on; no keys, and no URL with a password.
     """
+    url = substrate_url(ledger_url, environ)
+    is_whole = not _is_secret(url)
     command, *before = _command()
     env = {name: environ[name] for name in _HANDED_ON if environ.get(name)}
-    env["KANDO_LEDGER"] = _absolute(substrate_url(None, environ))
-    server: dict[str, Any] = {"command": command, "args": [*before, *options], "env": env}
-    if host == "vscode":
-        return {"servers": {_NAME: {"type": "stdio", **server}}}
-    if host == "claude-code":
-        return {"mcpServers": {_NAME: {"type": "stdio", **server}}}
-    return {"mcpServers": {_NAME: server}}
+    if is_whole:
+        env["KANDO_LEDGER"] = _absolute(url)
+    args = [*before, *_without_ledger(options)]
+    server: dict[str, Any] = {"command": command, "args": args, "env": env}
+    if host in ("vscode", "claude-code"):
+        server = {"type": "stdio", **server}
+    return {"servers" if host == "vscode" else "mcpServers": {_NAME: server}}, is_whole
+
+
+def _without_ledger(options: Sequence[str]) -> list[str]:
+    """Return options without the URL of the ledger, which goes into the environment."""
+    kept: list[str] = []
+    given = iter(options)
+    for option in given:
+        if option == "--ledger":
+            next(given, None)
+        elif not option.startswith("--ledger="):
+            kept.append(option)
+    return kept
+
+
+def _is_secret(url: str) -> bool:
+    scheme, _, rest = url.partition("://")
+    return "@" in rest and scheme.lower() != "sqlite"
 
 
 def _command() -> list[str]:

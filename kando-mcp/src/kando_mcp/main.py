@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from typing import Any
@@ -21,13 +22,28 @@ def _version(context: click.Context, parameter: click.Parameter, is_wanted: bool
         context.exit()
 
 
+def _amount(context: click.Context, parameter: click.Parameter, usd: float | None) -> float | None:
+    # No number is larger than this one, and so no spending would pass such a limit.
+    if usd is not None and math.isnan(usd):
+        raise click.BadParameter("nan is no amount.")
+    return usd
+
+
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version)
 @click.option("--ledger", metavar="URL", help="Substrate of the runs. [env: KANDO_LEDGER]")
 @click.option("--read-only", is_flag=True, help="Offer only tools that read.")
-@click.option("--max-usd-per-run", type=click.FloatRange(0), help="Most that one run may spend.")
 @click.option(
-    "--max-usd-per-day", type=click.FloatRange(0), help="Most that all runs may spend in a day."
+    "--max-usd-per-run",
+    type=click.FloatRange(0),
+    callback=_amount,
+    help="Most that one run may spend.",
+)
+@click.option(
+    "--max-usd-per-day",
+    type=click.FloatRange(0),
+    callback=_amount,
+    help="Most that all runs may spend in a day.",
 )
 @click.option(
     "--allow-live-llm",
@@ -63,7 +79,10 @@ def cli(
         ledger, read_only, max_usd_per_run, max_usd_per_day, allow_live_llm, max_result_chars
     )
     if context.invoked_subcommand is not None:
-        context.obj = (settings, sys.argv[1:])
+        if settings != Settings() or http or port:
+            command = context.invoked_subcommand
+            msg = f"What the server shall do follows --, as in: kando-mcp {command} ... -- --read-only"
+            raise click.UsageError(msg)
         return
     from kando_mcp.serving import serve_http, serve_stdio
 
@@ -95,7 +114,12 @@ def config(host: str, write: bool, file: str | None, options: tuple[str, ...]) -
     from kando_mcp.hosts import configuration, merge, place_of
 
     path = file or place_of(host, os.environ)
-    entry = configuration(host, options, os.environ)
+    # What kando-mcp would refuse must not get into the host's file.
+    given = cli.make_context("kando-mcp", list(options)).params
+    entry, is_whole = configuration(host, options, given["ledger"], os.environ)
+    if not is_whole:
+        said = "The ledger's URL holds a user or a password, which is not written into files:"
+        click.echo(f"{said} set KANDO_LEDGER where the host is started.", err=True)
     if write:
         changed = merge(path, entry)
         click.echo(f"{'wrote' if changed else 'unchanged:'} {path}", err=True)
