@@ -19,7 +19,7 @@ from kando.responders.base import Responder
 from kando.responders.edge import edge_responder
 from kando.responders.llm_executor import LLMExecutorResponder
 from kando.runtime import Runtime
-from kando.runtime.views import lineage_of
+from kando.runtime.views import Views, disagreeing
 from kando.schema.events import (
     LLM_RESPONSE,
     OBJECT_CREATED,
@@ -28,7 +28,6 @@ from kando.schema.events import (
     make_event,
 )
 from kando.testing.ledgers import full
-from kando.trace.index import LineageIndex
 from kando.trace.lineage import build_lineage_index, trace
 from kando.world.graph import World
 from kando.world.projection import apply, project, reproject
@@ -300,11 +299,12 @@ def assert_views(ledger: LedgerStore, kept: Kept) -> None:
     stored = open_snapshot(ledger, kept)
     assert stored is not None
     assert stored.position == ledger.length()
-    index, events = LineageIndex(), list(ledger.read_all())
-    index.extend(events, {event.id: event.position for event in events}.get)
-    found = lineage_of(stored)
-    assert found is not None
-    assert found.state() == index.state()
+    events = list(ledger.read_all())
+    views = Views({event.id: event.position for event in events}.get)
+    views.see(events)
+    for name, state in views.states(project(events)).items():
+        assert stored.view(name, bytes) == state
+    assert disagreeing(stored) == []
 
 
 @settings(max_examples=100, deadline=None)

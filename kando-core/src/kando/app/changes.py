@@ -8,12 +8,14 @@ import attrs
 
 from kando.app.context import App, id_of
 from kando.app.kits import find_kit, loaded_kit
+from kando.app.snapshots import stored_snapshot
 from kando.errors import KandoError
+from kando.kit import Kit
 from kando.ledger.interface import LedgerStore
 from kando.ledger.upcast import upcast
 from kando.schema.events import BRANCH_CHANGED, KIT_LOADED
 
-__all__ = ["Choices", "brought_up", "choices_of"]
+__all__ = ["Choices", "brought_up", "brought_up_by", "choices_of", "installed_kit"]
 
 
 @attrs.frozen
@@ -51,7 +53,9 @@ def choices_of(app: App, ledger: LedgerStore) -> Choices:
         if start < stop:
             found = _with_changes(found, ledger, id, start, stop)
         stop, id = min(stop, start), info.parent_id
-    return found if found.kit is not None else attrs.evolve(found, kit=loaded_kit(ledger))
+    if found.kit is not None:
+        return found
+    return attrs.evolve(found, kit=loaded_kit(ledger, lambda: stored_snapshot(app, ledger)))
 
 
 def _with_changes(
@@ -73,16 +77,27 @@ def _with_changes(
     return found
 
 
+def installed_kit(app: App, ledger: LedgerStore) -> Kit | None:
+    """Return the kit of a run or branch; None if it has none, or none that is installed."""
+    known = choices_of(app, ledger).kit
+    if known is None:
+        return None
+    try:
+        return find_kit(known["name"], app.plugins)
+    except KandoError:
+        return None
+
+
 def brought_up(app: App, ledger: LedgerStore) -> LedgerStore:
     """Return a ledger that is read in the current versions of its events.
 
     A kit that is not installed cannot say which these are; then events are read as they are.
     """
-    known = choices_of(app, ledger).kit
-    if known is None:
-        return ledger
-    try:
-        kit = find_kit(known["name"], app.plugins)
-    except KandoError:
+    return brought_up_by(installed_kit(app, ledger), app, ledger)
+
+
+def brought_up_by(kit: Kit | None, app: App, ledger: LedgerStore) -> LedgerStore:
+    """Do what `brought_up` does, for a kit that is known: its `installed_kit`."""
+    if kit is None:
         return ledger
     return upcast(ledger, [*app.plugins.upcasters(), *kit.upcasters])

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import attrs
 
 from kando.app.context import App, id_of
-from kando.app.reading import status_of
+from kando.app.reading import metrics_of, status_of
 from kando.branch.comparison import LedgerDiff, compare
 from kando.branch.parting import parting
-from kando.world.metrics import Usage, measure
+from kando.world.metrics import Usage
 
 __all__ = ["Outcome", "compare_outcomes", "compare_runs"]
 
@@ -61,7 +61,7 @@ def compare_outcomes(app: App, runs: Sequence[str]) -> list[Outcome]:
     ledgers = [app.ledger(run) for run in runs]
     outcomes = []
     for ledger in ledgers:
-        status, metrics = status_of(app, ledger), measure(ledger.read_all())
+        status, metrics = status_of(app, ledger), metrics_of(app, ledger, ledger.length())
         outcomes.append(
             Outcome(
                 id_of(ledger),

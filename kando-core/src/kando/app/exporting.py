@@ -256,7 +256,7 @@ def _read(run_id: str, events: Sequence[RecordedEvent]) -> None:
     copy = MemoryLedgerStore(run_id)
     copy.append([*events])
     read_status(copy)
-    kit = loaded_kit(copy)
+    kit = loaded_kit(copy, lambda: None)
     if kit is not None and not (isinstance(kit["name"], str) and isinstance(kit["version"], str)):
         msg = "the name and the version of a kit are strings"
         raise TypeError(msg)

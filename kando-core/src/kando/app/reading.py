@@ -7,11 +7,11 @@ from itertools import islice
 
 import attrs
 
-from kando.app.changes import brought_up, choices_of
+from kando.app.changes import brought_up, brought_up_by, installed_kit
 from kando.app.context import App, id_of
 from kando.app.demo import DEMO_ID
-from kando.app.kits import find_kit
-from kando.app.snapshots import snapshots_of
+from kando.app.kits import kit_data
+from kando.app.snapshots import stored_snapshot
 from kando.app.status import (
     FINISHED,
     RUNNING,
@@ -24,6 +24,7 @@ from kando.app.status import (
 from kando.app.tracing import trace_event
 from kando.errors import (
     ConfigurationError,
+    InvalidData,
     KandoError,
     PositionOutOfRange,
     StoreDamaged,
@@ -34,15 +35,16 @@ from kando.ledger.substrate import LedgerInfo
 from kando.ledger.verification import Verdict, verify
 from kando.ledger.worker import this_process
 from kando.runtime import Runtime
+from kando.runtime.views import disagreeing, metrics_fold_of
 from kando.schema.events import RecordedEvent
 from kando.world.graph import World
-from kando.world.metrics import RunMetrics, measure
+from kando.world.metrics import MetricsFold, RunMetrics
 from kando.world.projection import apply, project
-from kando.world.snapshot import load_snapshot
 
 __all__ = [
     "explain_event",
     "list_runs",
+    "metrics_of",
     "read_events",
     "run_metrics",
     "run_status",
@@ -99,15 +101,22 @@ def status_of(app: App, ledger: LedgerStore) -> RunStatus:
 
     Whether work is left a kit that is not installed cannot tell; then what the ledger says stands.
     """
-    status = read_status(ledger)
+    kit = installed_kit(app, ledger)
+    read = brought_up_by(kit, app, ledger)
+    stored = stored_snapshot(app, read)
+    try:
+        status = read_status(read, stored)
+    except InvalidData:
+        # What a kit cannot bring up is shown as it was recorded.
+        status = read_status(ledger)
     worker = None if id_of(ledger) == DEMO_ID else app.substrate().worker(id_of(ledger))
     if worker is not None and worker != this_process() and worker.may_be_alive():
         return attrs.evolve(status, state=RUNNING)
-    known = choices_of(app, ledger).kit
-    if known is None or status.state not in (FINISHED, WAITING):
+    if kit is None or status.state not in (FINISHED, WAITING):
+        return status
+    if stored is not None and stored.is_at_rest(kit_data(kit)):
         return status
     try:
-        kit = find_kit(known["name"], app.plugins)
         runtime = Runtime(
             ledger, kit.create(), kits=[kit], edge_logic=(), upcasters=app.plugins.upcasters()
         )
@@ -151,13 +160,13 @@ def world_at(app: App, address: str, at: int | None = None) -> tuple[World, int]
     """
     ledger, end = app.ledger_at(address, at)
     ledger = brought_up(app, ledger)
-    store = snapshots_of(app, ledger)
-    snapshot = load_snapshot(ledger, store) if store is not None else None
-    if snapshot is None or snapshot.position > end:
+    stored = stored_snapshot(app, ledger)
+    world = stored.world() if stored is not None and stored.position <= end else None
+    if stored is None or world is None:
         return project(islice(ledger.read_all(), end)), end
-    for event in islice(ledger.read(snapshot.position), end - snapshot.position):
-        apply(snapshot.world, event)
-    return snapshot.world, end
+    for event in islice(ledger.read(stored.position), end - stored.position):
+        apply(world, event)
+    return world, end
 
 
 def run_metrics(app: App, address: str) -> tuple[str, RunMetrics]:
@@ -168,7 +177,26 @@ def run_metrics(app: App, address: str) -> tuple[str, RunMetrics]:
         PositionOutOfRange: it is shorter than N.
     """
     ledger, end = app.ledger_at(address)
-    return id_of(ledger), measure(islice(ledger.read_all(), end))
+    return id_of(ledger), metrics_of(app, ledger, end)
+
+
+def metrics_of(app: App, ledger: LedgerStore, end: int) -> RunMetrics:
+    """Return the metrics of the first `end` events of an open ledger."""
+    read = brought_up(app, ledger)
+    stored = stored_snapshot(app, read)
+    fold = metrics_fold_of(stored) if stored is not None and stored.position <= end else None
+    try:
+        return _measured(read, fold or MetricsFold(), end)
+    except InvalidData:
+        # What a kit cannot bring up is counted as it was recorded.
+        return _measured(ledger, MetricsFold(), end)
+
+
+def _measured(ledger: LedgerStore, fold: MetricsFold, end: int) -> RunMetrics:
+    start = fold.length
+    for event in islice(ledger.read(start), end - start):
+        fold.see(event)
+    return fold.metrics()
 
 
 def verify_run(app: App, run: str) -> Verdict:
@@ -180,11 +208,12 @@ def verify_run(app: App, run: str) -> Verdict:
     ledger = app.ledger(run)
     verdict = verify(ledger)
     ledger = brought_up(app, ledger)
-    store = snapshots_of(app, ledger)
-    snapshot = load_snapshot(ledger, store) if store is not None and verdict.is_intact else None
-    if snapshot is None or snapshot.world == project(islice(ledger.read(0), snapshot.position)):
+    stored = stored_snapshot(app, ledger) if verdict.is_intact else None
+    wrong = disagreeing(stored) if stored is not None else []
+    if stored is None or not wrong:
         return verdict
-    problem = f"the snapshot at position {snapshot.position} disagrees with the ledger"
+    views = ", ".join(wrong)
+    problem = f"the snapshot at position {stored.position} disagrees with the ledger: {views}"
     return attrs.evolve(verdict, problem=problem)
 
 

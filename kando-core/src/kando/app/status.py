@@ -2,36 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from datetime import datetime
 from typing import Any
 
 import attrs
 
-from kando.ledger.interface import LedgerStore
+from kando.ledger.interface import WORLD_TYPES, LedgerStore
 from kando.ledger.substrate import LedgerInfo
-from kando.responders.accounts import CHARGED, Accounts
-from kando.responders.approvals import ApprovalsFold
-from kando.schema.events import (
-    BRANCH_CHANGED,
-    BRANCH_CREATED,
-    BUDGET_EXHAUSTED,
-    KIT_LOADED,
-    LLM_REQUEST,
-    LLM_RESPONSE,
-    OBJECT_CREATED,
-    RESPONDER_FAILED,
-    RUN_CANCELLED,
-    RUN_PAUSED,
-    RUN_RESUMED,
-    TIMER_FIRED,
-    TIMER_SET,
-    TOOL_CALLED,
-    TOOL_RETURNED,
-    RecordedEvent,
-)
+from kando.runtime.status import StatusFold
+from kando.runtime.views import status_fold_of
+from kando.schema.events import RUN_CANCELLED
 from kando.world.graph import World
 from kando.world.projection import apply
+from kando.world.snapshot import StoredSnapshot
 
 __all__ = [
     "CANCELLED",
@@ -56,10 +39,6 @@ FAILED = "failed"
 DAMAGED = "damaged"
 PAUSED = "paused"
 CANCELLED = "cancelled"
-
-_HALTS = {RUN_PAUSED: PAUSED, RUN_RESUMED: None, RUN_CANCELLED: CANCELLED}
-_INTENTS = {LLM_REQUEST, TOOL_CALLED}
-_ANSWERS = {LLM_RESPONSE, TOOL_RETURNED}
 
 
 @attrs.frozen
@@ -125,76 +104,65 @@ class RunStatus:
     approvals: int = 0
 
 
-def read_status(ledger: LedgerStore) -> RunStatus:
-    """Return what a ledger says about its run, in one pass over it.
+def read_status(ledger: LedgerStore, stored: StoredSnapshot | None = None) -> RunStatus:
+    """Return what a ledger says about its run.
 
     ``stopped`` is not among what it tells: whether work is left only the responders know (see
     `kando.app.reading.status_of`).
+
+    Args:
+        ledger: of the run or branch.
+        stored: its snapshot, if one is kept: then only the events after it are read.
     """
-    world, counts = World(), Counter[str]()
-    open_intents, timers = set[str](), set[str]()
-    first: RecordedEvent | None = None
-    last: RecordedEvent | None = None
-    facts: dict[str, Any] = {}
-    spent, before = Accounts(), Accounts()
-    asked = ApprovalsFold()
-    for event in ledger.read_all():
-        first, last = first or event, event
-        apply(world, event)
-        counts[event.type] += 1
-        if event.type in CHARGED:
-            spent = spent.apply(event)
-        asked.see(event)
-        if event.type in _INTENTS:
-            open_intents.add(event.id)
-        elif event.type in _ANSWERS:
-            open_intents.difference_update(event.cause)
-            counts["cached"] += event.data.get("cached") is True
-        elif event.type == TIMER_SET:
-            timers.add(event.id)
-        elif event.type == TIMER_FIRED:
-            timers.difference_update(event.cause)
-        elif event.type in _HALTS:
-            facts["halted"] = _HALTS[event.type]
-        elif event.type == RESPONDER_FAILED and event.data["outcome"] == "parked":
-            open_intents.discard(event.data["trigger"])
-        elif event.type == KIT_LOADED:
-            facts["kit"] = event.data
-        elif event.type == BRANCH_CREATED:
-            facts["branch"], before = event.data, spent
-        elif event.type == BRANCH_CHANGED:
-            facts["goal"] = event.data.get("goal", facts.get("goal"))
-        elif event.type == OBJECT_CREATED and event.is_root and "goal" not in facts:
-            facts["goal"] = _goal(event.data["data"])
-    state, problem = _state(last, bool(open_intents or timers or asked.open()))
-    state = facts.get("halted") or state
-    kit, branch = facts.get("kit", {}), facts.get("branch", {})
+    fold = status_fold_of(stored) if stored is not None else None
+    world = World() if fold is None else None
+    fold = fold or StatusFold()
+    for event in ledger.read(fold.length):
+        if event.type in WORLD_TYPES:
+            if world is None:
+                world = stored.world() if stored is not None else None
+                if world is None:
+                    return read_status(ledger)
+            apply(world, event)
+        fold.see(event)
+    if world is not None:
+        fold.count(world)
+    return _status(ledger, fold)
+
+
+def _status(ledger: LedgerStore, fold: StatusFold) -> RunStatus:
+    state, problem = WAITING if fold.is_waiting else FINISHED, fold.failure or fold.limits
+    if problem is not None:
+        state = FAILED if fold.failure is not None else EXHAUSTED
+    if fold.halted_by is not None:
+        state = CANCELLED if fold.halted_by == RUN_CANCELLED else PAUSED
+    kit, branch = fold.kit or {}, fold.branch or {}
     return RunStatus(
-        ledger.stream_name().partition(":")[2],
-        state,
-        facts.get("goal"),
-        kit.get("name"),
-        kit.get("version"),
-        last.position + 1 if last is not None else 0,
-        dict(sorted(Counter(o.type for o in world.objects.values()).items())),
-        dict(sorted(Counter(r.type for r in world.relations.values()).items())),
-        counts[LLM_REQUEST],
-        counts[LLM_RESPONSE],
-        counts["cached"],
-        spent.llm_cost_usd,
-        len(open_intents),
-        len(timers),
-        first.timestamp if first is not None else None,
-        last.timestamp if last is not None else None,
-        last.id if last is not None else None,
-        problem,
-        branch.get("parent_run_id"),
-        branch.get("fork_position"),
-        spent.llm_unpriced,
-        spent.llm_tokens,
-        spent.tool_calls,
-        spent.since(before) if branch else None,
-        len(asked.open()),
+        run_id=ledger.stream_name().partition(":")[2],
+        state=state,
+        goal=fold.goal,
+        kit=kit.get("name"),
+        kit_version=kit.get("version"),
+        events=fold.length,
+        objects=fold.objects,
+        relations=fold.relations,
+        llm_requests=fold.requests,
+        llm_answered=fold.answers,
+        llm_cached=fold.cached,
+        llm_cost_usd=fold.spent.llm_cost_usd,
+        unanswered=len(fold.intents),
+        timers=len(fold.timers),
+        created_at=fold.created_at,
+        updated_at=fold.updated_at,
+        last_event_id=fold.last_event_id,
+        problem=problem,
+        parent_id=branch.get("parent_run_id"),
+        fork_position=branch.get("fork_position"),
+        llm_unpriced=fold.spent.llm_unpriced,
+        llm_tokens=fold.spent.llm_tokens,
+        tool_calls=fold.spent.tool_calls,
+        own=fold.spent.since(fold.spent_before) if branch else None,
+        approvals=len(fold.approvals.waiting),
     )
 
 
@@ -222,20 +190,3 @@ def damaged_status(info: LedgerInfo, problem: str) -> RunStatus:
         parent_id=info.parent_id,
         fork_position=info.fork_position,
     )
-
-
-def _state(last: RecordedEvent | None, is_waiting: bool) -> tuple[str, str | None]:
-    if last is not None and last.type == RESPONDER_FAILED and last.data["outcome"] == "raised":
-        error = last.data["error"]
-        return FAILED, f"{last.data['responder']}: {error['type']}: {error['message']}"
-    if last is not None and last.type == BUDGET_EXHAUSTED:
-        return EXHAUSTED, ", ".join(last.data["reasons"])
-    return (WAITING if is_waiting else FINISHED), None
-
-
-def _goal(data: dict[str, Any]) -> str | None:
-    for field in ("text", "name", "goal"):
-        value = data.get(field)
-        if isinstance(value, str):
-            return value
-    return None

@@ -40,18 +40,22 @@ class Approval:
     cause_object_id: str | None
 
 
+@attrs.define
 class ApprovalsFold:
-    """The approvals that are open after the events it was shown."""
+    """The approvals that are open after the events it was shown.
 
-    def __init__(self) -> None:
-        self._open: dict[str, Approval] = {}
+    Attributes:
+        waiting: by the id of their ``approval.requested``, in the order in which they were asked.
+    """
+
+    waiting: dict[str, Approval] = attrs.field(factory=dict)
 
     def see(self, event: KandoEvent) -> None:
         """Take an event into account."""
         if event.type == APPROVAL_REQUESTED:
             data = event.data
             about = data.get("cause_object_id")
-            self._open[event.id] = Approval(
+            self.waiting[event.id] = Approval(
                 event.id,
                 data.get("intent"),
                 data["type"],
@@ -60,15 +64,15 @@ class ApprovalsFold:
                 about,
             )
         elif event.type in (APPROVAL_GRANTED, APPROVAL_DENIED):
-            self._open.pop(str(event.data.get("approval")), None)
-        elif event.type in (LLM_RESPONSE, TOOL_RETURNED) and self._open:
-            answered = [id for id, each in self._open.items() if each.intent in event.cause]
+            self.waiting.pop(str(event.data.get("approval")), None)
+        elif event.type in (LLM_RESPONSE, TOOL_RETURNED) and self.waiting:
+            answered = [id for id, each in self.waiting.items() if each.intent in event.cause]
             for id in answered:
-                del self._open[id]
+                del self.waiting[id]
 
     def open(self) -> list[Approval]:
         """Return what is open, in the order in which it was asked."""
-        return list(self._open.values())
+        return list(self.waiting.values())
 
 
 def open_approvals(events: Iterable[KandoEvent]) -> list[Approval]:

@@ -43,6 +43,7 @@ class Snapshots:
         self._store = store
         self._interval = interval
         self._least = store.least
+        self._position_of = position_of
         self._views: Views | None = Views(position_of)
         # One that does not fit its ledger counts as none, and is replaced.
         stored = open_snapshot(ledger, store) if ledger.length() >= self._least else None
@@ -56,11 +57,12 @@ class Snapshots:
         """Pass on the events that the ledger holds, and take those into the views that they lack."""
         new: list[RecordedEvent] = []
         for event in events:
+            # Who is told of an event knows its place only later, when its whole firing is there.
+            if len(new) >= _AT_ONCE and self._position_of(new[-1].id) is not None:
+                self.see(new)
+                new = []
             if event.position >= self._position:
                 new.append(event)
-                if len(new) == _AT_ONCE:
-                    self.see(new)
-                    new = []
             yield event
         self.see(new)
 
@@ -73,7 +75,7 @@ class Snapshots:
         except (ValueError, TypeError, LookupError, AttributeError) as error:
             # The run is what matters: what somebody wrote by hand may lack what a view counts.
             problem = f"{type(error).__name__}: {error}"
-            self._warn(f"they cannot take in what it holds ({problem})", "views")
+            self._warn(f"they cannot take in what it holds ({problem})", "views", "are")
             self._views = None
 
     def grown(self, world: World, position: int) -> None:
@@ -101,13 +103,13 @@ class Snapshots:
         self, world: World, position: int, resting_kit: Mapping[str, Any] | None = None
     ) -> None:
         try:
-            views = self._views.states() if self._views is not None else {}
+            views = self._views.states(world) if self._views is not None else {}
             save_snapshot(
                 world, self._ledger, self._store, position, views=views, resting_kit=resting_kit
             )
         except (OSError, StoreError) as error:
             # The ledger has everything; only the next reader's time is lost.
-            self._warn(str(error), "snapshot")
+            self._warn(str(error))
         self._position = position
 
     def _note_rest(self, kit: Mapping[str, Any]) -> None:
@@ -118,8 +120,8 @@ class Snapshots:
         try:
             self._store.put(stored.resting(kit))
         except (OSError, StoreError) as error:
-            self._warn(str(error), "snapshot")
+            self._warn(str(error))
 
-    def _warn(self, problem: str, what: str) -> None:
-        msg = f"No {what} of {self._ledger.stream_name()} is kept: {problem}."
+    def _warn(self, problem: str, what: str = "snapshot", verb: str = "is") -> None:
+        msg = f"No {what} of {self._ledger.stream_name()} {verb} kept: {problem}."
         warnings.warn(msg, stacklevel=3)

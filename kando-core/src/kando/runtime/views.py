@@ -3,25 +3,77 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import islice
+from typing import TypeVar
 
+from kando.runtime.status import StatusFold
 from kando.schema.events import RecordedEvent
-from kando.trace.index import LINEAGE_INDEX, LineageIndex
-from kando.world.snapshot import StoredSnapshot
+from kando.trace.index import LineageIndex
+from kando.world.graph import World
+from kando.world.metrics import MetricsFold
+from kando.world.projection import project
+from kando.world.snapshot import WORLD_STATE, StoredSnapshot
 
-__all__ = ["Views", "lineage_of"]
+__all__ = [
+    "LINEAGE_INDEX",
+    "RUN_METRICS",
+    "RUN_STATUS",
+    "Views",
+    "disagreeing",
+    "lineage_of",
+    "metrics_fold_of",
+    "status_fold_of",
+]
+
+#: Names of the views in a snapshot.
+LINEAGE_INDEX, RUN_METRICS, RUN_STATUS = "lineage-index", "run-metrics", "run-status"
+
+Fold = TypeVar("Fold", LineageIndex, MetricsFold, StatusFold)
 
 
 def lineage_of(stored: StoredSnapshot) -> LineageIndex | None:
     """Return the lineage index of a snapshot, or None; a damaged one is ignored with a warning."""
+    return stored.view(LINEAGE_INDEX, _whole(LineageIndex.of_state, stored), of_data=False)
 
-    def decode(state: bytes) -> LineageIndex:
-        index = LineageIndex.of_state(state)
-        if len(index) != stored.position:
+
+def metrics_fold_of(stored: StoredSnapshot) -> MetricsFold | None:
+    """Return the metrics of a snapshot, or None; damaged ones are ignored with a warning."""
+    return stored.view(RUN_METRICS, _whole(MetricsFold.of_state, stored))
+
+
+def status_fold_of(stored: StoredSnapshot, *, of_data: bool = True) -> StatusFold | None:
+    """Return the status of a snapshot, or None; a damaged one is ignored with a warning.
+
+    Args:
+        stored: the snapshot.
+        of_data: see `StoredSnapshot.view`.
+    """
+    return stored.view(RUN_STATUS, _whole(StatusFold.of_state, stored), of_data=of_data)
+
+
+def _whole(decode: Callable[[bytes], Fold], stored: StoredSnapshot) -> Callable[[bytes], Fold]:
+    """Return a decoder that refuses a fold over fewer or more events than the snapshot is of."""
+
+    def decode_whole(state: bytes) -> Fold:
+        fold = decode(state)
+        if fold.length != stored.position:
             msg = "it is of another position"
             raise ValueError(msg)
-        return index
+        return fold
 
-    return stored.view(LINEAGE_INDEX, decode, of_data=False)
+    return decode_whole
+
+
+def disagreeing(stored: StoredSnapshot) -> list[str]:
+    """Return the names of those views of a snapshot that are not what its ledger says."""
+    events = list(islice(stored.ledger.read(0), stored.position))
+    world, places = project(events), {event.id: event.position for event in events}
+    views = Views(places.get)
+    views.see(events)
+    states = views.states(world)
+    found = [name for name in states if stored.view(name, bytes) not in (None, states[name])]
+    kept = stored.world()
+    return found if kept is None or kept == world else [WORLD_STATE, *found]
 
 
 class Views:
@@ -33,23 +85,34 @@ class Views:
 
     def __init__(self, position_of: Callable[[str], int | None]) -> None:
         self._position_of = position_of
-        self.length = 0
-        self._lineage = LineageIndex()
+        self._lineage, self._metrics, self._status = LineageIndex(), MetricsFold(), StatusFold()
 
     def take_up(self, stored: StoredSnapshot) -> bool:
         """Go on from those of a snapshot; False if it does not have them all."""
-        lineage = lineage_of(stored)
-        if lineage is None:
+        lineage, metrics = lineage_of(stored), metrics_fold_of(stored)
+        status = status_fold_of(stored)
+        if lineage is None or metrics is None or status is None:
             return False
-        self._lineage = lineage
-        self.length = stored.position
+        self._lineage, self._metrics, self._status = lineage, metrics, status
         return True
 
     def see(self, events: Sequence[RecordedEvent]) -> None:
         """Take in the events that follow."""
         self._lineage.extend(events, self._position_of)
-        self.length += len(events)
+        count, note = self._metrics.see, self._status.see
+        for event in events:
+            count(event)
+            note(event)
 
-    def states(self) -> dict[str, bytes]:
-        """Return the views as they are stored, by name."""
-        return {LINEAGE_INDEX: self._lineage.state()}
+    def states(self, world: World) -> dict[str, bytes]:
+        """Return the views as they are stored, by name.
+
+        Args:
+            world: as the events seen so far have made it.
+        """
+        self._status.count(world)
+        return {
+            LINEAGE_INDEX: self._lineage.state(),
+            RUN_METRICS: self._metrics.state(),
+            RUN_STATUS: self._status.state(),
+        }

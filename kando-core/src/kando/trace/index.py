@@ -11,10 +11,7 @@ import msgspec
 
 from kando.schema.events import KandoEvent
 
-__all__ = ["LINEAGE_INDEX", "LineageIndex"]
-
-#: Name of the view in a snapshot.
-LINEAGE_INDEX = "lineage-index"
+__all__ = ["LineageIndex"]
 
 _BYTES = 4
 
@@ -41,7 +38,9 @@ class LineageIndex:
         # Several causes; none; or None where only the ledger can tell.
         self._others: dict[int, tuple[int, ...] | None] = {}
 
-    def __len__(self) -> int:
+    @property
+    def length(self) -> int:
+        """How many events it is of."""
         return len(self._back)
 
     def extend(
@@ -99,7 +98,9 @@ class LineageIndex:
 
     def state(self) -> bytes:
         """Return the index as it is stored."""
-        rare = msgspec.json.encode(_Rare(len(self), list(self._types), list(self._others.items())))
+        rare = msgspec.json.encode(
+            _Rare(self.length, list(self._types), list(self._others.items()))
+        )
         return b"".join(
             (len(rare).to_bytes(_BYTES, "big"), rare, _bytes(self._back), _bytes(self._kinds))
         )

@@ -82,7 +82,7 @@ class _Links:
         self._ledger = ledger
         self._besides = besides
         self._index = index or LineageIndex()
-        self._indexed = len(self._index)
+        self._indexed = self._index.length
         self._links: dict[int, Link] = {}
         self._positions: dict[str, int] = {}
         self._page = _FIRST_PAGE
@@ -171,7 +171,7 @@ def _onwards(
 ) -> Iterator[tuple[int, Sequence[int]]]:
     """Yield what lies behind an event, with where those causes stand that may be reached."""
     start = event.position + 1
-    indexed = min(len(index), end) if index is not None else 0
+    indexed = min(index.length, end) if index is not None else 0
     if index is not None and start < indexed:
         for position, causes in index.causes(start, indexed, besides):
             yield position, causes if causes is not None else _asked(ledger, position)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
 import attrs
+import msgspec
 
 from kando.schema.events import (
     LLM_REQUEST,
@@ -154,67 +154,103 @@ class _Work:
         return ResponderMetrics(self.firings, self.events, self.failures, self.llm.usage())
 
 
+@attrs.define
 class MetricsFold:
-    """Metrics in the making: for those who see the events one by one."""
+    """Metrics in the making: for those who see the events one by one, or keep what they saw.
 
-    def __init__(self) -> None:
-        self._types: Counter[str] = Counter()
-        self._llm = _Account()
-        self._models: defaultdict[str, _Account] = defaultdict(_Account)
-        self._responders: defaultdict[str, _Work] = defaultdict(_Work)
-        self._askers: dict[str, str] = {}
-        self._tool_errors = 0
-        self._first: KandoEvent | None = None
-        self._last: KandoEvent | None = None
+    Attributes:
+        types: how many of each type, by type.
+        llm: what all requests came to.
+        models: the same by the model that answered.
+        responders: by name.
+        askers: who asked, by the id of each request that has no answer.
+        tool_errors: of the tools' answers.
+        first: time of the first event, or None.
+        last: time of the last.
+    """
+
+    types: dict[str, int] = attrs.field(factory=dict)
+    llm: _Account = attrs.field(factory=_Account)
+    models: dict[str, _Account] = attrs.field(factory=dict)
+    responders: dict[str, _Work] = attrs.field(factory=dict)
+    askers: dict[str, str] = attrs.field(factory=dict)
+    tool_errors: int = 0
+    first: datetime | None = None
+    last: datetime | None = None
 
     def see(self, event: KandoEvent) -> None:
         """Count the event that follows."""
-        self._first, self._last = self._first or event, event
+        if self.first is None:
+            self.first = event.timestamp
+        self.last = event.timestamp
         kind = event.type
-        self._types[kind] += 1
+        self.types[kind] = self.types.get(kind, 0) + 1
         if kind == RESPONDER_COMPLETED:
-            work = self._responders[_text(event.data.get("responder"))]
+            work = self._work_of(_text(event.data.get("responder")))
             work.firings += 1
             work.events += _count(event.data.get("outputs"))
         elif kind == RESPONDER_FAILED:
-            self._responders[_text(event.data.get("responder"))].failures += 1
-            self._llm.add_spent(event.data)
-            asker = self._askers.get(_text(event.data.get("trigger")))
+            self._work_of(_text(event.data.get("responder"))).failures += 1
+            self.llm.add_spent(event.data)
+            asker = self.askers.get(_text(event.data.get("trigger")))
             if asker is not None:
-                self._responders[asker].llm.add_spent(event.data)
+                self._work_of(asker).llm.add_spent(event.data)
         elif kind == LLM_REQUEST:
-            self._askers[event.id] = event.actor
-            self._llm.requests += 1
-            self._responders[event.actor].llm.requests += 1
+            self.askers[event.id] = event.actor
+            self.llm.requests += 1
+            self._work_of(event.actor).llm.requests += 1
         elif kind == LLM_RESPONSE:
             self._see_answer(event)
         elif kind == TOOL_RETURNED:
-            self._tool_errors += "error" in event.data
+            self.tool_errors += "error" in event.data
+
+    def _work_of(self, responder: str) -> _Work:
+        work = self.responders.get(responder)
+        if work is None:
+            work = self.responders[responder] = _Work()
+        return work
 
     def _see_answer(self, event: KandoEvent) -> None:
-        self._llm.add_answer(event.data)
-        of_model = self._models[_text(event.data.get("model"))]
+        self.llm.add_answer(event.data)
+        of_model = self.models.setdefault(_text(event.data.get("model")), _Account())
         of_model.requests += 1
         of_model.add_answer(event.data)
         # The request may lie before the stretch that is measured.
-        for asker in [self._askers[id] for id in event.cause if id in self._askers][:1]:
-            self._responders[asker].llm.add_answer(event.data)
+        askers = [self.askers.pop(id) for id in event.cause if id in self.askers]
+        for asker in askers[:1]:
+            self._work_of(asker).llm.add_answer(event.data)
 
     def metrics(self) -> RunMetrics:
         """Return what the events seen so far come to."""
         return RunMetrics(
-            events=self._types.total(),
-            types=dict(sorted(self._types.items())),
-            llm=self._llm.usage(),
-            models={name: self._models[name].usage() for name in sorted(self._models)},
-            responders={
-                name: self._responders[name].metrics() for name in sorted(self._responders)
-            },
-            tool_calls=self._types[TOOL_CALLED],
-            tool_errors=self._tool_errors,
-            started_at=self._first.timestamp if self._first is not None else None,
-            ended_at=self._last.timestamp if self._last is not None else None,
+            events=self.length,
+            types=dict(sorted(self.types.items())),
+            llm=self.llm.usage(),
+            models={name: self.models[name].usage() for name in sorted(self.models)},
+            responders={name: self.responders[name].metrics() for name in sorted(self.responders)},
+            tool_calls=self.types.get(TOOL_CALLED, 0),
+            tool_errors=self.tool_errors,
+            started_at=self.first,
+            ended_at=self.last,
         )
+
+    @property
+    def length(self) -> int:
+        """How many events were seen."""
+        return sum(self.types.values())
+
+    def state(self) -> bytes:
+        """Return the fold as it is stored."""
+        return msgspec.json.encode(self)
+
+    @classmethod
+    def of_state(cls, state: bytes) -> MetricsFold:
+        """Return the fold that `state` returned.
+
+        Raises:
+            msgspec.DecodeError: it is damaged.
+        """
+        return msgspec.json.decode(state, type=MetricsFold)
 
 
 # What a provider wrote is taken as it is meant, or as nothing.
