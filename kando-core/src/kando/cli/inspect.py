@@ -20,9 +20,9 @@ from kando.cli.output import (
     print_line,
     print_list,
     shortened,
+    status_dict,
     warn,
 )
-from kando.cli.run import status_dict
 from kando.cli.session import open_app, shared_options
 from kando.responders.base import BOOKKEEPING
 from kando.schema.events import KandoEvent, RecordedEvent

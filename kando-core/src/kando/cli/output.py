@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import attrs
 import click
 
 from kando.schema.visible import clean, shortened, visible
+
+if TYPE_CHECKING:
+    from kando.app.status import RunStatus
 
 __all__ = [
     "DATA_STREAM",
@@ -23,6 +27,7 @@ __all__ = [
     "print_line",
     "print_list",
     "shortened",
+    "status_dict",
     "to_json",
     "warn",
 ]
@@ -112,3 +117,11 @@ def event_dict(event: Any) -> dict[str, Any]:
 def warn(text: str) -> None:
     """Write a line that is not data to stderr."""
     click.echo(f"kando: {clean(text)}", err=True)
+
+
+def status_dict(status: RunStatus) -> dict[str, Any]:
+    """Return a status as machine-readable output has it."""
+    return attrs.asdict(status) | {
+        "created_at": moment(status.created_at),
+        "updated_at": moment(status.updated_at),
+    }

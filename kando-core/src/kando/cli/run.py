@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-import attrs
 import click
 
 from kando.app.context import App
@@ -16,12 +15,12 @@ from kando.app.status import EXHAUSTED, FAILED, RunStatus, read_status
 from kando.app.worker import offer_run
 from kando.app.working import RunResult, resume_run, start_run
 from kando.cli.exits import RunFailed, RunInterrupted
-from kando.cli.output import ReaderGone, moment, print_json, print_line, warn
+from kando.cli.output import ReaderGone, print_json, print_line, status_dict, warn
 from kando.cli.session import go_on, open_app, shared_options, stream_option
 from kando.errors import KandoError, StoreError
 from kando.responders.budget import Budget
 
-__all__ = ["resume", "run", "status_dict", "work_on"]
+__all__ = ["resume", "run", "work_on"]
 
 _EXHAUSTED_CODE = 7
 
@@ -235,11 +234,3 @@ def _tell_how_to_answer(app: App, status: RunStatus) -> None:
     needed = "" if is_used else " and install a provider that uses it"
     warn(f"No model is configured: name a provider with --llm ({named}), or set {keys}{needed}.")
     warn(f"Then go on with: {go_on(app, status.run_id)}")
-
-
-def status_dict(status: RunStatus) -> dict[str, Any]:
-    """Return a status as machine-readable output has it."""
-    return attrs.asdict(status) | {
-        "created_at": moment(status.created_at),
-        "updated_at": moment(status.updated_at),
-    }
