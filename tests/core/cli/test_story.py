@@ -240,6 +240,29 @@ def test_what_is_sent_from_outside_is_recorded_by_whoever_works_on_the_run(kando
     assert kando("verify", run_id).stdout.startswith("intact: ")
 
 
+@pytest.mark.parametrize(
+    ("hook", "record", "named"),
+    [
+        ("kits", 'KitSpec("odd", "json:dumps")', "kit odd"),
+        ("kits", 'KitSpec("odd", "json:gone")', "kit odd"),
+        ("kits", 'KitSpec("odd", "nowhere.at_all:kit")', "kit odd"),
+        ("providers", 'ProviderSpec("odd", "json:__name__")', "provider odd"),
+        ("substrates", 'SubstrateSpec("odd", "json:gone", ("odd",))', "substrate odd"),
+        ("commands", 'CommandSpec("odd", "json:gone", "does odd things")', "command odd"),
+    ],
+)
+def test_doctor_finds_what_is_offered_and_is_not_there(
+    kando: Run, install: Run, hook: str, record: str, named: str
+) -> None:
+    plugin = f"from kando.plugins import *\n@hookimpl\ndef kando_{hook}():\n    return [{record}]\n"
+    install("odd", plugin)
+
+    done = kando("doctor", "--json")
+
+    failed = {each["what"] for each in json.loads(done.stdout)["items"] if each["state"] == "fail"}
+    assert (done.returncode, failed) == (1, {named})
+
+
 def test_plugins_and_doctor_tell_what_is_installed(kando: Run, install: Run) -> None:
     rows = as_json(kando, "plugins")["items"]
     offered = {(row["kind"], row["name"], row["state"]) for row in rows}

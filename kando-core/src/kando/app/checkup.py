@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from itertools import islice
+from typing import Any
 
 import attrs
 
 from kando.app.context import App
+from kando.app.kits import find_kit
 from kando.app.providers import KEY_ORDER, choose_provider, keys_without_provider
 from kando.errors import KandoError
 from kando.ledger.urls import shown
+from kando.plugins import PluginConflict
+from kando.plugins.records import Offered
 
 __all__ = ["FAIL", "OK", "WARN", "Finding", "check_up"]
 
@@ -44,6 +48,7 @@ def check_up(app: App) -> Iterator[Finding]:
     yield Finding("kando-core", OK, version("kando-core"))
     yield _store(app)
     yield from _plugins(app)
+    yield from _targets(app)
     yield _provider(app)
 
 
@@ -73,6 +78,31 @@ def _plugins(app: App) -> Iterator[Finding]:
     for conflict in app.plugins.conflicts():
         about = f"{conflict.kind} {conflict.name}"
         yield Finding(about, FAIL, conflict.message, conflict.hint or "Uninstall one.")
+
+
+def _targets(app: App) -> Iterator[Finding]:
+    """Yield what is offered, would be used, and is not there or is something else."""
+    plugins = app.plugins
+    kinds: tuple[tuple[str, Sequence[Offered[Any]], Callable[[str], Any]], ...] = (
+        ("kit", plugins.kits(), lambda name: find_kit(name, plugins)),
+        ("substrate", plugins.substrates(), lambda name: plugins.resolve(plugins.substrate(name))),
+        ("provider", plugins.providers(), lambda name: plugins.resolve(plugins.provider(name))),
+        ("command", plugins.commands(), lambda name: plugins.resolve(plugins.command(name))),
+    )
+    for kind, offers, find in kinds:
+        for name in dict.fromkeys(each.spec.name for each in offers):
+            about = f"{kind} {name}"
+            try:
+                found = find(name)
+            except PluginConflict:
+                # Told already.
+                continue
+            except KandoError as error:
+                yield Finding(about, FAIL, error.message, error.hint or "")
+                continue
+            if kind != "kit" and not callable(found):
+                detail = f"Its target is {type(found).__name__}, which cannot be called."
+                yield Finding(about, FAIL, detail, "Report it to the authors of the plugin.")
 
 
 def _provider(app: App) -> Finding:
