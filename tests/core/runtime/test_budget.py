@@ -8,7 +8,7 @@ import pytest
 from kando.branch.fork import fork
 from kando.cache.llm import LLMCache
 from kando.emit import ask, call_tool, emit
-from kando.errors import ConfigurationError
+from kando.errors import ConfigurationError, InvalidData
 from kando.ledger.memory import MemoryLedgerStore, MemorySubstrate
 from kando.responders.accounts import Accounts, charge_of
 from kando.responders.budget import Budget, BudgetEnforcer
@@ -170,6 +170,34 @@ def test_calls_in_flight_are_reserved_at_their_worst_case() -> None:
     assert exhausted is not None
     # One at a time, until what is left is less than the worst case of the next.
     assert answers_in(ledger) == dear.calls == 6
+
+
+@pytest.mark.parametrize("told", [float("nan"), -1.0, "nothing", True, None])
+def test_a_worst_case_that_is_no_amount_is_one_that_nobody_knows(told: Any) -> None:
+    class Telling:
+        def __call__(self, request: dict[str, Any]) -> dict[str, Any]:
+            return {"text": "yes", "model": "m", "cost_usd": 0.4}
+
+        def worst_case_usd(self, request: dict[str, Any]) -> Any:
+            return told
+
+    ledger = MemoryLedgerStore("r1")
+    questions = [question(n) for n in range(5)]
+    Runtime(ledger, [provider_executor(Telling())], Budget(max_llm_cost_usd=1.0)).run(questions)
+
+    # The dearest answer so far stands for what it does not tell.
+    assert answers_in(ledger) == 2
+
+
+@pytest.mark.parametrize("options", [{}, {"output_schema": {"type": "object"}}])
+@pytest.mark.parametrize("answer", [None, [], "text", 7])
+def test_an_answer_that_is_no_object_is_an_error_that_says_so(
+    answer: Any, options: dict[str, Any]
+) -> None:
+    ledger = MemoryLedgerStore("r1")
+
+    with pytest.raises(InvalidData, match="no data of an"):
+        Runtime(ledger, [provider_executor(lambda request: answer)]).run([question(0, **options)])
 
 
 def test_a_call_in_flight_is_cut_off_when_time_is_up_and_made_again_on_resume() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 import msgspec
 
+from kando.errors import InvalidData
 from kando.responders._misfits import misfits
 from kando.schema.events import OBSERVED
 
@@ -42,7 +43,7 @@ class Repairing:
         An answer that does not fit either time has an ``error`` instead. Usage and cost are those of
         both calls.
         """
-        answer = self.complete(request)
+        answer = self._answer(request)
         schema = request.get("output_schema")
         if not isinstance(schema, Mapping) or "error" in answer or not _is_final(answer):
             return answer
@@ -52,7 +53,7 @@ class Repairing:
         if answer.get("stop") == "length":
             return _misfit(fitted, ["it was cut off at max_tokens"])
         try:
-            second = self.complete(_again(request, answer, problems))
+            second = self._answer(_again(request, answer, problems))
         except Exception as error:
             # The first was answered and paid for: raising would ask for it again.
             both = _with_spent(fitted, getattr(error, "spent", None))
@@ -62,6 +63,13 @@ class Repairing:
             return both
         fitted, problems = _fitted(both, schema)
         return _misfit(fitted, problems) if problems else fitted
+
+    def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        answer: object = self.complete(request)
+        if isinstance(answer, dict):
+            return answer
+        msg = f"The provider returned {answer!r:.60}, which is no data of an llm.response."
+        raise InvalidData(msg, hint="Report it to the authors of the provider.")
 
     def worst_case_usd(self, request: dict[str, Any]) -> float | None:
         """Return what answering may cost at most, in US dollars; None if the price is unknown."""

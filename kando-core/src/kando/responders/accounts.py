@@ -15,7 +15,7 @@ from kando.schema.events import (
     KandoEvent,
 )
 
-__all__ = ["CHARGED", "Accounts", "charge_of"]
+__all__ = ["CHARGED", "Accounts", "amount_of", "charge_of"]
 
 #: Types of events that change accounts.
 CHARGED = frozenset({LLM_RESPONSE, TOOL_RETURNED, RESPONDER_FAILED, BUDGET_EXHAUSTED})
@@ -52,7 +52,7 @@ class Accounts:
     def apply(self, event: KandoEvent) -> Accounts:
         """Return the accounts after a recorded event."""
         if event.type == BUDGET_EXHAUSTED:
-            return attrs.evolve(self, seconds=_number(event.data.get("elapsed_seconds")) or 0.0)
+            return attrs.evolve(self, seconds=amount_of(event.data.get("elapsed_seconds")) or 0.0)
         if event.type == RESPONDER_FAILED:
             return self + _charge_of_failure(event.data)
         if event.type in CHARGED:
@@ -94,7 +94,7 @@ def charge_of(answer_type: str, answer: Mapping[str, Any]) -> Accounts:
         return Accounts()
     if answer_type == TOOL_RETURNED:
         return Accounts(tool_calls=1)
-    cost = _number(answer.get("cost_usd"))
+    cost = amount_of(answer.get("cost_usd"))
     # An error that says nothing of a cost had none; a cost that is null is one nobody knows.
     is_free = error is not None and "cost_usd" not in answer
     return Accounts(
@@ -110,7 +110,7 @@ def _charge_of_failure(failed: Mapping[str, Any]) -> Accounts:
     """Return what an attempt that failed is charged: no call, and what it is known to have used."""
     if "usage" not in failed:
         return Accounts()
-    cost = _number(failed.get("cost_usd"))
+    cost = amount_of(failed.get("cost_usd"))
     return Accounts(
         llm_tokens=_tokens_of(failed),
         llm_cost_usd=cost or 0.0,
@@ -122,7 +122,7 @@ def _charge_of_failure(failed: Mapping[str, Any]) -> Accounts:
 def _tokens_of(answer: Mapping[str, Any]) -> int:
     usage = answer.get("usage")
     if isinstance(usage, Mapping):
-        told = [_number(usage.get(field)) for field in ("input_tokens", "output_tokens")]
+        told = [amount_of(usage.get(field)) for field in ("input_tokens", "output_tokens")]
         if any(each is not None for each in told):
             return sum(int(each or 0) for each in told)
     text = answer.get("text")
@@ -130,7 +130,8 @@ def _tokens_of(answer: Mapping[str, Any]) -> int:
     return -(-size // _BYTES_PER_TOKEN)
 
 
-def _number(value: object) -> float | None:
+def amount_of(value: object) -> float | None:
+    """Return a value that is a number of at least 0; None if it is something else."""
     if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
         return value
     return None

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from kando.errors import ConfigurationError
-from kando.responders.accounts import CHARGED, Accounts, charge_of
+from kando.responders.accounts import CHARGED, Accounts, amount_of, charge_of
 from kando.responders.base import Effect
 from kando.schema.events import BUDGET_EXHAUSTED, LLM_RESPONSE, KandoEvent, RecordedEvent
 
@@ -219,7 +219,9 @@ class BudgetEnforcer:
         if "output_schema" in asked:
             # What does not fit is read back and answered once more.
             tokens = 2 * tokens + 2 * out + _ADDED_TOKENS * 4
-        cost = effect.worst_case_usd(asked) if self.budget.max_llm_cost_usd is not None else 0.0
+        is_limited = self.budget.max_llm_cost_usd is not None
+        # Of a number that is none, such as NaN, no limit would ever be passed.
+        cost = amount_of(effect.worst_case_usd(asked)) if is_limited else 0.0
         dearest = self.accounts.llm_dearest_usd
         is_guess = cost is None and self.budget.fallback_usd_per_call is None and not dearest
         if cost is None:
