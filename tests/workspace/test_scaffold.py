@@ -88,6 +88,17 @@ def test_a_malformed_name_is_refused_and_nothing_is_written(name: str, tmp_path:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(("kind", "name"), [("provider", "core"), ("kit", "diligence")])
+def test_a_name_whose_distribution_is_installed_is_refused(
+    kind: str, name: str, tmp_path: Path
+) -> None:
+    # Installed, it would take the place of the other.
+    with pytest.raises(ConfigurationError, match="is installed"):
+        write_package(kind, name, tmp_path)
+
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_folder_that_exists_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "kando-kit-weather").mkdir()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -39,12 +39,16 @@ def write_package(kind: str, name: str, into: Path) -> tuple[Path, list[Path]]:
         into: where the folder of the package is made.
 
     Raises:
-        ConfigurationError: the name is malformed, or the folder exists already.
+        ConfigurationError: the name is malformed, its distribution is installed, or the folder
+            exists already.
     """
     if not _NAME.fullmatch(name):
         msg = f"{name!r:.80} is no name of a {kind}."
         raise ConfigurationError(msg, hint="Use a-z, 0-9 and hyphens, beginning with a letter.")
     distribution = f"kando-kit-{name}" if kind == "kit" else f"kando-{name}"
+    if _is_installed(distribution):
+        msg = f"A distribution {distribution!r} is installed: the new one would take its place."
+        raise ConfigurationError(msg, hint="Choose another name, or uninstall that one first.")
     folder = into / distribution
     if folder.exists():
         msg = f"There is {str(folder)!r} already; nothing was written."
@@ -67,6 +71,14 @@ def write_package(kind: str, name: str, into: Path) -> tuple[Path, list[Path]]:
             (folder / target).write_text(content, encoding="utf-8")
             written.append(target)
     return folder, sorted(written)
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        version(distribution)
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def _templates(folder: Traversable, path: Path) -> Iterator[tuple[Path, str]]:
