@@ -14,7 +14,6 @@ from kando_mcp.main import cli
 from kando_mcp.server import create_server
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "mcp.md").read_text()
-HOW_TO = (Path(__file__).parents[2] / "docs" / "how-to" / "drive-from-an-ide.md").read_text()
 SECTIONS = dict(re.findall(r"^#{2,3} (.+)\n((?:(?!#).*\n?)*)", PAGE, re.MULTILINE))
 HINTS = {
     "destructiveHint": "destructive_hint",
@@ -109,11 +108,3 @@ def test_resources_prompts_and_options_are_there(told: dict[str, Any]) -> None:
     assert set(named) == options
     for option in cli.commands["config"].params:
         assert all(f"`{name}" in PAGE for name in option.opts if name.startswith("-"))
-
-
-def test_the_how_to_names_every_tool_with_its_arguments(told: dict[str, Any]) -> None:
-    for tool in told["tools"]:
-        match = re.search(rf"`{tool.name}\(([^)]*)\)`", HOW_TO)
-        assert match is not None, tool.name
-        said = {name for name in match[1].split(", ") if name}
-        assert said == set(tool.input_schema["properties"])
