@@ -142,7 +142,8 @@ def _connection_of(ctx: ServerRequestContext[Any, Any]) -> Connection:
 def _lengths(app: App, known: _Lengths) -> _Lengths:
     """Return how long each ledger is, and whether somebody is at work on it.
 
-    Of older runs that have not grown, nobody is taken to be: a store may hold thousands.
+    An idle run that has not grown is taken for idle still, unless it is one of the newest: a store
+    may hold thousands.
     """
     substrate = app.substrate()
     found: _Lengths = {}
