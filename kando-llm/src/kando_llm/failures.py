@@ -19,7 +19,7 @@ from kando_llm.live import Connection
 
 __all__ = ["bad_reply", "broken_off", "provider_error"]
 
-_GO_ON = "What was asked stays open: go on with `kando resume`."
+_GO_ON = "What was asked stays open, and is asked again when the run goes on."
 _MAX_CHARS = 500
 
 # What servers call a fault of the account or the settings, whatever the status.
