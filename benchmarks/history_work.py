@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from kando.app.builtin import installed_plugins
+from kando.app.comparing import compare_runs
 from kando.app.context import App
 from kando.app.snapshots import snapshots_of
 from kando.app.tracing import trace_event
@@ -133,8 +134,8 @@ def diff_half(path: str, length: int) -> None:
 
 def diff_near(path: str, length: int) -> None:
     """Compare two ledgers that part 30 events before their ends."""
-    with timed() as watch:
-        found = compare(ledger_of(path), ledger_of(path, "near"))
+    with _app(path) as app, timed() as watch:
+        found = compare_runs(app, "bench", "near")
     _report(watch, len(found.world.added_objects) == _APART)
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from kando.world._container import pack, unpack
+
 Run = Callable[..., Any]
 
 pytestmark = pytest.mark.usefixtures("tiny")
@@ -190,3 +192,49 @@ def test_a_long_run_that_has_grown_a_little_rests_again(
     assert "events    1203" in kando("status", run).stdout
     assert "TYPE" in kando("metrics", run).stdout
     assert fired() == before
+
+
+def test_a_diff_is_the_same_with_snapshots_that_tell_which_objects_are_new(
+    kando: Run, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    monkeypatch.setenv("KANDO_SNAPSHOT_DIR", folder)
+    run = kando("run", "tiny", "--goal", "Say hello", "--llm", "parrot").stdout.strip()
+    change = ["--patch", "goal", '{"text": "other"}']
+    forks = [kando("fork", run, "--at", str(at), *change) for at in (2, 4, 9)]
+    branches = [done.stdout.split()[0] for done in forks]
+    assert kando("resume", branches[1], "--llm", "parrot").returncode == 0
+    data = '{"id": "new", "type": "Claim", "data": {}}'
+    assert kando("send", run, "--type", "object.created", "--data", data).returncode == 0
+    assert kando("resume", run).returncode == 0
+
+    def diffs() -> list[str]:
+        pairs = [(run, each) for each in branches] + [(branches[1], run), (f"{run}@7", branches[2])]
+        return [kando("diff", *pair, "--json").stdout for pair in pairs]
+
+    kept = diffs()
+    monkeypatch.delenv("KANDO_SNAPSHOT_DIR")
+
+    assert kept == diffs()
+    assert all('"new"' in each for each in kept[:4])
+
+
+@pytest.mark.parametrize("view", ["run-metrics", "run-status", "lineage-index", "object-ids"])
+def test_a_view_that_says_something_else_than_the_ledger_is_found_by_verify(
+    kando: Run, monkeypatch: pytest.MonkeyPatch, folder: str, view: str
+) -> None:
+    monkeypatch.setenv("KANDO_SNAPSHOT_DIR", folder)
+    run = kando("run", "tiny", "--goal", "Say hello", "--llm", "parrot").stdout.strip()
+    assert kando("verify", run).returncode == 0
+    (path,) = Path(folder).iterdir()
+    stored = unpack(path.read_bytes())
+    assert stored is not None
+    sections = {name: stored.section(name) or b"" for name, _ in stored.header.sections}
+    body = bytearray(sections[view])
+    digit = body.rindex(b"1") if b"1" in body else len(body) - 1
+    body[digit] ^= 1
+    path.write_bytes(pack(stored.header, {**sections, view: bytes(body)}))
+
+    done = kando("verify", run)
+
+    assert done.returncode == 4
+    assert f"disagrees with the ledger: {view}" in done.stdout + done.stderr

@@ -17,11 +17,13 @@ from kando.runtime import Runtime
 from kando.runtime.status import StatusFold
 from kando.runtime.views import (
     LINEAGE_INDEX,
+    OBJECT_IDS,
     RUN_METRICS,
     RUN_STATUS,
     Views,
     lineage_of,
     metrics_fold_of,
+    object_ids_of,
     status_fold_of,
 )
 from kando.schema.events import OBJECT_CREATED, KandoEvent, RecordedEvent, make_event
@@ -137,6 +139,10 @@ def test_status_and_metrics_of_a_snapshot_and_the_tail_are_those_of_the_whole_le
     assert stored is not None
 
     assert read_status(ledger, stored) == read_status(ledger)
+    ids = object_ids_of(stored)
+    assert ids is not None
+    there = project(islice(ledger.read(0), cut)).objects
+    assert {id for id in "abcdef" if ids.may_hold(id)} == there.keys()
     metrics = metrics_fold_of(stored)
     assert metrics is not None
     for event in ledger.read(cut):
@@ -178,7 +184,7 @@ def damaged(kept: Kept, view: str) -> None:
         start += length
 
 
-@pytest.mark.parametrize("view", [LINEAGE_INDEX, RUN_METRICS, RUN_STATUS, WORLD_STATE])
+@pytest.mark.parametrize("view", [LINEAGE_INDEX, RUN_METRICS, RUN_STATUS, OBJECT_IDS, WORLD_STATE])
 def test_a_view_that_is_damaged_is_ignored_with_a_warning_and_replaced_with_the_next_run(
     view: str,
 ) -> None:
@@ -200,6 +206,7 @@ def test_a_view_that_is_damaged_is_ignored_with_a_warning_and_replaced_with_the_
         LINEAGE_INDEX: lineage_of,
         RUN_METRICS: metrics_fold_of,
         RUN_STATUS: status_fold_of,
+        OBJECT_IDS: object_ids_of,
         WORLD_STATE: lambda stored: stored.world(),
     }
 

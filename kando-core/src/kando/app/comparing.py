@@ -8,9 +8,13 @@ import attrs
 
 from kando.app.context import App, id_of
 from kando.app.reading import metrics_of, status_of
+from kando.app.snapshots import stored_snapshot
 from kando.branch.comparison import LedgerDiff, compare
 from kando.branch.parting import parting
+from kando.ledger.interface import LedgerStore
+from kando.runtime.views import object_ids_of
 from kando.world.metrics import Usage
+from kando.world.object_ids import ObjectIds
 
 __all__ = ["Outcome", "compare_outcomes", "compare_runs"]
 
@@ -49,7 +53,19 @@ def compare_runs(app: App, a: str, b: str) -> LedgerDiff:
     """
     ledger_a, end_a = app.ledger_at(a)
     ledger_b, end_b = app.ledger_at(b)
-    return compare(ledger_a, ledger_b, end_a, end_b)
+    kept = [found for ledger in (ledger_a, ledger_b) if (found := _kept_ids(app, ledger))]
+
+    def may_hold(id: str, shared: int) -> bool:
+        return all(ids.may_hold(id) for position, ids in kept if position >= shared)
+
+    return compare(ledger_a, ledger_b, end_a, end_b, may_hold=may_hold)
+
+
+def _kept_ids(app: App, ledger: LedgerStore) -> tuple[int, ObjectIds] | None:
+    stored = stored_snapshot(app, ledger)
+    # Events are compared as they are stored.
+    ids = object_ids_of(stored) if stored is not None and stored.is_current else None
+    return (stored.position, ids) if stored is not None and ids is not None else None
 
 
 def compare_outcomes(app: App, runs: Sequence[str]) -> list[Outcome]:

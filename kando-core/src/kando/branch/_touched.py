@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from kando.ledger.interface import OBJECT_TYPES, WORLD_TYPES, LedgerStore
 from kando.schema.events import OBJECT_CREATED, RELATION_CREATED, KandoEvent, RecordedEvent
@@ -18,6 +18,7 @@ def touched_worlds(
     shared: int,
     tail_a: Sequence[RecordedEvent],
     tail_b: Sequence[RecordedEvent],
+    may_hold: Callable[[str], bool] = lambda id: True,
 ) -> tuple[World, World]:
     """Return the part of two worlds that their ledgers' tails may have made different.
 
@@ -26,6 +27,7 @@ def touched_worlds(
         shared: how many events they share.
         tail_a: the events of the first after these.
         tail_b: the events of the second.
+        may_hold: whether an object with an id may be among what they share.
     """
     if not shared:
         return project(tail_a), project(tail_b)
@@ -34,7 +36,8 @@ def touched_worlds(
     relations = {id for e in told if e.type not in OBJECT_TYPES for id in _named(e)}
     # What has its id from the step that made it was not there before, so nobody need look.
     new = {id for event in told for id in _named(event) if _is_named_by(event, id)}
-    before = list(ledger.touching(objects - new, relations - new, shared))
+    known = set(filter(may_hold, objects - new))
+    before = list(ledger.touching(known, relations - new, shared))
     return _projected([*before, *tail_a], objects), _projected([*before, *tail_b], objects)
 
 

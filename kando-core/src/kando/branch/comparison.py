@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import islice
 
 import attrs
@@ -52,7 +53,12 @@ class LedgerDiff:
 
 
 def compare(
-    a: LedgerStore, b: LedgerStore, end_a: int | None = None, end_b: int | None = None
+    a: LedgerStore,
+    b: LedgerStore,
+    end_a: int | None = None,
+    end_b: int | None = None,
+    *,
+    may_hold: Callable[[str, int], bool] = lambda id, shared: True,
 ) -> LedgerDiff:
     """Compare two ledgers.
 
@@ -64,12 +70,14 @@ def compare(
         b: the second, usually the branch.
         end_a: how many events of `a` count; all if None.
         end_b: the same for `b`.
+        may_hold: whether an object with an id may be in the world of as many first events as the
+            two share; what cannot be there is not searched for.
     """
     end_a = a.length() if end_a is None else end_a
     end_b = b.length() if end_b is None else end_b
     shared = parting(a, b, end_a, end_b)
     tail_a, tail_b = _tail(a, shared, end_a), _tail(b, shared, end_b)
-    worlds = touched_worlds(a, shared, tail_a, tail_b)
+    worlds = touched_worlds(a, shared, tail_a, tail_b, lambda id: may_hold(id, shared))
     return LedgerDiff(
         shared,
         Side(a.stream_name(), end_a, measure(tail_a)),

@@ -11,22 +11,26 @@ from kando.schema.events import RecordedEvent
 from kando.trace.index import LineageIndex
 from kando.world.graph import World
 from kando.world.metrics import MetricsFold
+from kando.world.object_ids import ObjectIds
 from kando.world.projection import project
 from kando.world.snapshot import WORLD_STATE, StoredSnapshot
 
 __all__ = [
     "LINEAGE_INDEX",
+    "OBJECT_IDS",
     "RUN_METRICS",
     "RUN_STATUS",
     "Views",
     "disagreeing",
     "lineage_of",
     "metrics_fold_of",
+    "object_ids_of",
     "status_fold_of",
 ]
 
 #: Names of the views in a snapshot.
 LINEAGE_INDEX, RUN_METRICS, RUN_STATUS = "lineage-index", "run-metrics", "run-status"
+OBJECT_IDS = "object-ids"
 
 Fold = TypeVar("Fold", LineageIndex, MetricsFold, StatusFold)
 
@@ -49,6 +53,11 @@ def status_fold_of(stored: StoredSnapshot, *, of_data: bool = True) -> StatusFol
         of_data: see `StoredSnapshot.view`.
     """
     return stored.view(RUN_STATUS, _whole(StatusFold.of_state, stored), of_data=of_data)
+
+
+def object_ids_of(stored: StoredSnapshot) -> ObjectIds | None:
+    """Return the ids of a snapshot's objects, or None; damaged ones are ignored with a warning."""
+    return stored.view(OBJECT_IDS, ObjectIds.of_state)
 
 
 def _whole(decode: Callable[[bytes], Fold], stored: StoredSnapshot) -> Callable[[bytes], Fold]:
@@ -91,7 +100,7 @@ class Views:
         """Go on from those of a snapshot; False if it does not have them all."""
         lineage, metrics = lineage_of(stored), metrics_fold_of(stored)
         status = status_fold_of(stored)
-        if lineage is None or metrics is None or status is None:
+        if lineage is None or metrics is None or status is None or object_ids_of(stored) is None:
             return False
         self._lineage, self._metrics, self._status = lineage, metrics, status
         return True
@@ -115,4 +124,5 @@ class Views:
             LINEAGE_INDEX: self._lineage.state(),
             RUN_METRICS: self._metrics.state(),
             RUN_STATUS: self._status.state(),
+            OBJECT_IDS: ObjectIds.of(world).state(),
         }

@@ -137,7 +137,7 @@ class StoredSnapshot:
             of_data: whether it depends on what events say, and so on the versions of their
                 schemas.
         """
-        if of_data and self._container.header.versions != _versions(self.ledger):
+        if of_data and not self.is_current:
             _ignored(self.ledger, "events are read in other versions of their schemas now")
             return None
         try:
@@ -146,6 +146,11 @@ class StoredSnapshot:
         except (ValueError, TypeError, LookupError) as error:
             _ignored(self.ledger, f"its {name} is damaged ({type(error).__name__})")
             return None
+
+    @property
+    def is_current(self) -> bool:
+        """Whether events are read in the versions of their schemas that it was made from."""
+        return self._container.header.versions == _versions(self.ledger)
 
     def world(self) -> World | None:
         """Return the world, or None; one that is damaged is ignored with a warning."""
@@ -161,7 +166,7 @@ class StoredSnapshot:
         rest = header.rest
         return (
             rest is not None
-            and header.versions == _versions(self.ledger)
+            and self.is_current
             and rest.kit == _about(kit)
             and rest.position == self.ledger.length()
             and rest.digest == self.ledger.digest(rest.position).hex()
