@@ -22,6 +22,8 @@ from kando.schema.identity import object_id, step_key
 
 __all__ = ["Batch"]
 
+_SEQUENCES = (list, tuple)
+
 
 class Batch:
     """Events to be recorded together.
@@ -172,9 +174,9 @@ class Batch:
 
     def _causes(self, event: KandoEvent) -> list[str]:
         causes = event.cause
-        if not causes and isinstance(causes, list | tuple):
+        if not causes and isinstance(causes, _SEQUENCES):
             return [self._trigger.id] if self._trigger is not None else []
-        if not isinstance(causes, list | tuple) or not all(isinstance(c, str) for c in causes):
+        if not isinstance(causes, _SEQUENCES) or not all(isinstance(c, str) for c in causes):
             msg = f"An event {event.type} has cause {causes!r:.80}."
             raise InvalidData(msg, hint="A cause is a list of event ids.")
         if "" in causes:

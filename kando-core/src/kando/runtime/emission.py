@@ -10,6 +10,8 @@ from kando.schema.events import RecordedEvent
 
 __all__ = ["step"]
 
+_GENERATORS = (GeneratorType, Generator)
+
 
 def step(emitted: Iterator[Any], recorded: RecordedEvent | None) -> Any:
     """Return what a responder emits next.
@@ -21,7 +23,7 @@ def step(emitted: Iterator[Any], recorded: RecordedEvent | None) -> Any:
     Raises:
         StopIteration: it emits nothing more.
     """
-    if not isinstance(emitted, GeneratorType | Generator):
+    if not isinstance(emitted, _GENERATORS):
         return next(emitted)
     return emitted.send(recorded if _takes_a_value(emitted) else None)
 

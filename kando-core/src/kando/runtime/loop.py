@@ -140,23 +140,25 @@ class Loop(Tail):
         # What the ledger held at first may have been fired before, in silence. It must not see what
         # came later; being first in, it is dispatched first in any case. What came before that is
         # let in right after it, and not whenever it is time for a look.
-        current = self.cursor.current
-        is_caught_up = current is None or current.position >= self._backlog
-        is_first = is_caught_up and not self._has_caught_up
+        is_first = False
+        if not self._has_caught_up:
+            current = self.cursor.current
+            is_first = current is None or current.position >= self._backlog
+            self._has_caught_up = is_first
         now = time.monotonic()
         if at_once or is_first or now - self._looked_at >= LOOK_INTERVAL:
-            self._looked_at, self._has_caught_up = now, is_caught_up
-            if is_caught_up:
+            self._looked_at = now
+            if self._has_caught_up:
                 for fired in due_timers(self.cursor.open_timers.values(), self.recorder.clock()):
                     if not self.deliver([fired]):
                         return False
-            if self.inbox is not None and not self._take_in(self.inbox, is_caught_up):
+            if self.inbox is not None and not self._take_in(self.inbox):
                 return False
         return self.cursor.halted_by is None
 
-    def _take_in(self, inbox: Inbox, is_caught_up: bool) -> bool:
+    def _take_in(self, inbox: Inbox) -> bool:
         for entry in inbox.entries():
-            if not is_caught_up and entry.event.type not in CONTROL:
+            if not self._has_caught_up and entry.event.type not in CONTROL:
                 continue
             if self.recorder.position_of(entry.event_id) is None:
                 event = attrs.evolve(entry.event, id=entry.event_id)
@@ -239,12 +241,13 @@ class Loop(Tail):
 
     def _fire_plain(self, handler: Responder, event: RecordedEvent, batch: Batch) -> bool:
         def is_within_limits() -> bool:
-            return not self._reasons_against(batch, batch.cost_usd, more=1)
+            return is_unlimited or not self._reasons_against(batch, batch.cost_usd, more=1)
 
         def fire() -> int | None:
             outputs = self._outputs(handler, event, self.recorder.world)
             return collect(batch, handler, outputs, event, is_within_limits=is_within_limits)
 
+        is_unlimited = self.recorder.account.is_unlimited
         world = self.recorder.world
         count = watched(handler.name, world, fire) if self.checks_purity else fire()
         # A firing without outputs records nothing, unless the ledger says that it failed.

@@ -5,8 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-
-import attrs
+from typing import NamedTuple
 
 from kando.errors import DuplicateEvent, PayloadTooLarge, UnknownReference
 from kando.ledger.interface import LedgerStore
@@ -26,8 +25,7 @@ from kando.world.projection import Change, change_of, commit
 __all__ = ["Entry", "Recorder", "StagedWorld"]
 
 
-@attrs.frozen
-class Entry:
+class Entry(NamedTuple):
     """An event that has passed every check, and what recording it means.
 
     Attributes:

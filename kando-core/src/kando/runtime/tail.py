@@ -89,7 +89,8 @@ class Tail:
             self.save()
 
     def _commit(self, batch: Batch, trigger: RecordedEvent) -> bool:
-        if self._reasons_against(batch, batch.cost_usd):
+        is_unlimited = self.recorder.account.is_unlimited
+        if not is_unlimited and self._reasons_against(batch, batch.cost_usd):
             return self._exhaust_by(batch, batch.cost_usd, trigger)
         self._record(batch, trigger)
         return True
