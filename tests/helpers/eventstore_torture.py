@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import os
 import random
-import signal
 import sys
 import tempfile
 import threading
@@ -36,25 +35,13 @@ from kando.world.projection import reproject
 from kando_eventstore._client import client_library
 from kando_eventstore.ledger import EventStoreLedger
 from kando_eventstore.substrate import open_eventstore
-from torture import PARTS, compared, responders
+from torture import PARTS, Dying, compared, responders
 
 WRITERS = 8
 
 
-class DyingLedger(EventStoreLedger):
-    """A ledger whose process is killed at its n-th append, before or after it."""
-
-    dies_at = -1
-    after = False
-
-    def append(self, events: list[KandoEvent], *, expected_length: int | None = None) -> int:
-        self.dies_at -= 1
-        if self.dies_at == -1 and not self.after:
-            os.kill(os.getpid(), signal.SIGKILL)
-        length = super().append(events, expected_length=expected_length)
-        if self.dies_at == -1 and self.after:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return length
+class DyingLedger(Dying, EventStoreLedger):
+    """A ledger on a server."""
 
 
 def finish(ledger: LedgerStore, calls: Path) -> None:

@@ -110,8 +110,8 @@ def responders(ledger: LedgerStore, calls: Path) -> list[Responder]:
     ]
 
 
-class DyingLedger(SQLiteLedgerStore):
-    """A ledger whose process is killed at its n-th append, before or after it."""
+class Dying(LedgerStore):
+    """Makes of a ledger one whose process is killed at its n-th append, before or after it."""
 
     dies_at = -1
     after = False
@@ -124,6 +124,10 @@ class DyingLedger(SQLiteLedgerStore):
         if self.dies_at == -1 and self.after:
             os.kill(os.getpid(), signal.SIGKILL)
         return length
+
+
+class DyingLedger(Dying, SQLiteLedgerStore):
+    """A ledger in a file."""
 
 
 def work(path: Path, dies_at: int | None = None, after: bool = False) -> None:

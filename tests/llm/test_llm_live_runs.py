@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import attrs
@@ -151,7 +150,6 @@ def test_a_call_that_fails_ends_in_responder_failed_and_is_made_again_on_resume(
 
 def test_a_stall_past_the_timeout_ends_in_responder_failed(runs, wire, dialect):
     server = wire(Stalls())
-    started = time.monotonic()
 
     run, raised = runs.start(
         "sky",
@@ -162,7 +160,6 @@ def test_a_stall_past_the_timeout_ends_in_responder_failed(runs, wire, dialect):
     assert type(raised) is ProviderTimeout
     assert isinstance(raised, TimeoutError)
     assert "silent for 0.2 s" in str(raised)
-    assert time.monotonic() - started < 20
     assert runs.events(run, RESPONDER_FAILED)[0].data["error"]["type"] == "ProviderTimeout"
 
 
