@@ -41,7 +41,7 @@ def emit(
         data: a JSON object.
         cause: events it follows from, or their ids; the event that is being handled if omitted.
     """
-    ids = [each if isinstance(each, str) else each.id for each in cause or ()]
+    ids = [each if isinstance(each, str) else each.id for each in cause] if cause else []
     return make_event(type, "", "", ids, data)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import msgspec
 
-from kando.errors import InvalidData, StoreDamaged
+from kando.errors import StoreDamaged
 from kando.ledger.chain import link
 from kando.schema.events import RecordedEvent
 from kando.schema.exact_json import encode
@@ -57,11 +57,7 @@ def rows_of(events: Sequence[RecordedEvent], stream: str, previous: bytes) -> li
     """
     rows = []
     for event in events:
-        try:
-            previous = link(previous, event)
-        except UnicodeEncodeError as error:
-            msg = f"The event at position {event.position} holds text that is not Unicode: {error}."
-            raise InvalidData(msg, hint="Decode it with errors='replace'.") from error
+        previous = link(previous, event)
         rows.append(_row(event, stream, previous))
     return rows
 

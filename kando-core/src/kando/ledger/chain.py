@@ -7,7 +7,7 @@ from hashlib import sha256
 
 import msgspec
 
-from kando.errors import PositionOutOfRange
+from kando.errors import InvalidData, PositionOutOfRange
 from kando.schema.events import RecordedEvent
 
 __all__ = ["GENESIS", "chained", "link"]
@@ -22,21 +22,28 @@ def link(previous: bytes, event: RecordedEvent) -> bytes:
     """Return the hash of `event` chained to the hash before it (SHA-256, 32 bytes).
 
     It covers every field, and each is delimited, so no two different events share an input.
+
+    Raises:
+        InvalidData: the event holds text that is not Unicode.
     """
-    head = _encode(
-        (
-            event.position,
-            event.id,
-            event.type,
-            event.source,
-            event.actor,
-            event.cause,
-            event.timestamp,
-            event.lineage_key,
-            event.version,
-            event.encoded,
+    try:
+        head = _encode(
+            (
+                event.position,
+                event.id,
+                event.type,
+                event.source,
+                event.actor,
+                event.cause,
+                event.timestamp,
+                event.lineage_key,
+                event.version,
+                event.encoded,
+            )
         )
-    )
+    except UnicodeEncodeError as error:
+        msg = f"The event at position {event.position} holds text that is not Unicode: {error}."
+        raise InvalidData(msg, hint="Decode it with errors='replace'.") from error
     return sha256(previous + head).digest()
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from kando.errors import PositionOutOfRange
 from kando.ledger._checks import check_expected_length, check_from_position, duplicate
 from kando.ledger._sqlite_queries import TOUCHING, Search, links_of, links_query
-from kando.ledger._sqlite_rows import COLUMNS, INSERT, Segment, events_of, rows_of
+from kando.ledger._sqlite_rows import COLUMNS, Segment, events_of, insert, stored_ids
 from kando.ledger.chain import GENESIS
 from kando.ledger.completion import complete
 from kando.ledger.interface import LedgerStore, Link
@@ -81,17 +81,15 @@ class SQLiteLedgerStore(LedgerStore):
     ) -> int:
         length = self._length(connection)
         check_expected_length(self.stream_name(), length, expected_length)
-        heads = 0 if all(event.id for event in events) else self._heads(connection)
+        heads = self._heads(connection) if "" in [event.id for event in events] else 0
         completed = [
             complete(event, position, self.stream_name(), heads)
             for position, event in enumerate(events, length)
         ]
-        default_id = self._own.default_id
-        has_default_id = [e.id == default_id(e.type, e.position) for e in completed]
-        self._refuse_duplicates(connection, completed, has_default_id)
+        ids = stored_ids(completed, self._own)
+        self._refuse_duplicates(connection, completed, ids)
         previous = self._digest(connection, length)
-        rows = rows_of(completed, has_default_id, self._own, previous)
-        connection.executemany(INSERT, rows)
+        insert(connection, completed, ids, self._own, previous)
         length += len(completed)
         connection.execute(
             "UPDATE ledgers SET length = ? WHERE number = ?", (length, self._own.base >> 32)
@@ -111,15 +109,15 @@ class SQLiteLedgerStore(LedgerStore):
         self,
         connection: sqlite3.Connection,
         events: Sequence[RecordedEvent],
-        has_default_id: Sequence[bool],
+        ids: Sequence[str | None],
     ) -> None:
         within: dict[str, int] = {}
         has_explicit = self._has_explicit_ids(connection)
-        if not has_explicit and all(has_default_id):
+        if not has_explicit and ids.count(None) == len(ids):
             return
-        for event, is_default in zip(events, has_default_id, strict=True):
+        for event, explicit in zip(events, ids, strict=True):
             taken = within.get(event.id)
-            if taken is None and (has_explicit or not is_default):
+            if taken is None and (has_explicit or explicit is not None):
                 taken = self._position_of(connection, event.id)
             if taken is not None:
                 raise duplicate(self.stream_name(), event.id, taken)

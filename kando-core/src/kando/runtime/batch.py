@@ -18,11 +18,14 @@ from kando.schema.events import (
     RecordedEvent,
 )
 from kando.schema.exact_json import encode, exact_and_encoded
-from kando.schema.identity import object_id, step_key
+from kando.schema.identity import default_event_id, object_id, step_key
 
 __all__ = ["Batch"]
 
 _SEQUENCES = (list, tuple)
+
+#: Types of events that name what they create.
+_NAMED = (OBJECT_CREATED, RELATION_CREATED)
 
 
 class Batch:
@@ -46,13 +49,15 @@ class Batch:
         self, recorder: Recorder, trigger: RecordedEvent | None = None, responder: str = ""
     ) -> None:
         self.entries: list[Entry] = []
-        self.depth = 0
+        self.depth = 0 if trigger is None else recorder.depth_of(trigger.position)
         self.cost_usd = 0.0
         self._recorder = recorder
         self._trigger = trigger
         self._responder = responder
-        self._trigger_depth = 0 if trigger is None else recorder.depth_of(trigger.position)
+        self._trigger_depth = self.depth
         self._staged = StagedWorld(recorder.world)
+        # Of the event that is added next.
+        self._position = recorder.length
         # All events of a batch are recorded at one time.
         self._at: datetime | None = None
         self._by_id: dict[str, Entry] = {}
@@ -68,15 +73,24 @@ class Batch:
         Raises:
             RefusedEvent: it must not be recorded; the batch is as before.
         """
+        recorder = self._recorder
         identified = self._identified(event, ordinal)
-        entry = self._recorder.check(
-            identified, self._staged, self._by_id, self._trigger, self._trigger_depth
+        entry = recorder.check(
+            identified,
+            self._staged,
+            self._by_id,
+            self._trigger,
+            self._trigger_depth,
+            has_default_id=not event.id or recorder.has_default_id(identified),
         )
-        if entry.change is not None:
-            self._staged.stage(entry.change)
+        _, change, depth, _ = entry
+        if change is not None:
+            self._staged.stage(change)
         if identified.type == LLM_RESPONSE:
             self.cost_usd += cost_of(identified)
-        self._take(identified, entry)
+        if depth > self.depth:
+            self.depth = depth
+        self._take(identified.id, entry)
         return identified
 
     def open(self) -> RecordedEvent:
@@ -103,11 +117,11 @@ class Batch:
 
         It is as deep as the trigger: bookkeeping takes no part in recursion depth.
         """
-        recorder, trigger = self._recorder, self._trigger
+        recorder, trigger, position = self._recorder, self._trigger, self._position
         assert trigger is not None
-        position = recorder.length + len(self.entries)
-        id = recorder.default_id(type, position)
-        recorder.check_id(id, self._by_id, is_default=True)
+        id = default_event_id(type, position, recorder.heads)
+        if id in recorder.explicit_ids or id in self._by_id:
+            raise recorder.duplicate(id, self._by_id)
         event = RecordedEvent(
             id,
             type,
@@ -116,18 +130,17 @@ class Batch:
             [cause.id],
             self._at or self._now(),
             data,
-            position=position,
-            lineage_key=step_key(trigger.lineage_key, self._responder, word),
-            encoded=encode(data),
+            position,
+            step_key(trigger.lineage_key, self._responder, word),
+            encode(data),
         )
-        self._take(event, Entry(event, None, self._trigger_depth, False, True))
+        self._take(id, (event, None, self._trigger_depth, True))
         return event
 
-    def _take(self, event: RecordedEvent, entry: Entry) -> None:
+    def _take(self, id: str, entry: Entry) -> None:
         self.entries.append(entry)
-        self._by_id[event.id] = entry
-        if entry.depth > self.depth:
-            self.depth = entry.depth
+        self._by_id[id] = entry
+        self._position += 1
 
     def _now(self) -> datetime:
         self._at = self._recorder.clock()
@@ -135,41 +148,46 @@ class Batch:
 
     def record(self) -> list[RecordedEvent]:
         """Record the whole batch and return its events."""
-        return self._recorder.record(self.entries, self._roots)
+        return self._recorder.record(self.entries, self._roots, is_outside=self._trigger is None)
 
     def _identified(self, event: KandoEvent, ordinal: int | str) -> RecordedEvent:
         if not isinstance(event, KandoEvent):
             msg = f"{self._responder or 'A seed'} emitted {type(event).__name__}, not an event."
             raise InvalidData(msg, hint="Emit what make_event() or kando.emit returns.")
-        actor = event.actor or self._responder
-        if not isinstance(event.type, str) or not event.type or not isinstance(event.data, dict):
-            msg = f"An event by {actor or 'nobody'} has type {event.type!r} and data {event.data!r:.60}."
+        recorder, trigger = self._recorder, self._trigger
+        kind, given, actor = event.type, event.data, event.actor or self._responder
+        if not isinstance(kind, str) or not kind or not isinstance(given, dict):
+            msg = f"An event by {actor or 'nobody'} has type {kind!r} and data {given!r:.60}."
             raise InvalidData(msg, hint="Its type is a dotted name and its data a JSON object.")
-        position = self._recorder.length + len(self.entries)
-        id = event.id or self._recorder.default_id(event.type, position)
-        needs_id = "id" not in event.data and event.type in (OBJECT_CREATED, RELATION_CREATED)
-        if self._trigger is not None:
-            key = step_key(self._trigger.lineage_key, self._responder, ordinal)
-            given = {"id": self._free_id(event, key), **event.data} if needs_id else event.data
-            data, encoded = _exact(given, id, actor)
-        else:
-            data, encoded = _exact(event.data, id, actor)
-            identity = event.id.encode() or encoded
-            key = self._recorder.free_root_key(event.type, identity, self._roots)
-            if needs_id:
-                data = {"id": self._free_id(event, key), **data}
-                encoded = encode(data)
+        id = event.id or default_event_id(kind, self._position, recorder.heads)
+        needs_id = kind in _NAMED and "id" not in given
+        try:
+            if trigger is not None:
+                key = step_key(trigger.lineage_key, self._responder, ordinal)
+                if needs_id:
+                    given = {"id": self._free_id(event, key), **given}
+                data, encoded = exact_and_encoded(given)
+            else:
+                data, encoded = exact_and_encoded(given)
+                identity = event.id.encode() or encoded
+                key = recorder.free_root_key(kind, identity, self._roots)
+                if needs_id:
+                    data = {"id": self._free_id(event, key), **data}
+                    encoded = encode(data)
+        except InvalidData as error:
+            msg = f"{id} by {actor or 'nobody'}: {error.message}"
+            raise InvalidData(msg, hint=error.hint) from error
         return RecordedEvent(
             id,
-            event.type,
-            self._recorder.source,
+            kind,
+            recorder.source,
             actor,
             self._causes(event),
             self._at or self._now(),
             data,
-            position=position,
-            lineage_key=key,
-            encoded=encoded,
+            self._position,
+            key,
+            encoded,
         )
 
     def _causes(self, event: KandoEvent) -> list[str]:
@@ -187,24 +205,9 @@ class Batch:
     def _free_id(self, event: KandoEvent, key: str) -> str:
         type = event.data.get("type")
         if not isinstance(type, str) or not type:
-            msg = f"{event.type} by {event.actor or self._responder}: data.type must be a name."
-            raise InvalidData(msg, hint="Say what type it is.")
-        return object_id(type, key, _Taken(self._staged, event.type))
-
-
-def _exact(data: dict[str, Any], id: str, actor: str) -> tuple[dict[str, Any], bytes]:
-    try:
-        return exact_and_encoded(data)
-    except InvalidData as error:
-        msg = f"{id} by {actor or 'nobody'}: {error.message}"
-        raise InvalidData(msg, hint=error.hint) from error
-
-
-class _Taken:
-    """The ids that are taken among the objects, or the relations, of a staged world."""
-
-    def __init__(self, staged: StagedWorld, event_type: str) -> None:
-        self._get: Any = staged.get_object if event_type == OBJECT_CREATED else staged.get_relation
-
-    def __contains__(self, id: object) -> bool:
-        return self._get(id) is not None
+            raise InvalidData(
+                f"{event.type}: data.type must be a name.", hint="Say what type it is."
+            )
+        staged = self._staged
+        is_object = event.type == OBJECT_CREATED
+        return object_id(type, key, staged.get_object if is_object else staged.get_relation)

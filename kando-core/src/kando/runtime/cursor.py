@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import attrs
 
@@ -99,16 +99,25 @@ class Cursor:
             self._see_pending(event)
         return is_of_firing
 
-    def see_firing(self, trigger: RecordedEvent, events: Sequence[RecordedEvent]) -> None:
+    def see_firing(
+        self,
+        trigger: RecordedEvent,
+        events: Sequence[RecordedEvent],
+        is_handled: Callable[[str], object] = lambda type: True,
+    ) -> None:
         """Take note of a firing just recorded: what `see` would for each event, in less time.
 
         Args:
             trigger: the event it handles.
             events: from its ``responder.fired`` to its ``responder.completed``.
+            is_handled: whether somebody handles events of a type; others need no dispatch.
         """
-        self._queue.extend(events)
+        queue = self._queue
         for event in events:
-            if event.type in _PENDING:
+            kind = event.type
+            if is_handled(kind):
+                queue.append(event)
+            if kind in _PENDING:
                 self._see_pending(event)
         responder = events[0].data["responder"]
         if self._unresolved:
@@ -165,7 +174,7 @@ class Cursor:
 
     def _see_done(self, trigger: RecordedEvent, responder: str) -> None:
         self.silent = None
-        if self._queue[0].id == trigger.id:
+        if self._queue and self._queue[0].id == trigger.id:
             self.last_completed = responder
 
     def failed_attempts(self, trigger_id: str, responder: str) -> int:

@@ -10,8 +10,6 @@ from kando.schema.events import RecordedEvent
 
 __all__ = ["step"]
 
-_GENERATORS = (GeneratorType, Generator)
-
 
 def step(emitted: Iterator[Any], recorded: RecordedEvent | None) -> Any:
     """Return what a responder emits next.
@@ -23,14 +21,16 @@ def step(emitted: Iterator[Any], recorded: RecordedEvent | None) -> Any:
     Raises:
         StopIteration: it emits nothing more.
     """
-    if not isinstance(emitted, _GENERATORS):
-        return next(emitted)
-    return emitted.send(recorded if _takes_a_value(emitted) else None)
+    if isinstance(emitted, GeneratorType):
+        inner = emitted.gi_yieldfrom
+        return emitted.send(recorded if inner is None or _takes_a_value(inner) else None)
+    if isinstance(emitted, Generator):
+        return emitted.send(recorded)
+    return next(emitted)
 
 
-def _takes_a_value(generator: Any) -> bool:
-    """Whether what stands at a generator's yield takes a value: a ``yield from [...]`` does not."""
-    inner = generator
+def _takes_a_value(inner: Any) -> bool:
+    """Whether what a generator yields from takes a value: a ``yield from [...]`` does not."""
     while isinstance(inner, GeneratorType):
         if (inner := inner.gi_yieldfrom) is None:
             return True

@@ -26,7 +26,7 @@ def collect(
     outputs: object,
     trigger: RecordedEvent,
     present: Sequence[RecordedEvent] | None = None,
-    is_within_limits: Callable[[], bool] = lambda: True,
+    is_within_limits: Callable[[], bool] | None = None,
 ) -> int | None:
     """Put what a responder emits into `batch`, opened by ``responder.fired``.
 
@@ -39,7 +39,7 @@ def collect(
         trigger: the event it handles.
         present: of a firing that was cut in two, the outputs that the ledger holds: these are
             checked and not put in again, nor is ``responder.fired``. None for a whole firing.
-        is_within_limits: asked after each event; False ends the collection.
+        is_within_limits: asked after each event; False ends the collection. None: no limits.
 
     Returns:
         The number of outputs, those present included; None if a limit was passed.
@@ -51,14 +51,21 @@ def collect(
     count, known = 0, present or ()
     iterator = _iterator(outputs, responder)
     recorded: RecordedEvent | None = None
-    while (event := _next(iterator, recorded)) is not None:
+    while True:
+        try:
+            event = step(iterator, recorded)
+        except StopIteration:
+            break
+        if event is None:
+            msg = "A responder yielded None, not an event."
+            raise ConfigurationError(msg, hint="Yield what make_event() or kando.emit returns.")
         if count < len(known):
             recorded = _checked(event, known[count])
         else:
             if not batch.entries and present is None:
                 batch.open()
             recorded = batch.add(event, count)
-            if not is_within_limits():
+            if is_within_limits is not None and not is_within_limits():
                 if isinstance(iterator, Generator):
                     iterator.close()
                 return None
@@ -70,7 +77,7 @@ def collect(
 
 def complete(batch: Batch, outputs: int) -> None:
     """Close a batch that `collect` filled; one without outputs is opened as well."""
-    fired = batch.entries[0].event if batch.entries else batch.open()
+    fired = batch.entries[0][0] if batch.entries else batch.open()
     batch.close(fired, outputs)
 
 
@@ -90,17 +97,6 @@ def _iterator(outputs: object, responder: Responder) -> Any:
         return iter(outputs)
     msg = f"Responder {responder.name!r} returned {type(outputs).__name__}, not events."
     raise ConfigurationError(msg, hint="Yield events, or return a list of them.")
-
-
-def _next(iterator: Any, recorded: RecordedEvent | None) -> KandoEvent | None:
-    try:
-        event: KandoEvent = step(iterator, recorded)
-    except StopIteration:
-        return None
-    if event is None:
-        msg = "A responder yielded None, not an event."
-        raise ConfigurationError(msg, hint="Yield what make_event() or kando.emit returns.")
-    return event
 
 
 def _checked(event: KandoEvent, present: RecordedEvent) -> RecordedEvent:

@@ -96,7 +96,7 @@ class Drafts:
         data: dict[str, Any] = exact(event.data)
         if "id" in data or event.type not in (OBJECT_CREATED, RELATION_CREATED):
             return data
-        return {"id": object_id(str(data.get("type")), key, self._world.objects), **data}
+        return {"id": object_id(str(data.get("type")), key, self._world.get_object), **data}
 
     def _check(self, draft: KandoEvent) -> None:
         if self._recorder is None:

@@ -114,23 +114,17 @@ class Loop(Tail):
             return False
         if not self._answer_passed_intents():
             return False
-        while self._look_outside():
-            event = self._next_to_dispatch()
+        cursor = self.cursor
+        while True:
+            event = cursor.current
             if event is not None:
                 if not self._dispatch(event):
                     return False
-                self.cursor.advance()
+                cursor.advance()
             elif not self._look_outside(at_once=True):
                 return False
-            elif self.cursor.current is None:
+            elif cursor.current is None:
                 return True
-        return False
-
-    def _next_to_dispatch(self) -> RecordedEvent | None:
-        """Pass by what nobody handles, which is most of bookkeeping, and return what is next."""
-        while (event := self.cursor.current) is not None and not self.handlers.for_type(event.type):
-            self.cursor.advance()
-        return event
 
     def _look_outside(self, *, at_once: bool = False) -> bool:
         """Record what came from outside; False if the run is to stop.
@@ -193,9 +187,9 @@ class Loop(Tail):
     def _dispatch(self, event: RecordedEvent) -> bool:
         for handler in self._remaining(event):
             subject = self._subject_of(handler, event)
-            if subject is None:
-                continue
-            if not self._look_outside() or not self._fire(handler, event, subject):
+            if subject is not None and not (
+                self._look_outside() and self._fire(handler, event, subject)
+            ):
                 return False
         return True
 
@@ -240,16 +234,11 @@ class Loop(Tail):
                     return True
 
     def _fire_plain(self, handler: Responder, event: RecordedEvent, batch: Batch) -> bool:
-        def is_within_limits() -> bool:
-            return is_unlimited or not self._reasons_against(batch, batch.cost_usd, more=1)
-
-        def fire() -> int | None:
-            outputs = self._outputs(handler, event, self.recorder.world)
-            return collect(batch, handler, outputs, event, is_within_limits=is_within_limits)
-
-        is_unlimited = self.recorder.account.is_unlimited
-        world = self.recorder.world
-        count = watched(handler.name, world, fire) if self.checks_purity else fire()
+        if self.checks_purity:
+            world = self.recorder.world
+            count = watched(handler.name, world, lambda: self._collect(handler, event, batch))
+        else:
+            count = self._collect(handler, event, batch)
         # A firing without outputs records nothing, unless the ledger says that it failed.
         if count == 0 and not self.cursor.has_failed(event.id, handler.name):
             self.cursor.silent = (event.id, handler.name)
@@ -258,6 +247,15 @@ class Loop(Tail):
             return self._exhaust_by(batch, batch.cost_usd, event)
         complete(batch, count)
         return self._commit(batch, event)
+
+    def _collect(self, handler: Responder, event: RecordedEvent, batch: Batch) -> int | None:
+        def is_within_limits() -> bool:
+            return not self._reasons_against(batch, batch.cost_usd, more=1)
+
+        outputs = self._outputs(handler, event, self.recorder.world)
+        if self.recorder.account.is_unlimited:
+            return collect(batch, handler, outputs, event)
+        return collect(batch, handler, outputs, event, is_within_limits=is_within_limits)
 
     def _finish(self, firing: OpenFiring) -> bool:
         """Repeat a firing of which the ledger holds the beginning, and record the rest of it."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
 
 from kando.errors import DuplicateEvent, PayloadTooLarge, UnknownReference
 from kando.ledger.interface import LedgerStore
@@ -25,22 +24,9 @@ from kando.world.projection import Change, change_of, commit
 __all__ = ["Entry", "Recorder", "StagedWorld"]
 
 
-class Entry(NamedTuple):
-    """An event that has passed every check, and what recording it means.
-
-    Attributes:
-        event: identified and complete.
-        change: what it does to the world.
-        depth: its recursion depth.
-        is_outside: whether no firing produced it.
-        has_default_id: whether its id is the default one.
-    """
-
-    event: RecordedEvent
-    change: Change
-    depth: int
-    is_outside: bool
-    has_default_id: bool
+#: An event that has passed every check, and what recording it means: the event, identified and
+#: complete; what it does to the world; its recursion depth; whether its id is the default one.
+Entry = tuple[RecordedEvent, Change, int, bool]
 
 
 class StagedWorld:
@@ -105,11 +91,13 @@ class Recorder:
         self._saved = 0
         self._unsaved: list[RecordedEvent] = []
         self._depths = array("q")
-        # By position: the type of an event with a default id, else None. By id: the other events.
+        # By position: the type of an event with a default id, else None.
         self._types: list[str | None] = []
-        self._positions: dict[str, int] = {}
+        # Positions of the other events, by id.
+        self.explicit_ids: dict[str, int] = {}
         self._asked: tuple[str, int | None] = ("", None)
-        # Positions of the heads of branches, which are not numbered.
+        # How many heads of branches there are, and their positions: they are not numbered.
+        self.heads = 0
         self._heads: list[int] = []
         self._root_keys: set[str] = set()
         self._root_counts: dict[str, int] = {}
@@ -119,7 +107,7 @@ class Recorder:
         # What is asked for is mostly what was asked for last: the trigger of a firing.
         if event_id == self._asked[0]:
             return self._asked[1]
-        position = self._positions.get(event_id)
+        position = self.explicit_ids.get(event_id)
         if position is None:
             number = number_of_default_id(event_id)
             if number is None:
@@ -136,11 +124,11 @@ class Recorder:
     @property
     def number(self) -> int:
         """How many events there are, not counting the heads of branches (see `default_id`)."""
-        return self.length - len(self._heads)
+        return self.length - self.heads
 
-    def default_id(self, type: str, position: int) -> str:
-        """Return the default id of an event to be recorded at a position."""
-        return default_event_id(type, position, len(self._heads))
+    def has_default_id(self, event: RecordedEvent) -> bool:
+        """Whether the id of an event to be recorded next, or after others, is the default one."""
+        return event.id == default_event_id(event.type, event.position, self.heads)
 
     def depth_of(self, position: int) -> int:
         """Return the recursion depth of the event at a position."""
@@ -171,6 +159,8 @@ class Recorder:
         batch: Mapping[str, Entry],
         trigger: RecordedEvent | None = None,
         trigger_depth: int = 0,
+        *,
+        has_default_id: bool,
     ) -> Entry:
         """Return what recording `event` after `batch` means, changing nothing.
 
@@ -180,6 +170,7 @@ class Recorder:
             batch: entries to be recorded before it, in the same step, by event id.
             trigger: the event whose firing produced it; None if no firing did.
             trigger_depth: recursion depth of the trigger.
+            has_default_id: whether its id is the default one.
 
         Raises:
             RefusedEvent: it must not be recorded.
@@ -192,8 +183,11 @@ class Recorder:
             raise PayloadTooLarge(
                 msg, hint="Split it, or put it into a file and record path and hash."
             )
-        has_default_id = event.id == self.default_id(event.type, event.position)
-        self.check_id(event.id, batch, is_default=has_default_id)
+        id = event.id
+        # The default id of its position only an author can have given to another event.
+        taken = self.explicit_ids.get(id) if has_default_id else self.position_of(id)
+        if taken is not None or id in batch:
+            raise self.duplicate(id, batch)
         if trigger is not None and event.cause == [trigger.id] and event.type not in BOOKKEEPING:
             depth = trigger_depth + 1
         else:
@@ -201,26 +195,13 @@ class Recorder:
         change = change_of(event, staged)
         if change is not None:
             self.types.check(event, change, staged)
-        return Entry(event, change, depth, trigger is None, has_default_id)
+        return event, change, depth, has_default_id
 
-    def check_id(self, id: str, batch: Mapping[str, Entry], *, is_default: bool) -> None:
-        """Refuse an event id that is taken.
-
-        Args:
-            id: of an event to be recorded after `batch`.
-            batch: entries by event id.
-            is_default: whether it is the default id of its position, which only an author can
-                have given to another event.
-
-        Raises:
-            DuplicateEvent: an event of the ledger or the batch has it.
-        """
-        taken = self._positions.get(id) if is_default else self.position_of(id)
-        if taken is None and id in batch:
-            taken = batch[id].event.position
-        if taken is not None:
-            msg = f"{self.source} has an event {id!r} already, at position {taken}."
-            raise DuplicateEvent(msg, hint="Give the event another id, or none.")
+    def duplicate(self, id: str, batch: Mapping[str, Entry]) -> DuplicateEvent:
+        """Return the error for an event whose id another one has, in the ledger or in `batch`."""
+        position = batch[id][0].position if id in batch else self.position_of(id)
+        msg = f"{self.source} has an event {id!r} already, at position {position}."
+        return DuplicateEvent(msg, hint="Give the event another id, or none.")
 
     def _depth_after(self, event: RecordedEvent, batch: Mapping[str, Entry]) -> int:
         depth = -1
@@ -229,50 +210,58 @@ class Recorder:
             if position is not None:
                 depth = max(depth, self._depths[position])
             elif cause in batch:
-                depth = max(depth, batch[cause].depth)
+                _, _, of_cause, _ = batch[cause]
+                depth = max(depth, of_cause)
             else:
                 msg = f"{event.id} by {event.actor} names cause {cause!r}: no such event."
                 raise UnknownReference(msg, hint=f"Use ids of events of {self.source}.")
         return max(depth, 0) if event.type in BOOKKEEPING else depth + 1
 
     def record(
-        self, batch: Sequence[Entry], roots: Mapping[str, int] | None = None
+        self,
+        batch: Sequence[Entry],
+        roots: Mapping[str, int] | None = None,
+        *,
+        is_outside: bool,
     ) -> list[RecordedEvent]:
         """Record checked entries: apply, count, and keep them for `save`.
 
         Args:
             batch: as `check` returned them.
             roots: what `free_root_key` reserved for them.
+            is_outside: whether no firing produced them.
         """
-        for entry in batch:
-            self.take(entry)
+        self._take(batch, is_outside=is_outside)
         if roots:
             self._root_counts.update(roots)
-        events = [entry.event for entry in batch]
+        events = [event for event, _, _, _ in batch]
         self._unsaved += events
         return events
 
-    def take(self, entry: Entry) -> None:
-        """Take an entry into world, account and indexes: one just recorded, or one read back."""
-        event, change, depth = entry.event, entry.change, entry.depth
-        if change is not None:
-            commit(self.world, change)
-        is_head = entry.is_outside and event.is_head
-        if is_head:
-            self._heads.append(event.position)
-        if entry.has_default_id and not is_head:
-            self._types.append(event.type)
-        else:
-            self._types.append(None)
-            self._positions[event.id] = event.position
-        self._depths.append(depth)
-        if entry.is_outside:
-            self._root_keys.add(event.lineage_key)
-        self.length += 1
-        self.last_type = event.type
-        self.account.count(event, depth)
-        if self.watch is not None:
-            self.watch(event, self.world)
+    def _take(self, batch: Sequence[Entry], *, is_outside: bool) -> None:
+        """Take entries into world, account and indexes: just recorded, or read back."""
+        world, types, depths, count = self.world, self._types, self._depths, self.account.count
+        for event, change, depth, has_default_id in batch:
+            if change is not None:
+                commit(world, change)
+            is_default = has_default_id
+            if is_outside:
+                self._root_keys.add(event.lineage_key)
+                if event.is_head:
+                    self.heads += 1
+                    self._heads.append(event.position)
+                    is_default = False
+            if is_default:
+                types.append(event.type)
+            else:
+                types.append(None)
+                self.explicit_ids[event.id] = event.position
+            depths.append(depth)
+            self.length += 1
+            self.last_type = event.type
+            count(event, depth)
+            if self.watch is not None:
+                self.watch(event, world)
 
     def take_saved(self, event: RecordedEvent, *, is_outside: bool) -> None:
         """Take an event that the ledger holds.
@@ -281,8 +270,8 @@ class Recorder:
             RefusedEvent: it cannot be applied to the world before it.
         """
         depth = self._depth_of_saved(event)
-        has_default_id = event.id == self.default_id(event.type, event.position)
-        self.take(Entry(event, change_of(event, self.world), depth, is_outside, has_default_id))
+        entry = (event, change_of(event, self.world), depth, self.has_default_id(event))
+        self._take([entry], is_outside=is_outside)
         self._saved += 1
 
     def _depth_of_saved(self, event: RecordedEvent) -> int:
@@ -305,7 +294,7 @@ class Recorder:
             RefusedEvent: an event cannot be applied to the world before it.
         """
         world, types, depths = self.world, self._types, self._depths
-        count, caused, heads = self.account.count, [trigger.id], len(self._heads)
+        count, caused, heads = self.account.count, [trigger.id], self.heads
         of_trigger = depths[trigger.position]
         for event in events:
             kind, depth = event.type, of_trigger
@@ -318,7 +307,7 @@ class Recorder:
                 types.append(kind)
             else:
                 types.append(None)
-                self._positions[event.id] = event.position
+                self.explicit_ids[event.id] = event.position
             depths.append(depth)
             self.length += 1
             count(event, depth)

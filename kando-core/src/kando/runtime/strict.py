@@ -236,19 +236,17 @@ class _StrictLoop(Loop):
     def _commit(self, batch: Batch, trigger: RecordedEvent) -> bool:
         """Record a batch that agrees with the ledger; False if it must be repeated."""
         start = self.recorder.length
-        for offset, entry in enumerate(batch.entries):
+        for offset, (event, _, _, _) in enumerate(batch.entries):
             position = start + offset
-            if position < len(self._recorded) and not differences(
-                self._recorded[position], entry.event
-            ):
+            if position < len(self._recorded) and not differences(self._recorded[position], event):
                 continue
             if offset and position < len(self._recorded) and self._outside[position]:
-                self._keep(batch.entries[:offset])
+                self._keep(batch.entries[:offset], is_outside=False)
                 self._complete_cut_firing()
                 return True
-            self._put_outside([entry.event])
+            self._put_outside([event])
             return False
-        self._keep(batch.entries)
+        self._keep(batch.entries, is_outside=False)
         return True
 
     def _put_outside(self, instead: Sequence[RecordedEvent]) -> None:
@@ -290,13 +288,14 @@ class _StrictLoop(Loop):
     def _as_recorded(self, event: RecordedEvent) -> Entry:
         try:
             staged = StagedWorld(self.recorder.world)
-            return self.recorder.check(event, staged, {})
+            is_default = self.recorder.has_default_id(event)
+            return self.recorder.check(event, staged, {}, has_default_id=is_default)
         except RefusedEvent as error:
             msg = f"{self.recorder.source} holds an event that cannot be: {error.message}"
             raise ReplayDivergence(msg, position=event.position, hint=error.hint) from error
 
-    def _keep(self, entries: Sequence[Entry]) -> None:
-        for event in self.recorder.record(entries):
+    def _keep(self, entries: Sequence[Entry], *, is_outside: bool = True) -> None:
+        for event in self.recorder.record(entries, is_outside=is_outside):
             self.cursor.see(event)
         self.recorder.save()
 

@@ -77,7 +77,7 @@ class Tail:
     def _record(self, batch: Batch, trigger: RecordedEvent | None = None) -> None:
         events = batch.record()
         if trigger is not None and events[0].type == RESPONDER_FIRED:
-            self.cursor.see_firing(trigger, events)
+            self.cursor.see_firing(trigger, events, self.handlers.for_type)
         else:
             for event in events:
                 self.cursor.see(event)

@@ -135,14 +135,14 @@ class RecordedEvent(KandoEvent):
         position: 0-based place in the ledger; on a branch the shared prefix counts.
         lineage_key: why the event exists, as 32 hexadecimal digits; the same step has the same
             key on every branch (see `kando.schema.identity`).
+        encoded: its data as stored, so that it is encoded once on its way to the disk.
         version: version of the schema its data was written in.
     """
 
-    position: int = attrs.field(kw_only=True)
-    lineage_key: str = attrs.field(kw_only=True)
-    version: int = attrs.field(kw_only=True, default=1)
-    # The data as stored, so that it is encoded once on its way from the recorder to the disk.
-    encoded: bytes = attrs.field(kw_only=True, repr=False)
+    position: int
+    lineage_key: str
+    encoded: bytes = attrs.field(repr=False)
+    version: int = 1
 
 
 def make_event(

@@ -6,7 +6,7 @@ replay produce the same ids.
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 
 __all__ = [
@@ -99,16 +99,22 @@ def step_key(trigger_key: str, responder: str, ordinal: int | str) -> str:
     return sha256(f"{trigger_key}\x00{responder}\x00{ordinal}".encode()).hexdigest()[:KEY_DIGITS]
 
 
-def object_id(type: str, lineage_key: str, taken: Container[str]) -> str:
+def object_id(type: str, lineage_key: str, is_taken: Callable[[str], object]) -> str:
     """Return the id of an object or relation whose author gave none.
 
     It is ``{type}-{lineage key, shortened}`` in lower case, lengthened until it is free.
+
+    Args:
+        type: of the object or relation.
+        lineage_key: of the event that creates it.
+        is_taken: asked for each candidate; what it returns is true if there is one of this id.
     """
     prefix = type.lower()
-    for digits in range(_SHORT, KEY_DIGITS + 1, 4):
+    candidate = f"{prefix}-{lineage_key[:_SHORT]}"
+    digits = _SHORT
+    while digits < KEY_DIGITS and is_taken(candidate):
+        digits += 4
         candidate = f"{prefix}-{lineage_key[:digits]}"
-        if candidate not in taken:
-            return candidate
     return candidate
 
 
