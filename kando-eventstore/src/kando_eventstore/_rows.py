@@ -11,7 +11,7 @@ import msgspec
 
 from kando.errors import StoreDamaged
 from kando.ledger.chain import link
-from kando.schema.events import RecordedEvent
+from kando.schema.events import RecordedEvent, make_recorded_event
 from kando.schema.exact_json import encode
 
 __all__ = ["Row", "event_of", "hash_of", "rows_of"]
@@ -89,7 +89,7 @@ def event_of(row: Row, stream: str, position: int) -> RecordedEvent:
     try:
         metadata = _decode_metadata(row.metadata)
         type = row.type.removeprefix(_ESCAPED)
-        return RecordedEvent(
+        return make_recorded_event(
             metadata["id"],
             type,
             metadata.get("source", stream),
@@ -97,10 +97,10 @@ def event_of(row: Row, stream: str, position: int) -> RecordedEvent:
             metadata.get("cause", []),
             _EPOCH + timedelta(microseconds=metadata["at_us"]),
             _decode_data(row.data),
-            position=position,
-            lineage_key=metadata["key"],
-            version=metadata["version"],
-            encoded=row.data,
+            position,
+            metadata["key"],
+            row.data,
+            metadata["version"],
         )
     except (msgspec.DecodeError, ArithmeticError, LookupError, TypeError, ValueError) as error:
         raise _damaged(stream, position, error) from error

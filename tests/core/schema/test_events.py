@@ -1,13 +1,15 @@
 """The event model."""
 
+import copy
 from datetime import UTC, datetime
+from typing import Any
 
 import attrs
 import pytest
 
 from kando.ledger.completion import complete
 from kando.schema import events
-from kando.schema.events import KandoEvent, RecordedEvent, make_event
+from kando.schema.events import KandoEvent, RecordedEvent, make_event, make_recorded_event
 
 FIELDS = ["id", "type", "source", "actor", "cause", "timestamp", "data"]
 
@@ -45,6 +47,39 @@ def test_a_recorded_event_equals_the_event_with_the_same_seven_fields() -> None:
     assert recorded == event
     assert hash(recorded) == hash(event)
     assert recorded != attrs.evolve(event, data={"a": 2})
+
+
+def test_what_is_made_quickly_is_what_the_classes_make() -> None:
+    at = datetime(2026, 1, 2, tzinfo=UTC)
+    seven: tuple[Any, ...] = ("e-1", "x", "run:r", "cli", ["e-0"], at, {"a": 1})
+
+    quick = make_recorded_event(*seven, 1, "k" * 32, b'{"a":1}', 2)
+    slow = RecordedEvent(*seven, position=1, lineage_key="k" * 32, encoded=b'{"a":1}', version=2)
+
+    assert type(quick) is RecordedEvent
+    assert type(make_event("x", "run:r", "cli", [], {})) is KandoEvent
+    assert attrs.astuple(quick) == attrs.astuple(slow)
+    assert repr(quick) == repr(slow)
+    assert attrs.evolve(quick, position=2).position == 2
+    for copied in (copy.copy(quick), copy.deepcopy(quick)):
+        assert attrs.astuple(copied) == attrs.astuple(quick)
+
+
+@pytest.mark.parametrize("field", [*FIELDS, "position", "lineage_key", "encoded", "version"])
+def test_a_recorded_event_is_immutable(field: str) -> None:
+    event = make_recorded_event("e", "x", "r", "a", [], datetime.now(UTC), {}, 0, "k" * 32, b"{}")
+
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        setattr(event, field, "y")
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        delattr(event, field)
+
+
+def test_an_event_that_is_not_recorded_has_no_position() -> None:
+    event = make_event("x", "run:r", "cli", [], {})
+
+    assert not hasattr(event, "position")
+    assert "position" not in repr(event)
 
 
 def test_the_names_of_event_types_are_fixed() -> None:

@@ -12,18 +12,20 @@ import msgspec
 
 from kando.errors import StoreDamaged
 from kando.ledger.chain import link
-from kando.schema.events import RecordedEvent
+from kando.schema.events import RecordedEvent, make_recorded_event
 from kando.schema.exact_json import encode
 from kando.schema.identity import default_event_id
 
 __all__ = [
     "COLUMNS",
+    "UNNAMED",
+    "Names",
     "Segment",
     "events_of",
     "insert",
     "microseconds",
     "moment_of",
-    "stored_ids",
+    "names_of",
 ]
 
 #: What an event is read from.
@@ -36,6 +38,12 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _INSERT_NAMED = """\
 INSERT INTO events (address, type, actor, cause, at_us, key, version, body, hash, id, source)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+
+#: What is stored of an event's id and source.
+Names = tuple[str | None, str | None]
+
+#: An event with its default id whose source is its ledger, as almost every one has.
+UNNAMED: Names = (None, None)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _POSITION_MASK = 2**32 - 1
@@ -80,30 +88,33 @@ class Segment:
         return default_event_id(type, position, self.heads)
 
 
-def stored_ids(events: Iterable[RecordedEvent], segment: Segment) -> list[str | None]:
-    """Return what is stored of each event's id: None where it is the default one.
+def names_of(events: Iterable[RecordedEvent], segment: Segment) -> list[Names]:
+    """Return what is stored of each event's id and source: None for what goes without saying.
 
     Args:
         events: complete.
         segment: of the ledger's own events.
     """
-    heads = segment.heads
+    stream, heads = segment.stream, segment.heads
     head = segment.start if heads else -1
-    found: list[str | None] = []
+    found: list[Names] = []
     for event in events:
-        id, position = event.id, event.position
+        id, position, source = event.id, event.position, event.source
         if position == head:
             is_default = id == segment.default_id(event.type, position)
         else:
-            is_default = id == default_event_id(event.type, position, heads)
-        found.append(None if is_default else id)
+            is_default = id == f"{event.type}-{position - heads}"
+        if is_default and source == stream:
+            found.append(UNNAMED)
+        else:
+            found.append((None if is_default else id, None if source == stream else source))
     return found
 
 
 def insert(
     connection: sqlite3.Connection,
     events: Sequence[RecordedEvent],
-    ids: Sequence[str | None],
+    names: Sequence[Names],
     segment: Segment,
     previous: bytes,
 ) -> None:
@@ -112,19 +123,17 @@ def insert(
     Args:
         connection: in a transaction.
         events: complete.
-        ids: of each, as `stored_ids` returns them.
-        segment: of the ledger's own events; its name is not stored where it is the source.
+        names: of each, as `names_of` returns them.
+        segment: of the ledger's own events.
         previous: the chained hash before the first of them.
 
     Raises:
         InvalidData: an event holds text that is not Unicode.
     """
     rows = _rows_of(events, segment.base, previous)
-    sources = [None if event.source == segment.stream else event.source for event in events]
-    if ids.count(None) == sources.count(None) == len(events):
+    if names.count(UNNAMED) == len(events):
         connection.executemany(_INSERT, rows)
     else:
-        names = zip(ids, sources, strict=True)
         named = (row + own for row, own in zip(rows, names, strict=True))
         connection.executemany(_INSERT_NAMED, named)
 
@@ -175,7 +184,7 @@ def events_of(rows: Iterable[tuple[Any, ...]], segment: Segment) -> Iterator[Rec
             # The events of a batch have one time.
             if at_us != last_us:
                 last_us, timestamp = at_us, _EPOCH + timedelta(microseconds=at_us)
-            yield RecordedEvent(
+            yield make_recorded_event(
                 id,
                 type,
                 stream if source is None else source,

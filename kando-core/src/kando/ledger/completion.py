@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from datetime import UTC
 
 import attrs
@@ -11,7 +12,32 @@ from kando.schema.events import KandoEvent, RecordedEvent
 from kando.schema.exact_json import encode, exact_and_encoded
 from kando.schema.identity import default_event_id, root_key
 
-__all__ = ["complete"]
+__all__ = ["complete", "completed"]
+
+
+def completed(
+    events: Iterable[KandoEvent], start: int, source: str, heads: Callable[[], int]
+) -> list[RecordedEvent]:
+    """Return events as recorded one after the other; those that are complete stay as they are.
+
+    Args:
+        events: as their authors made them, or complete.
+        start: the place of the first of them.
+        source: identity of the ledger.
+        heads: returns how many heads of branches stand before them; asked only if it matters.
+
+    Raises:
+        InvalidData: as for `complete`.
+    """
+    found: list[RecordedEvent] = []
+    known: int | None = None
+    for position, event in enumerate(events, start):
+        if isinstance(event, RecordedEvent) and event.position == position:
+            found.append(event)
+        else:
+            known = heads() if known is None else known
+            found.append(complete(event, position, source, known))
+    return found
 
 
 def complete(event: KandoEvent, position: int, source: str, heads: int = 0) -> RecordedEvent:

@@ -18,7 +18,7 @@ from kando.ledger._checks import (
 )
 from kando.ledger._sqlite_groups import SQLiteGroup, group_names
 from kando.ledger.chain import GENESIS, link
-from kando.ledger.completion import complete
+from kando.ledger.completion import completed
 from kando.ledger.groups import check_group
 from kando.ledger.inbox import InboxEntry, decode_entry, encode_entry
 from kando.ledger.interface import LedgerStore
@@ -51,22 +51,18 @@ class MemoryLedgerStore(LedgerStore):
             return self._append(events, expected_length)
 
     def _append(self, events: list[KandoEvent], expected_length: int | None) -> int:
-        length = self.length()
-        check_expected_length(self.stream_name(), length, expected_length)
-        heads = self._heads_before(length)
-        completed = [
-            complete(event, position, self.stream_name(), heads)
-            for position, event in enumerate(events, length)
-        ]
+        stream, length = self.stream_name(), self.length()
+        check_expected_length(stream, length, expected_length)
+        whole = completed(events, length, stream, lambda: self._heads_before(length))
         positions: dict[str, int] = {}
-        for event in completed:
+        for event in whole:
             taken = positions.get(event.id, self._position_of(event.id))
             if taken is not None:
-                raise duplicate(self.stream_name(), event.id, taken)
+                raise duplicate(stream, event.id, taken)
             positions[event.id] = event.position
-        self._own += completed
+        self._own += whole
         self._positions |= positions
-        return length + len(completed)
+        return length + len(whole)
 
     def read(self, from_position: int = 0) -> Iterator[RecordedEvent]:
         check_from_position(self.stream_name(), from_position)

@@ -10,9 +10,17 @@ from typing import TYPE_CHECKING, Any
 from kando.errors import PositionOutOfRange
 from kando.ledger._checks import check_expected_length, check_from_position, duplicate
 from kando.ledger._sqlite_queries import TOUCHING, Search, links_of, links_query
-from kando.ledger._sqlite_rows import COLUMNS, Segment, events_of, insert, stored_ids
+from kando.ledger._sqlite_rows import (
+    COLUMNS,
+    UNNAMED,
+    Names,
+    Segment,
+    events_of,
+    insert,
+    names_of,
+)
 from kando.ledger.chain import GENESIS
-from kando.ledger.completion import complete
+from kando.ledger.completion import completed
 from kando.ledger.interface import LedgerStore, Link
 from kando.schema.events import BRANCH_CREATED, KandoEvent, RecordedEvent
 from kando.schema.identity import number_of_default_id
@@ -79,18 +87,14 @@ class SQLiteLedgerStore(LedgerStore):
         events: Sequence[KandoEvent],
         expected_length: int | None,
     ) -> int:
-        length = self._length(connection)
-        check_expected_length(self.stream_name(), length, expected_length)
-        heads = self._heads(connection) if "" in [event.id for event in events] else 0
-        completed = [
-            complete(event, position, self.stream_name(), heads)
-            for position, event in enumerate(events, length)
-        ]
-        ids = stored_ids(completed, self._own)
-        self._refuse_duplicates(connection, completed, ids)
+        stream, length = self.stream_name(), self._length(connection)
+        check_expected_length(stream, length, expected_length)
+        whole = completed(events, length, stream, lambda: self._heads(connection))
+        names = names_of(whole, self._own)
+        self._refuse_duplicates(connection, whole, names)
         previous = self._digest(connection, length)
-        insert(connection, completed, ids, self._own, previous)
-        length += len(completed)
+        insert(connection, whole, names, self._own, previous)
+        length += len(whole)
         connection.execute(
             "UPDATE ledgers SET length = ? WHERE number = ?", (length, self._own.base >> 32)
         )
@@ -109,13 +113,13 @@ class SQLiteLedgerStore(LedgerStore):
         self,
         connection: sqlite3.Connection,
         events: Sequence[RecordedEvent],
-        ids: Sequence[str | None],
+        names: Sequence[Names],
     ) -> None:
         within: dict[str, int] = {}
         has_explicit = self._has_explicit_ids(connection)
-        if not has_explicit and ids.count(None) == len(ids):
+        if not has_explicit and names.count(UNNAMED) == len(names):
             return
-        for event, explicit in zip(events, ids, strict=True):
+        for event, (explicit, _) in zip(events, names, strict=True):
             taken = within.get(event.id)
             if taken is None and (has_explicit or explicit is not None):
                 taken = self._position_of(connection, event.id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import attrs
@@ -139,6 +139,23 @@ class BudgetEnforcer:
                     self._started = self._clock()
                 return
         self.event_count += 1
+        if depth > self.depth:
+            self.depth = depth
+
+    def count_firing(self, events: Iterable[KandoEvent], depth: int) -> None:
+        """Charge the recorded events of a firing: what `count` does for each, in less time.
+
+        Args:
+            events: all of them.
+            depth: the greatest recursion depth among them.
+        """
+        plain = 0
+        for event in events:
+            if event.type in CHARGED:
+                self.count(event, depth)
+            else:
+                plain += 1
+        self.event_count += plain
         if depth > self.depth:
             self.depth = depth
 

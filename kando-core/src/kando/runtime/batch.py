@@ -16,6 +16,7 @@ from kando.schema.events import (
     RESPONDER_FIRED,
     KandoEvent,
     RecordedEvent,
+    make_recorded_event,
 )
 from kando.schema.exact_json import encode, exact_and_encoded
 from kando.schema.identity import default_event_id, object_id, step_key
@@ -90,7 +91,9 @@ class Batch:
             self.cost_usd += cost_of(identified)
         if depth > self.depth:
             self.depth = depth
-        self._take(identified.id, entry)
+        self.entries.append(entry)
+        self._by_id[identified.id] = entry
+        self._position += 1
         return identified
 
     def open(self) -> RecordedEvent:
@@ -122,7 +125,7 @@ class Batch:
         id = default_event_id(type, position, recorder.heads)
         if id in recorder.explicit_ids or id in self._by_id:
             raise recorder.duplicate(id, self._by_id)
-        event = RecordedEvent(
+        event = make_recorded_event(
             id,
             type,
             recorder.source,
@@ -134,13 +137,11 @@ class Batch:
             step_key(trigger.lineage_key, self._responder, word),
             encode(data),
         )
-        self._take(id, (event, None, self._trigger_depth, True))
-        return event
-
-    def _take(self, id: str, entry: Entry) -> None:
+        entry = (event, None, self._trigger_depth, True)
         self.entries.append(entry)
         self._by_id[id] = entry
         self._position += 1
+        return event
 
     def _now(self) -> datetime:
         self._at = self._recorder.clock()
@@ -177,7 +178,7 @@ class Batch:
         except InvalidData as error:
             msg = f"{id} by {actor or 'nobody'}: {error.message}"
             raise InvalidData(msg, hint=error.hint) from error
-        return RecordedEvent(
+        return make_recorded_event(
             id,
             kind,
             recorder.source,

@@ -231,37 +231,48 @@ class Recorder:
             roots: what `free_root_key` reserved for them.
             is_outside: whether no firing produced them.
         """
-        self._take(batch, is_outside=is_outside)
+        events = self._take(batch, is_outside=is_outside)
         if roots:
             self._root_counts.update(roots)
-        events = [event for event, _, _, _ in batch]
         self._unsaved += events
         return events
 
-    def _take(self, batch: Sequence[Entry], *, is_outside: bool) -> None:
-        """Take entries into world, account and indexes: just recorded, or read back."""
-        world, types, depths, count = self.world, self._types, self._depths, self.account.count
+    def _take(self, batch: Sequence[Entry], *, is_outside: bool) -> list[RecordedEvent]:
+        """Take entries, just recorded or read back, into world, account and indexes."""
+        world, watch, types, depths = self.world, self.watch, self._types, self._depths
+        events: list[RecordedEvent] = []
+        greatest = 0
         for event, change, depth, has_default_id in batch:
             if change is not None:
                 commit(world, change)
-            is_default = has_default_id
-            if is_outside:
-                self._root_keys.add(event.lineage_key)
-                if event.is_head:
-                    self.heads += 1
-                    self._heads.append(event.position)
-                    is_default = False
-            if is_default:
+            is_head = is_outside and self._take_outside(event, depth)
+            if has_default_id and not is_head:
                 types.append(event.type)
             else:
                 types.append(None)
                 self.explicit_ids[event.id] = event.position
             depths.append(depth)
+            if depth > greatest:
+                greatest = depth
+            events.append(event)
             self.length += 1
-            self.last_type = event.type
-            count(event, depth)
-            if self.watch is not None:
-                self.watch(event, world)
+            if watch is not None:
+                watch(event, world)
+        if not is_outside:
+            self.account.count_firing(events, greatest)
+        if events:
+            self.last_type = events[-1].type
+        return events
+
+    def _take_outside(self, event: RecordedEvent, depth: int) -> bool:
+        """Take an event that no firing produced into account and roots; return if it is a head."""
+        self.account.count(event, depth)
+        self._root_keys.add(event.lineage_key)
+        if event.is_head:
+            self.heads += 1
+            self._heads.append(event.position)
+            return True
+        return False
 
     def take_saved(self, event: RecordedEvent, *, is_outside: bool) -> None:
         """Take an event that the ledger holds.
@@ -294,8 +305,8 @@ class Recorder:
             RefusedEvent: an event cannot be applied to the world before it.
         """
         world, types, depths = self.world, self._types, self._depths
-        count, caused, heads = self.account.count, [trigger.id], self.heads
-        of_trigger = depths[trigger.position]
+        caused, heads = [trigger.id], self.heads
+        of_trigger = greatest = depths[trigger.position]
         for event in events:
             kind, depth = event.type, of_trigger
             if kind not in BOOKKEEPING:
@@ -309,10 +320,12 @@ class Recorder:
                 types.append(None)
                 self.explicit_ids[event.id] = event.position
             depths.append(depth)
+            if depth > greatest:
+                greatest = depth
             self.length += 1
-            count(event, depth)
             if self.watch is not None:
                 self.watch(event, world)
+        self.account.count_firing(events, greatest)
         self.last_type = events[-1].type
         self._saved += len(events)
 

@@ -39,6 +39,7 @@ __all__ = [
     "KandoEvent",
     "RecordedEvent",
     "make_event",
+    "make_recorded_event",
 ]
 
 OBJECT_CREATED = "object.created"
@@ -75,8 +76,32 @@ OBSERVED = "observed"
 ECHOED = ("cause_object_id", "conversation")
 
 
+class _Fields:
+    """The fields of events, which may be set here: `make_event` turns one of these into an event.
+
+    The initialiser of a frozen attrs class calls ``object.__setattr__`` for each field. Setting the
+    fields first and the class last takes a quarter of that time, and events are made by the
+    million. Both classes have the layout of this one, so that Python allows it.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "actor",
+        "cause",
+        "data",
+        "encoded",
+        "id",
+        "lineage_key",
+        "position",
+        "source",
+        "timestamp",
+        "type",
+        "version",
+    )
+
+
 @attrs.frozen(eq=False)
-class KandoEvent:
+class KandoEvent(_Fields):
     """Something that happened, or that a responder says shall have happened.
 
     Events compare equal when their seven fields do, recorded or not.
@@ -157,4 +182,45 @@ def make_event(
         cause: ids of the events it follows from; empty for a root.
         data: a JSON object.
     """
-    return KandoEvent("", type, source, actor, list(cause), datetime.now(UTC), data)
+    event: Any = _Fields()
+    event.id = ""
+    event.type = type
+    event.source = source
+    event.actor = actor
+    event.cause = list(cause)
+    event.timestamp = datetime.now(UTC)
+    event.data = data
+    event.__class__ = KandoEvent
+    made: KandoEvent = event
+    return made
+
+
+def make_recorded_event(
+    id: str,
+    type: str,
+    source: str,
+    actor: str,
+    cause: list[str],
+    timestamp: datetime,
+    data: dict[str, Any],
+    position: int,
+    lineage_key: str,
+    encoded: bytes,
+    version: int = 1,
+) -> RecordedEvent:
+    """Make a `RecordedEvent`, as its class does, in less time; the arguments are its attributes."""
+    event: Any = _Fields()
+    event.id = id
+    event.type = type
+    event.source = source
+    event.actor = actor
+    event.cause = cause
+    event.timestamp = timestamp
+    event.data = data
+    event.position = position
+    event.lineage_key = lineage_key
+    event.encoded = encoded
+    event.version = version
+    event.__class__ = RecordedEvent
+    made: RecordedEvent = event
+    return made
