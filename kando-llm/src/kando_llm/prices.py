@@ -114,7 +114,9 @@ class Prices:
             input_tokens: of the request, at most.
             output_tokens: of the answer, at most.
         """
-        bands = [self.of(provider, model, tokens) for tokens in (0, input_tokens)]
+        starts = {each.over_input_tokens + 1 for each in self.price if each.over_input_tokens}
+        reached = {0, *(start for start in starts if start <= input_tokens)}
+        bands = [self.of(provider, model, tokens) for tokens in sorted(reached)]
         if None in bands:
             return None
         dearest = [

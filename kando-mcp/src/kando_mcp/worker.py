@@ -77,11 +77,11 @@ def _work(app: App, order: Order) -> None:
         allows_live=order.allows_live_llm,
         max_usd_per_day=order.max_usd_per_day,
     )
-    budget = Budget(max_llm_cost_usd=order.max_usd)
+    at_most = Budget(max_llm_cost_usd=order.max_usd)
     substrate = app.substrate(read_only=False)
     heard: set[str] = set()
     while True:
-        status = resume_run(app, order.run_id, llm=provider, budget=budget).status
+        status = resume_run(app, order.run_id, llm=provider, at_most=at_most).status
         if status.state == WAITING and status.timers:
             # With a notice on the door: nobody else need wait for the same timer.
             substrate.enter(order.run_id, this_process())

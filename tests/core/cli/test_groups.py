@@ -83,11 +83,23 @@ def test_a_group_whose_runs_are_of_another_kit_parks_them(kando: Run, install: R
     assert state(kando, run) == "finished"
 
 
-def test_provider_and_limits_are_said_to_the_workers(kando: Run) -> None:
-    for options in (("--llm", "parrot"), ("--budget-events", "9")):
-        done = kando("run", "tiny", "--goal", "hello", "--group", "g", *options)
-        assert done.returncode == 2
-        assert "kando worker" in done.stderr
+def test_the_provider_is_said_to_the_workers(kando: Run) -> None:
+    done = kando("run", "tiny", "--goal", "hello", "--group", "g", "--llm", "parrot")
+
+    assert done.returncode == 2
+    assert "kando worker" in done.stderr
+
+
+def test_workers_keep_the_limits_of_a_run(kando: Run) -> None:
+    limits = ("--budget-events", "5")
+    run = kando("run", "tiny", "--goal", "hello", "--group", "g", *limits).stdout.strip()
+
+    kando("worker", "--group", "g", "--llm", "parrot", "--budget-events", "50", "--until-idle")
+
+    assert state(kando, run) == "exhausted"
+    refused = kando("resume", run, "--group", "g", "--budget-events", "50")
+    assert refused.returncode == 2
+    assert "kando worker" in refused.stderr
 
 
 def test_commands_that_only_look_make_no_store(kando: Run, home: Path) -> None:

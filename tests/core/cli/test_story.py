@@ -27,6 +27,10 @@ def as_json(kando: Run, *arguments: str) -> Any:
     return json.loads(done.stdout)
 
 
+def events_of(kando: Run, run: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in kando("events", run, "--json").stdout.splitlines()]
+
+
 def test_run_prints_the_id_and_nothing_else_and_says_on_stderr_how_to_get_answers(
     kando: Run,
 ) -> None:
@@ -219,8 +223,44 @@ def test_an_exhausted_run_says_so_and_goes_on_with_more(kando: Run) -> None:
     assert done.returncode == 7
     assert "max_events" in done.stderr
     assert as_json(kando, "status", run_id)["state"] == "exhausted"
-    assert kando("resume", run_id, "--llm", "parrot").returncode == 0
+    assert kando("resume", run_id, "--llm", "parrot", "--budget-events", "50").returncode == 0
     assert as_json(kando, "status", run_id)["state"] == "finished"
+
+
+def test_a_run_keeps_its_limits_whoever_goes_on_with_it(kando: Run) -> None:
+    limits = ("--budget-events", "5", "--budget-usd", "2")
+    run_id = kando("run", "tiny", "--goal", "x", "--llm", "parrot", *limits).stdout.strip()
+
+    again = kando("resume", run_id, "--llm", "parrot")
+    assert again.returncode == 7
+    assert "--budget-events N" in again.stderr
+    assert as_json(kando, "status", run_id)["limits"] == {"max_events": 5, "max_llm_cost_usd": 2.0}
+    assert "limits    max_events 5, max_llm_cost_usd 2.0" in kando("status", run_id).stdout
+
+    # One that is named takes the place of its own, and no other.
+    assert kando("resume", run_id, "--llm", "parrot", "--budget-events", "50").returncode == 0
+    kept = {"max_events": 50, "max_llm_cost_usd": 2.0}
+    assert as_json(kando, "status", run_id)["limits"] == kept
+    told = [e for e in events_of(kando, run_id) if e["type"] == "budget.set"]
+    assert [e["data"]["limits"] for e in told] == [{"max_events": 5, "max_llm_cost_usd": 2.0}, kept]
+
+    # Whoever names the same again changes nothing, and a branch inherits them.
+    length = len(events_of(kando, run_id))
+    kando("resume", run_id, "--llm", "parrot", "--budget-events", "50")
+    assert len(events_of(kando, run_id)) == length
+    branch = as_json(kando, "fork", run_id, "--at", "4")["branch_id"]
+    assert as_json(kando, "status", branch)["limits"] == {"max_events": 5, "max_llm_cost_usd": 2.0}
+    assert kando("resume", branch, "--llm", "parrot").returncode == 7
+
+
+def test_limits_are_forgotten_when_somebody_says_so(kando: Run) -> None:
+    limits = ("--budget-events", "5")
+    run_id = kando("run", "tiny", "--goal", "x", "--llm", "parrot", *limits).stdout.strip()
+
+    assert kando("resume", run_id, "--llm", "parrot", "--no-budget").returncode == 0
+    assert as_json(kando, "status", run_id)["limits"] == {}
+    assert as_json(kando, "status", run_id)["state"] == "finished"
+    assert kando("replay", run_id, "--strict").returncode == 0
 
 
 def test_what_is_sent_from_outside_is_recorded_by_whoever_works_on_the_run(kando: Run) -> None:

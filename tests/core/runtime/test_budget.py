@@ -4,6 +4,8 @@ import threading
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kando.branch.fork import fork
 from kando.cache.llm import LLMCache
@@ -11,11 +13,18 @@ from kando.emit import ask, call_tool, emit
 from kando.errors import ConfigurationError, InvalidData
 from kando.ledger.memory import MemoryLedgerStore, MemorySubstrate
 from kando.responders.accounts import Accounts, charge_of
+from kando.responders.base import Responder
 from kando.responders.budget import Budget, BudgetEnforcer
 from kando.responders.executor import ToolExecutorResponder
 from kando.responders.llm_executor import provider_executor
 from kando.runtime import Runtime
-from kando.schema.events import BUDGET_EXHAUSTED, LLM_RESPONSE, TOOL_RETURNED, KandoEvent
+from kando.schema.events import (
+    BUDGET_EXHAUSTED,
+    BUDGET_SET,
+    LLM_RESPONSE,
+    TOOL_RETURNED,
+    KandoEvent,
+)
 
 
 def question(n: int, **options: Any) -> KandoEvent:
@@ -318,3 +327,42 @@ def test_other_events_are_charged_nothing() -> None:
     accounts = Accounts(llm_calls=3)
 
     assert accounts.apply(emit("object.created", {"cost_usd": 3})) is accounts
+
+
+LIMITS = st.fixed_dictionaries(
+    {},
+    optional={
+        "max_events": st.integers(0, 9),
+        "max_llm_cost_usd": st.floats(0, 9),
+        "max_tool_calls": st.integers(0, 9),
+        "fallback_usd_per_call": st.floats(0, 9),
+    },
+)
+
+
+@given(LIMITS, LIMITS)
+def test_limits_are_combined_one_by_one(mine: dict[str, Any], theirs: dict[str, Any]) -> None:
+    one, other = Budget(**mine), Budget(**theirs)
+
+    assert one.limits() == mine
+    assert one.over(other).limits() == {**theirs, **mine}
+    assert one.within(other) == other.within(one)
+    stricter = one.within(other).limits()
+    assert stricter.keys() == mine.keys() | theirs.keys()
+    for name, limit in stricter.items():
+        known = [limits[name] for limits in (mine, theirs) if name in limits]
+        # What an unknown price counts for is the stricter the more it is.
+        assert limit == (max(known) if name == "fallback_usd_per_call" else min(known))
+
+
+def test_no_responder_sets_limits() -> None:
+    def generous(event: Any, world: Any) -> Any:
+        yield emit(BUDGET_SET, {"limits": {}})
+
+    ledger = MemoryLedgerStore("r1")
+    with pytest.raises(InvalidData, match="limits are set from outside"):
+        Runtime(ledger, [Responder("generous", {"go"}, generous)], edge_logic=()).run(
+            [emit("go", {})]
+        )
+
+    assert [event.type for event in ledger.read_all()] == ["go", "responder.failed"]

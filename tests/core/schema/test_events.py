@@ -93,6 +93,7 @@ def test_the_names_of_event_types_are_fixed() -> None:
         "RELATION_REMOVED": "relation.removed",
         "BRANCH_CREATED": "branch.created",
         "BRANCH_CHANGED": "branch.changed",
+        "BUDGET_SET": "budget.set",
         "BUDGET_EXHAUSTED": "budget.exhausted",
         "LLM_REQUEST": "llm.request",
         "LLM_RESPONSE": "llm.response",

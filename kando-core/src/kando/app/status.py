@@ -75,6 +75,7 @@ class RunStatus:
         own: what a branch has spent itself: ``llm_calls``, ``llm_tokens``, ``llm_cost_usd``,
             ``llm_unpriced`` and ``tool_calls``; None for a run.
         approvals: that a person has not given or denied yet.
+        limits: of the run by name, as it was given them last; empty if it has none.
     """
 
     run_id: str
@@ -102,6 +103,7 @@ class RunStatus:
     tool_calls: int = 0
     own: dict[str, Any] | None = None
     approvals: int = 0
+    limits: dict[str, Any] = attrs.field(factory=dict)
 
 
 def read_status(ledger: LedgerStore, stored: StoredSnapshot | None = None) -> RunStatus:
@@ -163,6 +165,7 @@ def _status(ledger: LedgerStore, fold: StatusFold) -> RunStatus:
         tool_calls=fold.spent.tool_calls,
         own=fold.spent.since(fold.spent_before) if branch else None,
         approvals=len(fold.approvals.waiting),
+        limits=fold.budget,
     )
 
 

@@ -12,6 +12,7 @@ import attrs
 
 from kando.app.changes import choices_of
 from kando.app.context import App, id_of
+from kando.app.limits import limits_of
 from kando.app.observing import Observation
 from kando.app.outside import answer_key, intent_of
 from kando.app.providers import choose_provider
@@ -122,7 +123,7 @@ class GroupWorker:
         kit: name of the kit whose runs it works on; any installed one if None.
         llm: ``provider`` or ``provider:argument``; if None, what each run was started or forked
             with, or from the environment.
-        budget: limits of each run.
+        budget: limits of each run, beside those that its ledger remembers.
         lease_seconds: after which a job of a worker that says nothing goes to another.
         tell: told, in a line, of what could not be done.
     """
@@ -141,7 +142,7 @@ class GroupWorker:
         self._app = app
         self._kit = kit
         self._provider = choose_provider(llm, app.plugins, app.environ) if llm else None
-        self._budget = budget
+        self._budget = budget or Budget()
         self._lease_seconds = lease_seconds
         self._tell = tell
         self._substrate = app.substrate(read_only=False)
@@ -248,7 +249,8 @@ class GroupWorker:
         provider = self._provider
         if provider is None:
             provider = provider_of(self._app, kit, chosen.llm, is_demo(chosen, kit))
-        return runtime_of(self._app, ledger, kit, provider, self._budget, chosen, instead_of)
+        limits = limits_of(self._app, ledger).within(self._budget)
+        return runtime_of(self._app, ledger, kit, provider, limits, chosen, instead_of)
 
     def _answer(self, job: Job) -> None:
         """Make the call that an intent asks for, and deliver what it returns."""

@@ -15,6 +15,7 @@ from kando.app.documents import Document, Skipped, read_documents
 from kando.app.ids import new_ledger_id
 from kando.app.kit_demos import demo_documents, demo_of, demo_provider
 from kando.app.kits import find_kit, kit_data, make_seeds
+from kando.app.limits import agreed_limits, limits_event
 from kando.app.observing import Observation
 from kando.app.outside import SubstrateInbox
 from kando.app.providers import Provider, choose_provider
@@ -102,7 +103,7 @@ def start_run(
         demo: whether to work from the documents that the kit ships as its demo, with the answers
             that come with them unless `llm` is given.
         llm: ``provider`` or ``provider:argument``; from the environment if None.
-        budget: limits of the run.
+        budget: limits of the run, which its ledger remembers.
         group: the responder group whose workers are to do the work, instead of this process.
         on_started: told the run's id as soon as it is durable.
 
@@ -118,7 +119,7 @@ def start_run(
     provider = provider_of(app, loaded, llm, demo)
     documents = list(read_documents(inputs))
     with Observation(app.plugins.observers()) as observation:
-        ledger = _created(app, loaded, goal, documents, demo, observation.over)
+        ledger = _created(app, loaded, goal, documents, demo, budget, observation.over)
         if group is not None:
             app.substrate(read_only=False).group(group).offer(Job(id_of(ledger)))
         on_started(id_of(ledger))
@@ -146,7 +147,7 @@ def create_run(app: App, kit: str, goal: str | None, *, demo: bool = False) -> s
         PluginBroken: the kit fails to make seeds of the goal.
         RefusedEvent: a seed must not be recorded; nothing is.
     """
-    return id_of(_created(app, find_kit(kit, app.plugins), goal, [], demo))
+    return id_of(_created(app, find_kit(kit, app.plugins), goal, [], demo, None))
 
 
 def _created(
@@ -155,6 +156,7 @@ def _created(
     goal: str | None,
     documents: Sequence[Document | Skipped],
     demo: bool,
+    budget: Budget | None,
     over: Callable[[LedgerStore], LedgerStore] = lambda ledger: ledger,
 ) -> LedgerStore:
     shipped = demo_of(kit) if demo else None
@@ -164,6 +166,8 @@ def _created(
     run_id = new_ledger_id()
     inputs = [*(demo_documents(shipped) if shipped else ()), *documents]
     seeds = _seeds(kit, make_seeds(kit, goal, run_id), inputs, demo)
+    if budget is not None and budget.limits():
+        seeds.append(limits_event(budget, _ACTOR))
     # In memory first: what is refused must leave no empty run behind, nor a new store.
     _record(MemoryLedgerStore(run_id), kit, seeds)
     ledger = over(app.substrate(read_only=False).create(run_id))
@@ -179,6 +183,8 @@ def resume_run(
     kit: str | None = None,
     llm: str | Provider | None = None,
     budget: Budget | None = None,
+    forgets_limits: bool = False,
+    at_most: Budget | None = None,
     wait: bool = False,
     on_started: Callable[[str], None] = lambda run_id: None,
 ) -> RunResult:
@@ -190,7 +196,10 @@ def resume_run(
         kit: name of the kit; what the ledger says of its kit if None.
         llm: ``provider`` or ``provider:argument``, or one that is open; if None, what the run's
             demo comes with, or from the environment.
-        budget: limits of the run, what it has used before included.
+        budget: limits of the run, what it has used before included. Each takes the place of the one
+            that the ledger remembers; those that are open stay as they were.
+        forgets_limits: have the run go on with those of `budget` alone.
+        at_most: limits of this process, which the ledger does not remember: they never lift one.
         wait: stay as long as the run waits for a timer or has not finished, and take in what is
             sent to it meanwhile.
         on_started: told the run's id before the work begins.
@@ -205,10 +214,12 @@ def resume_run(
     loaded = kit_of(app, ledger, kit)
     chosen = choices_of(app, ledger)
     provider = provider_of(app, loaded, llm or chosen.llm, is_demo(chosen, loaded))
+    limits, told = agreed_limits(app, ledger, budget or Budget(), _ACTOR, forgets=forgets_limits)
+    allowed = limits if at_most is None else limits.within(at_most)
     with Observation(app.plugins.observers()) as observation:
-        runtime = runtime_of(app, observation.over(ledger), loaded, provider, budget, chosen)
+        runtime = runtime_of(app, observation.over(ledger), loaded, provider, allowed, chosen)
         on_started(id_of(ledger))
-        work(app, runtime)
+        work(app, runtime, told)
         while wait and status_of(app, ledger).state == WAITING:
             due = runtime.seconds_until_due()
             time.sleep(_POLL_SECONDS if due is None else min(due, _POLL_SECONDS))
@@ -243,8 +254,13 @@ def is_demo(chosen: Choices, kit: Kit) -> bool:
     return known.get("demo") is True and known.get("name") == kit.name and kit.demo is not None
 
 
-def work(app: App, runtime: Runtime) -> None:
+def work(app: App, runtime: Runtime, told: Sequence[KandoEvent] = ()) -> None:
     """Work on a run until nothing is left to do, with a notice on its door.
+
+    Args:
+        app: where.
+        runtime: of the run.
+        told: what is recorded first.
 
     Raises:
         Exception: as `Runtime.run` does.
@@ -252,6 +268,9 @@ def work(app: App, runtime: Runtime) -> None:
     substrate, id, me = app.substrate(read_only=False), id_of(runtime.ledger), this_process()
     substrate.enter(id, me)
     try:
+        if told:
+            runtime.unhalt()
+            runtime.record(told)
         runtime.run([])
     finally:
         substrate.leave(id, me)

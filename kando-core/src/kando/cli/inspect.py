@@ -58,6 +58,7 @@ def _status_lines(found: RunStatus) -> list[tuple[str, str]]:
         lines.append(("parent", f"{found.parent_id}@{found.fork_position}"))
     counted = ", ".join(f"{n} {clean(type)}" for type, n in found.objects.items())
     related = ", ".join(f"{n} {clean(type)}" for type, n in found.relations.items())
+    limits = ", ".join(clean(f"{name} {n}") for name, n in found.limits.items())
     lines += [
         ("events", str(found.events)),
         ("objects", counted or "none"),
@@ -68,6 +69,7 @@ def _status_lines(found: RunStatus) -> list[tuple[str, str]]:
             f"({found.llm_cached} from the cache), {_spent(attrs.asdict(found))}",
         ),
         *([("its own", _spent(found.own))] if found.own is not None else []),
+        *([("limits", limits)] if limits else []),
         ("created", moment(found.created_at) or ""),
         ("updated", moment(found.updated_at) or ""),
         ("last", clean(found.last_event_id or "")),

@@ -96,7 +96,7 @@ def run(
         raise click.UsageError(msg + " Files and folders to work from follow --input.")
     if goal is None and not demo:
         raise click.UsageError("Missing option '--goal'.")
-    _refuse_beside_group(group, llm, budget)
+    _refuse_beside_group(group, llm)
 
     def work(app: App, on_started: Callable[[str], None]) -> RunResult:
         return start_run(
@@ -118,6 +118,7 @@ def run(
 @click.argument("run", metavar="RUN")
 @click.option("--kit", help="Kit to go on with; the one it was started with if omitted.")
 @click.option("--wait", is_flag=True, help="Stay while the run waits for a time or a message.")
+@click.option("--no-budget", is_flag=True, help="Forget the limits that the run was given before.")
 @click.option("--group", help="Leave the work to the workers of a group (see `kando worker`).")
 @_limits
 @stream_option
@@ -126,6 +127,7 @@ def resume(
     run: str,
     kit: str | None,
     wait: bool,
+    no_budget: bool,
     group: str | None,
     llm: str | None,
     budget: Budget,
@@ -133,25 +135,35 @@ def resume(
 ) -> int:
     """Go on with RUN from wherever it stopped, and print its id.
 
-    Requests that nobody could answer are asked now. Limits are for the whole run, what it has
-    used before included.
+    Requests that nobody could answer are asked now. The run keeps the limits that it was given
+    before, apart from those that are named; they are for all of it, what it has used included.
     """
-    _refuse_beside_group(group, llm, budget)
+    _refuse_beside_group(group, llm)
+    if group is not None and (budget.limits() or no_budget):
+        msg = "Limits are those of the run and of the workers: say them to `kando worker`."
+        raise click.UsageError(msg)
 
     def work(app: App, on_started: Callable[[str], None]) -> RunResult:
         if group is not None:
             on_started(offer_run(app, run, group))
             return RunResult(run_status(app, run), None)
         return resume_run(
-            app, run, kit=kit, llm=llm, budget=budget, wait=wait, on_started=on_started
+            app,
+            run,
+            kit=kit,
+            llm=llm,
+            budget=budget,
+            forgets_limits=no_budget,
+            wait=wait,
+            on_started=on_started,
         )
 
     return work_on(work, as_json)
 
 
-def _refuse_beside_group(group: str | None, llm: str | None, budget: Budget) -> None:
-    if group is not None and (llm is not None or budget != Budget()):
-        msg = "Provider and limits are those of the workers: say them to `kando worker`."
+def _refuse_beside_group(group: str | None, llm: str | None) -> None:
+    if group is not None and llm is not None:
+        msg = "The provider is that of the workers: say it to `kando worker`."
         raise click.UsageError(msg)
 
 

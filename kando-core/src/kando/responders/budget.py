@@ -61,6 +61,23 @@ class Budget:
     max_tool_calls: int | None = attrs.field(default=None, validator=_check_limit)
     fallback_usd_per_call: float | None = attrs.field(default=None, validator=_check_limit)
 
+    def limits(self) -> dict[str, float]:
+        """Return the limits there are, by name."""
+        return {name: limit for name, limit in attrs.asdict(self).items() if limit is not None}
+
+    def over(self, other: Budget) -> Budget:
+        """Return these limits; of those that are open here, the ones of `other`."""
+        return Budget(**(other.limits() | self.limits()))  # type: ignore[arg-type]
+
+    def within(self, other: Budget) -> Budget:
+        """Return the stricter of both for each limit."""
+        mine, theirs = self.limits(), other.limits()
+        both = {name: min(mine[name], theirs[name]) for name in mine if name in theirs}
+        # What counts for more is stricter.
+        if (named := "fallback_usd_per_call") in both:
+            both[named] = max(mine[named], theirs[named])
+        return Budget(**(theirs | mine | both))  # type: ignore[arg-type]
+
 
 class BudgetEnforcer:
     """The account of one run against its budget.

@@ -9,6 +9,7 @@ from kando.errors import InvalidData
 from kando.responders.budget import cost_of
 from kando.runtime.recorder import Entry, Recorder, StagedWorld
 from kando.schema.events import (
+    BUDGET_SET,
     LLM_RESPONSE,
     OBJECT_CREATED,
     RELATION_CREATED,
@@ -160,6 +161,9 @@ class Batch:
         if not isinstance(kind, str) or not kind or not isinstance(given, dict):
             msg = f"An event by {actor or 'nobody'} has type {kind!r} and data {given!r:.60}."
             raise InvalidData(msg, hint="Its type is a dotted name and its data a JSON object.")
+        if kind == BUDGET_SET and trigger is not None:
+            msg = f"{self._responder} emitted {kind}: limits are set from outside."
+            raise InvalidData(msg, hint="Name them where the run is started or resumed.")
         id = event.id or default_event_id(kind, self._position, recorder.heads)
         needs_id = kind in _NAMED and "id" not in given
         try:

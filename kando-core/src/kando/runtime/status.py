@@ -20,6 +20,7 @@ from kando.schema.events import (
     BRANCH_CHANGED,
     BRANCH_CREATED,
     BUDGET_EXHAUSTED,
+    BUDGET_SET,
     KIT_LOADED,
     LLM_REQUEST,
     LLM_RESPONSE,
@@ -51,6 +52,7 @@ class StatusFold:
         last_event_id: or None.
         failure: what a responder raised, if that is the last event.
         limits: that were reached, if that is the last event.
+        budget: limits of the run by name, as it was given them last.
         halted_by: type of the event by which somebody stopped the run, or None.
         goal: text of the first seed, or None.
         has_goal: whether later seeds are no goal any more.
@@ -75,6 +77,7 @@ class StatusFold:
     last_event_id: str | None = None
     failure: str | None = None
     limits: str | None = None
+    budget: dict[str, Any] = attrs.field(factory=dict)
     halted_by: str | None = None
     goal: str | None = None
     has_goal: bool = False
@@ -173,6 +176,11 @@ def _take_exhaustion(fold: StatusFold, event: RecordedEvent) -> None:
     fold.limits = ", ".join(event.data["reasons"])
 
 
+def _take_budget(fold: StatusFold, event: RecordedEvent) -> None:
+    limits = event.data.get("limits")
+    fold.budget = limits if isinstance(limits, dict) else {}
+
+
 def _take_timer(fold: StatusFold, event: RecordedEvent) -> None:
     if event.type == TIMER_FIRED:
         for cause in event.cause:
@@ -208,6 +216,7 @@ _TAKE: dict[str, Callable[[StatusFold, RecordedEvent], None]] = {
     APPROVAL_GRANTED: _take_approval,
     APPROVAL_DENIED: _take_approval,
     RESPONDER_FAILED: _take_failure,
+    BUDGET_SET: _take_budget,
     BUDGET_EXHAUSTED: _take_exhaustion,
     TIMER_SET: _take_timer,
     TIMER_FIRED: _take_timer,

@@ -27,6 +27,7 @@ from kando.schema.events import (
     BRANCH_CHANGED,
     BRANCH_CREATED,
     BUDGET_EXHAUSTED,
+    BUDGET_SET,
     KIT_LOADED,
     OBSERVED,
     RESPONDER_COMPLETED,
@@ -42,7 +43,7 @@ __all__ = ["differences", "replay_strictly"]
 
 # A ledger that ends with one of these says itself that work is left.
 _UNFINISHED = frozenset(
-    {BRANCH_CREATED, BRANCH_CHANGED, BUDGET_EXHAUSTED, KIT_LOADED, RESPONDER_FAILED}
+    {BRANCH_CREATED, BRANCH_CHANGED, BUDGET_EXHAUSTED, BUDGET_SET, KIT_LOADED, RESPONDER_FAILED}
 )
 
 

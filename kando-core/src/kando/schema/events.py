@@ -16,6 +16,7 @@ __all__ = [
     "BRANCH_CHANGED",
     "BRANCH_CREATED",
     "BUDGET_EXHAUSTED",
+    "BUDGET_SET",
     "ECHOED",
     "INBOX_REFUSED",
     "KIT_LOADED",
@@ -48,6 +49,7 @@ RELATION_CREATED = "relation.created"
 RELATION_REMOVED = "relation.removed"
 BRANCH_CREATED = "branch.created"
 BRANCH_CHANGED = "branch.changed"
+BUDGET_SET = "budget.set"
 BUDGET_EXHAUSTED = "budget.exhausted"
 LLM_REQUEST = "llm.request"
 LLM_RESPONSE = "llm.response"
