@@ -72,7 +72,7 @@ def test_an_answer_whose_request_lies_before_the_stretch_counts_for_its_model() 
 
 json = st.sampled_from(
     [
-        *(None, True, -1, 3, 0.5, 1e300, "", "3", [], [1], {}, {"input_tokens": -1}),
+        *(None, True, -1, 3, 0.5, 1e300, 10**400, "", "3", [], [1], {}, {"input_tokens": -1}),
         *({"input_tokens": True, "output_tokens": 2.5}, {"input_tokens": 2**63}),
     ]
 )

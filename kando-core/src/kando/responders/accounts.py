@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import attrs
@@ -131,7 +132,8 @@ def _tokens_of(answer: Mapping[str, Any]) -> int:
 
 
 def amount_of(value: object) -> float | None:
-    """Return a value that is a number of at least 0; None if it is something else."""
+    """Return a value that is a number of at least 0 as a float; None if it is something else."""
     if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
-        return value
+        with suppress(OverflowError):
+            return float(value)
     return None

@@ -58,8 +58,6 @@ class Batch:
         self._responder = responder
         self._trigger_depth = self.depth
         self._staged = StagedWorld(recorder.world)
-        # Of the event that is added next.
-        self._position = recorder.length
         # All events of a batch are recorded at one time.
         self._at: datetime | None = None
         self._by_id: dict[str, Entry] = {}
@@ -94,7 +92,6 @@ class Batch:
             self.depth = depth
         self.entries.append(entry)
         self._by_id[identified.id] = entry
-        self._position += 1
         return identified
 
     def open(self) -> RecordedEvent:
@@ -121,8 +118,9 @@ class Batch:
 
         It is as deep as the trigger: bookkeeping takes no part in recursion depth.
         """
-        recorder, trigger, position = self._recorder, self._trigger, self._position
+        recorder, trigger = self._recorder, self._trigger
         assert trigger is not None
+        position = recorder.length + len(self.entries)
         id = default_event_id(type, position, recorder.heads)
         if id in recorder.explicit_ids or id in self._by_id:
             raise recorder.duplicate(id, self._by_id)
@@ -141,7 +139,6 @@ class Batch:
         entry = (event, None, self._trigger_depth, True)
         self.entries.append(entry)
         self._by_id[id] = entry
-        self._position += 1
         return event
 
     def _now(self) -> datetime:
@@ -164,7 +161,8 @@ class Batch:
         if kind == BUDGET_SET and trigger is not None:
             msg = f"{self._responder} emitted {kind}: limits are set from outside."
             raise InvalidData(msg, hint="Name them where the run is started or resumed.")
-        id = event.id or default_event_id(kind, self._position, recorder.heads)
+        position = recorder.length + len(self.entries)
+        id = event.id or default_event_id(kind, position, recorder.heads)
         needs_id = kind in _NAMED and "id" not in given
         try:
             if trigger is not None:
@@ -190,7 +188,7 @@ class Batch:
             self._causes(event),
             self._at or self._now(),
             data,
-            self._position,
+            position,
             key,
             encoded,
         )
