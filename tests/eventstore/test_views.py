@@ -20,7 +20,7 @@ from kando.errors import LedgerNotFound
 from kando.ledger.interface import LedgerStore
 from kando.runtime import Runtime
 from kando.trace.lineage import build_lineage_index
-from kando.world.metrics import measure
+from kando.views.metrics import measure
 from kando.world.projection import project
 from kando_eventstore._view_file import ViewFile
 from kando_eventstore.substrate import EventStoreSubstrate, open_eventstore

@@ -12,8 +12,8 @@ import msgspec
 
 from kando.errors import LedgerNotFound
 from kando.schema.events import RecordedEvent
+from kando.views.metrics import RunMetrics
 from kando.world.graph import World
-from kando.world.metrics import RunMetrics
 
 __all__ = ["ViewFile"]
 

@@ -25,8 +25,8 @@ from kando.errors import (
 from kando.ledger.interface import LedgerStore
 from kando.schema.events import RecordedEvent
 from kando.schema.visible import clean
+from kando.views.metrics import MetricsFold, RunMetrics
 from kando.world.graph import World
-from kando.world.metrics import MetricsFold, RunMetrics
 from kando.world.projection import apply
 from kando_eventstore._view_file import ViewFile
 from kando_eventstore.substrate import EventStoreSubstrate, open_eventstore

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kando.app.approvals import approvals
 from kando.app.context import App
-from kando.responders.approvals import Approval
+from kando.views.approvals import Approval
 from kando_mcp.fitting import clip, cut
 from kando_mcp.shapes import ApprovalShape
 

@@ -13,7 +13,6 @@ from kando.errors import ConfigurationError, InvalidData
 from kando.kit import Kit
 from kando.ledger.inbox import InboxEntry
 from kando.ledger.memory import MemoryLedgerStore, MemorySubstrate
-from kando.responders.approvals import Approval, open_approvals
 from kando.responders.llm_executor import provider_executor
 from kando.responders.policies import Allow, Ask, Deny
 from kando.runtime import Runtime
@@ -30,6 +29,7 @@ from kando.schema.events import (
     RecordedEvent,
     make_event,
 )
+from kando.views.approvals import Approval, open_approvals
 from kando.world.graph import World
 
 

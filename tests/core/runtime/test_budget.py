@@ -12,7 +12,6 @@ from kando.cache.llm import LLMCache
 from kando.emit import ask, call_tool, emit
 from kando.errors import ConfigurationError, InvalidData
 from kando.ledger.memory import MemoryLedgerStore, MemorySubstrate
-from kando.responders.accounts import Accounts, charge_of
 from kando.responders.base import Responder
 from kando.responders.budget import Budget, BudgetEnforcer
 from kando.responders.executor import ToolExecutorResponder
@@ -25,6 +24,7 @@ from kando.schema.events import (
     TOOL_RETURNED,
     KandoEvent,
 )
+from kando.views.spending import Accounts, charge_of
 
 
 def question(n: int, **options: Any) -> KandoEvent:

@@ -9,7 +9,6 @@ import pytest
 from kando.emit import ask
 from kando.errors import KandoError
 from kando.ledger.memory import MemoryLedgerStore
-from kando.responders.accounts import Accounts
 from kando.responders.base import Retry
 from kando.responders.budget import Budget
 from kando.responders.llm_executor import provider_executor
@@ -20,7 +19,8 @@ from kando.schema.events import (
     RESPONDER_FAILED,
     KandoEvent,
 )
-from kando.world.metrics import measure
+from kando.views.metrics import measure
+from kando.views.spending import Accounts
 
 
 class CutOff(KandoError):

@@ -10,7 +10,6 @@ from kando.errors import InvalidData, UnknownReference
 from kando.kit import Kit
 from kando.ledger.inbox import InboxEntry
 from kando.ledger.memory import MemoryLedgerStore
-from kando.responders.approvals import open_approvals
 from kando.responders.policies import Ask
 from kando.runtime import Runtime
 from kando.schema.events import (
@@ -20,6 +19,7 @@ from kando.schema.events import (
     RecordedEvent,
     make_event,
 )
+from kando.views.approvals import open_approvals
 from kando.world.graph import World
 
 

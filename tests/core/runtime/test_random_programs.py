@@ -19,7 +19,6 @@ from kando.responders.base import Responder
 from kando.responders.edge import edge_responder
 from kando.responders.llm_executor import LLMExecutorResponder
 from kando.runtime import Runtime
-from kando.runtime.views import Views, disagreeing
 from kando.schema.events import (
     LLM_RESPONSE,
     OBJECT_CREATED,
@@ -29,6 +28,7 @@ from kando.schema.events import (
 )
 from kando.testing.ledgers import full
 from kando.trace.lineage import build_lineage_index, trace
+from kando.views.stored import Views, disagreeing
 from kando.world.graph import World
 from kando.world.projection import apply, project, reproject
 from kando.world.snapshot import load_snapshot, open_snapshot, save_snapshot

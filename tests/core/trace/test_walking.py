@@ -12,9 +12,9 @@ from kando.ledger.interface import LedgerStore, Link
 from kando.ledger.memory import MemoryLedgerStore
 from kando.ledger.sqlite import SQLiteLedgerStore
 from kando.schema.events import KandoEvent, RecordedEvent, make_event
-from kando.trace.index import LineageIndex
 from kando.trace.lineage import build_lineage_index, trace
 from kando.trace.walking import Step, ancestors, descendants
+from kando.views.causes import LineageIndex
 
 
 def event(*cause: str, type: str = "e") -> KandoEvent:

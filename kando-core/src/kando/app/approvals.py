@@ -5,8 +5,8 @@ from __future__ import annotations
 from kando.app.context import App
 from kando.app.outside import Delivery, deliver
 from kando.errors import EventNotFound
-from kando.responders.approvals import Approval, open_approvals
 from kando.schema.events import APPROVAL_DENIED, APPROVAL_GRANTED, make_event
+from kando.views.approvals import Approval, open_approvals
 
 __all__ = ["Approval", "answer_approval", "approvals"]
 

@@ -12,9 +12,9 @@ from kando.app.snapshots import stored_snapshot
 from kando.branch.comparison import LedgerDiff, compare
 from kando.branch.parting import parting
 from kando.ledger.interface import LedgerStore
-from kando.runtime.views import object_ids_of
-from kando.world.metrics import Usage
-from kando.world.object_ids import ObjectIds
+from kando.views.metrics import Usage
+from kando.views.object_ids import ObjectIds
+from kando.views.stored import object_ids_of
 
 __all__ = ["Outcome", "compare_outcomes", "compare_runs"]
 

@@ -20,13 +20,13 @@ from kando.ledger.interface import LedgerStore
 from kando.ledger.jsonl import Header, Parent, lines_of, read_lines
 from kando.ledger.memory import MemoryLedgerStore
 from kando.ledger.substrate import Substrate, check_ledger_id
-from kando.responders.approvals import granted_calls
 from kando.responders.base import BOOKKEEPING
 from kando.runtime.cursor import Cursor
 from kando.schema.cloudevents import cloud_event
 from kando.schema.events import RecordedEvent
 from kando.schema.exact_json import encode
 from kando.trace.figure import Node, node_of
+from kando.views.approvals import granted_calls
 from kando.world.graph import World
 from kando.world.projection import apply
 

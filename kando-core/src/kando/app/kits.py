@@ -9,8 +9,8 @@ from kando.errors import ConfigurationError
 from kando.kit import Kit
 from kando.ledger.interface import LedgerStore
 from kando.plugins import PluginBroken, Plugins
-from kando.runtime.views import status_fold_of
 from kando.schema.events import KIT_LOADED, KandoEvent
+from kando.views.stored import status_fold_of
 from kando.world.snapshot import StoredSnapshot
 
 __all__ = ["find_kit", "kit_data", "loaded_kit", "make_seeds"]

@@ -9,8 +9,8 @@ from kando.app.snapshots import stored_snapshot
 from kando.errors import ConfigurationError, InvalidData
 from kando.ledger.interface import LedgerStore
 from kando.responders.budget import Budget
-from kando.runtime.views import status_fold_of
 from kando.schema.events import BUDGET_SET, KandoEvent, RecordedEvent, make_event
+from kando.views.stored import status_fold_of
 
 __all__ = ["agreed_limits", "limits_event", "limits_of"]
 

@@ -35,10 +35,10 @@ from kando.ledger.substrate import LedgerInfo
 from kando.ledger.verification import Verdict, verify
 from kando.ledger.worker import this_process
 from kando.runtime import Runtime
-from kando.runtime.views import disagreeing, metrics_fold_of
 from kando.schema.events import RecordedEvent
+from kando.views.metrics import MetricsFold, RunMetrics
+from kando.views.stored import disagreeing, metrics_fold_of
 from kando.world.graph import World
-from kando.world.metrics import MetricsFold, RunMetrics
 from kando.world.projection import apply, project
 
 __all__ = [

@@ -9,9 +9,9 @@ import attrs
 
 from kando.ledger.interface import WORLD_TYPES, LedgerStore
 from kando.ledger.substrate import LedgerInfo
-from kando.runtime.status import StatusFold
-from kando.runtime.views import status_fold_of
 from kando.schema.events import RUN_CANCELLED
+from kando.views.status import StatusFold
+from kando.views.stored import status_fold_of
 from kando.world.graph import World
 from kando.world.projection import apply
 from kando.world.snapshot import StoredSnapshot

@@ -13,10 +13,10 @@ from kando.app.snapshots import stored_snapshot
 from kando.errors import EventNotFound
 from kando.ledger.interface import LedgerStore
 from kando.responders.base import BOOKKEEPING
-from kando.runtime.views import lineage_of
 from kando.schema.events import OBJECT_CREATED, RELATION_CREATED, RecordedEvent
 from kando.trace.figure import Node, node_of
 from kando.trace.walking import Step, ancestors, descendants
+from kando.views.stored import lineage_of
 
 __all__ = ["Trace", "trace_event"]
 

@@ -13,7 +13,7 @@ from kando.branch.parting import parting
 from kando.branch.steps import StepDiff, align_steps
 from kando.ledger.interface import LedgerStore
 from kando.schema.events import RecordedEvent
-from kando.world.metrics import RunMetrics, measure
+from kando.views.metrics import RunMetrics, measure
 
 __all__ = ["LedgerDiff", "Side", "compare"]
 

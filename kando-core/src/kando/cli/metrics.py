@@ -10,7 +10,7 @@ import click
 from kando.app.reading import run_metrics
 from kando.cli.output import clean, columns, moment, print_json, print_line
 from kando.cli.session import open_app, shared_options
-from kando.world.metrics import ResponderMetrics, RunMetrics, Usage
+from kando.views.metrics import ResponderMetrics, RunMetrics, Usage
 
 __all__ = ["metrics"]
 

@@ -9,9 +9,9 @@ from typing import Any
 import attrs
 
 from kando.errors import ConfigurationError
-from kando.responders.accounts import CHARGED, Accounts, amount_of, charge_of
 from kando.responders.base import Effect
 from kando.schema.events import BUDGET_EXHAUSTED, LLM_RESPONSE, KandoEvent, RecordedEvent
+from kando.views.spending import CHARGED, Accounts, amount_of, charge_of
 
 __all__ = ["DEFAULT_FALLBACK_USD", "Budget", "BudgetEnforcer", "cost_of"]
 

@@ -8,14 +8,15 @@ from collections.abc import Callable, Sequence
 import attrs
 
 from kando.errors import StoreDamaged
-from kando.runtime.failure import PARKED, RETRIED
 from kando.schema.events import (
     APPROVAL_GRANTED,
     LLM_REQUEST,
     LLM_RESPONSE,
+    PARKED,
     RESPONDER_COMPLETED,
     RESPONDER_FAILED,
     RESPONDER_FIRED,
+    RETRIED,
     RUN_CANCELLED,
     RUN_PAUSED,
     RUN_RESUMED,

@@ -10,12 +10,7 @@ from typing import Any
 from kando.responders.scrubbing import scrubbed
 from kando.schema.events import OBSERVED
 
-__all__ = ["PARKED", "RAISED", "RETRIED", "failure_data", "scrubbed"]
-
-#: What followed a failed attempt.
-RETRIED = "retried"
-PARKED = "parked"
-RAISED = "raised"
+__all__ = ["failure_data", "scrubbed"]
 
 
 def failure_data(

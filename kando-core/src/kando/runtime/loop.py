@@ -15,7 +15,6 @@ from kando.runtime.batch import Batch
 from kando.runtime.cursor import ANSWERS, CONTROL, OpenFiring
 from kando.runtime.dispatch import Handlers
 from kando.runtime.effects import Effects
-from kando.runtime.failure import PARKED, RAISED
 from kando.runtime.firing import collect, complete, is_productive
 from kando.runtime.outside import Inbox, due_timers, marked, refusal
 from kando.runtime.purity import watched
@@ -25,6 +24,8 @@ from kando.runtime.tail import Tail
 from kando.schema.events import (
     APPROVAL_GRANTED,
     KIT_LOADED,
+    PARKED,
+    RAISED,
     KandoEvent,
     RecordedEvent,
 )

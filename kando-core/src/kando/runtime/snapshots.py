@@ -8,8 +8,8 @@ from typing import Any
 
 from kando.errors import StoreError
 from kando.ledger.interface import LedgerStore
-from kando.runtime.views import Views
 from kando.schema.events import RecordedEvent
+from kando.views.stored import Views
 from kando.world.graph import World
 from kando.world.snapshot import SnapshotStore, open_snapshot, save_snapshot
 

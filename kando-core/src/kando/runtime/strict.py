@@ -16,7 +16,6 @@ from kando.runtime.batch import Batch
 from kando.runtime.cursor import ANSWERS, Cursor
 from kando.runtime.dispatch import Handlers
 from kando.runtime.effects import Effects
-from kando.runtime.failure import PARKED
 from kando.runtime.firing import collect, complete
 from kando.runtime.gate import GATE, Gate
 from kando.runtime.loop import Loop
@@ -30,6 +29,7 @@ from kando.schema.events import (
     BUDGET_SET,
     KIT_LOADED,
     OBSERVED,
+    PARKED,
     RESPONDER_COMPLETED,
     RESPONDER_FAILED,
     RESPONDER_FIRED,

@@ -5,14 +5,13 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from kando.responders.accounts import Accounts, charge_of
 from kando.responders.base import Effect, Responder
 from kando.runtime.batch import Batch
 from kando.runtime.calls import Call
 from kando.runtime.cursor import Cursor, OpenFiring
 from kando.runtime.dispatch import Handlers
 from kando.runtime.effects import Effects
-from kando.runtime.failure import PARKED, RAISED, RETRIED, failure_data
+from kando.runtime.failure import failure_data
 from kando.runtime.firing import collect, complete
 from kando.runtime.gate import Gate
 from kando.runtime.recorder import Recorder
@@ -20,12 +19,16 @@ from kando.runtime.snapshots import Snapshots
 from kando.schema.events import (
     APPROVAL_GRANTED,
     BUDGET_EXHAUSTED,
+    PARKED,
+    RAISED,
     RESPONDER_FAILED,
     RESPONDER_FIRED,
+    RETRIED,
     RecordedEvent,
     make_event,
 )
 from kando.schema.exact_json import exact
+from kando.views.spending import Accounts, charge_of
 
 __all__ = ["Tail"]
 

@@ -25,11 +25,14 @@ __all__ = [
     "OBJECT_CREATED",
     "OBJECT_PATCHED",
     "OBSERVED",
+    "PARKED",
+    "RAISED",
     "RELATION_CREATED",
     "RELATION_REMOVED",
     "RESPONDER_COMPLETED",
     "RESPONDER_FAILED",
     "RESPONDER_FIRED",
+    "RETRIED",
     "RUN_CANCELLED",
     "RUN_PAUSED",
     "RUN_RESUMED",
@@ -72,6 +75,11 @@ INBOX_REFUSED = "inbox.refused"
 #: The key of an event's data under which measured facts live (durations, attempts, provider
 #: request ids). What lies there takes no part in any comparison Kando makes.
 OBSERVED = "observed"
+
+#: ``outcome`` of a ``responder.failed``: tried again, passed over, or raised to the caller.
+RETRIED = "retried"
+PARKED = "parked"
+RAISED = "raised"
 
 #: Fields of an intent that its answer repeats, for those who react to the answer. Who asks is no
 #: part of what is asked.

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from kando.errors import EventNotFound
 from kando.ledger.interface import LedgerStore, Link
 from kando.schema.events import RecordedEvent
-from kando.trace.index import LineageIndex
+from kando.views.causes import LineageIndex
 
 __all__ = ["Step", "ancestors", "descendants"]
 

@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import TypeVar
 
-from kando.runtime.status import StatusFold
 from kando.schema.events import RecordedEvent
-from kando.trace.index import LineageIndex
+from kando.views.causes import LineageIndex
+from kando.views.metrics import MetricsFold
+from kando.views.object_ids import ObjectIds
+from kando.views.status import StatusFold
 from kando.world.graph import World
-from kando.world.metrics import MetricsFold
-from kando.world.object_ids import ObjectIds
 from kando.world.projection import project
 from kando.world.snapshot import WORLD_STATE, StoredSnapshot
 

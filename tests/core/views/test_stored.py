@@ -14,8 +14,10 @@ from kando.emit import create
 from kando.ledger.memory import MemoryLedgerStore
 from kando.responders.base import responder
 from kando.runtime import Runtime
-from kando.runtime.status import StatusFold
-from kando.runtime.views import (
+from kando.schema.events import OBJECT_CREATED, KandoEvent, RecordedEvent, make_event
+from kando.views.metrics import MetricsFold, measure
+from kando.views.status import StatusFold
+from kando.views.stored import (
     LINEAGE_INDEX,
     OBJECT_IDS,
     RUN_METRICS,
@@ -26,9 +28,7 @@ from kando.runtime.views import (
     object_ids_of,
     status_fold_of,
 )
-from kando.schema.events import OBJECT_CREATED, KandoEvent, RecordedEvent, make_event
 from kando.world.graph import World
-from kando.world.metrics import MetricsFold, measure
 from kando.world.projection import project, reproject
 from kando.world.snapshot import WORLD_STATE, open_snapshot, save_snapshot
 

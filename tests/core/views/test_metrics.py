@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kando.schema.events import KandoEvent
-from kando.world.metrics import ResponderMetrics, Usage, measure
+from kando.views.metrics import ResponderMetrics, Usage, measure
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

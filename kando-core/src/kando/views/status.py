@@ -10,9 +10,6 @@ from typing import Any
 import attrs
 import msgspec
 
-from kando.responders.accounts import CHARGED, Accounts
-from kando.responders.approvals import ApprovalsFold
-from kando.runtime.failure import PARKED, RAISED
 from kando.schema.events import (
     APPROVAL_DENIED,
     APPROVAL_GRANTED,
@@ -25,6 +22,8 @@ from kando.schema.events import (
     LLM_REQUEST,
     LLM_RESPONSE,
     OBJECT_CREATED,
+    PARKED,
+    RAISED,
     RESPONDER_FAILED,
     RUN_CANCELLED,
     RUN_PAUSED,
@@ -35,6 +34,8 @@ from kando.schema.events import (
     TOOL_RETURNED,
     RecordedEvent,
 )
+from kando.views.approvals import ApprovalsFold
+from kando.views.spending import CHARGED, Accounts
 from kando.world.graph import World
 from kando.world.projection import due_at
 
