@@ -14,7 +14,7 @@ from kando.app.working import resume_run
 from kando.errors import ConcurrencyError, KandoError
 from kando.ledger.worker import this_process
 from kando.responders.budget import Budget
-from kando.runtime.outside import seconds_until_due
+from kando.runtime.timers import seconds_until_due
 from kando.schema.events import TIMER_FIRED, TIMER_SET, RecordedEvent
 from kando_mcp.answering import answering_provider
 from kando_mcp.orders import Order, Report, decode_order, encode

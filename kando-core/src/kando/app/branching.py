@@ -16,8 +16,8 @@ from kando.branch.diff import WorldDiff
 from kando.ledger.interface import LedgerStore
 from kando.ledger.upcast import upcast
 from kando.runtime import Runtime
-from kando.runtime.strict import replay_strictly
-from kando.runtime.types import DeclaredTypes
+from kando.runtime.declared_types import DeclaredTypes
+from kando.runtime.strict_replay import replay_strictly
 from kando.schema.events import KIT_LOADED, RecordedEvent
 from kando.world.graph import World
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from kando.errors import InvalidData
 from kando.responders.budget import cost_of
-from kando.runtime.recorder import Entry, Recorder, StagedWorld
+from kando.runtime.recorder import Entry, Recorder
 from kando.schema.events import (
     BUDGET_SET,
     LLM_RESPONSE,
@@ -21,6 +21,7 @@ from kando.schema.events import (
 )
 from kando.schema.exact_json import encode, exact_and_encoded
 from kando.schema.identity import default_event_id, object_id, step_key
+from kando.world.staged import StagedWorld
 
 __all__ = ["Batch"]
 

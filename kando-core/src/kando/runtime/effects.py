@@ -10,7 +10,7 @@ from typing import Any
 
 from kando.responders.base import Responder
 from kando.responders.budget import BudgetEnforcer
-from kando.runtime.calls import Call, CallPool
+from kando.runtime.call_pool import Call, CallPool
 from kando.schema.events import RecordedEvent
 from kando.world.graph import World
 

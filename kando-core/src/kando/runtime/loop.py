@@ -13,14 +13,15 @@ from kando.errors import ConfigurationError, RefusedEvent
 from kando.responders.base import AnswerPending, Effect, Responder
 from kando.runtime.batch import Batch
 from kando.runtime.cursor import ANSWERS, CONTROL, OpenFiring
-from kando.runtime.dispatch import Handlers
 from kando.runtime.effects import Effects
 from kando.runtime.firing import collect, complete, is_productive
-from kando.runtime.outside import Inbox, due_timers, marked, refusal
+from kando.runtime.handlers import Handlers
+from kando.runtime.inbox import Inbox, marked, refusal
 from kando.runtime.purity import watched
 from kando.runtime.recorder import Recorder
 from kando.runtime.recovery import recover
 from kando.runtime.tail import Tail
+from kando.runtime.timers import due_timers
 from kando.schema.events import (
     APPROVAL_GRANTED,
     KIT_LOADED,

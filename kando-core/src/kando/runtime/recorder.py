@@ -10,7 +10,7 @@ from kando.errors import DuplicateEvent, PayloadTooLarge, UnknownReference
 from kando.ledger.interface import LedgerStore
 from kando.responders.base import BOOKKEEPING
 from kando.responders.budget import BudgetEnforcer
-from kando.runtime.types import DeclaredTypes
+from kando.runtime.declared_types import DeclaredTypes
 from kando.schema.events import RecordedEvent
 from kando.schema.identity import (
     default_event_id,
@@ -18,41 +18,16 @@ from kando.schema.identity import (
     position_of_number,
     root_key,
 )
-from kando.world.graph import Relation, World, WorldObject
+from kando.world.graph import World
 from kando.world.projection import Change, change_of, commit
+from kando.world.staged import StagedWorld
 
-__all__ = ["Entry", "Recorder", "StagedWorld"]
+__all__ = ["Entry", "Recorder"]
 
 
 #: An event that has passed every check, and what recording it means: the event, identified and
 #: complete; what it does to the world; its recursion depth; whether its id is the default one.
 Entry = tuple[RecordedEvent, Change, int, bool]
-
-
-class StagedWorld:
-    """A world as it will be when a batch is recorded; the world itself does not change yet."""
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self._objects: dict[str, WorldObject] = {}
-        self._relations: dict[str, Relation | None] = {}
-
-    def get_object(self, id: str) -> WorldObject | None:
-        """Return the object with this id, or None."""
-        return self._objects.get(id) or self.world.objects.get(id)
-
-    def get_relation(self, id: str) -> Relation | None:
-        """Return the relation with this id, or None."""
-        return self._relations[id] if id in self._relations else self.world.relations.get(id)
-
-    def stage(self, change: Change) -> None:
-        """Take a change into account from here on."""
-        if isinstance(change, WorldObject):
-            self._objects[change.id] = change
-        elif isinstance(change, Relation):
-            self._relations[change.id] = change
-        elif change is not None:
-            self._relations[change] = None
 
 
 class Recorder:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from kando.runtime.cursor import Cursor
-from kando.runtime.outside import AFTER
+from kando.runtime.inbox import AFTER
 from kando.runtime.recorder import Recorder
 from kando.schema.events import (
     OBSERVED,

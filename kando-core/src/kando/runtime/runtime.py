@@ -15,15 +15,16 @@ from kando.responders import edge
 from kando.responders.base import AnswerPending, KitTypes, Responder
 from kando.responders.budget import Budget, BudgetEnforcer
 from kando.responders.llm_executor import remember
-from kando.runtime.dispatch import Handlers
+from kando.runtime.approval_gate import Gate
+from kando.runtime.declared_types import DeclaredTypes
 from kando.runtime.effects import Effects
-from kando.runtime.gate import Gate
+from kando.runtime.handlers import Handlers
+from kando.runtime.inbox import Inbox
 from kando.runtime.loop import Loop
-from kando.runtime.outside import Inbox, seconds_until_due
 from kando.runtime.recorder import Recorder
 from kando.runtime.snapshots import Snapshots
-from kando.runtime.strict import replay_strictly
-from kando.runtime.types import DeclaredTypes
+from kando.runtime.strict_replay import replay_strictly
+from kando.runtime.timers import seconds_until_due
 from kando.schema.events import (
     KIT_LOADED,
     LLM_REQUEST,

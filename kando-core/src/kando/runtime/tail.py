@@ -6,14 +6,14 @@ import time
 from typing import Any
 
 from kando.responders.base import Effect, Responder
+from kando.runtime.approval_gate import Gate
 from kando.runtime.batch import Batch
-from kando.runtime.calls import Call
+from kando.runtime.call_pool import Call
 from kando.runtime.cursor import Cursor, OpenFiring
-from kando.runtime.dispatch import Handlers
 from kando.runtime.effects import Effects
 from kando.runtime.failure import failure_data
 from kando.runtime.firing import collect, complete
-from kando.runtime.gate import Gate
+from kando.runtime.handlers import Handlers
 from kando.runtime.recorder import Recorder
 from kando.runtime.snapshots import Snapshots
 from kando.schema.events import (

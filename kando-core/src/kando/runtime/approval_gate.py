@@ -17,7 +17,7 @@ from kando.responders.base import Responder
 from kando.responders.policies import Ask, Deny, Policy, verdict_on
 from kando.runtime.cursor import ANSWERS
 from kando.runtime.emission import step
-from kando.runtime.held import Drafts, Emitted, held_back, release
+from kando.runtime.held_events import Drafts, Emitted, held_back, release
 from kando.runtime.recorder import Recorder
 from kando.schema.events import (
     APPROVAL_DENIED,

@@ -1,9 +1,8 @@
-"""What reaches a run from outside while it works: its inbox, and time."""
+"""What reaches a run from outside while it works: its inbox."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 from typing import Protocol
 
 import attrs
@@ -13,14 +12,11 @@ from kando.ledger.inbox import InboxEntry
 from kando.schema.events import (
     INBOX_REFUSED,
     OBSERVED,
-    TIMER_FIRED,
     KandoEvent,
-    RecordedEvent,
     make_event,
 )
-from kando.world.projection import due_at
 
-__all__ = ["AFTER", "Inbox", "due_timers", "marked", "refusal", "seconds_until_due"]
+__all__ = ["AFTER", "Inbox", "marked", "refusal"]
 
 #: Key of ``observed`` under which an event from outside tells which firing was the last before it,
 #: if that firing left no other sign.
@@ -63,22 +59,3 @@ def refusal(entry: InboxEntry, error: RefusedEvent) -> KandoEvent:
     data = {"key": entry.key, "type": entry.event.type, "reason": error.message}
     refused = make_event(INBOX_REFUSED, "", entry.event.actor, [], data)
     return attrs.evolve(refused, id=entry.event_id)
-
-
-def due_timers(timers: Iterable[RecordedEvent], now: datetime) -> list[KandoEvent]:
-    """Return a ``timer.fired`` for each timer that is due, the earliest first."""
-    due = sorted((timer for timer in timers if due_at(timer) <= now), key=due_at)
-    return [_fired(timer) for timer in due]
-
-
-def seconds_until_due(timers: Iterable[RecordedEvent], now: datetime) -> float | None:
-    """Return the seconds until the next timer is due (0 if one is), or None without timers."""
-    moments = [due_at(timer) for timer in timers]
-    return max((min(moments) - now).total_seconds(), 0.0) if moments else None
-
-
-def _fired(timer: RecordedEvent) -> KandoEvent:
-    data = {"timer": timer.id}
-    if "cause_object_id" in timer.data:
-        data["cause_object_id"] = timer.data["cause_object_id"]
-    return make_event(TIMER_FIRED, "", "clock", [timer.id], data)

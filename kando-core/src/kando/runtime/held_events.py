@@ -9,7 +9,7 @@ import attrs
 
 from kando.errors import InvalidData, UnknownReference
 from kando.responders.policies import Ask, Deny
-from kando.runtime.recorder import Recorder, StagedWorld
+from kando.runtime.recorder import Recorder
 from kando.schema.events import (
     APPROVAL_DENIED,
     APPROVAL_REQUESTED,
@@ -23,6 +23,7 @@ from kando.schema.exact_json import exact
 from kando.schema.identity import object_id, root_key, step_key
 from kando.world.graph import World
 from kando.world.projection import change_of
+from kando.world.staged import StagedWorld
 
 __all__ = ["Drafts", "held_back", "release"]
 

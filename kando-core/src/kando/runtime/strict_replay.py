@@ -12,16 +12,16 @@ from kando.ledger.memory import MemoryLedgerStore
 from kando.responders.base import BOOKKEEPING, Responder
 from kando.responders.budget import BudgetEnforcer
 from kando.responders.policies import Policy
+from kando.runtime.approval_gate import GATE, Gate
 from kando.runtime.batch import Batch
 from kando.runtime.cursor import ANSWERS, Cursor
-from kando.runtime.dispatch import Handlers
+from kando.runtime.declared_types import DeclaredTypes
 from kando.runtime.effects import Effects
 from kando.runtime.firing import collect, complete
-from kando.runtime.gate import GATE, Gate
+from kando.runtime.handlers import Handlers
 from kando.runtime.loop import Loop
-from kando.runtime.recorder import Entry, Recorder, StagedWorld
+from kando.runtime.recorder import Entry, Recorder
 from kando.runtime.recovery import recover
-from kando.runtime.types import DeclaredTypes
 from kando.schema.events import (
     BRANCH_CHANGED,
     BRANCH_CREATED,
@@ -38,6 +38,7 @@ from kando.schema.events import (
 )
 from kando.world.graph import World
 from kando.world.projection import project
+from kando.world.staged import StagedWorld
 
 __all__ = ["differences", "replay_strictly"]
 

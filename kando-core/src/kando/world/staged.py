@@ -1,0 +1,34 @@
+"""A world with changes that are checked and not recorded yet."""
+
+from __future__ import annotations
+
+from kando.world.graph import Relation, World, WorldObject
+from kando.world.projection import Change
+
+__all__ = ["StagedWorld"]
+
+
+class StagedWorld:
+    """A world as it will be when a batch is recorded; the world itself does not change yet."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self._objects: dict[str, WorldObject] = {}
+        self._relations: dict[str, Relation | None] = {}
+
+    def get_object(self, id: str) -> WorldObject | None:
+        """Return the object with this id, or None."""
+        return self._objects.get(id) or self.world.objects.get(id)
+
+    def get_relation(self, id: str) -> Relation | None:
+        """Return the relation with this id, or None."""
+        return self._relations[id] if id in self._relations else self.world.relations.get(id)
+
+    def stage(self, change: Change) -> None:
+        """Take a change into account from here on."""
+        if isinstance(change, WorldObject):
+            self._objects[change.id] = change
+        elif isinstance(change, Relation):
+            self._relations[change.id] = change
+        elif change is not None:
+            self._relations[change] = None
