@@ -21,9 +21,9 @@ from uuid import uuid4
 from kando.branch.fork import fork
 from kando.ledger.groups import Job
 from kando.ledger.interface import LedgerStore
+from kando.ledger.notice import this_process
 from kando.ledger.sqlite_substrate import SQLiteSubstrate
 from kando.ledger.substrate import Substrate
-from kando.ledger.worker import this_process
 from kando.schema.events import KandoEvent, make_event
 from measuring import fresh_folder, progress
 

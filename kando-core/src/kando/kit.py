@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 import attrs
 
 from kando.errors import ConfigurationError, NotFoundError
-from kando.responders.asking import CONVERSATION, LLMResponder, request_options
 from kando.responders.base import Responder, Retry
 from kando.responders.edge import edge_responder
 from kando.responders.executor import ToolExecutorResponder
+from kando.responders.llm_responder import CONVERSATION, LLMResponder, request_options
 from kando.responders.policies import Policy, as_policy
 from kando.responders.tools import DEFAULT_MAX_RESULT_BYTES, DEFAULT_TIMEOUT, Tool, as_tool
 from kando.schema.events import LLM_RESPONSE, OBJECT_CREATED, TOOL_CALLED, TOOL_RETURNED, KandoEvent

@@ -13,7 +13,7 @@ import msgspec
 
 from kando.errors import KandoError
 from kando.ledger.groups import MAX_ATTEMPTS, GroupInfo, Held, Job, Parked, ResponderGroup
-from kando.ledger.worker import Worker
+from kando.ledger.notice import Worker
 from kando_eventstore._connection import CALL_SECONDS
 from kando_eventstore._jobs import JobState, JobStates
 from kando_eventstore._later import Later

@@ -9,8 +9,8 @@ import attrs
 import msgspec
 
 from kando.errors import PositionOutOfRange, StoreDamaged, StoreError
-from kando.ledger._checks import check_expected_length, check_from_position, duplicate
 from kando.ledger.chain import GENESIS
+from kando.ledger.checks import check_expected_length, check_from_position, duplicate
 from kando.ledger.completion import completed
 from kando.ledger.interface import LedgerStore
 from kando.schema.events import KandoEvent, RecordedEvent

@@ -10,11 +10,11 @@ import attrs
 import msgspec
 
 from kando.errors import StoreError
-from kando.ledger._checks import check_fork_position
+from kando.ledger.checks import check_fork_position
 from kando.ledger.groups import check_group
 from kando.ledger.inbox import InboxEntry
+from kando.ledger.notice import Worker
 from kando.ledger.substrate import LedgerInfo, Substrate, check_ledger_id
-from kando.ledger.worker import Worker
 from kando.schema.events import RecordedEvent
 from kando_eventstore._connection import Connection
 from kando_eventstore._inbox import Inbox

@@ -12,7 +12,7 @@ from kando.app.context import App
 from kando.app.status import WAITING, RunStatus
 from kando.app.working import resume_run
 from kando.errors import ConcurrencyError, KandoError
-from kando.ledger.worker import this_process
+from kando.ledger.notice import this_process
 from kando.responders.budget import Budget
 from kando.runtime.timers import seconds_until_due
 from kando.schema.events import TIMER_FIRED, TIMER_SET, RecordedEvent

@@ -11,7 +11,7 @@ import attrs
 
 from kando.app.context import App
 from kando.errors import ConfigurationError
-from kando.ledger.worker import Worker
+from kando.ledger.notice import Worker
 from kando_mcp.orders import Order, Report, decode_report, encode
 
 __all__ = ["Workers", "is_at_work"]

@@ -7,9 +7,9 @@ import pytest
 from kando.errors import StoreError
 from kando.ledger.groups import Job
 from kando.ledger.memory import MemorySubstrate
+from kando.ledger.notice import Worker, this_process
 from kando.ledger.sqlite_substrate import SQLiteSubstrate
 from kando.ledger.substrate import Substrate
-from kando.ledger.worker import Worker, this_process
 from kando.testing.groups import GroupContract
 
 

@@ -18,7 +18,7 @@ from kando.branch.fork import BranchMeta, head_of
 from kando.branch.rehearsal import Rehearsal
 from kando.errors import ConfigurationError, InvalidData, PositionOutOfRange
 from kando.kit import Kit
-from kando.ledger._checks import check_fork_position
+from kando.ledger.checks import check_fork_position
 from kando.ledger.interface import LedgerStore
 from kando.runtime import Runtime
 from kando.schema.events import (

@@ -9,8 +9,8 @@ import attrs
 
 from kando.app._emissions import Emission, emissions_of
 from kando.kit import Kit
-from kando.responders.asking import CONVERSATION, LLMResponder
 from kando.responders.base import Responder
+from kando.responders.llm_responder import CONVERSATION, LLMResponder
 from kando.schema.events import (
     LLM_REQUEST,
     LLM_RESPONSE,

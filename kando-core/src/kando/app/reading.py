@@ -31,9 +31,9 @@ from kando.errors import (
     StoreError,
 )
 from kando.ledger.interface import LedgerStore
+from kando.ledger.notice import this_process
 from kando.ledger.substrate import LedgerInfo
 from kando.ledger.verification import Verdict, verify
-from kando.ledger.worker import this_process
 from kando.runtime import Runtime
 from kando.schema.events import RecordedEvent
 from kando.views.metrics import MetricsFold, RunMetrics

@@ -21,8 +21,8 @@ from kando.errors import ConcurrencyError, ConfigurationError, EventNotFound, St
 from kando.ledger.groups import Held, Job, ResponderGroup
 from kando.ledger.inbox import InboxEntry
 from kando.ledger.interface import LedgerStore
+from kando.ledger.notice import this_process
 from kando.ledger.substrate import Substrate
-from kando.ledger.worker import this_process
 from kando.responders.base import AnswerPending, Effect, Responder
 from kando.responders.budget import Budget
 from kando.runtime import Runtime

@@ -27,7 +27,7 @@ from kando.kit import Kit
 from kando.ledger.groups import Job
 from kando.ledger.interface import LedgerStore
 from kando.ledger.memory import MemoryLedgerStore
-from kando.ledger.worker import this_process
+from kando.ledger.notice import this_process
 from kando.responders.base import Responder
 from kando.responders.budget import Budget
 from kando.responders.llm_executor import asking

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 
-from kando.ledger._checks import check_from_position
+from kando.ledger.checks import check_from_position
 from kando.ledger.completion import complete
 from kando.ledger.interface import LedgerStore
 from kando.schema.events import KandoEvent, RecordedEvent

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from kando.ledger.groups import MAX_ATTEMPTS, GroupInfo, Held, Job, Parked, ResponderGroup
-from kando.ledger.worker import Worker
+from kando.ledger.notice import Worker
 
 __all__ = ["SQLiteGroup", "group_names"]
 

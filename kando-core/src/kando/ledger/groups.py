@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 import attrs
 
 from kando.errors import ConfigurationError
-from kando.ledger.worker import Worker
+from kando.ledger.notice import Worker
 
 __all__ = ["MAX_ATTEMPTS", "GroupInfo", "Held", "Job", "Parked", "ResponderGroup", "check_group"]
 

@@ -10,20 +10,20 @@ from datetime import UTC, datetime
 from itertools import islice
 
 from kando.errors import LedgerExists, LedgerNotFound, PositionOutOfRange
-from kando.ledger._checks import (
+from kando.ledger._sqlite_groups import SQLiteGroup, group_names
+from kando.ledger.chain import GENESIS, link
+from kando.ledger.checks import (
     check_expected_length,
     check_fork_position,
     check_from_position,
     duplicate,
 )
-from kando.ledger._sqlite_groups import SQLiteGroup, group_names
-from kando.ledger.chain import GENESIS, link
 from kando.ledger.completion import completed
 from kando.ledger.groups import check_group
 from kando.ledger.inbox import InboxEntry, decode_entry, encode_entry
 from kando.ledger.interface import LedgerStore
+from kando.ledger.notice import Worker
 from kando.ledger.substrate import LedgerInfo, Substrate, check_ledger_id
-from kando.ledger.worker import Worker
 from kando.schema.events import KandoEvent, RecordedEvent
 
 __all__ = ["MemoryLedgerStore", "MemorySubstrate"]

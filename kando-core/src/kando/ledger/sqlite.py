@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kando.errors import PositionOutOfRange
-from kando.ledger._checks import check_expected_length, check_from_position, duplicate
 from kando.ledger._sqlite_queries import TOUCHING, Search, links_of, links_query
 from kando.ledger._sqlite_rows import (
     COLUMNS,
@@ -20,6 +19,7 @@ from kando.ledger._sqlite_rows import (
     names_of,
 )
 from kando.ledger.chain import GENESIS
+from kando.ledger.checks import check_expected_length, check_from_position, duplicate
 from kando.ledger.completion import completed
 from kando.ledger.interface import LedgerStore, Link
 from kando.schema.events import BRANCH_CREATED, KandoEvent, RecordedEvent

@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import TypeVar
 
 from kando.errors import LedgerExists, LedgerNotFound, StoreDamaged, StoreError
-from kando.ledger._checks import check_fork_position
 from kando.ledger._sqlite_errors import translated
 from kando.ledger._sqlite_file import open_to_read, open_to_write
 from kando.ledger._sqlite_groups import SQLiteGroup, group_names
 from kando.ledger._sqlite_reader import SQLiteReader
 from kando.ledger._sqlite_rows import Segment, microseconds, moment_of
+from kando.ledger.checks import check_fork_position
 from kando.ledger.groups import check_group
 from kando.ledger.inbox import InboxEntry, decode_entry, encode_entry
+from kando.ledger.notice import Worker
 from kando.ledger.sqlite import SQLiteLedgerStore
 from kando.ledger.substrate import LedgerInfo, Substrate, check_ledger_id
-from kando.ledger.worker import Worker
 from kando.schema.events import RecordedEvent
 
 __all__ = ["SQLiteSubstrate"]

@@ -14,7 +14,7 @@ from kando.errors import ConfigurationError, StoreError
 from kando.ledger.groups import ResponderGroup
 from kando.ledger.inbox import InboxEntry
 from kando.ledger.interface import LedgerStore
-from kando.ledger.worker import Worker
+from kando.ledger.notice import Worker
 from kando.schema.events import RecordedEvent
 
 __all__ = ["LedgerInfo", "Substrate", "check_ledger_id"]

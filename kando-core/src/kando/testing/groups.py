@@ -20,8 +20,8 @@ import pytest
 
 from kando.errors import ConfigurationError
 from kando.ledger.groups import MAX_ATTEMPTS, GroupInfo, Held, Job, ResponderGroup
+from kando.ledger.notice import Worker, this_process
 from kando.ledger.substrate import Substrate
-from kando.ledger.worker import Worker, this_process
 
 __all__ = ["GroupContract"]
 

@@ -24,10 +24,10 @@ from kando.kit import Kit
 from kando.ledger.interface import LedgerStore
 from kando.ledger.memory import MemoryLedgerStore
 from kando.plugins import Plugins
-from kando.responders.asking import CONVERSATION
 from kando.responders.base import Responder
 from kando.responders.budget import Budget
 from kando.responders.llm_executor import provider_executor
+from kando.responders.llm_responder import CONVERSATION
 from kando.schema.events import (
     BUDGET_EXHAUSTED,
     OBJECT_CREATED,

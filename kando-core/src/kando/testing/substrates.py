@@ -27,8 +27,8 @@ from kando.errors import (
 )
 from kando.ledger.inbox import InboxEntry
 from kando.ledger.interface import LedgerStore
+from kando.ledger.notice import Worker
 from kando.ledger.substrate import Substrate
-from kando.ledger.worker import Worker
 from kando.schema.events import KandoEvent, make_event
 from kando.testing.ledgers import event, full
 

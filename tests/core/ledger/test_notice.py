@@ -6,7 +6,7 @@ import sys
 
 import attrs
 
-from kando.ledger.worker import Worker, this_process
+from kando.ledger.notice import Worker, this_process
 
 
 def test_this_process_is_alive() -> None:
