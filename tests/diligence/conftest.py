@@ -10,12 +10,12 @@ from typing import Any
 import attrs
 import pytest
 
-from kando.app.documents import Document, read_documents
 from kando.cache.llm import LLMCache
 from kando.ledger.memory import MemoryLedgerStore
 from kando.responders.llm_executor import provider_executor
 from kando.runtime import Runtime
 from kando.schema.events import OBJECT_CREATED, KandoEvent, make_event
+from kando.text.documents import Document, read_documents
 from kando.world.graph import World, WorldObject
 from kando.world.projection import project
 from kits.diligence.kit import REPORT, create_kit, seed_from_goal

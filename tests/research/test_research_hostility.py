@@ -7,8 +7,8 @@ from typing import Any
 import attrs
 import pytest
 
-from kando.app.documents import read_documents
 from kando.schema.events import OBJECT_CREATED, make_event
+from kando.text.documents import read_documents
 from kits.research.kit import FINDING, GOAL, QUESTION, SOURCE, SYNTHESIS
 
 HOSTILE = [

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from kando.app.relevance import most_relevant
 from kando.schema.events import OBJECT_CREATED, RELATION_CREATED
+from kando.text.relevance import most_relevant
 from kando.trace.lineage import explain
 from kits.research.kit import CITES, FINDING, GOAL, MAX_SOURCES, SOURCE, SYNTHESIS
 

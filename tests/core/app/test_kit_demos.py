@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from kando.app.documents import Document
 from kando.app.kit_demos import demo_documents, demo_of, demo_provider
 from kando.emit import ask
 from kando.errors import ConfigurationError, NotFoundError
@@ -17,6 +16,7 @@ from kando.ledger.memory import MemoryLedgerStore
 from kando.responders.budget import Budget
 from kando.runtime import Runtime
 from kando.schema.events import LLM_RESPONSE, make_event
+from kando.text.documents import Document
 from kando.world.graph import World
 
 SCRIPT = {

@@ -14,11 +14,11 @@ from typing import Any
 
 import attrs
 
-from kando.app.documents import Document, Skipped, read_documents
 from kando.app.providers import Provider
 from kando.errors import ConfigurationError, NotFoundError
 from kando.kit import Demo, Kit
 from kando.responders.llm_executor import provider_executor
+from kando.text.documents import Document, Skipped, read_documents
 
 __all__ = ["DEMO_PROVIDER", "demo_documents", "demo_of", "demo_provider"]
 

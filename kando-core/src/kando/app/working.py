@@ -11,7 +11,6 @@ import attrs
 from kando.app.caching import cache_of
 from kando.app.changes import Choices, choices_of
 from kando.app.context import App, id_of
-from kando.app.documents import Document, Skipped, read_documents
 from kando.app.ids import new_ledger_id
 from kando.app.kit_demos import demo_documents, demo_of, demo_provider
 from kando.app.kits import find_kit, kit_data, make_seeds
@@ -39,6 +38,7 @@ from kando.schema.events import (
     make_event,
 )
 from kando.schema.identity import default_event_id
+from kando.text.documents import Document, Skipped, read_documents
 
 __all__ = [
     "DOCUMENT",

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kando.app.markdown import one_line
-from kando.app.relevance import words_in
 from kando.emit import create, patch, relate
 from kando.responders.answers import text_of
 from kando.schema.events import (
@@ -17,6 +15,8 @@ from kando.schema.events import (
     KandoEvent,
     RecordedEvent,
 )
+from kando.text.markdown import one_line
+from kando.text.relevance import words_in
 from kando.world.graph import World, WorldObject
 from kits.diligence._answers import parse_resolution, parse_verdict, reason_of
 from kits.diligence._reading import Emitted, ask_about, company_of, is_sourced, quoted

@@ -20,7 +20,7 @@ from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 import attrs
 
-from kando.app.documents import text_of
+from kando.text.documents import text_of
 
 __all__ = ["FetchRefused", "Limits", "Page", "fetch", "is_public"]
 

@@ -9,9 +9,6 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
-from kando.app.documents import passages
-from kando.app.markdown import one_line
-from kando.app.relevance import most_relevant
 from kando.emit import ask, call_tool, create, patch, relate
 from kando.responders.answers import text_of
 from kando.schema.events import (
@@ -21,6 +18,9 @@ from kando.schema.events import (
     KandoEvent,
     RecordedEvent,
 )
+from kando.text.documents import passages
+from kando.text.markdown import one_line
+from kando.text.relevance import most_relevant
 from kando.world.graph import World, WorldObject
 from kits.diligence._answers import (
     Plan,

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kando.app.markdown import one_line, plain
+from kando.text.markdown import one_line, plain
 
 __all__ = [
     "clipped",

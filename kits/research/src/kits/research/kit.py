@@ -9,9 +9,6 @@ from typing import Any, Literal
 
 import attrs
 
-from kando.app.documents import passages
-from kando.app.markdown import one_line
-from kando.app.relevance import most_relevant
 from kando.emit import ask, create, patch, relate
 from kando.kit import Demo, Kit, load_prompts
 from kando.responders.answers import failure_of, text_of
@@ -24,6 +21,9 @@ from kando.schema.events import (
     RecordedEvent,
     make_event,
 )
+from kando.text.documents import passages
+from kando.text.markdown import one_line
+from kando.text.relevance import most_relevant
 from kando.world.graph import World, WorldObject
 from kits.research._texts import (
     clipped,

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kando.app.documents import (
+from kando.text.documents import (
     MAX_PART_CHARS,
     Document,
     Passage,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kando.app.markdown import one_line, plain
+from kando.text.markdown import one_line, plain
 
 
 @pytest.mark.parametrize(

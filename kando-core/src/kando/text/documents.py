@@ -17,8 +17,8 @@ from pathlib import Path
 import attrs
 import msgspec
 
-from kando.app._html import visible_text
-from kando.app._passages import Passage, passages
+from kando.text.html import visible_text
+from kando.text.passages import Passage, passages
 
 __all__ = [
     "MAX_PART_CHARS",
