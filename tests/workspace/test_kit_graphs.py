@@ -3,8 +3,8 @@
 import pytest
 
 from kando.app.builtin import installed_plugins
-from kando.app.kit_graph import kit_graph
-from kando.app.kits import find_kit
+from kando.app.kits.find import find_kit
+from kando.app.kits.graph import kit_graph
 
 
 @pytest.mark.parametrize("name", ["diligence", "research"])

@@ -49,7 +49,7 @@ class Demo:
         package: import name of the package that ships it, usually ``__package__``.
         goal: for a run that names none.
         folder: inside the package. All files of its ``documents/`` are input, and its
-            ``answers.json`` has what a model says (see `kando.app.kit_demos`).
+            ``answers.json`` has what a model says (see `kando.app.kits.demos`).
     """
 
     package: str

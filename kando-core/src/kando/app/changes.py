@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 
 from kando.app.context import App, id_of
-from kando.app.kits import find_kit, loaded_kit
+from kando.app.kits.find import find_kit, loaded_kit
 from kando.app.snapshots import stored_snapshot
 from kando.errors import KandoError
 from kando.kit import Kit

@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 
 from kando.app.context import App
-from kando.app.kits import find_kit
+from kando.app.kits.find import find_kit
 from kando.app.providers import KEY_ORDER, choose_provider, keys_without_provider
 from kando.errors import KandoError
 from kando.ledger.urls import shown

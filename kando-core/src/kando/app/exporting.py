@@ -12,7 +12,7 @@ import attrs
 
 from kando.app.context import App, id_of
 from kando.app.demo import DEMO_ID
-from kando.app.kits import loaded_kit
+from kando.app.kits.find import loaded_kit
 from kando.app.status import read_status
 from kando.errors import InvalidData, KandoError, LedgerExists, LedgerNotFound, StoreError
 from kando.ledger.chain import GENESIS, link

@@ -12,7 +12,7 @@ from kando.app.changes import choices_of
 from kando.app.context import App, id_of
 from kando.app.demo import DEMO_ID
 from kando.app.ids import new_ledger_id, parse_address
-from kando.app.kits import find_kit, kit_data, make_seeds
+from kando.app.kits.find import find_kit, kit_data, make_seeds
 from kando.app.outside import check_type
 from kando.branch.fork import BranchMeta, head_of
 from kando.branch.rehearsal import Rehearsal

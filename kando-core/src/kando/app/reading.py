@@ -10,7 +10,7 @@ import attrs
 from kando.app.changes import brought_up, brought_up_by, installed_kit
 from kando.app.context import App, id_of
 from kando.app.demo import DEMO_ID
-from kando.app.kits import kit_data
+from kando.app.kits.find import kit_data
 from kando.app.snapshots import stored_snapshot
 from kando.app.status import (
     FINISHED,

@@ -12,8 +12,8 @@ from kando.app.caching import cache_of
 from kando.app.changes import Choices, choices_of
 from kando.app.context import App, id_of
 from kando.app.ids import new_ledger_id
-from kando.app.kit_demos import demo_documents, demo_of, demo_provider
-from kando.app.kits import find_kit, kit_data, make_seeds
+from kando.app.kits.demos import demo_documents, demo_of, demo_provider
+from kando.app.kits.find import find_kit, kit_data, make_seeds
 from kando.app.limits import agreed_limits, limits_event
 from kando.app.observing import Observation
 from kando.app.outside import SubstrateInbox

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from kando.app.context import App
-from kando.app.kits import find_kit
+from kando.app.kits.find import find_kit
 from kando.cli.output import clean, columns, print_json, print_line, print_list, warn
 from kando.cli.session import open_app, shared_options
 from kando.kit import Kit
@@ -56,7 +56,7 @@ def _list(app: App, as_json: bool) -> None:
 
 
 def _show(kit: Kit, as_json: bool) -> None:
-    from kando.app.kit_card import kit_card
+    from kando.app.kits.card import kit_card
 
     card = kit_card(kit)
     if as_json:
@@ -105,8 +105,8 @@ def _pattern(responder: dict[str, Any]) -> str:
 def _draw(kit: Kit, form: str, as_json: bool) -> None:
     import attrs
 
-    from kando.app._graph_formats import FORMATS
-    from kando.app.kit_graph import kit_graph
+    from kando.app.kits.graph import kit_graph
+    from kando.app.kits.graph_formats import FORMATS
 
     graph = kit_graph(kit)
     if as_json:

@@ -10,9 +10,9 @@ from typing import Any
 import attrs
 import pytest
 
-from kando.app._graph_formats import FORMATS
-from kando.app.kit_card import kit_card
-from kando.app.kit_graph import CLOCK, GOAL, INPUT, MODEL, KitGraph, kit_graph
+from kando.app.kits.card import kit_card
+from kando.app.kits.graph import CLOCK, GOAL, INPUT, MODEL, KitGraph, kit_graph
+from kando.app.kits.graph_formats import FORMATS
 from kando.emit import ask, call_tool, create, emit, patch, relate, set_timer
 from kando.kit import Kit
 from kando.schema.events import OBJECT_CREATED, OBJECT_PATCHED, KandoEvent, make_event

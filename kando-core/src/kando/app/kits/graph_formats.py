@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from html import escape
 
-from kando.app.kit_graph import GOAL, Edge, KitGraph
+from kando.app.kits.graph import GOAL, Edge, KitGraph
 
 __all__ = ["FORMATS"]
 

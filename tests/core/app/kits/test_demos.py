@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kando.app.kit_demos import demo_documents, demo_of, demo_provider
+from kando.app.kits.demos import demo_documents, demo_of, demo_provider
 from kando.emit import ask
 from kando.errors import ConfigurationError, NotFoundError
 from kando.kit import Demo, Kit

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from kando.app._emissions import Emission, emissions_of
+from kando.app.kits.emissions import Emission, emissions_of
 from kando.kit import Kit
 from kando.responders.base import Responder
 from kando.responders.llm_responder import CONVERSATION, LLMResponder

@@ -1,0 +1,1 @@
+"""Kits as the faces see them: found by name, described, drawn and tried by their demo."""
