@@ -13,10 +13,10 @@ from typing import Any
 import msgspec
 
 from kando.app.builtin import installed_plugins
-from kando.app.comparing import compare_runs
+from kando.app.compare import compare_runs
 from kando.app.context import App
 from kando.app.snapshots import snapshots_of
-from kando.app.tracing import trace_event
+from kando.app.trace import trace_event
 from kando.branch.comparison import compare
 from kando.branch.fork import fork
 from kando.emit import create

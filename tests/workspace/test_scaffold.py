@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from kando.app.scaffold import KINDS, write_package
+from kando.app.new import KINDS, write_package
 from kando.errors import ConfigurationError
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from kando.app.comparing import compare_runs
+from kando.app.addresses import parse_address
+from kando.app.compare import compare_runs
 from kando.app.context import App
-from kando.app.ids import parse_address
 from kando.branch.comparison import LedgerDiff, Side
 from kando.branch.steps import StepChange
 from kando.schema.events import RecordedEvent

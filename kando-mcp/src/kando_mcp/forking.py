@@ -10,7 +10,7 @@ from mcp.server.mcpserver.tools import Tool
 from pydantic import Field
 
 from kando.app.context import App
-from kando.app.forking import fork_run as forked
+from kando.app.fork import fork_run as forked
 from kando.branch.fork import BranchMeta
 from kando.errors import InvalidData
 from kando_mcp.access import Access

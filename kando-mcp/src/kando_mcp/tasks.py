@@ -24,8 +24,8 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ConfigDict, Field
 
 from kando.app.context import App
-from kando.app.outside import cancel_run
 from kando.app.reading import run_status
+from kando.app.send import cancel_run
 from kando.app.status import CANCELLED, RUNNING, RunStatus
 from kando.errors import LedgerNotFound
 from kando_mcp.access import Access

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kando.app.context import App, id_of
-from kando.app.tracing import Trace, trace_event
+from kando.app.trace import Trace, trace_event
 from kando.errors import EventNotFound
 from kando.schema.events import RecordedEvent
 from kando.trace.figure import about

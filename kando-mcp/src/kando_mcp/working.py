@@ -10,7 +10,7 @@ from mcp.server.mcpserver.tools import Tool
 from pydantic import Field
 
 from kando.app.context import App
-from kando.app.outside import cancel_run as cancelled
+from kando.app.send import cancel_run as cancelled
 from kando.app.working import create_run
 from kando_mcp.access import Access
 from kando_mcp.approving import answer_tool

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from kando.app.addresses import parse_address
 from kando.app.context import App
-from kando.app.ids import parse_address
 from kando.world.graph import Relation, World, WorldObject
 from kando_mcp.fitting import clip, cursor_text, page, read_cursor
 from kando_mcp.keeping import KeptWorlds

@@ -11,8 +11,8 @@ import pytest
 from kando.app.builtin import installed_plugins
 from kando.app.context import App
 from kando.app.limits import limits_of
-from kando.app.outside import cancel_run, pause_run
 from kando.app.reading import run_status
+from kando.app.send import cancel_run, pause_run
 from kando.app.snapshots import stored_snapshot
 from kando.app.working import create_run, resume_run, start_run
 from kando.emit import create, emit

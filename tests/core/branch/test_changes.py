@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from kando.app.branching import replay_run
+from kando.app.branches import branches_of
 from kando.app.builtin import installed_plugins
-from kando.app.caching import cache_use
+from kando.app.cache import cache_use
 from kando.app.changes import choices_of
 from kando.app.context import App
-from kando.app.forking import branches_of, fork_run
+from kando.app.fork import fork_run
 from kando.app.reading import run_status, world_at
+from kando.app.replay import replay_run
 from kando.app.working import resume_run, start_run
 from kando.emit import ask, create, emit, patch
 from kando.errors import (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kando.app.context import App
-from kando.app.outside import Delivery, deliver
+from kando.app.inbox import Delivery, deliver
 from kando.errors import EventNotFound
 from kando.schema.events import APPROVAL_DENIED, APPROVAL_GRANTED, make_event
 from kando.views.approvals import Approval, open_approvals

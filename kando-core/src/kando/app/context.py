@@ -8,8 +8,8 @@ from typing import Self
 
 import attrs
 
+from kando.app.addresses import parse_address, resolve_ledger_id
 from kando.app.demo import DEMO_ID, demo_ledger
-from kando.app.ids import parse_address, resolve_ledger_id
 from kando.app.providers import Listen
 from kando.app.substrates import open_substrate, substrate_url
 from kando.errors import LedgerNotFound, PositionOutOfRange

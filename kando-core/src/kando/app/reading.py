@@ -21,7 +21,7 @@ from kando.app.status import (
     damaged_status,
     read_status,
 )
-from kando.app.tracing import trace_event
+from kando.app.trace import trace_event
 from kando.errors import (
     ConfigurationError,
     InvalidData,

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import attrs
 
-from kando.app.caching import cache_of
+from kando.app.addresses import new_ledger_id
+from kando.app.cache import cache_of
 from kando.app.changes import Choices, choices_of
 from kando.app.context import App, id_of
-from kando.app.ids import new_ledger_id
+from kando.app.inbox import SubstrateInbox
 from kando.app.kits.demos import demo_documents, demo_of, demo_provider
 from kando.app.kits.find import find_kit, kit_data, make_seeds
 from kando.app.limits import agreed_limits, limits_event
-from kando.app.observing import Observation
-from kando.app.outside import SubstrateInbox
+from kando.app.observers import Observation
 from kando.app.providers import Provider, choose_provider
 from kando.app.reading import status_of
 from kando.app.snapshots import snapshots_of

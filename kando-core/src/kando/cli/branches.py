@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from kando.app.branching import replay_run
+from kando.app.replay import replay_run
 from kando.cli.output import print_json, print_line, warn
 from kando.cli.session import open_app, shared_options
 

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import click
 
-from kando.app.comparing import Outcome, compare_outcomes, compare_runs
+from kando.app.compare import Outcome, compare_outcomes, compare_runs
 from kando.branch.comparison import LedgerDiff, Side
 from kando.branch.diff import WorldDiff
 from kando.branch.steps import StepDiff

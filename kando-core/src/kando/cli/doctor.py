@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 import click
 
-from kando.app.checkup import FAIL, check_up
+from kando.app.doctor import FAIL, check_up
 from kando.cli.output import clean, columns, print_list
 from kando.cli.session import open_app, shared_options
 

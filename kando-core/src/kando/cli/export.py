@@ -7,7 +7,7 @@ from typing import BinaryIO
 import attrs
 import click
 
-from kando.app.exporting import FORMATS, export_run, import_run
+from kando.app.export import FORMATS, export_run, import_run
 from kando.cli.output import print_json, print_line, warn
 from kando.cli.session import open_app, shared_options
 

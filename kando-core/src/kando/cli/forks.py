@@ -9,9 +9,10 @@ from typing import Any
 import attrs
 import click
 
-from kando.app.caching import cache_use
+from kando.app.branches import Branch, branches_of
+from kando.app.cache import cache_use
 from kando.app.context import App
-from kando.app.forking import Branch, branches_of, fork_run
+from kando.app.fork import fork_run
 from kando.app.working import RunResult, resume_run
 from kando.cli.output import print_json, print_line, warn
 from kando.cli.run import work_on

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from kando.app.scaffold import KINDS, write_package
+from kando.app.new import KINDS, write_package
 from kando.cli.output import print_json, print_line, warn
 from kando.cli.session import open_app, shared_options
 

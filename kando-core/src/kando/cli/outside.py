@@ -10,8 +10,9 @@ import attrs
 import click
 
 from kando.app.context import App
-from kando.app.outside import Delivery, cancel_run, pause_run, send_event
+from kando.app.inbox import Delivery
 from kando.app.reading import verify_run
+from kando.app.send import cancel_run, pause_run, send_event
 from kando.cli.output import print_json, print_line, warn
 from kando.cli.session import open_app, shared_options
 

@@ -9,10 +9,10 @@ from typing import Any
 import click
 
 from kando.app.context import App
+from kando.app.group_worker import offer_run
 from kando.app.providers import KEY_ORDER, keys_without_provider
 from kando.app.reading import run_status
 from kando.app.status import EXHAUSTED, FAILED, RunStatus, read_status
-from kando.app.worker import offer_run
 from kando.app.working import RunResult, resume_run, start_run
 from kando.cli.exits import RunFailed, RunInterrupted
 from kando.cli.output import ReaderGone, print_json, print_line, status_dict, warn

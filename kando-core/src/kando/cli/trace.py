@@ -7,7 +7,7 @@ from itertools import chain, islice
 
 import click
 
-from kando.app.tracing import Trace, trace_event
+from kando.app.trace import Trace, trace_event
 from kando.cli.inspect import summary
 from kando.cli.output import clean, event_dict, print_line, print_list, warn
 from kando.cli.session import open_app, shared_options

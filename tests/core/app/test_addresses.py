@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kando.app.ids import Address, new_ledger_id, parse_address, resolve_ledger_id
+from kando.app.addresses import Address, new_ledger_id, parse_address, resolve_ledger_id
 from kando.errors import AmbiguousName, LedgerNotFound, PositionOutOfRange
 from kando.ledger.memory import MemorySubstrate
 from kando.ledger.substrate import Substrate, check_ledger_id

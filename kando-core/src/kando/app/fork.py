@@ -6,14 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-import attrs
-
+from kando.app.addresses import new_ledger_id, parse_address
 from kando.app.changes import choices_of
 from kando.app.context import App, id_of
-from kando.app.demo import DEMO_ID
-from kando.app.ids import new_ledger_id, parse_address
 from kando.app.kits.find import find_kit, kit_data, make_seeds
-from kando.app.outside import check_type
+from kando.app.send import check_type
 from kando.branch.fork import BranchMeta, head_of
 from kando.branch.rehearsal import Rehearsal
 from kando.errors import ConfigurationError, InvalidData, PositionOutOfRange
@@ -30,26 +27,7 @@ from kando.schema.events import (
     make_event,
 )
 
-__all__ = ["Branch", "branches_of", "fork_run"]
-
-
-@attrs.frozen
-class Branch:
-    """A run or branch among those that descend from one run.
-
-    Attributes:
-        id: of the run or branch.
-        parent_id: of the ledger it was forked from; None for the run.
-        fork_position: how many events it shares with its parent; None for the run.
-        length: number of events, the shared ones included.
-        depth: 0 for the run, 1 for its branches, and so on.
-    """
-
-    id: str
-    parent_id: str | None
-    fork_position: int | None
-    length: int
-    depth: int
+__all__ = ["fork_run"]
 
 
 def fork_run(
@@ -180,33 +158,3 @@ def _kit(app: App, parent: LedgerStore, named: str | None, *, needed: bool) -> K
         msg = f"{parent.stream_name()} was not started by a kit, which would take the goal."
         raise ConfigurationError(msg, hint="Name one with --kit.")
     return None
-
-
-def branches_of(app: App, run: str) -> list[Branch]:
-    """Return the run that `run` descends from, and every branch of it, each behind its parent.
-
-    Args:
-        app: where.
-        run: an id, a unique prefix, or ``@last``, of the run or any of its branches.
-
-    Raises:
-        LedgerNotFound, AmbiguousName: there is no such run.
-    """
-    ledger = app.ledger(run)
-    id = id_of(ledger)
-    if id == DEMO_ID:
-        return [Branch(id, None, None, ledger.length(), 0)]
-    infos = {info.id: info for info in reversed(list(app.substrate().ledgers()))}
-    children: dict[str | None, list[str]] = {}
-    for info in infos.values():
-        children.setdefault(info.parent_id, []).append(info.id)
-    while (parent := infos[id].parent_id) is not None:
-        id = parent
-    found: list[Branch] = []
-    waiting = [(id, 0)]
-    while waiting:
-        id, depth = waiting.pop()
-        info = infos[id]
-        found.append(Branch(id, info.parent_id, info.fork_position, info.length, depth))
-        waiting += [(child, depth + 1) for child in reversed(children.get(id, []))]
-    return found

@@ -12,9 +12,9 @@ import attrs
 
 from kando.app.changes import choices_of
 from kando.app.context import App, id_of
+from kando.app.inbox import answer_key, intent_of
 from kando.app.limits import limits_of
-from kando.app.observing import Observation
-from kando.app.outside import answer_key, intent_of
+from kando.app.observers import Observation
 from kando.app.providers import choose_provider
 from kando.app.working import is_demo, kit_of, provider_of, runtime_of, work
 from kando.errors import ConcurrencyError, ConfigurationError, EventNotFound, StoreError

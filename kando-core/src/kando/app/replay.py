@@ -7,9 +7,9 @@ from typing import Any
 import attrs
 
 from kando.app.changes import brought_up, choices_of
-from kando.app.comparing import compare_runs
+from kando.app.compare import compare_runs
 from kando.app.context import App, id_of
-from kando.app.forking import fork_run
+from kando.app.fork import fork_run
 from kando.app.kits.find import find_kit
 from kando.app.working import kit_of
 from kando.branch.diff import WorldDiff

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from kando.app.context import App
-from kando.app.exporting import FORMATS, export_run, import_run
+from kando.app.export import FORMATS, export_run, import_run
 from kando.app.reading import list_runs, run_status, verify_run
 from kando.branch.fork import fork
 from kando.errors import InvalidData, LedgerExists, PositionOutOfRange, StoreError

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from kando.app.observing import Observation, Observer
+from kando.app.observers import Observation, Observer
 from kando.ledger.interface import LedgerStore
 from kando.ledger.memory import MemoryLedgerStore
 from kando.runtime import Runtime

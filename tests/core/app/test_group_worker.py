@@ -14,10 +14,11 @@ import pytest
 
 from kando.app.builtin import installed_plugins
 from kando.app.context import App
-from kando.app.outside import answer_key, cancel_run, pause_run, send_event
+from kando.app.group_worker import GroupWorker, offer_run
+from kando.app.inbox import answer_key
 from kando.app.reading import run_status
+from kando.app.send import cancel_run, pause_run, send_event
 from kando.app.status import CANCELLED, EXHAUSTED, FINISHED, PAUSED, WAITING
-from kando.app.worker import GroupWorker, offer_run
 from kando.app.working import resume_run, start_run
 from kando.emit import ask, create, patch, set_timer
 from kando.errors import InvalidData, RunCancelled, StoreError
@@ -191,7 +192,7 @@ def test_a_run_spread_over_workers_has_the_ledger_of_one_process(
 def test_a_call_that_fails_is_made_again_and_parked_in_the_end_and_replayed(
     app: App, provider: Counting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kando.app.worker._RETRY_SECONDS", 0.001)
+    monkeypatch.setattr("kando.app.group_worker._RETRY_SECONDS", 0.001)
     run = begun(app)
     provider.failures = 3 * MAX_ATTEMPTS
 

@@ -1,0 +1,59 @@
+"""The branches of a run, as a tree."""
+
+from __future__ import annotations
+
+import attrs
+
+from kando.app.context import App, id_of
+from kando.app.demo import DEMO_ID
+
+__all__ = ["Branch", "branches_of"]
+
+
+@attrs.frozen
+class Branch:
+    """A run or branch among those that descend from one run.
+
+    Attributes:
+        id: of the run or branch.
+        parent_id: of the ledger it was forked from; None for the run.
+        fork_position: how many events it shares with its parent; None for the run.
+        length: number of events, the shared ones included.
+        depth: 0 for the run, 1 for its branches, and so on.
+    """
+
+    id: str
+    parent_id: str | None
+    fork_position: int | None
+    length: int
+    depth: int
+
+
+def branches_of(app: App, run: str) -> list[Branch]:
+    """Return the run that `run` descends from, and every branch of it, each behind its parent.
+
+    Args:
+        app: where.
+        run: an id, a unique prefix, or ``@last``, of the run or any of its branches.
+
+    Raises:
+        LedgerNotFound, AmbiguousName: there is no such run.
+    """
+    ledger = app.ledger(run)
+    id = id_of(ledger)
+    if id == DEMO_ID:
+        return [Branch(id, None, None, ledger.length(), 0)]
+    infos = {info.id: info for info in reversed(list(app.substrate().ledgers()))}
+    children: dict[str | None, list[str]] = {}
+    for info in infos.values():
+        children.setdefault(info.parent_id, []).append(info.id)
+    while (parent := infos[id].parent_id) is not None:
+        id = parent
+    found: list[Branch] = []
+    waiting = [(id, 0)]
+    while waiting:
+        id, depth = waiting.pop()
+        info = infos[id]
+        found.append(Branch(id, info.parent_id, info.fork_position, info.length, depth))
+        waiting += [(child, depth + 1) for child in reversed(children.get(id, []))]
+    return found
