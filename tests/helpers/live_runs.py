@@ -11,7 +11,7 @@ import attrs
 from kando.app.builtin import installed_plugins
 from kando.app.context import App
 from kando.app.working import RunResult, resume_run, start_run
-from kando.cli.session import shown_on_stderr
+from kando.cli.shared import shown_on_stderr
 from kando.plugins import Plugins
 from kando.schema.events import RecordedEvent
 

@@ -12,9 +12,9 @@ import pytest
 
 from doc_examples import Page, anchors_in, blocks_in, code_spans_in, links_in, match
 from kando.app.status import RunStatus
-from kando.cli.exits import EXIT_CODES, report
+from kando.cli.exit_codes import EXIT_CODES, report
 from kando.cli.main import cli
-from kando.cli.plugged import plugin_commands
+from kando.cli.plugin_commands import plugin_commands
 from kando.errors import KandoError
 from kando.schema import events
 

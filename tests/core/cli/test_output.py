@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from kando.cli.session import shown_on_stderr
+from kando.cli.shared import shown_on_stderr
 
 Run = Callable[..., Any]
 

@@ -8,7 +8,7 @@ import click
 from kando.app.approvals import Approval as _Approval
 from kando.app.approvals import answer_approval, approvals
 from kando.cli.output import clean, print_json, print_line, warn
-from kando.cli.session import go_on, open_app, shared_options
+from kando.cli.shared import go_on, open_app, shared_options
 
 __all__ = ["approve", "deny", "list_approvals"]
 

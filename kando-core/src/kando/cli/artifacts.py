@@ -9,7 +9,7 @@ import click
 
 from kando.app.artifacts import Artifact, artifact_named, artifacts_of
 from kando.cli.output import clean, columns, print_json, print_line, print_list, warn
-from kando.cli.session import open_app, shared_options
+from kando.cli.shared import open_app, shared_options
 from kando.errors import ConfigurationError
 
 __all__ = ["artifacts"]

@@ -1,43 +1,41 @@
-"""`kando replay`."""
+"""`kando branches`."""
 
 from __future__ import annotations
 
+import attrs
 import click
 
-from kando.app.replay import replay_run
-from kando.cli.output import print_json, print_line, warn
-from kando.cli.session import open_app, shared_options
+from kando.app.branches import Branch, branches_of
+from kando.cli.output import print_json, print_line
+from kando.cli.shared import open_app, shared_options
 
-__all__ = ["replay"]
+__all__ = ["branches"]
 
 
 @click.command()
 @click.argument("run", metavar="RUN")
-@click.option("--strict", is_flag=True, help="Re-fire the responders and compare every event.")
-@click.option("--kit", help="Kit to replay with; the one it was started with if omitted.")
 @shared_options
-def replay(run: str, strict: bool, kit: str | None, as_json: bool) -> None:
-    """Project RUN anew from its ledger; nothing is called.
-
-    With --strict its responders are fired again with the recorded results, and every event is
-    compared with the ledger.
-    """
+def branches(run: str, as_json: bool) -> None:
+    """Show the run that RUN descends from, and all its branches, as a tree."""
     with open_app() as app:
-        result = replay_run(app, run, strict=strict, kit=kit)
-        if result.kit_versions:
-            recorded, installed = result.kit_versions
-            warn(f"recorded with version {recorded} of the kit; {installed} is installed")
-        objects, relations = len(result.world.objects), len(result.world.relations)
+        found = branches_of(app, run)
         if as_json:
-            print_json(
-                {
-                    "run_id": result.run_id,
-                    "events": result.events,
-                    "objects": objects,
-                    "relations": relations,
-                    "strict": result.is_strict,
-                }
-            )
+            items = [attrs.asdict(each) for each in found]
+            print_json({"items": items, "next_cursor": None})
             return
-        how = "identical" if result.is_strict else "projected"
-        print_line(f"{how}: {result.events} events, {objects} objects, {relations} relations")
+        for line in _tree(found):
+            print_line(line)
+
+
+def _tree(found: list[Branch]) -> list[str]:
+    lines = []
+    # Whether, at each depth, another branch of the same parent follows further down.
+    follows: list[bool] = []
+    for n, each in enumerate(found):
+        later = next((b.depth for b in found[n + 1 :] if b.depth <= each.depth), -1)
+        follows[each.depth :] = [later == each.depth]
+        lead = "".join("|  " if more else "   " for more in follows[1 : each.depth])
+        lead += ("|- " if follows[each.depth] else "`- ") if each.depth else ""
+        place = f" @{each.fork_position}" if each.fork_position is not None else ""
+        lines.append(f"{lead}{each.id}{place}  {each.length} events")
+    return lines

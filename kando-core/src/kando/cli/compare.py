@@ -22,7 +22,7 @@ from kando.cli.output import (
     print_list,
     shortened,
 )
-from kando.cli.session import open_app, shared_options
+from kando.cli.shared import open_app, shared_options
 
 __all__ = ["compare", "diff"]
 

@@ -7,7 +7,7 @@ import click
 
 from kando.app.doctor import FAIL, check_up
 from kando.cli.output import clean, columns, print_list
-from kando.cli.session import open_app, shared_options
+from kando.cli.shared import open_app, shared_options
 
 __all__ = ["doctor"]
 

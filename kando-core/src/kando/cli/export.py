@@ -9,7 +9,7 @@ import click
 
 from kando.app.export import FORMATS, export_run, import_run
 from kando.cli.output import print_json, print_line, warn
-from kando.cli.session import open_app, shared_options
+from kando.cli.shared import open_app, shared_options
 
 __all__ = ["export", "import_"]
 

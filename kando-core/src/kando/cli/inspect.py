@@ -23,7 +23,7 @@ from kando.cli.output import (
     status_dict,
     warn,
 )
-from kando.cli.session import open_app, shared_options
+from kando.cli.shared import open_app, shared_options
 from kando.responders.base import BOOKKEEPING
 from kando.schema.events import KandoEvent, RecordedEvent
 

@@ -9,7 +9,7 @@ import click
 from kando.app.context import App
 from kando.app.kits.find import find_kit
 from kando.cli.output import clean, columns, print_json, print_line, print_list, warn
-from kando.cli.session import open_app, shared_options
+from kando.cli.shared import open_app, shared_options
 from kando.kit import Kit
 
 __all__ = ["kits"]

@@ -63,7 +63,7 @@ class LazyGroup(click.Group):
 
     def _plugin_commands(self, ctx: click.Context) -> dict[str, click.Command]:
         if _PLUGGED not in ctx.meta:
-            from kando.cli.plugged import plugin_commands
+            from kando.cli.plugin_commands import plugin_commands
 
             ctx.meta[_PLUGGED] = plugin_commands(set(self._lazy))
         plugged: dict[str, click.Command] = ctx.meta[_PLUGGED]

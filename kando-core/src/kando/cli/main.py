@@ -24,16 +24,16 @@ _COMMANDS = {
     "metrics": ("kando.cli.metrics:metrics", "Count what a run has done and used."),
     "trace": ("kando.cli.trace:trace", "Show why an event exists, or what followed."),
     "artifacts": ("kando.cli.artifacts:artifacts", "Print what a run has written."),
-    "fork": ("kando.cli.forks:fork", "Fork a run at a position, perhaps with a change."),
-    "branches": ("kando.cli.forks:branches", "Show the branches of a run as a tree."),
-    "cache": ("kando.cli.forks:cache", "Show what the cache did for a run."),
+    "fork": ("kando.cli.fork:fork", "Fork a run at a position, perhaps with a change."),
+    "branches": ("kando.cli.branches:branches", "Show the branches of a run as a tree."),
+    "cache": ("kando.cli.cache:cache", "Show what the cache did for a run."),
     "diff": ("kando.cli.compare:diff", "Compare two runs: worlds, steps and costs."),
     "compare": ("kando.cli.compare:compare", "Put the outcomes of several runs side by side."),
-    "replay": ("kando.cli.branches:replay", "Project a run anew, or re-fire and compare it."),
-    "verify": ("kando.cli.outside:verify", "Check a run's hash chain."),
-    "send": ("kando.cli.outside:send", "Put an event into a run's inbox."),
-    "pause": ("kando.cli.outside:pause", "Have a run stop between two firings."),
-    "cancel": ("kando.cli.outside:cancel", "Have a run stop for good."),
+    "replay": ("kando.cli.replay:replay", "Project a run anew, or re-fire and compare it."),
+    "verify": ("kando.cli.verify:verify", "Check a run's hash chain."),
+    "send": ("kando.cli.send:send", "Put an event into a run's inbox."),
+    "pause": ("kando.cli.send:pause", "Have a run stop between two firings."),
+    "cancel": ("kando.cli.send:cancel", "Have a run stop for good."),
     "approvals": ("kando.cli.approvals:list_approvals", "List what a run asks a person."),
     "approve": ("kando.cli.approvals:approve", "Approve what waits for a person."),
     "deny": ("kando.cli.approvals:deny", "Deny what waits for a person."),
@@ -43,10 +43,10 @@ _COMMANDS = {
     "import": ("kando.cli.export:import_", "Restore a run from a file that was exported."),
     "worker": ("kando.cli.worker:worker", "Work on the runs of a group, beside others."),
     "groups": ("kando.cli.worker:groups", "Show the groups that workers share."),
-    "plugins": ("kando.cli.installed:plugins", "List what plugins offer, and those that failed."),
+    "plugins": ("kando.cli.plugins:plugins", "List what plugins offer, and those that failed."),
     "doctor": ("kando.cli.doctor:doctor", "Check the installation and the store."),
     "completion": ("kando.cli.completion:completion", "Print the shell completion script."),
-    "exit-codes": ("kando.cli.exits:exit_codes", "Explain the exit codes."),
+    "exit-codes": ("kando.cli.exit_codes:exit_codes", "Explain the exit codes."),
 }
 
 
@@ -102,7 +102,7 @@ def main(arguments: list[str] | None = None) -> None:
         result: Any = cli.main(given, prog_name="kando", standalone_mode=False)
         sys.stdout.flush()
     except BaseException as error:
-        from kando.cli.exits import report
+        from kando.cli.exit_codes import report
 
         sys.exit(report(error, given))
     sys.exit(result if isinstance(result, int) else 0)

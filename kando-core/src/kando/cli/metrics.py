@@ -9,7 +9,7 @@ import click
 
 from kando.app.reading import run_metrics
 from kando.cli.output import clean, columns, moment, print_json, print_line
-from kando.cli.session import open_app, shared_options
+from kando.cli.shared import open_app, shared_options
 from kando.views.metrics import ResponderMetrics, RunMetrics, Usage
 
 __all__ = ["metrics"]

@@ -8,7 +8,7 @@ import click
 
 from kando.app.new import KINDS, write_package
 from kando.cli.output import print_json, print_line, warn
-from kando.cli.session import open_app, shared_options
+from kando.cli.shared import open_app, shared_options
 
 __all__ = ["new"]
 

@@ -14,9 +14,9 @@ from kando.app.providers import KEY_ORDER, keys_without_provider
 from kando.app.reading import run_status
 from kando.app.status import EXHAUSTED, FAILED, RunStatus, read_status
 from kando.app.working import RunResult, resume_run, start_run
-from kando.cli.exits import RunFailed, RunInterrupted
+from kando.cli.exit_codes import RunFailed, RunInterrupted
 from kando.cli.output import ReaderGone, print_json, print_line, status_dict, warn
-from kando.cli.session import go_on, open_app, shared_options, stream_option
+from kando.cli.shared import go_on, open_app, shared_options, stream_option
 from kando.errors import KandoError, StoreError
 from kando.responders.budget import Budget
 

@@ -10,7 +10,7 @@ import click
 from kando.app.trace import Trace, trace_event
 from kando.cli.inspect import summary
 from kando.cli.output import clean, event_dict, print_line, print_list, warn
-from kando.cli.session import open_app, shared_options
+from kando.cli.shared import open_app, shared_options
 from kando.schema.events import KandoEvent
 
 __all__ = ["trace"]

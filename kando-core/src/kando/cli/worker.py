@@ -8,7 +8,7 @@ import click
 from kando.app.context import App
 from kando.app.group_worker import LEASE_SECONDS, GroupWorker
 from kando.cli.output import clean, columns, print_line, print_list, warn
-from kando.cli.session import open_app, shared_options
+from kando.cli.shared import open_app, shared_options
 from kando.ledger.groups import ResponderGroup, check_group
 from kando.responders.budget import Budget
 

@@ -1,4 +1,4 @@
-"""`kando fork`, `branches` and `cache`."""
+"""`kando fork`."""
 
 from __future__ import annotations
 
@@ -9,16 +9,14 @@ from typing import Any
 import attrs
 import click
 
-from kando.app.branches import Branch, branches_of
-from kando.app.cache import cache_use
 from kando.app.context import App
 from kando.app.fork import fork_run
 from kando.app.working import RunResult, resume_run
 from kando.cli.output import print_json, print_line, warn
 from kando.cli.run import work_on
-from kando.cli.session import open_app, shared_options
+from kando.cli.shared import open_app, shared_options
 
-__all__ = ["branches", "cache", "fork"]
+__all__ = ["fork"]
 
 
 @click.command()
@@ -111,50 +109,3 @@ def _events(name: str, text: str) -> list[dict[str, Any]]:
         return found
     msg = f"--event {name} holds no events."
     raise click.UsageError(msg + ' Write {"type": ..., "data": {...}}.')
-
-
-@click.command()
-@click.argument("run", metavar="RUN")
-@shared_options
-def branches(run: str, as_json: bool) -> None:
-    """Show the run that RUN descends from, and all its branches, as a tree."""
-    with open_app() as app:
-        found = branches_of(app, run)
-        if as_json:
-            items = [attrs.asdict(each) for each in found]
-            print_json({"items": items, "next_cursor": None})
-            return
-        for line in _tree(found):
-            print_line(line)
-
-
-def _tree(found: list[Branch]) -> list[str]:
-    lines = []
-    # Whether, at each depth, another branch of the same parent follows further down.
-    follows: list[bool] = []
-    for n, each in enumerate(found):
-        later = next((b.depth for b in found[n + 1 :] if b.depth <= each.depth), -1)
-        follows[each.depth :] = [later == each.depth]
-        lead = "".join("|  " if more else "   " for more in follows[1 : each.depth])
-        lead += ("|- " if follows[each.depth] else "`- ") if each.depth else ""
-        place = f" @{each.fork_position}" if each.fork_position is not None else ""
-        lines.append(f"{lead}{each.id}{place}  {each.length} events")
-    return lines
-
-
-@click.command()
-@click.argument("run", metavar="RUN")
-@shared_options
-def cache(run: str, as_json: bool) -> None:
-    """Show what the cache did for RUN: hits, misses and money saved."""
-    with open_app() as app:
-        use = cache_use(app, run)
-        if as_json:
-            print_json(attrs.asdict(use))
-            return
-        print_line(f"requests  {use.requests}")
-        print_line(f"hits      {use.hits}, saved {use.saved_usd:.4f} USD")
-        print_line(f"misses    {use.misses}, cost {use.spent_usd:.4f} USD")
-        if use.shared_answers:
-            answers = f"{use.shared_answers} answers of the parent"
-            print_line(f"shared    {answers}, saved {use.shared_usd:.4f} USD")

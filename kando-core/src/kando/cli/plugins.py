@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from kando.cli.output import clean, columns, print_line, print_list
-from kando.cli.session import open_app, shared_options
+from kando.cli.shared import open_app, shared_options
 from kando.plugins import Plugins
 
 __all__ = ["plugins"]

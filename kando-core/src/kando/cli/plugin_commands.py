@@ -8,7 +8,7 @@ from contextlib import redirect_stdout
 import click
 
 from kando.cli.output import warn
-from kando.cli.session import plugin_environ
+from kando.cli.shared import plugin_environ
 from kando.errors import KandoError
 from kando.plugins import Plugins
 

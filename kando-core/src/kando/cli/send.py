@@ -1,4 +1,4 @@
-"""`kando send`, `pause`, `cancel` and `verify`: from outside, while a run is worked on or not."""
+"""`kando send`, `pause` and `cancel`: from outside, while a run is worked on or not."""
 
 from __future__ import annotations
 
@@ -11,14 +11,11 @@ import click
 
 from kando.app.context import App
 from kando.app.inbox import Delivery
-from kando.app.reading import verify_run
 from kando.app.send import cancel_run, pause_run, send_event
 from kando.cli.output import print_json, print_line, warn
-from kando.cli.session import open_app, shared_options
+from kando.cli.shared import open_app, shared_options
 
-__all__ = ["cancel", "pause", "send", "verify"]
-
-_DAMAGED_CODE = 4
+__all__ = ["cancel", "pause", "send"]
 
 
 @click.command()
@@ -100,19 +97,3 @@ def _deliver(deliver: Callable[[App], Delivery], as_json: bool) -> None:
             warn(f"delivered; whoever works on the run records it (kando resume {delivery.run_id})")
         else:
             warn(f"ignored: {delivery.key!r} was delivered before")
-
-
-@click.command()
-@click.argument("run", metavar="RUN")
-@shared_options
-def verify(run: str, as_json: bool) -> int:
-    """Recompute the hash chain of RUN and name the first position that does not fit."""
-    with open_app() as app:
-        verdict = verify_run(app, run)
-        if as_json:
-            print_json(attrs.asdict(verdict))
-        elif verdict.is_intact:
-            print_line(f"intact: {verdict.events} events, {verdict.digest}")
-        else:
-            print_line(f"damaged: {verdict.problem}; {verdict.events} events are intact")
-    return 0 if verdict.is_intact else _DAMAGED_CODE

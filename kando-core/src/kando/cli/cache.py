@@ -1,0 +1,30 @@
+"""`kando cache`."""
+
+from __future__ import annotations
+
+import attrs
+import click
+
+from kando.app.cache import cache_use
+from kando.cli.output import print_json, print_line
+from kando.cli.shared import open_app, shared_options
+
+__all__ = ["cache"]
+
+
+@click.command()
+@click.argument("run", metavar="RUN")
+@shared_options
+def cache(run: str, as_json: bool) -> None:
+    """Show what the cache did for RUN: hits, misses and money saved."""
+    with open_app() as app:
+        use = cache_use(app, run)
+        if as_json:
+            print_json(attrs.asdict(use))
+            return
+        print_line(f"requests  {use.requests}")
+        print_line(f"hits      {use.hits}, saved {use.saved_usd:.4f} USD")
+        print_line(f"misses    {use.misses}, cost {use.spent_usd:.4f} USD")
+        if use.shared_answers:
+            answers = f"{use.shared_answers} answers of the parent"
+            print_line(f"shared    {answers}, saved {use.shared_usd:.4f} USD")

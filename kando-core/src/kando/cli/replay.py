@@ -1,0 +1,43 @@
+"""`kando replay`."""
+
+from __future__ import annotations
+
+import click
+
+from kando.app.replay import replay_run
+from kando.cli.output import print_json, print_line, warn
+from kando.cli.shared import open_app, shared_options
+
+__all__ = ["replay"]
+
+
+@click.command()
+@click.argument("run", metavar="RUN")
+@click.option("--strict", is_flag=True, help="Re-fire the responders and compare every event.")
+@click.option("--kit", help="Kit to replay with; the one it was started with if omitted.")
+@shared_options
+def replay(run: str, strict: bool, kit: str | None, as_json: bool) -> None:
+    """Project RUN anew from its ledger; nothing is called.
+
+    With --strict its responders are fired again with the recorded results, and every event is
+    compared with the ledger.
+    """
+    with open_app() as app:
+        result = replay_run(app, run, strict=strict, kit=kit)
+        if result.kit_versions:
+            recorded, installed = result.kit_versions
+            warn(f"recorded with version {recorded} of the kit; {installed} is installed")
+        objects, relations = len(result.world.objects), len(result.world.relations)
+        if as_json:
+            print_json(
+                {
+                    "run_id": result.run_id,
+                    "events": result.events,
+                    "objects": objects,
+                    "relations": relations,
+                    "strict": result.is_strict,
+                }
+            )
+            return
+        how = "identical" if result.is_strict else "projected"
+        print_line(f"{how}: {result.events} events, {objects} objects, {relations} relations")

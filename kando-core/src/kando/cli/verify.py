@@ -1,0 +1,30 @@
+"""`kando verify`."""
+
+from __future__ import annotations
+
+import attrs
+import click
+
+from kando.app.reading import verify_run
+from kando.cli.output import print_json, print_line
+from kando.cli.shared import open_app, shared_options
+
+__all__ = ["verify"]
+
+_DAMAGED_CODE = 4
+
+
+@click.command()
+@click.argument("run", metavar="RUN")
+@shared_options
+def verify(run: str, as_json: bool) -> int:
+    """Recompute the hash chain of RUN and name the first position that does not fit."""
+    with open_app() as app:
+        verdict = verify_run(app, run)
+        if as_json:
+            print_json(attrs.asdict(verdict))
+        elif verdict.is_intact:
+            print_line(f"intact: {verdict.events} events, {verdict.digest}")
+        else:
+            print_line(f"damaged: {verdict.problem}; {verdict.events} events are intact")
+    return 0 if verdict.is_intact else _DAMAGED_CODE
