@@ -7,9 +7,9 @@ from kando.app.builtin import installed_plugins
 from kando.app.context import App
 from kando.errors import ConfigurationError
 from kando.schema.events import KandoEvent, make_event
-from kando_mcp.answering import answering_provider
 from kando_mcp.settings import Settings
 from kando_mcp.spending import Spending
+from kando_mcp.worker.provider import answering_provider
 from mcp_host import Place, calling, refusal
 
 

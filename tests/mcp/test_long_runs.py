@@ -18,9 +18,9 @@ from kando.app.reading import run_status
 from kando.app.working import RunResult, create_run, resume_run
 from kando.ledger.sqlite_substrate import SQLiteSubstrate
 from kando.ledger.verification import verify
-from kando_mcp import worker
-from kando_mcp.orders import Order
 from kando_mcp.server import create_server
+from kando_mcp.worker import process
+from kando_mcp.worker.order import Order
 from mcp_host import HANG_SECONDS, MODES, Place, calling, refusal
 
 both_modes = pytest.mark.parametrize("mode", MODES)
@@ -198,8 +198,8 @@ def test_what_is_sent_as_a_process_stops_working_is_heard_by_it(
                 answer_approval(app, run_id, asked.event_id, True)
             return result
 
-        monkeypatch.setattr(worker, "resume_run", then_answered)
-        assert worker.work(Order(run_id, app.url)) is None
+        monkeypatch.setattr(process, "resume_run", then_answered)
+        assert process.work(Order(run_id, app.url)) is None
         assert run_status(app, run_id).state == "finished"
 
 

@@ -20,7 +20,7 @@ PACKAGES = {
     "kits/research": "kits/research",
 }
 # Starts Python with a module of its own, and with nothing that a caller names.
-STARTS_PROCESSES = {"kando-mcp/src/kando_mcp/workers.py"}
+STARTS_PROCESSES = {"kando-mcp/src/kando_mcp/worker/pool.py"}
 SOURCES = [path for folder in PACKAGES for path in sorted((ROOT / folder / "src").rglob("*.py"))]
 
 

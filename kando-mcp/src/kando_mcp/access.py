@@ -13,10 +13,10 @@ from mcp.server.mcpserver.exceptions import ToolError
 from kando.app.context import App
 from kando.errors import KandoError
 from kando.plugins import Plugins
-from kando_mcp.cures import explained
-from kando_mcp.keeping import KeptWorlds
+from kando_mcp.results.errors import explained
 from kando_mcp.settings import Settings
 from kando_mcp.spending import Spending
+from kando_mcp.world_cache import KeptWorlds
 
 __all__ = ["Access"]
 

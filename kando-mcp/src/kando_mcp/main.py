@@ -84,7 +84,7 @@ def cli(
             msg = f"What the server shall do follows --, as in: kando-mcp {command} ... -- --read-only"
             raise click.UsageError(msg)
         return
-    from kando_mcp.serving import serve_http, serve_stdio
+    from kando_mcp.server import serve_http, serve_stdio
 
     if http:
         serve_http(os.environ, settings, port)

@@ -11,7 +11,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS, GetPromptResult, InputRequiredResult
 from pydantic import Field
 
-from kando_mcp.fitting import clip
+from kando_mcp.results.paging import clip
 
 __all__ = ["PromptServer", "add_prompts"]
 

@@ -14,10 +14,10 @@ from kando.app.reading import read_events
 from kando.errors import AmbiguousName, NotFoundError, PositionOutOfRange
 from kando.schema.events import RecordedEvent
 from kando_mcp.access import Access
-from kando_mcp.fitting import clip, page, to_json
-from kando_mcp.listing import run_page
-from kando_mcp.states import run_state
-from kando_mcp.worlds import world_page
+from kando_mcp.results.paging import clip, page, to_json
+from kando_mcp.results.run_state import run_state
+from kando_mcp.results.runs import run_page
+from kando_mcp.results.worlds import world_page
 
 __all__ = ["add_resources"]
 

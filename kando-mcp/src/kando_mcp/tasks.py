@@ -29,10 +29,10 @@ from kando.app.send import cancel_run
 from kando.app.status import CANCELLED, RUNNING, RunStatus
 from kando.errors import LedgerNotFound
 from kando_mcp.access import Access
-from kando_mcp.fitting import to_json
-from kando_mcp.orders import Order
-from kando_mcp.states import run_state
-from kando_mcp.workers import Workers
+from kando_mcp.results.paging import to_json
+from kando_mcp.results.run_state import run_state
+from kando_mcp.worker.order import Order
+from kando_mcp.worker.pool import Workers
 
 __all__ = ["RunTasks"]
 

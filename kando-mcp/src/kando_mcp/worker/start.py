@@ -2,38 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from pydantic import Field
-
 from kando.app.context import App, id_of
 from kando.app.reading import status_of
 from kando.app.status import CANCELLED, FINISHED
 from kando.app.working import kit_of
 from kando.errors import RunCancelled
 from kando_mcp.access import Access
-from kando_mcp.answering import allowed_provider
-from kando_mcp.orders import Order
 from kando_mcp.spending import allowance
-from kando_mcp.workers import Workers, is_at_work
+from kando_mcp.worker.order import Order
+from kando_mcp.worker.pool import Workers, is_at_work
+from kando_mcp.worker.provider import allowed_provider
 
-__all__ = ["DEFAULT_WAIT", "BudgetUsd", "Llm", "go_on", "order_for", "require_allowed"]
-
-#: Seconds.
-DEFAULT_WAIT = 20.0
-
-BudgetUsd = Annotated[
-    float | None,
-    Field(
-        ge=0,
-        allow_inf_nan=False,
-        description="Most that the run may spend on models in all, in US dollars.",
-    ),
-]
-Llm = Annotated[
-    str | None,
-    Field(description="Who answers requests: a provider of list_kits, or PROVIDER:ARGUMENT."),
-]
+__all__ = ["go_on", "order_for", "require_allowed"]
 
 
 def go_on(

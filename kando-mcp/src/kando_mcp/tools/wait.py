@@ -11,15 +11,18 @@ from pydantic import Field
 from kando.app.context import App, id_of
 from kando.app.demo import DEMO_ID
 from kando_mcp.access import Access
+from kando_mcp.results.run_state import run_state
+from kando_mcp.results.shapes import RunState
 from kando_mcp.settings import MAX_WAIT_SECONDS
-from kando_mcp.shapes import RunState
-from kando_mcp.states import run_state
-from kando_mcp.workers import Workers, is_at_work
+from kando_mcp.worker.pool import Workers, is_at_work
 
-__all__ = ["RunId", "WaitSeconds", "awaited_state"]
+__all__ = ["DEFAULT_WAIT", "RunId", "WaitSeconds", "awaited_state"]
 
 _LOOK_SECONDS = 0.1
 _TELL_SECONDS = 1.0
+
+#: Seconds.
+DEFAULT_WAIT = 20.0
 
 RunId = Annotated[
     str, Field(description="Id of a run or branch, a unique beginning of one, or @last.")

@@ -8,8 +8,8 @@ from kando.app.context import App
 from kando.app.reading import list_runs
 from kando.app.status import RunStatus
 from kando.ledger.substrate import LedgerInfo
-from kando_mcp.fitting import clip, page
-from kando_mcp.shapes import RunLine, RunList
+from kando_mcp.results.paging import clip, page
+from kando_mcp.results.shapes import RunLine, RunList
 
 __all__ = ["run_page"]
 

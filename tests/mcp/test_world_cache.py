@@ -12,7 +12,7 @@ from kando.app.context import App
 from kando.ledger.sqlite import SQLiteLedgerStore
 from kando.schema.events import KandoEvent, make_event
 from kando.world.projection import project
-from kando_mcp.keeping import KeptWorlds
+from kando_mcp.world_cache import KeptWorlds
 
 
 def an_object(run_id: str, number: int, data: dict[str, object]) -> KandoEvent:

@@ -13,11 +13,12 @@ from kando.app.approvals import approvals
 from kando.app.context import App
 from kando.errors import EventNotFound
 from kando_mcp.access import Access
-from kando_mcp.ordering import DEFAULT_WAIT, BudgetUsd, Llm, go_on
-from kando_mcp.registering import make_tool, writes
-from kando_mcp.shapes import RunState
-from kando_mcp.waiting import RunId, WaitSeconds, awaited_state
-from kando_mcp.workers import Workers
+from kando_mcp.results.shapes import RunState
+from kando_mcp.tools.make import make_tool, writes
+from kando_mcp.tools.start import BudgetUsd, Llm
+from kando_mcp.tools.wait import DEFAULT_WAIT, RunId, WaitSeconds, awaited_state
+from kando_mcp.worker.pool import Workers
+from kando_mcp.worker.start import go_on
 
 __all__ = ["answer_tool"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from kando.app.approvals import approvals
 from kando.app.context import App
 from kando.views.approvals import Approval
-from kando_mcp.fitting import clip, cut
-from kando_mcp.shapes import ApprovalShape
+from kando_mcp.results.paging import clip, cut
+from kando_mcp.results.shapes import ApprovalShape
 
 __all__ = ["open_questions"]
 

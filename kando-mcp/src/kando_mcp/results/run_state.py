@@ -17,10 +17,10 @@ from kando.app.status import (
     WAITING,
     RunStatus,
 )
-from kando_mcp.fitting import clip
-from kando_mcp.orders import Report
-from kando_mcp.questions import open_questions
-from kando_mcp.shapes import ApprovalShape, RunState
+from kando_mcp.results.approvals import open_questions
+from kando_mcp.results.paging import clip
+from kando_mcp.results.shapes import ApprovalShape, RunState
+from kando_mcp.worker.order import Report
 
 __all__ = ["run_state"]
 

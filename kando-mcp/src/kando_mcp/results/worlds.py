@@ -8,9 +8,9 @@ from typing import Any
 from kando.app.addresses import parse_address
 from kando.app.context import App
 from kando.world.graph import Relation, World, WorldObject
-from kando_mcp.fitting import clip, cursor_text, page, read_cursor
-from kando_mcp.keeping import KeptWorlds
-from kando_mcp.shapes import ObjectShape, RelationShape, WorldResult
+from kando_mcp.results.paging import clip, cursor_text, page, read_cursor
+from kando_mcp.results.shapes import ObjectShape, RelationShape, WorldResult
+from kando_mcp.world_cache import KeptWorlds
 
 __all__ = ["object_shape", "relation_shape", "world_page"]
 

@@ -13,9 +13,9 @@ from kando.branch.steps import StepChange
 from kando.schema.events import RecordedEvent
 from kando.trace.figure import about
 from kando.world.graph import Relation, WorldObject
-from kando_mcp.fitting import cursor_text, page, read_cursor
-from kando_mcp.shapes import DiffResult, MovedShape, SideShape, StepShape
-from kando_mcp.worlds import object_shape, relation_shape
+from kando_mcp.results.paging import cursor_text, page, read_cursor
+from kando_mcp.results.shapes import DiffResult, MovedShape, SideShape, StepShape
+from kando_mcp.results.worlds import object_shape, relation_shape
 
 __all__ = ["diff_page"]
 

@@ -14,7 +14,7 @@ from mcp.server.mcpserver.tools import Tool
 from mcp_types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import ConfigDict, ValidationError
 
-from kando_mcp.fitting import clip, to_json
+from kando_mcp.results.paging import clip, to_json
 
 __all__ = ["READS", "make_tool", "writes"]
 

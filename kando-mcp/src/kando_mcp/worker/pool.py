@@ -12,12 +12,12 @@ import attrs
 from kando.app.context import App
 from kando.errors import ConfigurationError
 from kando.ledger.notice import Worker
-from kando_mcp.orders import Order, Report, decode_report, encode
+from kando_mcp.worker.order import Order, Report, decode_report, encode
 
 __all__ = ["Workers", "is_at_work"]
 
 # Of its own dependencies only: a host may start the server in a folder of somebody else's code.
-_COMMAND = (sys.executable, "-P", "-m", "kando_mcp.worker")
+_COMMAND = (sys.executable, "-P", "-m", "kando_mcp.worker.process.process")
 
 
 @attrs.define

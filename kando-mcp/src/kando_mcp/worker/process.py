@@ -1,4 +1,4 @@
-"""The process that works on one run: `python -m kando_mcp.worker`, with an order on stdin."""
+"""The process that works on one run: `python -m kando_mcp.worker.process`, with an order on stdin."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from kando.ledger.notice import this_process
 from kando.responders.budget import Budget
 from kando.runtime.timers import seconds_until_due
 from kando.schema.events import TIMER_FIRED, TIMER_SET, RecordedEvent
-from kando_mcp.answering import answering_provider
-from kando_mcp.orders import Order, Report, decode_order, encode
+from kando_mcp.worker.order import Order, Report, decode_order, encode
+from kando_mcp.worker.provider import answering_provider
 
 __all__ = ["main", "work"]
 

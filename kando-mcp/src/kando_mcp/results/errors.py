@@ -10,7 +10,7 @@ from kando.app.context import App
 from kando.app.demo import DEMO_ID
 from kando.errors import EventNotFound, KandoError, LedgerNotFound
 from kando.plugins.errors import UnknownPlugin
-from kando_mcp.fitting import clip
+from kando_mcp.results.paging import clip
 
 __all__ = ["explained", "no_such_event"]
 

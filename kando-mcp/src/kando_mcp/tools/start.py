@@ -1,8 +1,7 @@
-"""The tools that start, continue, fork and stop runs."""
+"""The tools that start, continue and stop runs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Annotated
 
 from mcp.server.mcpserver.context import Context
@@ -13,36 +12,33 @@ from kando.app.context import App
 from kando.app.send import cancel_run as cancelled
 from kando.app.working import create_run
 from kando_mcp.access import Access
-from kando_mcp.approving import answer_tool
-from kando_mcp.forking import fork_tool
-from kando_mcp.ordering import DEFAULT_WAIT, BudgetUsd, Llm, go_on, order_for, require_allowed
-from kando_mcp.orders import Order
-from kando_mcp.registering import make_tool, writes
-from kando_mcp.shapes import RunState
-from kando_mcp.waiting import RunId, WaitSeconds, awaited_state
-from kando_mcp.workers import Workers
+from kando_mcp.results.shapes import RunState
+from kando_mcp.tools.make import make_tool, writes
+from kando_mcp.tools.wait import DEFAULT_WAIT, RunId, WaitSeconds, awaited_state
+from kando_mcp.worker.order import Order
+from kando_mcp.worker.pool import Workers
+from kando_mcp.worker.start import go_on, order_for, require_allowed
 
-__all__ = ["working_tools"]
+__all__ = ["BudgetUsd", "Llm", "cancel_tool", "resume_tool", "start_tool"]
 
 
-def working_tools(access: Access, workers: Workers) -> list[Tool]:
-    """Return the tools that change something.
-
-    Args:
-        access: to the runs.
-        workers: starts the processes that work on runs.
-    """
-    makers: list[Callable[[Access, Workers], Tool]] = [
-        _start_run,
-        _resume_run,
-        fork_tool,
-        _cancel_run,
-        answer_tool,
-    ]
-    return [make(access, workers) for make in makers]
+BudgetUsd = Annotated[
+    float | None,
+    Field(
+        ge=0,
+        allow_inf_nan=False,
+        description="Most that the run may spend on models in all, in US dollars.",
+    ),
+]
+Llm = Annotated[
+    str | None,
+    Field(description="Who answers requests: a provider of list_kits, or PROVIDER:ARGUMENT."),
+]
 
 
-def _start_run(access: Access, workers: Workers) -> Tool:
+def start_tool(access: Access, workers: Workers) -> Tool:
+    """Return the tool that starts a run."""
+
     async def start_run(
         ctx: Context,
         kit: Annotated[str, Field(description="Name of an installed kit; list_kits lists them.")],
@@ -77,7 +73,9 @@ def _start_run(access: Access, workers: Workers) -> Tool:
     return make_tool(start_run, "Start run", writes(is_open_world=True))
 
 
-def _resume_run(access: Access, workers: Workers) -> Tool:
+def resume_tool(access: Access, workers: Workers) -> Tool:
+    """Return the tool that continues a run."""
+
     async def resume_run(
         ctx: Context,
         run_id: RunId,
@@ -97,7 +95,9 @@ def _resume_run(access: Access, workers: Workers) -> Tool:
     return make_tool(resume_run, "Resume run", annotations)
 
 
-def _cancel_run(access: Access, workers: Workers) -> Tool:
+def cancel_tool(access: Access, workers: Workers) -> Tool:
+    """Return the tool that stops a run for good."""
+
     async def cancel_run(ctx: Context, run_id: RunId, wait_s: WaitSeconds = 10) -> RunState:
         """Stop a run for good, after the step it is at; it can still be read and forked."""
 

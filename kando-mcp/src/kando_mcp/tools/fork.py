@@ -14,12 +14,13 @@ from kando.app.fork import fork_run as forked
 from kando.branch.fork import BranchMeta
 from kando.errors import InvalidData
 from kando_mcp.access import Access
-from kando_mcp.answering import refuse_files
-from kando_mcp.ordering import DEFAULT_WAIT, BudgetUsd, Llm, go_on, require_allowed
-from kando_mcp.registering import make_tool, writes
-from kando_mcp.shapes import Branch
-from kando_mcp.waiting import RunId, WaitSeconds, awaited_state
-from kando_mcp.workers import Workers
+from kando_mcp.results.shapes import Branch
+from kando_mcp.tools.make import make_tool, writes
+from kando_mcp.tools.start import BudgetUsd, Llm
+from kando_mcp.tools.wait import DEFAULT_WAIT, RunId, WaitSeconds, awaited_state
+from kando_mcp.worker.pool import Workers
+from kando_mcp.worker.provider import refuse_files
+from kando_mcp.worker.start import go_on, require_allowed
 
 __all__ = ["fork_tool"]
 

@@ -8,9 +8,9 @@ from kando.errors import EventNotFound
 from kando.schema.events import RecordedEvent
 from kando.trace.figure import about
 from kando.trace.walking import Step
-from kando_mcp.cures import no_such_event
-from kando_mcp.fitting import clip, cursor_text, page, read_cursor
-from kando_mcp.shapes import Direction, TraceResult, TraceStep
+from kando_mcp.results.errors import no_such_event
+from kando_mcp.results.paging import clip, cursor_text, page, read_cursor
+from kando_mcp.results.shapes import Direction, TraceResult, TraceStep
 
 __all__ = ["DEFAULT_DEPTH", "trace_page"]
 

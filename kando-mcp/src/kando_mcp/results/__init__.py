@@ -1,0 +1,1 @@
+"""The results of tools and resources: their shapes, and how they are cut into pages."""

@@ -1,0 +1,26 @@
+"""The tool that compares two runs or branches."""
+
+from __future__ import annotations
+
+from mcp.server.mcpserver.tools import Tool
+
+from kando_mcp.access import Access
+from kando_mcp.results.diff import diff_page
+from kando_mcp.results.shapes import DiffResult
+from kando_mcp.tools.inspect import AnyRun, Cursor, Limit
+from kando_mcp.tools.make import READS, make_tool
+
+__all__ = ["diff_tool"]
+
+
+def diff_tool(access: Access) -> Tool:
+    """Return the tool that compares the worlds of two runs."""
+
+    async def diff_branches(
+        run_a: AnyRun, run_b: AnyRun, cursor: Cursor = None, limit: Limit = 100
+    ) -> DiffResult:
+        """Compare the worlds of two runs or branches: what the second has, lacks and has changed."""
+        chars = access.settings.max_result_chars
+        return await access.ask(lambda app: diff_page(app, run_a, run_b, cursor, limit, chars))
+
+    return make_tool(diff_branches, "Compare branches", READS)

@@ -1,0 +1,47 @@
+"""The tool that explains why an event, object or relation exists."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from mcp.server.mcpserver.tools import Tool
+from pydantic import Field
+
+from kando_mcp.access import Access
+from kando_mcp.results.shapes import Direction, TraceResult
+from kando_mcp.results.trace import DEFAULT_DEPTH, trace_page
+from kando_mcp.tools.inspect import AnyRun, Cursor, Limit
+from kando_mcp.tools.make import READS, make_tool
+
+__all__ = ["trace_tool"]
+
+
+def trace_tool(access: Access) -> Tool:
+    """Return the tool that explains why something exists."""
+
+    async def explain_trace(
+        event_id: Annotated[
+            str, Field(description="Id of an event, or of an object or relation that it created.")
+        ],
+        run_id: AnyRun,
+        direction: Annotated[
+            Direction, Field(description="up: back to its goal. down: what followed from it.")
+        ] = "up",
+        depth: Annotated[
+            int, Field(ge=1, le=10_000, description="How many steps away at most.")
+        ] = DEFAULT_DEPTH,
+        with_data: Annotated[
+            bool, Field(description="Show the data of each event, such as what a model was asked.")
+        ] = False,
+        cursor: Cursor = None,
+        limit: Limit = 100,
+    ) -> TraceResult:
+        """Explain why an event, object or relation of a run exists: the chain back to its goal."""
+        chars = access.settings.max_result_chars
+        return await access.ask(
+            lambda app: trace_page(
+                app, event_id, run_id, direction, depth, with_data, cursor, limit, chars
+            )
+        )
+
+    return make_tool(explain_trace, "Explain trace", READS)
