@@ -13,10 +13,8 @@ from typing import Any
 import msgspec
 
 from kando.app.builtin import installed_plugins
-from kando.app.compare import compare_runs
-from kando.app.context import App
-from kando.app.snapshots import snapshots_of
-from kando.app.trace import trace_event
+from kando.app.opened import OpenedRun
+from kando.app.store import Store, open_store
 from kando.branch.comparison import compare
 from kando.branch.fork import fork
 from kando.emit import create
@@ -42,18 +40,20 @@ def _step(count: int) -> Responder:
     return step
 
 
-def _app(path: str) -> App:
-    return App(installed_plugins({"KANDO_PLUGINS": ""}), {}, f"sqlite:{path}")
+def _store(path: str) -> Store:
+    return open_store(
+        f"sqlite:{path}", plugins=installed_plugins({"KANDO_PLUGINS": ""}), environ={}
+    )
 
 
 def prepare(path: str, length: int) -> None:
     """Keep a snapshot, fork at the middle, and fork where two tails of 30 events are left."""
-    with _app(path) as app:
-        ledger = app.ledger("bench", read_only=False)
-        snapshots = snapshots_of(app, ledger, read_only=False)
+    with _store(path) as store:
+        ledger = store.context.ledger("bench", read_only=False)
+        snapshots = OpenedRun(store.context, ledger).snapshots(read_only=False)
         with timed() as watch:
             Runtime(ledger, [_step(0)], snapshots=snapshots, edge_logic=()).run([])
-        substrate = app.substrate(read_only=False)
+        substrate = store.context.substrate(read_only=False)
         fork(substrate, "bench", length // 2, "half")
         near = fork(substrate, "bench", length - _APART, "near")
         near.append([create("Item", data_of(n), id=f"item-{n}") for n in range(_APART)])
@@ -76,9 +76,9 @@ def load(path: str, length: int) -> None:
 
 def snapshot(path: str, length: int) -> None:
     """Load the world from the snapshot that the run kept at its end."""
-    with _app(path) as app, timed() as watch:
-        ledger = app.ledger("bench")
-        world = Runtime(ledger, [], snapshots=snapshots_of(app, ledger)).load()
+    with _store(path) as store, timed() as watch:
+        ledger = store.context.ledger("bench")
+        world = Runtime(ledger, [], snapshots=OpenedRun(store.context, ledger).snapshots()).load()
     _report(watch, len(world.objects) == _steps(length))
 
 
@@ -134,15 +134,15 @@ def diff_half(path: str, length: int) -> None:
 
 def diff_near(path: str, length: int) -> None:
     """Compare two ledgers that part 30 events before their ends."""
-    with _app(path) as app, timed() as watch:
-        found = compare_runs(app, "bench", "near")
+    with _store(path) as store, timed() as watch:
+        found = store.run("bench").diff(store.run("near"))
     _report(watch, len(found.world.added_objects) == _APART)
 
 
 def trace(path: str, length: int) -> None:
     """Trace the last event up to the seed."""
-    with _app(path) as app, timed() as watch:
-        found = trace_event(app, f"responder.completed-{length - 1}", "bench")
+    with _store(path) as store, timed() as watch:
+        found = store.run("bench").trace(f"responder.completed-{length - 1}")
     _report(watch, len(found.steps) > length // 3)
 
 

@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kando.app.builtin import installed_plugins
-from kando.app.context import App
-from kando.app.working import start_run
+from kando.app.store import open_store
 from kando.emit import create
 from kando.kit import Kit
 from kando.plugins import KitSpec, hookimpl
@@ -85,9 +84,11 @@ def _one(which: str) -> None:
         warnings.catch_warnings(record=True) as caught,
     ):
         warnings.simplefilter("always")
-        with App(plugins, {}, f"sqlite:{Path(folder) / 'runs.sqlite'}") as app:
+        with open_store(
+            f"sqlite:{Path(folder) / 'runs.sqlite'}", plugins=plugins, environ={}
+        ) as store:
             with timed() as watch:
-                result = start_run(app, "steps", "go")
+                result = store.start("steps", "go").result
             assert result.status.events >= 1000, result.status.events
     watch.report(reported=" ".join(str(each.message) for each in caught))
 

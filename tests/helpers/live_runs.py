@@ -1,4 +1,4 @@
-"""Runs of a kit that asks a model, through the app, on a SQLite ledger."""
+"""Runs of a kit that asks a model, through the store, on a SQLite ledger."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 import attrs
 
 from kando.app.builtin import installed_plugins
-from kando.app.context import App
-from kando.app.working import RunResult, resume_run, start_run
+from kando.app.resume import RunResult
+from kando.app.store import Store, open_store
 from kando.cli.shared import shown_on_stderr
 from kando.plugins import Plugins
 from kando.schema.events import RecordedEvent
@@ -66,16 +66,21 @@ class Runs:
     plugins: Plugins
     is_streaming: bool = False
 
-    def _app(self, **environ: str) -> App:
+    def _store(self, **environ: str) -> Store:
         listen = shown_on_stderr if self.is_streaming else None
-        return App(self.plugins, {**self.environ, **environ}, f"sqlite:{self.path}", listen)
+        return open_store(
+            f"sqlite:{self.path}",
+            plugins=self.plugins,
+            environ={**self.environ, **environ},
+            listen=listen,
+        )
 
     def start(self, goal: str, llm: str, **environ: str) -> tuple[str, RunResult | Exception]:
         """Start a run; return its id, and the result or what it raised."""
         ids: list[str] = []
-        with self._app(**environ) as app:
+        with self._store(**environ) as store:
             try:
-                done = start_run(app, "asking", goal, llm=llm, on_started=ids.append)
+                done = store.start("asking", goal, llm=llm, on_started=ids.append).result
             except Exception as error:
                 if not ids:
                     raise
@@ -84,13 +89,13 @@ class Runs:
 
     def resume(self, run: str, llm: str, **environ: str) -> RunResult:
         """Go on with a run."""
-        with self._app(**environ) as app:
-            return resume_run(app, run, llm=llm)
+        with self._store(**environ) as store:
+            return store.run(run).resume(llm=llm)
 
     def events(self, run: str, type: str = "") -> list[RecordedEvent]:
         """Return the events of a run, of one type if it is named."""
-        with self._app() as app:
-            return [e for e in app.ledger(run).read_all() if not type or e.type == type]
+        with self._store() as store:
+            return [e for e in store.context.ledger(run).read_all() if not type or e.type == type]
 
     def content(self, run: str) -> str:
         """Return everything that the store holds, as text."""

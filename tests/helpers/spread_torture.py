@@ -7,7 +7,6 @@ one process gives, and no answer may be there twice.
 from __future__ import annotations
 
 import argparse
-import os
 import random
 import signal
 import subprocess
@@ -19,19 +18,17 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from kando.app.builtin import installed_plugins
-from kando.app.context import App
-from kando.app.working import start_run
+from kando.app.store import Store, open_store
 
 GROUP = "spread"
 GOAL = "Evaluate Acme"
 
 
-def facts(app: App, run: str) -> list[Any]:
+def facts(store: Store, run: str) -> list[Any]:
     """Return what must be equal of a run's events."""
     return [
         (e.id, e.type, e.actor, e.cause, e.lineage_key, {**e.data, "observed": None})
-        for e in app.ledger(run).read_all()
+        for e in store.context.ledger(run).read_all()
     ]
 
 
@@ -62,14 +59,14 @@ def spread(
         chance: who is killed.
         restart: called at each kill.
     """
-    with App(installed_plugins(os.environ), {}, "memory:") as alone:
-        run = start_run(alone, "diligence", GOAL, llm="echo").status.run_id
+    with open_store("memory:", environ={}) as alone:
+        run = alone.start("diligence", GOAL, llm="echo").result.status.run_id
         expected = facts(alone, run)
-    with App(installed_plugins(os.environ), {}, url) as app:
+    with open_store(url, environ={}) as store:
         ids: list[str] = []
         for _ in range(runs):
-            start_run(app, "diligence", GOAL, group=GROUP, on_started=ids.append)
-        group = app.substrate(read_only=False).group(GROUP)
+            store.start("diligence", GOAL, group=GROUP, on_started=ids.append)
+        group = store.context.substrate(read_only=False).group(GROUP)
         begun, killed = time.monotonic(), 0
         processes = [started(url) for _ in range(workers)]
         try:
@@ -94,7 +91,7 @@ def spread(
         if parked := group.parked():
             raise SystemExit(f"parked: {parked}")
         for run in ids:
-            found = facts(app, run)
+            found = facts(store, run)
             if found != expected:
                 at = next(
                     (

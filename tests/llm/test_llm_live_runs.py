@@ -253,10 +253,8 @@ def test_the_last_failure_is_what_the_state_of_the_run_tells(runs, wire, dialect
 
     run, _ = runs.start("sky", dialect, **reaching(dialect, server.url))
 
-    with runs._app() as app:
-        from kando.app.status import read_status
-
-        status = read_status(app.ledger(run))
+    with runs._store() as store:
+        status = store.run(run).status()
     assert status.state == FAILED
     assert "Overloaded" in str(status.problem)
     assert status.unanswered == 1

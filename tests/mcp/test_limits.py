@@ -4,7 +4,7 @@ import pytest
 from mcp import Client
 
 from kando.app.builtin import installed_plugins
-from kando.app.context import App
+from kando.app.store import open_store
 from kando.errors import ConfigurationError
 from kando.schema.events import KandoEvent, make_event
 from kando_mcp.settings import Settings
@@ -85,11 +85,11 @@ def test_runs_side_by_side_cannot_spend_a_days_money_twice(
     place.within(story, Settings(allows_live_llm=True))
     environ = {"KANDO_LEDGER": place.environ["KANDO_LEDGER"]}
     intent: KandoEvent = make_event("llm.request", "", "x", [], {"messages": []})
-    with App(installed_plugins(environ), environ) as app:
+    with open_store(plugins=installed_plugins(environ), environ=environ) as store:
 
         def call(max_usd_per_day: float) -> object:
             provider = answering_provider(
-                app, started[0], "costly", allows_live=True, max_usd_per_day=max_usd_per_day
+                store, started[0], "costly", allows_live=True, max_usd_per_day=max_usd_per_day
             )
             assert provider is not None
             assert provider.executor.effect is not None
@@ -108,17 +108,17 @@ def test_what_is_spent_in_a_day_is_counted_once_however_the_runs_grow(place: Pla
         data = {"text": "", "model": "m", "cost_usd": cost}
         return make_event("llm.response", "", "x", [], data)
 
-    with App(installed_plugins(environ), environ) as app:
-        store = app.substrate(read_only=False)
-        one = store.create("one")
+    with open_store(plugins=installed_plugins(environ), environ=environ) as store:
+        substrate = store.context.substrate(read_only=False)
+        one = substrate.create("one")
         one.append([answer(1), answer(2)])
-        assert spending.today(app) == 3
-        two = store.fork("one", 1, "two")
-        assert spending.today(app) == 3
+        assert spending.today(store) == 3
+        two = substrate.fork("one", 1, "two")
+        assert spending.today(store) == 3
         one.append([answer(4)])
         two.append([answer(8)])
-        assert spending.today(app) == spending.today(app) == 15
-        assert Spending().today(app) == 15
+        assert spending.today(store) == spending.today(store) == 15
+        assert Spending().today(store) == 15
 
 
 def test_runs_in_memory_are_refused_because_no_other_process_sees_them(place: Place) -> None:

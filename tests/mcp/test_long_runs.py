@@ -11,11 +11,10 @@ import anyio
 import pytest
 from mcp import Client
 
-from kando.app.approvals import answer_approval, approvals
 from kando.app.builtin import installed_plugins
-from kando.app.context import App
-from kando.app.reading import run_status
-from kando.app.working import RunResult, create_run, resume_run
+from kando.app.resume import RunResult
+from kando.app.run import Run
+from kando.app.store import open_store
 from kando.ledger.sqlite_substrate import SQLiteSubstrate
 from kando.ledger.verification import verify
 from kando_mcp.server import create_server
@@ -188,19 +187,20 @@ def test_what_is_sent_as_a_process_stops_working_is_heard_by_it(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     environ = {"KANDO_LEDGER": place.environ["KANDO_LEDGER"]}
-    with App(installed_plugins(environ), environ) as app:
-        run_id = create_run(app, "tiny", "pay 7")
+    with open_store(plugins=installed_plugins(environ), environ=environ) as store:
+        run_id = store.start("tiny", "pay 7", work=False).id
 
-        def then_answered(*given: Any, **named: Any) -> RunResult:
+        def then_answered(run: Run, **options: Any) -> RunResult:
             """Answer when the process has looked for answers for the last time."""
-            result = resume_run(*given, **named)
-            for asked in approvals(app, run_id):
-                answer_approval(app, run_id, asked.event_id, True)
+            result = resume(run, **options)
+            for asked in store.run(run_id).approvals():
+                store.run(run_id).approve(asked.event_id)
             return result
 
-        monkeypatch.setattr(process, "resume_run", then_answered)
-        assert process.work(Order(run_id, app.url)) is None
-        assert run_status(app, run_id).state == "finished"
+        resume = Run.resume
+        monkeypatch.setattr(Run, "resume", then_answered)
+        assert process.work(Order(run_id, store.url)) is None
+        assert store.run(run_id).status().state == "finished"
 
 
 def test_a_second_host_sees_that_somebody_waits_for_a_timer(place: Place) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kando.app.builtin import installed_plugins
-from kando.app.context import App
+from kando.app.store import Store, open_store
 from kando.ledger.sqlite import SQLiteLedgerStore
 from kando.schema.events import KandoEvent, make_event
 from kando.world.projection import project
@@ -20,9 +20,9 @@ def an_object(run_id: str, number: int, data: dict[str, object]) -> KandoEvent:
     return make_event("object.created", f"run:{run_id}", "test", [], body)
 
 
-def opened(path: Path) -> App:
+def opened(path: Path) -> Store:
     environ = {"KANDO_LEDGER": f"sqlite:{path}", "KANDO_PLUGINS": ""}
-    return App(installed_plugins(environ), environ)
+    return open_store(plugins=installed_plugins(environ), environ=environ)
 
 
 @settings(deadline=None, max_examples=40)
@@ -34,12 +34,12 @@ def test_whatever_was_asked_before_the_world_is_that_of_the_ledger(
     ledger = SQLiteLedgerStore("r1", path)
     ledger.append([an_object("r1", n, {"n": n}) for n in range(5)])
     kept = KeptWorlds()
-    with opened(path) as app:
+    with opened(path) as store:
         for grows, number in asked:
             if grows:
                 ledger.append([an_object("r1", number, {"n": number})])
             at = min(number, ledger.length())
-            with kept.showing(app, "r1", at) as (world, run_id, position):
+            with kept.showing(store, "r1", at) as (world, run_id, position):
                 assert (run_id, position) == ("r1", at)
                 assert world == project(islice(ledger.read_all(), at))
     ledger.close()
@@ -52,7 +52,7 @@ def test_a_world_of_another_store_with_the_same_ids_is_not_shown(tmp_path: Path)
         ledger = SQLiteLedgerStore("r1", path)
         ledger.append([an_object("r1", 0, {"n": number})])
         ledger.close()
-        with opened(path) as app, kept.showing(app, "r1", None) as (world, _, _):
+        with opened(path) as store, kept.showing(store, "r1", None) as (world, _, _):
             assert world.objects["note-0"].data == {"n": number}
 
 
@@ -62,9 +62,9 @@ def test_who_looks_at_the_same_time_has_a_world_of_its_own(tmp_path: Path) -> No
     ledger.append([an_object("r1", n, {"n": n}) for n in range(3)])
     ledger.close()
     kept = KeptWorlds()
-    with opened(path) as app:
-        with kept.showing(app, "r1", 1) as (first, _, _), kept.showing(app, "r1", 3) as two:
+    with opened(path) as store:
+        with kept.showing(store, "r1", 1) as (first, _, _), kept.showing(store, "r1", 3) as two:
             assert len(first.objects) == 1
             assert len(two[0].objects) == 3
-        with kept.showing(app, "r1", 3) as (again, _, _):
+        with kept.showing(store, "r1", 3) as (again, _, _):
             assert again is two[0]

@@ -85,7 +85,7 @@ def test_a_source_file_says_in_its_first_line_what_it_holds_and_stays_short(path
 
     assert docstring
     assert docstring.splitlines()[0].endswith((".", ":"))
-    assert len(text.splitlines()) <= 400
+    assert len(text.splitlines()) <= 400 or "\n# long: " in text
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             assert (node.end_lineno or 0) - node.lineno < 80, node.name

@@ -10,7 +10,7 @@ import anyio.to_thread
 import attrs
 from mcp.server.mcpserver.exceptions import ToolError
 
-from kando.app.context import App
+from kando.app.store import Store, open_store
 from kando.errors import KandoError
 from kando.plugins import Plugins
 from kando_mcp.results.errors import explained
@@ -41,11 +41,11 @@ class Access:
     worlds: KeptWorlds = attrs.field(factory=KeptWorlds, init=False)
     spending: Spending = attrs.field(factory=Spending, init=False)
 
-    def open(self) -> App:
-        """Return an app; the caller closes it."""
-        return App(self.plugins, self.environ, self.settings.ledger_url)
+    def open(self) -> Store:
+        """Return the store; the caller closes it."""
+        return open_store(self.settings.ledger_url, plugins=self.plugins, environ=self.environ)
 
-    async def ask(self, work: Callable[[App], _Answer]) -> _Answer:
+    async def ask(self, work: Callable[[Store], _Answer]) -> _Answer:
         """Return what `work` returns, having run it in a thread.
 
         A cancelled request waits for it, so that nothing is left half done.
@@ -55,7 +55,7 @@ class Access:
         """
         return await anyio.to_thread.run_sync(partial(self._worked, work))
 
-    def _worked(self, work: Callable[[App], _Answer]) -> _Answer:
+    def _worked(self, work: Callable[[Store], _Answer]) -> _Answer:
         with self.open() as app:
             try:
                 return work(app)

@@ -38,6 +38,6 @@ def add_completion(server: MCPServer, access: Access) -> None:
         if argument.name not in _RUNS:
             return Completion(values=[], total=0, has_more=False)
         found = await access.ask(
-            lambda app: app.substrate().ids_starting_with(argument.value, _MAX_VALUES + 1)
+            lambda app: app.context.substrate().ids_starting_with(argument.value, _MAX_VALUES + 1)
         )
         return Completion(values=found[:_MAX_VALUES], has_more=len(found) > _MAX_VALUES)

@@ -9,8 +9,7 @@ from typing import Any
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError, ToolError
 
-from kando.app.context import App
-from kando.app.reading import read_events
+from kando.app.store import Store
 from kando.errors import AmbiguousName, NotFoundError, PositionOutOfRange
 from kando.schema.events import RecordedEvent
 from kando_mcp.access import Access
@@ -34,7 +33,7 @@ def add_resources(server: MCPServer, access: Access) -> None:
     """
     chars = access.settings.max_result_chars
 
-    async def answer(work: Callable[[App], Any]) -> str:
+    async def answer(work: Callable[[Store], Any]) -> str:
         try:
             return to_json(await access.ask(work))
         except ToolError as error:
@@ -91,12 +90,13 @@ def _number(name: str, text: str) -> int:
     raise ResourceNotFoundError(msg)
 
 
-def _events(app: App, run: str, start: int, limit: int, chars: int) -> dict[str, Any]:
-    ledger, found = read_events(app, run, start=start)
+def _events(app: Store, run: str, start: int, limit: int, chars: int) -> dict[str, Any]:
+    named, end = app.run_at(run)
+    found = named.events(start, at=end)
     wanted = max(1, min(limit, 1_000))
     events, stop = page(islice(found, wanted + 1), 0, wanted, chars, _event)
     return {
-        "run": ledger.stream_name(),
+        "run": named.source,
         "events": events,
         "next_after": start + stop if stop is not None else None,
     }

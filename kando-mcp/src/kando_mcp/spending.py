@@ -8,7 +8,7 @@ from itertools import islice
 
 import attrs
 
-from kando.app.context import App
+from kando.app.store import Store
 from kando.errors import StoreDamaged
 from kando.ledger.interface import LedgerStore
 from kando.ledger.substrate import LedgerInfo
@@ -27,7 +27,7 @@ class Spending:
     _counted: dict[str, tuple[int, float]] = attrs.field(factory=dict, init=False)
     _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False)
 
-    def today(self, app: App) -> float:
+    def today(self, app: Store) -> float:
         """Return what was spent since midnight, in US dollars.
 
         What a branch shares with its parent counts once.
@@ -36,17 +36,17 @@ class Spending:
         with self._lock:
             if midnight != self._midnight:
                 self._midnight, self._counted = midnight, {}
-            for info in app.substrate().ledgers():
+            for info in app.context.substrate().ledgers():
                 self._counted[info.id] = self._count(app, info, midnight)
             return sum(spent for _, spent in self._counted.values())
 
-    def _count(self, app: App, info: LedgerInfo, midnight: datetime) -> tuple[int, float]:
+    def _count(self, app: Store, info: LedgerInfo, midnight: datetime) -> tuple[int, float]:
         counted, spent = self._counted.get(info.id, (None, 0.0))
         own = info.fork_position or 0
         if info.length <= (own if counted is None else counted):
             return info.length, spent
         try:
-            ledger = app.substrate().open(info.id)
+            ledger = app.context.substrate().open(info.id)
             if counted is None:
                 counted = _first_since(ledger, midnight, own, info.length)
             since = islice(ledger.read(counted), info.length - counted)
@@ -58,7 +58,7 @@ class Spending:
 
 
 def allowance(
-    app: App,
+    app: Store,
     spending: Spending,
     spent_by_run: float,
     asked: float | None,

@@ -15,7 +15,7 @@ from mcp.server.context import ServerRequestContext
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.subscriptions import InMemorySubscriptionBus, ResourceUpdated, ServerEvent
 
-from kando.app.context import App
+from kando.app.store import Store
 from kando_mcp.access import Access
 
 __all__ = ["Updates"]
@@ -139,13 +139,13 @@ def _connection_of(ctx: ServerRequestContext[Any, Any]) -> Connection:
     return connection
 
 
-def _lengths(app: App, known: _Lengths) -> _Lengths:
+def _lengths(app: Store, known: _Lengths) -> _Lengths:
     """Return how long each ledger is, and whether somebody is at work on it.
 
     An idle run that has not grown is taken for idle still, unless it is one of the newest: a store
     may hold thousands.
     """
-    substrate = app.substrate()
+    substrate = app.context.substrate()
     found: _Lengths = {}
     for number, info in enumerate(substrate.ledgers()):
         idle = (info.length, False)

@@ -23,10 +23,8 @@ from mcp_types import (
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ConfigDict, Field
 
-from kando.app.context import App
-from kando.app.reading import run_status
-from kando.app.send import cancel_run
 from kando.app.status import CANCELLED, RUNNING, RunStatus
+from kando.app.store import Store
 from kando.errors import LedgerNotFound
 from kando_mcp.access import Access
 from kando_mcp.results.paging import to_json
@@ -111,8 +109,8 @@ class RunTasks(Extension):
             await self._access.ask(lambda app: self._cancelled(app, status.run_id))
         return {"resultType": "complete"}
 
-    def _cancelled(self, app: App, run_id: str) -> None:
-        cancel_run(app, run_id)
+    def _cancelled(self, app: Store, run_id: str) -> None:
+        app.run(run_id).cancel()
         self._workers.start(app, Order(run_id, app.url))
 
     async def _status(self, task_id: str) -> RunStatus:
@@ -136,8 +134,8 @@ def _is_wait(arguments: dict[str, Any]) -> bool:
     return isinstance(asked, int | float) and asked >= 0
 
 
-def _exact_status(app: App, task_id: str) -> RunStatus:
-    status = run_status(app, task_id)
+def _exact_status(app: Store, task_id: str) -> RunStatus:
+    status = app.run(task_id).status()
     if status.run_id != task_id:
         msg = f"There is no task {task_id!r}."
         raise LedgerNotFound(msg, hint="A task's id is the whole id of its run.")

@@ -9,9 +9,9 @@ from itertools import islice
 
 import attrs
 
-from kando.app.changes import brought_up
-from kando.app.context import App, id_of
-from kando.app.reading import world_at
+from kando.app.inspect import world_at
+from kando.app.opened import open_address
+from kando.app.store import Store
 from kando.ledger.interface import LedgerStore
 from kando.world.graph import World
 from kando.world.projection import apply
@@ -41,7 +41,7 @@ class KeptWorlds:
     _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False)
 
     @contextmanager
-    def showing(self, app: App, run: str, at: int | None) -> Iterator[tuple[World, str, int]]:
+    def showing(self, app: Store, run: str, at: int | None) -> Iterator[tuple[World, str, int]]:
         """Lend the world of a run, with the run's id and the number of events it is made of.
 
         It belongs to the borrower for as long as it is shown, and must not be changed.
@@ -55,17 +55,18 @@ class KeptWorlds:
             LedgerNotFound, AmbiguousName: there is no such run.
             PositionOutOfRange: it is shorter.
         """
-        ledger, end = app.ledger_at(run, at)
+        opened, end = open_address(app.context, run, at)
+        ledger = opened.ledger
         kept = self._take(ledger, end)
         if kept is None:
-            world, _ = world_at(app, id_of(ledger), end)
+            world = world_at(opened, end)
         else:
             world = kept.world
             if kept.position < end:
-                since = brought_up(app, ledger).read(kept.position)
+                since = opened.current.read(kept.position)
                 for event in islice(since, end - kept.position):
                     apply(world, event)
-        yield world, id_of(ledger), end
+        yield world, opened.id, end
         self._put(_Kept(ledger.stream_name(), end, ledger.digest(end), world))
 
     def _take(self, ledger: LedgerStore, end: int) -> _Kept | None:

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from kando.app.builtin import installed_plugins
-from kando.app.context import App
 from kando.app.providers import choose_provider, keys_without_provider
+from kando.app.store import open_store
 from kando.app.substrates import default_path, open_substrate, substrate_url
 from kando.errors import ConfigurationError
 from kando.ledger.memory import MemorySubstrate
@@ -108,12 +108,12 @@ def test_a_url_that_names_no_substrate_is_refused_with_the_cure(
 
 
 def test_an_app_opens_its_substrate_once_and_closes_it(plugins: Plugins) -> None:
-    with App(plugins, {}, "memory:") as app:
-        writable = app.substrate(read_only=False)
+    with open_store("memory:", plugins=plugins, environ={}) as store:
+        writable = store.context.substrate(read_only=False)
         assert isinstance(writable, MemorySubstrate)
-        assert app.substrate() is writable
+        assert store.context.substrate() is writable
         writable.create("r1")
-        assert app.ledger("r1").stream_name() == "run:r1"
+        assert store.context.ledger("r1").stream_name() == "run:r1"
 
 
 def answer_of(plugins: Plugins, named: str | None, environ: dict[str, str]) -> str | None:

@@ -8,10 +8,8 @@ from types import ModuleType
 import pytest
 
 from kando.app.builtin import installed_plugins
-from kando.app.context import App
 from kando.app.providers import Provider
-from kando.app.reading import run_status
-from kando.app.working import create_run, resume_run, start_run
+from kando.app.store import Store, open_store
 from kando.emit import ask, patch
 from kando.errors import ConfigurationError
 from kando.kit import Kit
@@ -46,42 +44,42 @@ class Offers:
 
 
 @pytest.fixture
-def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[App]:
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     module = ModuleType("asker_kit")
     vars(module)["kit"] = kit
     monkeypatch.setitem(sys.modules, "asker_kit", module)
     environ = {"KANDO_LEDGER": f"sqlite:{tmp_path}/store.sqlite", "KANDO_PLUGINS": ""}
     plugins = installed_plugins(environ)
     plugins.register(Offers(), name="asker")
-    with App(plugins, environ) as opened:
+    with open_store(plugins=plugins, environ=environ) as opened:
         yield opened
 
 
-def test_a_created_run_has_its_goal_and_nothing_done(app: App) -> None:
-    run_id = create_run(app, "asker", "Find out")
+def test_a_created_run_has_its_goal_and_nothing_done(store: Store) -> None:
+    run_id = store.start("asker", "Find out", work=False).id
 
-    status = run_status(app, run_id)
+    status = store.run(run_id).status()
     assert (status.goal, status.kit, status.events) == ("Find out", "asker", 2)
     assert status.state == "stopped"
 
 
-def test_resuming_a_created_run_gives_what_starting_one_gives(app: App) -> None:
+def test_resuming_a_created_run_gives_what_starting_one_gives(store: Store) -> None:
     answers = LLMExecutorResponder(lambda messages, model, max_tokens: ("because", 0.0))
-    created = create_run(app, "asker", "Find out")
-    resume_run(app, created)
-    started = start_run(app, "asker", "Find out").status.run_id
+    created = store.start("asker", "Find out", work=False).id
+    store.run(created).resume()
+    started = store.start("asker", "Find out").result.status.run_id
 
-    assert types_of(app, created) == types_of(app, started)
+    assert types_of(store, created) == types_of(store, started)
 
-    resumed = resume_run(app, created, llm=Provider("mine", "", answers))
+    resumed = store.run(created).resume(llm=Provider("mine", "", answers))
     assert (resumed.provider, resumed.status.state) == ("mine", "finished")
 
 
-def test_a_run_without_a_goal_is_not_created(app: App) -> None:
+def test_a_run_without_a_goal_is_not_created(store: Store) -> None:
     with pytest.raises(ConfigurationError, match="no goal"):
-        create_run(app, "asker", None)
-    assert list(app.substrate().ledgers()) == []
+        store.start("asker", None, work=False)
+    assert list(store.context.substrate().ledgers()) == []
 
 
-def types_of(app: App, run_id: str) -> list[str]:
-    return [event.type for event in app.ledger(run_id).read_all()]
+def types_of(store: Store, run_id: str) -> list[str]:
+    return [event.type for event in store.context.ledger(run_id).read_all()]

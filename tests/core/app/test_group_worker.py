@@ -13,13 +13,10 @@ from typing import Any
 import pytest
 
 from kando.app.builtin import installed_plugins
-from kando.app.context import App
-from kando.app.group_worker import GroupWorker, offer_run
+from kando.app.group_worker import GroupWorker
 from kando.app.inbox import answer_key
-from kando.app.reading import run_status
-from kando.app.send import cancel_run, pause_run, send_event
 from kando.app.status import CANCELLED, EXHAUSTED, FINISHED, PAUSED, WAITING
-from kando.app.working import resume_run, start_run
+from kando.app.store import Store, open_store
 from kando.emit import ask, create, patch, set_timer
 from kando.errors import InvalidData, RunCancelled, StoreError
 from kando.kit import Kit
@@ -104,46 +101,50 @@ def kit() -> Kit:
 
 
 @pytest.fixture
-def make_app(
+def make_store(
     monkeypatch: pytest.MonkeyPatch, provider: Counting, kit: Kit
-) -> Iterator[Callable[[str], App]]:
+) -> Iterator[Callable[[str], Store]]:
     module = ModuleType("spread_plugin")
     vars(module)["kit"] = kit
     vars(module)["open_counting"] = lambda argument, environ: provider.complete
     monkeypatch.setitem(sys.modules, "spread_plugin", module)
-    made: list[App] = []
+    made: list[Store] = []
 
-    def make(url: str) -> App:
+    def make(url: str) -> Store:
         plugins = installed_plugins({"KANDO_PLUGINS": ""})
         plugins.register(Offers(), name="offers")
-        made.append(App(plugins, {}, url))
+        made.append(open_store(url, plugins=plugins, environ={}))
         return made[-1]
 
     yield make
-    for app in made:
-        app.close()
+    for store in made:
+        store.close()
 
 
 @pytest.fixture(params=["memory:", "sqlite:{}"], ids=["memory", "sqlite"])
-def app(request: pytest.FixtureRequest, tmp_path: Path, make_app: Callable[[str], App]) -> App:
-    return make_app(request.param.format(tmp_path / "store.sqlite"))
+def store(
+    request: pytest.FixtureRequest, tmp_path: Path, make_store: Callable[[str], Store]
+) -> Store:
+    return make_store(request.param.format(tmp_path / "store.sqlite"))
 
 
-def begun(app: App, goal: str = "why") -> str:
+def begun(store: Store, goal: str = "why") -> str:
     """Begin a run for the group ``g``, and return its id."""
     ids: list[str] = []
-    start_run(app, "spread", goal, group="g", on_started=ids.append)
+    store.start("spread", goal, group="g", on_started=ids.append)
     return ids[0]
 
 
-def worked(app: App, workers: int = 1, **how: Any) -> list[str]:
+def worked(store: Store, workers: int = 1, **how: Any) -> list[str]:
     """Let workers, each in a thread, do what there is to do; return what they tell."""
     told: list[str] = []
     failures: list[BaseException] = []
 
     def work() -> None:
         try:
-            GroupWorker(app, "g", llm="counting", tell=told.append, **how).work(until_idle=True)
+            GroupWorker(store.context, "g", llm="counting", tell=told.append, **how).work(
+                until_idle=True
+            )
         except BaseException as error:
             failures.append(error)
 
@@ -161,59 +162,59 @@ def observed_aside(data: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in data.items() if name != "observed"}
 
 
-def facts(app: App, run: str) -> list[tuple[Any, ...]]:
+def facts(store: Store, run: str) -> list[tuple[Any, ...]]:
     """Return what must be equal of a run's events."""
     return [
         (e.id, e.type, e.actor, e.cause, e.lineage_key, observed_aside(e.data))
-        for e in app.ledger(run).read_all()
+        for e in store.context.ledger(run).read_all()
     ]
 
 
 @pytest.mark.parametrize("workers", [1, 4])
 def test_a_run_spread_over_workers_has_the_ledger_of_one_process(
-    app: App, workers: int, provider: Counting
+    store: Store, workers: int, provider: Counting
 ) -> None:
-    alone = start_run(app, "spread", "why", llm="counting").status.run_id
+    alone = store.start("spread", "why", llm="counting").result.status.run_id
     calls = Counter(provider.calls)
     provider.calls.clear()
-    spread = [begun(app) for _ in range(3)]
+    spread = [begun(store) for _ in range(3)]
 
-    worked(app, workers)
+    worked(store, workers)
 
-    assert len(facts(app, alone)) > 40
+    assert len(facts(store, alone)) > 40
     for run in spread:
-        assert facts(app, run) == facts(app, alone)
-        assert run_status(app, run).state == FINISHED
-        assert app.substrate().inbox(run) == []
+        assert facts(store, run) == facts(store, alone)
+        assert store.run(run).status().state == FINISHED
+        assert store.context.substrate().inbox(run) == []
     # Equal questions of one run are asked once, whoever asks.
     assert provider.calls == Counter({text: 3 * n for text, n in calls.items()})
 
 
 def test_a_call_that_fails_is_made_again_and_parked_in_the_end_and_replayed(
-    app: App, provider: Counting, monkeypatch: pytest.MonkeyPatch
+    store: Store, provider: Counting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kando.app.group_worker._RETRY_SECONDS", 0.001)
-    run = begun(app)
+    run = begun(store)
     provider.failures = 3 * MAX_ATTEMPTS
 
-    told = worked(app)
+    told = worked(store)
 
-    group = app.substrate(read_only=False).group("g")
+    group = store.context.substrate(read_only=False).group("g")
     parked = group.parked()
     assert [each.job.ledger_id for each in parked] == [run] * 3
     assert all("ConnectionError: the provider is away" in each.reason for each in parked)
     assert sum("parked" in line for line in told) == 3
-    assert run_status(app, run).state == WAITING
+    assert store.run(run).status().state == WAITING
 
     assert group.replay_parked() == 3
-    worked(app)
-    assert run_status(app, run).state == FINISHED
+    worked(store)
+    assert store.run(run).status().state == FINISHED
 
 
 def test_a_lease_that_cannot_be_extended_once_is_extended_the_next_time(
-    app: App, provider: Counting, monkeypatch: pytest.MonkeyPatch
+    store: Store, provider: Counting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    extend = type(app.substrate(read_only=False).group("g")).extend
+    extend = type(store.context.substrate(read_only=False).group("g")).extend
     tries: list[float] = []
     is_extended = threading.Event()
 
@@ -224,122 +225,126 @@ def test_a_lease_that_cannot_be_extended_once_is_extended_the_next_time(
         is_extended.set()
         return bool(extend(group, held, seconds))
 
-    monkeypatch.setattr(type(app.substrate(read_only=False).group("g")), "extend", away_at_first)
+    monkeypatch.setattr(
+        type(store.context.substrate(read_only=False).group("g")), "extend", away_at_first
+    )
     provider.meanwhile = lambda: is_extended.wait(60)
-    run = begun(app)
+    run = begun(store)
 
-    worked(app, lease_seconds=0.3)
+    worked(store, lease_seconds=0.3)
 
     assert is_extended.is_set()
-    assert run_status(app, run).state == FINISHED
+    assert store.run(run).status().state == FINISHED
     assert set(provider.calls.values()) == {1}
 
 
 def test_a_responder_that_raises_parks_its_run_and_leaves_the_others_alone(
-    app: App, kit: Kit
+    store: Store, kit: Kit
 ) -> None:
     def burst(event: KandoEvent, world: World) -> None:
         if event.data["data"]["text"] == "bad":
             raise ValueError("cannot")
 
     kit.responders.append(Responder("burst", "object.created", burst, object_type="Goal"))
-    bad, good = begun(app, "bad"), begun(app, "good")
+    bad, good = begun(store, "bad"), begun(store, "good")
 
-    worked(app, 2)
+    worked(store, 2)
 
-    (parked,) = app.substrate(read_only=False).group("g").parked()
+    (parked,) = store.context.substrate(read_only=False).group("g").parked()
     assert (parked.job, parked.reason) == (Job(bad), "ValueError: cannot")
-    assert run_status(app, good).state == FINISHED
+    assert store.run(good).status().state == FINISHED
 
 
-def test_a_paused_run_is_left_alone_until_it_is_resumed(app: App) -> None:
-    run = begun(app)
-    pause_run(app, run)
-    worked(app)
-    assert run_status(app, run).state == PAUSED
-    before = app.ledger(run).length()
+def test_a_paused_run_is_left_alone_until_it_is_resumed(store: Store) -> None:
+    run = begun(store)
+    store.run(run).pause()
+    worked(store)
+    assert store.run(run).status().state == PAUSED
+    before = store.context.ledger(run).length()
 
-    app.substrate(read_only=False).group("g").offer(Job(run))
-    worked(app)
+    store.context.substrate(read_only=False).group("g").offer(Job(run))
+    worked(store)
 
-    assert app.ledger(run).length() == before
-    assert resume_run(app, run, llm="counting").status.state == FINISHED
+    assert store.context.ledger(run).length() == before
+    assert store.run(run).resume(llm="counting").status.state == FINISHED
 
 
 def test_calls_that_nobody_has_begun_are_not_made_once_the_run_is_cancelled(
-    app: App, provider: Counting
+    store: Store, provider: Counting
 ) -> None:
-    run = begun(app)
-    provider.meanwhile = lambda: cancel_run(app, run)
+    run = begun(store)
+    provider.meanwhile = lambda: store.run(run).cancel()
 
-    worked(app)
+    worked(store)
 
     assert sum(provider.calls.values()) == 1
-    assert run_status(app, run).state == CANCELLED
+    assert store.run(run).status().state == CANCELLED
     with pytest.raises(RunCancelled, match="Fork it"):
-        offer_run(app, run, "g")
+        store.run(run).offer("g")
 
 
 def test_a_run_that_was_paused_between_its_calls_goes_on_when_it_is_offered_again(
-    app: App, provider: Counting
+    store: Store, provider: Counting
 ) -> None:
-    run = begun(app)
-    provider.meanwhile = lambda: pause_run(app, run)
-    worked(app)
+    run = begun(store)
+    provider.meanwhile = lambda: store.run(run).pause()
+    worked(store)
     assert sum(provider.calls.values()) == 1
-    assert run_status(app, run).state == PAUSED
+    assert store.run(run).status().state == PAUSED
 
     provider.meanwhile = lambda: None
-    offer_run(app, run, "g")
-    worked(app, 2)
+    store.run(run).offer("g")
+    worked(store, 2)
 
-    assert run_status(app, run).state == FINISHED
+    assert store.run(run).status().state == FINISHED
     assert set(provider.calls.values()) == {1}
-    told = [event.type for event in app.ledger(run).read_all()]
+    told = [event.type for event in store.context.ledger(run).read_all()]
     assert (told.count("run.paused"), told.count("run.resumed")) == (1, 1)
 
 
-def test_an_answer_that_is_delivered_twice_is_recorded_once(app: App, provider: Counting) -> None:
-    run = begun(app)
-    worked(app, workers=1)
-    whole = facts(app, run)
-    intent = next(e for e in app.ledger(run).read_all() if e.type == "llm.request")
+def test_an_answer_that_is_delivered_twice_is_recorded_once(
+    store: Store, provider: Counting
+) -> None:
+    run = begun(store)
+    worked(store, workers=1)
+    whole = facts(store, run)
+    intent = next(e for e in store.context.ledger(run).read_all() if e.type == "llm.request")
     again = make_event("llm.response", "", "llm", [intent.id], {"text": "again"})
-    substrate = app.substrate(read_only=False)
+    substrate = store.context.substrate(read_only=False)
     provider.calls.clear()
 
     assert not substrate.deliver(run, InboxEntry(answer_key(intent.id), again))
     substrate.group("g").offer(Job(run, intent.id))
-    worked(app)
+    worked(store)
 
-    assert facts(app, run) == whole
+    assert facts(store, run) == whole
     assert not provider.calls
 
 
-def test_a_run_that_a_person_resumes_takes_no_workers_answer_for_a_message(app: App) -> None:
-    run = begun(app)
+def test_a_run_that_a_person_resumes_takes_no_workers_answer_for_a_message(store: Store) -> None:
+    run = begun(store)
     intent_id = "llm.request-9"
     answer = make_event("llm.response", "", "llm", [intent_id], {"text": "?"})
-    app.substrate(read_only=False).deliver(run, InboxEntry(answer_key(intent_id), answer))
+    store.context.substrate(read_only=False).deliver(run, InboxEntry(answer_key(intent_id), answer))
 
-    resume_run(app, run, llm="counting")
+    store.run(run).resume(llm="counting")
 
-    assert run_status(app, run).state == FINISHED
-    assert "?" not in [e.data.get("text") for e in app.ledger(run).read_all()]
+    assert store.run(run).status().state == FINISHED
+    assert "?" not in [e.data.get("text") for e in store.context.ledger(run).read_all()]
     with pytest.raises(InvalidData, match="answers of workers"):
-        send_event(app, run, "note", {}, key=answer_key(intent_id))
+        store.run(run).send("note", {}, key=answer_key(intent_id))
 
 
-def test_a_timer_of_a_spread_run_fires_when_it_is_due(app: App, kit: Kit) -> None:
+def test_a_timer_of_a_spread_run_fires_when_it_is_due(store: Store, kit: Kit) -> None:
     def wait(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
         yield set_timer(seconds=0.2)
 
     kit.responders.append(Responder("wait", "object.created", wait, object_type="Sum"))
-    run = begun(app)
+    run = begun(store)
 
-    worked(app)
+    worked(store)
 
-    assert [e.type for e in app.ledger(run).read_all()].count("timer.fired") == 1
+    assert [e.type for e in store.context.ledger(run).read_all()].count("timer.fired") == 1
 
 
 @pytest.mark.parametrize(
@@ -353,15 +358,15 @@ def test_a_timer_of_a_spread_run_fires_when_it_is_due(app: App, kit: Kit) -> Non
 )
 @pytest.mark.parametrize("workers", [1, 4])
 def test_workers_make_no_call_that_the_budget_of_its_run_does_not_allow(
-    app: App, provider: Counting, budget: Budget, calls: int, workers: int
+    store: Store, provider: Counting, budget: Budget, calls: int, workers: int
 ) -> None:
-    run = begun(app)
+    run = begun(store)
 
-    worked(app, workers, budget=budget)
+    worked(store, workers, budget=budget)
 
     assert sum(provider.calls.values()) == calls
-    assert run_status(app, run).state == EXHAUSTED
-    offer_run(app, run, "g")
-    worked(app, workers)
-    assert run_status(app, run).state == FINISHED
+    assert store.run(run).status().state == EXHAUSTED
+    store.run(run).offer("g")
+    worked(store, workers)
+    assert store.run(run).status().state == FINISHED
     assert set(provider.calls.values()) == {1}

@@ -10,15 +10,9 @@ from typing import Any
 
 import pytest
 
-from kando.app.branches import branches_of
 from kando.app.builtin import installed_plugins
-from kando.app.cache import cache_use
-from kando.app.changes import choices_of
-from kando.app.context import App
-from kando.app.fork import fork_run
-from kando.app.reading import run_status, world_at
-from kando.app.replay import replay_run
-from kando.app.working import resume_run, start_run
+from kando.app.opened import open_run
+from kando.app.store import Store, open_store
 from kando.emit import ask, create, emit, patch
 from kando.errors import (
     ConfigurationError,
@@ -101,20 +95,20 @@ def provider() -> Provider:
 
 
 @pytest.fixture
-def app(monkeypatch: pytest.MonkeyPatch, provider: Provider, tmp_path: Path) -> Iterator[App]:
+def store(monkeypatch: pytest.MonkeyPatch, provider: Provider, tmp_path: Path) -> Iterator[Store]:
     module = ModuleType("offered")
     vars(module).update(chain=chain_kit(), other=chain_kit("other"), open=provider.open)
     monkeypatch.setitem(sys.modules, "offered", module)
     plugins = installed_plugins({"KANDO_PLUGINS": ""})
     plugins.register(Offers(), name="offers")
     environ = {"KANDO_LLM": "counting"}
-    with App(plugins, environ, f"sqlite:{tmp_path / 'runs.db'}") as app:
-        yield app
+    with open_store(f"sqlite:{tmp_path / 'runs.db'}", plugins=plugins, environ=environ) as store:
+        yield store
 
 
 @pytest.fixture
-def run_id(app: App, provider: Provider) -> str:
-    status = start_run(app, "chain", "a long chain").status
+def run_id(store: Store, provider: Provider) -> str:
+    status = store.start("chain", "a long chain").result.status
     assert (status.state, status.llm_answered, len(provider.asked)) == ("finished", STEPS, STEPS)
     assert status.events >= 500
     provider.asked.clear()
@@ -122,125 +116,125 @@ def run_id(app: App, provider: Provider) -> str:
 
 
 @pytest.fixture
-def short_id(app: App) -> str:
-    return start_run(app, "chain", "short").status.run_id
+def short_id(store: Store) -> str:
+    return store.start("chain", "short").result.status.run_id
 
 
-def asked_after(app: App, run_id: str, position: int) -> int:
-    return sum(e.type == LLM_REQUEST for e in app.ledger(run_id).read(position))
+def asked_after(store: Store, run_id: str, position: int) -> int:
+    return sum(e.type == LLM_REQUEST for e in store.context.ledger(run_id).read(position))
 
 
 def test_of_a_run_of_500_events_forked_at_250_only_the_changed_requests_are_asked(
-    app: App, provider: Provider, run_id: str
+    store: Store, provider: Provider, run_id: str
 ) -> None:
-    in_tail = asked_after(app, run_id, 250)
-    requests = [e.data for e in app.ledger(run_id).read(250) if e.type == LLM_REQUEST]
+    in_tail = asked_after(store, run_id, 250)
+    requests = [e.data for e in store.context.ledger(run_id).read(250) if e.type == LLM_REQUEST]
     was_asked = [request["messages"][0]["content"] for request in requests]
 
-    branch = fork_run(app, run_id, 250, patches=[("config", {"odd": "green"})]).branch_id
+    branch = store.fork(run_id, 250, patches=[("config", {"odd": "green"})]).id
     assert provider.asked == []
-    resume_run(app, branch)
+    store.run(branch).resume()
 
     assert 15 <= in_tail <= 25
     changed = [content.replace("red", "green") for content in was_asked if "red" in content]
     assert [content for content, _ in provider.asked] == changed
     assert 7 <= len(changed) <= 13
-    own = list(app.ledger(branch).read(250))
+    own = list(store.context.ledger(branch).read(250))
     answers = [e.data for e in own if e.type == LLM_RESPONSE]
     served = [data for data in answers if data.get("cached")]
     assert (len(answers), len(served)) == (in_tail, in_tail - len(provider.asked))
     assert {data["cost_usd"] for data in served} == {0}
-    use = cache_use(app, branch)
+    use = store.run(branch).cache()
     assert (use.requests, use.hits, use.misses) == (in_tail, len(served), len(changed))
     assert (use.saved_usd, use.spent_usd) == (0.25 * len(served), 0.25 * len(changed))
     assert (use.shared_answers, use.shared_usd) == (STEPS - in_tail, 0.25 * (STEPS - in_tail))
-    shared = [full(e) for e in app.ledger(run_id).read_all()][:250]
-    assert [full(e) for e in app.ledger(branch).read_all()][:250] == shared
+    shared = [full(e) for e in store.context.ledger(run_id).read_all()][:250]
+    assert [full(e) for e in store.context.ledger(branch).read_all()][:250] == shared
 
 
 def test_a_branch_that_nothing_is_done_to_calls_nobody_and_comes_out_the_same(
-    app: App, provider: Provider, run_id: str
+    store: Store, provider: Provider, run_id: str
 ) -> None:
-    branch = fork_run(app, run_id, 250).branch_id
-    resume_run(app, branch)
+    branch = store.fork(run_id, 250).id
+    store.run(branch).resume()
 
     assert provider.asked == []
-    assert world_at(app, branch)[0] == world_at(app, run_id)[0]
-    tail = [e for e in app.ledger(branch).read(250) if not e.is_head]
-    assert [e.id for e in tail] == [e.id for e in app.ledger(run_id).read(250)]
+    assert store.run(branch).world() == store.run(run_id).world()
+    tail = [e for e in store.context.ledger(branch).read(250) if not e.is_head]
+    assert [e.id for e in tail] == [e.id for e in store.context.ledger(run_id).read(250)]
 
 
 def test_a_fresh_branch_and_its_branches_refuse_what_was_cached_before_the_fork(
-    app: App, provider: Provider, run_id: str
+    store: Store, provider: Provider, run_id: str
 ) -> None:
-    in_tail = asked_after(app, run_id, 250)
+    in_tail = asked_after(store, run_id, 250)
 
-    branch = fork_run(app, run_id, 250, fresh=True).branch_id
-    resume_run(app, branch)
+    branch = store.fork(run_id, 250, fresh=True).id
+    store.run(branch).resume()
     assert len(provider.asked) == in_tail
-    assert cache_use(app, branch).hits == 0
-    nested = fork_run(app, branch, 300).branch_id
-    resume_run(app, nested)
-    assert cache_use(app, nested).saved_usd == 0.25 * cache_use(app, nested).hits > 0
+    assert store.run(branch).cache().hits == 0
+    nested = store.fork(branch, 300).id
+    store.run(nested).resume()
+    assert store.run(nested).cache().saved_usd == 0.25 * store.run(nested).cache().hits > 0
 
     # What the fresh branch was answered itself is served to its own branches.
     assert len(provider.asked) == in_tail
-    resume_run(app, fork_run(app, run_id, 250).branch_id)
+    store.run(store.fork(run_id, 250).id).resume()
     assert len(provider.asked) == in_tail
 
 
 def test_another_model_is_asked_everything_past_the_fork_and_remembered_by_the_branch(
-    app: App, provider: Provider, run_id: str
+    store: Store, provider: Provider, run_id: str
 ) -> None:
-    in_tail = asked_after(app, run_id, 250)
+    in_tail = asked_after(store, run_id, 250)
 
-    branch = fork_run(app, run_id, 250, model="bigger", llm="counting:x").branch_id
-    resume_run(app, branch)
+    branch = store.fork(run_id, 250, model="bigger", llm="counting:x").id
+    store.run(branch).resume()
 
     assert [model for _, model in provider.asked] == ["bigger"] * in_tail
-    choices = choices_of(app, app.ledger(branch))
+    choices = open_run(store.context, branch).choices
     assert (choices.model, choices.llm) == ("bigger", "counting:x")
-    nested = fork_run(app, branch, 300).branch_id
-    assert choices_of(app, app.ledger(nested)).model == "bigger"
-    resume_run(app, nested)
+    nested = store.fork(branch, 300).id
+    assert open_run(store.context, nested).choices.model == "bigger"
+    store.run(nested).resume()
     assert len(provider.asked) == in_tail
-    before = fork_run(app, branch, 250).branch_id
-    assert choices_of(app, app.ledger(before)).model is None
+    before = store.fork(branch, 250).id
+    assert open_run(store.context, before).choices.model is None
 
 
-def test_another_kit_goes_on_with_the_branch(app: App, provider: Provider, run_id: str) -> None:
-    branch = fork_run(app, run_id, 250, kit="other").branch_id
-    resume_run(app, branch)
+def test_another_kit_goes_on_with_the_branch(store: Store, provider: Provider, run_id: str) -> None:
+    branch = store.fork(run_id, 250, kit="other").id
+    store.run(branch).resume()
 
-    assert run_status(app, branch).kit == "other"
+    assert store.run(branch).status().kit == "other"
     # What the first kit recorded is replayed with it, and the rest with the other.
-    assert replay_run(app, branch, strict=True).world == world_at(app, branch)[0]
+    assert store.run(branch).replay(strict=True).world == store.run(branch).world()
     with pytest.raises(ReplayDivergence):
-        replay_run(app, branch, strict=True, kit="other")
+        store.run(branch).replay(strict=True, kit="other")
     assert {content.split()[0] for content, _ in provider.asked} == {"other"}
-    assert run_status(app, run_id).kit == "chain"
+    assert store.run(run_id).status().kit == "chain"
 
 
 def test_another_goal_begins_with_the_seeds_that_the_kit_makes_of_it(
-    app: App, provider: Provider, run_id: str
+    store: Store, provider: Provider, run_id: str
 ) -> None:
     for at in (0, 1, 250):
-        branch = fork_run(app, run_id, at, goal="another chain").branch_id
-        resume_run(app, branch)
+        branch = store.fork(run_id, at, goal="another chain").id
+        store.run(branch).resume()
 
-        status = run_status(app, branch)
+        status = store.run(branch).status()
         assert (status.goal, status.kit, status.state) == ("another chain", "chain", "finished")
-        steps = world_at(app, branch)[0].objects_of("Step")
+        steps = store.run(branch).world().objects_of("Step")
         assert [s.data["of"] for s in steps].count("another chain") == STEPS
     assert provider.asked == []
 
 
-def test_events_of_ones_own_are_recorded_behind_the_fork(app: App, short_id: str) -> None:
+def test_events_of_ones_own_are_recorded_behind_the_fork(store: Store, short_id: str) -> None:
     given = {"type": "note", "data": {"text": "hi"}, "cause": ["object.created-1"], "position": 7}
 
-    branch = fork_run(app, short_id, 3, events=[given, {"type": "other.note"}]).branch_id
+    branch = store.fork(short_id, 3, events=[given, {"type": "other.note"}]).id
 
-    own = list(app.ledger(branch).read(3))
+    own = list(store.context.ledger(branch).read(3))
     assert [(e.type, e.data, e.actor) for e in own[1:]] == [
         ("note", {"text": "hi"}, "cli"),
         ("other.note", {}, "cli"),
@@ -248,13 +242,15 @@ def test_events_of_ones_own_are_recorded_behind_the_fork(app: App, short_id: str
     assert own[1].cause == ["object.created-1"]
 
 
-def test_a_changed_branch_replays_strictly_from_its_ledger(app: App, run_id: str) -> None:
-    branch = fork_run(app, run_id, 250, patches=[("config", {"even": "grey"})]).branch_id
-    resume_run(app, branch)
+def test_a_changed_branch_replays_strictly_from_its_ledger(store: Store, run_id: str) -> None:
+    branch = store.fork(run_id, 250, patches=[("config", {"even": "grey"})]).id
+    store.run(branch).resume()
 
-    world = Runtime(app.ledger(branch), chain_kit().create(), edge_logic=()).replay(strict=True)
+    world = Runtime(store.context.ledger(branch), chain_kit().create(), edge_logic=()).replay(
+        strict=True
+    )
 
-    assert world == world_at(app, branch)[0]
+    assert world == store.run(branch).world()
 
 
 @pytest.mark.parametrize(
@@ -273,24 +269,24 @@ def test_a_changed_branch_replays_strictly_from_its_ledger(app: App, run_id: str
     ],
 )
 def test_a_change_that_is_refused_leaves_no_branch_behind(
-    app: App, short_id: str, changes: dict[str, Any], error: type[Exception]
+    store: Store, short_id: str, changes: dict[str, Any], error: type[Exception]
 ) -> None:
-    before = Path(app.url.partition(":")[2]).stat().st_size
+    before = Path(store.url.partition(":")[2]).stat().st_size
 
     with pytest.raises(error) as refused:
-        fork_run(app, short_id, changes.pop("at", 9), **changes)
+        store.fork(short_id, changes.pop("at", 9), **changes)
 
     assert "secret" not in str(refused.value)
-    assert [b.id for b in branches_of(app, short_id)] == [short_id]
-    assert Path(app.url.partition(":")[2]).stat().st_size == before
+    assert [b.id for b in store.run(short_id).branches()] == [short_id]
+    assert Path(store.url.partition(":")[2]).stat().st_size == before
 
 
 def test_branches_are_listed_behind_their_parents_whichever_is_asked_for(
-    app: App, short_id: str
+    store: Store, short_id: str
 ) -> None:
-    one = fork_run(app, short_id, 20).branch_id
-    two = fork_run(app, short_id, 25).branch_id
-    nested = fork_run(app, f"{one}@10").branch_id
+    one = store.fork(short_id, 20).id
+    two = store.fork(short_id, 25).id
+    nested = store.fork(f"{one}@10").id
 
     expected = [
         (short_id, None, None, 0),
@@ -299,5 +295,5 @@ def test_branches_are_listed_behind_their_parents_whichever_is_asked_for(
         (two, short_id, 25, 1),
     ]
     for asked in (short_id, two, nested):
-        found = branches_of(app, asked)
+        found = store.run(asked).branches()
         assert [(b.id, b.parent_id, b.fork_position, b.depth) for b in found] == expected

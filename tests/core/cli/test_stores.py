@@ -180,4 +180,4 @@ def test_a_command_about_a_whole_run_says_so_when_it_gets_a_position(
 
     assert done.returncode == 3
     assert "a whole run" in done.stderr
-    assert "Say @last." in done.stderr
+    assert "Use @last." in done.stderr

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import attrs
 
-from kando.app.context import App
-from kando.app.reading import world_at
 from kando.errors import NotFoundError
 from kando.world.graph import World, WorldObject
 
-__all__ = ["Artifact", "artifact_named", "artifacts_in", "artifacts_of"]
+__all__ = ["Artifact", "artifact_named", "artifacts_in"]
 
 
 @attrs.frozen
@@ -40,38 +38,27 @@ def artifacts_in(world: World) -> list[Artifact]:
     return [each for each in found if each is not None]
 
 
-def artifacts_of(app: App, address: str) -> list[Artifact]:
-    """Return the artifacts of a run or branch; ``RUN@N`` means those after its first N events.
-
-    Raises:
-        LedgerNotFound, AmbiguousName: there is no such run.
-        PositionOutOfRange: it is shorter.
-    """
-    return artifacts_in(world_at(app, address)[0])
-
-
-def artifact_named(app: App, address: str, name: str | None = None) -> Artifact:
-    """Return one artifact of a run: the newest of that name, or the only one there is.
+def artifact_named(world: World, name: str | None = None, *, run: str) -> Artifact:
+    """Return one artifact of a run: the newest of that name, or the only one.
 
     Args:
-        app: where.
-        address: ``RUN`` or ``RUN@N``.
-        name: of the artifact, or the id of its object; may be left out if there is only one.
+        world: of the run.
+        name: of the artifact, or the id of its object; may be omitted if there is only one.
+        run: named in errors.
 
     Raises:
-        LedgerNotFound, AmbiguousName: there is no such run.
-        NotFoundError: it has no such artifact, or several and no name was given.
+        NotFoundError: the run has no such artifact, or several and no name was given.
     """
-    found = artifacts_of(app, address)
+    found = artifacts_in(world)
     wanted = [each for each in found if name in (None, each.name, each.object_id)]
     if wanted and (name is not None or len(found) == 1):
         return wanted[-1]
     if not found:
-        msg, hint = f"{address} has written no artifact.", f"`kando status {address}` says why."
+        msg, hint = f"{run} has written no artifact.", f"`kando status {run}` says why."
     elif name is None:
-        msg, hint = f"{address} has written {len(found)} artifacts.", "Name one."
+        msg, hint = f"{run} has written {len(found)} artifacts.", "Name one."
     else:
-        msg, hint = f"{address} has no artifact {name!r}.", "Name one that it has."
+        msg, hint = f"{run} has no artifact {name!r}.", "Name one that it has."
     names = ", ".join(dict.fromkeys(each.name for each in found))
     raise NotFoundError(msg, hint=f"{hint} There is: {names}." if found else hint)
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from kando.app.context import App, id_of
-from kando.app.demo import DEMO_ID
+from kando.app.opened import OpenedRun
 
 __all__ = ["Branch", "branches_of"]
 
@@ -29,21 +28,16 @@ class Branch:
     depth: int
 
 
-def branches_of(app: App, run: str) -> list[Branch]:
-    """Return the run that `run` descends from, and every branch of it, each behind its parent.
+def branches_of(run: OpenedRun) -> list[Branch]:
+    """Return the run that `run` descends from, and every branch of it, each after its parent.
 
     Args:
-        app: where.
-        run: an id, a unique prefix, or ``@last``, of the run or any of its branches.
-
-    Raises:
-        LedgerNotFound, AmbiguousName: there is no such run.
+        run: the opened run, or any of its branches.
     """
-    ledger = app.ledger(run)
-    id = id_of(ledger)
-    if id == DEMO_ID:
-        return [Branch(id, None, None, ledger.length(), 0)]
-    infos = {info.id: info for info in reversed(list(app.substrate().ledgers()))}
+    id = run.id
+    if run.is_demo_run:
+        return [Branch(id, None, None, run.ledger.length(), 0)]
+    infos = {info.id: info for info in reversed(list(run.context.substrate().ledgers()))}
     children: dict[str | None, list[str]] = {}
     for info in infos.values():
         children.setdefault(info.parent_id, []).append(info.id)

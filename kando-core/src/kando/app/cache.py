@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import attrs
 
-from kando.app.changes import Choices, choices_of
-from kando.app.context import App, id_of
+from kando.app.context import Context
+from kando.app.opened import Choices, OpenedRun
 from kando.cache.llm import LLMCache
-from kando.ledger.interface import LedgerStore
 from kando.ledger.substrate import Substrate
 from kando.responders.budget import cost_of
 from kando.schema.events import BRANCH_CREATED, LLM_REQUEST, LLM_RESPONSE, RecordedEvent
@@ -40,17 +39,12 @@ class CacheUse:
     shared_usd: float = 0.0
 
 
-def cache_use(app: App, run: str) -> CacheUse:
-    """Tell what the cache did for a run or branch, from its ledger and the cache itself.
-
-    Raises:
-        LedgerNotFound, AmbiguousName: there is no such run.
-    """
-    ledger = app.ledger(run)
-    chosen = choices_of(app, ledger)
+def cache_use(run: OpenedRun) -> CacheUse:
+    """Count what the cache did for a run or branch, from its ledger and the cache itself."""
+    chosen = run.choices
     cache = None
-    use, intents = CacheUse(id_of(ledger)), dict[str, RecordedEvent]()
-    for event in ledger.read_all():
+    use, intents = CacheUse(run.id), dict[str, RecordedEvent]()
+    for event in run.ledger.read_all():
         if event.type == BRANCH_CREATED:
             # What was counted so far is shared.
             answers = use.shared_answers + use.hits + use.misses
@@ -63,7 +57,7 @@ def cache_use(app: App, run: str) -> CacheUse:
             cost = use.spent_usd + cost_of(event)
             use = attrs.evolve(use, misses=use.misses + 1, spent_usd=cost)
         elif event.type == LLM_RESPONSE:
-            cache = cache or cache_of(app, ledger, chosen, read_only=True)
+            cache = cache or cache_of(run.context, run.id, chosen, read_only=True)
             intent = intents.get(event.cause[0]) if event.cause else None
             saved = use.saved_usd + _cost_of_original(cache, intent, chosen.model)
             use = attrs.evolve(use, hits=use.hits + 1, saved_usd=saved)
@@ -83,19 +77,18 @@ def _cost_of_original(cache: LLMCache, intent: RecordedEvent | None, model: str 
 
 
 def cache_of(
-    app: App, ledger: LedgerStore, chosen: Choices | None = None, *, read_only: bool = False
+    context: Context, run_id: str, chosen: Choices | None = None, *, read_only: bool = False
 ) -> LLMCache:
     """Return the cache that a run or branch is served from.
 
     Args:
-        app: where.
-        ledger: of the run or branch.
+        context: whose substrate holds the entries.
+        run_id: of the run or branch.
         chosen: what was chosen for it: a branch that was forked afresh shares no entries with what
             was before it.
         read_only: whether nothing will be put into it.
     """
-    substrate = app.substrate(read_only=read_only)
-    cache = LLMCache(_SubstrateCache(substrate, id_of(ledger)))
+    cache = LLMCache(_SubstrateCache(context.substrate(read_only=read_only), run_id))
     fresh = chosen.fresh_id if chosen is not None else None
     return cache if fresh is None else cache.scope(f"branch:{fresh}")
 

@@ -1,4 +1,4 @@
-"""Compare runs: two in depth, or several by what they came to."""
+"""Compare runs: two in depth, or several by their outcomes."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from collections.abc import Sequence
 
 import attrs
 
-from kando.app.context import App, id_of
-from kando.app.reading import metrics_of, status_of
-from kando.app.snapshots import stored_snapshot
+from kando.app.metrics import metrics_of
+from kando.app.opened import OpenedRun
+from kando.app.status import status_of
 from kando.branch.comparison import LedgerDiff, compare
 from kando.branch.parting import parting
-from kando.ledger.interface import LedgerStore
 from kando.views.metrics import Usage
 from kando.views.object_ids import ObjectIds
 from kando.views.stored import object_ids_of
@@ -21,7 +20,7 @@ __all__ = ["Outcome", "compare_outcomes", "compare_runs"]
 
 @attrs.frozen
 class Outcome:
-    """What one of several runs came to.
+    """The outcome of one of several runs.
 
     Attributes:
         run_id: of the run or branch.
@@ -29,7 +28,7 @@ class Outcome:
         events: length of the ledger.
         objects: how many of each type, by type.
         relations: how many of each type, by type.
-        llm: what its requests came to, those it shares with another run included.
+        llm: usage of its requests, including those it shares with another run.
         elapsed_seconds: from its first event to its last.
         parts_at: how many events it shares with the first of the runs.
     """
@@ -44,50 +43,38 @@ class Outcome:
     parts_at: int
 
 
-def compare_runs(app: App, a: str, b: str) -> LedgerDiff:
-    """Compare two runs or branches; each may be ``RUN@N``.
-
-    Raises:
-        LedgerNotFound, AmbiguousName: there is no such run.
-        PositionOutOfRange: one is shorter than its N.
-    """
-    ledger_a, end_a = app.ledger_at(a)
-    ledger_b, end_b = app.ledger_at(b)
-    kept = [found for ledger in (ledger_a, ledger_b) if (found := _kept_ids(app, ledger))]
+def compare_runs(a: OpenedRun, end_a: int, b: OpenedRun, end_b: int) -> LedgerDiff:
+    """Compare the first `end_a` events of a run with the first `end_b` of another."""
+    kept = [found for run in (a, b) if (found := _kept_ids(run))]
 
     def may_hold(id: str, shared: int) -> bool:
         return all(ids.may_hold(id) for position, ids in kept if position >= shared)
 
-    return compare(ledger_a, ledger_b, end_a, end_b, may_hold=may_hold)
+    return compare(a.ledger, b.ledger, end_a, end_b, may_hold=may_hold)
 
 
-def _kept_ids(app: App, ledger: LedgerStore) -> tuple[int, ObjectIds] | None:
-    stored = stored_snapshot(app, ledger)
+def _kept_ids(run: OpenedRun) -> tuple[int, ObjectIds] | None:
+    stored = run.snapshot
     # Events are compared as they are stored.
     ids = object_ids_of(stored) if stored is not None and stored.is_current else None
     return (stored.position, ids) if stored is not None and ids is not None else None
 
 
-def compare_outcomes(app: App, runs: Sequence[str]) -> list[Outcome]:
-    """Return what several runs or branches came to, in the order they are named.
-
-    Raises:
-        LedgerNotFound, AmbiguousName: there is no such run.
-    """
-    ledgers = [app.ledger(run) for run in runs]
+def compare_outcomes(runs: Sequence[OpenedRun]) -> list[Outcome]:
+    """Return the outcomes of several runs or branches, in their order."""
     outcomes = []
-    for ledger in ledgers:
-        status, metrics = status_of(app, ledger), metrics_of(app, ledger, ledger.length())
+    for run in runs:
+        status, metrics = status_of(run), metrics_of(run, run.ledger.length())
         outcomes.append(
             Outcome(
-                id_of(ledger),
+                run.id,
                 status.state,
                 status.events,
                 status.objects,
                 status.relations,
                 metrics.llm,
                 metrics.elapsed_seconds,
-                parting(ledgers[0], ledger),
+                parting(runs[0].ledger, run.ledger),
             )
         )
     return outcomes

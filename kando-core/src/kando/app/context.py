@@ -1,4 +1,4 @@
-"""What every use of the app layer shares: the plugins, the settings and the substrate."""
+"""What all runs of a store share: the plugins, the settings and the substrate."""
 
 from __future__ import annotations
 
@@ -10,31 +10,35 @@ import attrs
 
 from kando.app.addresses import parse_address, resolve_ledger_id
 from kando.app.demo import DEMO_ID, demo_ledger
+from kando.app.kits.find import find_kit
 from kando.app.providers import Listen
 from kando.app.substrates import open_substrate, substrate_url
 from kando.errors import LedgerNotFound, PositionOutOfRange
+from kando.kit import Kit
 from kando.ledger.interface import LedgerStore
 from kando.ledger.substrate import Substrate
 from kando.plugins import Plugins
 
-__all__ = ["App", "id_of"]
+__all__ = ["Context", "id_of"]
 
 
 @attrs.define
-class App:
-    """The runs of one substrate.
+class Context:
+    """The plugins, settings and substrate that every run of a store is opened with.
 
     Attributes:
-        plugins: what is installed.
+        plugins: the installed plugins.
         environ: settings and keys, such as ``KANDO_LEDGER``.
-        ledger_url: URL of the substrate; from the environment if None.
-        listen: is told the text of answers as it comes in; None if nobody listens.
+        ledger_url: URL of the substrate; taken from the environment if None.
+        listen: receives the text of answers as it streams in; None if nothing listens.
+        kits: kits that need no plugin, by name; they take precedence over installed ones.
     """
 
     plugins: Plugins
     environ: Mapping[str, str]
     ledger_url: str | None = None
     listen: Listen | None = None
+    kits: dict[str, Kit] = attrs.field(factory=dict)
     _opened: dict[bool, Substrate] = attrs.field(factory=dict, init=False)
     _closers: list[Callable[[], None]] = attrs.field(factory=list, init=False)
 
@@ -44,16 +48,25 @@ class App:
         return substrate_url(self.ledger_url, self.environ)
 
     def substrate(self, *, read_only: bool = True) -> Substrate:
-        """Return the substrate, opened when first asked for.
+        """Return the substrate, which is opened on first use.
 
         Raises:
-            StoreError: it cannot be opened.
+            StoreError: the substrate cannot be opened.
         """
         if False in self._opened:
             return self._opened[False]
         if read_only not in self._opened:
             self._opened[read_only] = open_substrate(self.url, self.plugins, read_only=read_only)
         return self._opened[read_only]
+
+    def kit(self, name: str) -> Kit:
+        """Return a kit by name: one of `kits`, else an installed one.
+
+        Raises:
+            UnknownPlugin: no installed plugin offers the kit.
+            PluginBroken: the kit is installed but cannot be imported.
+        """
+        return self.kits.get(name) or find_kit(name, self.plugins)
 
     def ledger(self, name: str, *, read_only: bool = True) -> LedgerStore:
         """Open the ledger of a run or branch.
@@ -63,50 +76,28 @@ class App:
             read_only: whether nothing will be appended.
 
         Raises:
-            LedgerNotFound: there is none; nothing was created.
-            AmbiguousName: the prefix fits several.
-            PositionOutOfRange: it is ``RUN@N``.
+            LedgerNotFound: no run matches; nothing was created.
+            AmbiguousName: the prefix matches several runs.
+            PositionOutOfRange: the name is ``RUN@N``.
         """
         if name == DEMO_ID:
             if read_only:
                 return demo_ledger()
-            msg = "The demo run is there to be looked at only."
-            raise LedgerNotFound(msg, hint="Start one with: kando run KIT --goal TEXT")
+            msg = "The demo run is read-only."
+            raise LedgerNotFound(msg, hint="Start a run with: kando run KIT --goal TEXT")
         parsed = parse_address(name)
         if parsed.position is not None:
-            msg = f"{name!r} names a position, and what is meant here is a whole run."
-            raise PositionOutOfRange(msg, hint=f"Say {parsed.ledger}.")
+            msg = f"{name!r} names a position, but this needs a whole run."
+            raise PositionOutOfRange(msg, hint=f"Use {parsed.ledger}.")
         id = resolve_ledger_id(self.substrate(read_only=True), name)
         return self.substrate(read_only=read_only).open(id)
 
-    def ledger_at(self, address: str, at: int | None = None) -> tuple[LedgerStore, int]:
-        """Open a ledger for reading and return it with the number of events that are meant.
-
-        Args:
-            address: ``RUN``, or ``RUN@N`` for its first N events.
-            at: the same as the N of the address.
-
-        Raises:
-            LedgerNotFound, AmbiguousName: as for `ledger`.
-            PositionOutOfRange: the ledger is shorter.
-        """
-        parsed = parse_address(address)
-        ledger = self.ledger(parsed.ledger)
-        length = ledger.length()
-        wanted = at if at is not None else parsed.position
-        if wanted is None:
-            return ledger, length
-        if 0 <= wanted <= length:
-            return ledger, wanted
-        msg = f"{ledger.stream_name()} has {length} events; position {wanted} is outside it."
-        raise PositionOutOfRange(msg, hint=f"Use 0 to {length}.")
-
     def close_later(self, close: Callable[[], None]) -> None:
-        """Have something closed together with the substrate."""
+        """Have `close` called when the substrate is closed."""
         self._closers.append(close)
 
     def close(self) -> None:
-        """Close what was opened."""
+        """Close everything that was opened."""
         while self._closers:
             self._closers.pop()()
         while self._opened:

@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from kando.app.context import App
+from kando.app.context import Context
 from kando.app.kits.find import find_kit
 from kando.app.providers import KEY_ORDER, choose_provider, keys_without_provider
 from kando.errors import KandoError
@@ -42,47 +42,47 @@ class Finding:
     cure: str = ""
 
 
-def check_up(app: App) -> Iterator[Finding]:
+def check_up(context: Context) -> Iterator[Finding]:
     """Yield what was found, check by check."""
     yield Finding("python", OK, f"{platform.python_implementation()} {platform.python_version()}")
     yield Finding("kando-core", OK, version("kando-core"))
-    yield _store(app)
-    yield from _plugins(app)
-    yield from _targets(app)
-    yield _provider(app)
+    yield _store(context)
+    yield from _plugins(context)
+    yield from _targets(context)
+    yield _provider(context)
 
 
-def _store(app: App) -> Finding:
-    where = shown(app.url)
+def _store(context: Context) -> Finding:
+    where = shown(context.url)
     try:
-        newest = list(islice(app.substrate().ledgers(), 1))
+        newest = list(islice(context.substrate().ledgers(), 1))
     except KandoError as error:
         return Finding("store", FAIL, f"{where}: {error.message}", error.hint or "")
     return Finding("store", OK, f"{where}: {'has runs' if newest else 'no runs yet'}")
 
 
-def _plugins(app: App) -> Iterator[Finding]:
+def _plugins(context: Context) -> Iterator[Finding]:
     # Two plugins may claim one name, which is told below.
-    kits = list(dict.fromkeys(offered.spec.name for offered in app.plugins.kits()))
+    kits = list(dict.fromkeys(offered.spec.name for offered in context.plugins.kits()))
     if kits:
         yield Finding("kits", OK, ", ".join(kits))
     else:
         yield Finding("kits", WARN, "none installed", "pip install kando-kit-diligence")
-    for failed in app.plugins.failures():
+    for failed in context.plugins.failures():
         yield Finding(
             f"plugin {failed.name}",
             FAIL,
             f"{failed.distribution} {failed.version}: {(failed.error or '').splitlines()[0]}",
             f"Mend or uninstall it, or set KANDO_DISABLE_PLUGINS={failed.name}.",
         )
-    for conflict in app.plugins.conflicts():
+    for conflict in context.plugins.conflicts():
         about = f"{conflict.kind} {conflict.name}"
         yield Finding(about, FAIL, conflict.message, conflict.hint or "Uninstall one.")
 
 
-def _targets(app: App) -> Iterator[Finding]:
+def _targets(context: Context) -> Iterator[Finding]:
     """Yield what is offered, would be used, and is not there or is something else."""
-    plugins = app.plugins
+    plugins = context.plugins
     kinds: tuple[tuple[str, Sequence[Offered[Any]], Callable[[str], Any]], ...] = (
         ("kit", plugins.kits(), lambda name: find_kit(name, plugins)),
         ("substrate", plugins.substrates(), lambda name: plugins.resolve(plugins.substrate(name))),
@@ -105,10 +105,10 @@ def _targets(app: App) -> Iterator[Finding]:
                 yield Finding(about, FAIL, detail, "Report it to the authors of the plugin.")
 
 
-def _provider(app: App) -> Finding:
-    unused = keys_without_provider(app.plugins, app.environ)
+def _provider(context: Context) -> Finding:
+    unused = keys_without_provider(context.plugins, context.environ)
     try:
-        provider = choose_provider(None, app.plugins, app.environ)
+        provider = choose_provider(None, context.plugins, context.environ)
     except KandoError as error:
         return Finding("llm", FAIL, error.message, error.hint or "")
     if provider is not None:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import attrs
 
-from kando.app.context import App, id_of
+from kando.app.context import Context
 from kando.app.demo import DEMO_ID
-from kando.app.kits.find import loaded_kit
+from kando.app.opened import OpenedRun
 from kando.app.status import read_status
 from kando.errors import InvalidData, KandoError, LedgerExists, LedgerNotFound, StoreError
 from kando.ledger.chain import GENESIS, link
@@ -23,7 +23,7 @@ from kando.ledger.substrate import Substrate, check_ledger_id
 from kando.responders.base import BOOKKEEPING
 from kando.runtime.cursor import Cursor
 from kando.schema.cloudevents import cloud_event
-from kando.schema.events import RecordedEvent
+from kando.schema.events import KIT_LOADED, RecordedEvent
 from kando.schema.exact_json import encode
 from kando.trace.figure import Node, node_of
 from kando.views.approvals import granted_calls
@@ -72,29 +72,26 @@ class ImportResult:
     missing_parent_id: str | None = None
 
 
-def export_run(app: App, address: str, file: str | Path, format: str) -> ExportResult:
+def export_run(run: OpenedRun, end: int, file: str | Path, format: str) -> ExportResult:
     """Write a run or branch to a file; the file is there as a whole or not at all.
 
     Args:
-        app: where.
-        address: ``RUN``, or ``RUN@N`` for its first N events.
+        run: the opened run.
+        end: how many of its events are exported.
         file: that is written; one that exists is replaced.
         format: one of `FORMATS`.
 
     Raises:
-        LedgerNotFound, AmbiguousName: there is no such run.
-        PositionOutOfRange: it is shorter than N.
         StoreDamaged: it is not what its hash chain says.
         StoreError: the file cannot be written.
     """
-    ledger, end = app.ledger_at(address)
     write = FORMATS[format]
     try:
-        _write(Path(file), write(app, ledger, end))
+        _write(Path(file), write(run, end))
     except OSError as error:
         msg = f"{file} cannot be written: {error.strerror or error}."
         raise StoreError(msg, hint="Choose another file.") from error
-    return ExportResult(id_of(ledger), str(file), format, end, ledger.digest(end).hex())
+    return ExportResult(run.id, str(file), format, end, run.ledger.digest(end).hex())
 
 
 def _write(path: Path, lines: Iterable[bytes]) -> None:
@@ -113,24 +110,24 @@ def _write(path: Path, lines: Iterable[bytes]) -> None:
         raise
 
 
-def _jsonl(app: App, ledger: LedgerStore, end: int) -> Iterator[bytes]:
-    return lines_of(ledger, end, _parent_of(app, ledger, end))
+def _jsonl(run: OpenedRun, end: int) -> Iterator[bytes]:
+    return lines_of(run.ledger, end, _parent_of(run, end))
 
 
-def _parent_of(app: App, ledger: LedgerStore, end: int) -> Parent | None:
-    if id_of(ledger) == DEMO_ID:
+def _parent_of(run: OpenedRun, end: int) -> Parent | None:
+    if run.is_demo_run:
         return None
-    info = app.substrate().info(id_of(ledger))
+    info = run.context.substrate().info(run.id)
     if info.parent_id is None or info.fork_position is None or end <= info.fork_position:
         return None
     return Parent(info.parent_id, info.fork_position)
 
 
-def _cloudevents(app: App, ledger: LedgerStore, end: int) -> Iterator[bytes]:
+def _cloudevents(run: OpenedRun, end: int) -> Iterator[bytes]:
     digest = GENESIS
-    for event in islice(ledger.read_all(), end):
+    for event in islice(run.ledger.read_all(), end):
         digest = link(digest, event)
-        yield encode(cloud_event(event, ledger.stream_name(), digest)) + b"\n"
+        yield encode(cloud_event(event, run.ledger.stream_name(), digest)) + b"\n"
 
 
 def _nodes(ledger: LedgerStore, end: int) -> Iterator[Node]:
@@ -142,22 +139,24 @@ def _nodes(ledger: LedgerStore, end: int) -> Iterator[Node]:
             yield node_of(event, [positions[id] for id in event.cause if id in positions])
 
 
-def _dot(app: App, ledger: LedgerStore, end: int) -> Iterator[bytes]:
+def _dot(run: OpenedRun, end: int) -> Iterator[bytes]:
     from kando.trace.dot import dot
 
-    return _encoded(dot(_nodes(ledger, end), ledger.stream_name()))
+    return _encoded(dot(_nodes(run.ledger, end), run.ledger.stream_name()))
 
 
-def _mermaid(app: App, ledger: LedgerStore, end: int) -> Iterator[bytes]:
+def _mermaid(run: OpenedRun, end: int) -> Iterator[bytes]:
     from kando.trace.mermaid import mermaid
 
+    ledger = run.ledger
     total = sum(1 for _ in ledger.links(0, end, besides=BOOKKEEPING))
     return _encoded(mermaid(_nodes(ledger, end), ledger.stream_name(), total))
 
 
-def _svg(app: App, ledger: LedgerStore, end: int) -> Iterator[bytes]:
+def _svg(run: OpenedRun, end: int) -> Iterator[bytes]:
     from kando.trace.svg import svg
 
+    ledger = run.ledger
     stream = ledger.stream_name()
     about = {"ledger": stream, "events": str(end), "digest": ledger.digest(end).hex()}
     return _encoded(svg(_nodes(ledger, end), stream, about))
@@ -168,7 +167,7 @@ def _encoded(lines: Iterable[str]) -> Iterator[bytes]:
 
 
 #: How a run is written, by the name of the format.
-FORMATS: dict[str, Callable[[App, LedgerStore, int], Iterator[bytes]]] = {
+FORMATS: dict[str, Callable[[OpenedRun, int], Iterator[bytes]]] = {
     "jsonl": _jsonl,
     "cloudevents": _cloudevents,
     "dot": _dot,
@@ -178,7 +177,7 @@ FORMATS: dict[str, Callable[[App, LedgerStore, int], Iterator[bytes]]] = {
 
 
 def import_run(
-    app: App, lines: Iterable[bytes], *, accepts_approvals: bool = False
+    context: Context, lines: Iterable[bytes], *, accepts_approvals: bool = False
 ) -> ImportResult:
     """Import a run or branch that was exported as JSON Lines, exactly as it was.
 
@@ -186,7 +185,7 @@ def import_run(
     branch again; if its parent is not, it becomes a run with all its events.
 
     Args:
-        app: where to.
+        context: whose substrate receives the run.
         lines: of the file.
         accepts_approvals: whether the file may say of calls that are still to be made that a person
             approved them. Anybody can write that.
@@ -211,7 +210,7 @@ def import_run(
         msg = f"The file says that somebody approved calls that are not made yet: {named}{more}."
         hint = "If you approve them as well, import it with --accept-approvals."
         raise InvalidData(msg, hint=hint)
-    substrate = app.substrate(read_only=False)
+    substrate = context.substrate(read_only=False)
     if _length_of(substrate, run_id):
         msg = f"There is a run or branch {run_id!r} already."
         raise LedgerExists(msg, hint="Choose another store with --ledger; nothing was imported.")
@@ -256,7 +255,7 @@ def _read(run_id: str, events: Sequence[RecordedEvent]) -> None:
     copy = MemoryLedgerStore(run_id)
     copy.append([*events])
     read_status(copy)
-    kit = loaded_kit(copy, lambda: None)
+    kit = next((event.data for event in events if event.type == KIT_LOADED), None)
     if kit is not None and not (isinstance(kit["name"], str) and isinstance(kit["version"], str)):
         msg = "the name and the version of a kit are strings"
         raise TypeError(msg)

@@ -6,17 +6,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from kando.app.addresses import new_ledger_id, parse_address
-from kando.app.changes import choices_of
-from kando.app.context import App, id_of
-from kando.app.kits.find import find_kit, kit_data, make_seeds
+from kando.app.addresses import new_ledger_id
+from kando.app.context import Context
+from kando.app.kits.find import kit_data, make_seeds
+from kando.app.opened import OpenedRun
 from kando.app.send import check_type
 from kando.branch.fork import BranchMeta, head_of
 from kando.branch.rehearsal import Rehearsal
 from kando.errors import ConfigurationError, InvalidData, PositionOutOfRange
 from kando.kit import Kit
 from kando.ledger.checks import check_fork_position
-from kando.ledger.interface import LedgerStore
 from kando.runtime import Runtime
 from kando.schema.events import (
     BRANCH_CHANGED,
@@ -31,8 +30,7 @@ __all__ = ["fork_run"]
 
 
 def fork_run(
-    app: App,
-    address: str,
+    run: OpenedRun,
     at: int | None = None,
     *,
     patches: Sequence[tuple[str, Mapping[str, Any]]] = (),
@@ -40,45 +38,41 @@ def fork_run(
     goal: str | None = None,
     model: str | None = None,
     llm: str | None = None,
-    kit: str | None = None,
+    kit: str | Kit | None = None,
     fresh: bool = False,
     actor: str = "cli",
 ) -> BranchMeta:
     """Fork a run or branch; nothing is copied and nothing is called.
 
-    What shall be different is recorded on the branch, behind its ``branch.created``, in the same
-    step: whatever is refused leaves no branch behind. `kando.app.working.resume_run` goes on.
+    The changes are recorded on the branch after its ``branch.created``, in the same step: a
+    refused change leaves no branch. `kando.app.resume.resume_run` continues it.
 
     Args:
-        app: where.
-        address: ``RUN`` or ``RUN@N``.
-        at: how many events the branch shares; the N of the address if None.
+        run: opened for writing.
+        at: how many events the branch shares.
         patches: of objects: id and the fields to set, by name.
         events: each with ``type``, and perhaps ``data`` and ``cause``.
         goal: what the kit makes seeds of, in addition to what is shared.
         model: that the branch's requests ask for, whatever model they name.
         llm: ``provider`` or ``provider:argument`` that answers them.
-        kit: name of the kit that goes on; the one that the ledger names if None.
+        kit: the kit that continues, or its name; the one that the ledger names if None.
         fresh: whether the branch refuses what was cached before it.
-        actor: who forks.
+        actor: that forks.
 
     Raises:
-        LedgerNotFound, AmbiguousName: there is no such run.
         PositionOutOfRange: no position was given, or the run is shorter.
         UnknownPlugin: there is no such kit or provider.
         RefusedEvent: a change must not be recorded, such as a patch of an unknown object.
         ConfigurationError: there is no kit to make seeds of the goal.
     """
-    parsed = parse_address(address)
-    position = at if at is not None else parsed.position
-    if position is None:
-        msg = f"Where shall {address} be forked?"
-        raise PositionOutOfRange(msg, hint="Say --at N, or RUN@N.")
-    parent = app.ledger(parsed.ledger, read_only=False)
-    check_fork_position(parent.stream_name(), position, parent.length())
-    meta = BranchMeta(new_ledger_id(), id_of(parent), position)
+    parent = run.ledger
+    if at is None:
+        msg = f"The position at which to fork {run.id} is missing."
+        raise PositionOutOfRange(msg, hint="Give --at N, or RUN@N.")
+    check_fork_position(parent.stream_name(), at, parent.length())
+    meta = BranchMeta(new_ledger_id(), run.id, at)
     head = head_of(parent, meta, actor)
-    chosen = _chosen(app, goal, model, llm, fresh)
+    chosen = _chosen(run.context, goal, model, llm, fresh)
     is_changed = bool(chosen or patches or events or kit)
     own = [head]
     if is_changed:
@@ -86,18 +80,18 @@ def fork_run(
             *_patches(patches, actor),
             *(_event(each, actor) for each in events),
         ]
-        own = _rehearsed(app, parent, head, kit, goal, chosen, changes)
-    app.substrate(read_only=False).fork_with(meta.parent_run_id, position, meta.branch_id, own)
+        own = _rehearsed(run, head, kit, goal, chosen, changes)
+    run.context.substrate(read_only=False).fork_with(run.id, at, meta.branch_id, own)
     return meta
 
 
 def _chosen(
-    app: App, goal: str | None, model: str | None, llm: str | None, fresh: bool
+    context: Context, goal: str | None, model: str | None, llm: str | None, fresh: bool
 ) -> dict[str, Any]:
     """Return the data of ``branch.changed``: what was chosen."""
     if llm is not None:
         name, _, argument = llm.partition(":")
-        app.plugins.provider(name)
+        context.plugins.provider(name)
         if urlsplit(argument).password or urlsplit(argument).username:
             msg = f"--llm {name}:... holds a user name or password, which no ledger may keep."
             raise ConfigurationError(msg, hint="Fork without --llm, and say it when you resume.")
@@ -122,17 +116,16 @@ def _event(given: Mapping[str, Any], actor: str) -> KandoEvent:
 
 
 def _rehearsed(
-    app: App,
-    parent: LedgerStore,
+    run: OpenedRun,
     head: RecordedEvent,
-    named: str | None,
+    named: str | Kit | None,
     goal: str | None,
     chosen: dict[str, Any],
     changes: list[KandoEvent],
 ) -> list[RecordedEvent]:
     """Return the events of the branch's own, checked as recording checks them."""
-    rehearsal = Rehearsal(parent, head)
-    kit = _kit(app, parent, named, needed=goal is not None)
+    rehearsal = Rehearsal(run.ledger, head)
+    kit = _kit(run, named, needed=goal is not None)
     events: list[KandoEvent] = []
     is_loaded = any(event.type == KIT_LOADED for event in rehearsal.read_all())
     if kit is not None and (named is not None or (goal is not None and not is_loaded)):
@@ -148,13 +141,10 @@ def _rehearsed(
     return rehearsal.own
 
 
-def _kit(app: App, parent: LedgerStore, named: str | None, *, needed: bool) -> Kit | None:
-    if named is not None:
-        return find_kit(named, app.plugins)
-    known = choices_of(app, parent).kit
-    if known is not None:
-        return find_kit(known["name"], app.plugins)
+def _kit(run: OpenedRun, named: str | Kit | None, *, needed: bool) -> Kit | None:
+    if named is not None or run.choices.kit is not None:
+        return run.require_kit(named)
     if needed:
-        msg = f"{parent.stream_name()} was not started by a kit, which would take the goal."
+        msg = f"{run.ledger.stream_name()} was not started by a kit, which would take the goal."
         raise ConfigurationError(msg, hint="Name one with --kit.")
     return None

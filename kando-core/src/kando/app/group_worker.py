@@ -10,13 +10,12 @@ from typing import Any
 
 import attrs
 
-from kando.app.changes import choices_of
-from kando.app.context import App, id_of
+from kando.app.context import Context, id_of
 from kando.app.inbox import answer_key, intent_of
-from kando.app.limits import limits_of
 from kando.app.observers import Observation
+from kando.app.opened import OpenedRun
 from kando.app.providers import choose_provider
-from kando.app.working import is_demo, kit_of, provider_of, runtime_of, work
+from kando.app.resume import provider_of, runtime_of, work
 from kando.errors import ConcurrencyError, ConfigurationError, EventNotFound, StoreError
 from kando.ledger.groups import Held, Job, ResponderGroup
 from kando.ledger.inbox import InboxEntry
@@ -32,7 +31,7 @@ from kando.schema.events import RUN_RESUMED, KandoEvent, RecordedEvent, make_eve
 from kando.world.graph import World
 from kando.world.projection import project
 
-__all__ = ["GroupWorker", "offer_run"]
+__all__ = ["GroupWorker"]
 
 #: Seconds after which a job of a worker that says nothing goes to another.
 LEASE_SECONDS = 30.0
@@ -44,21 +43,6 @@ _RETRY_SECONDS = 1.0
 
 # Two that wanted to write to one ledger: one of them looks again soon.
 _CONFLICT_SECONDS = 0.2
-
-
-def offer_run(app: App, run: str, group: str) -> str:
-    """Have the workers of a group go on with a run, paused or not; return the run's id.
-
-    Raises:
-        LedgerNotFound, AmbiguousName: there is no such run.
-        RunCancelled: the run was cancelled.
-        ConfigurationError: the group's name is malformed.
-    """
-    ledger = app.ledger(run, read_only=False)
-    offered = app.substrate(read_only=False).group(group)
-    Runtime(ledger, [], edge_logic=(), upcasters=app.plugins.upcasters()).unhalt()
-    offered.offer(Job(id_of(ledger)))
-    return id_of(ledger)
 
 
 @attrs.frozen
@@ -118,7 +102,7 @@ class GroupWorker:
     """One of the workers of a group.
 
     Args:
-        app: where.
+        context: the plugins, the settings and the substrate.
         group: name of the group.
         kit: name of the kit whose runs it works on; any installed one if None.
         llm: ``provider`` or ``provider:argument``; if None, what each run was started or forked
@@ -130,7 +114,7 @@ class GroupWorker:
 
     def __init__(
         self,
-        app: App,
+        context: Context,
         group: str,
         *,
         kit: str | None = None,
@@ -139,13 +123,13 @@ class GroupWorker:
         lease_seconds: float = LEASE_SECONDS,
         tell: Callable[[str], None] = lambda line: None,
     ) -> None:
-        self._app = app
+        self._context = context
         self._kit = kit
-        self._provider = choose_provider(llm, app.plugins, app.environ) if llm else None
+        self._provider = choose_provider(llm, context.plugins, context.environ) if llm else None
         self._budget = budget or Budget()
         self._lease_seconds = lease_seconds
         self._tell = tell
-        self._substrate = app.substrate(read_only=False)
+        self._substrate = context.substrate(read_only=False)
         self._group: ResponderGroup = self._substrate.group(group)
 
     def work(self, *, until_idle: bool = False) -> int:
@@ -223,11 +207,11 @@ class GroupWorker:
         ledger = self._substrate.open(job.ledger_id)
         answers = _Answers(self._substrate, job.ledger_id)
         answers.look()
-        with Observation(self._app.plugins.observers()) as observation:
+        with Observation(self._context.plugins.observers()) as observation:
             runtime = self._runtime(observation.over(ledger), _answered_by(answers))
             if runtime.is_halted:
                 return
-            work(self._app, runtime)
+            work(self._context, runtime)
         for intent in runtime.open_calls():
             self._group.offer(Job(job.ledger_id, intent.id))
         answers.take({intent.id for intent in runtime.open_intents()})
@@ -240,17 +224,17 @@ class GroupWorker:
         ledger: LedgerStore,
         instead_of: Callable[[Responder], Responder] = lambda responder: responder,
     ) -> Runtime:
-        chosen = choices_of(self._app, ledger)
-        kit = kit_of(self._app, ledger, self._kit)
+        run = OpenedRun(self._context, self._substrate.open(id_of(ledger)))
+        chosen, kit = run.choices, run.require_kit(self._kit)
         if chosen.kit is not None and chosen.kit["name"] != kit.name:
             known = chosen.kit["name"]
             msg = f"{ledger.stream_name()} is a run of kit {known!r}, not {kit.name!r}."
             raise ConfigurationError(msg, hint="Give each kit a group of its own.")
         provider = self._provider
         if provider is None:
-            provider = provider_of(self._app, kit, chosen.llm, is_demo(chosen, kit))
-        limits = limits_of(self._app, ledger).within(self._budget)
-        return runtime_of(self._app, ledger, kit, provider, limits, chosen, instead_of)
+            provider = provider_of(self._context, kit, chosen.llm, run.is_demo_of(kit))
+        limits = run.limits.within(self._budget)
+        return runtime_of(self._context, ledger, kit, provider, limits, chosen, instead_of)
 
     def _answer(self, job: Job) -> None:
         """Make the call that an intent asks for, and deliver what it returns."""

@@ -6,7 +6,7 @@ import secrets
 
 import attrs
 
-from kando.app.context import App, id_of
+from kando.app.opened import OpenedRun
 from kando.ledger.inbox import InboxEntry
 from kando.ledger.substrate import Substrate
 from kando.schema.events import KandoEvent
@@ -62,13 +62,14 @@ class SubstrateInbox:
         self.substrate.take(self.ledger_id, key)
 
 
-def deliver(app: App, run: str, event: KandoEvent, key: str | None) -> Delivery:
-    """Put an event of any type into a run's inbox.
+def deliver(run: OpenedRun, event: KandoEvent, key: str | None) -> Delivery:
+    """Put an event of any type into the inbox of a run that is opened for writing.
 
-    Raises:
-        LedgerNotFound, AmbiguousName: there is no such run.
+    Args:
+        run: the opened run.
+        event: what is delivered.
+        key: idempotency key: a second event with the same key is ignored; a new one if None.
     """
-    ledger_id = id_of(app.ledger(run, read_only=False))
     entry = InboxEntry(key or secrets.token_hex(8), event)
-    is_new = app.substrate(read_only=False).deliver(ledger_id, entry)
-    return Delivery(ledger_id, entry.key, is_new)
+    is_new = run.context.substrate(read_only=False).deliver(run.id, entry)
+    return Delivery(run.id, entry.key, is_new)

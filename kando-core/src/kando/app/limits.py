@@ -1,20 +1,13 @@
-"""The limits of a run, which its ledger remembers: whoever goes on with it is held to them."""
+"""The limits of a run, which its ledger remembers: every process that resumes it keeps to them."""
 
 from __future__ import annotations
 
-import attrs
-
-from kando.app.context import App
-from kando.app.snapshots import stored_snapshot
-from kando.errors import ConfigurationError, InvalidData
-from kando.ledger.interface import LedgerStore
+from kando.app.opened import OpenedRun
+from kando.errors import InvalidData
 from kando.responders.budget import Budget
-from kando.schema.events import BUDGET_SET, KandoEvent, RecordedEvent, make_event
-from kando.views.stored import status_fold_of
+from kando.schema.events import BUDGET_SET, KandoEvent, make_event
 
-__all__ = ["agreed_limits", "limits_event", "limits_of"]
-
-_NAMES = frozenset(each.name for each in attrs.fields(Budget))
+__all__ = ["agreed_limits", "limits_event"]
 
 
 def limits_event(budget: Budget, actor: str) -> KandoEvent:
@@ -23,48 +16,24 @@ def limits_event(budget: Budget, actor: str) -> KandoEvent:
 
 
 def agreed_limits(
-    app: App, ledger: LedgerStore, named: Budget, actor: str, *, forgets: bool
+    run: OpenedRun, named: Budget, actor: str, *, forgets: bool
 ) -> tuple[Budget, list[KandoEvent]]:
-    """Return the limits that a run goes on with, and what is to be recorded of them.
+    """Return the limits that a run is resumed with, and the events that record a change of them.
 
     Args:
-        app: where.
-        ledger: of the run.
-        named: limits that take the place of those that the ledger remembers.
-        actor: who names them.
-        forgets: whether the others go as well.
+        run: the opened run.
+        named: limits that replace those that the ledger remembers.
+        actor: that names them.
+        forgets: whether the run loses its other limits.
 
     Raises:
-        InvalidData: the ledger says of limits what no budget can be, and they are not forgotten.
+        InvalidData: the ledger holds limits that no budget can have, and they are not forgotten.
     """
     try:
-        remembered: Budget | None = limits_of(app, ledger)
+        remembered: Budget | None = run.limits
     except InvalidData:
         if not forgets:
             raise
         remembered = None
     limits = named if forgets or remembered is None else named.over(remembered)
     return limits, [] if limits == remembered else [limits_event(limits, actor)]
-
-
-def limits_of(app: App, ledger: LedgerStore) -> Budget:
-    """Return the limits that a run was given last; a branch inherits those of its parent.
-
-    Raises:
-        InvalidData: the ledger says of limits what no budget can be.
-    """
-    stored = stored_snapshot(app, ledger)
-    known = status_fold_of(stored, of_data=False) if stored is not None else None
-    start, limits = (known.length, known.budget) if known is not None else (0, {})
-    told: RecordedEvent | None = None
-    for event in ledger.read(start):
-        if event.type == BUDGET_SET:
-            told, limits = event, event.data.get("limits", {})
-    try:
-        if not isinstance(limits, dict) or not limits.keys() <= _NAMES:
-            raise ConfigurationError(f"{limits!r:.80} names no limits.", hint="")
-        return Budget(**limits)
-    except ConfigurationError as error:
-        where = f"{told.id} of {ledger.stream_name()}" if told else ledger.stream_name()
-        msg = f"The limits in {where} are damaged: {error.message}"
-        raise InvalidData(msg, hint="Name the limits anew, with --no-budget.") from error

@@ -1,4 +1,4 @@
-"""Compare runs, and replay them."""
+"""Replay runs: project them anew, or re-fire their responders and compare every event."""
 
 from __future__ import annotations
 
@@ -6,13 +6,8 @@ from typing import Any
 
 import attrs
 
-from kando.app.changes import brought_up, choices_of
-from kando.app.compare import compare_runs
-from kando.app.context import App, id_of
-from kando.app.fork import fork_run
-from kando.app.kits.find import find_kit
-from kando.app.working import kit_of
-from kando.branch.diff import WorldDiff
+from kando.app.opened import OpenedRun
+from kando.kit import Kit
 from kando.ledger.interface import LedgerStore
 from kando.ledger.upcast import upcast
 from kando.runtime import Runtime
@@ -21,12 +16,12 @@ from kando.runtime.strict_replay import replay_strictly
 from kando.schema.events import KIT_LOADED, RecordedEvent
 from kando.world.graph import World
 
-__all__ = ["ReplayResult", "diff_runs", "fork_run", "replay_run"]
+__all__ = ["ReplayResult", "replay_run"]
 
 
 @attrs.frozen
 class ReplayResult:
-    """What a replay came to.
+    """The result of a replay.
 
     Attributes:
         run_id: of the run or branch.
@@ -43,44 +38,34 @@ class ReplayResult:
     kit_versions: tuple[str, str] | None = None
 
 
-def diff_runs(app: App, a: str, b: str) -> WorldDiff:
-    """Compare the worlds of two runs or branches; each may be ``RUN@N``.
-
-    Raises:
-        LedgerNotFound, AmbiguousName: there is no such run.
-        PositionOutOfRange: one is shorter than its N.
-    """
-    return compare_runs(app, a, b).world
-
-
-def replay_run(app: App, run: str, *, strict: bool = False, kit: str | None = None) -> ReplayResult:
+def replay_run(
+    run: OpenedRun, *, strict: bool = False, kit: str | Kit | None = None
+) -> ReplayResult:
     """Replay a run or branch.
 
     Args:
-        app: where.
-        run: an id, a unique prefix, or ``@last``.
+        run: the opened run.
         strict: re-fire the kit's responders and compare every event.
-        kit: name of the kit to replay with; what the ledger says if None.
+        kit: the kit to replay with, or its name; the one that the ledger names if None.
 
     Raises:
-        LedgerNotFound, AmbiguousName: there is no such run.
-        NoRootError: nothing in the ledger started anything.
-        ReplayDivergence: strictly replayed, an event came out differently.
+        NoRootError: the ledger has no root event.
+        ReplayDivergence: in a strict replay, an event differs from the recorded one.
     """
-    ledger = app.ledger(run)
+    ledger = run.ledger
     if not strict:
-        world = Runtime(brought_up(app, ledger), [], edge_logic=()).replay()
-        return ReplayResult(id_of(ledger), world, ledger.length(), False)
+        world = Runtime(run.current, [], edge_logic=()).replay()
+        return ReplayResult(run.id, world, ledger.length(), False)
     if kit is None and (stages := _stages(ledger)):
-        return _replayed_in_stages(app, ledger, stages)
-    loaded = kit_of(app, ledger, kit)
-    recorded = choices_of(app, ledger).kit
-    steps = app.plugins.upcasters()
+        return _replayed_in_stages(run, stages)
+    loaded = run.require_kit(kit)
+    recorded = run.choices.kit
+    steps = run.context.plugins.upcasters()
     runtime = Runtime(ledger, loaded.create(), kits=[loaded], edge_logic=(), upcasters=steps)
     world = runtime.replay(strict=True)
     differ = recorded is not None and recorded["version"] != loaded.version
     versions = (recorded["version"], loaded.version) if recorded and differ else None
-    return ReplayResult(id_of(ledger), world, ledger.length(), True, versions)
+    return ReplayResult(run.id, world, ledger.length(), True, versions)
 
 
 def _stages(ledger: LedgerStore) -> list[tuple[dict[str, Any], int | None]]:
@@ -101,17 +86,18 @@ def _stages(ledger: LedgerStore) -> list[tuple[dict[str, Any], int | None]]:
 
 
 def _replayed_in_stages(
-    app: App, ledger: LedgerStore, stages: list[tuple[dict[str, Any], int | None]]
+    run: OpenedRun, stages: list[tuple[dict[str, Any], int | None]]
 ) -> ReplayResult:
     """Replay each stretch of a ledger with the kit that recorded it."""
+    context, ledger = run.context, run.ledger
     start, world, versions = 0, World(), None
     for recorded, stop in stages:
-        kit = find_kit(recorded["name"], app.plugins)
+        kit = context.kit(recorded["name"])
         if recorded["version"] != kit.version and versions is None:
             versions = (recorded["version"], kit.version)
-        read = upcast(ledger, [*app.plugins.upcasters(), *kit.upcasters])
+        read = upcast(ledger, [*context.plugins.upcasters(), *kit.upcasters])
         types = DeclaredTypes([kit])
         fired = kit.create()
         world = replay_strictly(read, (), fired, types, kit.policies, start=start, stop=stop)
         start = stop or start
-    return ReplayResult(id_of(ledger), world, ledger.length(), True, versions)
+    return ReplayResult(run.id, world, ledger.length(), True, versions)

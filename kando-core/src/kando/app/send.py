@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from kando.app.context import App
 from kando.app.inbox import ANSWER_PREFIX, Delivery, deliver
+from kando.app.opened import OpenedRun
 from kando.errors import InvalidData
 from kando.schema.events import RUN_CANCELLED, RUN_PAUSED, make_event
 
@@ -25,8 +25,7 @@ _RESERVED = (
 
 
 def send_event(
-    app: App,
-    run: str,
+    run: OpenedRun,
     type: str,
     data: dict[str, Any],
     *,
@@ -37,29 +36,27 @@ def send_event(
     """Put an event into a run's inbox.
 
     Args:
-        app: where.
-        run: an id, a unique prefix, or ``@last``.
+        run: opened for writing.
         type: of the event.
         data: a JSON object.
         cause: ids of events of the run that it follows from.
-        key: what is sent again under the same key is ignored; a new one if None.
-        actor: who says it.
+        key: idempotency key: a second event with the same key is ignored; a new one if None.
+        actor: that sends it.
 
     Raises:
-        LedgerNotFound, AmbiguousName: there is no such run.
-        InvalidData: type or key are the runtime's own, or the data is not JSON.
+        InvalidData: type or key are reserved for the runtime, or the data is not JSON.
     """
     if key is not None and key.startswith(ANSWER_PREFIX):
-        msg = f"The key {key!r} is for the answers of workers."
+        msg = f"The key {key!r} is reserved for the answers of workers."
         raise InvalidData(msg, hint=f"Choose one that does not begin with {ANSWER_PREFIX!r}.")
-    return deliver(app, run, make_event(check_type(type), "", actor, cause or [], data), key)
+    return deliver(run, make_event(check_type(type), "", actor, cause or [], data), key)
 
 
 def check_type(type: str) -> str:
-    """Return the type of an event that somebody outside may put into a run, or refuse it.
+    """Return the type of an event from outside, or refuse it.
 
     Raises:
-        InvalidData: it is empty, or the runtime's own.
+        InvalidData: the type is empty, or reserved for the runtime.
     """
     if type and not type.startswith(_RESERVED):
         return type
@@ -67,19 +64,11 @@ def check_type(type: str) -> str:
     raise InvalidData(msg, hint="Choose a type of your own, or object.created and the like.")
 
 
-def pause_run(app: App, run: str) -> Delivery:
-    """Have a run stop after the firing it is at; resuming it goes on.
-
-    Raises:
-        LedgerNotFound, AmbiguousName: there is no such run.
-    """
-    return deliver(app, run, make_event(RUN_PAUSED, "", "cli", [], {}), None)
+def pause_run(run: OpenedRun) -> Delivery:
+    """Have a run stop after its current firing; resuming continues it."""
+    return deliver(run, make_event(RUN_PAUSED, "", "cli", [], {}), None)
 
 
-def cancel_run(app: App, run: str) -> Delivery:
-    """Have a run stop after the firing it is at, for good; it can still be forked.
-
-    Raises:
-        LedgerNotFound, AmbiguousName: there is no such run.
-    """
-    return deliver(app, run, make_event(RUN_CANCELLED, "", "cli", [], {}), "cancel")
+def cancel_run(run: OpenedRun) -> Delivery:
+    """Have a run stop after its current firing, for good; it can still be forked."""
+    return deliver(run, make_event(RUN_CANCELLED, "", "cli", [], {}), "cancel")

@@ -1,4 +1,4 @@
-"""The state of a run, as its ledger tells it."""
+"""The state of a run: what its ledger says, and whether a process works on it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,13 @@ from typing import Any
 
 import attrs
 
+from kando.app.kits.find import kit_data
+from kando.app.opened import OpenedRun
+from kando.errors import InvalidData, KandoError, StoreError
 from kando.ledger.interface import WORLD_TYPES, LedgerStore
+from kando.ledger.notice import this_process
 from kando.ledger.substrate import LedgerInfo
+from kando.runtime import Runtime
 from kando.schema.events import RUN_CANCELLED
 from kando.views.status import StatusFold
 from kando.views.stored import status_fold_of
@@ -23,11 +28,13 @@ __all__ = [
     "FAILED",
     "FINISHED",
     "PAUSED",
+    "RUNNING",
     "STOPPED",
     "WAITING",
     "RunStatus",
     "damaged_status",
     "read_status",
+    "status_of",
 ]
 
 FINISHED = "finished"
@@ -110,7 +117,7 @@ def read_status(ledger: LedgerStore, stored: StoredSnapshot | None = None) -> Ru
     """Return what a ledger says about its run.
 
     ``stopped`` is not among what it tells: whether work is left only the responders know (see
-    `kando.app.reading.status_of`).
+    `status_of`).
 
     Args:
         ledger: of the run or branch.
@@ -167,6 +174,43 @@ def _status(ledger: LedgerStore, fold: StatusFold) -> RunStatus:
         approvals=len(fold.approvals.waiting),
         limits=fold.budget,
     )
+
+
+def status_of(run: OpenedRun) -> RunStatus:
+    """Return the state of a run: ``running`` if another process works on it, ``stopped`` if its
+    kit has work left to do and no process works on it.
+
+    Without the run's kit it is unknown whether work is left; the state is then that of the ledger.
+    """
+    kit, stored = run.kit, run.current_snapshot
+    try:
+        status = read_status(run.current, stored)
+    except InvalidData:
+        # Events that the kit's upcasters cannot bring up are read as they were recorded.
+        status = read_status(run.ledger)
+    worker = None if run.is_demo_run else run.context.substrate().worker(run.id)
+    if worker is not None and worker != this_process() and worker.may_be_alive():
+        return attrs.evolve(status, state=RUNNING)
+    if kit is None or status.state not in (FINISHED, WAITING):
+        return status
+    if stored is not None and stored.is_at_rest(kit_data(kit)):
+        return status
+    upcasters = run.context.plugins.upcasters()
+    try:
+        runtime = Runtime(run.ledger, kit.create(), kits=[kit], edge_logic=(), upcasters=upcasters)
+    except KandoError:
+        return status
+    return attrs.evolve(status, state=STOPPED) if _has_work(runtime) else status
+
+
+def _has_work(runtime: Runtime) -> bool:
+    try:
+        return runtime.has_pending_work()
+    except StoreError:
+        raise
+    except (Exception, SystemExit):
+        # A responder that raises has work to do; its error is reported when it is resumed.
+        return True
 
 
 def damaged_status(info: LedgerInfo, problem: str) -> RunStatus:

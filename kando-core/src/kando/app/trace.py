@@ -7,9 +7,7 @@ from itertools import islice
 
 import attrs
 
-from kando.app.context import App
-from kando.app.demo import DEMO_ID
-from kando.app.snapshots import stored_snapshot
+from kando.app.opened import OpenedRun
 from kando.errors import EventNotFound
 from kando.ledger.interface import LedgerStore
 from kando.responders.base import BOOKKEEPING
@@ -60,9 +58,9 @@ class Trace:
 
 
 def trace_event(
-    app: App,
+    run: OpenedRun,
     event_id: str,
-    run: str | None = None,
+    end: int,
     *,
     is_down: bool = False,
     depth: int | None = None,
@@ -71,23 +69,19 @@ def trace_event(
     """Return why an event exists, or what followed from it.
 
     Args:
-        app: where.
+        run: the opened run.
         event_id: an event, or an object or relation, which stands for the event that created it.
-        run: an id, a unique prefix, ``@last``, or ``RUN@N`` for its first N events; the demo run
-            if None.
+        end: how many events of the run count.
         is_down: go to what followed instead of to the roots.
         depth: how many links to go at most; all if None.
         with_bookkeeping: go down through the runtime's notes about its own work as well.
 
     Raises:
-        LedgerNotFound, AmbiguousName: there is no such run.
-        PositionOutOfRange: it is shorter than N.
-        EventNotFound: it has no such event, object or relation.
+        EventNotFound: the run has no such event, object or relation.
     """
-    ledger, end = app.ledger_at(run or DEMO_ID)
+    ledger = run.ledger
     start = _start_of(ledger, event_id, end)
-    stored = stored_snapshot(app, ledger)
-    index = lineage_of(stored) if stored is not None else None
+    index = lineage_of(run.snapshot) if run.snapshot is not None else None
     if not is_down:
         steps = ancestors(ledger, start, depth=depth, besides=BOOKKEEPING, index=index)
         return Trace(ledger, steps)

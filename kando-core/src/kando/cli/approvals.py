@@ -5,10 +5,9 @@ from __future__ import annotations
 import attrs
 import click
 
-from kando.app.approvals import Approval as _Approval
-from kando.app.approvals import answer_approval, approvals
+from kando.app.approvals import Approval
 from kando.cli.output import clean, print_json, print_line, warn
-from kando.cli.shared import go_on, open_app, shared_options
+from kando.cli.shared import go_on, open_command_store, shared_options
 
 __all__ = ["approve", "deny", "list_approvals"]
 
@@ -18,8 +17,8 @@ __all__ = ["approve", "deny", "list_approvals"]
 @shared_options
 def list_approvals(run: str, as_json: bool) -> None:
     """List what RUN waits for a person to approve; the newest run if none is named."""
-    with open_app() as app:
-        found = approvals(app, run)
+    with open_command_store() as store:
+        found = store.run(run).approvals()
         if as_json:
             print_json({"items": [attrs.asdict(each) for each in found], "next_cursor": None})
             return
@@ -29,7 +28,7 @@ def list_approvals(run: str, as_json: bool) -> None:
             warn("nothing waits for a person")
 
 
-def _what(asked: _Approval) -> str:
+def _what(asked: Approval) -> str:
     if asked.intent is not None:
         return f"{clean(asked.type)} {clean(asked.intent)}"
     first = asked.held[0]["data"] if asked.held else {}
@@ -57,13 +56,16 @@ def deny(run: str, event: str, reason: str | None, as_json: bool) -> None:
 
 
 def _answer(run: str, event: str, approved: bool, reason: str | None, as_json: bool) -> None:
-    with open_app() as app:
-        delivery = answer_approval(app, run, event, approved, reason)
+    with open_command_store() as store:
+        named = store.run(run)
+        delivery = named.approve(event) if approved else named.deny(event, reason=reason)
         if as_json:
             print_json(attrs.asdict(delivery))
             return
         print_line(delivery.run_id)
         if delivery.is_new:
-            warn(f"delivered; whoever works on the run records it ({go_on(app, delivery.run_id)})")
+            warn(
+                f"delivered; whoever works on the run records it ({go_on(store, delivery.run_id)})"
+            )
         else:
             warn("ignored: it was answered before")

@@ -7,9 +7,9 @@ from pathlib import Path
 import attrs
 import click
 
-from kando.app.artifacts import Artifact, artifact_named, artifacts_of
+from kando.app.artifacts import Artifact
 from kando.cli.output import clean, columns, print_json, print_line, print_list, warn
-from kando.cli.shared import open_app, shared_options
+from kando.cli.shared import open_command_store, shared_options
 from kando.errors import ConfigurationError
 
 __all__ = ["artifacts"]
@@ -28,10 +28,11 @@ def artifacts(run: str, name: str | None, output: str | None, as_json: bool) -> 
     NAME is the name of an artifact, or the id of its object. What is printed has its control
     characters made visible; a file gets the text as it is.
     """
-    with open_app() as app:
-        found = artifacts_of(app, run) if name is None and output is None else []
+    with open_command_store() as store:
+        named, at = store.run_at(run)
+        found = named.artifacts(at=at) if name is None and output is None else []
         if output is not None:
-            _write(artifact_named(app, run, name), output)
+            _write(named.artifact(name, at=at), output)
         elif name is None and as_json:
             print_list([attrs.asdict(each) for each in found])
         elif len(found) > 1:
@@ -43,7 +44,7 @@ def artifacts(run: str, name: str | None, output: str | None, as_json: bool) -> 
                 ("NAME", "TYPE", "CHARACTERS", "OBJECT"),
             )
         else:
-            chosen = artifact_named(app, run, name)
+            chosen = named.artifact(name, at=at)
             if as_json:
                 print_json(attrs.asdict(chosen))
             else:

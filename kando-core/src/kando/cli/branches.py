@@ -5,9 +5,9 @@ from __future__ import annotations
 import attrs
 import click
 
-from kando.app.branches import Branch, branches_of
+from kando.app.branches import Branch
 from kando.cli.output import print_json, print_line
-from kando.cli.shared import open_app, shared_options
+from kando.cli.shared import open_command_store, shared_options
 
 __all__ = ["branches"]
 
@@ -17,8 +17,8 @@ __all__ = ["branches"]
 @shared_options
 def branches(run: str, as_json: bool) -> None:
     """Show the run that RUN descends from, and all its branches, as a tree."""
-    with open_app() as app:
-        found = branches_of(app, run)
+    with open_command_store() as store:
+        found = store.run(run).branches()
         if as_json:
             items = [attrs.asdict(each) for each in found]
             print_json({"items": items, "next_cursor": None})

@@ -5,9 +5,8 @@ from __future__ import annotations
 import attrs
 import click
 
-from kando.app.cache import cache_use
 from kando.cli.output import print_json, print_line
-from kando.cli.shared import open_app, shared_options
+from kando.cli.shared import open_command_store, shared_options
 
 __all__ = ["cache"]
 
@@ -17,8 +16,8 @@ __all__ = ["cache"]
 @shared_options
 def cache(run: str, as_json: bool) -> None:
     """Show what the cache did for RUN: hits, misses and money saved."""
-    with open_app() as app:
-        use = cache_use(app, run)
+    with open_command_store() as store:
+        use = store.run(run).cache()
         if as_json:
             print_json(attrs.asdict(use))
             return

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import click
 
-from kando.app.compare import Outcome, compare_outcomes, compare_runs
+from kando.app.compare import Outcome
 from kando.branch.comparison import LedgerDiff, Side
 from kando.branch.diff import WorldDiff
 from kando.branch.steps import StepDiff
@@ -22,7 +22,7 @@ from kando.cli.output import (
     print_list,
     shortened,
 )
-from kando.cli.shared import open_app, shared_options
+from kando.cli.shared import open_command_store, shared_options
 
 __all__ = ["compare", "diff"]
 
@@ -56,8 +56,9 @@ def diff(
     follows. In them - is only in the first, + only in the second, ~ in both but different, and
     = the same under another id.
     """
-    with open_app() as app:
-        found = compare_runs(app, run_a, run_b)
+    with open_command_store() as store:
+        (a, at), (b, other_at) = store.run_at(run_a), store.run_at(run_b)
+        found = a.diff(b, at=at, other_at=other_at)
         if as_json:
             print_json(_diff_dict(found))
         else:
@@ -202,8 +203,8 @@ def compare(runs: tuple[str, ...], as_json: bool) -> None:
 
     PARTS AT is how many events each shares with the first.
     """
-    with open_app() as app:
-        outcomes = compare_outcomes(app, runs)
+    with open_command_store() as store:
+        outcomes = store.compare(runs)
         if as_json:
             print_list([attrs.asdict(each) for each in outcomes])
             return

@@ -7,7 +7,7 @@ import click
 
 from kando.app.doctor import FAIL, check_up
 from kando.cli.output import clean, columns, print_list
-from kando.cli.shared import open_app, shared_options
+from kando.cli.shared import open_command_store, shared_options
 
 __all__ = ["doctor"]
 
@@ -16,8 +16,8 @@ __all__ = ["doctor"]
 @shared_options
 def doctor(as_json: bool) -> int:
     """Check the installation and the store, changing nothing; exit with 1 if a check fails."""
-    with open_app() as app:
-        findings = list(check_up(app))
+    with open_command_store() as store:
+        findings = list(check_up(store.context))
     if as_json:
         print_list([attrs.asdict(finding) for finding in findings])
     else:

@@ -7,9 +7,9 @@ from typing import BinaryIO
 import attrs
 import click
 
-from kando.app.export import FORMATS, export_run, import_run
+from kando.app.export import FORMATS
 from kando.cli.output import print_json, print_line, warn
-from kando.cli.shared import open_app, shared_options
+from kando.cli.shared import open_command_store, shared_options
 
 __all__ = ["export", "import_"]
 
@@ -36,8 +36,9 @@ __all__ = ["export", "import_"]
 @shared_options
 def export(run: str, file: str, form: str, as_json: bool) -> None:
     """Write RUN, or its first N events with RUN@N, to a file."""
-    with open_app() as app:
-        result = export_run(app, run, file, form)
+    with open_command_store() as store:
+        named, at = store.run_at(run)
+        result = named.export(file, format=form, at=at)
         if as_json:
             print_json(attrs.asdict(result))
         else:
@@ -57,8 +58,8 @@ def import_(file: BinaryIO, accept_approvals: bool, as_json: bool) -> None:
 
     Every line is verified before anything is written.
     """
-    with open_app() as app:
-        result = import_run(app, file, accepts_approvals=accept_approvals)
+    with open_command_store() as store:
+        result = store.import_run(file, accepts_approvals=accept_approvals)
         if as_json:
             print_json(attrs.asdict(result))
         else:

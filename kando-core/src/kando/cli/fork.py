@@ -9,12 +9,11 @@ from typing import Any
 import attrs
 import click
 
-from kando.app.context import App
-from kando.app.fork import fork_run
-from kando.app.working import RunResult, resume_run
+from kando.app.resume import RunResult
+from kando.app.store import Store
 from kando.cli.output import print_json, print_line, warn
 from kando.cli.run import work_on
-from kando.cli.shared import open_app, shared_options
+from kando.cli.shared import open_command_store, shared_options
 
 __all__ = ["fork"]
 
@@ -67,13 +66,14 @@ def fork(
     }
     if goes_on:
 
-        def work(app: App, on_started: Callable[[str], None]) -> RunResult:
-            meta = fork_run(app, run, at, **changes)
-            return resume_run(app, meta.branch_id, on_started=on_started)
+        def work(store: Store, on_started: Callable[[str], None]) -> RunResult:
+            return store.fork(run, at, **changes).resume(on_started=on_started)
 
         return work_on(work, as_json)
-    with open_app() as app:
-        meta = fork_run(app, run, at, **changes)
+    with open_command_store() as store:
+        branch = store.fork(run, at, **changes)
+        meta = branch.branch_meta()
+        assert meta is not None, "a fork is a branch"
         if as_json:
             print_json(attrs.asdict(meta))
         else:

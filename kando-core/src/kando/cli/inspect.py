@@ -9,7 +9,6 @@ from typing import Any
 import attrs
 import click
 
-from kando.app.reading import list_runs, read_events, run_status, world_at
 from kando.app.status import DAMAGED, RunStatus
 from kando.cli.output import (
     clean,
@@ -23,7 +22,7 @@ from kando.cli.output import (
     status_dict,
     warn,
 )
-from kando.cli.shared import open_app, shared_options
+from kando.cli.shared import open_command_store, shared_options
 from kando.responders.base import BOOKKEEPING
 from kando.schema.events import KandoEvent, RecordedEvent
 
@@ -39,8 +38,8 @@ _DAMAGED_CODE = 4
 @shared_options
 def status(run: str, as_json: bool) -> None:
     """Show the state of RUN (the newest if omitted; `demo` needs nothing)."""
-    with open_app() as app:
-        found = run_status(app, run)
+    with open_command_store() as store:
+        found = store.run(run).status()
         if as_json:
             print_json(status_dict(found))
             return
@@ -89,11 +88,11 @@ def _spent(spent: dict[str, Any]) -> str:
 @shared_options
 def runs(limit: int, cursor: str | None, as_json: bool) -> int:
     """List runs and branches, newest first; exit with 4 if one of them is damaged."""
-    with open_app() as app:
-        found, next_cursor = list_runs(app, limit, cursor)
-        is_damaged = any(each.state == DAMAGED for _, each in found)
+    with open_command_store() as store:
+        page = store.runs(limit=limit, cursor=cursor)
+        is_damaged = any(each.state == DAMAGED for each in page)
         if as_json:
-            print_list([status_dict(each) for _, each in found], next_cursor)
+            print_list([status_dict(each) for each in page], page.next_cursor)
             return _DAMAGED_CODE if is_damaged else 0
         rows = [
             [
@@ -105,15 +104,15 @@ def runs(limit: int, cursor: str | None, as_json: bool) -> int:
                 moment(info.created_at) or "",
                 shortened(each.goal or "", 60),
             ]
-            for info, each in found
+            for info, each in zip(page.infos, page, strict=True)
         ]
         if rows:
             columns(rows, ("RUN", "STATE", "EVENTS", "KIT", "PARENT", "CREATED", "GOAL"))
         else:
             warn("there are no runs; start one with: kando run KIT --goal TEXT")
-        if next_cursor is not None:
-            warn(f"there are more: --cursor {next_cursor}")
-        for _, each in found:
+        if page.next_cursor is not None:
+            warn(f"more runs follow: --cursor {page.next_cursor}")
+        for each in page:
             if each.state == DAMAGED:
                 warn(f"{each.run_id} is damaged: {each.problem}")
     return _DAMAGED_CODE if is_damaged else 0
@@ -131,14 +130,14 @@ def events(run: str, show_all: bool, start: int, follow: bool, as_json: bool) ->
     With --json each line is one event, with its seven fields and its position, bookkeeping
     included.
     """
-    with open_app() as app:
-        ledger, found = read_events(app, run, start=start)
+    with open_command_store() as store:
+        named, at = store.run_at(run)
         next_position = start
-        for event in found:
+        for event in named.events(start, at=at):
             _print_event(event, show_all, as_json)
             next_position = event.position + 1
         while follow:
-            for event in ledger.read(next_position):
+            for event in named.follow(next_position):
                 _print_event(event, show_all, as_json)
                 next_position = event.position + 1
             time.sleep(_FOLLOW_SECONDS)
@@ -179,8 +178,9 @@ def _compact(data: Any) -> str:
 @shared_options
 def world(run: str, at: int | None, of_type: str | None, as_json: bool) -> None:
     """Show the objects and relations of RUN."""
-    with open_app() as app:
-        found, position = world_at(app, run, at)
+    with open_command_store() as store:
+        named, position = store.run_at(run, at)
+        found = named.world(at=position)
         objects = [o for o in found.objects.values() if of_type in (None, o.type)]
         relations = [] if of_type else list(found.relations.values())
         if as_json:

@@ -6,10 +6,9 @@ from typing import Any
 
 import click
 
-from kando.app.context import App
-from kando.app.kits.find import find_kit
+from kando.app.store import Store
 from kando.cli.output import clean, columns, print_json, print_line, print_list, warn
-from kando.cli.shared import open_app, shared_options
+from kando.cli.shared import open_command_store, shared_options
 from kando.kit import Kit
 
 __all__ = ["kits"]
@@ -33,20 +32,20 @@ def kits(action: str | None, kit: str | None, form: str, as_json: bool) -> None:
     if action is not None and kit is None:
         msg = f"`kando kits {action}` needs the name of a kit. `kando kits` lists them."
         raise click.UsageError(msg)
-    with open_app() as app:
+    with open_command_store() as store:
         if action is None or kit is None:
-            _list(app, as_json)
+            _list(store, as_json)
         elif action == _SHOW:
-            _show(find_kit(kit, app.plugins), as_json)
+            _show(store.context.kit(kit), as_json)
         else:
-            _draw(find_kit(kit, app.plugins), form, as_json)
+            _draw(store.context.kit(kit), form, as_json)
 
 
-def _list(app: App, as_json: bool) -> None:
+def _list(store: Store, as_json: bool) -> None:
     head = ("name", "distribution", "version", "about")
     rows = [
         dict(zip(head, (o.spec.name, o.distribution, o.version, o.spec.summary), strict=True))
-        for o in app.plugins.kits()
+        for o in store.context.plugins.kits()
     ]
     if as_json:
         print_list(rows)

@@ -7,9 +7,8 @@ from typing import Any
 import attrs
 import click
 
-from kando.app.reading import run_metrics
 from kando.cli.output import clean, columns, moment, print_json, print_line
-from kando.cli.shared import open_app, shared_options
+from kando.cli.shared import open_command_store, shared_options
 from kando.views.metrics import ResponderMetrics, RunMetrics, Usage
 
 __all__ = ["metrics"]
@@ -23,12 +22,13 @@ _USED = ("CACHED", "ERRORS", "USD", "TOKENS IN", "TOKENS OUT")
 @shared_options
 def metrics(run: str, as_json: bool) -> None:
     """Count what RUN has done and used, or its first N events with RUN@N (the newest if omitted)."""
-    with open_app() as app:
-        name, found = run_metrics(app, run)
+    with open_command_store() as store:
+        named, at = store.run_at(run)
+        found = named.metrics(at=at)
         if as_json:
-            print_json(_as_dict(name, found))
+            print_json(_as_dict(named.id, found))
         else:
-            _print(name, found)
+            _print(named.id, found)
 
 
 def _as_dict(name: str, found: RunMetrics) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import click
 
 from kando.app.new import KINDS, write_package
 from kando.cli.output import print_json, print_line, warn
-from kando.cli.shared import open_app, shared_options
+from kando.cli.shared import open_command_store, shared_options
 
 __all__ = ["new"]
 
@@ -26,8 +26,8 @@ __all__ = ["new"]
 def new(kind: str, name: str, into: Path, as_json: bool) -> None:
     """Write a package that offers a kit, a substrate or a provider, with tests that pass."""
     folder, written = write_package(kind, name, into)
-    with open_app() as app:
-        for offered in getattr(app.plugins, f"{kind}s")():
+    with open_command_store() as store:
+        for offered in getattr(store.context.plugins, f"{kind}s")():
             if offered.spec.name == name:
                 warn(f"{offered.origin} offers a {kind} {name!r} as well: only one can win.")
     if as_json:

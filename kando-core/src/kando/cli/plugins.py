@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from kando.cli.output import clean, columns, print_line, print_list
-from kando.cli.shared import open_app, shared_options
+from kando.cli.shared import open_command_store, shared_options
 from kando.plugins import Plugins
 
 __all__ = ["plugins"]
@@ -16,10 +16,10 @@ __all__ = ["plugins"]
 @shared_options
 def plugins(check: bool, as_json: bool) -> int:
     """List kits, substrates, providers, commands and observers, and the plugins that failed."""
-    with open_app() as app:
-        rows = _offers(app.plugins)
-        failures = app.plugins.failures()
-        conflicts = app.plugins.conflicts()
+    with open_command_store() as store:
+        rows = _offers(store.context.plugins)
+        failures = store.context.plugins.failures()
+        conflicts = store.context.plugins.conflicts()
         for failed in failures:
             rows.append(
                 _row(

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import click
 
-from kando.app.replay import replay_run
 from kando.cli.output import print_json, print_line, warn
-from kando.cli.shared import open_app, shared_options
+from kando.cli.shared import open_command_store, shared_options
 
 __all__ = ["replay"]
 
@@ -22,8 +21,8 @@ def replay(run: str, strict: bool, kit: str | None, as_json: bool) -> None:
     With --strict its responders are fired again with the recorded results, and every event is
     compared with the ledger.
     """
-    with open_app() as app:
-        result = replay_run(app, run, strict=strict, kit=kit)
+    with open_command_store() as store:
+        result = store.run(run).replay(strict=strict, kit=kit)
         if result.kit_versions:
             recorded, installed = result.kit_versions
             warn(f"recorded with version {recorded} of the kit; {installed} is installed")

@@ -8,15 +8,13 @@ from typing import Any
 
 import click
 
-from kando.app.context import App
-from kando.app.group_worker import offer_run
 from kando.app.providers import KEY_ORDER, keys_without_provider
-from kando.app.reading import run_status
+from kando.app.resume import RunResult
 from kando.app.status import EXHAUSTED, FAILED, RunStatus, read_status
-from kando.app.working import RunResult, resume_run, start_run
+from kando.app.store import Store
 from kando.cli.exit_codes import RunFailed, RunInterrupted
 from kando.cli.output import ReaderGone, print_json, print_line, status_dict, warn
-from kando.cli.shared import go_on, open_app, shared_options, stream_option
+from kando.cli.shared import go_on, open_command_store, shared_options, stream_option
 from kando.errors import KandoError, StoreError
 from kando.responders.budget import Budget
 
@@ -98,9 +96,8 @@ def run(
         raise click.UsageError("Missing option '--goal'.")
     _refuse_beside_group(group, llm)
 
-    def work(app: App, on_started: Callable[[str], None]) -> RunResult:
-        return start_run(
-            app,
+    def work(store: Store, on_started: Callable[[str], None]) -> RunResult:
+        started = store.start(
             kit,
             goal,
             inputs=[*inputs, *more_inputs],
@@ -110,6 +107,7 @@ def run(
             group=group,
             on_started=on_started,
         )
+        return started.result or RunResult(started.status(), None)
 
     return work_on(work, as_json)
 
@@ -143,13 +141,13 @@ def resume(
         msg = "Limits are those of the run and of the workers: say them to `kando worker`."
         raise click.UsageError(msg)
 
-    def work(app: App, on_started: Callable[[str], None]) -> RunResult:
+    def work(store: Store, on_started: Callable[[str], None]) -> RunResult:
+        named = store.run(run)
         if group is not None:
-            on_started(offer_run(app, run, group))
-            return RunResult(run_status(app, run), None)
-        return resume_run(
-            app,
-            run,
+            named.offer(group)
+            on_started(named.id)
+            return RunResult(named.status(), None)
+        return named.resume(
             kit=kit,
             llm=llm,
             budget=budget,
@@ -167,7 +165,7 @@ def _refuse_beside_group(group: str | None, llm: str | None) -> None:
         raise click.UsageError(msg)
 
 
-def work_on(work: Callable[[App, Callable[[str], None]], RunResult], as_json: bool) -> int:
+def work_on(work: Callable[[Store, Callable[[str], None]], RunResult], as_json: bool) -> int:
     """Do the work, tell what came of it, and return the exit code."""
     started: list[str] = []
 
@@ -176,46 +174,46 @@ def work_on(work: Callable[[App, Callable[[str], None]], RunResult], as_json: bo
         if not as_json:
             print_line(run_id)
 
-    with open_app() as app:
+    with open_command_store() as store:
         try:
-            result = work(app, on_started)
+            result = work(store, on_started)
         except (Exception, SystemExit, KeyboardInterrupt) as error:
             if not started:
                 raise
-            raise _explained(app, started[0], error) from error
+            raise _explained(store, started[0], error) from error
         for skipped in result.skipped:
             warn(f"skipped {skipped.path}: {skipped.reason}")
         if as_json:
             print_json(status_dict(result.status) | {"provider": result.provider})
         else:
-            _tell(app, result)
+            _tell(store, result)
     return _EXHAUSTED_CODE if result.status.state == EXHAUSTED else 0
 
 
-def _explained(app: App, run_id: str, error: BaseException) -> BaseException:
+def _explained(store: Store, run_id: str, error: BaseException) -> BaseException:
     """Return the error to show for what ended the work on a run."""
     if isinstance(error, KeyboardInterrupt):
-        hint = f"Everything recorded is kept. Go on with: {go_on(app, run_id)}"
+        hint = f"Everything recorded is kept. Go on with: {go_on(store, run_id)}"
         return RunInterrupted(f"Run {run_id} was interrupted.", hint=hint)
     if isinstance(error, StoreError | ReaderGone):
         return error
-    if isinstance(error, KandoError) and read_status(app.ledger(run_id)).state != FAILED:
+    if isinstance(error, KandoError) and read_status(store.context.ledger(run_id)).state != FAILED:
         return error
     what = str(error) if isinstance(error, KandoError) else f"{type(error).__name__}: {error}"
     msg = f"Run {run_id} failed: {what}"
     return RunFailed(
-        msg, hint=f"`kando events {run_id}` shows where; go on with: {go_on(app, run_id)}"
+        msg, hint=f"`kando events {run_id}` shows where; go on with: {go_on(store, run_id)}"
     )
 
 
-def _tell(app: App, result: RunResult) -> None:
+def _tell(store: Store, result: RunResult) -> None:
     status = result.status
     objects = ", ".join(f"{n} {type}" for type, n in status.objects.items()) or "nothing"
     warn(f"{status.state}: {status.events} events; {objects}")
     if status.state == EXHAUSTED:
         warn(
             f"The budget is exhausted ({status.problem}). Go on with more: "
-            f"{go_on(app, status.run_id, _more_of(status.problem))}"
+            f"{go_on(store, status.run_id, _more_of(status.problem))}"
         )
         return
     if status.approvals:
@@ -226,7 +224,7 @@ def _tell(app: App, result: RunResult) -> None:
     if n > 0:
         warn(f"{n} {'request is' if n == 1 else 'requests are'} unanswered.")
         if result.provider is None:
-            _tell_how_to_answer(app, status)
+            _tell_how_to_answer(store, status)
 
 
 def _more_of(problem: str | None) -> str:
@@ -235,14 +233,14 @@ def _more_of(problem: str | None) -> str:
     return "".join(f" --budget-{name} N" for name, limit, _, _ in _LIMITS if limit in reached)
 
 
-def _tell_how_to_answer(app: App, status: RunStatus) -> None:
-    for key in keys_without_provider(app.plugins, app.environ):
+def _tell_how_to_answer(store: Store, status: RunStatus) -> None:
+    for key in keys_without_provider(store.context.plugins, store.context.environ):
         warn(f"{key} is set, but no installed provider uses it.")
     keys = ", ".join(KEY_ORDER[:-1]) + f" or {KEY_ORDER[-1]}"
-    offers = app.plugins.providers()
+    offers = store.context.plugins.providers()
     named = f"such as --llm {offers[0].spec.name}" if offers else "pip install kando-llm"
     # A key alone is no cure where nobody would use it.
     is_used = any(key in offered.spec.key_env for offered in offers for key in KEY_ORDER)
     needed = "" if is_used else " and install a provider that uses it"
     warn(f"No model is configured: name a provider with --llm ({named}), or set {keys}{needed}.")
-    warn(f"Then go on with: {go_on(app, status.run_id)}")
+    warn(f"Then go on with: {go_on(store, status.run_id)}")

@@ -9,11 +9,10 @@ from typing import Any
 import attrs
 import click
 
-from kando.app.context import App
 from kando.app.inbox import Delivery
-from kando.app.send import cancel_run, pause_run, send_event
+from kando.app.store import Store
 from kando.cli.output import print_json, print_line, warn
-from kando.cli.shared import open_app, shared_options
+from kando.cli.shared import open_command_store, shared_options
 
 __all__ = ["cancel", "pause", "send"]
 
@@ -51,9 +50,9 @@ def send(
         msg = "Say what to send: --type TYPE and --data JSON, or --file."
         raise click.UsageError(msg)
 
-    def deliver(app: App) -> Delivery:
+    def deliver(store: Store) -> Delivery:
         causes = body.get("cause") or []
-        return send_event(app, run, body["type"], body.get("data", {}), cause=causes, key=key)
+        return store.run(run).send(body["type"], body.get("data", {}), cause=causes, key=key)
 
     _deliver(deliver, as_json)
 
@@ -75,7 +74,7 @@ def _object(where: str, text: str) -> dict[str, Any]:
 @shared_options
 def pause(run: str, as_json: bool) -> None:
     """Have RUN stop after the firing it is at; `kando resume` goes on."""
-    _deliver(lambda app: pause_run(app, run), as_json)
+    _deliver(lambda store: store.run(run).pause(), as_json)
 
 
 @click.command()
@@ -83,12 +82,12 @@ def pause(run: str, as_json: bool) -> None:
 @shared_options
 def cancel(run: str, as_json: bool) -> None:
     """Have RUN stop after the firing it is at, for good; it can still be forked."""
-    _deliver(lambda app: cancel_run(app, run), as_json)
+    _deliver(lambda store: store.run(run).cancel(), as_json)
 
 
-def _deliver(deliver: Callable[[App], Delivery], as_json: bool) -> None:
-    with open_app() as app:
-        delivery = deliver(app)
+def _deliver(deliver: Callable[[Store], Delivery], as_json: bool) -> None:
+    with open_command_store() as store:
+        delivery = deliver(store)
         if as_json:
             print_json(attrs.asdict(delivery))
             return

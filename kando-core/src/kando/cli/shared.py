@@ -1,4 +1,4 @@
-"""What the commands share: their options, the app they open, and how to go on with a run."""
+"""What the commands share: their options, the store they open, and how to resume a run."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from typing import Any, TypeVar
 import click
 
 from kando.app.builtin import installed_plugins
-from kando.app.context import App
+from kando.app.store import Store, open_store
 from kando.cli.output import DATA_STREAM, json_option, warn
 from kando.ledger.urls import shown
 from kando.schema.visible import clean
 
 __all__ = [
     "go_on",
-    "open_app",
+    "open_command_store",
     "plugin_environ",
     "shared_options",
     "shown_on_stderr",
@@ -109,8 +109,8 @@ def plugin_environ() -> Mapping[str, str]:
 
 
 @contextmanager
-def open_app() -> Iterator[App]:
-    """Open the app for one command, and say once if plugins failed to load.
+def open_command_store() -> Iterator[Store]:
+    """Open the store for one command, and report once if plugins failed to load.
 
     Only what the command writes as data reaches stdout: what kits and plugins print goes to stderr.
     """
@@ -121,8 +121,8 @@ def open_app() -> Iterator[App]:
     with warnings.catch_warnings(), redirect_stdout(sys.stderr):
         warnings.showwarning = _show_warning
         listen = shown_on_stderr if options.get("stream") else None
-        with App(plugins, os.environ, options.get("ledger"), listen) as app:
-            yield app
+        with open_store(options.get("ledger"), plugins=plugins, listen=listen) as store:
+            yield store
     # Only what this command needed: it does not load plugins to complain about them.
     failures = plugins.failures(load=False)
     if failures:
@@ -135,11 +135,11 @@ def _show_warning(message: Warning | str, *where: object, **more: object) -> Non
     warn(str(message))
 
 
-def go_on(app: App, run_id: str, options: str = "") -> str:
+def go_on(store: Store, run_id: str, options: str = "") -> str:
     """Return how to go on with a run: the command, with `options` and the ``--ledger`` it needs."""
-    if app.url.startswith("memory:"):
+    if store.url.startswith("memory:"):
         return "start it anew, in a substrate that lasts (memory: keeps nothing)"
-    url, command = app.ledger_url, f"kando resume {run_id}{options}"
+    url, command = store.context.ledger_url, f"kando resume {run_id}{options}"
     if not url:
         return command
     # A URL with a password is for the one to write who knows it.

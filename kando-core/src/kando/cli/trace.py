@@ -7,10 +7,11 @@ from itertools import chain, islice
 
 import click
 
-from kando.app.trace import Trace, trace_event
+from kando.app.demo import DEMO_ID
+from kando.app.trace import Trace
 from kando.cli.inspect import summary
 from kando.cli.output import clean, event_dict, print_line, print_list, warn
-from kando.cli.shared import open_app, shared_options
+from kando.cli.shared import open_command_store, shared_options
 from kando.schema.events import KandoEvent
 
 __all__ = ["trace"]
@@ -50,8 +51,9 @@ def trace(
         msg = f"--json and --format {form} contradict each other."
         raise click.UsageError(msg)
     form = "json" if as_json else form or "text"
-    with open_app() as app:
-        found = trace_event(app, event, run, is_down=down, depth=depth, with_bookkeeping=show_all)
+    with open_command_store() as store:
+        named, at = store.run_at(run or DEMO_ID)
+        found = named.trace(event, at=at, down=down, depth=depth, with_bookkeeping=show_all)
         if form == "json":
             print_list([event_dict(each) for each in found.events()])
             return

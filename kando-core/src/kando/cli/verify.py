@@ -5,9 +5,8 @@ from __future__ import annotations
 import attrs
 import click
 
-from kando.app.reading import verify_run
 from kando.cli.output import print_json, print_line
-from kando.cli.shared import open_app, shared_options
+from kando.cli.shared import open_command_store, shared_options
 
 __all__ = ["verify"]
 
@@ -19,8 +18,8 @@ _DAMAGED_CODE = 4
 @shared_options
 def verify(run: str, as_json: bool) -> int:
     """Recompute the hash chain of RUN and name the first position that does not fit."""
-    with open_app() as app:
-        verdict = verify_run(app, run)
+    with open_command_store() as store:
+        verdict = store.run(run).verify()
         if as_json:
             print_json(attrs.asdict(verdict))
         elif verdict.is_intact:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import attrs
 import click
 
-from kando.app.context import App
 from kando.app.group_worker import LEASE_SECONDS, GroupWorker
+from kando.app.store import Store
 from kando.cli.output import clean, columns, print_line, print_list, warn
-from kando.cli.shared import open_app, shared_options
+from kando.cli.shared import open_command_store, shared_options
 from kando.ledger.groups import ResponderGroup, check_group
 from kando.responders.budget import Budget
 
@@ -44,10 +44,10 @@ def worker(
 
     Runs come into a group with `kando run --group` and `kando resume --group`.
     """
-    with open_app() as app:
+    with open_command_store() as store:
         budget = Budget(budget_events, budget_usd)
         working = GroupWorker(
-            app, group, kit=kit, llm=llm, budget=budget, lease_seconds=lease, tell=warn
+            store.context, group, kit=kit, llm=llm, budget=budget, lease_seconds=lease, tell=warn
         )
         done = working.work(until_idle=until_idle)
         if as_json:
@@ -63,8 +63,8 @@ def groups(context: click.Context, as_json: bool) -> None:
     """Show the groups: what waits, what is in flight, what is parked."""
     if context.invoked_subcommand is not None:
         return
-    with open_app() as app:
-        opened = [_opened(app, name) for name in app.substrate().groups()]
+    with open_command_store() as store:
+        opened = [_opened(store, name) for name in store.context.substrate().groups()]
         found = [each.info() for each in opened if each is not None]
         if as_json:
             print_list([attrs.asdict(each) for each in found])
@@ -78,8 +78,8 @@ def groups(context: click.Context, as_json: bool) -> None:
 @shared_options
 def parked(group: str, as_json: bool) -> None:
     """Show what GROUP has parked, and why."""
-    with open_app() as app:
-        opened = _opened(app, group)
+    with open_command_store() as store:
+        opened = _opened(store, group)
         found = opened.parked() if opened is not None else []
         if as_json:
             items = [
@@ -97,8 +97,8 @@ def parked(group: str, as_json: bool) -> None:
 @shared_options
 def replay_parked(group: str, as_json: bool) -> None:
     """Have everything that GROUP has parked tried anew."""
-    with open_app() as app:
-        opened = _opened(app, group)
+    with open_command_store() as store:
+        opened = _opened(store, group)
         count = opened.replay_parked() if opened is not None else 0
         if as_json:
             print_list([{"group": group, "replayed": count}])
@@ -106,9 +106,9 @@ def replay_parked(group: str, as_json: bool) -> None:
             print_line(f"{count} jobs are tried anew")
 
 
-def _opened(app: App, name: str) -> ResponderGroup | None:
+def _opened(store: Store, name: str) -> ResponderGroup | None:
     """Open a group that has jobs; whoever only looks must not create a store."""
     check_group(name)
-    if name not in app.substrate().groups():
+    if name not in store.context.substrate().groups():
         return None
-    return app.substrate(read_only=False).group(name)
+    return store.context.substrate(read_only=False).group(name)

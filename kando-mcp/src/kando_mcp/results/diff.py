@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kando.app.addresses import parse_address
-from kando.app.compare import compare_runs
-from kando.app.context import App
+from kando.app.store import Store
 from kando.branch.comparison import LedgerDiff, Side
 from kando.branch.steps import StepChange
 from kando.schema.events import RecordedEvent
@@ -21,7 +20,7 @@ __all__ = ["diff_page"]
 
 
 def diff_page(
-    app: App, run_a: str, run_b: str, cursor: str | None, limit: int, chars: int
+    app: Store, run_a: str, run_b: str, cursor: str | None, limit: int, chars: int
 ) -> DiffResult:
     """Return a page of how the second world differs from the first.
 
@@ -43,7 +42,8 @@ def diff_page(
         # All pages compare what the first did, however the runs have grown since.
         end_a, end_b, start = read_cursor(cursor, 3)
         run_a, run_b = _up_to(run_a, end_a), _up_to(run_b, end_b)
-    found = compare_runs(app, run_a, run_b)
+    (a, at), (b, other_at) = app.run_at(run_a), app.run_at(run_b)
+    found = a.diff(b, at=at, other_at=other_at)
     entries = _entries(found)
     shown, stop = page(entries, start, limit, chars, lambda entry: entry[1])
     kinds = [kind for kind, _ in entries[start : start + len(shown)]]

@@ -6,8 +6,8 @@ import difflib
 import re
 from itertools import islice
 
-from kando.app.context import App
 from kando.app.demo import DEMO_ID
+from kando.app.store import Store
 from kando.errors import EventNotFound, KandoError, LedgerNotFound
 from kando.plugins.errors import UnknownPlugin
 from kando_mcp.results.paging import clip
@@ -25,17 +25,17 @@ _WORDS = {
     r"`kando runs` lists them\.": "list_runs lists them.",
     r"`kando events [^`]*`": "explain_trace or the events resource of the run",
     r"`kando plugins`": "list_kits",
-    r"(?:Say )?--at N, or RUN@N": "Say fork_at",
+    r"(?:Give )?--at N, or RUN@N": "Give fork_at",
     r"`kando status [^`]*`": "get_run",
     r"`kando approvals [^`]*`": "get_run",
-    r"Start one with: kando run KIT --goal TEXT": "start_run starts one that can be worked on.",
+    r"Start a run with: kando run KIT --goal TEXT": "start_run starts one that can be worked on.",
     r"without --demo, with --goal and --input": "without demo, with a goal",
     r"Name one with --kit\.": "A person names one: `kando resume RUN --kit KIT`.",
     r"--llm(?= |,)": "llm",
 }
 
 
-def explained(app: App, error: KandoError) -> str:
+def explained(app: Store, error: KandoError) -> str:
     """Return the text of an error, with the nearest valid ids where it is about an id.
 
     Args:
@@ -53,21 +53,21 @@ def explained(app: App, error: KandoError) -> str:
     return clip(f"{message} {hint}".strip(), MAX_ERROR_CHARS)
 
 
-def no_such_event(app: App, run: str, id: str) -> EventNotFound:
+def no_such_event(app: Store, run: str, id: str) -> EventNotFound:
     """Return the error for an id that no event, object or relation of a run has."""
-    ledger, end = app.ledger_at(run)
+    named, end = app.run_at(run)
     known: dict[str, None] = {}
-    for event in islice(ledger.read_all(), min(end, _LOOKED_AT)):
+    for event in islice(named.events(at=end), _LOOKED_AT):
         known[event.id] = None
         if isinstance(event.data.get("id"), str):
             known[event.data["id"]] = None
     near = difflib.get_close_matches(id[:200], known, _SHOWN, 0.3) or list(known)[:_SHOWN]
-    msg = f"{ledger.stream_name()} has no event, object or relation {clip(id, 200)!r}."
+    msg = f"{named.source} has no event, object or relation {clip(id, 200)!r}."
     return EventNotFound(msg, hint=f"The nearest are {', '.join(near)}." if near else None)
 
 
-def _nearest_runs(app: App, name: str) -> str:
-    known = [info.id for info in islice(app.substrate().ledgers(), _LOOKED_AT)]
+def _nearest_runs(app: Store, name: str) -> str:
+    known = [info.id for info in islice(app.context.substrate().ledgers(), _LOOKED_AT)]
     near = difflib.get_close_matches(name[:200], [*known, DEMO_ID], _SHOWN, 0.3)
     near = near or known[:_SHOWN]
     return f"The nearest ids are {', '.join(near)}. " if near else "There are no runs yet. "

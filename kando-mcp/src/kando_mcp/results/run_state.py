@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from kando.app.context import App
-from kando.app.reading import status_of
 from kando.app.status import (
     CANCELLED,
     DAMAGED,
@@ -17,6 +15,7 @@ from kando.app.status import (
     WAITING,
     RunStatus,
 )
+from kando.app.store import Store
 from kando_mcp.results.approvals import open_questions
 from kando_mcp.results.paging import clip
 from kando_mcp.results.shapes import ApprovalShape, RunState
@@ -31,7 +30,9 @@ _TYPES = 50
 _LOOKS = ("get_run(", "query_world(", "explain_trace(")
 
 
-def run_state(app: App, run: str, report: Report | None = None, *, is_read_only: bool) -> RunState:
+def run_state(
+    app: Store, run: str, report: Report | None = None, *, is_read_only: bool
+) -> RunState:
     """Return the state of a run or branch.
 
     Args:
@@ -43,7 +44,7 @@ def run_state(app: App, run: str, report: Report | None = None, *, is_read_only:
     Raises:
         LedgerNotFound, AmbiguousName: there is no such run.
     """
-    status = status_of(app, app.ledger(run))
+    status = app.run(run).status()
     is_told = report is not None and report.events == status.events and status.state != RUNNING
     asked = open_questions(app, status.run_id) if status.approvals else []
     problem = report.message if report is not None and is_told else None

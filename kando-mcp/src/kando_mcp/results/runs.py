@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kando.app.context import App
-from kando.app.reading import list_runs
 from kando.app.status import RunStatus
+from kando.app.store import Store
 from kando.ledger.substrate import LedgerInfo
 from kando_mcp.results.paging import clip, page
 from kando_mcp.results.shapes import RunLine, RunList
@@ -21,7 +20,7 @@ _AT_ONCE = 20
 _GOAL_CHARS = 200
 
 
-def run_page(app: App, cursor: str | None, limit: int, chars: int) -> RunList:
+def run_page(app: Store, cursor: str | None, limit: int, chars: int) -> RunList:
     """Return a page of runs and branches.
 
     Args:
@@ -43,12 +42,13 @@ def run_page(app: App, cursor: str | None, limit: int, chars: int) -> RunList:
     }
 
 
-def _entries(app: App, cursor: str | None) -> Iterator[_Entry]:
+def _entries(app: Store, cursor: str | None) -> Iterator[_Entry]:
     while True:
-        found, cursor = list_runs(app, _AT_ONCE, cursor)
-        yield from found
-        if cursor is None:
+        found = app.runs(limit=_AT_ONCE, cursor=cursor)
+        yield from zip(found.infos, found, strict=True)
+        if found.next_cursor is None:
             return
+        cursor = found.next_cursor
 
 
 def _line(entry: _Entry) -> RunLine:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from kando.app.context import App, id_of
-from kando.app.trace import Trace, trace_event
+from kando.app.store import Store
+from kando.app.trace import Trace
 from kando.errors import EventNotFound
 from kando.schema.events import RecordedEvent
 from kando.trace.figure import about
@@ -18,7 +18,7 @@ DEFAULT_DEPTH = 100
 
 
 def trace_page(
-    app: App,
+    app: Store,
     event_id: str,
     run: str,
     direction: Direction,
@@ -47,8 +47,9 @@ def trace_page(
         ConfigurationError: the cursor is none.
     """
     (start,) = read_cursor(cursor, 1) if cursor is not None else (0,)
+    named, end = app.run_at(run)
     try:
-        found = trace_event(app, event_id, run, is_down=direction == "down", depth=depth)
+        found = named.trace(event_id, at=end, down=direction == "down", depth=depth)
     except EventNotFound as error:
         raise no_such_event(app, run, event_id) from error
     entries = zip(found.steps, found.events(), strict=True)
@@ -57,7 +58,7 @@ def trace_page(
     chain = arrow.join(event.id for event in Trace(found.ledger, found.steps[:8]).events())
     return {
         "summary": clip(chain, 1_000) + (" ..." if len(found.steps) > 8 else ""),
-        "run_id": id_of(found.ledger),
+        "run_id": named.id,
         "direction": direction,
         "steps": steps,
         "next_cursor": cursor_text(stop) if stop is not None else None,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kando.app.addresses import parse_address
-from kando.app.context import App
+from kando.app.store import Store
 from kando.world.graph import Relation, World, WorldObject
 from kando_mcp.results.paging import clip, cursor_text, page, read_cursor
 from kando_mcp.results.shapes import ObjectShape, RelationShape, WorldResult
@@ -33,7 +33,7 @@ def relation_shape(r: Relation) -> RelationShape:
 
 
 def world_page(
-    app: App,
+    app: Store,
     worlds: KeptWorlds,
     run: str,
     at: int | None,

@@ -8,9 +8,7 @@ from mcp.server.mcpserver.context import Context
 from mcp.server.mcpserver.tools import Tool
 from pydantic import Field
 
-from kando.app.approvals import answer_approval as answered
-from kando.app.approvals import approvals
-from kando.app.context import App
+from kando.app.store import Store
 from kando.errors import EventNotFound
 from kando_mcp.access import Access
 from kando_mcp.results.shapes import RunState
@@ -50,11 +48,12 @@ def answer_tool(access: Access, workers: Workers) -> Tool:
         The first answer counts, and the run goes on with it.
         """
 
-        def answer(app: App) -> str:
+        def answer(app: Store) -> str:
+            run = app.run(run_id)
             try:
-                delivery = answered(app, run_id, event_id, approved, reason)
+                delivery = run.approve(event_id) if approved else run.deny(event_id, reason=reason)
             except EventNotFound as error:
-                open_ids = ", ".join(each.event_id for each in approvals(app, run_id)[:_SHOWN])
+                open_ids = ", ".join(each.event_id for each in run.approvals()[:_SHOWN])
                 hint = f"What waits is {open_ids}." if open_ids else "Nothing waits in this run."
                 raise EventNotFound(error.message, hint=hint) from error
             return go_on(access, workers, app, delivery.run_id, llm, budget_usd)

@@ -9,8 +9,7 @@ from mcp.server.mcpserver.context import Context
 from mcp.server.mcpserver.tools import Tool
 from pydantic import Field
 
-from kando.app.context import App
-from kando.app.fork import fork_run as forked
+from kando.app.store import Store
 from kando.branch.fork import BranchMeta
 from kando.errors import InvalidData
 from kando_mcp.access import Access
@@ -72,13 +71,11 @@ def fork_tool(access: Access, workers: Workers) -> Tool:
         already cost nothing.
         """
 
-        def fork(app: App) -> BranchMeta:
+        def fork(app: Store) -> BranchMeta:
             require_allowed(access, app, llm)
             _require_harmless(app, model, events or ())
-            meta = forked(
-                app,
-                run_id,
-                fork_at,
+            branch = app.run(run_id).fork(
+                at=fork_at,
                 patches=list((patch or {}).items()),
                 events=events or (),
                 goal=goal,
@@ -88,7 +85,9 @@ def fork_tool(access: Access, workers: Workers) -> Tool:
                 actor="mcp",
             )
             if continue_:
-                go_on(access, workers, app, meta.branch_id, llm, budget_usd)
+                go_on(access, workers, app, branch.id, llm, budget_usd)
+            meta = branch.branch_meta()
+            assert meta is not None, "a fork is a branch"
             return meta
 
         meta = await access.ask(fork)
@@ -107,7 +106,7 @@ def fork_tool(access: Access, workers: Workers) -> Tool:
     return make_tool(fork_run, "Fork run", writes(is_open_world=True))
 
 
-def _require_harmless(app: App, model: str | None, events: Sequence[Mapping[str, Any]]) -> None:
+def _require_harmless(app: Store, model: str | None, events: Sequence[Mapping[str, Any]]) -> None:
     """Refuse changes that reach outside in a way that only a run's own responders may.
 
     Raises:
@@ -115,7 +114,7 @@ def _require_harmless(app: App, model: str | None, events: Sequence[Mapping[str,
         InvalidData: an event asks for a call.
     """
     if model is not None:
-        refuse_files(model, app.plugins)
+        refuse_files(model, app.context.plugins)
     for event in events:
         if str(event.get("type")).startswith(_CALLS):
             msg = f"Events of type {event.get('type')!r:.80} are a responder's to emit."

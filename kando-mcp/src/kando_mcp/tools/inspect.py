@@ -8,7 +8,7 @@ from mcp.server.mcpserver.context import Context
 from mcp.server.mcpserver.tools import Tool
 from pydantic import Field
 
-from kando.app.context import App
+from kando.app.store import Store
 from kando_mcp.access import Access
 from kando_mcp.results.paging import clip
 from kando_mcp.results.runs import run_page
@@ -48,8 +48,8 @@ def list_kits_tool(access: Access) -> Tool:
     return make_tool(list_kits, "List kits", READS)
 
 
-def _kits(app: App, access: Access) -> KitList:
-    kits, providers = app.plugins.kits(), app.plugins.providers()
+def _kits(app: Store, access: Access) -> KitList:
+    kits, providers = app.context.plugins.kits(), app.context.plugins.providers()
     names = ", ".join(kit.spec.name for kit in kits)
     return {
         "summary": f"{len(kits)} kits: {clip(names, 500)}" if kits else "No kit is installed.",

@@ -8,9 +8,7 @@ from mcp.server.mcpserver.context import Context
 from mcp.server.mcpserver.tools import Tool
 from pydantic import Field
 
-from kando.app.context import App
-from kando.app.send import cancel_run as cancelled
-from kando.app.working import create_run
+from kando.app.store import Store
 from kando_mcp.access import Access
 from kando_mcp.results.shapes import RunState
 from kando_mcp.tools.make import make_tool, writes
@@ -60,10 +58,10 @@ def start_tool(access: Access, workers: Workers) -> Tool:
         wait_s seconds at most you get its state; its run_id is the handle for all other tools.
         """
 
-        def start(app: App) -> str:
+        def start(app: Store) -> str:
             # What cannot be answered as asked must leave no run behind.
             require_allowed(access, app, llm)
-            run_id = create_run(app, kit, goal, demo=demo)
+            run_id = app.start(kit, goal, demo=demo, work=False).id
             workers.start(app, order_for(access, app, run_id, llm, budget_usd, 0.0))
             return run_id
 
@@ -101,9 +99,9 @@ def cancel_tool(access: Access, workers: Workers) -> Tool:
     async def cancel_run(ctx: Context, run_id: RunId, wait_s: WaitSeconds = 10) -> RunState:
         """Stop a run for good, after the step it is at; it can still be read and forked."""
 
-        def cancel(app: App) -> str:
-            delivery = cancelled(app, run_id)
-            if app.substrate().inbox(delivery.run_id):
+        def cancel(app: Store) -> str:
+            delivery = app.run(run_id).cancel()
+            if app.context.substrate().inbox(delivery.run_id):
                 # If nobody is there to hear it, somebody is sent to write it down.
                 workers.start(app, Order(delivery.run_id, app.url))
             return delivery.run_id

@@ -8,8 +8,8 @@ import anyio
 from mcp.server.mcpserver.context import Context
 from pydantic import Field
 
-from kando.app.context import App, id_of
 from kando.app.demo import DEMO_ID
+from kando.app.store import Store
 from kando_mcp.access import Access
 from kando_mcp.results.run_state import run_state
 from kando_mcp.results.shapes import RunState
@@ -67,13 +67,13 @@ async def awaited_state(
     )
 
 
-def _id_of(app: App, run: str) -> str:
-    return id_of(app.ledger(run))
+def _id_of(app: Store, run: str) -> str:
+    return app.run(run).id
 
 
-def _pulse(app: App, workers: Workers, run_id: str) -> tuple[int, bool]:
+def _pulse(app: Store, workers: Workers, run_id: str) -> tuple[int, bool]:
     """Return the length of a ledger, and whether nobody is at work on it."""
-    ledger = app.ledger(run_id)
+    ledger = app.context.ledger(run_id)
     if not workers.is_over(run_id):
         return ledger.length(), False
     return ledger.length(), run_id == DEMO_ID or not is_at_work(app, run_id)

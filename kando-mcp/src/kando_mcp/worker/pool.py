@@ -9,7 +9,7 @@ import threading
 
 import attrs
 
-from kando.app.context import App
+from kando.app.store import Store
 from kando.errors import ConfigurationError
 from kando.ledger.notice import Worker
 from kando_mcp.worker.order import Order, Report, decode_report, encode
@@ -17,7 +17,7 @@ from kando_mcp.worker.order import Order, Report, decode_report, encode
 __all__ = ["Workers", "is_at_work"]
 
 # Of its own dependencies only: a host may start the server in a folder of somebody else's code.
-_COMMAND = (sys.executable, "-P", "-m", "kando_mcp.worker.process.process")
+_COMMAND = (sys.executable, "-P", "-m", "kando_mcp.worker.process")
 
 
 @attrs.define
@@ -34,7 +34,7 @@ class Workers:
     _jobs: dict[str, _Job] = attrs.field(factory=dict, init=False)
     _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False)
 
-    def start(self, app: App, order: Order) -> bool:
+    def start(self, app: Store, order: Order) -> bool:
         """Start a process that works on a run, unless one does.
 
         Args:
@@ -60,11 +60,11 @@ class Workers:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
-                env=dict(app.environ),
+                env=dict(app.context.environ),
             )
             # On its behalf, so that nobody takes the run for a stopped one while it starts.
             notice = Worker(socket.gethostname(), process.pid)
-            app.substrate(read_only=False).enter(order.run_id, notice)
+            app.context.substrate(read_only=False).enter(order.run_id, notice)
             self._jobs[order.run_id] = _Job(process)
         thread = threading.Thread(
             target=_attend, args=(self._jobs[order.run_id], encode(order)), daemon=True
@@ -83,9 +83,9 @@ class Workers:
         return job.report if job is not None else None
 
 
-def is_at_work(app: App, run_id: str) -> bool:
+def is_at_work(app: Store, run_id: str) -> bool:
     """Whether any process is at work on a run."""
-    worker = app.substrate().worker(run_id)
+    worker = app.context.substrate().worker(run_id)
     return worker is not None and worker.may_be_alive()
 
 

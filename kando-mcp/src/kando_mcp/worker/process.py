@@ -7,10 +7,8 @@ import sys
 import time
 from datetime import UTC, datetime
 
-from kando.app.builtin import installed_plugins
-from kando.app.context import App
 from kando.app.status import WAITING, RunStatus
-from kando.app.working import resume_run
+from kando.app.store import Store, open_store
 from kando.errors import ConcurrencyError, KandoError
 from kando.ledger.notice import this_process
 from kando.responders.budget import Budget
@@ -53,7 +51,7 @@ def work(order: Order) -> Report | None:
     Returns:
         What ended the work too early, or None.
     """
-    with App(installed_plugins(os.environ), os.environ, order.ledger_url) as app:
+    with open_store(order.ledger_url) as app:
         try:
             _refuse_second_worker(app, order.run_id)
             _work(app, order)
@@ -62,14 +60,14 @@ def work(order: Order) -> Report | None:
     return None
 
 
-def _refuse_second_worker(app: App, run_id: str) -> None:
-    notice = app.substrate().worker(run_id)
+def _refuse_second_worker(app: Store, run_id: str) -> None:
+    notice = app.context.substrate().worker(run_id)
     if notice is not None and notice != this_process() and notice.may_be_alive():
         msg = f"Process {notice.pid} of {notice.host} is at work on {run_id}."
         raise ConcurrencyError(msg, hint="Wait for it.")
 
 
-def _work(app: App, order: Order) -> None:
+def _work(app: Store, order: Order) -> None:
     provider = answering_provider(
         app,
         order.run_id,
@@ -78,10 +76,10 @@ def _work(app: App, order: Order) -> None:
         max_usd_per_day=order.max_usd_per_day,
     )
     at_most = Budget(max_llm_cost_usd=order.max_usd)
-    substrate = app.substrate(read_only=False)
+    substrate = app.context.substrate(read_only=False)
     heard: set[str] = set()
     while True:
-        status = resume_run(app, order.run_id, llm=provider, at_most=at_most).status
+        status = app.run(order.run_id).resume(llm=provider, at_most=at_most).status
         if status.state == WAITING and status.timers:
             # With a notice on the door: nobody else need wait for the same timer.
             substrate.enter(order.run_id, this_process())
@@ -94,9 +92,9 @@ def _work(app: App, order: Order) -> None:
         heard |= sent
 
 
-def _wait_for_timer(app: App, status: RunStatus) -> None:
+def _wait_for_timer(app: Store, status: RunStatus) -> None:
     """Return when a timer of the run is due, or something was sent to it."""
-    substrate = app.substrate(read_only=False)
+    substrate = app.context.substrate(read_only=False)
     timers: dict[str, RecordedEvent] = {}
     for event in substrate.open(status.run_id).read_all():
         if event.type == TIMER_SET:
@@ -110,10 +108,10 @@ def _wait_for_timer(app: App, status: RunStatus) -> None:
         time.sleep(min(seconds, _LOOK_SECONDS))
 
 
-def _told(app: App, order: Order, error: BaseException) -> Report:
+def _told(app: Store, order: Order, error: BaseException) -> Report:
     code = error.code if isinstance(error, KandoError) else "failed"
     what = str(error) if isinstance(error, KandoError) else f"{type(error).__name__}: {error}"
-    return Report(code, what, app.ledger(order.run_id).length())
+    return Report(code, what, app.run(order.run_id).length())
 
 
 if __name__ == "__main__":

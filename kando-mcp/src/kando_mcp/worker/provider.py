@@ -6,10 +6,9 @@ from collections.abc import Iterator
 
 import attrs
 
-from kando.app.changes import choices_of
-from kando.app.context import App
+from kando.app.opened import open_run
 from kando.app.providers import Provider, choose_provider
-from kando.app.working import is_demo, kit_of
+from kando.app.store import Store
 from kando.errors import ConfigurationError
 from kando.plugins import Plugins, ProviderSpec
 from kando.plugins.records import Offered
@@ -80,7 +79,7 @@ def _offline(plugins: Plugins) -> list[Offered[ProviderSpec]]:
 
 
 def answering_provider(
-    app: App,
+    app: Store,
     run: str,
     named: str | None,
     *,
@@ -102,21 +101,23 @@ def answering_provider(
     Raises:
         KandoError: it may not answer, or cannot be opened.
     """
-    ledger = app.ledger(run)
-    chosen = choices_of(app, ledger)
-    if not (named or chosen.llm) and is_demo(chosen, kit_of(app, ledger)):
+    opened = open_run(app.context, run)
+    chosen = opened.choices
+    if not (named or chosen.llm) and opened.is_demo_of(opened.require_kit()):
         return None
-    default = chosen.llm or app.environ.get("KANDO_LLM")
-    allowed = allowed_provider(named, default, app.plugins, allows_live=allows_live)
+    default = chosen.llm or app.context.environ.get("KANDO_LLM")
+    allowed = allowed_provider(named, default, app.context.plugins, allows_live=allows_live)
     is_silent = allowed is None and not allows_live
-    provider = None if is_silent else choose_provider(allowed, app.plugins, app.environ)
+    provider = (
+        None if is_silent else choose_provider(allowed, app.context.plugins, app.context.environ)
+    )
     if provider is None:
         return _cache_alone()
-    app.close_later(provider.close)
+    app.context.close_later(provider.close)
     return provider if max_usd_per_day is None else _sparing(app, provider, max_usd_per_day)
 
 
-def _sparing(app: App, provider: Provider, max_usd_per_day: float) -> Provider:
+def _sparing(app: Store, provider: Provider, max_usd_per_day: float) -> Provider:
     """Return a provider that makes no call once the day's money is spent, by whichever run."""
     effect = provider.executor.effect
     if effect is None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from kando.app.context import App, id_of
-from kando.app.reading import status_of
+from kando.app.opened import open_run
 from kando.app.status import CANCELLED, FINISHED
-from kando.app.working import kit_of
+from kando.app.store import Store
 from kando.errors import RunCancelled
 from kando_mcp.access import Access
 from kando_mcp.spending import allowance
@@ -19,7 +18,7 @@ __all__ = ["go_on", "order_for", "require_allowed"]
 def go_on(
     access: Access,
     workers: Workers,
-    app: App,
+    app: Store,
     run: str,
     llm: str | None,
     budget_usd: float | None,
@@ -31,30 +30,30 @@ def go_on(
         ConfigurationError: it has no kit, or its provider may not answer.
     """
     require_allowed(access, app, llm)
-    ledger = app.ledger(run, read_only=False)
-    run_id = id_of(ledger)
+    named = app.run(run)
+    run_id = named.id
     if is_at_work(app, run_id):
         return run_id
-    status = status_of(app, ledger)
+    status = named.status()
     if status.state == CANCELLED:
-        msg = f"{ledger.stream_name()} was cancelled."
+        msg = f"{named.source} was cancelled."
         raise RunCancelled(msg, hint="fork_run goes on from any of its positions.")
-    if status.state == FINISHED and not app.substrate().inbox(run_id):
+    if status.state == FINISHED and not app.context.substrate().inbox(run_id):
         return run_id
-    kit_of(app, ledger)
+    open_run(app.context, run_id).require_kit()
     workers.start(app, order_for(access, app, run_id, llm, budget_usd, status.llm_cost_usd))
     return run_id
 
 
-def require_allowed(access: Access, app: App, llm: str | None) -> None:
+def require_allowed(access: Access, app: Store, llm: str | None) -> None:
     """Refuse a provider that the client must not name."""
-    default = app.environ.get("KANDO_LLM")
-    allowed_provider(llm, default, app.plugins, allows_live=access.settings.allows_live_llm)
+    default = app.context.environ.get("KANDO_LLM")
+    allowed_provider(llm, default, app.context.plugins, allows_live=access.settings.allows_live_llm)
 
 
 def order_for(
     access: Access,
-    app: App,
+    app: Store,
     run_id: str,
     llm: str | None,
     budget_usd: float | None,

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from kando.errors import ConfigurationError
 from kando.kit import Kit
-from kando.ledger.interface import LedgerStore
 from kando.plugins import PluginBroken, Plugins
-from kando.schema.events import KIT_LOADED, KandoEvent
-from kando.views.stored import status_fold_of
-from kando.world.snapshot import StoredSnapshot
+from kando.schema.events import KandoEvent
 
-__all__ = ["find_kit", "kit_data", "loaded_kit", "make_seeds"]
+__all__ = ["find_kit", "kit_data", "make_seeds"]
 
 
 def find_kit(text: str, plugins: Plugins) -> Kit:
@@ -74,26 +71,3 @@ def kit_data(kit: Kit, *, demo: bool = False) -> dict[str, Any]:
     """
     about = {"name": kit.name, "version": kit.version, "distribution": kit.distribution}
     return {**about, "demo": True} if demo else about
-
-
-def loaded_kit(
-    ledger: LedgerStore, stored_snapshot: Callable[[], StoredSnapshot | None]
-) -> dict[str, Any] | None:
-    """Return what the ledger says of its kit: name, version and distribution, or None.
-
-    ``demo`` is among it, and true, if the run works from what the kit ships as its demo.
-
-    Args:
-        ledger: of the run.
-        stored_snapshot: returns its snapshot, if one is kept; called where that saves reading.
-    """
-    first = ledger.at(0)
-    if first is not None and first.type == KIT_LOADED:
-        return first.data
-    # A run that no kit started is as long as others.
-    stored = stored_snapshot()
-    known = status_fold_of(stored, of_data=False) if stored is not None else None
-    if known is not None and known.first_kit is not None:
-        return known.first_kit
-    start = known.length if known is not None else 0
-    return next((e.data for e in ledger.read(start) if e.type == KIT_LOADED), None)

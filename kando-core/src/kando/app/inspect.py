@@ -1,0 +1,109 @@
+"""Look at runs: list them, read their events and their worlds. Nothing here writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+
+import attrs
+
+from kando.app.context import Context
+from kando.app.opened import OpenedRun
+from kando.app.status import RunStatus, damaged_status, status_of
+from kando.errors import ConfigurationError, PositionOutOfRange, StoreDamaged
+from kando.ledger.substrate import LedgerInfo
+from kando.schema.events import RecordedEvent
+from kando.world.graph import World
+from kando.world.projection import apply, project
+
+__all__ = ["RunPage", "list_runs", "read_events", "world_at"]
+
+
+@attrs.frozen
+class RunPage:
+    """One page of a list of runs, newest first.
+
+    Attributes:
+        items: the state of each run.
+        infos: what the substrate knows of each, such as when it was created.
+        next_cursor: continues the list after this page; None on the last page.
+    """
+
+    items: list[RunStatus]
+    infos: list[LedgerInfo]
+    next_cursor: str | None = None
+
+    def __iter__(self) -> Iterator[RunStatus]:
+        return iter(self.items)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+
+def list_runs(
+    context: Context,
+    limit: int,
+    cursor: str | None = None,
+    *,
+    state: str | None = None,
+    kit: str | None = None,
+) -> RunPage:
+    """Return runs and branches, newest first.
+
+    A damaged run is listed as such; it does not hide the others.
+
+    Args:
+        context: the plugins, the settings and the substrate.
+        limit: how many at most.
+        cursor: `RunPage.next_cursor` of the page before, which is the id of its last run; runs
+            that were started since then do not shift the pages.
+        state: only runs in this state.
+        kit: only runs of the kit with this name.
+
+    Raises:
+        ConfigurationError: the cursor is malformed.
+    """
+    ledgers = context.substrate().ledgers()
+    if cursor is not None and all(info.id != cursor for info in ledgers):
+        msg = f"{cursor!r} is not a cursor of this list."
+        raise ConfigurationError(msg, hint="Use the next_cursor of the page before.")
+    page = RunPage([], [])
+    for info in ledgers:
+        if len(page) == limit:
+            # The runs that follow may all be left out: the next page is then empty.
+            return attrs.evolve(page, next_cursor=page.infos[-1].id)
+        status = _status_in_list(context, info)
+        if state in (None, status.state) and kit in (None, status.kit):
+            page.items.append(status)
+            page.infos.append(info)
+    return page
+
+
+def _status_in_list(context: Context, info: LedgerInfo) -> RunStatus:
+    try:
+        return status_of(OpenedRun(context, context.substrate().open(info.id)))
+    except StoreDamaged as error:
+        return damaged_status(info, error.message)
+
+
+def read_events(run: OpenedRun, end: int, *, start: int = 0) -> Iterator[RecordedEvent]:
+    """Return those of the first `end` events of a run that are at `start` or after it.
+
+    Raises:
+        PositionOutOfRange: `start` is after `end`.
+    """
+    if start > end:
+        msg = f"{run.ledger.stream_name()} has {end} events; position {start} is outside it."
+        raise PositionOutOfRange(msg, hint=f"Use 0 to {end}.")
+    return islice(run.ledger.read(start), end - start)
+
+
+def world_at(run: OpenedRun, end: int) -> World:
+    """Return the world of a run after its first `end` events."""
+    stored = run.current_snapshot
+    world = stored.world() if stored is not None and stored.position <= end else None
+    if stored is None or world is None:
+        return project(islice(run.current.read_all(), end))
+    for event in islice(run.current.read(stored.position), end - stored.position):
+        apply(world, event)
+    return world

@@ -1,0 +1,31 @@
+"""Metrics: what a run has done and used."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from kando.app.opened import OpenedRun
+from kando.errors import InvalidData
+from kando.ledger.interface import LedgerStore
+from kando.views.metrics import MetricsFold, RunMetrics
+from kando.views.stored import metrics_fold_of
+
+__all__ = ["metrics_of"]
+
+
+def metrics_of(run: OpenedRun, end: int) -> RunMetrics:
+    """Return the metrics of the first `end` events of a run."""
+    stored = run.current_snapshot
+    fold = metrics_fold_of(stored) if stored is not None and stored.position <= end else None
+    try:
+        return _measured(run.current, fold or MetricsFold(), end)
+    except InvalidData:
+        # Events that the kit's upcasters cannot bring up are counted as they were recorded.
+        return _measured(run.ledger, MetricsFold(), end)
+
+
+def _measured(ledger: LedgerStore, fold: MetricsFold, end: int) -> RunMetrics:
+    start = fold.length
+    for event in islice(ledger.read(start), end - start):
+        fold.see(event)
+    return fold.metrics()

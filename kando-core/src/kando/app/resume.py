@@ -1,0 +1,211 @@
+"""Resume runs: open what works on a run, and work on it until no work is left."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import attrs
+
+from kando.app.cache import cache_of
+from kando.app.context import Context, id_of
+from kando.app.inbox import SubstrateInbox
+from kando.app.kits.demos import demo_provider
+from kando.app.kits.find import kit_data
+from kando.app.limits import agreed_limits
+from kando.app.observers import Observation
+from kando.app.opened import Choices, OpenedRun
+from kando.app.providers import Provider, choose_provider
+from kando.app.status import WAITING, RunStatus, status_of
+from kando.kit import Kit
+from kando.ledger.groups import Job
+from kando.ledger.interface import LedgerStore
+from kando.ledger.notice import this_process
+from kando.responders.base import Responder
+from kando.responders.budget import Budget
+from kando.responders.llm_executor import asking
+from kando.runtime import Runtime
+from kando.schema.events import KandoEvent
+from kando.text.documents import Skipped
+
+__all__ = [
+    "RunResult",
+    "offer_run",
+    "provider_of",
+    "resume_run",
+    "runtime_of",
+    "work",
+]
+
+_ACTOR = "cli"
+
+_POLL_SECONDS = 0.2
+
+
+@attrs.frozen
+class RunResult:
+    """The result of starting or resuming a run.
+
+    Attributes:
+        status: of the run, afterwards.
+        provider: name of the LLM provider that answered, or None.
+        skipped: input files that could not be read.
+    """
+
+    status: RunStatus
+    provider: str | None
+    skipped: list[Skipped] = attrs.field(factory=list)
+
+
+def resume_run(
+    run: OpenedRun,
+    *,
+    kit: str | Kit | None = None,
+    llm: str | Provider | None = None,
+    budget: Budget | None = None,
+    forgets_limits: bool = False,
+    at_most: Budget | None = None,
+    wait: bool = False,
+    on_started: Callable[[str], None] = lambda run_id: None,
+) -> RunResult:
+    """Resume a run or branch from wherever it stopped.
+
+    Args:
+        run: opened for writing.
+        kit: the kit, or its name; the one that the ledger names if None.
+        llm: ``provider`` or ``provider:argument``, or an open provider; if None, the script of the
+            run's demo, or the provider that the environment configures.
+        budget: limits of the run. Each replaces the one that the ledger remembers; those that are
+            not set stay as they were.
+        forgets_limits: whether the run keeps only the limits in `budget`.
+        at_most: limits of this process, which the ledger does not remember: they never lift one.
+        wait: stay while the run waits for a timer or has not finished, and record what is sent to
+            it meanwhile.
+        on_started: called with the run's id before the work begins.
+
+    Raises:
+        RunCancelled: the run was cancelled.
+        ConfigurationError: the ledger names no kit, and neither does `kit`.
+        Exception: whatever a responder raised; the run can be resumed.
+    """
+    context = run.context
+    loaded = run.require_kit(kit)
+    provider = provider_of(context, loaded, llm or run.choices.llm, run.is_demo_of(loaded))
+    limits, told = agreed_limits(run, budget or Budget(), _ACTOR, forgets=forgets_limits)
+    allowed = limits if at_most is None else limits.within(at_most)
+    with Observation(context.plugins.observers()) as observation:
+        observed = observation.over(run.ledger)
+        runtime = runtime_of(context, observed, loaded, provider, allowed, run.choices)
+        on_started(run.id)
+        work(context, runtime, told)
+        while wait and _status(run).state == WAITING:
+            due = runtime.seconds_until_due()
+            time.sleep(_POLL_SECONDS if due is None else min(due, _POLL_SECONDS))
+            work(context, runtime)
+    return RunResult(_status(run), provider.name if provider else None)
+
+
+def _status(run: OpenedRun) -> RunStatus:
+    # Opened anew: what was read before the work is out of date.
+    return status_of(OpenedRun(run.context, run.ledger))
+
+
+def offer_run(run: OpenedRun, group: str) -> None:
+    """Have the workers of a group resume a run, paused or not.
+
+    Args:
+        run: opened for writing.
+        group: name of the group.
+
+    Raises:
+        RunCancelled: the run was cancelled.
+        ConfigurationError: the group's name is malformed.
+    """
+    offered = run.context.substrate(read_only=False).group(group)
+    upcasters = run.context.plugins.upcasters()
+    Runtime(run.ledger, [], edge_logic=(), upcasters=upcasters).unhalt()
+    offered.offer(Job(run.id))
+
+
+def provider_of(
+    context: Context, kit: Kit, llm: str | Provider | None, demo: bool
+) -> Provider | None:
+    """Return the provider that answers the requests of a run, or None if none is configured.
+
+    Args:
+        context: the plugins and the settings.
+        kit: that works on the run.
+        llm: ``provider`` or ``provider:argument``, or an open provider; from the environment if
+            None.
+        demo: whether the kit's script answers unless a provider is named.
+    """
+    if isinstance(llm, Provider):
+        return llm
+    # A demo asks only a provider that is named: keys in the environment are for other runs.
+    if demo and llm is None:
+        return demo_provider(kit)
+    return choose_provider(llm, context.plugins, context.environ, context.listen)
+
+
+def runtime_of(
+    context: Context,
+    ledger: LedgerStore,
+    kit: Kit,
+    provider: Provider | None,
+    budget: Budget | None,
+    chosen: Choices | None = None,
+    instead_of: Callable[[Responder], Responder] = lambda responder: responder,
+) -> Runtime:
+    """Return the runtime of a ledger: its kit, the provider, cache, inbox and snapshots.
+
+    Args:
+        context: the plugins, the settings and the substrate.
+        ledger: of the run.
+        kit: whose responders work on it.
+        provider: that answers its requests, if one is configured.
+        budget: limits of the run.
+        chosen: for the run, when it was forked.
+        instead_of: returns the responder that replaces a responder.
+    """
+    substrate = context.substrate(read_only=False)
+    responders = kit.create()
+    model = chosen.model if chosen is not None else None
+    if provider is not None:
+        executor = provider.executor
+        responders.append(executor if model is None else asking(executor, model))
+        context.close_later(provider.close)
+    return Runtime(
+        ledger,
+        [instead_of(each) for each in responders],
+        budget,
+        cache_of(context, id_of(ledger), chosen),
+        kits=[kit],
+        edge_logic=(),
+        inbox=SubstrateInbox(substrate, id_of(ledger)),
+        remembers_from=chosen.fresh_from if chosen is not None else 0,
+        loaded=kit_data(kit),
+        upcasters=context.plugins.upcasters(),
+        snapshots=OpenedRun(context, ledger).snapshots(read_only=False),
+    )
+
+
+def work(context: Context, runtime: Runtime, told: Sequence[KandoEvent] = ()) -> None:
+    """Work on a run until no work is left, with a notice that says who works on it.
+
+    Args:
+        context: whose substrate holds the run.
+        runtime: of the run.
+        told: events that are recorded first.
+
+    Raises:
+        Exception: as `Runtime.run` does.
+    """
+    substrate, id, me = context.substrate(read_only=False), id_of(runtime.ledger), this_process()
+    substrate.enter(id, me)
+    try:
+        if told:
+            runtime.unhalt()
+            runtime.record(told)
+        runtime.run([])
+    finally:
+        substrate.leave(id, me)

@@ -1,0 +1,407 @@
+"""A run, and what every face does with one: the command line, kando-mcp, a service."""
+
+# long: one class with a short method for each verb, most of it the reference of these methods.
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from kando.app.context import Context
+from kando.app.opened import OpenedRun, open_address, open_run
+
+if TYPE_CHECKING:
+    from kando.app.approvals import Approval
+    from kando.app.artifacts import Artifact
+    from kando.app.branches import Branch
+    from kando.app.cache import CacheUse
+    from kando.app.export import ExportResult
+    from kando.app.inbox import Delivery
+    from kando.app.providers import Provider
+    from kando.app.replay import ReplayResult
+    from kando.app.resume import RunResult
+    from kando.app.status import RunStatus
+    from kando.app.trace import Trace
+    from kando.branch.comparison import LedgerDiff
+    from kando.branch.fork import BranchMeta
+    from kando.kit import Kit
+    from kando.ledger.verification import Verdict
+    from kando.responders.budget import Budget
+    from kando.schema.events import RecordedEvent
+    from kando.views.metrics import RunMetrics
+    from kando.world.graph import World
+
+__all__ = ["Run"]
+
+
+@attrs.define
+class Run:
+    """A run or branch of a store.
+
+    Each call reads the ledger as it is then, so a run that other processes work on can be followed.
+    Where a method takes ``at``, it means the run after its first `at` events: all of them if None.
+    Such a method raises PositionOutOfRange if the run is shorter.
+
+    Attributes:
+        id: of the run or branch.
+        result: of the work that this object did last: its status, the provider that answered, the
+            input files that could not be read. None if it did none.
+    """
+
+    id: str
+    result: RunResult | None = attrs.field(default=None, eq=False, repr=False)
+    _context: Context = attrs.field(kw_only=True, eq=False, repr=False)
+
+    @property
+    def source(self) -> str:
+        """Identity of the ledger: ``run:{id}`` or ``branch:{id}``."""
+        return self._opened().ledger.stream_name()
+
+    def status(self) -> RunStatus:
+        """Return the state of the run, and what it has done and used."""
+        from kando.app.status import status_of
+
+        return status_of(self._opened())
+
+    def events(self, from_position: int = 0, *, at: int | None = None) -> Iterator[RecordedEvent]:
+        """Return the events of the run, from a position on.
+
+        Raises:
+            PositionOutOfRange: the run is shorter.
+        """
+        from kando.app.inspect import read_events
+
+        run, end = self._opened_at(at)
+        return read_events(run, end, start=from_position)
+
+    def follow(self, from_position: int = 0) -> Iterator[RecordedEvent]:
+        """Return the events from a position on that are there now; any position is allowed.
+
+        Call it again with the position after the last event to get those recorded since then.
+        """
+        return self._opened().ledger.read(from_position)
+
+    def world(self, *, at: int | None = None) -> World:
+        """Return the world of the run."""
+        from kando.app.inspect import world_at
+
+        return world_at(*self._opened_at(at))
+
+    def length(self) -> int:
+        """Return how many events the run has, including those that a branch shares."""
+        return self._opened().ledger.length()
+
+    def metrics(self, *, at: int | None = None) -> RunMetrics:
+        """Return what the run has done and used, by event type, model and responder."""
+        from kando.app.metrics import metrics_of
+
+        return metrics_of(*self._opened_at(at))
+
+    def trace(
+        self,
+        event_or_object_id: str,
+        *,
+        at: int | None = None,
+        down: bool = False,
+        depth: int | None = None,
+        with_bookkeeping: bool = False,
+    ) -> Trace:
+        """Return why an event exists, or what followed from it.
+
+        Args:
+            event_or_object_id: an event, or an object or relation, which stands for the event that
+                created it.
+            at: see `Run`.
+            down: return what followed instead of the way to the roots.
+            depth: how many links to follow at most; all if None.
+            with_bookkeeping: with `down`: follow the runtime's bookkeeping as well.
+
+        Raises:
+            EventNotFound: the run has no such event, object or relation.
+        """
+        from kando.app.trace import trace_event
+
+        run, end = self._opened_at(at)
+        return trace_event(
+            run,
+            event_or_object_id,
+            end,
+            is_down=down,
+            depth=depth,
+            with_bookkeeping=with_bookkeeping,
+        )
+
+    def diff(self, other: Run, *, at: int | None = None, other_at: int | None = None) -> LedgerDiff:
+        """Compare this run with another, usually a branch: worlds, steps and costs."""
+        from kando.app.compare import compare_runs
+
+        return compare_runs(*self._opened_at(at), *other._opened_at(other_at))
+
+    def artifacts(self, *, at: int | None = None) -> list[Artifact]:
+        """Return the texts that the run has written for its reader, such as a report."""
+        from kando.app.artifacts import artifacts_in
+
+        return artifacts_in(self.world(at=at))
+
+    def artifact(self, name: str | None = None, *, at: int | None = None) -> Artifact:
+        """Return one artifact: the newest of that name, or the only one.
+
+        Raises:
+            NotFoundError: the run has no such artifact, or several and no name was given.
+        """
+        from kando.app.artifacts import artifact_named
+
+        return artifact_named(self.world(at=at), name, run=self.id)
+
+    def branches(self) -> list[Branch]:
+        """Return the run that this one descends from and all its branches, as a tree."""
+        from kando.app.branches import branches_of
+
+        return branches_of(self._opened())
+
+    def branch_meta(self) -> BranchMeta | None:
+        """Return which run this branch was forked from, and where; None for a run."""
+        from kando.branch.fork import BranchMeta
+
+        run = self._opened()
+        if run.is_demo_run:
+            return None
+        info = self._context.substrate().info(run.id)
+        if info.parent_id is None or info.fork_position is None:
+            return None
+        return BranchMeta(run.id, info.parent_id, info.fork_position)
+
+    def cache(self) -> CacheUse:
+        """Return what the cache did for the run: hits, misses and money saved."""
+        from kando.app.cache import cache_use
+
+        return cache_use(self._opened())
+
+    def replay(self, *, strict: bool = False, kit: str | Kit | None = None) -> ReplayResult:
+        """Project the run anew, or re-fire its responders and compare every event.
+
+        Args:
+            strict: re-fire, with recorded results of calls.
+            kit: the kit to replay with, or its name; the one that the ledger names if None.
+
+        Raises:
+            NoRootError: the ledger has no root event.
+            ReplayDivergence: in a strict replay, an event differs from the recorded one.
+        """
+        from kando.app.replay import replay_run
+
+        return replay_run(self._opened(), strict=strict, kit=kit)
+
+    def verify(self) -> Verdict:
+        """Recompute the hash chain, and compare the snapshot with the ledger."""
+        from kando.app.verify import verify_run
+
+        return verify_run(self._opened())
+
+    def export(
+        self, file: str | Path, *, format: str = "jsonl", at: int | None = None
+    ) -> ExportResult:
+        """Write the run to a file, as a whole or not at all.
+
+        Args:
+            file: to write; an existing one is replaced.
+            format: ``jsonl``, which can be imported, ``cloudevents``, ``dot``, ``mermaid``, ``svg``.
+            at: see `Run`.
+
+        Raises:
+            StoreDamaged: the ledger contradicts its hash chain.
+            StoreError: the file cannot be written.
+        """
+        from kando.app.export import export_run
+
+        return export_run(*self._opened_at(at), file, format)
+
+    def resume(
+        self,
+        *,
+        kit: str | Kit | None = None,
+        llm: str | Provider | None = None,
+        budget: Budget | None = None,
+        forgets_limits: bool = False,
+        at_most: Budget | None = None,
+        wait: bool = False,
+        on_started: Callable[[str], None] = lambda run_id: None,
+    ) -> RunResult:
+        """Resume the run from wherever it stopped, and work until no work is left.
+
+        Args:
+            kit: the kit, or its name; the one that the ledger names if None.
+            llm: ``provider`` or ``provider:argument``, or an open provider; if None, the script of
+                the run's demo, or the provider that the environment configures.
+            budget: limits of the run. Each replaces the one that the ledger remembers; those that
+                are not set stay as they were.
+            forgets_limits: whether the run keeps only the limits in `budget`.
+            at_most: limits of this process, which the ledger does not remember: they never lift
+                one.
+            wait: stay while the run waits for a timer or has not finished, and record what is sent
+                to it meanwhile.
+            on_started: called with the run's id before the work begins.
+
+        Raises:
+            RunCancelled: the run was cancelled.
+            ConfigurationError: the ledger names no kit, and neither does `kit`.
+            Exception: whatever a responder raised; the run can be resumed.
+        """
+        from kando.app.resume import resume_run
+
+        self.result = resume_run(
+            self._opened(read_only=False),
+            kit=kit,
+            llm=llm,
+            budget=budget,
+            forgets_limits=forgets_limits,
+            at_most=at_most,
+            wait=wait,
+            on_started=on_started,
+        )
+        return self.result
+
+    async def aresume(self, **options: Any) -> RunResult:
+        """Do what `resume` does, in a thread, without blocking the event loop."""
+        return await asyncio.to_thread(self.resume, **options)
+
+    def offer(self, group: str) -> None:
+        """Have the workers of a group resume the run, paused or not.
+
+        Raises:
+            RunCancelled: the run was cancelled.
+            ConfigurationError: the group's name is malformed.
+        """
+        from kando.app.resume import offer_run
+
+        offer_run(self._opened(read_only=False), group)
+
+    def fork(
+        self,
+        *,
+        at: int | None = None,
+        patches: Sequence[tuple[str, Mapping[str, Any]]] = (),
+        events: Sequence[Mapping[str, Any]] = (),
+        goal: str | None = None,
+        model: str | None = None,
+        llm: str | None = None,
+        kit: str | Kit | None = None,
+        fresh: bool = False,
+        actor: str = "cli",
+    ) -> Run:
+        """Fork the run, with or without changes; nothing is copied and nothing is called.
+
+        Args:
+            at: how many events the branch shares.
+            patches: of objects: id and the fields to set, by name.
+            events: each with ``type``, and optionally ``data`` and ``cause``.
+            goal: what the kit makes seeds of, in addition to what is shared.
+            model: of the branch's requests, whichever model they name.
+            llm: ``provider`` or ``provider:argument`` that answers them.
+            kit: the kit that continues, or its name; the one that the ledger names if None.
+            fresh: whether the branch refuses what was cached before it.
+            actor: that forks.
+
+        Raises:
+            PositionOutOfRange: `at` is missing, or the run is shorter.
+            UnknownPlugin: no such kit or provider is installed.
+            RefusedEvent: a change must not be recorded, such as a patch of an unknown object.
+            ConfigurationError: no kit can make seeds of the goal.
+        """
+        from kando.app.fork import fork_run
+
+        meta = fork_run(
+            self._opened(read_only=False),
+            at,
+            patches=patches,
+            events=events,
+            goal=goal,
+            model=model,
+            llm=llm,
+            kit=kit,
+            fresh=fresh,
+            actor=actor,
+        )
+        return Run(meta.branch_id, context=self._context)
+
+    def send(
+        self,
+        type: str,
+        data: dict[str, Any] | None = None,
+        *,
+        cause: list[str] | None = None,
+        key: str | None = None,
+        actor: str = "cli",
+    ) -> Delivery:
+        """Put an event into the run's inbox; the process that works on the run records it.
+
+        Args:
+            type: of the event.
+            data: a JSON object.
+            cause: ids of events of the run that it follows from.
+            key: idempotency key: a second event with the same key is ignored; a new one if None.
+            actor: that sends it.
+
+        Raises:
+            InvalidData: type or key are reserved for the runtime, or the data is not JSON.
+        """
+        from kando.app.send import send_event
+
+        run = self._opened(read_only=False)
+        return send_event(run, type, data or {}, cause=cause, key=key, actor=actor)
+
+    def pause(self) -> Delivery:
+        """Have the run stop after its current firing; resuming continues it."""
+        from kando.app.send import pause_run
+
+        return pause_run(self._opened(read_only=False))
+
+    def cancel(self) -> Delivery:
+        """Have the run stop after its current firing, for good; it can still be forked."""
+        from kando.app.send import cancel_run
+
+        return cancel_run(self._opened(read_only=False))
+
+    def approvals(self) -> list[Approval]:
+        """Return what waits for a person, in the order in which it was asked."""
+        from kando.app.approvals import approvals_of
+
+        return approvals_of(self._opened())
+
+    def approve(self, event_id: str) -> Delivery:
+        """Approve what waits for a person.
+
+        Args:
+            event_id: of the ``approval.requested``, or of the call that waits, or the id of an
+                object that is held back.
+
+        Raises:
+            EventNotFound: nothing waits under this id.
+        """
+        from kando.app.approvals import answer_approval
+
+        return answer_approval(self._opened(read_only=False), event_id, True)
+
+    def deny(self, event_id: str, *, reason: str | None = None) -> Delivery:
+        """Deny what waits for a person.
+
+        Args:
+            event_id: as for `approve`.
+            reason: the responder that asked receives it.
+
+        Raises:
+            EventNotFound: nothing waits under this id.
+        """
+        from kando.app.approvals import answer_approval
+
+        return answer_approval(self._opened(read_only=False), event_id, False, reason)
+
+    def _opened(self, *, read_only: bool = True) -> OpenedRun:
+        return open_run(self._context, self.id, read_only=read_only)
+
+    def _opened_at(self, at: int | None) -> tuple[OpenedRun, int]:
+        return open_address(self._context, self.id, at)

@@ -1,0 +1,165 @@
+"""Start runs: record what a kit makes of a goal and of documents, and work on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import attrs
+
+from kando.app.addresses import new_ledger_id
+from kando.app.context import Context, id_of
+from kando.app.kits.demos import demo_documents, demo_of
+from kando.app.kits.find import kit_data, make_seeds
+from kando.app.limits import limits_event
+from kando.app.observers import Observation
+from kando.app.opened import OpenedRun
+from kando.app.resume import RunResult, provider_of, runtime_of, work
+from kando.app.status import status_of
+from kando.errors import ConfigurationError
+from kando.kit import Kit
+from kando.ledger.groups import Job
+from kando.ledger.interface import LedgerStore
+from kando.ledger.memory import MemoryLedgerStore
+from kando.responders.budget import Budget
+from kando.runtime import Runtime
+from kando.schema.events import KIT_LOADED, OBJECT_CREATED, KandoEvent, make_event
+from kando.schema.identity import default_event_id
+from kando.text.documents import Document, Skipped, read_documents
+
+__all__ = ["DOCUMENT", "SKIPPED_DOCUMENT", "create_run", "start_run"]
+
+#: Object types of the documents that ``--input`` names.
+DOCUMENT = "Document"
+SKIPPED_DOCUMENT = "SkippedDocument"
+
+_ACTOR = "cli"
+
+
+def start_run(
+    context: Context,
+    kit: str | Kit,
+    goal: str | None,
+    *,
+    inputs: Sequence[str | Path] = (),
+    demo: bool = False,
+    llm: str | None = None,
+    budget: Budget | None = None,
+    group: str | None = None,
+    on_started: Callable[[str], None] = lambda run_id: None,
+) -> RunResult:
+    """Start a run of a kit and work on it until no work is left.
+
+    The ledger begins with ``kit.loaded``, the kit's seeds and the input documents, recorded as
+    one step.
+
+    Args:
+        context: the plugins, the settings and the substrate.
+        kit: the kit, or the name of an installed one.
+        goal: what the run is for; None only for a demo, which has a goal.
+        inputs: files and folders, read before anything is recorded.
+        demo: whether to work from the documents that the kit ships as its demo, with the answers
+            that come with them unless `llm` is given.
+        llm: ``provider`` or ``provider:argument``; from the environment if None.
+        budget: limits of the run, which its ledger remembers.
+        group: the responder group whose workers do the work, instead of this process.
+        on_started: called with the run's id as soon as it is durable.
+
+    Raises:
+        UnknownPlugin: no such kit or provider is installed.
+        ConfigurationError: the kit cannot be started from a goal, or the goal is missing.
+        NotFoundError: the kit ships no demo.
+        PluginBroken: the kit fails to make seeds of the goal.
+        RefusedEvent: a seed must not be recorded; no event is.
+        Exception: whatever a responder raised; the run can be resumed.
+    """
+    loaded = kit if isinstance(kit, Kit) else context.kit(kit)
+    provider = provider_of(context, loaded, llm, demo)
+    documents = list(read_documents(inputs))
+    with Observation(context.plugins.observers()) as observation:
+        ledger = _created(context, loaded, goal, documents, demo, budget, observation.over)
+        if group is not None:
+            context.substrate(read_only=False).group(group).offer(Job(id_of(ledger)))
+        on_started(id_of(ledger))
+        if group is None:
+            work(context, runtime_of(context, ledger, loaded, provider, budget))
+    skipped = [each for each in documents if isinstance(each, Skipped)]
+    status = status_of(OpenedRun(context, ledger))
+    return RunResult(status, provider.name if provider else None, skipped)
+
+
+def create_run(
+    context: Context,
+    kit: str | Kit,
+    goal: str | None,
+    *,
+    inputs: Sequence[str | Path] = (),
+    demo: bool = False,
+    budget: Budget | None = None,
+) -> str:
+    """Create a run of a kit, with its goal recorded and no work done yet, and return its id.
+
+    `kando.app.resume.resume_run` works on it, in any process.
+
+    Args:
+        context: the plugins, the settings and the substrate.
+        kit: the kit, or the name of an installed one.
+        goal: what the run is for; None only for a demo, which has a goal.
+        inputs: as for `start_run`.
+        demo: as for `start_run`.
+        budget: as for `start_run`.
+
+    Raises:
+        UnknownPlugin: no such kit is installed.
+        ConfigurationError: the kit cannot be started from a goal, or the goal is missing.
+        NotFoundError: the kit ships no demo.
+        PluginBroken: the kit fails to make seeds of the goal.
+        RefusedEvent: a seed must not be recorded; no event is.
+    """
+    loaded = kit if isinstance(kit, Kit) else context.kit(kit)
+    return id_of(_created(context, loaded, goal, list(read_documents(inputs)), demo, budget))
+
+
+def _created(
+    context: Context,
+    kit: Kit,
+    goal: str | None,
+    documents: Sequence[Document | Skipped],
+    demo: bool,
+    budget: Budget | None,
+    over: Callable[[LedgerStore], LedgerStore] = lambda ledger: ledger,
+) -> LedgerStore:
+    shipped = demo_of(kit) if demo else None
+    goal = goal if goal is not None or shipped is None else shipped.goal
+    if goal is None:
+        raise ConfigurationError("The run has no goal.", hint="Say what the run is for.")
+    run_id = new_ledger_id()
+    inputs = [*(demo_documents(shipped) if shipped else ()), *documents]
+    seeds = _seeds(kit, make_seeds(kit, goal, run_id), inputs, demo)
+    if budget is not None and budget.limits():
+        seeds.append(limits_event(budget, _ACTOR))
+    # In memory first: a refused seed must leave behind no empty run, nor a new store.
+    _record(MemoryLedgerStore(run_id), kit, seeds)
+    ledger = over(context.substrate(read_only=False).create(run_id))
+    # Regardless of the budget: a run that has its goal can be resumed with a larger one.
+    _record(ledger, kit, seeds)
+    return ledger
+
+
+def _seeds(
+    kit: Kit, seeds: Sequence[KandoEvent], documents: Sequence[Document | Skipped], demo: bool
+) -> list[KandoEvent]:
+    events = [make_event(KIT_LOADED, "", _ACTOR, [], kit_data(kit, demo=demo)), *seeds]
+    # The position of the goal is known, so documents can name it as their cause.
+    cause = [seeds[0].id or default_event_id(seeds[0].type, 1)] if seeds else []
+    return [*events, *(_document_event(each, cause) for each in documents)]
+
+
+def _record(ledger: LedgerStore, kit: Kit, seeds: Sequence[KandoEvent]) -> None:
+    Runtime(ledger, kit.create(), kits=[kit], edge_logic=()).record(seeds)
+
+
+def _document_event(document: Document | Skipped, cause: list[str]) -> KandoEvent:
+    type = DOCUMENT if isinstance(document, Document) else SKIPPED_DOCUMENT
+    data = {"type": type, "data": attrs.asdict(document)}
+    return make_event(OBJECT_CREATED, "", _ACTOR, cause, data)

@@ -1,0 +1,243 @@
+"""A store: the runs of one substrate, for every face and for programs that embed Kando."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import attrs
+
+from kando.app.addresses import parse_address
+from kando.app.context import Context
+from kando.app.opened import open_address, open_run
+from kando.app.run import Run
+
+if TYPE_CHECKING:
+    from kando.app.compare import Outcome
+    from kando.app.export import ImportResult
+    from kando.app.inspect import RunPage
+    from kando.app.providers import Listen
+    from kando.kit import Kit
+    from kando.plugins import Plugins
+    from kando.responders.budget import Budget
+
+__all__ = ["Store", "open_store"]
+
+
+def open_store(
+    url: str | None = None,
+    *,
+    kits: Iterable[Kit] = (),
+    environ: Mapping[str, str] | None = None,
+    plugins: Plugins | None = None,
+    listen: Listen | None = None,
+) -> Store:
+    """Open a store; use it as a context manager, so that it is closed again.
+
+    The substrate itself is opened on first use: a store that only reads creates no file.
+
+    Args:
+        url: of the substrate, such as ``sqlite:PATH``, ``postgresql://...``, ``esdb://...`` or
+            ``memory:``; that of the command line if None: ``KANDO_LEDGER``, ``EVENTSTORE_URL``, or a
+            SQLite file under the user's data directory.
+        kits: kits that are not installed as plugins; runs name them by their names.
+        environ: settings and keys; those of the process if None.
+        plugins: the installed plugins; looked up if None.
+        listen: receives the text of answers as it streams in.
+    """
+    from kando.app.builtin import installed_plugins
+
+    settings = os.environ if environ is None else environ
+    found = installed_plugins(settings) if plugins is None else plugins
+    by_name = {kit.name: kit for kit in kits}
+    return Store(Context(found, settings, url, listen, by_name))
+
+
+@attrs.frozen
+class Store:
+    """The runs of one substrate.
+
+    Attributes:
+        context: the plugins, the settings and the substrate.
+    """
+
+    context: Context
+
+    @property
+    def url(self) -> str:
+        """URL of the substrate."""
+        return self.context.url
+
+    def start(
+        self,
+        kit: str | Kit,
+        goal: str | None = None,
+        *,
+        inputs: Sequence[str | Path] = (),
+        demo: bool = False,
+        llm: str | None = None,
+        budget: Budget | None = None,
+        group: str | None = None,
+        work: bool = True,
+        on_started: Callable[[str], None] = lambda run_id: None,
+    ) -> Run:
+        """Start a run of a kit and work on it until no work is left.
+
+        Args:
+            kit: the kit, or its name.
+            goal: what the run is for; None only for a demo, which has a goal.
+            inputs: files and folders, read before anything is recorded.
+            demo: whether to work from the documents that the kit ships as its demo, with the
+                answers that come with them unless `llm` is given.
+            llm: ``provider`` or ``provider:argument``; from the environment if None.
+            budget: limits of the run, which its ledger remembers.
+            group: the responder group whose workers do the work, instead of this process.
+            work: whether to work on the run now; without it only the goal and the inputs are
+                recorded, and `Run.resume` works on it, in any process.
+            on_started: called with the run's id as soon as it is durable.
+
+        Raises:
+            UnknownPlugin: no such kit or provider is installed.
+            ConfigurationError: the kit cannot be started from a goal, or the goal is missing.
+            NotFoundError: the kit ships no demo.
+            PluginBroken: the kit fails to make seeds of the goal.
+            RefusedEvent: a seed must not be recorded; no event is.
+            Exception: whatever a responder raised; the run can be resumed.
+        """
+        from kando.app.start import create_run, start_run
+
+        if not isinstance(kit, str):
+            self.context.kits.setdefault(kit.name, kit)
+        if not work:
+            id = create_run(self.context, kit, goal, inputs=inputs, demo=demo, budget=budget)
+            on_started(id)
+            return self._run(id)
+        result = start_run(
+            self.context,
+            kit,
+            goal,
+            inputs=inputs,
+            demo=demo,
+            llm=llm,
+            budget=budget,
+            group=group,
+            on_started=on_started,
+        )
+        return Run(result.status.run_id, result, context=self.context)
+
+    async def astart(self, kit: str | Kit, goal: str | None = None, **options: Any) -> Run:
+        """Do what `start` does, in a thread, without blocking the event loop."""
+        return await asyncio.to_thread(self.start, kit, goal, **options)
+
+    def run(self, name: str) -> Run:
+        """Return a run or branch.
+
+        Args:
+            name: an id, a unique prefix, ``@last``, or ``demo`` for the demo run.
+
+        Raises:
+            LedgerNotFound: no run matches.
+            AmbiguousName: the prefix matches several runs.
+            PositionOutOfRange: the name is ``RUN@N``.
+        """
+        return self._run(open_run(self.context, name).id)
+
+    def run_at(self, address: str, at: int | None = None) -> tuple[Run, int]:
+        """Return the run that an address names, and how many of its events are addressed.
+
+        Args:
+            address: ``RUN``, or ``RUN@N`` for its first N events.
+            at: takes precedence over the N of the address.
+
+        Raises:
+            LedgerNotFound, AmbiguousName: as for `run`.
+            PositionOutOfRange: the run is shorter.
+        """
+        run, end = open_address(self.context, address, at)
+        return self._run(run.id), end
+
+    def fork(self, address: str, at: int | None = None, **changes: Any) -> Run:
+        """Fork the run that an address names; see `Run.fork`.
+
+        Args:
+            address: ``RUN`` or ``RUN@N``.
+            at: takes precedence over the N of the address.
+            changes: as for `Run.fork`.
+        """
+        parsed = parse_address(address)
+        position = at if at is not None else parsed.position
+        return self.run(parsed.ledger).fork(at=position, **changes)
+
+    def runs(
+        self,
+        *,
+        state: str | None = None,
+        kit: str | None = None,
+        limit: int = 20,
+        cursor: str | None = None,
+    ) -> RunPage:
+        """Return the states of runs and branches, newest first.
+
+        Args:
+            state: only runs in this state, such as ``waiting``.
+            kit: only runs of the kit with this name.
+            limit: how many at most.
+            cursor: the ``next_cursor`` of the page before.
+
+        Raises:
+            ConfigurationError: the cursor is malformed.
+        """
+        from kando.app.inspect import list_runs
+
+        return list_runs(self.context, limit, cursor, state=state, kit=kit)
+
+    def compare(self, names: Sequence[str]) -> list[Outcome]:
+        """Return the outcomes of several runs or branches side by side.
+
+        Raises:
+            LedgerNotFound, AmbiguousName: as for `run`.
+        """
+        from kando.app.compare import compare_outcomes
+
+        return compare_outcomes([open_run(self.context, name) for name in names])
+
+    def import_run(
+        self, lines: Iterable[bytes], *, accepts_approvals: bool = False
+    ) -> ImportResult:
+        """Import a run or branch that was exported as JSON Lines, exactly as it was.
+
+        Args:
+            lines: of the file.
+            accepts_approvals: whether to accept what the file says of approvals of calls that are
+                not made yet.
+
+        Raises:
+            InvalidData: the file is malformed, or holds approvals that are not accepted.
+            LedgerExists: a run or branch of this id already exists.
+            StoreError: the substrate cannot be used.
+        """
+        from kando.app.export import import_run
+
+        return import_run(self.context, lines, accepts_approvals=accepts_approvals)
+
+    def close(self) -> None:
+        """Close everything that was opened."""
+        self.context.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _run(self, id: str) -> Run:
+        return Run(id, context=self.context)
