@@ -99,17 +99,15 @@ bench: .venv/.developed ## measure against a floor and a peer (see benchmarks/)
 	@$(BIN)/python benchmarks/run.py
 	@$(BIN)/python benchmarks/eventstore.py
 
-COMPOSE := docker compose -f docker/compose.yaml
-
 eventstore: ## start a KurrentDB server in docker, at http://localhost:2113
-	@$(COMPOSE) up -d --wait kurrentdb
+	@docker compose up -d --wait eventstore
 	@echo "Now: export EVENTSTORE_URL=http://localhost:2113"
 
 docker-status: ## show the state of the demo run, from a container
-	@$(COMPOSE) run --rm --build kando status demo
+	@docker compose run --rm --build kando python -m kando.cli.main status demo
 
 docker-trace: ## show why the demo run's last event exists, from a container
-	@$(COMPOSE) run --rm --build kando trace object.created-2
+	@docker compose run --rm --build kando python -m kando.cli.main trace object.created-2
 
 clean: ## remove everything that was installed or built
 	@rm -rf .venv .tox .mcp-tools dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
