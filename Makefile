@@ -56,7 +56,7 @@ setup: .venv/.installed ## create .venv and install every package, editable
 	@$(PIP) -r requirements-test.txt
 	@touch $@
 
-.venv/.developed: .venv/.installed requirements-dev.txt requirements-test.txt
+.venv/.developed: .venv/.installed requirements-dev.txt requirements-test.txt requirements-build.txt
 	@$(PIP) -r requirements-dev.txt
 	@touch $@
 
@@ -76,7 +76,11 @@ lint: .venv/.developed ## style, types and layers
 tox: .venv/.developed ## test every package from its wheel, with only what it declares
 	@$(BIN)/tox
 
-wheels: .venv/.developed ## build and check wheels and source distributions in dist/
+.venv/.built: .venv/bin/python requirements-build.txt
+	@$(PIP) -r requirements-build.txt
+	@touch $@
+
+wheels: .venv/.built ## build and check wheels and source distributions in dist/
 	@rm -rf dist
 	@UV_SYSTEM_CERTS=1 $(BIN)/uv build -q --all-packages --no-sources -o dist
 	@$(BIN)/twine check --strict dist/*.whl dist/*.tar.gz
