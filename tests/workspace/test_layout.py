@@ -19,6 +19,7 @@ PACKAGES = {
     "kits/diligence": "kits/diligence",
     "kits/research": "kits/research",
 }
+REPOSITORY = "https://github.com/kando-project/kando"
 # Starts Python with a module of its own, and with nothing that a caller names.
 STARTS_PROCESSES = {"kando-mcp/src/kando_mcp/worker/pool.py"}
 SOURCES = [path for folder in PACKAGES for path in sorted((ROOT / folder / "src").rglob("*.py"))]
@@ -65,6 +66,17 @@ def test_a_package_has_what_its_readers_and_type_checkers_look_for(folder: str) 
     readme = (ROOT / folder / "README.md").read_text()
     assert "```console" in readme
     assert "one version and one CHANGELOG" in readme
+
+
+@pytest.mark.parametrize("folder", PACKAGES)
+def test_a_package_says_where_its_project_lives(folder: str) -> None:
+    assert project(folder)["urls"] == {
+        "Homepage": REPOSITORY,
+        "Documentation": f"{REPOSITORY}/blob/main/docs/index.md",
+        "Source": f"{REPOSITORY}/tree/main/{folder}",
+        "Changelog": f"{REPOSITORY}/blob/main/CHANGELOG.md",
+        "Issues": f"{REPOSITORY}/issues",
+    }
 
 
 def test_kits_is_a_namespace_that_no_kit_claims_for_itself() -> None:
@@ -133,15 +145,16 @@ def test_no_file_names_a_place_of_one_machine() -> None:
 
 
 def texts() -> Iterator[Path]:
-    """Yield what is written by hand: no hidden folder, but .ci, and nothing that was built."""
+    """Yield what is written by hand: of hidden folders only two, and nothing that was built."""
     kinds = {"", ".cfg", ".ini", ".md", ".py", ".toml", ".txt", ".yml", ".yaml"}
     for folder, inner, names in os.walk(ROOT):
         inner[:] = [
             name
             for name in inner
-            if name == ".ci"
+            if name in {".ci", ".github"}
             or not (name.startswith(".") or name in {"__pycache__", "build", "dist"})
         ]
         for path in map(Path(folder).joinpath, names):
-            if path.suffix in kinds and path != Path(__file__):
+            # In a worktree, .git is a file.
+            if path.suffix in kinds and path.name != ".git" and path != Path(__file__):
                 yield path
