@@ -20,6 +20,23 @@ PACKAGES = {
     "kits/research": "kits/research",
 }
 REPOSITORY = "https://github.com/kando-project/kando"
+#: Files that visitors of the repository look for; test_project_files.py checks what is in them.
+HOSPITALITY = [
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "LICENSE",
+    "README.md",
+    "RELEASING.md",
+    "SECURITY.md",
+    ".editorconfig",
+    ".pre-commit-config.yaml",
+    ".github/ISSUE_TEMPLATE/bug.yml",
+    ".github/ISSUE_TEMPLATE/config.yml",
+    ".github/ISSUE_TEMPLATE/feature.yml",
+    ".github/PULL_REQUEST_TEMPLATE.md",
+    ".github/workflows/ci.yml",
+    ".github/workflows/release.yml",
+]
 # Starts Python with a module of its own, and with nothing that a caller names.
 STARTS_PROCESSES = {"kando-mcp/src/kando_mcp/worker/pool.py"}
 SOURCES = [path for folder in PACKAGES for path in sorted((ROOT / folder / "src").rglob("*.py"))]
@@ -77,6 +94,11 @@ def test_a_package_says_where_its_project_lives(folder: str) -> None:
         "Changelog": f"{REPOSITORY}/blob/main/CHANGELOG.md",
         "Issues": f"{REPOSITORY}/issues",
     }
+
+
+@pytest.mark.parametrize("name", HOSPITALITY)
+def test_the_repository_has_what_its_visitors_look_for(name: str) -> None:
+    assert (ROOT / name).read_text().strip()
 
 
 def test_kits_is_a_namespace_that_no_kit_claims_for_itself() -> None:
