@@ -101,6 +101,25 @@ def test_the_repository_has_what_its_visitors_look_for(name: str) -> None:
     assert (ROOT / name).read_text().strip()
 
 
+def test_every_list_of_the_packages_names_all_of_them() -> None:
+    makefile = re.search(r"^PACKAGES := (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    workspace = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["uv"]["workspace"]
+    developing = (ROOT / "requirements-dev.txt").read_text()
+    tox = re.search(r"^    OURS = (.+)$", (ROOT / "tox.ini").read_text(), re.MULTILINE)
+    readme = (ROOT / "README.md").read_text().replace("\\\n", "")
+    installing = re.search(r"^\$ pip install (-e .+)$", readme, re.MULTILINE)
+
+    assert makefile is not None
+    assert installing is not None
+    assert tox is not None
+    expected = set(PACKAGES)
+    assert set(makefile[1].split()) == expected
+    assert set(workspace["members"]) == expected
+    assert set(re.findall(r"^-e \./([\w/-]+)", developing, re.MULTILINE)) == expected
+    assert set(re.findall(r"-e '?\./([\w/-]+)", installing[1])) == expected
+    assert set(tox[1].split()) == {project(folder)["name"] for folder in PACKAGES}
+
+
 def test_kits_is_a_namespace_that_no_kit_claims_for_itself() -> None:
     stray = [
         path
