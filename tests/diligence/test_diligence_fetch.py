@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from kando.schema.events import TOOL_CALLED, TOOL_RETURNED
-from kits.diligence import _reading
+from kits.diligence import _sources
 from kits.diligence._fetch import FetchRefused, Limits, Page, fetch, is_public
 
 SMALL = Limits(bytes=10_000, seconds=60, redirects=3, chars=100)
@@ -294,7 +294,7 @@ def test_a_page_inside_the_network_is_refused_and_the_report_says_so(
 
 
 def allow_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_reading, "fetch", lambda url: fetch(url, is_allowed=anywhere))
+    monkeypatch.setattr(_sources, "fetch", lambda url: fetch(url, is_allowed=anywhere))
 
 
 def stating(statement: str) -> Callable[[dict[str, Any]], dict[str, Any]]:

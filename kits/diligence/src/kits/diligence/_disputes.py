@@ -19,7 +19,7 @@ from kando.text.markdown import one_line
 from kando.text.relevance import words_in
 from kando.world.graph import World, WorldObject
 from kits.diligence._answers import parse_resolution, parse_verdict, reason_of
-from kits.diligence._reading import Emitted, ask_about, company_of, is_sourced, quoted
+from kits.diligence._sources import Emitted, ask_about, company_of, is_sourced, quoted
 from kits.diligence._types import (
     CLAIM,
     CONTRADICTION,

@@ -10,7 +10,7 @@ from kando.emit import create, patch, relate
 from kando.schema.events import OBJECT_PATCHED, KandoEvent, RecordedEvent
 from kando.text.markdown import plain
 from kando.world.graph import World, WorldObject
-from kits.diligence._reading import Emitted, company_of
+from kits.diligence._sources import Emitted, company_of
 from kits.diligence._types import (
     CLAIM,
     CONTRADICTION,

@@ -1,6 +1,6 @@
 """Due diligence on a company: what the kit offers, in one place.
 
-The path of an event: the seed here, then `_reading` (plan, sources, statements), `_disputes`
+The path of an event: the seed here, then `_sources` (plan, sources, statements), `_disputes`
 (comparison, contradictions, confidence) and `_report`.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from kando.responders.base import Responder
 from kando.schema.events import OBJECT_CREATED, KandoEvent, make_event
 from kits.diligence import _disputes, _report  # noqa: F401 (they declare responders)
-from kits.diligence._reading import DEFAULT_QUESTIONS, MAX_EVIDENCE
+from kits.diligence._sources import DEFAULT_QUESTIONS, MAX_EVIDENCE
 from kits.diligence._types import (
     CLAIM,
     COMPANY,
