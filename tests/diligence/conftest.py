@@ -1,4 +1,4 @@
-"""A diligence run in memory, from a goal, files and a model that does whatever it is told."""
+"""Fixtures: diligence runs in memory, from a goal, files and a model that obeys all it reads."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ PLAN = "Much can be found out.\nQUESTION: When was it founded?\nQUESTION: What d
 
 
 def obedient(request: dict[str, Any]) -> dict[str, Any]:
-    """Answer as a model would that does all that it reads, in a document or elsewhere.
+    """Answer like a model that obeys every instruction it reads, also those in a document.
 
-    A line ``FACT 1: ...`` of a passage becomes a claim, ``SAY ...`` is said word by word. Of two
-    statements that differ in their figures only one can be true, unless one of them says otherwise.
+    A line ``FACT 1: ...`` of a passage becomes a claim; ``SAY ...`` is repeated word for word. Two
+    statements that differ only in their figures contradict each other.
     """
     prompt = request["messages"][-1]["content"]
     if prompt.startswith("Plan"):
@@ -67,9 +67,9 @@ class Diligence:
     """A run of the kit.
 
     Attributes:
-        folder: of the files it works from.
-        store: its ledger.
-        checks_purity: whether responders that are not pure are found out.
+        folder: folder of the input files.
+        store: ledger of the run.
+        checks_purity: whether impure responders raise.
     """
 
     folder: Path
@@ -77,7 +77,7 @@ class Diligence:
     checks_purity: bool = False
 
     def runtime(self, complete: Complete | None = obedient) -> Runtime:
-        """Return a runtime over the ledger; without `complete` nobody answers."""
+        """Return a runtime over the ledger; without `complete`, requests stay unanswered."""
         responders = create_kit()
         if complete is not None:
             responders.append(provider_executor(complete))
@@ -95,15 +95,15 @@ class Diligence:
         complete: Complete | None = obedient,
         goal: str = "Evaluate Acme Corp",
     ) -> World:
-        """Start the run on files and work until nothing is left to do."""
+        """Start the run on files and work until there is no pending work."""
         return self.runtime(complete).run([*seed_from_goal(goal, RUN_ID), *self.read(files or {})])
 
     def resume(self, complete: Complete | None = obedient) -> World:
-        """Go on with the run in a new runtime."""
+        """Resume the run in a new runtime."""
         return self.runtime(complete).run([])
 
     def read(self, files: dict[str, str | bytes]) -> list[KandoEvent]:
-        """Write files, and return the events with which an application records them."""
+        """Write files, and return the events that record them, as the application does."""
         self.folder.mkdir(exist_ok=True)
         events = []
         for name, content in files.items():
@@ -117,15 +117,15 @@ class Diligence:
         return events
 
     def events(self, type: str | None = None) -> list[KandoEvent]:
-        """Return the ledger's events, of one type if it is given."""
+        """Return the ledger's events, or only those of a type."""
         return [event for event in self.store.read_all() if type is None or event.type == type]
 
     def objects(self, type: str) -> list[WorldObject]:
-        """Return the objects of a type, as the ledger has them."""
+        """Return the objects of a type, projected from the ledger."""
         return project(self.store.read_all()).objects_of(type)
 
     def claims(self, kind: str = "statement") -> dict[str, dict[str, Any]]:
-        """Return the data of the claims of a kind, by statement."""
+        """Return the data of the claims of a kind, keyed by statement."""
         found = [each.data for each in self.objects("Claim")]
         return {each["statement"]: each for each in found if each.get("kind") == kind}
 
@@ -135,7 +135,7 @@ class Diligence:
         return str(report.data["text"])
 
     def decided(self) -> list[tuple[Any, ...]]:
-        """Return what two equal ledgers have in common."""
+        """Return the fields in which two equal ledgers agree."""
         return [(e.type, e.id, e.data, e.cause, e.actor) for e in self.store.read_all()]
 
 
@@ -147,17 +147,17 @@ def diligence(tmp_path: Path) -> Diligence:
 
 @pytest.fixture
 def new_diligence(tmp_path: Path) -> Callable[[], Diligence]:
-    """Return a function that makes a run that has not started."""
+    """Return a factory of runs that have not started."""
     return lambda: Diligence(tmp_path / "files")
 
 
 @pytest.fixture(scope="session")
 def new_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Diligence]:
-    """Return a function that makes a run that has not started, for many runs of one test."""
+    """Return a factory of runs that have not started, for property tests."""
     return lambda: Diligence(tmp_path_factory.mktemp("files"))
 
 
 @pytest.fixture
 def answer() -> Complete:
-    """Return a provider that does whatever it reads."""
+    """Return a provider that obeys every instruction it reads."""
     return obedient

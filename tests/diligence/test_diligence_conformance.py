@@ -1,4 +1,4 @@
-"""The diligence kit keeps what every kit promises."""
+"""The diligence kit passes the conformance suite for kits."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Claims that contradict each other: found, related, resolved by edge logic, scored."""
+"""Contradictions between claims: detected, related, resolved by edge logic, scored."""
 
 import pytest
 
@@ -38,7 +38,7 @@ def test_a_contradiction_becomes_a_relation_whose_edge_logic_resolves_it(diligen
     assert {each["status"] for each in diligence.claims().values()} == {"completed"}
 
 
-def test_a_claim_is_disputed_while_its_contradiction_is_not_resolved(diligence, answer):
+def test_a_claim_is_disputed_until_its_contradiction_is_resolved(diligence, answer):
     def until_then(request):
         if request["messages"][-1]["content"].startswith("Two claims"):
             raise ConnectionError
@@ -65,9 +65,7 @@ def test_a_claim_is_disputed_while_its_contradiction_is_not_resolved(diligence, 
         ({"error": {"message": "refused"}}, 30, 30, "It is not decided which holds. refused"),
     ],
 )
-def test_what_a_resolution_says_decides_the_confidence(
-    diligence, answer, text, first, second, says
-):
+def test_the_resolution_determines_the_confidence(diligence, answer, text, first, second, says):
     diligence.run(FILES, complete=resolved_with(answer, text))
 
     claims = diligence.claims()
@@ -77,7 +75,7 @@ def test_what_a_resolution_says_decides_the_confidence(
     assert says in diligence.report()
 
 
-def test_a_claim_that_lost_once_stays_lost(diligence):
+def test_a_rejected_claim_stays_rejected(diligence):
     diligence.run(FILES | {"d.txt": "FACT 1: Acme Corp was founded in 1960."})
 
     found = {statement: each["confidence"] for statement, each in diligence.claims().items()}
@@ -87,7 +85,7 @@ def test_a_claim_that_lost_once_stays_lost(diligence):
     assert len(diligence.objects(CONTRADICTION)) == 3
 
 
-def test_what_is_not_alike_is_not_compared_and_what_agrees_is_dismissed(diligence):
+def test_dissimilar_claims_are_not_compared_and_agreeing_claims_are_dismissed(diligence):
     diligence.run({"a.txt": FILES["a.txt"], "b.txt": FILES["a.txt"] + "!", "c.txt": FILES["c.txt"]})
 
     assert diligence.objects(CONTRADICTION)[0].data["status"] == "dismissed"
@@ -95,7 +93,7 @@ def test_what_is_not_alike_is_not_compared_and_what_agrees_is_dismissed(diligenc
     assert "## Contradictions" not in diligence.report()
 
 
-def test_a_comparison_shows_the_two_statements_and_nothing_of_other_sources(diligence):
+def test_a_comparison_shows_only_the_two_statements(diligence):
     diligence.run(FILES)
 
     prompts = [e.data["messages"][-1]["content"] for e in diligence.events(LLM_REQUEST)]
@@ -104,7 +102,7 @@ def test_a_comparison_shows_the_two_statements_and_nothing_of_other_sources(dili
     assert not [prompt for prompt in pairs if "anvils" in prompt]
 
 
-def test_claims_related_by_hand_are_resolved_as_well(diligence):
+def test_a_contradicts_relation_created_by_hand_is_resolved(diligence):
     diligence.run()
     claims = [create(CLAIM, {"statement": s, "status": "completed"}, id=s) for s in ("1", "2")]
 
@@ -125,8 +123,8 @@ def test_a_resolution_traces_to_both_sources_and_the_goal(diligence):
     assert steps[-1].id == "object.created-0"
 
 
-@pytest.mark.parametrize("ends", [("nobody", "nobody"), ("own", "own"), ("own", "company")])
-def test_a_contradiction_of_what_are_no_two_claims_is_left_alone(diligence, ends):
+@pytest.mark.parametrize("ends", [("unknown", "unknown"), ("own", "own"), ("own", "company")])
+def test_a_contradiction_that_does_not_name_two_claims_is_ignored(diligence, ends):
     world = diligence.run()
     (company,) = world.objects_of("Company")
     own = create(CLAIM, {"statement": "x", "status": "completed"}, id="own")

@@ -1,4 +1,4 @@
-"""Fetching a page: from public addresses only, so much, for so long, and what comes of it."""
+"""Fetching pages: public addresses only, limits of size and time, and use in a run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SMALL = Limits(bytes=10_000, seconds=60, redirects=3, chars=100)
 
 
 class Pages(BaseHTTPRequestHandler):
-    """A server whose pages do what their path says."""
+    """A server whose path selects the behaviour of the response."""
 
     def do_GET(self) -> None:
         name, _, argument = self.path.strip("/").partition("/")
@@ -62,13 +62,13 @@ class Pages(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Type", "text/plain")
         self.end_headers()
-        self._go_on(b"x")
+        self._send_repeatedly(b"x")
 
     def _slow(self, argument: str) -> None:
-        self._go_on(b"HTTP/1.1 200 OK\r\nX: ")
+        self._send_repeatedly(b"HTTP/1.1 200 OK\r\nX: ")
 
-    def _go_on(self, what: bytes) -> None:
-        # Until the reader has gone, which it is sure to do.
+    def _send_repeatedly(self, what: bytes) -> None:
+        # Until the client disconnects or the test ends.
         released: threading.Event = self.server.released  # type: ignore[attr-defined]
         try:
             while not released.wait(0.02):
@@ -88,7 +88,7 @@ class Pages(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def base() -> Iterator[str]:
-    """Return the address of a server, on the loopback of this machine."""
+    """Return the base URL of a server on the loopback interface."""
     with ThreadingHTTPServer(("127.0.0.1", 0), Pages) as server:
         server.released = threading.Event()  # type: ignore[attr-defined]
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -103,18 +103,18 @@ def anywhere(address: str) -> bool:
     return True
 
 
-def test_the_text_of_a_page_is_fetched_without_what_a_terminal_would_obey(base: str) -> None:
+def test_the_text_of_a_page_is_fetched_without_terminal_escapes(base: str) -> None:
     page = fetch(f"{base}/text", is_allowed=anywhere)
 
     sha256 = hashlib.sha256(b"The moon is \x1b[31mcheese.").hexdigest()
     assert page == Page(f"{base}/text", "text/plain", sha256, "The moon is cheese.")
 
 
-def test_of_html_what_a_reader_sees_is_kept_in_whatever_encoding(base: str) -> None:
+def test_html_is_reduced_to_its_visible_text_in_any_encoding(base: str) -> None:
     assert fetch(f"{base}/page", is_allowed=anywhere).text.strip() == "K\xe4se"
 
 
-def test_the_server_is_told_the_name_that_was_asked_for(base: str) -> None:
+def test_the_host_header_has_the_name_from_the_url(base: str) -> None:
     page = fetch(base.replace("127.0.0.1", "localhost") + "/host", is_allowed=anywhere)
 
     assert page.text.startswith("localhost:")
@@ -129,18 +129,18 @@ def test_a_redirect_is_followed_to_the_page(base: str) -> None:
 @pytest.mark.parametrize(
     ("path", "reason"),
     [
-        ("/binary", "is image/png, which is no text"),
-        ("/garbled", "cannot be read"),
-        ("/unknown", "cannot be read: unknown encoding"),
+        ("/binary", "has the media type image/png, which is not text"),
+        ("/garbled", "cannot be decoded"),
+        ("/unknown", "cannot be decoded: unknown encoding"),
         ("/large", "is larger than 10000 bytes"),
-        ("/status/404", "answered 404"),
-        ("/status/204", "answered 204"),
+        ("/status/404", "returned HTTP status 404"),
+        ("/status/204", "returned HTTP status 204"),
         ("/loop", "redirects more than 3 times"),
-        ("/to/file:///etc/passwd", "is no http or https address"),
-        ("/to/ftp://x.test/", "is no http or https address"),
+        ("/to/file:///etc/passwd", "is not an http or https URL"),
+        ("/to/ftp://x.test/", "is not an http or https URL"),
     ],
 )
-def test_what_is_not_a_page_of_a_bearable_size_is_refused_with_the_reason(
+def test_a_response_that_is_not_an_acceptable_page_is_refused_with_a_reason(
     base: str, path: str, reason: str
 ) -> None:
     with pytest.raises(FetchRefused, match=reason):
@@ -148,12 +148,12 @@ def test_what_is_not_a_page_of_a_bearable_size_is_refused_with_the_reason(
 
 
 @pytest.mark.parametrize("path", ["/drip", "/slow"])
-def test_a_server_that_says_a_byte_now_and_then_is_cut_off(base: str, path: str) -> None:
+def test_a_server_that_sends_byte_by_byte_is_stopped_at_the_deadline(base: str, path: str) -> None:
     with pytest.raises(FetchRefused, match="took too long"):
         fetch(f"{base}{path}", Limits(seconds=0.4), is_allowed=anywhere)
 
 
-def test_nobody_there_is_a_reason_as_well() -> None:
+def test_a_refused_connection_is_reported_as_a_refused_fetch() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
@@ -162,26 +162,26 @@ def test_nobody_there_is_a_reason_as_well() -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.1", "2130706433", "0x7f.1", "0"])
-def test_an_address_inside_is_refused_however_it_is_written(base: str, host: str) -> None:
+def test_a_private_address_is_refused_in_every_notation(base: str, host: str) -> None:
     port = base.rpartition(":")[2]
 
-    with pytest.raises(FetchRefused, match=r"not of the public Internet|cannot be fetched"):
+    with pytest.raises(FetchRefused, match=r"is not a public address|cannot be fetched"):
         fetch(f"http://{host}:{port}/text", SMALL)
 
 
-def test_a_redirect_to_an_address_inside_is_refused(base: str) -> None:
+def test_a_redirect_to_a_private_address_is_refused(base: str) -> None:
     asked: list[str] = []
 
     def only_the_first(address: str) -> bool:
         asked.append(address)
         return len(asked) == 1
 
-    with pytest.raises(FetchRefused, match="not of the public Internet"):
+    with pytest.raises(FetchRefused, match="is not a public address"):
         fetch(f"{base}/to/{base}/text", SMALL, is_allowed=only_the_first)
     assert len(asked) == 2
 
 
-def test_a_name_with_one_address_inside_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_with_one_private_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     found = [
         (socket.AF_INET, socket.SOCK_STREAM, 6, "", (ip, 80)) for ip in ("8.8.8.8", "10.0.0.1")
     ]
@@ -226,8 +226,8 @@ def test_the_connection_goes_to_the_address_that_was_checked(
         "",
     ],
 )
-def test_what_is_no_address_of_a_page_is_refused(url: str) -> None:
-    with pytest.raises(FetchRefused, match="is no http or https address"):
+def test_a_url_that_is_not_an_http_page_is_refused(url: str) -> None:
+    with pytest.raises(FetchRefused, match="is not an http or https URL"):
         fetch(url)
 
 
@@ -248,7 +248,9 @@ def test_what_is_no_address_of_a_page_is_refused(url: str) -> None:
         *((address, False) for address in ("2002:7f00:1::", "2001:0:0:0:0:0:80ff:fffe")),
     ],
 )
-def test_an_address_is_public_or_inside_a_network(address: str, expected: bool) -> None:
+def test_is_public_distinguishes_public_from_private_addresses(
+    address: str, expected: bool
+) -> None:
     assert is_public(address) is expected
 
 
@@ -266,7 +268,7 @@ def test_a_page_that_the_goal_names_becomes_evidence(
     assert "sha256" in diligence.report()
 
 
-def test_a_page_that_the_plan_names_is_read_as_well(
+def test_a_page_that_the_plan_names_is_read(
     diligence: Any, base: str, answer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     allow_loopback(monkeypatch)
@@ -281,15 +283,13 @@ def test_a_page_that_the_plan_names_is_read_as_well(
     assert {each["status"] for each in diligence.claims("reading").values()} == {"completed"}
 
 
-def test_a_page_inside_the_network_is_refused_and_the_report_says_so(
-    diligence: Any, base: str
-) -> None:
+def test_a_page_at_a_private_address_is_refused_and_reported(diligence: Any, base: str) -> None:
     world = diligence.run(goal=f"Evaluate Acme Corp {base}/text")
 
     (returned,) = diligence.events(TOOL_RETURNED)
     assert returned.data["error"]["type"] == "FetchRefused"
     assert "## Not read" in diligence.report()
-    assert "is not of the public Internet" in diligence.report()
+    assert "is not a public address" in diligence.report()
     assert diligence.runtime(None).replay(strict=True) == world
 
 

@@ -1,4 +1,4 @@
-"""From a goal to a report: the course of a diligence run."""
+"""A diligence run from the goal to the report."""
 
 import re
 from itertools import islice
@@ -33,7 +33,7 @@ FILES = {
 }
 
 
-def test_the_names_are_those_of_the_specification():
+def test_the_constants_match_the_specification():
     objects = (COMPANY, CLAIM, EVIDENCE, CONTRADICTION, REPORT)
     relations = (SUPPORTS, CONTRADICTS, DEPENDS_ON, SOURCED_FROM)
 
@@ -43,14 +43,14 @@ def test_the_names_are_those_of_the_specification():
     assert set(kit.relation_types) == set(relations)
 
 
-def test_a_kit_is_created_as_often_as_it_is_asked_for():
+def test_create_kit_returns_equal_responders_each_time():
     names = [each.name for each in create_kit()]
 
     assert names == [each.name for each in create_kit()]
     assert len(set(names)) == len(names)
 
 
-def test_a_goal_becomes_one_seed_by_the_command_line():
+def test_a_goal_becomes_one_seed_event_by_cli():
     (seed,) = seed_from_goal("Evaluate Stripe", "r9")
 
     assert (seed.type, seed.source, seed.actor, seed.cause) == (
@@ -63,7 +63,9 @@ def test_a_goal_becomes_one_seed_by_the_command_line():
 
 
 @pytest.mark.parametrize("files", [{}, FILES])
-def test_without_a_provider_the_claim_stays_pending_and_its_request_is_recorded(diligence, files):
+def test_without_a_provider_the_first_claim_stays_pending_and_its_request_is_recorded(
+    diligence, files
+):
     world = diligence.run(files, complete=None)
 
     (claim,) = world.objects_of(CLAIM)
@@ -73,7 +75,7 @@ def test_without_a_provider_the_claim_stays_pending_and_its_request_is_recorded(
     assert world.objects_of(REPORT) == []
 
 
-def test_a_pending_claim_is_completed_when_somebody_can_answer_later(diligence):
+def test_a_pending_claim_is_completed_when_a_provider_is_added(diligence):
     diligence.run(complete=None)
 
     world = diligence.resume(lambda request: {"text": "It makes anvils.", "cost_usd": 0.0})
@@ -86,7 +88,7 @@ def test_a_pending_claim_is_completed_when_somebody_can_answer_later(diligence):
     assert "It makes anvils." in report.data["text"]
 
 
-def test_the_plan_is_the_models_and_every_source_is_read_with_its_questions(diligence):
+def test_the_model_plans_the_questions_and_every_source_is_read_with_them(diligence):
     diligence.run(FILES)
 
     (company,) = diligence.objects(COMPANY)
@@ -101,7 +103,7 @@ def test_the_plan_is_the_models_and_every_source_is_read_with_its_questions(dili
     assert all("2. What does it sell?" in prompt for prompt in asked)
 
 
-def test_a_plan_that_says_nothing_leaves_the_usual_questions(diligence):
+def test_a_plan_without_questions_falls_back_to_the_default_questions(diligence):
     diligence.run(FILES, complete=lambda request: {"text": "Echo: Plan", "cost_usd": 0.0})
 
     (company,) = diligence.objects(COMPANY)
@@ -110,7 +112,7 @@ def test_a_plan_that_says_nothing_leaves_the_usual_questions(diligence):
     assert {each["status"] for each in diligence.claims("reading").values()} == {"completed"}
 
 
-def test_statements_rest_on_the_passages_they_name(diligence):
+def test_statements_are_linked_to_the_passages_they_cite(diligence):
     world = diligence.run(FILES)
 
     for claim in world.objects_of(CLAIM):
@@ -142,7 +144,7 @@ def test_every_claim_and_piece_of_evidence_traces_to_a_document_and_the_goal(dil
             assert each.data["source"] in paths
 
 
-def test_agreement_of_sources_raises_confidence_and_copies_count_once(diligence):
+def test_agreement_between_sources_raises_confidence_and_copies_count_once(diligence):
     copied = {"d.txt": FILES["c.txt"], "e.txt": "FACT 2: Acme Corp sells anvils. Really."}
 
     diligence.run(FILES | copied)
@@ -157,7 +159,7 @@ def test_agreement_of_sources_raises_confidence_and_copies_count_once(diligence)
     assert by_source["e.txt", "Acme Corp sells anvils. Really."] == 60
 
 
-def test_the_report_cites_what_it_says_by_number(diligence):
+def test_the_report_has_numbered_citations(diligence):
     diligence.run(FILES)
 
     report = diligence.report()
@@ -169,7 +171,7 @@ def test_the_report_cites_what_it_says_by_number(diligence):
         assert f"\n{number}. {path}, characters 0-" in report
 
 
-def test_the_report_is_written_once_and_last(diligence):
+def test_the_report_is_written_once_after_all_other_changes(diligence):
     diligence.run(FILES)
 
     created = [e for e in diligence.events(OBJECT_CREATED) if e.data["type"] == REPORT]
@@ -178,13 +180,13 @@ def test_the_report_is_written_once_and_last(diligence):
     assert max(change.position for change in changes) < created[0].position
 
 
-def test_a_source_that_cannot_be_read_is_in_the_report(diligence):
+def test_the_report_lists_a_source_that_cannot_be_read(diligence):
     diligence.run({"a.txt": FILES["a.txt"], "z.bin": b"\0\1\2"})
 
     assert "## Not read\n\n- z.bin: binary file" in diligence.report()
 
 
-def test_a_report_on_thousands_of_claims_fits_into_its_event(diligence):
+def test_a_report_on_thousands_of_claims_fits_into_one_event(diligence):
     diligence.run()
     said = "It is said that " + "very " * 80 + "much is said"
     claims = [
@@ -199,7 +201,7 @@ def test_a_report_on_thousands_of_claims_fits_into_its_event(diligence):
     assert re.search(r"\n\.\.\. and \d{3,4} more lines\.\n$", report)
 
 
-def test_a_long_document_is_read_where_it_bears_on_the_questions(diligence):
+def test_the_relevant_passages_of_a_long_document_are_read(diligence):
     filler = "\n\n".join(f"Paragraph {n} about weather. " + "word " * 200 for n in range(60))
     long = filler + "\n\nFACT 1: It was founded in 1949.\n\n" + filler
 
@@ -209,7 +211,7 @@ def test_a_long_document_is_read_where_it_bears_on_the_questions(diligence):
     assert "It was founded in 1949." in diligence.claims()
 
 
-def test_an_answer_that_is_an_error_fails_its_claim_and_no_more(diligence, answer):
+def test_an_error_as_answer_fails_its_claim_only(diligence, answer):
     def failing_once(request):
         if "Source: b.txt" in request["messages"][-1]["content"]:
             return {"text": "CLAIM 1 [1]: It", "error": {"message": "no\nway"}, "cost_usd": 0.0}
@@ -223,7 +225,7 @@ def test_an_answer_that_is_an_error_fails_its_claim_and_no_more(diligence, answe
     assert "- b.txt: no way" in diligence.report()
 
 
-def test_a_refusal_says_nothing_of_a_source(diligence, answer):
+def test_a_refusal_yields_no_statements(diligence, answer):
     def refusing_once(request):
         if "Source: b.txt" in request["messages"][-1]["content"]:
             return {"text": "CLAIM 1 [1]: No", "stop": "refusal", "cost_usd": 0.0}
@@ -236,7 +238,7 @@ def test_a_refusal_says_nothing_of_a_source(diligence, answer):
     assert all(each["statement"] != "No" for each in diligence.claims().values())
 
 
-def test_a_plan_that_fails_does_not_keep_sources_from_being_read(diligence, answer):
+def test_sources_are_read_even_if_the_plan_fails(diligence, answer):
     def no_plan(request):
         if request["messages"][-1]["content"].startswith("Plan"):
             return {"error": {"message": "overloaded"}, "cost_usd": 0.0}
@@ -249,7 +251,7 @@ def test_a_plan_that_fails_does_not_keep_sources_from_being_read(diligence, answ
     assert "overloaded" in diligence.report()
 
 
-def test_a_claim_of_a_users_own_is_examined(diligence):
+def test_a_claim_that_a_user_adds_is_examined(diligence):
     diligence.run(FILES)
     own = create(CLAIM, {"statement": "It is bankrupt", "status": "pending"}, id="own")
 
@@ -259,7 +261,7 @@ def test_a_claim_of_a_users_own_is_examined(diligence):
     assert "- It is bankrupt: Who knows." in diligence.report()
 
 
-def test_the_first_answer_to_a_claim_stands(diligence):
+def test_later_answers_to_a_claim_are_ignored(diligence):
     world = diligence.run(FILES)
     before = {each.id: each.data for each in world.objects_of(CLAIM)}
     answers = [
@@ -275,7 +277,7 @@ def test_the_first_answer_to_a_claim_stands(diligence):
 PLAN_AGAIN = "QUESTION: What else?\nCLAIM 1 [1]: Something else."
 
 
-def test_two_runs_of_one_goal_give_one_ledger_and_it_replays(new_diligence):
+def test_two_runs_of_one_goal_give_equal_ledgers_that_replay_strictly(new_diligence):
     first, second = new_diligence(), new_diligence()
     first.checks_purity = True
     world = first.run(FILES)
@@ -285,7 +287,7 @@ def test_two_runs_of_one_goal_give_one_ledger_and_it_replays(new_diligence):
     assert first.runtime(None).replay(strict=True) == world
 
 
-def test_a_run_stopped_anywhere_goes_on_to_the_same_ledger(diligence, new_diligence):
+def test_a_run_stopped_anywhere_resumes_to_the_same_ledger(diligence, new_diligence):
     diligence.run(FILES)
     whole = diligence.decided()
 

@@ -1,4 +1,4 @@
-"""A research run in memory, from a goal, documents and a way to answer."""
+"""Fixtures: research runs in memory, from a goal, documents and a provider."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ Complete = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 def answering(request: dict[str, Any]) -> dict[str, Any]:
-    """Answer as a model would, in the words of the question."""
+    """Answer like a model, in the words of the question."""
     question = request["messages"][-1]["content"].splitlines()[0]
     return {"text": f"Answer to: {question} [1]", "model": "test", "cost_usd": 0.25}
 
 
 def document(path: str, text: str) -> KandoEvent:
-    """Return an input document as a host records it: caused by the goal."""
+    """Return an input document as the application records it: caused by the goal."""
     data = {
         "path": path,
         "sha256": sha256(text.encode()).hexdigest(),
@@ -49,13 +49,13 @@ class Research:
     """A run of the kit.
 
     Attributes:
-        store: its ledger.
+        store: ledger of the run.
     """
 
     store: MemoryLedgerStore = attrs.field(factory=lambda: MemoryLedgerStore(RUN_ID))
 
     def runtime(self, complete: Complete | None = answering) -> Runtime:
-        """Return a runtime over the ledger; without `complete` nobody answers."""
+        """Return a runtime over the ledger; without `complete`, requests stay unanswered."""
         responders = create_kit()
         if complete is not None:
             responders.append(provider_executor(complete))
@@ -67,24 +67,24 @@ class Research:
         complete: Complete | None = answering,
         goal: str = GOAL_TEXT,
     ) -> World:
-        """Start the run and work until nothing is left to do."""
+        """Start the run and work until there is no pending work."""
         return self.runtime(complete).run([*seed_from_goal(goal, RUN_ID), *documents])
 
     def resume(self, complete: Complete | None = answering) -> World:
-        """Go on with the run in a new runtime."""
+        """Resume the run in a new runtime."""
         return self.runtime(complete).run([])
 
     def events(self, type: str | None = None) -> list[KandoEvent]:
-        """Return the ledger's events, of one type if it is given."""
+        """Return the ledger's events, or only those of a type."""
         return [event for event in self.store.read_all() if type is None or event.type == type]
 
     def asked(self) -> list[KandoEvent]:
-        """Return the requests about findings: all but those for a plan."""
+        """Return the requests about findings, which excludes the request for a plan."""
         about = {each.id for each in self.objects(FINDING)}
         return [e for e in self.events(LLM_REQUEST) if e.data["cause_object_id"] in about]
 
     def objects(self, type: str) -> list[WorldObject]:
-        """Return the objects of a type, as the ledger has them."""
+        """Return the objects of a type, projected from the ledger."""
         return project(self.store.read_all()).objects_of(type)
 
     def synthesis(self) -> WorldObject:
@@ -93,7 +93,7 @@ class Research:
         return synthesis
 
     def decided(self) -> list[tuple[Any, ...]]:
-        """Return what two equal ledgers have in common."""
+        """Return the fields in which two equal ledgers agree."""
         return [(e.type, e.id, e.data, e.cause, e.actor) for e in self.store.read_all()]
 
 
@@ -105,13 +105,13 @@ def research() -> Research:
 
 @pytest.fixture
 def new_research() -> Callable[[], Research]:
-    """Return a function that makes a run that has not started."""
+    """Return a factory of runs that have not started."""
     return Research
 
 
 @pytest.fixture
 def make_document() -> Callable[[str, str], KandoEvent]:
-    """Return a function that makes an input document of a path and a text."""
+    """Return a function that makes an input document from a path and a text."""
     return document
 
 

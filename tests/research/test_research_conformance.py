@@ -1,4 +1,4 @@
-"""The research kit keeps what every kit promises."""
+"""The research kit passes the conformance suite for kits."""
 
 from kando.kit import Kit
 from kando.testing.kits import KitContract

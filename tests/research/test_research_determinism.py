@@ -1,4 +1,4 @@
-"""A research run comes out the same: run again, replayed, stopped anywhere."""
+"""A research run gives the same ledger when it is repeated, replayed, or stopped and resumed."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_run_that_was_answered_later_replays_strictly(research):
     assert research.runtime().replay(strict=True) == world
 
 
-def test_a_finished_run_has_nothing_left_to_do(research, make_document):
+def test_a_finished_run_has_no_pending_work(research, make_document):
     research.run([make_document("a.txt", TEXT)])
     before = research.decided()
 
@@ -49,12 +49,12 @@ def test_a_finished_run_has_nothing_left_to_do(research, make_document):
     assert not research.runtime().has_pending_work()
 
 
-def test_a_run_stopped_anywhere_goes_on_to_the_same_ledger(new_research, make_document):
+def test_a_run_stopped_anywhere_resumes_to_the_same_ledger(new_research, make_document):
     finished = new_research()
     finished.run([make_document("a.txt", TEXT), make_document("b.txt", "AI safety, measured.")])
     events, expected = finished.events(), finished.decided()
 
-    # The goal and its documents are recorded as one step, so no run stops inside it.
+    # The goal and its documents are one batch, so no run stops between them.
     for length in range(3, len(events) + 1):
         stopped = new_research()
         stopped.store.append(events[:length])
@@ -64,7 +64,7 @@ def test_a_run_stopped_anywhere_goes_on_to_the_same_ledger(new_research, make_do
         assert stopped.decided() == expected, f"stopped after {length} of {len(events)} events"
 
 
-def test_a_run_stopped_anywhere_with_a_failed_answer_goes_on_to_the_same_ledger(new_research):
+def test_a_run_with_a_failed_answer_resumes_from_anywhere_to_the_same_ledger(new_research):
     def failing(request):
         asked = request["messages"][-1]["content"]
         is_first = "claimed" in asked.splitlines()[0]
@@ -83,12 +83,12 @@ def test_a_run_stopped_anywhere_with_a_failed_answer_goes_on_to_the_same_ledger(
         assert stopped.decided() == expected, f"stopped after {length} of {len(events)} events"
 
 
-def test_a_run_stopped_between_answers_is_synthesized_once(new_research):
+def test_a_run_stopped_between_answers_gets_one_synthesis(new_research):
     finished = new_research()
     finished.run()
     first_answer = finished.events(LLM_RESPONSE)[0]
     stopped = new_research()
-    # With the event that closes the answer's firing: the whole step is on disk, as it always is.
+    # Up to the end of the answer's firing: a firing is committed as a whole.
     stopped.store.append(finished.events()[: first_answer.position + 2])
 
     without_provider = stopped.resume(None)

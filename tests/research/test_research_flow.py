@@ -1,4 +1,4 @@
-"""From a goal to a synthesis: the course of a research run."""
+"""A research run from the goal to the synthesis."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ from kits.research.kit import (
 STEM = "Understand AI safety"
 
 
-def test_constants_are_the_names_of_the_types():
+def test_the_constants_are_the_names_of_the_types():
     assert tuple(kit.object_types) == (GOAL, QUESTION, SOURCE, FINDING, SYNTHESIS)
     assert tuple(kit.relation_types) == (DECOMPOSES_INTO, ANSWERS, SYNTHESIZES, CITES)
 
 
-def test_everything_that_is_promised_is_there():
+def test_every_name_in_all_exists():
     for name in research_kit.__all__:
         assert getattr(research_kit, name) is not None
 
 
-def test_the_seed_is_one_goal_by_cli():
+def test_a_goal_becomes_one_seed_event_by_cli():
     (seed,) = seed_from_goal(STEM, "r1")
 
     assert (seed.type, seed.source, seed.actor, seed.cause) == (
@@ -55,7 +55,7 @@ def test_the_seed_is_one_goal_by_cli():
     assert (seed.data["type"], seed.data["data"]) == ("Goal", {"text": STEM})
 
 
-def test_a_kit_is_created_as_often_as_it_is_asked_for():
+def test_create_kit_returns_equal_responders_each_time():
     assert create_kit() == create_kit() == kit.create()
 
 
@@ -72,7 +72,7 @@ def test_a_goal_decomposes_into_three_questions(research):
     assert all(each.source_id == goal.id for each in relations)
 
 
-def test_each_question_has_a_finding_that_was_pending_and_asked_about(research):
+def test_each_question_has_a_pending_finding_with_a_request(research):
     world = research.run()
 
     created = [e for e in research.events(OBJECT_CREATED) if e.data["type"] == FINDING]
@@ -118,7 +118,7 @@ def test_the_synthesis_comes_after_the_last_finding_is_complete(research):
     assert synthesis.position > max(completed)
 
 
-def test_without_a_provider_findings_stay_pending_and_nothing_is_synthesized(research):
+def test_without_a_provider_findings_stay_pending_and_there_is_no_synthesis(research):
     world = research.run(complete=None)
 
     assert [each.data["status"] for each in world.objects_of(FINDING)] == ["pending"] * 3
@@ -126,7 +126,7 @@ def test_without_a_provider_findings_stay_pending_and_nothing_is_synthesized(res
     assert not world.objects_of(SYNTHESIS)
 
 
-def test_a_run_goes_on_when_a_provider_comes_later(research):
+def test_a_run_resumes_when_a_provider_is_added(research):
     research.run(complete=None)
 
     world = research.resume()
@@ -160,7 +160,7 @@ def test_an_answer_without_text_fails_its_finding(research, text):
     assert "0 of 3 questions answered." in research.synthesis().data["text"]
 
 
-def test_a_refusal_is_no_finding(research):
+def test_a_refusal_fails_its_finding(research):
     no = {"text": "I will not.", "stop": "refusal", "cost_usd": 0.0}
 
     world = research.run(complete=lambda request: no)
@@ -189,14 +189,14 @@ def test_an_answer_after_a_failure_completes_the_finding_and_the_synthesis_follo
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 2, 0), (2, 1, 0)])
 @pytest.mark.parametrize("is_at_once", [True, False])
-def test_there_is_one_synthesis_however_answers_arrive(research, order, is_at_once):
+def test_there_is_one_synthesis_in_whatever_order_answers_arrive(research, order, is_at_once):
     research.run(complete=None)
     findings = research.objects(FINDING)
     answers = [
         make_event(
             LLM_RESPONSE,
             "run:r1",
-            "somebody",
+            "someone-else",
             [],
             {"text": f"A{n}", "model": "m", "cost_usd": 0.0, "cause_object_id": findings[n].id},
         )
@@ -210,7 +210,7 @@ def test_there_is_one_synthesis_however_answers_arrive(research, order, is_at_on
     assert "3 of 3 questions answered." in research.synthesis().data["text"]
 
 
-def test_the_first_answer_to_a_finding_stands(research):
+def test_later_answers_to_a_finding_are_ignored(research):
     research.run()
     before = research.objects(FINDING)
     body = {"text": "Other", "model": "m", "cost_usd": 0.0, "cause_object_id": before[0].id}
@@ -220,7 +220,7 @@ def test_the_first_answer_to_a_finding_stands(research):
     assert research.objects(FINDING) == before
 
 
-def test_a_finding_that_is_corrected_corrects_the_synthesis(research):
+def test_a_corrected_finding_updates_the_synthesis(research):
     research.run()
     finding = research.objects(FINDING)[0]
     body = {"id": finding.id, "patch": {"text": "Corrected."}}
@@ -231,7 +231,7 @@ def test_a_finding_that_is_corrected_corrects_the_synthesis(research):
     assert finding.data["text"] not in research.synthesis().data["text"]
 
 
-def test_the_same_goal_again_asks_nothing_new(research):
+def test_a_repeated_goal_creates_no_new_questions(research):
     research.run()
 
     research.runtime(None).run(seed_from_goal(STEM, "r1"))
@@ -251,7 +251,7 @@ def test_another_goal_on_the_same_ledger_gets_its_own_synthesis(research):
     assert "AI safety" not in texts[1]
 
 
-def test_data_that_is_not_what_a_type_declares_is_refused(research):
+def test_data_that_does_not_match_its_declared_type_is_refused(research):
     body = {"type": FINDING, "data": {"status": "done", "text": ""}}
 
     with pytest.raises(InvalidData, match="status"):

@@ -1,4 +1,4 @@
-"""Hostile documents, goals and answers change nothing but what they are quoted in."""
+"""Hostile documents, goals and answers affect only the places where they are quoted."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NAMES = ["template", "escape codes", "injection", "fake sources", "unicode", "hu
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=NAMES)
-def test_a_hostile_document_is_quoted_and_nothing_else(research, make_document, text):
+def test_a_hostile_document_is_only_quoted(research, make_document, text):
     world = research.run([make_document("a.txt", f"AI safety {text}")])
 
     assert [each.data["status"] for each in world.objects_of(FINDING)] == ["completed"] * 3
@@ -49,7 +49,7 @@ FILES = {
 
 
 @pytest.mark.parametrize("kind", FILES)
-def test_a_hostile_file_changes_no_question_and_no_finding_it_does_not_bear_on(
+def test_a_hostile_file_changes_no_question_and_no_unrelated_finding(
     new_research, make_document, tmp_path, kind
 ):
     (tmp_path / "hostile.txt").write_bytes(FILES[kind])
@@ -112,11 +112,11 @@ def test_a_hostile_answer_changes_its_own_finding_only(new_research, answer, tex
 
 
 def own_lines(synthesis: str) -> list[str]:
-    """Return the lines of a synthesis that no answer stands in."""
+    """Return the lines of a synthesis that do not quote an answer."""
     return [line for line in synthesis.splitlines() if not line.startswith(">")]
 
 
-def test_the_synthesis_shows_markup_as_text(research, make_document):
+def test_the_synthesis_escapes_markup(research, make_document):
     text = "</script><script>x</script> **b** [x](http://x.test) ![](y)"
     path = "<b>[a](b).txt"
 
@@ -133,7 +133,7 @@ def test_the_synthesis_shows_markup_as_text(research, make_document):
     assert written.startswith(r"# &lt;i&gt;\*x\*")
 
 
-def test_the_synthesis_holds_no_control_characters(research):
+def test_the_synthesis_contains_no_control_characters(research):
     research.run(complete=lambda request: {"text": HOSTILE[1], "cost_usd": 0.0})
 
     text = research.synthesis().data["text"]
@@ -141,7 +141,7 @@ def test_the_synthesis_holds_no_control_characters(research):
 
 
 @pytest.mark.parametrize("goal", [*HOSTILE, ""], ids=[*NAMES, "empty"])
-def test_a_hostile_goal_is_a_goal(research, goal):
+def test_a_hostile_goal_is_recorded_unchanged(research, goal):
     world = research.run(goal=goal)
 
     (recorded,) = world.objects_of(GOAL)
@@ -152,8 +152,8 @@ def test_a_hostile_goal_is_a_goal(research, goal):
     assert "3 of 3 questions answered." in research.synthesis().data["text"]
 
 
-def test_three_answers_of_the_largest_size_fit_into_the_synthesis(research):
-    # Each of these takes six bytes in the ledger.
+def test_three_answers_of_maximum_size_fit_into_the_synthesis(research):
+    # Each of these characters takes six bytes in the ledger.
     text = "\x01" * 150_000
 
     research.run(complete=lambda request: {"text": text, "cost_usd": 0.0})
@@ -162,7 +162,7 @@ def test_three_answers_of_the_largest_size_fit_into_the_synthesis(research):
 
 
 @pytest.mark.parametrize("data", [{}, {"text": None}, {"text": ["x"]}, {"text": 7}])
-def test_a_document_without_text_has_no_source(research, data):
+def test_a_document_without_text_yields_no_source(research, data):
     body = {"type": "Document", "data": data}
     event = make_event(OBJECT_CREATED, "run:r1", "cli", [], body)
 

@@ -1,4 +1,4 @@
-"""The plan: with sources at hand, a model says which three questions to ask of them."""
+"""The plan: if there are documents, a model proposes the three questions."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_the_three_questions_are_those_of_the_plan(research, documents, planning
     assert "3 of 3 questions answered." in research.synthesis().data["text"]
 
 
-def test_findings_cite_what_bears_on_the_planned_question(research, documents, planning):
+def test_findings_cite_the_sources_relevant_to_the_planned_question(research, documents, planning):
     world = research.run(documents, planning)
 
     cited = [
@@ -62,7 +62,7 @@ def test_findings_cite_what_bears_on_the_planned_question(research, documents, p
     assert cited[1][0] == "safety.txt"
 
 
-def test_the_plan_sees_names_of_documents_and_none_of_their_text(research, documents):
+def test_the_request_for_a_plan_names_documents_without_their_text(research, documents):
     research.run(documents)
 
     plan = research.events(LLM_REQUEST)[0].data["messages"][-1]["content"]
@@ -74,7 +74,7 @@ def test_the_plan_sees_names_of_documents_and_none_of_their_text(research, docum
     "text",
     ["", "Echo: Plan the research of a goal. QUESTION: the question", "QUESTION: Only one?", None],
 )
-def test_without_a_usable_plan_the_questions_stay_as_they_are(research, documents, answer, text):
+def test_without_a_usable_plan_the_questions_stay_unchanged(research, documents, answer, text):
     def complete(request):
         if request["messages"][-1]["content"].startswith("Plan"):
             return {"text": text} if text is not None else {"error": {"message": "overloaded"}}
@@ -86,7 +86,7 @@ def test_without_a_usable_plan_the_questions_stay_as_they_are(research, document
     assert "3 of 3 questions answered." in research.synthesis().data["text"]
 
 
-def test_without_a_provider_findings_are_pending_and_the_plan_is_asked_for(research, documents):
+def test_without_a_provider_findings_stay_pending_and_the_plan_is_requested(research, documents):
     world = research.run(documents, complete=None)
 
     assert [each.data["status"] for each in world.objects_of(FINDING)] == ["pending"] * 3
@@ -97,14 +97,14 @@ def test_without_a_provider_findings_are_pending_and_the_plan_is_asked_for(resea
     assert "3 of 3 questions answered." in research.synthesis().data["text"]
 
 
-def test_without_documents_nothing_is_planned(research):
+def test_without_documents_no_plan_is_requested(research):
     research.run()
 
     assert questions(research)[0] == {"text": TEMPLATE}
     assert len(research.events(LLM_REQUEST)) == 3
 
 
-def test_a_run_stopped_anywhere_goes_on_to_the_same_ledger(
+def test_a_run_stopped_anywhere_resumes_to_the_same_ledger(
     research, new_research, documents, planning
 ):
     world = research.run(documents, planning)

@@ -1,4 +1,4 @@
-"""The kit as a plugin."""
+"""The plugin that registers the research kit."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ TIDES = "The tides follow the moon."
 
 
 def created(research, type):
-    """Return the events that created the objects of a type as they are, each object's last one."""
+    """Return for each object of a type the last event that created it."""
     found = [e for e in research.events(OBJECT_CREATED) if e.data["type"] == type]
     return list({event.data["id"]: event for event in found}.values())
 
@@ -41,14 +41,14 @@ def test_a_source_is_caused_by_its_document(research, make_document):
     assert source.cause == [document.id]
 
 
-def test_an_empty_document_has_no_source(research, make_document):
+def test_an_empty_document_yields_no_source(research, make_document):
     world = research.run([make_document("empty.txt", "")])
 
     assert not world.objects_of(SOURCE)
     assert "3 of 3 questions answered." in research.synthesis().data["text"]
 
 
-def test_findings_cite_the_sources_that_share_their_words(research, make_document):
+def test_findings_cite_the_sources_that_share_words_with_their_question(research, make_document):
     documents = [
         make_document("tides.txt", TIDES),
         make_document("safety.txt", SAFETY),
@@ -68,14 +68,14 @@ def test_findings_cite_the_sources_that_share_their_words(research, make_documen
     ]
 
 
-def test_a_finding_cites_a_source_even_if_none_shares_a_word(research, make_document):
+def test_a_finding_cites_a_source_even_if_it_shares_no_word(research, make_document):
     world = research.run([make_document("tides.txt", TIDES)])
 
     for finding in world.objects_of(FINDING):
         assert len(world.get_relations(finding.id, CITES)) == 1
 
 
-def test_a_finding_cites_five_sources_at_most(research, make_document):
+def test_a_finding_cites_at_most_five_sources(research, make_document):
     world = research.run([make_document(f"{n}.txt", SAFETY) for n in range(9)])
 
     for finding in world.objects_of(FINDING):
@@ -86,7 +86,7 @@ def test_a_finding_cites_five_sources_at_most(research, make_document):
         assert paths == [f"{n}.txt" for n in range(MAX_SOURCES)]
 
 
-def test_one_document_cannot_keep_the_others_out(research, make_document):
+def test_one_document_cannot_crowd_out_the_others(research, make_document):
     flood = "\n\n".join(f"# {n}\n\nAI safety is claimed, claimed, claimed." for n in range(50))
     documents = [make_document(name, SAFETY) for name in ("a.txt", "b.txt", "c.txt")]
 
@@ -101,7 +101,7 @@ def test_one_document_cannot_keep_the_others_out(research, make_document):
         assert {"a.txt", "b.txt", "c.txt"} < set(paths)
 
 
-def test_without_documents_nothing_is_cited_and_the_request_says_so(research):
+def test_without_documents_there_are_no_citations_and_the_request_says_so(research):
     world = research.run()
 
     assert not [each for each in world.relations.values() if each.type == CITES]
@@ -109,7 +109,7 @@ def test_without_documents_nothing_is_cited_and_the_request_says_so(research):
         assert "No source was given." in request.data["messages"][-1]["content"]
 
 
-def test_a_request_shows_what_its_finding_cites(research, make_document):
+def test_a_request_shows_the_sources_that_its_finding_cites(research, make_document):
     world = research.run([make_document("safety.txt", SAFETY), make_document("tides.txt", TIDES)])
 
     for request in research.asked():
@@ -119,7 +119,7 @@ def test_a_request_shows_what_its_finding_cites(research, make_document):
         assert len(world.get_relations(request.data["cause_object_id"], CITES)) == 1
 
 
-def test_a_finding_is_traced_to_its_sources_and_to_the_goal(research, make_document):
+def test_a_finding_traces_to_its_sources_and_to_the_goal(research, make_document):
     research.run([make_document("a.txt", SAFETY), make_document("b.txt", EVIDENCE)])
     events = research.events()
 
@@ -133,7 +133,7 @@ def test_a_finding_is_traced_to_its_sources_and_to_the_goal(research, make_docum
         ]
 
 
-def test_a_citation_is_traced_to_its_source(research, make_document):
+def test_a_citation_traces_to_its_source(research, make_document):
     research.run([make_document("a.txt", SAFETY), make_document("b.txt", EVIDENCE)])
     events = research.events()
     by_object = {e.data["id"]: e.id for e in events if e.type == OBJECT_CREATED}
@@ -146,7 +146,7 @@ def test_a_citation_is_traced_to_its_source(research, make_document):
         assert by_object[citation.data["source_id"]] in chain
 
 
-def test_the_synthesis_is_traced_to_every_finding_source_and_the_goal(research, make_document):
+def test_the_synthesis_traces_to_every_finding_every_source_and_the_goal(research, make_document):
     research.run([make_document("a.txt", SAFETY), make_document("b.txt", EVIDENCE)])
 
     (synthesis,) = created(research, SYNTHESIS)
@@ -163,7 +163,7 @@ def test_the_synthesis_lists_the_sources_of_each_finding(research, make_document
     assert research.synthesis().data["text"].count(listed) == 3
 
 
-def test_the_synthesis_lists_of_several_sources_those_that_an_answer_names(research, make_document):
+def test_the_synthesis_lists_only_the_sources_that_an_answer_cites(research, make_document):
     documents = [make_document("a.txt", SAFETY), make_document("b.txt", EVIDENCE)]
 
     research.run(documents, lambda request: {"text": "So it is [2] [9].", "cost_usd": 0.0})
@@ -183,5 +183,5 @@ def test_the_synthesis_lists_of_several_sources_those_that_an_answer_names(resea
         ("word", [], []),
     ],
 )
-def test_relevance_counts_shared_words_and_rare_ones_more(query, texts, expected):
+def test_relevance_weights_rare_shared_words_more(query, texts, expected):
     assert most_relevant(query, texts, 2) == expected

@@ -1,7 +1,7 @@
-"""What a model's answer says: untrusted text, read line by line by a small fixed format.
+"""Parsers for a model's answers: untrusted text in a small line-based format.
 
-Lines, and not JSON: an answer that was cut off keeps what it said before, and a model that knows
-no structured output can give one as well.
+The format is lines, not JSON, so that a truncated answer keeps its complete lines and a model
+without structured output can follow it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = [
     "urls_in",
 ]
 
-#: Questions that a plan may have, pages it may ask for, and statements of one answer.
+#: Limits: questions per plan, pages per plan, statements per answer.
 MAX_QUESTIONS, MAX_FETCHES, MAX_STATEMENTS = 6, 3, 12
 
 _MAX_TEXT_CHARS = 16_000
@@ -45,12 +45,12 @@ _URL = re.compile(r"https?://[^\s<>\"'()\[\]{}]{1,2000}")
 
 @attrs.frozen
 class Plan:
-    """What is to be found out, and where to look.
+    """The questions to answer, and the pages to read.
 
     Attributes:
-        text: what else the answer says.
-        questions: in words.
-        urls: of pages to read.
+        text: the rest of the answer.
+        questions: the questions in plain text.
+        urls: URLs of the pages.
     """
 
     text: str
@@ -60,12 +60,12 @@ class Plan:
 
 @attrs.frozen
 class Statement:
-    """Something that a source states.
+    """A statement of a source.
 
     Attributes:
-        text: in words.
-        question: number of the question it answers, from 1; 0 for none.
-        passages: numbers of the passages that it rests on, from 1; at least one.
+        text: the statement in one sentence.
+        question: number of the question that it answers, from 1; 0 if it answers none.
+        passages: numbers of the passages that it cites, from 1; at least one.
     """
 
     text: str
@@ -75,20 +75,20 @@ class Statement:
 
 @attrs.frozen
 class Verdict:
-    """What became of comparing two claims.
+    """The outcome of comparing two claims.
 
     Attributes:
-        says: ``CONTRADICTS``, ``AGREES`` or ``UNRELATED``; empty if the answer says none of them.
-        reason: in words.
+        outcome: ``CONTRADICTS``, ``AGREES`` or ``UNRELATED``; empty if the answer has none of them.
+        reason: the model's reason.
     """
 
-    says: str
+    outcome: str
     reason: str
 
 
 def parse_plan(text: str) -> Plan:
-    """Take a plan apart; whatever does not fit the format is text."""
-    kept: list[str] = []
+    """Parse a plan; lines in any other format become its text."""
+    rest: list[str] = []
     questions: list[str] = []
     urls: list[str] = []
     for line in _lines(text):
@@ -98,36 +98,36 @@ def parse_plan(text: str) -> Plan:
         elif url is not None:
             urls.append(url[1])
         else:
-            kept.append(line)
-    return Plan(_joined(kept), _different(questions, MAX_QUESTIONS), _different(urls, MAX_FETCHES))
+            rest.append(line)
+    return Plan(_joined(rest), _unique(questions, MAX_QUESTIONS), _unique(urls, MAX_FETCHES))
 
 
 def parse_statements(text: str, questions: int, passages: int) -> tuple[str, list[Statement]]:
-    """Return the text of an answer and its statements; one without a passage is none.
+    """Return the text of an answer and its statements, without those that cite no known passage.
 
     Args:
         text: the answer.
-        questions: how many questions there are.
-        passages: how many passages there are.
+        questions: number of questions that were asked.
+        passages: number of passages that were shown.
     """
-    kept: list[str] = []
+    rest: list[str] = []
     found: dict[str, Statement] = {}
     for line in _lines(text):
         match = _STATEMENT.match(line)
         if match is None:
-            kept.append(line)
+            rest.append(line)
             continue
         cited = [int(number) for number in re.findall(r"\d+", match[2])]
         known = list(dict.fromkeys(number for number in cited if 1 <= number <= passages))
         question = int(match[1]) if int(match[1]) <= questions else 0
         if known and len(found) < MAX_STATEMENTS:
-            said = _short(match[3])
-            found.setdefault(said, Statement(said, question, known))
-    return _joined(kept), list(found.values())
+            statement = _short(match[3])
+            found.setdefault(statement, Statement(statement, question, known))
+    return _joined(rest), list(found.values())
 
 
 def parse_verdict(text: str) -> Verdict:
-    """Return what an answer says about two claims: the first line that says something."""
+    """Return the verdict of an answer about two claims: its first line that has one."""
     for line in _lines(text):
         match = _VERDICT.match(line)
         if match is not None:
@@ -136,28 +136,28 @@ def parse_verdict(text: str) -> Verdict:
 
 
 def parse_resolution(text: str) -> tuple[str, str]:
-    """Return which of two claims holds, and why; ``unclear`` if the answer does not say."""
-    kept: list[str] = []
+    """Return which of two claims holds, or ``unclear`` without a verdict, and the explanation."""
+    rest: list[str] = []
     holds = "unclear"
     for line in _lines(text):
         match = _HOLDS.match(line) if holds == "unclear" else None
         if match is None:
-            kept.append(line)
+            rest.append(line)
         else:
             holds = match[1].lower()
-            kept.append(match[2])
-    return holds, _joined(kept)[:4000]
+            rest.append(match[2])
+    return holds, _joined(rest)[:4000]
 
 
 def urls_in(text: str) -> list[str]:
-    """Return the addresses of pages that a goal names."""
+    """Return the URLs in a text, up to the limit for one plan."""
     found = [url.rstrip(".,;:!?") for url in _URL.findall(text)]
-    return _different(found, MAX_FETCHES)
+    return _unique(found, MAX_FETCHES)
 
 
-def reason_of(answer: Mapping[str, Any], otherwise: str = "no answer") -> str:
-    """Return why an answer is none, in one line; `otherwise` if it does not say."""
-    return _short(str((failure_of(answer) or {}).get("message") or otherwise))
+def reason_of(answer: Mapping[str, Any], default: str = "no answer") -> str:
+    """Return in one line why a call failed or was refused; `default` if the answer has no reason."""
+    return _short(str((failure_of(answer) or {}).get("message") or default))
 
 
 def _lines(text: str) -> list[str]:
@@ -172,5 +172,5 @@ def _short(text: str) -> str:
     return " ".join(text.split())[:_MAX_LINE_CHARS]
 
 
-def _different(texts: list[str], limit: int) -> list[str]:
+def _unique(texts: list[str], limit: int) -> list[str]:
     return list(dict.fromkeys(texts))[:limit]

@@ -1,6 +1,7 @@
-"""Claims against claims: who is compared, what a contradiction means, what confidence is left.
+"""Contradictions between claims: comparison, resolution, and the confidence that results.
 
-Each request shows a model two claims and what they rest on, so that no third one can have a say.
+Each request shows the model two claims and their evidence only, so that no third source can
+influence the answer.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ __all__ = ["confidence_of"]
 
 _MAX_QUOTED = 3
 
-#: Confidence in percent by the number of different sources that support a claim.
+#: Confidence in percent by the number of distinct sources that support a claim.
 _CONFIDENCE = {0: 20, 1: 60, 2: 80}
 _CONFIDENCE_OF_MORE = 90
 _CONFIDENCE_OF_REJECTED = 5
@@ -43,14 +44,14 @@ _CONFIDENCE_OF_REJECTED = 5
 
 @kit.responder(OBJECT_CREATED, type=Claim)
 def on_statement_created(event: RecordedEvent, world: World) -> Iterator[KandoEvent]:
-    """Complete what a source states: score it, and suspect contradictions to what others state.
+    """Score a statement, and open a suspected contradiction with similar ones of other sources.
 
-    A suspicion is about the claim of each source that is most like the new one.
+    Of each other source, only the statement most similar to the new one is compared with it.
     """
     claim = world.objects[event.data["id"]]
     if not is_sourced(claim) or claim.data["status"] != "pending":
         return
-    for other in _most_alike(claim, world):
+    for other in _most_similar(claim, world):
         pair = {"claim_a": other.id, "claim_b": claim.id, "status": "suspected"}
         yield create(CONTRADICTION, pair, cause=[event, other.event_id])
     yield patch(claim, {"status": "completed", "confidence": confidence_of(claim, world)})
@@ -58,7 +59,7 @@ def on_statement_created(event: RecordedEvent, world: World) -> Iterator[KandoEv
 
 @kit.edge_logic(SUPPORTS)
 def weigh_support(event: RecordedEvent, world: World) -> Iterator[KandoEvent]:
-    """Score a claim anew when further evidence supports it."""
+    """Update the confidence of a claim when more evidence supports it."""
     claim = world.objects[event.data["target_id"]]
     confidence = confidence_of(claim, world)
     if is_sourced(claim) and claim.data.get("confidence", confidence) != confidence:
@@ -67,9 +68,9 @@ def weigh_support(event: RecordedEvent, world: World) -> Iterator[KandoEvent]:
 
 @kit.responder(OBJECT_CREATED, type=Contradiction)
 def on_contradiction_created(event: RecordedEvent, world: World) -> Iterator[KandoEvent]:
-    """Have suspected claims compared; relate those of an open contradiction.
+    """Request a comparison for a suspected contradiction; relate the claims of an open one.
 
-    What the relation means is said by the edge logic.
+    The edge logic of the relation does the rest.
     """
     found = world.objects[event.data["id"]]
     first, second = _claims_of(found, world)
@@ -85,7 +86,7 @@ def on_contradiction_created(event: RecordedEvent, world: World) -> Iterator[Kan
 
 @kit.edge_logic(CONTRADICTS)
 def resolve_contradiction(event: RecordedEvent, world: World) -> Emitted:
-    """Open the resolution of two claims that contradict each other, whoever related them."""
+    """Request a resolution for two claims that contradict each other, however the relation arose."""
     first, second = (world.objects[event.data[end]] for end in ("source_id", "target_id"))
     named = (event.data.get("data") or {}).get("contradiction")
     found = world.get_object(named) if isinstance(named, str) else None
@@ -96,7 +97,7 @@ def resolve_contradiction(event: RecordedEvent, world: World) -> Emitted:
         yield patch(found, {"status": "resolving"})
     else:
         pair = {"claim_a": first.id, "claim_b": second.id, "status": "resolving"}
-        made = yield create(CONTRADICTION, pair | {"reason": "they were related so"})
+        made = yield create(CONTRADICTION, pair | {"reason": "the relation was created directly"})
         found = WorldObject(made.data["id"], CONTRADICTION, made.data["data"])
     yield ask_about(
         found,
@@ -112,37 +113,37 @@ def resolve_contradiction(event: RecordedEvent, world: World) -> Emitted:
 
 @kit.responder(LLM_RESPONSE, type=Contradiction)
 def on_contradiction_answered(event: RecordedEvent, world: World) -> Emitted:
-    """Take what comparing two claims, or resolving their contradiction, came to."""
+    """Apply the answer to a comparison or to a resolution."""
     found = world.objects[event.data["cause_object_id"]]
     text = text_of(event.data)
     if found.data.get("status") == "suspected":
         verdict = parse_verdict(text or "")
-        if verdict.says == "AGREES":
+        if verdict.outcome == "AGREES":
             yield from _share_evidence(event, found, world)
-        is_open = verdict.says == "CONTRADICTS"
+        is_open = verdict.outcome == "CONTRADICTS"
         yield patch(found, {"status": "open" if is_open else "dismissed", "reason": verdict.reason})
         first, second = _claims_of(found, world)
         if is_open and first is not None and second is not None:
             yield relate(CONTRADICTS, first, second, {"contradiction": found.id})
     elif found.data.get("status") == "resolving":
-        done = {"status": "failed", "resolution": reason_of(event.data)}
+        changes = {"status": "failed", "resolution": reason_of(event.data)}
         if text is not None:
-            holds, why = parse_resolution(text)
-            done = {"status": "resolved", "holds": holds, "resolution": why}
-        yield from _settle(found, done, world)
+            holds, explanation = parse_resolution(text)
+            changes = {"status": "resolved", "holds": holds, "resolution": explanation}
+        yield from _settle(found, changes, world)
 
 
 def confidence_of(claim: WorldObject, world: World, *outcomes: str) -> int:
     """Return the confidence in a claim, in percent.
 
-    It grows with the number of different sources that support the claim; copies of one document
-    are one source. A claim that was found not to hold is next to nothing, one whose dispute was
-    not decided is half of what its sources say.
+    It grows with the number of distinct sources that support the claim; copies of one document
+    count as one source. A rejected claim has almost none, and an undecided dispute halves it.
 
     Args:
-        claim: whose it is.
-        world: where it stands.
-        outcomes: ``upheld``, ``rejected`` or ``undecided``, beside those of earlier disputes.
+        claim: the claim to score.
+        world: the world that holds the claim.
+        outcomes: ``upheld``, ``rejected`` or ``undecided``, in addition to the outcomes of
+            earlier disputes.
     """
     evidence = (world.objects[r.source_id] for r in world.get_relations(claim.id, SUPPORTS))
     sources = {each.data.get("sha256") or each.data.get("path") for each in evidence}
@@ -153,22 +154,22 @@ def confidence_of(claim: WorldObject, world: World, *outcomes: str) -> int:
     return score // 2 if "undecided" in all_outcomes else score
 
 
-def _settle(found: WorldObject, done: dict[str, str], world: World) -> Iterator[KandoEvent]:
+def _settle(found: WorldObject, changes: dict[str, str], world: World) -> Iterator[KandoEvent]:
     for end, claim in zip(("first", "second"), _claims_of(found, world), strict=True):
         if claim is None:
             continue
-        changes: dict[str, object] = {}
+        update: dict[str, object] = {}
         others = [each for each in _disputes_of(claim, world) if each.id != found.id]
         is_free = all(each.data.get("status") != "resolving" for each in others)
         if claim.data["status"] == "disputed" and is_free:
-            changes["status"] = "completed"
-        confidence = confidence_of(claim, world, _outcome(end, done.get("holds", "")))
+            update["status"] = "completed"
+        confidence = confidence_of(claim, world, _outcome(end, changes.get("holds", "")))
         if is_sourced(claim) and claim.data.get("confidence") != confidence:
-            changes["confidence"] = confidence
-        if changes:
-            yield patch(claim, changes)
-    # Last, so that whoever looks whether anything is open sees what became of the claims.
-    yield patch(found, done)
+            update["confidence"] = confidence
+        if update:
+            yield patch(claim, update)
+    # Last, so that the responder that writes the report sees the updated claims.
+    yield patch(found, changes)
 
 
 def _disputes_of(claim: WorldObject, world: World) -> list[WorldObject]:
@@ -193,7 +194,7 @@ def _outcome(end: str, holds: str) -> str:
 
 
 def _share_evidence(event: RecordedEvent, found: WorldObject, world: World) -> Iterator[KandoEvent]:
-    """Let what two claims that agree rest on support both."""
+    """Let the evidence of each of two claims that agree support the other."""
     first, second = _claims_of(found, world)
     if first is None or second is None:
         return
@@ -205,8 +206,8 @@ def _share_evidence(event: RecordedEvent, found: WorldObject, world: World) -> I
                 yield relate(SUPPORTS, evidence, other, cause=[event, evidence.event_id])
 
 
-def _most_alike(claim: WorldObject, world: World) -> list[WorldObject]:
-    """Return of each source the earlier statement that shares most with a claim, if any does."""
+def _most_similar(claim: WorldObject, world: World) -> list[WorldObject]:
+    """Return for each source the earlier statement that shares most words with a claim, if any."""
     company = company_of(world)
     common = words_in(company.data["name"]) if company else set()
     words = words_in(claim.data["statement"]) - common

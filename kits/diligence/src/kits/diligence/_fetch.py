@@ -1,8 +1,8 @@
-"""Fetch a public web page: so much, for so long, and from no address inside a network.
+"""Fetch a public web page, within limits of size and time, and never from a private address.
 
-A name is resolved once, every address it has must be public, and the connection goes to one of
-those addresses: what the name resolves to a moment later does not matter. A redirect is checked
-like the first address. Proxies are not used, since they would connect where we cannot look.
+A host name is resolved once, each of its addresses must be public, and the connection goes to one
+of those addresses, so that a later change of the DNS record has no effect. A redirect is checked
+like the first URL. Proxies are not used, since they connect to addresses that we cannot check.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ __all__ = ["FetchRefused", "Limits", "Page", "fetch", "is_public"]
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _HTML = frozenset({"text/html", "application/xhtml+xml"})
 _TEXTS = frozenset({"application/json", "application/xml", "application/pdf"})
-# Addresses within which an IPv4 address is hidden.
+# IPv6 addresses that embed an IPv4 address.
 _NAT64 = IPv6Network("64:ff9b::/96")
 
 
 class FetchRefused(Exception):
-    """A page that must not be fetched, or is too large, too slow or no text."""
+    """The page must not be fetched, or is too large, too slow or not text."""
 
 
 @attrs.frozen
 class Limits:
-    """What one fetch may take.
+    """Limits of one fetch.
 
     Attributes:
-        bytes: of the body.
-        seconds: in all, redirects included.
-        redirects: that are followed.
-        chars: of the text that is kept.
+        bytes: maximum size of the body.
+        seconds: maximum duration, redirects included.
+        redirects: maximum number of redirects to follow.
+        chars: number of characters of text to keep.
     """
 
     bytes: int = 4 * 1024 * 1024
@@ -54,13 +54,13 @@ class Limits:
 
 @attrs.frozen
 class Page:
-    """A page that was fetched.
+    """A fetched page.
 
     Attributes:
-        url: where it was in the end.
-        media_type: as its server says.
-        sha256: of its body, in hexadecimal.
-        text: what a reader would see.
+        url: final URL, after redirects.
+        media_type: media type from the response.
+        sha256: digest of the body, in hexadecimal.
+        text: visible text of the page.
     """
 
     url: str
@@ -70,14 +70,14 @@ class Page:
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is of the public Internet, also if it hides another one."""
+    """Whether an IP address is public, and any IPv4 address that it embeds as well."""
     ip = ip_address(address.partition("%")[0])
     if isinstance(ip, IPv6Address):
-        hidden = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
+        embedded = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
         if ip in _NAT64:
-            hidden = IPv4Address(int(ip) & 0xFFFF_FFFF)
-        if hidden is not None:
-            return is_public(str(hidden))
+            embedded = IPv4Address(int(ip) & 0xFFFF_FFFF)
+        if embedded is not None:
+            return is_public(str(embedded))
     return ip.is_global and not ip.is_multicast and not ip.is_reserved
 
 
@@ -87,12 +87,12 @@ def fetch(
     """Fetch a page and return its text.
 
     Args:
-        url: ``http`` or ``https``, without a user.
-        limits: what it may take.
-        is_allowed: whether an IP address may be connected to.
+        url: an ``http`` or ``https`` URL without user information.
+        limits: limits of this fetch.
+        is_allowed: returns whether a connection to an IP address is allowed.
 
     Raises:
-        FetchRefused: the message says why.
+        FetchRefused: the page cannot or must not be fetched; the message says why.
     """
     limits = limits or Limits()
     deadline = time.monotonic() + limits.seconds
@@ -114,7 +114,7 @@ def fetch(
 def _step(
     url: str, limits: Limits, deadline: float, is_allowed: Callable[[str], bool]
 ) -> tuple[str, Page | None]:
-    """Follow one address: return where it leads, or the page."""
+    """Request one URL: return the URL it redirects to, or the page."""
     parts = _checked(url)
     with _connected(url, parts, deadline, is_allowed) as sock:
         connection = HTTPConnection(parts.hostname or "", parts.port)
@@ -130,13 +130,13 @@ def _step(
         if response.status in _REDIRECTS and location:
             return urljoin(url, location), None
         if response.status != 200:
-            msg = f"{url} answered {response.status}."
+            msg = f"{url} returned HTTP status {response.status}."
             raise FetchRefused(msg)
         media_type = response.headers.get_content_type()
         charset = response.headers.get_content_charset("utf-8")
         body = _body(url, response, media_type, limits)
-        # A connection that was cut off ends like one that is complete.
-        _left(deadline)
+        # A connection that the timer shut down looks like one that ended normally.
+        _remaining(deadline)
     return url, _page(url, body, media_type, charset, limits)
 
 
@@ -147,7 +147,7 @@ def _checked(url: str) -> SplitResult:
     except ValueError:
         is_usable = False
     if not is_usable or "@" in parts.netloc or any(c <= " " or c == "\x7f" for c in url):
-        msg = f"{url!r:.200} is no http or https address of a page."
+        msg = f"{url!r:.200} is not an http or https URL of a web page."
         raise FetchRefused(msg)
     return parts
 
@@ -156,18 +156,18 @@ def _checked(url: str) -> SplitResult:
 def _connected(
     url: str, parts: SplitResult, deadline: float, is_allowed: Callable[[str], bool]
 ) -> Iterator[socket.socket]:
-    """Connect to an allowed address, until the deadline and no longer."""
+    """Connect to an allowed address; the connection is shut down at the deadline."""
     host = parts.hostname or ""
     port = parts.port or (443 if parts.scheme == "https" else 80)
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     addresses = list(dict.fromkeys(str(each[4][0]) for each in found))
     if not addresses or not all(map(is_allowed, addresses)):
-        msg = f"{url} is at {', '.join(addresses)}, which is not of the public Internet."
+        msg = f"{url} resolves to {', '.join(addresses)}, which is not a public address."
         raise FetchRefused(msg)
-    sock = _first_of(addresses, port, deadline)
-    # A timeout is for one read. A server that sends a byte now and then is cut off by this.
+    sock = _connect_to_any(addresses, port, deadline)
+    # A socket timeout covers one read only; this timer stops a server that sends byte by byte.
     other = sock.dup()
-    guard = Timer(_left(deadline), _cut_off, [other])
+    guard = Timer(_remaining(deadline), _shut_down, [other])
     guard.daemon = True
     guard.start()
     try:
@@ -180,23 +180,23 @@ def _connected(
         sock.close()
 
 
-def _first_of(addresses: list[str], port: int, deadline: float) -> socket.socket:
+def _connect_to_any(addresses: list[str], port: int, deadline: float) -> socket.socket:
     for address in addresses[:-1]:
         try:
-            return socket.create_connection((address, port), timeout=_left(deadline))
+            return socket.create_connection((address, port), timeout=_remaining(deadline))
         except OSError:
             continue
-    return socket.create_connection((addresses[-1], port), timeout=_left(deadline))
+    return socket.create_connection((addresses[-1], port), timeout=_remaining(deadline))
 
 
-def _cut_off(sock: socket.socket) -> None:
+def _shut_down(sock: socket.socket) -> None:
     with suppress(OSError):
         sock.shutdown(socket.SHUT_RDWR)
 
 
 def _body(url: str, response: HTTPResponse, media_type: str, limits: Limits) -> bytes:
     if not media_type.startswith("text/") and media_type not in _HTML | _TEXTS:
-        msg = f"{url} is {media_type}, which is no text."
+        msg = f"{url} has the media type {media_type}, which is not text."
         raise FetchRefused(msg)
     body = response.read(limits.bytes + 1)
     if len(body) > limits.bytes:
@@ -212,13 +212,13 @@ def _page(url: str, body: bytes, media_type: str, charset: str, limits: Limits) 
             body = body.decode(charset, "replace").encode()
         text = text_of(body, "text/html" if media_type in _HTML else media_type)
     except (LookupError, ValueError) as error:
-        msg = f"{url} cannot be read: {error}."
+        msg = f"{url} cannot be decoded: {error}."
         raise FetchRefused(msg) from error
     return Page(url, media_type, sha256, text[: limits.chars])
 
 
-def _left(deadline: float) -> float:
-    left = deadline - time.monotonic()
-    if left <= 0:
+def _remaining(deadline: float) -> float:
+    remaining = deadline - time.monotonic()
+    if remaining <= 0:
         raise TimeoutError
-    return left
+    return remaining

@@ -1,4 +1,4 @@
-"""The report: what was found, in Markdown, with numbered citations."""
+"""The report: the claims and contradictions in Markdown, with numbered citations."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ __all__ = ["report_text"]
 
 _QUOTED_CHARS = 240
 
-# A report is one event, which takes 1 MiB at most.
+# A report is one event, and an event holds at most 1 MiB.
 _MAX_BYTES = 700 * 1024
 _CITATION = re.compile(r"\s*\[[\d,\s]*\]")
 
 
 @kit.responder(OBJECT_PATCHED, type=Claim)
 def on_claim_patched(event: RecordedEvent, world: World) -> Emitted:
-    """Write the report when nothing is pending or disputed, and anew when a claim changes."""
+    """Write the report when no claim is pending or disputed, and again when a claim changes."""
     yield from _report(event, world)
 
 
@@ -68,10 +68,10 @@ def _report(event: RecordedEvent, world: World) -> Emitted:
 
 
 def report_text(world: World) -> str:
-    """Return the report on what a world holds.
+    """Return the report on the claims and contradictions of a world.
 
-    What documents and models wrote is shown as text: it is no markup, and no citation. A report
-    that gets too long for one event says how many lines it leaves out.
+    Text from documents and models is escaped, so that it adds neither markup nor citations. A
+    report that is too long for one event is truncated and says how many lines were left out.
     """
     company = company_of(world)
     name = company.data["name"] if company else "The company"
@@ -84,16 +84,16 @@ def report_text(world: World) -> str:
     for number, heading in [*enumerate(questions, 1), (0, "Further statements")]:
         found = [c for c in statements if c.data.get("question", 0) == number]
         if found:
-            lines += ["", f"## {_said(heading)}", ""]
+            lines += ["", f"## {_escaped(heading)}", ""]
             lines += [f"- {_line(claim, disputes, numbers, world)}" for claim in found]
     if disputes:
         lines += ["", "## Contradictions", ""]
         lines += [_dispute(n, each, numbers, world) for n, each in enumerate(disputes, 1)]
     lines += [*_failures(world), *_sources(numbers, world)]
-    return "\n".join(_that_fit(lines)) + "\n"
+    return "\n".join(_truncated(lines)) + "\n"
 
 
-def _that_fit(lines: Sequence[str]) -> list[str]:
+def _truncated(lines: Sequence[str]) -> list[str]:
     sizes = accumulate(len(line.encode()) + 1 for line in lines)
     count = sum(size <= _MAX_BYTES for size in sizes)
     more = [f"... and {len(lines) - count} more lines."] if count < len(lines) else []
@@ -103,8 +103,8 @@ def _that_fit(lines: Sequence[str]) -> list[str]:
 def _overview(world: World) -> Iterator[str]:
     for claim in world.objects_of(CLAIM):
         if claim.data.get("kind", STATEMENT) not in (STATEMENT, READING):
-            said = claim.data.get("error") or claim.data.get("text") or ""
-            yield from [_said(said, 4000), ""] if said else []
+            text = claim.data.get("error") or claim.data.get("text") or ""
+            yield from [_escaped(text, 4000), ""] if text else []
 
 
 def _summary(
@@ -128,9 +128,9 @@ def _count(number: int, noun: str) -> str:
 def _line(
     claim: WorldObject, disputes: Sequence[WorldObject], numbers: dict[str, int], world: World
 ) -> str:
-    said = _said(claim.data["statement"])
+    statement = _escaped(claim.data["statement"])
     if claim.data["status"] == "failed":
-        return f"{said} (no answer: {_said(claim.data.get('error') or '')})"
+        return f"{statement} (no answer: {_escaped(claim.data.get('error') or '')})"
     text = claim.data.get("text") or ""
     confidence = claim.data.get("confidence")
     notes = [f"confidence {confidence}%"] if confidence is not None else []
@@ -140,14 +140,14 @@ def _line(
         if claim.id in (each.data["claim_a"], each.data["claim_b"])
     ]
     note = f" ({', '.join(notes)})" if notes else ""
-    answer = f": {_said(text, 4000)}" if text else ""
-    return f"{said}{answer}{_citations(claim, numbers, world)}{note}"
+    answer = f": {_escaped(text, 4000)}" if text else ""
+    return f"{statement}{answer}{_citations(claim, numbers, world)}{note}"
 
 
 def _dispute(number: int, found: WorldObject, numbers: dict[str, int], world: World) -> str:
     ends = [world.get_object(found.data[end]) for end in ("claim_a", "claim_b")]
     first, second = (
-        f"“{_said(each.data['statement'])}”{_citations(each, numbers, world)}" if each else "?"
+        f"“{_escaped(each.data['statement'])}”{_citations(each, numbers, world)}" if each else "?"
         for each in ends
     )
     outcome = {
@@ -156,18 +156,18 @@ def _dispute(number: int, found: WorldObject, numbers: dict[str, int], world: Wo
         "both": "Both hold.",
         "neither": "Neither holds.",
     }.get(found.data.get("holds", ""), "It is not decided which holds.")
-    why = _said(found.data.get("resolution", ""), 4000)
-    return f"{number}. {first} against {second}: {outcome} {why}".rstrip()
+    explanation = _escaped(found.data.get("resolution", ""), 4000)
+    return f"{number}. {first} against {second}: {outcome} {explanation}".rstrip()
 
 
 def _failures(world: World) -> list[str]:
     failed = [
-        f"- {_said(each.data['source'])}: {_said(each.data.get('error') or '')}"
+        f"- {_escaped(each.data['source'])}: {_escaped(each.data.get('error') or '')}"
         for each in world.objects_of(CLAIM)
         if each.data.get("kind") == READING and each.data["status"] == "failed"
     ]
     failed += [
-        f"- {_said(str(each.data.get('path')))}: {_said(str(each.data.get('reason')))}"
+        f"- {_escaped(str(each.data.get('path')))}: {_escaped(str(each.data.get('reason')))}"
         for each in world.objects_of("SkippedDocument")
     ]
     return ["", "## Not read", "", *failed] if failed else []
@@ -179,13 +179,13 @@ def _sources(numbers: dict[str, int], world: World) -> list[str]:
         data = world.objects[id].data
         part = f"part {data['part']}, " if data.get("part") else ""
         place = f"{part}characters {data['start']}-{data['end']}, sha256 {data['sha256'][:12]}"
-        excerpt = _said(data["excerpt"].lstrip("# "), _QUOTED_CHARS)
-        lines.append(f"{number}. {_said(data['path'])}, {place}: “{excerpt}”")
+        excerpt = _escaped(data["excerpt"].lstrip("# "), _QUOTED_CHARS)
+        lines.append(f"{number}. {_escaped(data['path'])}, {place}: “{excerpt}”")
     return ["", "## Sources", "", *lines] if lines else []
 
 
 def _numbers(statements: Sequence[WorldObject], world: World) -> dict[str, int]:
-    """Return the number of each piece of evidence that is cited, by its id."""
+    """Return the citation number of each cited piece of evidence, by its id."""
     ids = (id for claim in statements for id in _cited(claim, world))
     return {id: number for number, id in enumerate(dict.fromkeys(ids), 1)}
 
@@ -200,6 +200,6 @@ def _citations(claim: WorldObject, numbers: dict[str, int], world: World) -> str
     return "".join(f" [{number}]" for number in cited)
 
 
-def _said(text: str, limit: int = 500) -> str:
-    # A number in brackets is a citation here, and those are ours.
+def _escaped(text: str, limit: int = 500) -> str:
+    # A number in brackets would look like a citation of the report.
     return plain(_CITATION.sub("", text[: 2 * limit]), limit)

@@ -1,7 +1,7 @@
-"""From a company to statements: plan, read each source by itself, keep what it states.
+"""From a company to statements: plan, read each source on its own, keep its statements.
 
-Each request to a model shows it the text of one source only. So what a hostile source says to the
-model can change what is taken from that source, and nothing else.
+Each request shows the model the text of one source only. So a hostile source can influence the
+statements that are taken from it, and nothing else.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ __all__ = [
     "quoted",
 ]
 
-#: Pieces of evidence that are taken from one source at most.
+#: Maximum number of pieces of evidence from one source.
 MAX_EVIDENCE = 20
 
-#: What is to be found out about a company if nobody plans anything better.
+#: Questions about the company if the plan has none.
 DEFAULT_QUESTIONS = (
     "What does it do, and for whom?",
     "When and by whom was it founded, and who owns it?",
@@ -75,13 +75,13 @@ Emitted = Generator[KandoEvent, RecordedEvent, None]
 
 @kit.tool("read_document")
 def read_document(world: World, path: str, about: str, limit: int = MAX_EVIDENCE) -> dict[str, Any]:
-    """Return the passages of an input document that bear most on something, in their order.
+    """Return the passages of an input document that are most relevant, in document order.
 
     Args:
-        world: where the documents of the run are.
-        path: of the document.
-        about: words of what is looked for.
-        limit: how many passages to return at most.
+        world: the world that holds the documents.
+        path: path of the document.
+        about: words that relevant passages contain.
+        limit: maximum number of passages to return.
 
     Raises:
         LookupError: the run has no such document.
@@ -96,29 +96,29 @@ def read_document(world: World, path: str, about: str, limit: int = MAX_EVIDENCE
         for passage in passages(str(part.get("text", "")))
     ]
     sha256 = str(parts[0].get("sha256", ""))
-    return {"path": path, "sha256": sha256, "passages": _chosen(found, about, limit)}
+    return {"path": path, "sha256": sha256, "passages": _select(found, about, limit)}
 
 
 @kit.tool("fetch_url", timeout=30.0, max_parallel=4)
 def fetch_url(url: str, about: str, limit: int = MAX_EVIDENCE) -> dict[str, Any]:
-    """Return the passages of a public web page that bear most on something, in their order.
+    """Return the passages of a public web page that are most relevant, in document order.
 
     Args:
-        url: of the page; ``http`` or ``https``.
-        about: words of what is looked for.
-        limit: how many passages to return at most.
+        url: ``http`` or ``https`` URL of the page.
+        about: words that relevant passages contain.
+        limit: maximum number of passages to return.
 
     Raises:
-        FetchRefused: the page must not be fetched, or is too large, too slow or no text.
+        FetchRefused: the page must not be fetched, or is too large, too slow or not text.
     """
     page = fetch(url)
     found = [{"part": 0, **_place(passage)} for passage in passages(page.text)]
-    return {"path": url, "sha256": page.sha256, "passages": _chosen(found, about, limit)}
+    return {"path": url, "sha256": page.sha256, "passages": _select(found, about, limit)}
 
 
 @kit.responder(OBJECT_CREATED, type=Company)
 def on_company_created(event: RecordedEvent, world: World) -> Iterator[KandoEvent]:
-    """Open the first claim about a company."""
+    """Create the first claim about a company."""
     statement = f"What is known about {event.data['data']['name']}"
     documents = [each.event_id for each in world.objects_of(_DOCUMENT)[:_MAX_LISTED]]
     data = {"statement": statement, "status": "pending", "kind": OVERVIEW}
@@ -127,7 +127,7 @@ def on_company_created(event: RecordedEvent, world: World) -> Iterator[KandoEven
 
 @kit.responder(OBJECT_CREATED, type=Claim)
 def on_claim_created(event: RecordedEvent, world: World) -> Iterator[KandoEvent]:
-    """Find out what a pending claim lacks: ask, or read its source first."""
+    """Call a tool to read the source of a pending claim, or ask the model about it."""
     claim = world.objects[event.data["id"]]
     if claim.data["status"] != "pending":
         return
@@ -150,13 +150,13 @@ def on_claim_created(event: RecordedEvent, world: World) -> Iterator[KandoEvent]
 
 @kit.responder(TOOL_RETURNED, type=Claim)
 def on_source_read(event: RecordedEvent, world: World) -> Emitted:
-    """Make evidence of the passages of a source, and ask what they state."""
+    """Create evidence from the passages of a source, and ask the model what they state."""
     claim = world.objects[event.data["cause_object_id"]]
     if claim.data["status"] != "pending" or claim.data.get("kind") != READING:
         return
     result = event.data.get("result")
     if not result or not result["passages"]:
-        reason = reason_of(event.data, "it holds no text")
+        reason = reason_of(event.data, "it contains no text")
         yield patch(claim, {"status": "failed", "error": reason})
         return
     documents = _document_events(claim.data["source"], world)
@@ -175,25 +175,25 @@ def on_source_read(event: RecordedEvent, world: World) -> Emitted:
 
 @kit.responder(LLM_RESPONSE, type=Claim)
 def on_claim_answered(event: RecordedEvent, world: World) -> Emitted:
-    """Complete a claim with its answer, and open what follows from it; the first answer stands."""
+    """Complete a claim with its first answer, and create the claims that follow from it."""
     claim = world.objects[event.data["cause_object_id"]]
     if claim.data["status"] != "pending":
         return
     text, kind = text_of(event.data), claim.data.get("kind", STATEMENT)
-    done: dict[str, Any] = {"status": "completed", "text": text}
+    changes: dict[str, Any] = {"status": "completed", "text": text}
     if text is None:
-        done = {"status": "failed", "error": reason_of(event.data)}
+        changes = {"status": "failed", "error": reason_of(event.data)}
     if kind == OVERVIEW:
         plan = parse_plan(text) if text is not None else Plan("", [], [])
-        yield from _open_readings(event, plan, world)
-        done |= {"text": plan.text} if plan.text else {}
+        yield from _create_readings(event, plan, world)
+        changes |= {"text": plan.text} if plan.text else {}
     elif kind == READING and text is not None:
-        done["text"] = yield from _take_statements(event, claim, text, world)
-    # Last, so that whoever looks whether anything is pending sees what was opened before.
-    yield patch(claim, done)
+        changes["text"] = yield from _create_statements(event, claim, text, world)
+    # Last, so that the responder that writes the report sees the new pending claims.
+    yield patch(claim, changes)
 
 
-def _open_readings(event: RecordedEvent, plan: Plan, world: World) -> Emitted:
+def _create_readings(event: RecordedEvent, plan: Plan, world: World) -> Emitted:
     company = company_of(world)
     if company is None:
         return
@@ -208,17 +208,17 @@ def _open_readings(event: RecordedEvent, plan: Plan, world: World) -> Emitted:
         yield create(CLAIM, data, cause=[event, *_document_events(source, world)])
 
 
-def _take_statements(
+def _create_statements(
     event: RecordedEvent, reading: WorldObject, text: str, world: World
 ) -> Generator[KandoEvent, RecordedEvent, str]:
     relations = world.get_relations(reading.id, SOURCED_FROM)
     evidence = [world.objects[each.source_id] for each in relations]
     questions = len(_questions(company_of(world)))
     rest, statements = parse_statements(text, questions, len(evidence))
-    for said in statements:
-        cited = [evidence[number - 1] for number in said.passages]
-        data: dict[str, Any] = {"statement": said.text, "status": "pending", "kind": STATEMENT}
-        data |= {"source": reading.data["source"], "question": said.question}
+    for found in statements:
+        cited = [evidence[number - 1] for number in found.passages]
+        data: dict[str, Any] = {"statement": found.text, "status": "pending", "kind": STATEMENT}
+        data |= {"source": reading.data["source"], "question": found.question}
         claim = yield create(CLAIM, data, cause=[event, *(each.event_id for each in cited)])
         for each in cited:
             for relation in (SUPPORTS, SOURCED_FROM):
@@ -227,7 +227,7 @@ def _take_statements(
 
 
 def ask_about(about: WorldObject, prompt: str, world: World, **values: str) -> KandoEvent:
-    """Return the request that fills in one of the kit's prompts, about an object."""
+    """Return a request about an object, made from one of the kit's prompts."""
     company = company_of(world)
     name = one_line(company.data["name"], _MAX_NAME_CHARS) if company else "the company"
     messages = [
@@ -238,17 +238,17 @@ def ask_about(about: WorldObject, prompt: str, world: World, **values: str) -> K
 
 
 def company_of(world: World) -> WorldObject | None:
-    """Return the company that is examined."""
+    """Return the company under examination."""
     return next(iter(world.objects_of(COMPANY)), None)
 
 
 def is_sourced(claim: WorldObject) -> bool:
-    """Whether a claim is a statement that was taken from a source."""
+    """Whether a claim is a statement from a source."""
     return claim.data.get("kind") == STATEMENT and bool(claim.data.get("source"))
 
 
 def quoted(texts: Sequence[str]) -> str:
-    """Return texts as a prompt shows them: numbered, each line behind a ``>``."""
+    """Return texts as a prompt shows them: numbered, each line prefixed with ``>``."""
     pieces = [
         f"[{number}]\n" + "\n".join(f"> {line}".rstrip() for line in text.splitlines())
         for number, text in enumerate(texts, 1)
@@ -282,7 +282,7 @@ def _place(passage: Any) -> dict[str, Any]:
     return {"start": passage.start, "end": passage.end, "excerpt": passage.text}
 
 
-def _chosen(found: list[dict[str, Any]], about: str, limit: int) -> list[dict[str, Any]]:
+def _select(found: list[dict[str, Any]], about: str, limit: int) -> list[dict[str, Any]]:
     if len(found) <= limit:
         return found
     best = most_relevant(about, [each["excerpt"] for each in found], max(limit, 1))

@@ -1,4 +1,4 @@
-"""The kit itself, and what its runs are made of: object types and relation types."""
+"""The kit object, its object types and its relation types."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ kit = Kit(
     demo=Demo(__package__, "Evaluate Acme Corp"),
 )
 
-#: Kinds of claims: what is known at all, what one source says, and a single statement.
+#: Kinds of claims: an overview of the company, the reading of one source, a single statement.
 OVERVIEW, READING, STATEMENT = "overview", "reading", "statement"
 
 
 @kit.object
 @attrs.frozen
 class Company:
-    """What is examined.
+    """The company under examination.
 
     Attributes:
-        name: the goal, in words.
-        questions: what is to be found out about it.
+        name: the goal in plain text.
+        questions: the questions that the run tries to answer.
     """
 
     name: str
@@ -61,15 +61,15 @@ class Claim:
     """A statement about the company.
 
     Attributes:
-        statement: in words.
-        status: ``pending`` until it is answered; ``disputed`` while it contradicts another.
-        text: what was answered about it.
+        statement: the claim in one sentence.
+        status: ``pending`` until it is answered; ``disputed`` while another claim contradicts it.
+        text: the model's answer.
         error: why it failed.
-        kind: ``overview``: what is known about the company, whose answer plans the rest;
-            ``reading``: what one source says, whose answer holds statements; or ``statement``.
-        source: path or URL of the source, of a reading and its statements.
-        question: number of the company's question it answers, from 1; 0 for none of them.
-        confidence: in a statement, in percent.
+        kind: ``overview``: what is known about the company; its answer is the plan.
+            ``reading``: what one source says; its answer holds statements. Or ``statement``.
+        source: path or URL of the source that a reading or a statement belongs to.
+        question: number of the company's question that it answers, from 1; 0 if it answers none.
+        confidence: confidence in a statement, in percent.
     """
 
     statement: str
@@ -85,15 +85,15 @@ class Claim:
 @kit.object
 @attrs.frozen
 class Evidence:
-    """A passage of an input document or of a page.
+    """A passage of an input document or of a web page.
 
     Attributes:
-        path: of the document, or the page's URL.
-        sha256: of the document.
-        start: where the passage begins in the text of the document's part, in characters.
-        end: where it ends, exclusive.
-        excerpt: the passage.
-        part: which part of a long document, from 1; 0 if it has only one.
+        path: path of the document, or URL of the page.
+        sha256: digest of the document or page, in hexadecimal.
+        start: offset of the passage in the text of its document part, in characters.
+        end: offset of its end, exclusive.
+        excerpt: text of the passage.
+        part: number of the part of a long document, from 1; 0 if the document is not split.
     """
 
     path: str
@@ -110,13 +110,14 @@ class Contradiction:
     """Two claims that may not both be true.
 
     Attributes:
-        claim_a: id of the first.
-        claim_b: id of the second.
-        reason: why they cannot.
-        status: ``suspected`` until they have been compared, and ``dismissed`` if both can be true;
-            else ``open`` until its relation exists, then ``resolving`` until that is answered.
-        resolution: the answer.
-        holds: which of the two holds, according to it.
+        claim_a: id of the first claim.
+        claim_b: id of the second claim.
+        reason: why they cannot both be true.
+        status: ``suspected`` until they have been compared, then ``dismissed`` if both can be
+            true; otherwise ``open`` until the relation exists, then ``resolving`` until the
+            request for a resolution is answered.
+        resolution: the model's explanation.
+        holds: which of the two claims holds, according to the model.
     """
 
     claim_a: str
@@ -130,12 +131,12 @@ class Contradiction:
 @kit.object
 @attrs.frozen
 class Report:
-    """What came of it.
+    """The result of the run.
 
     Attributes:
-        text: in Markdown.
-        name: of the artifact.
-        media_type: of the text.
+        text: the report in Markdown.
+        name: name of the artifact.
+        media_type: media type of the text.
     """
 
     status: Literal["completed"]

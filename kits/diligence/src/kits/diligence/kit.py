@@ -1,14 +1,14 @@
-"""Due diligence on a company: what the kit offers, in one place.
+"""Due diligence on a company: the public names of the kit.
 
-The path of an event: the seed here, then `_sources` (plan, sources, statements), `_disputes`
-(comparison, contradictions, confidence) and `_report`.
+An event passes the seed here, then `_sources` (plan, sources, statements), `_disputes`
+(comparisons, contradictions, confidence) and `_report`.
 """
 
 from __future__ import annotations
 
 from kando.responders.base import Responder
 from kando.schema.events import OBJECT_CREATED, KandoEvent, make_event
-from kits.diligence import _disputes, _report  # noqa: F401 (they declare responders)
+from kits.diligence import _disputes, _report  # noqa: F401 (imported to register responders)
 from kits.diligence._sources import DEFAULT_QUESTIONS, MAX_EVIDENCE
 from kits.diligence._types import (
     CLAIM,
@@ -42,7 +42,7 @@ __all__ = [
 
 
 def create_kit() -> list[Responder]:
-    """Return the kit's responders as a runtime takes them."""
+    """Return the kit's responders, to be passed to a `Runtime`."""
     return kit.create()
 
 
@@ -51,8 +51,8 @@ def seed_from_goal(goal: str, run_id: str) -> list[KandoEvent]:
     """Return the one event that starts a run.
 
     Args:
-        goal: in words; it becomes the company's name.
-        run_id: of the run that it will be recorded in.
+        goal: the goal in plain text; it becomes the company's name.
+        run_id: id of the run that the event is recorded in.
     """
     data = {"type": COMPANY, "data": {"name": goal}}
     return [make_event(OBJECT_CREATED, f"run:{run_id}", "cli", [], data)]

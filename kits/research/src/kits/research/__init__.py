@@ -1,1 +1,1 @@
-"""The reference kit `research`: from a goal to a synthesis that cites its sources."""
+"""Open-ended research: a reference kit for Kando."""

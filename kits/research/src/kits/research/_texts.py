@@ -1,4 +1,4 @@
-"""What the kit writes, with foreign text quoted in it: questions, lists of sources, syntheses."""
+"""The texts of the kit: questions, lists of sources and syntheses, with foreign text quoted."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = [
     "synthesis_text",
 ]
 
-#: Characters of a goal or path within another text, and of a line of an answer.
+#: Maximum characters of a goal or path inside another text, and of a line of an answer.
 _LINE_CHARS = 300
 _ANSWER_LINE_CHARS = 4_000
 
@@ -34,30 +34,30 @@ def questions_about(goal: str) -> list[str]:
 
 
 def planned_questions(text: str) -> list[str]:
-    """Return the questions that a plan names, each on a line of its own: at most three."""
+    """Return the questions of a plan, one per line of the form ``QUESTION: ...``: at most three."""
     found = (_QUESTION.match(line) for line in text[:_MAX_PLAN_CHARS].splitlines())
     questions = (one_line(each[1], _LINE_CHARS) for each in found if each is not None)
     return list(dict.fromkeys(filter(None, questions)))[: len(_ASKED)]
 
 
 def clipped(text: str, limit: int) -> str:
-    """Return a text, cut to `limit` characters with a note if it is longer."""
+    """Return a text, truncated to `limit` characters with a note if it is longer."""
     if len(text) <= limit:
         return text
     return f"{text[:limit]}\n[{len(text) - limit:,} more characters]"
 
 
 def reason_of(failure: Mapping[str, Any]) -> str:
-    """Return in one line why an answer is none."""
+    """Return in one line why a call failed or was refused."""
     message = failure.get("message") or failure.get("type") or ""
     return one_line(str(message), _LINE_CHARS) or "no reason given"
 
 
 def sources_text(sources: Sequence[Mapping[str, Any]]) -> str:
-    """Return sources as a prompt shows them: numbered, with place and quoted excerpt.
+    """Return sources as a prompt shows them: numbered, each with its location and quoted excerpt.
 
     Args:
-        sources: data of Source objects.
+        sources: the data of `Source` objects.
     """
     if not sources:
         return "No source was given."
@@ -75,11 +75,11 @@ def synthesis_text(
 ) -> str:
     """Return the synthesis of a goal's findings, in Markdown.
 
-    Answers are quoted, so that nothing in one of them can pass for another finding or its sources.
+    Answers are quoted, so that none of them can imitate another finding or its sources.
 
     Args:
         goal: text of the goal.
-        answered: ``(question, finding data, data of its sources)`` of each finding, in order.
+        answered: ``(question, finding data, data of its sources)`` for each finding, in order.
     """
     total = len(answered)
     complete = sum(finding["status"] == "completed" for _, finding, _ in answered)
@@ -87,26 +87,26 @@ def synthesis_text(
     for question, finding, sources in answered:
         parts.append(f"## {plain(question, 2 * _LINE_CHARS)}")
         if finding["status"] == "completed":
-            said = finding.get("text", "").splitlines()
-            parts.append(_quoted([plain(line, _ANSWER_LINE_CHARS) for line in said]))
+            lines = finding.get("text", "").splitlines()
+            parts.append(_quoted([plain(line, _ANSWER_LINE_CHARS) for line in lines]))
         else:
             reason = plain(finding.get("error") or "no reason given", _LINE_CHARS)
             parts.append(f"No answer: {reason}")
         if sources:
-            named = _named_in(finding.get("text", ""), len(sources))
+            cited = _cited_in(finding.get("text", ""), len(sources))
             listed = [
                 f"- {_place(number, source, plain(source['path'], _LINE_CHARS))}"
                 for number, source in enumerate(sources, start=1)
-                if number in named
+                if number in cited
             ]
             parts.append("\n".join(["Sources:", "", *listed]))
     return "\n\n".join(parts) + "\n"
 
 
-def _named_in(text: str, number: int) -> set[int]:
-    """Return which sources an answer names; all that it was given, if it names none."""
-    named = {int(each) for each in _CITATION.findall(text)} & set(range(1, number + 1))
-    return named or set(range(1, number + 1))
+def _cited_in(text: str, number: int) -> set[int]:
+    """Return the numbers of the sources that an answer cites, or of all sources if it cites none."""
+    cited = {int(each) for each in _CITATION.findall(text)} & set(range(1, number + 1))
+    return cited or set(range(1, number + 1))
 
 
 def _place(number: int, source: Mapping[str, Any], path: str) -> str:

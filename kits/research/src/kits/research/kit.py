@@ -1,4 +1,4 @@
-"""The kit: its types, and the responders that lead from a goal to a synthesis."""
+"""Open-ended research: object types, and the responders that lead from a goal to a synthesis."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ __all__ = [
     "seed_from_goal",
 ]
 
-#: Sources that a finding cites at most.
+#: Maximum number of sources that a finding cites.
 MAX_SOURCES = 5
 
-#: Characters of an answer that a finding keeps; the ``llm.response`` has it whole.
+#: Maximum characters of an answer in a finding; the ``llm.response`` has the whole answer.
 _MAX_ANSWER_CHARS = 16_000
 
 _MAX_GOAL_CHARS = 4_000
@@ -62,7 +62,7 @@ _MAX_ANSWER_TOKENS = 1024
 
 _PLACES_PER_DOCUMENT = 2
 
-#: Documents that the request for a plan names at most.
+#: Maximum number of documents that the request for a plan lists.
 _MAX_LISTED = 50
 
 Emitted = Generator[KandoEvent, RecordedEvent, None]
@@ -80,7 +80,7 @@ kit = Kit(
 @kit.object
 @attrs.frozen
 class Goal:
-    """What the run is for."""
+    """The goal of the run."""
 
     text: str
 
@@ -91,8 +91,8 @@ class Question:
     """One of the questions that a goal decomposes into.
 
     Attributes:
-        text: in words.
-        status: ``draft`` until the plan for a goal with sources is made.
+        text: the question in plain text.
+        status: ``draft`` until the plan is answered, if there are documents; then ``settled``.
     """
 
     text: str
@@ -105,12 +105,12 @@ class Source:
     """A passage of an input document.
 
     Attributes:
-        path: of the document.
-        sha256: of the document.
-        start: where the passage begins in the text of the document's part, in characters.
-        end: where it ends, exclusive.
-        excerpt: the passage.
-        part: which part of a long document, from 1; 0 if it has only one.
+        path: path of the document.
+        sha256: digest of the document, in hexadecimal.
+        start: offset of the passage in the text of its document part, in characters.
+        end: offset of its end, exclusive.
+        excerpt: text of the passage.
+        part: number of the part of a long document, from 1; 0 if the document is not split.
     """
 
     path: str
@@ -124,10 +124,10 @@ class Source:
 @kit.object
 @attrs.frozen
 class Finding:
-    """What the sources say to a question.
+    """The answer to a question, from the sources it cites.
 
     Attributes:
-        status: ``pending`` until it is answered.
+        status: ``pending`` until there is an answer.
         text: the answer, empty until then.
         error: why it failed.
     """
@@ -140,12 +140,12 @@ class Finding:
 @kit.object
 @attrs.frozen
 class Synthesis:
-    """The findings of a goal, put together.
+    """The combined findings of a goal.
 
     Attributes:
-        text: in Markdown.
-        name: of the artifact.
-        media_type: of the text.
+        text: the synthesis in Markdown.
+        name: name of the artifact.
+        media_type: media type of the text.
     """
 
     status: Status
@@ -162,7 +162,7 @@ CITES = kit.relation("cites", Finding, Source)
 
 
 def create_kit() -> list[Responder]:
-    """Return the kit's responders as a runtime takes them."""
+    """Return the kit's responders, to be passed to a `Runtime`."""
     return kit.create()
 
 
@@ -171,8 +171,8 @@ def seed_from_goal(goal: str, run_id: str) -> list[KandoEvent]:
     """Return the one event that starts a run.
 
     Args:
-        goal: in words.
-        run_id: of the run that it will be recorded in.
+        goal: the goal in plain text.
+        run_id: id of the run that the event is recorded in.
     """
     id = f"goal-{sha256(goal.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
     data = {"id": id, "type": GOAL, "data": {"text": goal}}
@@ -181,7 +181,7 @@ def seed_from_goal(goal: str, run_id: str) -> list[KandoEvent]:
 
 @kit.responder(OBJECT_CREATED, type=Goal)
 def on_goal_created(event: RecordedEvent, world: World) -> Emitted:
-    """Decompose a goal into questions; the same goal again asks nothing new.
+    """Decompose a goal into questions, unless it already has some.
 
     If there are documents, the questions are drafts, and a model is asked for better ones.
     """
@@ -200,7 +200,7 @@ def on_goal_created(event: RecordedEvent, world: World) -> Emitted:
 
 @kit.responder(LLM_RESPONSE, type=Goal)
 def on_plan_answered(event: RecordedEvent, world: World) -> Iterator[KandoEvent]:
-    """Settle the draft questions of a goal: as planned, or as they are if there is no plan."""
+    """Settle the draft questions of a goal: as planned, or unchanged without a usable plan."""
     drafts = [
         each
         for each in _ends(event.data["cause_object_id"], DECOMPOSES_INTO, world)
@@ -216,7 +216,7 @@ def on_plan_answered(event: RecordedEvent, world: World) -> Iterator[KandoEvent]
 
 @kit.responder(OBJECT_CREATED, type="Document")
 def on_document_created(event: RecordedEvent, world: World) -> Iterator[KandoEvent]:
-    """Make a source of each passage of an input document."""
+    """Create a source from each passage of an input document."""
     document: dict[str, Any] = event.data.get("data") or {}
     text = document.get("text")
     if not isinstance(text, str):
@@ -238,26 +238,26 @@ def on_document_created(event: RecordedEvent, world: World) -> Iterator[KandoEve
 
 @kit.responder(OBJECT_CREATED, type=Question)
 def on_question_created(event: RecordedEvent, world: World) -> Emitted:
-    """Open a finding; if the question is settled, one that cites what bears most on it."""
+    """Create a pending finding, which cites the most relevant sources if the question is settled."""
     question = world.objects[event.data["id"]]
-    cited = _bearing_on(question, world) if _is_settled(question) else []
-    finding = yield from _open_finding(event, cited)
+    cited = _relevant_sources(question, world) if _is_settled(question) else []
+    finding = yield from _create_finding(event, cited)
     yield relate(ANSWERS, finding, question, cause=[finding])
 
 
 @kit.responder(OBJECT_PATCHED, type=Question)
 def on_question_settled(event: RecordedEvent, world: World) -> Emitted:
-    """Open the finding of a settled question anew, with what bears most on what is asked now."""
+    """Replace the finding of a newly settled question by one that cites the relevant sources."""
     question = world.objects[event.data["id"]]
     for finding in _ends(question.id, ANSWERS, world):
         is_open = finding.data["status"] == "pending" and not _sources_of(finding.id, world)
         if is_open and event.data["patch"].get("status") == "settled":
-            yield from _open_finding(event, _bearing_on(question, world), finding.id)
+            yield from _create_finding(event, _relevant_sources(question, world), finding.id)
 
 
 @kit.responder(OBJECT_CREATED, type=Finding)
 def on_finding_created(event: RecordedEvent, world: World) -> Emitted:
-    """Ask for the answer that a pending finding lacks, once its question is settled."""
+    """Ask a model to answer a pending finding, once its question is settled."""
     question = _question_of(event.data["id"], world)
     if question is None or not _is_settled(question) or event.data["data"]["status"] != "pending":
         return
@@ -273,7 +273,7 @@ def on_finding_created(event: RecordedEvent, world: World) -> Emitted:
 
 @kit.responder(LLM_RESPONSE, type=Finding)
 def on_answer(event: RecordedEvent, world: World) -> Emitted:
-    """Complete a finding, or mark it failed; the first answer stands."""
+    """Complete a finding with its first answer, or mark it as failed."""
     finding = world.objects[event.data["cause_object_id"]]
     if finding.data["status"] == "completed":
         return
@@ -288,7 +288,7 @@ def on_answer(event: RecordedEvent, world: World) -> Emitted:
 
 @kit.responder(OBJECT_PATCHED, type=Finding)
 def on_finding_patched(event: RecordedEvent, world: World) -> Emitted:
-    """Synthesize once no finding of the goal is pending, and take over later changes."""
+    """Write the synthesis when no finding of the goal is pending, and update it after changes."""
     question = _question_of(event.data["id"], world)
     goal = _goal_of(question.id, world) if question else None
     if goal is None:
@@ -301,7 +301,7 @@ def on_finding_patched(event: RecordedEvent, world: World) -> Emitted:
     cause: list[KandoEvent | str] = [event, *(finding.event_id for finding in findings)]
     existing = world.get_relations(goal.id, SYNTHESIZES)
     if not existing:
-        # One goal, one synthesis: its id does not depend on which finding came last.
+        # One synthesis per goal: its id does not depend on which finding was answered last.
         id, data = f"synthesis-of-{goal.id}", {"status": "completed", "text": text}
         data |= {"name": "synthesis.md", "media_type": "text/markdown"}
         synthesis = yield create(SYNTHESIS, data, id=id, cause=cause)
@@ -318,7 +318,7 @@ def _ask(prompt: str, about: RecordedEvent) -> KandoEvent:
     return ask(messages, about=about, max_tokens=_MAX_ANSWER_TOKENS)
 
 
-def _open_finding(
+def _create_finding(
     event: RecordedEvent, cited: list[WorldObject], id: str | None = None
 ) -> Generator[KandoEvent, RecordedEvent, RecordedEvent]:
     cause: list[KandoEvent | str] = [event, *(source.event_id for source in cited)]
@@ -328,10 +328,10 @@ def _open_finding(
     return finding
 
 
-def _bearing_on(question: WorldObject, world: World) -> list[WorldObject]:
-    """Return the sources that bear most on a question, and on the goal it is part of.
+def _relevant_sources(question: WorldObject, world: World) -> list[WorldObject]:
+    """Return the sources that are most relevant to a question and its goal.
 
-    One document cannot keep the others out: it has two places, and more only if places are left.
+    One document cannot crowd out the others: it gets two places, and more only if some remain.
     """
     goal = _goal_of(question.id, world)
     query = f"{question.data['text']} {goal.data['text'] if goal else ''}"
@@ -367,7 +367,7 @@ def _answered(
 
 
 def _ends(id: str, relation_type: str, world: World) -> list[WorldObject]:
-    """Return what an object's relations of a type lead to, or come from if it is their target."""
+    """Return the objects at the other end of an object's relations of a type."""
     return [
         world.objects[each.source_id if each.target_id == id else each.target_id]
         for each in world.get_relations(id, relation_type)

@@ -1,4 +1,4 @@
-"""What this distribution offers to Kando."""
+"""The plugin of this distribution: it registers the kit with Kando."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ __all__ = ["kando_kits"]
 
 @hookimpl
 def kando_kits() -> list[KitSpec]:
-    """Offer the kit `research`."""
+    """Register the kit `research`."""
     return [KitSpec("research", "kits.research.kit:kit", "Answer a goal from cited sources")]
