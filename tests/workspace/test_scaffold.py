@@ -1,7 +1,8 @@
-"""What `kando new` writes passes its own tests, and nothing that exists is written over."""
+"""Packages written by `kando new` pass their own tests, and no existing file is overwritten."""
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -14,9 +15,12 @@ import pytest
 from kando.app.new import KINDS, write_package
 from kando.errors import ConfigurationError
 
+# Modules that kits and plugins must not import.
+INTERNAL = re.compile(r"kando\.(app|cli|runtime)(\.|$)|.*\._")
+
 
 def on_the_path(folder: Path, name: str) -> dict[str, str]:
-    """Return an environment in which the package is importable and found, as if installed."""
+    """Return an environment in which the package can be imported and found, as if installed."""
     package = folder.name.replace("-", "_")
     metadata = folder / "src" / f"{package}-0.1.0.dist-info"
     metadata.mkdir()
@@ -55,6 +59,18 @@ def test_a_new_package_passes_its_own_tests(kind: str, tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_new_package_imports_no_internal_module_of_kando(kind: str, tmp_path: Path) -> None:
+    folder, written = write_package(kind, "two-words", tmp_path)
+
+    sources = [(folder / path).read_text() for path in written if path.suffix == ".py"]
+    nodes = [node for source in sources for node in ast.walk(ast.parse(source))]
+    modules = {str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)}
+    imported = {each.name for node in nodes if isinstance(node, ast.Import) for each in node.names}
+    assert {each for each in modules | imported if INTERNAL.match(each)} == set()
+    assert "kando.plugins" in modules
+
+
 def test_a_new_kit_runs_by_its_name(tmp_path: Path) -> None:
     folder, _ = write_package("kit", "weather", tmp_path)
     environ = on_the_path(folder, "weather")
@@ -65,7 +81,7 @@ def test_a_new_kit_runs_by_its_name(tmp_path: Path) -> None:
     assert [each["type"] for each in world["objects"]] == ["Topic", "Question"]
 
 
-def test_a_new_substrate_keeps_a_run(tmp_path: Path) -> None:
+def test_a_new_substrate_stores_a_run_and_its_branch(tmp_path: Path) -> None:
     folder, _ = write_package("substrate", "toy", tmp_path)
     write_package("kit", "weather", tmp_path)
     environ = on_the_path(folder, "toy")
@@ -92,14 +108,14 @@ def test_a_malformed_name_is_refused_and_nothing_is_written(name: str, tmp_path:
 def test_a_name_whose_distribution_is_installed_is_refused(
     kind: str, name: str, tmp_path: Path
 ) -> None:
-    # Installed, it would take the place of the other.
+    # Installing the new package would replace the other one.
     with pytest.raises(ConfigurationError, match="is installed"):
         write_package(kind, name, tmp_path)
 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_exists_is_left_alone(tmp_path: Path) -> None:
+def test_an_existing_folder_is_refused_and_left_unchanged(tmp_path: Path) -> None:
     (tmp_path / "kando-kit-weather").mkdir()
 
     with pytest.raises(ConfigurationError, match="--into"):
