@@ -1,4 +1,4 @@
-"""The demo of the diligence kit, which `make start` ends with: what it shows, and that it holds."""
+"""The demo of the diligence kit, which `make start` runs, is cited, repeatable and robust."""
 
 import json
 import os
@@ -23,7 +23,7 @@ START = ("run", "diligence", "--goal", GOAL, "--demo")
 SCRIPT = Path(diligence.__file__).parent / "demo" / "answers.json"
 KEYS = ("OPENROUTER_API_KEY", "ANTHROPIC_API_KEY", "OPENAI_API_KEY")
 
-# Runs a command in a process that is killed when it has saved for the given time.
+# Runs a command in a process that is killed after a given number of commits.
 KILLED = """
 import os, signal, sys
 from kando.cli.main import main
@@ -44,7 +44,7 @@ Kando = Callable[..., str]
 
 @pytest.fixture
 def environ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """Return the environment of processes, and give it to this one: keys are set, nobody is asked."""
+    """Return an environment with API keys that no test uses, and set it in this process."""
     environ = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
     environ |= dict.fromkeys(KEYS, "no-key")
     for name in set(os.environ) - set(environ):
@@ -58,7 +58,7 @@ def environ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 def kando(
     environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Kando:
-    """Return ``kando(*arguments)``, which runs a command without a network and returns its output."""
+    """Return ``kando(*arguments)``, which runs a command without network and returns its output."""
 
     def refuse(self: socket.socket, address: object) -> NoReturn:
         raise AssertionError(address)
@@ -81,7 +81,7 @@ def as_json(kando: Kando, *arguments: object) -> Any:
 
 
 def objects(kando: Kando, run: str, type: str) -> list[dict[str, Any]]:
-    """Return the objects of a type, without the events they stand in."""
+    """Return the id and data of the objects of a type."""
     found = as_json(kando, "world", run, "--type", type)["objects"]
     return [{key: each[key] for key in ("id", "data")} for each in found]
 
@@ -91,7 +91,7 @@ def statements(kando: Kando, run: str) -> list[dict[str, Any]]:
 
 
 def decided(kando: Kando, run: str) -> list[dict[str, Any]]:
-    """Return a ledger without what differs from run to run: times, its id, what was observed."""
+    """Return a ledger without what differs between runs: timestamps, run id, observed data."""
     events = []
     for line in kando("events", run, "--json").splitlines():
         event = json.loads(line.replace(run, "RUN"))
@@ -101,7 +101,7 @@ def decided(kando: Kando, run: str) -> list[dict[str, Any]]:
     return events
 
 
-def test_the_report_has_its_claims_and_the_contradictions_are_resolved(kando: Kando) -> None:
+def test_the_report_lists_every_claim_and_the_contradictions_are_resolved(kando: Kando) -> None:
     run = kando(*START).strip()
 
     status = as_json(kando, "status", run)
@@ -122,7 +122,7 @@ def test_the_report_has_its_claims_and_the_contradictions_are_resolved(kando: Ka
     assert {claim["data"]["confidence"] for claim in found} == {5, 60, 80}
 
 
-def test_make_start_runs_it_and_ends_with_its_report(kando: Kando) -> None:
+def test_make_start_runs_the_demo_and_prints_its_report(kando: Kando) -> None:
     recipe = re.search(r"^start:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert recipe is not None
     lines = [line.partition("$(BIN)/kando ")[2] for line in recipe[1].splitlines()]
@@ -157,7 +157,7 @@ def test_every_document_says_that_it_is_invented(kando: Kando) -> None:
         assert "this document are invented" in " ".join(each["data"]["text"].split())
 
 
-def test_it_replays_strictly_and_a_second_run_is_the_same(kando: Kando) -> None:
+def test_the_demo_replays_strictly_and_a_second_run_is_equal(kando: Kando) -> None:
     first, second = kando(*START).strip(), kando(*START).strip()
 
     assert kando("replay", first, "--strict").startswith("identical: ")
@@ -167,7 +167,7 @@ def test_it_replays_strictly_and_a_second_run_is_the_same(kando: Kando) -> None:
 
 
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.6, 0.9, 1.0])
-def test_a_branch_from_anywhere_comes_out_the_same_and_asks_nothing(
+def test_a_branch_from_any_position_gives_the_same_world_from_the_cache(
     kando: Kando, share: float
 ) -> None:
     run = kando(*START).strip()
@@ -183,7 +183,7 @@ def test_a_branch_from_anywhere_comes_out_the_same_and_asks_nothing(
     assert all(e["data"]["cached"] for e in own if e["type"] == "llm.response")
 
 
-def test_a_branch_that_is_told_otherwise_differs_by_what_follows_from_that(kando: Kando) -> None:
+def test_a_claim_sent_to_a_branch_appears_in_that_branch_only(kando: Kando) -> None:
     run = kando(*START).strip()
     (plan,) = [e for e in decided(kando, run) if e["type"] == "llm.request"][:1]
     branch = kando("fork", run, "--at", plan["position"]).strip()
@@ -201,7 +201,7 @@ def test_a_branch_that_is_told_otherwise_differs_by_what_follows_from_that(kando
 
 
 @pytest.mark.parametrize("commits", [1, 2, 4, 7])
-def test_killed_at_a_commit_and_resumed_it_has_the_ledger_of_a_whole_run(
+def test_a_run_killed_at_a_commit_resumes_to_the_ledger_of_an_uninterrupted_run(
     kando: Kando, environ: dict[str, str], commits: int
 ) -> None:
     command = [sys.executable, "-c", KILLED, str(commits), *START]
@@ -217,7 +217,7 @@ def test_killed_at_a_commit_and_resumed_it_has_the_ledger_of_a_whole_run(
     assert "intact" in kando("verify", run)
 
 
-def test_the_scripted_provider_plays_the_same_script(kando: Kando) -> None:
+def test_the_scripted_provider_gives_the_same_answers(kando: Kando) -> None:
     own = kando(*START).strip()
 
     other = kando(*START, "--llm", f"scripted:{SCRIPT}").strip()
@@ -238,7 +238,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_document_changes_no_claim_of_another(
+def test_a_hostile_document_changes_no_claim_of_another_document(
     kando: Kando, tmp_path: Path, name: str
 ) -> None:
     (tmp_path / "more").mkdir()

@@ -1,4 +1,4 @@
-"""The demo of the research kit: offline, cited, the same every time, also after a kill."""
+"""The demo of the research kit works offline, cites its sources, and resumes after a kill."""
 
 import json
 import os
@@ -61,7 +61,7 @@ def test_the_synthesis_answers_planned_questions_from_cited_sources(kando: Kando
     assert kando("replay", run, "--strict").startswith("identical: ")
 
 
-def test_killed_as_soon_as_it_has_an_id_it_is_finished_by_resume(
+def test_a_run_killed_as_soon_as_it_has_an_id_is_completed_by_resume(
     kando: Kando, environ: dict[str, str]
 ) -> None:
     command = [sys.executable, "-m", "kando.cli.main", *START]

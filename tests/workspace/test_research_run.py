@@ -1,4 +1,4 @@
-"""A whole run of the research kit over this project's own documentation, twice."""
+"""Two complete runs of the research kit over the documentation of this project."""
 
 import json
 import subprocess
@@ -31,13 +31,13 @@ def events_of(kando, run_id: str) -> list[dict]:
     return [json.loads(line) for line in kando("events", run_id, "--json").splitlines()]
 
 
-def without_what_differs(event: dict, run_id: str) -> dict:
+def without_differences(event: dict, run_id: str) -> dict:
     data = {name: value for name, value in event["data"].items() if name != "observed"}
     kept = {name: value for name, value in event.items() if name != "timestamp"}
     return json.loads(json.dumps(kept | {"data": data}).replace(run_id, "RUN"))
 
 
-def test_findings_trace_to_a_source_and_to_the_goal_and_a_second_run_is_the_same(kando) -> None:
+def test_findings_trace_to_a_source_and_the_goal_and_a_second_run_is_equal(kando) -> None:
     goal = "What does this project promise?"
     start = ("run", "research", "--goal", goal, "--input", "docs/", "README.md", "--llm", "echo")
     first, second = kando(*start).strip(), kando(*start).strip()
@@ -60,7 +60,5 @@ def test_findings_trace_to_a_source_and_to_the_goal_and_a_second_run_is_the_same
         assert steps[-1]["cause"] == []
 
     a, b = events_of(kando, first), events_of(kando, second)
-    assert [without_what_differs(e, first) for e in a] == [
-        without_what_differs(e, second) for e in b
-    ]
+    assert [without_differences(e, first) for e in a] == [without_differences(e, second) for e in b]
     assert "identical" in kando("replay", first, "--strict")
