@@ -76,9 +76,9 @@ def _sharing(substrate: Substrate) -> float:
             group.offer(Job(f"r{number}"))
         done = 0
         while done < _JOBS:
-            held = group.take(this_process(), 60.0)
-            if held is not None:
-                group.done(held)
+            lease = group.take(this_process(), 60.0)
+            if lease is not None:
+                group.finish(lease)
                 done += 1
         return _JOBS / (time.perf_counter() - begun)
     finally:

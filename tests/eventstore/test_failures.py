@@ -326,7 +326,7 @@ def test_a_large_snapshot_comes_back_and_half_a_one_counts_as_none(
     large = bytes(range(256)) * 6000
 
     for body in (b"small", large, b"small again", large):
-        substrate.keep_snapshot("r1", body)
+        substrate.store_snapshot("r1", body)
         assert substrate.snapshot("r1") == body
 
     streams = Streams(substrate.connection)

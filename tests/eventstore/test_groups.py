@@ -30,15 +30,15 @@ def test_a_group_goes_on_when_what_it_has_done_was_truncated(tmp_path: Path) -> 
         group = opened.group("g")
         for run in ("r1", "r2"):
             group.offer(Job(run))
-            group.done(CONTRACT.taken(group))
+            group.finish(CONTRACT.taken(group))
         CONTRACT.eventually(lambda: group.info() == GroupInfo("g", 0, 0, 0))
 
         opened.connection.client().set_stream_metadata("group:g", metadata={"$tb": 2})
         group.offer(Job("r1"))
 
-        held = CONTRACT.taken(group)
-        assert (held.job, held.attempt) == (Job("r1"), 1)
-        group.done(held)
+        lease = CONTRACT.taken(group)
+        assert (lease.job, lease.attempt) == (Job("r1"), 1)
+        group.finish(lease)
         CONTRACT.eventually(lambda: group.info() == GroupInfo("g", 0, 0, 0))
         group.close()
 
@@ -47,15 +47,15 @@ def test_what_a_dropped_connection_delivered_is_no_reason_to_end(tmp_path: Path)
     with FakeEventStoreServer(tmp_path / "store") as server, open_eventstore(server.url) as opened:
         group, other = opened.group("g"), opened.group("g")
         group.offer(Job("r1"))
-        group.done(CONTRACT.taken(group))
+        group.finish(CONTRACT.taken(group))
         group.offer(Job("r2"))
         CONTRACT.eventually(lambda: group.info().in_flight == 1)
 
         # It is in the first one's hands, unopened, when its connection ends.
         group.close()
-        held = CONTRACT.taken(other)
-        assert held.job == Job("r2")
-        other.done(held)
+        lease = CONTRACT.taken(other)
+        assert lease.job == Job("r2")
+        other.finish(lease)
 
         assert group.take(this_process(), 60) is None
         other.close()

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from kando.errors import ConfigurationError, PayloadTooLarge, StoreDamaged, StoreError
-from kando.ledger.urls import shown
+from kando.ledger.urls import redact_url
 from kando_eventstore._client import ClientLibrary, client_library
 from kando_eventstore._url import connection_string
 
@@ -65,7 +65,7 @@ class Connection:
         first_patience: float = _FIRST_PATIENCE_SECONDS,
     ) -> None:
         self.library: ClientLibrary = client_library()
-        self.where = shown(url)
+        self.where = redact_url(url)
         self._url, self._string = url, connection_string(url)
         self._patience, self._first_patience = patience, first_patience
         self._client: Any = None

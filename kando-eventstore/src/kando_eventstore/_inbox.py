@@ -65,7 +65,7 @@ class Inbox:
         body: str = said["body"]
         return body.encode()
 
-    def take(self, key: str) -> None:
+    def acknowledge(self, key: str) -> None:
         """Mark an entry as taken."""
         with self._lock:
             self._catch_up()

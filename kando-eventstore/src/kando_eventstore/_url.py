@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from kando.errors import ConfigurationError
-from kando.ledger.urls import shown
+from kando.ledger.urls import redact_url
 
 __all__ = ["connection_string"]
 
@@ -39,12 +39,12 @@ def connection_string(url: str) -> str:
     parts = urlsplit(url)
     scheme = parts.scheme.lower()
     if scheme not in _PLAIN and scheme not in _NEWER:
-        msg = f"{shown(url)} is no URL of an EventStoreDB or KurrentDB server."
+        msg = f"{redact_url(url)} is no URL of an EventStoreDB or KurrentDB server."
         raise ConfigurationError(msg, hint="Write http://HOST:2113, or esdb://HOST:2113.")
     options = dict(parse_qsl(parts.query))
     host = parts.netloc.rpartition("@")[2]
     if not host:
-        msg = f"{shown(url)!r} names no host."
+        msg = f"{redact_url(url)!r} names no host."
         raise ConfigurationError(msg, hint="Write http://HOST:2113, or esdb://HOST:2113.")
     told = {name.lower(): value for name, value in options.items()}
     if scheme in _PLAIN and "tls" not in told:
@@ -52,7 +52,7 @@ def connection_string(url: str) -> str:
         options = {"Tls": told["tls"]} | options
     has_tls = told.get("tls", "").lower() != "false"
     if has_tls and not (parts.username and parts.password):
-        msg = f"{shown(url)} asks for TLS, and names no user and password."
+        msg = f"{redact_url(url)} asks for TLS, and names no user and password."
         cure = "Write https://USER:PASSWORD@HOST:2113; for a server without TLS, http://HOST:2113."
         raise ConfigurationError(msg, hint=cure)
     query = f"?{urlencode(options, safe='/:')}" if options else ""

@@ -12,7 +12,7 @@ import attrs
 import msgspec
 
 from kando.errors import KandoError
-from kando.ledger.groups import MAX_ATTEMPTS, GroupInfo, Held, Job, Parked, ResponderGroup
+from kando.ledger.groups import MAX_ATTEMPTS, GroupInfo, Job, Lease, ParkedJob, ResponderGroup
 from kando.ledger.notice import Worker
 from kando_eventstore._connection import CALL_SECONDS
 from kando_eventstore._jobs import JobState, JobStates
@@ -113,7 +113,7 @@ class EventStoreGroup(ResponderGroup):
             self._streams.append(_LIST, [listed], after=None)
         self._states.is_known = True
 
-    def take(self, worker: Worker, seconds: float) -> Held | None:
+    def take(self, worker: Worker, seconds: float) -> Lease | None:
         if due := self._later.due():
             for job in due:
                 self.offer(job)
@@ -128,12 +128,12 @@ class EventStoreGroup(ResponderGroup):
                 subscription, event = self._arrived.get(timeout=left)
             except queue.Empty:
                 return None
-            held = self._opened(subscription, event)
-            if held is not None:
-                return held
+            lease = self._opened(subscription, event)
+            if lease is not None:
+                return lease
         return None
 
-    def _opened(self, subscription: Any, event: Any) -> Held | None:
+    def _opened(self, subscription: Any, event: Any) -> Lease | None:
         """Return the job of an event that was delivered, or None if there is nothing to do."""
         job, id = Job(**msgspec.json.decode(event.data)), str(event.id)
         while True:
@@ -158,7 +158,7 @@ class EventStoreGroup(ResponderGroup):
             taken = JobState.taken(id, attempt)
             if self._states.change(job, taken, revision):
                 self._held[taken.token] = (subscription, event)
-                return Held(job, attempt, taken.token)
+                return Lease(job, attempt, taken.token)
 
     def _read(self) -> None:
         """Put what the server delivers where `take` finds it, one job at a time."""
@@ -180,45 +180,45 @@ class EventStoreGroup(ResponderGroup):
                 time.sleep(_RECONNECT_SECONDS)
         connection.close()
 
-    def extend(self, held: Held, seconds: float) -> bool:
-        return self._states.of(held.job)[0].token == held.token
+    def extend(self, lease: Lease, seconds: float) -> bool:
+        return self._states.of(lease.job)[0].token == lease.token
 
-    def done(self, held: Held) -> None:
+    def finish(self, lease: Lease) -> None:
         while True:
-            state, revision = self._states.of(held.job)
-            if state.token != held.token:
+            state, revision = self._states.of(lease.job)
+            if state.token != lease.token:
                 return
             following = JobState(JobState.DONE, state.event)
             if state.is_due_again:
-                following = JobState(JobState.WAITING, self._queue(held.job))
-            if self._states.change(held.job, following, revision):
-                self._settle(held, "ack")
+                following = JobState(JobState.WAITING, self._queue(lease.job))
+            if self._states.change(lease.job, following, revision):
+                self._settle(lease, "ack")
                 return
 
-    def retry(self, held: Held, reason: str, delay: float = 0.0) -> bool:
-        if held.attempt >= MAX_ATTEMPTS:
-            self.park(held, reason)
+    def retry(self, lease: Lease, reason: str, delay: float = 0.0) -> bool:
+        if lease.attempt >= MAX_ATTEMPTS:
+            self.park(lease, reason)
             return False
         # The server delivers again at once; so the wait is here, with the job in hand.
         time.sleep(delay)
-        state, revision = self._states.of(held.job)
+        state, revision = self._states.of(lease.job)
         waiting = attrs.evolve(state, kind=JobState.WAITING, token="")
-        if state.token == held.token and self._states.change(held.job, waiting, revision):
-            self._settle(held, "retry")
+        if state.token == lease.token and self._states.change(lease.job, waiting, revision):
+            self._settle(lease, "retry")
         return True
 
-    def park(self, held: Held, reason: str) -> None:
-        state, revision = self._states.of(held.job)
-        if state.token == held.token:
-            self._states.change(held.job, state.parked(reason), revision)
-            self._settle(held, "park")
+    def park(self, lease: Lease, reason: str) -> None:
+        state, revision = self._states.of(lease.job)
+        if state.token == lease.token:
+            self._states.change(lease.job, state.parked(reason), revision)
+            self._settle(lease, "park")
 
-    def _settle(self, held: Held, what: str) -> None:
-        subscription, event = self._held.pop(held.token, (None, None))
+    def _settle(self, lease: Lease, what: str) -> None:
+        subscription, event = self._held.pop(lease.token, (None, None))
         if subscription is not None:
             _say(subscription, event, what)
 
-    def parked(self) -> list[Parked]:
+    def parked(self) -> list[ParkedJob]:
         found = []
         stream = f"$persistentsubscription-{self._stream}::{_WORKERS}-parked"
         for link in self._streams.forwards(stream):
@@ -230,7 +230,7 @@ class EventStoreGroup(ResponderGroup):
                 job = Job(**msgspec.json.decode(event.data))
                 told = msgspec.json.decode(link.metadata).get("reason", "") if link.metadata else ""
                 state, _ = self._states.of(job)
-                found.append(Parked(job, state.reason or told))
+                found.append(ParkedJob(job, state.reason or told))
         return found
 
     def replay_parked(self) -> int:

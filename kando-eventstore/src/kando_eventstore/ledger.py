@@ -11,7 +11,7 @@ import msgspec
 from kando.errors import PositionOutOfRange, StoreDamaged, StoreError
 from kando.ledger.chain import GENESIS
 from kando.ledger.checks import check_expected_length, check_from_position, duplicate
-from kando.ledger.completion import completed
+from kando.ledger.completion import complete_all
 from kando.ledger.interface import LedgerStore
 from kando.schema.events import KandoEvent, RecordedEvent
 from kando_eventstore._rows import Row, event_of, hash_of, rows_of
@@ -99,7 +99,7 @@ class EventStoreLedger(LedgerStore):
 
     def _append(self, events: Sequence[KandoEvent]) -> bool:
         known, stream = self._known, self._own.stream
-        whole = completed(events, known.length, stream, lambda: known.heads)
+        whole = complete_all(events, known.length, stream, lambda: known.heads)
         self._refuse_duplicates(whole)
         rows = rows_of(whole, stream, known.digest)
         if not self._written(rows, after=known.length - self._own.base - 1):

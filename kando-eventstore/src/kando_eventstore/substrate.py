@@ -141,7 +141,7 @@ class EventStoreSubstrate(Substrate):
     def snapshot(self, ledger_id: str) -> bytes | None:
         return self._snapshots.last(ledger_id)
 
-    def keep_snapshot(self, ledger_id: str, body: bytes) -> None:
+    def store_snapshot(self, ledger_id: str, body: bytes) -> None:
         self._refuse_if_read_only()
         self._index.claim(ledger_id)
         self._snapshots.keep(ledger_id, body)
@@ -153,9 +153,9 @@ class EventStoreSubstrate(Substrate):
     def inbox(self, ledger_id: str) -> list[InboxEntry]:
         return self._inbox(ledger_id).entries()
 
-    def take(self, ledger_id: str, key: str) -> None:
+    def acknowledge(self, ledger_id: str, key: str) -> None:
         self._refuse_if_read_only()
-        self._inbox(ledger_id).take(key)
+        self._inbox(ledger_id).acknowledge(key)
 
     def _inbox(self, ledger_id: str) -> Inbox:
         self._index.claim(ledger_id)
@@ -166,7 +166,7 @@ class EventStoreSubstrate(Substrate):
             self._inboxes.popitem(last=False)
         return inbox
 
-    def enter(self, ledger_id: str, worker: Worker) -> None:
+    def register_worker(self, ledger_id: str, worker: Worker) -> None:
         self._refuse_if_read_only()
         self._index.claim(ledger_id)
         stream = _worker_stream(ledger_id)
@@ -175,7 +175,7 @@ class EventStoreSubstrate(Substrate):
         new = New(_WORKER, msgspec.json.encode(attrs.asdict(worker)))
         self._streams.append(stream, [new], after=None)
 
-    def leave(self, ledger_id: str, worker: Worker) -> None:
+    def unregister_worker(self, ledger_id: str, worker: Worker) -> None:
         self._refuse_if_read_only()
         last = self._streams.last(_worker_stream(ledger_id))
         if last is not None and last.type == _WORKER and _worker(last.data) == worker:

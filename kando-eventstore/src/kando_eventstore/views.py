@@ -60,7 +60,7 @@ class _Folds:
         new = []
         for event in self.ledger.read(self.length):
             apply(self.world, event)
-            self.metrics.see(event)
+            self.metrics.observe(event)
             new.append(event)
         self.length += len(new)
         return new

@@ -13,7 +13,7 @@ from pathlib import Path
 import attrs
 import cattrs
 
-from kando.schema.strict_json import WrongType, problems_of, strict_converter
+from kando.schema.strict_json import WrongType, describe_errors, strict_converter
 from kando_llm.errors import ProviderError
 
 __all__ = ["Price", "Prices", "load_prices"]
@@ -159,7 +159,7 @@ def _parse(text: str, name: str) -> Prices:
     except tomllib.TOMLDecodeError as error:
         problems = str(error)
     except (cattrs.BaseValidationError, WrongType) as error:
-        problems = problems_of(error, "file")
+        problems = describe_errors(error, "file")
     msg = f"Price file {name!r} is malformed: {problems}."
     hint = "Each [[price]] has provider, model, input, output (US dollars a million), date, source."
     raise ProviderError(msg, hint=hint)

@@ -20,7 +20,7 @@ from kando.app.store import Store, open_store
 from kando.emit import ask, create, patch, set_timer
 from kando.errors import InvalidData, RunCancelled, StoreError
 from kando.kit import Kit
-from kando.ledger.groups import MAX_ATTEMPTS, Held, Job
+from kando.ledger.groups import MAX_ATTEMPTS, Job, Lease
 from kando.ledger.inbox import InboxEntry
 from kando.plugins import KitSpec, ProviderSpec, hookimpl
 from kando.responders.base import Responder
@@ -218,12 +218,12 @@ def test_a_lease_that_cannot_be_extended_once_is_extended_the_next_time(
     tries: list[float] = []
     is_extended = threading.Event()
 
-    def away_at_first(group: Any, held: Held, seconds: float) -> bool:
+    def away_at_first(group: Any, lease: Lease, seconds: float) -> bool:
         tries.append(seconds)
         if len(tries) == 1:
             raise StoreError("It is away.")
         is_extended.set()
-        return bool(extend(group, held, seconds))
+        return bool(extend(group, lease, seconds))
 
     monkeypatch.setattr(
         type(store.context.substrate(read_only=False).group("g")), "extend", away_at_first

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from kando.branch.comparison import compare
 from kando.branch.diff import WorldDiff, diff
+from kando.branch.divergence import divergence_position
 from kando.branch.fork import fork
-from kando.branch.parting import parting
 from kando.cache.llm import LLMCache
 from kando.emit import ask, create, patch, relate
 from kando.errors import RefusedEvent
@@ -77,8 +77,8 @@ def test_ledgers_part_where_their_events_do(shared: int, only_a: int, only_b: in
     a.append([thing(f"a{n}") for n in range(only_a)])
     b.append([thing(f"b{n}") for n in range(only_b)])
 
-    assert parting(a, b) == parting(b, a) == shared
-    assert parting(a, b, end_a=min(shared, 3)) == min(shared, 3)
+    assert divergence_position(a, b) == divergence_position(b, a) == shared
+    assert divergence_position(a, b, end_a=min(shared, 3)) == min(shared, 3)
 
 
 def test_finding_where_ledgers_part_reads_no_event_and_few_hashes() -> None:
@@ -86,7 +86,7 @@ def test_finding_where_ledgers_part_reads_no_event_and_few_hashes() -> None:
     a.append([thing(f"s{n}") for n in range(1000)])
     b.append([*MemoryLedgerStore.read(a), thing("mine")])
 
-    assert parting(a, b) == 1000
+    assert divergence_position(a, b) == 1000
 
     assert a.asked <= 12
     assert a.read_events == b.read_events == 0

@@ -31,7 +31,7 @@ def test_the_file_is_private_in_write_ahead_mode_and_fully_synchronised(tmp_path
     with SQLiteSubstrate(path) as substrate:
         for pragma, value in (("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1)):
             statement = f"PRAGMA {pragma}"
-            assert substrate._ask(lambda c, s=statement: c.execute(s).fetchone()) == (value,)
+            assert substrate._query(lambda c, s=statement: c.execute(s).fetchone()) == (value,)
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kando.errors import KandoError, StoreDamaged, StoreError
-from kando.ledger.chain import chained
+from kando.ledger.chain import digest_of
 from kando.ledger.sqlite_substrate import SQLiteSubstrate
 from kando.schema.events import RecordedEvent
 from kando.testing.ledgers import event
@@ -190,14 +190,14 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path, read_only: bool) -> 
 def test_a_full_disk_says_so_and_loses_nothing(tmp_path: Path) -> None:
     with SQLiteSubstrate(filled(tmp_path / "store")) as substrate:
         ledger = substrate.open("r1")
-        pages = substrate._ask(lambda c: c.execute("PRAGMA page_count").fetchone())[0]
-        substrate._ask(lambda c: c.execute(f"PRAGMA max_page_count = {pages}").fetchone())
+        pages = substrate._query(lambda c: c.execute("PRAGMA page_count").fetchone())[0]
+        substrate._query(lambda c: c.execute(f"PRAGMA max_page_count = {pages}").fetchone())
 
         with pytest.raises(StoreError, match="no room left"):
             ledger.append([event(n) for n in range(500)])
 
         assert [e.data["n"] for e in ledger.read_all()] == [0, 1, 2]
-        substrate._ask(lambda c: c.execute(f"PRAGMA max_page_count = {2**30}").fetchone())
+        substrate._query(lambda c: c.execute(f"PRAGMA max_page_count = {2**30}").fetchone())
         assert ledger.append([event(3)], expected_length=3) == 4
 
 
@@ -206,7 +206,7 @@ def test_a_store_that_another_holds_says_so(tmp_path: Path) -> None:
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with SQLiteSubstrate(path) as substrate:
-        substrate._ask(lambda c: c.execute("PRAGMA busy_timeout = 1").fetchone())
+        substrate._query(lambda c: c.execute("PRAGMA busy_timeout = 1").fetchone())
 
         with pytest.raises(StoreError, match="locked by another process") as caught:
             substrate.open("r1").append([event(3)])
@@ -246,7 +246,7 @@ def outcome_of_reading(path: Path, undamaged: list[RecordedEvent]) -> str:
             ledger = substrate.open("r1")
             read = list(ledger.read_all())
             list(substrate.ledgers())
-            is_sound = chained(read, len(read)) == ledger.digest(len(read))
+            is_sound = digest_of(read, len(read)) == ledger.digest(len(read))
     except KandoError:
         return "an error"
     # Only the end of a ledger may be lost unseen by a chain that begins at its start.

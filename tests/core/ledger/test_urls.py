@@ -2,7 +2,7 @@
 
 import pytest
 
-from kando.ledger.urls import shown
+from kando.ledger.urls import redact_url
 
 
 @pytest.mark.parametrize(
@@ -22,4 +22,4 @@ from kando.ledger.urls import shown
     ],
 )
 def test_a_url_is_shown_without_user_password_and_options(url: str, seen: str) -> None:
-    assert shown(url) == seen
+    assert redact_url(url) == seen

@@ -27,7 +27,7 @@ class LedgerInbox:
         return self.substrate.inbox("r1")
 
     def take(self, key: str) -> None:
-        self.substrate.take("r1", key)
+        self.substrate.acknowledge("r1", key)
 
 
 @pytest.fixture

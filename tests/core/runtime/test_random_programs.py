@@ -28,7 +28,7 @@ from kando.schema.events import (
 )
 from kando.testing.ledgers import full
 from kando.trace.lineage import build_lineage_index, trace
-from kando.views.stored import Views, disagreeing
+from kando.views.stored import Views, mismatched_views
 from kando.world.graph import World
 from kando.world.projection import apply, project, reproject
 from kando.world.snapshot import load_snapshot, open_snapshot, save_snapshot
@@ -301,10 +301,10 @@ def assert_views(ledger: LedgerStore, kept: Kept) -> None:
     assert stored.position == ledger.length()
     events = list(ledger.read_all())
     views = Views({event.id: event.position for event in events}.get)
-    views.see(events)
+    views.observe(events)
     for name, state in views.states(project(events)).items():
         assert stored.view(name, bytes) == state
-    assert disagreeing(stored) == []
+    assert mismatched_views(stored) == []
 
 
 @settings(max_examples=100, deadline=None)

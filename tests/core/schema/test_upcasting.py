@@ -93,9 +93,9 @@ def test_everything_a_ledger_can_do_reaches_the_ledger_that_is_read_through_upca
     read = runtime_on(ledger, 2).ledger
     invoice = ledger.at(2)
     assert invoice is not None
-    assert list(read.touching([invoice.data["id"]], [], 4)) == [invoice]
+    assert list(read.events_about([invoice.data["id"]], [], 4)) == [invoice]
     assert list(read.links(0, 4)) == list(ledger.links(0, 4))
-    assert (read.stray(), read.length(), read.stream_name()) == (None, 4, "run:r")
+    assert (read.stray_position(), read.length(), read.stream_name()) == (None, 4, "run:r")
     read.close()
 
 

@@ -135,7 +135,7 @@ class OverwritesTheCache(MemorySubstrate):
 
 
 class DeliversTwice(MemorySubstrate):
-    def take(self, ledger_id: str, key: str) -> None:
+    def acknowledge(self, ledger_id: str, key: str) -> None:
         self._inboxes.get(ledger_id, {}).pop(key, None)
 
 

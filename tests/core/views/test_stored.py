@@ -123,7 +123,7 @@ def keep(ledger: MemoryLedgerStore, cut: int) -> Kept:
     """Keep the snapshot of the first events of a ledger."""
     kept, events = Kept(), list(islice(ledger.read(0), cut))
     views, world = Views({event.id: event.position for event in events}.get), project(events)
-    views.see(events)
+    views.observe(events)
     save_snapshot(world, ledger, kept, cut, views=views.states(world))
     return kept
 
@@ -146,7 +146,7 @@ def test_status_and_metrics_of_a_snapshot_and_the_tail_are_those_of_the_whole_le
     metrics = metrics_fold_of(stored)
     assert metrics is not None
     for event in ledger.read(cut):
-        metrics.see(event)
+        metrics.observe(event)
     assert metrics.metrics() == measure(ledger.read(0))
 
 
@@ -162,9 +162,9 @@ def test_views_taken_up_from_a_snapshot_become_those_of_the_whole_ledger_to_the_
     stored = open_snapshot(ledger, keep(ledger, cut))
     assert stored is not None
 
-    assert views.take_up(stored)
-    views.see(events[cut:])
-    whole.see(events)
+    assert views.restore(stored)
+    views.observe(events[cut:])
+    whole.observe(events)
 
     assert views.states(world) == whole.states(world)
 
@@ -235,7 +235,7 @@ def test_a_view_of_another_position_is_ignored() -> None:
     ledger = ledger_of([("note", {}, []), ("note", {}, [1])])
     events = list(ledger.read(0))
     views = Views({event.id: event.position for event in events}.get)
-    views.see(events[:1])
+    views.observe(events[:1])
     kept = Kept()
     save_snapshot(reproject(ledger), ledger, kept, views=views.states(World()))
     stored = open_snapshot(ledger, kept)
@@ -254,9 +254,9 @@ def test_times_and_sums_come_back_as_they_were(fold: type[MetricsFold | StatusFo
         data = {"text": "x", "model": "m", "cost_usd": 0.1}
         event = make_event("llm.response", "run:r", "m", ["x"], data)
         moment = at + timedelta(microseconds=number)
-        seen.see(complete(event, number, moment))
+        seen.observe(complete(event, number, moment))
 
-    assert fold.of_state(seen.state()) == seen
+    assert fold.from_state(seen.state()) == seen
 
 
 def complete(event: KandoEvent, position: int, at: datetime) -> RecordedEvent:

@@ -10,7 +10,7 @@ from kando.app.metrics import metrics_of
 from kando.app.opened import OpenedRun
 from kando.app.status import status_of
 from kando.branch.comparison import LedgerDiff, compare
-from kando.branch.parting import parting
+from kando.branch.divergence import divergence_position
 from kando.views.metrics import Usage
 from kando.views.object_ids import ObjectIds
 from kando.views.stored import object_ids_of
@@ -74,7 +74,7 @@ def compare_outcomes(runs: Sequence[OpenedRun]) -> list[Outcome]:
                 status.relations,
                 metrics.llm,
                 metrics.elapsed_seconds,
-                parting(runs[0].ledger, run.ledger),
+                divergence_position(runs[0].ledger, run.ledger),
             )
         )
     return outcomes

@@ -14,7 +14,7 @@ from kando.app.context import Context
 from kando.app.kits.find import find_kit
 from kando.app.providers import KEY_ORDER, choose_provider, keys_without_provider
 from kando.errors import KandoError
-from kando.ledger.urls import shown
+from kando.ledger.urls import redact_url
 from kando.plugins import PluginConflict
 from kando.plugins.records import Offered
 
@@ -53,7 +53,7 @@ def check_up(context: Context) -> Iterator[Finding]:
 
 
 def _store(context: Context) -> Finding:
-    where = shown(context.url)
+    where = redact_url(context.url)
     try:
         newest = list(islice(context.substrate().ledgers(), 1))
     except KandoError as error:

@@ -149,7 +149,7 @@ def _mermaid(run: OpenedRun, end: int) -> Iterator[bytes]:
     from kando.trace.mermaid import mermaid
 
     ledger = run.ledger
-    total = sum(1 for _ in ledger.links(0, end, besides=BOOKKEEPING))
+    total = sum(1 for _ in ledger.links(0, end, excluding=BOOKKEEPING))
     return _encoded(mermaid(_nodes(ledger, end), ledger.stream_name(), total))
 
 

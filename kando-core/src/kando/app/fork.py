@@ -11,8 +11,8 @@ from kando.app.context import Context
 from kando.app.kits.find import kit_data, make_seeds
 from kando.app.opened import OpenedRun
 from kando.app.send import check_type
+from kando.branch.draft import BranchDraft
 from kando.branch.fork import BranchMeta, head_of
-from kando.branch.rehearsal import Rehearsal
 from kando.errors import ConfigurationError, InvalidData, PositionOutOfRange
 from kando.kit import Kit
 from kando.ledger.checks import check_fork_position
@@ -80,7 +80,7 @@ def fork_run(
             *_patches(patches, actor),
             *(_event(each, actor) for each in events),
         ]
-        own = _rehearsed(run, head, kit, goal, chosen, changes)
+        own = _drafted(run, head, kit, goal, chosen, changes)
     run.context.substrate(read_only=False).fork_with(run.id, at, meta.branch_id, own)
     return meta
 
@@ -115,7 +115,7 @@ def _event(given: Mapping[str, Any], actor: str) -> KandoEvent:
     return make_event(check_type(type), "", actor, cause, data)
 
 
-def _rehearsed(
+def _drafted(
     run: OpenedRun,
     head: RecordedEvent,
     named: str | Kit | None,
@@ -124,10 +124,10 @@ def _rehearsed(
     changes: list[KandoEvent],
 ) -> list[RecordedEvent]:
     """Return the events of the branch's own, checked as recording checks them."""
-    rehearsal = Rehearsal(run.ledger, head)
+    draft = BranchDraft(run.ledger, head)
     kit = _kit(run, named, needed=goal is not None)
     events: list[KandoEvent] = []
-    is_loaded = any(event.type == KIT_LOADED for event in rehearsal.read_all())
+    is_loaded = any(event.type == KIT_LOADED for event in draft.read_all())
     if kit is not None and (named is not None or (goal is not None and not is_loaded)):
         events.append(make_event(KIT_LOADED, "", head.actor, [], kit_data(kit)))
     if chosen:
@@ -137,8 +137,8 @@ def _rehearsed(
         events += make_seeds(kit, goal, head.data["branch_id"])
     kits = [] if kit is None else [kit]
     responders = [] if kit is None else kit.create()
-    Runtime(rehearsal, responders, kits=kits, edge_logic=()).record(events)
-    return rehearsal.own
+    Runtime(draft, responders, kits=kits, edge_logic=()).record(events)
+    return draft.own
 
 
 def _kit(run: OpenedRun, named: str | Kit | None, *, needed: bool) -> Kit | None:

@@ -17,7 +17,7 @@ from kando.app.opened import OpenedRun
 from kando.app.providers import choose_provider
 from kando.app.resume import provider_of, runtime_of, work
 from kando.errors import ConcurrencyError, ConfigurationError, EventNotFound, StoreError
-from kando.ledger.groups import Held, Job, ResponderGroup
+from kando.ledger.groups import Job, Lease, ResponderGroup
 from kando.ledger.inbox import InboxEntry
 from kando.ledger.interface import LedgerStore
 from kando.ledger.notice import this_process
@@ -71,7 +71,7 @@ class _Answers:
         for entry in self.substrate.inbox(self.ledger_id):
             intent = intent_of(entry)
             if intent is not None and intent not in open_intents:
-                self.substrate.take(self.ledger_id, entry.key)
+                self.substrate.acknowledge(self.ledger_id, entry.key)
 
 
 def _answered_by(answers: _Answers) -> Callable[[Responder], Responder]:
@@ -141,9 +141,9 @@ class GroupWorker:
         done = 0
         try:
             while True:
-                held = self._group.take(this_process(), self._lease_seconds)
-                if held is not None:
-                    self._attempt(held)
+                lease = self._group.take(this_process(), self._lease_seconds)
+                if lease is not None:
+                    self._attempt(lease)
                     done += 1
                 elif until_idle and self._is_idle():
                     return done
@@ -156,36 +156,36 @@ class GroupWorker:
         info = self._group.info()
         return info.waiting == info.in_flight == 0
 
-    def _attempt(self, held: Held) -> None:
-        job = held.job
+    def _attempt(self, lease: Lease) -> None:
+        job = lease.job
         try:
-            with self._kept(held):
+            with self._kept(lease):
                 if job.intent:
                     self._answer(job)
                 else:
                     self._go_on(job)
         except StoreError:
-            self._group.retry(held, "the substrate could not be used")
+            self._group.retry(lease, "the substrate could not be used")
             raise
         except ConcurrencyError as error:
-            self._group.retry(held, error.message, _CONFLICT_SECONDS)
+            self._group.retry(lease, error.message, _CONFLICT_SECONDS)
         except (Exception, SystemExit) as error:
-            self._fail(held, f"{type(error).__name__}: {error}")
+            self._fail(lease, f"{type(error).__name__}: {error}")
         else:
-            self._group.done(held)
+            self._group.finish(lease)
 
-    def _fail(self, held: Held, reason: str) -> None:
+    def _fail(self, lease: Lease, reason: str) -> None:
         # A call may succeed another time; a responder is deterministic, and has told its ledger.
-        delay = _RETRY_SECONDS * 2 ** (held.attempt - 1)
-        if held.job.intent and self._group.retry(held, reason, delay):
-            self._tell(f"{held.job.key}: attempt {held.attempt} failed: {reason}")
+        delay = _RETRY_SECONDS * 2 ** (lease.attempt - 1)
+        if lease.job.intent and self._group.retry(lease, reason, delay):
+            self._tell(f"{lease.job.key}: attempt {lease.attempt} failed: {reason}")
             return
-        if not held.job.intent:
-            self._group.park(held, reason)
-        self._tell(f"{held.job.key} is parked: {reason}")
+        if not lease.job.intent:
+            self._group.park(lease, reason)
+        self._tell(f"{lease.job.key} is parked: {reason}")
 
     @contextmanager
-    def _kept(self, held: Held) -> Iterator[None]:
+    def _kept(self, lease: Lease) -> Iterator[None]:
         """Keep a job while it is being done, however long that takes."""
         is_over = threading.Event()
 
@@ -193,7 +193,7 @@ class GroupWorker:
             while not is_over.wait(self._lease_seconds / 3):
                 # What cannot be said now may be said next time; in the end the job tells.
                 with suppress(StoreError):
-                    if not self._group.extend(held, self._lease_seconds):
+                    if not self._group.extend(lease, self._lease_seconds):
                         return
 
         threading.Thread(target=keep, daemon=True).start()

@@ -59,7 +59,7 @@ class SubstrateInbox:
 
     def take(self, key: str) -> None:
         """Mark an entry as taken."""
-        self.substrate.take(self.ledger_id, key)
+        self.substrate.acknowledge(self.ledger_id, key)
 
 
 def deliver(run: OpenedRun, event: KandoEvent, key: str | None) -> Delivery:

@@ -27,5 +27,5 @@ def metrics_of(run: OpenedRun, end: int) -> RunMetrics:
 def _measured(ledger: LedgerStore, fold: MetricsFold, end: int) -> RunMetrics:
     start = fold.length
     for event in islice(ledger.read(start), end - start):
-        fold.see(event)
+        fold.observe(event)
     return fold.metrics()

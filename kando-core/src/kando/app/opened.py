@@ -282,4 +282,4 @@ class _SubstrateSnapshots:
 
     def put(self, body: bytes) -> None:
         """Store a snapshot in place of the one before."""
-        self.substrate.keep_snapshot(self.ledger_id, body)
+        self.substrate.store_snapshot(self.ledger_id, body)

@@ -201,11 +201,11 @@ def work(context: Context, runtime: Runtime, told: Sequence[KandoEvent] = ()) ->
         Exception: as `Runtime.run` does.
     """
     substrate, id, me = context.substrate(read_only=False), id_of(runtime.ledger), this_process()
-    substrate.enter(id, me)
+    substrate.register_worker(id, me)
     try:
         if told:
             runtime.unhalt()
             runtime.record(told)
         runtime.run([])
     finally:
-        substrate.leave(id, me)
+        substrate.unregister_worker(id, me)

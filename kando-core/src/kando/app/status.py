@@ -133,7 +133,7 @@ def read_status(ledger: LedgerStore, stored: StoredSnapshot | None = None) -> Ru
                 if world is None:
                     return read_status(ledger)
             apply(world, event)
-        fold.see(event)
+        fold.observe(event)
     if world is not None:
         fold.count(world)
     return _status(ledger, fold)

@@ -13,7 +13,7 @@ from kando.ledger.interface import LedgerStore
 from kando.responders.base import BOOKKEEPING
 from kando.schema.events import OBJECT_CREATED, RELATION_CREATED, RecordedEvent
 from kando.trace.figure import Node, node_of
-from kando.trace.walking import Step, ancestors, descendants
+from kando.trace.walk import Step, ancestors, descendants
 from kando.views.stored import lineage_of
 
 __all__ = ["Trace", "trace_event"]
@@ -83,10 +83,10 @@ def trace_event(
     start = _start_of(ledger, event_id, end)
     index = lineage_of(run.snapshot) if run.snapshot is not None else None
     if not is_down:
-        steps = ancestors(ledger, start, depth=depth, besides=BOOKKEEPING, index=index)
+        steps = ancestors(ledger, start, depth=depth, excluding=BOOKKEEPING, index=index)
         return Trace(ledger, steps)
-    besides = () if with_bookkeeping else BOOKKEEPING
-    found = descendants(ledger, start, depth=depth, besides=besides, stop=end, index=index)
+    excluding = () if with_bookkeeping else BOOKKEEPING
+    found = descendants(ledger, start, depth=depth, excluding=excluding, stop=end, index=index)
     return Trace(ledger, list(found))
 
 
@@ -94,7 +94,7 @@ def _start_of(ledger: LedgerStore, id: str, end: int) -> str:
     event = ledger.find(id)
     if event is not None and event.position < end:
         return event.id
-    created = {event.type: event.id for event in ledger.touching({id}, {id}, end)}
+    created = {event.type: event.id for event in ledger.events_about({id}, {id}, end)}
     creator = created.get(OBJECT_CREATED) or created.get(RELATION_CREATED)
     if creator is None:
         msg = f"{ledger.stream_name()} has no event, object or relation {id!r}."

@@ -6,7 +6,7 @@ import attrs
 
 from kando.app.opened import OpenedRun
 from kando.ledger.verification import Verdict, verify
-from kando.views.stored import disagreeing
+from kando.views.stored import mismatched_views
 
 __all__ = ["verify_run"]
 
@@ -15,7 +15,7 @@ def verify_run(run: OpenedRun) -> Verdict:
     """Recompute a run's hash chain, and compare its snapshot, if it has one, with its ledger."""
     verdict = verify(run.ledger)
     stored = run.current_snapshot if verdict.is_intact else None
-    wrong = disagreeing(stored) if stored is not None else []
+    wrong = mismatched_views(stored) if stored is not None else []
     if stored is None or not wrong:
         return verdict
     views = ", ".join(wrong)

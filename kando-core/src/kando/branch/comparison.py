@@ -7,9 +7,9 @@ from itertools import islice
 
 import attrs
 
-from kando.branch._touched import touched_worlds
+from kando.branch._affected import affected_worlds
 from kando.branch.diff import WorldDiff, diff
-from kando.branch.parting import parting
+from kando.branch.divergence import divergence_position
 from kando.branch.steps import StepDiff, align_steps
 from kando.ledger.interface import LedgerStore
 from kando.schema.events import RecordedEvent
@@ -75,9 +75,9 @@ def compare(
     """
     end_a = a.length() if end_a is None else end_a
     end_b = b.length() if end_b is None else end_b
-    shared = parting(a, b, end_a, end_b)
+    shared = divergence_position(a, b, end_a, end_b)
     tail_a, tail_b = _tail(a, shared, end_a), _tail(b, shared, end_b)
-    worlds = touched_worlds(a, shared, tail_a, tail_b, lambda id: may_hold(id, shared))
+    worlds = affected_worlds(a, shared, tail_a, tail_b, lambda id: may_hold(id, shared))
     return LedgerDiff(
         shared,
         Side(a.stream_name(), end_a, measure(tail_a)),

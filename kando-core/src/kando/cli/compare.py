@@ -20,7 +20,7 @@ from kando.cli.output import (
     print_json,
     print_line,
     print_list,
-    shortened,
+    truncate,
 )
 from kando.cli.shared import open_command_store, shared_options
 
@@ -87,7 +87,7 @@ def _print_short(found: WorldDiff) -> None:
 def _world_lines(found: WorldDiff, width: int) -> Iterator[str]:
     for sign, objects in (("-", found.removed_objects), ("+", found.added_objects)):
         for each in objects:
-            data = shortened(str(each.data), max(width, 80))
+            data = truncate(str(each.data), max(width, 80))
             yield f"{sign} {clean(each.type)} {clean(each.id)} {data}"
     for change in found.patched_objects:
         yield f"~ {clean(change.after.type)} {clean(change.id)}"
@@ -106,7 +106,7 @@ def _world_lines(found: WorldDiff, width: int) -> Iterator[str]:
 
 def _field_lines(fields: dict[str, tuple[Any, Any]], width: int) -> Iterator[str]:
     for name, (old, new) in fields.items():
-        yield f"    {clean(name)}: {shortened(repr(old), width)} -> {shortened(repr(new), width)}"
+        yield f"    {clean(name)}: {truncate(repr(old), width)} -> {truncate(repr(new), width)}"
 
 
 def _print_stat(found: LedgerDiff) -> None:
@@ -138,7 +138,7 @@ def _print_steps(found: StepDiff) -> None:
     for sign, events in (("-", found.only_a), ("+", found.only_b)):
         for event in events:
             print_line(
-                f"{sign} {clean(event.id)} {clean(event.actor)} {shortened(str(event.data), 80)}"
+                f"{sign} {clean(event.id)} {clean(event.actor)} {truncate(str(event.data), 80)}"
             )
 
 

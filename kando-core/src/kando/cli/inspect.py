@@ -18,8 +18,8 @@ from kando.cli.output import (
     print_json,
     print_line,
     print_list,
-    shortened,
     status_dict,
+    truncate,
     warn,
 )
 from kando.cli.shared import open_command_store, shared_options
@@ -102,7 +102,7 @@ def runs(limit: int, cursor: str | None, as_json: bool) -> int:
                 clean(each.kit or "-"),
                 f"{each.parent_id}@{each.fork_position}" if each.parent_id else "-",
                 moment(info.created_at) or "",
-                shortened(each.goal or "", 60),
+                truncate(each.goal or "", 60),
             ]
             for info, each in zip(page.infos, page, strict=True)
         ]
@@ -157,14 +157,12 @@ def summary(event: KandoEvent) -> str:
     """Return what an event says, in short, on one line."""
     data = event.data
     if event.type == "object.created":
-        return shortened(
-            f"{data['type']} {data['id']} {_compact(data.get('data'))}", _SUMMARY_CHARS
-        )
+        return truncate(f"{data['type']} {data['id']} {_compact(data.get('data'))}", _SUMMARY_CHARS)
     if event.type == "relation.created":
-        return shortened(f"{data['source_id']} {data['type']} {data['target_id']}", _SUMMARY_CHARS)
+        return truncate(f"{data['source_id']} {data['type']} {data['target_id']}", _SUMMARY_CHARS)
     if event.type == "object.patched":
-        return shortened(f"{data['id']} {_compact(data['patch'])}", _SUMMARY_CHARS)
-    return shortened(_compact(data), _SUMMARY_CHARS)
+        return truncate(f"{data['id']} {_compact(data['patch'])}", _SUMMARY_CHARS)
+    return truncate(_compact(data), _SUMMARY_CHARS)
 
 
 def _compact(data: Any) -> str:
@@ -192,7 +190,7 @@ def world(run: str, at: int | None, of_type: str | None, as_json: bool) -> None:
                 }
             )
             return
-        rows = [[o.type, o.id, shortened(_compact(o.data), _SUMMARY_CHARS)] for o in objects]
+        rows = [[o.type, o.id, truncate(_compact(o.data), _SUMMARY_CHARS)] for o in objects]
         columns([[clean(cell) for cell in row] for row in rows])
         if relations:
             print_line()

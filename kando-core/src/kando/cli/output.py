@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import attrs
 import click
 
-from kando.schema.visible import clean, shortened, visible
+from kando.schema.visible import clean, truncate, visible
 
 if TYPE_CHECKING:
     from kando.app.status import RunStatus
@@ -26,9 +26,9 @@ __all__ = [
     "print_json",
     "print_line",
     "print_list",
-    "shortened",
     "status_dict",
     "to_json",
+    "truncate",
     "warn",
 ]
 

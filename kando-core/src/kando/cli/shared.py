@@ -15,7 +15,7 @@ import click
 from kando.app.builtin import installed_plugins
 from kando.app.store import Store, open_store
 from kando.cli.output import DATA_STREAM, json_option, warn
-from kando.ledger.urls import shown
+from kando.ledger.urls import redact_url
 from kando.schema.visible import clean
 
 __all__ = [
@@ -143,4 +143,4 @@ def go_on(store: Store, run_id: str, options: str = "") -> str:
     if not url:
         return command
     # A URL with a password is for the one to write who knows it.
-    return f"{command} --ledger {shlex.quote(url) if url == shown(url) else 'URL'}"
+    return f"{command} --ledger {shlex.quote(url) if url == redact_url(url) else 'URL'}"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kando.errors import StoreDamaged, StoreError
 
-__all__ = ["not_a_store", "translated"]
+__all__ = ["not_a_store", "translate_errors"]
 
 # Primary result codes (https://sqlite.org/rescode.html): what happened to the file, and the cure.
 _USABLE_AGAIN = {
@@ -47,7 +47,7 @@ _RESTORE = "Restore it from a copy."
 
 
 @contextmanager
-def translated(path: Path) -> Iterator[None]:
+def translate_errors(path: Path) -> Iterator[None]:
     """Turn what SQLite and the file system raise about `path` into Kando's errors.
 
     Raises:

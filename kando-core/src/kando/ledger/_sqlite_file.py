@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kando.errors import StoreError
 from kando.ledger._sqlite_connection import BUSY_TIMEOUT_SECONDS, connect
-from kando.ledger._sqlite_errors import not_a_store, translated
+from kando.ledger._sqlite_errors import not_a_store, translate_errors
 from kando.ledger._sqlite_reader import SQLiteReader
 
 __all__ = ["FORMAT", "open_to_read", "open_to_write"]
@@ -85,11 +85,11 @@ def open_to_read(path: Path) -> SQLiteReader:
         StoreError: it is missing, cannot be opened, is not Kando's, or of a newer format.
         StoreDamaged: it is no SQLite file, or broken.
     """
-    with translated(path):
-        _refuse_what_is_no_file(path)
+    with translate_errors(path):
+        _check_regular_file(path)
         reader = SQLiteReader(path)
         try:
-            if not reader.ask(lambda connection: _is_store(connection, path)):
+            if not reader.query(lambda connection: _is_store(connection, path)):
                 raise not_a_store(path, "an empty file")
         except BaseException:
             reader.close()
@@ -104,9 +104,9 @@ def open_to_write(path: Path) -> sqlite3.Connection:
         StoreError: it cannot be opened, is not Kando's, or of a newer format; it is unchanged.
         StoreDamaged: it is no SQLite file, or broken; it is unchanged.
     """
-    with translated(path):
+    with translate_errors(path):
         _create_private(path)
-        _refuse_what_is_no_file(path)
+        _check_regular_file(path)
         # Looked at before it is touched: opening for writing may change a file.
         is_store = _is_store_at_rest(path)
         connection = connect(path, "mode=rw")
@@ -131,7 +131,7 @@ def _create_private(path: Path) -> None:
         return
 
 
-def _refuse_what_is_no_file(path: Path) -> None:
+def _check_regular_file(path: Path) -> None:
     mode = path.stat().st_mode
     if not stat.S_ISREG(mode):
         raise not_a_store(path, "a folder" if stat.S_ISDIR(mode) else "no regular file")
@@ -140,7 +140,7 @@ def _refuse_what_is_no_file(path: Path) -> None:
 def _is_store_at_rest(path: Path) -> bool:
     reader = SQLiteReader(path)
     try:
-        return reader.ask(lambda connection: _is_store(connection, path))
+        return reader.query(lambda connection: _is_store(connection, path))
     finally:
         reader.close()
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
-from kando.ledger.groups import MAX_ATTEMPTS, GroupInfo, Held, Job, Parked, ResponderGroup
+from kando.ledger.groups import MAX_ATTEMPTS, GroupInfo, Job, Lease, ParkedJob, ResponderGroup
 from kando.ledger.notice import Worker
 
 __all__ = ["SQLiteGroup", "group_names"]
@@ -71,10 +71,10 @@ class SQLiteGroup(ResponderGroup):
                 (self.name, job.ledger_id, job.intent, time.time() + delay if delay else 0),
             )
 
-    def take(self, worker: Worker, seconds: float) -> Held | None:
+    def take(self, worker: Worker, seconds: float) -> Lease | None:
         now = time.time()
         with self._writing() as connection:
-            self._take_back(connection, now)
+            self._release_expired(connection, now)
             query = (
                 "SELECT number, ledger, intent, attempts FROM jobs WHERE name = ? "
                 "AND token IS NULL AND parked IS NULL AND not_before <= ? ORDER BY number LIMIT 1"
@@ -89,9 +89,9 @@ class SQLiteGroup(ResponderGroup):
                 "pid = ?, until = ? WHERE number = ?",
                 (token, worker.host, worker.pid, now + seconds, number),
             )
-            return Held(Job(ledger, intent), attempts + 1, token)
+            return Lease(Job(ledger, intent), attempts + 1, token)
 
-    def _take_back(self, connection: sqlite3.Connection, now: float) -> None:
+    def _release_expired(self, connection: sqlite3.Connection, now: float) -> None:
         """Free what workers hold that have died, or whose lease has run out."""
         query = "SELECT number, host, pid, until, attempts FROM jobs WHERE name = ? AND token IS NOT NULL"
         alive: dict[Worker, bool] = {}
@@ -108,48 +108,48 @@ class SQLiteGroup(ResponderGroup):
                     f"UPDATE jobs SET {_FREE}, parked = ? WHERE number = ?", (parked, number)
                 )
 
-    def extend(self, held: Held, seconds: float) -> bool:
+    def extend(self, lease: Lease, seconds: float) -> bool:
         with self._writing() as connection:
             done = connection.execute(
-                "UPDATE jobs SET until = ? WHERE token = ?", (time.time() + seconds, held.token)
+                "UPDATE jobs SET until = ? WHERE token = ?", (time.time() + seconds, lease.token)
             )
             return done.rowcount == 1
 
-    def done(self, held: Held) -> None:
+    def finish(self, lease: Lease) -> None:
         with self._writing() as connection:
             connection.execute(
-                "DELETE FROM jobs WHERE token = ? AND is_due_again = 0", (held.token,)
+                "DELETE FROM jobs WHERE token = ? AND is_due_again = 0", (lease.token,)
             )
             connection.execute(
                 f"UPDATE jobs SET {_FREE}, is_due_again = 0, attempts = 0 WHERE token = ?",
-                (held.token,),
+                (lease.token,),
             )
 
-    def retry(self, held: Held, reason: str, delay: float = 0.0) -> bool:
-        if held.attempt >= MAX_ATTEMPTS:
-            self.park(held, reason)
+    def retry(self, lease: Lease, reason: str, delay: float = 0.0) -> bool:
+        if lease.attempt >= MAX_ATTEMPTS:
+            self.park(lease, reason)
             return False
         with self._writing() as connection:
             connection.execute(
                 f"UPDATE jobs SET {_FREE}, not_before = ? WHERE token = ?",
-                (time.time() + delay, held.token),
+                (time.time() + delay, lease.token),
             )
         return True
 
-    def park(self, held: Held, reason: str) -> None:
+    def park(self, lease: Lease, reason: str) -> None:
         with self._writing() as connection:
             connection.execute(
-                f"UPDATE jobs SET {_FREE}, parked = ? WHERE token = ?", (reason, held.token)
+                f"UPDATE jobs SET {_FREE}, parked = ? WHERE token = ?", (reason, lease.token)
             )
 
-    def parked(self) -> list[Parked]:
+    def parked(self) -> list[ParkedJob]:
         query = (
             "SELECT ledger, intent, parked FROM jobs WHERE name = ? AND parked IS NOT NULL "
             "ORDER BY number"
         )
         with self._writing() as connection:
             rows = connection.execute(query, (self.name,)).fetchall()
-        return [Parked(Job(ledger, intent), reason) for ledger, intent, reason in rows]
+        return [ParkedJob(Job(ledger, intent), reason) for ledger, intent, reason in rows]
 
     def replay_parked(self) -> int:
         with self._writing() as connection:

@@ -19,10 +19,10 @@ from kando.schema.events import (
     RecordedEvent,
 )
 
-__all__ = ["TOUCHING", "Search", "links_of", "links_query"]
+__all__ = ["EVENTS_ABOUT", "Search", "links_of", "links_query"]
 
 # The body is stored as bytes, which SQLite's functions would take for its own binary JSON.
-TOUCHING = f"""
+EVENTS_ABOUT = f"""
     SELECT {COLUMNS} FROM events
     WHERE address >= ? AND address < ? AND (
         type IN ('{OBJECT_CREATED}', '{OBJECT_PATCHED}')
@@ -36,18 +36,18 @@ TOUCHING = f"""
 _decode_cause = msgspec.json.Decoder(list[str]).decode
 
 
-def links_query(besides: Collection[str]) -> tuple[str, tuple[str, ...]]:
+def links_query(excluding: Collection[str]) -> tuple[str, tuple[str, ...]]:
     """Return the query of a span's links, and its parameters after the span.
 
     Args:
-        besides: types of events to leave out.
+        excluding: types of events to leave out.
     """
-    marks = ", ".join("?" * len(besides))
+    marks = ", ".join("?" * len(excluding))
     query = (
         "SELECT address, id, type, cause FROM events "
         f"WHERE address >= ? AND address < ? AND type NOT IN ({marks}) ORDER BY address"
     )
-    return query, tuple(sorted(besides))
+    return query, tuple(sorted(excluding))
 
 
 def links_of(rows: Iterable[tuple[Any, ...]], segment: Segment) -> Iterator[Link]:
@@ -81,16 +81,16 @@ class Search:
         self.is_possible = not any("\x00" in id for id in self._objects | self._relations)
 
     @property
-    def goes_on(self) -> bool:
+    def is_incomplete(self) -> bool:
         """Whether there is still something to be found."""
         return bool(self._objects or self._relations)
 
     def parameters(self) -> tuple[str, str]:
-        """Return the parameters of `TOUCHING` after the span."""
+        """Return the parameters of `EVENTS_ABOUT` after the span."""
         objects, relations = sorted(self._objects), sorted(self._relations)
         return json.dumps(objects, ensure_ascii=False), json.dumps(relations, ensure_ascii=False)
 
-    def see(self, event: RecordedEvent) -> None:
+    def add(self, event: RecordedEvent) -> None:
         """Take note of an event that the query found; each lies before the one seen last."""
         id = event.data.get("id")
         wanted = self._objects if event.type in OBJECT_TYPES else self._relations

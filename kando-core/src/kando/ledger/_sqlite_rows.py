@@ -21,10 +21,10 @@ __all__ = [
     "UNNAMED",
     "Names",
     "Segment",
+    "datetime_of",
     "events_of",
     "insert",
     "microseconds",
-    "moment_of",
     "names_of",
 ]
 
@@ -58,7 +58,7 @@ def microseconds(at: datetime) -> int:
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
-def moment_of(at_us: int) -> datetime:
+def datetime_of(at_us: int) -> datetime:
     """Return the time that `microseconds` made a number of."""
     return _EPOCH + timedelta(microseconds=at_us)
 

@@ -10,7 +10,7 @@ import msgspec
 from kando.errors import InvalidData, PositionOutOfRange
 from kando.schema.events import RecordedEvent
 
-__all__ = ["GENESIS", "chained", "link"]
+__all__ = ["GENESIS", "digest_of", "link"]
 
 #: The hash before the first event.
 GENESIS = bytes(32)
@@ -47,7 +47,7 @@ def link(previous: bytes, event: RecordedEvent) -> bytes:
     return sha256(previous + head).digest()
 
 
-def chained(events: Iterable[RecordedEvent], count: int) -> bytes:
+def digest_of(events: Iterable[RecordedEvent], count: int) -> bytes:
     """Return the hash after the first `count` of `events`.
 
     Raises:

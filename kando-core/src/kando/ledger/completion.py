@@ -12,10 +12,10 @@ from kando.schema.events import KandoEvent, RecordedEvent
 from kando.schema.exact_json import encode, exact_and_encoded
 from kando.schema.identity import default_event_id, root_key
 
-__all__ = ["complete", "completed"]
+__all__ = ["complete", "complete_all"]
 
 
-def completed(
+def complete_all(
     events: Iterable[KandoEvent], start: int, source: str, heads: Callable[[], int]
 ) -> list[RecordedEvent]:
     """Return events as recorded one after the other; those that are complete stay as they are.

@@ -9,7 +9,15 @@ import attrs
 from kando.errors import ConfigurationError
 from kando.ledger.notice import Worker
 
-__all__ = ["MAX_ATTEMPTS", "GroupInfo", "Held", "Job", "Parked", "ResponderGroup", "check_group"]
+__all__ = [
+    "MAX_ATTEMPTS",
+    "GroupInfo",
+    "Job",
+    "Lease",
+    "ParkedJob",
+    "ResponderGroup",
+    "check_group",
+]
 
 #: After so many attempts that came to nothing a job is parked.
 MAX_ATTEMPTS = 5
@@ -36,7 +44,7 @@ class Job:
 
 
 @attrs.frozen
-class Held:
+class Lease:
     """A job that a worker has taken.
 
     Attributes:
@@ -51,7 +59,7 @@ class Held:
 
 
 @attrs.frozen
-class Parked:
+class ParkedJob:
     """A job that was set aside.
 
     Attributes:
@@ -83,7 +91,7 @@ class GroupInfo:
 class ResponderGroup(ABC):
     """The jobs of a group. Implementations are judged by ``kando.testing.groups.GroupContract``.
 
-    A job is done at least once: what a worker held when it died, or when its lease ran out, goes to
+    A job is done at least once: what a worker lease when it died, or when its lease ran out, goes to
     another. So whatever a job brings about is to be safe when it is done twice: appends carry the
     expected length, and results go into an inbox under a key.
     """
@@ -99,10 +107,10 @@ class ResponderGroup(ABC):
         """
 
     @abstractmethod
-    def take(self, worker: Worker, seconds: float) -> Held | None:
+    def take(self, worker: Worker, seconds: float) -> Lease | None:
         """Return a job for a worker, or None if there is none for it now.
 
-        While it is held, nobody else gets the same job: two workers never go on with one run.
+        While it is lease, nobody else gets the same job: two workers never go on with one run.
 
         Args:
             worker: who takes it.
@@ -110,19 +118,19 @@ class ResponderGroup(ABC):
         """
 
     @abstractmethod
-    def extend(self, held: Held, seconds: float) -> bool:
+    def extend(self, lease: Lease, seconds: float) -> bool:
         """Keep a job for so many seconds from now; return False if it has gone to another."""
 
     @abstractmethod
-    def done(self, held: Held) -> None:
+    def finish(self, lease: Lease) -> None:
         """Be done with a job. Nothing happens if it has gone to another."""
 
     @abstractmethod
-    def retry(self, held: Held, reason: str, delay: float = 0.0) -> bool:
+    def retry(self, lease: Lease, reason: str, delay: float = 0.0) -> bool:
         """Have a job tried again, or parked if that was its last attempt.
 
         Args:
-            held: the job.
+            lease: the job.
             reason: why it came to nothing.
             delay: seconds to wait before.
 
@@ -131,11 +139,11 @@ class ResponderGroup(ABC):
         """
 
     @abstractmethod
-    def park(self, held: Held, reason: str) -> None:
+    def park(self, lease: Lease, reason: str) -> None:
         """Set a job aside."""
 
     @abstractmethod
-    def parked(self) -> list[Parked]:
+    def parked(self) -> list[ParkedJob]:
         """Return what was set aside, in that order."""
 
     @abstractmethod

@@ -89,19 +89,19 @@ class LedgerStore(ABC):
         """Return the event with this id, or None."""
         return next((event for event in self.read(0) if event.id == event_id), None)
 
-    def links(self, start: int, stop: int, *, besides: Collection[str] = ()) -> Iterator[Link]:
+    def links(self, start: int, stop: int, *, excluding: Collection[str] = ()) -> Iterator[Link]:
         """Yield the links of the events from `start` to before `stop`, in order.
 
         Args:
             start: first position.
             stop: position after the last.
-            besides: types of events to leave out.
+            excluding: types of events to leave out.
         """
         for event in islice(self.read(start), max(stop - start, 0)):
-            if event.type not in besides:
+            if event.type not in excluding:
                 yield Link(event.position, event.id, event.cause)
 
-    def touching(
+    def events_about(
         self, objects: Collection[str], relations: Collection[str], stop: int
     ) -> Iterator[RecordedEvent]:
         """Yield, in order, the events that say what some objects and relations are.
@@ -129,7 +129,7 @@ class LedgerStore(ABC):
                 told[is_object, id] = [event]
         yield from sorted(chain.from_iterable(told.values()), key=lambda event: event.position)
 
-    def stray(self) -> int | None:
+    def stray_position(self) -> int | None:
         """Return the position of a stored event that is no part of this ledger, or None."""
         length = self.length()
         return length if self.at(length) is not None else None
@@ -140,9 +140,9 @@ class LedgerStore(ABC):
         Raises:
             PositionOutOfRange: the ledger is shorter.
         """
-        from kando.ledger.chain import chained
+        from kando.ledger.chain import digest_of
 
-        return chained(self.read(0), position)
+        return digest_of(self.read(0), position)
 
     def close(self) -> None:  # noqa: B027 - optional: most ledgers hold nothing open themselves
         """Release what the ledger holds open."""

@@ -18,7 +18,7 @@ from kando.ledger.checks import (
     check_from_position,
     duplicate,
 )
-from kando.ledger.completion import completed
+from kando.ledger.completion import complete_all
 from kando.ledger.groups import check_group
 from kando.ledger.inbox import InboxEntry, decode_entry, encode_entry
 from kando.ledger.interface import LedgerStore
@@ -53,7 +53,7 @@ class MemoryLedgerStore(LedgerStore):
     def _append(self, events: list[KandoEvent], expected_length: int | None) -> int:
         stream, length = self.stream_name(), self.length()
         check_expected_length(stream, length, expected_length)
-        whole = completed(events, length, stream, lambda: self._heads_before(length))
+        whole = complete_all(events, length, stream, lambda: self._heads_before(length))
         positions: dict[str, int] = {}
         for event in whole:
             taken = positions.get(event.id, self._position_of(event.id))
@@ -189,7 +189,7 @@ class MemorySubstrate(Substrate):
     def snapshot(self, ledger_id: str) -> bytes | None:
         return self._snapshots.get(ledger_id)
 
-    def keep_snapshot(self, ledger_id: str, body: bytes) -> None:
+    def store_snapshot(self, ledger_id: str, body: bytes) -> None:
         self.open(ledger_id)
         self._snapshots[ledger_id] = body
 
@@ -206,15 +206,15 @@ class MemorySubstrate(Substrate):
         inbox = self._inboxes.get(ledger_id, {})
         return [decode_entry(key, body) for key, body in inbox.items() if body is not None]
 
-    def take(self, ledger_id: str, key: str) -> None:
+    def acknowledge(self, ledger_id: str, key: str) -> None:
         if key in self._inboxes.get(ledger_id, {}):
             self._inboxes[ledger_id][key] = None
 
-    def enter(self, ledger_id: str, worker: Worker) -> None:
+    def register_worker(self, ledger_id: str, worker: Worker) -> None:
         self.open(ledger_id)
         self._workers[ledger_id] = worker
 
-    def leave(self, ledger_id: str, worker: Worker) -> None:
+    def unregister_worker(self, ledger_id: str, worker: Worker) -> None:
         if self._workers.get(ledger_id) == worker:
             del self._workers[ledger_id]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kando.errors import PositionOutOfRange
-from kando.ledger._sqlite_queries import TOUCHING, Search, links_of, links_query
+from kando.ledger._sqlite_queries import EVENTS_ABOUT, Search, links_of, links_query
 from kando.ledger._sqlite_rows import (
     COLUMNS,
     UNNAMED,
@@ -20,7 +20,7 @@ from kando.ledger._sqlite_rows import (
 )
 from kando.ledger.chain import GENESIS
 from kando.ledger.checks import check_expected_length, check_from_position, duplicate
-from kando.ledger.completion import completed
+from kando.ledger.completion import complete_all
 from kando.ledger.interface import LedgerStore, Link
 from kando.schema.events import BRANCH_CREATED, KandoEvent, RecordedEvent
 from kando.schema.identity import number_of_default_id
@@ -89,7 +89,7 @@ class SQLiteLedgerStore(LedgerStore):
     ) -> int:
         stream, length = self.stream_name(), self._length(connection)
         check_expected_length(stream, length, expected_length)
-        whole = completed(events, length, stream, lambda: self._heads(connection))
+        whole = complete_all(events, length, stream, lambda: self._heads(connection))
         names = names_of(whole, self._own)
         self._refuse_duplicates(connection, whole, names)
         previous = self._digest(connection, length)
@@ -180,13 +180,13 @@ class SQLiteLedgerStore(LedgerStore):
                 position = upto
 
     def _rows(self, query: str, span: tuple[int | str, ...]) -> list[tuple[Any, ...]]:
-        return self._substrate._ask(lambda connection: connection.execute(query, span).fetchall())
+        return self._substrate._query(lambda connection: connection.execute(query, span).fetchall())
 
     def stream_name(self) -> str:
         return self._own.stream
 
     def length(self) -> int:
-        return self._substrate._ask(self._length)
+        return self._substrate._query(self._length)
 
     def _length(self, connection: sqlite3.Connection) -> int:
         number = self._own.base >> 32
@@ -199,7 +199,7 @@ class SQLiteLedgerStore(LedgerStore):
 
     def at(self, position: int) -> RecordedEvent | None:
         check_from_position(self.stream_name(), position)
-        return self._substrate._ask(lambda connection: self._at(connection, position))
+        return self._substrate._query(lambda connection: self._at(connection, position))
 
     def _at(self, connection: sqlite3.Connection, position: int) -> RecordedEvent | None:
         segment = self._segment_of(position)
@@ -216,35 +216,35 @@ class SQLiteLedgerStore(LedgerStore):
         return self._segment_of(position).base + position if position < _POSITIONS else None
 
     def find(self, event_id: str) -> RecordedEvent | None:
-        return self._substrate._ask(lambda connection: self._find(connection, event_id))
+        return self._substrate._query(lambda connection: self._find(connection, event_id))
 
     def _find(self, connection: sqlite3.Connection, event_id: str) -> RecordedEvent | None:
         position = self._position_of(connection, event_id)
         return None if position is None else self._at(connection, position)
 
-    def links(self, start: int, stop: int, *, besides: Collection[str] = ()) -> Iterator[Link]:
+    def links(self, start: int, stop: int, *, excluding: Collection[str] = ()) -> Iterator[Link]:
         check_from_position(self.stream_name(), start)
         for segment, first, last in self._spans(start, min(stop, self.length())):
-            query, left_out = links_query(besides)
+            query, left_out = links_query(excluding)
             for page in range(first, last, _LINKS_PAGE):
                 upto = min(page + _LINKS_PAGE, last)
                 rows = self._rows(query, (segment.base + page, segment.base + upto, *left_out))
                 yield from links_of(rows, segment)
 
-    def touching(
+    def events_about(
         self, objects: Collection[str], relations: Collection[str], stop: int
     ) -> Iterator[RecordedEvent]:
         search = Search(objects, relations)
         if not search.is_possible:
-            return super().touching(objects, relations, stop)
+            return super().events_about(objects, relations, stop)
         # Backwards, since what was changed lately is mostly what was made lately.
         page = _PAGE
         for segment, first, last in reversed(list(self._spans(0, min(stop, self.length())))):
-            while last > first and search.goes_on:
+            while last > first and search.is_incomplete:
                 start = max(last - page, first)
                 span = (segment.base + start, segment.base + last, *search.parameters())
-                for event in events_of(self._rows(TOUCHING, span), segment):
-                    search.see(event)
+                for event in events_of(self._rows(EVENTS_ABOUT, span), segment):
+                    search.add(event)
                 last, page = start, min(2 * page, _LARGEST_PAGE)
         return search.found()
 
@@ -256,10 +256,10 @@ class SQLiteLedgerStore(LedgerStore):
             if first < last:
                 yield segment, first, last
 
-    def stray(self) -> int | None:
-        return self._substrate._ask(self._stray)
+    def stray_position(self) -> int | None:
+        return self._substrate._query(self._stray_position)
 
-    def _stray(self, connection: sqlite3.Connection) -> int | None:
+    def _stray_position(self, connection: sqlite3.Connection) -> int | None:
         base, length = self._own.base, self._length(connection)
         query = "SELECT address FROM events WHERE address >= ? AND address < ? LIMIT 1"
         for first, last in ((0, self._own.start), (max(length, 0), _POSITIONS)):
@@ -271,7 +271,7 @@ class SQLiteLedgerStore(LedgerStore):
 
     def digest(self, position: int) -> bytes:
         check_from_position(self.stream_name(), position)
-        return self._substrate._ask(lambda connection: self._digest(connection, position))
+        return self._substrate._query(lambda connection: self._digest(connection, position))
 
     def _digest(self, connection: sqlite3.Connection, position: int) -> bytes:
         if position == 0:

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from kando.errors import LedgerExists, LedgerNotFound, StoreDamaged, StoreError
-from kando.ledger._sqlite_errors import translated
+from kando.ledger._sqlite_errors import translate_errors
 from kando.ledger._sqlite_file import open_to_read, open_to_write
 from kando.ledger._sqlite_groups import SQLiteGroup, group_names
 from kando.ledger._sqlite_reader import SQLiteReader
-from kando.ledger._sqlite_rows import Segment, microseconds, moment_of
+from kando.ledger._sqlite_rows import Segment, datetime_of, microseconds
 from kando.ledger.checks import check_fork_position
 from kando.ledger.groups import check_group
 from kando.ledger.inbox import InboxEntry, decode_entry, encode_entry
@@ -26,7 +26,7 @@ from kando.schema.events import RecordedEvent
 
 __all__ = ["SQLiteSubstrate"]
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 _INFO = """
     SELECT l.id, l.created_us, l.length, p.id, l.fork_position
@@ -86,7 +86,7 @@ class SQLiteSubstrate(Substrate):
             return self._ledger(connection, ledger_id)
 
     def open(self, ledger_id: str) -> SQLiteLedgerStore:
-        return self._ask(lambda connection: self._ledger(connection, ledger_id))
+        return self._query(lambda connection: self._ledger(connection, ledger_id))
 
     def fork(self, parent_id: str, position: int, branch_id: str) -> SQLiteLedgerStore:
         return self.fork_with(parent_id, position, branch_id, ())
@@ -105,24 +105,24 @@ class SQLiteSubstrate(Substrate):
 
     def info(self, ledger_id: str) -> LedgerInfo:
         query = f"{_INFO} WHERE l.id = ?"
-        row = self._ask(lambda connection: connection.execute(query, (ledger_id,)).fetchone())
+        row = self._query(lambda connection: connection.execute(query, (ledger_id,)).fetchone())
         if row is None:
             raise self._unknown(ledger_id)
         return self._info_of(row)
 
     def ledgers(self) -> Iterator[LedgerInfo]:
         query = f"{_INFO} ORDER BY l.number DESC"
-        rows = self._ask(lambda connection: connection.execute(query).fetchall())
+        rows = self._query(lambda connection: connection.execute(query).fetchall())
         return map(self._info_of, rows)
 
     def ids_starting_with(self, prefix: str, limit: int) -> list[str]:
         query = "SELECT id FROM ledgers WHERE id >= ? AND id < ? ORDER BY id LIMIT ?"
         span = (prefix, prefix + "\U0010ffff", limit)
-        rows = self._ask(lambda connection: connection.execute(query, span).fetchall())
+        rows = self._query(lambda connection: connection.execute(query, span).fetchall())
         return [row[0] for row in rows]
 
     def cached(self, ledger_id: str, key: str) -> bytes | None:
-        return self._ask(lambda connection: self._cached(connection, ledger_id, key))
+        return self._query(lambda connection: self._cached(connection, ledger_id, key))
 
     def _cached(self, connection: sqlite3.Connection, ledger_id: str, key: str) -> bytes | None:
         for number, *_ in self._ancestry(connection, ledger_id):
@@ -143,7 +143,7 @@ class SQLiteSubstrate(Substrate):
             )
 
     def snapshot(self, ledger_id: str) -> bytes | None:
-        return self._ask(lambda connection: self._snapshot(connection, ledger_id))
+        return self._query(lambda connection: self._snapshot(connection, ledger_id))
 
     def _snapshot(self, connection: sqlite3.Connection, ledger_id: str) -> bytes | None:
         if connection.execute(_HAS_SNAPSHOTS).fetchone() is None:
@@ -156,7 +156,7 @@ class SQLiteSubstrate(Substrate):
         body: bytes | None = row[0] if row is not None else None
         return body
 
-    def keep_snapshot(self, ledger_id: str, body: bytes) -> None:
+    def store_snapshot(self, ledger_id: str, body: bytes) -> None:
         with self._writing() as connection:
             number = self._ancestry(connection, ledger_id)[0][0]
             connection.execute(_SNAPSHOTS)
@@ -175,7 +175,7 @@ class SQLiteSubstrate(Substrate):
             return done.rowcount == 1
 
     def inbox(self, ledger_id: str) -> list[InboxEntry]:
-        return self._ask(lambda connection: self._inbox(connection, ledger_id))
+        return self._query(lambda connection: self._inbox(connection, ledger_id))
 
     def _inbox(self, connection: sqlite3.Connection, ledger_id: str) -> list[InboxEntry]:
         number = self._ancestry(connection, ledger_id)[0][0]
@@ -183,14 +183,14 @@ class SQLiteSubstrate(Substrate):
         query = "SELECT key, body FROM inbox WHERE ledger = ? AND body IS NOT NULL ORDER BY number"
         return [decode_entry(*row) for row in connection.execute(query, (number,)).fetchall()]
 
-    def take(self, ledger_id: str, key: str) -> None:
+    def acknowledge(self, ledger_id: str, key: str) -> None:
         with self._writing() as connection:
             number = self._ancestry(connection, ledger_id)[0][0]
             connection.execute(
                 "UPDATE inbox SET body = NULL WHERE ledger = ? AND key = ?", (number, key)
             )
 
-    def enter(self, ledger_id: str, worker: Worker) -> None:
+    def register_worker(self, ledger_id: str, worker: Worker) -> None:
         with self._writing() as connection:
             number = self._ancestry(connection, ledger_id)[0][0]
             connection.execute(
@@ -198,7 +198,7 @@ class SQLiteSubstrate(Substrate):
                 (number, worker.host, worker.pid),
             )
 
-    def leave(self, ledger_id: str, worker: Worker) -> None:
+    def unregister_worker(self, ledger_id: str, worker: Worker) -> None:
         with self._writing() as connection:
             number = self._ancestry(connection, ledger_id)[0][0]
             connection.execute(
@@ -207,7 +207,7 @@ class SQLiteSubstrate(Substrate):
             )
 
     def worker(self, ledger_id: str) -> Worker | None:
-        return self._ask(lambda connection: self._worker(connection, ledger_id))
+        return self._query(lambda connection: self._worker(connection, ledger_id))
 
     def _worker(self, connection: sqlite3.Connection, ledger_id: str) -> Worker | None:
         number = self._ancestry(connection, ledger_id)[0][0]
@@ -219,7 +219,7 @@ class SQLiteSubstrate(Substrate):
         return SQLiteGroup(check_group(name), self._writing)
 
     def groups(self) -> list[str]:
-        return self._ask(group_names)
+        return self._query(group_names)
 
     def close(self) -> None:
         with self._lock:
@@ -279,7 +279,7 @@ class SQLiteSubstrate(Substrate):
         id, created_us, length, parent, fork_position = row
         shared = fork_position if parent is not None else None
         try:
-            return LedgerInfo(id, moment_of(created_us), length, parent, shared)
+            return LedgerInfo(id, datetime_of(created_us), length, parent, shared)
         except (OverflowError, TypeError) as error:
             raise self._damaged(f"{id!r} has lost its time of creation.") from error
 
@@ -290,12 +290,12 @@ class SQLiteSubstrate(Substrate):
     def _damaged(self, msg: str) -> StoreDamaged:
         return StoreDamaged(msg, hint=f"Restore {self.path} from a copy.")
 
-    def _ask(self, question: Callable[[sqlite3.Connection], Answer]) -> Answer:
-        """Return the answer to a question, which may be asked more than once."""
-        with self._lock, translated(self.path):
+    def _query(self, function: Callable[[sqlite3.Connection], Result]) -> Result:
+        """Return the result to a function, which may be asked more than once."""
+        with self._lock, translate_errors(self.path):
             if self._reader is not None:
-                return self._reader.ask(question)
-            return question(self._open_connection())
+                return self._reader.query(function)
+            return function(self._open_connection())
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -303,7 +303,7 @@ class SQLiteSubstrate(Substrate):
         if self.is_read_only:
             msg = f"{self.path} was opened read-only."
             raise StoreError(msg, hint="Open it for writing.")
-        with self._lock, translated(self.path):
+        with self._lock, translate_errors(self.path):
             connection = self._open_connection()
             connection.execute("BEGIN IMMEDIATE")
             try:

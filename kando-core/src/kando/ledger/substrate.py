@@ -125,13 +125,13 @@ class Substrate(ABC):
         """
 
     def snapshot(self, ledger_id: str) -> bytes | None:
-        """Return what `keep_snapshot` was given last for a ledger, or None.
+        """Return what `store_snapshot` was given last for a ledger, or None.
 
         A substrate may keep no snapshots: they only save time.
         """
         return None
 
-    def keep_snapshot(self, ledger_id: str, body: bytes) -> None:  # noqa: B027 - optional
+    def store_snapshot(self, ledger_id: str, body: bytes) -> None:  # noqa: B027 - optional
         """Keep a snapshot of a ledger in place of the one before.
 
         Raises:
@@ -159,11 +159,11 @@ class Substrate(ABC):
         """
 
     @abstractmethod
-    def take(self, ledger_id: str, key: str) -> None:
+    def acknowledge(self, ledger_id: str, key: str) -> None:
         """Mark an entry as taken. Taking it twice, or one that is not there, is harmless."""
 
     @abstractmethod
-    def enter(self, ledger_id: str, worker: Worker) -> None:
+    def register_worker(self, ledger_id: str, worker: Worker) -> None:
         """Note that a process works on a ledger now; an older notice is replaced.
 
         Raises:
@@ -171,7 +171,7 @@ class Substrate(ABC):
         """
 
     @abstractmethod
-    def leave(self, ledger_id: str, worker: Worker) -> None:
+    def unregister_worker(self, ledger_id: str, worker: Worker) -> None:
         """Remove the notice of a process, if it is still the one that stands."""
 
     @abstractmethod

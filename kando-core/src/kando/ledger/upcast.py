@@ -51,7 +51,7 @@ class UpcastLedger(LedgerStore):
         return attrs.evolve(event, version=version)
 
     def read(self, from_position: int = 0) -> Iterator[RecordedEvent]:
-        return map(self._upcasters.up, self._ledger.read(from_position))
+        return map(self._upcasters.upcast, self._ledger.read(from_position))
 
     def stream_name(self) -> str:
         return self._ledger.stream_name()
@@ -61,22 +61,22 @@ class UpcastLedger(LedgerStore):
 
     def at(self, position: int) -> RecordedEvent | None:
         event = self._ledger.at(position)
-        return None if event is None else self._upcasters.up(event)
+        return None if event is None else self._upcasters.upcast(event)
 
     def find(self, event_id: str) -> RecordedEvent | None:
         event = self._ledger.find(event_id)
-        return None if event is None else self._upcasters.up(event)
+        return None if event is None else self._upcasters.upcast(event)
 
-    def links(self, start: int, stop: int, *, besides: Collection[str] = ()) -> Iterator[Link]:
-        return self._ledger.links(start, stop, besides=besides)
+    def links(self, start: int, stop: int, *, excluding: Collection[str] = ()) -> Iterator[Link]:
+        return self._ledger.links(start, stop, excluding=excluding)
 
-    def touching(
+    def events_about(
         self, objects: Collection[str], relations: Collection[str], stop: int
     ) -> Iterator[RecordedEvent]:
-        return map(self._upcasters.up, self._ledger.touching(objects, relations, stop))
+        return map(self._upcasters.upcast, self._ledger.events_about(objects, relations, stop))
 
-    def stray(self) -> int | None:
-        return self._ledger.stray()
+    def stray_position(self) -> int | None:
+        return self._ledger.stray_position()
 
     def digest(self, position: int) -> bytes:
         return self._ledger.digest(position)

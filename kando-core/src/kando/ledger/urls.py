@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["shown"]
+__all__ = ["redact_url"]
 
 
-def shown(url: str) -> str:
+def redact_url(url: str) -> str:
     """Return a URL without its user, password and options: these are nobody else's business.
 
     Args:

@@ -47,11 +47,11 @@ def verify(ledger: LedgerStore) -> Verdict:
             if event.position != fitting or ledger.digest(fitting + 1) != following:
                 return _misfit(fitting, digest, f"{event.id} is not what was recorded")
             digest, fitting = following, fitting + 1
-        stray = ledger.stray()
+        stray_position = ledger.stray_position()
     except StoreDamaged as error:
         return _misfit(fitting, digest, error.message)
-    if stray is not None:
-        what = f"the ledger ends here, and an event stands at position {stray}"
+    if stray_position is not None:
+        what = f"the ledger ends here, and an event stands at position {stray_position}"
         return _misfit(fitting, digest, what)
     return Verdict(fitting, digest.hex())
 

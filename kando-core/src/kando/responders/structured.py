@@ -12,7 +12,7 @@ import attrs
 import cattrs
 
 from kando.errors import ConfigurationError, InvalidData
-from kando.schema.strict_json import WrongType, name_of, problems_of, strict_converter
+from kando.schema.strict_json import WrongType, describe_errors, strict_converter, type_name
 
 __all__ = ["schema_of", "structure"]
 
@@ -71,7 +71,7 @@ def structure(cls: type[_Class], data: Any) -> _Class:
     try:
         return converter.structure(data, cls)
     except (cattrs.BaseValidationError, WrongType, ValueError) as error:
-        msg = f"The data is no {name_of(cls)}: {problems_of(error, 'data')}."
+        msg = f"The data is no {type_name(cls)}: {describe_errors(error, 'data')}."
     raise InvalidData(msg, hint="schema_of tells what fits.")
 
 
@@ -110,7 +110,7 @@ def _schema(
             }
     elif (origin or kind) in _LISTS:
         return _list_schema(origin, arguments, found, recursive)
-    msg = f"{name_of(kind)} has no JSON Schema."
+    msg = f"{type_name(kind)} has no JSON Schema."
     raise ConfigurationError(msg, hint="Use attrs classes, str, int, float, bool, list and dict.")
 
 

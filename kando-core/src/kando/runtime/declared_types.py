@@ -11,7 +11,7 @@ import cattrs
 from kando.errors import ConfigurationError, InvalidData
 from kando.responders.base import KitTypes
 from kando.schema.events import KandoEvent
-from kando.schema.strict_json import WrongType, name_of, problems_of, strict_converter
+from kando.schema.strict_json import WrongType, describe_errors, strict_converter, type_name
 from kando.world.graph import Relation, WorldObject
 from kando.world.projection import Change, Lookup
 
@@ -55,11 +55,13 @@ class DeclaredTypes:
         try:
             self._converter.structure(object.data, cls)
         except (cattrs.BaseValidationError, WrongType) as error:
-            problems = problems_of(error, "data")
+            problems = describe_errors(error, "data")
         else:
             return
         msg = f"{event.id} by {event.actor}: {object.type} {object.id!r}: {problems}."
-        declared = ", ".join(f"{field.name}: {name_of(field.type)}" for field in attrs.fields(cls))
+        declared = ", ".join(
+            f"{field.name}: {type_name(field.type)}" for field in attrs.fields(cls)
+        )
         raise InvalidData(msg, hint=f"{object.type} declares {declared or 'no field'}.")
 
     def _check_ends(self, event: KandoEvent, relation: Relation, world: Lookup) -> None:

@@ -48,7 +48,7 @@ class Snapshots:
         # One that does not fit its ledger counts as none, and is replaced.
         stored = open_snapshot(ledger, store) if ledger.length() >= self._least else None
         is_whole = stored is not None and stored.world() is not None
-        if stored is not None and is_whole and self._views.take_up(stored):
+        if stored is not None and is_whole and self._views.restore(stored):
             self._position = stored.position
         else:
             self._position = 0
@@ -71,7 +71,7 @@ class Snapshots:
         if self._views is None:
             return
         try:
-            self._views.see(events)
+            self._views.observe(events)
         except (ValueError, TypeError, LookupError, AttributeError) as error:
             # The run is what matters: what somebody wrote by hand may lack what a view counts.
             problem = f"{type(error).__name__}: {error}"

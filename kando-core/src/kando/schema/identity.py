@@ -12,7 +12,7 @@ from hashlib import sha256
 __all__ = [
     "default_event_id",
     "head_id",
-    "is_own_id",
+    "is_derived_id",
     "number_of_default_id",
     "object_id",
     "position_of_number",
@@ -118,7 +118,7 @@ def object_id(type: str, lineage_key: str, is_taken: Callable[[str], object]) ->
     return candidate
 
 
-def is_own_id(id: str, type: str, lineage_key: str) -> bool:
+def is_derived_id(id: str, type: str, lineage_key: str) -> bool:
     """Return whether `object_id` made an id for an object or relation from its lineage key."""
     prefix = f"{type.lower()}-"
     digits = id.removeprefix(prefix)

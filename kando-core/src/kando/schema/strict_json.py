@@ -10,7 +10,7 @@ import cattrs
 from cattrs.cols import is_mapping, is_sequence, list_structure_factory, mapping_structure_factory
 from cattrs.gen import make_dict_structure_fn
 
-__all__ = ["WrongType", "name_of", "problems_of", "strict_converter"]
+__all__ = ["WrongType", "describe_errors", "strict_converter", "type_name"]
 
 
 class WrongType(TypeError):
@@ -58,7 +58,7 @@ def strict_converter() -> cattrs.Converter:
     return converter
 
 
-def problems_of(error: BaseException, path: str) -> str:
+def describe_errors(error: BaseException, path: str) -> str:
     """Return what a `strict_converter` found wrong, as one line.
 
     Args:
@@ -70,7 +70,7 @@ def problems_of(error: BaseException, path: str) -> str:
     return str(error)
 
 
-def name_of(kind: Any) -> str:
+def type_name(kind: Any) -> str:
     """Return a type as people write it."""
     return kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
 
@@ -116,7 +116,7 @@ def _first_that_fits(converter: cattrs.Converter) -> Any:
 
 
 def _wrong(value: object, kind: Any) -> WrongType:
-    return WrongType(f"expected {name_of(kind)}, not {type(value).__name__} {value!r:.60}")
+    return WrongType(f"expected {type_name(kind)}, not {type(value).__name__} {value!r:.60}")
 
 
 def _describe(error: BaseException, kind: type | None) -> str:
@@ -126,4 +126,4 @@ def _describe(error: BaseException, kind: type | None) -> str:
         return f"required field {error.args[0]!r} is missing"
     if isinstance(error, cattrs.ForbiddenExtraKeysError):
         return f"unknown field {', '.join(map(repr, sorted(error.extra_fields)))}"
-    return f"expected {name_of(kind)}" if kind is not None else str(error)
+    return f"expected {type_name(kind)}" if kind is not None else str(error)

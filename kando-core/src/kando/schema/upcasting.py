@@ -64,7 +64,7 @@ class Upcasters:
         """Return the version in which events of a type are written now."""
         return len(self._steps.get(type, ())) + 1
 
-    def up(self, event: RecordedEvent) -> RecordedEvent:
+    def upcast(self, event: RecordedEvent) -> RecordedEvent:
         """Return an event with its data in the current version.
 
         Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import unicodedata
 
-__all__ = ["clean", "shortened", "visible"]
+__all__ = ["clean", "truncate", "visible"]
 
 #: Categories of characters that a terminal may obey, or that nobody sees.
 _HIDDEN = {"Cc", "Cf", "Co", "Cs", "Zl", "Zp"}
@@ -29,7 +29,7 @@ def clean(text: str) -> str:
     return "".join(" " if c in "\n\r\t" else visible(c) for c in text)
 
 
-def shortened(text: str, width: int) -> str:
+def truncate(text: str, width: int) -> str:
     """Return the beginning of a text on one line, at most `width` characters of it."""
     line = " ".join(clean(text[: 4 * width]).split())
     return line if len(line) <= width else line[: width - 3].rstrip() + "..."

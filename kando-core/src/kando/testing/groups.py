@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from kando.errors import ConfigurationError
-from kando.ledger.groups import MAX_ATTEMPTS, GroupInfo, Held, Job, ResponderGroup
+from kando.ledger.groups import MAX_ATTEMPTS, GroupInfo, Job, Lease, ResponderGroup
 from kando.ledger.notice import Worker, this_process
 from kando.ledger.substrate import Substrate
 
@@ -55,14 +55,14 @@ class GroupContract:
         yield opened
         opened.close()
 
-    def taken(self, *groups: ResponderGroup, worker: Worker | None = None) -> Held:
+    def taken(self, *groups: ResponderGroup, worker: Worker | None = None) -> Lease:
         """Return the next job that one of these gets, however long its delivery takes."""
         deadline = time.monotonic() + _PATIENCE
         while time.monotonic() < deadline:
             for group in groups:
-                held = group.take(worker or this_process(), _LEASE)
-                if held is not None:
-                    return held
+                lease = group.take(worker or this_process(), _LEASE)
+                if lease is not None:
+                    return lease
         raise AssertionError("no job came")
 
     def test_a_job_is_taken_and_done_once(self, group: ResponderGroup) -> None:
@@ -72,12 +72,12 @@ class GroupContract:
 
         done = []
         for _ in range(2):
-            held = self.taken(group)
-            done.append(held)
-            group.done(held)
+            lease = self.taken(group)
+            done.append(lease)
+            group.finish(lease)
 
-        assert {held.job for held in done} == {Job("r1"), Job("r1", "llm.request-3")}
-        assert [held.attempt for held in done] == [1, 1]
+        assert {lease.job for lease in done} == {Job("r1"), Job("r1", "llm.request-3")}
+        assert [lease.attempt for lease in done] == [1, 1]
         assert group.take(this_process(), _LEASE) is None
         self.eventually(lambda: group.info() == GroupInfo("g", 0, 0, 0))
 
@@ -85,31 +85,31 @@ class GroupContract:
         self, group: ResponderGroup, other: ResponderGroup
     ) -> None:
         group.offer(Job("r1"))
-        held = self.taken(group)
+        lease = self.taken(group)
         other.offer(Job("r2"))
 
         taken = self.taken(other)
 
-        assert (held.job, taken.job) == (Job("r1"), Job("r2"))
+        assert (lease.job, taken.job) == (Job("r1"), Job("r2"))
         assert other.take(this_process(), _LEASE) is None
         assert group.info().in_flight == 2
-        other.done(taken)
-        group.done(held)
+        other.finish(taken)
+        group.finish(lease)
 
     def test_what_is_offered_while_it_is_in_flight_is_done_again(
         self, group: ResponderGroup, other: ResponderGroup
     ) -> None:
         group.offer(Job("r1"))
-        held = self.taken(group)
+        lease = self.taken(group)
 
         other.offer(Job("r1"))
         assert other.take(this_process(), _LEASE) is None
-        group.done(held)
+        group.finish(lease)
 
         again = self.taken(group, other)
         assert (again.job, again.attempt) == (Job("r1"), 1)
         for each in (group, other):
-            each.done(again)
+            each.finish(again)
             assert each.take(this_process(), _LEASE) is None
 
     def test_a_job_is_tried_again_and_parked_in_the_end_and_replayed_on_request(
@@ -118,9 +118,9 @@ class GroupContract:
         group.offer(Job("r1", "x-1"))
         attempts = []
         for _ in range(MAX_ATTEMPTS):
-            held = self.taken(group)
-            attempts.append(held.attempt)
-            is_tried_again = group.retry(held, "it did not work")
+            lease = self.taken(group)
+            attempts.append(lease.attempt)
+            is_tried_again = group.retry(lease, "it did not work")
 
         assert attempts == list(range(1, MAX_ATTEMPTS + 1))
         assert not is_tried_again
@@ -128,9 +128,9 @@ class GroupContract:
         assert group.info().parked == 1
 
         assert group.replay_parked() == 1
-        held = self.taken(group)
-        assert held.job == Job("r1", "x-1")
-        group.done(held)
+        lease = self.taken(group)
+        assert lease.job == Job("r1", "x-1")
+        group.finish(lease)
         assert group.parked() == []
 
     def test_a_parked_job_tells_why(self, group: ResponderGroup) -> None:
@@ -149,26 +149,26 @@ class GroupContract:
         self.taken(leaving, worker=self.dead_worker())
         leaving.close()
 
-        held = self.taken(group)
+        lease = self.taken(group)
 
-        assert (held.job, held.attempt) == (Job("r1"), 2)
-        group.done(held)
+        assert (lease.job, lease.attempt) == (Job("r1"), 2)
+        group.finish(lease)
 
     def test_a_worker_that_was_thought_lost_can_no_longer_say_anything(
         self, group: ResponderGroup, substrate: Substrate
     ) -> None:
         lost = substrate.group("g")
         lost.offer(Job("r1"))
-        held = self.taken(lost, worker=self.dead_worker())
+        lease = self.taken(lost, worker=self.dead_worker())
         lost.close()
         again = self.taken(group)
 
-        assert not lost.extend(held, _LEASE)
-        lost.done(held)
+        assert not lost.extend(lease, _LEASE)
+        lost.finish(lease)
 
         assert group.extend(again, _LEASE)
         assert group.info().in_flight == 1
-        group.done(again)
+        group.finish(again)
 
     def test_a_job_with_a_delay_comes_later_than_the_others(self, group: ResponderGroup) -> None:
         group.offer(Job("r1"), 0.3)
@@ -176,9 +176,9 @@ class GroupContract:
 
         jobs = []
         for _ in range(2):
-            held = self.taken(group)
-            jobs.append(held.job.ledger_id)
-            group.done(held)
+            lease = self.taken(group)
+            jobs.append(lease.job.ledger_id)
+            group.finish(lease)
 
         assert jobs == ["r2", "r1"]
 
@@ -191,13 +191,13 @@ class GroupContract:
         leaving.close()
 
         assert group.info().waiting > 0
-        held = self.taken(group)
-        assert held.job == Job("r1")
-        group.done(held)
-        while (held_again := group.take(this_process(), _LEASE)) or group.info().waiting:
-            if held_again is not None:
-                assert held_again.job == Job("r1")
-                group.done(held_again)
+        lease = self.taken(group)
+        assert lease.job == Job("r1")
+        group.finish(lease)
+        while (lease_again := group.take(this_process(), _LEASE)) or group.info().waiting:
+            if lease_again is not None:
+                assert lease_again.job == Job("r1")
+                group.finish(lease_again)
         self.eventually(lambda: group.info() == GroupInfo("g", 0, 0, 0))
 
     def test_groups_know_nothing_of_each_other_and_are_listed(self, substrate: Substrate) -> None:
@@ -206,8 +206,8 @@ class GroupContract:
         substrate.group("b").offer(Job("r2"))
 
         assert substrate.groups() == ["a", "b"]
-        held = self.taken(substrate.group("b"))
-        assert held.job == Job("r2")
+        lease = self.taken(substrate.group("b"))
+        assert lease.job == Job("r2")
         assert substrate.group("a").info().waiting == 1
 
     @pytest.mark.parametrize("name", ["", "a b", "-a", "a:b", "a" * 61])

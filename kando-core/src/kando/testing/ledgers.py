@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from kando.errors import ConcurrencyError, DuplicateEvent, InvalidData, PositionOutOfRange
-from kando.ledger.chain import chained
+from kando.ledger.chain import digest_of
 from kando.ledger.interface import LedgerStore
 from kando.schema.events import KandoEvent, RecordedEvent, make_event
 
@@ -221,12 +221,12 @@ class LedgerContract:
             for stop in range(7):
                 expected = list(LedgerStore.links(ledger, start, stop))
                 assert list(ledger.links(start, stop)) == expected
-        assert [tuple(link) for link in ledger.links(1, 9, besides={"other"})] == [
+        assert [tuple(link) for link in ledger.links(1, 9, excluding={"other"})] == [
             (1, "named", []),
             (3, "thing.happened-3", ["other-2", "thing.happened-0"]),
         ]
-        assert list(ledger.links(0, 4, besides={"other"})) == list(
-            LedgerStore.links(ledger, 0, 4, besides={"other"})
+        assert list(ledger.links(0, 4, excluding={"other"})) == list(
+            LedgerStore.links(ledger, 0, 4, excluding={"other"})
         )
 
     @pytest.mark.parametrize("id", ["a", 'say "a"', "\\u0061\n\x01", "কাণ্ড 😀", "\x00a", ""])
@@ -248,8 +248,8 @@ class LedgerContract:
         ledger.append([make_event(type, "", "x", [], data) for type, data in told])
 
         def found(objects: set[str], relations: set[str], stop: int) -> list[int]:
-            events = list(ledger.touching(objects, relations, stop))
-            assert events == list(LedgerStore.touching(ledger, objects, relations, stop))
+            events = list(ledger.events_about(objects, relations, stop))
+            assert events == list(LedgerStore.events_about(ledger, objects, relations, stop))
             return [each.position for each in events]
 
         assert found({id}, set(), 10) == [3, 7]
@@ -265,7 +265,7 @@ class LedgerContract:
 
         digests = [ledger.digest(n) for n in range(5)]
 
-        assert digests == [chained(events, n) for n in range(5)]
+        assert digests == [digest_of(events, n) for n in range(5)]
         assert len(set(digests)) == 5
         with pytest.raises(PositionOutOfRange):
             ledger.digest(5)

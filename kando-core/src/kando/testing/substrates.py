@@ -189,15 +189,15 @@ class SubstrateContract:
         for ledger in (run, middle, branch):
             end = ledger.length()
             assert list(ledger.links(0, end)) == list(LedgerStore.links(ledger, 0, end))
-            assert list(ledger.links(2, end - 1, besides={"note"})) == list(
-                LedgerStore.links(ledger, 2, end - 1, besides={"note"})
+            assert list(ledger.links(2, end - 1, excluding={"note"})) == list(
+                LedgerStore.links(ledger, 2, end - 1, excluding={"note"})
             )
             for stop in range(end + 1):
                 for ids in ({"a"}, {"a", "b"}, {"d"}, {"nobody"}):
-                    expected = list(LedgerStore.touching(ledger, ids, {"c"}, stop))
-                    assert list(ledger.touching(ids, {"c"}, stop)) == expected
-            assert ledger.stray() is None
-        assert [e.position for e in branch.touching({"a"}, set(), 99)] == [2, 4]
+                    expected = list(LedgerStore.events_about(ledger, ids, {"c"}, stop))
+                    assert list(ledger.events_about(ids, {"c"}, stop)) == expected
+            assert ledger.stray_position() is None
+        assert [e.position for e in branch.events_about({"a"}, set(), 99)] == [2, 4]
 
     def test_ids_of_the_prefix_are_taken_on_the_branch_and_those_past_it_are_not(
         self, substrate: Substrate
@@ -287,7 +287,7 @@ class SubstrateContract:
         assert [(entry.key, entry.event.data["n"]) for entry in waiting] == [("b", 1), ("a", 2)]
         assert substrate.inbox("b1") == []
         for _ in range(2):
-            substrate.take("r1", "b")
+            substrate.acknowledge("r1", "b")
         assert [entry.key for entry in substrate.inbox("r1")] == ["a"]
         assert not substrate.deliver("r1", InboxEntry("b", event(4)))
 
@@ -298,12 +298,12 @@ class SubstrateContract:
         one, other = Worker("here", 1), Worker("here", 2)
         assert substrate.worker("r1") is None
 
-        substrate.enter("r1", one)
-        substrate.leave("r1", other)
+        substrate.register_worker("r1", one)
+        substrate.unregister_worker("r1", other)
         assert substrate.worker("r1") == one
-        substrate.enter("r1", other)
+        substrate.register_worker("r1", other)
         assert substrate.worker("r1") == other
-        substrate.leave("r1", other)
+        substrate.unregister_worker("r1", other)
         assert substrate.worker("r1") is None
 
     def test_the_last_snapshot_of_each_ledger_is_kept(self, substrate: Substrate) -> None:
@@ -312,13 +312,13 @@ class SubstrateContract:
         assert substrate.snapshot("r1") is None
 
         for body in (b"first", bytes(range(256)) * 50):
-            substrate.keep_snapshot("r1", body)
+            substrate.store_snapshot("r1", body)
         if substrate.snapshot("r1") is None:
             pytest.skip("keeps no snapshots")
         assert substrate.snapshot("r1") == bytes(range(256)) * 50
         assert substrate.snapshot("b1") is None
         with pytest.raises(LedgerNotFound):
-            substrate.keep_snapshot("nobody", b"")
+            substrate.store_snapshot("nobody", b"")
 
     def test_closing_twice_is_harmless(self, substrate: Substrate) -> None:
         substrate.close()

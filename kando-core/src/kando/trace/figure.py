@@ -18,7 +18,7 @@ from kando.schema.events import (
     KandoEvent,
     RecordedEvent,
 )
-from kando.schema.visible import clean, shortened
+from kando.schema.visible import clean, truncate
 
 __all__ = ["Node", "about", "node_of"]
 
@@ -66,7 +66,7 @@ def node_of(event: RecordedEvent, causes: Iterable[int]) -> Node:
         causes: positions of its causes, as far as they are in the figure.
     """
     kind = "root" if event.is_root else _KINDS.get(event.type, "other")
-    id, actor = shortened(event.id, _LABEL), shortened(event.actor, _LABEL)
+    id, actor = truncate(event.id, _LABEL), truncate(event.actor, _LABEL)
     return Node(event.position, id, actor, about(event), kind, tuple(causes))
 
 
@@ -88,4 +88,4 @@ def about(event: KandoEvent) -> str:
         words = [data.get("tool")]
     else:
         words = []
-    return shortened(" ".join(clean(str(word)) for word in words if word), _LABEL)
+    return truncate(" ".join(clean(str(word)) for word in words if word), _LABEL)

@@ -50,7 +50,7 @@ class ApprovalsFold:
 
     waiting: dict[str, Approval] = attrs.field(factory=dict)
 
-    def see(self, event: KandoEvent) -> None:
+    def observe(self, event: KandoEvent) -> None:
         """Take an event into account."""
         if event.type == APPROVAL_REQUESTED:
             data = event.data
@@ -79,7 +79,7 @@ def open_approvals(events: Iterable[KandoEvent]) -> list[Approval]:
     """Return the approvals that are open after some events."""
     fold = ApprovalsFold()
     for event in events:
-        fold.see(event)
+        fold.observe(event)
     return fold.open()
 
 
@@ -96,5 +96,5 @@ def granted_calls(events: Iterable[KandoEvent]) -> list[Approval]:
         elif event.type in (LLM_RESPONSE, TOOL_RETURNED):
             for cause in event.cause:
                 granted.pop(cause, None)
-        fold.see(event)
+        fold.observe(event)
     return list(granted.values())

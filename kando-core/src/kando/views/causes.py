@@ -80,16 +80,16 @@ class LineageIndex:
         return (position - distance,) if distance else self._others[position]
 
     def causes(
-        self, start: int, stop: int, besides: Collection[str]
+        self, start: int, stop: int, excluding: Collection[str]
     ) -> Iterator[tuple[int, tuple[int, ...] | None]]:
         """Yield positions with what `causes_of` returns for them.
 
         Args:
             start: first position.
             stop: position after the last.
-            besides: types of events to leave out.
+            excluding: types of events to leave out.
         """
-        left_out = {self._types[type] for type in besides if type in self._types}
+        left_out = {self._types[type] for type in excluding if type in self._types}
         others, position = self._others, start
         for distance, kind in zip(self._back[start:stop], self._kinds[start:stop], strict=True):
             if kind not in left_out:
@@ -106,7 +106,7 @@ class LineageIndex:
         )
 
     @classmethod
-    def of_state(cls, state: bytes) -> Self:
+    def from_state(cls, state: bytes) -> Self:
         """Return the index that `state` returned.
 
         Raises:

@@ -105,7 +105,7 @@ def measure(events: Iterable[KandoEvent]) -> RunMetrics:
     """
     fold = MetricsFold()
     for event in events:
-        fold.see(event)
+        fold.observe(event)
     return fold.metrics()
 
 
@@ -179,7 +179,7 @@ class MetricsFold:
     first: datetime | None = None
     last: datetime | None = None
 
-    def see(self, event: KandoEvent) -> None:
+    def observe(self, event: KandoEvent) -> None:
         """Count the event that follows."""
         if self.first is None:
             self.first = event.timestamp
@@ -201,7 +201,7 @@ class MetricsFold:
             self.llm.requests += 1
             self._work_of(event.actor).llm.requests += 1
         elif kind == LLM_RESPONSE:
-            self._see_answer(event)
+            self._observe_answer(event)
         elif kind == TOOL_RETURNED:
             self.tool_errors += "error" in event.data
 
@@ -211,7 +211,7 @@ class MetricsFold:
             work = self.responders[responder] = _Work()
         return work
 
-    def _see_answer(self, event: KandoEvent) -> None:
+    def _observe_answer(self, event: KandoEvent) -> None:
         self.llm.add_answer(event.data)
         of_model = self.models.setdefault(_text(event.data.get("model")), _Account())
         of_model.requests += 1
@@ -245,7 +245,7 @@ class MetricsFold:
         return msgspec.json.encode(self)
 
     @classmethod
-    def of_state(cls, state: bytes) -> MetricsFold:
+    def from_state(cls, state: bytes) -> MetricsFold:
         """Return the fold that `state` returned.
 
         Raises:

@@ -40,7 +40,7 @@ class ObjectIds:
         return _little_endian(self._sums).tobytes()
 
     @classmethod
-    def of_state(cls, state: bytes) -> ObjectIds:
+    def from_state(cls, state: bytes) -> ObjectIds:
         """Return the view that `state` returned.
 
         Raises:

@@ -96,7 +96,7 @@ class StatusFold:
     objects: dict[str, int] = attrs.field(factory=dict)
     relations: dict[str, int] = attrs.field(factory=dict)
 
-    def see(self, event: RecordedEvent) -> None:
+    def observe(self, event: RecordedEvent) -> None:
         """Take an event into account."""
         if self.created_at is None:
             self.created_at = event.timestamp
@@ -129,7 +129,7 @@ class StatusFold:
         return msgspec.json.encode(self)
 
     @classmethod
-    def of_state(cls, state: bytes) -> StatusFold:
+    def from_state(cls, state: bytes) -> StatusFold:
         """Return the fold that `state` returned.
 
         Raises:
@@ -157,11 +157,11 @@ def _take_answer(fold: StatusFold, event: RecordedEvent) -> None:
         fold.intents.pop(cause, None)
     fold.answers += event.type == LLM_RESPONSE
     fold.cached += event.data.get("cached") is True
-    fold.approvals.see(event)
+    fold.approvals.observe(event)
 
 
 def _take_approval(fold: StatusFold, event: RecordedEvent) -> None:
-    fold.approvals.see(event)
+    fold.approvals.observe(event)
 
 
 def _take_failure(fold: StatusFold, event: RecordedEvent) -> None:

@@ -21,9 +21,9 @@ __all__ = [
     "RUN_METRICS",
     "RUN_STATUS",
     "Views",
-    "disagreeing",
     "lineage_of",
     "metrics_fold_of",
+    "mismatched_views",
     "object_ids_of",
     "status_fold_of",
 ]
@@ -37,12 +37,12 @@ Fold = TypeVar("Fold", LineageIndex, MetricsFold, StatusFold)
 
 def lineage_of(stored: StoredSnapshot) -> LineageIndex | None:
     """Return the lineage index of a snapshot, or None; a damaged one is ignored with a warning."""
-    return stored.view(LINEAGE_INDEX, _whole(LineageIndex.of_state, stored), of_data=False)
+    return stored.view(LINEAGE_INDEX, _whole(LineageIndex.from_state, stored), of_data=False)
 
 
 def metrics_fold_of(stored: StoredSnapshot) -> MetricsFold | None:
     """Return the metrics of a snapshot, or None; damaged ones are ignored with a warning."""
-    return stored.view(RUN_METRICS, _whole(MetricsFold.of_state, stored))
+    return stored.view(RUN_METRICS, _whole(MetricsFold.from_state, stored))
 
 
 def status_fold_of(stored: StoredSnapshot, *, of_data: bool = True) -> StatusFold | None:
@@ -52,12 +52,12 @@ def status_fold_of(stored: StoredSnapshot, *, of_data: bool = True) -> StatusFol
         stored: the snapshot.
         of_data: see `StoredSnapshot.view`.
     """
-    return stored.view(RUN_STATUS, _whole(StatusFold.of_state, stored), of_data=of_data)
+    return stored.view(RUN_STATUS, _whole(StatusFold.from_state, stored), of_data=of_data)
 
 
 def object_ids_of(stored: StoredSnapshot) -> ObjectIds | None:
     """Return the ids of a snapshot's objects, or None; damaged ones are ignored with a warning."""
-    return stored.view(OBJECT_IDS, ObjectIds.of_state)
+    return stored.view(OBJECT_IDS, ObjectIds.from_state)
 
 
 def _whole(decode: Callable[[bytes], Fold], stored: StoredSnapshot) -> Callable[[bytes], Fold]:
@@ -73,12 +73,12 @@ def _whole(decode: Callable[[bytes], Fold], stored: StoredSnapshot) -> Callable[
     return decode_whole
 
 
-def disagreeing(stored: StoredSnapshot) -> list[str]:
+def mismatched_views(stored: StoredSnapshot) -> list[str]:
     """Return the names of those views of a snapshot that are not what its ledger says."""
     events = list(islice(stored.ledger.read(0), stored.position))
     world, places = project(events), {event.id: event.position for event in events}
     views = Views(places.get)
-    views.see(events)
+    views.observe(events)
     states = views.states(world)
     found = [name for name in states if stored.view(name, bytes) not in (None, states[name])]
     kept = stored.world()
@@ -96,7 +96,7 @@ class Views:
         self._position_of = position_of
         self._lineage, self._metrics, self._status = LineageIndex(), MetricsFold(), StatusFold()
 
-    def take_up(self, stored: StoredSnapshot) -> bool:
+    def restore(self, stored: StoredSnapshot) -> bool:
         """Go on from those of a snapshot; False if it does not have them all."""
         lineage, metrics = lineage_of(stored), metrics_fold_of(stored)
         status = status_fold_of(stored)
@@ -105,10 +105,10 @@ class Views:
         self._lineage, self._metrics, self._status = lineage, metrics, status
         return True
 
-    def see(self, events: Sequence[RecordedEvent]) -> None:
+    def observe(self, events: Sequence[RecordedEvent]) -> None:
         """Take in the events that follow."""
         self._lineage.extend(events, self._position_of)
-        count, note = self._metrics.see, self._status.see
+        count, note = self._metrics.observe, self._status.observe
         for event in events:
             count(event)
             note(event)

@@ -7,7 +7,7 @@ from kando.app.trace import Trace
 from kando.errors import EventNotFound
 from kando.schema.events import RecordedEvent
 from kando.trace.figure import about
-from kando.trace.walking import Step
+from kando.trace.walk import Step
 from kando_mcp.results.errors import no_such_event
 from kando_mcp.results.paging import clip, cursor_text, page, read_cursor
 from kando_mcp.results.shapes import Direction, TraceResult, TraceStep

@@ -64,7 +64,7 @@ class Workers:
             )
             # On its behalf, so that nobody takes the run for a stopped one while it starts.
             notice = Worker(socket.gethostname(), process.pid)
-            app.context.substrate(read_only=False).enter(order.run_id, notice)
+            app.context.substrate(read_only=False).register_worker(order.run_id, notice)
             self._jobs[order.run_id] = _Job(process)
         thread = threading.Thread(
             target=_attend, args=(self._jobs[order.run_id], encode(order)), daemon=True

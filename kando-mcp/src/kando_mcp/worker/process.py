@@ -82,7 +82,7 @@ def _work(app: Store, order: Order) -> None:
         status = app.run(order.run_id).resume(llm=provider, at_most=at_most).status
         if status.state == WAITING and status.timers:
             # With a notice on the door: nobody else need wait for the same timer.
-            substrate.enter(order.run_id, this_process())
+            substrate.register_worker(order.run_id, this_process())
             _wait_for_timer(app, status)
             continue
         # Who saw our notice until now has relied on us to hear what was sent to the run.

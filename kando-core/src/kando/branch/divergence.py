@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from kando.ledger.interface import LedgerStore
 
-__all__ = ["parting"]
+__all__ = ["divergence_position"]
 
 
-def parting(
+def divergence_position(
     a: LedgerStore, b: LedgerStore, end_a: int | None = None, end_b: int | None = None
 ) -> int:
     """Return how many events two ledgers share from their beginning.

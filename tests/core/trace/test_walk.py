@@ -13,7 +13,7 @@ from kando.ledger.memory import MemoryLedgerStore
 from kando.ledger.sqlite import SQLiteLedgerStore
 from kando.schema.events import KandoEvent, RecordedEvent, make_event
 from kando.trace.lineage import build_lineage_index, trace
-from kando.trace.walking import Step, ancestors, descendants
+from kando.trace.walk import Step, ancestors, descendants
 from kando.views.causes import LineageIndex
 
 
@@ -37,7 +37,7 @@ class Counting(MemoryLedgerStore):
         self.found += 1
         return super().find(event_id)
 
-    def links(self, start: int, stop: int, *, besides: Collection[str] = ()) -> Iterator[Link]:
+    def links(self, start: int, stop: int, *, excluding: Collection[str] = ()) -> Iterator[Link]:
         for each in self._read(start, stop):
             self.links_read += 1
             yield Link(each.position, each.id, each.cause)
@@ -65,7 +65,7 @@ def index_of(ledger: LedgerStore, length: int, *, at_once: int = 7) -> LineageIn
     places = {event.id: event.position for event in events}
     for start in range(0, length, at_once):
         index.extend(events[start : min(start + at_once, length)], places.get)
-    return LineageIndex.of_state(index.state())
+    return LineageIndex.from_state(index.state())
 
 
 @settings(deadline=None)
@@ -144,11 +144,11 @@ def test_what_is_left_out_is_found_if_the_way_leads_through_it(tmp_path: Path) -
     ledger = SQLiteLedgerStore("r", tmp_path / "store")
     ledger.append([event(), event("e-0", type="note"), event("note-1"), event("e-2"), event("e-0")])
 
-    steps = ancestors(ledger, "e-3", besides={"note"})
+    steps = ancestors(ledger, "e-3", excluding={"note"})
     assert ids_of(ledger, steps) == ["e-3", "e-2", "note-1", "e-0"]
     for size in range(6):
         index = index_of(ledger, size)
-        below = list(descendants(ledger, "e-0", besides={"note"}, index=index))
+        below = list(descendants(ledger, "e-0", excluding={"note"}, index=index))
         assert ids_of(ledger, below) == ["e-0", "e-4"]
         below = list(descendants(ledger, "e-0", stop=3, index=index))
         assert ids_of(ledger, below) == ["e-0", "note-1", "e-2"]
@@ -199,4 +199,4 @@ def test_a_stored_index_whose_parts_do_not_fit_is_refused(damage: bytes | str) -
         state = state[:-4] if damage == "short" else state[:-1] + b"\1"
 
     with pytest.raises(ValueError, match=r"damage|short|fit|multiple|missing|truncated"):
-        LineageIndex.of_state(state)
+        LineageIndex.from_state(state)

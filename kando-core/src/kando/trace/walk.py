@@ -36,7 +36,7 @@ def ancestors(
     event_id: str,
     *,
     depth: int | None = None,
-    besides: Collection[str] = (),
+    excluding: Collection[str] = (),
     index: LineageIndex | None = None,
 ) -> list[Step]:
     """Return an event and what it follows from: itself first, breadth first, the roots last.
@@ -47,13 +47,13 @@ def ancestors(
         ledger: where.
         event_id: where to begin.
         depth: how many links to go at most; to the roots if None.
-        besides: types of events that are rarely met, which are not read ahead.
+        excluding: types of events that are rarely met, which are not read ahead.
         index: of the first events of the ledger, if one is kept.
 
     Raises:
         EventNotFound: the ledger has no such event, or one names a cause that it does not have.
     """
-    links = _Links(ledger, besides, index)
+    links = _Links(ledger, excluding, index)
     level, away = [links.position_of(event_id)], 0
     seen = set(level)
     between: list[Step] = []
@@ -77,10 +77,10 @@ class _Links:
     """The links of a ledger: from the index, else read, ahead where reading ahead has helped."""
 
     def __init__(
-        self, ledger: LedgerStore, besides: Collection[str], index: LineageIndex | None
+        self, ledger: LedgerStore, excluding: Collection[str], index: LineageIndex | None
     ) -> None:
         self._ledger = ledger
-        self._besides = besides
+        self._excluding = excluding
         self._index = index or LineageIndex()
         self._indexed = self._index.length
         self._links: dict[int, Link] = {}
@@ -117,7 +117,7 @@ class _Links:
         self._page, self._helped = min(max(grown, 1), _LARGEST_PAGE), 0
         start = max(position - self._page, self._indexed)
         if start < position:
-            for link in self._ledger.links(start, position, besides=self._besides):
+            for link in self._ledger.links(start, position, excluding=self._excluding):
                 self._keep(link)
 
     def _keep(self, link: Link) -> None:
@@ -130,7 +130,7 @@ def descendants(
     event_id: str,
     *,
     depth: int | None = None,
-    besides: Collection[str] = (),
+    excluding: Collection[str] = (),
     stop: int | None = None,
     index: LineageIndex | None = None,
 ) -> Iterator[Step]:
@@ -142,7 +142,7 @@ def descendants(
         ledger: where.
         event_id: where to begin.
         depth: how many links to go at most; to the end if None.
-        besides: types of events to leave out, with what follows from them alone.
+        excluding: types of events to leave out, with what follows from them alone.
         stop: position after the last event that counts; all if None.
         index: of the first events of the ledger, if one is kept.
 
@@ -153,7 +153,7 @@ def descendants(
     yield Step(event.position, (), 0)
     reached = {event.position: 0}
     end = ledger.length() if stop is None else stop
-    for position, causes in _onwards(ledger, event, end, besides, index, reached):
+    for position, causes in _onwards(ledger, event, end, excluding, index, reached):
         on_the_way = tuple(each for each in causes if each in reached)
         away = min((reached[each] for each in on_the_way), default=None)
         if away is not None and away != depth:
@@ -165,7 +165,7 @@ def _onwards(
     ledger: LedgerStore,
     event: RecordedEvent,
     end: int,
-    besides: Collection[str],
+    excluding: Collection[str],
     index: LineageIndex | None,
     reached: Collection[int],
 ) -> Iterator[tuple[int, Sequence[int]]]:
@@ -173,10 +173,10 @@ def _onwards(
     start = event.position + 1
     indexed = min(index.length, end) if index is not None else 0
     if index is not None and start < indexed:
-        for position, causes in index.causes(start, indexed, besides):
+        for position, causes in index.causes(start, indexed, excluding):
             yield position, causes if causes is not None else _asked(ledger, position)
     places: dict[str, int | None] = {event.id: event.position}
-    for link in ledger.links(max(start, indexed), end, besides=besides):
+    for link in ledger.links(max(start, indexed), end, excluding=excluding):
         for id in link.cause:
             # Behind the index, what was reached in it goes by its position alone.
             if id not in places and start < indexed:

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable, Sequence
 
 from kando.ledger.interface import OBJECT_TYPES, WORLD_TYPES, LedgerStore
 from kando.schema.events import OBJECT_CREATED, RELATION_CREATED, KandoEvent, RecordedEvent
-from kando.schema.identity import is_own_id
+from kando.schema.identity import is_derived_id
 from kando.world.graph import Relation, World, WorldObject
 from kando.world.projection import Change, change_of, commit, project
 
-__all__ = ["touched_worlds"]
+__all__ = ["affected_worlds"]
 
 
-def touched_worlds(
+def affected_worlds(
     ledger: LedgerStore,
     shared: int,
     tail_a: Sequence[RecordedEvent],
@@ -37,7 +37,7 @@ def touched_worlds(
     # What has its id from the step that made it was not there before, so nobody need look.
     new = {id for event in told for id in _named(event) if _is_named_by(event, id)}
     known = set(filter(may_hold, objects - new))
-    before = list(ledger.touching(known, relations - new, shared))
+    before = list(ledger.events_about(known, relations - new, shared))
     return _projected([*before, *tail_a], objects), _projected([*before, *tail_b], objects)
 
 
@@ -51,14 +51,14 @@ def _is_named_by(event: RecordedEvent, id: str) -> bool:
     return (
         event.type in (OBJECT_CREATED, RELATION_CREATED)
         and isinstance(type, str)
-        and is_own_id(id, type, event.lineage_key)
+        and is_derived_id(id, type, event.lineage_key)
     )
 
 
 def _projected(events: Iterable[KandoEvent], objects: set[str]) -> World:
     partial = _PartialWorld(objects)
     for event in events:
-        partial.take(change_of(event, partial))
+        partial.apply(change_of(event, partial))
     return partial.world
 
 
@@ -73,7 +73,7 @@ class _PartialWorld:
         self.world = World()
         self._objects = objects
 
-    def take(self, change: Change) -> None:
+    def apply(self, change: Change) -> None:
         commit(self.world, change)
 
     def get_object(self, id: str) -> WorldObject | None:

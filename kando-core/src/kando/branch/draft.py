@@ -10,10 +10,10 @@ from kando.ledger.completion import complete
 from kando.ledger.interface import LedgerStore
 from kando.schema.events import KandoEvent, RecordedEvent
 
-__all__ = ["Rehearsal"]
+__all__ = ["BranchDraft"]
 
 
-class Rehearsal(LedgerStore):
+class BranchDraft(LedgerStore):
     """The ledger that a branch will have: its own events are kept in memory only.
 
     Args:
