@@ -1,4 +1,4 @@
-"""CloudEvents 1.0: what the specification demands of names, types and texts."""
+"""CloudEvents 1.0: events meet the specification's rules for names, types and texts."""
 
 import re
 import unicodedata
@@ -19,10 +19,10 @@ URI_REFERENCE = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]+")
 
 
 def recorded(*, data: dict[str, Any], **fields: Any) -> RecordedEvent:
-    told = {"id": "e-0", "type": "note", "source": "run:r", "actor": "a", "cause": []} | fields
+    given = {"id": "e-0", "type": "note", "source": "run:r", "actor": "a", "cause": []} | fields
     at = datetime(2026, 1, 2, 3, 4, 5, 678, UTC)
     return RecordedEvent(
-        **told, timestamp=at, data=data, position=7, lineage_key="0" * 32, encoded=b"{}"
+        **given, timestamp=at, data=data, position=7, lineage_key="0" * 32, encoded=b"{}"
     )
 
 
@@ -44,15 +44,15 @@ def assert_conforms(event: dict[str, Any]) -> None:
     assert URI_REFERENCE.fullmatch(event["source"])
 
 
-def test_an_event_is_told_with_documented_attributes_and_extensions() -> None:
+def test_an_event_has_the_documented_attributes_and_extensions() -> None:
     event = recorded(
         id="object.created-7", type="object.created", cause=["a-1", "b-2"], data={"id": "claim-1"}
     )
 
-    told = cloud_event(event, "branch:b", bytes(32))
+    attributes = cloud_event(event, "branch:b", bytes(32))
 
-    assert_conforms(told)
-    assert told == {
+    assert_conforms(attributes)
+    assert attributes == {
         "specversion": "1.0",
         "id": "object.created-7",
         "source": "urn:kando:run:r",
@@ -70,7 +70,7 @@ def test_an_event_is_told_with_documented_attributes_and_extensions() -> None:
     }
 
 
-def test_an_event_about_an_object_has_it_as_its_subject_and_others_have_none() -> None:
+def test_only_an_event_about_an_object_has_a_subject() -> None:
     about = cloud_event(recorded(data={"cause_object_id": "c1"}), "run:r", b"")
 
     assert about["subject"] == "c1"
@@ -84,7 +84,7 @@ texts = st.text(max_size=6) | st.sampled_from(["\x00", "\x9b31m", "\ufffe", "\U0
 
 @settings(deadline=None)
 @given(texts, texts, texts, texts, texts)
-def test_whatever_an_event_says_its_attributes_conform(
+def test_the_attributes_of_any_event_conform_to_the_specification(
     id: str, type: str, source: str, actor: str, subject: str
 ) -> None:
     event = recorded(

@@ -30,7 +30,7 @@ def test_an_event_is_immutable() -> None:
         event.type = "y"  # type: ignore[misc]
 
 
-def test_make_event_leaves_the_id_open_and_stamps_a_timezone_aware_time() -> None:
+def test_make_event_leaves_the_id_empty_and_sets_a_timezone_aware_time() -> None:
     event = make_event("x", "run:r", "cli", ["a-0"], {"a": 1})
 
     assert event.id == ""
@@ -49,7 +49,7 @@ def test_a_recorded_event_equals_the_event_with_the_same_seven_fields() -> None:
     assert recorded != attrs.evolve(event, data={"a": 2})
 
 
-def test_what_is_made_quickly_is_what_the_classes_make() -> None:
+def test_the_fast_constructors_return_what_the_classes_return() -> None:
     at = datetime(2026, 1, 2, tzinfo=UTC)
     seven: tuple[Any, ...] = ("e-1", "x", "run:r", "cli", ["e-0"], at, {"a": 1})
 

@@ -1,4 +1,4 @@
-"""Event data is JSON, exactly, or it is refused with the path to what is not."""
+"""Event data is exact JSON, or it is refused with the path to the value that is not."""
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -30,7 +30,7 @@ class Colour(StrEnum):
 
 
 @given(values)
-def test_json_comes_back_exactly_as_it_was(value: object) -> None:
+def test_json_survives_encoding_and_decoding_exactly(value: object) -> None:
     kept = exact(value)
 
     assert decode(encode(kept)) == value
@@ -38,7 +38,7 @@ def test_json_comes_back_exactly_as_it_was(value: object) -> None:
 
 
 @given(values)
-def test_both_ways_to_encode_agree(value: object) -> None:
+def test_the_fast_and_the_careful_way_to_encode_agree(value: object) -> None:
     kept, encoded = exact_and_encoded(value)
 
     assert repr(kept) == repr(exact(value))
@@ -66,7 +66,7 @@ def test_tuples_become_lists_and_dates_become_strings() -> None:
     assert type(kept["colour"]) is str
 
 
-def test_what_is_kept_shares_nothing_with_what_was_given() -> None:
+def test_the_result_shares_nothing_mutable_with_the_argument() -> None:
     given_data = {"list": [1], "object": {"a": 1}}
 
     kept = exact(given_data)
@@ -89,7 +89,9 @@ def test_what_is_kept_shares_nothing_with_what_was_given() -> None:
         ({"a": object()}, "data.a"),
     ],
 )
-def test_what_has_no_exact_json_form_is_refused_with_its_path(value: object, path: str) -> None:
+def test_a_value_without_an_exact_json_form_is_refused_with_its_path(
+    value: object, path: str
+) -> None:
     for refuses in (exact, exact_and_encoded):
         with pytest.raises(InvalidData) as caught:
             refuses(value)
@@ -98,7 +100,22 @@ def test_what_has_no_exact_json_form_is_refused_with_its_path(value: object, pat
         assert isinstance(caught.value, TypeError)
 
 
-def test_nesting_without_end_is_refused() -> None:
+@pytest.mark.parametrize("number", [2**64, -(2**64), 10**4000, -(10**4000)])
+def test_integers_of_4000_digits_are_exact(number: int) -> None:
+    assert exact_and_encoded({"n": number}) == ({"n": number}, encode({"n": number}))
+    assert decode(encode(exact({"n": number}))) == {"n": number}
+
+
+def test_data_of_100_levels_is_accepted() -> None:
+    value: list[object] = []
+    for _ in range(99):
+        value = [value]
+
+    assert exact(value) == value
+    assert exact_and_encoded(value)[0] == value
+
+
+def test_infinite_nesting_is_refused() -> None:
     circle: list[object] = []
     circle.append(circle)
 

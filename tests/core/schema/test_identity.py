@@ -1,4 +1,4 @@
-"""Positions say where an event is, lineage keys why."""
+"""Positions say where an event is, lineage keys say why it exists."""
 
 import pytest
 from hypothesis import given
@@ -15,12 +15,12 @@ from kando.schema.identity import (
 
 
 @given(st.text(min_size=1), st.integers(0, 10**14))
-def test_a_default_id_tells_its_number(type: str, position: int) -> None:
+def test_the_number_of_a_default_id_can_be_parsed(type: str, position: int) -> None:
     assert number_of_default_id(default_event_id(type, position)) == position
 
 
 @given(st.sets(st.integers(0, 30)), st.integers(0, 30))
-def test_heads_of_branches_are_not_numbered(heads: set[int], position: int) -> None:
+def test_heads_of_branches_are_not_counted_in_numbers(heads: set[int], position: int) -> None:
     found = sorted(heads)
     before = sum(head < position for head in found)
 
@@ -30,19 +30,17 @@ def test_heads_of_branches_are_not_numbered(heads: set[int], position: int) -> N
 
 
 @pytest.mark.parametrize("id", ["x", "x-", "x-01", "x-1a", "-", "", "x-\u0663", "x-" + "9" * 99])
-def test_other_ids_tell_none(id: str) -> None:
+def test_other_ids_have_no_number(id: str) -> None:
     assert number_of_default_id(id) is None
 
 
 @given(st.text(), st.text(), st.integers(0, 9), st.integers(0, 9))
-def test_a_step_has_one_key_and_another_step_another(
-    trigger: str, responder: str, a: int, b: int
-) -> None:
+def test_different_steps_have_different_keys(trigger: str, responder: str, a: int, b: int) -> None:
     assert (step_key(trigger, responder, a) == step_key(trigger, responder, b)) == (a == b)
     assert len(step_key(trigger, responder, a)) == 32
 
 
-def test_equal_roots_are_told_apart_by_their_number() -> None:
+def test_equal_roots_differ_by_their_occurrence() -> None:
     keys = {root_key("x", b"{}", n) for n in range(3)}
 
     assert len(keys) == 3

@@ -1,4 +1,4 @@
-"""Old events are brought up when they are read; what is stored stays as it is."""
+"""Old events are upcast when they are read; the stored events do not change."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -53,7 +53,7 @@ def placed(version: int, who: str) -> KandoEvent:
     return emit("order.placed", {name: who} | ({"currency": "USD"} if version == 3 else {}))
 
 
-def test_a_run_that_began_under_old_versions_is_replayed_and_gone_on_with_under_new_ones() -> None:
+def test_a_run_of_old_versions_is_replayed_and_resumed_under_new_ones() -> None:
     ledger = MemoryLedgerStore("r")
     for version in (1, 2, 3):
         runtime_on(ledger, version).run([placed(version, f"ann-{version}")])
@@ -71,7 +71,7 @@ def test_a_run_that_began_under_old_versions_is_replayed_and_gone_on_with_under_
         runtime_on(ledger, 1).replay(strict=True)
 
 
-def test_looking_an_event_up_brings_it_up_as_well() -> None:
+def test_an_event_that_is_looked_up_is_upcast() -> None:
     ledger = MemoryLedgerStore("r")
     runtime_on(ledger, 1).run([placed(1, "ann")])
 
@@ -84,7 +84,7 @@ def test_looking_an_event_up_brings_it_up_as_well() -> None:
     assert read.digest(3) == ledger.digest(3)
 
 
-def test_everything_a_ledger_can_do_reaches_the_ledger_that_is_read_through_upcasters() -> None:
+def test_an_upcast_ledger_has_every_method_of_a_ledger() -> None:
     offered = {name for name in vars(LedgerStore) if not name.startswith("_")}
 
     assert offered - set(vars(UpcastLedger)) == {"read_all"}
@@ -117,7 +117,7 @@ def test_a_snapshot_of_other_versions_is_ignored() -> None:
         runtime_on(ledger, 2, snapshots=kept).load()
 
 
-def test_steps_with_a_gap_or_twice_from_one_version_are_refused() -> None:
+def test_a_gap_or_two_upcasters_of_one_version_are_refused() -> None:
     def same(data: dict[str, Any]) -> dict[str, Any]:
         return data
 
@@ -129,15 +129,15 @@ def test_steps_with_a_gap_or_twice_from_one_version_are_refused() -> None:
 
 
 @pytest.mark.parametrize("fn", [lambda data: data["missing"], lambda data: [1]])
-def test_a_step_that_fails_is_told_with_the_event_it_failed_on(fn: Any) -> None:
+def test_the_error_of_a_failing_upcaster_names_the_event(fn: Any) -> None:
     ledger = MemoryLedgerStore("r")
     ledger.append([emit("x", {})])
 
-    with pytest.raises(InvalidData, match="x-0 is of version 1"):
+    with pytest.raises(InvalidData, match="x-0 cannot be upcast from version 1"):
         Runtime(ledger, [], upcasters=[Upcaster("x", 1, fn)]).load()
 
 
-def test_plugins_offer_upcasters_of_types_that_belong_to_no_kit() -> None:
+def test_plugins_provide_upcasters_of_types_that_belong_to_no_kit() -> None:
     class Offers:
         @hookimpl
         def kando_upcasters(self) -> list[Upcaster]:

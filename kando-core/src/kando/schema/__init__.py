@@ -1,1 +1,1 @@
-"""The event model: what every other part of Kando speaks."""
+"""The event model, on which every other part of Kando builds."""

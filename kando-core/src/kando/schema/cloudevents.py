@@ -16,15 +16,14 @@ __all__ = ["cloud_event"]
 def cloud_event(event: RecordedEvent, stream: str, digest: bytes) -> dict[str, Any]:
     """Return an event as the attributes and data of a CloudEvent.
 
-    What Kando knows beside the attributes of the specification are extensions: ``kandoactor``,
-    ``kandocause`` (a JSON list), ``kandolineage``, ``kandoledger``, ``kandohash``, and the
-    documented ``sequence``.
+    Fields that the specification does not have become extensions: ``kandoactor``, ``kandocause``
+    (a JSON list), ``kandolineage``, ``kandoledger``, ``kandohash``, and the documented
+    ``sequence``.
 
     Args:
         event: as recorded.
-        stream: name of the ledger that was exported; on a branch the source of a shared event is
-            another.
-        digest: chained hash up to the event.
+        stream: name of the exported ledger; a shared event of a branch has another source.
+        digest: chained hash up to and including the event.
     """
     attributes: dict[str, Any] = {
         "specversion": "1.0",
@@ -40,14 +39,14 @@ def cloud_event(event: RecordedEvent, stream: str, digest: bytes) -> dict[str, A
         "kandohash": digest.hex(),
     }
     subject = event.data.get("id", event.data.get("cause_object_id"))
-    # An attribute that is there must not be empty.
+    # The specification allows no empty attributes.
     optional = {"kandoactor": event.actor, "subject": subject}
     attributes |= {k: _text(v) for k, v in optional.items() if isinstance(v, str) and v}
     return attributes | {"data": event.data}
 
 
 def _text(value: str) -> str:
-    """Return a string without what the specification's type String excludes."""
+    """Return a string without the characters that the specification's type String excludes."""
     return "".join("\ufffd" if _is_noncharacter(c) else c for c in clean(value))
 
 

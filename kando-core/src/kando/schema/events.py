@@ -1,4 +1,4 @@
-"""The event: the only thing that is ever written down."""
+"""The event: the unit of the ledger, and the types of event that Kando itself records."""
 
 from __future__ import annotations
 
@@ -72,26 +72,26 @@ RUN_RESUMED = "run.resumed"
 RUN_CANCELLED = "run.cancelled"
 INBOX_REFUSED = "inbox.refused"
 
-#: The key of an event's data under which measured facts live (durations, attempts, provider
-#: request ids). What lies there takes no part in any comparison Kando makes.
+#: The key of an event's data that holds measurements (durations, attempts, provider request ids).
+#: Kando ignores them in every comparison.
 OBSERVED = "observed"
 
-#: ``outcome`` of a ``responder.failed``: tried again, passed over, or raised to the caller.
+#: ``outcome`` of a ``responder.failed``: retried, skipped, or raised to the caller.
 RETRIED = "retried"
 PARKED = "parked"
 RAISED = "raised"
 
-#: Fields of an intent that its answer repeats, for those who react to the answer. Who asks is no
-#: part of what is asked.
+#: Fields of an intent that its answer repeats, for the responders that react to the answer. They
+#: say who asks, so they are not part of the question.
 ECHOED = ("cause_object_id", "conversation")
 
 
 class _Fields:
-    """The fields of events, which may be set here: `make_event` turns one of these into an event.
+    """The fields of an event while they are mutable: `make_event` turns this into an event.
 
     The initialiser of a frozen attrs class calls ``object.__setattr__`` for each field. Setting the
-    fields first and the class last takes a quarter of that time, and events are made by the
-    million. Both classes have the layout of this one, so that Python allows it.
+    fields first and the class last takes a quarter of that time, and runs create millions of
+    events. Python allows the change of class because all three classes have the same layout.
     """
 
     __slots__ = (
@@ -112,19 +112,19 @@ class _Fields:
 
 @attrs.frozen(eq=False)
 class KandoEvent(_Fields):
-    """Something that happened, or that a responder says shall have happened.
+    """Something that happened, or that a responder wants recorded.
 
-    Events compare equal when their seven fields do, recorded or not.
+    Two events are equal if their seven fields are, whether they are recorded or not.
 
     Attributes:
-        id: unique within the ledger; empty as long as the event is not recorded, unless its
-            author chose one.
+        id: unique within the ledger; empty until the event is recorded, unless its author chose
+            one.
         type: dotted name, such as ``object.created``.
         source: identity of the ledger, ``run:{id}`` or ``branch:{id}``.
-        actor: who emitted it: a responder's name, or ``cli`` and the like for seeds.
-        cause: ids of the events it follows from; empty for a root.
-        timestamp: timezone-aware; when it was recorded (before that: made).
-        data: JSON object; what is in it depends on the type.
+        actor: who emitted it: a responder's name, or for seeds a name such as ``cli``.
+        cause: ids of the events that caused it; empty for a root.
+        timestamp: timezone-aware; when it was recorded, or until then when it was made.
+        data: JSON object; its fields depend on the type.
     """
 
     id: str
@@ -153,25 +153,25 @@ class KandoEvent(_Fields):
 
     @property
     def is_root(self) -> bool:
-        """Whether nothing in the ledger caused this event."""
+        """Whether no event of the ledger caused this event."""
         return not self.cause
 
     @property
     def is_head(self) -> bool:
-        """Whether this is the ``branch.created`` that the events of a branch's own begin with."""
+        """Whether this is the head of a branch: the ``branch.created`` after its shared prefix."""
         return self.type == BRANCH_CREATED and self.id == head_id(self.source)
 
 
 @attrs.frozen(eq=False)
 class RecordedEvent(KandoEvent):
-    """An event in its place in a ledger.
+    """An event at its position in a ledger.
 
     Attributes:
-        position: 0-based place in the ledger; on a branch the shared prefix counts.
-        lineage_key: why the event exists, as 32 hexadecimal digits; the same step has the same
-            key on every branch (see `kando.schema.identity`).
-        encoded: its data as stored, so that it is encoded once on its way to the disk.
-        version: version of the schema its data was written in.
+        position: 0-based index in the ledger; on a branch the shared prefix counts.
+        lineage_key: identifies the step that produced the event, as 32 hexadecimal digits; the
+            same step has the same key on every branch (see `kando.schema.identity`).
+        encoded: its data as stored, kept so that it is encoded only once.
+        version: schema version of its data.
     """
 
     position: int
@@ -183,13 +183,13 @@ class RecordedEvent(KandoEvent):
 def make_event(
     type: str, source: str, actor: str, cause: list[str], data: dict[str, Any]
 ) -> KandoEvent:
-    """Make an event that is not recorded yet; its id stays open until it is.
+    """Make an event that is not recorded yet; it gets its id when it is recorded.
 
     Args:
         type: dotted name, such as ``object.created``.
         source: identity of the ledger it is meant for.
         actor: who emits it.
-        cause: ids of the events it follows from; empty for a root.
+        cause: ids of the events that caused it; empty for a root.
         data: a JSON object.
     """
     event: Any = _Fields()
@@ -218,7 +218,7 @@ def make_recorded_event(
     encoded: bytes,
     version: int = 1,
 ) -> RecordedEvent:
-    """Make a `RecordedEvent`, as its class does, in less time; the arguments are its attributes."""
+    """Make a `RecordedEvent` faster than its class does; the arguments are its attributes."""
     event: Any = _Fields()
     event.id = id
     event.type = type

@@ -1,4 +1,4 @@
-"""Exact JSON: what cannot be encoded without loss is refused, with the path to it."""
+"""Exact JSON: a value that cannot be encoded without loss is refused, with the path to it."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def exact_and_encoded(value: Any, path: str = "data") -> tuple[Any, bytes]:
     """Return `value` as `exact` does, and its encoding.
 
     Raises:
-        InvalidData: something in it has no exact JSON form; the message names its path.
+        InvalidData: a value in it has no exact JSON form; the message names its path.
     """
     try:
         encoded = _encoder.encode(value)
         decoded = _decoder.decode(encoded)
-        # What comes back equal was plain JSON. Whatever was not (NaN, sets, bytes, tuples, dates,
-        # keys that are no strings) comes back as something else.
+        # Plain JSON survives the round trip. Other values (NaN, sets, bytes, tuples, dates, keys
+        # that are not strings) come back changed.
         if decoded == value:
             return decoded, encoded
     except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError):
@@ -47,11 +47,11 @@ def exact(value: Any, path: str = "data") -> Any:
     Tuples become lists; dates and datetimes become ISO 8601 strings.
 
     Args:
-        value: what an author put into an event.
-        path: where `value` stands, for the error.
+        value: data as the author of an event wrote it.
+        path: of `value`, for the error message.
 
     Raises:
-        InvalidData: something in it has no exact JSON form; the message names its path.
+        InvalidData: a value in it has no exact JSON form; the message names its path.
     """
     return _exact(value, path, 0)
 
@@ -63,13 +63,13 @@ def _exact(value: Any, path: str, depth: int) -> Any:
     if kind is int:
         if value.bit_length() <= _MAX_INT_BITS:
             return value
-        raise _refused(path, "an integer of thousands of digits", "store it as a string")
+        raise _refused(path, "an integer of thousands of digits", "Store it as a string")
     if kind is float:
         if isfinite(value):
             return value
-        raise _refused(path, f"{value!r}, which is not a JSON number", "use null or a string")
+        raise _refused(path, f"{value!r}, which is not a JSON number", "Use null or a string")
     if depth > _MAX_DEPTH:
-        raise _refused(path, f"nested deeper than {_MAX_DEPTH} levels", "flatten it")
+        raise _refused(path, f"nested deeper than {_MAX_DEPTH} levels", "Flatten it")
     if isinstance(value, dict):
         return _exact_object(value, path, depth)
     if isinstance(value, list | tuple):
@@ -83,7 +83,7 @@ def _exact(value: Any, path: str, depth: int) -> Any:
     raise _refused(
         path,
         f"{kind.__module__}.{kind.__qualname__}",
-        "use strings, numbers, booleans, null, lists and objects",
+        "Use strings, numbers, booleans, null, lists and objects",
     )
 
 
@@ -91,7 +91,7 @@ def _exact_object(value: dict[Any, Any], path: str, depth: int) -> dict[str, Any
     copy = {}
     for key, item in value.items():
         if type(key) is not str:
-            raise _refused(path, f"the key {key!r}, which is not a string", "use string keys")
+            raise _refused(path, f"the key {key!r}, which is not a string", "Use string keys")
         copy[key] = _exact(item, f"{path}.{key}", depth + 1)
     return copy
 
@@ -100,13 +100,13 @@ def encode(value: Any, path: str = "data") -> bytes:
     """Encode plain JSON values, as `exact` returns them, to UTF-8 bytes.
 
     Raises:
-        InvalidData: a string holds a lone surrogate, which UTF-8 cannot express.
+        InvalidData: a string contains a lone surrogate, which UTF-8 cannot encode.
     """
     try:
         return _encoder.encode(value)
     except UnicodeEncodeError as error:
         raise _refused(
-            path, f"text that is not Unicode ({error.reason})", "decode it with errors='replace'"
+            path, f"text that is not Unicode ({error.reason})", "Decode it with errors='replace'"
         ) from error
 
 
@@ -116,7 +116,7 @@ def sorted_encode(value: Any) -> bytes:
 
 
 def decode(encoded: bytes | str) -> Any:
-    """Decode what `encode` returned.
+    """Decode JSON that `encode` wrote.
 
     Raises:
         msgspec.DecodeError: it is not JSON.
@@ -125,4 +125,4 @@ def decode(encoded: bytes | str) -> Any:
 
 
 def _refused(path: str, what: str, cure: str) -> InvalidData:
-    return InvalidData(f"{path} holds {what}: event data is JSON.", hint=f"Please {cure}.")
+    return InvalidData(f"{path} holds {what}: event data is JSON.", hint=f"{cure}.")

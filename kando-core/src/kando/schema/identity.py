@@ -1,7 +1,7 @@
 """The two identities of an event: its position says where, its lineage key says why.
 
-No random number, UUID or process-wide counter enters either, so a re-run, a resume and a strict
-replay produce the same ids.
+Neither contains a random number, a UUID or a process-wide counter, so a re-run, a resume and a
+strict replay produce the same ids.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ _SHORT = 8
 def default_event_id(type: str, position: int, heads: int = 0) -> str:
     """Return the id of an event whose author gave none: ``{type}-{number}``.
 
-    The number is the position, not counting the heads of branches: so a branch that is resumed
-    gives an event the id that it has in the parent.
+    The number is the position without counting the heads of branches, so a resumed branch gives
+    an event the id that it has in the parent.
 
     Args:
         type: of the event.
         position: of the event in its ledger.
-        heads: how many heads, the ``branch.created`` that a branch begins with, stand before it.
+        heads: number of branch heads (``branch.created``) before it.
     """
     return f"{type}-{position - heads}"
 
@@ -64,7 +64,7 @@ def position_of_number(number: int, heads: Sequence[int]) -> int:
 
 
 def number_of_default_id(event_id: str) -> int | None:
-    """Return the number that an id of the form ``{type}-{number}`` speaks of, if it does."""
+    """Return the number in an id of the form ``{type}-{number}``, or None for any other id."""
     _, dash, digits = event_id.rpartition("-")
     if not dash or not digits.isdecimal() or not digits.isascii():
         return None
@@ -74,12 +74,12 @@ def number_of_default_id(event_id: str) -> int | None:
 
 
 def root_key(type: str, identity: bytes, occurrence: int) -> str:
-    """Return the lineage key of an event that nothing caused.
+    """Return the lineage key of a root event.
 
     Args:
         type: the event's type.
         identity: its explicit id if it has one, else its encoded data.
-        occurrence: how many equal roots the ledger held before it.
+        occurrence: number of equal roots before it in the ledger.
     """
     head = f"root\x00{type}\x00{occurrence}\x00".encode()
     return sha256(head + identity).hexdigest()[:KEY_DIGITS]
@@ -89,12 +89,12 @@ def step_key(trigger_key: str, responder: str, ordinal: int | str) -> str:
     """Return the lineage key of an event that a firing produced.
 
     It depends neither on positions nor on content: the same step has the same key on every
-    branch, whatever came out of it.
+    branch, even if its output differs.
 
     Args:
         trigger_key: lineage key of the event that the responder handled.
         responder: the responder's name.
-        ordinal: 0-based place among the outputs of the firing, or a word for its bookkeeping.
+        ordinal: 0-based index among the outputs of the firing, or a word for a bookkeeping event.
     """
     return sha256(f"{trigger_key}\x00{responder}\x00{ordinal}".encode()).hexdigest()[:KEY_DIGITS]
 
@@ -102,12 +102,13 @@ def step_key(trigger_key: str, responder: str, ordinal: int | str) -> str:
 def object_id(type: str, lineage_key: str, is_taken: Callable[[str], object]) -> str:
     """Return the id of an object or relation whose author gave none.
 
-    It is ``{type}-{lineage key, shortened}`` in lower case, lengthened until it is free.
+    It is ``{type}-{beginning of the lineage key}`` in lower case, with as many digits as it takes
+    to be unique.
 
     Args:
         type: of the object or relation.
         lineage_key: of the event that creates it.
-        is_taken: asked for each candidate; what it returns is true if there is one of this id.
+        is_taken: returns a true value if a candidate id already exists.
     """
     prefix = type.lower()
     candidate = f"{prefix}-{lineage_key[:_SHORT]}"
@@ -119,7 +120,7 @@ def object_id(type: str, lineage_key: str, is_taken: Callable[[str], object]) ->
 
 
 def is_derived_id(id: str, type: str, lineage_key: str) -> bool:
-    """Return whether `object_id` made an id for an object or relation from its lineage key."""
+    """Return whether an object's or relation's id comes from `object_id` and this lineage key."""
     prefix = f"{type.lower()}-"
     digits = id.removeprefix(prefix)
     return id.startswith(prefix) and len(digits) >= _SHORT and lineage_key.startswith(digits)

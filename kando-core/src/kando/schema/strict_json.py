@@ -1,4 +1,4 @@
-"""JSON into attrs classes as it stands: no coercion, no unknown fields."""
+"""Structure JSON into attrs classes without coercion and without unknown fields."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["WrongType", "describe_errors", "strict_converter", "type_name"]
 
 
 class WrongType(TypeError):
-    """A value of another type; its text says what was expected and what was found."""
+    """A value has the wrong type; the message says which was expected and which was found."""
 
 
 def strict_converter() -> cattrs.Converter:
-    """Return a converter that takes JSON as it is: no coercion, no unknown fields."""
+    """Return a converter that coerces no value and refuses unknown fields."""
     converter = cattrs.Converter()
 
     def primitive(allowed: type | tuple[type, ...]) -> Any:
@@ -34,7 +34,7 @@ def strict_converter() -> cattrs.Converter:
         converter.register_structure_hook(kind, primitive(allowed))
 
     def only(allowed: type, factory: Any) -> Any:
-        # Left to itself, cattrs would take a string for a list of its letters.
+        # By default cattrs structures a string as a list of its letters.
         def make(cls: Any, converter: cattrs.Converter) -> Any:
             inner = factory(cls, converter)
 
@@ -59,11 +59,11 @@ def strict_converter() -> cattrs.Converter:
 
 
 def describe_errors(error: BaseException, path: str) -> str:
-    """Return what a `strict_converter` found wrong, as one line.
+    """Return the problems that a `strict_converter` found, as one line.
 
     Args:
-        error: what it raised: a `cattrs.BaseValidationError` or a `WrongType`.
-        path: name of the whole.
+        error: that it raised: a `cattrs.BaseValidationError` or a `WrongType`.
+        path: name of the converted value.
     """
     if isinstance(error, cattrs.BaseValidationError):
         return "; ".join(cattrs.transform_error(error, path, _describe))
@@ -71,12 +71,12 @@ def describe_errors(error: BaseException, path: str) -> str:
 
 
 def type_name(kind: Any) -> str:
-    """Return a type as people write it."""
+    """Return the name of a type as it is written in source code."""
     return kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
 
 
 def _is_collected(kind: Any) -> bool:
-    """Whether a type is a set or a tuple of any length: what JSON writes as a list."""
+    """Whether a type is a set or a tuple of any length, which are lists in JSON."""
     origin, arguments = get_origin(kind), get_args(kind)
     return origin in (set, frozenset) or (origin is tuple and arguments[1:] == (Ellipsis,))
 
@@ -93,7 +93,7 @@ def _collected(converter: cattrs.Converter) -> Any:
 
 
 def _is_choice(kind: Any) -> bool:
-    """Whether a type is a union of more than one type and None."""
+    """Whether a type is a union of at least two types other than None."""
     if get_origin(kind) not in (Union, UnionType):
         return False
     return len([each for each in get_args(kind) if each is not NoneType]) > 1

@@ -1,4 +1,4 @@
-"""Upcasting: data that was written in an old version of its schema is brought up when it is read."""
+"""Upcasting: data of an old schema version is converted to the current one when it is read."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ __all__ = ["Upcaster", "Upcasters"]
 
 @attrs.frozen
 class Upcaster:
-    """One step from a version of an event type's data to the next.
+    """Converts the data of an event type from one schema version to the next.
 
     Attributes:
         type: of the events.
-        version: that the data has before; it has the next one after.
-        fn: ``fn(data)`` returns the data in the next version; it changes nothing it is given.
+        version: that it converts from; it converts to the next one.
+        fn: ``fn(data)`` returns the data in the next version and must not mutate its argument.
     """
 
     type: str
@@ -30,13 +30,13 @@ class Upcaster:
 
 
 class Upcasters:
-    """The steps that a runtime knows, by event type.
+    """The upcasters of a runtime, by event type.
 
     Args:
         steps: in any order.
 
     Raises:
-        ConfigurationError: two begin at the same version, or one is missing in between.
+        ConfigurationError: two convert from the same version, or a version is missing.
     """
 
     def __init__(self, steps: Iterable[Upcaster]) -> None:
@@ -44,31 +44,31 @@ class Upcasters:
         for step in steps:
             known = self._steps.setdefault(step.type, {})
             if known.setdefault(step.version, step) != step:
-                msg = f"Two upcasters take {step.type!r} from version {step.version}."
+                msg = f"Two upcasters convert {step.type!r} from version {step.version}."
                 raise ConfigurationError(msg, hint="Remove one of them.")
         for type, known in self._steps.items():
             if sorted(known) != list(range(1, len(known) + 1)):
                 versions = ", ".join(map(str, sorted(known)))
-                msg = f"The upcasters of {type!r} take it from version {versions}, with a gap."
-                raise ConfigurationError(msg, hint="Add one for each version from 1 on.")
+                msg = f"The upcasters of {type!r} convert from version {versions}, with a gap."
+                raise ConfigurationError(msg, hint="Add an upcaster for each version from 1 on.")
 
     def __bool__(self) -> bool:
         return bool(self._steps)
 
     @property
     def versions(self) -> dict[str, int]:
-        """The current version of each type that has more than one."""
+        """The current version of each event type that has more than one version."""
         return {type: len(known) + 1 for type, known in sorted(self._steps.items())}
 
     def version_of(self, type: str) -> int:
-        """Return the version in which events of a type are written now."""
+        """Return the version in which new events of a type are written."""
         return len(self._steps.get(type, ())) + 1
 
     def upcast(self, event: RecordedEvent) -> RecordedEvent:
         """Return an event with its data in the current version.
 
         Raises:
-            InvalidData: an upcaster fails, or returns what is no JSON object.
+            InvalidData: an upcaster fails, or does not return a JSON object.
         """
         steps = self._steps.get(event.type)
         if steps is None or event.version > len(steps):
@@ -87,5 +87,5 @@ class Upcasters:
 
     @staticmethod
     def _failed(event: RecordedEvent, version: int, problem: str) -> InvalidData:
-        msg = f"{event.id} is of version {version} and cannot be brought up: {problem}."
-        return InvalidData(msg, hint=f"Mend the upcaster of {event.type!r} from {version}.")
+        msg = f"{event.id} cannot be upcast from version {version}: {problem}."
+        return InvalidData(msg, hint=f"Fix the upcaster of {event.type!r} from {version}.")

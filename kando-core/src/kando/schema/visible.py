@@ -1,4 +1,4 @@
-"""Text that a stranger may have written, made visible: nothing in it is obeyed by a terminal."""
+"""Escape untrusted text so that a terminal obeys nothing in it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import unicodedata
 
 __all__ = ["clean", "truncate", "visible"]
 
-#: Categories of characters that a terminal may obey, or that nobody sees.
+#: Unicode categories of characters that a terminal may obey or that are invisible.
 _HIDDEN = {"Cc", "Cf", "Co", "Cs", "Zl", "Zp"}
 
 #: Joiners, without which several scripts cannot be written.
@@ -15,21 +15,21 @@ _JOINERS = "\u200c\u200d"
 
 
 def visible(c: str) -> str:
-    """Return a character, or its escape if it is one that a terminal may obey or nobody sees."""
+    """Return a character, or its escape sequence if a terminal may obey it or it is invisible."""
     if c in _JOINERS or unicodedata.category(c) not in _HIDDEN:
         return c
     return f"\\u{ord(c):04x}" if ord(c) < 0x10000 else json.dumps(c)[1:-1]
 
 
 def clean(text: str) -> str:
-    """Return text from a ledger on one line, with control characters made visible.
+    """Return text from a ledger on one line, with control characters escaped.
 
-    What a document or a model wrote must not reach a terminal as an escape sequence.
+    Text of a document or a model must not reach a terminal as an escape sequence.
     """
     return "".join(" " if c in "\n\r\t" else visible(c) for c in text)
 
 
 def truncate(text: str, width: int) -> str:
-    """Return the beginning of a text on one line, at most `width` characters of it."""
+    """Return a text as one line of at most `width` characters, with ``...`` where it was cut."""
     line = " ".join(clean(text[: 4 * width]).split())
     return line if len(line) <= width else line[: width - 3].rstrip() + "..."
