@@ -1,4 +1,4 @@
-"""Every substrate of kando-core runs the suites that plugin authors inherit."""
+"""Every substrate of kando-core passes the suites that plugin authors inherit."""
 
 from pathlib import Path
 

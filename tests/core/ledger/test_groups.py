@@ -23,7 +23,7 @@ class TestSQLiteGroups(GroupContract):
         return SQLiteSubstrate(path)
 
 
-def test_a_lease_that_has_run_out_goes_to_another_also_from_another_machine(tmp_path: Path) -> None:
+def test_a_job_with_an_expired_lease_goes_to_another_worker(tmp_path: Path) -> None:
     with SQLiteSubstrate(tmp_path / "store") as substrate:
         group = substrate.group("g")
         group.offer(Job("r1"))
@@ -46,7 +46,7 @@ def test_a_job_whose_workers_keep_dying_is_parked(tmp_path: Path) -> None:
         assert "died or was lost, 5 times" in parked.reason
 
 
-def test_jobs_are_there_when_the_file_is_opened_again(tmp_path: Path) -> None:
+def test_jobs_survive_closing_the_file(tmp_path: Path) -> None:
     with SQLiteSubstrate(tmp_path / "store") as substrate:
         substrate.group("g").offer(Job("r1"))
 

@@ -1,4 +1,4 @@
-"""A ledger as JSON Lines: it comes back exactly, or the line that does not fit is named."""
+"""A ledger as JSON Lines is read back exactly, or the first line that does not match is named."""
 
 import json
 from collections.abc import Callable
@@ -25,7 +25,7 @@ moments = st.datetimes(datetime(1970, 1, 2), datetime(2200, 1, 1), timezones=st.
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(texts, texts, texts, moments, data), max_size=6))
-def test_whatever_a_ledger_holds_comes_back_with_its_hash(told: list[tuple[Any, ...]]) -> None:
+def test_any_ledger_is_exported_and_read_back_with_its_hash(told: list[tuple[Any, ...]]) -> None:
     ledger = MemoryLedgerStore("r")
     for n, (type, source, actor, at, content) in enumerate(told):
         cause = [f"e{n - 1}"] if n else []
@@ -76,7 +76,7 @@ CHANGES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_changed_field_of_a_line_is_refused_and_the_line_named(
+def test_a_changed_field_is_refused_with_the_number_of_its_line(
     lines: list[bytes], change: str
 ) -> None:
     lines[3] = encode(CHANGES[change](json.loads(lines[3]))) + b"\n"
@@ -113,14 +113,14 @@ def test_a_changed_field_of_a_line_is_refused_and_the_line_named(
         *("a key twice", "a space"),
     ],
 )
-def test_lines_that_are_missing_added_or_moved_are_refused(
+def test_missing_added_and_moved_lines_are_refused(
     lines: list[bytes], edit: Callable[[list[bytes]], list[bytes]], line: int
 ) -> None:
     with pytest.raises(InvalidData, match=rf"^Line {line} "):
         read_lines(edit(lines))
 
 
-def test_the_beginning_of_a_ledger_is_an_export_of_its_own() -> None:
+def test_the_first_events_of_a_ledger_can_be_exported_alone() -> None:
     ledger = MemoryLedgerStore("r")
     ledger.append([make_event("thing", "", "", [], {"n": n}) for n in range(5)])
 
@@ -129,7 +129,7 @@ def test_the_beginning_of_a_ledger_is_an_export_of_its_own() -> None:
     assert (header.events, len(events), header.digest) == (2, 2, ledger.digest(2).hex())
 
 
-def test_a_ledger_that_is_not_what_its_chain_says_is_not_exported() -> None:
+def test_a_ledger_that_does_not_match_its_hash_chain_is_not_exported() -> None:
     ledger = MemoryLedgerStore("r")
     ledger.append([make_event("thing", "", "", [], {}) for _ in range(3)])
     assert ledger.digest(3)

@@ -1,4 +1,4 @@
-"""Who works on a ledger, and whether they still can."""
+"""Whether the process that works on a ledger is still alive."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ def test_this_process_is_alive() -> None:
     assert this_process().may_be_alive()
 
 
-def test_a_process_that_has_ended_is_not_alive_even_if_its_parent_took_no_note_of_it() -> None:
+def test_a_process_that_has_ended_is_not_alive_even_if_it_was_not_reaped() -> None:
     child = subprocess.Popen([sys.executable, "-c", ""])
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
     ended = attrs.evolve(this_process(), pid=child.pid)
@@ -25,5 +25,5 @@ def test_a_process_that_has_ended_is_not_alive_even_if_its_parent_took_no_note_o
     assert not ended.may_be_alive()
 
 
-def test_nobody_can_look_at_a_process_of_another_machine() -> None:
+def test_a_process_on_another_machine_counts_as_alive() -> None:
     assert Worker("some-other-machine", 1).may_be_alive()

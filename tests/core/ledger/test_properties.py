@@ -1,4 +1,4 @@
-"""Any events that can be written are read back as they were, from every ledger."""
+"""Every ledger returns any events exactly as they were written."""
 
 from datetime import datetime, timedelta, timezone
 from pathlib import Path

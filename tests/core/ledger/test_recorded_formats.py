@@ -1,4 +1,4 @@
-"""Ledgers that earlier versions wrote are read, verified, replayed and gone on with."""
+"""Ledgers of earlier versions can be read, verified, replayed and continued."""
 
 import shutil
 from pathlib import Path
@@ -15,7 +15,7 @@ from ledger_fixtures import notes_kit, runtime_on
 RECORDED = sorted((Path(__file__).parents[2] / "fixtures" / "ledgers").glob("*.sqlite"))
 
 
-def test_there_is_a_ledger_of_every_format() -> None:
+def test_every_format_has_a_recorded_ledger() -> None:
     assert [path.stem for path in RECORDED] == ["format-1"]
 
 
@@ -41,7 +41,7 @@ def test_a_recorded_ledger_is_intact_and_replays_strictly(store: Path) -> None:
         )
 
 
-def test_a_recorded_ledger_is_gone_on_with(store: Path) -> None:
+def test_a_recorded_ledger_is_continued(store: Path) -> None:
     with SQLiteSubstrate(store) as substrate:
         for id in ("run", "branch", "nested"):
             ledger = substrate.open(id)
@@ -54,7 +54,7 @@ def test_a_recorded_ledger_is_gone_on_with(store: Path) -> None:
             assert verify(ledger).is_intact
 
 
-def test_a_recorded_ledger_is_brought_up_by_the_upcasters_of_a_later_kit(store: Path) -> None:
+def test_a_recorded_ledger_is_upcast_by_a_later_kit(store: Path) -> None:
     kit = notes_kit()
 
     @kit.upcaster("object.created", 1)

@@ -1,4 +1,4 @@
-"""What the SQLite substrate promises beyond the conformance suites."""
+"""The promises of the SQLite substrate beyond the conformance suites."""
 
 import os
 import signal
@@ -75,7 +75,7 @@ def test_a_fork_writes_one_row_and_no_event(tmp_path: Path) -> None:
     assert rows(path, "SELECT count(*) FROM ledgers") == [(2,)]
 
 
-def test_default_ids_and_the_ledgers_own_name_are_not_stored(tmp_path: Path) -> None:
+def test_default_ids_and_sources_are_not_stored(tmp_path: Path) -> None:
     path = tmp_path / "store"
     with SQLiteSubstrate(path) as substrate:
         substrate.create("r1").append([event(0), event(1, id="named")])
@@ -94,7 +94,7 @@ def test_a_parent_of_a_branch_cannot_be_deleted(tmp_path: Path) -> None:
             connection.execute("DELETE FROM ledgers WHERE id = 'r1'")
 
 
-def test_a_long_ledger_is_read_page_by_page_also_across_a_fork(tmp_path: Path) -> None:
+def test_a_long_ledger_is_read_page_by_page_even_across_a_fork(tmp_path: Path) -> None:
     with SQLiteSubstrate(tmp_path / "store") as substrate:
         substrate.create("r1").append([event(n) for n in range(2500)])
         branch = substrate.fork("r1", 1500, "b1")
@@ -105,7 +105,7 @@ def test_a_long_ledger_is_read_page_by_page_also_across_a_fork(tmp_path: Path) -
     assert read == [*range(999, 1500), *range(9000, 10200)]
 
 
-def test_a_closed_ledger_says_so(tmp_path: Path) -> None:
+def test_reading_a_closed_ledger_is_an_error(tmp_path: Path) -> None:
     ledger = SQLiteLedgerStore("r1", tmp_path / "store")
     ledger.close()
 
@@ -163,7 +163,7 @@ def half_a_file(path: Path) -> None:
 
 @pytest.mark.parametrize("make", [not_a_database, foreign_database, newer_format, half_a_file])
 @pytest.mark.parametrize("read_only", [True, False])
-def test_a_file_that_is_no_store_is_refused_and_left_as_it_is(
+def test_a_file_that_is_not_a_store_is_refused_and_not_changed(
     tmp_path: Path, make: Callable[[Path], None], read_only: bool
 ) -> None:
     path = tmp_path / "store"
@@ -182,7 +182,7 @@ def test_a_file_that_is_no_store_is_refused_and_left_as_it_is(
     assert path.read_bytes() == before
 
 
-def test_a_folder_is_no_store(tmp_path: Path) -> None:
+def test_a_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreError):
         SQLiteSubstrate(tmp_path)
 
@@ -200,7 +200,7 @@ def test_an_undecodable_event_is_named(tmp_path: Path) -> None:
         list(substrate.open("r1").read_all())
 
 
-def test_a_missing_event_is_noticed(tmp_path: Path) -> None:
+def test_a_missing_event_is_reported_as_damage(tmp_path: Path) -> None:
     path = tmp_path / "store"
     with SQLiteSubstrate(path) as substrate:
         substrate.create("r1").append([event(n) for n in range(3)])

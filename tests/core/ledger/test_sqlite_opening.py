@@ -1,4 +1,4 @@
-"""A SQLite store is opened or refused, and whoever only looks leaves no trace."""
+"""Opening a SQLite file: a store is opened, any other file refused, and reading changes nothing."""
 
 import os
 import sqlite3
@@ -29,7 +29,9 @@ def length(substrate: SQLiteSubstrate) -> int:
     return substrate.open("r1").length()
 
 
-def test_reading_a_file_at_rest_leaves_its_folder_as_it_was(tmp_path: Path) -> None:
+def test_reading_a_file_that_no_process_has_open_leaves_its_folder_unchanged(
+    tmp_path: Path,
+) -> None:
     path = filled(tmp_path / "store")
     before = files_in(tmp_path)
 
@@ -57,7 +59,7 @@ def test_a_reader_follows_writers_that_come_and_go(tmp_path: Path) -> None:
         assert len(list(ledger.read_all())) == 9
 
 
-def test_a_reading_that_a_writer_overtakes_is_of_one_state(tmp_path: Path) -> None:
+def test_a_query_overtaken_by_a_writer_reads_one_consistent_state(tmp_path: Path) -> None:
     path = filled(tmp_path / "store", 2500)
 
     with SQLiteSubstrate(path, read_only=True) as reader:
@@ -71,7 +73,7 @@ def test_a_reading_that_a_writer_overtakes_is_of_one_state(tmp_path: Path) -> No
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write to every folder")
-def test_a_file_in_a_folder_that_nobody_may_write_to_is_read(tmp_path: Path) -> None:
+def test_a_file_in_a_read_only_folder_can_be_read(tmp_path: Path) -> None:
     path = filled(tmp_path / "store")
     path.chmod(0o400)
     tmp_path.chmod(0o500)
@@ -84,7 +86,7 @@ def test_a_file_in_a_folder_that_nobody_may_write_to_is_read(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("read_only", [True, False])
 @pytest.mark.parametrize("statement", ["SELECT 1", "PRAGMA application_id = 7"])
-def test_a_database_of_another_application_gets_no_files_beside_it(
+def test_opening_a_database_of_another_application_creates_no_files(
     tmp_path: Path, read_only: bool, statement: str
 ) -> None:
     path = tmp_path / "theirs"
@@ -113,7 +115,7 @@ def test_an_empty_file_becomes_a_store_only_if_it_is_opened_to_write(tmp_path: P
         assert length(reader) == 3
 
 
-def test_a_store_whose_creation_was_cut_short_is_completed(tmp_path: Path) -> None:
+def test_an_interrupted_creation_of_a_store_is_completed(tmp_path: Path) -> None:
     path = tmp_path / "store"
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA journal_mode = WAL")
@@ -159,7 +161,7 @@ with SQLiteSubstrate(sys.argv[1]) as substrate:
 
 
 @pytest.mark.parametrize("name", ["a?b#c%20 d", "কাণ্ড", "a'b\"c", "file:x"])
-def test_a_path_may_hold_what_a_uri_may_not(tmp_path: Path, name: str) -> None:
+def test_a_path_may_contain_characters_that_a_uri_may_not(tmp_path: Path, name: str) -> None:
     filled(tmp_path / name)
 
     assert [file.name for file in tmp_path.iterdir()] == [name]
@@ -179,7 +181,9 @@ def test_a_path_may_begin_with_two_slashes_or_be_a_link(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("read_only", [True, False])
-def test_what_is_no_file_is_refused_at_once(tmp_path: Path, read_only: bool) -> None:
+def test_a_path_that_is_not_a_regular_file_is_refused_at_once(
+    tmp_path: Path, read_only: bool
+) -> None:
     os.mkfifo(tmp_path / "pipe")
 
     for path in (tmp_path, tmp_path / "pipe"):
@@ -187,13 +191,13 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path, read_only: bool) -> 
             SQLiteSubstrate(path, read_only=read_only)
 
 
-def test_a_full_disk_says_so_and_loses_nothing(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_and_loses_nothing(tmp_path: Path) -> None:
     with SQLiteSubstrate(filled(tmp_path / "store")) as substrate:
         ledger = substrate.open("r1")
         pages = substrate._query(lambda c: c.execute("PRAGMA page_count").fetchone())[0]
         substrate._query(lambda c: c.execute(f"PRAGMA max_page_count = {pages}").fetchone())
 
-        with pytest.raises(StoreError, match="no room left"):
+        with pytest.raises(StoreError, match="disk is full"):
             ledger.append([event(n) for n in range(500)])
 
         assert [e.data["n"] for e in ledger.read_all()] == [0, 1, 2]
@@ -201,7 +205,7 @@ def test_a_full_disk_says_so_and_loses_nothing(tmp_path: Path) -> None:
         assert ledger.append([event(3)], expected_length=3) == 4
 
 
-def test_a_store_that_another_holds_says_so(tmp_path: Path) -> None:
+def test_a_locked_store_is_reported(tmp_path: Path) -> None:
     path = filled(tmp_path / "store")
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -218,7 +222,7 @@ def test_a_store_that_another_holds_says_so(tmp_path: Path) -> None:
     other.close()
 
 
-def test_text_that_was_damaged_is_reported_as_damage(tmp_path: Path) -> None:
+def test_damaged_text_is_reported_as_damage(tmp_path: Path) -> None:
     path = filled(tmp_path / "store")
     connection = sqlite3.connect(path)
     connection.execute("UPDATE events SET actor = CAST(x'ff41' AS TEXT)")
@@ -229,7 +233,7 @@ def test_text_that_was_damaged_is_reported_as_damage(tmp_path: Path) -> None:
         list(substrate.open("r1").read_all())
 
 
-def test_a_ledger_that_is_its_own_parent_is_no_endless_loop(tmp_path: Path) -> None:
+def test_a_ledger_that_is_its_own_parent_does_not_loop_forever(tmp_path: Path) -> None:
     path = filled(tmp_path / "store")
     connection = sqlite3.connect(path)
     connection.execute("UPDATE ledgers SET parent = number")
@@ -255,7 +259,7 @@ def outcome_of_reading(path: Path, undamaged: list[RecordedEvent]) -> str:
 
 
 @pytest.mark.parametrize("flip", [0x01, 0x80])
-def test_a_flipped_byte_is_an_error_or_shows_in_the_hash_chain_or_is_harmless(
+def test_a_flipped_byte_is_an_error_or_breaks_the_hash_chain_or_is_harmless(
     tmp_path: Path, flip: int
 ) -> None:
     path = filled(tmp_path / "store", 20)

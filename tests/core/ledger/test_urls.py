@@ -1,4 +1,4 @@
-"""A URL is shown without what is nobody else's business."""
+"""The secrets in a URL are redacted before it is shown."""
 
 import pytest
 
@@ -21,5 +21,5 @@ from kando.ledger.urls import redact_url
         ("https://me:sec@ret@db", "https:"),
     ],
 )
-def test_a_url_is_shown_without_user_password_and_options(url: str, seen: str) -> None:
+def test_user_password_and_options_of_a_url_are_redacted(url: str, seen: str) -> None:
     assert redact_url(url) == seen

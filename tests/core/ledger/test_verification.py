@@ -1,4 +1,4 @@
-"""Every way of tampering with a stored ledger is found, and its place named."""
+"""Every kind of tampering with a stored ledger is found, and its position reported."""
 
 import sqlite3
 from pathlib import Path
@@ -62,7 +62,7 @@ def verdict_on(path: Path, ledger: str = "r1"):
         return verify(substrate.open(ledger))
 
 
-def test_an_untouched_ledger_is_intact_and_its_digest_names_its_history(path: Path) -> None:
+def test_an_unchanged_ledger_is_intact_and_its_digest_identifies_its_history(path: Path) -> None:
     verdict = verdict_on(path)
 
     assert verdict.is_intact
@@ -102,7 +102,7 @@ def test_an_untouched_ledger_is_intact_and_its_digest_names_its_history(path: Pa
         ("UPDATE ledgers SET length = 5 WHERE id = 'r1'", 5),
     ],
 )
-def test_tampering_is_found_at_the_first_position_that_does_not_fit(
+def test_tampering_is_found_at_the_first_position_that_does_not_match(
     path: Path, tampering: str, first: int
 ) -> None:
     connection = sqlite3.connect(path)
@@ -119,14 +119,14 @@ def test_tampering_is_found_at_the_first_position_that_does_not_fit(
     assert str(first) in verdict.problem
 
 
-def test_no_column_of_an_event_is_left_out(path: Path) -> None:
+def test_tampering_with_any_column_of_an_event_is_found(path: Path) -> None:
     connection = sqlite3.connect(path)
     columns = {row[1] for row in connection.execute("PRAGMA table_info(events)")}
     connection.close()
 
     (parameters,) = [
         mark.args[1]
-        for mark in test_tampering_is_found_at_the_first_position_that_does_not_fit.pytestmark
+        for mark in test_tampering_is_found_at_the_first_position_that_does_not_match.pytestmark
     ]
     tampered = {column for column in columns for sql, _ in parameters if f"SET {column} =" in sql}
     assert tampered == columns
@@ -143,7 +143,7 @@ def test_no_column_of_an_event_is_left_out(path: Path) -> None:
         ("DELETE FROM events WHERE address >= (2 << 32)", 3),
     ],
 )
-def test_tampering_with_where_a_branch_begins_is_found(
+def test_tampering_with_the_fork_position_of_a_branch_is_found(
     path: Path, tampering: str, fitting: int
 ) -> None:
     connection = sqlite3.connect(path)
@@ -157,7 +157,7 @@ def test_tampering_with_where_a_branch_begins_is_found(
     assert verdict.events == fitting
 
 
-def test_whoever_rewrites_the_chain_as_well_is_found_by_a_hash_that_was_noted(path: Path) -> None:
+def test_rewriting_the_whole_chain_is_found_by_comparing_a_noted_hash(path: Path) -> None:
     noted = verdict_on(path).digest
     with SQLiteSubstrate(path) as substrate:
         events = list(substrate.open("r1").read_all())
@@ -172,7 +172,7 @@ def test_whoever_rewrites_the_chain_as_well_is_found_by_a_hash_that_was_noted(pa
     assert forged.digest != noted
 
 
-def test_tampering_with_a_shared_prefix_shows_on_the_branch_as_well(path: Path) -> None:
+def test_tampering_with_a_shared_prefix_is_found_on_the_branch(path: Path) -> None:
     assert verdict_on(path, "b1").is_intact
     connection = sqlite3.connect(path)
     connection.execute("UPDATE events SET actor = 'x' WHERE address = (1 << 32) + 1")
@@ -182,7 +182,7 @@ def test_tampering_with_a_shared_prefix_shows_on_the_branch_as_well(path: Path) 
     assert verdict_on(path, "b1").events == verdict_on(path, "r1").events == 1
 
 
-def test_a_ledger_in_memory_verifies_like_any_other() -> None:
+def test_a_ledger_in_memory_can_be_verified() -> None:
     ledger = MemoryLedgerStore("r1")
     ledger.append([event(n) for n in range(3)])
 

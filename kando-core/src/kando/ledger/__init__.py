@@ -1,1 +1,1 @@
-"""Ledgers and the substrates they live in."""
+"""Ledgers, and the substrates that store them."""

@@ -1,4 +1,4 @@
-"""One connection to a SQLite file, set up as Kando uses them."""
+"""Connect to a SQLite file with the settings that Kando needs."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 
 __all__ = ["BUSY_TIMEOUT_SECONDS", "connect"]
 
-#: How long a connection waits for the locks of others.
+#: How long a connection waits for locks of other connections.
 BUSY_TIMEOUT_SECONDS = 5.0
 
 
 def connect(path: Path, parameters: str) -> sqlite3.Connection:
-    """Connect to a file; statements are committed one by one unless a transaction is begun.
+    """Connect to a file in autocommit mode: transactions are begun explicitly.
 
     Args:
         path: of the file.

@@ -1,4 +1,4 @@
-"""What SQLite's errors mean to somebody who keeps ledgers in a file."""
+"""Translate SQLite's errors into Kando's, with a cure for each."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _USABLE_AGAIN = {
         "Wait until it has finished, and retry.",
     ),
     sqlite3.SQLITE_FULL: (
-        "has no room left: the disk is full. What was acknowledged is kept",
-        "Make room, then resume the run.",
+        "cannot grow: the disk is full. Every acknowledged append is stored",
+        "Free some space, then resume the run.",
     ),
     sqlite3.SQLITE_READONLY: (
         "is read-only",
@@ -31,11 +31,11 @@ _USABLE_AGAIN = {
     ),
     sqlite3.SQLITE_TOOBIG: (
         "cannot hold a value of this size",
-        "Keep large content elsewhere, and its address in the event.",
+        "Store large content elsewhere, and its address in the event.",
     ),
 }
 
-# What our own statements can only run into if the file is not what was written to it.
+# Errors that our own statements raise only if the file is damaged.
 _DAMAGE = {
     sqlite3.SQLITE_CONSTRAINT,
     sqlite3.SQLITE_CORRUPT,
@@ -48,32 +48,32 @@ _RESTORE = "Restore it from a copy."
 
 @contextmanager
 def translate_errors(path: Path) -> Iterator[None]:
-    """Turn what SQLite and the file system raise about `path` into Kando's errors.
+    """Translate errors that SQLite and the file system raise about `path` into Kando's errors.
 
     Raises:
         StoreError: the file cannot be used.
-        StoreDamaged: it is not what was written to it.
+        StoreDamaged: its content is not what was written.
     """
     try:
         yield
     except sqlite3.Error as error:
         raise _store_error(path, error) from error
     except UnicodeDecodeError as error:
-        # Python's module could not even read what SQLite had to say.
+        # Python's module could not decode SQLite's error message.
         raise StoreDamaged(f"{path} is damaged: {error}.", hint=_RESTORE) from error
     except OSError as error:
         msg = f"{path} cannot be opened: {error.strerror or error}."
-        raise StoreError(msg, hint="Choose another place with --ledger sqlite:PATH.") from error
+        raise StoreError(msg, hint="Choose another path with --ledger sqlite:PATH.") from error
 
 
 def not_a_store(path: Path, what: str) -> StoreError:
-    """Return the error for a path at which something else lies."""
-    msg = f"{path} is not a Kando store but {what}; it was left as it is."
+    """Return the error for a path that is not a Kando store."""
+    msg = f"{path} is not a Kando store but {what}; it was not changed."
     return StoreError(msg, hint="Choose another file with --ledger sqlite:PATH.")
 
 
 def _store_error(path: Path, error: sqlite3.Error) -> StoreError:
-    # Errors of Python's module rather than of SQLite carry no code.
+    # Errors of Python's module, as opposed to SQLite, have no code.
     code: int | None = getattr(error, "sqlite_errorcode", None)
     primary = code & 0xFF if code is not None else None
     if primary in _USABLE_AGAIN:

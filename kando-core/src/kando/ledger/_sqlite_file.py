@@ -1,4 +1,4 @@
-"""A SQLite file that holds ledgers: its format, and opening it."""
+"""The format of a SQLite file of ledgers, and how such a file is opened."""
 
 from __future__ import annotations
 
@@ -21,17 +21,18 @@ _APPLICATION_ID = 0x4B6E646F
 #: Version of the tables below.
 FORMAT = 1
 
-# Every page that a transaction touches goes into the log whole. With small pages a fork, which
-# touches three, or a firing committed alone writes a quarter of what it would with SQLite's 4,096.
+# Every page that a transaction changes is written to the log as a whole. With small pages, a fork
+# (three pages) or a firing committed alone writes a quarter of what it would with SQLite's default
+# of 4,096.
 _PAGE_BYTES = 1024
 
-# Pages in the log after which they are moved into the file: 8 MiB. With its own settings SQLite does
-# so after 4 MiB, but as many events take more of these pages. Moving them costs two fsyncs.
+# Pages in the log before a checkpoint: 8 MiB. SQLite's default is 4 MiB, but the same events take
+# more of these small pages, and a checkpoint costs two fsyncs.
 _LOG_PAGES = 8192
 
-# Events of all ledgers share one table whose integer key is (ledger, position), so that a ledger
-# lies together and appends go to its end. Ids of the form {type}-{position} are not stored; other
-# ids are few, so their index is small.
+# Events of all ledgers share one table whose integer key is (ledger, position), so that the rows of
+# a ledger are adjacent and appends go to its end. Ids of the form {type}-{position} are not stored;
+# other ids are rare, so their index is small.
 _SCHEMA = f"""
 CREATE TABLE ledgers (
     number INTEGER PRIMARY KEY,
@@ -79,11 +80,11 @@ PRAGMA user_version = {FORMAT};
 
 
 def open_to_read(path: Path) -> SQLiteReader:
-    """Open a file of ledgers; nothing is created or changed.
+    """Open a file of ledgers for reading; nothing is created or changed.
 
     Raises:
-        StoreError: it is missing, cannot be opened, is not Kando's, or of a newer format.
-        StoreDamaged: it is no SQLite file, or broken.
+        StoreError: it does not exist, cannot be opened, is not Kando's, or has a newer format.
+        StoreDamaged: it is not a SQLite file, or it is damaged.
     """
     with translate_errors(path):
         _check_regular_file(path)
@@ -98,16 +99,16 @@ def open_to_read(path: Path) -> SQLiteReader:
 
 
 def open_to_write(path: Path) -> sqlite3.Connection:
-    """Open a file of ledgers; one that is missing or empty becomes one.
+    """Open a file of ledgers for writing; a file that is missing or empty is initialised.
 
     Raises:
-        StoreError: it cannot be opened, is not Kando's, or of a newer format; it is unchanged.
-        StoreDamaged: it is no SQLite file, or broken; it is unchanged.
+        StoreError: it cannot be opened, is not Kando's, or has a newer format; it is unchanged.
+        StoreDamaged: it is not a SQLite file, or it is damaged; it is unchanged.
     """
     with translate_errors(path):
         _create_private(path)
         _check_regular_file(path)
-        # Looked at before it is touched: opening for writing may change a file.
+        # Checked first, since opening for writing may change a file.
         is_store = _is_store_at_rest(path)
         connection = connect(path, "mode=rw")
         try:
@@ -124,8 +125,8 @@ def open_to_write(path: Path) -> sqlite3.Connection:
 def _create_private(path: Path) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
-        # Never opened here if it exists: closing it would drop the locks of other connections of
-        # this process (https://sqlite.org/howtocorrupt.html, 2.2).
+        # An existing file must not be opened here: closing it would drop the locks of other
+        # connections of this process (https://sqlite.org/howtocorrupt.html, 2.2).
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     except FileExistsError:
         return
@@ -134,7 +135,7 @@ def _create_private(path: Path) -> None:
 def _check_regular_file(path: Path) -> None:
     mode = path.stat().st_mode
     if not stat.S_ISREG(mode):
-        raise not_a_store(path, "a folder" if stat.S_ISDIR(mode) else "no regular file")
+        raise not_a_store(path, "a folder" if stat.S_ISDIR(mode) else "a special file")
 
 
 def _is_store_at_rest(path: Path) -> bool:
@@ -146,9 +147,9 @@ def _is_store_at_rest(path: Path) -> bool:
 
 
 def _is_store(connection: sqlite3.Connection, path: Path) -> bool:
-    """Return whether the file is a store of ours, or still empty; refuse any other.
+    """Return whether the file is a Kando store; False if it is empty; refuse any other file.
 
-    A process that was killed while it created a store may leave a SQLite file without any table.
+    A process that is killed while it creates a store may leave a SQLite file without tables.
     """
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
@@ -158,17 +159,17 @@ def _is_store(connection: sqlite3.Connection, path: Path) -> bool:
     if application != _APPLICATION_ID:
         raise not_a_store(path, "a SQLite file of another application")
     if version > FORMAT:
-        msg = f"{path} has format {version}; this Kando reads up to {FORMAT}."
+        msg = f"{path} has format {version}; this version of Kando reads up to format {FORMAT}."
         raise StoreError(msg, hint="Upgrade kando-core.")
     return True
 
 
 def _initialise(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
-    # In WAL mode first: it makes the rest one commit that is there or is not, also after a crash.
+    # WAL mode first: then the tables are created by one atomic commit, even across a crash.
     _write_ahead(connection)
     connection.execute("BEGIN IMMEDIATE")
-    # Another process may have been faster.
+    # Another process may have created the tables meanwhile.
     if not _is_store(connection, path):
         for statement in _SCHEMA.split(";"):
             connection.execute(statement)
@@ -183,7 +184,7 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
         except sqlite3.OperationalError as error:
-            # SQLite does not wait here when another process is switching the mode as well.
+            # SQLite does not wait here if another process switches the mode at the same time.
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
             time.sleep(0.001)

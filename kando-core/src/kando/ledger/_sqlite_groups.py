@@ -13,10 +13,10 @@ from kando.ledger.notice import Worker
 
 __all__ = ["SQLiteGroup", "group_names"]
 
-#: Opens a transaction for writing.
+#: Opens a write transaction.
 Writing = Callable[[], AbstractContextManager[sqlite3.Connection]]
 
-# Added to a file when it first has a group; files without stay as they are.
+# Created with the first group of a file.
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
     number INTEGER PRIMARY KEY,
@@ -39,7 +39,7 @@ _FREE = "token = NULL, host = NULL, pid = NULL, until = NULL"
 
 
 def group_names(connection: sqlite3.Connection) -> list[str]:
-    """Return the names of the groups that have, or had, jobs."""
+    """Return the names of the groups in the table of jobs."""
     if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'jobs'").fetchone():
         return []
     query = "SELECT DISTINCT name FROM jobs ORDER BY name"
@@ -51,7 +51,7 @@ class SQLiteGroup(ResponderGroup):
 
     Args:
         name: of the group.
-        writing: opens a transaction.
+        writing: opens a write transaction.
     """
 
     def __init__(self, name: str, writing: Writing) -> None:
@@ -92,7 +92,7 @@ class SQLiteGroup(ResponderGroup):
             return Lease(Job(ledger, intent), attempts + 1, token)
 
     def _release_expired(self, connection: sqlite3.Connection, now: float) -> None:
-        """Free what workers hold that have died, or whose lease has run out."""
+        """Release the jobs of workers that have died and of leases that have expired."""
         query = "SELECT number, host, pid, until, attempts FROM jobs WHERE name = ? AND token IS NOT NULL"
         alive: dict[Worker, bool] = {}
         for number, host, pid, until, attempts in connection.execute(

@@ -1,4 +1,4 @@
-"""What SQLite finds by itself: the links of a ledger, and the events about some objects."""
+"""Queries for the links of a ledger and for the events about some objects and relations."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from kando.schema.events import (
 
 __all__ = ["EVENTS_ABOUT", "Search", "links_of", "links_query"]
 
-# The body is stored as bytes, which SQLite's functions would take for its own binary JSON.
+# Cast, since SQLite's functions would read the stored bytes as its own binary JSON.
 EVENTS_ABOUT = f"""
     SELECT {COLUMNS} FROM events
     WHERE address >= ? AND address < ? AND (
@@ -37,7 +37,7 @@ _decode_cause = msgspec.json.Decoder(list[str]).decode
 
 
 def links_query(excluding: Collection[str]) -> tuple[str, tuple[str, ...]]:
-    """Return the query of a span's links, and its parameters after the span.
+    """Return the query for the links in a span, and its parameters after the span.
 
     Args:
         excluding: types of events to leave out.
@@ -67,7 +67,7 @@ def links_of(rows: Iterable[tuple[Any, ...]], segment: Segment) -> Iterator[Link
 
 
 class Search:
-    """A search for what some objects and relations are, from the newest event to the oldest.
+    """A search for the events about some objects and relations, from the newest to the oldest.
 
     Args:
         objects: ids.
@@ -77,12 +77,12 @@ class Search:
     def __init__(self, objects: Iterable[str], relations: Iterable[str]) -> None:
         self._objects, self._relations = set(objects), set(relations)
         self._found: list[RecordedEvent] = []
-        # To SQLite a text may end at its first NUL.
+        # SQLite may truncate a text at its first NUL.
         self.is_possible = not any("\x00" in id for id in self._objects | self._relations)
 
     @property
     def is_incomplete(self) -> bool:
-        """Whether there is still something to be found."""
+        """Whether older events can still matter."""
         return bool(self._objects or self._relations)
 
     def parameters(self) -> tuple[str, str]:
@@ -91,7 +91,7 @@ class Search:
         return json.dumps(objects, ensure_ascii=False), json.dumps(relations, ensure_ascii=False)
 
     def add(self, event: RecordedEvent) -> None:
-        """Take note of an event that the query found; each lies before the one seen last."""
+        """Add an event that the query found; it must be older than the previous one."""
         id = event.data.get("id")
         wanted = self._objects if event.type in OBJECT_TYPES else self._relations
         if not isinstance(id, str) or id not in wanted:
@@ -102,5 +102,5 @@ class Search:
             wanted.discard(id)
 
     def found(self) -> Iterator[RecordedEvent]:
-        """Return what was found, in order."""
+        """Return the events that were found, in order."""
         return reversed(self._found)

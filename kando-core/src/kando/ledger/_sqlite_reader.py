@@ -1,4 +1,4 @@
-"""Reading a SQLite file without leaving a trace, whether or not somebody is writing to it."""
+"""Read a SQLite file without changing its folder, whether or not a process is writing to it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Result = TypeVar("Result")
 
 @attrs.frozen
 class _FileState:
-    """What tells the state of a file that nobody has open from any other state."""
+    """Identifies one state of a file that no process has open."""
 
     inode: int
     size: int
@@ -27,25 +27,25 @@ class _FileState:
 
 
 class SQLiteReader:
-    """Answers questions about a file, each from one consistent state of it.
+    """Runs queries on a file, each on one consistent state of it.
 
-    A reader of a file in WAL mode takes part in its log, and SQLite would create the log if there
-    was none. So a file that nobody has open is read as immutable, without log and locks, which
-    also works where nothing can be created; whether that was true is checked before and after
-    each function, which is asked again if it was not.
+    A reader of a file in WAL mode uses its log, and SQLite creates the log if it does not exist.
+    So a file that no process has open is read as immutable, without log and locks, which also
+    works in a read-only folder. That is checked before and after each query, and the query is
+    repeated if the file was opened or changed meanwhile.
 
     Args:
-        path: of the file; must exist when the first function is asked.
+        path: of the file, which must exist at the first query.
     """
 
     def __init__(self, path: Path) -> None:
-        # The log lies beside the file itself, not beside a link to it.
+        # The log is next to the file itself, not next to a link to it.
         self._path = Path(os.path.realpath(path))
         self._connection: sqlite3.Connection | None = None
         self._state: _FileState | None = None
 
     def query(self, function: Callable[[sqlite3.Connection], Result]) -> Result:
-        """Return the result to `function`, which may be asked more than once.
+        """Return what `function` reads; it may be called more than once.
 
         Raises:
             sqlite3.Error: SQLite cannot open or read the file.
@@ -78,14 +78,14 @@ class SQLiteReader:
         return self._connection
 
     def _is_current(self) -> bool:
-        # A reader that takes part in the log sees every change by itself.
+        # A reader that uses the log sees every change.
         return self._state is None or self._state == _state_at_rest(self._path)
 
 
 def _in_one_transaction(
     connection: sqlite3.Connection, function: Callable[[sqlite3.Connection], Result]
 ) -> Result:
-    # Two statements of their own could see what was written between them.
+    # Separate statements could see a write between them.
     connection.execute("BEGIN")
     try:
         return function(connection)
@@ -95,8 +95,8 @@ def _in_one_transaction(
 
 
 def _state_at_rest(path: Path) -> _FileState | None:
-    """Return the state of a file at rest, or None if its log may hold something."""
-    # The log is looked at first: whoever begins to write after that changes the file later still.
+    """Return the state of a file that no process has open, or None if its log may have content."""
+    # The log is checked first: a process that starts to write afterwards changes the file later.
     try:
         has_log = Path(f"{path}-wal").stat().st_size > 0 or Path(f"{path}-shm").exists()
     except FileNotFoundError:

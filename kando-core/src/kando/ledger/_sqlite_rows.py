@@ -1,4 +1,4 @@
-"""Rows of the table of events: how an event is stored, and read back."""
+"""Rows of the events table: how an event is stored and read back."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = [
     "names_of",
 ]
 
-#: What an event is read from.
+#: The columns that an event is read from.
 COLUMNS = "address, id, type, source, actor, cause, at_us, key, version, body"
 
 _INSERT = """\
@@ -39,10 +39,10 @@ _INSERT_NAMED = """\
 INSERT INTO events (address, type, actor, cause, at_us, key, version, body, hash, id, source)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 
-#: What is stored of an event's id and source.
+#: The stored id and source of an event; None for a default.
 Names = tuple[str | None, str | None]
 
-#: An event with its default id whose source is its ledger, as almost every one has.
+#: An event with its default id and its own ledger as source, as almost every event.
 UNNAMED: Names = (None, None)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -59,20 +59,20 @@ def microseconds(at: datetime) -> int:
 
 
 def datetime_of(at_us: int) -> datetime:
-    """Return the time that `microseconds` made a number of."""
+    """Return the time of a number that `microseconds` returned."""
     return _EPOCH + timedelta(microseconds=at_us)
 
 
 @attrs.frozen
 class Segment:
-    """A stretch of a ledger that one row of the table of ledgers owns.
+    """A range of a ledger's events that belongs to the ledger itself or to one ancestor.
 
     Attributes:
         base: address of the owner's position 0.
-        start: first position of the stretch.
+        start: first position of the range.
         stop: position after its last; None for the open end of the ledger itself.
         stream: name of the owner.
-        heads: how many branches the owner descends from, itself included.
+        heads: number of branches among the owner and its ancestors.
     """
 
     base: int
@@ -82,14 +82,14 @@ class Segment:
     heads: int
 
     def default_id(self, type: str, position: int) -> str:
-        """Return the id that is not stored for an event of this type at a position."""
+        """Return the default id of an event at a position, which is not stored."""
         if position == self.start and self.heads:
             return f"{type}-{self.stream.partition(':')[2]}"
         return default_event_id(type, position, self.heads)
 
 
 def names_of(events: Iterable[RecordedEvent], segment: Segment) -> list[Names]:
-    """Return what is stored of each event's id and source: None for what goes without saying.
+    """Return the id and source to store for each event: None for a default.
 
     Args:
         events: complete.
@@ -118,17 +118,17 @@ def insert(
     segment: Segment,
     previous: bytes,
 ) -> None:
-    """Insert events that follow each other into the table.
+    """Insert consecutive events into the table.
 
     Args:
         connection: in a transaction.
         events: complete.
-        names: of each, as `names_of` returns them.
+        names: of each event, as `names_of` returns them.
         segment: of the ledger's own events.
         previous: the chained hash before the first of them.
 
     Raises:
-        InvalidData: an event holds text that is not Unicode.
+        InvalidData: an event contains text that is not valid Unicode.
     """
     rows = _rows_of(events, segment.base, previous)
     if names.count(UNNAMED) == len(events):
@@ -141,12 +141,12 @@ def insert(
 def _rows_of(
     events: Iterable[RecordedEvent], base: int, previous: bytes
 ) -> Iterator[tuple[Any, ...]]:
-    # Of bytes sqlite3 asks each time whether they adapt to something else, and likewise of None;
-    # of a bytearray it does not. So that takes a quarter of the time of an insertion less.
+    # For bytes and None, sqlite3 looks for an adapter each time; for a bytearray it does not, which
+    # saves a quarter of the time of an insertion.
     at, at_us = None, 0
     for event in events:
         previous = link(previous, event)
-        # The events of a batch have one time.
+        # All events of a batch have the same timestamp.
         if event.timestamp is not at:
             at = event.timestamp
             at_us = microseconds(at)
@@ -165,13 +165,13 @@ def _rows_of(
 
 
 def events_of(rows: Iterable[tuple[Any, ...]], segment: Segment) -> Iterator[RecordedEvent]:
-    """Yield the events that rows of a segment hold.
+    """Yield the events in rows of a segment.
 
     Raises:
-        StoreDamaged: one cannot be decoded.
+        StoreDamaged: a row cannot be decoded.
     """
     stream, heads = segment.stream, segment.heads
-    # No position is below 0, so that a run has no head.
+    # A run has no head; no position is -1.
     head = segment.start if heads else -1
     last_us, timestamp = 0, _EPOCH
     position = segment.start
@@ -181,7 +181,7 @@ def events_of(rows: Iterable[tuple[Any, ...]], segment: Segment) -> Iterator[Rec
             if id is None:
                 number = position - heads
                 id = f"{type}-{number}" if position != head else segment.default_id(type, position)
-            # The events of a batch have one time.
+            # All events of a batch have the same timestamp.
             if at_us != last_us:
                 last_us, timestamp = at_us, _EPOCH + timedelta(microseconds=at_us)
             yield make_recorded_event(

@@ -1,4 +1,4 @@
-"""The hash chain: each event's hash covers all before it, so that tampering shows."""
+"""The hash chain: each event's hash covers all earlier events, so tampering is detected."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 def link(previous: bytes, event: RecordedEvent) -> bytes:
-    """Return the hash of `event` chained to the hash before it (SHA-256, 32 bytes).
+    """Return the hash of `event` chained to the previous hash (SHA-256, 32 bytes).
 
-    It covers every field, and each is delimited, so no two different events share an input.
+    It covers every field, and the fields are delimited, so different events have different
+    inputs.
 
     Raises:
-        InvalidData: the event holds text that is not Unicode.
+        InvalidData: the event contains text that is not valid Unicode.
     """
     try:
         head = _encode(
@@ -42,16 +43,16 @@ def link(previous: bytes, event: RecordedEvent) -> bytes:
             )
         )
     except UnicodeEncodeError as error:
-        msg = f"The event at position {event.position} holds text that is not Unicode: {error}."
+        msg = f"The event at position {event.position} has text that is not Unicode: {error}."
         raise InvalidData(msg, hint="Decode it with errors='replace'.") from error
     return sha256(previous + head).digest()
 
 
 def digest_of(events: Iterable[RecordedEvent], count: int) -> bytes:
-    """Return the hash after the first `count` of `events`.
+    """Return the chained hash over the first `count` of `events`.
 
     Raises:
-        PositionOutOfRange: there are fewer.
+        PositionOutOfRange: there are fewer than `count`.
     """
     digest, seen = GENESIS, 0
     if count == 0:

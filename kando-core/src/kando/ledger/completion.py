@@ -1,4 +1,4 @@
-"""Complete an event for its place in a ledger: id, source, lineage key, encoded data."""
+"""Complete an event for its position in a ledger: id, source, lineage key, encoded data."""
 
 from __future__ import annotations
 
@@ -18,44 +18,44 @@ __all__ = ["complete", "complete_all"]
 def complete_all(
     events: Iterable[KandoEvent], start: int, source: str, heads: Callable[[], int]
 ) -> list[RecordedEvent]:
-    """Return events as recorded one after the other; those that are complete stay as they are.
+    """Return events as recorded from position `start` on; complete ones are not changed.
 
     Args:
         events: as their authors made them, or complete.
-        start: the place of the first of them.
+        start: position of the first of them.
         source: identity of the ledger.
-        heads: returns how many heads of branches stand before them; asked only if it matters.
+        heads: returns the number of branch heads before them; called only if it is needed.
 
     Raises:
         InvalidData: as for `complete`.
     """
-    found: list[RecordedEvent] = []
+    recorded: list[RecordedEvent] = []
     known: int | None = None
     for position, event in enumerate(events, start):
         if isinstance(event, RecordedEvent) and event.position == position:
-            found.append(event)
+            recorded.append(event)
         else:
             known = heads() if known is None else known
-            found.append(complete(event, position, source, known))
-    return found
+            recorded.append(complete(event, position, source, known))
+    return recorded
 
 
 def complete(event: KandoEvent, position: int, source: str, heads: int = 0) -> RecordedEvent:
     """Return `event` as recorded at `position` of the ledger `source`.
 
-    The runtime records events that are complete already; this serves those who append to a
-    ledger by hand. Such an event keeps its id, actor, causes and timestamp; its lineage key is
-    that of a root with its id or data, made unique by its position.
+    The runtime completes its events itself; this serves callers that append to a ledger
+    directly. The event keeps its id, actor, causes and timestamp; its lineage key is that of a
+    root with its id or data, made unique by its position.
 
     Args:
         event: as its author made it.
-        position: its place.
+        position: in the ledger.
         source: identity of the ledger.
-        heads: how many heads of branches stand before it (see `default_event_id`).
+        heads: number of branch heads before it (see `default_event_id`).
 
     Raises:
-        InvalidData: its data is no JSON object, its timestamp no moment in UTC, or its text not
-            Unicode.
+        InvalidData: its data is not a JSON object, its timestamp has no equivalent in UTC, or
+            its text is not valid Unicode.
     """
     if isinstance(event, RecordedEvent):
         return attrs.evolve(event, position=position) if event.position != position else event
@@ -64,7 +64,7 @@ def complete(event: KandoEvent, position: int, source: str, heads: int = 0) -> R
     data, encoded = exact_and_encoded(event.data)
     if not isinstance(data, dict):
         msg = f"The data of a {event.type!r} event is {data!r:.60}."
-        raise InvalidData(msg, hint="Event data is a JSON object.")
+        raise InvalidData(msg, hint="Event data must be a JSON object.")
     return RecordedEvent(
         event.id or default_event_id(event.type, position, heads),
         event.type,
@@ -86,5 +86,5 @@ def _check_moment(event: KandoEvent) -> None:
             return
     except OverflowError:
         pass
-    msg = f"The timestamp {event.timestamp} of a {event.type!r} event is no moment in UTC."
+    msg = f"The timestamp {event.timestamp} of a {event.type!r} event cannot be converted to UTC."
     raise InvalidData(msg, hint="Give it a time zone, as in datetime.now(UTC).")

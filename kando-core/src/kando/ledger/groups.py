@@ -1,4 +1,4 @@
-"""A responder group: what there is to do for many runs, shared by competing workers."""
+"""A responder group: a queue of jobs for many runs, shared by competing workers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = [
     "check_group",
 ]
 
-#: After so many attempts that came to nothing a job is parked.
+#: Number of failed attempts after which a job is parked.
 MAX_ATTEMPTS = 5
 
 _MAX_NAME_CHARS = 60
@@ -27,11 +27,11 @@ _MAX_NAME_CHARS = 60
 
 @attrs.frozen
 class Job:
-    """Something to do for a run.
+    """A unit of work for a run.
 
     Attributes:
         ledger_id: of the run or branch.
-        intent: id of the intent to answer by a call to the outside; empty: go on with the run.
+        intent: id of the intent whose external call is to be made; empty: resume the run.
     """
 
     ledger_id: str
@@ -39,7 +39,7 @@ class Job:
 
     @property
     def key(self) -> str:
-        """What tells it apart from the other jobs of a group."""
+        """Identifies the job within its group."""
         return f"{self.ledger_id}/{self.intent}" if self.intent else self.ledger_id
 
 
@@ -48,9 +48,9 @@ class Lease:
     """A job that a worker has taken.
 
     Attributes:
-        job: what to do.
-        attempt: counted from 1; those of workers that died count as well.
-        token: of this holding; it is void once the job has gone to another worker.
+        job: that was taken.
+        attempt: number of the attempt, from 1; attempts of workers that died count as well.
+        token: identifies this lease; it is invalid once another worker has the job.
     """
 
     job: Job
@@ -60,11 +60,11 @@ class Lease:
 
 @attrs.frozen
 class ParkedJob:
-    """A job that was set aside.
+    """A job that is not retried automatically.
 
     Attributes:
-        job: what was to be done.
-        reason: why it is not tried again by itself.
+        job: that was parked.
+        reason: why it was parked.
     """
 
     job: Job
@@ -73,13 +73,13 @@ class ParkedJob:
 
 @attrs.frozen
 class GroupInfo:
-    """How a group stands.
+    """The size of a group's queue.
 
     Attributes:
         name: of the group.
-        waiting: jobs that nobody has taken: its lag.
-        in_flight: jobs that workers have taken.
-        parked: jobs that were set aside.
+        waiting: number of jobs that no worker has taken: its lag.
+        in_flight: number of jobs that workers have taken.
+        parked: number of jobs that are parked.
     """
 
     name: str
@@ -89,50 +89,50 @@ class GroupInfo:
 
 
 class ResponderGroup(ABC):
-    """The jobs of a group. Implementations are judged by ``kando.testing.groups.GroupContract``.
+    """The jobs of a group. Implementations must pass ``kando.testing.groups.GroupContract``.
 
-    A job is done at least once: what a worker lease when it died, or when its lease ran out, goes to
-    another. So whatever a job brings about is to be safe when it is done twice: appends carry the
-    expected length, and results go into an inbox under a key.
+    A job is done at least once: when a worker dies or its lease expires, another worker gets the
+    job. So the effects of a job must be safe to repeat: appends carry the expected length, and
+    results go into an inbox under a key.
     """
 
     name: str
 
     @abstractmethod
     def offer(self, job: Job, delay: float = 0.0) -> None:
-        """Have a job done, after so many seconds at the earliest.
+        """Add a job to the queue, to be done after `delay` seconds at the earliest.
 
-        One that waits already is not added again. One that is in flight is done again afterwards:
-        who does it may have looked too early. A parked one stays parked.
+        A job that already waits is not added again. A job in flight is done once more afterwards,
+        since its worker may have read the ledger too early. A parked job stays parked.
         """
 
     @abstractmethod
     def take(self, worker: Worker, seconds: float) -> Lease | None:
-        """Return a job for a worker, or None if there is none for it now.
+        """Return a lease of the next job, or None if no job is due.
 
-        While it is lease, nobody else gets the same job: two workers never go on with one run.
+        No other worker gets the job during the lease, so two workers never resume the same run.
 
         Args:
-            worker: who takes it.
-            seconds: after which it goes to another, unless it is extended.
+            worker: that takes the job.
+            seconds: until the lease expires, unless it is extended.
         """
 
     @abstractmethod
     def extend(self, lease: Lease, seconds: float) -> bool:
-        """Keep a job for so many seconds from now; return False if it has gone to another."""
+        """Extend a lease to `seconds` from now; return False if another worker has the job."""
 
     @abstractmethod
     def finish(self, lease: Lease) -> None:
-        """Be done with a job. Nothing happens if it has gone to another."""
+        """Remove a job that is done. Nothing happens if another worker has it."""
 
     @abstractmethod
     def retry(self, lease: Lease, reason: str, delay: float = 0.0) -> bool:
-        """Have a job tried again, or parked if that was its last attempt.
+        """Put a failed job back into the queue, or park it after its last attempt.
 
         Args:
-            lease: the job.
-            reason: why it came to nothing.
-            delay: seconds to wait before.
+            lease: of the job.
+            reason: why it failed.
+            delay: seconds to wait before the next attempt.
 
         Returns:
             False if it was parked.
@@ -140,34 +140,34 @@ class ResponderGroup(ABC):
 
     @abstractmethod
     def park(self, lease: Lease, reason: str) -> None:
-        """Set a job aside."""
+        """Park a job: it is not retried until `replay_parked`."""
 
     @abstractmethod
     def parked(self) -> list[ParkedJob]:
-        """Return what was set aside, in that order."""
+        """Return the parked jobs, in the order in which they were parked."""
 
     @abstractmethod
     def replay_parked(self) -> int:
-        """Have all parked jobs tried anew, and return how many these are."""
+        """Put all parked jobs back into the queue, and return their number."""
 
     @abstractmethod
     def info(self) -> GroupInfo:
-        """Return how the group stands."""
+        """Return the size of the queue."""
 
     def close(self) -> None:  # noqa: B027 - optional: most groups hold nothing open themselves
-        """Release what the group holds open; what it has taken goes to others."""
+        """Release connections; other workers get the jobs that this one has taken."""
 
 
 def check_group(name: str) -> str:
-    """Return the well-formed name of a group, or refuse it.
+    """Return the name of a group if it is well-formed.
 
     Raises:
-        ConfigurationError: it is not 1 to 60 letters, digits, ``.``, ``_`` or ``-`` that start with
+        ConfigurationError: it is not 1 to 60 letters, digits, ``.``, ``_`` or ``-``, starting with
             a letter or digit.
     """
     allowed = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
     if 1 <= len(name) <= _MAX_NAME_CHARS and set(name) <= allowed and name[0].isalnum():
         return name
-    msg = f"{name[:80]!r} is not the name of a group."
+    msg = f"{name[:80]!r} is not a valid group name."
     hint = f"Use 1 to {_MAX_NAME_CHARS} letters, digits, '.', '_' or '-'."
     raise ConfigurationError(msg, hint=hint)

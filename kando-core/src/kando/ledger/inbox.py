@@ -1,4 +1,4 @@
-"""An entry of a run's inbox: an event that somebody else wants recorded."""
+"""The entries of a run's inbox: events from outside the run that wait to be recorded."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _MAX_KEY_CHARS = 200
 def _check_key(instance: object, attribute: attrs.Attribute[str], key: object) -> None:
     if isinstance(key, str) and 0 < len(key) <= _MAX_KEY_CHARS and key.isprintable():
         return
-    msg = f"{key!r:.80} is no key of an inbox entry."
+    msg = f"{key!r:.80} is not a valid key of an inbox entry."
     raise InvalidData(msg, hint=f"Use 1 to {_MAX_KEY_CHARS} printable characters.")
 
 
 @attrs.frozen
 class InboxEntry:
-    """What was delivered to a run.
+    """An event that was delivered to a run.
 
     Attributes:
-        key: chosen by the sender; what is delivered again under it is ignored.
-        event: to be recorded; its source and timestamp are those of its recording.
+        key: idempotency key, chosen by the sender; a second entry with the same key is ignored.
+        event: to be recorded; it gets its source and timestamp when it is recorded.
     """
 
     key: str = attrs.field(validator=_check_key)
@@ -36,12 +36,12 @@ class InboxEntry:
 
     @property
     def event_id(self) -> str:
-        """Id of the event when it is recorded, so that it is recorded once."""
+        """The id that the event is recorded with, so that it is recorded only once."""
         return f"{self.event.type}@{self.key}"
 
 
 def encode_entry(entry: InboxEntry) -> bytes:
-    """Encode what is to be recorded of an entry.
+    """Encode the event of an entry.
 
     Raises:
         InvalidData: its data has no exact JSON form.
@@ -51,7 +51,7 @@ def encode_entry(entry: InboxEntry) -> bytes:
 
 
 def decode_entry(key: str, body: bytes) -> InboxEntry:
-    """Return the entry that `encode_entry` encoded."""
+    """Decode an entry that `encode_entry` encoded."""
     parts: list[Any] = decode(body)
     type, actor, cause, data = parts
     return InboxEntry(key, make_event(type, "", actor, cause, data))

@@ -1,4 +1,4 @@
-"""What a ledger is: an append-only, ordered, durable log of one run."""
+"""The interface of a ledger: the append-only, ordered, durable event log of one run."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from kando.schema.events import (
 
 __all__ = ["OBJECT_TYPES", "WORLD_TYPES", "LedgerStore", "Link"]
 
-#: Types of the events that change a world; the ``id`` in their data says which object or relation.
+#: Types of events that change a world; the ``id`` in their data names the object or relation.
 WORLD_TYPES = (OBJECT_CREATED, OBJECT_PATCHED, RELATION_CREATED, RELATION_REMOVED)
 
-#: Those of them that are about objects.
+#: Types of events that change objects.
 OBJECT_TYPES = (OBJECT_CREATED, OBJECT_PATCHED)
 
 
 class Link(NamedTuple):
-    """Where an event stands and what it follows from, without what it says.
+    """The position, id and causes of an event, without its data.
 
     Attributes:
         position: of the event.
         id: of the event.
-        cause: ids of the events it follows from.
+        cause: ids of the events that caused it.
     """
 
     position: int
@@ -40,7 +40,7 @@ class Link(NamedTuple):
 
 
 class LedgerStore(ABC):
-    """One ledger. Implementations are judged by ``kando.testing.ledgers.LedgerContract``."""
+    """One ledger. Implementations must pass ``kando.testing.ledgers.LedgerContract``."""
 
     @abstractmethod
     def append(self, events: list[KandoEvent], *, expected_length: int | None = None) -> int:
@@ -51,19 +51,19 @@ class LedgerStore(ABC):
 
         Args:
             events: in order; may be empty.
-            expected_length: the length the writer believes the ledger has.
+            expected_length: the length that the writer expects the ledger to have.
 
         Raises:
             ConcurrencyError: the ledger has another length; nothing was written.
-            DuplicateEvent: an id is taken; nothing was written.
+            DuplicateEvent: an event id already exists; nothing was written.
         """
 
     @abstractmethod
     def read(self, from_position: int = 0) -> Iterator[RecordedEvent]:
         """Yield the events from a position on, in order.
 
-        A reader sees the ledger as it was when it began, and whole batches only. A position at
-        or past the end yields nothing.
+        A reader sees the ledger as it was when reading began, and only whole batches. A position
+        at or past the end yields nothing.
 
         Raises:
             PositionOutOfRange: the position is negative.
@@ -90,7 +90,7 @@ class LedgerStore(ABC):
         return next((event for event in self.read(0) if event.id == event_id), None)
 
     def links(self, start: int, stop: int, *, excluding: Collection[str] = ()) -> Iterator[Link]:
-        """Yield the links of the events from `start` to before `stop`, in order.
+        """Yield the links of the events from `start` up to `stop`, in order.
 
         Args:
             start: first position.
@@ -104,17 +104,17 @@ class LedgerStore(ABC):
     def events_about(
         self, objects: Collection[str], relations: Collection[str], stop: int
     ) -> Iterator[RecordedEvent]:
-        """Yield, in order, the events that say what some objects and relations are.
+        """Yield, in order, the events that define the state of some objects and relations.
 
-        These are, of each one that is there after the first `stop` events, the one that created
-        it last and those that changed it since.
+        For each one that exists after the first `stop` events, these are the last event that
+        created it and the events that changed it since.
 
         Args:
             objects: ids.
             relations: ids.
             stop: position after the last event that counts.
         """
-        told: dict[tuple[bool, str], list[RecordedEvent]] = {}
+        found: dict[tuple[bool, str], list[RecordedEvent]] = {}
         for event in islice(self.read(0), stop if objects or relations else 0):
             if event.type not in WORLD_TYPES:
                 continue
@@ -122,15 +122,15 @@ class LedgerStore(ABC):
             if not isinstance(id, str) or id not in (objects if is_object else relations):
                 continue
             if event.type == OBJECT_PATCHED:
-                told.setdefault((is_object, id), []).append(event)
+                found.setdefault((is_object, id), []).append(event)
             elif event.type == RELATION_REMOVED:
-                told.pop((is_object, id), None)
+                found.pop((is_object, id), None)
             else:
-                told[is_object, id] = [event]
-        yield from sorted(chain.from_iterable(told.values()), key=lambda event: event.position)
+                found[is_object, id] = [event]
+        yield from sorted(chain.from_iterable(found.values()), key=lambda event: event.position)
 
     def stray_position(self) -> int | None:
-        """Return the position of a stored event that is no part of this ledger, or None."""
+        """Return the position of a stored event outside the ledger's own positions, or None."""
         length = self.length()
         return length if self.at(length) is not None else None
 
@@ -145,4 +145,4 @@ class LedgerStore(ABC):
         return digest_of(self.read(0), position)
 
     def close(self) -> None:  # noqa: B027 - optional: most ledgers hold nothing open themselves
-        """Release what the ledger holds open."""
+        """Release files and connections that the ledger holds open."""

@@ -1,7 +1,7 @@
 """A ledger as JSON Lines: exact, and with its hash chain, so that reading it back verifies it.
 
-The first line describes the ledger; each line after it is one event with its fields, its data as it is
-stored, and the chained hash up to it.
+The first line describes the ledger. Every other line is one event with its fields, its data as stored,
+and the chained hash up to and including it.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ FORMAT = 1
 _KEY = re.compile(r"[0-9a-f]{32}")
 
 
-# Structs rather than attrs classes: they can forbid fields that nobody knows.
+# Structs instead of attrs classes, since they can forbid unknown fields.
 class Parent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where a branch was forked: the parent's id, and how many events they share."""
+    """The parent of a branch: its id, and the number of events they share."""
 
     id: str
     fork_position: int
 
 
 class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The first line: what the lines after it must amount to."""
+    """The first line: the identity, length and hash that the other lines must match."""
 
     kando: str
     format: int
@@ -68,8 +68,8 @@ def lines_of(ledger: LedgerStore, end: int, parent: Parent | None = None) -> Ite
     """Yield the lines of the first `end` events of a ledger, each with its line break.
 
     Raises:
-        StoreDamaged: the ledger is not what its hash chain says.
-        InvalidData: the data of an event is not encoded as Kando does it.
+        StoreDamaged: the ledger does not match its hash chain.
+        InvalidData: the data of an event is not encoded as Kando encodes it.
     """
     stored = ledger.digest(end)
     head = Header("ledger", FORMAT, ledger.stream_name(), end, stored.hex(), parent)
@@ -78,7 +78,8 @@ def lines_of(ledger: LedgerStore, end: int, parent: Parent | None = None) -> Ite
     for event in islice(ledger.read_all(), end):
         digest = link(digest, event)
         if encode(event.data) != event.encoded:
-            msg = f"The data of {event.id} in {ledger.stream_name()} is not encoded as Kando does."
+            stream = ledger.stream_name()
+            msg = f"The data of {event.id} in {stream} is not encoded as Kando encodes it."
             raise InvalidData(msg, hint="Export it in another format.")
         line = _Line(
             event.position,
@@ -95,15 +96,15 @@ def lines_of(ledger: LedgerStore, end: int, parent: Parent | None = None) -> Ite
         )
         yield _encode(line) + b"\n"
     if digest != stored:
-        msg = f"{ledger.stream_name()} is not what its hash chain says."
+        msg = f"{ledger.stream_name()} does not match its hash chain."
         raise StoreDamaged(msg, hint="`kando verify RUN` names the position.")
 
 
 def read_lines(lines: Iterable[bytes]) -> tuple[Header, list[RecordedEvent]]:
-    """Return what lines hold, after every check that the lines themselves allow.
+    """Return the header and events of an exported ledger, verified against its hash chain.
 
     Raises:
-        InvalidData: they are not what was exported; the message names the line.
+        InvalidData: a line is not as it was exported; the message names the line.
     """
     remaining = iter(lines)
     header = _header(next(remaining, b""))
@@ -112,7 +113,7 @@ def read_lines(lines: Iterable[bytes]) -> tuple[Header, list[RecordedEvent]]:
     for number, text in enumerate(remaining, 2):
         event, claimed = _event(text, number)
         if event.position != len(events):
-            what = f"has position {event.position} where {len(events)} follows"
+            what = f"has position {event.position} instead of {len(events)}"
             raise _refused(number, what)
         digest = link(digest, event)
         if digest.hex() != claimed:
@@ -122,7 +123,7 @@ def read_lines(lines: Iterable[bytes]) -> tuple[Header, list[RecordedEvent]]:
         what = f"is the last, after {len(events)} of {header.events} events"
         raise _refused(len(events) + 1, what)
     if digest.hex() != header.digest:
-        raise _refused(1, "has another hash than the last event")
+        raise _refused(1, "has a different hash than the last event")
     return header, events
 
 
@@ -130,9 +131,9 @@ def _header(text: bytes) -> Header:
     try:
         header = _decode_header(text)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise _refused(1, f"is not the head of an exported ledger: {error}") from error
+        raise _refused(1, f"is not the header of an exported ledger: {error}") from error
     if header.kando != "ledger" or header.format != FORMAT:
-        what = f"is of format {header.format}, and this Kando reads {FORMAT}"
+        what = f"has format {header.format}, but this version of Kando reads format {FORMAT}"
         raise _refused(1, what)
     return header
 
@@ -143,13 +144,13 @@ def _event(text: bytes, number: int) -> tuple[RecordedEvent, str]:
         encoded = bytes(line.data)
         data = decode(encoded)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise _refused(number, f"is no event: {error}") from error
+        raise _refused(number, f"is not an event: {error}") from error
     problem = None
     if not isinstance(data, dict):
-        problem = "its data is no object"
+        problem = "its data is not an object"
     elif encode(data) != encoded:
-        # A key that stands there twice, say, would be read in two ways.
-        problem = "its data is not encoded as Kando does it"
+        # A duplicate key, for example, would be ambiguous.
+        problem = "its data is not encoded as Kando encodes it"
     elif line.timestamp.tzinfo is None:
         problem = "its timestamp has no time zone"
     elif not _KEY.fullmatch(line.lineage_key):
@@ -157,7 +158,7 @@ def _event(text: bytes, number: int) -> tuple[RecordedEvent, str]:
     elif not 0 <= line.version < 2**31:
         problem = f"its version is {line.version}"
     if problem is not None:
-        raise _refused(number, f"is no event: {problem}")
+        raise _refused(number, f"is not an event: {problem}")
     event = RecordedEvent(
         line.id,
         line.type,

@@ -1,4 +1,4 @@
-"""Who works on a ledger: known so that others can tell a running run from a stopped one."""
+"""The process that works on a ledger, so that others can tell a running run from a stopped one."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ __all__ = ["Worker", "this_process"]
 class Worker:
     """A process that works on a ledger.
 
-    It is a notice on the door, no lock: what keeps two writers apart is the expected length of
-    every append. A process that was killed leaves its notice behind.
+    It is a notice, not a lock: the expected length of every append is what refuses a second
+    writer. A killed process leaves its notice behind.
 
     Attributes:
         host: name of its machine.
-        pid: id of the process there.
+        pid: process id on that machine.
     """
 
     host: str
     pid: int
 
     def may_be_alive(self) -> bool:
-        """Whether the process is there; True for one on another machine, where nobody can look."""
+        """Whether the process is alive; True on another machine, where that cannot be checked."""
         if self.host != socket.gethostname():
             return True
         try:
@@ -39,12 +39,12 @@ class Worker:
 
 
 def this_process() -> Worker:
-    """Return the notice of this process."""
+    """Return the host and process id of this process."""
     return Worker(socket.gethostname(), os.getpid())
 
 
 def _has_ended(pid: int) -> bool:
-    """Whether a process has ended and only waits for its parent to take note, where Linux tells."""
+    """Whether a process is a zombie, which has ended but was not reaped; known only on Linux."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             after_name = file.read().rpartition(b")")[2].split()

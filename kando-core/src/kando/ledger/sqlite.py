@@ -1,4 +1,4 @@
-"""A ledger in a SQLite file: durable on one machine, with no server."""
+"""A ledger in a SQLite file: durable on one machine, without a server."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
 
 __all__ = ["SQLiteLedgerStore"]
 
-#: Rows read at a time. Between two pages the file is free for writers.
+#: Rows read at a time. Writers may use the file between two pages.
 _PAGE = 1000
 
-#: The same for links, which are small.
+#: Page size for links, which are small.
 _LINKS_PAGE = 10_000
 
-#: The same for a search, which returns little.
+#: Page size for a search, which returns few rows.
 _LARGEST_PAGE = 32_000
 
-# An address is a ledger's number and a position of 32 bits: past them, the next ledger begins.
+# An address is a ledger's number followed by a position of 32 bits.
 _POSITIONS = 2**32
 
 
@@ -47,8 +47,8 @@ class SQLiteLedgerStore(LedgerStore):
     """A ledger in a SQLite file; an append is on disk when it returns.
 
     Args:
-        run_id: id of the run or branch, without ``run:``; created if the file has none.
-        path: of the file; created if it is missing.
+        run_id: id of the run or branch, without ``run:``; created if it does not exist.
+        path: of the file; created if it does not exist.
 
     Raises:
         StoreError: the file cannot be used.
@@ -101,7 +101,7 @@ class SQLiteLedgerStore(LedgerStore):
         return length
 
     def _heads(self, connection: sqlite3.Connection) -> int:
-        """Return how many heads of branches there are; one made by hand may lack its own."""
+        """Return the number of branch heads; a branch that was made by hand may lack its own."""
         query = "SELECT 1 FROM events WHERE address = ? AND type = ? AND id IS NULL"
         starts = [segment.base + segment.start for segment in self._segments if segment.heads]
         return sum(
@@ -149,7 +149,7 @@ class SQLiteLedgerStore(LedgerStore):
         return None
 
     def _default_places(self, event_id: str) -> Iterator[tuple[Segment, int]]:
-        """Yield where an event of this id stands if it is its default one."""
+        """Yield the positions at which an event would have this id by default."""
         number = number_of_default_id(event_id)
         for segment in self._segments:
             if segment.heads and event_id.endswith(f"-{segment.stream.partition(':')[2]}"):
@@ -165,7 +165,7 @@ class SQLiteLedgerStore(LedgerStore):
         return self._read(from_position, self.length())
 
     def _read(self, start: int, end: int) -> Iterator[RecordedEvent]:
-        # Events never change, so pages up to a fixed end are one consistent reading.
+        # Events never change, so pages up to a fixed end give a consistent view.
         query = f"SELECT {COLUMNS} FROM events WHERE address >= ? AND address < ? ORDER BY address"
         for segment in self._segments:
             position = max(start, segment.start)
@@ -212,7 +212,7 @@ class SQLiteLedgerStore(LedgerStore):
         return next(s for s in self._segments if s.stop is None or position < s.stop)
 
     def _address_of(self, position: int) -> int | None:
-        """Return where the event at a position is stored; None, which no address equals, past all."""
+        """Return the address of a position; None, which matches no row, past the last possible one."""
         return self._segment_of(position).base + position if position < _POSITIONS else None
 
     def find(self, event_id: str) -> RecordedEvent | None:
@@ -237,7 +237,7 @@ class SQLiteLedgerStore(LedgerStore):
         search = Search(objects, relations)
         if not search.is_possible:
             return super().events_about(objects, relations, stop)
-        # Backwards, since what was changed lately is mostly what was made lately.
+        # Backwards, since objects are mostly changed soon after they are created.
         page = _PAGE
         for segment, first, last in reversed(list(self._spans(0, min(stop, self.length())))):
             while last > first and search.is_incomplete:
@@ -249,7 +249,7 @@ class SQLiteLedgerStore(LedgerStore):
         return search.found()
 
     def _spans(self, start: int, stop: int) -> Iterator[tuple[Segment, int, int]]:
-        """Yield the stretches that positions lie in, each with its first and behind its last."""
+        """Yield the segments that contain some positions, each with its part of the range."""
         for segment in self._segments:
             first = max(start, segment.start)
             last = stop if segment.stop is None else min(stop, segment.stop)

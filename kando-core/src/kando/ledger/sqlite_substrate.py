@@ -45,7 +45,7 @@ _ANCESTRY = """
 """
 
 
-# Made when the first one is kept: most files never need it.
+# Created with the first snapshot: most files never need the table.
 _SNAPSHOTS = """
     CREATE TABLE IF NOT EXISTS snapshots (
         ledger INTEGER PRIMARY KEY REFERENCES ledgers (number),
@@ -57,13 +57,13 @@ _HAS_SNAPSHOTS = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 's
 
 
 class SQLiteSubstrate(Substrate):
-    """Ledgers in a SQLite file: write-ahead log, full synchronisation.
+    """Ledgers in a SQLite file, with write-ahead log and full synchronisation.
 
     It may be used from several threads; other processes may read and write the same file.
 
     Args:
-        path: of the file; created with mode 600 if it is missing.
-        read_only: create and change nothing; the file must exist.
+        path: of the file; created with mode 600 if it does not exist.
+        read_only: do not create or change anything; the file must exist.
 
     Raises:
         StoreError: the file cannot be used.
@@ -179,7 +179,7 @@ class SQLiteSubstrate(Substrate):
 
     def _inbox(self, connection: sqlite3.Connection, ledger_id: str) -> list[InboxEntry]:
         number = self._ancestry(connection, ledger_id)[0][0]
-        # What was taken keeps its key, so that it is known when it is delivered again.
+        # An acknowledged entry keeps its key, so that a second delivery is recognised.
         query = "SELECT key, body FROM inbox WHERE ledger = ? AND body IS NOT NULL ORDER BY number"
         return [decode_entry(*row) for row in connection.execute(query, (number,)).fetchall()]
 
@@ -238,7 +238,7 @@ class SQLiteSubstrate(Substrate):
         self, connection: sqlite3.Connection, id: str, parent: int | None, position: int
     ) -> None:
         if self._rows(connection, id):
-            msg = f"{self.path} has a ledger {id!r} already."
+            msg = f"{self.path} already has a ledger {id!r}."
             raise LedgerExists(msg, hint="Choose another id.")
         connection.execute(
             "INSERT INTO ledgers (id, parent, fork_position, length, created_us) "
@@ -251,11 +251,11 @@ class SQLiteSubstrate(Substrate):
         stop: int | None = None
         for number, id, parent, fork_position in self._ancestry(connection, ledger_id):
             stream = f"run:{id}" if parent is None else f"branch:{id}"
-            # A fork inside what its parent shares itself takes nothing of the parent's own.
+            # A branch forked within its parent's shared prefix has none of the parent's own events.
             if stop is None or stop > fork_position:
                 owned.append((number << 32, fork_position, stop, stream))
             stop = fork_position if stop is None else min(stop, fork_position)
-        # The first is the run's.
+        # The first segment belongs to the run.
         segments = [Segment(*each, heads) for heads, each in enumerate(reversed(owned))]
         return SQLiteLedgerStore._of(self, segments)
 
@@ -266,7 +266,7 @@ class SQLiteSubstrate(Substrate):
         if not rows:
             raise self._unknown(ledger_id)
         if not all(isinstance(fork_position, int) for *_, fork_position in rows):
-            raise self._damaged(f"{ledger_id!r} or an ancestor has lost its place of forking.")
+            raise self._damaged(f"{ledger_id!r} or an ancestor has lost its fork position.")
         return rows
 
     @staticmethod
@@ -281,7 +281,7 @@ class SQLiteSubstrate(Substrate):
         try:
             return LedgerInfo(id, datetime_of(created_us), length, parent, shared)
         except (OverflowError, TypeError) as error:
-            raise self._damaged(f"{id!r} has lost its time of creation.") from error
+            raise self._damaged(f"{id!r} has lost its creation time.") from error
 
     def _unknown(self, ledger_id: str) -> LedgerNotFound:
         msg = f"There is no run or branch {ledger_id!r} in {self.path}."
@@ -291,7 +291,7 @@ class SQLiteSubstrate(Substrate):
         return StoreDamaged(msg, hint=f"Restore {self.path} from a copy.")
 
     def _query(self, function: Callable[[sqlite3.Connection], Result]) -> Result:
-        """Return the result to a function, which may be asked more than once."""
+        """Return what a function reads from the file; it may be called more than once."""
         with self._lock, translate_errors(self.path):
             if self._reader is not None:
                 return self._reader.query(function)
@@ -299,7 +299,7 @@ class SQLiteSubstrate(Substrate):
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction: all of it or nothing."""
+        """Open a write transaction, which is committed or rolled back as a whole."""
         if self.is_read_only:
             msg = f"{self.path} was opened read-only."
             raise StoreError(msg, hint="Open it for writing.")
@@ -317,5 +317,5 @@ class SQLiteSubstrate(Substrate):
     def _open_connection(self) -> sqlite3.Connection:
         if self._connection is None:
             msg = f"{self.path} is closed."
-            raise StoreError(msg, hint="Open it anew.")
+            raise StoreError(msg, hint="Open it again.")
         return self._connection

@@ -1,4 +1,4 @@
-"""What a substrate is: the place where many ledgers live."""
+"""The interface of a substrate, which stores many ledgers."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ __all__ = ["LedgerInfo", "Substrate", "check_ledger_id"]
 
 @attrs.frozen
 class LedgerInfo:
-    """What a substrate knows about a ledger without reading its events.
+    """Metadata of a ledger, known without reading its events.
 
     Attributes:
         id: of the run or branch, without its ``run:`` or ``branch:``.
         created_at: timezone-aware.
         length: number of events; on a branch the shared prefix counts.
-        parent_id: of the ledger a branch was forked from; None for a run.
-        fork_position: how many events a branch shares with its parent; None for a run.
+        parent_id: id of the ledger that a branch was forked from; None for a run.
+        fork_position: number of events that a branch shares with its parent; None for a run.
     """
 
     id: str
@@ -40,7 +40,7 @@ class LedgerInfo:
 
     @property
     def is_branch(self) -> bool:
-        """Whether the ledger shares a prefix with another."""
+        """Whether the ledger is a branch, which shares a prefix with its parent."""
         return self.parent_id is not None
 
     @property
@@ -50,9 +50,9 @@ class LedgerInfo:
 
 
 class Substrate(ABC):
-    """Many ledgers. Implementations are judged by ``kando.testing.substrates.SubstrateContract``.
+    """Many ledgers. Implementations must pass ``kando.testing.substrates.SubstrateContract``.
 
-    Ids are unique over runs and branches together.
+    An id names one run or one branch, never both.
     """
 
     @abstractmethod
@@ -60,7 +60,7 @@ class Substrate(ABC):
         """Create the empty ledger of a new run.
 
         Raises:
-            LedgerExists: the id is taken.
+            LedgerExists: the id already exists.
             ConfigurationError: the id is malformed.
         """
 
@@ -69,7 +69,7 @@ class Substrate(ABC):
         """Open an existing run or branch.
 
         Raises:
-            LedgerNotFound: there is none with this id; nothing was created.
+            LedgerNotFound: no run or branch has this id; nothing was created.
         """
 
     @abstractmethod
@@ -80,17 +80,17 @@ class Substrate(ABC):
         caller records ``branch.created`` (see `kando.branch.fork.fork`).
 
         Raises:
-            LedgerNotFound: no such parent.
+            LedgerNotFound: the parent does not exist.
             PositionOutOfRange: `position` is negative or past the end of the parent.
-            LedgerExists: the branch id is taken.
+            LedgerExists: the branch id already exists.
         """
 
     def fork_with(
         self, parent_id: str, position: int, branch_id: str, events: Sequence[RecordedEvent]
     ) -> LedgerStore:
-        """Create a branch as `fork` does, with the first events of its own.
+        """Create a branch as `fork` does, and append the first events after the shared prefix.
 
-        A substrate that can do it all in one step overrides this.
+        A substrate that can do both in one step overrides this.
         """
         branch = self.fork(parent_id, position, branch_id)
         branch.append([*events], expected_length=position)
@@ -98,15 +98,15 @@ class Substrate(ABC):
 
     @abstractmethod
     def info(self, ledger_id: str) -> LedgerInfo:
-        """Describe one ledger.
+        """Return the metadata of one ledger.
 
         Raises:
-            LedgerNotFound: there is none with this id.
+            LedgerNotFound: no run or branch has this id.
         """
 
     @abstractmethod
     def ledgers(self) -> Iterator[LedgerInfo]:
-        """Describe every ledger, newest first."""
+        """Return the metadata of every ledger, newest first."""
 
     def ids_starting_with(self, prefix: str, limit: int) -> list[str]:
         """Return up to `limit` ledger ids that start with `prefix`, sorted."""
@@ -114,82 +114,82 @@ class Substrate(ABC):
 
     @abstractmethod
     def cached(self, ledger_id: str, key: str) -> bytes | None:
-        """Return the response stored under `key` by this ledger or an ancestor, nearest first."""
+        """Return the response cached under `key` by this ledger or its nearest ancestor, or None."""
 
     @abstractmethod
     def cache(self, ledger_id: str, key: str, response: bytes) -> None:
-        """Store a response of this ledger; the first one stored under a key stays.
+        """Cache a response for this ledger; a second one under the same key is ignored.
 
         Raises:
-            LedgerNotFound: there is no such ledger.
+            LedgerNotFound: the ledger does not exist.
         """
 
     def snapshot(self, ledger_id: str) -> bytes | None:
-        """Return what `store_snapshot` was given last for a ledger, or None.
+        """Return the snapshot that was stored last for a ledger, or None.
 
-        A substrate may keep no snapshots: they only save time.
+        A substrate need not store snapshots: they only save time.
         """
         return None
 
     def store_snapshot(self, ledger_id: str, body: bytes) -> None:  # noqa: B027 - optional
-        """Keep a snapshot of a ledger in place of the one before.
+        """Store a snapshot of a ledger, replacing the previous one.
 
         Raises:
-            LedgerNotFound: there is no such ledger.
+            LedgerNotFound: the ledger does not exist.
         """
 
     @abstractmethod
     def deliver(self, ledger_id: str, entry: InboxEntry) -> bool:
-        """Put an entry into a ledger's inbox, durably; the ledger's owner records it.
+        """Put an entry into a ledger's inbox, durably; the run that owns the ledger records it.
 
         Returns:
-            False if the key was delivered before; the first entry stays.
+            False if an entry with this key was delivered before; the new one is ignored.
 
         Raises:
-            LedgerNotFound: there is no such ledger.
+            LedgerNotFound: the ledger does not exist.
             InvalidData: the entry's data is not JSON.
         """
 
     @abstractmethod
     def inbox(self, ledger_id: str) -> list[InboxEntry]:
-        """Return the entries that were delivered and not taken, in the order of delivery.
+        """Return the entries that are not acknowledged yet, in the order of delivery.
 
         Raises:
-            LedgerNotFound: there is no such ledger.
+            LedgerNotFound: the ledger does not exist.
         """
 
     @abstractmethod
     def acknowledge(self, ledger_id: str, key: str) -> None:
-        """Mark an entry as taken. Taking it twice, or one that is not there, is harmless."""
+        """Remove an entry from the inbox; its key stays known. Acknowledging twice is harmless."""
 
     @abstractmethod
     def register_worker(self, ledger_id: str, worker: Worker) -> None:
-        """Note that a process works on a ledger now; an older notice is replaced.
+        """Register the process that works on a ledger now, replacing an earlier one.
 
         Raises:
-            LedgerNotFound: there is no such ledger.
+            LedgerNotFound: the ledger does not exist.
         """
 
     @abstractmethod
     def unregister_worker(self, ledger_id: str, worker: Worker) -> None:
-        """Remove the notice of a process, if it is still the one that stands."""
+        """Unregister a process, unless another one has replaced it."""
 
     @abstractmethod
     def worker(self, ledger_id: str) -> Worker | None:
-        """Return the notice that stands, or None.
+        """Return the process that is registered for a ledger, or None.
 
         Raises:
-            LedgerNotFound: there is no such ledger.
+            LedgerNotFound: the ledger does not exist.
         """
 
     def group(self, name: str) -> ResponderGroup:
-        """Open a responder group; one without jobs is a group as well.
+        """Open a responder group, which need not have jobs yet.
 
         Raises:
             ConfigurationError: the name is malformed.
-            StoreError: the substrate has no groups, or was opened read-only.
+            StoreError: the substrate does not support groups, or was opened read-only.
         """
-        msg = f"{type(self).__name__} has no responder groups."
+        msg = f"{type(self).__name__} does not support responder groups."
         raise StoreError(msg, hint="Use a SQLite file, or an EventStoreDB server.")
 
     def groups(self) -> list[str]:
@@ -213,18 +213,18 @@ class Substrate(ABC):
 
 
 def check_ledger_id(ledger_id: str) -> str:
-    """Return a well-formed ledger id, or refuse it.
+    """Return a ledger id if it is well-formed.
 
     An id is 1 to 100 characters of ``a-z A-Z 0-9 . _ -`` and starts with a letter or digit, so
-    that it fits file names, URLs and stream names everywhere.
+    that it is valid in file names, URLs and stream names.
 
     Raises:
-        ConfigurationError: it is malformed.
+        ConfigurationError: the id is malformed.
     """
     allowed = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
     if 1 <= len(ledger_id) <= 100 and set(ledger_id) <= allowed and ledger_id[0].isalnum():
         return ledger_id
-    msg = f"{ledger_id[:120]!r} is not a run id."
+    msg = f"{ledger_id[:120]!r} is not a valid run id."
     raise ConfigurationError(
         msg, hint="Use 1 to 100 letters, digits, '.', '_' or '-', starting with a letter or digit."
     )

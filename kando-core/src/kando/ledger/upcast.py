@@ -1,4 +1,4 @@
-"""A ledger whose events are brought up to the current version of their schema when they are read."""
+"""A ledger whose events are upcast to the current version of their schema when they are read."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ __all__ = ["UpcastLedger", "upcast"]
 
 
 def upcast(ledger: LedgerStore, steps: Iterable[Upcaster]) -> LedgerStore:
-    """Return a ledger that reads through upcasters; the same ledger if there are none.
+    """Return a ledger that reads through upcasters, or the same ledger if there are none.
 
     Raises:
-        ConfigurationError: two upcasters begin at the same version, or one is missing in between.
+        ConfigurationError: two upcasters convert from the same version, or a version is missing.
     """
     upcasters = Upcasters(steps)
     return UpcastLedger(ledger, upcasters) if upcasters else ledger
 
 
 class UpcastLedger(LedgerStore):
-    """What is stored stays as it is, and so does its hash chain.
+    """A view of a ledger through upcasters; the stored events and their hash chain do not change.
 
     Args:
-        ledger: that holds the events.
-        upcasters: what brings them up, and says in which version new ones are written.
+        ledger: that stores the events.
+        upcasters: convert events that are read, and define the version of new ones.
     """
 
     def __init__(self, ledger: LedgerStore, upcasters: Upcasters) -> None:
@@ -37,7 +37,7 @@ class UpcastLedger(LedgerStore):
 
     @property
     def versions(self) -> dict[str, int]:
-        """The current version of each event type that has more than one."""
+        """The current version of each event type that has more than one version."""
         return self._upcasters.versions
 
     def append(self, events: list[KandoEvent], *, expected_length: int | None = None) -> int:

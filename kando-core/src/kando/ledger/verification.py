@@ -1,4 +1,4 @@
-"""Verify a ledger: recompute its hash chain and name the first position that does not fit."""
+"""Verify a ledger: recompute its hash chain and report the first position that does not match."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ __all__ = ["Verdict", "verify"]
 
 @attrs.frozen
 class Verdict:
-    """What verifying a ledger came to.
+    """The result of verifying a ledger.
 
     Attributes:
-        events: how many fit, from the beginning.
-        digest: the chained hash over these, 64 hexadecimal digits.
-        problem: what is wrong with the first event that does not fit; None if all do.
+        events: number of events that match, from the beginning.
+        digest: the chained hash over these events, 64 hexadecimal digits.
+        problem: describes the first event that does not match; None if all match.
     """
 
     events: int
@@ -30,30 +30,30 @@ class Verdict:
 
     @property
     def is_intact(self) -> bool:
-        """Whether every event fits."""
+        """Whether every event matches."""
         return self.problem is None
 
 
 def verify(ledger: LedgerStore) -> Verdict:
     """Recompute the hash chain of a ledger and compare it with the stored one.
 
-    Changed, reordered, removed and inserted events are found. Whoever can rewrite the whole chain
-    as well is found by comparing `Verdict.digest` with one that was noted elsewhere.
+    This detects changed, reordered, removed and inserted events. To detect that the whole chain was
+    rewritten, compare `Verdict.digest` with a copy that is kept elsewhere.
     """
-    digest, fitting = GENESIS, 0
+    digest, matching = GENESIS, 0
     try:
         for event in _one_by_one(ledger):
             following = link(digest, event)
-            if event.position != fitting or ledger.digest(fitting + 1) != following:
-                return _misfit(fitting, digest, f"{event.id} is not what was recorded")
-            digest, fitting = following, fitting + 1
-        stray_position = ledger.stray_position()
+            if event.position != matching or ledger.digest(matching + 1) != following:
+                return _mismatch(matching, digest, f"{event.id} is not what was recorded")
+            digest, matching = following, matching + 1
+        stray = ledger.stray_position()
     except StoreDamaged as error:
-        return _misfit(fitting, digest, error.message)
-    if stray_position is not None:
-        what = f"the ledger ends here, and an event stands at position {stray_position}"
-        return _misfit(fitting, digest, what)
-    return Verdict(fitting, digest.hex())
+        return _mismatch(matching, digest, error.message)
+    if stray is not None:
+        what = f"the ledger ends here, but there is an event at position {stray}"
+        return _mismatch(matching, digest, what)
+    return Verdict(matching, digest.hex())
 
 
 def _one_by_one(ledger: LedgerStore) -> Iterator[RecordedEvent]:
@@ -64,7 +64,7 @@ def _one_by_one(ledger: LedgerStore) -> Iterator[RecordedEvent]:
             yield event
             position += 1
     except StoreDamaged as error:
-        # A store may read many events at once; the one that is missing is found singly.
+        # A store may read many events at once; read singly to find the one that is missing.
         while (found := ledger.at(position)) is not None:
             yield found
             position += 1
@@ -73,5 +73,5 @@ def _one_by_one(ledger: LedgerStore) -> Iterator[RecordedEvent]:
             raise StoreDamaged(msg) from error
 
 
-def _misfit(position: int, digest: bytes, what: str) -> Verdict:
+def _mismatch(position: int, digest: bytes, what: str) -> Verdict:
     return Verdict(position, digest.hex(), f"position {position}: {what}")
