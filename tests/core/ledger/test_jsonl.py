@@ -25,17 +25,17 @@ moments = st.datetimes(datetime(1970, 1, 2), datetime(2200, 1, 1), timezones=st.
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(texts, texts, texts, moments, data), max_size=6))
-def test_any_ledger_is_exported_and_read_back_with_its_hash(told: list[tuple[Any, ...]]) -> None:
+def test_any_ledger_is_exported_and_read_back_with_its_hash(given: list[tuple[Any, ...]]) -> None:
     ledger = MemoryLedgerStore("r")
-    for n, (type, source, actor, at, content) in enumerate(told):
+    for n, (type, source, actor, at, content) in enumerate(given):
         cause = [f"e{n - 1}"] if n else []
         ledger.append([KandoEvent(f"e{n}", type, source, actor, cause, at, content)])
 
-    header, events = read_lines(lines_of(ledger, len(told), Parent("p", 1)))
+    header, events = read_lines(lines_of(ledger, len(given), Parent("p", 1)))
 
     assert [full(event) for event in events] == [full(event) for event in ledger.read_all()]
-    assert (header.ledger, header.events, header.parent) == ("run:r", len(told), Parent("p", 1))
-    assert header.digest == ledger.digest(len(told)).hex()
+    assert (header.ledger, header.events, header.parent) == ("run:r", len(given), Parent("p", 1))
+    assert header.digest == ledger.digest(len(given)).hex()
 
 
 @pytest.fixture

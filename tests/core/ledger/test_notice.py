@@ -17,9 +17,9 @@ def test_a_process_that_has_ended_is_not_alive_even_if_it_was_not_reaped() -> No
     child = subprocess.Popen([sys.executable, "-c", ""])
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
     ended = attrs.evolve(this_process(), pid=child.pid)
-    is_told_by_the_system = os.path.exists(f"/proc/{child.pid}/stat")
+    is_known_to_the_system = os.path.exists(f"/proc/{child.pid}/stat")
 
-    assert ended.may_be_alive() is not is_told_by_the_system
+    assert ended.may_be_alive() is not is_known_to_the_system
 
     child.wait()
     assert not ended.may_be_alive()
