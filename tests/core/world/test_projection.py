@@ -1,4 +1,4 @@
-"""The projection: from events to a world, and nothing but that."""
+"""The projection: a world is what its events say, and nothing else."""
 
 import pytest
 from hypothesis import given
@@ -54,7 +54,7 @@ def test_relations_are_found_from_both_ends_in_creation_order() -> None:
     assert world.get_relations("nobody") == []
 
 
-def test_a_removed_relation_is_gone_from_every_index() -> None:
+def test_a_removed_relation_is_removed_from_every_index() -> None:
     removal = event(RELATION_REMOVED, id="1")
     world = project([thing("a"), thing("b"), link("1", "a", "b"), removal])
 
@@ -62,7 +62,7 @@ def test_a_removed_relation_is_gone_from_every_index() -> None:
     assert world.get_relations("a") == world.get_relations("b") == []
 
 
-def test_types_that_are_no_facts_about_the_world_change_nothing() -> None:
+def test_events_of_other_types_do_not_change_the_world() -> None:
     assert project([event("llm.request", messages=[]), event("anything")]) == World()
 
 
@@ -80,7 +80,7 @@ def test_types_that_are_no_facts_about_the_world_change_nothing() -> None:
         (event(OBJECT_PATCHED, id="a"), InvalidData, "data.patch"),
     ],
 )
-def test_what_cannot_be_applied_is_refused_and_leaves_the_world_alone(
+def test_an_event_that_cannot_be_applied_is_refused_and_the_world_unchanged(
     bad: KandoEvent, error: type[RefusedEvent], says: str
 ) -> None:
     before = [thing("a", x=1), thing("b"), link("1", "a", "b")]
@@ -110,7 +110,7 @@ steps = st.one_of(
 
 
 @given(st.lists(steps, max_size=30))
-def test_the_indexes_agree_with_the_world_whatever_happened(history: list[KandoEvent]) -> None:
+def test_the_indexes_agree_with_the_world_after_any_history(history: list[KandoEvent]) -> None:
     ledger, world = MemoryLedgerStore("r"), World()
     for step in history:
         try:
@@ -121,6 +121,6 @@ def test_the_indexes_agree_with_the_world_whatever_happened(history: list[KandoE
 
     assert reproject(ledger) == world
     for id in world.objects:
-        touching = [r for r in world.relations.values() if id in (r.source_id, r.target_id)]
-        assert world.get_relations(id) == touching
+        of_object = [r for r in world.relations.values() if id in (r.source_id, r.target_id)]
+        assert world.get_relations(id) == of_object
     assert world.objects_of("Thing") == list(world.objects.values())

@@ -1,4 +1,4 @@
-"""Snapshots are an optimisation: whenever one disagrees with its ledger, the ledger wins."""
+"""Snapshots are an optimisation: if one disagrees with its ledger, the ledger wins."""
 
 import zlib
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ def ledger_of(*ids: str) -> MemoryLedgerStore:
     return ledger
 
 
-def test_a_snapshot_and_the_tail_after_it_are_the_world(tmp_path: Path) -> None:
+def test_a_snapshot_and_the_events_after_it_give_the_world(tmp_path: Path) -> None:
     ledger = ledger_of("a", "b")
     save_snapshot(reproject(ledger), ledger, tmp_path)
     ledger.append([thing("c")])
@@ -44,7 +44,7 @@ def test_a_snapshot_and_the_tail_after_it_are_the_world(tmp_path: Path) -> None:
     assert loaded.world == reproject(ledger)
 
 
-def test_a_newer_snapshot_replaces_the_older_and_leaves_no_litter(tmp_path: Path) -> None:
+def test_a_newer_snapshot_replaces_the_older_and_leaves_no_temporary_files(tmp_path: Path) -> None:
     ledger = ledger_of("a")
     save_snapshot(reproject(ledger), ledger, tmp_path)
     ledger.append([thing("b")])
@@ -54,7 +54,7 @@ def test_a_newer_snapshot_replaces_the_older_and_leaves_no_litter(tmp_path: Path
     assert load_snapshot(ledger, tmp_path).position == 2
 
 
-def test_without_a_snapshot_there_is_none(tmp_path: Path) -> None:
+def test_loading_a_missing_snapshot_returns_none(tmp_path: Path) -> None:
     assert load_snapshot(ledger_of("a"), tmp_path / "missing") is None
 
 
@@ -62,7 +62,7 @@ def test_without_a_snapshot_there_is_none(tmp_path: Path) -> None:
     "damage",
     ["foreign history", "shorter ledger", "half a file", "another form", "header", "world"],
 )
-def test_a_snapshot_that_does_not_fit_its_ledger_is_ignored_with_a_warning(
+def test_a_snapshot_that_does_not_match_its_ledger_is_ignored_with_a_warning(
     tmp_path: Path, damage: str
 ) -> None:
     ledger = ledger_of("a", "b")
@@ -86,7 +86,7 @@ def test_a_snapshot_that_does_not_fit_its_ledger_is_ignored_with_a_warning(
         assert load_snapshot(ledger, tmp_path) is None
 
 
-def test_a_view_is_decoded_when_it_is_asked_for_and_its_damage_is_its_own(tmp_path: Path) -> None:
+def test_a_view_is_decoded_on_demand_and_its_damage_affects_no_other_view(tmp_path: Path) -> None:
     ledger = ledger_of("a", "b")
     views = {"one": b"1" * 99, "two": b"2" * 99}
     save_snapshot(reproject(ledger), ledger, tmp_path, views=views)
@@ -112,7 +112,7 @@ def test_a_view_is_decoded_when_it_is_asked_for_and_its_damage_is_its_own(tmp_pa
 KIT = {"name": "k", "version": "1", "distribution": "kando-kit-k"}
 
 
-def test_a_note_of_rest_holds_for_one_end_of_the_ledger_and_one_version_of_one_kit(
+def test_a_run_is_known_to_be_idle_for_one_length_of_its_ledger_and_one_kit_version(
     tmp_path: Path,
 ) -> None:
     ledger = ledger_of("a", "b")
@@ -166,7 +166,7 @@ def chain(event: RecordedEvent, world: World) -> Iterator[KandoEvent]:
         yield create("T", {"n": n - 1})
 
 
-def test_a_run_keeps_snapshots_as_it_grows_and_at_its_end() -> None:
+def test_a_run_stores_snapshots_while_it_grows_and_at_its_end() -> None:
     ledger, kept, at_the_end = MemoryLedgerStore("r"), Kept(), Kept()
 
     world = runtime_on(ledger, kept, 30).run([create("T", {"n": 99})])
@@ -180,7 +180,7 @@ def test_a_run_keeps_snapshots_as_it_grows_and_at_its_end() -> None:
     assert (found.world, found.position) == (world, 298)
 
 
-def test_no_snapshot_is_kept_where_it_does_not_pay() -> None:
+def test_no_snapshot_is_stored_where_it_saves_too_little() -> None:
     ledger, kept = MemoryLedgerStore("r"), Kept(least=50)
 
     runtime_on(ledger, kept).run([create("T", {"n": 9})])
@@ -227,7 +227,9 @@ def test_a_snapshot_that_is_damaged_is_replaced_by_the_next_run(body: bytes) -> 
     assert found.world == world
 
 
-def test_a_store_that_fails_costs_a_warning_and_no_run(tmp_path: Path) -> None:
+def test_a_failing_snapshot_store_causes_a_warning_and_does_not_stop_the_run(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "file").write_text("")
     ledger = MemoryLedgerStore("r")
     store = FileSnapshots(tmp_path / "file" / "folder", ledger)

@@ -1,1 +1,1 @@
-"""The world: what a ledger says is there."""
+"""The world: the objects and relations that a ledger's events project to."""

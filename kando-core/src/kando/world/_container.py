@@ -1,4 +1,4 @@
-"""The form of a stored snapshot: a header, and sections that are unpacked one by one."""
+"""The format of a stored snapshot: a header, and sections that are unpacked one by one."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import msgspec
 
 __all__ = ["Container", "Header", "Rest", "pack", "unpack"]
 
-# What every snapshot of this form begins with; another form begins with something else.
+# Every snapshot of this format begins with these bytes.
 _MAGIC = b"kando snapshot 2\n"
 
-# After it: the length of the header and its checksum, 4 bytes each.
+# They are followed by the length of the header and its checksum, 4 bytes each.
 _PREFIX = len(_MAGIC) + 8
 
 _FASTEST = 1
 
 
 class Rest(msgspec.Struct, frozen=True):
-    """That nothing was left to do.
+    """Records that the run was idle: its responders had nothing left to do.
 
     Attributes:
-        position: the length of the ledger then.
-        digest: its chained hash there, as hexadecimal digits.
-        kit: whose responders had nothing to do: name, version and distribution.
+        position: the length of the ledger at that time.
+        digest: its chained hash at that position, as hexadecimal digits.
+        kit: name, version and distribution of the kit that was idle.
     """
 
     position: int
@@ -34,15 +34,15 @@ class Rest(msgspec.Struct, frozen=True):
 
 
 class Header(msgspec.Struct, frozen=True):
-    """What a snapshot says about itself.
+    """The header of a snapshot.
 
     Attributes:
-        ledger: name of the stream it is of.
-        position: how many events its sections amount to.
-        digest: the ledger's chained hash there, as hexadecimal digits.
-        versions: current versions of the event types that were brought up while they were read.
+        ledger: name of the stream that it belongs to.
+        position: number of events that its sections are a projection of.
+        digest: the ledger's chained hash at that position, as hexadecimal digits.
+        versions: the versions that event types with upcasters were read in.
         sections: names and packed lengths, in order.
-        rest: or None.
+        rest: set if the run was idle.
     """
 
     ledger: str
@@ -58,12 +58,12 @@ _decode_header = msgspec.json.Decoder(Header).decode
 
 @attrs.frozen
 class Container:
-    """A snapshot whose header is read.
+    """A snapshot whose header is decoded.
 
     Attributes:
-        header: what it says.
-        body: all of it.
-        start: where the first section begins.
+        header: of the snapshot.
+        body: the whole snapshot.
+        start: offset of the first section.
     """
 
     header: Header
@@ -71,7 +71,7 @@ class Container:
     start: int
 
     def section(self, name: str) -> bytes | None:
-        """Return one section, unpacked, or None if it is not there.
+        """Return one section, unpacked, or None if it does not exist.
 
         Raises:
             ValueError: it is damaged.
@@ -87,7 +87,7 @@ class Container:
         return None
 
     def resting(self, rest: Rest) -> bytes:
-        """Return the same snapshot with another note of rest."""
+        """Return the same snapshot with another `Rest`."""
         header = msgspec.structs.replace(self.header, rest=rest)
         return _headed(header, self.body[self.start :])
 
@@ -97,7 +97,7 @@ def pack(header: Header, sections: Mapping[str, bytes]) -> bytes:
 
     Args:
         header: without sections.
-        sections: by name; each is packed by itself.
+        sections: by name; each is packed separately.
     """
     packed = {name: zlib.compress(body, _FASTEST) for name, body in sections.items()}
     lengths = [(name, len(body)) for name, body in packed.items()]
@@ -115,7 +115,7 @@ def unpack(body: bytes) -> Container | None:
     """Read the header of a stored snapshot; its sections stay packed.
 
     Returns:
-        None if it has another form.
+        None if it has another format.
 
     Raises:
         ValueError: it is damaged.
@@ -126,10 +126,10 @@ def unpack(body: bytes) -> Container | None:
     start = _PREFIX + length
     encoded = body[_PREFIX:start]
     if zlib.crc32(encoded).to_bytes(4, "big") != body[_PREFIX - 4 : _PREFIX]:
-        msg = "its header does not have its checksum"
+        msg = "the checksum of its header does not match"
         raise ValueError(msg)
     header = _decode_header(encoded)
     if start + sum(length for _, length in header.sections) != len(body):
-        msg = "a part of it is missing"
+        msg = "its length does not match its header"
         raise ValueError(msg)
     return Container(header, body, start)

@@ -1,4 +1,4 @@
-"""Objects and typed relations, with the indexes that make a query cost what it returns."""
+"""Objects and typed relations, indexed so that the cost of a query depends only on its result."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ __all__ = ["Relation", "World", "WorldObject"]
 
 @attrs.frozen
 class WorldObject:
-    """Something in the world.
+    """An object of the world.
 
     Attributes:
         id: unique among the objects.
         type: such as ``Company``.
-        data: JSON object. Responders read it and must not change it.
-        event_id: the event that created it; no part of comparisons.
-        changed_by: the event that last changed it, or created it; no part of comparisons.
+        data: JSON object. Responders read it and must not mutate it.
+        event_id: id of the event that created it; ignored in comparisons.
+        changed_by: id of the event that last created or patched it; ignored in comparisons.
     """
 
     id: str
@@ -30,15 +30,15 @@ class WorldObject:
 
 @attrs.frozen
 class Relation:
-    """A typed, directed connection of two objects.
+    """A typed, directed connection between two objects.
 
     Attributes:
         id: unique among the relations.
         type: such as ``contradicts``.
-        source_id: object it leads from.
-        target_id: object it leads to.
+        source_id: id of the object that it leads from.
+        target_id: id of the object that it leads to.
         data: JSON object.
-        event_id: the event that created it; no part of comparisons.
+        event_id: id of the event that created it; ignored in comparisons.
     """
 
     id: str
@@ -50,22 +50,22 @@ class Relation:
 
 
 class World:
-    """What a ledger's events up to some position amount to.
+    """The projection of a ledger's events up to some position.
 
-    Two worlds are equal when their objects and relations are.
+    Two worlds are equal if their objects and relations are.
 
     Attributes:
         objects: by id, in creation order.
         relations: by id, in creation order.
-        context: what the runtime lends to responders beside the world, such as ``cache``; no
-            part of the projection.
+        context: what the runtime provides to responders in addition to the world, such as
+            ``cache``; not part of the projection.
     """
 
     def __init__(self) -> None:
         self.objects: dict[str, WorldObject] = {}
         self.relations: dict[str, Relation] = {}
         self.context: dict[str, Any] = {}
-        # Dicts stand in for ordered sets.
+        # Dicts are used as ordered sets.
         self._by_type: dict[str, dict[str, None]] = {}
         self._by_end: dict[str, dict[str, None]] = {}
 
@@ -81,7 +81,7 @@ class World:
         """Return the relations into or out of an object, in creation order.
 
         Args:
-            object_id: either end.
+            object_id: source or target of the relations.
             relation_type: only relations of this type.
         """
         found = (self.relations[id] for id in self._by_end.get(object_id, ()))
@@ -105,7 +105,7 @@ class World:
     def __repr__(self) -> str:
         return f"<World of {len(self.objects)} objects and {len(self.relations)} relations>"
 
-    # The three changes a projection makes. Nothing else changes a world.
+    # The three changes that a projection makes; only the projection changes a world.
 
     def _put_object(self, new: WorldObject) -> None:
         old = self.objects.get(new.id)
@@ -123,5 +123,5 @@ class World:
     def _drop_relation(self, id: str) -> None:
         old = self.relations.pop(id)
         del self._by_end[old.source_id][id]
-        # A relation of an object to itself stands in its index once.
+        # A relation of an object to itself has only one entry.
         self._by_end[old.target_id].pop(id, None)

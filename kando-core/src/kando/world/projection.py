@@ -1,4 +1,4 @@
-"""From events to a world: the one projection, for live runs and for every kind of replay."""
+"""Project events to a world: one projection for live runs and for every kind of replay."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from kando.world.graph import Relation, World, WorldObject
 
 __all__ = ["Change", "Lookup", "apply", "change_of", "commit", "due_at", "project", "reproject"]
 
-#: What an event does to a world: an object or relation to put, the id of a relation to drop, or
-#: nothing.
+#: The change that an event makes to a world: an object or relation to put, the id of a relation to
+#: drop, or None.
 Change = WorldObject | Relation | str | None
 
 
 class Lookup(Protocol):
-    """Where the projection looks up what an event refers to: a world, or one with staged changes."""
+    """Looks up the objects and relations that an event refers to: a world or a `StagedWorld`."""
 
     def get_object(self, id: str) -> WorldObject | None:
         """Return the object with this id, or None."""
@@ -36,10 +36,10 @@ class Lookup(Protocol):
 
 
 def project(events: Iterable[KandoEvent]) -> World:
-    """Return the world that `events` amount to.
+    """Return the world that `events` project to.
 
     Raises:
-        RefusedEvent: one of them cannot be applied.
+        RefusedEvent: an event cannot be applied.
     """
     world = World()
     for event in events:
@@ -48,7 +48,7 @@ def project(events: Iterable[KandoEvent]) -> World:
 
 
 def reproject(ledger: LedgerStore) -> World:
-    """Return the world that a whole ledger amounts to, built from nothing.
+    """Return the world of a whole ledger, built from its events alone.
 
     Raises:
         RefusedEvent: an event cannot be applied.
@@ -60,15 +60,15 @@ def apply(world: World, event: KandoEvent) -> None:
     """Apply one event to a world; on an error the world is unchanged.
 
     Raises:
-        UnknownReference: the event refers to an object or relation the world does not have.
-        InvalidData: its data lacks a field, or holds one of another type.
-        DuplicateEvent: it creates a relation whose id is taken.
+        UnknownReference: the event refers to an object or relation that does not exist.
+        InvalidData: a field of its data is missing or has the wrong type.
+        DuplicateEvent: it creates a relation whose id already exists.
     """
     commit(world, change_of(event, world))
 
 
 def change_of(event: KandoEvent, world: Lookup) -> Change:
-    """Return what `event` would change, changing nothing.
+    """Return the change that `event` makes, without making it.
 
     Raises:
         UnknownReference, InvalidData, DuplicateEvent: as for `apply`.
@@ -112,7 +112,7 @@ def due_at(timer: KandoEvent) -> datetime:
     """Return when a ``timer.set`` is due: its ``at``, or ``seconds`` after it was recorded.
 
     Raises:
-        InvalidData: it says neither, or says it wrongly.
+        InvalidData: it has neither or both of these, or one of them is malformed.
     """
     at, seconds = timer.data.get("at"), timer.data.get("seconds")
     try:
@@ -124,16 +124,16 @@ def due_at(timer: KandoEvent) -> datetime:
             return timer.timestamp + timedelta(seconds=seconds)
     except (ValueError, OverflowError):
         pass
-    msg = f"{_name(timer)}: a timer is due at {at!r:.40} or after {seconds!r:.40} seconds?"
+    msg = f"{_name(timer)}: data.at is {at!r:.40} and data.seconds is {seconds!r:.40}."
     raise InvalidData(
-        msg, hint="Say `seconds`, a number, or `at`, an ISO 8601 time with its time zone."
+        msg, hint="Set either `seconds`, a number, or `at`, an ISO 8601 time with a time zone."
     )
 
 
 def _relation(event: KandoEvent, world: Lookup) -> Relation:
     id = _text(event, "id")
     if world.get_relation(id) is not None:
-        msg = f"{_name(event)} creates relation {id!r}, which exists."
+        msg = f"{_name(event)} creates relation {id!r}, which already exists."
         raise DuplicateEvent(msg, hint="Remove it first, or give the new one another id.")
     source, target = _text(event, "source_id"), _text(event, "target_id")
     for end in (source, target):
@@ -166,4 +166,5 @@ def _unknown(event: KandoEvent, kind: str, id: str) -> UnknownReference:
 
 
 def _name(event: KandoEvent) -> str:
-    return f"{event.id or event.type} by {event.actor or 'nobody'}"
+    name = event.id or event.type
+    return f"{name} by {event.actor}" if event.actor else name

@@ -1,4 +1,4 @@
-"""A world with changes that are checked and not recorded yet."""
+"""A world with changes that are checked but not recorded yet."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["StagedWorld"]
 
 
 class StagedWorld:
-    """A world as it will be when a batch is recorded; the world itself does not change yet."""
+    """A world as it will be once a batch is recorded; the underlying world does not change."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -25,7 +25,7 @@ class StagedWorld:
         return self._relations[id] if id in self._relations else self.world.relations.get(id)
 
     def stage(self, change: Change) -> None:
-        """Take a change into account from here on."""
+        """Include a change in later look-ups."""
         if isinstance(change, WorldObject):
             self._objects[change.id] = change
         elif isinstance(change, Relation):
