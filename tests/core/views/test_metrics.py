@@ -1,4 +1,4 @@
-"""The view run-metrics: a fold over events, whatever they hold."""
+"""The view run-metrics: a fold over events with any content."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -27,7 +27,7 @@ def answer(n: int, cause: str, **data: Any) -> KandoEvent:
     return event(n, "llm.response", {"model": "m", **data}, cause=cause)
 
 
-def test_nothing_is_measured_of_nothing() -> None:
+def test_metrics_of_no_events_are_zero() -> None:
     metrics = measure([])
 
     assert (metrics.events, metrics.types, metrics.llm) == (0, {}, Usage())
@@ -63,7 +63,7 @@ def test_types_responders_models_tools_and_time_are_counted() -> None:
     assert metrics.elapsed_seconds == 10
 
 
-def test_an_answer_whose_request_lies_before_the_stretch_counts_for_its_model() -> None:
+def test_an_answer_to_a_request_before_the_measured_events_counts_for_its_model() -> None:
     metrics = measure([answer(5, "e0", cost_usd=1)])
 
     assert metrics.llm == metrics.models["m"].__class__(0, 1, 0, 0, 1.0)
@@ -83,12 +83,12 @@ types = st.sampled_from(["llm.request", "llm.response", "responder.completed", "
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(types, data), max_size=8))
-def test_whatever_a_provider_or_stranger_wrote_is_folded(told: list[tuple[str, Any]]) -> None:
+def test_malformed_values_from_providers_are_tolerated(given: list[tuple[str, Any]]) -> None:
     metrics = measure(
         event(n, type, content, actor="a", cause=f"e{n - 1}" if n else "")
-        for n, (type, content) in enumerate(told)
+        for n, (type, content) in enumerate(given)
     )
 
-    assert metrics.events == len(told) == sum(metrics.types.values())
+    assert metrics.events == len(given) == sum(metrics.types.values())
     assert metrics.llm.answers == sum(use.answers for use in metrics.models.values())
     assert metrics.llm.input_tokens >= 0

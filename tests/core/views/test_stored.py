@@ -1,4 +1,4 @@
-"""Views that are kept: what was seen up to any event, stored, and the events after it are the whole."""
+"""Stored views: a view stored at any event and the events after it give the view of the whole ledger."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -105,7 +105,7 @@ def ledger_of(story: list[tuple[str, dict[str, Any], list[int]]]) -> MemoryLedge
 
 
 class Kept:
-    """A place for a snapshot."""
+    """A snapshot store in memory."""
 
     least = 1
 
@@ -120,7 +120,7 @@ class Kept:
 
 
 def keep(ledger: MemoryLedgerStore, cut: int) -> Kept:
-    """Keep the snapshot of the first events of a ledger."""
+    """Store the snapshot of the first events of a ledger."""
     kept, events = Kept(), list(islice(ledger.read(0), cut))
     views, world = Views({event.id: event.position for event in events}.get), project(events)
     views.observe(events)
@@ -130,7 +130,7 @@ def keep(ledger: MemoryLedgerStore, cut: int) -> Kept:
 
 @settings(deadline=None, max_examples=200)
 @given(stories, st.data())
-def test_status_and_metrics_of_a_snapshot_and_the_tail_are_those_of_the_whole_ledger(
+def test_stored_views_and_the_events_after_them_give_the_views_of_the_whole_ledger(
     story: list[tuple[str, dict[str, Any], list[int]]], data: st.DataObject
 ) -> None:
     ledger = ledger_of(story)
@@ -152,7 +152,7 @@ def test_status_and_metrics_of_a_snapshot_and_the_tail_are_those_of_the_whole_le
 
 @settings(deadline=None)
 @given(stories, st.data())
-def test_views_taken_up_from_a_snapshot_become_those_of_the_whole_ledger_to_the_byte(
+def test_restored_views_become_those_of_the_whole_ledger_to_the_byte(
     story: list[tuple[str, dict[str, Any], list[int]]], data: st.DataObject
 ) -> None:
     ledger = ledger_of(story)
@@ -185,7 +185,7 @@ def damaged(kept: Kept, view: str) -> None:
 
 
 @pytest.mark.parametrize("view", [LINEAGE_INDEX, RUN_METRICS, RUN_STATUS, OBJECT_IDS, WORLD_STATE])
-def test_a_view_that_is_damaged_is_ignored_with_a_warning_and_replaced_with_the_next_run(
+def test_a_damaged_view_is_ignored_with_a_warning_and_replaced_by_the_next_run(
     view: str,
 ) -> None:
     @responder("chain", {OBJECT_CREATED})
@@ -219,7 +219,7 @@ def test_a_view_that_is_damaged_is_ignored_with_a_warning_and_replaced_with_the_
     assert kept.body == whole
 
 
-def test_a_world_that_is_damaged_costs_the_status_a_warning_and_nothing_else() -> None:
+def test_a_damaged_world_causes_a_warning_and_does_not_affect_the_status() -> None:
     thing = {"id": "a", "type": "T", "data": {}}
     ledger = ledger_of([("object.created", thing, []), ("object.created", thing, [])])
     kept = keep(ledger, 1)
@@ -247,7 +247,7 @@ def test_a_view_of_another_position_is_ignored() -> None:
 
 
 @pytest.mark.parametrize("fold", [MetricsFold, StatusFold])
-def test_times_and_sums_come_back_as_they_were(fold: type[MetricsFold | StatusFold]) -> None:
+def test_times_and_sums_are_stored_exactly(fold: type[MetricsFold | StatusFold]) -> None:
     at = datetime(2026, 2, 3, 4, 5, 6, 789, tzinfo=UTC)
     seen = fold()
     for number in range(3):
@@ -274,7 +274,7 @@ def complete(event: KandoEvent, position: int, at: datetime) -> RecordedEvent:
     )
 
 
-def test_what_a_view_cannot_take_in_costs_a_warning_and_no_run() -> None:
+def test_an_event_that_a_view_cannot_process_causes_a_warning_and_does_not_stop_the_run() -> None:
     ledger, kept = MemoryLedgerStore("r"), Kept()
     ledger.append([make_event("approval.requested", "", "cli", [], {})])
 

@@ -1,1 +1,1 @@
-"""Views: what is true of a run, each fact a fold over its ledger, written once."""
+"""Views: facts about a run, each a fold over its ledger that is written once."""

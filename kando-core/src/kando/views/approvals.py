@@ -1,4 +1,4 @@
-"""Approvals that are open, as a ledger tells."""
+"""The approvals that a ledger shows as open."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ __all__ = ["Approval", "ApprovalsFold", "granted_calls", "open_approvals"]
 
 @attrs.frozen
 class Approval:
-    """Something that waits for a person.
+    """A call or an object that waits for a person's decision.
 
     Attributes:
-        event_id: of its ``approval.requested``.
+        event_id: id of its ``approval.requested``.
         intent: id of the ``tool.called`` or ``llm.request`` that waits; None for objects.
-        type: of what waits.
+        type: event type of the call or object.
         reason: why a person is asked.
-        held: events that are held back, for objects.
-        cause_object_id: the object it is about, or None.
+        held: for objects: the events that wait with it.
+        cause_object_id: id of the object that it is about, or None.
     """
 
     event_id: str
@@ -42,16 +42,16 @@ class Approval:
 
 @attrs.define
 class ApprovalsFold:
-    """The approvals that are open after the events it was shown.
+    """The approvals that are open after the events observed so far.
 
     Attributes:
-        waiting: by the id of their ``approval.requested``, in the order in which they were asked.
+        waiting: by the id of their ``approval.requested``, in the order of the requests.
     """
 
     waiting: dict[str, Approval] = attrs.field(factory=dict)
 
     def observe(self, event: KandoEvent) -> None:
-        """Take an event into account."""
+        """Update the fold with the next event."""
         if event.type == APPROVAL_REQUESTED:
             data = event.data
             about = data.get("cause_object_id")
@@ -71,7 +71,7 @@ class ApprovalsFold:
                 del self.waiting[id]
 
     def open(self) -> list[Approval]:
-        """Return what is open, in the order in which it was asked."""
+        """Return the open approvals, in the order of the requests."""
         return list(self.waiting.values())
 
 
@@ -84,7 +84,7 @@ def open_approvals(events: Iterable[KandoEvent]) -> list[Approval]:
 
 
 def granted_calls(events: Iterable[KandoEvent]) -> list[Approval]:
-    """Return what was approved and is a call that nobody has answered: a run that goes on makes it."""
+    """Return the approved calls without an answer, which the run makes when it is resumed."""
     granted: dict[str, Approval] = {}
     fold = ApprovalsFold()
     for event in events:

@@ -1,4 +1,4 @@
-"""The view lineage-index: where the causes of each event stand, without ids and texts."""
+"""The view lineage-index: the positions of each event's causes, without ids and data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _BYTES = 4
 
 
 class _Rare(msgspec.Struct):
-    """What few events need, and the types of all, as they are stored."""
+    """The stored form of event types and of the causes that the arrays cannot express."""
 
     length: int
     types: list[str]
@@ -28,32 +28,32 @@ _decode_rare = msgspec.json.Decoder(_Rare).decode
 
 
 class LineageIndex:
-    """The links of a ledger's first events, by position."""
+    """The positions of the causes of a ledger's first events, by position."""
 
     def __init__(self) -> None:
-        # How far back the only cause of an event stands; 0 for what `_others` tells.
+        # Distance from an event to its only cause; 0 if its causes are in `_others`.
         self._back = array("I")
         self._kinds = array("I")
         self._types: dict[str, int] = {}
-        # Several causes; none; or None where only the ledger can tell.
+        # No cause or several causes; None if a cause is unknown and must be read from the ledger.
         self._others: dict[int, tuple[int, ...] | None] = {}
 
     @property
     def length(self) -> int:
-        """How many events it is of."""
+        """The number of events that it covers."""
         return len(self._back)
 
     def extend(
         self, events: Iterable[KandoEvent], position_of: Callable[[str], int | None]
     ) -> None:
-        """Take in the events that follow.
+        """Add the next events of the ledger.
 
         Args:
             events: in the order of the ledger.
-            position_of: returns where an event stands, by its id; None if it does not know.
+            position_of: returns the position of an event by its id, or None if it is unknown.
         """
         back, kinds, types = self._back, self._kinds, self._types
-        # An event mostly follows from what was recorded together with it.
+        # The cause of an event was mostly recorded in the same batch.
         near: dict[str, int] = {}
         position = len(back)
         for event in events:
@@ -75,14 +75,14 @@ class LineageIndex:
             position += 1
 
     def causes_of(self, position: int) -> tuple[int, ...] | None:
-        """Return where the causes of an event stand, or None if only the ledger can tell."""
+        """Return the positions of an event's causes, or None if they must be read from the ledger."""
         distance = self._back[position]
         return (position - distance,) if distance else self._others[position]
 
     def causes(
         self, start: int, stop: int, excluding: Collection[str]
     ) -> Iterator[tuple[int, tuple[int, ...] | None]]:
-        """Yield positions with what `causes_of` returns for them.
+        """Yield positions and what `causes_of` returns for them.
 
         Args:
             start: first position.
@@ -97,7 +97,7 @@ class LineageIndex:
             position += 1
 
     def state(self) -> bytes:
-        """Return the index as it is stored."""
+        """Return the encoded index."""
         rare = msgspec.json.encode(
             _Rare(self.length, list(self._types), list(self._others.items()))
         )
@@ -107,7 +107,7 @@ class LineageIndex:
 
     @classmethod
     def from_state(cls, state: bytes) -> Self:
-        """Return the index that `state` returned.
+        """Decode an index that `state` encoded.
 
         Raises:
             ValueError: it is damaged.
@@ -121,7 +121,7 @@ class LineageIndex:
         index._others = dict(rare.others)
         lengths = {len(index._back), len(index._kinds), rare.length}
         if len(lengths) > 1 or max(index._kinds, default=-1) >= len(rare.types):
-            msg = "its parts do not fit each other"
+            msg = "its parts do not match"
             raise ValueError(msg)
         return index
 

@@ -1,4 +1,4 @@
-"""The view run-metrics: what a ledger says its run has done and used."""
+"""The view run-metrics: the activity and resource usage of a run."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ __all__ = ["MetricsFold", "ResponderMetrics", "RunMetrics", "Usage", "measure"]
 
 @attrs.frozen
 class Usage:
-    """What requests to language models came to.
+    """Requests to language models, their answers and what these cost.
 
     Attributes:
-        requests: that were asked.
-        answers: of these, answered.
-        cached: of the answers, served from the cache; they cost nothing and use no tokens.
-        errors: of the answers, errors.
+        requests: number of requests.
+        answers: number of answers to these.
+        cached: number of answers from the cache; they cost nothing and use no tokens.
+        errors: number of answers that are errors.
         cost_usd: in US dollars.
         input_tokens: as the provider counts them.
         output_tokens: as the provider counts them.
@@ -48,13 +48,13 @@ class Usage:
 
 @attrs.frozen
 class ResponderMetrics:
-    """What one responder has done.
+    """The activity of one responder.
 
     Attributes:
-        firings: that are recorded as completed.
-        events: it emitted.
-        failures: of its firings.
-        llm: what its requests came to.
+        firings: number of completed firings.
+        events: number of events that it emitted.
+        failures: number of failed firings.
+        llm: usage of its requests.
     """
 
     firings: int = 0
@@ -65,18 +65,18 @@ class ResponderMetrics:
 
 @attrs.frozen
 class RunMetrics:
-    """What a run has done and used.
+    """The activity and resource usage of a run.
 
     Attributes:
-        events: in the ledger.
-        types: how many of each type, by type.
-        llm: what all requests came to.
-        models: the same by the model that answered; requests are of the answered ones.
+        events: number of events in the ledger.
+        types: number of events by type.
+        llm: usage of all requests.
+        models: usage by the model that answered; counts only answered requests.
         responders: by name.
-        tool_calls: asked.
-        tool_errors: of these, answered with an error.
+        tool_calls: number of requested tool calls.
+        tool_errors: number of tool calls that returned an error.
         started_at: time of the first event, or None.
-        ended_at: time of the last.
+        ended_at: time of the last event, or None.
     """
 
     events: int
@@ -101,7 +101,7 @@ def measure(events: Iterable[KandoEvent]) -> RunMetrics:
     """Fold events into metrics.
 
     Args:
-        events: of a ledger, or of a stretch of it, in order.
+        events: of a ledger, or of a part of it, in order.
     """
     fold = MetricsFold()
     for event in events:
@@ -111,7 +111,7 @@ def measure(events: Iterable[KandoEvent]) -> RunMetrics:
 
 @attrs.define
 class _Account:
-    """What `Usage` tells, while it is counted."""
+    """A mutable `Usage`."""
 
     requests: int = 0
     answers: int = 0
@@ -131,7 +131,7 @@ class _Account:
             self.add_spent(data)
 
     def add_spent(self, data: dict[str, Any]) -> None:
-        """Add what a call used, be it answered or failed."""
+        """Add the cost and tokens of a call, whether it was answered or failed."""
         self.cost_usd += _amount(data.get("cost_usd"))
         usage = data.get("usage")
         if isinstance(usage, dict):
@@ -144,7 +144,7 @@ class _Account:
 
 @attrs.define
 class _Work:
-    """What `ResponderMetrics` tells, while it is counted."""
+    """A mutable `ResponderMetrics`."""
 
     firings: int = 0
     events: int = 0
@@ -157,17 +157,17 @@ class _Work:
 
 @attrs.define
 class MetricsFold:
-    """Metrics in the making: for those who see the events one by one, or keep what they saw.
+    """Metrics that are updated event by event and can be stored.
 
     Attributes:
-        types: how many of each type, by type.
-        llm: what all requests came to.
-        models: the same by the model that answered.
+        types: number of events by type.
+        llm: usage of all requests.
+        models: usage by the model that answered.
         responders: by name.
-        askers: who asked, by the id of each request that has no answer.
-        tool_errors: of the tools' answers.
+        askers: name of the responder that made a request, by the id of each unanswered request.
+        tool_errors: number of tool calls that returned an error.
         first: time of the first event, or None.
-        last: time of the last.
+        last: time of the last event, or None.
     """
 
     types: dict[str, int] = attrs.field(factory=dict)
@@ -180,7 +180,7 @@ class MetricsFold:
     last: datetime | None = None
 
     def observe(self, event: KandoEvent) -> None:
-        """Count the event that follows."""
+        """Update the metrics with the next event."""
         if self.first is None:
             self.first = event.timestamp
         self.last = event.timestamp
@@ -216,13 +216,13 @@ class MetricsFold:
         of_model = self.models.setdefault(_text(event.data.get("model")), _Account())
         of_model.requests += 1
         of_model.add_answer(event.data)
-        # The request may lie before the stretch that is measured.
+        # The request may precede the measured events.
         askers = [self.askers.pop(id) for id in event.cause if id in self.askers]
         for asker in askers[:1]:
             self._work_of(asker).llm.add_answer(event.data)
 
     def metrics(self) -> RunMetrics:
-        """Return what the events seen so far come to."""
+        """Return the metrics of the events observed so far."""
         return RunMetrics(
             events=self.length,
             types=dict(sorted(self.types.items())),
@@ -237,16 +237,16 @@ class MetricsFold:
 
     @property
     def length(self) -> int:
-        """How many events were seen."""
+        """The number of events observed so far."""
         return sum(self.types.values())
 
     def state(self) -> bytes:
-        """Return the fold as it is stored."""
+        """Return the encoded fold."""
         return msgspec.json.encode(self)
 
     @classmethod
     def from_state(cls, state: bytes) -> MetricsFold:
-        """Return the fold that `state` returned.
+        """Decode a fold that `state` encoded.
 
         Raises:
             msgspec.DecodeError: it is damaged.
@@ -254,7 +254,7 @@ class MetricsFold:
         return msgspec.json.decode(state, type=MetricsFold)
 
 
-# What a provider wrote is taken as it is meant, or as nothing.
+# A malformed value from a provider counts as zero or unknown.
 
 
 def _count(value: Any) -> int:

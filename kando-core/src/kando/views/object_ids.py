@@ -1,4 +1,4 @@
-"""The view object-ids: which objects a world surely does not have, told without its objects."""
+"""The view object-ids: rules out that a world has an object, without loading its objects."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["ObjectIds"]
 class ObjectIds:
     """Checksums of the ids of all objects of a world.
 
-    An object once created is there for good, so what is not there now was not there before.
+    Objects are never deleted, so an object that does not exist now did not exist earlier.
 
     Args:
-        sums: ascending.
+        sums: checksums, ascending.
     """
 
     def __init__(self, sums: array[int]) -> None:
@@ -26,22 +26,22 @@ class ObjectIds:
 
     @classmethod
     def of(cls, world: World) -> ObjectIds:
-        """Return those of a world."""
+        """Return the checksums for a world."""
         return cls(array("I", sorted(map(_sum, world.objects))))
 
     def may_hold(self, id: str) -> bool:
-        """Whether the world has an object with this id, or by a rare chance another one like it."""
+        """Whether the world may have an object with this id; rarely a false positive."""
         wanted = _sum(id)
         at = bisect_left(self._sums, wanted)
         return at < len(self._sums) and self._sums[at] == wanted
 
     def state(self) -> bytes:
-        """Return the view as it is stored."""
+        """Return the encoded view."""
         return _little_endian(self._sums).tobytes()
 
     @classmethod
     def from_state(cls, state: bytes) -> ObjectIds:
-        """Return the view that `state` returned.
+        """Decode a view that `state` encoded.
 
         Raises:
             ValueError: it is damaged.

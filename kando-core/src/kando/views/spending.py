@@ -1,4 +1,4 @@
-"""Accounts: what a run has spent on calls, as its ledger tells."""
+"""The accounts of a run: the calls, tokens and cost that its ledger records."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from kando.schema.events import (
 
 __all__ = ["CHARGED", "Accounts", "amount_of", "charge_of"]
 
-#: Types of events that change accounts.
+#: Types of events that change the accounts.
 CHARGED = frozenset({LLM_RESPONSE, TOOL_RETURNED, RESPONDER_FAILED, BUDGET_EXHAUSTED})
 
-# Errors of answers that were given without calling anybody.
+# Error types of answers for which no model or tool was called.
 _NOT_CALLED = frozenset({"Denied", "InvalidArguments", "UnknownTool"})
 
-# Where nobody tells how many tokens a text has.
+# Estimate for answers whose provider reports no token counts.
 _BYTES_PER_TOKEN = 4
 
 
 @attrs.frozen
 class Accounts:
-    """What was spent. Accounts are values: applying an event returns new ones.
+    """The calls, tokens and cost of a run. Immutable: applying an event returns new accounts.
 
     Attributes:
-        llm_calls: answers of models, apart from those of the cache.
-        llm_tokens: that these took in and gave out, and attempts that failed, as far as these tell.
-        llm_cost_usd: what all that cost, in US dollars, as far as it is known.
-        llm_unpriced: how many of these have a cost that nobody knows.
-        llm_dearest_usd: cost of the dearest of these.
-        tool_calls: answers of tools that were called.
-        seconds: worked until the budget was exhausted last.
+        llm_calls: number of answers of models, without those from the cache.
+        llm_tokens: input and output tokens of these answers and, if known, of failed attempts.
+        llm_cost_usd: known cost of these answers and failed attempts, in US dollars.
+        llm_unpriced: number of these answers and failed attempts whose cost is unknown.
+        llm_dearest_usd: cost of the most expensive of them.
+        tool_calls: number of answers of tools that were called.
+        seconds: that the run had worked when its budget was last exhausted.
     """
 
     llm_calls: int = 0
@@ -72,7 +72,7 @@ class Accounts:
         )
 
     def since(self, earlier: Accounts) -> dict[str, Any]:
-        """Return what was spent after `earlier`, by name."""
+        """Return the difference to `earlier` accounts, by name."""
         return {
             "llm_calls": self.llm_calls - earlier.llm_calls,
             "llm_tokens": self.llm_tokens - earlier.llm_tokens,
@@ -83,7 +83,7 @@ class Accounts:
 
 
 def charge_of(answer_type: str, answer: Mapping[str, Any]) -> Accounts:
-    """Return what one answer is charged.
+    """Return the charge for one answer.
 
     Args:
         answer_type: ``llm.response`` or ``tool.returned``.
@@ -96,7 +96,7 @@ def charge_of(answer_type: str, answer: Mapping[str, Any]) -> Accounts:
     if answer_type == TOOL_RETURNED:
         return Accounts(tool_calls=1)
     cost = amount_of(answer.get("cost_usd"))
-    # An error that says nothing of a cost had none; a cost that is null is one nobody knows.
+    # An error without a cost field was free; a cost of null is unknown.
     is_free = error is not None and "cost_usd" not in answer
     return Accounts(
         llm_calls=1,
@@ -108,7 +108,7 @@ def charge_of(answer_type: str, answer: Mapping[str, Any]) -> Accounts:
 
 
 def _charge_of_failure(failed: Mapping[str, Any]) -> Accounts:
-    """Return what an attempt that failed is charged: no call, and what it is known to have used."""
+    """Return the charge for a failed attempt: not a call, but the usage that it reported."""
     if "usage" not in failed:
         return Accounts()
     cost = amount_of(failed.get("cost_usd"))
@@ -123,16 +123,16 @@ def _charge_of_failure(failed: Mapping[str, Any]) -> Accounts:
 def _tokens_of(answer: Mapping[str, Any]) -> int:
     usage = answer.get("usage")
     if isinstance(usage, Mapping):
-        told = [amount_of(usage.get(field)) for field in ("input_tokens", "output_tokens")]
-        if any(each is not None for each in told):
-            return sum(int(each or 0) for each in told)
+        reported = [amount_of(usage.get(field)) for field in ("input_tokens", "output_tokens")]
+        if any(each is not None for each in reported):
+            return sum(int(each or 0) for each in reported)
     text = answer.get("text")
     size = len(text.encode("utf-8", "replace")) if isinstance(text, str) else 0
     return -(-size // _BYTES_PER_TOKEN)
 
 
 def amount_of(value: object) -> float | None:
-    """Return a value that is a number of at least 0 as a float; None if it is something else."""
+    """Return a non-negative number as a float, and None for any other value."""
     if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
         with suppress(OverflowError):
             return float(value)

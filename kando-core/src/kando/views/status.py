@@ -1,4 +1,4 @@
-"""The fold behind the state of a run: what its ledger says of it so far."""
+"""The view run-status: a fold over a ledger from which the state of its run is determined."""
 
 from __future__ import annotations
 
@@ -44,32 +44,32 @@ __all__ = ["StatusFold"]
 
 @attrs.define
 class StatusFold:
-    """What the events seen so far say about their run.
+    """Facts about a run from the events observed so far.
 
     Attributes:
-        length: how many they are.
-        created_at: time of the first, or None.
-        updated_at: time of the last.
-        last_event_id: or None.
-        failure: what a responder raised, if that is the last event.
-        limits: that were reached, if that is the last event.
-        budget: limits of the run by name, as it was given them last.
-        halted_by: type of the event by which somebody stopped the run, or None.
+        length: number of events.
+        created_at: time of the first event, or None.
+        updated_at: time of the last event, or None.
+        last_event_id: id of the last event, or None.
+        failure: the error that a responder raised, if the last event records it.
+        limits: that were reached, if the last event records it.
+        budget: the current limits of the run, by name.
+        halted_by: type of the event that paused or cancelled the run, or None.
         goal: text of the first seed, or None.
-        has_goal: whether later seeds are no goal any more.
+        has_goal: whether the goal is known, so that later seeds are not read as a goal.
         first_kit: data of the first ``kit.loaded``, or None.
-        kit: data of the last.
+        kit: data of the last ``kit.loaded``, or None.
         branch: data of the last ``branch.created``, or None.
-        intents: ids of those that wait for an answer.
-        timers: ids of those that are set and have not fired.
+        intents: ids of the intents without an answer.
+        timers: ids of the timers that have not fired.
         approvals: that are open.
-        requests: to language models.
-        answers: to these.
-        cached: of these, from the cache.
+        requests: number of requests to language models.
+        answers: number of answers to these.
+        cached: number of answers from the cache.
         spent: on calls.
-        spent_before: of this, before the branch was forked.
-        objects: how many of each type, by type; as `count` was told.
-        relations: the same.
+        spent_before: the part of `spent` from before the branch was forked.
+        objects: number of objects by type, at the last `count`.
+        relations: number of relations by type, at the last `count`.
     """
 
     length: int = 0
@@ -97,7 +97,7 @@ class StatusFold:
     relations: dict[str, int] = attrs.field(factory=dict)
 
     def observe(self, event: RecordedEvent) -> None:
-        """Take an event into account."""
+        """Update the fold with the next event."""
         if self.created_at is None:
             self.created_at = event.timestamp
         self.length += 1
@@ -106,12 +106,12 @@ class StatusFold:
         self.failure = self.limits = None
         if event.type in CHARGED:
             self.spent = self.spent.apply(event)
-        take = _TAKE.get(event.type)
-        if take is not None:
-            take(self, event)
+        handler = _HANDLERS.get(event.type)
+        if handler is not None:
+            handler(self, event)
 
     def count(self, world: World) -> None:
-        """Take note of what is in the world as the events seen so far have made it."""
+        """Count the objects and relations of the world after the events observed so far."""
         objects = Counter(each.type for each in world.objects.values())
         relations = Counter(each.type for each in world.relations.values())
         self.objects, self.relations = (
@@ -121,16 +121,16 @@ class StatusFold:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether something waits for an answer, a person or a time."""
+        """Whether the run waits for an answer, a person or a timer."""
         return bool(self.intents or self.timers or self.approvals.waiting)
 
     def state(self) -> bytes:
-        """Return the fold as it is stored."""
+        """Return the encoded fold."""
         return msgspec.json.encode(self)
 
     @classmethod
     def from_state(cls, state: bytes) -> StatusFold:
-        """Return the fold that `state` returned.
+        """Decode a fold that `state` encoded.
 
         Raises:
             msgspec.DecodeError: it is damaged.
@@ -138,7 +138,7 @@ class StatusFold:
         return msgspec.json.decode(state, type=StatusFold)
 
 
-def _take_object(fold: StatusFold, event: RecordedEvent) -> None:
+def _on_object(fold: StatusFold, event: RecordedEvent) -> None:
     if fold.has_goal or event.cause:
         return
     data = event.data.get("data") or {}
@@ -147,12 +147,12 @@ def _take_object(fold: StatusFold, event: RecordedEvent) -> None:
     fold.has_goal = True
 
 
-def _take_intent(fold: StatusFold, event: RecordedEvent) -> None:
+def _on_intent(fold: StatusFold, event: RecordedEvent) -> None:
     fold.intents[event.id] = None
     fold.requests += event.type == LLM_REQUEST
 
 
-def _take_answer(fold: StatusFold, event: RecordedEvent) -> None:
+def _on_answer(fold: StatusFold, event: RecordedEvent) -> None:
     for cause in event.cause:
         fold.intents.pop(cause, None)
     fold.answers += event.type == LLM_RESPONSE
@@ -160,11 +160,11 @@ def _take_answer(fold: StatusFold, event: RecordedEvent) -> None:
     fold.approvals.observe(event)
 
 
-def _take_approval(fold: StatusFold, event: RecordedEvent) -> None:
+def _on_approval(fold: StatusFold, event: RecordedEvent) -> None:
     fold.approvals.observe(event)
 
 
-def _take_failure(fold: StatusFold, event: RecordedEvent) -> None:
+def _on_failure(fold: StatusFold, event: RecordedEvent) -> None:
     outcome = event.data["outcome"]
     if outcome == PARKED:
         fold.intents.pop(event.data["trigger"], None)
@@ -173,16 +173,16 @@ def _take_failure(fold: StatusFold, event: RecordedEvent) -> None:
         fold.failure = f"{event.data['responder']}: {error['type']}: {error['message']}"
 
 
-def _take_exhaustion(fold: StatusFold, event: RecordedEvent) -> None:
+def _on_exhaustion(fold: StatusFold, event: RecordedEvent) -> None:
     fold.limits = ", ".join(event.data["reasons"])
 
 
-def _take_budget(fold: StatusFold, event: RecordedEvent) -> None:
+def _on_budget(fold: StatusFold, event: RecordedEvent) -> None:
     limits = event.data.get("limits")
     fold.budget = limits if isinstance(limits, dict) else {}
 
 
-def _take_timer(fold: StatusFold, event: RecordedEvent) -> None:
+def _on_timer(fold: StatusFold, event: RecordedEvent) -> None:
     if event.type == TIMER_FIRED:
         for cause in event.cause:
             fold.timers.pop(cause, None)
@@ -191,40 +191,40 @@ def _take_timer(fold: StatusFold, event: RecordedEvent) -> None:
         fold.timers[event.id] = None
 
 
-def _take_halt(fold: StatusFold, event: RecordedEvent) -> None:
+def _on_halt(fold: StatusFold, event: RecordedEvent) -> None:
     fold.halted_by = event.type if event.type != RUN_RESUMED else None
 
 
-def _take_kit(fold: StatusFold, event: RecordedEvent) -> None:
+def _on_kit(fold: StatusFold, event: RecordedEvent) -> None:
     fold.first_kit = fold.first_kit or event.data
     fold.kit = event.data
 
 
-def _take_branch(fold: StatusFold, event: RecordedEvent) -> None:
+def _on_branch(fold: StatusFold, event: RecordedEvent) -> None:
     if event.type == BRANCH_CREATED:
         fold.branch, fold.spent_before = event.data, fold.spent
     else:
         fold.goal, fold.has_goal = event.data.get("goal", fold.goal), True
 
 
-_TAKE: dict[str, Callable[[StatusFold, RecordedEvent], None]] = {
-    OBJECT_CREATED: _take_object,
-    LLM_REQUEST: _take_intent,
-    TOOL_CALLED: _take_intent,
-    LLM_RESPONSE: _take_answer,
-    TOOL_RETURNED: _take_answer,
-    APPROVAL_REQUESTED: _take_approval,
-    APPROVAL_GRANTED: _take_approval,
-    APPROVAL_DENIED: _take_approval,
-    RESPONDER_FAILED: _take_failure,
-    BUDGET_SET: _take_budget,
-    BUDGET_EXHAUSTED: _take_exhaustion,
-    TIMER_SET: _take_timer,
-    TIMER_FIRED: _take_timer,
-    RUN_PAUSED: _take_halt,
-    RUN_RESUMED: _take_halt,
-    RUN_CANCELLED: _take_halt,
-    KIT_LOADED: _take_kit,
-    BRANCH_CREATED: _take_branch,
-    BRANCH_CHANGED: _take_branch,
+_HANDLERS: dict[str, Callable[[StatusFold, RecordedEvent], None]] = {
+    OBJECT_CREATED: _on_object,
+    LLM_REQUEST: _on_intent,
+    TOOL_CALLED: _on_intent,
+    LLM_RESPONSE: _on_answer,
+    TOOL_RETURNED: _on_answer,
+    APPROVAL_REQUESTED: _on_approval,
+    APPROVAL_GRANTED: _on_approval,
+    APPROVAL_DENIED: _on_approval,
+    RESPONDER_FAILED: _on_failure,
+    BUDGET_SET: _on_budget,
+    BUDGET_EXHAUSTED: _on_exhaustion,
+    TIMER_SET: _on_timer,
+    TIMER_FIRED: _on_timer,
+    RUN_PAUSED: _on_halt,
+    RUN_RESUMED: _on_halt,
+    RUN_CANCELLED: _on_halt,
+    KIT_LOADED: _on_kit,
+    BRANCH_CREATED: _on_branch,
+    BRANCH_CHANGED: _on_branch,
 }

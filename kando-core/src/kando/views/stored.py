@@ -1,4 +1,4 @@
-"""The views that a runtime keeps beside the world, as folds over what it records."""
+"""The views that a runtime stores in a snapshot in addition to the world."""
 
 from __future__ import annotations
 
@@ -56,17 +56,17 @@ def status_fold_of(stored: StoredSnapshot, *, of_data: bool = True) -> StatusFol
 
 
 def object_ids_of(stored: StoredSnapshot) -> ObjectIds | None:
-    """Return the ids of a snapshot's objects, or None; damaged ones are ignored with a warning."""
+    """Return the object ids of a snapshot, or None; damaged ones are ignored with a warning."""
     return stored.view(OBJECT_IDS, ObjectIds.from_state)
 
 
 def _whole(decode: Callable[[bytes], Fold], stored: StoredSnapshot) -> Callable[[bytes], Fold]:
-    """Return a decoder that refuses a fold over fewer or more events than the snapshot is of."""
+    """Return a decoder that refuses a fold of another length than the snapshot."""
 
     def decode_whole(state: bytes) -> Fold:
         fold = decode(state)
         if fold.length != stored.position:
-            msg = "it is of another position"
+            msg = "it has another position"
             raise ValueError(msg)
         return fold
 
@@ -74,22 +74,22 @@ def _whole(decode: Callable[[bytes], Fold], stored: StoredSnapshot) -> Callable[
 
 
 def mismatched_views(stored: StoredSnapshot) -> list[str]:
-    """Return the names of those views of a snapshot that are not what its ledger says."""
+    """Return the names of the views of a snapshot that do not match its ledger."""
     events = list(islice(stored.ledger.read(0), stored.position))
     world, places = project(events), {event.id: event.position for event in events}
     views = Views(places.get)
     views.observe(events)
     states = views.states(world)
     found = [name for name in states if stored.view(name, bytes) not in (None, states[name])]
-    kept = stored.world()
-    return found if kept is None or kept == world else [WORLD_STATE, *found]
+    stored_world = stored.world()
+    return found if stored_world is None or stored_world == world else [WORLD_STATE, *found]
 
 
 class Views:
-    """Every view of one ledger but its world.
+    """The views of one ledger, without its world.
 
     Args:
-        position_of: returns where an event stands, by its id; None if it does not know.
+        position_of: returns the position of an event by its id, or None if it is unknown.
     """
 
     def __init__(self, position_of: Callable[[str], int | None]) -> None:
@@ -97,7 +97,7 @@ class Views:
         self._lineage, self._metrics, self._status = LineageIndex(), MetricsFold(), StatusFold()
 
     def restore(self, stored: StoredSnapshot) -> bool:
-        """Go on from those of a snapshot; False if it does not have them all."""
+        """Restore the views of a snapshot; return False if it does not have all of them."""
         lineage, metrics = lineage_of(stored), metrics_fold_of(stored)
         status = status_fold_of(stored)
         if lineage is None or metrics is None or status is None or object_ids_of(stored) is None:
@@ -106,7 +106,7 @@ class Views:
         return True
 
     def observe(self, events: Sequence[RecordedEvent]) -> None:
-        """Take in the events that follow."""
+        """Update the views with the next events."""
         self._lineage.extend(events, self._position_of)
         count, note = self._metrics.observe, self._status.observe
         for event in events:
@@ -114,10 +114,10 @@ class Views:
             note(event)
 
     def states(self, world: World) -> dict[str, bytes]:
-        """Return the views as they are stored, by name.
+        """Return the encoded views, by name.
 
         Args:
-            world: as the events seen so far have made it.
+            world: after the events observed so far.
         """
         self._status.count(world)
         return {
