@@ -1,4 +1,4 @@
-"""Figures of causes: well-formed whatever the events say, and nothing in them is obeyed."""
+"""Causal figures are well-formed and inert for any content of the events."""
 
 import re
 from collections.abc import Iterator
@@ -55,7 +55,7 @@ def nodes_of(*texts: str) -> list[Node]:
 
 @settings(deadline=None)
 @given(st.lists(hostile, min_size=4, max_size=4))
-def test_svg_is_xml_without_scripts_or_links_and_its_texts_are_what_was_given(
+def test_svg_is_xml_with_exact_texts_and_without_scripts_or_links(
     texts: list[str],
 ) -> None:
     root = ElementTree.fromstring(
@@ -74,7 +74,7 @@ def test_svg_is_xml_without_scripts_or_links_and_its_texts_are_what_was_given(
 
 @settings(deadline=None)
 @given(st.lists(hostile, min_size=4, max_size=4))
-def test_dot_is_statements_whose_strings_end_where_they_should(texts: list[str]) -> None:
+def test_dot_strings_are_escaped(texts: list[str]) -> None:
     text = drawn("dot", nodes_of(*[t.replace("\n", " ") for t in texts[:3]]), "t")
 
     without_strings = re.sub(r'"(?:[^"\\]|\\.)*"', "S", text, flags=re.DOTALL)
@@ -87,7 +87,7 @@ def test_dot_is_statements_whose_strings_end_where_they_should(texts: list[str])
 
 @settings(deadline=None)
 @given(st.lists(hostile, min_size=4, max_size=4))
-def test_a_flowchart_has_nothing_in_its_labels_that_mermaid_would_read(texts: list[str]) -> None:
+def test_the_labels_of_a_flowchart_contain_no_mermaid_syntax(texts: list[str]) -> None:
     nodes = nodes_of(*[t.replace("\n", " ").replace("\r", " ") for t in texts[:3]])
     lines = drawn("mermaid", nodes, "t").split("\n")
 
@@ -102,9 +102,7 @@ def test_a_flowchart_has_nothing_in_its_labels_that_mermaid_would_read(texts: li
 @pytest.mark.parametrize("form", ["dot", "mermaid", "svg"])
 @settings(deadline=None)
 @given(texts=st.lists(hostile.filter(lambda t: "\ud800" not in t), min_size=4, max_size=4))
-def test_what_an_event_says_is_shown_without_what_a_terminal_would_obey(
-    form: str, texts: list[str]
-) -> None:
+def test_texts_of_an_event_are_shown_without_terminal_escapes(form: str, texts: list[str]) -> None:
     type, id, other, actor = (text or "x" for text in texts)
     node = node_of(recorded({"type": type, "id": id, "data": {other: 1}}, actor=actor), [])
 
@@ -129,7 +127,7 @@ def test_a_node_says_what_its_event_is_about(type: str, data: dict[str, object],
     assert about(recorded(data, type)) == said
 
 
-def test_causes_stand_above_their_effects_and_side_by_side() -> None:
+def test_causes_are_drawn_above_their_effects_and_side_by_side() -> None:
     nodes = [
         Node(5, "e-5", "", "", "other", (0, 3)),
         Node(0, "e-0", "", "", "root", ()),
@@ -143,7 +141,7 @@ def test_causes_stand_above_their_effects_and_side_by_side() -> None:
     assert places[1][0] != places[2][0]
 
 
-def test_a_flowchart_takes_no_more_than_it_draws_and_counts_the_rest() -> None:
+def test_a_flowchart_reads_only_the_nodes_it_draws_and_counts_the_others() -> None:
     taken = count()
 
     def nodes() -> Iterator[Node]:

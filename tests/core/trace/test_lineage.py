@@ -14,18 +14,18 @@ def ledger_of(*causes: list[str]) -> MemoryLedgerStore:
     return ledger
 
 
-def test_a_chain_is_told_from_the_event_to_its_root() -> None:
+def test_a_trace_leads_from_the_event_to_its_root() -> None:
     index = build_lineage_index(ledger_of([], ["e-0"], ["e-1"]).read_all())
 
     assert trace("e-2", index) == ["e-2", "e-1", "e-0"]
 
 
-def test_breadth_first_with_the_roots_last_and_each_event_once() -> None:
+def test_a_trace_is_breadth_first_with_the_roots_last_and_each_event_once() -> None:
     events = list(ledger_of([], ["e-0"], [], ["e-0", "e-1", "e-2"], ["e-3", "e-1"]).read_all())
 
-    told = [event.id for event in explain("e-4", events)]
+    found = [event.id for event in explain("e-4", events)]
 
-    assert told == ["e-4", "e-3", "e-1", "e-0", "e-2"]
+    assert found == ["e-4", "e-3", "e-1", "e-0", "e-2"]
 
 
 def test_an_unknown_event_is_named() -> None:
@@ -35,7 +35,7 @@ def test_an_unknown_event_is_named() -> None:
     assert isinstance(caught.value, KeyError)
 
 
-def test_a_chain_of_ten_thousand_is_no_deeper_than_one_of_three() -> None:
+def test_a_chain_of_ten_thousand_events_does_not_exceed_the_recursion_limit() -> None:
     causes: list[list[str]] = [[], *([f"e-{n}"] for n in range(9999))]
     index = build_lineage_index(ledger_of(*causes).read_all())
 

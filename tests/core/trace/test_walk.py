@@ -1,4 +1,4 @@
-"""Walks along causes: complete, in order, and reading no more than they need."""
+"""Walks along causes are complete and in order, and read only what they need."""
 
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
@@ -70,7 +70,7 @@ def index_of(ledger: LedgerStore, length: int, *, at_once: int = 7) -> LineageIn
 
 @settings(deadline=None)
 @given(graphs, st.data())
-def test_up_is_what_the_index_of_all_events_tells(
+def test_ancestors_are_those_of_the_index_of_all_events(
     graph: list[list[int]], data: st.DataObject
 ) -> None:
     ledger = ledger_of(graph)
@@ -93,7 +93,9 @@ def test_up_is_what_the_index_of_all_events_tells(
 
 @settings(deadline=None)
 @given(graphs, st.data())
-def test_down_is_up_turned_round(graph: list[list[int]], data: st.DataObject) -> None:
+def test_descendants_are_the_events_that_have_it_as_an_ancestor(
+    graph: list[list[int]], data: st.DataObject
+) -> None:
     ledger = ledger_of(graph)
     start = f"e-{data.draw(st.integers(0, len(graph) - 1))}"
 
@@ -118,7 +120,7 @@ def test_down_is_up_turned_round(graph: list[list[int]], data: st.DataObject) ->
     assert [(step.position, step.depth) for step in found] == near
 
 
-def test_a_long_chain_is_read_in_pages_and_a_short_way_up_stays_short() -> None:
+def test_a_long_chain_is_read_in_pages_and_a_short_one_with_few_reads() -> None:
     ledger = ledger_of([[1]] * 10_000)
 
     assert len(ancestors(ledger, "e-9999")) == 10_000
@@ -130,7 +132,7 @@ def test_a_long_chain_is_read_in_pages_and_a_short_way_up_stays_short() -> None:
     assert ledger.found + ledger.links_read < 20
 
 
-def test_causes_that_are_far_away_are_not_searched_for_in_between() -> None:
+def test_events_between_an_event_and_a_distant_cause_are_not_read() -> None:
     ledger = Counting()
     for n in range(5000):
         ledger.append([event(*([f"e-{n - 1000}"] if n >= 1000 else []))])
@@ -140,7 +142,7 @@ def test_causes_that_are_far_away_are_not_searched_for_in_between() -> None:
     assert ledger.links_read < 100
 
 
-def test_what_is_left_out_is_found_if_the_way_leads_through_it(tmp_path: Path) -> None:
+def test_an_excluded_ancestor_is_still_found(tmp_path: Path) -> None:
     ledger = SQLiteLedgerStore("r", tmp_path / "store")
     ledger.append([event(), event("e-0", type="note"), event("note-1"), event("e-2"), event("e-0")])
 
@@ -156,7 +158,7 @@ def test_what_is_left_out_is_found_if_the_way_leads_through_it(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("start", ["nothing", "e-1"])
-def test_an_event_or_cause_that_is_not_there_is_named(start: str) -> None:
+def test_a_missing_event_or_cause_is_named_in_the_error(start: str) -> None:
     ledger: LedgerStore = MemoryLedgerStore("r")
     ledger.append([event(), event("gone-7")])
 
@@ -167,7 +169,7 @@ def test_an_event_or_cause_that_is_not_there_is_named(start: str) -> None:
         list(descendants(ledger, "nothing"))
 
 
-def test_no_link_that_the_index_has_is_read() -> None:
+def test_links_that_the_index_has_are_not_read() -> None:
     ledger = ledger_of([[1]] * 2_000)
     index = index_of(ledger, 1_900)
     ledger.found = ledger.links_read = ledger.events_read = 0
@@ -180,7 +182,7 @@ def test_no_link_that_the_index_has_is_read() -> None:
     assert ledger.events_read == 0
 
 
-def test_a_cause_that_only_the_ledger_knows_is_asked_of_it() -> None:
+def test_a_cause_that_the_index_does_not_know_is_read_from_the_ledger() -> None:
     ledger = Counting()
     ledger.append([event("e-1"), event(), event("e-0", "e-1")])
     index = LineageIndex()
@@ -191,12 +193,12 @@ def test_a_cause_that_only_the_ledger_knows_is_asked_of_it() -> None:
 
 
 @pytest.mark.parametrize("damage", [b"", b"\0\0\0\x02{}", "short", "types"])
-def test_a_stored_index_whose_parts_do_not_fit_is_refused(damage: bytes | str) -> None:
+def test_a_stored_index_whose_parts_do_not_match_is_refused(damage: bytes | str) -> None:
     state = index_of(ledger_of([[1]] * 30), 30).state()
     if isinstance(damage, bytes):
         state = damage
     else:
         state = state[:-4] if damage == "short" else state[:-1] + b"\1"
 
-    with pytest.raises(ValueError, match=r"damage|short|fit|multiple|missing|truncated"):
+    with pytest.raises(ValueError, match=r"damage|short|do not match|multiple|missing|truncated"):
         LineageIndex.from_state(state)

@@ -1,1 +1,1 @@
-"""Traces: why an event exists."""
+"""Traces: the causal chain that explains why an event exists."""

@@ -10,7 +10,7 @@ __all__ = ["dot"]
 
 
 def dot(nodes: Iterable[Node], title: str) -> Iterator[str]:
-    """Yield the lines of a DOT file; nodes and edges stand in the order they come.
+    """Yield the lines of a DOT file, with nodes and edges in the given order.
 
     Args:
         nodes: of the graph.
@@ -32,5 +32,5 @@ def _quoted(text: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    # A backslash begins an escape in labels, such as \\N for the name of the node.
+    # A backslash starts an escape sequence in labels, such as \\N for the name of the node.
     return text.replace("\\", "\\\\").replace('"', '\\"')

@@ -1,4 +1,4 @@
-"""A causal graph to be drawn: what stands in it, before anybody decides how it looks."""
+"""The nodes of a causal graph, independent of the format in which it is drawn."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ class Node:
     """An event in a figure. Its texts are on one line, without control characters.
 
     Attributes:
-        position: of the event; tells it from all others.
+        position: of the event, which identifies the node.
         id: of the event.
         actor: who emitted it.
-        about: what it is about, in short.
+        about: short description of its subject.
         kind: ``root``, ``object``, ``relation``, ``llm``, ``tool`` or ``other``.
-        causes: positions of those events of the figure that it follows from.
+        causes: positions of its causes within the figure.
     """
 
     position: int
@@ -63,7 +63,7 @@ def node_of(event: RecordedEvent, causes: Iterable[int]) -> Node:
 
     Args:
         event: of a ledger; its content is untrusted.
-        causes: positions of its causes, as far as they are in the figure.
+        causes: positions of its causes within the figure.
     """
     kind = "root" if event.is_root else _KINDS.get(event.type, "other")
     id, actor = truncate(event.id, _LABEL), truncate(event.actor, _LABEL)
@@ -71,7 +71,7 @@ def node_of(event: RecordedEvent, causes: Iterable[int]) -> Node:
 
 
 def about(event: KandoEvent) -> str:
-    """Say in a few words what an event is about; on one line, without control characters."""
+    """Return a short description of an event's subject, on one line without control characters."""
     data = event.data
     if event.type == OBJECT_CREATED:
         words = [data.get("type"), data.get("id")]

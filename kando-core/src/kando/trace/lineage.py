@@ -1,4 +1,4 @@
-"""The causal chain from an event back to the goal it came from."""
+"""The causal chain from an event back to the goal that it came from."""
 
 from __future__ import annotations
 

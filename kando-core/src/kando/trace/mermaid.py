@@ -1,4 +1,4 @@
-"""A causal graph as a Mermaid flowchart, as Markdown pages show it (https://mermaid.js.org)."""
+"""A causal graph as a Mermaid flowchart for Markdown pages (https://mermaid.js.org)."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from kando.trace.figure import Node
 
 __all__ = ["LARGEST", "mermaid"]
 
-#: Nodes and edges of a flowchart. Mermaid draws at most 500 edges, and takes seconds for 400; who
-#: reads a page cannot raise that limit.
+#: Maximum number of nodes in a flowchart. Mermaid draws at most 500 edges, needs seconds for 400,
+#: and the reader of a page cannot raise that limit.
 LARGEST = 150
 
-# Whatever means something to Mermaid: quotes and Markdown in labels, HTML, and the per cent signs
-# of its directives, which it looks for everywhere.
+# Characters with a meaning in Mermaid: quotes and Markdown in labels, HTML, and the per cent signs
+# of its directives, which it recognises everywhere.
 _ESCAPES = {c: f"#{ord(c)};" for c in '"#<>&`\\%{}[]'}
 
 
 def mermaid(nodes: Iterable[Node], title: str, total: int) -> Iterator[str]:
-    """Yield the lines of a flowchart of the first nodes, which says how many there are beyond.
+    """Yield the lines of a flowchart of the first `LARGEST` nodes and the number of the others.
 
     Args:
         nodes: of the graph; no more than `LARGEST` are taken.
         title: of the graph.
-        total: how many nodes there are.
+        total: number of nodes in the graph.
     """
     yield "flowchart LR"
     yield f"  accTitle: {_escaped(title)}"

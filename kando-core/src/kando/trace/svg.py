@@ -1,4 +1,4 @@
-"""A causal graph as an SVG picture: causes above their effects, no scripts, nothing loaded."""
+"""A causal graph as an SVG image: causes above their effects, no scripts, no external resources."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def svg(nodes: Iterable[Node], title: str, metadata: Mapping[str, str]) -> Itera
     """Yield the lines of an SVG file.
 
     Args:
-        nodes: of the graph; a cause that comes after its effect is drawn all the same.
+        nodes: of the graph, in any order.
         title: of the graph.
-        metadata: what the picture shows, such as the run and the hash of its ledger.
+        metadata: origin of the graph, such as the run and the hash of its ledger.
     """
     shown = sorted(nodes, key=lambda node: node.position)
     places = _places(shown)
@@ -55,7 +55,7 @@ def svg(nodes: Iterable[Node], title: str, metadata: Mapping[str, str]) -> Itera
 
 
 def _places(nodes: Iterable[Node]) -> dict[int, _Place]:
-    """Put each node one row below the lowest of its causes, beside what is there already."""
+    """Place each node one row below the lowest of its causes, to the right of earlier nodes."""
     rows: dict[int, int] = {}
     taken: dict[int, int] = {}
     places: dict[int, _Place] = {}
@@ -91,7 +91,7 @@ def _box(node: Node, place: _Place) -> str:
 
 
 def _escaped(text: str) -> str:
-    # XML 1.0 has no way to write some code points at all.
+    # XML 1.0 cannot represent some code points at all.
     known = "".join(c if _is_xml(c) else "\ufffd" for c in text)
     for c, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;")):
         known = known.replace(c, entity)

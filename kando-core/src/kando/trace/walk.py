@@ -1,4 +1,4 @@
-"""Walk a ledger along its causes: up to the goal, or down to everything that followed."""
+"""Walk a ledger along its causes: up to the goal, or down to every consequence."""
 
 from __future__ import annotations
 
@@ -12,18 +12,17 @@ from kando.views.causes import LineageIndex
 
 __all__ = ["Step", "ancestors", "descendants"]
 
-#: Links that are read ahead: at first, and at most.
+#: Number of links to read ahead: initially, and at most.
 _FIRST_PAGE, _LARGEST_PAGE = 16, 8192
 
 
 class Step(NamedTuple):
-    """An event on the way. What it says, its id included, is read by whoever shows it.
+    """An event on a walk, by its position; callers that show it read its id and data.
 
     Attributes:
         position: of the event.
-        causes: positions of the events it follows from; on the way down, of those of them that
-            the way leads through.
-        depth: how many links away from where the walk began.
+        causes: positions of its causes; on a walk down, only those that the walk has reached.
+        depth: number of links from the start of the walk.
     """
 
     position: int
@@ -39,19 +38,19 @@ def ancestors(
     excluding: Collection[str] = (),
     index: LineageIndex | None = None,
 ) -> list[Step]:
-    """Return an event and what it follows from: itself first, breadth first, the roots last.
+    """Return an event and its ancestors: the event first, breadth first, the roots last.
 
-    Only links are read, and no more of them than lie around the way; none that the index has.
+    It reads only links, only near the ancestors, and none that the index has.
 
     Args:
-        ledger: where.
-        event_id: where to begin.
-        depth: how many links to go at most; to the roots if None.
-        excluding: types of events that are rarely met, which are not read ahead.
-        index: of the first events of the ledger, if one is kept.
+        ledger: of the event.
+        event_id: of the event to start from.
+        depth: maximum number of links to follow; to the roots if None.
+        excluding: types of events that rarely are ancestors, which are not read ahead.
+        index: of the first events of the ledger, if there is one.
 
     Raises:
-        EventNotFound: the ledger has no such event, or one names a cause that it does not have.
+        EventNotFound: the event or one of its ancestors does not exist in the ledger.
     """
     links = _Links(ledger, excluding, index)
     level, away = [links.position_of(event_id)], 0
@@ -74,7 +73,7 @@ def ancestors(
 
 
 class _Links:
-    """The links of a ledger: from the index, else read, ahead where reading ahead has helped."""
+    """The links of a ledger: from the index, or read, with more read ahead when that has helped."""
 
     def __init__(
         self, ledger: LedgerStore, excluding: Collection[str], index: LineageIndex | None
@@ -89,7 +88,7 @@ class _Links:
         self._helped = 0
 
     def position_of(self, id: str) -> int:
-        """Return where an event stands that the way leads to."""
+        """Return the position of an event on the walk."""
         position = self._positions.get(id)
         if position is not None:
             self._helped += 1
@@ -101,7 +100,7 @@ class _Links:
         return event.position
 
     def causes_of(self, position: int) -> tuple[int, ...]:
-        """Return where the causes of an event stand that `position_of` was asked for."""
+        """Return the positions of the causes of an event that `position_of` has returned."""
         known = self._index.causes_of(position) if position < self._indexed else None
         if known is not None:
             return known
@@ -112,7 +111,7 @@ class _Links:
         return tuple(map(self.position_of, event.cause if event is not None else ()))
 
     def _read_ahead(self, position: int) -> None:
-        """Read what lies before a position: an event mostly follows from what is near."""
+        """Read the links before a position, since the causes of an event are mostly near."""
         grown = self._page * 4 if self._helped else self._page // 2
         self._page, self._helped = min(max(grown, 1), _LARGEST_PAGE), 0
         start = max(position - self._page, self._indexed)
@@ -134,34 +133,34 @@ def descendants(
     stop: int | None = None,
     index: LineageIndex | None = None,
 ) -> Iterator[Step]:
-    """Yield an event and everything that follows from it, in the order of the ledger.
+    """Yield an event and its descendants, in the order of the ledger.
 
-    Only links are read, from the event on; none that the index has.
+    It reads only links after the event, and none that the index has.
 
     Args:
-        ledger: where.
-        event_id: where to begin.
-        depth: how many links to go at most; to the end if None.
-        excluding: types of events to leave out, with what follows from them alone.
+        ledger: of the event.
+        event_id: of the event to start from.
+        depth: maximum number of links to follow; to the end if None.
+        excluding: types of events to leave out, with the events that only they caused.
         stop: position after the last event that counts; all if None.
-        index: of the first events of the ledger, if one is kept.
+        index: of the first events of the ledger, if there is one.
 
     Raises:
-        EventNotFound: the ledger has no such event.
+        EventNotFound: the event does not exist in the ledger.
     """
     event = _found(ledger, event_id)
     yield Step(event.position, (), 0)
     reached = {event.position: 0}
     end = ledger.length() if stop is None else stop
-    for position, causes in _onwards(ledger, event, end, excluding, index, reached):
-        on_the_way = tuple(each for each in causes if each in reached)
-        away = min((reached[each] for each in on_the_way), default=None)
+    for position, causes in _following(ledger, event, end, excluding, index, reached):
+        reached_causes = tuple(each for each in causes if each in reached)
+        away = min((reached[each] for each in reached_causes), default=None)
         if away is not None and away != depth:
             reached[position] = away + 1
-            yield Step(position, on_the_way, away + 1)
+            yield Step(position, reached_causes, away + 1)
 
 
-def _onwards(
+def _following(
     ledger: LedgerStore,
     event: RecordedEvent,
     end: int,
@@ -169,16 +168,16 @@ def _onwards(
     index: LineageIndex | None,
     reached: Collection[int],
 ) -> Iterator[tuple[int, Sequence[int]]]:
-    """Yield what lies behind an event, with where those causes stand that may be reached."""
+    """Yield the positions after an event, with the positions of causes that may be reached."""
     start = event.position + 1
     indexed = min(index.length, end) if index is not None else 0
     if index is not None and start < indexed:
         for position, causes in index.causes(start, indexed, excluding):
-            yield position, causes if causes is not None else _asked(ledger, position)
+            yield position, causes if causes is not None else _causes_from_ledger(ledger, position)
     places: dict[str, int | None] = {event.id: event.position}
     for link in ledger.links(max(start, indexed), end, excluding=excluding):
         for id in link.cause:
-            # Behind the index, what was reached in it goes by its position alone.
+            # Events that were reached within the index are known only by their positions.
             if id not in places and start < indexed:
                 cause = ledger.find(id)
                 places[id] = cause.position if cause is not None else None
@@ -187,7 +186,7 @@ def _onwards(
             places[link.id] = link.position
 
 
-def _asked(ledger: LedgerStore, position: int) -> list[int]:
+def _causes_from_ledger(ledger: LedgerStore, position: int) -> list[int]:
     event = ledger.at(position)
     found = map(ledger.find, event.cause if event is not None else ())
     return [each.position for each in found if each is not None]
