@@ -1,4 +1,4 @@
-"""A branch that goes on with a change asks again only what the change made different."""
+"""A branch that is resumed with a change repeats only the requests that the change affects."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def asked_after(store: Store, run_id: str, position: int) -> int:
     return sum(e.type == LLM_REQUEST for e in store.context.ledger(run_id).read(position))
 
 
-def test_of_a_run_of_500_events_forked_at_250_only_the_changed_requests_are_asked(
+def test_a_run_of_500_events_forked_at_250_asks_only_the_changed_requests(
     store: Store, provider: Provider, run_id: str
 ) -> None:
     in_tail = asked_after(store, run_id, 250)
@@ -152,7 +152,7 @@ def test_of_a_run_of_500_events_forked_at_250_only_the_changed_requests_are_aske
     assert [full(e) for e in store.context.ledger(branch).read_all()][:250] == shared
 
 
-def test_a_branch_that_nothing_is_done_to_calls_nobody_and_comes_out_the_same(
+def test_an_unchanged_branch_makes_no_calls_and_ends_like_its_parent(
     store: Store, provider: Provider, run_id: str
 ) -> None:
     branch = store.fork(run_id, 250).id
@@ -164,7 +164,7 @@ def test_a_branch_that_nothing_is_done_to_calls_nobody_and_comes_out_the_same(
     assert [e.id for e in tail] == [e.id for e in store.context.ledger(run_id).read(250)]
 
 
-def test_a_fresh_branch_and_its_branches_refuse_what_was_cached_before_the_fork(
+def test_a_fresh_branch_and_its_branches_do_not_use_the_cache_from_before_the_fork(
     store: Store, provider: Provider, run_id: str
 ) -> None:
     in_tail = asked_after(store, run_id, 250)
@@ -183,7 +183,7 @@ def test_a_fresh_branch_and_its_branches_refuse_what_was_cached_before_the_fork(
     assert len(provider.asked) == in_tail
 
 
-def test_another_model_is_asked_everything_past_the_fork_and_remembered_by_the_branch(
+def test_a_branch_with_another_model_asks_it_everything_after_the_fork_and_remembers_it(
     store: Store, provider: Provider, run_id: str
 ) -> None:
     in_tail = asked_after(store, run_id, 250)
@@ -202,7 +202,7 @@ def test_another_model_is_asked_everything_past_the_fork_and_remembered_by_the_b
     assert open_run(store.context, before).choices.model is None
 
 
-def test_another_kit_goes_on_with_the_branch(store: Store, provider: Provider, run_id: str) -> None:
+def test_a_branch_can_be_resumed_with_another_kit(store: Store, provider: Provider, run_id: str) -> None:
     branch = store.fork(run_id, 250, kit="other").id
     store.run(branch).resume()
 
@@ -215,7 +215,7 @@ def test_another_kit_goes_on_with_the_branch(store: Store, provider: Provider, r
     assert store.run(run_id).status().kit == "chain"
 
 
-def test_another_goal_begins_with_the_seeds_that_the_kit_makes_of_it(
+def test_a_branch_with_another_goal_begins_with_the_seeds_of_that_goal(
     store: Store, provider: Provider, run_id: str
 ) -> None:
     for at in (0, 1, 250):
@@ -229,7 +229,7 @@ def test_another_goal_begins_with_the_seeds_that_the_kit_makes_of_it(
     assert provider.asked == []
 
 
-def test_events_of_ones_own_are_recorded_behind_the_fork(store: Store, short_id: str) -> None:
+def test_given_events_are_recorded_after_the_fork(store: Store, short_id: str) -> None:
     given = {"type": "note", "data": {"text": "hi"}, "cause": ["object.created-1"], "position": 7}
 
     branch = store.fork(short_id, 3, events=[given, {"type": "other.note"}]).id
@@ -268,7 +268,7 @@ def test_a_changed_branch_replays_strictly_from_its_ledger(store: Store, run_id:
         ({"llm": "counting:https://me:secret@host/"}, ConfigurationError),
     ],
 )
-def test_a_change_that_is_refused_leaves_no_branch_behind(
+def test_a_refused_change_creates_no_branch(
     store: Store, short_id: str, changes: dict[str, Any], error: type[Exception]
 ) -> None:
     before = Path(store.url.partition(":")[2]).stat().st_size
@@ -281,7 +281,7 @@ def test_a_change_that_is_refused_leaves_no_branch_behind(
     assert Path(store.url.partition(":")[2]).stat().st_size == before
 
 
-def test_branches_are_listed_behind_their_parents_whichever_is_asked_for(
+def test_branches_are_listed_after_their_parents_for_any_run_of_the_tree(
     store: Store, short_id: str
 ) -> None:
     one = store.fork(short_id, 20).id

@@ -1,4 +1,4 @@
-"""Two ledgers compared: where they part, what differs after that, and who paid for it."""
+"""Comparing two ledgers: where they diverge, what differs after that, and what each of them cost."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -69,7 +69,7 @@ class Counting(MemoryLedgerStore):
 
 @settings(deadline=None)
 @given(st.integers(0, 40), st.integers(0, 40), st.integers(0, 40))
-def test_ledgers_part_where_their_events_do(shared: int, only_a: int, only_b: int) -> None:
+def test_ledgers_diverge_where_their_events_do(shared: int, only_a: int, only_b: int) -> None:
     beginning = [thing(f"s{n}") for n in range(shared)]
     a, b = MemoryLedgerStore("a"), MemoryLedgerStore("b")
     a.append([*beginning])
@@ -81,7 +81,7 @@ def test_ledgers_part_where_their_events_do(shared: int, only_a: int, only_b: in
     assert divergence_position(a, b, end_a=min(shared, 3)) == min(shared, 3)
 
 
-def test_finding_where_ledgers_part_reads_no_event_and_few_hashes() -> None:
+def test_finding_the_divergence_position_reads_no_events_and_few_hashes() -> None:
     a, b = Counting("a"), Counting("b")
     a.append([thing(f"s{n}") for n in range(1000)])
     b.append([*MemoryLedgerStore.read(a), thing("mine")])
@@ -217,7 +217,7 @@ def test_comparing_forks_of_forks_finds_what_comparing_whole_worlds_finds(
     assert [a.at(shared)] == [None] or a.at(shared) != b.at(shared)
 
 
-def test_every_substrate_tells_the_same(make_substrate: type[Substrate]) -> None:
+def test_the_comparison_is_the_same_on_every_substrate(make_substrate: type[Substrate]) -> None:
     substrate = make_substrate()
     parent = substrate.create("r")
     parent.append(
@@ -245,7 +245,7 @@ def test_every_substrate_tells_the_same(make_substrate: type[Substrate]) -> None
     assert diff(*empty, by_content=True).summary() == "+1 objects, -1 objects"
 
 
-def test_what_two_ledgers_share_is_not_read() -> None:
+def test_the_events_that_two_ledgers_share_are_not_read() -> None:
     a = Counting("a")
     a.append([thing(f"s{n}") for n in range(1000)])
     b = Counting("b")
@@ -259,7 +259,7 @@ def test_what_two_ledgers_share_is_not_read() -> None:
     assert a.read_events == b.read_events == 1
 
 
-def test_what_has_its_id_from_the_step_that_made_it_is_not_searched_for() -> None:
+def test_objects_with_derived_ids_are_not_searched_for() -> None:
     substrate, cache = MemorySubstrate(), LLMCache()
     parent = substrate.create("r")
     run_on(parent, cache, [thing("goal"), *(event("note", n=n) for n in range(500))])
@@ -281,7 +281,7 @@ def test_one_and_true_are_not_the_same_json() -> None:
     assert [change.fields for change in diff(a, b).patched_objects] == [{"n": (1, True)}]
 
 
-def test_where_ids_moved_objects_and_relations_are_matched_by_kind_and_content() -> None:
+def test_objects_and_relations_with_other_ids_are_matched_by_type_and_content() -> None:
     a = project([thing("a1", x=1), thing("a2", x=2), thing("a3"), link("r1", "a1", "a2")])
     b = project([thing("b2", x=2), thing("b1", x=1), thing("b9", x=9), link("r9", "b1", "b2")])
 
@@ -321,8 +321,8 @@ def responders(*, status: str = "completed", answer: str = "yes", extra: bool = 
         yield ask([{"role": "user", "content": "Is it?"}], about=claim)
 
     def on_answer(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
-        told = {"status": status, "text": event.data["text"]}
-        yield patch(event.data["cause_object_id"], told)
+        answered = {"status": status, "text": event.data["text"]}
+        yield patch(event.data["cause_object_id"], answered)
         if extra:
             yield create("Remark", {})
 
@@ -342,7 +342,7 @@ def run_on(ledger: LedgerStore, cache: LLMCache, seeds: list[KandoEvent], **how:
     Runtime(ledger, made, cache=cache, edge_logic=()).run(seeds)
 
 
-def test_a_step_that_came_out_differently_is_told_with_its_fields_and_others_are_aligned() -> None:
+def test_a_changed_step_is_reported_with_its_fields_and_others_are_aligned() -> None:
     substrate, cache = MemorySubstrate(), LLMCache()
     parent = substrate.create("r")
     run_on(parent, cache, [thing("goal")])
@@ -356,11 +356,11 @@ def test_a_step_that_came_out_differently_is_told_with_its_fields_and_others_are
     assert change.fields == {"data.patch.status": ("completed", "done")}
     assert found.steps.only_a == []
     assert [each.data["type"] for each in found.steps.only_b] == ["Remark"]
-    assert found.steps.summary() == "1 came out differently, 1 only in the second"
+    assert found.steps.summary() == "1 changed, 1 only in the second"
     assert found.shared == 1
 
 
-def test_an_unchanged_branch_differs_in_nothing_but_what_it_cost() -> None:
+def test_an_unchanged_branch_differs_only_in_cost() -> None:
     substrate, cache = MemorySubstrate(), LLMCache()
     parent = substrate.create("r")
     run_on(parent, cache, [thing("goal")])
@@ -371,7 +371,7 @@ def test_an_unchanged_branch_differs_in_nothing_but_what_it_cost() -> None:
 
     assert not found.world
     assert not found.steps
-    assert found.steps.summary() == "none differ"
+    assert found.steps.summary() == "no changes"
     used = [(side.tail.llm.cost_usd, side.tail.llm.cached) for side in (found.a, found.b)]
     assert used == [(0.5, 0), (0.0, 1)]
     tokens = [
@@ -381,7 +381,7 @@ def test_an_unchanged_branch_differs_in_nothing_but_what_it_cost() -> None:
     assert (found.a.stream, found.b.stream) == ("run:r", "branch:b1")
 
 
-def test_two_runs_that_share_nothing_are_aligned_step_by_step() -> None:
+def test_two_unrelated_runs_are_aligned_step_by_step() -> None:
     one, other = MemoryLedgerStore("one"), MemoryLedgerStore("other")
     run_on(one, LLMCache(), [thing("goal")])
     run_on(other, LLMCache(), [thing("unrelated"), thing("goal")], answer="no")

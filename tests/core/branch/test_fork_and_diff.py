@@ -1,4 +1,4 @@
-"""Forks share their prefix; diffs say what differs and nothing else."""
+"""Forks share a prefix with their parent; diffs list exactly the differences."""
 
 from collections.abc import Iterator
 
@@ -53,7 +53,7 @@ def test_a_branch_shares_its_prefix_and_begins_with_branch_created() -> None:
     assert list(read_branch(substrate, "b1"))[:2] == list(read_branch(substrate, "r"))[:2]
 
 
-def test_parent_and_branch_do_not_see_each_others_tails() -> None:
+def test_parent_and_branch_do_not_have_each_others_tails() -> None:
     substrate = substrate_with("a")
     branch = fork(substrate, "r", 1, "b1")
     branch.append([thing("mine")])
@@ -63,7 +63,7 @@ def test_parent_and_branch_do_not_see_each_others_tails() -> None:
     assert [e.data["id"] for e in substrate.open("r").read_all()] == ["a", "yours"]
 
 
-def test_a_branch_that_is_resumed_also_fails_and_retries_as_its_parent_did() -> None:
+def test_a_resumed_branch_fails_and_retries_as_its_parent_did() -> None:
     def runtime_on(ledger: LedgerStore) -> Runtime:
         failed: set[str] = set()
 
@@ -90,7 +90,7 @@ def test_a_branch_that_is_resumed_also_fails_and_retries_as_its_parent_did() -> 
 
 
 @pytest.mark.parametrize("position", [-1, 4])
-def test_a_fork_outside_its_parent_is_refused_and_leaves_nothing(position: int) -> None:
+def test_a_fork_outside_its_parent_is_refused_and_creates_nothing(position: int) -> None:
     substrate = substrate_with("a", "b", "c")
 
     with pytest.raises(PositionOutOfRange, match="0 to 3"):
@@ -99,7 +99,7 @@ def test_a_fork_outside_its_parent_is_refused_and_leaves_nothing(position: int) 
     assert [info.id for info in substrate.ledgers()] == ["r"]
 
 
-def test_a_fork_of_nobody_or_under_a_taken_id_is_refused() -> None:
+def test_a_fork_of_an_unknown_parent_or_with_an_existing_id_is_refused() -> None:
     substrate = substrate_with("a")
 
     with pytest.raises(LedgerNotFound):
@@ -118,7 +118,7 @@ def world_of(objects: dict[str, dict[str, int]], relations: set[tuple[str, str]]
     return world
 
 
-def test_a_diff_tells_what_was_added_removed_and_patched() -> None:
+def test_a_diff_lists_what_was_added_removed_and_patched() -> None:
     a = world_of({"same": {}, "gone": {}, "changed": {"x": 1, "y": 2}}, {("same", "gone")})
     b = world_of({"same": {}, "new": {}, "changed": {"x": 9, "z": 3}}, {("same", "new")})
 
@@ -144,7 +144,7 @@ def test_equal_worlds_have_no_diff() -> None:
     assert found.summary() == "no changes"
 
 
-def test_the_summary_names_only_what_is_there() -> None:
+def test_the_summary_names_only_differences_that_exist() -> None:
     a = world_of({"p": {"x": 1}}, set())
     b = world_of({"p": {"x": 2}, "q": {}, "r": {}}, set())
 

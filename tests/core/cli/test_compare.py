@@ -67,7 +67,7 @@ def test_a_step_that_came_out_differently_is_shown_with_before_and_after(
     lines = kando("diff", *changed, "--events").stdout.splitlines()
 
     assert lines[0] == "~1 objects patched"
-    assert lines[1] == "steps: 3 came out differently"
+    assert lines[1] == "steps: 3 changed"
     assert "    data.text: 'hello' -> 'another question'" in lines
     assert "    data.messages[0].content: 'hello' -> 'another question'" in lines
 

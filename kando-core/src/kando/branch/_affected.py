@@ -1,4 +1,4 @@
-"""Two worlds as far as two tails touch them: what neither touches is not looked at."""
+"""The parts of two worlds that the tails of their ledgers affect; the rest is not read."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ def affected_worlds(
     tail_b: Sequence[RecordedEvent],
     may_hold: Callable[[str], bool] = lambda id: True,
 ) -> tuple[World, World]:
-    """Return the part of two worlds that their ledgers' tails may have made different.
+    """Return the parts of two worlds in which they may differ.
 
     Args:
-        ledger: either of the two.
-        shared: how many events they share.
-        tail_a: the events of the first after these.
-        tail_b: the events of the second.
-        may_hold: whether an object with an id may be among what they share.
+        ledger: either of the two ledgers.
+        shared: number of events that they share.
+        tail_a: the events of the first ledger after the shared ones.
+        tail_b: the same of the second ledger.
+        may_hold: whether the shared events may contain an object with an id.
     """
     if not shared:
         return project(tail_a), project(tail_b)
-    told = [event for tail in (tail_a, tail_b) for event in tail if event.type in WORLD_TYPES]
-    objects = {id for e in told if e.type in OBJECT_TYPES for id in _named(e)}
-    relations = {id for e in told if e.type not in OBJECT_TYPES for id in _named(e)}
-    # What has its id from the step that made it was not there before, so nobody need look.
-    new = {id for event in told for id in _named(event) if _is_named_by(event, id)}
+    changes = [event for tail in (tail_a, tail_b) for event in tail if event.type in WORLD_TYPES]
+    objects = {id for e in changes if e.type in OBJECT_TYPES for id in _named(e)}
+    relations = {id for e in changes if e.type not in OBJECT_TYPES for id in _named(e)}
+    # An id derived from the lineage key of its event is new, so there is nothing to search for.
+    new = {id for event in changes for id in _named(event) if _is_named_by(event, id)}
     known = set(filter(may_hold, objects - new))
     before = list(ledger.events_about(known, relations - new, shared))
     return _projected([*before, *tail_a], objects), _projected([*before, *tail_b], objects)
@@ -63,10 +63,10 @@ def _projected(events: Iterable[KandoEvent], objects: set[str]) -> World:
 
 
 class _PartialWorld:
-    """A world of which only some objects and relations are known.
+    """A world of which only some objects and relations are loaded.
 
-    The ledger was checked when it was recorded, so an object that is referred to and not known
-    was there.
+    The events were checked when they were recorded, so an object that an event refers to and that
+    is not loaded exists.
     """
 
     def __init__(self, objects: set[str]) -> None:
@@ -77,7 +77,7 @@ class _PartialWorld:
         commit(self.world, change)
 
     def get_object(self, id: str) -> WorldObject | None:
-        """Return the object with this id, a stand-in if it is not known, or None."""
+        """Return the object with this id, an empty one if it is not loaded, or None."""
         known = self.world.objects.get(id)
         return known if known is not None or id in self._objects else WorldObject(id, "", {})
 

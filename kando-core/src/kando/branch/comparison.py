@@ -1,4 +1,4 @@
-"""Compare two ledgers: where they part, and what became different after that."""
+"""Compare two ledgers: where they diverge, and how they differ after that."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ __all__ = ["LedgerDiff", "Side", "compare"]
 
 @attrs.frozen
 class Side:
-    """One of two ledgers that are compared.
+    """One of two compared ledgers.
 
     Attributes:
         stream: its name, ``run:{id}`` or ``branch:{id}``.
-        events: how many of its events count.
-        tail: what it did and used after the two part.
+        events: number of its events that count.
+        tail: metrics of its events after the divergence position.
     """
 
     stream: str
@@ -38,7 +38,7 @@ class LedgerDiff:
     """How a second ledger differs from a first.
 
     Attributes:
-        shared: how many events they share; they part at this position.
+        shared: number of events that they share, which is the divergence position.
         a: the first.
         b: the second.
         world: how their worlds differ.
@@ -62,16 +62,16 @@ def compare(
 ) -> LedgerDiff:
     """Compare two ledgers.
 
-    What they share is not read, apart from the events about what their tails touch: the cost is
-    that of the tails. Ledgers that share nothing are read in full.
+    Of the shared events, it reads only those about objects and relations that the tails change, so
+    the cost depends on the tails. Ledgers that share no events are read in full.
 
     Args:
         a: the first, usually the parent.
         b: the second, usually the branch.
-        end_a: how many events of `a` count; all if None.
+        end_a: number of events of `a` that count; all if None.
         end_b: the same for `b`.
-        may_hold: whether an object with an id may be in the world of as many first events as the
-            two share; what cannot be there is not searched for.
+        may_hold: ``may_hold(id, shared)`` says whether the first `shared` events may contain an
+            object with an id; if not, it is not searched for.
     """
     end_a = a.length() if end_a is None else end_a
     end_b = b.length() if end_b is None else end_b

@@ -1,4 +1,4 @@
-"""Where two ledgers part: the longest beginning they share, by bisecting their hash chains."""
+"""Find the position at which two ledgers diverge, by bisecting their hash chains."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ __all__ = ["divergence_position"]
 def divergence_position(
     a: LedgerStore, b: LedgerStore, end_a: int | None = None, end_b: int | None = None
 ) -> int:
-    """Return how many events two ledgers share from their beginning.
+    """Return the number of events that two ledgers share from the beginning.
 
-    Each event's hash covers all before it, so equal hashes at a position mean equal beginnings.
-    The number of questions asked is logarithmic in the length of the shorter one.
+    Each event's hash covers all earlier events, so equal hashes at a position mean equal prefixes.
+    The number of hashes read is logarithmic in the length of the shorter ledger.
 
     Args:
         a: a ledger.
         b: another, of any substrate.
-        end_a: how many events of `a` count; all if None.
+        end_a: number of events of `a` that count; all if None.
         end_b: the same for `b`.
     """
     shared = 0

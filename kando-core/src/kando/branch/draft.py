@@ -1,4 +1,4 @@
-"""Rehearse what a branch shall begin with, before there is a branch."""
+"""Draft the first events of a branch, before the branch is created."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["BranchDraft"]
 
 
 class BranchDraft(LedgerStore):
-    """The ledger that a branch will have: its own events are kept in memory only.
+    """The future ledger of a branch, with the events after its shared prefix in memory.
 
     Args:
-        parent: ledger that would be forked; it is read and not changed.
-        head: the ``branch.created`` of the branch; its position is that of the fork.
+        parent: ledger to be forked; it is not changed.
+        head: the ``branch.created`` of the branch; its position is the fork position.
     """
 
     def __init__(self, parent: LedgerStore, head: RecordedEvent) -> None:

@@ -1,4 +1,4 @@
-"""Read a branch: the events it shares with its parent, then its own."""
+"""Read a branch: the events that it shares with its parent, then its own."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ def read_branch(
 
     Args:
         substrate: where the branch lives.
-        branch_id: a branch; a run is read as a branch that shares nothing.
+        branch_id: of the branch; a run is read as a branch without a shared prefix.
         own_only: leave out the shared prefix.
 
     Raises:
-        LedgerNotFound: there is no such branch.
+        LedgerNotFound: the branch does not exist.
     """
     shared = substrate.info(branch_id).fork_position or 0
     return substrate.open(branch_id).read(shared if own_only else 0)

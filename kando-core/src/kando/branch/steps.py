@@ -1,4 +1,4 @@
-"""The same step on two ledgers: events aligned by why they exist, not by where they stand."""
+"""Align the steps of two ledgers by lineage key, so that the same step is compared with itself."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from kando.schema.events import (
 
 __all__ = ["StepChange", "StepDiff", "align_steps"]
 
-# The runtime's notes about its own work, and where a branch begins, are no outputs.
+# The runtime's bookkeeping and the heads of branches are not outputs of responders.
 _NO_STEPS = frozenset({RESPONDER_FIRED, RESPONDER_COMPLETED, RESPONDER_FAILED, BRANCH_CREATED})
 
-# Who paid for an answer is on the account of each side, and no part of what was answered.
+# The cost of an answer is accounted for each ledger and is not part of the answer.
 _ACCOUNTED = frozenset({"cached", "cost_usd"})
 
 
 @attrs.frozen
 class StepChange:
-    """A step that both ledgers have, and that came out differently.
+    """A step that both ledgers have, with different outputs.
 
     Attributes:
-        before: the event in the first.
+        before: the event in the first ledger.
         after: the event in the second, with the same lineage key.
         fields: value before and after, by the path of the field; None where it is missing.
     """
@@ -43,12 +43,12 @@ class StepChange:
 
 @attrs.frozen
 class StepDiff:
-    """How the outputs of responders differ between two ledgers. False when they do not.
+    """How the outputs of responders differ between two ledgers. False if they do not.
 
     Attributes:
-        changed: came out differently.
-        only_a: steps of the first alone.
-        only_b: steps of the second alone.
+        changed: steps of both ledgers whose outputs differ.
+        only_a: steps of the first ledger only.
+        only_b: steps of the second ledger only.
     """
 
     changed: list[StepChange] = attrs.field(factory=list)
@@ -59,20 +59,20 @@ class StepDiff:
         return bool(self.changed or self.only_a or self.only_b)
 
     def summary(self) -> str:
-        """Say it in one line: ``2 steps came out differently, 1 only in the second``."""
+        """Return a summary in one line: ``2 changed, 1 only in the second``."""
         counts = [
-            (len(self.changed), "{} came out differently"),
+            (len(self.changed), "{} changed"),
             (len(self.only_a), "{} only in the first"),
             (len(self.only_b), "{} only in the second"),
         ]
-        return ", ".join(text.format(n) for n, text in counts if n) or "none differ"
+        return ", ".join(text.format(n) for n, text in counts if n) or "no changes"
 
 
 def align_steps(a: Sequence[RecordedEvent], b: Sequence[RecordedEvent]) -> StepDiff:
-    """Align two stretches of events by lineage key and tell what differs.
+    """Align the events of two ledgers by lineage key and return the differences.
 
-    Timestamps and what was observed are not compared; an id that names the same step on both
-    sides is the same.
+    Timestamps and ``data["observed"]`` are not compared. Ids that differ are equal if they name
+    the same step.
 
     Args:
         a: events of the first ledger, in order.
@@ -100,7 +100,7 @@ def _steps(events: Iterable[RecordedEvent]) -> dict[str, RecordedEvent]:
 
 @attrs.frozen
 class _Comparison:
-    """Compares events whose ids may have moved.
+    """Compares events whose ids may differ although they name the same step.
 
     Attributes:
         keys_a: lineage keys of the first ledger's events, by id.
