@@ -1,4 +1,4 @@
-"""Reading input files: what becomes a document, what is skipped and why, and how texts are cut."""
+"""Reading input files: which become documents, which are skipped and why, and how texts are split."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_utf_8_and_utf_16_with_a_byte_order_mark_are_read(tmp_path: Path, encodi
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a.html"])
-def test_terminal_escapes_and_control_characters_do_not_get_into_a_text(
+def test_terminal_escapes_and_control_characters_are_removed_from_a_text(
     tmp_path: Path, name: str
 ) -> None:
     data = "\x1b]0;owned\x07a \x1b[1;31mred\x1b[0m \x9b2Jb\x00\x08\x7f\x85c"
@@ -165,7 +165,7 @@ def test_a_file_without_readable_text_is_skipped_with_the_reason(
 
 
 @given(st.binary(max_size=200), st.sampled_from(["a.txt", "a.html", "a.pdf"]))
-def test_no_content_makes_reading_raise(
+def test_reading_never_raises_for_any_content(
     tmp_path_factory: pytest.TempPathFactory, data: bytes, name: str
 ) -> None:
     found = read_bytes(tmp_path_factory.getbasetemp(), name, data)
@@ -177,7 +177,7 @@ def test_no_content_makes_reading_raise(
 
 
 @pytest.mark.parametrize("character", ["x", "🙂", '"'])
-def test_a_long_text_is_cut_into_parts_that_fit_into_an_event(
+def test_a_long_text_is_split_into_parts_that_fit_into_an_event(
     tmp_path: Path, character: str
 ) -> None:
     text = f"{character * 99}\n" * 5_000
@@ -226,7 +226,7 @@ def test_a_file_over_the_limit_is_skipped(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["missing.txt", "", "nul\0.txt", "half\ud800.txt", "a.txt/b.txt"])
-def test_a_path_that_names_nothing_is_skipped(here: Path, path: str) -> None:
+def test_a_path_that_does_not_exist_is_skipped(here: Path, path: str) -> None:
     (here / "a.txt").write_text("text")
 
     (found,) = read(path)
@@ -235,7 +235,7 @@ def test_a_path_that_names_nothing_is_skipped(here: Path, path: str) -> None:
     msgspec.json.encode(found.path)
 
 
-def test_a_pipe_is_skipped_and_not_waited_for(tmp_path: Path) -> None:
+def test_a_pipe_is_skipped_without_waiting_for_a_writer(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.txt")
 
     assert [reason_of(found) for found in read(tmp_path / "pipe.txt", tmp_path)] == [
@@ -291,7 +291,7 @@ def test_inputs_come_in_the_order_they_are_named(here: Path) -> None:
     assert [found.path for found in read("b", here / "c", "a")] == ["b", f"{here}/c", "a"]
 
 
-def test_hidden_files_and_unknown_texts_in_a_folder_are_passed_over_unless_named(
+def test_hidden_files_and_unknown_texts_in_a_folder_are_ignored_unless_named(
     here: Path,
 ) -> None:
     names = [".hidden.txt", ".git/a.txt", "__pycache__/a.txt", "node_modules/a.md", "Makefile"]
@@ -303,7 +303,7 @@ def test_hidden_files_and_unknown_texts_in_a_folder_are_passed_over_unless_named
     assert [text_of(found) for found in read("top", *(f"top/{name}" for name in names))] == names
 
 
-def test_unknown_binary_files_in_a_folder_are_skipped_and_hidden_ones_passed_over(
+def test_unknown_binary_files_in_a_folder_are_skipped_and_hidden_ones_ignored(
     here: Path,
 ) -> None:
     (here / "photo.jpg").write_bytes(b"\xff\xd8\xff\xe0\0\x10JFIF")
@@ -362,7 +362,7 @@ def test_folders_that_link_to_each_other_are_entered_once(here: Path) -> None:
     assert [text_of(found) for found in read("docs")] == ["note"]
 
 
-def test_folders_nested_deeper_than_python_calls_are_read(here: Path) -> None:
+def test_folders_nested_deeper_than_the_recursion_limit_are_read(here: Path) -> None:
     depth = 1_200
     for _ in range(depth):
         os.mkdir("d")
@@ -384,7 +384,7 @@ def test_folders_nested_deeper_than_python_calls_are_read(here: Path) -> None:
 # HTML
 
 
-def test_of_a_web_page_only_what_is_seen_is_read(tmp_path: Path) -> None:
+def test_only_the_visible_text_of_a_web_page_is_read(tmp_path: Path) -> None:
     page = b"""<!DOCTYPE html><html><head><title>The  title</title><style>p {}</style>
         <script>if (a < b) { alert("<p>no</p>") }</script></head>
         <body><h1>Head&amp;line</h1><p>One <b>bold</b>
@@ -409,7 +409,7 @@ def test_of_a_web_page_only_what_is_seen_is_read(tmp_path: Path) -> None:
         "<head><title>t</title></head><body>seen<a href='",
     ],
 )
-def test_pages_that_are_not_well_formed_are_read(tmp_path: Path, page: str) -> None:
+def test_malformed_pages_are_read(tmp_path: Path, page: str) -> None:
     assert text_of(read_bytes(tmp_path, "a.html", page.encode())).split() == ["t", "seen"]
 
 
@@ -441,7 +441,7 @@ def test_the_pages_of_a_pdf_are_separated_by_a_blank_line(tmp_path: Path) -> Non
     assert found.media_type == "application/pdf"
 
 
-def test_damaged_and_textless_pdfs_are_skipped_without_a_word_on_the_terminal(
+def test_damaged_and_textless_pdfs_are_skipped_without_output_on_the_terminal(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("pypdf")
@@ -487,7 +487,7 @@ def quoted(text: str, max_chars: int) -> list[str]:
 
 
 @given(texts, st.integers(1, 60))
-def test_passages_are_exact_short_and_cover_every_visible_character_once(
+def test_passages_are_exact_and_short_and_cover_every_visible_character_once(
     text: str, max_chars: int
 ) -> None:
     found = passages(text, max_chars)
@@ -502,7 +502,7 @@ def test_passages_are_exact_short_and_cover_every_visible_character_once(
     assert all(end <= start and not text[end:start].strip() for end, start in between)
 
 
-def test_short_paragraphs_share_a_passage_and_longer_ones_are_cut_between() -> None:
+def test_short_paragraphs_share_a_passage_and_longer_ones_are_split_between_paragraphs() -> None:
     text = "One.\n\nTwo.\n\n\nThree is longer.\n"
 
     assert passages(text) == [Passage(0, 29, text.strip())]
@@ -517,13 +517,13 @@ def test_a_markdown_heading_begins_a_passage(heading: str) -> None:
     ]
 
 
-def test_a_comment_in_a_block_of_code_is_no_heading() -> None:
+def test_a_comment_in_a_code_block_is_not_a_heading() -> None:
     text = "```sh\n# comment\nls\n```\n# Heading\nText."
 
     assert quoted(text, 1200) == ["```sh\n# comment\nls\n```", "# Heading\nText."]
 
 
-def test_a_long_paragraph_is_cut_after_sentences_then_lines_then_words_then_anywhere() -> None:
+def test_a_long_paragraph_is_split_after_sentences_then_lines_then_words_then_anywhere() -> None:
     assert quoted("It costs 1.5. Is it? “Yes.” So.", 16) == [
         "It costs 1.5.",
         "Is it? “Yes.”",
@@ -539,6 +539,6 @@ def test_a_blank_text_has_no_passages() -> None:
     assert passages("") == passages(" \n\t\n") == []
 
 
-def test_passages_of_no_length_are_refused() -> None:
-    with pytest.raises(ValueError, match="Use 1 or more"):
+def test_a_maximum_length_below_one_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least 1"):
         passages("text", 0)

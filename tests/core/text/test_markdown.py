@@ -1,4 +1,4 @@
-"""Foreign text in Markdown is read, and does nothing."""
+"""Untrusted text in Markdown is shown verbatim and acts as no markup."""
 
 import pytest
 from hypothesis import given
@@ -28,12 +28,12 @@ from kando.text.markdown import one_line, plain
         ("", ""),
     ],
 )
-def test_markup_is_shown_as_it_was_written(text: str, shown: str) -> None:
+def test_markup_is_shown_verbatim(text: str, shown: str) -> None:
     assert plain(text) == shown
 
 
 @given(st.text(alphabet=st.sampled_from("ab1 [](){}<>&!#*_`~|\\$:/@.-+=\n\x1b\u2028\u202e")))
-def test_nothing_that_could_open_markup_is_left_bare(text: str) -> None:
+def test_every_character_that_could_start_markup_is_escaped(text: str) -> None:
     shown = plain(text)
 
     assert not set(shown) & set("<>\n\x1b\u2028\u202e")
@@ -43,12 +43,12 @@ def test_nothing_that_could_open_markup_is_left_bare(text: str) -> None:
 
 
 @given(st.text(max_size=300), st.integers(1, 50))
-def test_a_line_is_printable_and_as_long_as_is_allowed(text: str, limit: int) -> None:
+def test_a_line_is_printable_and_within_the_limit(text: str, limit: int) -> None:
     line = one_line(text, limit)
 
     assert len(line) <= limit
     assert all(c.isprintable() or c in "\u200c\u200d" for c in line)
 
 
-def test_no_more_than_needed_of_a_huge_text_is_looked_at() -> None:
+def test_only_the_beginning_of_a_huge_text_is_processed() -> None:
     assert len(plain("x" * 10_000_000, 100)) == 100

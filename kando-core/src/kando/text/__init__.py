@@ -1,1 +1,1 @@
-"""Foreign text: documents, their passages, what is relevant in them, and how to show it as text."""
+"""Untrusted text: documents, their passages, their relevance, and how to show them safely."""

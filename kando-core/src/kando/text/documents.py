@@ -1,4 +1,4 @@
-"""Read the files and folders that a run is given as input."""
+"""Read files and folders as the input of a run."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ __all__ = [
 #: Length of the longest part of a document, in characters.
 MAX_PART_CHARS = 200_000
 
-# As JSON, so that a part and what is said about it fit into one event (1 MiB).
+# Size as JSON, so that a part and its metadata fit into one event (1 MiB).
 _MAX_PART_BYTES = 700 * 1024
 _MAX_FILE_BYTES = 50 * 1024 * 1024
 _SNIFFED_BYTES = 8 * 1024
@@ -56,7 +56,7 @@ _ESCAPE_SEQUENCE = re.compile(
 _NEWLINE = re.compile(r"\r\n|[\r\v\f\x85]")
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _UNPRINTABLE_IN_PATH = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-# What texts, even overstruck or coloured ones, have next to nothing of.
+# Characters that texts, even overstruck or coloured ones, rarely contain.
 _BINARY = [chr(code) for code in range(32) if chr(code) not in "\b\t\n\v\f\r\x1b"]
 
 _REASONS = {
@@ -74,13 +74,13 @@ class Document:
     """The text of an input file, or a part of it.
 
     Attributes:
-        path: as the user named it, or the folder as the user named it and the path in it;
+        path: as given by the user, or for a file in a folder, the given folder and the path in it;
             separated by ``/``, with unprintable characters escaped.
         sha256: of the file's bytes, in hexadecimal.
         media_type: ``text/plain``, ``text/markdown``, ``text/html`` or ``application/pdf``.
         text: without control characters other than newline and tab.
         part: number of this part, from 1.
-        parts: number of parts the text was cut into.
+        parts: number of parts that the text was split into.
     """
 
     path: str
@@ -109,12 +109,12 @@ class _Unreadable(ValueError):
 
 
 def read_documents(paths: Iterable[str | Path]) -> Iterator[Document | Skipped]:
-    """Read files, and folders with all that is in them.
+    """Read files, and folders with their files and subfolders.
 
-    Inputs come in the order they are named, the files of a folder in the order of their paths. A
-    file that is reached twice is read once. Inside a folder, hidden files, ``node_modules``,
-    ``__pycache__`` and texts of a type that is not known are passed over; a file that is named
-    itself is always tried. No input makes this raise.
+    Inputs are read in the given order, the files of a folder in the order of their paths. A file
+    that is reached twice is read once. Inside a folder, hidden files, ``node_modules``,
+    ``__pycache__`` and texts of an unknown type are skipped silently; a file that is given
+    explicitly is always read. No input makes this raise an exception.
 
     Args:
         paths: of files and folders.
@@ -133,7 +133,7 @@ def _files_in(top: str) -> Iterator[str | Skipped]:
     """Find the files to read in a folder, sorted by path."""
     real_top = os.path.realpath(top)
     visited = {real_top}
-    # A stack, not recursion: folders may be nested deeper than Python calls.
+    # A stack instead of recursion: folders may be nested deeper than the recursion limit.
     trail = [(real_top, _entries(top))]
     while trail:
         found = next(trail[-1][1], None)
@@ -168,12 +168,12 @@ def _entries(folder: str) -> Iterator[str | Skipped]:
         for name in names
         if not name.startswith(".") and name not in _PASSED_OVER_FOLDERS
     ]
-    # With its separator, a folder is sorted as the paths of its files are.
+    # With a trailing separator, a folder sorts like the paths of its files.
     yield from sorted(paths, key=lambda path: path + "/" if os.path.isdir(path) else path)
 
 
 def _known_type(path: str) -> Iterator[str | Skipped]:
-    """Pass on a file that was found in a folder if it is of a type we read."""
+    """Yield a file that was found in a folder if its type is known."""
     if _suffix(path) in _MEDIA_TYPES:
         yield path
         return
@@ -203,8 +203,8 @@ def _read_once(path: str, seen: set[str]) -> Iterator[Document | Skipped]:
 
 def _read(path: str, limit: int) -> bytes:
     """Return the first `limit` bytes of a regular file."""
-    # Asked before it is opened, because opening a device can do things; asked again afterwards,
-    # because it may be another file by then. A pipe without a writer must not be waited for.
+    # Checked before the file is opened, since opening a device can have effects, and again
+    # afterwards, since it may be another file by then. O_NONBLOCK: do not wait for a pipe's writer.
     _check_regular(os.stat(path))
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     with open(os.open(path, flags), "rb") as file:
@@ -225,10 +225,10 @@ def text_of(data: bytes, media_type: str) -> str:
 
     Args:
         data: in UTF-8, or UTF-16 with a byte order mark; a PDF as it is.
-        media_type: of the data; what is not HTML or PDF is text as it stands.
+        media_type: of the data; any type but HTML and PDF is read as plain text.
 
     Raises:
-        ValueError: there is no text in it; the message says why, on one line.
+        ValueError: it contains no text; the message says why, on one line.
     """
     if media_type == _PDF:
         text = _clean(_pdf_text(data))
@@ -272,7 +272,7 @@ def _pdf_text(data: bytes) -> str:
     except ImportError:
         msg = "PDF support is not installed: pip install 'kando-core[pdf]'"
         raise _Unreadable(msg) from None
-    # What pypdf has to say about a damaged file must not get onto the user's terminal.
+    # Messages of pypdf about a damaged file must not appear on the user's terminal.
     log, silence = logging.getLogger("pypdf"), logging.NullHandler()
     log.addHandler(silence)
     try:
@@ -285,13 +285,13 @@ def _pdf_text(data: bytes) -> str:
         raise _Unreadable(f"damaged PDF ({type(error).__name__})") from None
     finally:
         log.removeHandler(silence)
-    # Characters outside the basic plane may come as two halves.
+    # Characters outside the basic plane may come as two surrogates.
     halves = "\n\n".join(pages).encode("utf-16", "surrogatepass")
     return halves.decode("utf-16", "replace")
 
 
 def _parts(text: str) -> list[str]:
-    """Cut a text into parts, after a paragraph or a line where there is one."""
+    """Split a text into parts, after a paragraph, a line or a word if possible."""
     parts = []
     start = 0
     while start < len(text):
@@ -319,7 +319,7 @@ def _suffix(path: str) -> str:
 
 
 def _shown(path: str) -> str:
-    """Return a path as it can be recorded and printed: file names can hold any byte."""
+    """Return a path that can be recorded and printed, since file names can contain any byte."""
     posix = path.replace(os.sep, "/")
     return _UNPRINTABLE_IN_PATH.sub(lambda match: f"\\x{ord(match[0]) & 0xFF:02x}", posix)
 
@@ -327,5 +327,5 @@ def _shown(path: str) -> str:
 def _reason(error: Exception) -> str:
     if isinstance(error, OSError):
         return _REASONS.get(error.errno or 0, error.strerror or "cannot be read")
-    # A path that no file can have is all that is left.
+    # Any other ValueError comes from a path that no file can have.
     return str(error) if isinstance(error, _Unreadable) else "no such file"

@@ -1,4 +1,4 @@
-"""The visible text of an HTML page."""
+"""Extract the visible text of an HTML page."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PARAGRAPHS = frozenset({
 })
 # fmt: on
 _BLOCKS = _LINES | _PARAGRAPHS
-# End tags that authors may leave out: the element ends where one of these starts.
+# Elements whose end tag is optional: the element ends where one of these starts.
 _ENDED_BY = {
     "p": _BLOCKS,
     "li": frozenset({"li"}),
@@ -41,16 +41,16 @@ _SPACE = re.compile(r"[ \t\n\r\f]+")
 
 
 def visible_text(markup: str) -> str:
-    """Return what a reader of the page sees, without styles and images.
+    """Return the text that a reader of the page sees, without styles and images.
 
-    Blocks stand on lines of their own, paragraphs with a blank line between them, cells of a table
-    row with a tab between them. The page's title comes first. A comment or tag that is never closed
-    hides the rest of the page, as it does in a browser.
+    Each block is on its own line, paragraphs are separated by a blank line, and the cells of a
+    table row by a tab. The page's title comes first. An unclosed comment or tag hides the rest of
+    the page, as it does in a browser.
     """
     parser = _VisibleText()
-    # Browsers read "<![" as a comment; the standard parser raises for some. The paragraph releases
-    # the text before it. The parser is not closed: it would look for the end of each tag that is
-    # never closed again from every later one, which takes hours for a small file made for it.
+    # Browsers read "<![" as a comment; the standard parser raises for some. The paragraph flushes
+    # the text before it. The parser is not closed: it would search for the end of each unclosed tag
+    # again from every later one, which takes hours for a small malicious file.
     parser.feed(markup.replace("<![", "<?[") + "<p>")
     return "".join(parser.pieces).strip()
 
@@ -77,7 +77,7 @@ class _VisibleText(HTMLParser):
             self._hidden += is_hidden
 
     def handle_endtag(self, tag: str) -> None:
-        # Without the count, each stray end tag would cost a search of all that is open.
+        # Without the count, each unmatched end tag would cost a search of all open elements.
         if self._open_tags[tag]:
             self._leave(tag)
         if tag in _BLOCKS:
@@ -86,7 +86,7 @@ class _VisibleText(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self._open and self._open[-1][0] == "head" and data.strip():
             self._leave("head")
-        # A title is seen although the head around it is not.
+        # A title is visible although the head around it is not.
         in_title = self._hidden == 1 and [tag for tag, _ in self._open[-2:]] == ["head", "title"]
         if self._hidden and not in_title:
             return

@@ -1,4 +1,4 @@
-"""Cut a text into passages short enough to be quoted."""
+"""Split a text into passages that are short enough to be quoted."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _HEADING = re.compile(r" {0,3}#{1,6}(?:\s|$)")
 _UNDERLINE = re.compile(r" {0,3}(?:=+|-+)\s*")
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})(.*)", re.DOTALL)
 
-# Where a text that is too long may be cut, best first. The spaces after a sentence are matched, and
-# not its end, so that a long row of full stops costs no more than other text.
+# Where a text that is too long may be split, best first. The pattern matches the spaces after a
+# sentence instead of its end, so that a long row of full stops costs no more than other text.
 _STOP = r"[.!?\u2026\u0964\u0965\u061f\u06d4]"  # Latin, danda, Arabic
 _WIDE_STOP = r"[\u3002\uff01\uff1f]"  # Chinese and Japanese, which put no space after it
 _CLOSING = r"[\"')\]\u201d\u2019\u00bb\u300d\u300f\uff09]"
@@ -29,12 +29,12 @@ _CUTS = (_SENTENCE, _LINE, _WORD)
 
 @attrs.frozen
 class Passage:
-    """A stretch of a text.
+    """A part of a text.
 
     Attributes:
         start: index of its first character.
         end: index after its last character.
-        text: what stands there; neither begins nor ends with white space.
+        text: between these; neither begins nor ends with white space.
     """
 
     start: int
@@ -44,7 +44,7 @@ class Passage:
 
 @attrs.frozen
 class _Piece:
-    """What stays together in one passage."""
+    """A part of a text that is not split further."""
 
     start: int
     end: int
@@ -52,10 +52,10 @@ class _Piece:
 
 
 def passages(text: str, max_chars: int = 1200) -> list[Passage]:
-    """Cut a text into passages, each as long as fits.
+    """Split a text into passages, each as long as the limit allows.
 
-    Cuts are made between paragraphs; a paragraph that is too long is cut after a sentence, else
-    after a line, else after a word, else wherever it must be. A Markdown heading begins a new
+    A text is split between paragraphs; a paragraph that is too long is split after a sentence,
+    else after a line, else after a word, else at the limit. A Markdown heading begins a new
     passage. Every character that is not white space is in exactly one passage.
 
     Args:
@@ -66,7 +66,7 @@ def passages(text: str, max_chars: int = 1200) -> list[Passage]:
         ValueError: `max_chars` is less than 1.
     """
     if max_chars < 1:
-        msg = f"Passages of {max_chars} characters cannot hold a text. Use 1 or more."
+        msg = f"max_chars must be at least 1, not {max_chars}."
         raise ValueError(msg)
     found: list[Passage] = []
     start = end = 0
@@ -85,7 +85,7 @@ def _passage(text: str, start: int, end: int) -> list[Passage]:
 
 
 def _trimmed(text: str, start: int, end: int) -> tuple[int, int] | None:
-    """Return the span without the white space at its ends, or None if nothing is left."""
+    """Return the span without the white space at its ends, or None if it is blank."""
     stretch = text[start:end]
     length = len(stretch.strip())
     start += len(stretch) - len(stretch.lstrip())
@@ -93,7 +93,7 @@ def _trimmed(text: str, start: int, end: int) -> tuple[int, int] | None:
 
 
 def _paragraphs(text: str) -> Iterator[_Piece]:
-    """Find the stretches between blank lines; a heading begins one without a blank line too."""
+    """Find the paragraphs between blank lines; a heading begins one even without a blank line."""
     position = start = end = lines = 0
     is_heading = False
     fence = ""
@@ -117,7 +117,7 @@ def _paragraphs(text: str) -> Iterator[_Piece]:
 
 
 def _fence_after(line: str, fence: str) -> str:
-    """Return the mark that opened the block of code in which the next line stands, if any."""
+    """Return the mark of the fenced code block that contains the next line, or an empty string."""
     match = _FENCE.match(line)
     if match is None:
         return fence
@@ -131,7 +131,7 @@ def _fence_after(line: str, fence: str) -> str:
 def _pieces(
     text: str, whole: _Piece, max_chars: int, cuts: tuple[re.Pattern[str], ...]
 ) -> Iterator[_Piece]:
-    """Cut `whole` where the first of `cuts` allows, what is still too long with the next one."""
+    """Split `whole` by the first of `cuts`, and parts that are still too long by the next one."""
     trimmed = _trimmed(text, whole.start, whole.end)
     if trimmed is None:
         return

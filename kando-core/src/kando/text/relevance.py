@@ -1,4 +1,4 @@
-"""Which texts bear on a question: a deterministic keyword score, no model involved."""
+"""Rank texts by their relevance to a question, with a deterministic keyword score."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 __all__ = ["most_relevant", "words_in"]
 
-# Letters of every script stay together with their marks; whitespace and punctuation part words.
+# Letters of every script stay together with their marks; white space and punctuation separate words.
 _BETWEEN_WORDS = re.compile(r"[\s!-/:-@\[-`{-~“”‘’«»…–—।॥、。，？！：；]+")  # noqa: RUF001
 
 _ENDINGS = ("ing", "ed", "es", "s")
@@ -21,15 +21,16 @@ _STOP_WORDS = frozenset(
     )
 )
 
-#: Keeps the scores whole numbers, so that they compare equal on every machine.
+#: Keeps the scores integers, so that they are equal on every machine.
 _SCALE = 1_000_000
 
 
 def most_relevant(query: str, texts: Sequence[str], limit: int) -> list[int]:
-    """Return the indexes of the texts that bear most on a query, best first.
+    """Return the indexes of the texts that are most relevant to a query, best first.
 
-    A text scores for each different word it shares with the query, more for a word that few texts
-    have. Of equal scores the earlier text comes first. If no text shares a word, it is the first.
+    A text scores for each distinct word that it shares with the query, more for a word that few
+    texts have. Of equal scores the earlier text comes first. If no text shares a word, the result is
+    the first text.
 
     Args:
         query: words in any order.
@@ -48,13 +49,13 @@ def most_relevant(query: str, texts: Sequence[str], limit: int) -> list[int]:
 
 
 def words_in(text: str) -> set[str]:
-    """Return the different words of a text that say what it is about, without their endings."""
+    """Return the distinct significant words of a text, without their endings."""
     words = {word for word in _BETWEEN_WORDS.split(text.casefold()) if word}
     return {_stem(word) for word in words - _STOP_WORDS}
 
 
 def _stem(word: str) -> str:
-    """Return a word without its English ending: "claims" and "claimed" are both "claim"."""
+    """Return a word without its English ending: "claims" and "claimed" both become "claim"."""
     for ending in _ENDINGS:
         if word.endswith(ending) and len(word) - len(ending) >= 4:
             return word.removesuffix(ending)
