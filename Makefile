@@ -95,8 +95,8 @@ docs: .venv/.documented ## build the documentation in site/; a warning is an err
 soak: .venv/.tested ## kill runs, servers and workers, thousands of times, and compare what is left
 	@$(BIN)/python tests/helpers/torture.py --kills 10000 --races 2000
 	@$(BIN)/python tests/helpers/eventstore_torture.py --kills 500 --rounds 300 --restarts 20
-	@$(BIN)/python tests/helpers/spread_torture.py --runs 200
-	@$(BIN)/python tests/helpers/spread_torture.py --runs 200 --server --restarts
+	@$(BIN)/python tests/helpers/worker_torture.py --runs 200
+	@$(BIN)/python tests/helpers/worker_torture.py --runs 200 --server --restarts
 
 bench: .venv/.developed ## measure against a floor and a peer (see benchmarks/)
 	@$(PIP) -r benchmarks/requirements.txt

@@ -10,8 +10,8 @@ from urllib.parse import quote
 
 import pytest
 
-from cutting_proxy import CuttingProxy
 from eventstore_process import FakeEventStoreProcess
+from faulty_proxy import CuttingProxy
 from kando.branch.fork import fork
 from kando.errors import (
     ConcurrencyError,

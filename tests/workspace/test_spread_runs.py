@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-TORTURE = Path(__file__).parents[1] / "helpers" / "spread_torture.py"
+TORTURE = Path(__file__).parents[1] / "helpers" / "worker_torture.py"
 
 
 @pytest.mark.parametrize("where", [[], ["--server", "--restarts"]], ids=["file", "server"])

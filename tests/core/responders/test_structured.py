@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kando.errors import ConfigurationError, InvalidData
-from kando.responders._misfits import misfits
+from kando.responders._schema_errors import misfits
 from kando.responders.structured import schema_of, structure
 
 

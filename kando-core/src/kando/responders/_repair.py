@@ -10,7 +10,7 @@ import attrs
 import msgspec
 
 from kando.errors import InvalidData
-from kando.responders._misfits import misfits
+from kando.responders._schema_errors import misfits
 from kando.schema.events import OBSERVED
 
 __all__ = ["Repairing"]

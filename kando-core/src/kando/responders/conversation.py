@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from kando.responders.scrubbing import unicode_of
+from kando.responders.redaction import unicode_of
 from kando.schema.events import KandoEvent
 from kando.schema.exact_json import encode, exact
 

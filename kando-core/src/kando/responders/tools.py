@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 import attrs
 
 from kando.errors import ConfigurationError, InvalidData
-from kando.responders.scrubbing import scrubbed, unicode_of
+from kando.responders.redaction import scrubbed, unicode_of
 from kando.responders.structured import schema_of, structure
 from kando.schema.exact_json import encode, exact
 from kando.world.graph import World

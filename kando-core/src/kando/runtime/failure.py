@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from math import inf
 from typing import Any
 
-from kando.responders.scrubbing import scrubbed
+from kando.responders.redaction import scrubbed
 from kando.schema.events import OBSERVED
 
 __all__ = ["failure_data", "scrubbed"]
