@@ -49,7 +49,7 @@ def test_a_run_that_goes_on_with_another_model_makes_another_call(runs, wire, di
 
 
 def test_whether_an_answer_is_shown_while_it_comes_in_makes_no_other_call(wire, dialect):
-    from kando.responders.idempotency import calling_for
+    from kando.responders.idempotency import call_context
     from kando.schema.events import make_event
     from kando_llm.anthropic import open_anthropic
     from kando_llm.openai import open_openai
@@ -60,7 +60,7 @@ def test_whether_an_answer_is_shown_while_it_comes_in_makes_no_other_call(wire, 
     request = {"messages": [{"role": "user", "content": "?"}], "max_tokens": 5}
     intent = make_event("llm.request", "run:r1", "x", [], request)
 
-    with calling_for(intent):
+    with call_context(intent):
         provider(request)
         provider.stream(request, lambda piece: None)
     provider(request)

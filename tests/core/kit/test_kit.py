@@ -43,7 +43,7 @@ def item(id: str = "i1", **data: Any) -> KandoEvent:
     return create("Item", {"name": "hat", "price": 2.5, **data}, id=id)
 
 
-def test_data_of_a_declared_type_is_recorded_as_given(kit: Kit) -> None:
+def test_data_of_a_declared_type_is_recorded_unchanged(kit: Kit) -> None:
     world, _ = run(kit, item(price=2, tags=["red"]), create("Undeclared", {"anything": [1]}))
 
     assert world.get_object("i1").data == {"name": "hat", "price": 2, "tags": ["red"]}
@@ -63,7 +63,7 @@ def test_data_of_a_declared_type_is_recorded_as_given(kit: Kit) -> None:
         (create("Item", {"price": 1.0}, id="i1"), ["required field 'name' is missing"]),
     ],
 )
-def test_a_wrong_field_is_refused_naming_object_field_and_expected_type(
+def test_an_invalid_field_is_refused_with_object_field_and_expected_type(
     kit: Kit, wrong: KandoEvent, says: list[str]
 ) -> None:
     ledger = MemoryLedgerStore("r1")
@@ -105,7 +105,7 @@ def test_a_type_declared_twice_or_without_attrs_is_refused(kit: Kit) -> None:
         kit.relation("goes_with")
 
 
-def test_responders_react_to_objects_of_their_type(kit: Kit) -> None:
+def test_a_responder_with_a_type_handles_only_objects_of_that_type(kit: Kit) -> None:
     seen: list[str] = []
 
     @kit.responder("object.created", "object.patched", type="Item")
@@ -145,7 +145,7 @@ def no_edge_logic(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("no_edge_logic")
-def test_several_bare_handlers_of_one_relation_type_all_fire_in_runtimes_built_by_hand() -> None:
+def test_all_edge_logic_of_one_relation_type_fires_in_a_runtime_without_a_kit() -> None:
     def attach(word: str) -> None:
         @edge_logic("near")
         def handler(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
@@ -170,7 +170,7 @@ def test_several_bare_handlers_of_one_relation_type_all_fire_in_runtimes_built_b
 
 
 @pytest.mark.usefixtures("no_edge_logic")
-def test_bare_edge_logic_does_not_act_where_it_is_shut_out() -> None:
+def test_edge_logic_of_the_process_does_not_act_where_it_is_excluded() -> None:
     edge_logic("near")(lambda event, world: [patch("a", {"acted": True})])
     seeds = [create("T", {}, id="a"), relate("near", "a", "a")]
 
@@ -179,7 +179,7 @@ def test_bare_edge_logic_does_not_act_where_it_is_shut_out() -> None:
     assert world.get_object("a").data == {}
 
 
-def test_two_responders_of_one_name_are_refused_when_the_runtime_is_made() -> None:
+def test_two_responders_of_one_name_are_refused_when_the_runtime_is_created() -> None:
     same = [responder("same", "a")(lambda event, world: None) for _ in range(2)]
 
     with pytest.raises(ConfigurationError, match="'same'"):
@@ -226,10 +226,10 @@ def test_a_tool_is_called_through_events_and_its_failure_is_an_outcome(kit: Kit)
         "UnknownTool",
     ]
     assert answers[2]["error"]["message"] == "too big"
-    assert "known: add" in answers[3]["error"]["message"]
+    assert "available: add" in answers[3]["error"]["message"]
 
 
-def test_a_prompt_is_filled_in_and_its_values_are_never_looked_into(kit: Kit) -> None:
+def test_a_prompt_is_filled_in_and_its_values_are_not_interpreted(kit: Kit) -> None:
     assert kit.prompt("greet", name="$name") == "Hello $name, $5 off"
 
     with pytest.raises(ConfigurationError, match="'name'"):

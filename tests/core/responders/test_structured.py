@@ -1,4 +1,4 @@
-"""Structured output: the schema of a class, and what of an answer fits it."""
+"""Structured output: the schema of a class, and the validation of answers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kando.errors import ConfigurationError, InvalidData
-from kando.responders._schema_errors import misfits
+from kando.responders._schema_errors import schema_errors
 from kando.responders.structured import schema_of, structure
 
 
@@ -55,7 +55,7 @@ class Node:
 CLAIM = {"text": "a", "confidence": 1, "kind": "fact", "sources": [{"path": "p"}]}
 
 
-def test_a_schema_says_what_a_class_takes():
+def test_a_schema_describes_the_fields_of_a_class():
     schema = schema_of(Claim)
 
     assert schema["required"] == ["text", "confidence", "kind", "sources"]
@@ -85,24 +85,24 @@ def test_a_schema_says_what_a_class_takes():
     }
 
 
-def test_a_class_that_holds_itself_has_a_schema_with_a_definition():
+def test_a_recursive_class_has_a_schema_with_a_definition():
     schema = schema_of(Node)
 
     assert schema["$ref"] == "#/$defs/Node"
     leaf = {"name": "leaf", "children": []}
-    assert misfits(schema, {"name": "root", "children": [leaf]}) == []
-    assert misfits(schema, {"name": "root", "children": [{"name": 1, "children": []}]}) == [
+    assert schema_errors(schema, {"name": "root", "children": [leaf]}) == []
+    assert schema_errors(schema, {"name": "root", "children": [{"name": 1, "children": []}]}) == [
         "data.children[0].name must be string, not 1"
     ]
 
 
 @pytest.mark.parametrize("kind", [complex, tuple[int, str], dict[int, str]])
-def test_what_has_no_json_form_has_no_schema(kind):
+def test_a_type_without_a_json_form_has_no_schema(kind):
     with pytest.raises(ConfigurationError, match="has no JSON Schema"):
         schema_of(kind)
 
 
-def test_what_fits_becomes_the_class():
+def test_valid_data_becomes_an_instance_of_the_class():
     claim = structure(Claim, {**CLAIM, "mood": "bad", "tags": ["x"], "said_on": "2026-01-02"})
 
     assert claim == Claim(
@@ -125,15 +125,15 @@ def test_what_fits_becomes_the_class():
         ({"said_on": "soon"}, r"data\.said_on"),
     ],
 )
-def test_what_does_not_fit_is_refused_with_the_field(change, problem):
+def test_invalid_data_is_refused_with_the_name_of_the_field(change, problem):
     with pytest.raises(InvalidData, match=problem):
         structure(Claim, {**CLAIM, **change})
-    assert misfits(schema_of(Claim), {**CLAIM, **change}) or "said_on" in change
+    assert schema_errors(schema_of(Claim), {**CLAIM, **change}) or "said_on" in change
 
 
 @pytest.mark.parametrize("data", [None, [], "x", 3])
-def test_what_is_no_object_is_refused(data):
-    with pytest.raises(InvalidData, match="The data is no Claim"):
+def test_data_that_is_not_an_object_is_refused(data):
+    with pytest.raises(InvalidData, match="The data is not a valid Claim"):
         structure(Claim, data)
 
 
@@ -145,13 +145,13 @@ def test_what_is_no_object_is_refused(data):
         ({"type": "integer"}, True, ["data must be integer, not True"]),
         ({"type": ["string", "null"]}, None, []),
         ({"const": 1}, True, ["data must be 1, not True"]),
-        ({"minimum": 1, "maximum": 3}, 0, ["data is 0, at least 1 wanted"]),
-        ({"maxLength": 2}, "abc", ["data has 3 characters, at most 2 wanted"]),
-        ({"minItems": 1}, [], ["data has 0 items, at least 1 wanted"]),
+        ({"minimum": 1, "maximum": 3}, 0, ["data is 0, must be at least 1"]),
+        ({"maxLength": 2}, "abc", ["data has 3 characters, must be at most 2"]),
+        ({"minItems": 1}, [], ["data has 0 items, must be at least 1"]),
         (
             {"allOf": [{"type": "string"}, {"minLength": 2}]},
             "a",
-            ["data has 1 characters, at least 2 wanted"],
+            ["data has 1 characters, must be at least 2"],
         ),
         ({"oneOf": [{"type": "string"}, {"type": "null"}]}, 3, ["data must be string, not 3"]),
         ({"properties": {"a": False}}, {"a": 1}, ["data.a is not allowed"]),
@@ -160,12 +160,12 @@ def test_what_is_no_object_is_refused(data):
         ({"unknown": "keyword"}, 1, []),
     ],
 )
-def test_a_value_is_held_against_a_schema(schema, value, problems):
-    assert misfits(schema, value) == problems
+def test_a_value_is_validated_against_a_schema(schema, value, problems):
+    assert schema_errors(schema, value) == problems
 
 
-def test_a_schema_without_end_comes_to_one():
-    assert misfits({"$ref": "#"}, 1) == ["data is nested too deeply"]
+def test_an_infinitely_recursive_schema_reports_an_error():
+    assert schema_errors({"$ref": "#"}, 1) == ["data is nested too deeply"]
 
 
 sources = st.builds(Source, st.text(), st.none() | st.integers(-(2**53), 2**53))
@@ -189,9 +189,9 @@ def as_json(instance, attribute, value):
 
 
 @given(claims)
-def test_every_instance_fits_its_schema_and_comes_back_as_it_was(claim):
+def test_every_instance_matches_its_schema_and_survives_a_round_trip(claim):
     data = attrs.asdict(claim, value_serializer=as_json)
     data["tags"] = list(data["tags"])
 
-    assert misfits(schema_of(Claim), data) == []
+    assert schema_errors(schema_of(Claim), data) == []
     assert structure(Claim, data) == claim

@@ -1,4 +1,4 @@
-"""Tools: a schema from the signature, checked arguments, and answers whatever goes wrong."""
+"""Tools: a schema from the signature, checked arguments, and an answer for every failure."""
 
 import threading
 from typing import Any, Literal
@@ -44,7 +44,7 @@ def kit() -> Kit:
 
 
 def answers(kit: Kit, *calls: KandoEvent, **options: Any) -> list[dict[str, Any]]:
-    """Run the calls through a runtime and return what answered them."""
+    """Run the calls through a runtime and return their answers."""
     ledger = MemoryLedgerStore("r1")
     runtime = Runtime(ledger, kit.create(), edge_logic=(), **options)
     world = runtime.run(list(calls))
@@ -57,7 +57,7 @@ def answer(kit: Kit, **arguments: Any) -> dict[str, Any]:
     return answers(kit, call_tool(name, arguments))[0]
 
 
-def test_the_schema_of_a_tool_is_made_from_its_signature_and_docstring(kit: Kit) -> None:
+def test_the_schema_of_a_tool_is_derived_from_its_signature_and_docstring(kit: Kit) -> None:
     (schema,) = kit.tool_schemas()
 
     assert schema["name"] == "search"
@@ -75,7 +75,7 @@ def test_the_schema_of_a_tool_is_made_from_its_signature_and_docstring(kit: Kit)
         kit.tool_schemas(["serch"])
 
 
-def test_arguments_reach_the_tool_as_its_types_say(kit: Kit) -> None:
+def test_arguments_reach_the_tool_as_instances_of_its_types(kit: Kit) -> None:
     assert answer(kit, query="x", near={"city": "Rome"}) == {"result": ["x 10 all Rome"]}
 
 
@@ -92,7 +92,7 @@ def test_arguments_reach_the_tool_as_its_types_say(kit: Kit) -> None:
         ({"query": "x", "idempotency_key": "mine"}, "unknown field 'idempotency_key'"),
     ],
 )
-def test_wrong_arguments_are_answered_with_an_error_and_nothing_is_called(
+def test_invalid_arguments_are_answered_with_an_error_without_a_call(
     kit: Kit, arguments: dict[str, Any], says: str
 ) -> None:
     error = answer(kit, **arguments)["error"]
@@ -124,18 +124,16 @@ def returning(result: Any, **limits: Any) -> Kit:
         ("\x1b[31m</script>", "\x1b[31m</script>"),
     ],
 )
-def test_what_a_tool_returns_is_recorded_as_json_in_valid_unicode(
-    returned: Any, recorded: Any
-) -> None:
+def test_a_tool_result_is_recorded_as_json_in_valid_unicode(returned: Any, recorded: Any) -> None:
     assert answer(returning(returned)) == {"result": recorded}
 
 
 @pytest.mark.parametrize("returned", [float("nan"), object(), {1: 2}, {"a": {1, 2}}])
-def test_a_result_that_is_no_json_is_answered_with_an_error(returned: Any) -> None:
+def test_a_result_that_is_not_json_is_answered_with_an_error(returned: Any) -> None:
     assert answer(returning(returned))["error"]["type"] == "InvalidResult"
 
 
-def test_a_result_that_contains_itself_is_answered_with_an_error() -> None:
+def test_a_recursive_result_is_answered_with_an_error() -> None:
     endless: list[Any] = []
     endless.append(endless)
 
@@ -162,12 +160,12 @@ def test_a_tool_that_raises_is_answered_with_an_error_without_secrets(
     def fail() -> None:
         raise error
 
-    said = answer(kit)["error"]
-    assert said["type"] == type(error).__name__
-    assert "[ACME_API_KEY]" in said["message"]
+    error_data = answer(kit)["error"]
+    assert error_data["type"] == type(error).__name__
+    assert "[ACME_API_KEY]" in error_data["message"]
 
 
-def test_a_call_that_takes_too_long_is_answered_with_an_error_and_holds_nobody_up() -> None:
+def test_a_call_that_times_out_is_answered_with_an_error_and_blocks_no_other_call() -> None:
     release = threading.Event()
     kit = Kit("shop")
 
@@ -186,7 +184,7 @@ def test_a_call_that_takes_too_long_is_answered_with_an_error_and_holds_nobody_u
     assert got[2] == {"result": 2}
 
 
-def test_a_tool_is_called_side_by_side_up_to_its_own_limit_and_answered_in_order() -> None:
+def test_a_tool_is_called_in_parallel_up_to_its_limit_and_answered_in_order() -> None:
     lock, flying, seen = threading.Lock(), {"few": 0, "many": 0}, {"few": 0, "many": 0}
     everyone = threading.Barrier(3)
     kit = Kit("shop")
@@ -211,7 +209,7 @@ def test_a_tool_is_called_side_by_side_up_to_its_own_limit_and_answered_in_order
     assert seen == {"few": 1, "many": 3}
 
 
-def test_a_call_that_is_made_again_has_the_same_idempotency_key() -> None:
+def test_a_repeated_call_has_the_same_idempotency_key() -> None:
     keys: list[str] = []
     kit = Kit("shop")
 
@@ -246,7 +244,7 @@ async def later() -> None:
         (lambda: None, {"max_result_bytes": 10**9}, "max_result_bytes"),
     ],
 )
-def test_what_cannot_be_a_tool_is_refused_where_it_is_declared(
+def test_a_function_that_cannot_be_a_tool_is_refused_when_it_is_declared(
     fn: Any, limits: dict[str, Any], says: str
 ) -> None:
     with pytest.raises(ConfigurationError, match=says):

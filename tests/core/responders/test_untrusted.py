@@ -1,4 +1,4 @@
-"""What tools and models say is untrusted: it changes nothing but the object it is about."""
+"""Answers of tools and models are untrusted: each changes only the object it is about."""
 
 import json
 from typing import Any
@@ -29,14 +29,14 @@ HOSTILE = {
 
 @attrs.frozen
 class Paper:
-    """What is read."""
+    """A document that a run reads."""
 
     name: str
     text: str = ""
 
 
 def read_all(hostile: Any) -> tuple[World, list[KandoEvent], list[str]]:
-    """Read three papers of which the second is hostile, and return what came of it."""
+    """Run three papers, of which the second is hostile, and return the results."""
     kit, deleted = Kit("papers", prompts={"sum": "Sum up $name."}), list[str]()
     kit.object(Paper)
     contents = {"a": "fine", "b": hostile, "c": "fine"}
@@ -63,7 +63,7 @@ def read_all(hostile: Any) -> tuple[World, list[KandoEvent], list[str]]:
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_a_hostile_document_changes_nothing_but_the_object_it_is_about(kind: str) -> None:
+def test_a_hostile_document_changes_only_the_object_it_is_about(kind: str) -> None:
     world, events, deleted = read_all(HOSTILE[kind])
     peaceful, expected, _ = read_all("fine")
 

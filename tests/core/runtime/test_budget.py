@@ -205,7 +205,7 @@ def test_an_answer_that_is_no_object_is_an_error_that_says_so(
 ) -> None:
     ledger = MemoryLedgerStore("r1")
 
-    with pytest.raises(InvalidData, match="no data of an"):
+    with pytest.raises(InvalidData, match="not the data of an"):
         Runtime(ledger, [provider_executor(lambda request: answer)]).run([question(0, **options)])
 
 

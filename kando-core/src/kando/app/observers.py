@@ -23,7 +23,7 @@ from typing import Self
 import attrs
 
 from kando.ledger.interface import LedgerStore
-from kando.runtime.failure import scrubbed
+from kando.responders.redaction import redact
 from kando.schema.events import KandoEvent, RecordedEvent
 from kando.schema.exact_json import decode
 
@@ -181,7 +181,7 @@ class _Watcher:
         except BaseException as error:
             # SystemExit as well: a plugin does not end somebody else's process.
             self._failed += 1
-            self._error = self._error or scrubbed(f"{type(error).__name__}: {error}"[:200])
+            self._error = self._error or redact(f"{type(error).__name__}: {error}"[:200])
         self._busy_since = None
         self._busy_seconds += time.monotonic() - start
         self._told += 1

@@ -23,7 +23,7 @@ from kando.ledger.interface import LedgerStore
 from kando.ledger.notice import this_process
 from kando.responders.base import Responder
 from kando.responders.budget import Budget
-from kando.responders.llm_executor import asking
+from kando.responders.llm_executor import with_model
 from kando.runtime import Runtime
 from kando.schema.events import KandoEvent
 from kando.text.documents import Skipped
@@ -172,7 +172,7 @@ def runtime_of(
     model = chosen.model if chosen is not None else None
     if provider is not None:
         executor = provider.executor
-        responders.append(executor if model is None else asking(executor, model))
+        responders.append(executor if model is None else with_model(executor, model))
         context.close_later(provider.close)
     return Runtime(
         ledger,

@@ -1,11 +1,11 @@
-"""Whether JSON fits a JSON Schema, as far as providers use the language."""
+"""Validate JSON against a JSON Schema, for the keywords that providers use."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-__all__ = ["misfits"]
+__all__ = ["schema_errors"]
 
 _TYPES: dict[str, type | tuple[type, ...]] = {
     "object": dict,
@@ -19,22 +19,22 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
 _MAX_DEPTH = 50
 
 
-def misfits(schema: Mapping[str, Any], value: Any, path: str = "data") -> list[str]:
-    """Return what about `value` does not fit `schema`; empty if it fits.
+def schema_errors(schema: Mapping[str, Any], value: Any, path: str = "data") -> list[str]:
+    """Return the errors that `value` has under `schema`; empty if it is valid.
 
-    Known are ``type``, ``enum``, ``const``, ``anyOf``, ``oneOf``, ``allOf``, ``$ref`` into the
+    Supports ``type``, ``enum``, ``const``, ``anyOf``, ``oneOf``, ``allOf``, ``$ref`` into the
     schema itself, ``properties``, ``required``, ``additionalProperties``, ``items``, and the limits
-    of numbers, strings and arrays. Other keywords (JSON Schema 2020-12) are taken as fulfilled.
+    of numbers, strings and arrays. Other keywords (JSON Schema 2020-12) are ignored.
 
     Args:
         schema: a JSON Schema.
         value: JSON.
-        path: how the messages name the whole.
+        path: name of the whole value in the messages.
     """
-    return list(_misfits(schema, value, path, schema, 0))
+    return list(_errors(schema, value, path, schema, 0))
 
 
-def _misfits(
+def _errors(
     schema: Any, value: Any, path: str, root: Mapping[str, Any], depth: int
 ) -> Iterator[str]:
     if depth > _MAX_DEPTH:
@@ -45,7 +45,7 @@ def _misfits(
             yield f"{path} is not allowed"
         return
     if "$ref" in schema:
-        yield from _misfits(_resolved(schema["$ref"], root), value, path, root, depth + 1)
+        yield from _errors(_resolved(schema["$ref"], root), value, path, root, depth + 1)
     expected = schema.get("type")
     if expected is not None:
         names = [expected] if isinstance(expected, str) else list(expected)
@@ -57,26 +57,24 @@ def _misfits(
     if "const" in schema and not _same(value, schema["const"]):
         yield f"{path} must be {schema['const']!r:.60}, not {value!r:.60}"
     for choice in ("anyOf", "oneOf"):
-        found = [list(_misfits(e, value, path, root, depth + 1)) for e in schema.get(choice, ())]
+        found = [list(_errors(e, value, path, root, depth + 1)) for e in schema.get(choice, ())]
         if found and all(found):
             yield min(found, key=len)[0]
     for each in schema.get("allOf", ()):
-        yield from _misfits(each, value, path, root, depth + 1)
+        yield from _errors(each, value, path, root, depth + 1)
     if isinstance(value, dict):
-        yield from _object_misfits(schema, value, path, root, depth)
+        yield from _object_errors(schema, value, path, root, depth)
     elif isinstance(value, list):
         yield from _limits(schema, len(value), "Items", f"{path} has {len(value)} items")
         for index, item in enumerate(value):
-            yield from _misfits(
-                schema.get("items", True), item, f"{path}[{index}]", root, depth + 1
-            )
+            yield from _errors(schema.get("items", True), item, f"{path}[{index}]", root, depth + 1)
     elif isinstance(value, str):
         yield from _limits(schema, len(value), "Length", f"{path} has {len(value)} characters")
     elif _is_of(value, "number"):
         yield from _limits(schema, value, "imum", f"{path} is {value}")
 
 
-def _object_misfits(
+def _object_errors(
     schema: Mapping[str, Any], value: dict[str, Any], path: str, root: Mapping[str, Any], depth: int
 ) -> Iterator[str]:
     properties = schema.get("properties", {})
@@ -85,21 +83,21 @@ def _object_misfits(
             yield f"{path}.{name} is missing"
     for name, item in value.items():
         if name in properties:
-            yield from _misfits(properties[name], item, f"{path}.{name}", root, depth + 1)
+            yield from _errors(properties[name], item, f"{path}.{name}", root, depth + 1)
             continue
         others = schema.get("additionalProperties", True)
         if others is False:
-            yield f"{path}.{name} is not among the properties"
+            yield f"{path}.{name} is not a property of the schema"
         else:
-            yield from _misfits(others, item, f"{path}.{name}", root, depth + 1)
+            yield from _errors(others, item, f"{path}.{name}", root, depth + 1)
 
 
 def _limits(schema: Mapping[str, Any], size: Any, suffix: str, what: str) -> Iterator[str]:
     least, most = schema.get(f"min{suffix}"), schema.get(f"max{suffix}")
     if least is not None and size < least:
-        yield f"{what}, at least {least} wanted"
+        yield f"{what}, must be at least {least}"
     if most is not None and size > most:
-        yield f"{what}, at most {most} wanted"
+        yield f"{what}, must be at most {most}"
 
 
 def _is_of(value: Any, name: str) -> bool:

@@ -1,4 +1,4 @@
-"""What an answer of a model or a tool says, and whether it is one."""
+"""The text, or the failure, in an answer of a model or a tool."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ __all__ = ["failure_of", "text_of"]
 
 
 def failure_of(answer: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return why an answer is none: its error, or that the model refused; None if it is one.
+    """Return the error of a failed or refused answer, else None.
 
     Args:
         answer: the data of an ``llm.response`` or a ``tool.returned``.
 
     Returns:
-        ``{"type": ..., "message": ...}``; of a refusal, type ``Refused`` and the model's words.
+        ``{"type": ..., "message": ...}``; a refusal has type ``Refused`` and quotes the model.
     """
     error = answer.get("error")
     if isinstance(error, dict):
@@ -23,13 +23,13 @@ def failure_of(answer: Mapping[str, Any]) -> dict[str, Any] | None:
     if error is not None:
         return {"type": "Error", "message": str(error)}
     if answer.get("stop") == "refusal":
-        said = f": {answer['text']}" if answer.get("text") else ""
-        return {"type": "Refused", "message": f"the model refused{said}"}
+        text = f": {answer['text']}" if answer.get("text") else ""
+        return {"type": "Refused", "message": f"the model refused{text}"}
     return None
 
 
 def text_of(answer: Mapping[str, Any]) -> str | None:
-    """Return what a model says; None if its answer is a failure, or has no text.
+    """Return the text of a model's answer; None if it failed or has no text.
 
     Args:
         answer: the data of an ``llm.response``.

@@ -24,28 +24,28 @@ from kando.world.graph import World
 __all__ = [
     "BOOKKEEPING",
     "AnswerPending",
+    "CallLimits",
     "Effect",
     "KitTypes",
     "Outputs",
     "Responder",
     "ResponderRegistry",
     "Retry",
-    "Terms",
     "responder",
 ]
 
-#: Events the runtime writes about its own firings. They take no part in recursion depth.
+#: Events that the runtime records about its own firings. They do not count for recursion depth.
 BOOKKEEPING = frozenset({RESPONDER_FIRED, RESPONDER_COMPLETED, RESPONDER_FAILED})
 
-#: What a responder's function returns: a generator gets each recorded event back from its yield;
-#: any other iterable of events, or None, will do as well.
+#: The result of a responder's function: a generator, which gets each recorded event back from its
+#: yield, or any other iterable of events, or None.
 Outputs = (
     Generator[KandoEvent, RecordedEvent, None] | Iterator[KandoEvent] | Iterable[KandoEvent] | None
 )
 
 
 class KitTypes(Protocol):
-    """What a runtime wants to know of a kit (see `kando.kit.Kit`)."""
+    """The attributes of a kit that a runtime uses (see `kando.kit.Kit`)."""
 
     name: str
     object_types: dict[str, type]
@@ -54,18 +54,18 @@ class KitTypes(Protocol):
 
 
 class AnswerPending(Exception):
-    """Raised by an effect's `call` if somebody else answers: the run stops in front of it."""
+    """Raised by the `call` of an effect that another process answers: the run stops before it."""
 
 
 @attrs.frozen
-class Terms:
-    """On what terms one call is made.
+class CallLimits:
+    """The limits of one call.
 
     Attributes:
         lane: calls of one executor and lane share `max_parallel`; usually the name of a tool.
-        max_parallel: how many calls of the lane may be in flight at once; None: as many as the
-            executor allows.
-        timeout_seconds: after which the call counts as failed; None: what the effect says.
+        max_parallel: how many calls of the lane may be in flight at once; None for the limit of the
+            executor.
+        timeout_seconds: after which the call counts as failed; None for the timeout of the effect.
     """
 
     lane: str = ""
@@ -85,43 +85,45 @@ class Effect:
             another thread, so it gets no world.
         recall: ``recall(intent, world)`` returns the data of an answer that needs no call, or
             None.
-        remember: ``remember(intent, answer, world)`` is told of each recorded answer.
-        timeout_seconds: after which a call counts as failed; its thread is left behind. None: never.
-        max_parallel: how many calls of this executor may be in flight at once; None: as many as the
-            runtime allows.
-        sameness: ``sameness(intent, world)`` names what is asked: of equal intents only the first
-            is called while the others wait for its answer. None: every intent is its own.
-        keep: ``keep(intent, answer, world)`` is given each answer that came while the run was
-            failing and is therefore not recorded, for `recall` to return when the run goes on.
-            None: such answers are lost, and the calls are made again.
-        worst_case_usd: ``worst_case_usd(request)`` returns what a call costs at most, in US dollars,
-            or None if nobody knows.
-        terms: ``terms(intent)`` says on what terms one call is made.
-        timed_out: ``timed_out(intent)`` returns the data that answers a call which took too long;
-            None: then the firing fails.
+        remember: ``remember(intent, answer, world)`` is called with each recorded answer.
+        timeout_seconds: after which a call counts as failed and its thread is abandoned; None for
+            never.
+        max_parallel: how many calls of this executor may be in flight at once; None for the limit of
+            the runtime.
+        dedup_key: ``dedup_key(intent, world)`` returns a key that equal requests share: only the
+            first intent of a key is called, while the others wait for its answer. None if every
+            intent needs a call of its own.
+        keep: ``keep(intent, answer, world)`` stores each answer that arrived while the run was
+            failing and is not recorded, for `recall` to return when the run is resumed. If it is
+            None, such answers are lost, and the calls are made again.
+        worst_case_usd: ``worst_case_usd(request)`` returns the maximum cost of a call in US dollars,
+            or None if it is unknown.
+        limits: ``limits(intent)`` returns the limits of one call.
+        timed_out: ``timed_out(intent)`` returns the data that answers a call that timed out; if it
+            is None, the firing fails.
     """
 
     answer_type: str
     call: Callable[[KandoEvent], dict[str, Any]]
     recall: Callable[[KandoEvent, World], dict[str, Any] | None] = lambda intent, world: None
     remember: Callable[[KandoEvent, dict[str, Any], World], None] = lambda intent, answer, w: None
-    sameness: Callable[[KandoEvent, World], str | None] = lambda intent, world: None
+    dedup_key: Callable[[KandoEvent, World], str | None] = lambda intent, world: None
     timeout_seconds: float | None = None
     max_parallel: int | None = None
     keep: Callable[[KandoEvent, dict[str, Any], World], None] | None = None
     worst_case_usd: Callable[[dict[str, Any]], float | None] = lambda request: None
-    terms: Callable[[KandoEvent], Terms] = lambda intent: Terms()
+    limits: Callable[[KandoEvent], CallLimits] = lambda intent: CallLimits()
     timed_out: Callable[[KandoEvent], dict[str, Any]] | None = None
 
 
 @attrs.frozen
 class Retry:
-    """How often a failed firing is tried again before it counts as failed.
+    """How often a failed firing is retried before it counts as failed.
 
     Attributes:
-        attempts: in all, at least 1.
-        backoff_seconds: before the second attempt.
-        factor: by which the wait grows from attempt to attempt.
+        attempts: total number, at least 1.
+        backoff_seconds: wait before the second attempt.
+        factor: by which the wait grows with each attempt.
     """
 
     attempts: int = attrs.field(default=1, validator=attrs.validators.ge(1))
@@ -140,7 +142,7 @@ def _as_types(pattern: Iterable[str]) -> frozenset[str]:
 def _check_name(instance: object, attribute: attrs.Attribute[str], name: object) -> None:
     if not isinstance(name, str) or not name:
         msg = f"A responder's name must be a non-empty string, not {name!r}."
-        raise ConfigurationError(msg, hint="Name it after what it does.")
+        raise ConfigurationError(msg, hint="Pass a name that says what it does.")
 
 
 def _check_fn(instance: Any, attribute: attrs.Attribute[Any], fn: object) -> None:
@@ -154,16 +156,17 @@ class Responder:
     """A function that reacts to events by emitting events.
 
     Attributes:
-        name: unique within a runtime; it becomes the actor of what the responder emits.
+        name: unique within a runtime; it becomes the actor of the events that the responder emits.
         pattern: the event types it handles; empty means every type.
-        fn: ``fn(event, world)``; yields the events to emit. It reads the world and changes nothing.
-        object_type: only events about an object of this type: those that create or patch it, and
-            those that name it as their ``cause_object_id``.
-        relation_type: only events that create a relation of this type: this is edge logic.
-        effect: how it reaches outside the process, if it does: this makes it an executor.
-        retry: how often a firing that raises is tried again; each attempt is in the ledger.
-        on_error: after the last attempt, ``raise`` hands the exception to the caller; ``park``
-            leaves the firing undone and lets the rest of the run go on.
+        fn: ``fn(event, world)``; yields the events to emit. It must not change the world.
+        object_type: handle only events about an object of this type: those that create or patch it,
+            and those that name it as their ``cause_object_id``.
+        relation_type: handle only events that create a relation of this type. This makes the
+            responder edge logic.
+        effect: how it reaches outside the process. This makes the responder an executor.
+        retry: how often a firing that raises is retried; the ledger records each attempt.
+        on_error: after the last attempt, ``raise`` raises the exception to the caller; ``park``
+            skips the firing, and the run continues.
         kit: the kit it belongs to, if any.
     """
 
@@ -180,7 +183,7 @@ class Responder:
     kit: KitTypes | None = attrs.field(default=None, kw_only=True, eq=False, repr=False)
 
     def handles(self, event: KandoEvent, world: World) -> bool:
-        """Whether the responder reacts to `event`."""
+        """Whether the responder handles `event`."""
         if self.pattern and event.type not in self.pattern:
             return False
         if self.relation_type is not None:
@@ -227,7 +230,7 @@ class ResponderRegistry:
         """Add a responder and return it.
 
         Raises:
-            ConfigurationError: the name is taken; a ledger refers to responders by name.
+            ConfigurationError: the name is already taken; a ledger refers to responders by name.
         """
         if responder.name in self._responders:
             msg = f"Two responders are named {responder.name!r}."
@@ -236,7 +239,7 @@ class ResponderRegistry:
         return responder
 
     def matching(self, event: KandoEvent, world: World) -> list[Responder]:
-        """Return the responders that react to `event`, in registration order."""
+        """Return the responders that handle `event`, in registration order."""
         return [each for each in self._responders.values() if each.handles(event, world)]
 
     def get(self, name: str) -> Responder | None:

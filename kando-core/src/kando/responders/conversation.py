@@ -5,29 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from kando.responders.redaction import unicode_of
+from kando.responders.redaction import replace_surrogates
 from kando.schema.events import KandoEvent
 from kando.schema.exact_json import encode, exact
 
-__all__ = ["MAX_CALLS", "is_too_long", "quoted", "said_by_model", "tool_message"]
+__all__ = ["MAX_CALLS", "assistant_message", "is_too_long", "tool_message", "tool_result"]
 
-#: Tools that one answer may ask for; what it asks for beyond is not called.
+#: How many tool calls one answer may contain; the rest are not made.
 MAX_CALLS = 32
 
-# All messages are in one event, which takes 1 MiB by default.
+# One event holds all messages; the default limit of an event is 1 MiB.
 _MAX_BYTES = 700_000
 
-# Of what one tool returned.
 _MAX_RESULT_CHARS = 20_000
 
 
 def is_too_long(messages: list[dict[str, Any]]) -> bool:
-    """Whether messages do not fit into an event."""
+    """Whether the messages exceed what one event can hold."""
     return len(encode(exact(messages, "messages"))) > _MAX_BYTES
 
 
-def said_by_model(answer: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an answer that asks for tools as a message, whatever the model made of its fields.
+def assistant_message(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an answer with tool calls as a message, with malformed fields replaced.
 
     Args:
         answer: the data of an ``llm.response``.
@@ -37,7 +36,7 @@ def said_by_model(answer: Mapping[str, Any]) -> dict[str, Any]:
         _call(number, each) for number, each in enumerate(asked if isinstance(asked, list) else ())
     ]
     text = answer.get("text")
-    content = unicode_of(text) if isinstance(text, str) else ""
+    content = replace_surrogates(text) if isinstance(text, str) else ""
     return {"role": "assistant", "content": content, "tool_calls": calls}
 
 
@@ -47,24 +46,24 @@ def _call(number: int, call: object) -> dict[str, Any]:
     return {
         "id": id if isinstance(id, str) and id else f"call-{number}",
         "name": name if isinstance(name, str) else "",
-        # What is no object the tool itself refuses, naming what it takes.
+        # The tool rejects the empty arguments with an error that names its parameters.
         "arguments": arguments if isinstance(arguments, dict) else {},
     }
 
 
 def tool_message(call: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a tool returned as a message.
+    """Return the result of a tool as a message.
 
     Args:
-        call: as `said_by_model` has it.
+        call: one of the ``tool_calls`` of `assistant_message`.
         result: ``{"content": text, "is_error": bool}``.
     """
     message = {"role": "tool", "tool_call_id": call["id"], "content": result["content"]}
     return message | ({"is_error": True} if result["is_error"] else {})
 
 
-def quoted(event: KandoEvent) -> dict[str, Any]:
-    """Return what a ``tool.returned`` says, cut to what a model shall read of it."""
+def tool_result(event: KandoEvent) -> dict[str, Any]:
+    """Return the result in a ``tool.returned`` event, truncated for the model."""
     is_error = "error" in event.data
     value = event.data["error"] if is_error else event.data.get("result")
     text = value if isinstance(value, str) else encode(value).decode()
@@ -74,11 +73,11 @@ def quoted(event: KandoEvent) -> dict[str, Any]:
     return {"content": text, "is_error": is_error, "event": event.id}
 
 
-def refusal(number: int, call: Mapping[str, Any], offered: Iterable[str]) -> str | None:
-    """Return why a call that a model asks for is not made, or None."""
+def rejection(number: int, call: Mapping[str, Any], offered: Iterable[str]) -> str | None:
+    """Return the reason why a call that a model requests is not made, or None if it is made."""
     if number >= MAX_CALLS:
-        return f"Not called: one answer may ask for {MAX_CALLS} tools."
+        return f"Not called: one answer may contain at most {MAX_CALLS} tool calls."
     names = sorted(offered)
     if call["name"] not in names:
-        return f"There is no tool {call['name']!r:.80}; there are: {', '.join(names) or 'none'}."
+        return f"Unknown tool {call['name']!r:.80}; available: {', '.join(names) or 'none'}."
     return None

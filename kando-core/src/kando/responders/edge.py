@@ -1,8 +1,8 @@
 """Edge logic: behaviour attached to a relation type, which fires when such a relation is created.
 
-The decorator here serves scripts: what it registers acts in every `Runtime` built by hand in the
-process. A kit declares its own edge logic (`kando.kit.Kit.edge_logic`), which acts only in runs of
-that kit.
+The decorator in this module is for scripts: the functions it registers act in every `Runtime` that
+the process creates directly. A kit declares its own edge logic (`kando.kit.Kit.edge_logic`), which
+acts only in runs of that kit.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from kando.world.graph import World
 
 __all__ = ["dispatch", "edge_logic", "edge_responder", "registered"]
 
-# The one registry that a bare decorator needs.
+# A decorator without a kit needs a registry of the process.
 _registered: dict[str, Responder] = {}
 
 
@@ -41,8 +41,8 @@ def edge_logic(
 ) -> Callable[[Callable[[Any, World], Any]], Callable[[Any, World], Any]]:
     """Attach the decorated function ``fn(event, world)`` to a relation type.
 
-    Several functions may be attached to one type; all fire, in the order they were attached. A
-    function of a module that is defined again under the same name replaces the earlier one.
+    Several functions may be attached to one type; all fire, in the order they were attached. If a
+    module redefines a function, the new definition replaces the old one.
     """
 
     def decorate(fn: Callable[[Any, World], Any]) -> Callable[[Any, World], Any]:
@@ -58,12 +58,12 @@ def edge_logic(
 
 
 def registered() -> list[Responder]:
-    """Return the edge logic that bare decorators attached in this process, in order."""
+    """Return the edge logic that `edge_logic` registered in this process, in order."""
     return list(_registered.values())
 
 
 def dispatch(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
-    """Yield what the edge logic attached by bare decorators emits for an event."""
+    """Yield the events that the edge logic registered by `edge_logic` emits for an event."""
     for each in registered():
         if each.handles(event, world):
             yield from each.fn(event, world) or ()

@@ -1,4 +1,4 @@
-"""Which call is being made: a text that is the same whenever the same call is made again."""
+"""Idempotency keys: the key of a call is the same whenever the call is repeated."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from contextvars import ContextVar
 
 from kando.schema.events import KandoEvent
 
-__all__ = ["calling_for", "idempotency_key", "key_of"]
+__all__ = ["call_context", "idempotency_key", "key_of"]
 
 _CALL: ContextVar[str] = ContextVar("kando_call", default="")
 
 
 def key_of(intent: KandoEvent) -> str:
-    """Return the text for the call of an intent: where it is recorded, which is there only once."""
+    """Return the key for the call of an intent: its ledger and its id, which are unique together."""
     return f"{intent.source}/{intent.id}"
 
 
 @contextmanager
-def calling_for(intent: KandoEvent) -> Iterator[None]:
-    """Have `idempotency_key` tell of an intent, in this thread."""
+def call_context(intent: KandoEvent) -> Iterator[None]:
+    """Have `idempotency_key` return the key of an intent, in this thread."""
     token = _CALL.set(key_of(intent))
     try:
         yield
@@ -29,9 +29,9 @@ def calling_for(intent: KandoEvent) -> Iterator[None]:
 
 
 def idempotency_key() -> str:
-    """Return the text of the call that is being made in this thread; empty if none is.
+    """Return the key of the call in progress in this thread; empty if there is none.
 
-    A provider may hand it to its server, so that a call which is made again, because a process died
-    before its answer was recorded, is not paid for twice.
+    A provider may send it to its server, so that a call which is repeated because the process died
+    before the answer was recorded is not charged twice.
     """
     return _CALL.get()

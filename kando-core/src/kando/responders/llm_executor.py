@@ -8,19 +8,20 @@ from typing import Any
 import attrs
 
 from kando.cache.llm import request_key
-from kando.responders._repair import Repairing
+from kando.responders._repair import SchemaRepair
 from kando.responders.base import Effect, Responder
-from kando.responders.executor import inline
-from kando.responders.idempotency import calling_for
+from kando.responders.executor import answer_inline
+from kando.responders.idempotency import call_context
 from kando.schema.events import ECHOED, LLM_REQUEST, LLM_RESPONSE, OBSERVED, KandoEvent
 from kando.world.graph import World
 
-__all__ = ["Complete", "LLMExecutorResponder", "LLMFunction", "asking", "provider_executor"]
+__all__ = ["Complete", "LLMExecutorResponder", "LLMFunction", "provider_executor", "with_model"]
 
 #: ``llm_fn(messages, model, max_tokens) -> (text, cost_usd)``
 LLMFunction = Callable[[list[dict[str, Any]], str, int], tuple[str, float]]
 
-#: ``complete(request) -> answer``: the data of an ``llm.request`` to that of its ``llm.response``.
+#: ``complete(request) -> answer``: takes the data of an ``llm.request``, returns that of its
+#: ``llm.response``.
 Complete = Callable[[dict[str, Any]], dict[str, Any]]
 
 _DEFAULT_MAX_TOKENS = 1024
@@ -29,11 +30,12 @@ _DEFAULT_MAX_TOKENS = 1024
 def LLMExecutorResponder(llm_fn: LLMFunction, *, name: str = "llm") -> Responder:
     """Return an executor that answers requests by calling `llm_fn`.
 
-    A request that the runtime's cache can answer is not called: its answer says ``cached: true``
-    and costs 0.
+    A request that the runtime's cache can answer needs no call: its answer has ``cached: true`` and
+    costs 0.
 
     Args:
-        llm_fn: ``llm_fn(messages, model, max_tokens) -> (text, cost_usd)``; may run in a thread.
+        llm_fn: ``llm_fn(messages, model, max_tokens) -> (text, cost_usd)``; may run in another
+            thread.
         name: the actor of the answers.
     """
 
@@ -49,110 +51,110 @@ def LLMExecutorResponder(llm_fn: LLMFunction, *, name: str = "llm") -> Responder
 def provider_executor(complete: Complete, *, name: str = "llm") -> Responder:
     """Return an executor that answers requests through a provider's `complete`.
 
-    An answer to a request with an ``output_schema`` has what fits it as its ``data``. One that does
-    not fit is sent back once, within the same call; if that is no better, it has an ``error``.
+    An answer to a request with an ``output_schema`` has valid ``data``. An invalid answer is sent
+    back once, within the same call; if the second is invalid too, it has an ``error``.
 
     Args:
         complete: takes the data of an ``llm.request`` and returns that of the ``llm.response``;
-            may run in a thread. Its attribute ``worst_case_usd(request)``, if it has one, returns
-            what a request costs at most, in US dollars, or None if nobody knows.
+            may run in another thread. Its optional attribute ``worst_case_usd(request)`` returns the
+            maximum cost of a request in US dollars, or None if it is unknown.
         name: the actor of the answers.
     """
 
-    complete = Repairing(complete)
+    complete = SchemaRepair(complete)
 
     def call(intent: KandoEvent) -> dict[str, Any]:
-        with calling_for(intent):
-            return _addressed(intent, complete(intent.data))
+        with call_context(intent):
+            return _with_echo(intent, complete(intent.data))
 
     effect = Effect(
         LLM_RESPONSE,
         call,
         recall,
         remember,
-        _sameness,
+        _dedup_key,
         keep=keep,
         worst_case_usd=_worst_case_of(complete),
     )
 
     def fn(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
-        return inline(effect, event, world)
+        return answer_inline(effect, event, world)
 
     return Responder(name, frozenset({LLM_REQUEST}), fn, effect=effect)
 
 
-def asking(executor: Responder, model: str) -> Responder:
-    """Return an executor that asks for `model`, whatever model a request names.
+def with_model(executor: Responder, model: str) -> Responder:
+    """Return an executor that sends every request to `model` instead of the model it names.
 
-    What is asked is the request with that model in it: it is cached apart from the same request to
-    another one.
+    The cache sees the request with that model in it, so answers of different models are cached
+    separately.
 
     Args:
         executor: as `provider_executor` returned it.
-        model: as its provider knows it.
+        model: as the provider names it.
     """
     effect = executor.effect
     assert effect is not None
 
-    keeps = effect.keep
+    keep = effect.keep
 
-    def of(intent: KandoEvent) -> KandoEvent:
+    def changed(intent: KandoEvent) -> KandoEvent:
         return attrs.evolve(intent, data={**intent.data, "model": model})
 
-    changed = attrs.evolve(
+    evolved = attrs.evolve(
         effect,
-        call=lambda intent: effect.call(of(intent)),
-        recall=lambda intent, world: effect.recall(of(intent), world),
-        remember=lambda intent, answer, world: effect.remember(of(intent), answer, world),
-        sameness=lambda intent, world: effect.sameness(of(intent), world),
-        keep=keeps and (lambda intent, answer, world: keeps(of(intent), answer, world)),
+        call=lambda intent: effect.call(changed(intent)),
+        recall=lambda intent, world: effect.recall(changed(intent), world),
+        remember=lambda intent, answer, world: effect.remember(changed(intent), answer, world),
+        dedup_key=lambda intent, world: effect.dedup_key(changed(intent), world),
+        keep=keep and (lambda intent, answer, world: keep(changed(intent), answer, world)),
         worst_case_usd=lambda request: effect.worst_case_usd({**request, "model": model}),
     )
 
     def fn(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
-        return inline(changed, event, world)
+        return answer_inline(evolved, event, world)
 
-    return attrs.evolve(executor, fn=fn, effect=changed)
+    return attrs.evolve(executor, fn=fn, effect=evolved)
 
 
 def _worst_case_of(complete: Complete) -> Callable[[dict[str, Any]], float | None]:
-    told: Callable[[dict[str, Any]], float | None] | None
-    told = getattr(complete, "worst_case_usd", None)
+    estimate: Callable[[dict[str, Any]], float | None] | None
+    estimate = getattr(complete, "worst_case_usd", None)
 
     def worst_case(request: dict[str, Any]) -> float | None:
         try:
-            return told(request) if told is not None else None
+            return estimate(request) if estimate is not None else None
         except Exception:
-            # What is wrong with the request its call will tell.
+            # If the request is malformed, its call reports it.
             return None
 
     return worst_case
 
 
 def recall(intent: KandoEvent, world: World) -> dict[str, Any] | None:
-    """Return the answer that the runtime's cache holds for a request, or None.
+    """Return the cached answer to a request, or None.
 
-    It costs nothing, unless it is the one that was paid for by this very request and not recorded.
+    It costs nothing, unless it is an unrecorded answer to this same request (see `keep`).
     """
     cache = world.context.get("cache")
     if cache is None:
         return None
     known = cache.get(intent.data)
     if isinstance(known, dict):
-        return _addressed(intent, {**known, "cost_usd": 0.0, "cached": True})
-    kept = cache.get(_own(intent))
+        return _with_echo(intent, {**known, "cost_usd": 0.0, "cached": True})
+    kept = cache.get(_own_key(intent))
     return kept if isinstance(kept, dict) else None
 
 
 def keep(intent: KandoEvent, answer: dict[str, Any], world: World) -> None:
-    """Keep an answer that could not be recorded, until the run goes on: it is not asked for again."""
+    """Store an answer that could not be recorded, so that a resume does not repeat the call."""
     cache = world.context.get("cache")
     if cache is not None:
-        cache.put(_own(intent), answer)
+        cache.put(_own_key(intent), answer)
 
 
 def remember(intent: KandoEvent, answer: dict[str, Any], world: World) -> None:
-    """Give the runtime's cache an answer; errors and what came from it are not kept."""
+    """Put an answer into the runtime's cache, unless it is an error or came from the cache."""
     cache = world.context.get("cache")
     is_answer = "text" in answer and "error" not in answer
     if cache is not None and is_answer and not answer.get("cached"):
@@ -160,14 +162,15 @@ def remember(intent: KandoEvent, answer: dict[str, Any], world: World) -> None:
         cache.put(intent.data, kept)
 
 
-def _own(intent: KandoEvent) -> dict[str, Any]:
+def _own_key(intent: KandoEvent) -> dict[str, Any]:
     return {"answer_to": intent.id, "in": intent.source}
 
 
-def _sameness(intent: KandoEvent, world: World) -> str | None:
-    # Without a cache an equal request is a new request.
+def _dedup_key(intent: KandoEvent, world: World) -> str | None:
+    # Without a cache every request needs a call of its own.
     return request_key(intent.data) if world.context.get("cache") is not None else None
 
 
-def _addressed(intent: KandoEvent, answer: dict[str, Any]) -> dict[str, Any]:
+def _with_echo(intent: KandoEvent, answer: dict[str, Any]) -> dict[str, Any]:
+    """Return an answer with the fields that it echoes from its intent."""
     return {**answer, **{field: intent.data[field] for field in ECHOED if field in intent.data}}

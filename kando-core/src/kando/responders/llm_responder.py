@@ -1,7 +1,7 @@
-"""LLM responders: a question from a prompt, and objects and relations from its answer.
+"""LLM responders: ask a model with a prompt, and turn its answer into objects and relations.
 
-What was said so far is an object of the world, so each step is a plain firing: a run can stop
-between any two of them, and be resumed, forked and replayed there.
+The conversation is an object of the world, so each step is a plain firing: a run can stop between
+any two steps, and can be resumed, forked and replayed there.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from kando.emit import ask, call_tool, create, emit, patch, relate
 from kando.errors import InvalidData
 from kando.responders.answers import failure_of
 from kando.responders.conversation import (
+    assistant_message,
     is_too_long,
-    quoted,
-    refusal,
-    said_by_model,
+    rejection,
     tool_message,
+    tool_result,
 )
 from kando.responders.structured import schema_of, structure
 from kando.schema.events import OBJECT_CREATED, OBJECT_PATCHED, TOOL_CALLED, KandoEvent
@@ -37,7 +37,7 @@ _OPEN, _DONE, _FAILED = "open", "done", "failed"
 _Error = dict[str, Any]
 _Emitted = Generator[KandoEvent, Any, None]
 
-#: ``fn(output, about, world)`` yields what follows from an answer.
+#: ``fn(output, about, world)`` yields the events that follow from an answer.
 Then = Callable[[Any, WorldObject | None, World], Iterable[KandoEvent] | None]
 
 
@@ -47,14 +47,14 @@ class LLMResponder:
 
     Attributes:
         name: of the responder.
-        fill: ``fill(event, world)`` returns the values of the prompt, or None to ask nothing.
-        messages: ``messages(values)`` returns what is asked.
+        fill: ``fill(event, world)`` returns the values of the prompt, or None to send no request.
+        messages: ``messages(values)`` returns the messages of the first request.
         output: attrs class of the answer; None for text.
         many: whether the answer is a list of `output`.
         relation: type of the relation from each object that the answer creates to the object it is
-            about; None for none.
+            about; None for no relation.
         options: further fields of the request.
-        max_turns: how many requests one question may take.
+        max_turns: how many requests one conversation may contain.
     """
 
     name: str
@@ -73,12 +73,12 @@ class LLMResponder:
         return self.fill(event, world)
 
     def then(self, fn: Then) -> Then:
-        """Have the decorated ``fn(output, about, world)`` say what follows from an answer."""
+        """Call the decorated ``fn(output, about, world)`` with each answer; it yields events."""
         self._then = fn
         return fn
 
     def failed(self, fn: Then) -> Then:
-        """Have the decorated ``fn(error, about, world)`` say what follows if there is no answer.
+        """Call the decorated ``fn(error, about, world)`` if there is no answer; it yields events.
 
         Its first argument has ``type`` and ``message``.
         """
@@ -86,7 +86,7 @@ class LLMResponder:
         return fn
 
     def on_event(self, event: KandoEvent, world: World) -> _Emitted:
-        """Ask about the object that an event is about."""
+        """Open a conversation about the object of an event."""
         values = self.fill(event, world)
         if values is None:
             return
@@ -104,7 +104,7 @@ class LLMResponder:
         yield self._request(conversation.data["id"], 1, messages, about, [event])
 
     def on_answer(self, event: KandoEvent, world: World) -> _Emitted:
-        """Take an answer of the model: it asks for tools, or it is the last."""
+        """Handle an answer of the model: it calls tools, or it ends the conversation."""
         conversation = self._conversation(event, world)
         if conversation is None:
             return
@@ -112,7 +112,7 @@ class LLMResponder:
         if failure is not None:
             yield from self._fail(conversation, failure, world)
         elif event.data.get("tool_calls"):
-            yield from self._call(conversation, said_by_model(event.data), event, world)
+            yield from self._call(conversation, assistant_message(event.data), event, world)
         else:
             try:
                 output = self._output_of(event.data)
@@ -128,20 +128,20 @@ class LLMResponder:
                 yield from self._apply(output, about, world)
 
     def on_tool(self, event: KandoEvent, world: World) -> _Emitted:
-        """Take an answer of a tool: when all are there, the model is asked again."""
+        """Handle a result of a tool: when all have arrived, the next request is sent."""
         conversation = self._conversation(event, world)
         if conversation is None:
             return
         slot = _slot(event.data["conversation"]["call"])
         said = conversation.data["said"]
-        results = {**conversation.data, slot: quoted(event)}
+        results = {**conversation.data, slot: tool_result(event)}
         if all(results.get(_slot(n)) for n in range(len(said["tool_calls"]))):
-            yield from self._go_on(conversation, said, results, world)
+            yield from self._next_turn(conversation, said, results, world)
         else:
             yield patch(conversation, {slot: results[slot]})
 
     def _conversation(self, event: KandoEvent, world: World) -> WorldObject | None:
-        """Return the conversation that waits for an answer, if it is one of this responder's."""
+        """Return the conversation that waits for an answer, if it belongs to this responder."""
         place = event.data.get("conversation")
         if not isinstance(place, dict):
             return None
@@ -156,7 +156,7 @@ class LLMResponder:
     ) -> _Emitted:
         calls, turn = said["tool_calls"], conversation.data["turn"]
         if turn >= self.max_turns:
-            message = f"After {turn} turns the answer still asks for tools."
+            message = f"After {turn} turns the answer still contains tool calls."
             error = {"type": "TooManyTurns", "message": message}
             yield from self._fail(conversation, error, world)
             return
@@ -164,10 +164,10 @@ class LLMResponder:
         refused = {
             _slot(n): {"content": why, "is_error": True, "event": event.id}
             for n, call in enumerate(calls)
-            if (why := refusal(n, call, offered)) is not None
+            if (why := rejection(n, call, offered)) is not None
         }
         if len(refused) == len(calls):
-            yield from self._go_on(conversation, said, refused, world)
+            yield from self._next_turn(conversation, said, refused, world)
             return
         yield patch(conversation, {"said": said, **refused})
         about = conversation.data["about"]
@@ -177,7 +177,7 @@ class LLMResponder:
                 called = call_tool(call["name"], call["arguments"], about=about)
                 yield emit(TOOL_CALLED, {**called.data, "conversation": place})
 
-    def _go_on(
+    def _next_turn(
         self,
         conversation: WorldObject,
         said: dict[str, Any],
@@ -215,47 +215,47 @@ class LLMResponder:
         yield from self._after(self._failed, error, conversation.data["about"], world)
 
     def _after(self, fn: Then | None, what: Any, about: str | None, world: World) -> _Emitted:
-        """Yield what a function of the kit makes of an answer, if it has one."""
+        """Yield the events that a function of the kit emits for an answer, if there is one."""
         subject = world.get_object(about) if about is not None else None
         outputs = fn(what, subject, world) if fn is not None else None
         if isinstance(outputs, Generator):
-            # It gets each event back as recorded.
+            # A generator gets each recorded event back from its yield.
             yield from outputs
         else:
             # Nothing can be sent to a list.
             yield from (each for each in outputs or ())
 
     def _output_of(self, answer: Mapping[str, Any]) -> Any:
-        """Return an answer as what it was asked to be.
+        """Return an answer as text, as an `output` or as a list of them.
 
         Raises:
-            InvalidData: it is something else.
+            InvalidData: the answer does not match.
         """
         if self.output is None:
             text = answer.get("text")
             if isinstance(text, str):
                 return text
             msg = "The answer has no text."
-            raise InvalidData(msg, hint="Look at the provider that gave it.")
+            raise InvalidData(msg, hint="Check the provider that returned it.")
         data = answer.get("data")
         if "data" not in answer:
             try:
                 data = msgspec.json.decode(str(answer.get("text", "")))
             except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
                 msg = "The answer is not JSON."
-                raise InvalidData(msg, hint="Look at the provider that gave it.") from error
+                raise InvalidData(msg, hint="Check the provider that returned it.") from error
         made = structure(self.answer_class(), data)
         return list(made.items) if self.many else made
 
     def answer_class(self) -> Any:
-        """Return the class that the whole answer is made into."""
+        """Return the class of the whole answer."""
         if not self.many:
             return self.output
         items: Any = list[self.output]  # type: ignore[name-defined]
         return attrs.make_class("Answer", {"items": attrs.field(type=items)}, frozen=True)
 
     def _apply(self, output: Any, about: str | None, world: World) -> _Emitted:
-        """Yield the objects and relations that an answer amounts to."""
+        """Yield the objects and relations that follow from an answer by default."""
         subject = world.get_object(about) if about is not None else None
         if self.output is None:
             if subject is not None:
@@ -275,7 +275,7 @@ class LLMResponder:
 def request_options(
     output: Any, tools: list[dict[str, Any]], options: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return the fields of a request beside its messages."""
+    """Return the fields of a request other than its messages."""
     schema = {"output_schema": schema_of(output)} if output is not None else {}
     return {**options, **schema, **({"tools": tools} if tools else {})}
 

@@ -1,4 +1,4 @@
-"""Policies: what a kit allows, denies, or wants a person to decide."""
+"""Policies: a kit allows or denies calls and new objects, or has a person decide."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from kando.world.graph import World
 
 __all__ = ["Allow", "Ask", "Deny", "Policy", "Verdict", "as_policy", "verdict_on"]
 
-#: Types of events that policies may be about.
+#: Types of events that policies may apply to.
 GATED = frozenset({TOOL_CALLED, LLM_REQUEST, OBJECT_CREATED})
 
 
 @attrs.frozen
 class Allow:
-    """It may happen."""
+    """The intent is allowed."""
 
 
 @attrs.frozen
 class Deny:
-    """It must not happen.
+    """The intent is denied.
 
     Attributes:
-        reason: why.
+        reason: the explanation that is recorded.
     """
 
     reason: str
@@ -36,10 +36,10 @@ class Deny:
 
 @attrs.frozen
 class Ask:
-    """A person decides.
+    """The intent waits until a person approves or denies it.
 
     Attributes:
-        reason: why; shown to the person.
+        reason: the explanation that the person sees.
     """
 
     reason: str
@@ -53,11 +53,11 @@ class Policy:
     """A rule of a kit about tool calls, LLM calls or new objects.
 
     Attributes:
-        name: of its function.
+        name: qualified name of the function.
         fn: ``fn(intent)`` or ``fn(intent, world)``; returns a `Verdict`, or None for `Allow`, or a
-            text for `Deny`.
-        on: types of the events it is about.
-        object_type: only new objects of this type; None for any.
+            string for `Deny`.
+        on: types of the events it applies to.
+        object_type: of new objects, only those of this type; None for any.
         takes_world: whether `fn` takes the world.
     """
 
@@ -67,32 +67,32 @@ class Policy:
     object_type: str | None
     takes_world: bool
 
-    def concerns(self, event: KandoEvent) -> bool:
-        """Whether it is about an event."""
+    def applies_to(self, event: KandoEvent) -> bool:
+        """Whether the policy judges an event."""
         if event.type not in self.on:
             return False
         is_of_type = self.object_type is None or event.data.get("type") == self.object_type
         return event.type != OBJECT_CREATED or is_of_type
 
     def verdict(self, event: KandoEvent, world: World) -> Verdict:
-        """Return what it says of an event.
+        """Return the verdict on an event.
 
         Raises:
-            ConfigurationError: it says something else.
+            ConfigurationError: the function returned something that is not a verdict.
         """
-        said = self.fn(event, world) if self.takes_world else self.fn(event)
-        if said is None:
+        result = self.fn(event, world) if self.takes_world else self.fn(event)
+        if result is None:
             return Allow()
-        if isinstance(said, str):
-            return Deny(said)
-        if isinstance(said, Allow | Deny | Ask):
-            return said
-        msg = f"Policy {self.name!r} returned {said!r:.80}."
+        if isinstance(result, str):
+            return Deny(result)
+        if isinstance(result, Allow | Deny | Ask):
+            return result
+        msg = f"Policy {self.name!r} returned {result!r:.80}, which is not a verdict."
         raise ConfigurationError(msg, hint="Return Allow(), Deny(reason) or Ask(reason).")
 
 
 def as_policy(fn: Callable[..., Any], on: Iterable[str], object_type: str | None) -> Policy:
-    """Make a policy of a function.
+    """Return the policy that calls a function.
 
     Args:
         fn: takes the event, and the world if it has a second parameter.
@@ -100,26 +100,26 @@ def as_policy(fn: Callable[..., Any], on: Iterable[str], object_type: str | None
         object_type: see `Policy`.
 
     Raises:
-        ConfigurationError: there are no policies about such events.
+        ConfigurationError: policies cannot apply to one of these event types.
     """
     types = frozenset(on)
     name = str(getattr(fn, "__qualname__", fn))
     if types - GATED:
-        msg = f"Policy {name!r} is about {', '.join(sorted(types - GATED))}."
-        raise ConfigurationError(msg, hint=f"Policies are about {', '.join(sorted(GATED))}.")
+        msg = f"Policy {name!r} cannot apply to {', '.join(sorted(types - GATED))}."
+        raise ConfigurationError(msg, hint=f"Policies apply to {', '.join(sorted(GATED))}.")
     takes_world = len(inspect.signature(fn).parameters) > 1
     return Policy(name, fn, types, object_type, takes_world)
 
 
 def verdict_on(policies: Iterable[Policy], event: KandoEvent, world: World) -> Verdict:
-    """Return what policies say of an event together: the strictest of their verdicts.
+    """Return the strictest of the policies' verdicts on an event.
 
     Raises:
-        ConfigurationError: one of them says something else.
+        ConfigurationError: a policy returned something that is not a verdict.
     """
     strictest: Verdict = Allow()
     for policy in policies:
-        if policy.concerns(event):
+        if policy.applies_to(event):
             verdict = policy.verdict(event, world)
             if isinstance(verdict, Deny):
                 return verdict

@@ -1,4 +1,4 @@
-"""What an error may say in a ledger: bounded text without secrets."""
+"""Text that is safe to record: without secrets, of bounded length, valid Unicode."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import os
 import re
 from collections.abc import Mapping
 
-__all__ = ["scrubbed", "unicode_of"]
+__all__ = ["redact", "replace_surrogates"]
 
 _MAX_CHARS = 4000
 _SECRET_NAME = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$", re.IGNORECASE)
 _MIN_SECRET_CHARS = 6
 
 
-def scrubbed(text: str, environ: Mapping[str, str] | None = None) -> str:
-    """Return `text` without the values of secret environment variables, shortened to 4,000 characters.
+def redact(text: str, environ: Mapping[str, str] | None = None) -> str:
+    """Return `text` without the values of secret environment variables, truncated to 4,000 characters.
 
     Args:
-        text: of an error.
-        environ: where secrets are looked up by the names of their variables; ``os.environ`` if
+        text: the text of an error.
+        environ: the environment; variables count as secret by their names. ``os.environ`` if
             omitted.
     """
     for name, value in (os.environ if environ is None else environ).items():
@@ -31,8 +31,8 @@ def scrubbed(text: str, environ: Mapping[str, str] | None = None) -> str:
     return text
 
 
-def unicode_of(text: str) -> str:
-    """Return `text` with U+FFFD for each lone surrogate, which UTF-8 cannot express."""
+def replace_surrogates(text: str) -> str:
+    """Return `text` with U+FFFD for each lone surrogate, which UTF-8 cannot encode."""
     if text.isascii():
         return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

@@ -1,4 +1,4 @@
-"""Tools: functions that a kit offers, with a JSON Schema made from their signature."""
+"""Tools: functions that a kit offers, with a JSON Schema derived from their signature."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 import attrs
 
 from kando.errors import ConfigurationError, InvalidData
-from kando.responders.redaction import scrubbed, unicode_of
+from kando.responders.redaction import redact, replace_surrogates
 from kando.responders.structured import schema_of, structure
 from kando.schema.exact_json import encode, exact
 from kando.world.graph import World
@@ -23,19 +23,19 @@ __all__ = [
     "error_data",
 ]
 
-#: Seconds that a call of a tool may take, if its author does not say.
+#: Default timeout of a tool call, in seconds.
 DEFAULT_TIMEOUT = 60.0
 
-#: Bytes of JSON that a tool may return, if its author does not say.
+#: Default limit of what a tool returns, in bytes of JSON.
 DEFAULT_MAX_RESULT_BYTES = 256 * 1024
 
-# An event takes 1 MiB, and what a tool returned is not all that is in it.
+# An event may have 1 MiB and holds more than the result of the tool.
 _LARGEST_RESULT_BYTES = 1_000_000
 
-#: A parameter of this name is not the caller's: it gets the key of the call.
+#: A parameter of this name gets the idempotency key of the call; the caller cannot set it.
 KEY_PARAMETER = "idempotency_key"
 
-#: A parameter of this name gets the world, and makes the tool one that reaches nothing outside.
+#: A parameter of this name gets the world; such a tool does not reach outside the process.
 WORLD_PARAMETER = "world"
 
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -47,16 +47,16 @@ class Tool:
 
     Attributes:
         name: by which it is called.
-        fn: the function; its arguments are given by name.
-        description: what it does, for whoever chooses among tools.
+        fn: the function; it is called with keyword arguments.
+        description: what it does, for the model that chooses among tools.
         arguments: an attrs class with a field for each parameter.
         descriptions: of the parameters, by name.
-        takes_key: whether it wants the call's ``idempotency_key``.
-        takes_world: whether it looks something up in the ``world``.
+        takes_key: whether it has a parameter ``idempotency_key``.
+        takes_world: whether it has a parameter ``world``.
         timeout_seconds: after which a call is answered with an error; None for never.
-        max_parallel: how many calls of it may be in flight at once; None for as many as the
-            runtime allows.
-        max_result_bytes: limit of what it returns, as JSON.
+        max_parallel: how many of its calls may be in flight at once; None for the limit of the
+            runtime.
+        max_result_bytes: limit of its result, as JSON.
     """
 
     name: str
@@ -71,11 +71,11 @@ class Tool:
     max_result_bytes: int = DEFAULT_MAX_RESULT_BYTES
 
     def __call__(self, *args: Any, **named: Any) -> Any:
-        """Call the function itself, unchecked."""
+        """Call the function without checking arguments or result."""
         return self.fn(*args, **named)
 
     def schema(self) -> dict[str, Any]:
-        """Return ``{"name", "description", "parameters"}``, the last a JSON Schema."""
+        """Return ``{"name", "description", "parameters"}``; the parameters are a JSON Schema."""
         parameters = schema_of(self.arguments)
         parameters.pop("description", None)
         for name, text in self.descriptions.items():
@@ -87,8 +87,8 @@ class Tool:
 
         Args:
             arguments: by parameter name; they are checked before the call.
-            key: names this call; it is the same when the call is made again.
-            world: for a tool that takes it.
+            key: the idempotency key of the call.
+            world: for a tool that takes the world.
         """
         if not isinstance(arguments, dict):
             found = type(arguments).__name__
@@ -117,38 +117,38 @@ class Tool:
         if size > self.max_result_bytes:
             message = (
                 f"{self.name} returned {size:,} bytes; the limit is {self.max_result_bytes:,}. "
-                "Ask it for less."
+                "Request a smaller result."
             )
             return error_data("ResultTooLarge", message)
         return {"result": plain}
 
     def timed_out(self) -> dict[str, Any]:
-        """Return what answers a call that took too long."""
+        """Return the data that answers a call which timed out."""
         return error_data("Timeout", f"{self.name} took longer than {self.timeout_seconds:g} s.")
 
 
 def as_tool(name: str, fn: Callable[..., Any], **limits: Any) -> Tool:
-    """Make a tool of a function.
+    """Return the tool that calls a function.
 
     Args:
         name: by which it is called.
-        fn: takes JSON by parameter name and returns JSON. The types of its parameters say what is
-            accepted, and its docstring what it does; ``Args:`` describes the parameters.
+        fn: takes JSON by parameter name and returns JSON. The schema comes from the types of its
+            parameters, the descriptions from its docstring and its ``Args:`` section.
         limits: ``timeout_seconds``, ``max_parallel`` and ``max_result_bytes`` of the `Tool`.
 
     Raises:
-        ConfigurationError: it cannot be called by name, or a type of it has no JSON Schema.
+        ConfigurationError: a parameter cannot be passed by name, or its type has no JSON Schema.
     """
     if isinstance(fn, Tool):
         return attrs.evolve(fn, name=name, **limits)
     if inspect.iscoroutinefunction(fn):
         msg = f"Tool {name!r} is an async function."
-        raise ConfigurationError(msg, hint="Make it a plain one: calls run side by side anyway.")
+        raise ConfigurationError(msg, hint="Write a plain function: calls run in parallel anyway.")
     parameters = _parameters(name, fn)
     takes_key = parameters.pop(KEY_PARAMETER, None) is not None
     takes_world = parameters.pop(WORLD_PARAMETER, None) is not None
     fields = {each: _field(name, each, *what) for each, what in parameters.items()}
-    description, descriptions = _documented(inspect.getdoc(fn) or "")
+    description, descriptions = _parse_docstring(inspect.getdoc(fn) or "")
     tool = Tool(
         name,
         fn,
@@ -160,14 +160,14 @@ def as_tool(name: str, fn: Callable[..., Any], **limits: Any) -> Tool:
         **limits,
     )
     _check_limits(tool)
-    # Now, not at the first call: what no caller could be told is refused where it was written.
+    # A signature without a schema is an error now, where it was written, not at the first call.
     tool.schema()
     return tool
 
 
 def error_data(type: str, message: str) -> dict[str, Any]:
-    """Return the data of an answer that says what went wrong, free of secrets."""
-    return {"error": {"type": type, "message": scrubbed(message)}}
+    """Return the data of an answer that reports an error, without secrets."""
+    return {"error": {"type": type, "message": redact(message)}}
 
 
 def _parameters(name: str, fn: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
@@ -175,13 +175,15 @@ def _parameters(name: str, fn: Callable[..., Any]) -> dict[str, tuple[Any, Any]]
     try:
         signature, hints = inspect.signature(fn), get_type_hints(fn)
     except (NameError, TypeError, ValueError) as error:
-        msg = f"Tool {name!r}: its signature cannot be read: {error}."
-        raise ConfigurationError(msg, hint="Define the types it names in its module.") from error
+        msg = f"Tool {name!r}: its signature cannot be inspected: {error}."
+        raise ConfigurationError(
+            msg, hint="Define the types of its parameters in its module."
+        ) from error
     found = {}
     for each in signature.parameters.values():
         if each.kind not in _NAMED:
-            msg = f"Tool {name!r}: parameter {each} cannot be given by name."
-            raise ConfigurationError(msg, hint="Spell out its parameters.")
+            msg = f"Tool {name!r}: parameter {each} cannot be passed by name."
+            raise ConfigurationError(msg, hint="Give each parameter a name of its own.")
         found[each.name] = (hints.get(each.name, Any), each.default)
     return found
 
@@ -204,8 +206,8 @@ def _check_limits(tool: Tool) -> None:
         raise ConfigurationError(msg, hint=f"Use 1 to {_LARGEST_RESULT_BYTES:,}.")
 
 
-def _documented(text: str) -> tuple[str, dict[str, str]]:
-    """Return what a docstring says of a function, and of its parameters by name."""
+def _parse_docstring(text: str) -> tuple[str, dict[str, str]]:
+    """Return the description in a docstring, and those of the parameters by name."""
     about, _, rest = text.partition("\nArgs:\n")
     descriptions: dict[str, str] = {}
     name = ""
@@ -213,9 +215,9 @@ def _documented(text: str) -> tuple[str, dict[str, str]]:
         if line and not line.startswith(" "):
             break
         if line.startswith("    ") and not line.startswith("     "):
-            name, _, said = line.strip().partition(":")
+            name, _, description = line.strip().partition(":")
             name = name.split(" ")[0]
-            descriptions[name] = said.strip()
+            descriptions[name] = description.strip()
         elif line.strip() and name:
             descriptions[name] = f"{descriptions[name]} {line.strip()}"
     return " ".join(
@@ -224,9 +226,9 @@ def _documented(text: str) -> tuple[str, dict[str, str]]:
 
 
 def _plain(value: Any) -> Any:
-    """Return what a function returned as JSON, as far as it is obvious which."""
+    """Return the result of a function as JSON, where the conversion is obvious."""
     if isinstance(value, str):
-        return unicode_of(value)
+        return replace_surrogates(value)
     if isinstance(value, bytes | bytearray):
         return bytes(value).decode("utf-8", "replace")
     if isinstance(value, Mapping):

@@ -30,19 +30,19 @@ class Call:
     """
 
     def __init__(self, intent: RecordedEvent, executor: str, effect: Effect) -> None:
-        terms = effect.terms(intent)
+        limits = effect.limits(intent)
         self.intent = intent
         self.executor = executor
         self.effect = effect
         self.future: Future[dict[str, Any]] = Future()
         self.started_at: float | None = None
         self.is_abandoned = False
-        self.timeout_seconds = terms.timeout_seconds
+        self.timeout_seconds = limits.timeout_seconds
         if self.timeout_seconds is None:
             self.timeout_seconds = effect.timeout_seconds
         self._lanes = (
             ((executor,), effect.max_parallel),
-            ((executor, terms.lane), terms.max_parallel),
+            ((executor, limits.lane), limits.max_parallel),
         )
 
     def lanes(self) -> Iterator[tuple[tuple[str, ...], int]]:

@@ -62,11 +62,11 @@ class Effects:
         recalled = effect.recall(intent, world)
         if recalled is not None:
             return recalled
-        sameness = effect.sameness(intent, world)
-        if sameness is not None:
-            if sameness in self._asked:
+        dedup_key = effect.dedup_key(intent, world)
+        if dedup_key is not None:
+            if dedup_key in self._asked:
                 return None
-            self._asked.add(sameness)
+            self._asked.add(dedup_key)
         self._waiting[intent.id] = Call(intent, executor.name, effect)
         self._has_new = True
         return None

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from math import inf
 from typing import Any
 
-from kando.responders.redaction import scrubbed
+from kando.responders.redaction import redact
 from kando.schema.events import OBSERVED
 
-__all__ = ["failure_data", "scrubbed"]
+__all__ = ["failure_data"]
 
 
 def failure_data(
@@ -36,9 +36,9 @@ def failure_data(
         "trigger": trigger_id,
         "attempt": attempt,
         "outcome": outcome,
-        "error": {"type": type(error).__name__, "message": scrubbed(str(error))},
+        "error": {"type": type(error).__name__, "message": redact(str(error))},
         **(_charged(spent) if isinstance(spent, Mapping) else {}),
-        OBSERVED: {"traceback": scrubbed(frames)},
+        OBSERVED: {"traceback": redact(frames)},
     }
 
 
