@@ -1,7 +1,8 @@
-"""Short ways to say what a responder emits.
+"""Shorthands for the events that a responder emits.
 
-Each function returns an event whose id, source, actor and cause stay open; the runtime fills them
-in when it records the event. A generator responder gets the recorded event back::
+Each function returns an event without id, source and actor, and without a cause unless one is
+given; the runtime fills them in when it records the event. A generator gets the recorded event
+back from its yield::
 
     claim = yield create("Claim", {"statement": "..."})
     yield relate("supports", evidence, claim)
@@ -27,7 +28,7 @@ from kando.world.graph import Relation, WorldObject
 
 __all__ = ["ask", "call_tool", "create", "emit", "patch", "relate", "set_timer", "unrelate"]
 
-#: What may stand for an object: its id, the object itself, or the event that created it.
+#: A reference to an object: its id, the object itself, or the event that created it.
 ObjectRef = str | WorldObject | KandoEvent
 
 
@@ -39,7 +40,7 @@ def emit(
     Args:
         type: dotted name.
         data: a JSON object.
-        cause: events it follows from, or their ids; the event that is being handled if omitted.
+        cause: its causes, events or ids; the event that is being handled if omitted.
     """
     ids = [each if isinstance(each, str) else each.id for each in cause] if cause else []
     return make_event(type, "", "", ids, data)
@@ -52,7 +53,7 @@ def create(
     id: str | None = None,
     cause: list[KandoEvent | str] | None = None,
 ) -> KandoEvent:
-    """Create an object; without an id it gets one from its lineage key."""
+    """Create an object; if no id is given, it is derived from the lineage key."""
     named = {"id": id} if id is not None else {}
     return emit(OBJECT_CREATED, {**named, "type": type, "data": data}, cause=cause)
 
@@ -73,7 +74,7 @@ def relate(
     id: str | None = None,
     cause: list[KandoEvent | str] | None = None,
 ) -> KandoEvent:
-    """Create a relation from `source` to `target`; without an id it gets one from its lineage key."""
+    """Create a relation from `source` to `target`; if no id is given, it is derived as in `create`."""
     body: dict[str, Any] = {"id": id} if id is not None else {}
     body |= {"type": type, "source_id": _id_of(source), "target_id": _id_of(target)}
     return emit(RELATION_CREATED, body | ({"data": data} if data else {}), cause=cause)
@@ -92,13 +93,13 @@ def ask(
     max_tokens: int = 1024,
     **options: Any,
 ) -> KandoEvent:
-    """Ask a language model; an ``llm.response`` answers.
+    """Send a request to a language model; the answer is an ``llm.response``.
 
     Args:
         messages: ``{"role": "system" | "user" | "assistant", "content": str}`` each.
-        about: the object it is about, echoed in the answer as ``cause_object_id``.
+        about: the object it is about; the answer echoes it as ``cause_object_id``.
         model: ``provider:model``, or ``default`` for the one the run was started with.
-        max_tokens: limit of the answer.
+        max_tokens: maximum length of the answer.
         options: further fields of the request, such as ``temperature``.
     """
     data = {"messages": messages, "model": model, "max_tokens": max_tokens, **options}
@@ -110,12 +111,12 @@ def ask(
 def call_tool(
     tool: str, arguments: dict[str, Any], *, about: ObjectRef | None = None
 ) -> KandoEvent:
-    """Call a tool of the kit; a ``tool.returned`` answers.
+    """Call a tool of the kit; the answer is a ``tool.returned``.
 
     Args:
         tool: its name.
         arguments: by parameter name.
-        about: the object it is about, echoed in the answer as ``cause_object_id``.
+        about: the object it is about; the answer echoes it as ``cause_object_id``.
     """
     data: dict[str, Any] = {"tool": tool, "arguments": arguments}
     if about is not None:
@@ -126,12 +127,12 @@ def call_tool(
 def set_timer(
     *, seconds: float | None = None, at: str | None = None, about: ObjectRef | None = None
 ) -> KandoEvent:
-    """Set a timer; a ``timer.fired`` follows when it is due and the run is being worked on.
+    """Set a timer; when it is due and a process works on the run, ``timer.fired`` is recorded.
 
     Args:
-        seconds: after it is recorded; or
+        seconds: time from its recording; or
         at: an ISO 8601 time with its time zone.
-        about: the object it is about, echoed as ``cause_object_id``.
+        about: the object it is about; ``timer.fired`` echoes it as ``cause_object_id``.
     """
     data: dict[str, Any] = {"at": at} if at is not None else {"seconds": seconds}
     if about is not None:
@@ -147,5 +148,5 @@ def _id_of(object: ObjectRef) -> str:
     id = object.data.get("id")
     if isinstance(id, str):
         return id
-    msg = f"{object.type} by {object.actor or 'this responder'} names no object yet."
-    raise InvalidData(msg, hint="Refer to what `yield` returned: the recorded event has the id.")
+    msg = f"{object.type} by {object.actor or 'this responder'} has no object id yet."
+    raise InvalidData(msg, hint="Use the event that `yield` returned: it has the id.")

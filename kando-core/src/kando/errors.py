@@ -1,29 +1,29 @@
-"""Every error Kando raises, as one tree.
+"""Every error that Kando raises, as one tree.
 
     KandoError
-      NotFoundError (KeyError)            something named does not exist
-        LedgerNotFound                      a run or branch
-        EventNotFound                       an event of a ledger
-        ObjectNotFound                      an object or relation of a world
-      AmbiguousName (LookupError)         a prefix fits more than one name
-      PositionOutOfRange (ValueError)     a position outside its ledger
-      RefusedEvent (ValueError)           an event that must not reach a ledger
+      NotFoundError (KeyError)            the name does not exist
+        LedgerNotFound                      no such run or branch
+        EventNotFound                       no such event in the ledger
+        ObjectNotFound                      no such object or relation in the world
+      AmbiguousName (LookupError)         a prefix matches more than one name
+      PositionOutOfRange (ValueError)     the position is outside the ledger
+      RefusedEvent (ValueError)           an event was refused and not recorded
         UnknownReference (KeyError)         it refers to something that does not exist
-        DuplicateEvent                      its id is taken
-        InvalidData (TypeError)             its data is not what was declared, or not JSON
-        PayloadTooLarge                     its data is over the limit
-      NoRootError (ValueError)            a ledger in which nothing started anything
-      ReplayDivergence                    a strict replay that came out differently
-      ConfigurationError (ValueError)     responders, kits or settings that cannot work together
-      LedgerExists                        the id of a new ledger is taken
-      ImpureResponder                     a plain responder that reached outside (debug mode)
-      RunCancelled                        a run that was cancelled cannot go on
+        DuplicateEvent                      its id is already taken
+        InvalidData (TypeError)             its data is not JSON, or violates its declared type
+        PayloadTooLarge                     its data exceeds the limit
+      NoRootError (ValueError)            a non-empty ledger has no root event
+      ReplayDivergence                    a strict replay differs from the ledger
+      ConfigurationError (ValueError)     responders, kits or settings are invalid or incompatible
+      LedgerExists                        a run or branch with this id already exists
+      ImpureResponder                     a plain responder reached outside (debug mode)
+      RunCancelled                        a cancelled run cannot be resumed
       ConcurrencyError                    another writer was faster; nothing was written
-      StoreError                          a substrate that cannot be used
-        StoreDamaged                        ... because its content is not what was written
+      StoreError                          a substrate cannot be opened, read or written
+        StoreDamaged                        its content differs from what was written
       PluginError                         see kando.plugins.errors
 
-Where a caller would expect a builtin exception, the class is that builtin as well.
+Where a caller would expect a builtin exception, the class also derives from that builtin.
 """
 
 from __future__ import annotations
@@ -57,14 +57,14 @@ __all__ = [
 
 
 class KandoError(Exception):
-    """Base of all errors of Kando.
+    """Base class of all errors of Kando.
 
     Args:
         message: what happened, and to what.
-        hint: what to do next; shown after the message.
+        hint: the cure; shown after the message.
     """
 
-    #: Stable short name, used in machine-readable output.
+    #: Stable short name for machine-readable output.
     code: ClassVar[str] = "error"
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
@@ -78,7 +78,7 @@ class KandoError(Exception):
 
 
 class NotFoundError(KandoError, KeyError):
-    """Something was named that does not exist."""
+    """The name does not exist."""
 
     code = "not_found"
 
@@ -90,31 +90,31 @@ class LedgerNotFound(NotFoundError):
 
 
 class EventNotFound(NotFoundError):
-    """The ledger has no such event."""
+    """The ledger has no event with this id."""
 
     code = "event_not_found"
 
 
 class ObjectNotFound(NotFoundError):
-    """The world has no such object or relation."""
+    """The world has no object or relation with this id."""
 
     code = "object_not_found"
 
 
 class AmbiguousName(KandoError, LookupError):
-    """A prefix or short name fits more than one thing."""
+    """A prefix or short name matches more than one name."""
 
     code = "ambiguous"
 
 
 class PositionOutOfRange(KandoError, ValueError):
-    """A position that lies outside its ledger."""
+    """The position is outside the ledger."""
 
     code = "position_out_of_range"
 
 
 class RefusedEvent(KandoError, ValueError):
-    """An event that was refused before it reached the ledger."""
+    """An event was refused before it reached the ledger."""
 
     code = "event_refused"
 
@@ -126,37 +126,37 @@ class UnknownReference(RefusedEvent, KeyError):
 
 
 class DuplicateEvent(RefusedEvent):
-    """An event carries an id that another event of the ledger has."""
+    """An event has the id of another event of the ledger."""
 
     code = "duplicate_event"
 
 
 class InvalidData(RefusedEvent, TypeError):
-    """An event whose data is not JSON, or not what its object type declares."""
+    """The data of an event is not JSON, or violates its declared type."""
 
     code = "invalid_data"
 
 
 class PayloadTooLarge(RefusedEvent):
-    """An event whose data is larger than the limit."""
+    """The data of an event is larger than the limit."""
 
     code = "payload_too_large"
 
 
 class NoRootError(KandoError, ValueError):
-    """A non-empty ledger has no root event, so nothing can have started it."""
+    """A non-empty ledger has no root event, so there is nothing to replay from."""
 
     code = "no_root"
 
 
 class ReplayDivergence(KandoError):
-    """A strict replay produced another event than the ledger holds.
+    """A strict replay produced a different event than the ledger holds.
 
     Attributes:
-        position: where in the ledger.
-        responder: whose firing came out differently; empty if it is no firing.
-        recorded: the ledger's event as a dict, or None if it ends there.
-        replayed: the replay's event as a dict, or None if there was none.
+        position: of the first difference in the ledger.
+        responder: whose firing differs; empty if the difference is not in a firing.
+        recorded: the ledger's event as a dict, or None if the ledger ends there.
+        replayed: the replay's event as a dict, or None if it produced none.
         differences: ``(path, recorded value, replayed value)`` of each field that differs.
     """
 
@@ -182,42 +182,42 @@ class ReplayDivergence(KandoError):
 
 
 class ConfigurationError(KandoError, ValueError):
-    """Responders, kits or settings that cannot work together."""
+    """Responders, kits or settings are invalid, or cannot be used together."""
 
     code = "configuration"
 
 
 class LedgerExists(KandoError):
-    """A new ledger was asked for under an id that is taken."""
+    """A run or branch with this id already exists."""
 
     code = "run_exists"
 
 
 class ImpureResponder(KandoError):
-    """A plain responder asked a clock, a random generator or a socket, or changed the world."""
+    """A plain responder used a clock, a random generator or a socket, or changed the world."""
 
     code = "impure_responder"
 
 
 class RunCancelled(KandoError):
-    """A run that was cancelled cannot go on; a fork of it can."""
+    """A cancelled run cannot be resumed; a fork of it can."""
 
     code = "run_cancelled"
 
 
 class ConcurrencyError(KandoError):
-    """The ledger is not as long as the writer thought: somebody else has written."""
+    """The ledger does not have the expected length: another writer has appended to it."""
 
     code = "concurrent_writer"
 
 
 class StoreError(KandoError):
-    """A substrate that cannot be opened, read or written."""
+    """A substrate cannot be opened, read or written."""
 
     code = "store"
 
 
 class StoreDamaged(StoreError):
-    """A substrate whose content is not what was written to it."""
+    """The content of a substrate differs from what was written to it."""
 
     code = "store_damaged"

@@ -1,4 +1,4 @@
-"""A kit: everything a domain brings along, declared with decorators."""
+"""A kit: the types, responders, tools, prompts and policies of a domain, declared with decorators."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class RelationType:
 
     Attributes:
         name: such as ``supports``.
-        source: object type it leads from; None for any.
-        target: object type it leads to; None for any.
+        source: type of its source objects; None for any.
+        target: type of its target objects; None for any.
     """
 
     name: str
@@ -43,13 +43,13 @@ class RelationType:
 
 @attrs.frozen
 class Demo:
-    """What a kit can be tried with, without a key or a network.
+    """Documents and recorded answers to try a kit with, without an API key or a network.
 
     Attributes:
-        package: import name of the package that ships it, usually ``__package__``.
-        goal: for a run that names none.
+        package: import name of the package that ships them, usually ``__package__``.
+        goal: default goal of a run.
         folder: inside the package. All files of its ``documents/`` are input, and its
-            ``answers.json`` has what a model says (see `kando.app.kits.demos`).
+            ``answers.json`` holds the answers of the model (see `kando.app.kits.demos`).
     """
 
     package: str
@@ -65,16 +65,16 @@ class Kit:
         name: as in the kit's entry point.
         version: of the kit.
         distribution: name of the distribution that ships it.
-        object_types: attrs classes by type name; recorded data of these types is checked.
-        relation_types: declared relation types by name; the ends of these are checked.
+        object_types: attrs classes by type name; data of these types is checked when recorded.
+        relation_types: declared relation types by name; their source and target types are checked.
         responders: in registration order.
         edge_responders: the kit's edge logic, in registration order.
         tools: by name.
         prompts: texts by name, with ``$placeholders``.
-        policies: each may deny, or ask for, a call or a new object.
-        upcasters: steps that bring up events that older versions of the kit recorded.
+        policies: each may deny a call or a new object, or have a person decide.
+        upcasters: steps that upgrade events which older versions of the kit recorded.
         seed: ``seed(goal, run_id)`` returns the events that start a run.
-        demo: what it can be tried with, if it ships that.
+        demo: documents and answers to try it with, if it ships them.
     """
 
     name: str
@@ -95,7 +95,7 @@ class Kit:
         """Declare the decorated attrs class as the object type of its name.
 
         Raises:
-            ConfigurationError: it is no attrs class, or the name is declared already.
+            ConfigurationError: it is not an attrs class, or the name is already declared.
         """
         if not _is_attrs_class(cls):
             msg = f"Kit {self.name!r}: object type {cls.__name__} is not an attrs class."
@@ -111,8 +111,8 @@ class Kit:
 
         Args:
             name: such as ``supports``.
-            source: object type it leads from; any if omitted.
-            target: object type it leads to; any if omitted.
+            source: type of its source objects; any if omitted.
+            target: type of its target objects; any if omitted.
         """
         self._claim(self.relation_types, name, "relation type")
         self.relation_types[name] = RelationType(name, _type_name(source), _type_name(target))
@@ -129,10 +129,10 @@ class Kit:
         """Register the decorated function ``fn(event, world)`` as a responder of the kit.
 
         Args:
-            pattern: the event types it handles; none means every type.
-            type: only events about objects of this type.
+            pattern: the event types it handles; every type if omitted.
+            type: handle only events about objects of this type.
             name: ``{kit}.{function}`` if omitted.
-            retry: how often a firing that raises is tried again; once if omitted.
+            retry: how often a firing that raises is attempted; once if omitted.
             on_error: ``raise`` or ``park``, see `kando.responders.base.Responder`.
         """
 
@@ -168,11 +168,11 @@ class Kit:
     ) -> Callable[[Callable[[Any, World], Mapping[str, Any] | None]], LLMResponder]:
         """Make the decorated function a responder that asks a model.
 
-        ``fn(event, world)`` returns the values of the prompt's ``$placeholders``, or None to ask
-        nothing. An answer of the class of the object it is about patches that object; an answer of
+        ``fn(event, world)`` returns the values of the prompt's ``$placeholders``, or None to send no
+        request. An answer of the class of the object it is about patches that object; an answer of
         another class becomes a new object, and text becomes the object's ``text``. Decorate another
-        function with ``fn.then`` to do something else with answers, and one with ``fn.failed`` for
-        when there is none.
+        function with ``fn.then`` to handle answers differently, and one with ``fn.failed`` to handle
+        failures.
 
         Args:
             pattern: the event types it handles.
@@ -180,10 +180,10 @@ class Kit:
             output: attrs class of the answer; None for text.
             many: whether the answer is a list of `output`.
             relation: type of a relation from each new object to the object it is about.
-            type: only events about objects of this type.
-            system: name of the prompt that goes first, as the system's.
-            tools: names of tools of the kit, declared before, that the model may call.
-            max_turns: how many requests one question may take.
+            type: handle only events about objects of this type.
+            system: name of the prompt for the system message.
+            tools: names of tools that the model may call; the kit must have declared them already.
+            max_turns: how many requests one conversation may contain.
             name: ``{kit}.{function}`` if omitted.
             options: further fields of the request: ``model``, ``max_tokens``, ``temperature``.
 
@@ -195,26 +195,28 @@ class Kit:
         schemas = self.tool_schemas(tools)
 
         def messages(values: Mapping[str, Any]) -> list[dict[str, Any]]:
-            asked = [{"role": "user", "content": self.prompt(prompt, **values)}]
+            user = [{"role": "user", "content": self.prompt(prompt, **values)}]
             if system is None:
-                return asked
-            return [{"role": "system", "content": self.prompt(system, **values)}, *asked]
+                return user
+            return [{"role": "system", "content": self.prompt(system, **values)}, *user]
 
         def decorate(fill: Callable[[Any, World], Mapping[str, Any] | None]) -> LLMResponder:
-            called = name or f"{self.name}.{fill.__name__}"
-            made = LLMResponder(
-                called, fill, messages, output, many, relation, {}, max(max_turns, 1)
+            base = name or f"{self.name}.{fill.__name__}"
+            responder = LLMResponder(
+                base, fill, messages, output, many, relation, {}, max(max_turns, 1)
             )
-            made.options = request_options(made.answer_class(), schemas, options)
+            responder.options = request_options(responder.answer_class(), schemas, options)
             about = _type_name(type)
             self.responders += [
-                Responder(called, frozenset(pattern), made.on_event, object_type=about, kit=self),
-                Responder(f"{called}.answer", LLM_RESPONSE, made.on_answer, kit=self),
+                Responder(
+                    base, frozenset(pattern), responder.on_event, object_type=about, kit=self
+                ),
+                Responder(f"{base}.answer", LLM_RESPONSE, responder.on_answer, kit=self),
             ]
             if schemas:
-                tool = Responder(f"{called}.tool", TOOL_RETURNED, made.on_tool, kit=self)
+                tool = Responder(f"{base}.tool", TOOL_RETURNED, responder.on_tool, kit=self)
                 self.responders.append(tool)
-            return made
+            return responder
 
         return decorate
 
@@ -229,8 +231,8 @@ class Kit:
         """
 
         def decorate(fn: _Function) -> _Function:
-            called = name or f"{self.name}.{fn.__name__}"
-            self.edge_responders.append(edge_responder(relation_type, fn, called, kit=self))
+            full_name = name or f"{self.name}.{fn.__name__}"
+            self.edge_responders.append(edge_responder(relation_type, fn, full_name, kit=self))
             return fn
 
         return decorate
@@ -245,19 +247,19 @@ class Kit:
     ) -> Callable[[_Function], _Function]:
         """Offer the decorated function as a tool, called through ``tool.called``.
 
-        Its signature and docstring become the tool's schema. It is called in a thread, by the names
-        of its parameters, and returns JSON. A parameter named ``idempotency_key`` gets a text that
-        is the same whenever the same call is made again.
+        Its signature and docstring become the tool's schema. It is called in a thread, with keyword
+        arguments, and returns JSON. A parameter named ``idempotency_key`` gets a key that is the
+        same whenever the call is repeated.
 
         Args:
             name: by which it is called.
             timeout: seconds after which a call is answered with an error; None for never.
-            max_parallel: how many calls of it may be in flight at once; None for as many as the
-                runtime allows.
-            max_result_bytes: limit of what it returns, as JSON; more is answered with an error.
+            max_parallel: how many of its calls may be in flight at once; None for the limit of the
+                runtime.
+            max_result_bytes: limit of its result, as JSON; a larger one is answered with an error.
 
         Raises:
-            ConfigurationError: the name is taken, or the function cannot be called by name.
+            ConfigurationError: the name is taken, or a parameter cannot be passed by name.
         """
 
         def decorate(fn: _Function) -> _Function:
@@ -274,10 +276,10 @@ class Kit:
         return decorate
 
     def tool_schemas(self, names: Iterable[str] | None = None) -> list[dict[str, Any]]:
-        """Return ``{"name", "description", "parameters"}`` of the kit's tools, as requests take them.
+        """Return ``{"name", "description", "parameters"}`` of each tool, as requests hold them.
 
         Args:
-            names: of which tools; all if omitted.
+            names: of the tools; all tools of the kit if omitted.
 
         Raises:
             NotFoundError: the kit has no such tool.
@@ -294,15 +296,15 @@ class Kit:
         """Register the decorated ``fn(intent)`` or ``fn(intent, world)`` as a policy.
 
         It returns `Allow()`, `Deny(reason)` or `Ask(reason)` of `kando.responders.policies`; None
-        allows, and a text denies. What it asks for waits until a person has answered.
+        allows, and a string denies. With `Ask` the intent waits until a person has answered.
 
         Args:
-            on: types of events it is about: ``tool.called`` (if omitted), ``llm.request``,
+            on: types of events it judges: ``tool.called`` (if omitted), ``llm.request``,
                 ``object.created``.
-            type: only new objects of this type.
+            type: judge only new objects of this type.
 
         Raises:
-            ConfigurationError: there are no policies about such events.
+            ConfigurationError: policies cannot judge events of such a type.
         """
         if len(on) == 1 and callable(on[0]):
             return self.policy()(on[0])
@@ -315,11 +317,12 @@ class Kit:
         return decorate
 
     def upcaster(self, type: str, version: int) -> Callable[[_Function], _Function]:
-        """Register the decorated ``fn(data)``, which brings up the data of old events.
+        """Register the decorated ``fn(data)``, which upgrades the data of old events.
 
         Args:
-            type: of the events; of ``object.created`` and the like it gets those of every object.
-            version: that the data has before, from 1; ``fn`` returns it in the next version.
+            type: of the events. For ``object.created`` and the like, `fn` gets the data of objects
+                of every type.
+            version: of the data that `fn` takes, from 1; it returns data of the next version.
         """
 
         def decorate(fn: _Function) -> _Function:
@@ -329,15 +332,14 @@ class Kit:
         return decorate
 
     def seeds(self, fn: Callable[[str, str], list[KandoEvent]]) -> Callable[..., list[KandoEvent]]:
-        """Register the decorated ``fn(goal, run_id)`` as what starts a run."""
+        """Register the decorated ``fn(goal, run_id)``, which returns the events that start a run."""
         self.seed = fn
         return fn
 
     def prompt(self, name: str, /, **values: Any) -> str:
         """Return a prompt with its ``$placeholders`` filled in.
 
-        Values are inserted as they are and never looked into, so a document that contains ``$x``
-        stays what it is.
+        Values are inserted unchanged and not interpreted, so ``$x`` in a document stays ``$x``.
 
         Raises:
             NotFoundError: the kit has no such prompt.
@@ -348,7 +350,7 @@ class Kit:
             return Template(text).substitute(values)
         except (KeyError, ValueError) as error:
             msg = f"Prompt {name!r} of kit {self.name!r}: no value for {error}."
-            raise ConfigurationError(msg, hint="Pass it as a keyword.") from error
+            raise ConfigurationError(msg, hint="Pass it as a keyword argument.") from error
 
     def _prompt_named(self, name: str) -> str:
         if name not in self.prompts:
@@ -357,7 +359,7 @@ class Kit:
         return self.prompts[name]
 
     def create(self) -> list[Responder]:
-        """Return the kit's responders as a runtime takes them: edge logic, responders, tools."""
+        """Return the responders for a runtime: edge logic, responders, the executor of the tools."""
         created = [*self.edge_responders, *self.responders]
         if self.tools:
             name = f"{self.name}.tools"
