@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from kando.plugins._kinds import Kind
-from kando.plugins._members import Member, Problem
+from kando.plugins._plugin_state import Member, Problem
 from kando.plugins.errors import PluginBroken, PluginConflict, UnknownPlugin
 from kando.plugins.records import LoadedPlugin, Offered, normalised, origin_of
 

@@ -30,8 +30,8 @@ import pluggy
 
 from kando.plugins._kinds import COMMAND, KINDS, KIT, PROVIDER, SUBSTRATE, Kind, names_of
 from kando.plugins._lookup_errors import broken, conflict, unknown
-from kando.plugins._members import Member
 from kando.plugins._metadata import InstalledPlugin, installed_plugins
+from kando.plugins._plugin_state import Member
 from kando.plugins._registration import implementations_of, join, new_hooks
 from kando.plugins._switches import read_switches
 from kando.plugins._targets import describe, import_target
