@@ -47,7 +47,7 @@ def test_an_observer_gets_the_arguments_it_takes(installation: Installation) -> 
     ]
 
 
-def test_a_plugin_without_an_observer_is_none() -> None:
+def test_a_plugin_without_an_observer_is_not_listed_as_one() -> None:
     class Kits:
         @hookimpl
         def kando_kits(self) -> list[object]:
@@ -58,7 +58,7 @@ def test_a_plugin_without_an_observer_is_none() -> None:
     assert plugins.observers() == []
 
 
-def test_an_object_observes_through_its_method() -> None:
+def test_a_method_of_a_registered_object_can_be_an_observer() -> None:
     class Watch:
         def __init__(self) -> None:
             self.seen: list[int] = []

@@ -1,4 +1,4 @@
-"""Where several plugins claim a name, the preferred distribution has it."""
+"""If several plugins claim a name, the preferred distribution wins."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def rivals(installation: Installation) -> Installation:
         (" nobody , kando-a", "kando-a"),
     ],
 )
-def test_the_most_preferred_distribution_that_offers_the_name_has_it(
+def test_the_most_preferred_distribution_that_offers_a_name_wins(
     rivals: Installation, preferred: str, winner: str
 ) -> None:
     assert rivals.plugins(KANDO_PREFER=preferred).kit("shared").distribution == winner
@@ -42,7 +42,7 @@ def test_without_a_preference_the_error_names_the_distributions_and_how_to_prefe
     assert "--prefer kando-a or KANDO_PREFER=kando-a" in message
 
 
-def test_following_the_cure_of_the_error_settles_it(rivals: Installation) -> None:
+def test_following_the_hint_of_the_error_resolves_the_conflict(rivals: Installation) -> None:
     with pytest.raises(PluginConflict) as caught:
         rivals.plugins().kit("shared")
     chosen = str(caught.value.hint).rpartition("KANDO_PREFER=")[2].rstrip(".")
@@ -50,17 +50,17 @@ def test_following_the_cure_of_the_error_settles_it(rivals: Installation) -> Non
     assert rivals.plugins(KANDO_PREFER=chosen).kit("shared").distribution == chosen
 
 
-def test_a_preference_for_who_does_not_offer_the_name_settles_nothing(rivals: Installation) -> None:
+def test_preferring_a_distribution_without_the_name_has_no_effect(rivals: Installation) -> None:
     with pytest.raises(PluginConflict):
         rivals.plugins(KANDO_PREFER="kando-z").kit("shared")
 
 
-def test_a_settled_name_is_no_conflict(rivals: Installation) -> None:
+def test_a_name_of_a_preferred_distribution_is_not_a_conflict(rivals: Installation) -> None:
     assert len(rivals.plugins().conflicts()) == 1
     assert rivals.plugins(KANDO_PREFER="kando-b").conflicts() == []
 
 
-def test_a_preference_also_goes_before_the_namesake(installation: Installation) -> None:
+def test_a_preferred_distribution_wins_over_a_namesake(installation: Installation) -> None:
     installation.add_kit("kando-kit-tides", "tides")
     installation.add_kit("kando-other", "tides")
 
@@ -69,7 +69,7 @@ def test_a_preference_also_goes_before_the_namesake(installation: Installation) 
     assert preferring.kit("tides").distribution == "kando-other"
 
 
-def test_what_is_built_in_cannot_be_taken_over(installation: Installation) -> None:
+def test_a_preference_does_not_override_a_built_in_name(installation: Installation) -> None:
     class BuiltIn:
         @hookimpl
         def kando_substrates(self) -> list[SubstrateSpec]:

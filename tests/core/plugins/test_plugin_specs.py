@@ -1,4 +1,4 @@
-"""Records are checked when they are made."""
+"""Records are validated when they are created."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def test_a_spec_is_a_frozen_value() -> None:
 @pytest.mark.parametrize("record", [KitSpec, SubstrateSpec, ProviderSpec, CommandSpec])
 @pytest.mark.parametrize("name", ["", "Acme", "9lives", "-acme", "ac me", "acme_1", "acme\n", None])
 def test_a_malformed_name_is_refused(record: Any, name: Any) -> None:
-    with pytest.raises(InvalidSpec, match=r"is no name.*Use a-z"):
+    with pytest.raises(InvalidSpec, match=r"is not a valid name.*Use a-z"):
         record(name, "module:attribute")
 
 
 @pytest.mark.parametrize(
     "target", ["kando_acme.kit", "a:", ":b", "a b:c", "a:b c", "a..b:c", print]
 )
-def test_a_target_that_is_no_import_string_is_refused(target: Any) -> None:
+def test_a_target_that_is_not_an_import_string_is_refused(target: Any) -> None:
     with pytest.raises(InvalidSpec, match=r'KitSpec \'acme\': target.*Write "package.module'):
         KitSpec("acme", target)
 
@@ -37,10 +37,10 @@ def test_a_target_may_name_an_attribute_of_an_attribute() -> None:
     assert KitSpec("acme", "a.b:C.d").target == "a.b:C.d"
 
 
-def test_a_lone_string_is_not_taken_for_a_list_of_its_letters() -> None:
-    with pytest.raises(InvalidSpec, match=r"schemes 'esdb' is no tuple.*with the comma"):
+def test_a_single_string_is_not_taken_as_a_list_of_letters() -> None:
+    with pytest.raises(InvalidSpec, match=r"schemes 'esdb' is not a tuple.*with the comma"):
         SubstrateSpec("esdb", "a:b", "esdb")
-    with pytest.raises(InvalidSpec, match="key_env 'KEY' is no tuple"):
+    with pytest.raises(InvalidSpec, match="key_env 'KEY' is not a tuple"):
         ProviderSpec("acme", "a:b", "KEY")
 
 
@@ -49,16 +49,16 @@ def test_a_list_becomes_a_tuple() -> None:
 
 
 def test_a_scheme_is_written_without_its_colon() -> None:
-    with pytest.raises(InvalidSpec, match=r"schemes contains 'esdb:', which is no URL scheme"):
+    with pytest.raises(InvalidSpec, match=r"schemes contains 'esdb:', which is not a valid URL scheme"):
         SubstrateSpec("esdb", "a:b", ("esdb:",))
 
 
-def test_a_summary_that_stands_where_the_schemes_belong_is_refused() -> None:
+def test_a_summary_in_the_place_of_the_schemes_is_refused() -> None:
     with pytest.raises(InvalidSpec, match="schemes"):
         SubstrateSpec("esdb", "a:b", "EventStoreDB ledgers")
 
 
-def test_the_error_is_one_of_kando_and_a_value_error() -> None:
-    with pytest.raises(ValueError, match="no name") as caught:
+def test_an_invalid_spec_is_a_kando_error_and_a_value_error() -> None:
+    with pytest.raises(ValueError, match="not a valid name") as caught:
         KitSpec("Acme", "a:b")
     assert isinstance(caught.value, KandoError)

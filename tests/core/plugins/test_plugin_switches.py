@@ -1,4 +1,4 @@
-"""Environment variables that keep plugins out, or make failures fatal."""
+"""Environment variables that disable plugins, or make failures fatal."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_without_switches_every_installed_plugin_is_loaded(installation: Install
     assert {"one", "two", "three"} <= names
 
 
-def test_without_entry_points_none_is_loaded(installation: Installation) -> None:
+def test_without_entry_points_no_plugin_is_loaded(installation: Installation) -> None:
     three(installation)
     assert Plugins(entry_points=False, environ={}).kits() == []
 
@@ -53,19 +53,19 @@ def test_the_process_environment_is_read_by_default(
     assert [kit.spec.name for kit in Plugins().kits()] == ["two"]
 
 
-def test_a_name_that_is_switched_off_is_answered_with_the_switch(
+def test_the_error_for_a_disabled_name_names_the_variable(
     installation: Installation,
 ) -> None:
     three(installation)
     plugins = installation.plugins(KANDO_DISABLE_PLUGINS="two")
     with pytest.raises(
-        UnknownPlugin, match=r"Switched off: .*two of kando-two \(KANDO_DISABLE_PLUGINS\)"
+        UnknownPlugin, match=r"Disabled: .*two of kando-two \(KANDO_DISABLE_PLUGINS\)"
     ):
         plugins.kit("two")
 
 
 @pytest.mark.parametrize("source", ["raise RuntimeError('boom')", offering("42")])
-def test_when_strict_a_failure_is_raised_each_time(installation: Installation, source: str) -> None:
+def test_in_strict_mode_every_failure_is_raised(installation: Installation, source: str) -> None:
     installation.add("kando-bad", source, version="1.2")
     plugins = installation.plugins(KANDO_STRICT_PLUGINS="1")
     for _ in range(2):
@@ -75,7 +75,7 @@ def test_when_strict_a_failure_is_raised_each_time(installation: Installation, s
 
 
 @pytest.mark.parametrize("value", ["", "0", "false", "No"])
-def test_strictness_can_be_set_to_off(installation: Installation, value: str) -> None:
+def test_strict_mode_can_be_disabled(installation: Installation, value: str) -> None:
     installation.add("kando-bad", "raise RuntimeError('boom')")
     plugins = installation.plugins(KANDO_STRICT_PLUGINS=value)
     assert len(plugins.failures()) == 1

@@ -1,4 +1,4 @@
-"""The four kinds of things plugins offer by name."""
+"""The four kinds of things that plugins offer by name."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ __all__ = ["COMMAND", "KINDS", "KIT", "PROVIDER", "SUBSTRATE", "Kind", "names_of
 
 @attrs.frozen
 class Kind(Generic[Spec]):
-    """A kind of things plugins offer.
+    """A kind of things that plugins offer.
 
     Attributes:
-        noun: as it stands in messages.
-        hook: that collects them.
-        record: type of what the hook returns.
+        noun: its name in messages.
+        hook: name of the hook that returns them.
+        record: type of the records that the hook returns.
     """
 
     noun: str
@@ -36,6 +36,6 @@ KINDS: tuple[Kind[Any], ...] = (KIT, SUBSTRATE, PROVIDER, COMMAND)
 
 
 def names_of(spec: KitSpec | SubstrateSpec | ProviderSpec | CommandSpec) -> tuple[str, ...]:
-    """Return all names `spec` claims: its own, then a substrate's URL schemes."""
+    """Return all names that `spec` claims: its own, then a substrate's URL schemes."""
     schemes = spec.schemes if isinstance(spec, SubstrateSpec) else ()
     return (spec.name, *(scheme for scheme in schemes if scheme != spec.name))

@@ -1,4 +1,4 @@
-"""The errors that answer a name nobody, or more than one plugin, can be found for."""
+"""The errors of a lookup: an unknown name, a name with several claims, a broken plugin."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from kando.plugins._kinds import Kind
-from kando.plugins._plugin_state import Member, Problem
+from kando.plugins._plugin_state import PluginState, Problem
 from kando.plugins.errors import PluginBroken, PluginConflict, UnknownPlugin
 from kando.plugins.records import LoadedPlugin, Offered, normalised, origin_of
 
@@ -21,25 +21,26 @@ def unknown(
     failures: Sequence[LoadedPlugin],
     switched_off: Sequence[str],
 ) -> UnknownPlugin:
-    """Return the error for a name that nobody offers.
+    """Return the error for a name that no plugin offers.
 
     Args:
-        kind: of what was asked for.
-        name: as it was asked for.
-        known: the names there are.
-        failures: plugins that failed; the name may be one of theirs.
-        switched_off: plugins that were not loaded, each with the variable that says so.
+        kind: of the requested thing.
+        name: as requested.
+        known: the existing names.
+        failures: plugins that failed; one of them may offer the name.
+        switched_off: plugins that were not loaded, each with the variable that disables it.
     """
     names = tuple(sorted(set(known)))
     cures = []
     if close := get_close_matches(name.rpartition("/")[2].lower(), names, n=1):
         cures.append(f"Did you mean {close[0]!r}?")
-    cures.append(f"There is: {', '.join(names)}." if names else f"There is no {kind.noun} at all.")
+    listed = f"Available: {', '.join(names)}." if names else f"No {kind.noun} is installed."
+    cures.append(listed)
     if failures:
         listed = "; ".join(f"{plugin.origin} ({plugin.error})" for plugin in failures)
         cures.append(f"It may belong to a plugin that failed: {listed}.")
     if switched_off:
-        cures.append(f"Switched off: {', '.join(switched_off)}.")
+        cures.append(f"Disabled: {', '.join(switched_off)}.")
     if not close:
         cures.append("If it is missing, install the distribution that offers it.")
     return UnknownPlugin(
@@ -63,7 +64,7 @@ def conflict(kind: Kind[Any], name: str, offered: Sequence[Offered[Any]]) -> Plu
             f"Write {choices}, or prefer one for all names: --prefer {one} or KANDO_PREFER={one}."
         )
     else:
-        hint = f"{' and '.join(distributions.values())} must claim it once: rename one of them."
+        hint = f"Rename one of them: {' and '.join(distributions.values())} must claim it once."
     return PluginConflict(
         f"The {kind.noun} {name!r} is claimed by {' and by '.join(c.origin for c in claims)}.",
         kind=kind.noun,
@@ -73,14 +74,14 @@ def conflict(kind: Kind[Any], name: str, offered: Sequence[Offered[Any]]) -> Plu
     )
 
 
-def broken(kind: Kind[Any], name: str, member: Member, problem: Problem) -> PluginBroken:
-    """Return the error for a name whose plugin, by its name, is one that failed."""
-    origin = origin_of(member.distribution, member.version)
+def broken(kind: Kind[Any], name: str, state: PluginState, problem: Problem) -> PluginBroken:
+    """Return the error for a name that a failed plugin offers, judging by the plugin's name."""
+    origin = origin_of(state.distribution, state.version)
     reason = problem.text.rstrip(".")
     error = PluginBroken(
         f"The {kind.noun} {name!r} comes from {origin}, which failed to load: {reason}.",
-        hint=f"Repair or upgrade {member.distribution}, or leave it out with "
-        f"KANDO_DISABLE_PLUGINS={member.distribution}.",
+        hint=f"Repair or upgrade {state.distribution}, or disable it with "
+        f"KANDO_DISABLE_PLUGINS={state.distribution}.",
     )
     error.__cause__ = problem.exception
     return error

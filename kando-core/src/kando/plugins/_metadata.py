@@ -1,4 +1,4 @@
-"""Reading the metadata of installed distributions: the only place that does."""
+"""The metadata of installed distributions; no other module reads it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class InstalledPlugin:
         name: of the entry point.
         distribution: name of the distribution, as its metadata spells it.
         version: of the distribution.
-        entry_point: imports the plugin with its ``load()``.
+        entry_point: its ``load()`` imports the plugin.
     """
 
     name: str
@@ -43,23 +43,22 @@ class InstalledPlugin:
         return self.entry_point.value
 
     def load(self) -> Any:
-        """Import the plugin. Raises whatever the import raises."""
+        """Import the plugin; exceptions of the import are not caught."""
         return self.entry_point.load()
 
 
 def installed_plugins() -> list[InstalledPlugin]:
     """Return the plugins on ``sys.path``, sorted by distribution and entry point.
 
-    The order of ``sys.path`` decides only which copy of a distribution counts, as it does for
-    imports: the first.
+    If ``sys.path`` has several copies of a distribution, the first counts, as it does for imports.
     """
-    # Imported here because it costs tens of milliseconds, and what is built in does not need it.
+    # Imported here because it takes tens of milliseconds, and built-in plugins do not need it.
     from importlib_metadata import distributions
 
     found: dict[str, list[InstalledPlugin]] = {}
     for distribution in distributions():
-        # One by one, because a damaged distribution, whosever it is, must not hide the others.
-        # Damaged are, for example, the left-overs of an interrupted uninstall.
+        # One by one, because a damaged distribution, such as the remains of an interrupted
+        # uninstall, must not hide the others.
         try:
             entry_points = distribution.entry_points.select(group=PROJECT)
             if not entry_points:
@@ -75,7 +74,7 @@ def installed_plugins() -> list[InstalledPlugin]:
 
 
 def _name_and_version(read_text: Callable[[str], str | None]) -> tuple[str, str]:
-    """Read the two headers themselves: a parser of mails takes longer than all the rest."""
+    """Parse the two headers directly: an e-mail parser takes longer than all other steps."""
     text = read_text("METADATA") or read_text("PKG-INFO") or ""
     headers: dict[str, str] = {}
     for line in text.splitlines():

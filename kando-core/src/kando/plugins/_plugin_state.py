@@ -1,4 +1,4 @@
-"""A plugin while the manager works with it: what it offered so far, and what it is charged with."""
+"""The manager's record of one plugin: its offers so far, and its problems."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from kando.plugins._targets import describe
 from kando.plugins.errors import PluginBroken, PluginError
 from kando.plugins.records import LoadedPlugin, Offered, Spec, normalised
 
-__all__ = ["Member", "Problem"]
+__all__ = ["PluginState", "Problem"]
 
 
 @attrs.frozen
 class Problem:
-    """Something a plugin is charged with.
+    """A failure of a plugin.
 
     Attributes:
-        hook: that failed; empty if it was the loading.
+        hook: that failed; empty if loading failed.
         text: one line.
         exception: that was raised.
     """
@@ -32,19 +32,19 @@ class Problem:
 
 
 @attrs.define(eq=False)
-class Member:
-    """One plugin. Its public face is `LoadedPlugin`.
+class PluginState:
+    """The state of one plugin; callers of the manager get a `LoadedPlugin`.
 
     Attributes:
-        name: of its entry point, or under which it was registered.
+        name: of its entry point, or the name it was registered with.
         distribution: that ships it.
         version: of the distribution.
         entry_point: the entry point's value; empty if it was registered.
         strict: whether the first problem is raised at once.
-        seconds: its import took.
-        hooks: it implements.
+        seconds: duration of its import.
+        hooks: that it implements.
         problems: in the order they occurred.
-        offers: of each hook that was called.
+        offers: by name of each hook that was called.
     """
 
     name: str
@@ -59,21 +59,21 @@ class Member:
 
     @property
     def key(self) -> str:
-        """``distribution:name``, under which pluggy knows it."""
+        """``distribution:name``, its name in pluggy."""
         return f"{self.distribution}:{self.name}"
 
     @property
     def sort_key(self) -> tuple[str, str]:
-        """Where it stands among others: by distribution, then name."""
+        """Plugins are sorted by distribution, then name."""
         return (normalised(self.distribution), self.name)
 
     @property
     def is_registered(self) -> bool:
-        """It was registered in the process, not found by its entry point."""
+        """Whether it was registered in the process, not found by its entry point."""
         return not self.entry_point
 
-    def public(self) -> LoadedPlugin:
-        """Return what the manager's callers get to see."""
+    def summary(self) -> LoadedPlugin:
+        """Return the public view of the plugin."""
         return LoadedPlugin(
             name=self.name,
             distribution=self.distribution,
@@ -85,23 +85,23 @@ class Member:
             exception=self.problems[0].exception if self.problems else None,
         )
 
-    def charge(self, error: BaseException, hook: str = "") -> None:
-        """Keep a problem.
+    def record_problem(self, error: BaseException, hook: str = "") -> None:
+        """Record a problem.
 
         Raises:
-            PluginBroken: failures are to be raised at once.
+            PluginBroken: the plugin is `strict`.
         """
         text = f"{hook}: {describe(error)}" if hook else describe(error)
         if self.strict:
-            msg = f"Plugin {self.public().origin} ({self.name}) failed: {text}"
-            hint = "It is raised because KANDO_STRICT_PLUGINS is set."
+            msg = f"Plugin {self.summary().origin} ({self.name}) failed: {text}"
+            hint = "Unset KANDO_STRICT_PLUGINS to ignore plugins that fail."
             raise PluginBroken(msg, hint=hint) from error
         self.problems.append(Problem(hook, text, error))
 
-    def ask(self, kind: Kind[Spec], implementations: Iterable[pluggy.HookImpl]) -> None:
-        """Call the plugin's implementations of `kind`'s hook and keep what they offer.
+    def collect_offers(self, kind: Kind[Spec], implementations: Iterable[pluggy.HookImpl]) -> None:
+        """Call the plugin's implementations of `kind`'s hook and keep the records they return.
 
-        What is no record of this kind is charged to the plugin; the records beside it count.
+        A result of another type is a problem of the plugin; valid records in the same list count.
         """
         offers: list[Offered[Any]] = []
         for implementation in implementations:
@@ -109,13 +109,13 @@ class Member:
                 result = implementation.function()
                 records = _as_list(result, kind)
             except (Exception, SystemExit) as error:
-                self.charge(error, kind.hook)
+                self.record_problem(error, kind.hook)
                 continue
             for record in records:
                 if isinstance(record, kind.record):
                     offers.append(Offered(record, self.distribution, self.version))
                 else:
-                    self.charge(_wrong_type(record, kind), kind.hook)
+                    self.record_problem(_wrong_type(record, kind), kind.hook)
         self.offers[kind.hook] = offers
 
 
@@ -126,5 +126,5 @@ def _as_list(result: object, kind: Kind[Any]) -> list[object]:
 
 
 def _wrong_type(value: object, kind: Kind[Any]) -> PluginError:
-    msg = f"returned {value!r:.80}, which is no {kind.record.__name__}."
+    msg = f"returned {value!r:.80}, which is not a {kind.record.__name__}."
     return PluginError(msg, hint=f"Return a list of {kind.record.__name__}.")

@@ -1,4 +1,4 @@
-"""Letting one plugin in: the checks it has to pass, all of them at once after its import."""
+"""Registration of one plugin with pluggy, and the checks that it must pass."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from kando.plugins._metadata import core_version
 from kando.plugins.errors import PluginError
 from kando.plugins.specs import PLUGIN_API
 
-__all__ = ["implementations_of", "join", "new_hooks"]
+__all__ = ["implementations_of", "new_hooks", "register"]
 
 
 def new_hooks() -> pluggy.PluginManager:
-    """Return pluggy's manager with Kando's hooks and no plugin."""
+    """Return a pluggy manager with Kando's hooks and without plugins."""
     hooks = pluggy.PluginManager(hookspecs.PROJECT)
     hooks.add_hookspecs(hookspecs)
     return hooks
 
 
-def join(hooks: pluggy.PluginManager, plugin: object, key: str) -> tuple[str, ...]:
-    """Register `plugin` under `key`; if it is refused, nothing of it stays registered.
+def register(hooks: pluggy.PluginManager, plugin: object, key: str) -> tuple[str, ...]:
+    """Register `plugin` under `key`; if a check fails, it is unregistered again.
 
-    pluggy takes a hook nobody has heard of without a word, so this is checked here, for each
-    plugin by itself: the others are not to blame.
+    pluggy silently accepts hooks that do not exist. They are checked here, for each plugin
+    separately, so that the error names the plugin at fault.
 
     Returns:
         The names of the hooks it implements, sorted.
 
     Raises:
-        PluginError: it was made for another version, or its hooks are not as they must be.
-        Exception: pluggy refused it.
+        PluginError: it was made for another version, or one of its hooks is malformed.
+        Exception: pluggy rejected it.
     """
     _check_api(plugin)
     hooks.register(plugin, key)
@@ -51,7 +51,7 @@ def join(hooks: pluggy.PluginManager, plugin: object, key: str) -> tuple[str, ..
 def implementations_of(
     hooks: pluggy.PluginManager, key: str
 ) -> list[tuple[pluggy.HookCaller, pluggy.HookImpl]]:
-    """Return every hook that the plugin registered under `key` implements, and how."""
+    """Return the hooks that the plugin registered under `key` implements, with the functions."""
     return [
         (caller, implementation)
         for caller in vars(hooks.hook).values()
@@ -68,11 +68,11 @@ def _check_api(plugin: object) -> None:
         case (int(lowest), int(highest)) if lowest <= highest:
             pass
         case _:
-            msg = f"KANDO_PLUGIN_API is {stated!r}, which is no pair (lowest, highest)."
+            msg = f"KANDO_PLUGIN_API is {stated!r}; it must be a pair (lowest, highest)."
             raise PluginError(msg, hint=f"Write KANDO_PLUGIN_API = ({PLUGIN_API}, {PLUGIN_API}).")
     if not lowest <= PLUGIN_API <= highest:
         range_ = f"{lowest}" if lowest == highest else f"{lowest} to {highest}"
-        msg = f"was made for plugin API {range_}, and {core_version()} has {PLUGIN_API}."
+        msg = f"was made for plugin API {range_}, but {core_version()} has {PLUGIN_API}."
         cure = "kando-core" if lowest > PLUGIN_API else "the plugin"
         raise PluginError(msg, hint=f"Upgrade {cure}.")
 
@@ -81,7 +81,7 @@ def _check_marks(plugin: object, marked: set[object]) -> None:
     for name in hookspecs_by_name():
         function = getattr(plugin, name, None)
         if callable(function) and function not in marked:
-            msg = f"defines `{name}` without the mark of a hook implementation."
+            msg = f"defines `{name}` without @hookimpl."
             raise PluginError(msg, hint="Put @hookimpl above it.")
     if not marked:
         what = "module" if isinstance(plugin, ModuleType) else "object"
@@ -92,12 +92,12 @@ def _check_marks(plugin: object, marked: set[object]) -> None:
 def _check_implementation(caller: pluggy.HookCaller, implementation: pluggy.HookImpl) -> None:
     if not caller.has_spec() and not implementation.optionalhook:
         msg = f"implements `{caller.name}`, which {core_version()} does not have."
-        raise PluginError(msg, hint="The plugin needs a newer kando-core, or the name is misspelt.")
+        raise PluginError(msg, hint="Upgrade kando-core, or correct the name of the hook.")
     if implementation.wrapper or implementation.hookwrapper:
-        msg = f"implements `{caller.name}` as a wrapper, and Kando's hooks have none."
+        msg = f"implements `{caller.name}` as a wrapper, which Kando's hooks do not support."
         raise PluginError(msg, hint="Write a plain @hookimpl.")
     if inspect.iscoroutinefunction(implementation.function):
-        msg = f"implements `{caller.name}` with `async def`, and nobody would await it."
+        msg = f"implements `{caller.name}` with `async def`, which Kando does not await."
         raise PluginError(msg, hint="Write a plain function.")
 
 

@@ -1,4 +1,4 @@
-"""The environment variables that switch plugins off, or prefer one to another."""
+"""The environment variables that disable plugins, or prefer one to another."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ class Switches:
     """Which installed plugins may be loaded, and whether a broken one is fatal.
 
     Attributes:
-        only: entry points or distributions, normalised, of ``KANDO_PLUGINS``; None for all.
-        disabled: the same of ``KANDO_DISABLE_PLUGINS``.
-        preferred: distributions, normalised, of ``KANDO_PREFER``: the first of them that offers a
-            name is whose it is.
+        only: entry points or distributions of ``KANDO_PLUGINS``, normalised; None for all.
+        disabled: the same for ``KANDO_DISABLE_PLUGINS``.
+        preferred: distributions of ``KANDO_PREFER``, normalised; the first that offers a name wins.
         strict: ``KANDO_STRICT_PLUGINS``: the first failure is raised at once.
     """
 
@@ -28,8 +27,8 @@ class Switches:
     preferred: tuple[str, ...] = ()
     strict: bool = False
 
-    def switch_off(self, name: str, distribution: str) -> str | None:
-        """Return the variable that switches a plugin off, or None if it may be loaded."""
+    def disabled_by(self, name: str, distribution: str) -> str | None:
+        """Return the variable that disables a plugin, or None if it may be loaded."""
         names = {normalised(name), normalised(distribution)}
         if self.only is not None and not names & self.only:
             return "KANDO_PLUGINS"
@@ -39,10 +38,10 @@ class Switches:
 def read_switches(environ: Mapping[str, str]) -> Switches:
     """Read the switches from `environ`.
 
-    ``KANDO_PLUGINS`` lists the plugins to load, and none if it is set but empty;
+    ``KANDO_PLUGINS`` lists the plugins to load (none if it is set but empty), and
     ``KANDO_DISABLE_PLUGINS`` those not to load. Both take names of entry points or distributions,
-    separated by commas. ``KANDO_PREFER`` lists distributions, the most preferred first. ``KANDO_STRICT_PLUGINS`` is off if unset, empty, ``0``, ``false`` or
-    ``no``.
+    separated by commas. ``KANDO_PREFER`` lists distributions, the most preferred first.
+    ``KANDO_STRICT_PLUGINS`` is off if unset, empty, ``0``, ``false`` or ``no``.
     """
     only = environ.get("KANDO_PLUGINS")
     return Switches(

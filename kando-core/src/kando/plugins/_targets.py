@@ -1,4 +1,4 @@
-"""Importing the target of something a plugin offers."""
+"""The targets of plugins' offers, and their import."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["describe", "import_target"]
 
 
 def describe(error: BaseException) -> str:
-    """Return what `error` says, in one line, with its type unless it is one of Kando's."""
+    """Return the message of `error` in one line, with its type unless it is one of Kando's."""
     text = " ".join(str(error).split())
     if isinstance(error, KandoError):
         return text
@@ -21,7 +21,7 @@ def describe(error: BaseException) -> str:
 
 
 def import_target(noun: str, offered: Offered[Any]) -> object:
-    """Import what `offered` names.
+    """Import the target of `offered`.
 
     Raises:
         PluginBroken: its module cannot be imported, or has no such attribute.
@@ -32,19 +32,19 @@ def import_target(noun: str, offered: Offered[Any]) -> object:
     try:
         found: object = import_module(module_name)
     except (Exception, SystemExit) as error:
-        msg = f"{what}: importing {module_name} ended in {describe(error)}."
+        msg = f"{what}: importing {module_name} raised {describe(error)}."
         raise PluginBroken(msg, hint=_cure_for_import(offered.distribution, error)) from error
     for name in path.split("."):
         try:
             found = getattr(found, name)
         except (Exception, SystemExit) as error:
-            msg = f"{what}: its target {spec.target!r} ends in {describe(error)}."
-            hint = f"The version may be damaged: reinstall or upgrade {offered.distribution}."
+            msg = f"{what}: resolving its target {spec.target!r} raised {describe(error)}."
+            hint = f"Reinstall or upgrade {offered.distribution}."
             raise PluginBroken(msg, hint=hint) from error
     return found
 
 
 def _cure_for_import(distribution: str, error: BaseException) -> str:
     if isinstance(error, ModuleNotFoundError) and error.name:
-        return f"Install what provides the module {error.name!r}, or reinstall {distribution}."
+        return f"Install the module {error.name!r}, or reinstall {distribution}."
     return f"Upgrade {distribution}, or report this to its authors."

@@ -1,9 +1,9 @@
-"""What can go wrong with plugins.
+"""The errors of plugins.
 
 PluginError
-  InvalidSpec (ValueError)     a record that offers something is malformed
-  PluginConflict               a name is claimed more than once
-  PluginBroken                 a plugin, or what it offers, cannot be loaded
+  InvalidSpec (ValueError)     the record that a plugin offers is malformed
+  PluginConflict               several plugins claim the same name
+  PluginBroken                 a plugin, or the code that it offers, cannot be imported
   UnknownPlugin (KeyError)     no plugin offers this name
 """
 
@@ -20,22 +20,22 @@ __all__ = ["InvalidSpec", "PluginBroken", "PluginConflict", "PluginError", "Unkn
 
 
 class PluginError(KandoError):
-    """Base of all errors about plugins."""
+    """Base class of all errors of plugins."""
 
     code = "plugin"
 
 
 class InvalidSpec(PluginError, ValueError):
-    """A spec was given a malformed name, target or list."""
+    """A record has a malformed name, target or list."""
 
     code = "invalid_spec"
 
 
 class PluginConflict(PluginError):
-    """More than one plugin claims a name.
+    """Several plugins claim the same name.
 
     Attributes:
-        kind: what the name is of, such as ``kit``.
+        kind: kind of the name, such as ``kit``.
         name: the name or URL scheme.
         offered: the claims, sorted by distribution.
     """
@@ -58,7 +58,7 @@ class PluginConflict(PluginError):
 
 
 class PluginBroken(PluginError):
-    """A plugin, or the target of something it offers, cannot be loaded; the cause is chained."""
+    """A plugin, or the target of its record, cannot be imported; the cause is chained."""
 
     code = "plugin_broken"
 
@@ -67,10 +67,10 @@ class UnknownPlugin(PluginError, NotFoundError):
     """No plugin offers this name.
 
     Attributes:
-        kind: what was asked for, such as ``kit``.
-        name: as it was asked for.
-        known: the names there are, sorted.
-        failures: the plugins that failed; the name may be one of theirs.
+        kind: of the requested thing, such as ``kit``.
+        name: as requested.
+        known: the existing names, sorted.
+        failures: the plugins that failed; one of them may offer the name.
     """
 
     code = "unknown_plugin"

@@ -1,4 +1,4 @@
-"""The six hooks: everything a plugin can say to Kando.
+"""The six hooks that a plugin can implement.
 
 A plugin is a light module, named by an entry point of the group ``kando``, whose functions are
 marked with `hookimpl`:
@@ -14,14 +14,14 @@ marked with `hookimpl`:
     def kando_substrates():
         return [SubstrateSpec("acme", "kando_acme.substrate:open_url", summary="Acme ledgers")]
 
-Rules that hold for all of them:
+Rules for all hooks:
 
 - An implementation may take fewer arguments than the hook has, by name. Later versions may add
   arguments.
-- Implementations are called one by one. One that raises is charged to its plugin and keeps
-  nobody else from being called.
-- The order of calls is that of the distributions' names, never that of the installation: there
-  are no wrappers, and ``tryfirst`` and ``trylast`` have no effect.
+- Implementations are called one by one. If one raises, the failure is recorded for its plugin, and
+  the others are still called.
+- Calls are ordered by the names of the distributions, not by installation: there are no wrappers,
+  and ``tryfirst`` and ``trylast`` have no effect.
 - An implementation is a plain function, not ``async def``.
 """
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PROJECT", "hookimpl", "hookspec"]
 
-#: Both pluggy's project name and the entry-point group.
+#: The project name in pluggy, and the entry-point group.
 PROJECT = "kando"
 
 #: Marks a function of a plugin as the implementation of the hook of its name.
@@ -52,19 +52,19 @@ hookspec = pluggy.HookspecMarker(PROJECT)
 
 @hookspec
 def kando_kits() -> Iterable[KitSpec]:
-    """Offer kits. Called when a kit or the list of kits is asked for."""
+    """Offer kits. Called when a kit or the list of kits is requested."""
     raise NotImplementedError
 
 
 @hookspec
 def kando_substrates() -> Iterable[SubstrateSpec]:
-    """Offer substrates. Called when a substrate or the list of substrates is asked for."""
+    """Offer substrates. Called when a substrate or the list of substrates is requested."""
     raise NotImplementedError
 
 
 @hookspec
 def kando_providers() -> Iterable[ProviderSpec]:
-    """Offer LLM providers. Called when a provider or the list of providers is asked for."""
+    """Offer LLM providers. Called when a provider or the list of providers is requested."""
     raise NotImplementedError
 
 
@@ -76,7 +76,7 @@ def kando_commands() -> Iterable[CommandSpec]:
 
 @hookspec
 def kando_upcasters() -> Iterable[Upcaster]:
-    """Offer upcasters of event types that belong to no kit. Called when events are read."""
+    """Offer upcasters of event types that do not belong to a kit. Called when events are read."""
     raise NotImplementedError
 
 
@@ -84,9 +84,9 @@ def kando_upcasters() -> Iterable[Upcaster]:
 def kando_event_recorded(event: KandoEvent, position: int) -> None:
     """Observe an event that has been recorded.
 
-    An observer cannot change the event, and what it returns is ignored.
+    An observer cannot change the event, and its result is ignored.
 
     Args:
-        event: as it stands in the ledger.
-        position: its 0-based place in the ledger.
+        event: as recorded.
+        position: its 0-based position in the ledger.
     """

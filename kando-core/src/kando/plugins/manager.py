@@ -1,19 +1,19 @@
-"""The plugin manager: finds plugins, asks them what they offer, and finds things by name.
+"""The plugin manager: finds plugins, collects what they offer, and looks up names.
 
-Nothing is read or imported before something is asked. A plugin that fails is kept in
-`Plugins.failures` and takes nobody else down.
+Metadata is read and plugins are imported only when a lookup needs them. A plugin that fails is
+listed in `Plugins.failures` and does not affect other plugins.
 
-A name is looked up in steps, and the first in which somebody offers it decides:
+A name is looked up in steps; the first step in which a plugin offers the name decides:
 
-1. plugins registered in the process. What is built in needs no metadata and cannot be taken over;
-2. the distributions of ``KANDO_PREFER``, one after the other;
-3. its namesakes: entry points of that name, and the distributions ``NAME``, ``kando-NAME`` and
+1. plugins registered in the process: built-in names need no metadata and cannot be overridden;
+2. the distributions of ``KANDO_PREFER``, in order;
+3. namesakes: entry points of that name, and the distributions ``NAME``, ``kando-NAME`` and
    ``kando-kit-NAME``. So ``diligence`` imports the plugin of that kit and no other;
 4. all plugins.
 
-Two claims within a step are a `PluginConflict`. A claim in a later step does not interfere, and
-is shown by `Plugins.conflicts`. So the answer depends on what is installed and on nothing else:
-not on the order of ``sys.path``, and not on what was asked before.
+Two claims within a step are a `PluginConflict`. A claim in a later step is ignored, and listed by
+`Plugins.conflicts`. So the result depends only on what is installed: not on the order of
+``sys.path``, and not on earlier lookups.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ import pluggy
 from kando.plugins._kinds import COMMAND, KINDS, KIT, PROVIDER, SUBSTRATE, Kind, names_of
 from kando.plugins._lookup_errors import broken, conflict, unknown
 from kando.plugins._metadata import InstalledPlugin, installed_plugins
-from kando.plugins._plugin_state import Member
-from kando.plugins._registration import implementations_of, join, new_hooks
+from kando.plugins._plugin_state import PluginState
+from kando.plugins._registration import implementations_of, new_hooks, register
 from kando.plugins._switches import read_switches
 from kando.plugins._targets import describe, import_target
 from kando.plugins.errors import PluginBroken, PluginConflict
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from kando.schema.events import KandoEvent
     from kando.schema.upcasting import Upcaster
 
-    #: ``observer(event, position)``; what it returns is ignored.
+    #: ``observer(event, position)``; its result is ignored.
     Observer = Callable[[KandoEvent, int], object]
 
 __all__ = ["Plugins"]
@@ -58,11 +58,10 @@ class Plugins:
     """All plugins of one process.
 
     Args:
-        entry_points: whether to look for installed plugins; if not, there are those that are
-            registered and no others.
+        entry_points: whether to find installed plugins; if not, only registered plugins exist.
         environ: where to read ``KANDO_PLUGINS``, ``KANDO_DISABLE_PLUGINS``, ``KANDO_PREFER`` and
-            ``KANDO_STRICT_PLUGINS`` from; the process environment by default. The switches are
-            about installed plugins, and leave registered ones alone.
+            ``KANDO_STRICT_PLUGINS`` from; the process environment by default. They do not apply to
+            registered plugins.
     """
 
     def __init__(
@@ -70,13 +69,13 @@ class Plugins:
     ) -> None:
         self._switches = read_switches(os.environ if environ is None else environ)
         self._hooks = new_hooks()
-        self._members: dict[str, Member] = {}
-        #: What may be loaded; None until the metadata has been read.
+        self._states: dict[str, PluginState] = {}
+        #: Plugins that may be loaded; None until the metadata has been read.
         self._installed: list[InstalledPlugin] | None = None if entry_points else []
         self._switched_off: list[str] = []
         self._lock = threading.RLock()
 
-    # -- letting plugins in ---------------------------------------------------------------------
+    # -- registering and loading ----------------------------------------------------------------
 
     def register(
         self, plugin: object, *, name: str, distribution: str = BUILT_IN, version: str = ""
@@ -90,55 +89,55 @@ class Plugins:
             version: of the distribution.
 
         Raises:
-            PluginBroken: it is no plugin for this kando-core, or it is registered already.
+            PluginBroken: it is not a plugin for this kando-core, or it is already registered.
         """
-        member = Member(name, distribution, version, strict=self._switches.strict)
+        state = PluginState(name, distribution, version, strict=self._switches.strict)
         with self._lock:
             try:
-                member.hooks = join(self._hooks, plugin, member.key)
+                state.hooks = register(self._hooks, plugin, state.key)
             except Exception as error:
-                msg = f"Plugin {member.key} cannot be registered: {describe(error)}"
+                msg = f"Plugin {state.key} cannot be registered: {describe(error)}"
                 raise PluginBroken(msg) from error
-            self._members[member.key] = member
+            self._states[state.key] = state
 
     def _load(self, is_wanted: Callable[[InstalledPlugin], bool]) -> None:
         with self._lock:
             if self._installed is None:
                 self._installed = self._read_installed()
             for plugin in self._installed:
-                if plugin.key not in self._members and is_wanted(plugin):
-                    self._members[plugin.key] = self._load_one(plugin)
+                if plugin.key not in self._states and is_wanted(plugin):
+                    self._states[plugin.key] = self._load_one(plugin)
 
     def _read_installed(self) -> list[InstalledPlugin]:
         installed, self._switched_off = [], []
         for plugin in installed_plugins():
-            switch = self._switches.switch_off(plugin.name, plugin.distribution)
+            switch = self._switches.disabled_by(plugin.name, plugin.distribution)
             if switch is None:
                 installed.append(plugin)
             else:
                 self._switched_off.append(f"{plugin.name} of {plugin.distribution} ({switch})")
         return installed
 
-    def _load_one(self, plugin: InstalledPlugin) -> Member:
+    def _load_one(self, plugin: InstalledPlugin) -> PluginState:
         strict = self._switches.strict
-        member = Member(plugin.name, plugin.distribution, plugin.version, plugin.value, strict)
+        state = PluginState(plugin.name, plugin.distribution, plugin.version, plugin.value, strict)
         start = time.perf_counter()
         try:
-            member.hooks = join(self._hooks, plugin.load(), member.key)
+            state.hooks = register(self._hooks, plugin.load(), state.key)
         except (Exception, SystemExit) as error:
-            member.charge(error)
+            state.record_problem(error)
         finally:
-            member.seconds = time.perf_counter() - start
-        return member
+            state.seconds = time.perf_counter() - start
+        return state
 
-    def _sorted_members(self) -> list[Member]:
+    def _sorted_states(self) -> list[PluginState]:
         with self._lock:
-            return sorted(self._members.values(), key=lambda member: member.sort_key)
+            return sorted(self._states.values(), key=lambda state: state.sort_key)
 
-    # -- what there is --------------------------------------------------------------------------
+    # -- listing --------------------------------------------------------------------------------
 
     def kits(self) -> list[Offered[KitSpec]]:
-        """Return the kits of all plugins, sorted by name; nothing they name is imported."""
+        """Return the kits of all plugins, sorted by name, without importing the kits."""
         return self._all(KIT)
 
     def substrates(self) -> list[Offered[SubstrateSpec]]:
@@ -157,56 +156,57 @@ class Plugins:
         """Return every implementation of ``kando_event_recorded``, sorted by distribution.
 
         Returns:
-            Pairs of a plugin (``distribution:name``) and a function to be called with an event
-            and its position. A call raises whatever the plugin raises.
+            Pairs of a plugin (``distribution:name``) and a function that takes an event and its
+            position. A call raises the exceptions of the plugin.
         """
-        self._load(_everybody)
+        self._load(_any_plugin)
         return [
-            (member.key, partial(_observe, implementation))
-            for member in self._sorted_members()
-            for caller, implementation in implementations_of(self._hooks, member.key)
+            (state.key, partial(_observe, implementation))
+            for state in self._sorted_states()
+            for caller, implementation in implementations_of(self._hooks, state.key)
             if caller.name == "kando_event_recorded"
         ]
 
     def upcasters(self) -> list[Upcaster]:
-        """Return what the plugins offer to bring up old events, sorted by distribution.
+        """Return the upcasters of all plugins, sorted by distribution.
 
         Raises:
-            PluginBroken: one fails to say; without it old events would be read as what they are not.
+            PluginBroken: a plugin fails to return its upcasters; without them, old events would be
+                misread.
         """
-        self._load(_everybody)
+        self._load(_any_plugin)
         found: list[Upcaster] = []
-        for member in self._sorted_members():
-            for caller, implementation in implementations_of(self._hooks, member.key):
+        for state in self._sorted_states():
+            for caller, implementation in implementations_of(self._hooks, state.key):
                 if caller.name == "kando_upcasters":
                     try:
                         offered: Any = implementation.function()
                         found += offered
                     except Exception as error:
-                        msg = f"{member.key} offers no upcasters: {type(error).__name__}: {error}."
-                        raise PluginBroken(msg, hint=f"Repair or upgrade {member.key}.") from error
+                        msg = f"{state.key}: kando_upcasters failed: {describe(error)}."
+                        raise PluginBroken(msg, hint=f"Repair or upgrade {state.key}.") from error
         return found
 
     def plugins(self, *, load: bool = True) -> list[LoadedPlugin]:
-        """Return the plugins, sorted by distribution and name, with what went wrong in each.
+        """Return the plugins with their errors, sorted by distribution and name.
 
         Args:
-            load: load all of them first and ask each what it offers. If not, the answer is about
-                those that were needed so far.
+            load: first load all of them and call their hooks. If false, only plugins that were
+                needed so far are returned.
         """
         if load:
             for kind in KINDS:
                 self._all(kind)
-        return [member.public() for member in self._sorted_members()]
+        return [state.summary() for state in self._sorted_states()]
 
     def failures(self, *, load: bool = True) -> list[LoadedPlugin]:
-        """Return the plugins in which something went wrong; `load` as in `plugins`."""
+        """Return the plugins with errors; `load` as in `plugins`."""
         return [plugin for plugin in self.plugins(load=load) if plugin.error is not None]
 
     def conflicts(self) -> list[PluginConflict]:
         """Return an error for each name, of any kind, that more than one plugin claims.
 
-        A name that a preferred distribution offers is settled.
+        A name that a preferred distribution offers is not a conflict.
         """
         found, settled = [], {*self._switches.preferred}
         for kind in KINDS:
@@ -219,13 +219,13 @@ class Plugins:
                     found.append(conflict(kind, name, offers))
         return found
 
-    # -- finding one by name --------------------------------------------------------------------
+    # -- looking up names -----------------------------------------------------------------------
 
     def kit(self, name: str) -> Offered[KitSpec]:
         """Find a kit by ``name``, ``distribution/name`` or the older ``kits/name``.
 
         Raises:
-            UnknownPlugin: nobody offers it.
+            UnknownPlugin: no plugin offers it.
             PluginConflict: more than one plugin claims the name.
             PluginBroken: the plugin of this name failed to load.
         """
@@ -257,7 +257,7 @@ class Plugins:
         return self._find(COMMAND, name)
 
     def resolve(self, offered: Offered[Spec]) -> object:
-        """Import what `offered` names. Nothing else imports a target.
+        """Import the target of `offered`. Only this method imports targets.
 
         Raises:
             PluginBroken: it cannot be imported; the cause is chained.
@@ -267,72 +267,75 @@ class Plugins:
 
     def _find(self, kind: Kind[Spec], name: str) -> Offered[Spec]:
         distribution, _, short_name = name.rpartition("/")
-        steps = self._steps_within(distribution) if distribution else self._steps(short_name)
-        for members, are_named_so in steps:
+        steps = (
+            self._search_distribution(distribution) if distribution else self._search(short_name)
+        )
+        for states, are_namesakes in steps:
             found = [
                 offered
-                for offered in self._offers(kind, members)
+                for offered in self._offers(kind, states)
                 if short_name in names_of(offered.spec)
             ]
             if len(found) > 1:
                 raise conflict(kind, name, found)
             if found:
                 return found[0]
-            # Rather than go on and find the name at somebody else's: this is what was meant.
-            for member in members if are_named_so else ():
-                for problem in member.problems:
-                    if problem.hook in ("", kind.hook) and not member.is_registered:
-                        raise broken(kind, name, member, problem)
+            # The user means this plugin: report its failure instead of finding the name elsewhere.
+            for state in states if are_namesakes else ():
+                for problem in state.problems:
+                    if problem.hook in ("", kind.hook) and not state.is_registered:
+                        raise broken(kind, name, state, problem)
         known = [known for offered in self._all(kind) for known in names_of(offered.spec)]
         raise unknown(kind, name, known, self.failures(load=False), self._switched_off)
 
-    def _steps(self, name: str) -> Iterator[tuple[list[Member], bool]]:
-        """Yield members to look among, and whether their own names say that they offer `name`."""
-        yield [member for member in self._sorted_members() if member.is_registered], False
+    def _search(self, name: str) -> Iterator[tuple[list[PluginState], bool]]:
+        """Yield the plugins of each step, and whether their names imply that they offer `name`."""
+        yield [state for state in self._sorted_states() if state.is_registered], False
 
         for distribution in self._switches.preferred:
-            for members, _ in self._steps_within(distribution):
-                yield members, False
+            for states, _ in self._search_distribution(distribution):
+                yield states, False
 
         names = {normalised(name), f"kando-{normalised(name)}", f"kando-kit-{normalised(name)}"}
 
-        def is_namesake(plugin: InstalledPlugin | Member) -> bool:
+        def is_namesake(plugin: InstalledPlugin | PluginState) -> bool:
             return plugin.name == name or normalised(plugin.distribution) in names
 
         self._load(is_namesake)
-        installed = [member for member in self._sorted_members() if not member.is_registered]
-        yield [member for member in installed if is_namesake(member)], True
-        self._load(_everybody)
-        yield self._sorted_members(), False
+        installed = [state for state in self._sorted_states() if not state.is_registered]
+        yield [state for state in installed if is_namesake(state)], True
+        self._load(_any_plugin)
+        yield self._sorted_states(), False
 
-    def _steps_within(self, distribution: str) -> Iterator[tuple[list[Member], bool]]:
-        def is_part(plugin: InstalledPlugin | Member) -> bool:
+    def _search_distribution(self, distribution: str) -> Iterator[tuple[list[PluginState], bool]]:
+        def is_part(plugin: InstalledPlugin | PluginState) -> bool:
             return normalised(plugin.distribution) == normalised(distribution)
 
         self._load(is_part)
-        yield [member for member in self._sorted_members() if is_part(member)], True
+        yield [state for state in self._sorted_states() if is_part(state)], True
 
     def _all(self, kind: Kind[Spec]) -> list[Offered[Spec]]:
-        self._load(_everybody)
-        return self._offers(kind, self._sorted_members())
+        self._load(_any_plugin)
+        return self._offers(kind, self._sorted_states())
 
-    def _offers(self, kind: Kind[Spec], members: list[Member]) -> list[Offered[Spec]]:
+    def _offers(self, kind: Kind[Spec], states: list[PluginState]) -> list[Offered[Spec]]:
         offers: list[Offered[Spec]] = []
         with self._lock:
-            for member in members:
-                if kind.hook not in member.offers:
-                    mine = implementations_of(self._hooks, member.key)
-                    member.ask(kind, [impl for caller, impl in mine if caller.name == kind.hook])
-                offers += member.offers[kind.hook]
+            for state in states:
+                if kind.hook not in state.offers:
+                    found = implementations_of(self._hooks, state.key)
+                    hooks = [impl for caller, impl in found if caller.name == kind.hook]
+                    state.collect_offers(kind, hooks)
+                offers += state.offers[kind.hook]
         return sorted(offers, key=lambda o: (o.spec.name, normalised(o.distribution)))
 
 
-def _everybody(plugin: InstalledPlugin) -> bool:
+def _any_plugin(plugin: InstalledPlugin) -> bool:
     return True
 
 
 def _observe(implementation: pluggy.HookImpl, event: KandoEvent, position: int) -> object:
-    """Call an observer with those of the arguments that it takes."""
+    """Call an observer with the arguments that it takes."""
     arguments = {"event": event, "position": position}
     taken = (*implementation.argnames, *implementation.kwargnames)
     return implementation.function(**{name: arguments[name] for name in taken if name in arguments})

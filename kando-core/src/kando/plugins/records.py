@@ -1,4 +1,4 @@
-"""What the plugin manager answers with: what is offered, and what was loaded."""
+"""The results of the plugin manager: records with their origin, and loaded plugins."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from kando.plugins.specs import CommandSpec, KitSpec, ProviderSpec, SubstrateSpe
 
 __all__ = ["BUILT_IN", "LoadedPlugin", "Offered", "Spec", "normalised", "origin_of"]
 
-#: Any of the records a hook may return.
+#: Any of the records that a hook may return.
 Spec = TypeVar("Spec", bound=KitSpec | SubstrateSpec | ProviderSpec | CommandSpec)
 
-#: Distribution of plugins that were registered in the process, unless their caller names another.
+#: Default distribution of plugins that were registered in the process.
 BUILT_IN = "built in"
 
 
 def normalised(name: str) -> str:
-    """Return `name` as names of distributions are compared (PEP 503)."""
+    """Return the name of a distribution in normalised form (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
@@ -30,10 +30,10 @@ def origin_of(distribution: str, version: str) -> str:
 
 @attrs.frozen
 class Offered(Generic[Spec]):
-    """Something a plugin offers.
+    """A record that a plugin offers, with its origin.
 
     Attributes:
-        spec: the plugin's record.
+        spec: the record.
         distribution: that ships the plugin; ``built in`` if it was registered in the process.
         version: of the distribution; empty if it has none.
     """
@@ -49,7 +49,7 @@ class Offered(Generic[Spec]):
 
     @property
     def qualified_name(self) -> str:
-        """``distribution/name``, which resolves whoever else claims the name."""
+        """``distribution/name``, which resolves even if other plugins claim the name."""
         return f"{self.distribution}/{self.spec.name}"
 
 
@@ -58,14 +58,14 @@ class LoadedPlugin:
     """A plugin that was loaded, or that failed.
 
     Attributes:
-        name: of its entry point, or under which it was registered.
+        name: of its entry point, or the name it was registered with.
         distribution: that ships it; ``built in`` if it was registered in the process.
         version: of the distribution; empty if it has none.
         entry_point: the entry point's value, such as ``kando_acme.plugin``; empty if registered.
-        seconds: its import took.
-        hooks: it implements, sorted; empty if it could not be loaded.
-        error: what went wrong, in one line; None if nothing did.
-        exception: the first that was raised, with its traceback; None if there was none.
+        seconds: duration of its import.
+        hooks: that it implements, sorted; empty if it could not be loaded.
+        error: its problems, in one line; None if it has none.
+        exception: the first that was raised, with its traceback; None if none was raised.
     """
 
     name: str

@@ -1,7 +1,7 @@
-"""The records with which a plugin says what it offers.
+"""The records with which a plugin offers kits, substrates, providers and commands.
 
-A record names its code as an import string and does not hold it. So everything that is installed
-can be listed without importing any of it, however heavy the libraries behind it are.
+A record names its code by an import string. So everything that is installed can be listed without
+importing it and the heavy libraries that it may need.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from kando.plugins.errors import InvalidSpec
 
 __all__ = ["PLUGIN_API", "CommandSpec", "KitSpec", "ProviderSpec", "SubstrateSpec"]
 
-#: Version of the hooks and records of this package. A plugin module may state the versions it
-#: was made for: ``KANDO_PLUGIN_API = (1, 1)``, the lowest and the highest.
+#: Version of the hooks and records of this package. A plugin module may state the versions that it
+#: supports: ``KANDO_PLUGIN_API = (1, 1)``, the lowest and the highest.
 PLUGIN_API = 1
 
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
@@ -28,8 +28,8 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 def _check_name(spec: object, attribute: attrs.Attribute[str], value: str) -> None:
     if not isinstance(value, str) or not _NAME.fullmatch(value):
-        msg = f"{type(spec).__name__}: {value!r} is no name."
-        raise InvalidSpec(msg, hint="Use a-z, 0-9 and hyphens, beginning with a letter.")
+        msg = f"{type(spec).__name__}: {value!r} is not a valid name."
+        raise InvalidSpec(msg, hint="Use a-z, 0-9 and hyphens, starting with a letter.")
 
 
 def _check_target(spec: Any, attribute: attrs.Attribute[str], value: str) -> None:
@@ -37,19 +37,19 @@ def _check_target(spec: Any, attribute: attrs.Attribute[str], value: str) -> Non
         module, colon, path = value.partition(":")
         if colon and all(part.isidentifier() for part in (*module.split("."), *path.split("."))):
             return
-    msg = f"{type(spec).__name__} {spec.name!r}: target {value!r} is no import string."
+    msg = f"{type(spec).__name__} {spec.name!r}: target {value!r} is not an import string."
     raise InvalidSpec(msg, hint='Write "package.module:attribute", not the object itself.')
 
 
 def _check_text(spec: Any, attribute: attrs.Attribute[str], value: str) -> None:
     if not isinstance(value, str):
-        msg = f"{type(spec).__name__} {spec.name!r}: {attribute.name} {value!r} is no text."
-        raise InvalidSpec(msg, hint=f"Give {attribute.name} as a string of one line.")
+        msg = f"{type(spec).__name__} {spec.name!r}: {attribute.name} {value!r} is not a string."
+        raise InvalidSpec(msg, hint=f"Pass {attribute.name} as a string of one line.")
 
 
 def _as_tuple(value: Iterable[str]) -> Any:
-    # A lone string is left as it is, for the validator to refuse: as an iterable, it would
-    # silently turn into its letters.
+    # A single string is left for the validator to reject: as an iterable, it would silently become
+    # a tuple of its letters.
     return tuple(value) if isinstance(value, list | tuple | set | frozenset) else value
 
 
@@ -57,12 +57,12 @@ def _check_each(pattern: re.Pattern[str], what: str) -> Any:
     def check(spec: Any, attribute: attrs.Attribute[tuple[str, ...]], value: Any) -> None:
         where = f"{type(spec).__name__} {spec.name!r}: {attribute.name}"
         if not isinstance(value, tuple):
-            msg = f"{where} {value!r} is no tuple."
+            msg = f"{where} {value!r} is not a tuple."
             raise InvalidSpec(msg, hint=f"Write {attribute.name}=(...,), with the comma.")
         for item in value:
             if not isinstance(item, str) or not pattern.fullmatch(item):
-                msg = f"{where} contains {item!r}, which is no {what}."
-                raise InvalidSpec(msg, hint=f"Each of {attribute.name} matches {pattern.pattern}.")
+                msg = f"{where} contains {item!r}, which is not a valid {what}."
+                raise InvalidSpec(msg, hint=f"Each item must match {pattern.pattern}.")
 
     return check
 
@@ -72,7 +72,7 @@ class KitSpec:
     """Offers a kit.
 
     Attributes:
-        name: lower-case letters, digits and hyphens; what users type.
+        name: lower-case letters, digits and hyphens; users type it.
         target: import string ``module:attribute`` of the `kando.kit.Kit`.
         summary: one line for listings.
 
@@ -87,14 +87,14 @@ class KitSpec:
 
 @attrs.frozen
 class SubstrateSpec:
-    """Offers a substrate: a place for ledgers.
+    """Offers a substrate, a place where ledgers live.
 
     Attributes:
         name: lower-case letters, digits and hyphens.
         target: import string ``module:attribute`` of a function that opens a URL and returns a
             `kando.ledger.substrate.Substrate`.
-        schemes: of the URLs it opens, without the colon: ``("esdb", "kurrentdb")``. Its name is
-            one of them without being listed.
+        schemes: of the URLs that it opens, without the colon: ``("esdb", "kurrentdb")``. Its name is
+            always one of them.
         summary: one line for listings.
 
     Raises:
@@ -114,14 +114,14 @@ class ProviderSpec:
     """Offers an LLM provider.
 
     Attributes:
-        name: what stands before the colon in ``anthropic:some-model``.
+        name: the part before the colon in ``anthropic:some-model``.
         target: import string ``module:attribute``.
-        key_env: environment variables it takes its key from, the first that is set.
+        key_env: environment variables that may hold its API key; the first that is set is used.
         summary: one line for listings.
-        is_offline: whether it answers without a network and without cost. A host that may not
-            spend money offers these only.
-        models: patterns of the models it knows, such as ``claude-*``, for those who name a model
-            and no provider.
+        is_offline: whether it answers without a network and without cost. A host that must not
+            spend money offers only such providers.
+        models: patterns of the models that it has, such as ``claude-*``; they find the provider if
+            a user names only a model.
 
     Raises:
         InvalidSpec: an argument is malformed.
