@@ -66,7 +66,7 @@ def test_equal_requests_get_equal_answers_in_any_order():
     assert other(two) == complete(two)
 
 
-def test_a_request_is_left_as_it_was():
+def test_a_request_is_not_changed():
     asked = request("one")
 
     open_echo("", {})(asked)

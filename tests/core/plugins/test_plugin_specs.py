@@ -49,7 +49,9 @@ def test_a_list_becomes_a_tuple() -> None:
 
 
 def test_a_scheme_is_written_without_its_colon() -> None:
-    with pytest.raises(InvalidSpec, match=r"schemes contains 'esdb:', which is not a valid URL scheme"):
+    with pytest.raises(
+        InvalidSpec, match=r"schemes contains 'esdb:', which is not a valid URL scheme"
+    ):
         SubstrateSpec("esdb", "a:b", ("esdb:",))
 
 

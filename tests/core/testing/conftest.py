@@ -1,4 +1,4 @@
-"""The fixtures that plugin authors get are loaded here alone."""
+"""Loads the fixtures for plugin authors, for the tests of this folder only."""
 
 from __future__ import annotations
 

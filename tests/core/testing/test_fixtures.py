@@ -27,7 +27,7 @@ def test_a_run_is_answered_from_the_script(kando_run: Run, scripted_llm: Script)
     assert [request["messages"][0]["content"] for request in llm.requests] == ["Greet Ada."]
 
 
-def test_a_request_that_the_script_has_no_answer_to_fails_the_test(
+def test_a_request_without_a_scripted_answer_fails_the_test(
     kando_run: Run, scripted_llm: Script
 ) -> None:
     with pytest.raises(AssertionError, match=r"no answer to 'Greet Ada\.'"):
@@ -40,7 +40,7 @@ def test_without_a_model_a_request_stays_pending(kando_run: Run) -> None:
     assert run.world.objects_of("Greeting")[0].data["status"] == "pending"
 
 
-def test_a_crashed_run_is_resumed_over_what_survived(
+def test_a_crashed_run_is_resumed_on_the_surviving_ledger(
     kando_run: Run, scripted_llm: Script, crash_at: CrashAt
 ) -> None:
     llm = scripted_llm(default="Hi.")
@@ -57,7 +57,7 @@ def test_a_crashed_run_is_resumed_over_what_survived(
         assert_same_events(survived.events, whole)
 
 
-def test_every_installed_substrate_is_tried(
+def test_every_installed_substrate_is_tested(
     installed_substrate: Substrate, installed_ledger: LedgerStore
 ) -> None:
     installed_ledger.append([event(0)])
@@ -65,8 +65,8 @@ def test_every_installed_substrate_is_tried(
     assert [info.id for info in installed_substrate.ledgers()] == ["r1"]
 
 
-def test_the_substrates_of_the_core_are_among_them(request: pytest.FixtureRequest) -> None:
-    name = "test_every_installed_substrate_is_tried"
+def test_the_installed_substrates_include_those_of_the_core(request: pytest.FixtureRequest) -> None:
+    name = "test_every_installed_substrate_is_tested"
     tried = {item.name for item in request.session.items if item.name.startswith(name)}
 
     assert not tried or {f"{name}[memory]", f"{name}[sqlite]"} <= tried

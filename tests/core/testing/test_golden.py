@@ -1,4 +1,4 @@
-"""Golden ledgers: equal runs are equal, and a difference is told in words."""
+"""Golden ledgers: equal runs match, and a difference is described in words."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def golden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def test_an_equal_run_agrees_with_its_golden_file(golden: Path) -> None:
+def test_an_equal_run_matches_its_golden_file(golden: Path) -> None:
     assert_golden(greeted("Hello."), golden)
 
     assert json.loads(golden.read_text().splitlines()[0])["data"]["data"] == {"name": "Ada"}
 
 
-def test_a_difference_says_where_what_and_how_to_accept_it(golden: Path) -> None:
+def test_a_difference_names_its_position_its_fields_and_the_cure(golden: Path) -> None:
     with pytest.raises(AssertionError) as failure:
         assert_golden(greeted("Hi."), golden)
 
@@ -41,22 +41,22 @@ def test_a_difference_says_where_what_and_how_to_accept_it(golden: Path) -> None
     assert "KANDO_UPDATE_GOLDEN=1" in message
 
 
-def test_a_missing_golden_file_says_how_to_make_it(tmp_path: Path) -> None:
+def test_a_missing_golden_file_is_reported_with_the_cure(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="KANDO_UPDATE_GOLDEN=1"):
         assert_golden(greeted("Hello."), tmp_path / "none.jsonl")
 
 
-def test_a_ledger_that_ends_early_or_goes_on_is_told() -> None:
+def test_a_ledger_that_is_shorter_or_longer_is_reported() -> None:
     events = [decided(event) for event in greeted("Hello.").read_all()]
 
     assert difference(events, events) is None
     assert difference(events[:3], events) == (
-        f"it ends after 3 events, before {events[3]['id']} by {events[3]['actor']}"
+        f"it ends after 3 events, without {events[3]['id']} by {events[3]['actor']}"
     )
-    assert str(difference(events, events[:3])).startswith("it goes on after 3 events with ")
+    assert str(difference(events, events[:3])).startswith("it continues after 3 events with ")
 
 
-def test_one_and_true_and_one_point_nought_are_different_json() -> None:
+def test_one_and_true_and_one_point_zero_are_different_json() -> None:
     event = decided(next(greeted("Hello.").read_all()))
 
     for other in (True, 1.0, "1", None):

@@ -1,4 +1,4 @@
-"""What is for tests is imported by those who ask for it, and brings no more than it needs."""
+"""Testing tools are imported explicitly, and import only what they need."""
 
 import subprocess
 import sys
@@ -19,7 +19,7 @@ import pytest
         ("kando.cli.main", {"kando.testing"}),
     ],
 )
-def test_a_module_imports_only_what_it_uses(module: str, absent: set[str]) -> None:
+def test_a_module_imports_only_what_it_needs(module: str, absent: set[str]) -> None:
     code = f"import sys, {module}; print(sorted({absent!r} & set(sys.modules)))"
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -27,7 +27,7 @@ def test_a_module_imports_only_what_it_uses(module: str, absent: set[str]) -> No
     assert done.stdout.strip() == "[]"
 
 
-def test_nothing_loads_itself_into_the_tests_of_others() -> None:
+def test_no_pytest_plugin_is_loaded_automatically() -> None:
     groups = {entry.group for entry in distribution("kando-core").entry_points}
 
     assert "pytest11" not in groups

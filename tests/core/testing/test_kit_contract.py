@@ -1,4 +1,4 @@
-"""Kits that keep every promise pass their conformance suite."""
+"""A kit that keeps every promise passes its conformance suite."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ class TestSampleKit(KitContract):
 
 @attrs.frozen
 class Town:
-    """What is asked about."""
+    """The subject of the questions."""
 
     name: str
     mood: str = ""
@@ -28,7 +28,7 @@ class Town:
 
 @attrs.frozen
 class Mood:
-    """What a model says about it."""
+    """The answer of the model."""
 
     mood: str
 
@@ -46,7 +46,7 @@ def asking_kit() -> Kit:
 
     @kit.tool("look")
     def look(at: str) -> str:
-        """Look at something."""
+        """Look at a thing."""
         return f"seen: {at}"
 
     @kit.llm_responder(OBJECT_CREATED, prompt="mood", output=Mood, type=Town, tools=["look"])

@@ -1,4 +1,4 @@
-"""Each fault that is planted is caught by the test of the conformance suite that names it."""
+"""Each planted fault fails the test of the conformance suite that is named for it."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class HasAChainOfItsOwn(MemoryLedgerStore):
 
 
 class ForgetsWhenItCloses(MemoryLedgerStore):
-    """It claims to be durable and is not."""
+    """A ledger that claims to be durable and is not."""
 
 
 FAULTY_LEDGERS = {
@@ -207,15 +207,13 @@ def counts_more_cached_than_read(request: dict[str, Any]) -> dict[str, Any]:
 
 
 FAULTY_PROVIDERS: dict[Complete, str] = {
-    answers_by_chance: "test_what_was_measured_is_under_observed",
-    changes_the_request: "test_a_request_is_left_as_it_was",
-    shows_its_key: "test_no_secret_is_shown",
+    answers_by_chance: "test_measurements_are_under_observed",
+    changes_the_request: "test_a_request_is_not_changed",
+    shows_its_key: "test_no_secret_appears_in_output",
     takes_anything: "test_a_malformed_request_is_refused",
     adds_a_field: "test_an_answer_has_no_other_fields",
-    answers_no_json: "test_an_answer_says_what_it_must_in_exact_json",
-    counts_more_cached_than_read: (
-        "test_usage_counts_what_was_cached_and_thought_within_the_totals"
-    ),
+    answers_no_json: "test_an_answer_has_the_required_fields_in_exact_json",
+    counts_more_cached_than_read: ("test_usage_totals_include_cached_and_reasoning_tokens"),
 }
 
 
@@ -317,17 +315,17 @@ COUNTED: list[str] = []
 
 FAULTY_KITS: dict[Plant, str] = {
     draws_an_id_by_chance: "test_the_same_goal_gives_the_same_ledger",
-    asks_the_clock: "test_its_responders_ask_no_clock_no_chance_and_nothing_outside",
+    asks_the_clock: "test_its_responders_are_pure",
     counts_in_memory: "test_a_run_interrupted_at_any_event_ends_with_the_same_ledger",
     remembers_between_runs: "test_the_same_goal_gives_the_same_ledger",
     replays_differently: "test_a_strict_replay_gives_the_same_ledger",
-    mutates_the_world: "test_its_responders_leave_the_world_as_the_ledger_says_it_is",
-    creates_what_it_does_not_declare: "test_what_it_creates_is_declared",
-    never_ends: "test_a_run_does_something_and_ends_by_itself",
-    does_nothing: "test_a_run_does_something_and_ends_by_itself",
-    trusts_every_answer: "test_an_answer_that_is_an_error_does_not_stop_it",
-    asks_until_it_is_told: "test_a_model_that_refuses_does_not_stop_it",
-    names_two_alike: "test_its_responders_have_names_of_their_own",
+    mutates_the_world: "test_its_responders_do_not_change_the_world",
+    creates_what_it_does_not_declare: "test_its_object_and_relation_types_are_declared",
+    never_ends: "test_a_run_emits_events_and_ends",
+    does_nothing: "test_a_run_emits_events_and_ends",
+    trusts_every_answer: "test_an_error_as_answer_does_not_fail_the_run",
+    asks_until_it_is_told: "test_a_refusal_of_the_model_does_not_fail_the_run",
+    names_two_alike: "test_its_responders_have_unique_names",
 }
 
 
@@ -355,7 +353,7 @@ def test_a_faulty_kit_is_caught(plant: Plant, named: str, tmp_path: Path):
 
 
 def fails(suite: type[Any], name: str, tmp_path: Path, **fixtures: Callable[[], Any]) -> bool:
-    """Run a test of a suite and say whether it fails."""
+    """Run a test of a suite and return whether it fails."""
     test = getattr(suite(), name)
     wanted = inspect.signature(test).parameters
     for extra in _parameters(getattr(suite, name)):

@@ -1,1 +1,1 @@
-"""What authors of kits and plugins test with. Imported explicitly, never loaded by itself."""
+"""Tools with which authors of kits and plugins test them; nothing here is loaded automatically."""

@@ -1,6 +1,6 @@
-"""Fixtures for tests of kits and substrates, to be asked for by name and never loaded unasked.
+"""Fixtures for tests of kits and substrates; pytest loads them only if a test project lists them.
 
-In a ``conftest.py`` at the root of the tests, or in a test module::
+List them in the ``conftest.py`` at the root of the tests, or in a test module::
 
     pytest_plugins = ["kando.testing.fixtures"]
 """
@@ -39,7 +39,7 @@ def kando_run() -> Callable[..., KandoRun]:
 
 @pytest.fixture
 def scripted_llm() -> Callable[..., ScriptedLLM]:
-    """Return a function that makes a language model: ``scripted_llm({"part": "text"}, "else")``.
+    """Return a function that creates a language model: ``scripted_llm({"part": "text"}, "else")``.
 
     Instead of a text, an answer may be the data of an ``llm.response``.
     """
@@ -54,9 +54,9 @@ def scripted_llm() -> Callable[..., ScriptedLLM]:
 
 @pytest.fixture
 def crash_at() -> Callable[..., CrashingLedger]:
-    """Return a function that makes a ledger which crashes at `n` events: ``crash_at(n)``.
+    """Return a function that creates a ledger which crashes at `n` events: ``crash_at(n)``.
 
-    ``crash_at(n, ledger)`` makes it of a ledger of your own. What survives is its ``inner``.
+    ``crash_at(n, ledger)`` wraps an existing ledger. Its attribute ``inner`` survives the crash.
     """
 
     def make(n: int, ledger: LedgerStore | None = None) -> CrashingLedger:
@@ -66,7 +66,7 @@ def crash_at() -> Callable[..., CrashingLedger]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Repeat a test that asks for `installed_substrate` for every substrate that is installed."""
+    """Parametrize tests that use `installed_substrate` with every installed substrate."""
     if "installed_substrate" in metafunc.fixturenames:
         names = [offered.spec.name for offered in installed_plugins(os.environ).substrates()]
         metafunc.parametrize("installed_substrate", names, indirect=True)
@@ -74,10 +74,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture
 def installed_substrate(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Substrate]:
-    """Yield an open, empty substrate of each kind that is installed.
+    """Yield an open, empty substrate of each installed kind.
 
-    It is opened from ``NAME:{tmp_path}/store``. One that lives on a server is opened from the
-    environment variable ``KANDO_TEST_URL_{NAME}``; without it, the test is skipped for it.
+    It is opened from ``NAME:{tmp_path}/store``. A substrate on a server is opened from the
+    environment variable ``KANDO_TEST_URL_{NAME}``; if that is not set, the test is skipped.
     """
     name: str = request.param
     variable = f"KANDO_TEST_URL_{name.upper().replace('-', '_')}"
@@ -92,7 +92,7 @@ def installed_substrate(request: pytest.FixtureRequest, tmp_path: Path) -> Itera
 
 @pytest.fixture
 def installed_ledger(installed_substrate: Substrate) -> Iterator[LedgerStore]:
-    """Yield an empty ledger ``r1`` of each substrate that is installed."""
+    """Yield an empty ledger ``r1`` of each installed substrate."""
     ledger = installed_substrate.create("r1")
     yield ledger
     ledger.close()

@@ -1,7 +1,7 @@
-"""Golden ledgers: what a run recorded, compared with what it recorded when somebody looked.
+"""Golden ledgers: compare the events of a run with a file of reviewed events.
 
-What is compared is what was decided: ids, types, actors, causes and data. Timestamps, the name of
-the run and ``data["observed"]`` are not.
+Ids, types, actors, causes and data are compared; timestamps, the name of the run and
+``data["observed"]`` are not.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SHOWN_FIELDS = 8
 
 
 def decided(event: KandoEvent) -> dict[str, Any]:
-    """Return what a run decided about an event: nothing that differs from run to run."""
+    """Return the fields of an event that do not differ between equal runs."""
     data = {name: value for name, value in event.data.items() if name != OBSERVED}
     return {
         "id": event.id,
@@ -33,7 +33,7 @@ def decided(event: KandoEvent) -> dict[str, Any]:
 
 
 def difference(actual: Sequence[dict[str, Any]], expected: Sequence[dict[str, Any]]) -> str | None:
-    """Return in words where two ledgers first differ and how, or None if they do not.
+    """Return a description of the first difference between two ledgers, or None.
 
     Args:
         actual: events as `decided` returns them.
@@ -47,21 +47,21 @@ def difference(actual: Sequence[dict[str, Any]], expected: Sequence[dict[str, An
             return "\n".join([f"position {position}, {_name(old)}:", *lines])
     if len(actual) < len(expected):
         missing = expected[len(actual)]
-        return f"it ends after {len(actual)} events, before {_name(missing)}"
+        return f"it ends after {len(actual)} events, without {_name(missing)}"
     if len(actual) > len(expected):
         added = actual[len(expected)]
-        return f"it goes on after {len(expected)} events with {_name(added)}"
+        return f"it continues after {len(expected)} events with {_name(added)}"
     return None
 
 
 def assert_same_events(
     actual: Iterable[KandoEvent], expected: Iterable[KandoEvent], what: str = "The ledger"
 ) -> None:
-    """Fail with the first difference between two ledgers' events, if there is one.
+    """Fail with the first difference between the events of two ledgers, if there is one.
 
     Args:
-        actual: what came out.
-        expected: what was to come out.
+        actual: the events of the run.
+        expected: the events that it should have.
         what: the subject of the message.
     """
     found = difference([decided(e) for e in actual], [decided(e) for e in expected])
@@ -71,23 +71,23 @@ def assert_same_events(
 def assert_golden(ledger: LedgerStore, path: str | Path) -> None:
     """Compare a ledger with a golden file, one JSON object a line; fail with the first difference.
 
-    With ``KANDO_UPDATE_GOLDEN=1`` in the environment the file is written instead. Look at what
-    changed in it before you commit it.
+    With ``KANDO_UPDATE_GOLDEN=1`` in the environment the file is written instead. Review its changes
+    before you commit it.
 
     Args:
-        ledger: what came out.
+        ledger: of the run.
         path: of the golden file.
     """
     file = Path(path)
-    # Through JSON, so that both sides are what a reader of the file sees.
+    # Converted to JSON and back, so that both sides have the same types.
     actual = [json.loads(json.dumps(decided(event))) for event in ledger.read_all()]
     if os.environ.get("KANDO_UPDATE_GOLDEN") == "1":
         file.parent.mkdir(parents=True, exist_ok=True)
         lines = [json.dumps(each, ensure_ascii=False) + "\n" for each in actual]
         file.write_text("".join(lines), encoding="utf-8")
         return
-    cure = "To accept what came out, run the test again with KANDO_UPDATE_GOLDEN=1."
-    assert file.exists(), f"There is no golden file {file}. {cure}"
+    cure = "To accept the ledger, run the test again with KANDO_UPDATE_GOLDEN=1."
+    assert file.exists(), f"The golden file {file} does not exist. {cure}"
     expected = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     found = difference(actual, expected)
     assert found is None, f"{ledger.stream_name()} differs from {file} at {found}\n{cure}"
@@ -113,4 +113,4 @@ def _shown(value: Any) -> str:
 
 
 def _name(event: dict[str, Any]) -> str:
-    return f"{event['id']} by {event['actor'] or 'nobody'}"
+    return f"{event['id']} by {event['actor'] or 'an unnamed actor'}"

@@ -1,6 +1,6 @@
-"""Conformance of kits: what every kit promises, as tests to inherit.
+"""Conformance tests that every kit must pass.
 
-A kit's whole test is a subclass that says which kit, and what it is tried with::
+The test of a kit is a subclass that returns the kit and the answers of the model::
 
     class TestWeather(KitContract):
         goal = "Lisbon"
@@ -36,25 +36,26 @@ from kando.schema.events import (
     RecordedEvent,
 )
 from kando.testing.golden import assert_same_events, decided, difference
-from kando.testing.runs import Answer, KandoRun, answered
+from kando.testing.runs import Answer, KandoRun, llm_response
 from kando.world.projection import reproject
 
 __all__ = ["KitContract"]
 
-#: Object types that no kit declares: what a host brings in with ``--input``, and conversations.
+#: Object types that kits do not declare: documents of ``--input``, and conversations.
 _OF_THE_HOST = {"Document", "SkippedDocument", CONVERSATION}
 
 
 class KitContract:
-    """What every kit promises."""
+    """Tests of the promises of every kit."""
 
-    #: What the run that is tried is for.
+    #: The goal of the test run.
     goal = "Try it"
-    #: How many events the run has at most.
+    #: Maximum number of events of the run.
     max_events = 2000
-    #: At how many places the run is interrupted at most; every one, if it has no more events.
+    #: Maximum number of positions at which the run is interrupted; a shorter run is interrupted at
+    #: every event.
     max_interruptions = 200
-    #: Whether the kit is installed, so that it is found by its name.
+    #: Whether the kit is installed, so that a lookup by name must find it.
     is_installed = True
 
     def make_kit(self) -> Kit:
@@ -62,43 +63,43 @@ class KitContract:
         raise NotImplementedError  # pragma: no cover
 
     def answer(self, request: dict[str, Any]) -> Answer:
-        """Return what answers an ``llm.request``: a text, or the data of an ``llm.response``.
+        """Return the answer to an ``llm.request``: a text, or the data of an ``llm.response``.
 
-        Equal requests get equal answers.
+        Equal requests must get equal answers.
         """
         return "Yes."
 
     def seeds(self, kit: Kit, run_id: str) -> Sequence[KandoEvent]:
-        """Return what starts the run: the kit's seeds, and documents if it reads any."""
+        """Return the events that start the run: the kit's seeds, and documents if it reads any."""
         assert kit.seed is not None, f"Kit {kit.name!r} has no seed: declare one with @kit.seeds."
         return kit.seed(self.goal, run_id)
 
-    def run_over(
+    def run_on(
         self,
         ledger: LedgerStore,
         executor: Responder | None = None,
         *,
         checks_purity: bool = False,
     ) -> KandoRun:
-        """Return a run of the kit over a ledger, not started; `answer` answers unless `executor` does."""
+        """Return a run of the kit on a ledger, not started; without `executor`, `answer` answers."""
 
         def complete(request: dict[str, Any]) -> dict[str, Any]:
-            return answered(self.answer(request), "test")
+            return llm_response(self.answer(request), "test")
 
         budget = Budget(max_events=self.max_events)
-        answering = (executor or provider_executor(complete),)
-        return KandoRun(self.make_kit(), ledger, answering, budget, checks_purity)
+        executors = (executor or provider_executor(complete),)
+        return KandoRun(self.make_kit(), ledger, executors, budget, checks_purity)
 
-    def finished(self, *, checks_purity: bool = False) -> KandoRun:
-        """Return a run of the kit that has ended."""
-        run = self.run_over(MemoryLedgerStore("r1"), checks_purity=checks_purity)
+    def finished_run(self, *, checks_purity: bool = False) -> KandoRun:
+        """Return a run of the kit that has finished."""
+        run = self.run_on(MemoryLedgerStore("r1"), checks_purity=checks_purity)
         run.work(self.seeds(run.kit, "r1"))
         return run
 
-    def test_its_responders_have_names_of_their_own(self) -> None:
+    def test_its_responders_have_unique_names(self) -> None:
         names = [responder.name for responder in self.make_kit().create()]
 
-        assert names, "it has no responder at all"
+        assert names, "it has no responders"
         assert sorted(names) == sorted(set(names))
 
     def test_it_is_found_by_its_name(self) -> None:
@@ -109,19 +110,19 @@ class KitContract:
 
         assert plugins.resolve(plugins.kit(kit.name)) is kit
 
-    def test_a_run_does_something_and_ends_by_itself(self) -> None:
-        run = self.finished()
+    def test_a_run_emits_events_and_ends(self) -> None:
+        run = self.finished_run()
         events = run.events
 
         assert len(events) > len(self.seeds(run.kit, "r1")), "nothing reacts to its seeds"
         exhausted = [event for event in events if event.type == BUDGET_EXHAUSTED]
-        assert not exhausted, f"after {self.max_events} events it still goes on"
+        assert not exhausted, f"it does not end within {self.max_events} events"
 
     def test_the_same_goal_gives_the_same_ledger(self) -> None:
-        assert_same_events(self.finished().events, self.finished().events, "The second run")
+        assert_same_events(self.finished_run().events, self.finished_run().events, "The second run")
 
     def test_a_strict_replay_gives_the_same_ledger(self) -> None:
-        run = self.finished()
+        run = self.finished_run()
 
         try:
             world = run.runtime().replay(strict=True)
@@ -130,7 +131,7 @@ class KitContract:
         assert not diff(world, run.world)
 
     def test_a_run_interrupted_at_any_event_ends_with_the_same_ledger(self) -> None:
-        whole = self.finished().events
+        whole = self.finished_run().events
         first = len(self.seeds(self.make_kit(), "r1"))
         expected = [decided(event) for event in whole]
 
@@ -138,66 +139,66 @@ class KitContract:
         for length in range(first, len(whole), step):
             ledger = MemoryLedgerStore("r1")
             ledger.append(list(whole[:length]))
-            self.run_over(ledger).work()
+            self.run_on(ledger).work()
             found = difference([decided(event) for event in ledger.read_all()], expected)
             assert found is None, f"Resumed at {length} events, the ledger differs at {found}"
 
-    def test_an_answer_that_is_an_error_does_not_stop_it(self) -> None:
+    def test_an_error_as_answer_does_not_fail_the_run(self) -> None:
         self._ends_with({"error": {"type": "RequestRejected", "message": "too long"}})
 
-    def test_a_model_that_refuses_does_not_stop_it(self) -> None:
+    def test_a_refusal_of_the_model_does_not_fail_the_run(self) -> None:
         self._ends_with({"text": "I will not.", "stop": "refusal"})
 
     def _ends_with(self, answer: dict[str, Any]) -> None:
-        """Run the kit with a model that gives one answer to everything."""
+        """Run the kit with a model that gives the same answer to every request."""
 
         def complete(request: dict[str, Any]) -> dict[str, Any]:
-            return answered(answer, "test")
+            return llm_response(answer, "test")
 
-        run = self.run_over(MemoryLedgerStore("r1"), provider_executor(complete))
+        run = self.run_on(MemoryLedgerStore("r1"), provider_executor(complete))
         try:
             run.work(self.seeds(run.kit, "r1"))
         except Exception as error:
             about = f"{type(error).__name__}: {error}"
-            msg = f"a model's answer without what was asked for ends the run with {about}"
+            msg = f"a failed or refused answer of the model ends the run with {about}"
             raise AssertionError(msg) from error
         exhausted = [event for event in run.events if event.type == BUDGET_EXHAUSTED]
-        assert not exhausted, f"after {self.max_events} events it still asks"
+        assert not exhausted, f"it does not end within {self.max_events} events"
 
-    def test_what_it_creates_is_declared(self) -> None:
-        run = self.finished()
+    def test_its_object_and_relation_types_are_declared(self) -> None:
+        run = self.finished_run()
         objects = {*run.kit.object_types, *_OF_THE_HOST}
 
         undeclared = [
-            f"{_what(event)} by {event.actor}"
+            f"{_type_of(event)} by {event.actor}"
             for event in run.events
             if (event.type == OBJECT_CREATED and event.data["type"] not in objects)
             or (event.type == RELATION_CREATED and event.data["type"] not in run.kit.relation_types)
         ]
         assert undeclared == [], "declare it with @kit.object or kit.relation"
 
-    def test_its_responders_ask_no_clock_no_chance_and_nothing_outside(self) -> None:
+    def test_its_responders_are_pure(self) -> None:
         try:
-            self.finished(checks_purity=True)
+            self.finished_run(checks_purity=True)
         except ImpureResponder as error:
             raise AssertionError(str(error)) from error
 
-    def test_its_responders_leave_the_world_as_the_ledger_says_it_is(self, tmp_path: Path) -> None:
+    def test_its_responders_do_not_change_the_world(self, tmp_path: Path) -> None:
         from kando.ledger.sqlite import SQLiteLedgerStore
 
-        # A file, because a ledger in memory would share its data with the world.
+        # A file, because a ledger in memory shares its data with the world.
         ledger = SQLiteLedgerStore("r1", tmp_path / "world.sqlite")
         try:
-            run = self.run_over(ledger)
+            run = self.run_on(ledger)
             world = run.work(self.seeds(run.kit, "r1"))
             found = diff(reproject(ledger), world)
         finally:
             ledger.close()
 
-        assert not found, f"a responder changed the world by itself: {found.summary()}"
+        assert not found, f"a responder changed the world directly: {found.summary()}"
 
-    def test_every_event_follows_from_a_seed(self) -> None:
-        run = self.finished()
+    def test_every_event_has_a_cause(self) -> None:
+        run = self.finished_run()
         seeds = len(self.seeds(run.kit, "r1"))
 
         rootless = [
@@ -206,5 +207,5 @@ class KitContract:
         assert rootless == []
 
 
-def _what(event: RecordedEvent) -> str:
+def _type_of(event: RecordedEvent) -> str:
     return f"{event.type.partition('.')[0]} type {event.data['type']!r}"

@@ -1,6 +1,6 @@
-"""Conformance of LLM providers: what every provider promises, as tests to inherit.
+"""Conformance tests that every LLM provider must pass.
 
-A provider's whole test is a subclass that says how to open one::
+The test of a provider is a subclass that opens it::
 
     class TestMyProvider(ProviderSuite):
         def open_provider(self, path):
@@ -58,15 +58,15 @@ _ANSWER = {
 
 
 class ProviderSuite:
-    """What every provider promises."""
+    """Tests of the promises of every provider."""
 
-    #: Keys that the provider is opened with; none of them may turn up anywhere.
+    #: Keys that the provider is opened with; none of them may appear in any output.
     secrets: tuple[str, ...] = ()
 
     #: Whether equal requests get equal answers.
     is_deterministic = True
 
-    #: Asked for in the tests.
+    #: The prompt of the tests.
     question = "What is an event log?"
 
     def open_provider(self, path: Path) -> _Complete:
@@ -89,7 +89,7 @@ class ProviderSuite:
         ]
         return {"messages": messages, "model": "default", "max_tokens": 100, **more}
 
-    def test_an_answer_says_what_it_must_in_exact_json(self, provider: _Complete) -> None:
+    def test_an_answer_has_the_required_fields_in_exact_json(self, provider: _Complete) -> None:
         answer = provider(self.request_for())
 
         assert exact(answer, "answer") == answer
@@ -107,9 +107,7 @@ class ProviderSuite:
         assert answer.get("stop", "end") in _STOPS
         assert all(isinstance(each, str) for each in answer.get("dropped", []))
 
-    def test_usage_counts_what_was_cached_and_thought_within_the_totals(
-        self, provider: _Complete
-    ) -> None:
+    def test_usage_totals_include_cached_and_reasoning_tokens(self, provider: _Complete) -> None:
         usage = provider(self.request_for()).get("usage", {})
 
         assert set(usage) <= _USAGE
@@ -118,7 +116,7 @@ class ProviderSuite:
         assert cached <= usage.get("input_tokens", cached)
         assert usage.get("reasoning_tokens", 0) <= usage.get("output_tokens", 10**9)
 
-    def test_what_was_measured_is_under_observed(self, provider: _Complete) -> None:
+    def test_measurements_are_under_observed(self, provider: _Complete) -> None:
         if not self.is_deterministic:
             pytest.skip("equal requests may get different answers")
         one, other = provider(self.request_for()), provider(self.request_for())
@@ -127,7 +125,7 @@ class ProviderSuite:
             k: v for k, v in other.items() if k != OBSERVED
         }
 
-    def test_a_request_is_left_as_it_was(self, provider: _Complete) -> None:
+    def test_a_request_is_not_changed(self, provider: _Complete) -> None:
         request = self.request_for(cause_object_id="claim-1", sample=2)
         before = deepcopy(request)
 
@@ -167,13 +165,13 @@ class ProviderSuite:
         with pytest.raises(KandoError):
             provider({**self.request_for(), "messages": messages})
 
-    def test_no_secret_is_shown(self, provider: _Complete) -> None:
+    def test_no_secret_appears_in_output(self, provider: _Complete) -> None:
         shown = f"{provider!r} {provider(self.request_for())!r}"
 
         for secret in self.secrets:
             assert secret not in shown
 
-    def test_a_run_is_answered_and_replays_strictly_without_it(self, provider: _Complete) -> None:
+    def test_a_run_replays_strictly_without_another_call(self, provider: _Complete) -> None:
         calls: list[dict[str, Any]] = []
 
         def counted(request: dict[str, Any]) -> dict[str, Any]:
@@ -183,9 +181,9 @@ class ProviderSuite:
         def on_go(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
             yield ask(self.request_for()["messages"], max_tokens=100)
 
-        asking = Responder("suite.on_go", frozenset({"go"}), on_go)
+        responder = Responder("suite.on_go", frozenset({"go"}), on_go)
         store = MemoryLedgerStore("r1")
-        runtime = Runtime(store, [asking, provider_executor(counted)], cache=LLMCache())
+        runtime = Runtime(store, [responder, provider_executor(counted)], cache=LLMCache())
 
         runtime.run([make_event("go", "run:r1", "cli", [], {})])
         runtime.replay(strict=True)

@@ -1,4 +1,4 @@
-"""Runs of a kit in a test: over a ledger in memory, answered by a script, crashed where it matters."""
+"""Runs of a kit in a test: with a ledger in memory, a scripted model and simulated crashes."""
 
 from __future__ import annotations
 
@@ -18,27 +18,35 @@ from kando.runtime import Runtime
 from kando.schema.events import KandoEvent, RecordedEvent
 from kando.world.graph import World
 
-__all__ = ["Answer", "Crash", "CrashingLedger", "KandoRun", "ScriptedLLM", "answered", "run_kit"]
+__all__ = [
+    "Answer",
+    "Crash",
+    "CrashingLedger",
+    "KandoRun",
+    "ScriptedLLM",
+    "llm_response",
+    "run_kit",
+]
 
 #: A text, or the data of an ``llm.response``, such as ``{"text": "No.", "stop": "refusal"}``.
 Answer = str | Mapping[str, Any]
 
 
-def answered(said: Answer, model: str) -> dict[str, Any]:
-    """Return the data of the ``llm.response`` that says something, free of charge."""
-    said = {"text": said} if isinstance(said, str) else said
-    return {"model": model, "cost_usd": 0.0, **said}
+def llm_response(answer: Answer, model: str) -> dict[str, Any]:
+    """Return the data of the ``llm.response`` with an answer; it costs nothing."""
+    data = {"text": answer} if isinstance(answer, str) else answer
+    return {"model": model, "cost_usd": 0.0, **data}
 
 
 class Crash(BaseException):
-    """The process "died" here. No handler of `Exception` sees it, as none would see a power cut."""
+    """A simulated crash of the process; like a power cut, no handler of `Exception` catches it."""
 
 
 class CrashingLedger(LedgerStore):
-    """A ledger that dies when it would hold more than `at` events; those before it are kept.
+    """A ledger that crashes when it would hold more than `at` events; the first `at` are kept.
 
     Args:
-        inner: what survives the crash; resume the run over it.
+        inner: the ledger that survives the crash; resume the run on it.
         at: how many events it holds then, 0 or more.
     """
 
@@ -50,7 +58,7 @@ class CrashingLedger(LedgerStore):
         if len(events) <= room:
             return self.inner.append(events, expected_length=expected_length)
         self.inner.append(events[: max(room, 0)], expected_length=expected_length)
-        msg = f"{self.stream_name()} was to crash at {self.at_most} events."
+        msg = f"{self.stream_name()} crashed at {self.at_most} events, as the test demands."
         raise Crash(msg)
 
     def read(self, from_position: int = 0) -> Iterator[RecordedEvent]:
@@ -64,9 +72,9 @@ class ScriptedLLM:
     """A language model that answers from a script.
 
     Args:
-        answers: texts, or data of an ``llm.response``, by what the request's last message contains;
-            the first that fits answers.
-        default: the answer to all other requests; None fails the test that asks one.
+        answers: texts, or data of an ``llm.response``, by a substring of the request's last message;
+            the first match is the answer.
+        default: the answer to all other requests; if it is None, such a request fails the test.
 
     Attributes:
         requests: the data of every request that was answered, in the order of the calls.
@@ -82,22 +90,22 @@ class ScriptedLLM:
         return provider_executor(self._complete)
 
     def answer(self, request: dict[str, Any]) -> Answer:
-        """Return what answers a request.
+        """Return the answer to a request.
 
         Raises:
-            AssertionError: the script has none.
+            AssertionError: the script has no answer.
         """
-        asked = str(request["messages"][-1]["content"])
-        said = next((a for part, a in self._answers.items() if part in asked), self._default)
-        if said is None:
-            msg = f"The script has no answer to {asked!r:.200}. Add one, or a default."
+        prompt = str(request["messages"][-1]["content"])
+        answer = next((a for part, a in self._answers.items() if part in prompt), self._default)
+        if answer is None:
+            msg = f"The script has no answer to {prompt!r:.200}. Add one, or a default."
             raise AssertionError(msg)
-        return said
+        return answer
 
     def _complete(self, request: dict[str, Any]) -> dict[str, Any]:
-        said = self.answer(request)
+        answer = self.answer(request)
         self.requests.append(request)
-        return answered(said, "scripted")
+        return llm_response(answer, "scripted")
 
 
 @attrs.frozen
@@ -105,24 +113,24 @@ class KandoRun:
     """A run in a test.
 
     Attributes:
-        kit: that runs.
+        kit: of the run.
         ledger: of the run.
-        answering: executors that answer requests; without one they stay pending.
+        executors: answer the requests; without one they stay pending.
         budget: limits of the run.
-        checks_purity: refuse responders that ask a clock or change the world (slow).
+        checks_purity: refuse responders that use a clock or change the world (slow).
     """
 
     kit: Kit
     ledger: LedgerStore
-    answering: tuple[Responder, ...] = ()
+    executors: tuple[Responder, ...] = ()
     budget: Budget | None = None
     checks_purity: bool = False
 
     def runtime(self) -> Runtime:
-        """Return a runtime that knows nothing but the ledger, as after a restart."""
+        """Return a new runtime that has only the ledger, as after a restart."""
         return Runtime(
             self.ledger,
-            [*self.kit.create(), *self.answering],
+            [*self.kit.create(), *self.executors],
             self.budget,
             LLMCache(),
             kits=[self.kit],
@@ -131,12 +139,12 @@ class KandoRun:
         )
 
     def work(self, seeds: Sequence[KandoEvent] = ()) -> World:
-        """Record `seeds` and work until nothing is left to do; without seeds, resume."""
+        """Record `seeds` and work until the run is idle; without seeds, resume it."""
         return self.runtime().run(list(seeds))
 
     @property
     def world(self) -> World:
-        """What the ledger amounts to."""
+        """The world projected from the ledger."""
         return self.runtime().load()
 
     @property
@@ -155,16 +163,16 @@ def run_kit(
     more_seeds: Sequence[KandoEvent] = (),
     checks_purity: bool = False,
 ) -> KandoRun:
-    """Run a kit from a goal until nothing is left to do, and return the run.
+    """Run a kit from a goal until the run is idle, and return the run.
 
     Args:
-        kit: that runs.
+        kit: of the run.
         goal: for the kit's seed.
-        llm: answers requests; without one they stay pending.
-        ledger: of the run; one in memory if omitted.
+        llm: answers the requests; without one they stay pending.
+        ledger: of the run; a new one in memory if omitted.
         budget: limits of the run.
         more_seeds: further root events, such as documents.
-        checks_purity: refuse responders that ask a clock or change the world (slow).
+        checks_purity: refuse responders that use a clock or change the world (slow).
 
     Raises:
         AssertionError: the kit has no seed.
@@ -172,8 +180,8 @@ def run_kit(
     """
     assert kit.seed is not None, f"Kit {kit.name!r} has no seed: declare one with @kit.seeds."
     ledger = ledger or MemoryLedgerStore("r1")
-    answering = (llm.executor,) if llm is not None else ()
-    run = KandoRun(kit, ledger, answering, budget, checks_purity)
+    executors = (llm.executor,) if llm is not None else ()
+    run = KandoRun(kit, ledger, executors, budget, checks_purity)
     run_id = ledger.stream_name().partition(":")[2]
     run.work([*kit.seed(goal, run_id), *more_seeds])
     return run
