@@ -189,7 +189,7 @@ def test_a_ledger_of_an_odd_name_is_refused(
     head, *rest = exported(here, "r1", tmp_path)
     head = head.replace(b'"run:r1"', json.dumps(name).encode())
 
-    with pytest.raises(ValueError, match=r"cannot be imported|not a run id"):
+    with pytest.raises(ValueError, match=r"cannot be imported|not a valid run id"):
         make_store("there").import_run([head, *rest])
 
     assert not (tmp_path / "there").exists()

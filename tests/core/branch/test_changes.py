@@ -202,7 +202,9 @@ def test_a_branch_with_another_model_asks_it_everything_after_the_fork_and_remem
     assert open_run(store.context, before).choices.model is None
 
 
-def test_a_branch_can_be_resumed_with_another_kit(store: Store, provider: Provider, run_id: str) -> None:
+def test_a_branch_can_be_resumed_with_another_kit(
+    store: Store, provider: Provider, run_id: str
+) -> None:
     branch = store.fork(run_id, 250, kit="other").id
     store.run(branch).resume()
 
