@@ -13,7 +13,7 @@ from kando.branch.diff import WorldDiff, diff
 from kando.branch.divergence import divergence_position
 from kando.branch.fork import fork
 from kando.cache.llm import LLMCache
-from kando.emit import ask, create, patch, relate
+from kando.emit import ask, create, patch, relate, unrelate
 from kando.errors import RefusedEvent
 from kando.ledger.interface import LedgerStore
 from kando.ledger.memory import MemoryLedgerStore, MemorySubstrate
@@ -215,6 +215,20 @@ def test_comparing_forks_of_forks_finds_what_comparing_whole_worlds_finds(
     shared = found.shared
     assert list(a.read_all())[:shared] == list(b.read_all())[:shared]
     assert [a.at(shared)] == [None] or a.at(shared) != b.at(shared)
+
+
+def test_a_relation_to_an_object_that_was_replaced_later_is_compared() -> None:
+    substrate = MemorySubstrate()
+    parent = substrate.create("p")
+    objects = [create("X", {"v": 1}, id="x"), create("Y", {}, id="y")]
+    Runtime(parent, []).run([*objects, relate("near", "x", "y", id="r"), create("X", {}, id="x")])
+    branch = fork(substrate, "p", 4, "b")
+    Runtime(branch, []).run([unrelate("r"), patch("x", {"p": 1})])
+
+    found = compare(parent, branch).world
+
+    assert found.summary() == "~1 objects patched, -1 relations"
+    assert [change.id for change in found.patched_objects] == ["x"]
 
 
 def test_the_comparison_is_the_same_on_every_substrate(make_substrate: type[Substrate]) -> None:

@@ -38,7 +38,7 @@ def affected_worlds(
     new = {id for event in changes for id in _named(event) if _is_named_by(event, id)}
     known = set(filter(may_hold, objects - new))
     before = list(ledger.events_about(known, relations - new, shared))
-    return _projected([*before, *tail_a], objects), _projected([*before, *tail_b], objects)
+    return _projected([*before, *tail_a]), _projected([*before, *tail_b])
 
 
 def _named(event: RecordedEvent) -> tuple[str, ...]:
@@ -55,8 +55,8 @@ def _is_named_by(event: RecordedEvent, id: str) -> bool:
     )
 
 
-def _projected(events: Iterable[KandoEvent], objects: set[str]) -> World:
-    partial = _PartialWorld(objects)
+def _projected(events: Iterable[KandoEvent]) -> World:
+    partial = _PartialWorld()
     for event in events:
         partial.apply(change_of(event, partial))
     return partial.world
@@ -66,20 +66,19 @@ class _PartialWorld:
     """A world of which only some objects and relations are loaded.
 
     The events were checked when they were recorded, so an object that an event refers to and that
-    is not loaded exists.
+    is not loaded exists. That includes objects which are created once more after the event: only
+    their last creation is loaded.
     """
 
-    def __init__(self, objects: set[str]) -> None:
+    def __init__(self) -> None:
         self.world = World()
-        self._objects = objects
 
     def apply(self, change: Change) -> None:
         commit(self.world, change)
 
-    def get_object(self, id: str) -> WorldObject | None:
-        """Return the object with this id, an empty one if it is not loaded, or None."""
-        known = self.world.objects.get(id)
-        return known if known is not None or id in self._objects else WorldObject(id, "", {})
+    def get_object(self, id: str) -> WorldObject:
+        """Return the object with this id; an empty one if it is not loaded."""
+        return self.world.objects.get(id) or WorldObject(id, "", {})
 
     def get_relation(self, id: str) -> Relation | None:
         """Return the relation with this id, or None."""
