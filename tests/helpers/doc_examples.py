@@ -1,15 +1,14 @@
-"""The examples of a Markdown page: what they are, and how they are run.
+"""Finds the examples of a Markdown page, and runs them.
 
-A page is run from top to bottom in one folder of its own. Its Python blocks share a namespace; each
-line of a console block that begins with ``$`` is a command of its own, and what follows it, up to
-the next, is what it must print. An HTML comment in the line above a block says what else it is:
+A page is run from top to bottom in a folder of its own. Its Python blocks share a namespace. Each
+line of a console block that starts with ``$`` is a command; the lines up to the next command are its
+expected output. An HTML comment in the line above a block changes its meaning:
 
-- ``<!-- not run: reason -->``: it is only shown;
-- ``<!-- file: PATH -->``: it is the content of a file, which is written;
-- ``<!-- output -->``: it is what the Python block before it prints;
-- ``<!-- on the path: FOLDER -->``: it installs the project in FOLDER. The environment of the tests
-  stays as it is; the project is put on the path with the metadata that its ``pyproject.toml`` asks
-  for.
+- ``<!-- not run: reason -->``: the block is shown only;
+- ``<!-- file: PATH -->``: the block is the content of a file, which is written;
+- ``<!-- output -->``: the block is the expected output of the Python block before it;
+- ``<!-- on the path: FOLDER -->``: the block installs the project in FOLDER. The environment of the
+  tests is not changed; the project is put on the path with the metadata of its ``pyproject.toml``.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _SPAN = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 _HEADING = re.compile(r"^#{1,6} (.+)$", re.MULTILINE)
 
-# What differs from run to run. Ids of runs are told apart; of the rest only the form is compared.
+# Text that differs from run to run. Run ids are compared by identity, the rest only by form.
 _RUN_ID = r"\b[a-z][0-9abcdefghjkmnpqrstvwxyz]{9}\b"
 _FORMS = {
     "any": r"\.{3,}",
@@ -85,11 +84,11 @@ class Block:
 
     @property
     def is_run(self) -> bool:
-        """Whether it is more than shown."""
+        """Whether the block is run, not only shown."""
         return not self.mark.startswith("not run: ")
 
     def commands(self) -> list[tuple[str, str]]:
-        """Return the commands of a console block, each with the output shown below it."""
+        """Return the commands of a console block, each with its expected output."""
         found: list[tuple[str, str]] = []
         for line in self.text.splitlines(keepends=True):
             if line.startswith("$ "):
@@ -129,14 +128,14 @@ def anchors_in(markdown: str) -> set[str]:
 
 
 def match(shown: str, printed: str, ids: dict[str, str]) -> bool:
-    """Whether a command printed what its page shows, and if so, learn the ids of its runs.
+    """Whether the output of a command matches the page; if so, its run ids are added to `ids`.
 
-    An id stands for one run throughout a page, and different ids stand for different runs.
+    An id on the page means the same run everywhere on that page, and different ids different runs.
 
     Args:
-        shown: where ``...`` stands for anything.
-        printed: what it has to match.
-        ids: printed ids by shown ones; brought up to date.
+        shown: the expected output, where ``...`` matches any text.
+        printed: the output.
+        ids: printed run ids by the ids on the page; updated.
     """
     pattern, at, groups = "", 0, []
     for found in _VARYING.finditer(shown):
@@ -164,11 +163,11 @@ def match(shown: str, printed: str, ids: dict[str, str]) -> bool:
 
 
 class Page:
-    """A page whose examples are being run.
+    """Runs the examples of a page.
 
     Args:
         path: of the page.
-        folder: where they run; their home is in it as well.
+        folder: where they run; it also contains their home directory.
     """
 
     def __init__(self, path: Path, folder: Path) -> None:
@@ -189,7 +188,7 @@ class Page:
         (folder / "home").mkdir()
 
     def run(self) -> None:
-        """Run every example, and fail at the first that does not do what the page says."""
+        """Run every example, and fail at the first whose output differs from the page."""
         for block in blocks_in(self.path.read_text()):
             if block.is_run:
                 self._run(block)

@@ -1,7 +1,7 @@
-"""Ledgers as each format wrote them: the kit they come from, and how one is written.
+"""Ledgers of each format: their kit, and the program that writes them.
 
 ``python tests/helpers/ledger_fixtures.py tests/fixtures/ledgers/format-N.sqlite`` adds the fixture
-of a new format. One that is there is never written again.
+of a new format. An existing fixture is never overwritten.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["notes_kit", "runtime_on"]
 
 
 def notes_kit() -> Kit:
-    """Return the kit of the fixtures: topics get notes, which a model is asked about."""
+    """Return the kit of the fixtures: it creates notes about topics and asks a model about them."""
     kit = Kit("notes", version="1")
 
     @kit.responder("object.created", type="Topic")
@@ -46,7 +46,7 @@ def notes_kit() -> Kit:
 
 
 def runtime_on(ledger: LedgerStore, kit: Kit | None = None) -> Runtime:
-    """Return a runtime of the kit, or of a later version of it, with a model that answers."""
+    """Return a runtime of the kit, or of a later version of it, with a model."""
     answers = LLMExecutorResponder(lambda messages, model, n: (messages[-1]["content"] * 2, 0.5))
     responders = [*(kit or notes_kit()).create(), answers]
     return Runtime(ledger, responders, cache=LLMCache(), edge_logic=())

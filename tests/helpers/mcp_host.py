@@ -18,7 +18,7 @@ from kando_mcp.settings import Settings
 MODES = ["auto", "legacy"]
 
 KIT = '''
-"""A kit whose goal says what happens."""
+"""A kit whose goal determines its actions."""
 
 import atexit
 import os
@@ -53,7 +53,7 @@ def on_goal(event, world):
         yield call_tool("pass_gate", {"number": 1}, about=step)
     elif word == "pay":
         if "LINGER" in os.environ:
-            # So that the process that works on the run takes its time to end.
+            # Delays the end of the process that works on the run.
             atexit.register(pass_gate, 0)
         yield call_tool("pay", {"amount": int(rest)}, about=step)
     elif word == "fail":
@@ -125,7 +125,7 @@ Call = Callable[..., Awaitable[dict[str, Any]]]
 
 
 class Place:
-    """A folder with a store and an installed kit, ``tiny``, and servers for them.
+    """A folder with a store and an installed kit, ``tiny``; it starts servers for them.
 
     Args:
         root: an empty folder.
@@ -164,7 +164,7 @@ class Place:
         )
 
     def open_gate(self) -> None:
-        """Let runs pass that were started with the goal ``gate``."""
+        """Let runs with the goal ``gate`` continue."""
         self.gate.touch()
 
     def drive(
@@ -174,7 +174,7 @@ class Place:
         mode: Any = "auto",
         **environ: str,
     ) -> None:
-        """Start a server, and a client of it that lives through a story."""
+        """Start a server and a client, and run a story with them."""
 
         _live_through(story, self.parameters(*options, **environ), mode)
 
@@ -191,7 +191,7 @@ class Place:
         _live_through(story, server, mode)
 
 
-#: After this a story counts as hanging; on a loaded machine an honest one may take minutes.
+#: Timeout of a story; on a loaded machine one may take minutes.
 HANG_SECONDS = 1_200
 
 
@@ -232,7 +232,7 @@ def calling(client: Client) -> Call:
 
 
 async def refusal(client: Client, tool: str, /, **arguments: Any) -> str:
-    """Call a tool that must refuse, and return what it says."""
+    """Call a tool that must refuse, and return its message."""
     result = await client.call_tool(tool, arguments)
     assert result.is_error, result.structured_content
     return str(getattr(result.content[0], "text", ""))

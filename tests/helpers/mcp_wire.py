@@ -1,4 +1,4 @@
-"""Speak the Model Context Protocol with a server line by line, as its specification has it."""
+"""A client of the Model Context Protocol that reads and writes single lines of the wire format."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Installed distributions, made on disk and found through their real metadata."""
+"""Installed distributions, written to disk and found through their metadata."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Installation:
         return self.add(distribution, source, entry_point=entry_point, version=version)
 
     def plugins(self, **environ: str) -> Plugins:
-        """Return a manager that sees these distributions, and not what else is installed."""
+        """Return a plugin manager that finds these distributions and no others."""
         return Plugins(environ={"KANDO_PLUGINS": ",".join(self.distributions), **environ})
 
 

@@ -1,4 +1,4 @@
-"""A small kit that keeps every promise, to be broken one promise at a time."""
+"""A small kit that keeps every promise; tests break one promise at a time."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["Guest", "sample_kit"]
 
 @attrs.frozen
 class Guest:
-    """Who is greeted."""
+    """The person to greet."""
 
     name: str
     status: str = "new"
@@ -33,14 +33,14 @@ class Guest:
 
 @attrs.frozen
 class Greeting:
-    """What is said."""
+    """The text of a greeting."""
 
     status: str
     text: str = ""
 
 
 def sample_kit() -> Kit:
-    """Return the kit, made anew so that a test may change it."""
+    """Return a new instance of the kit, which a test may change."""
     kit = Kit("sample", prompts={"greet": "Greet $name."})
     kit.object(Guest)
     kit.object(Greeting)

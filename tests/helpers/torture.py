@@ -45,12 +45,12 @@ PARTS = 6
 
 
 def responders(ledger: LedgerStore, calls: Path) -> list[Responder]:
-    """Return the kit: fan-out, slow calls side by side, edge logic, retries, parking, a join."""
+    """Return the kit: fan-out, slow parallel calls, edge logic, retries, parking, a join."""
     failures: list[int] = []
 
     def has_failed_before() -> int:
         """Count the failures of ``flaky``: first those in the ledger, then its own."""
-        # Not before it is fired: what the runtime read by then is never more than this.
+        # Read when it fires: the ledger holds at least what the runtime has read by then.
         if not failures:
             failed = (e for e in ledger.read_all() if e.type == RESPONDER_FAILED)
             failures.append(sum(e.data["responder"] == "flaky" for e in failed))
@@ -111,7 +111,7 @@ def responders(ledger: LedgerStore, calls: Path) -> list[Responder]:
 
 
 class Dying(LedgerStore):
-    """Makes of a ledger one whose process is killed at its n-th append, before or after it."""
+    """Wraps a ledger; the process is killed at its n-th append, before or after it."""
 
     dies_at = -1
     after = False
@@ -141,7 +141,7 @@ def work(path: Path, dies_at: int | None = None, after: bool = False) -> None:
 
 
 def killed(path: Path, dies_at: int, after: bool, seconds: float | None = None) -> bool:
-    """Work in a child that dies at its n-th append, or after so many seconds; True if it died."""
+    """Work in a child that dies at its n-th append or after some seconds; True if it died."""
     child = os.fork()
     if child == 0:
         try:
@@ -162,7 +162,7 @@ def killed(path: Path, dies_at: int, after: bool, seconds: float | None = None) 
 
 
 def race(path: Path) -> tuple[int, int]:
-    """Resume one run in two processes at once; return how each ended: 0 well, 3 it lost."""
+    """Resume a run in two processes at once; return their exit codes: 0 for success, 3 if it lost."""
     gate, opener = os.pipe()
     children = []
     for _ in range(2):
@@ -186,7 +186,7 @@ def race(path: Path) -> tuple[int, int]:
 
 
 def compared(events: Iterator[RecordedEvent]) -> list[object]:
-    """Return what must be equal: everything but timestamps and what was observed."""
+    """Return the fields that must be equal: all except timestamps and observed data."""
     return [
         attrs.asdict(e, filter=lambda field, _: field.name not in ("timestamp", "encoded", "data"))
         | {"data": {name: value for name, value in e.data.items() if name != OBSERVED}}
@@ -213,7 +213,7 @@ def check(path: Path, expected: list[object]) -> None:
 
 
 def main() -> None:
-    """Kill as often as asked, say what was done, and fail at the first difference."""
+    """Kill as often as requested, print a summary, and fail at the first difference."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=300)
     parser.add_argument("--races", type=int, default=0)

@@ -1,12 +1,12 @@
-"""Running a program of torture, and what it says."""
+"""Runs the torture programs of this folder."""
 
 import subprocess
 import sys
 from pathlib import Path
 
 
-def tortured(program: str, *options: str) -> str:
-    """Run a program of this folder, which fails at the first difference, and return what it says."""
+def run_torture(program: str, *options: str) -> str:
+    """Run a program, which must not find a difference, and return its output."""
     done = subprocess.run(
         [sys.executable, str(Path(__file__).parent / program), *options],
         capture_output=True,
@@ -14,7 +14,7 @@ def tortured(program: str, *options: str) -> str:
         timeout=600,
         check=False,
     )
-    # The seed is what makes a failure happen again.
+    # The output has the seed that reproduces a failure.
     assert done.returncode == 0, f"{done.stdout}{done.stderr}"
     print(done.stdout)
     return done.stdout

@@ -1,7 +1,8 @@
-"""Spread runs over worker processes, kill one of them every second, and compare every ledger.
+"""Distribute runs over worker processes, kill one every second, and compare every ledger.
 
-Run as a program. A server can be killed and started anew meanwhile as well. The kit is ``diligence``, answered by ``echo``; each run must end with the ledger that
-one process gives, and no answer may be there twice.
+Run as a program. A server can be killed and restarted at the same time. The kit is ``diligence`` with
+the provider ``echo``; each run must end with the ledger that one process produces, and no answer may
+be recorded twice.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ GOAL = "Evaluate Acme"
 
 
 def facts(store: Store, run: str) -> list[Any]:
-    """Return what must be equal of a run's events."""
+    """Return the fields of a run's events that must be equal."""
     return [
         (e.id, e.type, e.actor, e.cause, e.lineage_key, {**e.data, "observed": None})
         for e in store.context.ledger(run).read_all()
@@ -39,7 +40,7 @@ def started(url: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, stdout=subprocess.DEVNULL)
 
 
-def spread(
+def distribute(
     url: str,
     runs: int,
     workers: int,
@@ -48,15 +49,15 @@ def spread(
     chance: random.Random,
     restart: Callable[[], None] = lambda: None,
 ) -> str:
-    """Spread runs over workers, kill them as they work, and compare.
+    """Distribute runs over workers, kill workers as they work, and compare the ledgers.
 
     Args:
         url: of the substrate.
-        runs: how many.
-        workers: how many processes.
-        kills: at most so many.
-        seconds: between two of them.
-        chance: who is killed.
+        runs: number of runs.
+        workers: number of processes.
+        kills: maximum number of kills.
+        seconds: between two kills.
+        chance: chooses the worker to kill.
         restart: called at each kill.
     """
     with open_store("memory:", environ={}) as alone:
@@ -106,7 +107,7 @@ def spread(
 
 
 def main() -> None:
-    """Do what is asked, say what was done, and fail at the first difference."""
+    """Run with the given options, print a summary, and fail at the first difference."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--workers", type=int, default=4)
@@ -126,7 +127,7 @@ def main() -> None:
             url, restart = server.url, server.restart if options.restarts else restart
         chance = random.Random(options.seed)
         sizes = (options.runs, options.workers, options.kills, options.seconds)
-        print(spread(url, *sizes, chance, restart), flush=True)
+        print(distribute(url, *sizes, chance, restart), flush=True)
 
 
 if __name__ == "__main__":
