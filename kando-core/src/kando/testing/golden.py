@@ -113,4 +113,4 @@ def _shown(value: Any) -> str:
 
 
 def _name(event: dict[str, Any]) -> str:
-    return f"{event['id']} by {event['actor'] or 'an unnamed actor'}"
+    return f"{event['id']} by {event['actor']}" if event["actor"] else str(event["id"])
