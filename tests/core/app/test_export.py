@@ -166,7 +166,7 @@ def test_an_import_that_was_killed_half_way_is_completed_by_the_next(
         (make_event("responder.fired", "", "x", [], {}), "not those of a run"),
         (
             make_event("responder.fired", "", "x", [], {"trigger": "x-1", "responder": "r"}),
-            "'x-1', which is not there",
+            "'x-1', which does not exist",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""Approvals: what a policy asks for waits for a person, and nothing gets around it."""
+"""Approvals: a call or object that needs one waits for a person, and there is no way around it."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -34,7 +34,7 @@ from kando.world.graph import World
 
 
 class Shop:
-    """A kit that pays, whose payments of more than 10 a person approves, and of more than 99 nobody."""
+    """A kit that pays; payments over 10 need an approval, and those over 99 are denied."""
 
     def __init__(self) -> None:
         self.paid: list[int] = []
@@ -99,7 +99,7 @@ def ledger() -> MemoryLedgerStore:
     return MemoryLedgerStore("r1")
 
 
-def test_a_call_that_is_asked_for_waits_while_the_rest_of_the_run_goes_on(
+def test_a_call_that_needs_approval_waits_while_the_run_continues(
     shop: Shop, ledger: MemoryLedgerStore
 ) -> None:
     shop.runtime(ledger).run(pay(50, 5))
@@ -107,13 +107,13 @@ def test_a_call_that_is_asked_for_waits_while_the_rest_of_the_run_goes_on(
     (asked,) = open_approvals(ledger.read_all())
     assert (asked.type, asked.reason, asked.intent) == (TOOL_CALLED, "pay 50?", "tool.called-0")
     assert shop.paid == [5]
-    # Nor is it for the workers of a group to make the call.
+    # The workers of a group must not make the call either.
     assert shop.runtime(ledger).open_calls() == []
     assert ledger.find(asked.event_id).cause == ["tool.called-0"]
     checked(shop, ledger)
 
 
-def test_an_approved_call_is_made_once_in_another_process_and_follows_from_its_approval(
+def test_an_approved_call_is_made_once_in_another_process_and_is_caused_by_its_approval(
     shop: Shop, ledger: MemoryLedgerStore
 ) -> None:
     shop.runtime(ledger).run(pay(50))
@@ -143,9 +143,7 @@ def test_a_denied_call_is_answered_with_the_reason_and_never_made(
     checked(shop, ledger)
 
 
-def test_calls_are_approved_one_by_one_and_an_approval_lets_out_one_call(
-    shop: Shop, ledger: MemoryLedgerStore
-) -> None:
+def test_an_approval_releases_exactly_one_call(shop: Shop, ledger: MemoryLedgerStore) -> None:
     shop.runtime(ledger).run(pay(50, 60))
     first, second = open_approvals(ledger.read_all())
 
@@ -158,7 +156,7 @@ def test_calls_are_approved_one_by_one_and_an_approval_lets_out_one_call(
     checked(shop, ledger)
 
 
-def test_an_approval_that_nobody_asked_for_is_refused(
+def test_an_approval_that_was_not_requested_is_refused(
     shop: Shop, ledger: MemoryLedgerStore
 ) -> None:
     shop.runtime(ledger).run(pay(50))
@@ -177,7 +175,7 @@ def test_an_approval_that_nobody_asked_for_is_refused(
 
 
 @pytest.mark.parametrize("type", [APPROVAL_GRANTED, APPROVAL_REQUESTED, APPROVAL_DENIED])
-def test_a_responder_cannot_answer_for_a_person(
+def test_a_responder_cannot_emit_an_approval(
     shop: Shop, ledger: MemoryLedgerStore, type: str
 ) -> None:
     @shop.kit.responder(APPROVAL_REQUESTED)
@@ -190,7 +188,7 @@ def test_a_responder_cannot_answer_for_a_person(
     assert shop.paid == []
 
 
-def test_a_call_that_somebody_sends_is_asked_for_as_well(
+def test_a_call_that_is_sent_to_the_run_needs_approval_too(
     shop: Shop, ledger: MemoryLedgerStore
 ) -> None:
     shop.runtime(ledger).run(pay(5))
@@ -201,7 +199,7 @@ def test_a_call_that_somebody_sends_is_asked_for_as_well(
     assert len(open_approvals(ledger.read_all())) == 1
 
 
-def test_a_branch_asks_for_itself(shop: Shop) -> None:
+def test_a_branch_requests_its_own_approvals(shop: Shop) -> None:
     substrate = MemorySubstrate()
     parent = substrate.create("r1")
     shop.runtime(parent).run(pay(50))
@@ -219,7 +217,7 @@ def test_a_branch_asks_for_itself(shop: Shop) -> None:
     checked(shop, branch)
 
 
-def test_no_fork_makes_a_call_that_was_approved_in_its_parent_only(shop: Shop) -> None:
+def test_a_fork_makes_no_call_that_was_approved_only_in_its_parent(shop: Shop) -> None:
     substrate = MemorySubstrate()
     parent = substrate.create("r1")
     shop.runtime(parent).run(pay(50, 60))
@@ -241,7 +239,9 @@ def test_no_fork_makes_a_call_that_was_approved_in_its_parent_only(shop: Shop) -
         del shop.paid[2:]
 
 
-def test_a_run_cut_anywhere_ends_the_same(shop: Shop, ledger: MemoryLedgerStore) -> None:
+def test_a_run_truncated_at_any_position_ends_the_same(
+    shop: Shop, ledger: MemoryLedgerStore
+) -> None:
     shop.runtime(ledger).run(pay(50, 5, 60, 100))
     first, second = open_approvals(ledger.read_all())
     answers = [answer(second), answer(first, APPROVAL_DENIED, reason="no")]
@@ -257,7 +257,7 @@ def test_a_run_cut_anywhere_ends_the_same(shop: Shop, ledger: MemoryLedgerStore)
             if entry.event_id in known:
                 inbox.take(key)
         if len(inbox.entries()) == 1:
-            # When an answer arrives is not for the ledger to say.
+            # The ledger does not determine when an answer arrives.
             continue
         if inbox.entries():
             shop.runtime(part).run([])
@@ -267,7 +267,7 @@ def test_a_run_cut_anywhere_ends_the_same(shop: Shop, ledger: MemoryLedgerStore)
         ], cut
 
 
-def test_a_policy_sees_the_world_and_may_be_about_requests_to_models(
+def test_a_policy_gets_the_world_and_may_judge_requests_to_models(
     ledger: MemoryLedgerStore,
 ) -> None:
     kit = Kit("dear")
@@ -297,7 +297,7 @@ def test_a_policy_sees_the_world_and_may_be_about_requests_to_models(
     assert sum(e.type == LLM_RESPONSE for e in ledger.read_all()) == 2
 
 
-def test_calls_that_were_approved_together_are_made_side_by_side(
+def test_calls_that_were_approved_together_run_in_parallel(
     ledger: MemoryLedgerStore,
 ) -> None:
     import threading
@@ -316,7 +316,7 @@ def test_calls_that_were_approved_together_are_made_side_by_side(
 
 
 def reporting(verdict: Any) -> Kit:
-    """Return a kit that makes a gated report of each goal, and relates it."""
+    """Return a kit that creates a gated report for each goal, and a relation to it."""
     kit = Kit("press")
 
     @kit.policy(type="Report")
@@ -333,7 +333,7 @@ def reporting(verdict: Any) -> Kit:
     return kit
 
 
-def test_an_object_of_a_gated_type_is_held_back_with_what_follows_it_until_it_is_approved(
+def test_a_gated_object_and_the_outputs_after_it_are_held_until_it_is_approved(
     ledger: MemoryLedgerStore,
 ) -> None:
     kit = reporting(Ask("publish?"))
@@ -363,7 +363,7 @@ def test_an_object_of_a_gated_type_is_held_back_with_what_follows_it_until_it_is
 
 
 @pytest.mark.parametrize("verdict", [Deny("never"), "never"])
-def test_an_object_that_is_denied_is_not_created_and_the_ledger_says_so(
+def test_a_denied_object_is_not_created_and_the_denial_is_recorded(
     ledger: MemoryLedgerStore, verdict: Any
 ) -> None:
     runtime = Runtime(ledger, reporting(verdict).create(), edge_logic=())
@@ -376,7 +376,7 @@ def test_an_object_that_is_denied_is_not_created_and_the_ledger_says_so(
     assert runtime.replay(strict=True) == world
 
 
-def test_a_gated_object_that_somebody_sends_is_held_back_as_well(
+def test_a_gated_object_that_is_sent_to_the_run_is_held_too(
     ledger: MemoryLedgerStore,
 ) -> None:
     kit = reporting(Ask("publish?"))
@@ -389,13 +389,13 @@ def test_a_gated_object_that_somebody_sends_is_held_back_as_well(
     assert world.objects["o"].type == "Other"
 
     first, _ = open_approvals(ledger.read_all())
-    # Its key is taken, as it would be in a substrate: what is sent again under it is ignored.
+    # Its idempotency key is taken, as in a substrate: a second entry with this key is ignored.
     inbox = ListInbox(*sent, answer(first))
     world = Runtime(ledger, kit.create(), edge_logic=(), inbox=inbox).run([])
     assert [report.data for report in world.objects_of("Report")] == [{"text": "x"}]
 
 
-def test_a_gated_object_that_somebody_sends_and_a_policy_denies_is_refused(
+def test_a_sent_object_that_a_policy_denies_is_refused(
     ledger: MemoryLedgerStore,
 ) -> None:
     kit = reporting(Deny("never"))
@@ -407,7 +407,7 @@ def test_a_gated_object_that_somebody_sends_and_a_policy_denies_is_refused(
     assert "never" in refused.data["reason"]
 
 
-def test_a_policy_that_fails_lets_nothing_out_and_is_told(
+def test_a_policy_that_raises_releases_no_call_and_is_reported(
     shop: Shop, ledger: MemoryLedgerStore
 ) -> None:
     with pytest.raises(TypeError):
@@ -416,7 +416,7 @@ def test_a_policy_that_fails_lets_nothing_out_and_is_told(
     assert shop.paid == []
 
 
-def test_what_cannot_be_a_policy_is_refused() -> None:
+def test_an_invalid_policy_is_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"object\.patched"):
         Kit("x").policy("object.patched")(lambda event: None)
 
@@ -427,7 +427,7 @@ def test_what_cannot_be_a_policy_is_refused() -> None:
         Runtime(MemoryLedgerStore("r"), kit.create()).run([call_tool("t", {})])
 
 
-def test_what_a_responder_may_emit_does_not_depend_on_policies() -> None:
+def test_the_checks_of_outputs_do_not_depend_on_policies() -> None:
     kit = Kit("k")
     kit.policy(lambda intent: None)
 
@@ -443,7 +443,7 @@ def test_what_a_responder_may_emit_does_not_depend_on_policies() -> None:
     runtime = Runtime(MemoryLedgerStore("r1"), kit.create(), edge_logic=())
 
     assert len(runtime.run([make_event("go", "", "cli", [], {})]).objects) == 3
-    with pytest.raises(ConfigurationError, match="returned str, not events"):
+    with pytest.raises(ConfigurationError, match="returned a str, not events"):
         runtime.run([make_event("stop", "", "cli", [], {})])
 
 

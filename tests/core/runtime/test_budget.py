@@ -1,4 +1,4 @@
-"""Limits of a run: what they count, what they cut off, and what they leave pending."""
+"""Limits of a run: what each counts, what it interrupts, and what it leaves pending."""
 
 import threading
 from typing import Any
@@ -41,7 +41,7 @@ def answering(cost: float | None = 0.0, **more: Any) -> Any:
 def run(
     events: list[KandoEvent], *responders: Any, budget: Budget | None = None, **options: Any
 ) -> tuple[MemoryLedgerStore, dict[str, Any] | None]:
-    """Run seeds and return the ledger, and the data of how its budget was exhausted."""
+    """Run seeds and return the ledger and the data of its ``budget.exhausted`` events."""
     ledger = options.pop("ledger", None) or MemoryLedgerStore("r1")
     Runtime(ledger, responders, budget, edge_logic=(), **options).run(events)
     last = ledger.at(ledger.length() - 1)
@@ -53,13 +53,13 @@ def answers_in(ledger: MemoryLedgerStore) -> int:
 
 
 @pytest.mark.parametrize("field", [field for field in Budget.__slots__ if field != "__weakref__"])
-def test_a_limit_that_is_no_number_is_refused(field: str) -> None:
+def test_a_limit_that_is_not_a_number_is_refused(field: str) -> None:
     for wrong in (-1, float("nan"), "3", True):
         with pytest.raises(ConfigurationError, match=field):
             Budget(**{field: wrong})
 
 
-def test_calls_of_models_are_counted_and_those_of_the_cache_are_not() -> None:
+def test_llm_calls_are_counted_and_cached_answers_are_not() -> None:
     executor = provider_executor(answering())
     same = [question(1), question(1), question(2), question(3)]
 
@@ -71,7 +71,7 @@ def test_calls_of_models_are_counted_and_those_of_the_cache_are_not() -> None:
     assert exhausted["llm_calls"] == 2
 
 
-def test_tokens_are_those_that_went_in_and_came_out() -> None:
+def test_tokens_are_the_sum_of_input_and_output() -> None:
     usage = {"input_tokens": 30, "output_tokens": 10, "cached_tokens": 5}
     executor = provider_executor(answering(usage=usage))
 
@@ -79,12 +79,12 @@ def test_tokens_are_those_that_went_in_and_came_out() -> None:
         [question(n) for n in range(9)], executor, budget=Budget(max_llm_tokens=1300)
     )
 
-    # A call may take what is sent, 1,024 tokens that a server may add, and the answer.
+    # The worst case is the request, 1,024 tokens that a server may add, and the answer.
     assert exhausted is not None
     assert exhausted["llm_tokens"] == 40 * answers_in(ledger) <= 1300
 
 
-def test_calls_of_tools_are_counted_unless_nothing_was_called() -> None:
+def test_tool_calls_are_counted_unless_no_tool_was_called() -> None:
     tools = ToolExecutorResponder({"double": lambda n: 2 * n})
     wrong = [call_tool("double", {}), call_tool("treble", {"n": 1})]
 
@@ -99,7 +99,7 @@ def test_calls_of_tools_are_counted_unless_nothing_was_called() -> None:
     assert (exhausted["reasons"], exhausted["tool_calls"]) == (["max_tool_calls"], 2)
 
 
-def test_what_models_cost_keeps_no_tool_from_its_turn() -> None:
+def test_the_cost_of_models_does_not_stop_a_tool_call() -> None:
     tools = ToolExecutorResponder({"double": lambda n: 2 * n})
     executor = provider_executor(answering(0.5))
 
@@ -114,7 +114,7 @@ def test_what_models_cost_keeps_no_tool_from_its_turn() -> None:
     assert answers_in(ledger) == 2
 
 
-def test_a_price_that_nobody_knows_counts_as_the_fallback() -> None:
+def test_an_unknown_price_counts_as_the_fallback() -> None:
     executor = provider_executor(answering(None))
     budget = Budget(max_llm_cost_usd=1.0, fallback_usd_per_call=0.3)
 
@@ -133,7 +133,9 @@ def test_without_a_fallback_a_call_of_unknown_price_counts_as_a_cent() -> None:
     assert answers_in(ledger) == 5
 
 
-def test_the_first_call_of_unknown_price_runs_alone_and_tells_the_price_of_the_others() -> None:
+def test_the_first_call_of_unknown_price_runs_alone_and_its_cost_is_assumed_for_the_others() -> (
+    None
+):
     lock, flying, most = threading.Lock(), [0], [0]
 
     def complete(request: dict[str, Any]) -> dict[str, Any]:
@@ -157,7 +159,7 @@ def test_the_first_call_of_unknown_price_runs_alone_and_tells_the_price_of_the_o
 
 def test_calls_in_flight_are_reserved_at_their_worst_case() -> None:
     class Dear:
-        """A model whose answers may cost a dollar, and cost a cent."""
+        """A model whose answers cost a cent, with a worst case of a dollar."""
 
         def __init__(self) -> None:
             self.calls = 0
@@ -177,12 +179,12 @@ def test_calls_in_flight_are_reserved_at_their_worst_case() -> None:
     )
 
     assert exhausted is not None
-    # One at a time, until what is left is less than the worst case of the next.
+    # One at a time, until the rest of the budget is less than the worst case of the next.
     assert answers_in(ledger) == dear.calls == 6
 
 
 @pytest.mark.parametrize("told", [float("nan"), -1.0, "nothing", True, None])
-def test_a_worst_case_that_is_no_amount_is_one_that_nobody_knows(told: Any) -> None:
+def test_a_worst_case_that_is_not_an_amount_counts_as_unknown(told: Any) -> None:
     class Telling:
         def __call__(self, request: dict[str, Any]) -> dict[str, Any]:
             return {"text": "yes", "model": "m", "cost_usd": 0.4}
@@ -194,13 +196,13 @@ def test_a_worst_case_that_is_no_amount_is_one_that_nobody_knows(told: Any) -> N
     questions = [question(n) for n in range(5)]
     Runtime(ledger, [provider_executor(Telling())], Budget(max_llm_cost_usd=1.0)).run(questions)
 
-    # The dearest answer so far stands for what it does not tell.
+    # An unknown price counts as much as the most expensive answer so far.
     assert answers_in(ledger) == 2
 
 
 @pytest.mark.parametrize("options", [{}, {"output_schema": {"type": "object"}}])
 @pytest.mark.parametrize("answer", [None, [], "text", 7])
-def test_an_answer_that_is_no_object_is_an_error_that_says_so(
+def test_an_answer_that_is_not_an_object_is_reported_as_such(
     answer: Any, options: dict[str, Any]
 ) -> None:
     ledger = MemoryLedgerStore("r1")
@@ -209,7 +211,7 @@ def test_an_answer_that_is_no_object_is_an_error_that_says_so(
         Runtime(ledger, [provider_executor(lambda request: answer)]).run([question(0, **options)])
 
 
-def test_a_call_in_flight_is_cut_off_when_time_is_up_and_made_again_on_resume() -> None:
+def test_a_call_in_flight_is_interrupted_when_time_is_up_and_repeated_on_resume() -> None:
     release, called = threading.Event(), []
 
     def stalls(request: dict[str, Any]) -> dict[str, Any]:
@@ -225,13 +227,13 @@ def test_a_call_in_flight_is_cut_off_when_time_is_up_and_made_again_on_resume() 
     assert exhausted is not None
     assert exhausted["reasons"] == ["max_wall_seconds"]
     assert answers_in(ledger) == 0
-    # The time is used up also for a new process.
+    # The time is also used up for a new process.
     assert run([], executor, ledger=ledger, budget=Budget(max_wall_seconds=0.1))[1] is not None
     assert run([], executor, ledger=ledger, budget=Budget(max_wall_seconds=60))[1] is None
     assert answers_in(ledger) == 1
 
 
-def test_a_limit_counts_what_was_used_before_a_restart() -> None:
+def test_a_limit_includes_usage_before_a_restart() -> None:
     executor = provider_executor(answering(0.4))
     ledger, _ = run([question(1)], executor)
 
@@ -244,7 +246,7 @@ def test_a_limit_counts_what_was_used_before_a_restart() -> None:
     assert answers_in(ledger) == 2
 
 
-def test_a_branch_begins_with_what_its_parent_had_spent_at_the_fork() -> None:
+def test_a_branch_starts_with_the_spending_of_its_parent_at_the_fork() -> None:
     substrate, executor = MemorySubstrate(), provider_executor(answering(0.4))
     parent, _ = run([question(1), question(2)], executor, ledger=substrate.create("r1"))
     at = next(event.position for event in parent.read_all() if event.type == LLM_RESPONSE) + 2
@@ -257,7 +259,7 @@ def test_a_branch_begins_with_what_its_parent_had_spent_at_the_fork() -> None:
     assert run([], executor, ledger=branch, budget=Budget(max_llm_cost_usd=0.8))[1] is None
 
 
-def test_a_limit_that_is_reached_anew_for_another_reason_is_told_anew() -> None:
+def test_reaching_another_limit_is_recorded_again() -> None:
     executor = provider_executor(answering(0.4))
     ledger, _ = run([question(1)], executor, budget=Budget(max_llm_calls=0))
 
@@ -268,7 +270,7 @@ def test_a_limit_that_is_reached_anew_for_another_reason_is_told_anew() -> None:
     assert ledger.length() == 3
 
 
-def test_nothing_is_called_that_could_not_be_recorded() -> None:
+def test_no_call_is_made_whose_answer_could_not_be_recorded() -> None:
     called: list[int] = []
     tools = ToolExecutorResponder({"note": lambda n: called.append(n)})
     calls = [call_tool("note", {"n": n}) for n in range(5)]
@@ -278,7 +280,7 @@ def test_nothing_is_called_that_could_not_be_recorded() -> None:
     assert called == []
 
 
-def test_recording_events_without_working_on_them_calls_nobody() -> None:
+def test_recording_events_without_running_makes_no_call() -> None:
     called: list[int] = []
     tools = ToolExecutorResponder({"note": lambda: called.append(1)})
     ledger = MemoryLedgerStore("r1")
@@ -291,7 +293,7 @@ def test_recording_events_without_working_on_them_calls_nobody() -> None:
     assert called == [1]
 
 
-def test_only_time_of_work_counts() -> None:
+def test_only_working_time_counts() -> None:
     now = [0.0]
     account = BudgetEnforcer(Budget(max_wall_seconds=5), clock=lambda: now[0])
     account.start()
@@ -321,14 +323,16 @@ def test_only_time_of_work_counts() -> None:
         ({"text": "", "cost_usd": 10**400}, Accounts(1, 0, 0.0, 1)),
     ],
 )
-def test_what_an_answer_is_charged(answer: dict[str, Any], charged: Accounts) -> None:
+def test_an_answer_is_charged_by_its_usage_and_cost(
+    answer: dict[str, Any], charged: Accounts
+) -> None:
     found = charge_of(LLM_RESPONSE, answer)
 
-    # Also in how they are written: 3 and 3.0 are equal, and not the same JSON.
+    # Also with their types: 3 and 3.0 are equal, but different JSON.
     assert repr(found) == repr(charged)
 
 
-def test_other_events_are_charged_nothing() -> None:
+def test_other_events_are_not_charged() -> None:
     accounts = Accounts(llm_calls=3)
 
     assert accounts.apply(emit("object.created", {"cost_usd": 3})) is accounts
@@ -346,7 +350,7 @@ LIMITS = st.fixed_dictionaries(
 
 
 @given(LIMITS, LIMITS)
-def test_limits_are_combined_one_by_one(mine: dict[str, Any], theirs: dict[str, Any]) -> None:
+def test_limits_are_combined_individually(mine: dict[str, Any], theirs: dict[str, Any]) -> None:
     one, other = Budget(**mine), Budget(**theirs)
 
     assert one.limits() == mine
@@ -356,16 +360,16 @@ def test_limits_are_combined_one_by_one(mine: dict[str, Any], theirs: dict[str, 
     assert stricter.keys() == mine.keys() | theirs.keys()
     for name, limit in stricter.items():
         known = [limits[name] for limits in (mine, theirs) if name in limits]
-        # What an unknown price counts for is the stricter the more it is.
+        # A larger fallback is stricter.
         assert limit == (max(known) if name == "fallback_usd_per_call" else min(known))
 
 
-def test_no_responder_sets_limits() -> None:
+def test_a_responder_cannot_set_limits() -> None:
     def generous(event: Any, world: Any) -> Any:
         yield emit(BUDGET_SET, {"limits": {}})
 
     ledger = MemoryLedgerStore("r1")
-    with pytest.raises(InvalidData, match="limits are set from outside"):
+    with pytest.raises(InvalidData, match="responders must not set limits"):
         Runtime(ledger, [Responder("generous", {"go"}, generous)], edge_logic=()).run(
             [emit("go", {})]
         )

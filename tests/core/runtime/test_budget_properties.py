@@ -1,4 +1,4 @@
-"""Random budgets against random runs: no limit is ever passed, and no work is ever lost."""
+"""Random budgets with random runs: no limit is ever exceeded, and no work is ever lost."""
 
 import threading
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ from kando.world.graph import World
 
 @attrs.frozen
 class Program:
-    """A kit as a table: how many objects, questions and tool calls each object leads to."""
+    """A kit as a table: how many objects, requests and tool calls follow each object."""
 
     seeds: int
     rows: tuple[tuple[int, int, int], ...]
@@ -66,7 +66,7 @@ budgets = st.builds(
 
 
 class Provider:
-    """A local model with random prices, which counts what it was really asked."""
+    """A local model with random prices, which counts the calls that reach it."""
 
     def __init__(self, program: Program) -> None:
         self.program = program
@@ -75,7 +75,7 @@ class Provider:
         self.cost_usd = 0.0
         self.tools = 0
         if program.tells_worst_case:
-            # Not below what any answer costs; sometimes far above.
+            # At least the cost of any answer; sometimes far more.
             self.worst_case_usd = lambda request: max(program.prices)
 
     def __call__(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -130,7 +130,7 @@ def seeds_of(program: Program) -> list[KandoEvent]:
 
 
 def steps(ledger: MemoryLedgerStore) -> list[Any]:
-    """Return a ledger without its exhaustion events, with ids that do not depend on positions."""
+    """Return a ledger without its exhaustion events, with ids independent of positions."""
     events = [event for event in ledger.read_all() if event.type != BUDGET_EXHAUSTED]
     key_of = {event.id: event.lineage_key for event in events}
     named = ("trigger",)
@@ -160,7 +160,7 @@ def spent_in(ledger: MemoryLedgerStore) -> dict[str, float]:
 
 @settings(max_examples=1000, deadline=None)
 @given(programs, budgets, st.integers(1, 6))
-def test_no_limit_is_passed_and_a_resumed_run_ends_like_one_that_had_enough(
+def test_no_limit_is_exceeded_and_a_resumed_run_ends_like_an_unlimited_one(
     program: Program, budget: Budget, parallel: int
 ) -> None:
     provider, cache = Provider(program), LLMCache()
@@ -172,10 +172,10 @@ def test_no_limit_is_passed_and_a_resumed_run_ends_like_one_that_had_enough(
     spent = spent_in(ledger)
     for name, value in spent.items():
         limit = getattr(budget, name)
-        # Only a model that tells no worst case can surprise, and only with a call dearer than all.
+        # The limit can only be exceeded by a model without a worst case, with its dearest call.
         if limit is not None and (program.tells_worst_case or name != "max_llm_cost_usd"):
             assert value <= limit + 1e-6, name
-    # Nor does what was really asked pass them, recorded or not.
+    # The calls that reached the model do not exceed the limits either, recorded or not.
     if program.tells_worst_case and budget.max_llm_cost_usd is not None:
         assert provider.cost_usd <= budget.max_llm_cost_usd + 1e-6
     if budget.max_llm_calls is not None:

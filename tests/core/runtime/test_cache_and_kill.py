@@ -1,4 +1,4 @@
-"""A process that dies beside the cache leaves a ledger that says what an undisturbed one says."""
+"""A process that dies while it fills the cache leaves the ledger of an undisturbed run."""
 
 import runpy
 import signal
@@ -12,8 +12,8 @@ from kando.ledger.memory import MemoryLedgerStore
 from kando.ledger.sqlite_substrate import SQLiteSubstrate
 from kando.runtime import Runtime
 
-#: Works on the run ``r1`` of the file that is named; with ``dies``, is killed as soon as an answer is
-#: in the cache.
+#: Works on the run ``r1`` of the given file; with ``dies``, it is killed as soon as an answer is in the
+#: cache.
 PROGRAM = dedent("""
     import os, signal, sys
     from kando.cache.llm import LLMCache

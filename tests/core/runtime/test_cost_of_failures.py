@@ -1,4 +1,4 @@
-"""What a failed attempt is known to have used is charged."""
+"""The known usage of a failed attempt is charged."""
 
 from collections.abc import Callable
 from typing import Any
@@ -24,7 +24,7 @@ from kando.views.spending import Accounts
 
 
 class CutOff(KandoError):
-    """An answer that was cut off, of which it is known what it used."""
+    """An answer was truncated, but its usage is known."""
 
     def __init__(self, spent: Any) -> None:
         super().__init__("cut off")
@@ -56,7 +56,7 @@ USED = {"usage": {"input_tokens": 7, "output_tokens": 1}, "cost_usd": 0.4}
 
 
 def failing_first(ledger: MemoryLedgerStore, spent: Any) -> Callable[[float], list[KandoEvent]]:
-    """Run into the failure; return a function that goes on with a limit of the cost."""
+    """Run into the failure; return a function that resumes the run with a cost limit."""
     model = Model(spent)
     question = attrs.evolve(ask([{"role": "user", "content": "?"}]), actor="cli")
     with pytest.raises(CutOff):
@@ -77,7 +77,7 @@ def spent_in(events: list[KandoEvent]) -> Accounts:
     return accounts
 
 
-def test_what_a_failed_attempt_used_is_in_the_ledger_and_on_the_account() -> None:
+def test_usage_of_a_failed_attempt_is_recorded_and_charged() -> None:
     ledger = MemoryLedgerStore("r1")
     go_on = failing_first(ledger, USED)
 
@@ -97,7 +97,7 @@ def test_what_a_failed_attempt_used_is_in_the_ledger_and_on_the_account() -> Non
     assert measured.responders["cli"].llm.input_tokens == 7
 
 
-def test_a_failed_attempt_of_unknown_price_counts_as_the_budget_says() -> None:
+def test_a_failed_attempt_of_unknown_price_counts_as_the_fallback() -> None:
     ledger = MemoryLedgerStore("r1")
     failing_first(ledger, USED | {"cost_usd": None})
 
@@ -105,7 +105,7 @@ def test_a_failed_attempt_of_unknown_price_counts_as_the_budget_says() -> None:
     assert (spent.llm_tokens, spent.llm_unpriced) == (8, 1)
 
 
-def test_an_attempt_that_is_repeated_at_once_is_charged_as_well() -> None:
+def test_an_attempt_that_is_retried_at_once_is_charged_too() -> None:
     ledger = MemoryLedgerStore("r1")
     executor = provider_executor(Model(USED))
     question = ask([{"role": "user", "content": "?"}])
@@ -117,7 +117,7 @@ def test_an_attempt_that_is_repeated_at_once_is_charged_as_well() -> None:
 
 
 @pytest.mark.parametrize("spent", [None, "much", {}, {"usage": "x"}, {"usage": {"a": object()}}])
-def test_an_error_that_does_not_say_what_was_used_is_charged_nothing(spent: Any) -> None:
+def test_an_error_without_usage_is_not_charged(spent: Any) -> None:
     ledger = MemoryLedgerStore("r1")
     go_on = failing_first(ledger, spent)
 

@@ -1,4 +1,4 @@
-"""What a failure leaves behind: a record, and nothing else."""
+"""A failure leaves a record in the ledger, and nothing else."""
 
 import sys
 import threading
@@ -18,7 +18,7 @@ from kando.world.graph import World
 
 
 def failing(fn: Callable[[KandoEvent, World], object], expected: type[Exception]) -> list[str]:
-    """Run a responder that must fail, and return the types of what is in the ledger."""
+    """Run a responder that must fail, and return the types of the events in the ledger."""
     ledger = MemoryLedgerStore("r1")
     with pytest.raises(expected):
         Runtime(ledger, [Responder("r", "go", fn)]).run([emit("go", {})])
@@ -67,12 +67,12 @@ def test_a_generator_may_yield_from_generators_and_from_lists() -> None:
 
 
 @pytest.mark.parametrize("returned", ["text", 3, {"a": 1}])
-def test_what_is_no_stream_of_events_fails_the_firing(returned: object) -> None:
+def test_outputs_that_are_not_events_fail_the_firing(returned: object) -> None:
     assert failing(lambda event, world: returned, ConfigurationError) == ["go", RESPONDER_FAILED]
 
 
 @pytest.mark.parametrize("on_error", ["raise", "park"])
-def test_a_responder_that_exits_fails_like_any_other_and_is_not_tried_again(on_error: str) -> None:
+def test_a_responder_that_exits_fails_and_is_not_retried(on_error: str) -> None:
     def exits(event: KandoEvent, world: World) -> None:
         sys.exit("no licence")
 
@@ -108,14 +108,14 @@ def test_a_failure_names_type_and_message_and_hides_the_values_of_secret_variabl
     assert b"very-secret" not in failed.encoded
 
 
-def test_an_error_message_that_is_long_or_not_unicode_is_recorded_all_the_same() -> None:
+def test_a_long_or_malformed_error_message_is_recorded() -> None:
     def shouts(event: KandoEvent, world: World) -> None:
         raise RuntimeError("\ud800" + "x" * 3_000_000)
 
     assert failing(shouts, RuntimeError) == ["go", RESPONDER_FAILED]
 
 
-def test_a_call_that_fails_is_recorded_raised_and_made_again_on_resume() -> None:
+def test_a_failed_call_is_recorded_raised_and_repeated_on_resume() -> None:
     outcomes = iter([ConnectionError("down"), ("up", 0.1)])
 
     def flaky(messages: object, model: str, max_tokens: int) -> tuple[str, float]:
@@ -137,7 +137,7 @@ def test_a_call_that_fails_is_recorded_raised_and_made_again_on_resume() -> None
     assert runtime.replay(strict=True) == runtime.load()
 
 
-def test_a_provider_that_answers_with_no_json_fails_like_a_responder() -> None:
+def test_a_provider_whose_answer_is_not_json_fails_like_a_responder() -> None:
     ledger = MemoryLedgerStore("r1")
     wrong = LLMExecutorResponder(lambda messages, model, max_tokens: (object(), 0.0))
     asked = {"messages": [], "model": "m", "max_tokens": 1}
@@ -149,7 +149,7 @@ def test_a_provider_that_answers_with_no_json_fails_like_a_responder() -> None:
 
 
 def flaky(failures: int, retry: Retry, on_error: str = "raise") -> Responder:
-    """Return a responder that fails so many times and then emits one object."""
+    """Return a responder that fails the given number of times and then emits one object."""
     left = [failures]
 
     def fn(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
@@ -169,9 +169,7 @@ def outcomes(ledger: MemoryLedgerStore) -> list[tuple[int, str]]:
     return [(data["attempt"], data["outcome"]) for data in failed]
 
 
-def test_a_firing_is_tried_again_as_often_as_its_policy_says_and_every_attempt_is_recorded() -> (
-    None
-):
+def test_a_firing_is_retried_as_configured_and_every_attempt_is_recorded() -> None:
     ledger = MemoryLedgerStore("r1")
     runtime = Runtime(ledger, [flaky(2, AT_ONCE)])
 
@@ -182,7 +180,7 @@ def test_a_firing_is_tried_again_as_often_as_its_policy_says_and_every_attempt_i
     assert runtime.replay(strict=True) == world
 
 
-def test_after_the_last_attempt_the_exception_reaches_the_caller_and_a_new_round_begins() -> None:
+def test_after_the_last_attempt_the_exception_reaches_the_caller_and_a_resume_starts_over() -> None:
     ledger = MemoryLedgerStore("r1")
     runtime = Runtime(ledger, [flaky(4, AT_ONCE)])
 
@@ -205,7 +203,7 @@ def test_attempts_are_counted_across_a_restart() -> None:
     assert outcomes(ledger) == [(1, "retried"), (2, "retried")]
 
 
-def test_a_parked_firing_is_left_undone_and_the_rest_of_the_run_goes_on() -> None:
+def test_a_parked_firing_is_skipped_and_the_run_continues() -> None:
     ledger = MemoryLedgerStore("r1")
     after = Responder("after", "go", lambda event, world: [create("T", {}, id="after")])
     runtime = Runtime(ledger, [flaky(9, AT_ONCE, "park"), after])
@@ -234,7 +232,7 @@ def test_a_call_is_retried_and_parked_like_any_firing() -> None:
     assert not runtime.has_pending_work()
 
 
-def test_a_call_that_takes_too_long_counts_as_failed() -> None:
+def test_a_call_that_times_out_counts_as_failed() -> None:
     release = threading.Event()
 
     def stalls(messages: object, model: str, max_tokens: int) -> tuple[str, float]:
@@ -254,7 +252,7 @@ def test_a_call_that_takes_too_long_counts_as_failed() -> None:
     assert outcomes(ledger) == [(1, "raised")]
 
 
-def test_a_mended_firing_that_emits_nothing_says_that_it_is_done() -> None:
+def test_a_repaired_firing_without_outputs_records_its_completion() -> None:
     broken = [True]
 
     def mended(event: KandoEvent, world: World) -> None:

@@ -1,4 +1,4 @@
-"""What is held back for a person is checked before the person is asked."""
+"""Held events are checked before a person is asked to approve them."""
 
 from typing import Any
 
@@ -37,7 +37,7 @@ class OneEntry:
 
 
 def declaring(*more: KandoEvent) -> Kit:
-    """Return a kit that makes a report, which declares its text, and emits more behind it."""
+    """Return a kit that creates a report with a declared text, and emits more events after it."""
     kit = Kit("declaring")
 
     @kit.object
@@ -69,7 +69,7 @@ def declaring(*more: KandoEvent) -> Kit:
         ((make_event("", "", "", [], {}),), InvalidData),
     ],
 )
-def test_nobody_is_asked_for_what_could_not_be_recorded(
+def test_no_approval_is_requested_for_outputs_that_could_not_be_recorded(
     more: tuple[KandoEvent, ...], error: type[Exception]
 ) -> None:
     ledger = MemoryLedgerStore("r1")
@@ -81,7 +81,7 @@ def test_nobody_is_asked_for_what_could_not_be_recorded(
     assert open_approvals(ledger.read_all()) == []
 
 
-def test_what_somebody_sends_and_could_not_be_recorded_is_refused_before_anybody_is_asked() -> None:
+def test_a_sent_event_that_could_not_be_recorded_is_refused_without_an_approval() -> None:
     ledger = MemoryLedgerStore("r1")
     inbox = OneEntry(create("Report", {"txt": 5}))
 

@@ -1,4 +1,4 @@
-"""What comes from outside is recorded between firings, once, and a run may wait for it."""
+"""External events are recorded between firings, once each, and a run may wait for them."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -32,7 +32,7 @@ class LedgerInbox:
 
 @pytest.fixture
 def substrate(monkeypatch: pytest.MonkeyPatch) -> MemorySubstrate:
-    monkeypatch.setattr(loop_module, "LOOK_INTERVAL", 0)
+    monkeypatch.setattr(loop_module, "POLL_INTERVAL", 0)
     made = MemorySubstrate()
     made.create("r1")
     return made
@@ -81,7 +81,7 @@ def test_an_entry_that_was_recorded_but_not_taken_is_not_recorded_again(
     assert substrate.inbox("r1") == []
 
 
-def test_an_entry_that_cannot_be_recorded_is_told_of_and_stops_nothing(
+def test_an_entry_that_cannot_be_recorded_is_reported_and_the_run_continues(
     substrate: MemorySubstrate,
 ) -> None:
     substrate.deliver("r1", InboxEntry("bad", patch("ghost", {"x": 1})))
@@ -95,7 +95,7 @@ def test_an_entry_that_cannot_be_recorded_is_told_of_and_stops_nothing(
     assert message.type == "message"
 
 
-def test_entries_are_taken_between_firings_of_a_running_run(substrate: MemorySubstrate) -> None:
+def test_entries_are_recorded_between_firings_of_a_running_run(substrate: MemorySubstrate) -> None:
     @responder("count", OBJECT_CREATED)
     def count(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
         n = event.data["data"]["n"]
@@ -109,7 +109,7 @@ def test_entries_are_taken_between_firings_of_a_running_run(substrate: MemorySub
     assert [e.type for e in told(substrate)].index("message") == 2
 
 
-def test_a_pause_takes_effect_between_firings_and_resuming_goes_on(
+def test_a_pause_takes_effect_between_firings_and_a_resume_continues(
     substrate: MemorySubstrate,
 ) -> None:
     @responder("count", OBJECT_CREATED)
@@ -131,7 +131,7 @@ def test_a_pause_takes_effect_between_firings_and_resuming_goes_on(
     assert runtime.replay(strict=True) == world
 
 
-def test_a_cancelled_run_stops_and_does_not_go_on(substrate: MemorySubstrate) -> None:
+def test_a_cancelled_run_stops_and_cannot_be_resumed(substrate: MemorySubstrate) -> None:
     substrate.deliver("r1", InboxEntry("c", emit("run.cancelled", {})))
     runtime = runtime_of(substrate, react)
     runtime.run([emit("message", {"text": "never handled"})])
@@ -142,12 +142,12 @@ def test_a_cancelled_run_stops_and_does_not_go_on(substrate: MemorySubstrate) ->
     assert "object.created" not in [e.type for e in told(substrate)]
 
 
-def test_what_was_fired_in_silence_before_an_entry_is_not_fired_again_after_a_restart(
+def test_a_firing_without_outputs_before_an_entry_is_not_repeated_after_a_restart(
     substrate: MemorySubstrate,
 ) -> None:
     @responder("eager", OBJECT_CREATED)
     def eager(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
-        # Silent as long as nobody has spoken; it must not find out later, by being fired again.
+        # Emits nothing before the entry; it must not see the entry later, by being repeated.
         if world.count_of("Word") and event.data["type"] != "Echo":
             yield create("Echo", {})
 
@@ -163,11 +163,11 @@ def test_what_was_fired_in_silence_before_an_entry_is_not_fired_again_after_a_re
     assert len(told(substrate)) == before
 
 
-def test_what_was_said_before_a_resume_is_recorded_as_soon_as_the_events_before_it_are_passed(
+def test_entries_delivered_before_a_resume_are_recorded_right_after_the_backlog(
     substrate: MemorySubstrate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # However quickly the run goes on.
-    monkeypatch.setattr(loop_module, "LOOK_INTERVAL", float("inf"))
+    # However fast the run is.
+    monkeypatch.setattr(loop_module, "POLL_INTERVAL", float("inf"))
 
     @responder("count", OBJECT_CREATED)
     def count(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
@@ -185,7 +185,7 @@ def test_what_was_said_before_a_resume_is_recorded_as_soon_as_the_events_before_
 
 
 class Clock:
-    """A clock that is moved by hand."""
+    """A clock that the test advances."""
 
     def __init__(self) -> None:
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
@@ -194,7 +194,7 @@ class Clock:
         return self.now
 
 
-def test_a_timer_fires_when_it_is_due_and_the_run_is_being_worked_on() -> None:
+def test_a_timer_fires_when_it_is_due_while_a_process_works_on_the_run() -> None:
     clock = Clock()
     ledger = MemoryLedgerStore("r1")
 
@@ -220,7 +220,7 @@ def test_a_timer_fires_when_it_is_due_and_the_run_is_being_worked_on() -> None:
     assert runtime().replay(strict=True) == world
 
 
-def test_a_timer_that_a_responder_sets_fires_as_well() -> None:
+def test_a_timer_set_by_a_responder_fires_too() -> None:
     ledger = MemoryLedgerStore("r1")
     sets = Responder("sets", "go", lambda event, world: [set_timer(seconds=0)])
 

@@ -1,4 +1,4 @@
-"""Tools that look something up in what a run has recorded."""
+"""Tools that read the world of a run."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -35,7 +35,7 @@ def things(number: int) -> list[KandoEvent]:
     return [create("Thing", {"n": n}) for n in range(number)]
 
 
-def test_a_tool_gets_the_world_as_it_is_when_its_turn_comes() -> None:
+def test_a_lookup_tool_gets_the_world_at_the_dispatch_of_its_call() -> None:
     ledger = MemoryLedgerStore("r1")
 
     assert run(ledger, things(2)) == [{"result": 2}, {"result": 2}]
@@ -43,7 +43,7 @@ def test_a_tool_gets_the_world_as_it_is_when_its_turn_comes() -> None:
     assert again.replay(strict=True) == again.load()
 
 
-def test_a_caller_cannot_bring_a_world_of_its_own() -> None:
+def test_a_caller_cannot_pass_a_world() -> None:
     ledger = MemoryLedgerStore("r1")
     forged = call_tool("count", {"type": "Seen", "world": {"objects": []}})
 
@@ -52,7 +52,7 @@ def test_a_caller_cannot_bring_a_world_of_its_own() -> None:
     assert answer["error"]["message"].startswith("count: unknown field 'world'")
 
 
-def test_a_policy_is_asked_before_something_is_looked_up() -> None:
+def test_a_policy_judges_a_call_before_the_lookup() -> None:
     ledger, kit = MemoryLedgerStore("r1"), kit_that_counts()
     kit.policy(lambda intent: "not now")
 
@@ -62,7 +62,7 @@ def test_a_policy_is_asked_before_something_is_looked_up() -> None:
     assert answer == {"error": {"type": "Denied", "message": "not now"}}
 
 
-def test_a_run_stopped_anywhere_looks_up_the_same() -> None:
+def test_a_run_stopped_at_any_position_looks_up_the_same() -> None:
     whole = MemoryLedgerStore("r1")
     answers = run(whole, things(3))
 

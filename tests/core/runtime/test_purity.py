@@ -1,4 +1,4 @@
-"""The debug mode that catches responders which are not pure."""
+"""The debug mode that detects impure responders."""
 
 import os
 import random
@@ -52,7 +52,9 @@ def fire(fn: Callable[[KandoEvent, World], object]) -> World:
         "dns",
     ],
 )
-def test_whoever_asks_a_clock_chance_or_a_socket_is_named(ask: Callable[[], object]) -> None:
+def test_a_responder_that_uses_a_clock_random_numbers_or_a_socket_is_named(
+    ask: Callable[[], object],
+) -> None:
     def asks(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
         asked = ask()
         if isinstance(asked, socket.socket):
@@ -63,7 +65,7 @@ def test_whoever_asks_a_clock_chance_or_a_socket_is_named(ask: Callable[[], obje
         fire(asks)
 
 
-def test_whoever_changes_the_world_is_named() -> None:
+def test_a_responder_that_changes_the_world_is_named() -> None:
     def changes(event: KandoEvent, world: World) -> None:
         world.objects["t"].data["n"].append(2)
 
@@ -71,7 +73,7 @@ def test_whoever_changes_the_world_is_named() -> None:
         fire(changes)
 
 
-def test_whoever_only_reads_and_emits_passes() -> None:
+def test_a_responder_that_only_reads_and_emits_passes() -> None:
     def pure(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
         made = yield create("T", {"of": sorted(world.objects)})
         yield make_event("note", "", "", [made.id], {"at": datetime(2026, 1, 1, tzinfo=UTC)})

@@ -1,4 +1,4 @@
-"""Random kits, run and crashed and resumed: the ledger ends as if nothing had happened."""
+"""Random kits, crashed and resumed: each ledger ends like that of an uninterrupted run."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -38,7 +38,7 @@ TYPES = ("A", "B", "C", "D")
 
 @attrs.frozen
 class Rule:
-    """What one responder does about objects of one type."""
+    """The behaviour of one responder for objects of one type."""
 
     on: str
     actions: tuple[tuple[str, str], ...]
@@ -72,7 +72,7 @@ programs = st.builds(
 
 
 def responders_of(program: Program) -> list[Responder]:
-    """Turn the table into responders, an edge logic, a follow-up of answers and an executor."""
+    """Build responders, edge logic, a responder for answers and an executor from the table."""
 
     def of_rule(name: str, rule: Rule) -> Responder:
         def fn(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
@@ -179,7 +179,7 @@ def test_a_run_that_died_at_any_commit_ends_with_the_ledger_of_an_uninterrupted_
 
 @settings(max_examples=100, deadline=None)
 @given(programs, st.data())
-def test_a_prefix_cut_anywhere_also_inside_a_firing_is_completed(
+def test_a_run_truncated_anywhere_even_inside_a_firing_is_completed(
     program: Program, data: st.DataObject
 ) -> None:
     whole = uninterrupted(program)
@@ -195,7 +195,7 @@ def test_a_prefix_cut_anywhere_also_inside_a_firing_is_completed(
 @pytest.mark.parametrize("substrate", ["memory", "sqlite"])
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(program=programs, data=st.data())
-def test_an_unchanged_branch_of_branches_reproduces_the_tail_of_its_parent_ids_included(
+def test_an_unchanged_branch_of_branches_reproduces_the_tail_of_its_parent_including_ids(
     substrate: str, program: Program, data: st.DataObject, tmp_path: Path
 ) -> None:
     path = tmp_path / f"{len(list(tmp_path.iterdir()))}.db"
@@ -203,7 +203,7 @@ def test_an_unchanged_branch_of_branches_reproduces_the_tail_of_its_parent_ids_i
         parent = opened.create("l0")
         whole = runtime_on(parent, program).run(seeds_of(program))
         for number in range(1, 1 + data.draw(st.integers(1, 3))):
-            # Of the events that are of no branch's own, as many as the seeds are there.
+            # Apart from the branches' own events, there is one root per seed.
             least = next(
                 n
                 for n in range(parent.length() + 1)
@@ -236,7 +236,7 @@ def what(event: RecordedEvent) -> object:
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(program=programs, data=st.data())
-def test_the_world_of_a_snapshot_and_the_tail_after_it_is_that_of_the_ledger(
+def test_a_snapshot_and_the_tail_after_it_give_the_world_of_the_ledger(
     program: Program, data: st.DataObject, tmp_path: Path
 ) -> None:
     ledger = uninterrupted(program)
@@ -256,7 +256,7 @@ def test_the_world_of_a_snapshot_and_the_tail_after_it_is_that_of_the_ledger(
 
 
 class Kept:
-    """A place for a snapshot."""
+    """A store for one snapshot."""
 
     least = 1
 
@@ -272,7 +272,7 @@ class Kept:
 
 @settings(max_examples=60, deadline=None)
 @given(programs, st.integers(0, 30), st.booleans(), st.data())
-def test_views_that_are_kept_while_runs_die_and_branches_go_on_are_folds_over_the_ledger(
+def test_stored_views_equal_a_fold_over_the_ledger_despite_crashes_and_forks(
     program: Program, survives: int, after: bool, data: st.DataObject
 ) -> None:
     options = {"snapshots": Kept(), "snapshot_interval": data.draw(st.integers(1, 9))}
@@ -295,7 +295,7 @@ def test_views_that_are_kept_while_runs_die_and_branches_go_on_are_folds_over_th
 
 
 def assert_views(ledger: LedgerStore, kept: Kept) -> None:
-    """Check the views of the last snapshot of a run against folds over the whole ledger."""
+    """Compare the views of the last snapshot of a run with folds over the whole ledger."""
     stored = open_snapshot(ledger, kept)
     assert stored is not None
     assert stored.position == ledger.length()

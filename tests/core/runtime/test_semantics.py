@@ -57,7 +57,7 @@ def run(*responders: Responder, seeds: list[KandoEvent], budget: Budget | None =
     return runtime.run(seeds), ledger, runtime
 
 
-def test_the_same_seeds_through_the_same_responders_give_the_same_ledger_and_world() -> None:
+def test_the_same_seeds_with_the_same_responders_give_the_same_ledger_and_world() -> None:
     world_a, ledger_a, _ = run(chain, seeds=[seed("a"), seed("b")])
     world_b, ledger_b, _ = run(chain, seeds=[seed("a"), seed("b")])
 
@@ -140,7 +140,7 @@ def test_each_event_is_in_ledger_and_world_before_a_responder_sees_it() -> None:
     assert seen == [True, True]
 
 
-def test_run_on_a_ledger_with_events_continues_it() -> None:
+def test_run_resumes_a_ledger_that_has_events() -> None:
     ledger = MemoryLedgerStore(RUN)
     Runtime(ledger, [chain]).run([seed("a", step=3)])
 
@@ -150,7 +150,7 @@ def test_run_on_a_ledger_with_events_continues_it() -> None:
     assert set(world.objects) == {"a", "b"}
 
 
-def test_new_seeds_follow_what_is_there_and_is_pending() -> None:
+def test_new_seeds_follow_the_existing_events_and_pending_work() -> None:
     ledger = MemoryLedgerStore(RUN)
     Runtime(ledger, []).record([seed("a")])
 
@@ -194,7 +194,7 @@ def test_none_of_a_failed_firings_outputs_are_kept() -> None:
     assert set(runtime.load().objects) == {"a"}
 
 
-def test_a_failed_firing_is_repeated_after_the_code_is_mended_and_no_other() -> None:
+def test_only_the_failed_firing_is_repeated_after_the_code_is_fixed() -> None:
     fired: list[str] = []
     broken = [True]
 
@@ -258,7 +258,7 @@ def test_replay_projects_the_same_world() -> None:
     assert runtime.replay() == world
 
 
-def test_strict_replay_fires_again_with_recorded_results_and_calls_nothing() -> None:
+def test_strict_replay_fires_again_with_recorded_results_and_makes_no_call() -> None:
     calls: list[str] = []
 
     def llm(messages: list[dict[str, str]], model: str, max_tokens: int) -> tuple[str, float]:
@@ -291,7 +291,7 @@ def test_an_empty_ledger_replays_to_an_empty_world() -> None:
 
 
 @pytest.mark.parametrize("change", ["payload", "extra", "missing", "actor"])
-def test_strict_replay_stops_at_the_first_difference_and_says_where_and_what(change: str) -> None:
+def test_strict_replay_stops_at_the_first_difference_and_describes_it(change: str) -> None:
     _, ledger, _ = run(chain, seeds=[seed("a")])
 
     def changed(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
@@ -334,7 +334,7 @@ def test_a_subscriber_that_raises_stops_neither_the_run_nor_the_others() -> None
     ]
 
 
-def test_an_empty_pattern_matches_every_type_bookkeeping_included() -> None:
+def test_an_empty_pattern_matches_every_type_including_bookkeeping() -> None:
     told: list[str] = []
     everything = Responder("all", frozenset(), lambda event, world: told.append(event.type))
 
@@ -343,7 +343,7 @@ def test_an_empty_pattern_matches_every_type_bookkeeping_included() -> None:
     assert told == [OBJECT_CREATED, RESPONDER_FIRED, OBJECT_CREATED, RESPONDER_COMPLETED]
 
 
-def test_the_world_lends_the_runtimes_cache() -> None:
+def test_the_context_of_the_world_holds_the_runtimes_cache() -> None:
     cache = LLMCache()
     runtime = Runtime(MemoryLedgerStore(RUN), [], cache=cache)
 
@@ -403,7 +403,7 @@ def test_a_limit_holds_for_a_responder_that_never_stops_yielding() -> None:
     assert [e.type for e in ledger.read_all()] == [OBJECT_CREATED, BUDGET_EXHAUSTED]
 
 
-def test_an_exhausted_run_goes_on_with_more_and_ends_as_if_it_had_had_enough() -> None:
+def test_an_exhausted_run_is_resumed_with_a_larger_budget_and_ends_like_an_unlimited_one() -> None:
     _, enough, _ = run(chain, seeds=[seed("a")])
     _, ledger, _ = run(chain, seeds=[seed("a")], budget=Budget(max_events=5))
     assert list(ledger.read_all())[-1].data["reasons"] == ["max_events"]
@@ -418,7 +418,7 @@ def test_an_exhausted_run_goes_on_with_more_and_ends_as_if_it_had_had_enough() -
     assert steps(ledger) == steps(enough)
 
 
-def test_resuming_with_the_same_budget_records_no_second_exhaustion() -> None:
+def test_resuming_with_the_same_budget_does_not_record_exhaustion_again() -> None:
     _, ledger, _ = run(chain, seeds=[seed("a")], budget=Budget(max_events=5))
     length = ledger.length()
 
@@ -442,7 +442,7 @@ def test_a_run_stops_before_a_call_that_may_cost_more_than_its_budget() -> None:
     assert last.data["llm_cost_usd"] == pytest.approx(0.6)
 
 
-def test_a_run_whose_money_is_spent_starts_no_call_however_soon_its_intents_are_saved() -> None:
+def test_a_run_whose_cost_limit_is_reached_starts_no_call() -> None:
     asked = {"messages": [], "model": "m", "max_tokens": 1}
     question = make_event(LLM_REQUEST, "", "cli", [], asked)
     calls: list[str] = []
@@ -458,7 +458,7 @@ def test_a_run_whose_money_is_spent_starts_no_call_however_soon_its_intents_are_
     assert list(ledger.read_all())[-1].type == BUDGET_EXHAUSTED
 
 
-def test_a_ledger_cut_behind_an_answer_goes_on_without_anyone_to_answer() -> None:
+def test_a_ledger_truncated_after_an_answer_is_resumed_without_an_executor() -> None:
     asked = {"messages": [], "model": "m", "max_tokens": 1}
     question = make_event(LLM_REQUEST, "", "cli", [], asked)
     provider = LLMExecutorResponder(lambda messages, model, max_tokens: ("text", 0.0))
@@ -471,7 +471,7 @@ def test_a_ledger_cut_behind_an_answer_goes_on_without_anyone_to_answer() -> Non
     assert compared(cut) == compared(whole)
 
 
-def test_an_object_tells_the_events_that_created_and_last_changed_it() -> None:
+def test_an_object_has_the_ids_of_the_events_that_created_and_last_changed_it() -> None:
     change = make_event(OBJECT_PATCHED, "", "cli", [], {"id": "a", "patch": {"x": 1}})
 
     world, _, _ = run(seeds=[seed("a"), change])

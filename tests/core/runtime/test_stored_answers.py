@@ -1,4 +1,4 @@
-"""Answers that came while a run was failing are kept, and are not asked for again."""
+"""Answers that arrive while a run is failing are stored, and the calls are not repeated."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ QUESTIONS = ["q0", "q1", "q2", "q3"]
 
 @responder("test.on_go", {"go"})
 def on_go(event, world):
-    """Ask everything at once."""
+    """Send all requests at once."""
     for text in QUESTIONS:
         yield ask([{"role": "user", "content": text}], max_tokens=50)
 
 
 class Model:
-    """Fails at the first question until it is well; the others are answered after that only."""
+    """Fails at the first request until it is repaired, and answers the others only after that."""
 
     def __init__(self) -> None:
         self.is_well = False
@@ -55,7 +55,7 @@ def texts(store):
     ]
 
 
-def test_answers_that_came_while_the_run_failed_are_recorded_when_it_goes_on():
+def test_answers_that_arrive_while_a_run_fails_are_recorded_on_resume():
     store, cache, model = MemoryLedgerStore("r1"), LLMCache(), Model()
     seed = make_event("go", "run:r1", "cli", [], {})
 
@@ -75,7 +75,7 @@ def test_answers_that_came_while_the_run_failed_are_recorded_when_it_goes_on():
     again.replay(strict=True)
 
 
-def test_what_was_paid_for_and_kept_counts_before_another_call_is_made():
+def test_a_stored_answer_is_charged_before_another_call_is_made():
     store, cache, model = MemoryLedgerStore("r1"), LLMCache(), Model()
     seed = make_event("go", "run:r1", "cli", [], {})
     with pytest.raises(ConnectionError):
@@ -93,7 +93,7 @@ def test_what_was_paid_for_and_kept_counts_before_another_call_is_made():
     assert model.asked == ["q0"]
 
 
-def test_a_kept_answer_belongs_to_its_request_alone():
+def test_a_stored_answer_belongs_to_its_request_only():
     cache, model = LLMCache(), Model()
     seed = make_event("go", "run:r1", "cli", [], {})
     with pytest.raises(ConnectionError):

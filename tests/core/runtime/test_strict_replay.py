@@ -1,4 +1,4 @@
-"""Strict replay notices every change: of what a responder emits, and of what the ledger holds."""
+"""Strict replay detects every change, of a responder's outputs and of recorded events."""
 
 from collections.abc import Callable, Iterator
 
@@ -28,7 +28,7 @@ Outputs = Callable[[KandoEvent, World], Iterator[KandoEvent]]
 
 
 def outputs(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
-    """Emit what the other functions emit with one change."""
+    """Emit the same events as the other functions, with one change."""
     first = yield create("Part", {"n": 1, "list": [1, {"deep": "x"}]}, id="part-1")
     yield create("Part", {"n": 2}, id="part-2")
     yield relate("near", first, event, id="link")
@@ -36,7 +36,7 @@ def outputs(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
 
 
 def changed(change: Callable[[list[KandoEvent]], list[KandoEvent]]) -> Outputs:
-    """Return a responder's function that emits the same, except for a change."""
+    """Return a function that emits the same events as another, except for one change."""
 
     def fn(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
         emitted = [
@@ -45,7 +45,7 @@ def changed(change: Callable[[list[KandoEvent]], list[KandoEvent]]) -> Outputs:
             relate("near", "part-1", "goal", id="link"),
             ask([{"role": "user", "content": "Is it?"}], about="part-1"),
         ]
-        # An iterator of a list could not be sent what was recorded, as `yield from` would.
+        # The iterator of a list does not accept the recorded events that `yield from` would send.
         for each in change(emitted):  # noqa: UP028
             yield each
 
@@ -124,7 +124,9 @@ def test_without_a_change_nothing_diverges(ledger: MemoryLedgerStore) -> None:
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_changed_output_of_a_responder_is_noticed(ledger: MemoryLedgerStore, change: str) -> None:
+def test_a_changed_output_of_a_responder_is_detected(
+    ledger: MemoryLedgerStore, change: str
+) -> None:
     with pytest.raises(ReplayDivergence) as caught:
         replay(ledger, changed(CHANGES[change]))
 
@@ -134,12 +136,12 @@ def test_a_changed_output_of_a_responder_is_noticed(ledger: MemoryLedgerStore, c
     assert error.recorded or error.replayed
 
 
-def test_another_actor_is_noticed(ledger: MemoryLedgerStore) -> None:
+def test_another_actor_is_detected(ledger: MemoryLedgerStore) -> None:
     with pytest.raises(ReplayDivergence):
         replay(ledger, outputs, "another")
 
 
-def test_a_responder_that_raises_now_is_noticed(ledger: MemoryLedgerStore) -> None:
+def test_a_responder_that_now_raises_is_detected(ledger: MemoryLedgerStore) -> None:
     def raises(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
         yield create("Part", {"n": 1, "list": [1, {"deep": "x"}]}, id="part-1")
         raise RuntimeError("now")
@@ -148,7 +150,7 @@ def test_a_responder_that_raises_now_is_noticed(ledger: MemoryLedgerStore) -> No
         replay(ledger, raises)
 
 
-def test_changed_edge_logic_is_noticed(ledger: MemoryLedgerStore) -> None:
+def test_changed_edge_logic_is_detected(ledger: MemoryLedgerStore) -> None:
     def elsewhere(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
         yield patch(event.data["target_id"], {"near": event.data["target_id"]})
 
@@ -159,7 +161,7 @@ def test_changed_edge_logic_is_noticed(ledger: MemoryLedgerStore) -> None:
     assert caught.value.responder == "edge"
 
 
-# --- the other way round: the responders are the same, and the ledger was edited ---------------
+# --- the reverse: the responders are the same, and the ledger was edited -----------------------
 
 
 def edited(ledger: MemoryLedgerStore, edit: Callable[[list[RecordedEvent]], None]):
@@ -193,7 +195,7 @@ EDITS = {
 
 
 def positions_of(ledger: MemoryLedgerStore) -> dict[str, int]:
-    """Return where the outputs of the responders stand, by what they are."""
+    """Return the positions of the responders' outputs, by kind."""
     found: dict[str, int] = {}
     for event in ledger.read_all():
         if event.actor in ("maker", "edge", "on_answer") and event.data.get("responder") is None:
@@ -202,7 +204,9 @@ def positions_of(ledger: MemoryLedgerStore) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("field", EDITS)
-def test_an_edited_event_of_any_responder_is_noticed(ledger: MemoryLedgerStore, field: str) -> None:
+def test_an_edited_event_of_any_responder_is_detected(
+    ledger: MemoryLedgerStore, field: str
+) -> None:
     places = positions_of(ledger)
     assert len(places) == 6
 
@@ -211,14 +215,14 @@ def test_an_edited_event_of_any_responder_is_noticed(ledger: MemoryLedgerStore, 
         def edit(events: list[RecordedEvent], position: int = position) -> None:
             events[position] = EDITS[field](events[position])
 
-        # The events behind an event that is not there any more may refer to it.
+        # Later events may refer to a removed event.
         with pytest.raises((ReplayDivergence, StoreDamaged)) as caught:
             replay(edited(ledger, edit))
         assert field == "id" or isinstance(caught.value, ReplayDivergence)
 
 
 @pytest.mark.parametrize("change", ["removed", "repeated", "swapped", "cut off"])
-def test_an_event_that_was_removed_added_or_moved_is_noticed(
+def test_an_event_that_was_removed_added_or_moved_is_detected(
     ledger: MemoryLedgerStore, change: str
 ) -> None:
     def edit(events: list[RecordedEvent]) -> None:
@@ -236,7 +240,7 @@ def test_an_event_that_was_removed_added_or_moved_is_noticed(
 
 
 @pytest.mark.parametrize("text", ["no", "yes ", ""])
-def test_an_edited_answer_of_a_model_is_noticed_by_what_follows_from_it(
+def test_an_edited_answer_of_a_model_is_detected_by_its_consequences(
     ledger: MemoryLedgerStore, text: str
 ) -> None:
     def edit(events: list[RecordedEvent]) -> None:
@@ -249,7 +253,7 @@ def test_an_edited_answer_of_a_model_is_noticed_by_what_follows_from_it(
     assert caught.value.differences == [("data.patch.text", "yes", text)]
 
 
-def test_timestamps_and_what_was_observed_are_not_compared(ledger: MemoryLedgerStore) -> None:
+def test_timestamps_and_observed_data_are_not_compared(ledger: MemoryLedgerStore) -> None:
     def edit(events: list[RecordedEvent]) -> None:
         for position, event in enumerate(events):
             events[position] = attrs.evolve(event, timestamp=events[0].timestamp)

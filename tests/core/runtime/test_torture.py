@@ -1,16 +1,16 @@
-"""Real processes, really killed: at every commit, at random moments, and two at once."""
+"""Real processes are killed at every commit and at random moments, and two race for one run."""
 
 import re
 
 import pytest
 
-from torture_runs import tortured
+from torture_runs import run_torture
 
 
 def test_a_run_killed_at_every_commit_and_at_random_moments_ends_as_if_nothing_had_happened() -> (
     None
 ):
-    said = tortured("torture.py", "--kills", "300")
+    said = run_torture("torture.py", "--kills", "300")
 
     found = re.search(r"(\d+) kills, (\d+) commit points", said)
     assert found
@@ -19,9 +19,9 @@ def test_a_run_killed_at_every_commit_and_at_random_moments_ends_as_if_nothing_h
 
 
 @pytest.mark.parametrize("races", [200])
-def test_of_two_processes_that_resume_one_run_one_wins_and_nothing_is_lost_or_doubled(
+def test_of_two_processes_that_resume_a_run_one_wins_and_no_event_is_lost_or_duplicated(
     races: int,
 ) -> None:
-    said = tortured("torture.py", "--kills", "0", "--races", str(races))
+    said = run_torture("torture.py", "--kills", "0", "--races", str(races))
 
     assert f"{races} races" in said

@@ -261,7 +261,7 @@ def _read(run_id: str, events: Sequence[RecordedEvent]) -> None:
         raise TypeError(msg)
     cursor = Cursor()
     for event in events:
-        cursor.see(event)
+        cursor.observe(event)
 
 
 def _length_of(substrate: Substrate, run_id: str) -> int | None:

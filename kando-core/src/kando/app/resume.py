@@ -123,7 +123,7 @@ def offer_run(run: OpenedRun, group: str) -> None:
     """
     offered = run.context.substrate(read_only=False).group(group)
     upcasters = run.context.plugins.upcasters()
-    Runtime(run.ledger, [], edge_logic=(), upcasters=upcasters).unhalt()
+    Runtime(run.ledger, [], edge_logic=(), upcasters=upcasters).unpause()
     offered.offer(Job(run.id))
 
 
@@ -182,8 +182,8 @@ def runtime_of(
         kits=[kit],
         edge_logic=(),
         inbox=SubstrateInbox(substrate, id_of(ledger)),
-        remembers_from=chosen.fresh_from if chosen is not None else 0,
-        loaded=kit_data(kit),
+        cache_from=chosen.fresh_from if chosen is not None else 0,
+        kit_loaded=kit_data(kit),
         upcasters=context.plugins.upcasters(),
         snapshots=OpenedRun(context, ledger).snapshots(read_only=False),
     )
@@ -204,7 +204,7 @@ def work(context: Context, runtime: Runtime, told: Sequence[KandoEvent] = ()) ->
     substrate.register_worker(id, me)
     try:
         if told:
-            runtime.unhalt()
+            runtime.unpause()
             runtime.record(told)
         runtime.run([])
     finally:

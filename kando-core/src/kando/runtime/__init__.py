@@ -1,4 +1,4 @@
-"""The runtime: a cursor walking a ledger."""
+"""The runtime: runs responders on a ledger; start reading in `kando.runtime.loop`."""
 
 from kando.runtime.runtime import Runtime
 

@@ -1,8 +1,20 @@
-"""The gate: what policies do not allow waits for a person, or is answered with an error.
+"""The approval gate: calls and new objects wait for a person, or are denied, as policies demand.
 
-A policy judges an intent in the world as it is when the intent is recorded, so that its verdict is the
-same whenever a run is resumed, forked or replayed there. Its consequences are firings of a responder
-of the runtime's own.
+- Calls. A policy judges an intent when the intent is recorded (`observe`), in the world at that
+  position, so the verdict is the same when the run is resumed, forked or replayed. The gate's own
+  responder records the consequence as a plain firing: for `Deny` an answer with an error, for `Ask`
+  an ``approval.requested``. The loop makes no call while `is_held` or not `may_call`.
+- Decisions. A person sends ``approval.granted`` or ``approval.denied``. When the loop dispatches a
+  grant, `released_by` returns the intent, and its executor answers it. After a denial the gate's
+  responder answers it with an error.
+- New objects. A policy judges them before they are recorded: `outputs` passes on what a responder
+  emits; from the first object that is not allowed, the rest of the firing is held in one
+  ``approval.requested`` (see `kando.runtime.held_events`). The grant releases these events.
+- External events. `admit` refuses a decision about an approval that is not open, and holds new
+  objects in the same way.
+
+An approval counts only in the ledger in which it was given: a branch asks again for calls that
+were approved in its parent and not made before the fork.
 """
 
 from __future__ import annotations
@@ -17,7 +29,7 @@ from kando.responders.base import Responder
 from kando.responders.policies import Ask, Deny, Policy, verdict_on
 from kando.runtime.cursor import ANSWERS
 from kando.runtime.emission import step
-from kando.runtime.held_events import Drafts, Emitted, held_back, release
+from kando.runtime.held_events import Drafts, Emitted, hold_event, release
 from kando.runtime.recorder import Recorder
 from kando.schema.events import (
     APPROVAL_DENIED,
@@ -34,23 +46,22 @@ from kando.schema.events import (
 )
 from kando.world.graph import World
 
-__all__ = ["GATE", "Gate"]
+__all__ = ["GATE", "ApprovalGate"]
 
-#: Name of the responder that asks.
+#: Name of the gate's responder.
 GATE = "kando.approvals"
 
 _ANSWER_OF = {intent: answer for answer, intent in ANSWERS.items()}
 _RESERVED = (APPROVAL_REQUESTED, APPROVAL_GRANTED, APPROVAL_DENIED)
 
 
-class Gate:
-    """What waits for a person in one run.
+class ApprovalGate:
+    """The verdicts, open approvals and decisions of one run.
 
     Args:
         policies: of the run's kits.
-        source: of the ledger; an approval that was given in another one, before a fork, lets no call
-            out of this one.
-        recorder: of the ledger, if what is held back is to be checked.
+        source: of the ledger; an approval given in another ledger, before a fork, releases no call.
+        recorder: of the ledger; None if held events are not checked.
     """
 
     def __init__(
@@ -64,21 +75,22 @@ class Gate:
         self._verdicts: dict[str, Ask | Deny | Exception] = {}
         self._intents: dict[str, RecordedEvent] = {}
         self._denied: set[str] = set()
-        # By id of what asked: what asked, until it is answered.
+        # Each ``approval.requested`` without a decision, by its id.
         self._open: dict[str, RecordedEvent] = {}
-        # By id of the answer: what it answers.
-        self._answered: dict[str, RecordedEvent] = {}
-        # By id of the intent: where this ledger says that it may be called.
+        # The ``approval.requested`` of each decision, by id of the decision.
+        self._decided: dict[str, RecordedEvent] = {}
+        # Position of the grant in this ledger, by id of the intent.
         self._granted: dict[str, int] = {}
-        self._elsewhere: set[str] = set()
+        # Ids of intents that were granted before a fork.
+        self._granted_elsewhere: set[str] = set()
 
     def responder(self) -> Responder:
-        """Return the responder that records what the gate does."""
+        """Return the responder that records the consequences of verdicts and decisions."""
         pattern = {LLM_REQUEST, TOOL_CALLED, APPROVAL_GRANTED, APPROVAL_DENIED, BRANCH_CREATED}
         return Responder(GATE, frozenset(pattern), self._respond)
 
-    def see(self, event: RecordedEvent, world: World) -> None:
-        """Take note of an event of the ledger, in the world as it is behind it."""
+    def observe(self, event: RecordedEvent, world: World) -> None:
+        """Process an event of the ledger; `world` is the world after it."""
         kind = event.type
         if kind in _ANSWER_OF:
             try:
@@ -91,43 +103,43 @@ class Gate:
         elif kind == APPROVAL_REQUESTED:
             self._open[event.id] = event
         elif kind in (APPROVAL_GRANTED, APPROVAL_DENIED):
-            self._see_answer(event)
+            self._observe_decision(event)
         elif kind in ANSWERS:
             for cause in event.cause:
                 self._forget(cause)
 
-    def _see_answer(self, event: RecordedEvent) -> None:
+    def _observe_decision(self, event: RecordedEvent) -> None:
         asked = self._open.pop(str(event.data.get("approval")), None)
         if asked is None:
             return
-        self._answered[event.id] = asked
+        self._decided[event.id] = asked
         intent = asked.data.get("intent")
         if event.type == APPROVAL_GRANTED and intent in self._intents:
             if event.source == self._source:
                 self._granted[intent] = event.position
             else:
-                self._elsewhere.add(intent)
+                self._granted_elsewhere.add(intent)
 
     def _forget(self, intent_id: str) -> None:
         if isinstance(self._verdicts.pop(intent_id, None), Deny):
             self._denied.add(intent_id)
         self._intents.pop(intent_id, None)
         self._granted.pop(intent_id, None)
-        self._elsewhere.discard(intent_id)
+        self._granted_elsewhere.discard(intent_id)
         for id in [id for id, each in self._open.items() if each.data.get("intent") == intent_id]:
             del self._open[id]
 
     def is_open(self, approval_id: object) -> bool:
-        """Whether a person is asked under this id, and has not answered."""
+        """Whether there is an ``approval.requested`` with this id and without a decision."""
         return isinstance(approval_id, str) and approval_id in self._open
 
-    def waits(self, intent_id: str) -> bool:
-        """Whether an intent is not answered in its own turn: it waits for a person, or is denied."""
+    def is_held(self, intent_id: str) -> bool:
+        """Whether no executor answers an intent when it is dispatched: it needs approval or is denied."""
         return intent_id in self._verdicts or intent_id in self._denied
 
     def intent_of(self, event: RecordedEvent) -> RecordedEvent:
-        """Return the intent that an event lets out, or the event itself if it is one."""
-        asked = self._answered.get(event.id)
+        """Return the intent that a decision is about; the event itself if it is not a decision."""
+        asked = self._decided.get(event.id)
         return self._intents.get(asked.data.get("intent", ""), event) if asked else event
 
     def may_call(self, intent_id: str, before: int | None = None) -> bool:
@@ -135,7 +147,7 @@ class Gate:
 
         Args:
             intent_id: of the intent.
-            before: only by what the ledger says before this position; None for all it says.
+            before: consider only grants before this position; None for all.
         """
         if intent_id in self._denied:
             return False
@@ -144,20 +156,20 @@ class Gate:
             return intent_id not in self._verdicts
         return before is None or granted < before
 
-    def let_out_at(self, intent: RecordedEvent) -> int:
-        """Return the position from which an intent may be answered: its own, or its approval's."""
+    def released_at(self, intent: RecordedEvent) -> int:
+        """Return the position from which an intent may be answered: its own, or that of its grant."""
         return self._granted.get(intent.id, intent.position)
 
-    def released(self, event: RecordedEvent) -> RecordedEvent | None:
-        """Return the intent that a recorded answer of a person lets out, if it does."""
-        asked = self._answered.get(event.id)
+    def released_by(self, event: RecordedEvent) -> RecordedEvent | None:
+        """Return the intent that a decision releases, or None."""
+        asked = self._decided.get(event.id)
         intent = asked.data.get("intent") if asked is not None else None
         if event.type == APPROVAL_GRANTED and self._granted.get(intent or "") == event.position:
             return self._intents.get(intent or "")
         return None
 
-    def refused(self, intent: KandoEvent, reason: str) -> dict[str, Any]:
-        """Return the data that answers an intent which is not let out."""
+    def denial(self, intent: KandoEvent, reason: str) -> dict[str, Any]:
+        """Return the data that answers a denied intent."""
         echoed = {field: intent.data[field] for field in ECHOED if field in intent.data}
         return {**echoed, "error": {"type": "Denied", "message": reason}}
 
@@ -166,7 +178,7 @@ class Gate:
             return self._ask_again(event)
         if event.type in _ANSWER_OF:
             return self._judge(event)
-        asked = self._answered.get(event.id)
+        asked = self._decided.get(event.id)
         if asked is None:
             return None
         if event.type == APPROVAL_GRANTED:
@@ -177,13 +189,13 @@ class Gate:
         return [self._answer(intent, str(event.data.get("reason") or "denied"), event)]
 
     def _ask_again(self, branched: RecordedEvent) -> list[KandoEvent]:
-        """Ask for calls that were approved in another ledger and not made there before the fork."""
+        """Request approval again for calls that were approved and not made before the fork."""
         asked = {
             each.data.get("intent")
             for each in self._open.values()
             if each.position < branched.position
         }
-        again = sorted(self._elsewhere - asked - self._granted.keys())
+        again = sorted(self._granted_elsewhere - asked - self._granted.keys())
         return [self._ask(self._intents[id]) for id in again]
 
     def _judge(self, intent: RecordedEvent) -> list[KandoEvent]:
@@ -207,11 +219,11 @@ class Gate:
         self, intent: RecordedEvent, reason: str, because: RecordedEvent | None = None
     ) -> KandoEvent:
         cause = [intent.id, *([because.id] if because is not None else [])]
-        data = self.refused(intent, reason)
+        data = self.denial(intent, reason)
         return make_event(_ANSWER_OF[intent.type], "", GATE, cause, data)
 
     def outputs(self, responder: Responder, event: RecordedEvent, world: World) -> Any:
-        """Return what a responder emits about an event, without what is held back."""
+        """Return the outputs of a responder for an event; held events become one approval event."""
         emitted = responder.fn(event, world)
         is_stream = isinstance(emitted, Iterable) and not isinstance(emitted, str | bytes | dict)
         if responder.name == GATE or not is_stream:
@@ -221,7 +233,7 @@ class Gate:
     def _screened(
         self, emitted: Any, responder: Responder, trigger: RecordedEvent, world: World
     ) -> Emitted:
-        """Pass on what a responder emits, up to the first object that needs an approval."""
+        """Pass on the outputs of a responder, up to the first object that is not allowed."""
         iterator, ordinal = iter(emitted), 0
         drafts = Drafts(world, self._recorder)
         held: list[KandoEvent] = []
@@ -233,20 +245,20 @@ class Gate:
             except StopIteration:
                 break
             if isinstance(event, KandoEvent) and event.type in _RESERVED:
-                msg = f"{responder.name} emitted {event.type}: only a person answers for a person."
-                raise InvalidData(msg, hint="Declare a policy that asks.")
+                msg = f"{responder.name} emitted {event.type}: responders must not emit approvals."
+                raise InvalidData(msg, hint="Declare a policy that returns Ask.")
             if not held and self._holds_objects and isinstance(event, KandoEvent):
                 verdict = self._verdict_on_object(event, world)
             if isinstance(verdict, Ask | Deny):
-                recorded = drafts.of_firing(event, ordinal, trigger, responder.name)
+                recorded = drafts.hold_output(event, ordinal, trigger, responder.name)
                 held.append(recorded)
             else:
                 recorded = yield event
                 if self._holds_objects:
-                    drafts.passed(recorded)
+                    drafts.observe(recorded)
             ordinal += 1
         if held:
-            yield held_back(verdict, held)
+            yield hold_event(verdict, held)
 
     def _verdict_on_object(self, event: KandoEvent, world: World) -> Ask | Deny | None:
         if event.type != OBJECT_CREATED:
@@ -254,26 +266,26 @@ class Gate:
         verdict = verdict_on(self._policies, event, world)
         return verdict if isinstance(verdict, Ask | Deny) else None
 
-    def let_in(self, event: KandoEvent, world: World) -> KandoEvent:
-        """Return what is recorded of an event that somebody sent to the run.
+    def admit(self, event: KandoEvent, world: World) -> KandoEvent:
+        """Return the event to record for an external event: itself, or the approval it needs.
 
         Raises:
             InvalidData: it must not be recorded.
         """
         if event.type in (APPROVAL_GRANTED, APPROVAL_DENIED):
             if not self.is_open(event.data.get("approval")):
-                msg = f"Nobody is asked under {event.data.get('approval')!r:.80}, or not any more."
-                raise InvalidData(msg, hint="`kando approvals RUN` lists what is open.")
+                msg = f"There is no open approval {event.data.get('approval')!r:.80}."
+                raise InvalidData(msg, hint="`kando approvals RUN` lists the open approvals.")
             return event
         if event.type == APPROVAL_REQUESTED:
-            msg = "Only policies ask for approvals."
-            raise InvalidData(msg, hint="Declare a policy that asks.")
+            msg = "Only policies request approvals."
+            raise InvalidData(msg, hint="Declare a policy that returns Ask.")
         verdict = self._verdict_on_object(event, world)
         if isinstance(verdict, Deny):
-            msg = f"A policy denies it: {verdict.reason}."
+            msg = f"A policy denies {event.type}: {verdict.reason}."
             raise InvalidData(msg, hint="Change the policy of the kit.")
         if verdict is None:
             return event
-        draft = Drafts(world, self._recorder).of_sender(event)
-        asked = held_back(verdict, [draft])
+        draft = Drafts(world, self._recorder).hold_external(event)
+        asked = hold_event(verdict, [draft])
         return attrs.evolve(asked, id=event.id, actor=event.actor, cause=event.cause)

@@ -1,4 +1,4 @@
-"""A batch: the events of one firing, or of one delivery from outside, on their way to the ledger."""
+"""A batch: the events of one firing, or external events, that are recorded as one step."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ __all__ = ["Batch"]
 
 _SEQUENCES = (list, tuple)
 
-#: Types of events that name what they create.
+#: Types of events whose data has the id of what they create.
 _NAMED = (OBJECT_CREATED, RELATION_CREATED)
 
 
 class Batch:
     """Events to be recorded together.
 
-    Each event added is checked against the world and the events before it, and gets its identity
-    at once, so that its author can refer to it.
+    Each event is checked against the world and the earlier events of the batch when it is added, and
+    gets its identity at once, so that its author can refer to it.
 
     Args:
-        recorder: where the batch will be recorded.
-        trigger: the event that a responder handles; None for events from outside.
+        recorder: records the batch.
+        trigger: the event that a responder handles; None for external events.
         responder: its name.
 
     Attributes:
-        entries: what `add` accepted, in order.
+        entries: the accepted events, in order.
         depth: the greatest recursion depth among them.
-        cost_usd: the cost of the LLM calls they report.
+        cost_usd: the cost of LLM calls that they report.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Batch:
         self._responder = responder
         self._trigger_depth = self.depth
         self._staged = StagedWorld(recorder.world)
-        # All events of a batch are recorded at one time.
+        # All events of a batch have the same timestamp.
         self._at: datetime | None = None
         self._by_id: dict[str, Entry] = {}
         self._roots: dict[str, int] = {}
@@ -69,10 +69,10 @@ class Batch:
 
         Args:
             event: as its author made it.
-            ordinal: its place among the outputs of the firing, or a word for its bookkeeping.
+            ordinal: its index among the outputs of the firing, or a word for its bookkeeping.
 
         Raises:
-            RefusedEvent: it must not be recorded; the batch is as before.
+            RefusedEvent: it must not be recorded; the batch is unchanged.
         """
         recorder = self._recorder
         identified = self._identified(event, ordinal)
@@ -105,7 +105,7 @@ class Batch:
         """Add ``responder.completed`` and return it.
 
         Args:
-            fired: what opened the firing, in this batch or before it.
+            fired: the ``responder.fired`` of the firing, in this batch or before it.
             outputs: how many events the responder emitted.
         """
         assert self._trigger is not None
@@ -115,16 +115,16 @@ class Batch:
     def _add_own(
         self, type: str, word: str, cause: RecordedEvent, data: dict[str, Any]
     ) -> RecordedEvent:
-        """Add an event of the runtime's own making, of which only the id can be wrong.
+        """Add a bookkeeping event of the runtime; only its id has to be checked.
 
-        It is as deep as the trigger: bookkeeping takes no part in recursion depth.
+        It has the depth of its trigger: bookkeeping does not count for recursion depth.
         """
         recorder, trigger = self._recorder, self._trigger
         assert trigger is not None
         position = recorder.length + len(self.entries)
         id = default_event_id(type, position, recorder.heads)
         if id in recorder.explicit_ids or id in self._by_id:
-            raise recorder.duplicate(id, self._by_id)
+            raise recorder.duplicate_error(id, self._by_id)
         event = make_recorded_event(
             id,
             type,
@@ -148,7 +148,7 @@ class Batch:
 
     def record(self) -> list[RecordedEvent]:
         """Record the whole batch and return its events."""
-        return self._recorder.record(self.entries, self._roots, is_outside=self._trigger is None)
+        return self._recorder.record(self.entries, self._roots, is_external=self._trigger is None)
 
     def _identified(self, event: KandoEvent, ordinal: int | str) -> RecordedEvent:
         if not isinstance(event, KandoEvent):
@@ -157,11 +157,12 @@ class Batch:
         recorder, trigger = self._recorder, self._trigger
         kind, given, actor = event.type, event.data, event.actor or self._responder
         if not isinstance(kind, str) or not kind or not isinstance(given, dict):
-            msg = f"An event by {actor or 'nobody'} has type {kind!r} and data {given!r:.60}."
+            by = f" by {actor}" if actor else ""
+            msg = f"An event{by} has type {kind!r} and data {given!r:.60}."
             raise InvalidData(msg, hint="Its type is a dotted name and its data a JSON object.")
         if kind == BUDGET_SET and trigger is not None:
-            msg = f"{self._responder} emitted {kind}: limits are set from outside."
-            raise InvalidData(msg, hint="Name them where the run is started or resumed.")
+            msg = f"{self._responder} emitted {kind}: responders must not set limits."
+            raise InvalidData(msg, hint="Set them where the run is started or resumed.")
         position = recorder.length + len(self.entries)
         id = event.id or default_event_id(kind, position, recorder.heads)
         needs_id = kind in _NAMED and "id" not in given
@@ -179,7 +180,7 @@ class Batch:
                     data = {"id": self._free_id(event, key), **data}
                     encoded = encode(data)
         except InvalidData as error:
-            msg = f"{id} by {actor or 'nobody'}: {error.message}"
+            msg = f"{id} by {actor}: {error.message}" if actor else f"{id}: {error.message}"
             raise InvalidData(msg, hint=error.hint) from error
         return make_recorded_event(
             id,
@@ -202,16 +203,17 @@ class Batch:
             msg = f"An event {event.type} has cause {causes!r:.80}."
             raise InvalidData(msg, hint="A cause is a list of event ids.")
         if "" in causes:
-            msg = f"An event {event.type} names a cause that has no id yet."
-            raise InvalidData(msg, hint="Refer to what `yield` returned, or give the event an id.")
+            msg = f"An event {event.type} has a cause without an id."
+            raise InvalidData(
+                msg, hint="Use the event that `yield` returned, or give the cause an id."
+            )
         return list(causes)
 
     def _free_id(self, event: KandoEvent, key: str) -> str:
         type = event.data.get("type")
         if not isinstance(type, str) or not type:
-            raise InvalidData(
-                f"{event.type}: data.type must be a name.", hint="Say what type it is."
-            )
+            msg = f"{event.type}: data.type must be a non-empty string, not {type!r:.60}."
+            raise InvalidData(msg, hint="Set it to the name of the type.")
         staged = self._staged
         is_object = event.type == OBJECT_CREATED
         return object_id(type, key, staged.get_object if is_object else staged.get_relation)

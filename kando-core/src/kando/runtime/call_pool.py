@@ -1,4 +1,4 @@
-"""Calls in threads that never keep the process from ending, as many at once as is allowed."""
+"""A pool of daemon threads that make calls, within limits per run, executor and tool."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class Call:
     """One call to the outside.
 
     Args:
-        intent: what is asked.
-        executor: name of who answers it.
-        effect: how.
+        intent: the request.
+        executor: name of the executor that answers it.
+        effect: of the executor.
 
     Attributes:
         future: its answer.
-        timeout_seconds: it may take, from when it starts; None: as long as it likes.
+        timeout_seconds: counted from its start; None for no timeout.
         started_at: by `time.monotonic`; None until it starts.
     """
 
@@ -46,22 +46,22 @@ class Call:
         )
 
     def lanes(self) -> Iterator[tuple[tuple[str, ...], int]]:
-        """Return what it shares with others, and how many of them may be in flight at once."""
+        """Return its lanes, each with the limit of calls in flight."""
         return ((lane, limit) for lane, limit in self._lanes if limit is not None)
 
     def seconds_left(self) -> float | None:
-        """Return how long it may still take; None if it has not started, or may take any time."""
+        """Return the time until its timeout; None if it has not started or has no timeout."""
         if self.timeout_seconds is None or self.started_at is None:
             return None
         return self.started_at + self.timeout_seconds - time.monotonic()
 
     def is_late(self) -> bool:
-        """Whether it has taken longer than it may."""
+        """Whether it has timed out."""
         left = self.seconds_left()
         return left is not None and left <= 0
 
     def make(self) -> None:
-        """Reach outside, and keep what comes of it."""
+        """Call the executor, and store the answer or the exception in `future`."""
         try:
             self.future.set_result(self.effect.call(self.intent))
         except BaseException as error:
@@ -69,10 +69,10 @@ class Call:
 
 
 class CallPool:
-    """Threads that make calls, in the order in which these were submitted.
+    """Threads that make calls in the order of submission.
 
-    The threads are daemons, unlike those of `concurrent.futures`: a call that hangs does not keep
-    the process.
+    Unlike those of `concurrent.futures`, the threads are daemons: a call that hangs does not keep the
+    process alive.
 
     Args:
         limit: how many calls may be in flight at once.
@@ -88,14 +88,14 @@ class CallPool:
         self._closed = False
 
     def submit(self, call: Call) -> None:
-        """Have a call made as soon as there is room for it."""
+        """Queue a call; it starts as soon as the limits allow."""
         with self._ready:
             self._calls.append(call)
             self._ensure_thread()
             self._ready.notify()
 
     def abandon(self, call: Call) -> None:
-        """Leave a call that takes too long to itself; others take its place."""
+        """Give up a call that takes too long; its thread no longer counts for the limits."""
         with self._ready:
             if call.started_at is None:
                 self._calls.remove(call)
@@ -106,7 +106,7 @@ class CallPool:
                 self._ensure_thread()
 
     def close(self) -> None:
-        """Drop what has not started; what runs is not waited for."""
+        """Drop calls that have not started, without waiting for the others."""
         with self._ready:
             self._closed = True
             self._calls.clear()

@@ -1,4 +1,4 @@
-"""The cursor: which firing of which event is next, as the ledger itself says."""
+"""The cursor: derives from the ledger which events are still to be dispatched, and what is open."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ __all__ = ["ANSWERS", "CONTROL", "Cursor", "OpenFiring"]
 #: Types of intents, by the type of the event that answers them.
 ANSWERS = {LLM_RESPONSE: LLM_REQUEST, TOOL_RETURNED: TOOL_CALLED}
 _INTENTS = frozenset(ANSWERS.values())
-#: Types of events that stop a run, or let it go on.
+#: Types of events that pause, resume or cancel a run.
 CONTROL = frozenset({RUN_PAUSED, RUN_RESUMED, RUN_CANCELLED})
 
 _PENDING = CONTROL | _INTENTS | frozenset(ANSWERS) | {TIMER_SET, TIMER_FIRED, APPROVAL_GRANTED}
@@ -41,13 +41,13 @@ _PENDING = CONTROL | _INTENTS | frozenset(ANSWERS) | {TIMER_SET, TIMER_FIRED, AP
 
 @attrs.define
 class OpenFiring:
-    """A firing that the ledger holds the beginning of, as a branch may that was cut inside it.
+    """A firing that the ledger holds in part; a branch may be forked in the middle of one.
 
     Attributes:
         fired: its ``responder.fired``.
         trigger: the event it handles.
         responder: name of the responder.
-        outputs: what the ledger holds of its outputs.
+        outputs: the outputs that the ledger holds.
     """
 
     fired: RecordedEvent
@@ -57,10 +57,18 @@ class OpenFiring:
 
 
 class Cursor:
-    """Events still to be dispatched, in order, and how far the first of them has come.
+    """The events still to be dispatched, in order, and the progress of the first of them.
 
-    Every event of the ledger is shown to it once through `see`: on recovery, and as it is
-    recorded.
+    Each event of the ledger must be passed to `observe` once: on recovery, or when it is recorded.
+
+    Attributes:
+        last_completed: name of the last responder that has handled the current event.
+        open_firing: the firing that the ledger holds in part, if there is one.
+        open_intents: intents without an answer, by id.
+        open_timers: timers that have not fired, by id.
+        halted_by: ``run.paused`` or ``run.cancelled``, until the run is resumed.
+        silent_firing: trigger and responder of the last firing, if it emitted nothing and so is not
+            in the ledger.
     """
 
     def __init__(self) -> None:
@@ -69,49 +77,47 @@ class Cursor:
         self.open_firing: OpenFiring | None = None
         self.open_intents: dict[str, RecordedEvent] = {}
         self.open_timers: dict[str, RecordedEvent] = {}
-        # What lets an intent out, until that is answered.
+        # Each ``approval.granted``, until its intent is answered.
         self._grants: dict[str, RecordedEvent] = {}
-        # ``run.paused`` or ``run.cancelled`` while that is what was recorded last of its kind.
         self.halted_by: str | None = None
-        # The last firing, if it emitted nothing, so that the ledger does not tell of it.
-        self.silent: tuple[str, str] | None = None
-        # How many attempts of a firing have failed and are to be followed by another.
+        self.silent_firing: tuple[str, str] | None = None
+        # Number of failed attempts of each firing that is to be retried.
         self._failed: dict[tuple[str, str], int] = {}
         self._unresolved: set[tuple[str, str]] = set()
 
     @property
     def current(self) -> RecordedEvent | None:
-        """The event whose firings are next; None when every event was dispatched."""
+        """The event whose firings are next; None when every event is dispatched."""
         return self._queue[0] if self._queue else None
 
-    def see(self, event: RecordedEvent) -> bool:
-        """Take note of an event of the ledger; return whether a firing produced it."""
+    def observe(self, event: RecordedEvent) -> bool:
+        """Process an event of the ledger; return whether a firing produced it."""
         self._queue.append(event)
         kind = event.type
         is_of_firing = False
         if kind == RESPONDER_FIRED:
-            self._see_fired(event)
+            self._observe_fired(event)
             is_of_firing = True
         elif kind == RESPONDER_FAILED:
-            self._see_failed(event)
+            self._observe_failed(event)
         elif self.open_firing is not None:
-            is_of_firing = self._see_output(event, self.open_firing)
+            is_of_firing = self._observe_output(event, self.open_firing)
         if kind in _PENDING:
-            self._see_pending(event)
+            self._track_pending(event)
         return is_of_firing
 
-    def see_firing(
+    def observe_firing(
         self,
         trigger: RecordedEvent,
         events: Sequence[RecordedEvent],
         is_handled: Callable[[str], object] = lambda type: True,
     ) -> None:
-        """Take note of a firing just recorded: what `see` would for each event, in less time.
+        """Process a firing that was just recorded: as `observe` for each event, but faster.
 
         Args:
             trigger: the event it handles.
             events: from its ``responder.fired`` to its ``responder.completed``.
-            is_handled: whether somebody handles events of a type; others need no dispatch.
+            is_handled: whether a responder handles events of a type; others need no dispatch.
         """
         queue = self._queue
         for event in events:
@@ -119,20 +125,20 @@ class Cursor:
             if is_handled(kind):
                 queue.append(event)
             if kind in _PENDING:
-                self._see_pending(event)
+                self._track_pending(event)
         responder = events[0].data["responder"]
         if self._unresolved:
-            self._see_mended(trigger, responder)
-        self._see_done(trigger, responder)
+            self._mark_resolved(trigger, responder)
+        self._mark_done(trigger, responder)
 
     def recover_firing(self, events: Sequence[RecordedEvent]) -> RecordedEvent:
-        """Take note of a whole firing of the ledger, as `see_firing` does, and return its trigger."""
-        trigger = self._at_trigger(events[0])
-        self.see_firing(trigger, events)
+        """Process a whole firing of the ledger, as `observe_firing` does, and return its trigger."""
+        trigger = self._advance_to_trigger(events[0])
+        self.observe_firing(trigger, events)
         return trigger
 
-    def _see_pending(self, event: RecordedEvent) -> None:
-        """Take note of what opens or closes something that is waited for."""
+    def _track_pending(self, event: RecordedEvent) -> None:
+        """Update open intents, open timers and the halt of the run."""
         kind = event.type
         if kind in CONTROL:
             self.halted_by = None if kind == RUN_RESUMED else kind
@@ -150,13 +156,13 @@ class Cursor:
         else:
             self.open_intents[event.id] = event
 
-    def _see_fired(self, event: RecordedEvent) -> None:
-        trigger, responder = self._at_trigger(event), event.data["responder"]
-        self._see_mended(trigger, responder)
+    def _observe_fired(self, event: RecordedEvent) -> None:
+        trigger, responder = self._advance_to_trigger(event), event.data["responder"]
+        self._mark_resolved(trigger, responder)
         self.open_firing = OpenFiring(event, trigger, responder)
 
-    def _see_failed(self, event: RecordedEvent) -> None:
-        trigger, responder = self._at_trigger(event), event.data["responder"]
+    def _observe_failed(self, event: RecordedEvent) -> None:
+        trigger, responder = self._advance_to_trigger(event), event.data["responder"]
         outcome = event.data["outcome"]
         self._failed.pop((trigger.id, responder), None)
         if outcome != PARKED:
@@ -168,13 +174,13 @@ class Cursor:
             if self._queue[0].id == trigger.id:
                 self.last_completed = responder
 
-    def _see_mended(self, trigger: RecordedEvent, responder: str) -> None:
+    def _mark_resolved(self, trigger: RecordedEvent, responder: str) -> None:
         firing = (trigger.id, responder)
         self._failed.pop(firing, None)
         self._unresolved.discard(firing)
 
-    def _see_done(self, trigger: RecordedEvent, responder: str) -> None:
-        self.silent = None
+    def _mark_done(self, trigger: RecordedEvent, responder: str) -> None:
+        self.silent_firing = None
         if self._queue and self._queue[0].id == trigger.id:
             self.last_completed = responder
 
@@ -183,11 +189,11 @@ class Cursor:
         return self._failed.get((trigger_id, responder), 0)
 
     def has_failed(self, trigger_id: str, responder: str) -> bool:
-        """Whether the ledger says that a firing failed, and not that it was done since."""
+        """Whether the ledger holds a failure of a firing, and no completion after it."""
         return (trigger_id, responder) in self._unresolved
 
-    def _at_trigger(self, event: RecordedEvent) -> RecordedEvent:
-        """Move to the event that a firing handles, and return it."""
+    def _advance_to_trigger(self, event: RecordedEvent) -> RecordedEvent:
+        """Advance to the event that a firing handles, and return it."""
         trigger_id = event.data["trigger"]
         trigger = self.open_intents.get(trigger_id) or self._grants.get(trigger_id)
         # The answer to an intent that the cursor has passed does not move it back.
@@ -196,14 +202,14 @@ class Cursor:
         while self._queue and self._queue[0].id != trigger_id:
             self.advance()
         if not self._queue:
-            msg = f"{event.source}: {event.id} names trigger {trigger_id!r}, which is not there."
+            msg = f"{event.source}: {event.id} has trigger {trigger_id!r}, which does not exist."
             raise StoreDamaged(msg, hint="Restore the ledger from a copy.")
         return self._queue[0]
 
-    def _see_output(self, event: RecordedEvent, firing: OpenFiring) -> bool:
+    def _observe_output(self, event: RecordedEvent, firing: OpenFiring) -> bool:
         if event.type == RESPONDER_COMPLETED and event.cause == [firing.fired.id]:
             self.open_firing = None
-            self._see_done(firing.trigger, firing.responder)
+            self._mark_done(firing.trigger, firing.responder)
             return True
         key = step_key(firing.trigger.lineage_key, firing.responder, len(firing.outputs))
         if event.lineage_key != key:
@@ -211,11 +217,11 @@ class Cursor:
         firing.outputs.append(event)
         return True
 
-    def follow(self, position: int, responder: str) -> None:
-        """Move to behind a firing that emitted nothing, which an event from outside tells of.
+    def skip_to(self, position: int, responder: str) -> None:
+        """Advance past a firing without outputs, which an external event has noted.
 
         Args:
-            position: of the event it handled.
+            position: of the event that it handled.
             responder: its name.
         """
         while self._queue and self._queue[0].position < position:

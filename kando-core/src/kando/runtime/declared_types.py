@@ -1,4 +1,4 @@
-"""Declared types: data of an object or relation is what its kit says it is."""
+"""Declared types: the data of objects, and the ends of relations, must match what kits declare."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ __all__ = ["DeclaredTypes"]
 
 
 class DeclaredTypes:
-    """The object and relation types that some kits declare.
+    """The object and relation types that kits declare.
 
     Args:
-        kits: the same one may stand there several times.
+        kits: duplicates are ignored.
 
     Raises:
         ConfigurationError: two kits declare the same type differently.
@@ -39,10 +39,10 @@ class DeclaredTypes:
                 _claim(self._relations, name, relation_type)
 
     def check(self, event: KandoEvent, change: Change, world: Lookup) -> None:
-        """Refuse a change that its declared type does not allow.
+        """Check a change against its declared type.
 
         Raises:
-            InvalidData: the message names object, field and expected type.
+            InvalidData: it does not match; the message names object, field and expected type.
         """
         if isinstance(change, WorldObject):
             cls = self._classes.get(change.type)
@@ -62,7 +62,7 @@ class DeclaredTypes:
         declared = ", ".join(
             f"{field.name}: {type_name(field.type)}" for field in attrs.fields(cls)
         )
-        raise InvalidData(msg, hint=f"{object.type} declares {declared or 'no field'}.")
+        raise InvalidData(msg, hint=f"{object.type} declares {declared or 'no fields'}.")
 
     def _check_ends(self, event: KandoEvent, relation: Relation, world: Lookup) -> None:
         declared = self._relations[relation.type]
@@ -78,7 +78,7 @@ class DeclaredTypes:
                 )
                 raise InvalidData(
                     msg,
-                    hint=f"{relation.type!r} leads from {declared.source or 'any object'} to "
+                    hint=f"{relation.type!r} relates {declared.source or 'any object'} to "
                     f"{declared.target or 'any object'}.",
                 )
 
@@ -86,4 +86,4 @@ class DeclaredTypes:
 def _claim(declared: dict[str, Any], name: str, what: Any) -> None:
     if declared.setdefault(name, what) != what:
         msg = f"Two kits of one runtime declare the type {name!r} differently."
-        raise ConfigurationError(msg, hint="Run them in two runs, or rename one type.")
+        raise ConfigurationError(msg, hint="Use them in separate runs, or rename one type.")

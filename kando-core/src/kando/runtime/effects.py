@@ -1,4 +1,4 @@
-"""Effects: calls to the outside run side by side; their answers are taken in the intents' order."""
+"""Effects: calls to the outside run in parallel; their answers are used in the intents' order."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ __all__ = ["Effects"]
 
 _Answer = dict[str, Any]
 
-#: Seconds between two looks at whether a call that waits for its turn has started.
-_LOOK_INTERVAL = 0.02
+#: Seconds between two checks whether a queued call has started.
+_POLL_INTERVAL = 0.02
 
 
 class Effects:
-    """The calls of one run that wait to start, and those in flight.
+    """The planned calls of one run, and those in flight.
 
     Args:
         limit: how many calls may be in flight at once.
@@ -31,11 +31,11 @@ class Effects:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._is_cut_off = False
+        self._is_interrupted = False
         self._has_new = False
         self._waiting: dict[str, Call] = {}
-        self._flying: dict[str, Call] = {}
-        self._asked: set[str] = set()
+        self._in_flight: dict[str, Call] = {}
+        self._planned_keys: set[str] = set()
         self._pool: CallPool | None = None
 
     @property
@@ -43,18 +43,18 @@ class Effects:
         """Whether a call waits for its intent to be saved."""
         return self._has_new
 
-    def is_flying(self, intent: RecordedEvent) -> bool:
+    def is_in_flight(self, intent: RecordedEvent) -> bool:
         """Whether the call for an intent has been started."""
-        return intent.id in self._flying
+        return intent.id in self._in_flight
 
-    def want(self, intent: RecordedEvent, executor: Responder, world: World) -> _Answer | None:
-        """Plan the call for a recorded intent; nothing starts yet.
+    def plan(self, intent: RecordedEvent, executor: Responder, world: World) -> _Answer | None:
+        """Plan the call for a recorded intent, without starting it.
 
-        An intent that is remembered, or equal to one that was asked already in this run, gets no
-        call of its own: when its turn comes, the answer is there.
+        An intent whose answer is cached, or that equals an earlier planned one, gets no call of its
+        own: when it is dispatched, the answer is known.
 
         Returns:
-            The answer, if it is remembered.
+            The answer, if it is cached.
         """
         effect = executor.effect
         if effect is None:
@@ -64,35 +64,35 @@ class Effects:
             return recalled
         dedup_key = effect.dedup_key(intent, world)
         if dedup_key is not None:
-            if dedup_key in self._asked:
+            if dedup_key in self._planned_keys:
                 return None
-            self._asked.add(dedup_key)
+            self._planned_keys.add(dedup_key)
         self._waiting[intent.id] = Call(intent, executor.name, effect)
         self._has_new = True
         return None
 
-    def start(self, admits: Callable[[Call], bool]) -> None:
-        """Start the planned calls, in their order. The caller has saved their intents.
+    def start(self, can_start: Callable[[Call], bool]) -> None:
+        """Start the planned calls, in order. The caller must have saved their intents.
 
         Args:
-            admits: whether a call may start now; if not, those after it of its kind wait as well.
+            can_start: whether a call may start now; if not, later calls of its kind wait as well.
         """
         self._has_new = False
-        for call in self.admitted(admits):
+        for call in self.startable(can_start):
             self._launch(call)
 
-    def admitted(self, admits: Callable[[Call], bool]) -> Iterator[Call]:
-        """Return those of the planned calls that may start, in their order.
+    def startable(self, can_start: Callable[[Call], bool]) -> Iterator[Call]:
+        """Yield the planned calls that may start, in order.
 
         Args:
-            admits: as `start` takes it.
+            can_start: as for `start`.
         """
         blocked = set()
         for call in list(self._waiting.values()):
             kind = call.effect.answer_type
             if kind in blocked:
                 continue
-            if admits(call):
+            if can_start(call):
                 yield call
             else:
                 blocked.add(kind)
@@ -104,34 +104,34 @@ class Effects:
         world: World,
         seconds_left: float | None = None,
     ) -> _Answer | None:
-        """Return the data that answers an intent: remembered, from its call, or called now.
+        """Return the answer to an intent: cached, from its call in flight, or from a new call.
 
         Args:
-            intent: what is asked.
-            executor: who answers.
+            intent: the request.
+            executor: answers it.
             world: of the run.
-            seconds_left: after which the call is cut off; None for never.
+            seconds_left: after which the call is interrupted; None for never.
 
         Returns:
-            None if it was cut off.
+            The data of the answer; None if the call was interrupted.
 
         Raises:
             TimeoutError: the call took longer than its executor allows.
-            Exception: whatever the call raised.
+            Exception: the exception of the call.
         """
         effect = executor.effect
         assert effect is not None
         recalled = effect.recall(intent, world)
         if recalled is not None:
-            self.forget(intent)
+            self.discard(intent)
             return recalled
-        call = self._flying.get(intent.id) or self._launch(Call(intent, executor.name, effect))
+        call = self._in_flight.get(intent.id) or self._launch(Call(intent, executor.name, effect))
         end = None if seconds_left is None else time.monotonic() + seconds_left
         self._await(call, end)
         if not call.future.done() and not call.is_late():
-            self._is_cut_off = True
+            self._is_interrupted = True
             return None
-        self._flying.pop(intent.id, None)
+        self._in_flight.pop(intent.id, None)
         if call.future.done():
             return call.future.result()
         self._pool_in_use().abandon(call)
@@ -141,63 +141,63 @@ class Effects:
         raise TimeoutError(msg)
 
     def _await(self, call: Call, end: float | None) -> None:
-        """Wait until a call is done, or has taken longer than it may, or time is up."""
+        """Wait until a call is done or has timed out, or until `end`."""
         while not call.future.done() and not call.is_late():
             left = [each for each in (call.seconds_left(), _until(end)) if each is not None]
             if left and min(left) <= 0:
                 return
-            # Until it has started, its time does not count.
+            # The timeout counts from the start of the call.
             if call.started_at is None:
-                left.append(_LOOK_INTERVAL)
+                left.append(_POLL_INTERVAL)
             with suppress(FutureTimeout):
                 call.future.exception(min(left, default=None))
 
     def settle(self, account: BudgetEnforcer, seconds_left: float | None = None) -> None:
-        """Wait for the calls in flight, to know what they cost.
+        """Wait for the calls in flight, and pass their actual cost to the account.
 
         Args:
-            account: told what each answer will be charged.
-            seconds_left: after which it is given up; None for never.
+            account: of the run.
+            seconds_left: how long to wait; None for no limit.
         """
         end = None if seconds_left is None else time.monotonic() + seconds_left
-        for call in self._flying.values():
+        for call in self._in_flight.values():
             self._await(call, end)
             if call.future.done() and call.future.exception() is None:
                 account.settle(call.intent.id, call.effect.answer_type, call.future.result())
 
-    def forget(self, intent: RecordedEvent) -> None:
-        """Drop the call for an intent; its next answer is called for anew."""
-        self._flying.pop(intent.id, None)
+    def discard(self, intent: RecordedEvent) -> None:
+        """Discard the call for an intent; its next answer needs a new call."""
+        self._in_flight.pop(intent.id, None)
         self._waiting.pop(intent.id, None)
 
     def close(self, world: World, patience_seconds: float = 0.0) -> None:
-        """Forget what was planned and drop what has not started.
+        """Discard planned calls and those that have not started.
 
-        Answers that nobody has taken are kept by their executors, for when the run goes on.
+        Executors store the answers that are not recorded (`Effect.keep`), for the next resume.
 
         Args:
             world: of the run.
-            patience_seconds: how long to wait for the calls that have started.
+            patience_seconds: how long to wait for calls that have started.
         """
         self._waiting.clear()
-        self._asked.clear()
+        self._planned_keys.clear()
         if self._pool is not None:
             self._pool.close()
             self._pool = None
-        deadline = time.monotonic() + (0 if self._is_cut_off else patience_seconds)
-        for call in self._flying.values():
+        deadline = time.monotonic() + (0 if self._is_interrupted else patience_seconds)
+        for call in self._in_flight.values():
             if call.started_at is None or call.effect.keep is None:
                 continue
-            # Whatever goes wrong here, the reason why the run stops is told, and not this one.
+            # A failure here must not hide the reason why the run stops.
             with suppress(Exception):
                 answer = call.future.result(max(deadline - time.monotonic(), 0))
                 call.effect.keep(call.intent, answer, world)
-        self._flying.clear()
-        self._is_cut_off = False
+        self._in_flight.clear()
+        self._is_interrupted = False
 
     def _launch(self, call: Call) -> Call:
         self._waiting.pop(call.intent.id, None)
-        self._flying[call.intent.id] = call
+        self._in_flight[call.intent.id] = call
         self._pool_in_use().submit(call)
         return call
 

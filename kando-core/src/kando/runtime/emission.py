@@ -1,4 +1,4 @@
-"""One step of a responder: what it emits next, told what became of what it emitted before."""
+"""One step of a responder: send it the last recorded event, and get its next output."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ __all__ = ["step"]
 
 
 def step(emitted: Iterator[Any], recorded: RecordedEvent | None) -> Any:
-    """Return what a responder emits next.
+    """Return the next output of a responder.
 
     Args:
-        emitted: what it emits, one by one.
-        recorded: what its last event was recorded as, for a generator to get from its yield.
+        emitted: its outputs.
+        recorded: its last output as recorded, which a generator gets from its yield.
 
     Raises:
-        StopIteration: it emits nothing more.
+        StopIteration: it has no more outputs.
     """
     if isinstance(emitted, GeneratorType):
         inner = emitted.gi_yieldfrom
@@ -30,7 +30,7 @@ def step(emitted: Iterator[Any], recorded: RecordedEvent | None) -> Any:
 
 
 def _takes_a_value(inner: Any) -> bool:
-    """Whether what a generator yields from takes a value: a ``yield from [...]`` does not."""
+    """Whether the object of a ``yield from`` accepts values; a list does not."""
     while isinstance(inner, GeneratorType):
         if (inner := inner.gi_yieldfrom) is None:
             return True

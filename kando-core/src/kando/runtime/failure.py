@@ -1,4 +1,4 @@
-"""What a ledger says of a failure: type, message and traceback, free of secrets."""
+"""The data of a recorded failure: type, message and traceback, without secrets."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ def failure_data(
     """Return the data of a ``responder.failed`` event.
 
     The traceback names files and lines, which differ between machines, so it is ``observed``.
-    An error may know what the attempt used all the same, and say so as ``spent``: usage and cost, as
-    they stand in an ``llm.response``.
+    If the error has an attribute ``spent`` with the usage and the cost of the failed attempt, in the
+    form of an ``llm.response``, they are recorded too.
 
     Args:
         responder: name of the responder.
         trigger_id: the event it handled.
-        error: what it raised.
+        error: the exception.
         attempt: counted from 1.
-        outcome: what follows: ``retried``, ``parked`` or ``raised``.
+        outcome: ``retried``, ``parked`` or ``raised``.
     """
     spent = getattr(error, "spent", None)
     frames = "".join(traceback.format_exception(type(error), error, error.__traceback__))
@@ -43,11 +43,11 @@ def failure_data(
 
 
 def _charged(spent: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what an attempt used, as it stands in an ``llm.response``; nothing if that is no usage."""
+    """Return usage and cost in the form of an ``llm.response``; empty if the usage is malformed."""
     usage, cost = spent.get("usage"), spent.get("cost_usd")
     if not isinstance(usage, Mapping) or not all(type(each) is int for each in usage.values()):
         return {}
-    told = {str(name): count for name, count in usage.items() if count >= 0}
+    counts = {str(name): count for name, count in usage.items() if count >= 0}
     if not isinstance(cost, int | float) or isinstance(cost, bool) or not 0 <= cost < inf:
         cost = None
-    return {"usage": told, "cost_usd": cost} if told else {}
+    return {"usage": counts, "cost_usd": cost} if counts else {}

@@ -1,4 +1,4 @@
-"""A firing: one responder handles one event, and what it emits is one batch."""
+"""A firing: one responder handles one event, and its outputs are one batch."""
 
 from __future__ import annotations
 
@@ -28,25 +28,26 @@ def collect(
     present: Sequence[RecordedEvent] | None = None,
     is_within_limits: Callable[[], bool] | None = None,
 ) -> int | None:
-    """Put what a responder emits into `batch`, opened by ``responder.fired``.
+    """Add the outputs of a responder to `batch`, after ``responder.fired``.
 
-    A generator gets each event back as recorded. Nothing is put in if nothing is emitted.
+    A generator gets each event back as recorded. Without outputs the batch stays empty.
 
     Args:
         batch: empty.
-        responder: who emits.
-        outputs: what its function returned.
+        responder: emits the outputs.
+        outputs: the result of its function.
         trigger: the event it handles.
-        present: of a firing that was cut in two, the outputs that the ledger holds: these are
-            checked and not put in again, nor is ``responder.fired``. None for a whole firing.
-        is_within_limits: asked after each event; False ends the collection. None: no limits.
+        present: the outputs of an open firing that the ledger holds: the repeated outputs are
+            compared with them and not added again, nor is ``responder.fired``. None for a whole
+            firing.
+        is_within_limits: called after each event; False ends the collection. None for no limits.
 
     Returns:
-        The number of outputs, those present included; None if a limit was passed.
+        The number of outputs, including those present; None if a limit would be exceeded.
 
     Raises:
         RefusedEvent: an event must not be recorded.
-        ReplayDivergence: it does not emit what is present.
+        ReplayDivergence: the outputs differ from those present.
     """
     count, known = 0, present or ()
     iterator = _iterator(outputs, responder)
@@ -76,13 +77,13 @@ def collect(
 
 
 def complete(batch: Batch, outputs: int) -> None:
-    """Close a batch that `collect` filled; one without outputs is opened as well."""
+    """Close a batch that `collect` filled; if it is empty, open it first."""
     fired = batch.entries[0][0] if batch.entries else batch.open()
     batch.close(fired, outputs)
 
 
 def is_productive(responder: Responder, trigger: RecordedEvent, recorder: Recorder) -> bool:
-    """Whether a firing would emit anything; nothing of it is recorded."""
+    """Whether a firing would emit anything; nothing is recorded."""
     batch = Batch(recorder, trigger, responder.name)
     outputs = responder.fn(trigger, recorder.world)
     return collect(batch, responder, outputs, trigger, is_within_limits=lambda: False) != 0
@@ -95,7 +96,7 @@ def _iterator(outputs: object, responder: Responder) -> Any:
         return outputs
     if isinstance(outputs, Iterable) and not isinstance(outputs, str | bytes | dict):
         return iter(outputs)
-    msg = f"Responder {responder.name!r} returned {type(outputs).__name__}, not events."
+    msg = f"Responder {responder.name!r} returned a {type(outputs).__name__}, not events."
     raise ConfigurationError(msg, hint="Yield events, or return a list of them.")
 
 

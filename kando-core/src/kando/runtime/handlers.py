@@ -1,4 +1,4 @@
-"""Dispatch: who handles an event, and in which order."""
+"""Handlers: the responders of an event, in the order in which they fire."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ class Handlers:
     """The responders of a runtime, in firing order: edge logic first, then registration order.
 
     Args:
-        edge_logic: edge logic beside that among `responders`.
+        edge_logic: edge logic in addition to that among `responders`.
         responders: in registration order.
 
     Attributes:
-        has_executors: whether one of them reaches outside.
+        has_executors: whether one of them is an executor.
 
     Raises:
         ConfigurationError: two have the same name.
@@ -30,7 +30,7 @@ class Handlers:
         others = [each for each in given if each.relation_type is None]
         self._registry = ResponderRegistry([*edges, *others])
         self.has_executors = any(each.effect is not None for each in self._registry)
-        # Asked for every event, so remembered per type.
+        # Needed for every event, so cached by type.
         self._by_type: dict[str, tuple[Responder, ...]] = {}
         self._executors: dict[str, tuple[Responder, ...]] = {}
 
@@ -39,10 +39,10 @@ class Handlers:
         return self._registry.get(name)
 
     def for_type(self, type: str) -> Sequence[Responder]:
-        """Return the responders whose pattern takes events of a type, in firing order."""
+        """Return the responders whose pattern matches a type, in firing order."""
         found = self._by_type.get(type)
         if found is None:
-            # What a person lets out executors answer.
+            # A grant releases an intent, which executors answer.
             is_release = type == APPROVAL_GRANTED
             found = tuple(
                 h
@@ -53,7 +53,7 @@ class Handlers:
         return found
 
     def executors_of(self, type: str) -> Sequence[Responder]:
-        """Return those of `for_type` that reach outside."""
+        """Return the executors among the responders of `for_type`."""
         found = self._executors.get(type)
         if found is None:
             found = tuple(h for h in self.for_type(type) if h.effect is not None)

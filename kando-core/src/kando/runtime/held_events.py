@@ -1,4 +1,4 @@
-"""What is held back for a person: drafts of events, checked as if they were recorded now."""
+"""Held events: drafts that wait for a person's decision, checked as if they were recorded now."""
 
 from __future__ import annotations
 
@@ -25,20 +25,19 @@ from kando.world.graph import World
 from kando.world.projection import change_of
 from kando.world.staged import StagedWorld
 
-__all__ = ["Drafts", "held_back", "release"]
+__all__ = ["Drafts", "hold_event", "release"]
 
 Emitted = Generator[KandoEvent, RecordedEvent, None]
 
 
 class Drafts:
-    """What one firing emits, or somebody sends, as far as it is held back.
+    """The held events of one firing, or a held external event.
 
-    What could not be recorded is refused here: a person would be asked in vain, and the answer could
-    not take effect.
+    An event that could not be recorded is refused here: approving it would have no effect.
 
     Args:
         world: before the firing.
-        recorder: of the ledger; None if nothing is checked.
+        recorder: of the ledger; None if drafts are not checked.
     """
 
     def __init__(self, world: World, recorder: Recorder | None) -> None:
@@ -47,15 +46,15 @@ class Drafts:
         self._staged = StagedWorld(world)
         self._ids: set[str] = set()
 
-    def passed(self, event: RecordedEvent) -> None:
-        """Take note of an output that is not held back."""
+    def observe(self, event: RecordedEvent) -> None:
+        """Process an output that is recorded and not held."""
         self._ids.add(event.id)
         self._staged.stage(change_of(event, self._staged))
 
-    def of_firing(
+    def hold_output(
         self, event: Any, ordinal: int, trigger: RecordedEvent, responder: str
     ) -> RecordedEvent:
-        """Return an output that is held back as its author will see it.
+        """Return the draft of an output to hold, as its generator gets it back.
 
         Raises:
             RefusedEvent: it could not be recorded.
@@ -79,8 +78,8 @@ class Drafts:
         self._check(draft)
         return draft
 
-    def of_sender(self, event: KandoEvent) -> KandoEvent:
-        """Return an event that somebody sent and that is held back.
+    def hold_external(self, event: KandoEvent) -> KandoEvent:
+        """Return the draft of an external event to hold.
 
         Raises:
             RefusedEvent: it could not be recorded.
@@ -104,7 +103,7 @@ class Drafts:
             return
         for cause in draft.cause:
             if cause not in self._ids and self._recorder.position_of(cause) is None:
-                msg = f"{draft.type} by {draft.actor} names cause {cause!r}: no such event."
+                msg = f"{draft.type} by {draft.actor} has cause {cause!r}, which does not exist."
                 raise UnknownReference(msg, hint=f"Use ids of events of {self._recorder.source}.")
         change = change_of(draft, self._staged)
         if change is not None:
@@ -113,8 +112,8 @@ class Drafts:
         self._ids.add(draft.id)
 
 
-def held_back(verdict: Ask | Deny, held: list[KandoEvent]) -> KandoEvent:
-    """Return the event that tells what is held back, or is denied at once."""
+def hold_event(verdict: Ask | Deny, held: list[KandoEvent]) -> KandoEvent:
+    """Return the ``approval.requested`` for held events, or ``approval.denied`` for `Deny`."""
     first = held[0]
     data = {
         "type": first.type,
@@ -130,7 +129,7 @@ def held_back(verdict: Ask | Deny, held: list[KandoEvent]) -> KandoEvent:
 
 
 def release(asked: RecordedEvent, granted: RecordedEvent) -> Emitted:
-    """Emit what was held back, in its order."""
+    """Emit the held events, in order."""
     ids: dict[str, str] = {}
     for held in asked.data.get("held", ()):
         cause = [granted.id, *(ids.get(each, each) for each in held["cause"])]

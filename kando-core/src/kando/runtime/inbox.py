@@ -1,4 +1,4 @@
-"""What reaches a run from outside while it works: its inbox."""
+"""The inbox: messages that reach a run from outside."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from kando.schema.events import (
     make_event,
 )
 
-__all__ = ["AFTER", "Inbox", "marked", "refusal"]
+__all__ = ["AFTER", "Inbox", "refusal_event", "with_place"]
 
-#: Key of ``observed`` under which an event from outside tells which firing was the last before it,
-#: if that firing left no other sign.
+#: Key of ``observed`` under which an external event notes the firing before it, if that firing emitted
+#: nothing and so is not in the ledger.
 AFTER = "after"
 
 
 class Inbox(Protocol):
-    """Where others put what they want to say to a run; the owner of the ledger records it."""
+    """Messages that other processes deliver to a run; the owner of the ledger records them."""
 
     def entries(self) -> Sequence[InboxEntry]:
-        """Return what was delivered and not taken yet, in order."""
+        """Return the entries that were delivered and not yet taken, in order."""
 
     def take(self, key: str) -> None:
-        """Mark an entry as taken; it is recorded."""
+        """Mark an entry as taken, after it is recorded."""
 
 
-def marked(event: KandoEvent, silent: tuple[str, str] | None) -> KandoEvent:
-    """Return an event from outside with the place of the cursor noted in it, if it must be.
+def with_place(event: KandoEvent, silent: tuple[str, str] | None) -> KandoEvent:
+    """Return an external event with a note of the cursor's place, if the ledger does not show it.
 
-    A resumed run then fires nothing again that was fired before this event was there.
+    So a resumed run does not repeat firings that happened before this event.
 
     Args:
         event: as its author made it.
@@ -44,7 +44,7 @@ def marked(event: KandoEvent, silent: tuple[str, str] | None) -> KandoEvent:
     """
     observed = event.data.get(OBSERVED) if isinstance(event.data, dict) else None
     noted = dict(observed) if isinstance(observed, dict) else {}
-    # Only the runtime says where its cursor was.
+    # Only the runtime may note the place of its cursor.
     was_noted = noted.pop(AFTER, None) is not None
     if silent is not None:
         noted[AFTER] = list(silent)
@@ -54,8 +54,8 @@ def marked(event: KandoEvent, silent: tuple[str, str] | None) -> KandoEvent:
     return attrs.evolve(event, data=data | ({OBSERVED: noted} if noted else {}))
 
 
-def refusal(entry: InboxEntry, error: RefusedEvent) -> KandoEvent:
-    """Return the event that tells that an entry could not be recorded, and why."""
+def refusal_event(entry: InboxEntry, error: RefusedEvent) -> KandoEvent:
+    """Return the event that reports why an entry could not be recorded."""
     data = {"key": entry.key, "type": entry.event.type, "reason": error.message}
     refused = make_event(INBOX_REFUSED, "", entry.event.actor, [], data)
     return attrs.evolve(refused, id=entry.event_id)

@@ -1,4 +1,23 @@
-"""The loop: a cursor walks the ledger, and what it meets is handled until nothing is left."""
+"""The loop: a cursor walks the ledger, and responders handle each event until the run is idle.
+
+The ledger is the queue. `Loop.run` dispatches its events in order:
+
+1. `Handlers` returns the responders of an event in firing order; edge logic comes first.
+2. `_fire` lets one responder handle the event. The outputs of a plain responder are collected into
+   a `Batch` (see `kando.runtime.firing`); an executor answers an intent (see `kando.runtime.tail`).
+3. `_commit` checks the batch against the budget and records it as one step: the `Recorder` applies
+   it to the world and appends it to the ledger, and the `Cursor` queues its events for dispatch.
+4. After the last responder the cursor advances to the next event.
+
+Between two firings `_poll` records external events at the tail: timers that are due, then messages
+from the inbox. So all events are handled first in, first out, whatever produced them.
+
+The loop stops when every event is dispatched and the inbox is empty, when a limit of the budget
+would be exceeded, when the run is paused or cancelled, or when a responder raises. What is pending
+then is known from the ledger alone: `recover` shows all its events to the cursor and the recorder,
+and `run` first completes a firing that the ledger holds only in part and answers the intents that
+the cursor has passed.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +35,8 @@ from kando.runtime.cursor import ANSWERS, CONTROL, OpenFiring
 from kando.runtime.effects import Effects
 from kando.runtime.firing import collect, complete, is_productive
 from kando.runtime.handlers import Handlers
-from kando.runtime.inbox import Inbox, marked, refusal
-from kando.runtime.purity import watched
+from kando.runtime.inbox import Inbox, refusal_event, with_place
+from kando.runtime.purity import run_checked
 from kando.runtime.recorder import Recorder
 from kando.runtime.recovery import recover
 from kando.runtime.tail import Tail
@@ -35,19 +54,19 @@ from kando.world.projection import project
 
 __all__ = ["Loop"]
 
-#: Seconds between two looks at what came from outside.
-LOOK_INTERVAL = 0.05
+#: Seconds between two polls of timers and inbox.
+POLL_INTERVAL = 0.05
 
 
 class Loop(Tail):
-    """One ledger being worked on.
+    """Works on one ledger.
 
     Args:
-        recorder: the tail of the ledger.
-        handlers: who reacts to its events.
+        recorder: records events at the tail of the ledger.
+        handlers: the responders.
         effects: the calls of the run.
-        save_interval: seconds after which recorded events are saved at the latest.
-        inbox: what others say to the run; None if nobody can.
+        save_interval: recorded events are saved after this many seconds at the latest.
+        inbox: messages to the run; None if it has no inbox.
         checks_purity: refuse plain responders that are not pure.
     """
 
@@ -64,35 +83,35 @@ class Loop(Tail):
         super().__init__(recorder, handlers, effects, save_interval)
         self.inbox = inbox
         self.checks_purity = checks_purity
-        self._looked_at = float("-inf")
+        self._polled_at = float("-inf")
         self._backlog = 0
         self._has_caught_up = False
-        # What the ledger says last of the kit that works on it.
+        # Data of the last ``kit.loaded`` in the ledger.
         self.kit: dict[str, Any] | None = None
 
     def recover(self, events: Iterable[RecordedEvent]) -> None:
-        """Take up the events that the ledger holds."""
-        recover(self.cursor, self.recorder, events, self._see_outside)
-        for intent in self.intents_in_turn():
-            self._want(intent)
+        """Restore the state of the run from the events of its ledger."""
+        recover(self.cursor, self.recorder, events, self._observe_external)
+        for intent in self.intents_in_order():
+            self._plan_call(intent)
         self._backlog = self.recorder.length
 
-    def _see_outside(self, event: RecordedEvent) -> None:
+    def _observe_external(self, event: RecordedEvent) -> None:
         if event.type == KIT_LOADED:
             self.kit = event.data
 
     def deliver(self, seeds: Sequence[KandoEvent]) -> bool:
-        """Record events from outside at the tail, as one step.
+        """Record external events at the tail, as one step.
 
         Returns:
             False if a limit of the budget forbids it.
 
         Raises:
-            RefusedEvent: one of them must not be recorded; none is.
+            RefusedEvent: one of them must not be recorded; then none of them is.
         """
         batch = Batch(self.recorder)
         for number, seed in enumerate(seeds):
-            batch.add(marked(seed, self.cursor.silent if number == 0 else None))
+            batch.add(with_place(seed, self.cursor.silent_firing if number == 0 else None))
         reasons = self._reasons_against(batch, batch.cost_usd)
         if reasons:
             self._exhaust(reasons, None, batch.depth)
@@ -101,20 +120,20 @@ class Loop(Tail):
         return True
 
     def run(self) -> bool:
-        """Work until nothing is left to do.
+        """Work until the run is idle.
 
         Returns:
-            False if a limit of the budget, or somebody outside, stopped it; what was pending stays
+            False if a limit of the budget, a pause or a cancellation stopped it; pending work stays
             pending.
 
         Raises:
-            Exception: whatever a responder raised, after ``responder.failed`` is recorded.
+            Exception: the exception of a responder, after ``responder.failed`` is recorded.
         """
         self._may_call = True
         self._is_exhausted = False
         if self.cursor.open_firing is not None and not self._finish(self.cursor.open_firing):
             return False
-        if not self._answer_passed_intents():
+        if not self._answer_skipped_intents():
             return False
         cursor = self.cursor
         while True:
@@ -123,36 +142,36 @@ class Loop(Tail):
                 if not self._dispatch(event):
                     return False
                 cursor.advance()
-            elif not self._look_outside(at_once=True):
+            elif not self._poll(force=True):
                 return False
             elif cursor.current is None:
                 return True
 
-    def _look_outside(self, *, at_once: bool = False) -> bool:
-        """Record what came from outside; False if the run is to stop.
+    def _poll(self, *, force: bool = False) -> bool:
+        """Record due timers and messages of the inbox; False if the run must stop.
 
-        Between firings this looks now and then only; `at_once` looks in any case.
+        Unless `force` is given, this does nothing if the last poll was less than `POLL_INTERVAL` ago.
         """
-        # What the ledger held at first may have been fired before, in silence. It must not see what
-        # came later; being first in, it is dispatched first in any case. What came before that is
-        # let in right after it, and not whenever it is time for a look.
+        # The events that the ledger held at the start may have been handled before, by firings
+        # without outputs. Repeating these must not see later events, so external events are
+        # recorded only after the backlog, and then at once, not when the interval has passed.
         is_first = False
         if not self._has_caught_up:
             current = self.cursor.current
             is_first = current is None or current.position >= self._backlog
             self._has_caught_up = is_first
         now = time.monotonic()
-        if at_once or is_first or now - self._looked_at >= LOOK_INTERVAL:
-            self._looked_at = now
+        if force or is_first or now - self._polled_at >= POLL_INTERVAL:
+            self._polled_at = now
             if self._has_caught_up:
                 for fired in due_timers(self.cursor.open_timers.values(), self.recorder.clock()):
                     if not self.deliver([fired]):
                         return False
-            if self.inbox is not None and not self._take_in(self.inbox):
+            if self.inbox is not None and not self._read_inbox(self.inbox):
                 return False
         return self.cursor.halted_by is None
 
-    def _take_in(self, inbox: Inbox) -> bool:
+    def _read_inbox(self, inbox: Inbox) -> bool:
         for entry in inbox.entries():
             if not self._has_caught_up and entry.event.type not in CONTROL:
                 continue
@@ -160,13 +179,13 @@ class Loop(Tail):
                 event = attrs.evolve(entry.event, id=entry.event_id)
                 try:
                     if self.gate is not None:
-                        event = self.gate.let_in(event, self.recorder.world)
+                        event = self.gate.admit(event, self.recorder.world)
                     is_within_limits = self.deliver([event])
                 except RefusedEvent as error:
-                    is_within_limits = self.deliver([refusal(entry, error)])
+                    is_within_limits = self.deliver([refusal_event(entry, error)])
                 if not is_within_limits:
                     return False
-                # First on disk, then out of the inbox: taken twice is recorded once.
+                # Saved before it leaves the inbox: after a crash it is read again, and ignored.
                 self.save()
             inbox.take(entry.key)
             if self.cursor.halted_by is not None:
@@ -174,8 +193,8 @@ class Loop(Tail):
         return True
 
     def has_pending_work(self) -> bool:
-        """Whether `run` would record anything; the cursor is spent afterwards."""
-        if self.cursor.open_firing is not None or self._passed_intents():
+        """Whether `run` would record anything; the loop cannot be used afterwards."""
+        if self.cursor.open_firing is not None or self._skipped_intents():
             return True
         while (event := self.cursor.current) is not None:
             for handler in self._remaining(event):
@@ -189,22 +208,21 @@ class Loop(Tail):
     def _dispatch(self, event: RecordedEvent) -> bool:
         for handler in self._remaining(event):
             subject = self._subject_of(handler, event)
-            if subject is not None and not (
-                self._look_outside() and self._fire(handler, event, subject)
-            ):
+            if subject is not None and not (self._poll() and self._fire(handler, event, subject)):
                 return False
         return True
 
     def _subject_of(self, handler: Responder, event: RecordedEvent) -> RecordedEvent | None:
-        """Return what a responder handles when an event is dispatched; None if it does not.
+        """Return the event that a responder handles when `event` is dispatched, or None.
 
-        That is the event, unless a person lets an intent out by it, or it is an intent that waits.
+        This is `event` itself, but an executor handles the intent that an approval releases, and
+        not an intent that waits for an approval.
         """
         subject: RecordedEvent | None = event
         if handler.effect is not None:
             if event.type == APPROVAL_GRANTED:
-                subject = self.gate.released(event) if self.gate is not None else None
-            elif self.gate is not None and self.gate.waits(event.id):
+                subject = self.gate.released_by(event) if self.gate is not None else None
+            elif self.gate is not None and self.gate.is_held(event.id):
                 subject = None
         if subject is None or not handler.handles(subject, self.recorder.world):
             return None
@@ -219,7 +237,7 @@ class Loop(Tail):
         return handlers[names.index(last) + 1 :] if last in names else handlers
 
     def _fire(self, handler: Responder, event: RecordedEvent, subject: RecordedEvent) -> bool:
-        """Have a responder handle an event; `subject` is the intent that it lets out, or itself."""
+        """Let a responder handle an event; `subject` is as `_subject_of` returned it."""
         while True:
             batch = Batch(self.recorder, event, handler.name)
             try:
@@ -238,12 +256,12 @@ class Loop(Tail):
     def _fire_plain(self, handler: Responder, event: RecordedEvent, batch: Batch) -> bool:
         if self.checks_purity:
             world = self.recorder.world
-            count = watched(handler.name, world, lambda: self._collect(handler, event, batch))
+            count = run_checked(handler.name, world, lambda: self._collect(handler, event, batch))
         else:
             count = self._collect(handler, event, batch)
-        # A firing without outputs records nothing, unless the ledger says that it failed.
+        # A firing without outputs records nothing, unless an earlier attempt is recorded as failed.
         if count == 0 and not self.cursor.has_failed(event.id, handler.name):
-            self.cursor.silent = (event.id, handler.name)
+            self.cursor.silent_firing = (event.id, handler.name)
             return True
         if count is None:
             return self._exhaust_by(batch, batch.cost_usd, event)
@@ -260,7 +278,7 @@ class Loop(Tail):
         return collect(batch, handler, outputs, event, is_within_limits=is_within_limits)
 
     def _finish(self, firing: OpenFiring) -> bool:
-        """Repeat a firing of which the ledger holds the beginning, and record the rest of it."""
+        """Repeat a firing that the ledger holds in part, and record the rest of it."""
         handler = self.handlers.get(firing.responder)
         is_answered = any(output.type in ANSWERS for output in firing.outputs)
         batch = Batch(self.recorder, firing.trigger, firing.responder)
@@ -268,10 +286,10 @@ class Loop(Tail):
             count = len(firing.outputs)
         elif handler is None:
             msg = (
-                f"{self.recorder.source} stopped inside a firing of {firing.responder!r}, which "
-                "is not among the responders."
+                f"{self.recorder.source} ends inside a firing of {firing.responder!r}, but no "
+                "responder has this name."
             )
-            hint = "Resume it with the kit, and the provider, that it was started with."
+            hint = "Resume it with the kit and the provider that it was started with."
             raise ConfigurationError(msg, hint=hint)
         else:
             try:
@@ -293,9 +311,9 @@ class Loop(Tail):
         if self.gate is not None:
             intent = self.gate.intent_of(trigger)
             if not self.gate.may_call(intent.id):
-                # It was let out of the ledger that this one was forked from, and not of this one.
+                # The approval is in the parent's part of the ledger and does not count here.
                 reason = "its approval was given before the fork"
-                refusal = self.gate.refused(intent, reason)
+                refusal = self.gate.denial(intent, reason)
         return self._fire_effect(handler, effect, intent, batch, trigger, firing, refusal)
 
     def _repeat(self, handler: Responder, firing: OpenFiring, batch: Batch) -> int:
@@ -313,13 +331,13 @@ class Loop(Tail):
         world.context = self.recorder.world.context
         return world
 
-    def _answer_passed_intents(self) -> bool:
-        """Answer the requests that the cursor has passed because nobody could answer them then."""
+    def _answer_skipped_intents(self) -> bool:
+        """Answer the intents that the cursor has passed because no executor could answer them."""
         return all(
-            self._fire(handler, intent, intent) for handler, intent in self._passed_intents()
+            self._fire(handler, intent, intent) for handler, intent in self._skipped_intents()
         )
 
-    def _passed_intents(self) -> list[tuple[Responder, RecordedEvent]]:
+    def _skipped_intents(self) -> list[tuple[Responder, RecordedEvent]]:
         current = self.cursor.current
         here = self.recorder.length if current is None else current.position
         return [

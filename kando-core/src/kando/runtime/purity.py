@@ -1,8 +1,8 @@
-"""A debug mode that catches plain responders which are not pure, and names them.
+"""A debug mode that detects impure plain responders.
 
-A plain responder reads the world and emits events; nothing else may enter what it emits. Whoever
-asks a clock, a random generator or a socket emits something else when the firing is repeated, and
-whoever changes the world makes it disagree with its ledger.
+The outputs of a plain responder may depend only on the event and the world. A responder that uses a
+clock, a random generator or a socket emits something else when its firing is repeated, and one that
+changes the world makes it differ from its ledger.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from kando.errors import ImpureResponder
 from kando.schema.exact_json import encode
 from kando.world.graph import World
 
-__all__ = ["watched"]
+__all__ = ["run_checked"]
 
 _Result = TypeVar("_Result")
 
@@ -45,20 +45,20 @@ _CLOCKS = frozenset(
 _RANDOM = frozenset({"posix.urandom", "nt.urandom", "_uuid.generate_time_safe"})
 _RANDOM_OWNERS = (random.Random,)
 
-# The runtime asks a clock when it records; the stamp of an unrecorded event is replaced then.
-_MAY_ASK = ("kando.runtime.", "kando.schema.events")
+# The runtime reads a clock when it records, and replaces the timestamp of unrecorded events.
+_EXEMPT = ("kando.runtime.", "kando.schema.events")
 
 
-def watched(responder: str, world: World, work: Callable[[], _Result]) -> _Result:
-    """Do the work of a plain responder, and refuse it if it is not pure.
+def run_checked(responder: str, world: World, work: Callable[[], _Result]) -> _Result:
+    """Run a plain responder, and refuse its outputs if it is impure.
 
     Args:
         responder: its name, for the error.
         world: that it reads.
-        work: calls it and collects what it emits; must itself neither ask a clock nor the like.
+        work: calls the responder and collects its outputs; must itself be pure.
 
     Raises:
-        ImpureResponder: it asked a clock, a random generator or a socket, or changed the world.
+        ImpureResponder: it used a clock, a random generator or a socket, or changed the world.
     """
     before = _fingerprint(world)
     found: list[str] = []
@@ -66,11 +66,11 @@ def watched(responder: str, world: World, work: Callable[[], _Result]) -> _Resul
     def profile(frame: FrameType, what: str, called: Any) -> None:
         if what == "c_call":
             name = _forbidden(called)
-            if name and not str(frame.f_globals.get("__name__")).startswith(_MAY_ASK):
+            if name and not str(frame.f_globals.get("__name__")).startswith(_EXEMPT):
                 found.append(name)
 
     outer, collects = sys.getprofile(), gc.isenabled()
-    # What runs when garbage is collected is nobody's call.
+    # Finalizers that the garbage collector runs are not calls of the responder.
     gc.disable()
     sys.setprofile(profile)
     try:

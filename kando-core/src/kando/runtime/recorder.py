@@ -1,4 +1,4 @@
-"""Recording: a batch of events is checked, identified, applied and counted in one step, or refused."""
+"""The recorder: checks, identifies, applies and counts a batch of events in one step, or refuses it."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from kando.world.staged import StagedWorld
 __all__ = ["Entry", "Recorder"]
 
 
-#: An event that has passed every check, and what recording it means: the event, identified and
-#: complete; what it does to the world; its recursion depth; whether its id is the default one.
+#: An event that has passed every check: the complete event, its change of the world, its recursion
+#: depth, and whether it has the default id.
 Entry = tuple[RecordedEvent, Change, int, bool]
 
 
 class Recorder:
-    """The tail of one ledger: its world, its account, and what is recorded but not yet saved.
+    """The tail of one ledger: its world, its account, and the recorded events not yet saved.
 
     Args:
-        ledger: events are appended to it by `save`.
-        types: what declared types allow.
+        ledger: `save` appends to it.
+        types: the declared types.
         account: charged for every event.
         max_payload_bytes: limit of one event's encoded data.
         clock: returns the time of recording.
@@ -59,10 +59,10 @@ class Recorder:
         self.world = World()
         self.length = 0
         self.last_type: str | None = None
-        # Shown each event, in the world as it is behind it.
-        self.watch: Callable[[RecordedEvent, World], None] | None = None
-        # Shown what is saved.
-        self.saved: Callable[[Sequence[RecordedEvent]], None] | None = None
+        # Called with each event, and the world after it.
+        self.on_recorded: Callable[[RecordedEvent, World], None] | None = None
+        # Called with the events that were saved.
+        self.on_saved: Callable[[Sequence[RecordedEvent]], None] | None = None
         self._saved = 0
         self._unsaved: list[RecordedEvent] = []
         self._depths = array("q")
@@ -70,8 +70,8 @@ class Recorder:
         self._types: list[str | None] = []
         # Positions of the other events, by id.
         self.explicit_ids: dict[str, int] = {}
-        self._asked: tuple[str, int | None] = ("", None)
-        # How many heads of branches there are, and their positions: they are not numbered.
+        self._last_lookup: tuple[str, int | None] = ("", None)
+        # Number and positions of the heads of branches, which default ids do not count.
         self.heads = 0
         self._heads: list[int] = []
         self._root_keys: set[str] = set()
@@ -79,9 +79,9 @@ class Recorder:
 
     def position_of(self, event_id: str) -> int | None:
         """Return the position of a recorded event, or None."""
-        # What is asked for is mostly what was asked for last: the trigger of a firing.
-        if event_id == self._asked[0]:
-            return self._asked[1]
+        # Most lookups repeat the last one, for the trigger of a firing.
+        if event_id == self._last_lookup[0]:
+            return self._last_lookup[1]
         position = self.explicit_ids.get(event_id)
         if position is None:
             number = number_of_default_id(event_id)
@@ -93,16 +93,16 @@ class Recorder:
             type = self._types[position]
             if not type or event_id != default_event_id(type, number):
                 return None
-        self._asked = (event_id, position)
+        self._last_lookup = (event_id, position)
         return position
 
     @property
     def number(self) -> int:
-        """How many events there are, not counting the heads of branches (see `default_id`)."""
+        """The number of events, not counting the heads of branches (see `default_event_id`)."""
         return self.length - self.heads
 
     def has_default_id(self, event: RecordedEvent) -> bool:
-        """Whether the id of an event to be recorded next, or after others, is the default one."""
+        """Whether an event that is not yet recorded has the default id of its position."""
         return event.id == default_event_id(event.type, event.position, self.heads)
 
     def depth_of(self, position: int) -> int:
@@ -110,12 +110,12 @@ class Recorder:
         return self._depths[position]
 
     def free_root_key(self, type: str, identity: bytes, reserved: dict[str, int]) -> str:
-        """Return the lineage key of a root; equal roots are told apart by counting them.
+        """Return the lineage key of a root; equal roots are distinguished by counting them.
 
         Args:
             type: of the root.
             identity: see `kando.schema.identity.root_key`.
-            reserved: how many equal roots are known by the key of their first; brought up to date.
+            reserved: number of equal roots, by the key of the first; updated.
         """
         first = key = root_key(type, identity, 0)
         occurrence = reserved.get(first, self._root_counts.get(first, 0))
@@ -137,13 +137,13 @@ class Recorder:
         *,
         has_default_id: bool,
     ) -> Entry:
-        """Return what recording `event` after `batch` means, changing nothing.
+        """Check `event`, which follows `batch`, and return its entry, without changing anything.
 
         Args:
             event: identified, at position ``length + len(batch)``.
             staged: the world after `batch`.
-            batch: entries to be recorded before it, in the same step, by event id.
-            trigger: the event whose firing produced it; None if no firing did.
+            batch: entries that precede it in the same step, by event id.
+            trigger: the event whose firing produced it; None for an external event.
             trigger_depth: recursion depth of the trigger.
             has_default_id: whether its id is the default one.
 
@@ -156,13 +156,13 @@ class Recorder:
                 f"limit is {self.max_payload_bytes:,}."
             )
             raise PayloadTooLarge(
-                msg, hint="Split it, or put it into a file and record path and hash."
+                msg, hint="Split it, or store it in a file and record its path and hash."
             )
         id = event.id
-        # The default id of its position only an author can have given to another event.
+        # Another event can have the default id of this position only if its author set it.
         taken = self.explicit_ids.get(id) if has_default_id else self.position_of(id)
         if taken is not None or id in batch:
-            raise self.duplicate(id, batch)
+            raise self.duplicate_error(id, batch)
         if trigger is not None and event.cause == [trigger.id] and event.type not in BOOKKEEPING:
             depth = trigger_depth + 1
         else:
@@ -172,10 +172,10 @@ class Recorder:
             self.types.check(event, change, staged)
         return event, change, depth, has_default_id
 
-    def duplicate(self, id: str, batch: Mapping[str, Entry]) -> DuplicateEvent:
-        """Return the error for an event whose id another one has, in the ledger or in `batch`."""
+    def duplicate_error(self, id: str, batch: Mapping[str, Entry]) -> DuplicateEvent:
+        """Return the error for an event whose id is already taken, in the ledger or in `batch`."""
         position = batch[id][0].position if id in batch else self.position_of(id)
-        msg = f"{self.source} has an event {id!r} already, at position {position}."
+        msg = f"{self.source} already has an event {id!r}, at position {position}."
         return DuplicateEvent(msg, hint="Give the event another id, or none.")
 
     def _depth_after(self, event: RecordedEvent, batch: Mapping[str, Entry]) -> int:
@@ -188,7 +188,7 @@ class Recorder:
                 _, _, of_cause, _ = batch[cause]
                 depth = max(depth, of_cause)
             else:
-                msg = f"{event.id} by {event.actor} names cause {cause!r}: no such event."
+                msg = f"{event.id} by {event.actor} has cause {cause!r}, which does not exist."
                 raise UnknownReference(msg, hint=f"Use ids of events of {self.source}.")
         return max(depth, 0) if event.type in BOOKKEEPING else depth + 1
 
@@ -197,30 +197,30 @@ class Recorder:
         batch: Sequence[Entry],
         roots: Mapping[str, int] | None = None,
         *,
-        is_outside: bool,
+        is_external: bool,
     ) -> list[RecordedEvent]:
-        """Record checked entries: apply, count, and keep them for `save`.
+        """Record checked entries: apply and count them, and keep them for `save`.
 
         Args:
             batch: as `check` returned them.
-            roots: what `free_root_key` reserved for them.
-            is_outside: whether no firing produced them.
+            roots: the keys that `free_root_key` reserved for them.
+            is_external: whether they are external events, which no firing produced.
         """
-        events = self._take(batch, is_outside=is_outside)
+        events = self._apply(batch, is_external=is_external)
         if roots:
             self._root_counts.update(roots)
         self._unsaved += events
         return events
 
-    def _take(self, batch: Sequence[Entry], *, is_outside: bool) -> list[RecordedEvent]:
-        """Take entries, just recorded or read back, into world, account and indexes."""
-        world, watch, types, depths = self.world, self.watch, self._types, self._depths
+    def _apply(self, batch: Sequence[Entry], *, is_external: bool) -> list[RecordedEvent]:
+        """Apply entries, just recorded or restored, to world, account and indexes."""
+        world, on_recorded, types, depths = self.world, self.on_recorded, self._types, self._depths
         events: list[RecordedEvent] = []
         greatest = 0
         for event, change, depth, has_default_id in batch:
             if change is not None:
                 commit(world, change)
-            is_head = is_outside and self._take_outside(event, depth)
+            is_head = is_external and self._apply_external(event, depth)
             if has_default_id and not is_head:
                 types.append(event.type)
             else:
@@ -231,16 +231,16 @@ class Recorder:
                 greatest = depth
             events.append(event)
             self.length += 1
-            if watch is not None:
-                watch(event, world)
-        if not is_outside:
+            if on_recorded is not None:
+                on_recorded(event, world)
+        if not is_external:
             self.account.count_firing(events, greatest)
         if events:
             self.last_type = events[-1].type
         return events
 
-    def _take_outside(self, event: RecordedEvent, depth: int) -> bool:
-        """Take an event that no firing produced into account and roots; return if it is a head."""
+    def _apply_external(self, event: RecordedEvent, depth: int) -> bool:
+        """Apply an external event to account and roots; return whether it is a branch's head."""
         self.account.count(event, depth)
         self._root_keys.add(event.lineage_key)
         if event.is_head:
@@ -249,18 +249,18 @@ class Recorder:
             return True
         return False
 
-    def take_saved(self, event: RecordedEvent, *, is_outside: bool) -> None:
-        """Take an event that the ledger holds.
+    def restore(self, event: RecordedEvent, *, is_external: bool) -> None:
+        """Apply an event that the ledger holds.
 
         Raises:
             RefusedEvent: it cannot be applied to the world before it.
         """
-        depth = self._depth_of_saved(event)
+        depth = self._depth_of_restored(event)
         entry = (event, change_of(event, self.world), depth, self.has_default_id(event))
-        self._take([entry], is_outside=is_outside)
+        self._apply([entry], is_external=is_external)
         self._saved += 1
 
-    def _depth_of_saved(self, event: RecordedEvent) -> int:
+    def _depth_of_restored(self, event: RecordedEvent) -> int:
         depths = [
             self._depths[position]
             for cause in event.cause
@@ -269,8 +269,8 @@ class Recorder:
         depth = max(depths, default=-1)
         return max(depth, 0) if event.type in BOOKKEEPING else depth + 1
 
-    def take_saved_firing(self, trigger: RecordedEvent, events: Sequence[RecordedEvent]) -> None:
-        """Take a whole firing that the ledger holds: the same as `take_saved` for each event.
+    def restore_firing(self, trigger: RecordedEvent, events: Sequence[RecordedEvent]) -> None:
+        """Apply a whole firing that the ledger holds: the same as `restore` for each event, but faster.
 
         Args:
             trigger: the event it handles.
@@ -285,7 +285,7 @@ class Recorder:
         for event in events:
             kind, depth = event.type, of_trigger
             if kind not in BOOKKEEPING:
-                depth = of_trigger + 1 if event.cause == caused else self._depth_of_saved(event)
+                depth = of_trigger + 1 if event.cause == caused else self._depth_of_restored(event)
                 change = change_of(event, world)
                 if change is not None:
                     commit(world, change)
@@ -298,21 +298,21 @@ class Recorder:
             if depth > greatest:
                 greatest = depth
             self.length += 1
-            if self.watch is not None:
-                self.watch(event, world)
+            if self.on_recorded is not None:
+                self.on_recorded(event, world)
         self.account.count_firing(events, greatest)
         self.last_type = events[-1].type
         self._saved += len(events)
 
     def save(self) -> None:
-        """Append what is recorded to the ledger, as one step.
+        """Append the recorded events to the ledger, as one step.
 
         Raises:
             ConcurrencyError: another writer appended; nothing was written.
         """
         if self._unsaved:
             events, self._unsaved = self._unsaved, []
-            # Whether a failed append was written nobody here can tell: the ledger is asked anew.
+            # After a failed append it is unknown whether it was written; the ledger is read anew.
             self._saved = self.ledger.append([*events], expected_length=self._saved)
-            if self.saved is not None:
-                self.saved(events)
+            if self.on_saved is not None:
+                self.on_saved(events)

@@ -1,4 +1,4 @@
-"""Recovery: cursor and recorder take up what a ledger holds."""
+"""Recovery: restore cursor and recorder from the events of a ledger."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from kando.schema.events import (
 
 __all__ = ["recover"]
 
-_OF_NO_WHOLE_FIRING = frozenset({RESPONDER_FIRED, RESPONDER_FAILED})
+_INTERRUPTS_FIRING = frozenset({RESPONDER_FIRED, RESPONDER_FAILED})
 
 
 def recover(
     cursor: Cursor,
     recorder: Recorder,
     events: Iterable[RecordedEvent],
-    see_outside: Callable[[RecordedEvent], None] = lambda event: None,
+    on_external: Callable[[RecordedEvent], None] = lambda event: None,
 ) -> None:
-    """Take up the events that a ledger holds, in order.
+    """Restore cursor and recorder from the events of a ledger, in order.
 
-    A whole firing, which is most of a ledger, is taken at once: `Cursor.see` and
-    `Recorder.take_saved` come to the same for each of its events, and take longer.
+    Complete firings, which are most of a ledger, are restored as a whole: `Cursor.observe` and
+    `Recorder.restore` for each of their events give the same result, but are slower.
 
     Args:
         cursor: new.
         recorder: new.
         events: all of them.
-        see_outside: shown each event that no firing produced.
+        on_external: called with each external event.
 
     Raises:
-        RefusedEvent: one cannot be applied to the world before it.
-        StoreDamaged: a firing names a trigger that is not there.
+        RefusedEvent: an event cannot be applied to the world before it.
+        StoreDamaged: the trigger of a firing does not exist.
     """
     firing: list[RecordedEvent] = []
     for event in events:
@@ -48,41 +48,41 @@ def recover(
             if kind == RESPONDER_FIRED and cursor.open_firing is None:
                 firing.append(event)
             else:
-                _take(cursor, recorder, [event], see_outside)
+                _restore(cursor, recorder, [event], on_external)
             continue
         firing.append(event)
         if kind == RESPONDER_COMPLETED and event.cause == [firing[0].id]:
             if event.data.get("outputs") == len(firing) - 2:
-                recorder.take_saved_firing(cursor.recover_firing(firing), firing)
+                recorder.restore_firing(cursor.recover_firing(firing), firing)
             else:
-                _take(cursor, recorder, firing, see_outside)
+                _restore(cursor, recorder, firing, on_external)
             firing = []
-        elif kind in _OF_NO_WHOLE_FIRING:
-            _take(cursor, recorder, firing, see_outside)
+        elif kind in _INTERRUPTS_FIRING:
+            _restore(cursor, recorder, firing, on_external)
             firing = []
-    _take(cursor, recorder, firing, see_outside)
+    _restore(cursor, recorder, firing, on_external)
 
 
-def _take(
+def _restore(
     cursor: Cursor,
     recorder: Recorder,
     events: Iterable[RecordedEvent],
-    see_outside: Callable[[RecordedEvent], None],
+    on_external: Callable[[RecordedEvent], None],
 ) -> None:
     for event in events:
-        is_of_firing = cursor.see(event)
-        recorder.take_saved(event, is_outside=not is_of_firing)
+        is_of_firing = cursor.observe(event)
+        recorder.restore(event, is_external=not is_of_firing)
         if not is_of_firing:
-            _follow(cursor, recorder, event)
-            see_outside(event)
+            _restore_place(cursor, recorder, event)
+            on_external(event)
 
 
-def _follow(cursor: Cursor, recorder: Recorder, event: RecordedEvent) -> None:
-    """Move the cursor to where it was when an event from outside was recorded."""
+def _restore_place(cursor: Cursor, recorder: Recorder, event: RecordedEvent) -> None:
+    """Move the cursor to where it was when an external event was recorded."""
     observed = event.data.get(OBSERVED)
     after = observed.get(AFTER) if isinstance(observed, dict) else None
     if not isinstance(after, list):
         return
     position = recorder.position_of(after[0])
     if position is not None:
-        cursor.follow(position, after[1])
+        cursor.skip_to(position, after[1])

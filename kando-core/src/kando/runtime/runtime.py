@@ -1,4 +1,4 @@
-"""The runtime: a ledger, the responders that react to it, and what they may use."""
+"""The runtime: runs responders on a ledger, loads its world, and replays it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kando.responders import edge
 from kando.responders.base import AnswerPending, KitTypes, Responder
 from kando.responders.budget import Budget, BudgetEnforcer
 from kando.responders.llm_executor import remember
-from kando.runtime.approval_gate import Gate
+from kando.runtime.approval_gate import ApprovalGate
 from kando.runtime.declared_types import DeclaredTypes
 from kando.runtime.effects import Effects
 from kando.runtime.handlers import Handlers
@@ -48,14 +48,14 @@ DEFAULT_MAX_PAYLOAD_BYTES = 1024 * 1024
 
 DEFAULT_MAX_PARALLEL_CALLS = 20
 
-#: Seconds; a follower in another process sees a run with this delay at most.
+#: Maximum delay, in seconds, with which a follower in another process sees a run.
 DEFAULT_SAVE_INTERVAL = 0.05
 
-#: Seconds that a run which stops waits for the answers of calls that have started.
+#: Seconds that a stopping run waits for the answers of calls that have started.
 _PATIENCE = 60.0
 
 
-#: Events between two snapshots during a run, at least.
+#: Minimum number of events between two snapshots during a run.
 DEFAULT_SNAPSHOT_INTERVAL = 5000
 
 
@@ -64,39 +64,39 @@ def _now() -> datetime:
 
 
 class Runtime:
-    """Run responders over a ledger.
+    """Runs responders on a ledger.
 
-    The loop is synchronous and deterministic: the same seeds through the same responders give the
-    same ledger and the same world, timestamps and ``data["observed"]`` aside.
+    The loop is synchronous and deterministic: the same seeds with the same responders give the same
+    ledger and the same world, except for timestamps and ``data["observed"]``.
 
     Args:
-        ledger: what exists; the runtime is its only writer while it runs.
+        ledger: of the run; the runtime is its only writer while it runs.
         responders: in registration order.
         budget: limits of the run; none if omitted.
         cache: answers requests that were answered before; no caching if omitted.
-        kits: kits whose declared types are checked, beside those of the responders.
-        edge_logic: edge logic that acts beside that among `responders`; what bare ``@edge_logic``
-            decorators attached in this process if omitted.
+        kits: kits whose declared types are checked, in addition to those of the responders.
+        edge_logic: edge logic in addition to that among `responders`; if omitted, the functions
+            that ``@kando.responders.edge.edge_logic`` registered in this process.
         max_payload_bytes: limit of one event's encoded data.
         max_parallel_calls: how many calls to the outside may be in flight at once.
-        save_interval: seconds after which recorded events are saved at the latest, so that
-            followers see a run live; 0 saves each firing on its own. Before a call to the outside,
-            after its answer and at the end everything is saved in any case.
-        inbox: what others say to the run; it is recorded between firings.
-        clock: returns the time of recording, timezone-aware; timers go by it.
-        checks_purity: debug mode: refuse plain responders that ask a clock, a random generator or
+        save_interval: recorded events are saved after this many seconds at the latest, so that
+            followers see a run live; 0 saves each firing separately. All events are always saved
+            before a call to the outside, after its answer and at the end.
+        inbox: messages to the run; they are recorded between firings.
+        clock: returns the time of recording, timezone-aware; timers use it too.
+        checks_purity: debug mode: refuse plain responders that use a clock, a random generator or
             a socket, or change the world. Slow: meant for tests.
-        remembers_from: position from which on the ledger's answers belong into the cache.
-        loaded: data of the ``kit.loaded`` that tells of the kit at work. It is recorded when the
-            ledger says that another kit, or another version, worked on the run before.
-        upcasters: bring up old versions of events, beside those of the kits.
-        snapshots: where the snapshot of the ledger is kept, to load faster; nowhere if omitted.
-        snapshot_interval: how many events pass at least between two snapshots during a run; at its
-            end one is kept in any case that it pays.
+        cache_from: position of the first event whose answer goes into the cache.
+        kit_loaded: data of the ``kit.loaded`` event for the current kit. It is recorded if the last
+            one in the ledger names another kit or version.
+        upcasters: upgrade old versions of events, in addition to those of the kits.
+        snapshots: stores the snapshot of the ledger, to load faster; no snapshots if omitted.
+        snapshot_interval: minimum number of events between two snapshots during a run; at its end a
+            snapshot is stored if that saves time.
 
     Raises:
-        ConfigurationError: two responders have one name, two kits declare one type differently, or
-            the upcasters of a type have a gap.
+        ConfigurationError: two responders have the same name, two kits declare a type differently,
+            or the upcasters of a type have a gap.
     """
 
     def __init__(
@@ -114,8 +114,8 @@ class Runtime:
         inbox: Inbox | None = None,
         clock: Callable[[], datetime] = _now,
         checks_purity: bool = False,
-        remembers_from: int = 0,
-        loaded: dict[str, Any] | None = None,
+        cache_from: int = 0,
+        kit_loaded: dict[str, Any] | None = None,
         upcasters: Iterable[Upcaster] = (),
         snapshots: SnapshotStore | None = None,
         snapshot_interval: int = DEFAULT_SNAPSHOT_INTERVAL,
@@ -135,41 +135,43 @@ class Runtime:
         self._inbox = inbox
         self._clock = clock
         self._checks_purity = checks_purity
-        self._remembers_from = remembers_from
-        self._loaded = loaded
+        self._cache_from = cache_from
+        self._kit_loaded = kit_loaded
         self._snapshots = snapshots
         self._snapshot_interval = snapshot_interval
         self._types = DeclaredTypes(every_kit)
         kits_once = {id(kit): kit for kit in every_kit}.values()
         self._policies = [policy for kit in kits_once for policy in kit.policies]
         self._loop: Loop | None = None
-        # Now, not at the first run: what cannot work is refused where it was written.
-        self._handlers = self._handled_by(Gate(self._policies, "") if self._policies else None)
+        # Created now, not at the first run, so that an invalid configuration is reported at once.
+        self._handlers = self._handlers_with(
+            ApprovalGate(self._policies, "") if self._policies else None
+        )
 
     def run(self, seed_events: Sequence[KandoEvent]) -> World:
-        """Record seeds at the tail of the ledger and work until nothing is left to do.
+        """Record seeds at the tail of the ledger and work until the run is idle.
 
-        On a ledger that has events already, what is pending there is done first. The end of the
-        run is on disk when this returns. A run that a limit of the budget stops ends with
-        ``budget.exhausted``; call ``run([])`` of a runtime with more to go on.
+        On a ledger that already has events, pending work is done first. All events are on disk when
+        this returns. If a limit of the budget stops the run, it ends with ``budget.exhausted``; to
+        resume it, call ``run([])`` of a runtime with a larger budget.
 
         Args:
-            seed_events: root events, usually; may be empty, to go on with what is pending.
+            seed_events: usually root events; empty to resume pending work.
 
         Raises:
-            RefusedEvent: a seed must not be recorded; none is.
+            RefusedEvent: a seed must not be recorded; then none of them is.
             RunCancelled: the run was cancelled.
             ConcurrencyError: another writer appended to the ledger.
-            Exception: whatever a responder raised, after ``responder.failed`` is recorded.
+            Exception: the exception of a responder, after ``responder.failed`` is recorded.
         """
         loop = self._opened()
         patience = _PATIENCE
         account = loop.recorder.account
         account.start()
         try:
-            self.unhalt()
-            self._tell_of_kit(loop)
-            # In front of an answer that comes later a run stops as if nobody were there to give it.
+            self.unpause()
+            self._record_kit(loop)
+            # An answer that another process gives stops the run, like an intent without executor.
             is_done = False
             with suppress(AnswerPending):
                 is_done = loop.run()
@@ -177,10 +179,10 @@ class Runtime:
                     is_done = loop.deliver(seed_events) and loop.run()
             loop.recorder.save()
             if loop.snapshots is not None:
-                recorder, kit = loop.recorder, self._loaded if is_done else None
-                loop.snapshots.finished(recorder.world, recorder.length, kit)
+                recorder, kit = loop.recorder, self._kit_loaded if is_done else None
+                loop.snapshots.finish(recorder.world, recorder.length, kit)
         except BaseException as error:
-            # What is recorded is kept; the next run goes on from what the ledger then says.
+            # Recorded events are kept; the next run recovers from the ledger.
             self._loop = None
             if not isinstance(error, Exception):
                 patience = 0.0
@@ -191,8 +193,8 @@ class Runtime:
             loop.effects.close(loop.recorder.world, patience)
         return loop.recorder.world
 
-    def unhalt(self) -> None:
-        """Record that a run goes on, if somebody has paused it.
+    def unpause(self) -> None:
+        """Record ``run.resumed`` if the run is paused.
 
         Raises:
             RunCancelled: the run was cancelled.
@@ -201,50 +203,52 @@ class Runtime:
         loop = self._opened()
         if loop.cursor.halted_by == RUN_CANCELLED:
             msg = f"{self.ledger.stream_name()} was cancelled."
-            raise RunCancelled(msg, hint="Fork it to go on from any position.")
+            raise RunCancelled(msg, hint="Fork it to continue from any position.")
         if loop.cursor.halted_by == RUN_PAUSED:
             loop.deliver([make_event(RUN_RESUMED, "", "runtime", [], {})])
             loop.recorder.save()
 
-    def _tell_of_kit(self, loop: Loop) -> None:
-        """Record it if what works on the run from here on is not what did before."""
-        loaded, known = self._loaded, loop.kit
-        if loaded is None or known is None:
+    def _record_kit(self, loop: Loop) -> None:
+        """Record ``kit.loaded`` if another kit or version worked on the run before."""
+        kit_loaded, known = self._kit_loaded, loop.kit
+        if kit_loaded is None or known is None:
             return
-        if any(loaded.get(each) != known.get(each) for each in ("name", "version", "distribution")):
-            loop.deliver([make_event(KIT_LOADED, "", "runtime", [], loaded)])
-            loop.kit = loaded
+        if any(
+            kit_loaded.get(each) != known.get(each) for each in ("name", "version", "distribution")
+        ):
+            loop.deliver([make_event(KIT_LOADED, "", "runtime", [], kit_loaded)])
+            loop.kit = kit_loaded
 
     def seconds_until_due(self) -> float | None:
-        """Return the seconds until the run's next timer is due, or None if none is set."""
+        """Return the seconds until the next timer of the run is due, or None without timers."""
         loop = self._opened()
         return seconds_until_due(loop.cursor.open_timers.values(), loop.recorder.clock())
 
     @property
     def is_halted(self) -> bool:
-        """Whether somebody has paused or cancelled the run."""
+        """Whether the run is paused or cancelled."""
         return self._opened().cursor.halted_by is not None
 
     def open_intents(self) -> list[RecordedEvent]:
-        """Return the recorded intents that have no answer, in order."""
+        """Return the recorded intents without an answer, in order."""
         return list(self._opened().cursor.open_intents.values())
 
     def open_calls(self) -> list[RecordedEvent]:
-        """Return those of `open_intents` that want a call, and may be called side by side.
+        """Return the open intents whose calls may run now, in parallel.
 
-        What waits for a person is not among them, nor what is equal to one of them, nor what might
-        pass a limit of the budget. None is if a limit has stopped the run.
+        Intents that wait for a person, equal another of them, or might exceed a limit of the budget
+        are left out. The list is empty if a limit has stopped the run.
         """
         return self._opened().open_calls()
 
     def record(self, events: Sequence[KandoEvent]) -> list[RecordedEvent]:
-        """Record events at the tail of the ledger without reacting to them yet.
+        """Record events at the tail of the ledger without handling them yet.
 
         Returns:
             The events as recorded; empty if a limit of the budget forbids them.
 
         Raises:
-            RefusedEvent: one must not be recorded; none is.
+            RefusedEvent: one of them must not be recorded; then none of them is.
             ConcurrencyError: another writer appended to the ledger.
         """
         loop = self._opened()
@@ -255,7 +259,7 @@ class Runtime:
         return list(self.ledger.read(start))
 
     def load(self) -> World:
-        """Return the world as the ledger has it, firing nothing.
+        """Return the world of the ledger, without firing any responder.
 
         Its ``context["cache"]`` is the runtime's cache.
         """
@@ -276,9 +280,9 @@ class Runtime:
         return found.world
 
     def has_pending_work(self) -> bool:
-        """Whether `run` would record anything, apart from answers that nobody is there to give.
+        """Whether `run` would record anything; answers that need another process do not count.
 
-        Plain responders are fired to find out, and nothing of it is recorded.
+        Plain responders are fired to find out, but nothing is recorded.
         """
         loop = self._opened()
         pending = loop.has_pending_work()
@@ -286,15 +290,15 @@ class Runtime:
         return pending
 
     def replay(self, strict: bool = False) -> World:
-        """Return the world, projected anew from the ledger.
+        """Return the world, projected again from the ledger.
 
         Args:
             strict: re-fire the responders from the root events, with recorded LLM and tool
-                results, and compare every event with the ledger's.
+                results, and compare every event with the ledger.
 
         Raises:
-            NoRootError: the ledger has events, but none that started anything.
-            ReplayDivergence: strictly replayed, an event came out differently.
+            NoRootError: the ledger has events, but no root event.
+            ReplayDivergence: a strict replay produced a different event.
         """
         self._require_root()
         if strict:
@@ -306,7 +310,7 @@ class Runtime:
         world.context["cache"] = self.cache
         return world
 
-    def _handled_by(self, gate: Gate | None) -> Handlers:
+    def _handlers_with(self, gate: ApprovalGate | None) -> Handlers:
         first = [gate.responder()] if gate is not None else []
         return Handlers(self._edge_logic, [*first, *self.responders])
 
@@ -314,11 +318,11 @@ class Runtime:
         events = self.ledger.read_all()
         first = next(events, None)
         if first is not None and not first.is_root and not any(e.is_root for e in events):
-            msg = f"{self.ledger.stream_name()} has no root event: every event names a cause."
-            raise NoRootError(msg, hint="Start it from a seed whose cause is empty.")
+            msg = f"{self.ledger.stream_name()} has no root event: every event has a cause."
+            raise NoRootError(msg, hint="Start it from a seed without a cause.")
 
     def _opened(self) -> Loop:
-        """Return the loop at the ledger's tail, recovering it if the ledger moved on without it."""
+        """Return the loop at the tail of the ledger; recover it if another writer has appended."""
         if self._loop is not None and self._loop.recorder.length == self.ledger.length():
             return self._loop
         account = BudgetEnforcer(self.budget)
@@ -331,10 +335,10 @@ class Runtime:
         )
         recorder.world.context["cache"] = self.cache
         effects = Effects(self._max_parallel_calls)
-        gate = Gate(self._policies, recorder.source, recorder) if self._policies else None
+        gate = ApprovalGate(self._policies, recorder.source, recorder) if self._policies else None
         loop = Loop(
             recorder,
-            self._handled_by(gate) if gate is not None else self._handlers,
+            self._handlers_with(gate) if gate is not None else self._handlers,
             effects,
             self._save_interval,
             self._inbox,
@@ -342,29 +346,27 @@ class Runtime:
         )
         if gate is not None:
             loop.gate = gate
-            recorder.watch = gate.see
+            recorder.on_recorded = gate.observe
         events: Iterable[RecordedEvent] = self.ledger.read_all()
         if self._snapshots is not None:
             loop.snapshots = Snapshots(
                 self.ledger, self._snapshots, self._snapshot_interval, recorder.position_of
             )
-            recorder.saved = loop.snapshots.see
-            events = loop.snapshots.recovering(events)
-        loop.recover(self._remembering(events, recorder.world))
+            recorder.on_saved = loop.snapshots.observe
+            events = loop.snapshots.observe_restored(events)
+        loop.recover(self._fill_cache(events, recorder.world))
         self._loop = loop
         return loop
 
-    def _remembering(
-        self, events: Iterable[RecordedEvent], world: World
-    ) -> Iterable[RecordedEvent]:
-        """Pass events on, giving the cache the answers among them: it is a fold over the ledger."""
-        asked: dict[str, RecordedEvent] = {}
+    def _fill_cache(self, events: Iterable[RecordedEvent], world: World) -> Iterable[RecordedEvent]:
+        """Pass events on, and put their answers into the cache, which is a fold over the ledger."""
+        requests: dict[str, RecordedEvent] = {}
         for event in events:
-            if self.cache is not None and event.position >= self._remembers_from:
+            if self.cache is not None and event.position >= self._cache_from:
                 if event.type == LLM_REQUEST:
-                    asked[event.id] = event
+                    requests[event.id] = event
                 elif event.type == LLM_RESPONSE and event.cause:
-                    intent = asked.pop(event.cause[0], None)
+                    intent = requests.pop(event.cause[0], None)
                     if intent is not None:
                         remember(intent, event.data, world)
             yield event

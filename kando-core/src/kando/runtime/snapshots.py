@@ -1,4 +1,4 @@
-"""Snapshots of a run's world and other views, kept as its ledger grows."""
+"""Snapshots of a run's world and other views, updated as its ledger grows."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from kando.world.snapshot import SnapshotStore, open_snapshot, save_snapshot
 
 __all__ = ["Snapshots"]
 
-#: Events of a ledger that are taken into the views together.
+#: How many events the views process together.
 _AT_ONCE = 1000
 
 
 class Snapshots:
     """Keeps the snapshot of one ledger up to date.
 
-    The one that is kept must have grown by half before it is replaced during a run, so that all
-    snapshots together cost no more than a share of the run, however long it becomes.
+    During a run, the snapshot is replaced only when the ledger has grown by half since the last one,
+    so all snapshots together take a bounded share of the time of the run, however long it is.
 
     Args:
-        ledger: whose views are kept.
-        store: where.
-        interval: how many events pass at least between two snapshots during a run.
-        position_of: returns where an event stands, by its id; None if it does not know.
+        ledger: of the run.
+        store: stores the snapshot.
+        interval: minimum number of events between two snapshots during a run.
+        position_of: returns the position of an event by its id, or None.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Snapshots:
         self._least = store.least
         self._position_of = position_of
         self._views: Views | None = Views(position_of)
-        # One that does not fit its ledger counts as none, and is replaced.
+        # A snapshot that does not match its ledger is ignored and replaced.
         stored = open_snapshot(ledger, store) if ledger.length() >= self._least else None
         is_whole = stored is not None and stored.world() is not None
         if stored is not None and is_whole and self._views.restore(stored):
@@ -53,46 +53,46 @@ class Snapshots:
         else:
             self._position = 0
 
-    def recovering(self, events: Iterable[RecordedEvent]) -> Iterator[RecordedEvent]:
-        """Pass on the events that the ledger holds, and take those into the views that they lack."""
+    def observe_restored(self, events: Iterable[RecordedEvent]) -> Iterator[RecordedEvent]:
+        """Pass on the events of the ledger, and show the views those that they have not seen."""
         new: list[RecordedEvent] = []
         for event in events:
-            # Who is told of an event knows its place only later, when its whole firing is there.
+            # The position of an event is known only when its whole firing is restored.
             if len(new) >= _AT_ONCE and self._position_of(new[-1].id) is not None:
-                self.see(new)
+                self.observe(new)
                 new = []
             if event.position >= self._position:
                 new.append(event)
             yield event
-        self.see(new)
+        self.observe(new)
 
-    def see(self, events: Sequence[RecordedEvent]) -> None:
-        """Take what is recorded into the views."""
+    def observe(self, events: Sequence[RecordedEvent]) -> None:
+        """Show recorded events to the views."""
         if self._views is None:
             return
         try:
             self._views.observe(events)
         except (ValueError, TypeError, LookupError, AttributeError) as error:
-            # The run is what matters: what somebody wrote by hand may lack what a view counts.
+            # Views must not stop the run: events written by hand may lack fields that they count.
             problem = f"{type(error).__name__}: {error}"
-            self._warn(f"they cannot take in what it holds ({problem})", "views", "are")
+            self._warn(f"they cannot process one of its events ({problem})", "views", "are")
             self._views = None
 
-    def grown(self, world: World, position: int) -> None:
-        """Take note that the world of the first `position` events is saved."""
+    def update(self, world: World, position: int) -> None:
+        """Store a snapshot of the world of the first `position` events, if it is time for one."""
         if position - self._position >= max(self._interval, self._position // 2):
             self._keep(world, position)
 
-    def finished(
+    def finish(
         self, world: World, position: int, resting_kit: Mapping[str, Any] | None = None
     ) -> None:
-        """Take note that a run is over.
+        """Store the snapshot at the end of a run.
 
         Args:
             world: of the first `position` events, which are saved.
             position: the length of the ledger.
-            resting_kit: name, version and distribution of the kit that has nothing left to do;
-                None if something may be left.
+            resting_kit: name, version and distribution of the kit, if the run is idle with it; None
+                if work may be pending.
         """
         if position - self._position >= self._least:
             self._keep(world, position, resting_kit)
@@ -108,12 +108,12 @@ class Snapshots:
                 world, self._ledger, self._store, position, views=views, resting_kit=resting_kit
             )
         except (OSError, StoreError) as error:
-            # The ledger has everything; only the next reader's time is lost.
+            # Nothing is lost but time: the next reader projects the ledger.
             self._warn(str(error))
         self._position = position
 
     def _note_rest(self, kit: Mapping[str, Any]) -> None:
-        """Note in the snapshot that is kept that nothing is left to do."""
+        """Note in the stored snapshot that the run is idle with this kit."""
         stored = open_snapshot(self._ledger, self._store)
         if stored is None or stored.is_at_rest(kit):
             return
@@ -123,5 +123,5 @@ class Snapshots:
             self._warn(str(error))
 
     def _warn(self, problem: str, what: str = "snapshot", verb: str = "is") -> None:
-        msg = f"No {what} of {self._ledger.stream_name()} {verb} kept: {problem}."
+        msg = f"The {what} of {self._ledger.stream_name()} {verb} not stored: {problem}."
         warnings.warn(msg, stacklevel=3)

@@ -1,4 +1,4 @@
-"""Strict replay: run the same loop again and compare what comes out with the ledger."""
+"""Strict replay: run the loop again and compare each event with the ledger."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kando.ledger.memory import MemoryLedgerStore
 from kando.responders.base import BOOKKEEPING, Responder
 from kando.responders.budget import BudgetEnforcer
 from kando.responders.policies import Policy
-from kando.runtime.approval_gate import GATE, Gate
+from kando.runtime.approval_gate import GATE, ApprovalGate
 from kando.runtime.batch import Batch
 from kando.runtime.cursor import ANSWERS, Cursor
 from kando.runtime.declared_types import DeclaredTypes
@@ -42,7 +42,7 @@ from kando.world.staged import StagedWorld
 
 __all__ = ["differences", "replay_strictly"]
 
-# A ledger that ends with one of these says itself that work is left.
+# A ledger that ends with one of these may have pending work.
 _UNFINISHED = frozenset(
     {BRANCH_CREATED, BRANCH_CHANGED, BUDGET_EXHAUSTED, BUDGET_SET, KIT_LOADED, RESPONDER_FAILED}
 )
@@ -58,43 +58,43 @@ def replay_strictly(
     start: int = 0,
     stop: int | None = None,
 ) -> World:
-    """Re-fire the responders from the root events of `ledger` and return the world they make.
+    """Re-fire the responders from the root events of `ledger` and return the resulting world.
 
-    Answers from outside are taken from the ledger; nothing is called. Of each event type, actor,
-    causes, ids and data are compared; timestamps and ``data["observed"]`` are not.
+    Answers of executors are taken from the ledger; no call is made. Type, actor, causes, ids and data
+    of each event are compared; timestamps and ``data["observed"]`` are not.
 
     Args:
-        ledger: that is replayed.
-        edge_logic: beside that among `responders`.
+        ledger: of the run.
+        edge_logic: in addition to that among `responders`.
         responders: in registration order.
-        types: what declared types allow.
-        policies: that hold back intents.
-        start: how many events are taken as they are, because others replayed them.
-        stop: how many events there are; all if None.
+        types: the declared types.
+        policies: of the kits.
+        start: number of events that are restored without a replay.
+        stop: number of events to replay up to; all if None.
 
     Raises:
-        ReplayDivergence: an event came out differently; the message says where and how.
+        ReplayDivergence: an event differs; the message says where and how.
     """
     recorded = list(islice(ledger.read_all(), stop))
-    # What the gate answers is decided, and not measured outside.
-    answering = {event.actor for event in recorded if event.type in ANSWERS} - {GATE}
-    plain = [r for r in responders if r.effect is None and r.name not in answering]
-    twin = _Twin(ledger.stream_name())
-    # What the ledger holds was within the limits it was recorded under.
-    recorder = Recorder(twin, types, BudgetEnforcer(), max_payload_bytes=2**62)
-    gate = Gate(policies, recorder.source, recorder) if policies else None
+    # The answers of the approval gate are replayed, since they do not come from outside.
+    executors = {event.actor for event in recorded if event.type in ANSWERS} - {GATE}
+    plain = [r for r in responders if r.effect is None and r.name not in executors]
+    target = _DiscardingLedger(ledger.stream_name())
+    # No limits: the events were within those of their recording.
+    recorder = Recorder(target, types, BudgetEnforcer(), max_payload_bytes=2**62)
+    gate = ApprovalGate(policies, recorder.source, recorder) if policies else None
     if gate is not None:
         plain.insert(0, gate.responder())
-        recorder.watch = gate.see
-    loop = _StrictLoop(recorder, Handlers(edge_logic, plain), recorded, answering)
+        recorder.on_recorded = gate.observe
+    loop = _StrictLoop(recorder, Handlers(edge_logic, plain), recorded, executors)
     loop.gate = gate
     recover(loop.cursor, recorder, recorded[:start])
     loop.run()
     return recorder.world
 
 
-class _Twin(MemoryLedgerStore):
-    """A ledger in memory that has the identity of another, and keeps nothing."""
+class _DiscardingLedger(MemoryLedgerStore):
+    """A ledger in memory that has the name of another and discards its events."""
 
     def __init__(self, stream_name: str) -> None:
         super().__init__("replay")
@@ -107,16 +107,16 @@ class _Twin(MemoryLedgerStore):
         return (expected_length or 0) + len(events)
 
 
-class _LedgerSaysUnfinished(Exception):
-    """The ledger ends, and says itself that work was left then."""
+class _LedgerEndsUnfinished(Exception):
+    """The ledger ends here, and its last events show that work was pending."""
 
 
 class _StrictLoop(Loop):
-    """The loop, with a recorded ledger to agree with.
+    """A loop that compares its events with a recorded ledger.
 
-    What no firing produced (seeds, failures, exhausted budgets, forks) is put in as recorded,
-    where it is recorded. Firings are pure, so one that came out differently because such an event
-    belongs before it is simply repeated after it.
+    External events (seeds, failures, exhausted budgets, forks) are inserted as recorded, at their
+    recorded positions. Firings are pure, so a firing that differs because such an event must precede
+    it is repeated after the event is inserted.
     """
 
     def __init__(
@@ -124,19 +124,19 @@ class _StrictLoop(Loop):
         recorder: Recorder,
         handlers: Handlers,
         recorded: Sequence[RecordedEvent],
-        answering: set[str],
+        executors: set[str],
     ) -> None:
         super().__init__(recorder, handlers, Effects(1), 0)
         self._recorded = recorded
-        self._answering = answering
+        self._executors = executors
         scan = Cursor()
-        self._outside = [not scan.see(event) for event in recorded]
+        self._is_external = [not scan.observe(event) for event in recorded]
         failed = [event.data for event in recorded if event.type == RESPONDER_FAILED]
         self._failed = {(about["trigger"], about["responder"]) for about in failed}
         self._parked = {
             (about["trigger"], about["responder"]) for about in failed if about["outcome"] == PARKED
         }
-        # By position: where the next firing begins that has to be reproduced.
+        # By position: where the next firing starts that the replay must reproduce.
         self._next_firing = [len(recorded)] * (len(recorded) + 1)
         for position in range(len(recorded) - 1, -1, -1):
             event = recorded[position]
@@ -147,12 +147,12 @@ class _StrictLoop(Loop):
         try:
             while self.recorder.length < len(self._recorded):
                 self._step()
-            # A ledger that ends where the replay would go on is not what the replay makes of it.
+            # The replay must not produce more events than the ledger holds.
             while (event := self.cursor.current) is not None:
                 self._complete_cut_firing()
                 self._dispatch(event)
                 self.cursor.advance()
-        except _LedgerSaysUnfinished:
+        except _LedgerEndsUnfinished:
             return False
         return True
 
@@ -161,17 +161,17 @@ class _StrictLoop(Loop):
         if self.cursor.open_firing is not None:
             self._complete_cut_firing()
         elif event is None:
-            self._put_outside([])
+            self._insert_external([])
         elif self._dispatch(event):
             self.cursor.advance()
 
     def _complete_cut_firing(self) -> None:
-        """Complete a firing that the ledger was forked in the middle of."""
+        """Complete a firing that a fork interrupted."""
         while (firing := self.cursor.open_firing) is not None:
             if self.recorder.length == len(self._recorded):
-                raise _LedgerSaysUnfinished
-            if firing.responder in self._answering:
-                self._keep([self._as_recorded(self._recorded[self.recorder.length])])
+                raise _LedgerEndsUnfinished
+            if firing.responder in self._executors:
+                self._insert([self._checked_entry(self._recorded[self.recorder.length])])
             else:
                 try:
                     self._finish(firing)
@@ -185,16 +185,16 @@ class _StrictLoop(Loop):
 
     def _dispatch(self, event: RecordedEvent) -> bool:
         for handler in self._remaining(event):
-            self._take_answer(event)
+            self._insert_answer(event)
             if handler.handles(event, self.recorder.world):
                 self._fire(handler, event, event)
-        self._take_answer(event)
+        self._insert_answer(event)
         return True
 
     def _fire(self, handler: Responder, event: RecordedEvent, subject: RecordedEvent) -> bool:
         if (event.id, handler.name) in self._parked:
             return True
-        self._put_what_precedes(handler, event)
+        self._insert_preceding(handler, event)
         while True:
             batch = Batch(self.recorder, event, handler.name)
             count = self._collected(batch, handler, event)
@@ -211,29 +211,29 @@ class _StrictLoop(Loop):
             )
         except (Exception, SystemExit) as error:
             if (event.id, handler.name) in self._failed:
-                # It failed then, and was never mended: the ledger ends here.
-                raise _LedgerSaysUnfinished from error
+                # It also failed in the recorded run and was not repeated: the ledger ends here.
+                raise _LedgerEndsUnfinished from error
             raise self._raised(handler.name, error) from error
 
     def _raised(self, responder: str, error: BaseException) -> ReplayDivergence:
         position = self.recorder.length
         return ReplayDivergence(
             f"{self.recorder.source} diverges at position {position}: responder {responder!r} "
-            f"raises {type(error).__name__}, and did not when it was recorded.",
+            f"raises {type(error).__name__}, but did not raise when it was recorded.",
             position=position,
             responder=responder,
             hint="Use the kit version that the run was recorded with.",
         )
 
-    def _put_what_precedes(self, handler: Responder, event: RecordedEvent) -> None:
-        """If the next recorded firing is this one, put in what is recorded before it."""
+    def _insert_preceding(self, handler: Responder, event: RecordedEvent) -> None:
+        """If the next recorded firing is this one, insert the external events before it."""
         begins = self._next_firing[min(self.recorder.length, len(self._recorded))]
         if begins == len(self._recorded):
             return
         about = self._recorded[begins].data
         if about["trigger"] == event.id and about["responder"] == handler.name:
             while self.recorder.length < begins:
-                self._put_outside([])
+                self._insert_external([])
 
     def _commit(self, batch: Batch, trigger: RecordedEvent) -> bool:
         """Record a batch that agrees with the ledger; False if it must be repeated."""
@@ -242,82 +242,82 @@ class _StrictLoop(Loop):
             position = start + offset
             if position < len(self._recorded) and _agree(self._recorded[position], event):
                 continue
-            if offset and position < len(self._recorded) and self._outside[position]:
-                self._keep(batch.entries[:offset], is_outside=False)
+            if offset and position < len(self._recorded) and self._is_external[position]:
+                self._insert(batch.entries[:offset], is_external=False)
                 self._complete_cut_firing()
                 return True
-            self._put_outside([event])
+            self._insert_external([event])
             return False
         if batch.entries[0][0].type != RESPONDER_FIRED:
-            self._keep(batch.entries, is_outside=False)
+            self._insert(batch.entries, is_external=False)
             return True
-        events = self.recorder.record(batch.entries, is_outside=False)
-        self.cursor.see_firing(trigger, events, self._is_met)
+        events = self.recorder.record(batch.entries, is_external=False)
+        self.cursor.observe_firing(trigger, events, self._is_met)
         self.recorder.save()
         return True
 
     def _is_met(self, type: str) -> bool:
-        """Whether events of a type are met on the way: of bookkeeping that nobody handles, nothing."""
+        """Whether events of a type are dispatched: bookkeeping only if a responder handles it."""
         return type not in BOOKKEEPING or bool(self.handlers.for_type(type))
 
-    def _put_outside(self, instead: Sequence[RecordedEvent]) -> None:
-        """Put in the next recorded event if no firing produced it, else report the divergence."""
+    def _insert_external(self, instead: Sequence[RecordedEvent]) -> None:
+        """Insert the next recorded event if it is external, else report the divergence."""
         position = self.recorder.length
         expected = self._recorded[position] if position < len(self._recorded) else None
-        if expected is not None and self._outside[position]:
-            self._keep([self._as_recorded(expected)])
+        if expected is not None and self._is_external[position]:
+            self._insert([self._checked_entry(expected)])
         elif expected is not None and self._is_answer(expected):
-            self._take_firing()
+            self._insert_firing()
         elif expected is None and self._recorded[-1].type in _UNFINISHED:
-            raise _LedgerSaysUnfinished
+            raise _LedgerEndsUnfinished
         else:
             replayed = instead[0] if instead else None
             at = replayed.position if replayed is not None else position
             there = self._recorded[at] if at < len(self._recorded) else None
             raise divergence(there, replayed, at, self.recorder.source)
 
-    def _take_answer(self, event: RecordedEvent) -> None:
-        """If the ledger answers `event` here, take the answer from it."""
+    def _insert_answer(self, event: RecordedEvent) -> None:
+        """Insert the answers to `event` that the ledger holds at this position."""
         position = self.recorder.length
         while position < len(self._recorded):
             expected = self._recorded[position]
             if not self._is_answer(expected) or expected.data["trigger"] != event.id:
                 return
-            self._take_firing()
+            self._insert_firing()
             position = self.recorder.length
 
     def _is_answer(self, event: RecordedEvent) -> bool:
-        return event.type == RESPONDER_FIRED and event.data["responder"] in self._answering
+        return event.type == RESPONDER_FIRED and event.data["responder"] in self._executors
 
-    def _take_firing(self) -> None:
+    def _insert_firing(self) -> None:
         while True:
             event = self._recorded[self.recorder.length]
-            self._keep([self._as_recorded(event)])
+            self._insert([self._checked_entry(event)])
             if event.type == RESPONDER_COMPLETED or self.recorder.length == len(self._recorded):
                 return
 
-    def _as_recorded(self, event: RecordedEvent) -> Entry:
+    def _checked_entry(self, event: RecordedEvent) -> Entry:
         try:
             staged = StagedWorld(self.recorder.world)
             is_default = self.recorder.has_default_id(event)
             return self.recorder.check(event, staged, {}, has_default_id=is_default)
         except RefusedEvent as error:
-            msg = f"{self.recorder.source} holds an event that cannot be: {error.message}"
+            msg = f"{self.recorder.source} holds an invalid event: {error.message}"
             raise ReplayDivergence(msg, position=event.position, hint=error.hint) from error
 
-    def _keep(self, entries: Sequence[Entry], *, is_outside: bool = True) -> None:
-        for event in self.recorder.record(entries, is_outside=is_outside):
-            self.cursor.see(event)
+    def _insert(self, entries: Sequence[Entry], *, is_external: bool = True) -> None:
+        for event in self.recorder.record(entries, is_external=is_external):
+            self.cursor.observe(event)
         self.recorder.save()
 
 
 def divergence(
     recorded: RecordedEvent | None, replayed: RecordedEvent | None, position: int, source: str
 ) -> ReplayDivergence:
-    """Return the error for the first event in which replay and ledger differ."""
+    """Return the error for the first event that differs between replay and ledger."""
     found = differences(recorded, replayed) if recorded and replayed else []
     if recorded is None:
-        what = f"the ledger ends, but the replay goes on with {_name(replayed)}"
+        what = f"the ledger ends, but the replay continues with {_name(replayed)}"
     elif replayed is None:
         what = f"the ledger has {_name(recorded)}, which the replay does not produce"
     else:
@@ -338,7 +338,7 @@ def divergence(
 
 
 def _agree(recorded: RecordedEvent, replayed: RecordedEvent) -> bool:
-    """Whether there are no `differences`: they mostly are equal, and that is told in less time."""
+    """Whether there are no `differences`; the common case of equal events is checked fast."""
     return (
         recorded.encoded == replayed.encoded
         and recorded.lineage_key == replayed.lineage_key
@@ -371,12 +371,12 @@ def _compare(old: Any, new: Any, path: str, found: list[tuple[str, Any, Any]]) -
             if name in old and name in new:
                 _compare(old[name], new[name], f"{path}.{name}", found)
             else:
-                # Also where the value is null: a field that is missing is not the same JSON.
+                # Also if the value is null: a missing field and null are different JSON.
                 found.append((f"{path}.{name}", old.get(name), new.get(name)))
     elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         for i, (before, after) in enumerate(zip(old, new, strict=True)):
             _compare(before, after, f"{path}[{i}]", found)
-    # 1 and 1.0 and true are equal to Python, and are not the same JSON.
+    # 1, 1.0 and true are equal in Python, but different JSON.
     elif old != new or type(old) is not type(new):
         found.append((path, old, new))
 

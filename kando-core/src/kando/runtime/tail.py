@@ -1,4 +1,22 @@
-"""The tail of a ledger being worked on: what is recorded there, within limits, and who is called."""
+"""The tail of a ledger: records batches, keeps the limits of the budget, and answers intents.
+
+`Tail` is the writing half of `kando.runtime.loop.Loop`. An intent (``llm.request`` or
+``tool.called``) passes through it like this:
+
+1. `_record` gives a batch to the recorder and the cursor, and plans a call for each intent in it,
+   unless the approval gate holds the intent or its answer is known already (`_plan_call`).
+2. `save` appends the recorded events to the ledger, and only then starts planned calls, as far as
+   the budget can reserve their worst case (`_reserve_call`). So an intent is on disk before its call
+   starts.
+3. Calls run in parallel, in the threads of `Effects`. When the loop dispatches an intent, its
+   executor fires: `_fire_effect` waits for the answer, records it and releases the reservation. So
+   answers are recorded in the order of the intents.
+
+A batch that would exceed a limit is not recorded; `_exhaust` records ``budget.exhausted`` instead and
+stops the run. Only cost is treated differently: an answer that is paid for is recorded whatever it
+costs, and the run stops after it. `_fail` records a firing that raised, and decides whether it is
+retried, parked or raised.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +24,7 @@ import time
 from typing import Any
 
 from kando.responders.base import Effect, Responder
-from kando.runtime.approval_gate import Gate
+from kando.runtime.approval_gate import ApprovalGate
 from kando.runtime.batch import Batch
 from kando.runtime.call_pool import Call
 from kando.runtime.cursor import Cursor, OpenFiring
@@ -32,18 +50,18 @@ from kando.views.spending import Accounts, charge_of
 
 __all__ = ["Tail"]
 
-#: Seconds that calls may wait for more intents to be saved with theirs.
+#: Seconds that calls may wait for further intents, to be saved together.
 _GATHER_INTERVAL = 0.002
 
 
 class Tail:
-    """Where firings are recorded, calls are made and limits are kept.
+    """Records firings, makes calls and keeps the limits of the budget.
 
     Args:
         recorder: of the ledger.
-        handlers: who reacts to its events.
+        handlers: the responders.
         effects: the calls of the run.
-        save_interval: seconds after which recorded events are saved at the latest.
+        save_interval: recorded events are saved after this many seconds at the latest.
     """
 
     def __init__(
@@ -54,39 +72,39 @@ class Tail:
         self.effects = effects
         self.save_interval = save_interval
         self.cursor = Cursor()
-        # Set where policies are.
-        self.gate: Gate | None = None
-        # Set by whoever keeps them.
+        # Set by the runtime if its kits have policies.
+        self.gate: ApprovalGate | None = None
+        # Set by the runtime if it stores snapshots.
         self.snapshots: Snapshots | None = None
         self._saved_at = time.monotonic()
-        # Whether somebody would wait for the answers of calls that start now.
+        # Whether calls may start: the loop is running and will wait for their answers.
         self._may_call = False
-        # Whether a limit has stopped it.
+        # Whether a limit has stopped the run.
         self._is_exhausted = False
 
     def save(self) -> None:
-        """Make everything recorded durable, and start the calls that waited for it."""
+        """Make all recorded events durable, and start the calls that waited for that."""
         self.recorder.save()
         self._saved_at = time.monotonic()
         if self._may_call:
-            self.effects.start(self._admits)
+            self.effects.start(self._reserve_call)
         if self.snapshots is not None:
-            self.snapshots.grown(self.recorder.world, self.recorder.length)
+            self.snapshots.update(self.recorder.world, self.recorder.length)
 
-    def _admits(self, call: Call) -> bool:
+    def _reserve_call(self, call: Call) -> bool:
         depth = self.recorder.depth_of(call.intent.position) + 1
         return self.recorder.account.admits(call.intent, call.effect, depth)
 
     def _record(self, batch: Batch, trigger: RecordedEvent | None = None) -> None:
         events = batch.record()
         if trigger is not None and events[0].type == RESPONDER_FIRED:
-            self.cursor.see_firing(trigger, events, self.handlers.for_type)
+            self.cursor.observe_firing(trigger, events, self.handlers.for_type)
         else:
             for event in events:
-                self.cursor.see(event)
+                self.cursor.observe(event)
         if self.handlers.has_executors:
             for event in events:
-                self._want(event)
+                self._plan_call(event)
         wait = _GATHER_INTERVAL if self.effects.has_waiting else self.save_interval
         if time.monotonic() - self._saved_at >= wait:
             self.save()
@@ -98,46 +116,48 @@ class Tail:
         self._record(batch, trigger)
         return True
 
-    def _want(self, event: RecordedEvent) -> None:
+    def _plan_call(self, event: RecordedEvent) -> None:
         intent: RecordedEvent | None = event
         if event.type == APPROVAL_GRANTED:
-            intent = self.gate.released(event) if self.gate is not None else None
+            intent = self.gate.released_by(event) if self.gate is not None else None
         elif self.gate is not None and not self.gate.may_call(event.id):
             intent = None
         if intent is not None:
             for handler in self.handlers.executors_of(intent.type):
                 if not handler.handles(intent, self.recorder.world):
                     continue
-                recalled = self.effects.want(intent, handler, self.recorder.world)
+                recalled = self.effects.plan(intent, handler, self.recorder.world)
                 if recalled is not None and handler.effect is not None:
-                    self._set_aside(intent, handler.effect, recalled)
+                    self._reserve_recalled(intent, handler.effect, recalled)
 
-    def _set_aside(self, intent: RecordedEvent, effect: Effect, answer: dict[str, Any]) -> None:
-        """Reserve what an answer costs that was paid for and is not recorded yet."""
+    def _reserve_recalled(
+        self, intent: RecordedEvent, effect: Effect, answer: dict[str, Any]
+    ) -> None:
+        """Reserve the cost of an answer that is paid for and not yet recorded."""
         charge = charge_of(effect.answer_type, answer)
         if charge != Accounts():
             self.recorder.account.reserve(intent.id, charge)
 
-    def intents_in_turn(self) -> list[RecordedEvent]:
-        """Return the intents that have no answer, in the order in which they may be answered."""
+    def intents_in_order(self) -> list[RecordedEvent]:
+        """Return the open intents, in the order in which they may be answered."""
         intents = list(self.cursor.open_intents.values())
-        return intents if self.gate is None else sorted(intents, key=self.gate.let_out_at)
+        return intents if self.gate is None else sorted(intents, key=self.gate.released_at)
 
     def open_calls(self) -> list[RecordedEvent]:
-        """Return the intents that want a call, and may be called side by side.
+        """Return the open intents whose calls may run now, in parallel.
 
-        Nothing starts. What was returned before stays among them until it is answered, so that a
-        call which somebody else makes keeps its place in the budget.
+        No call starts. An intent is returned again until it is answered, so that a call which
+        another process makes keeps its reservation.
         """
         if self._is_exhausted:
             return []
-        intents, account = self.intents_in_turn(), self.recorder.account
+        intents, account = self.intents_in_order(), self.recorder.account
         self.effects.close(self.recorder.world)
         for intent in intents:
             account.release(intent.id)
         for intent in intents:
-            self._want(intent)
-        calls = [call.intent for call in self.effects.admitted(self._admits)]
+            self._plan_call(intent)
+        calls = [call.intent for call in self.effects.startable(self._reserve_call)]
         for intent in calls:
             account.release(intent.id)
         return calls
@@ -155,13 +175,13 @@ class Tail:
         """Answer an intent.
 
         Args:
-            handler: who answers.
-            effect: how.
-            intent: what is asked.
+            handler: the executor.
+            effect: of the executor.
+            intent: the request.
             batch: of the firing.
-            trigger: the intent, or what lets it out.
-            firing: what the ledger holds of this firing already, if anything.
-            refusal: the answer, if nobody shall be called.
+            trigger: the intent, or the approval that releases it.
+            firing: the recorded part of this firing, if there is one.
+            refusal: the answer, if no call may be made.
         """
         recorder, world, account = self.recorder, self.recorder.world, self.recorder.account
         answer = refusal
@@ -180,23 +200,23 @@ class Tail:
             complete(batch, collect(batch, handler, [output], trigger) or 0)
         else:
             batch.close(firing.fired, collect(batch, handler, [output], trigger, []) or 0)
-        # What was paid for is recorded, whatever it cost; the account then stops the run.
+        # An answer that is paid for is recorded whatever it cost; the account then stops the run.
         reasons = [each for each in self._reasons_against(batch, 0.0) if each != "max_wall_seconds"]
         if reasons:
             if effect.keep is not None:
                 effect.keep(intent, answer, world)
             return self._exhaust(reasons, intent, batch.depth)
         self._record(batch, trigger)
-        # Were it in the cache first, a process that died now would go on with a cached answer.
+        # Saved before it is cached: after a crash in between, a cached answer would be recorded.
         self.save()
         effect.remember(intent, exact(answer), world)
         reasons = recorder.account.reasons_against(0, 0)
         return self._exhaust(reasons, intent, 0) if reasons else True
 
     def _reasons_against_call(self, effect: Effect, intent: RecordedEvent) -> list[str]:
-        """Return the limits that forbid to answer an intent now; if none does, reserve its cost."""
+        """Return the limits that forbid answering an intent now; if there are none, reserve its cost."""
         account = self.recorder.account
-        if account.is_unlimited or self.effects.is_flying(intent):
+        if account.is_unlimited or self.effects.is_in_flight(intent):
             return []
         account.release(intent.id)
         recalled = effect.recall(intent, self.recorder.world)
@@ -206,10 +226,10 @@ class Tail:
             charge, is_guess = account.worst_case(intent, effect)
         reasons = account.reasons_against_call(charge)
         if reasons and account.has_reserved:
-            # Of what is in flight the price is known when it is done.
+            # The actual cost of calls in flight is known when they are done.
             self.effects.settle(account, account.seconds_left())
             reasons = account.reasons_against_call(charge)
-        # Nothing is paid for that could not be recorded.
+        # A call is made only if its answer can be recorded.
         reasons += account.reasons_against(3, self.recorder.depth_of(intent.position) + 1)
         if not reasons:
             account.reserve(intent.id, charge, is_guess=is_guess)
@@ -224,12 +244,12 @@ class Tail:
         return self._exhaust(reasons, trigger, batch.depth)
 
     def _exhaust(self, reasons: list[str], trigger: RecordedEvent | None, depth: int) -> bool:
-        """Record that a limit was reached, unless that is what was recorded last. Returns False."""
+        """Record ``budget.exhausted``, unless the last event says the same. Returns False."""
         recorder = self.recorder
         self._may_call = False
         self._is_exhausted = True
-        is_told = recorder.last_type == BUDGET_EXHAUSTED
-        if not is_told or recorder.account.last_reasons != reasons:
+        is_recorded = recorder.last_type == BUDGET_EXHAUSTED
+        if not is_recorded or recorder.account.last_reasons != reasons:
             batch = Batch(recorder, trigger, "budget")
             data = recorder.account.exhausted_data(reasons, depth)
             event = make_event(BUDGET_EXHAUSTED, "", "budget", [], data)
@@ -245,10 +265,10 @@ class Tail:
         error: BaseException,
         subject: RecordedEvent,
     ) -> str:
-        """Record a failed attempt, wait if another follows, and return what follows."""
+        """Record a failed attempt and return its outcome; before a retry, wait."""
         attempt = self.cursor.failed_attempts(event.id, handler.name) + 1
         outcome = RETRIED
-        # Who asks the process to exit is not asked again.
+        # A request to exit the process is not retried.
         if isinstance(error, SystemExit):
             outcome = RAISED
         elif attempt >= handler.retry.attempts:
@@ -261,7 +281,7 @@ class Tail:
         self.save()
         self.recorder.account.release(subject.id)
         if outcome == RETRIED:
-            self.effects.forget(subject)
+            self.effects.discard(subject)
             left = self.recorder.account.seconds_left()
             wait = handler.retry.seconds_after(attempt)
             time.sleep(wait if left is None else max(min(wait, left), 0))

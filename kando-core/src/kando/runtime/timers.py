@@ -1,4 +1,4 @@
-"""Timers: which of them are due, and when the next one is."""
+"""Timers: which are due, and when the next one is due."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ __all__ = ["due_timers", "seconds_until_due"]
 
 
 def due_timers(timers: Iterable[RecordedEvent], now: datetime) -> list[KandoEvent]:
-    """Return a ``timer.fired`` for each timer that is due, the earliest first."""
+    """Return a ``timer.fired`` for each due timer, the earliest first."""
     due = sorted((timer for timer in timers if due_at(timer) <= now), key=due_at)
     return [_fired(timer) for timer in due]
 
 
 def seconds_until_due(timers: Iterable[RecordedEvent], now: datetime) -> float | None:
-    """Return the seconds until the next timer is due (0 if one is), or None without timers."""
+    """Return the seconds until the next timer is due (0 if one is due), or None without timers."""
     moments = [due_at(timer) for timer in timers]
     return max((min(moments) - now).total_seconds(), 0.0) if moments else None
 
