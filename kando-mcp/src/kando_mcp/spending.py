@@ -12,8 +12,7 @@ from kando.app.store import Store
 from kando.errors import StoreDamaged
 from kando.ledger.interface import LedgerStore
 from kando.ledger.substrate import LedgerInfo
-from kando.responders.budget import cost_of
-from kando.schema.events import LLM_RESPONSE
+from kando.views.spending import spent_by
 
 __all__ = ["Spending", "allowance"]
 
@@ -50,7 +49,7 @@ class Spending:
             if counted is None:
                 counted = _first_since(ledger, midnight, own, info.length)
             since = islice(ledger.read(counted), info.length - counted)
-            spent += sum(cost_of(event) for event in since if event.type == LLM_RESPONSE)
+            spent += sum(spent_by(event).llm_cost_usd for event in since)
         except StoreDamaged:
             # What cannot be read cannot be counted, and must not stop everything else.
             pass

@@ -214,7 +214,6 @@ def test_a_tool_is_called_through_events_and_its_failure_is_an_outcome(kit: Kit)
         call_tool("add", {"a": 1, "b": 2}, about="i1"),
         call_tool("add", {"a": 1}),
         call_tool("add", {"a": 100, "b": 1}),
-        call_tool("ad", {}),
     ]
     _, ledger = run(kit, item(), *calls)
 
@@ -223,10 +222,22 @@ def test_a_tool_is_called_through_events_and_its_failure_is_an_outcome(kit: Kit)
     assert [a["error"]["type"] for a in answers[1:]] == [
         "InvalidArguments",
         "Denied",
-        "UnknownTool",
     ]
     assert answers[2]["error"]["message"] == "too big"
-    assert "available: add" in answers[3]["error"]["message"]
+
+
+def test_a_call_of_the_kit_to_a_tool_that_it_lacks_stays_open(kit: Kit) -> None:
+    kit.tool("add")(lambda a, b: a + b)
+    chosen = call_tool("ad", {})
+    by_model = attrs.evolve(chosen, data={**chosen.data, "conversation": "c1"})
+
+    _, ledger = run(kit, item(), call_tool("ad", {}), by_model)
+
+    answers = [e.data for e in ledger.read_all() if e.type == "tool.returned"]
+    assert [(a["conversation"], a["error"]["type"]) for a in answers] == [("c1", "UnknownTool")]
+    assert "available: add" in answers[0]["error"]["message"]
+    (left,) = Runtime(ledger, kit.create(), kits=[kit]).open_intents()
+    assert "conversation" not in left.data
 
 
 def test_a_prompt_is_filled_in_and_its_values_are_not_interpreted(kit: Kit) -> None:

@@ -3,6 +3,7 @@
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import attrs
 import pytest
@@ -11,7 +12,7 @@ from kando.emit import create, emit
 from kando.errors import ConfigurationError, DuplicateEvent, InvalidData, UnknownReference
 from kando.ledger.memory import MemoryLedgerStore
 from kando.responders.base import Responder, Retry
-from kando.responders.llm_executor import LLMExecutorResponder
+from kando.responders.llm_executor import LLMExecutorResponder, provider_executor
 from kando.runtime import Runtime
 from kando.schema.events import RESPONDER_FAILED, KandoEvent, make_event
 from kando.world.graph import World
@@ -137,15 +138,35 @@ def test_a_failed_call_is_recorded_raised_and_repeated_on_resume() -> None:
     assert runtime.replay(strict=True) == runtime.load()
 
 
-def test_a_provider_whose_answer_is_not_json_fails_like_a_responder() -> None:
+@pytest.mark.parametrize(
+    ("answer", "kept"),
+    [
+        ({"text": object(), "cost_usd": 0.5}, {"cost_usd": 0.5}),
+        ({"text": "half \ud83d", "cost_usd": 0.5, "model": "m"}, {"text": "half ?", "model": "m"}),
+        ({"text": "x" * 2_000_000, "usage": {"output_tokens": 9}}, {"usage": {"output_tokens": 9}}),
+        ({"text": "a", "cost_usd": float("nan")}, {"text": "a", "cost_usd": None}),
+        (None, {}),
+        (["a list"], {}),
+    ],
+    ids=["an object", "half a character", "too large", "not a number", "nothing", "a list"],
+)
+def test_an_answer_that_cannot_be_recorded_is_recorded_as_an_error_and_not_asked_for_again(
+    answer: Any, kept: dict[str, Any]
+) -> None:
+    calls: list[object] = []
+
+    def complete(request: dict[str, Any]) -> Any:
+        calls.append(request)
+        return answer
+
     ledger = MemoryLedgerStore("r1")
-    wrong = LLMExecutorResponder(lambda messages, model, max_tokens: (object(), 0.0))
-    asked = {"messages": [], "model": "m", "max_tokens": 1}
+    for seeds in ([make_event("llm.request", "", "cli", [], {"messages": []})], [], []):
+        Runtime(ledger, [provider_executor(complete)]).run(seeds)
 
-    with pytest.raises(InvalidData, match="text"):
-        Runtime(ledger, [wrong]).run([make_event("llm.request", "", "cli", [], asked)])
-
-    assert [e.type for e in ledger.read_all()] == ["llm.request", RESPONDER_FAILED]
+    (recorded,) = (e.data for e in ledger.read_all() if e.type == "llm.response")
+    assert recorded["error"]["type"] == "Unrecordable"
+    assert {name: recorded[name] for name in kept} == kept
+    assert len(calls) == 1
 
 
 def flaky(failures: int, retry: Retry, on_error: str = "raise") -> Responder:

@@ -8,8 +8,15 @@ from kando.app.context import Context
 from kando.app.opened import Choices, OpenedRun
 from kando.cache.llm import LLMCache
 from kando.ledger.substrate import Substrate
-from kando.responders.budget import cost_of
-from kando.schema.events import BRANCH_CREATED, LLM_REQUEST, LLM_RESPONSE, RecordedEvent
+from kando.schema.events import (
+    BRANCH_CREATED,
+    LLM_REQUEST,
+    LLM_RESPONSE,
+    RESPONDER_FAILED,
+    RecordedEvent,
+)
+from kando.views.pending import is_answer
+from kando.views.spending import spent_by
 
 __all__ = ["CacheUse", "cache_of", "cache_use"]
 
@@ -53,8 +60,12 @@ def cache_use(run: OpenedRun) -> CacheUse:
         elif event.type == LLM_REQUEST:
             intents[event.id] = event
             use = attrs.evolve(use, requests=use.requests + 1)
+        elif event.type == RESPONDER_FAILED:
+            use = attrs.evolve(use, spent_usd=use.spent_usd + spent_by(event).llm_cost_usd)
+        elif not is_answer(event):
+            continue
         elif event.type == LLM_RESPONSE and not event.data.get("cached"):
-            cost = use.spent_usd + cost_of(event)
+            cost = use.spent_usd + spent_by(event).llm_cost_usd
             use = attrs.evolve(use, misses=use.misses + 1, spent_usd=cost)
         elif event.type == LLM_RESPONSE:
             cache = cache or cache_of(run.context, run.id, chosen, read_only=True)

@@ -137,7 +137,7 @@ def _drafted(
         events += make_seeds(kit, goal, head.data["branch_id"])
     kits = [] if kit is None else [kit]
     responders = [] if kit is None else kit.create()
-    Runtime(draft, responders, kits=kits, edge_logic=()).record(events)
+    Runtime(draft, responders, kits=kits, edge_logic=()).record(events, is_own=True)
     return draft.own
 
 

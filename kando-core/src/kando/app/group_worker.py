@@ -25,9 +25,9 @@ from kando.ledger.substrate import Substrate
 from kando.responders.base import AnswerPending, Effect, Responder
 from kando.responders.budget import Budget
 from kando.runtime import Runtime
-from kando.runtime.cursor import ANSWERS, CONTROL
 from kando.runtime.effects import Effects
 from kando.schema.events import RUN_RESUMED, KandoEvent, RecordedEvent, make_event
+from kando.views.pending import ANSWERS, CONTROL
 from kando.world.graph import World
 from kando.world.projection import project
 

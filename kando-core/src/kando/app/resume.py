@@ -205,7 +205,7 @@ def work(context: Context, runtime: Runtime, told: Sequence[KandoEvent] = ()) ->
     try:
         if told:
             runtime.unpause()
-            runtime.record(told)
+            runtime.record(told, is_own=True)
         runtime.run([])
     finally:
         substrate.unregister_worker(id, me)

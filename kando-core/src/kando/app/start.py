@@ -156,7 +156,7 @@ def _seeds(
 
 
 def _record(ledger: LedgerStore, kit: Kit, seeds: Sequence[KandoEvent]) -> None:
-    Runtime(ledger, kit.create(), kits=[kit], edge_logic=()).record(seeds)
+    Runtime(ledger, kit.create(), kits=[kit], edge_logic=()).record(seeds, is_own=True)
 
 
 def _document_event(document: Document | Skipped, cause: list[str]) -> KandoEvent:

@@ -9,7 +9,6 @@ from typing import Any
 import attrs
 import msgspec
 
-from kando.errors import InvalidData
 from kando.responders._schema_errors import schema_errors
 from kando.schema.events import OBSERVED
 
@@ -70,7 +69,7 @@ class SchemaRepair:
         if isinstance(answer, dict):
             return answer
         msg = f"The provider returned {answer!r:.60}, which is not the data of an llm.response."
-        raise InvalidData(msg, hint="Report it to the authors of the provider.")
+        return {"error": {"type": "Unrecordable", "message": msg}}
 
     def worst_case_usd(self, request: dict[str, Any]) -> float | None:
         """Return the maximum cost of an answer in US dollars; None if the price is unknown."""

@@ -99,6 +99,11 @@ class Effect:
         worst_case_usd: ``worst_case_usd(request)`` returns the maximum cost of a call in US dollars,
             or None if it is unknown.
         limits: ``limits(intent)`` returns the limits of one call.
+        knows: ``knows(intent)`` returns whether the executor can do what an intent asks for, such as
+            call the tool that it names.
+        inline: ``inline(intent)`` returns a function that computes the data of the answer from the
+            world, if the answer needs nothing outside the process; else None. It is computed once,
+            when the intent is dispatched.
         timed_out: ``timed_out(intent)`` returns the data that answers a call that timed out; if it
             is None, the firing fails.
     """
@@ -113,6 +118,8 @@ class Effect:
     keep: Callable[[KandoEvent, dict[str, Any], World], None] | None = None
     worst_case_usd: Callable[[dict[str, Any]], float | None] = lambda request: None
     limits: Callable[[KandoEvent], CallLimits] = lambda intent: CallLimits()
+    knows: Callable[[KandoEvent], bool] = lambda intent: True
+    inline: Callable[[KandoEvent], Callable[[World], dict[str, Any]] | None] = lambda intent: None
     timed_out: Callable[[KandoEvent], dict[str, Any]] | None = None
 
 

@@ -10,10 +10,17 @@ import attrs
 
 from kando.errors import ConfigurationError
 from kando.responders.base import Effect
-from kando.schema.events import BUDGET_EXHAUSTED, LLM_RESPONSE, KandoEvent, RecordedEvent
+from kando.schema.events import (
+    BUDGET_EXHAUSTED,
+    LLM_RESPONSE,
+    RESPONDER_FAILED,
+    KandoEvent,
+    RecordedEvent,
+)
+from kando.views.pending import answered_by, failed_intent
 from kando.views.spending import CHARGED, Accounts, amount_of, charge_of
 
-__all__ = ["DEFAULT_FALLBACK_USD", "Budget", "BudgetEnforcer", "cost_of"]
+__all__ = ["DEFAULT_FALLBACK_USD", "Budget", "BudgetEnforcer"]
 
 #: What an LLM call of unknown price counts for, in US dollars, if the budget does not say.
 DEFAULT_FALLBACK_USD = 0.01
@@ -146,8 +153,8 @@ class BudgetEnforcer:
         """Charge a recorded event."""
         if event.type in CHARGED:
             self.accounts = self.accounts.apply(event)
-            for cause in event.cause:
-                self.release(cause)
+            for id in self._settled_by(event):
+                self.release(id)
             if event.type == BUDGET_EXHAUSTED:
                 self.last_reasons = event.data["reasons"]
                 # The accounts tell of it from now on.
@@ -158,6 +165,13 @@ class BudgetEnforcer:
         self.event_count += 1
         if depth > self.depth:
             self.depth = depth
+
+    def _settled_by(self, event: KandoEvent) -> list[str]:
+        """Return the ids of the intents whose calls an event ends: a bystander's ends none."""
+        if event.type != RESPONDER_FAILED:
+            return answered_by(event)
+        intent = failed_intent(event.data)
+        return [intent] if intent is not None else []
 
     def count_firing(self, events: Iterable[KandoEvent], depth: int) -> None:
         """Charge the recorded events of a firing: what `count` does for each, in less time.
@@ -303,8 +317,3 @@ class BudgetEnforcer:
 
     def _cost_of(self, accounts: Accounts) -> float:
         return accounts.llm_cost_usd + accounts.llm_unpriced * self._fallback
-
-
-def cost_of(event: KandoEvent) -> float:
-    """Return the cost that an ``llm.response`` reports, in US dollars; 0 if it reports none."""
-    return charge_of(LLM_RESPONSE, event.data).llm_cost_usd

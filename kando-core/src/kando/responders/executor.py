@@ -16,7 +16,8 @@ __all__ = ["ToolExecutorResponder", "answer_inline"]
 
 def answer_inline(effect: Effect, event: KandoEvent, world: World) -> Iterator[KandoEvent]:
     """Answer one intent in the calling thread: by `Effect.recall`, else by `Effect.call`."""
-    answer = effect.recall(event, world)
+    compute = effect.inline(event)
+    answer = compute(world) if compute is not None else effect.recall(event, world)
     if answer is None:
         answer = effect.call(event)
     yield make_event(effect.answer_type, event.source, "", [event.id], answer)
@@ -53,9 +54,11 @@ def ToolExecutorResponder(
         arguments = intent.data.get("arguments", {})
         return _with_echo(intent, tool.answer(arguments, key_of(intent), world))
 
-    def recall(intent: KandoEvent, world: World) -> dict[str, Any] | None:
+    def inline(intent: KandoEvent) -> Callable[[World], dict[str, Any]] | None:
         tool = known.get(_tool_name(intent))
-        return call(intent, world) if tool is not None and tool.takes_world else None
+        if tool is None or not tool.takes_world:
+            return None
+        return lambda world: call(intent, world)
 
     def limits(intent: KandoEvent) -> CallLimits:
         tool = known.get(_tool_name(intent))
@@ -66,7 +69,14 @@ def ToolExecutorResponder(
     def timed_out(intent: KandoEvent) -> dict[str, Any]:
         return _with_echo(intent, known[_tool_name(intent)].timed_out())
 
-    effect = Effect(TOOL_RETURNED, call, recall, limits=limits, timed_out=timed_out)
+    effect = Effect(
+        TOOL_RETURNED,
+        call,
+        limits=limits,
+        timed_out=timed_out,
+        knows=lambda intent: (name := _tool_name(intent)) in known or not name,
+        inline=inline,
+    )
 
     def fn(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
         return answer_inline(effect, event, world)

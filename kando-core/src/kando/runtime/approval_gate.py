@@ -3,13 +3,16 @@
 - Calls. A policy judges an intent when the intent is recorded (`observe`), in the world at that
   position, so the verdict is the same when the run is resumed, forked or replayed. The gate's own
   responder records the consequence as a plain firing: for `Deny` an answer with an error, for `Ask`
-  an ``approval.requested``. The loop makes no call while `is_held` or not `may_call`.
+  an ``approval.requested``. The loop makes no call while `is_held` or not `may_call`. What the
+  ledger says was asked needs its grant in the ledger, whatever the policies say today: there is a
+  gate in every run, also in one without policies.
 - Decisions. A person sends ``approval.granted`` or ``approval.denied``. When the loop dispatches a
   grant, `released_by` returns the intent, and its executor answers it. After a denial the gate's
   responder answers it with an error.
 - New objects. A policy judges them before they are recorded: `outputs` passes on what a responder
-  emits; from the first object that is not allowed, the rest of the firing is held in one
-  ``approval.requested`` (see `kando.runtime.held_events`). The grant releases these events.
+  emits; from the first object that needs approval, the rest of the firing is held in one
+  ``approval.requested`` (see `kando.runtime.held_events`), and from the first that is denied, the
+  rest is dropped into an ``approval.denied``. The grant releases the held events.
 - External events. `admit` refuses a decision about an approval that is not open, and holds new
   objects in the same way.
 
@@ -27,7 +30,6 @@ import attrs
 from kando.errors import InvalidData
 from kando.responders.base import Responder
 from kando.responders.policies import Ask, Deny, Policy, verdict_on
-from kando.runtime.cursor import ANSWERS
 from kando.runtime.emission import step
 from kando.runtime.held_events import Drafts, Emitted, hold_event, release
 from kando.runtime.recorder import Recorder
@@ -44,15 +46,16 @@ from kando.schema.events import (
     RecordedEvent,
     make_event,
 )
+from kando.views.approvals import GATE
+from kando.views.pending import ANSWERS, INTENTS, answered_by
 from kando.world.graph import World
 
-__all__ = ["GATE", "ApprovalGate"]
+__all__ = ["GATE", "OBSERVED_TYPES", "ApprovalGate"]
 
-#: Name of the gate's responder.
-GATE = "kando.approvals"
-
-_ANSWER_OF = {intent: answer for answer, intent in ANSWERS.items()}
 _RESERVED = (APPROVAL_REQUESTED, APPROVAL_GRANTED, APPROVAL_DENIED)
+
+#: Types of events that the gate must observe.
+OBSERVED_TYPES = frozenset({*ANSWERS, *INTENTS, *_RESERVED})
 
 
 class ApprovalGate:
@@ -73,7 +76,10 @@ class ApprovalGate:
         self._holds_objects = any(OBJECT_CREATED in each.on for each in self._policies)
         # By id of the intent, until it is answered.
         self._verdicts: dict[str, Ask | Deny | Exception] = {}
+        # Open intents, by id.
         self._intents: dict[str, RecordedEvent] = {}
+        # Ids of open intents for which the ledger holds an ``approval.requested``.
+        self._requested: set[str] = set()
         self._denied: set[str] = set()
         # Each ``approval.requested`` without a decision, by its id.
         self._open: dict[str, RecordedEvent] = {}
@@ -92,21 +98,30 @@ class ApprovalGate:
     def observe(self, event: RecordedEvent, world: World) -> None:
         """Process an event of the ledger; `world` is the world after it."""
         kind = event.type
-        if kind in _ANSWER_OF:
+        if kind in INTENTS:
             try:
                 verdict: Any = verdict_on(self._policies, event, world)
             except Exception as error:
                 verdict = error
+            self._intents[event.id] = event
             if isinstance(verdict, Ask | Deny | Exception):
                 self._verdicts[event.id] = verdict
-                self._intents[event.id] = event
         elif kind == APPROVAL_REQUESTED:
-            self._open[event.id] = event
+            self._observe_request(event)
         elif kind in (APPROVAL_GRANTED, APPROVAL_DENIED):
             self._observe_decision(event)
-        elif kind in ANSWERS:
-            for cause in event.cause:
-                self._forget(cause)
+        else:
+            for id in answered_by(event):
+                self._forget(id)
+
+    def _observe_request(self, event: RecordedEvent) -> None:
+        self._open[event.id] = event
+        intent = event.data.get("intent")
+        if isinstance(intent, str) and intent in self._intents:
+            self._requested.add(intent)
+            # The ledger says that a person is asked: no policy of today takes that back.
+            if not isinstance(self._verdicts.get(intent), Deny):
+                self._verdicts[intent] = Ask(str(event.data.get("reason") or ""))
 
     def _observe_decision(self, event: RecordedEvent) -> None:
         asked = self._open.pop(str(event.data.get("approval")), None)
@@ -124,6 +139,7 @@ class ApprovalGate:
         if isinstance(self._verdicts.pop(intent_id, None), Deny):
             self._denied.add(intent_id)
         self._intents.pop(intent_id, None)
+        self._requested.discard(intent_id)
         self._granted.pop(intent_id, None)
         self._granted_elsewhere.discard(intent_id)
         for id in [id for id, each in self._open.items() if each.data.get("intent") == intent_id]:
@@ -136,6 +152,13 @@ class ApprovalGate:
     def is_held(self, intent_id: str) -> bool:
         """Whether no executor answers an intent when it is dispatched: it needs approval or is denied."""
         return intent_id in self._verdicts or intent_id in self._denied
+
+    def needs_verdict(self, intent_id: str) -> bool:
+        """Whether the ledger lacks the consequence of a verdict on an open intent."""
+        verdict = self._verdicts.get(intent_id)
+        return verdict is not None and (
+            not isinstance(verdict, Ask) or intent_id not in self._requested
+        )
 
     def intent_of(self, event: RecordedEvent) -> RecordedEvent:
         """Return the intent that a decision is about; the event itself if it is not a decision."""
@@ -176,7 +199,7 @@ class ApprovalGate:
     def _respond(self, event: RecordedEvent, world: World) -> Any:
         if event.type == BRANCH_CREATED:
             return self._ask_again(event)
-        if event.type in _ANSWER_OF:
+        if event.type in INTENTS:
             return self._judge(event)
         asked = self._decided.get(event.id)
         if asked is None:
@@ -220,11 +243,13 @@ class ApprovalGate:
     ) -> KandoEvent:
         cause = [intent.id, *([because.id] if because is not None else [])]
         data = self.denial(intent, reason)
-        return make_event(_ANSWER_OF[intent.type], "", GATE, cause, data)
+        return make_event(INTENTS[intent.type], "", GATE, cause, data)
 
     def outputs(self, responder: Responder, event: RecordedEvent, world: World) -> Any:
         """Return the outputs of a responder for an event; held events become one approval event."""
         emitted = responder.fn(event, world)
+        if not self._policies:
+            return emitted
         is_stream = isinstance(emitted, Iterable) and not isinstance(emitted, str | bytes | dict)
         if responder.name == GATE or not is_stream:
             return emitted
@@ -237,7 +262,9 @@ class ApprovalGate:
         iterator, ordinal = iter(emitted), 0
         drafts = Drafts(world, self._recorder)
         held: list[KandoEvent] = []
-        verdict: Any = None
+        denied: list[KandoEvent] = []
+        reasons: dict[str, None] = {}
+        refusal: Deny | None = None
         recorded: RecordedEvent | None = None
         while True:
             try:
@@ -247,18 +274,25 @@ class ApprovalGate:
             if isinstance(event, KandoEvent) and event.type in _RESERVED:
                 msg = f"{responder.name} emitted {event.type}: responders must not emit approvals."
                 raise InvalidData(msg, hint="Declare a policy that returns Ask.")
-            if not held and self._holds_objects and isinstance(event, KandoEvent):
+            verdict = None
+            if refusal is None and self._holds_objects and isinstance(event, KandoEvent):
                 verdict = self._verdict_on_object(event, world)
-            if isinstance(verdict, Ask | Deny):
+            if isinstance(verdict, Deny):
+                refusal = verdict
+            elif isinstance(verdict, Ask):
+                reasons[verdict.reason] = None
+            if held or reasons or refusal is not None:
                 recorded = drafts.hold_output(event, ordinal, trigger, responder.name)
-                held.append(recorded)
+                (held if refusal is None else denied).append(recorded)
             else:
                 recorded = yield event
                 if self._holds_objects:
                     drafts.observe(recorded)
             ordinal += 1
         if held:
-            yield hold_event(verdict, held)
+            yield hold_event(Ask("; ".join(reasons)), held)
+        if refusal is not None:
+            yield hold_event(refusal, denied)
 
     def _verdict_on_object(self, event: KandoEvent, world: World) -> Ask | Deny | None:
         if event.type != OBJECT_CREATED:
@@ -277,6 +311,8 @@ class ApprovalGate:
                 msg = f"There is no open approval {event.data.get('approval')!r:.80}."
                 raise InvalidData(msg, hint="`kando approvals RUN` lists the open approvals.")
             return event
+        if event.type in ANSWERS:
+            self._require_open(event)
         if event.type == APPROVAL_REQUESTED:
             msg = "Only policies request approvals."
             raise InvalidData(msg, hint="Declare a policy that returns Ask.")
@@ -289,3 +325,13 @@ class ApprovalGate:
         draft = Drafts(world, self._recorder).hold_external(event)
         asked = hold_event(verdict, [draft])
         return attrs.evolve(asked, id=event.id, actor=event.actor, cause=event.cause)
+
+    def _require_open(self, answer: KandoEvent) -> None:
+        """Refuse an answer to a request that is answered already."""
+        if self._recorder is None or any(cause in self._intents for cause in answer.cause):
+            return
+        for cause in answer.cause:
+            asked = self._recorder.find(cause)
+            if asked is not None and asked.type in INTENTS:
+                msg = f"{cause} is answered already; {answer.type} would be a second answer."
+                raise InvalidData(msg, hint="Fork the run before the answer to give another one.")

@@ -6,13 +6,13 @@ from datetime import datetime
 from typing import Any
 
 from kando.errors import InvalidData
-from kando.responders.budget import cost_of
+from kando.runtime.emission import OwnEvent
 from kando.runtime.recorder import Entry, Recorder
 from kando.schema.events import (
-    BUDGET_SET,
     LLM_RESPONSE,
     OBJECT_CREATED,
     RELATION_CREATED,
+    RESERVED,
     RESPONDER_COMPLETED,
     RESPONDER_FIRED,
     KandoEvent,
@@ -21,6 +21,9 @@ from kando.schema.events import (
 )
 from kando.schema.exact_json import encode, exact_and_encoded
 from kando.schema.identity import default_event_id, object_id, step_key
+from kando.views.approvals import GATE
+from kando.views.pending import ANSWERS
+from kando.views.spending import spent_by
 from kando.world.staged import StagedWorld
 
 __all__ = ["Batch"]
@@ -41,6 +44,8 @@ class Batch:
         recorder: records the batch.
         trigger: the event that a responder handles; None for external events.
         responder: its name.
+        is_call: whether the responder is an executor, which answers an intent.
+        is_own: whether the runtime itself says this, such as a failure or a due timer.
 
     Attributes:
         entries: the accepted events, in order.
@@ -49,7 +54,13 @@ class Batch:
     """
 
     def __init__(
-        self, recorder: Recorder, trigger: RecordedEvent | None = None, responder: str = ""
+        self,
+        recorder: Recorder,
+        trigger: RecordedEvent | None = None,
+        responder: str = "",
+        *,
+        is_call: bool = False,
+        is_own: bool = False,
     ) -> None:
         self.entries: list[Entry] = []
         self.depth = 0 if trigger is None else recorder.depth_of(trigger.position)
@@ -57,6 +68,9 @@ class Batch:
         self._recorder = recorder
         self._trigger = trigger
         self._responder = responder
+        self._is_call = is_call
+        # The runtime itself records its reserved types; the gate asks and answers for a person.
+        self._is_own = is_own or responder == GATE
         self._trigger_depth = self.depth
         self._staged = StagedWorld(recorder.world)
         # All events of a batch have the same timestamp.
@@ -88,7 +102,7 @@ class Batch:
         if change is not None:
             self._staged.stage(change)
         if identified.type == LLM_RESPONSE:
-            self.cost_usd += cost_of(identified)
+            self.cost_usd += spent_by(identified).llm_cost_usd
         if depth > self.depth:
             self.depth = depth
         self.entries.append(entry)
@@ -98,7 +112,9 @@ class Batch:
     def open(self) -> RecordedEvent:
         """Add ``responder.fired``, caused by the trigger, and return it."""
         assert self._trigger is not None
-        data = {"responder": self._responder, "trigger": self._trigger.id}
+        data: dict[str, Any] = {"responder": self._responder, "trigger": self._trigger.id}
+        if self._is_call:
+            data["call"] = True
         return self._add_own(RESPONDER_FIRED, "fired", self._trigger, data)
 
     def close(self, fired: RecordedEvent, outputs: int) -> RecordedEvent:
@@ -160,9 +176,12 @@ class Batch:
             by = f" by {actor}" if actor else ""
             msg = f"An event{by} has type {kind!r} and data {given!r:.60}."
             raise InvalidData(msg, hint="Its type is a dotted name and its data a JSON object.")
-        if kind == BUDGET_SET and trigger is not None:
-            msg = f"{self._responder} emitted {kind}: responders must not set limits."
-            raise InvalidData(msg, hint="Set them where the run is started or resumed.")
+        if kind in RESERVED and not self._is_own and not isinstance(event, OwnEvent):
+            msg = f"{actor or 'A seed'} emitted {kind}, which only the runtime records."
+            raise InvalidData(msg, hint="Choose a type of your own.")
+        if kind in ANSWERS and trigger is not None and not (self._is_call or self._is_own):
+            # Whatever a plain responder says, an intent waits for its executor.
+            given = {**given, "answers": False}
         position = recorder.length + len(self.entries)
         id = event.id or default_event_id(kind, position, recorder.heads)
         needs_id = kind in _NAMED and "id" not in given

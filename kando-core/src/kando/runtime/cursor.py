@@ -10,33 +10,19 @@ import attrs
 from kando.errors import StoreDamaged
 from kando.schema.events import (
     APPROVAL_GRANTED,
-    LLM_REQUEST,
-    LLM_RESPONSE,
     PARKED,
     RESPONDER_COMPLETED,
     RESPONDER_FAILED,
     RESPONDER_FIRED,
     RETRIED,
-    RUN_CANCELLED,
-    RUN_PAUSED,
-    RUN_RESUMED,
-    TIMER_FIRED,
-    TIMER_SET,
-    TOOL_CALLED,
-    TOOL_RETURNED,
     RecordedEvent,
 )
 from kando.schema.identity import step_key
+from kando.views.pending import PENDING, Pending, answered_by, track
 
-__all__ = ["ANSWERS", "CONTROL", "Cursor", "OpenFiring"]
+__all__ = ["Cursor", "OpenFiring"]
 
-#: Types of intents, by the type of the event that answers them.
-ANSWERS = {LLM_RESPONSE: LLM_REQUEST, TOOL_RETURNED: TOOL_CALLED}
-_INTENTS = frozenset(ANSWERS.values())
-#: Types of events that pause, resume or cancel a run.
-CONTROL = frozenset({RUN_PAUSED, RUN_RESUMED, RUN_CANCELLED})
-
-_PENDING = CONTROL | _INTENTS | frozenset(ANSWERS) | {TIMER_SET, TIMER_FIRED, APPROVAL_GRANTED}
+_PENDING = PENDING | {APPROVAL_GRANTED}
 
 
 @attrs.define
@@ -64,9 +50,7 @@ class Cursor:
     Attributes:
         last_completed: name of the last responder that has handled the current event.
         open_firing: the firing that the ledger holds in part, if there is one.
-        open_intents: intents without an answer, by id.
-        open_timers: timers that have not fired, by id.
-        halted_by: ``run.paused`` or ``run.cancelled``, until the run is resumed.
+        pending: open intents and timers, and the halt of the run.
         silent_firing: trigger and responder of the last firing, if it emitted nothing and so is not
             in the ledger.
     """
@@ -75,11 +59,9 @@ class Cursor:
         self._queue: deque[RecordedEvent] = deque()
         self.last_completed: str | None = None
         self.open_firing: OpenFiring | None = None
-        self.open_intents: dict[str, RecordedEvent] = {}
-        self.open_timers: dict[str, RecordedEvent] = {}
+        self.pending: Pending[RecordedEvent] = Pending()
         # Each ``approval.granted``, until its intent is answered.
         self._grants: dict[str, RecordedEvent] = {}
-        self.halted_by: str | None = None
         self.silent_firing: tuple[str, str] | None = None
         # Number of failed attempts of each firing that is to be retried.
         self._failed: dict[tuple[str, str], int] = {}
@@ -138,23 +120,13 @@ class Cursor:
         return trigger
 
     def _track_pending(self, event: RecordedEvent) -> None:
-        """Update open intents, open timers and the halt of the run."""
-        kind = event.type
-        if kind in CONTROL:
-            self.halted_by = None if kind == RUN_RESUMED else kind
-        elif kind == TIMER_SET:
-            self.open_timers[event.id] = event
-        elif kind == TIMER_FIRED:
-            for cause in event.cause:
-                self.open_timers.pop(cause, None)
-        elif kind in ANSWERS:
-            for cause in event.cause:
-                self.open_intents.pop(cause, None)
-                self._grants.pop(cause, None)
-        elif kind == APPROVAL_GRANTED:
+        """Update what is pending, and the approvals that release it."""
+        if event.type == APPROVAL_GRANTED:
             self._grants[event.id] = event
-        else:
-            self.open_intents[event.id] = event
+            return
+        track(self.pending, event, event)
+        for id in answered_by(event):
+            self._grants.pop(id, None)
 
     def _observe_fired(self, event: RecordedEvent) -> None:
         trigger, responder = self._advance_to_trigger(event), event.data["responder"]
@@ -169,10 +141,8 @@ class Cursor:
             self._unresolved.add((trigger.id, responder))
         if outcome == RETRIED:
             self._failed[trigger.id, responder] = event.data["attempt"]
-        elif outcome == PARKED:
-            self.open_intents.pop(trigger.id, None)
-            if self._queue[0].id == trigger.id:
-                self.last_completed = responder
+        elif outcome == PARKED and self._queue[0].id == trigger.id:
+            self.last_completed = responder
 
     def _mark_resolved(self, trigger: RecordedEvent, responder: str) -> None:
         firing = (trigger.id, responder)
@@ -195,7 +165,7 @@ class Cursor:
     def _advance_to_trigger(self, event: RecordedEvent) -> RecordedEvent:
         """Advance to the event that a firing handles, and return it."""
         trigger_id = event.data["trigger"]
-        trigger = self.open_intents.get(trigger_id) or self._grants.get(trigger_id)
+        trigger = self.pending.intents.get(trigger_id) or self._grants.get(trigger_id)
         # The answer to an intent that the cursor has passed does not move it back.
         if trigger is not None and trigger.position < self._queue[0].position:
             return trigger

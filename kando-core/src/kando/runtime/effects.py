@@ -59,6 +59,8 @@ class Effects:
         effect = executor.effect
         if effect is None:
             return None
+        if effect.inline(intent) is not None:
+            return None
         recalled = effect.recall(intent, world)
         if recalled is not None:
             return recalled
@@ -121,6 +123,9 @@ class Effects:
         """
         effect = executor.effect
         assert effect is not None
+        compute = effect.inline(intent)
+        if compute is not None:
+            return compute(world)
         recalled = effect.recall(intent, world)
         if recalled is not None:
             self.discard(intent)

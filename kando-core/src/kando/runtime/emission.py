@@ -1,4 +1,4 @@
-"""One step of a responder: send it the last recorded event, and get its next output."""
+"""What responders emit, step by step, and what the runtime emits in their name."""
 
 from __future__ import annotations
 
@@ -6,9 +6,22 @@ from collections.abc import Generator, Iterator
 from types import GeneratorType
 from typing import Any
 
-from kando.schema.events import RecordedEvent
+from kando.schema.events import KandoEvent, RecordedEvent
 
-__all__ = ["step"]
+__all__ = ["OwnEvent", "as_own", "step"]
+
+
+class OwnEvent(KandoEvent):
+    """An event that the runtime emits in the name of a responder, so of a reserved type."""
+
+    __slots__ = ()
+
+
+def as_own(event: KandoEvent) -> OwnEvent:
+    """Return an event as one of the runtime's own."""
+    return OwnEvent(
+        event.id, event.type, event.source, event.actor, event.cause, event.timestamp, event.data
+    )
 
 
 def step(emitted: Iterator[Any], recorded: RecordedEvent | None) -> Any:

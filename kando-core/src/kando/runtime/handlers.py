@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from kando.responders.base import Responder, ResponderRegistry
-from kando.schema.events import APPROVAL_GRANTED
+from kando.schema.events import APPROVAL_GRANTED, KandoEvent
+from kando.world.graph import World
 
 __all__ = ["Handlers"]
+
+#: Field of a ``tool.called`` that a model has chosen: the conversation that it belongs to.
+_CHOSEN_BY_MODEL = "conversation"
 
 
 class Handlers:
@@ -38,6 +42,12 @@ class Handlers:
         """Return the responder with this name, or None."""
         return self._registry.get(name)
 
+    def get_known(self, name: str) -> Responder:
+        """Return the responder with this name, which is one of them."""
+        found = self._registry.get(name)
+        assert found is not None, name
+        return found
+
     def for_type(self, type: str) -> Sequence[Responder]:
         """Return the responders whose pattern matches a type, in firing order."""
         found = self._by_type.get(type)
@@ -51,6 +61,19 @@ class Handlers:
             )
             self._by_type[type] = found
         return found
+
+    def executor_of(self, intent: KandoEvent, world: World) -> Responder | None:
+        """Return the executor that answers an intent; None if the intent must stay open.
+
+        The first that handles the intent and knows what it asks for answers it. A tool that none of
+        them knows was either chosen by a model, which is then told so, or is called by the kit
+        itself: the kit's installed version lacks it, and another version may have it.
+        """
+        able = [each for each in self.executors_of(intent.type) if each.handles(intent, world)]
+        for each in able:
+            if each.effect is not None and each.effect.knows(intent):
+                return each
+        return able[0] if able and _CHOSEN_BY_MODEL in intent.data else None
 
     def executors_of(self, type: str) -> Sequence[Responder]:
         """Return the executors among the responders of `for_type`."""

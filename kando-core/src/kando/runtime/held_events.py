@@ -9,6 +9,7 @@ import attrs
 
 from kando.errors import InvalidData, UnknownReference
 from kando.responders.policies import Ask, Deny
+from kando.runtime.emission import OwnEvent, as_own
 from kando.runtime.recorder import Recorder
 from kando.schema.events import (
     APPROVAL_DENIED,
@@ -112,7 +113,7 @@ class Drafts:
         self._ids.add(draft.id)
 
 
-def hold_event(verdict: Ask | Deny, held: list[KandoEvent]) -> KandoEvent:
+def hold_event(verdict: Ask | Deny, held: list[KandoEvent]) -> OwnEvent:
     """Return the ``approval.requested`` for held events, or ``approval.denied`` for `Deny`."""
     first = held[0]
     data = {
@@ -125,7 +126,7 @@ def hold_event(verdict: Ask | Deny, held: list[KandoEvent]) -> KandoEvent:
         ],
     }
     kind = APPROVAL_REQUESTED if isinstance(verdict, Ask) else APPROVAL_DENIED
-    return make_event(kind, "", "", [], data)
+    return as_own(make_event(kind, "", "", [], data))
 
 
 def release(asked: RecordedEvent, granted: RecordedEvent) -> Emitted:

@@ -30,8 +30,9 @@ import attrs
 
 from kando.errors import ConfigurationError, RefusedEvent
 from kando.responders.base import AnswerPending, Effect, Responder
+from kando.runtime.approval_gate import GATE, ApprovalGate
 from kando.runtime.batch import Batch
-from kando.runtime.cursor import ANSWERS, CONTROL, OpenFiring
+from kando.runtime.cursor import OpenFiring
 from kando.runtime.effects import Effects
 from kando.runtime.firing import collect, complete, is_productive
 from kando.runtime.handlers import Handlers
@@ -42,17 +43,23 @@ from kando.runtime.recovery import recover
 from kando.runtime.tail import Tail
 from kando.runtime.timers import due_timers
 from kando.schema.events import (
+    APPROVAL_DENIED,
     APPROVAL_GRANTED,
+    APPROVAL_REQUESTED,
     KIT_LOADED,
     PARKED,
     RAISED,
     KandoEvent,
     RecordedEvent,
 )
+from kando.views.pending import ANSWERS, CONTROL
 from kando.world.graph import World
 from kando.world.projection import project
 
 __all__ = ["Loop"]
+
+#: Reserved types that reach a run through its inbox: a person, or another process, decides.
+_OWN_MESSAGES = CONTROL | {APPROVAL_DENIED, APPROVAL_GRANTED, APPROVAL_REQUESTED}
 
 #: Seconds between two polls of timers and inbox.
 POLL_INTERVAL = 0.05
@@ -65,6 +72,7 @@ class Loop(Tail):
         recorder: records events at the tail of the ledger.
         handlers: the responders.
         effects: the calls of the run.
+        gate: holds what needs an approval.
         save_interval: recorded events are saved after this many seconds at the latest.
         inbox: messages to the run; None if it has no inbox.
         checks_purity: refuse plain responders that are not pure.
@@ -75,12 +83,13 @@ class Loop(Tail):
         recorder: Recorder,
         handlers: Handlers,
         effects: Effects,
+        gate: ApprovalGate,
         save_interval: float,
         inbox: Inbox | None = None,
         *,
         checks_purity: bool = False,
     ) -> None:
-        super().__init__(recorder, handlers, effects, save_interval)
+        super().__init__(recorder, handlers, effects, gate, save_interval)
         self.inbox = inbox
         self.checks_purity = checks_purity
         self._polled_at = float("-inf")
@@ -100,8 +109,12 @@ class Loop(Tail):
         if event.type == KIT_LOADED:
             self.kit = event.data
 
-    def deliver(self, seeds: Sequence[KandoEvent]) -> bool:
+    def deliver(self, seeds: Sequence[KandoEvent], *, is_own: bool = False) -> bool:
         """Record external events at the tail, as one step.
+
+        Args:
+            seeds: the events.
+            is_own: whether the runtime records them, so that they may be of its reserved types.
 
         Returns:
             False if a limit of the budget forbids it.
@@ -109,7 +122,7 @@ class Loop(Tail):
         Raises:
             RefusedEvent: one of them must not be recorded; then none of them is.
         """
-        batch = Batch(self.recorder)
+        batch = Batch(self.recorder, is_own=is_own)
         for number, seed in enumerate(seeds):
             batch.add(with_place(seed, self.cursor.silent_firing if number == 0 else None))
         reasons = self._reasons_against(batch, batch.cost_usd)
@@ -164,12 +177,12 @@ class Loop(Tail):
         if force or is_first or now - self._polled_at >= POLL_INTERVAL:
             self._polled_at = now
             if self._has_caught_up:
-                for fired in due_timers(self.cursor.open_timers.values(), self.recorder.clock()):
-                    if not self.deliver([fired]):
+                for fired in due_timers(self.cursor.pending.timers.values(), self.recorder.clock()):
+                    if not self.deliver([fired], is_own=True):
                         return False
             if self.inbox is not None and not self._read_inbox(self.inbox):
                 return False
-        return self.cursor.halted_by is None
+        return self.cursor.pending.halted_by is None
 
     def _read_inbox(self, inbox: Inbox) -> bool:
         for entry in inbox.entries():
@@ -178,23 +191,25 @@ class Loop(Tail):
             if self.recorder.position_of(entry.event_id) is None:
                 event = attrs.evolve(entry.event, id=entry.event_id)
                 try:
-                    if self.gate is not None:
-                        event = self.gate.admit(event, self.recorder.world)
-                    is_within_limits = self.deliver([event])
+                    event = self.gate.admit(event, self.recorder.world)
+                    is_own = event.type in _OWN_MESSAGES
+                    is_within_limits = self.deliver([event], is_own=is_own)
                 except RefusedEvent as error:
-                    is_within_limits = self.deliver([refusal_event(entry, error)])
+                    refused = refusal_event(entry, error)
+                    is_within_limits = self.deliver([refused], is_own=True)
                 if not is_within_limits:
                     return False
                 # Saved before it leaves the inbox: after a crash it is read again, and ignored.
                 self.save()
             inbox.take(entry.key)
-            if self.cursor.halted_by is not None:
+            if self.cursor.pending.halted_by is not None:
                 return False
         return True
 
     def has_pending_work(self) -> bool:
         """Whether `run` would record anything; the loop cannot be used afterwards."""
-        if self.cursor.open_firing is not None or self._skipped_intents():
+        cursor = self.cursor
+        if cursor.open_firing is not None or self._unjudged_intents() or self._skipped_intents():
             return True
         while (event := self.cursor.current) is not None:
             for handler in self._remaining(event):
@@ -218,15 +233,14 @@ class Loop(Tail):
         This is `event` itself, but an executor handles the intent that an approval releases, and
         not an intent that waits for an approval.
         """
-        subject: RecordedEvent | None = event
-        if handler.effect is not None:
-            if event.type == APPROVAL_GRANTED:
-                subject = self.gate.released_by(event) if self.gate is not None else None
-            elif self.gate is not None and self.gate.is_held(event.id):
-                subject = None
-        if subject is None or not handler.handles(subject, self.recorder.world):
-            return None
-        return subject
+        if handler.effect is None:
+            return event if handler.handles(event, self.recorder.world) else None
+        intent: RecordedEvent | None = event
+        if event.type == APPROVAL_GRANTED:
+            intent = self.gate.released_by(event)
+        elif self.gate.is_held(event.id):
+            intent = None
+        return intent if intent is not None and self._executor_for(intent) is handler else None
 
     def _remaining(self, event: RecordedEvent) -> Sequence[Responder]:
         handlers = self.handlers.for_type(event.type)
@@ -239,7 +253,7 @@ class Loop(Tail):
     def _fire(self, handler: Responder, event: RecordedEvent, subject: RecordedEvent) -> bool:
         """Let a responder handle an event; `subject` is as `_subject_of` returned it."""
         while True:
-            batch = Batch(self.recorder, event, handler.name)
+            batch = Batch(self.recorder, event, handler.name, is_call=handler.effect is not None)
             try:
                 if handler.effect is None:
                     return self._fire_plain(handler, event, batch)
@@ -281,7 +295,8 @@ class Loop(Tail):
         """Repeat a firing that the ledger holds in part, and record the rest of it."""
         handler = self.handlers.get(firing.responder)
         is_answered = any(output.type in ANSWERS for output in firing.outputs)
-        batch = Batch(self.recorder, firing.trigger, firing.responder)
+        is_call = handler is not None and handler.effect is not None
+        batch = Batch(self.recorder, firing.trigger, firing.responder, is_call=is_call)
         if is_answered:
             count = len(firing.outputs)
         elif handler is None:
@@ -307,13 +322,12 @@ class Loop(Tail):
     def _finish_call(
         self, handler: Responder, effect: Effect, firing: OpenFiring, batch: Batch
     ) -> bool:
-        trigger, intent, refusal = firing.trigger, firing.trigger, None
-        if self.gate is not None:
-            intent = self.gate.intent_of(trigger)
-            if not self.gate.may_call(intent.id):
-                # The approval is in the parent's part of the ledger and does not count here.
-                reason = "its approval was given before the fork"
-                refusal = self.gate.denial(intent, reason)
+        trigger, refusal = firing.trigger, None
+        intent = self.gate.intent_of(trigger)
+        if not self.gate.may_call(intent.id):
+            # The approval is in the parent's part of the ledger and does not count here.
+            reason = "its approval was given before the fork"
+            refusal = self.gate.denial(intent, reason)
         return self._fire_effect(handler, effect, intent, batch, trigger, firing, refusal)
 
     def _repeat(self, handler: Responder, firing: OpenFiring, batch: Batch) -> int:
@@ -322,8 +336,6 @@ class Loop(Tail):
         return collect(batch, handler, outputs, firing.trigger, firing.outputs) or 0
 
     def _outputs(self, handler: Responder, event: RecordedEvent, world: World) -> Any:
-        if self.gate is None:
-            return handler.fn(event, world)
         return self.gate.outputs(handler, event, world)
 
     def _world_before(self, position: int) -> World:
@@ -333,17 +345,36 @@ class Loop(Tail):
 
     def _answer_skipped_intents(self) -> bool:
         """Answer the intents that the cursor has passed because no executor could answer them."""
-        return all(
-            self._fire(handler, intent, intent) for handler, intent in self._skipped_intents()
-        )
+        for intent in self._unjudged_intents():
+            if not self._fire(self.handlers.get_known(GATE), intent, intent):
+                return False
+        for handler, intent in self._skipped_intents():
+            is_open = self._executor_for(intent) is handler
+            if is_open and not self._fire(handler, intent, intent):
+                return False
+        return True
+
+    def _unjudged_intents(self) -> list[RecordedEvent]:
+        """Return the intents that the cursor has passed and that a policy of today asks about."""
+        here = self._position()
+        intents = self.cursor.pending.intents.values()
+        return [
+            intent
+            for intent in intents
+            if intent.position < here and self.gate.needs_verdict(intent.id)
+        ]
+
+    def _position(self) -> int:
+        """Return the position of the event that is dispatched next."""
+        current = self.cursor.current
+        return self.recorder.length if current is None else current.position
 
     def _skipped_intents(self) -> list[tuple[Responder, RecordedEvent]]:
-        current = self.cursor.current
-        here = self.recorder.length if current is None else current.position
+        here = self._position()
         return [
             (handler, intent)
-            for intent in self.cursor.open_intents.values()
+            for intent in self.cursor.pending.intents.values()
             if intent.position < here
-            if self.gate is None or self.gate.may_call(intent.id, before=here)
-            for handler in self.handlers.executors_of(intent.type)
+            if self.gate.may_call(intent.id, before=here)
+            if (handler := self._executor_for(intent)) is not None
         ]

@@ -59,8 +59,9 @@ class Recorder:
         self.world = World()
         self.length = 0
         self.last_type: str | None = None
-        # Called with each event, and the world after it.
-        self.on_recorded: Callable[[RecordedEvent, World], None] | None = None
+        # Called with each event of the types in `observed_types`, and the world after it.
+        self.on_recorded: Callable[[RecordedEvent, World], None] = lambda event, world: None
+        self.observed_types: frozenset[str] = frozenset()
         # Called with the events that were saved.
         self.on_saved: Callable[[Sequence[RecordedEvent]], None] | None = None
         self._saved = 0
@@ -76,6 +77,14 @@ class Recorder:
         self._heads: list[int] = []
         self._root_keys: set[str] = set()
         self._root_counts: dict[str, int] = {}
+
+    def find(self, event_id: str) -> RecordedEvent | None:
+        """Return the recorded event with an id, saved or not, or None."""
+        position = self.position_of(event_id)
+        if position is None:
+            return None
+        unsaved = position - (self.length - len(self._unsaved))
+        return self._unsaved[unsaved] if unsaved >= 0 else self.ledger.at(position)
 
     def position_of(self, event_id: str) -> int | None:
         """Return the position of a recorded event, or None."""
@@ -214,7 +223,7 @@ class Recorder:
 
     def _apply(self, batch: Sequence[Entry], *, is_external: bool) -> list[RecordedEvent]:
         """Apply entries, just recorded or restored, to world, account and indexes."""
-        world, on_recorded, types, depths = self.world, self.on_recorded, self._types, self._depths
+        world, observed, types, depths = self.world, self.observed_types, self._types, self._depths
         events: list[RecordedEvent] = []
         greatest = 0
         for event, change, depth, has_default_id in batch:
@@ -231,8 +240,8 @@ class Recorder:
                 greatest = depth
             events.append(event)
             self.length += 1
-            if on_recorded is not None:
-                on_recorded(event, world)
+            if event.type in observed:
+                self.on_recorded(event, world)
         if not is_external:
             self.account.count_firing(events, greatest)
         if events:
@@ -298,7 +307,7 @@ class Recorder:
             if depth > greatest:
                 greatest = depth
             self.length += 1
-            if self.on_recorded is not None:
+            if kind in self.observed_types:
                 self.on_recorded(event, world)
         self.account.count_firing(events, greatest)
         self.last_type = events[-1].type

@@ -15,7 +15,7 @@ from kando.responders import edge
 from kando.responders.base import AnswerPending, KitTypes, Responder
 from kando.responders.budget import Budget, BudgetEnforcer
 from kando.responders.llm_executor import remember
-from kando.runtime.approval_gate import ApprovalGate
+from kando.runtime.approval_gate import OBSERVED_TYPES, ApprovalGate
 from kando.runtime.declared_types import DeclaredTypes
 from kando.runtime.effects import Effects
 from kando.runtime.handlers import Handlers
@@ -144,9 +144,7 @@ class Runtime:
         self._policies = [policy for kit in kits_once for policy in kit.policies]
         self._loop: Loop | None = None
         # Created now, not at the first run, so that an invalid configuration is reported at once.
-        self._handlers = self._handlers_with(
-            ApprovalGate(self._policies, "") if self._policies else None
-        )
+        self._handlers = self._handlers_with(ApprovalGate(self._policies, ""))
 
     def run(self, seed_events: Sequence[KandoEvent]) -> World:
         """Record seeds at the tail of the ledger and work until the run is idle.
@@ -201,11 +199,11 @@ class Runtime:
             ConcurrencyError: another writer appended to the ledger.
         """
         loop = self._opened()
-        if loop.cursor.halted_by == RUN_CANCELLED:
+        if loop.cursor.pending.halted_by == RUN_CANCELLED:
             msg = f"{self.ledger.stream_name()} was cancelled."
             raise RunCancelled(msg, hint="Fork it to continue from any position.")
-        if loop.cursor.halted_by == RUN_PAUSED:
-            loop.deliver([make_event(RUN_RESUMED, "", "runtime", [], {})])
+        if loop.cursor.pending.halted_by == RUN_PAUSED:
+            loop.deliver([make_event(RUN_RESUMED, "", "runtime", [], {})], is_own=True)
             loop.recorder.save()
 
     def _record_kit(self, loop: Loop) -> None:
@@ -216,22 +214,22 @@ class Runtime:
         if any(
             kit_loaded.get(each) != known.get(each) for each in ("name", "version", "distribution")
         ):
-            loop.deliver([make_event(KIT_LOADED, "", "runtime", [], kit_loaded)])
+            loop.deliver([make_event(KIT_LOADED, "", "runtime", [], kit_loaded)], is_own=True)
             loop.kit = kit_loaded
 
     def seconds_until_due(self) -> float | None:
         """Return the seconds until the next timer of the run is due, or None without timers."""
         loop = self._opened()
-        return seconds_until_due(loop.cursor.open_timers.values(), loop.recorder.clock())
+        return seconds_until_due(loop.cursor.pending.timers.values(), loop.recorder.clock())
 
     @property
     def is_halted(self) -> bool:
         """Whether the run is paused or cancelled."""
-        return self._opened().cursor.halted_by is not None
+        return self._opened().cursor.pending.halted_by is not None
 
     def open_intents(self) -> list[RecordedEvent]:
         """Return the recorded intents without an answer, in order."""
-        return list(self._opened().cursor.open_intents.values())
+        return list(self._opened().cursor.pending.intents.values())
 
     def open_calls(self) -> list[RecordedEvent]:
         """Return the open intents whose calls may run now, in parallel.
@@ -241,8 +239,12 @@ class Runtime:
         """
         return self._opened().open_calls()
 
-    def record(self, events: Sequence[KandoEvent]) -> list[RecordedEvent]:
+    def record(self, events: Sequence[KandoEvent], *, is_own: bool = False) -> list[RecordedEvent]:
         """Record events at the tail of the ledger without handling them yet.
+
+        Args:
+            events: in order.
+            is_own: whether they may be of the types that only the runtime records.
 
         Returns:
             The events as recorded; empty if a limit of the budget forbids them.
@@ -253,7 +255,7 @@ class Runtime:
         """
         loop = self._opened()
         start = loop.recorder.length
-        if not loop.deliver(events):
+        if not loop.deliver(events, is_own=is_own):
             return []
         loop.recorder.save()
         return list(self.ledger.read(start))
@@ -310,9 +312,8 @@ class Runtime:
         world.context["cache"] = self.cache
         return world
 
-    def _handlers_with(self, gate: ApprovalGate | None) -> Handlers:
-        first = [gate.responder()] if gate is not None else []
-        return Handlers(self._edge_logic, [*first, *self.responders])
+    def _handlers_with(self, gate: ApprovalGate) -> Handlers:
+        return Handlers(self._edge_logic, [gate.responder(), *self.responders])
 
     def _require_root(self) -> None:
         events = self.ledger.read_all()
@@ -335,18 +336,17 @@ class Runtime:
         )
         recorder.world.context["cache"] = self.cache
         effects = Effects(self._max_parallel_calls)
-        gate = ApprovalGate(self._policies, recorder.source, recorder) if self._policies else None
+        gate = ApprovalGate(self._policies, recorder.source, recorder)
         loop = Loop(
             recorder,
-            self._handlers_with(gate) if gate is not None else self._handlers,
+            self._handlers_with(gate),
             effects,
+            gate,
             self._save_interval,
             self._inbox,
             checks_purity=self._checks_purity,
         )
-        if gate is not None:
-            loop.gate = gate
-            recorder.on_recorded = gate.observe
+        recorder.on_recorded, recorder.observed_types = gate.observe, OBSERVED_TYPES
         events: Iterable[RecordedEvent] = self.ledger.read_all()
         if self._snapshots is not None:
             loop.snapshots = Snapshots(

@@ -12,9 +12,9 @@ from kando.ledger.memory import MemoryLedgerStore
 from kando.responders.base import BOOKKEEPING, Responder
 from kando.responders.budget import BudgetEnforcer
 from kando.responders.policies import Policy
-from kando.runtime.approval_gate import GATE, ApprovalGate
+from kando.runtime.approval_gate import GATE, OBSERVED_TYPES, ApprovalGate
 from kando.runtime.batch import Batch
-from kando.runtime.cursor import ANSWERS, Cursor
+from kando.runtime.cursor import Cursor
 from kando.runtime.declared_types import DeclaredTypes
 from kando.runtime.effects import Effects
 from kando.runtime.firing import collect, complete
@@ -36,6 +36,7 @@ from kando.schema.events import (
     KandoEvent,
     RecordedEvent,
 )
+from kando.views.pending import is_answer
 from kando.world.graph import World
 from kando.world.projection import project
 from kando.world.staged import StagedWorld
@@ -77,17 +78,15 @@ def replay_strictly(
     """
     recorded = list(islice(ledger.read_all(), stop))
     # The answers of the approval gate are replayed, since they do not come from outside.
-    executors = {event.actor for event in recorded if event.type in ANSWERS} - {GATE}
+    executors = {event.actor for event in recorded if is_answer(event)} - {GATE}
     plain = [r for r in responders if r.effect is None and r.name not in executors]
     target = _DiscardingLedger(ledger.stream_name())
     # No limits: the events were within those of their recording.
     recorder = Recorder(target, types, BudgetEnforcer(), max_payload_bytes=2**62)
-    gate = ApprovalGate(policies, recorder.source, recorder) if policies else None
-    if gate is not None:
-        plain.insert(0, gate.responder())
-        recorder.on_recorded = gate.observe
-    loop = _StrictLoop(recorder, Handlers(edge_logic, plain), recorded, executors)
-    loop.gate = gate
+    gate = ApprovalGate(policies, recorder.source, recorder)
+    plain.insert(0, gate.responder())
+    recorder.on_recorded, recorder.observed_types = gate.observe, OBSERVED_TYPES
+    loop = _StrictLoop(recorder, Handlers(edge_logic, plain), gate, recorded, executors)
     recover(loop.cursor, recorder, recorded[:start])
     loop.run()
     return recorder.world
@@ -123,19 +122,26 @@ class _StrictLoop(Loop):
         self,
         recorder: Recorder,
         handlers: Handlers,
+        gate: ApprovalGate,
         recorded: Sequence[RecordedEvent],
         executors: set[str],
     ) -> None:
-        super().__init__(recorder, handlers, Effects(1), 0)
+        super().__init__(recorder, handlers, Effects(1), gate, 0)
         self._recorded = recorded
         self._executors = executors
         scan = Cursor()
         self._is_external = [not scan.observe(event) for event in recorded]
-        failed = [event.data for event in recorded if event.type == RESPONDER_FAILED]
-        self._failed = {(about["trigger"], about["responder"]) for about in failed}
-        self._parked = {
-            (about["trigger"], about["responder"]) for about in failed if about["outcome"] == PARKED
-        }
+        # Positions of the failures of each firing, and the firings that were parked in the end.
+        self._failures: dict[tuple[str, str], list[int]] = {}
+        self._parked: set[tuple[str, str]] = set()
+        for event in recorded:
+            if event.type == RESPONDER_FAILED:
+                key = event.data["trigger"], event.data["responder"]
+                self._failures.setdefault(key, []).append(event.position)
+                if event.data["outcome"] == PARKED:
+                    self._parked.add(key)
+            elif event.type == RESPONDER_FIRED:
+                self._parked.discard((event.data["trigger"], event.data["responder"]))
         # By position: where the next firing starts that the replay must reproduce.
         self._next_firing = [len(recorded)] * (len(recorded) + 1)
         for position in range(len(recorded) - 1, -1, -1):
@@ -192,28 +198,61 @@ class _StrictLoop(Loop):
         return True
 
     def _fire(self, handler: Responder, event: RecordedEvent, subject: RecordedEvent) -> bool:
-        if (event.id, handler.name) in self._parked:
-            return True
         self._insert_preceding(handler, event)
         while True:
             batch = Batch(self.recorder, event, handler.name)
-            count = self._collected(batch, handler, event)
+            try:
+                outputs = self._outputs(handler, event, self.recorder.world)
+                count = collect(batch, handler, outputs, event)
+            except (Exception, SystemExit) as error:
+                if self._insert_failure(handler, event, error) == PARKED:
+                    return True
+                continue
+            if (event.id, handler.name) in self._parked:
+                raise self._not_raised(handler.name)
             if not count and not self.cursor.has_failed(event.id, handler.name):
                 return True
             complete(batch, count or 0)
             if self._commit(batch, event):
                 return True
 
-    def _collected(self, batch: Batch, handler: Responder, event: RecordedEvent) -> int | None:
-        try:
-            return collect(
-                batch, handler, self._outputs(handler, event, self.recorder.world), event
-            )
-        except (Exception, SystemExit) as error:
-            if (event.id, handler.name) in self._failed:
-                # It also failed in the recorded run and was not repeated: the ledger ends here.
+    def _insert_failure(
+        self, handler: Responder, event: RecordedEvent, error: BaseException
+    ) -> str:
+        """Insert the recorded failure that an error repeats, and return its outcome.
+
+        What failed and was not repeated any more is pending: the ledger ends after it.
+
+        Raises:
+            ReplayDivergence: the responder did not fail here when the run was recorded, or otherwise.
+        """
+        here = self.recorder.length
+        positions = self._failures.get((event.id, handler.name), [])
+        position = next((each for each in positions if each >= here), None)
+        if position is None:
+            if positions and here == len(self._recorded):
                 raise _LedgerEndsUnfinished from error
             raise self._raised(handler.name, error) from error
+        recorded = self._recorded[position]
+        if recorded.data["error"]["type"] != type(error).__name__:
+            raise self._raised(handler.name, error) from error
+        while self.recorder.length <= position:
+            self._insert_external([])
+        outcome: str = recorded.data["outcome"]
+        if outcome != PARKED and self.recorder.length == len(self._recorded):
+            raise _LedgerEndsUnfinished from error
+        self._insert_preceding(handler, event)
+        return outcome
+
+    def _not_raised(self, responder: str) -> ReplayDivergence:
+        position = self.recorder.length
+        return ReplayDivergence(
+            f"{self.recorder.source} diverges at position {position}: responder {responder!r} "
+            "does not raise, but was parked when the run was recorded.",
+            position=position,
+            responder=responder,
+            hint="Use the kit version that the run was recorded with.",
+        )
 
     def _raised(self, responder: str, error: BaseException) -> ReplayDivergence:
         position = self.recorder.length

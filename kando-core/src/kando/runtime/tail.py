@@ -24,6 +24,7 @@ import time
 from typing import Any
 
 from kando.responders.base import Effect, Responder
+from kando.runtime.answers import recordable
 from kando.runtime.approval_gate import ApprovalGate
 from kando.runtime.batch import Batch
 from kando.runtime.call_pool import Call
@@ -45,7 +46,6 @@ from kando.schema.events import (
     RecordedEvent,
     make_event,
 )
-from kando.schema.exact_json import exact
 from kando.views.spending import Accounts, charge_of
 
 __all__ = ["Tail"]
@@ -61,19 +61,24 @@ class Tail:
         recorder: of the ledger.
         handlers: the responders.
         effects: the calls of the run.
+        gate: holds what needs an approval.
         save_interval: recorded events are saved after this many seconds at the latest.
     """
 
     def __init__(
-        self, recorder: Recorder, handlers: Handlers, effects: Effects, save_interval: float
+        self,
+        recorder: Recorder,
+        handlers: Handlers,
+        effects: Effects,
+        gate: ApprovalGate,
+        save_interval: float,
     ) -> None:
         self.recorder = recorder
         self.handlers = handlers
         self.effects = effects
         self.save_interval = save_interval
         self.cursor = Cursor()
-        # Set by the runtime if its kits have policies.
-        self.gate: ApprovalGate | None = None
+        self.gate = gate
         # Set by the runtime if it stores snapshots.
         self.snapshots: Snapshots | None = None
         self._saved_at = time.monotonic()
@@ -119,16 +124,21 @@ class Tail:
     def _plan_call(self, event: RecordedEvent) -> None:
         intent: RecordedEvent | None = event
         if event.type == APPROVAL_GRANTED:
-            intent = self.gate.released_by(event) if self.gate is not None else None
-        elif self.gate is not None and not self.gate.may_call(event.id):
+            intent = self.gate.released_by(event)
+        elif not self.gate.may_call(event.id):
             intent = None
         if intent is not None:
-            for handler in self.handlers.executors_of(intent.type):
-                if not handler.handles(intent, self.recorder.world):
-                    continue
+            handler = self._executor_for(intent)
+            if handler is not None and handler.effect is not None:
                 recalled = self.effects.plan(intent, handler, self.recorder.world)
-                if recalled is not None and handler.effect is not None:
+                if recalled is not None:
                     self._reserve_recalled(intent, handler.effect, recalled)
+
+    def _executor_for(self, intent: RecordedEvent) -> Responder | None:
+        """Return the executor that is to answer an intent now; None if there is nothing to answer."""
+        if intent.id not in self.cursor.pending.intents:
+            return None
+        return self.handlers.executor_of(intent, self.recorder.world)
 
     def _reserve_recalled(
         self, intent: RecordedEvent, effect: Effect, answer: dict[str, Any]
@@ -140,8 +150,8 @@ class Tail:
 
     def intents_in_order(self) -> list[RecordedEvent]:
         """Return the open intents, in the order in which they may be answered."""
-        intents = list(self.cursor.open_intents.values())
-        return intents if self.gate is None else sorted(intents, key=self.gate.released_at)
+        intents = list(self.cursor.pending.intents.values())
+        return sorted(intents, key=self.gate.released_at)
 
     def open_calls(self) -> list[RecordedEvent]:
         """Return the open intents whose calls may run now, in parallel.
@@ -194,6 +204,7 @@ class Tail:
             answer = self.effects.answer(intent, handler, world, account.seconds_left())
         if answer is None:
             return self._exhaust(["max_wall_seconds"], intent, 0)
+        answer = recordable(answer, intent, recorder.max_payload_bytes)
         cause = list(dict.fromkeys((intent.id, trigger.id)))
         output = make_event(effect.answer_type, "", "", cause, answer)
         if firing is None:
@@ -209,7 +220,7 @@ class Tail:
         self._record(batch, trigger)
         # Saved before it is cached: after a crash in between, a cached answer would be recorded.
         self.save()
-        effect.remember(intent, exact(answer), world)
+        effect.remember(intent, answer, world)
         reasons = recorder.account.reasons_against(0, 0)
         return self._exhaust(reasons, intent, 0) if reasons else True
 
@@ -219,7 +230,8 @@ class Tail:
         if account.is_unlimited or self.effects.is_in_flight(intent):
             return []
         account.release(intent.id)
-        recalled = effect.recall(intent, self.recorder.world)
+        is_inline = effect.inline(intent) is not None
+        recalled = None if is_inline else effect.recall(intent, self.recorder.world)
         if recalled is not None:
             charge, is_guess = charge_of(effect.answer_type, recalled), False
         else:
@@ -250,7 +262,7 @@ class Tail:
         self._is_exhausted = True
         is_recorded = recorder.last_type == BUDGET_EXHAUSTED
         if not is_recorded or recorder.account.last_reasons != reasons:
-            batch = Batch(recorder, trigger, "budget")
+            batch = Batch(recorder, trigger, "budget", is_own=True)
             data = recorder.account.exhausted_data(reasons, depth)
             event = make_event(BUDGET_EXHAUSTED, "", "budget", [], data)
             batch.add(event, f"exhausted-{recorder.number}")
@@ -273,15 +285,19 @@ class Tail:
             outcome = RAISED
         elif attempt >= handler.retry.attempts:
             outcome = PARKED if handler.on_error == "park" else RAISED
-        batch = Batch(self.recorder, event, handler.name)
+        batch = Batch(self.recorder, event, handler.name, is_own=True)
         data = failure_data(handler.name, event.id, error, attempt, outcome)
+        data["call"] = is_call = handler.effect is not None
+        if is_call and subject.id != event.id:
+            data["intent"] = subject.id
         failed = make_event(RESPONDER_FAILED, "", handler.name, [event.id], data)
         batch.add(failed, f"failed-{self.recorder.number}")
         self._record(batch)
         self.save()
-        self.recorder.account.release(subject.id)
-        if outcome == RETRIED:
+        if is_call:
+            self.recorder.account.release(subject.id)
             self.effects.discard(subject)
+        if outcome == RETRIED:
             left = self.recorder.account.seconds_left()
             wait = handler.retry.seconds_after(attempt)
             time.sleep(wait if left is None else max(min(wait, left), 0))

@@ -29,6 +29,7 @@ __all__ = [
     "RAISED",
     "RELATION_CREATED",
     "RELATION_REMOVED",
+    "RESERVED",
     "RESPONDER_COMPLETED",
     "RESPONDER_FAILED",
     "RESPONDER_FIRED",
@@ -75,6 +76,28 @@ INBOX_REFUSED = "inbox.refused"
 #: The key of an event's data that holds measurements (durations, attempts, provider request ids).
 #: Kando ignores them in every comparison.
 OBSERVED = "observed"
+
+#: Types of events that only the runtime records: what it says about the run and its own work.
+RESERVED = frozenset(
+    {
+        APPROVAL_DENIED,
+        APPROVAL_GRANTED,
+        APPROVAL_REQUESTED,
+        BRANCH_CHANGED,
+        BRANCH_CREATED,
+        BUDGET_EXHAUSTED,
+        BUDGET_SET,
+        INBOX_REFUSED,
+        KIT_LOADED,
+        RESPONDER_COMPLETED,
+        RESPONDER_FAILED,
+        RESPONDER_FIRED,
+        RUN_CANCELLED,
+        RUN_PAUSED,
+        RUN_RESUMED,
+        TIMER_FIRED,
+    }
+)
 
 #: ``outcome`` of a ``responder.failed``: retried, skipped, or raised to the caller.
 RETRIED = "retried"

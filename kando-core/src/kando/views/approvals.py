@@ -11,12 +11,15 @@ from kando.schema.events import (
     APPROVAL_DENIED,
     APPROVAL_GRANTED,
     APPROVAL_REQUESTED,
-    LLM_RESPONSE,
-    TOOL_RETURNED,
     KandoEvent,
 )
+from kando.views.pending import answered_by
 
-__all__ = ["Approval", "ApprovalsFold", "granted_calls", "open_approvals"]
+__all__ = ["GATE", "Approval", "ApprovalsFold", "granted_calls", "open_approvals"]
+
+
+#: Name of the responder by which the runtime asks, and answers for a person.
+GATE = "kando.approvals"
 
 
 @attrs.frozen
@@ -65,8 +68,8 @@ class ApprovalsFold:
             )
         elif event.type in (APPROVAL_GRANTED, APPROVAL_DENIED):
             self.waiting.pop(str(event.data.get("approval")), None)
-        elif event.type in (LLM_RESPONSE, TOOL_RETURNED) and self.waiting:
-            answered = [id for id, each in self.waiting.items() if each.intent in event.cause]
+        elif self.waiting and (intents := answered_by(event)):
+            answered = [id for id, each in self.waiting.items() if each.intent in intents]
             for id in answered:
                 del self.waiting[id]
 
@@ -93,8 +96,7 @@ def granted_calls(events: Iterable[KandoEvent]) -> list[Approval]:
             approval = asked.get(str(event.data.get("approval")))
             if approval is not None and approval.intent is not None:
                 granted[approval.intent] = approval
-        elif event.type in (LLM_RESPONSE, TOOL_RETURNED):
-            for cause in event.cause:
-                granted.pop(cause, None)
+        for intent in answered_by(event):
+            granted.pop(intent, None)
         fold.observe(event)
     return list(granted.values())

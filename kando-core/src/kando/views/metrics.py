@@ -19,6 +19,7 @@ from kando.schema.events import (
     TOOL_RETURNED,
     KandoEvent,
 )
+from kando.views.pending import is_answer
 
 __all__ = ["MetricsFold", "ResponderMetrics", "RunMetrics", "Usage", "measure"]
 
@@ -200,6 +201,8 @@ class MetricsFold:
             self.askers[event.id] = event.actor
             self.llm.requests += 1
             self._work_of(event.actor).llm.requests += 1
+        elif not is_answer(event):
+            return
         elif kind == LLM_RESPONSE:
             self._observe_answer(event)
         elif kind == TOOL_RETURNED:

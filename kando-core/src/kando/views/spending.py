@@ -15,8 +15,9 @@ from kando.schema.events import (
     TOOL_RETURNED,
     KandoEvent,
 )
+from kando.views.pending import is_answer
 
-__all__ = ["CHARGED", "Accounts", "amount_of", "charge_of"]
+__all__ = ["CHARGED", "Accounts", "amount_of", "charge_of", "spent_by"]
 
 #: Types of events that change the accounts.
 CHARGED = frozenset({LLM_RESPONSE, TOOL_RETURNED, RESPONDER_FAILED, BUDGET_EXHAUSTED})
@@ -54,11 +55,7 @@ class Accounts:
         """Return the accounts after a recorded event."""
         if event.type == BUDGET_EXHAUSTED:
             return attrs.evolve(self, seconds=amount_of(event.data.get("elapsed_seconds")) or 0.0)
-        if event.type == RESPONDER_FAILED:
-            return self + _charge_of_failure(event.data)
-        if event.type in CHARGED:
-            return self + charge_of(event.type, event.data)
-        return self
+        return self + spent_by(event) if event.type in CHARGED else self
 
     def __add__(self, other: Accounts) -> Accounts:
         return Accounts(
@@ -80,6 +77,15 @@ class Accounts:
             "llm_unpriced": self.llm_unpriced - earlier.llm_unpriced,
             "tool_calls": self.tool_calls - earlier.tool_calls,
         }
+
+
+def spent_by(event: KandoEvent) -> Accounts:
+    """Return what a recorded event is charged: an answer, or the failure of an executor."""
+    if is_answer(event):
+        return charge_of(event.type, event.data)
+    if event.type == RESPONDER_FAILED:
+        return _charge_of_failure(event.data)
+    return Accounts()
 
 
 def charge_of(answer_type: str, answer: Mapping[str, Any]) -> Accounts:

@@ -25,16 +25,13 @@ from kando.schema.events import (
     PARKED,
     RAISED,
     RESPONDER_FAILED,
-    RUN_CANCELLED,
-    RUN_PAUSED,
-    RUN_RESUMED,
-    TIMER_FIRED,
     TIMER_SET,
     TOOL_CALLED,
     TOOL_RETURNED,
     RecordedEvent,
 )
 from kando.views.approvals import ApprovalsFold
+from kando.views.pending import PENDING, is_answer, track
 from kando.views.spending import CHARGED, Accounts
 from kando.world.graph import World
 from kando.world.projection import due_at
@@ -63,6 +60,7 @@ class StatusFold:
         intents: ids of the intents without an answer.
         timers: ids of the timers that have not fired.
         approvals: that are open.
+        parked: reasons of the firings that were parked, by trigger and responder.
         requests: number of requests to language models.
         answers: number of answers to these.
         cached: number of answers from the cache.
@@ -88,6 +86,7 @@ class StatusFold:
     intents: dict[str, None] = attrs.field(factory=dict)
     timers: dict[str, None] = attrs.field(factory=dict)
     approvals: ApprovalsFold = attrs.field(factory=ApprovalsFold)
+    parked: dict[str, str] = attrs.field(factory=dict)
     requests: int = 0
     answers: int = 0
     cached: int = 0
@@ -106,6 +105,8 @@ class StatusFold:
         self.failure = self.limits = None
         if event.type in CHARGED:
             self.spent = self.spent.apply(event)
+        if event.type in PENDING:
+            track(self, event, None)
         handler = _HANDLERS.get(event.type)
         if handler is not None:
             handler(self, event)
@@ -148,15 +149,13 @@ def _on_object(fold: StatusFold, event: RecordedEvent) -> None:
 
 
 def _on_intent(fold: StatusFold, event: RecordedEvent) -> None:
-    fold.intents[event.id] = None
     fold.requests += event.type == LLM_REQUEST
 
 
 def _on_answer(fold: StatusFold, event: RecordedEvent) -> None:
-    for cause in event.cause:
-        fold.intents.pop(cause, None)
-    fold.answers += event.type == LLM_RESPONSE
-    fold.cached += event.data.get("cached") is True
+    if is_answer(event):
+        fold.answers += event.type == LLM_RESPONSE
+        fold.cached += event.data.get("cached") is True
     fold.approvals.observe(event)
 
 
@@ -165,12 +164,12 @@ def _on_approval(fold: StatusFold, event: RecordedEvent) -> None:
 
 
 def _on_failure(fold: StatusFold, event: RecordedEvent) -> None:
-    outcome = event.data["outcome"]
+    outcome, error = event.data["outcome"], event.data["error"]
+    reason = f"{event.data['responder']}: {error['type']}: {error['message']}"
     if outcome == PARKED:
-        fold.intents.pop(event.data["trigger"], None)
+        fold.parked[f"{event.data['trigger']} {event.data['responder']}"] = reason
     elif outcome == RAISED:
-        error = event.data["error"]
-        fold.failure = f"{event.data['responder']}: {error['type']}: {error['message']}"
+        fold.failure = reason
 
 
 def _on_exhaustion(fold: StatusFold, event: RecordedEvent) -> None:
@@ -183,16 +182,7 @@ def _on_budget(fold: StatusFold, event: RecordedEvent) -> None:
 
 
 def _on_timer(fold: StatusFold, event: RecordedEvent) -> None:
-    if event.type == TIMER_FIRED:
-        for cause in event.cause:
-            fold.timers.pop(cause, None)
-    else:
-        due_at(event)
-        fold.timers[event.id] = None
-
-
-def _on_halt(fold: StatusFold, event: RecordedEvent) -> None:
-    fold.halted_by = event.type if event.type != RUN_RESUMED else None
+    due_at(event)
 
 
 def _on_kit(fold: StatusFold, event: RecordedEvent) -> None:
@@ -220,10 +210,6 @@ _HANDLERS: dict[str, Callable[[StatusFold, RecordedEvent], None]] = {
     BUDGET_SET: _on_budget,
     BUDGET_EXHAUSTED: _on_exhaustion,
     TIMER_SET: _on_timer,
-    TIMER_FIRED: _on_timer,
-    RUN_PAUSED: _on_halt,
-    RUN_RESUMED: _on_halt,
-    RUN_CANCELLED: _on_halt,
     KIT_LOADED: _on_kit,
     BRANCH_CREATED: _on_branch,
     BRANCH_CHANGED: _on_branch,

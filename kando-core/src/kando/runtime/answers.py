@@ -1,0 +1,65 @@
+"""Answers as they are recorded: whatever an executor returns, there is something to record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kando.errors import InvalidData
+from kando.schema.events import ECHOED, KandoEvent
+from kando.schema.exact_json import exact_and_encoded
+from kando.views.spending import amount_of
+
+__all__ = ["recordable"]
+
+#: Bytes that are left for the text of an answer that is too large, of the limit of an event.
+_TEXT_SHARE = 0.5
+
+
+def recordable(answer: object, intent: KandoEvent, max_bytes: int) -> dict[str, Any]:
+    """Return the data of an answer, or of an error in its place if it cannot be recorded.
+
+    An answer cannot be recorded if it is no JSON object, nests too deeply or is too large. The
+    error says why, and keeps what the answer cost, its usage, its model, and as much of its text as
+    fits, so that it is charged once and not asked for again.
+
+    Args:
+        answer: what the executor returned.
+        intent: the request that it answers.
+        max_bytes: limit of one event's encoded data.
+    """
+    try:
+        if not isinstance(answer, dict):
+            msg = f"The answer is {type(answer).__name__}, not a JSON object."
+            raise InvalidData(msg)
+        data: dict[str, Any]
+        data, encoded = exact_and_encoded(answer)
+    except InvalidData as error:
+        problem = error.message
+    else:
+        if len(encoded) <= max_bytes:
+            return data
+        problem = f"The answer takes {len(encoded):,} bytes; the limit is {max_bytes:,}."
+    return _error(answer if isinstance(answer, Mapping) else {}, intent, problem, max_bytes)
+
+
+def _error(
+    answer: Mapping[str, Any], intent: KandoEvent, problem: str, max_bytes: int
+) -> dict[str, Any]:
+    data: dict[str, Any] = {field: intent.data[field] for field in ECHOED if field in intent.data}
+    data["error"] = {"type": "Unrecordable", "message": _clean(problem)[:1000]}
+    if isinstance(model := answer.get("model"), str):
+        data["model"] = _clean(model)[:200]
+    if "cost_usd" in answer:
+        data["cost_usd"] = amount_of(answer["cost_usd"])
+    if isinstance(usage := answer.get("usage"), Mapping):
+        known = {_clean(str(name))[:100]: amount_of(value) for name, value in usage.items()}
+        data["usage"] = {name: int(n) for name, n in known.items() if n is not None}
+    if isinstance(text := answer.get("text"), str):
+        room = int(max_bytes * _TEXT_SHARE)
+        data["text"] = _clean(text).encode()[:room].decode("utf-8", "ignore")
+    return data
+
+
+def _clean(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
