@@ -1,4 +1,4 @@
-"""A host of kando-mcp: a store and a kit of its own, and the official client over stdio."""
+"""A host of kando-mcp: a store, an installed kit, and the official client over stdio."""
 
 from __future__ import annotations
 
@@ -150,11 +150,11 @@ class Place:
         }
 
     def parameters(self, *options: str, **environ: str) -> StdioServerParameters:
-        """Return how a host starts kando-mcp here.
+        """Return the parameters to start kando-mcp in this folder.
 
         Args:
-            options: of kando-mcp.
-            environ: beside this place's own.
+            options: options of kando-mcp.
+            environ: variables in addition to those of this folder.
         """
         return StdioServerParameters(
             command=sys.executable,
@@ -186,7 +186,7 @@ class Place:
         mode: Any = "auto",
         **environ: str,
     ) -> None:
-        """Do what `drive` does with a server in this process, which starts sooner."""
+        """Do what `drive` does with a server in this process, which starts faster."""
         server = create_server({**self.environ, **environ}, settings)
         _live_through(story, server, mode)
 
@@ -207,8 +207,7 @@ def _live_through(story: Callable[[Client], Awaitable[None]], server: Any, mode:
 def calling(client: Client) -> Call:
     """Return a function that calls a tool and returns its structured result.
 
-    With the longest wait, 45 s, it waits again until nobody works on the run any more: how long
-    that takes is up to the machine.
+    With the longest wait, 45 s, it waits until the run has no worker, however long that takes.
     """
 
     async def call(tool: str, /, **arguments: Any) -> dict[str, Any]:

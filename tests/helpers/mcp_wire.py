@@ -50,7 +50,7 @@ class Wire:
         return number
 
     def receive(self, seconds: float = 120.0) -> dict[str, Any]:
-        """Return the next message; whatever is none is an error.
+        """Return the next message; any other output is an error.
 
         Raises:
             queue.Empty: nothing came for so many seconds.
@@ -69,14 +69,14 @@ class Wire:
                 return message
 
     def rest(self) -> list[str]:
-        """Return what came after the last message that was received, when its stdout is closed."""
+        """Return the messages after the last received one, once stdout is closed."""
         self._reader.join()
         return list(self._answers.queue)
 
 
 @contextmanager
 def wire(place: Place, *options: str, stderr: Any = subprocess.DEVNULL) -> Iterator[Wire]:
-    """Start a server, and see that it says nothing more when its stdin is closed.
+    """Start a server, and check that it sends no more messages after its stdin is closed.
 
     Args:
         place: where.

@@ -1,4 +1,4 @@
-"""What the tests of kando-mcp share: a place with a store, a kit and servers."""
+"""Fixtures for the tests of kando-mcp: a folder with a store, a kit and servers."""
 
 import sys
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The command kando-mcp, and what it writes into the configuration of hosts."""
+"""The command kando-mcp, and the configuration that it writes for hosts."""
 
 import json
 import os
@@ -36,15 +36,15 @@ def command(place: Place, *arguments: str, code: int = 0, **environ: str) -> tup
     return done.stdout, done.stderr
 
 
-def test_what_a_host_is_told_starts_a_server_from_any_folder(place: Place) -> None:
-    told, _ = command(
+def test_the_printed_configuration_starts_a_server_from_any_folder(place: Place) -> None:
+    printed, _ = command(
         place,
         *("config", "--host", "cursor", "--", "--read-only"),
         KANDO_LEDGER="sqlite:here.sqlite",
         ANTHROPIC_API_KEY="a secret",
     )
-    assert "a secret" not in told
-    server = json.loads(told)["mcpServers"]["kando"]
+    assert "a secret" not in printed
+    server = json.loads(printed)["mcpServers"]["kando"]
     assert os.path.isabs(server["command"])
     assert server["env"]["KANDO_LEDGER"] == f"sqlite:{place.root}/here.sqlite"
 
@@ -60,29 +60,27 @@ def test_what_a_host_is_told_starts_a_server_from_any_folder(place: Place) -> No
 
 
 def test_the_ledger_is_written_as_an_absolute_path_and_never_with_a_password(place: Place) -> None:
-    def told(*options: str, **environ: str) -> tuple[dict[str, Any], str]:
+    def configured(*options: str, **environ: str) -> tuple[dict[str, Any], str]:
         out, err = command(place, "config", "--host", "vscode", "--", *options, **environ)
         server: dict[str, Any] = json.loads(out)["servers"]["kando"]
         return server, out + err
 
     for options in (["--ledger", "sqlite:here.sqlite"], ["--ledger=sqlite:here.sqlite"]):
-        server, _ = told(*options, "--read-only")
+        server, _ = configured(*options, "--read-only")
         assert server["args"][-1] == "--read-only"
         assert "here.sqlite" not in str(server["args"])
         assert server["env"]["KANDO_LEDGER"] == f"sqlite:{place.root}/here.sqlite"
     for url in ("esdb://me:secret@host:2113", "postgresql://me:se@cret@host/db"):
-        server, said = told(KANDO_LEDGER=url)
+        server, output = configured(KANDO_LEDGER=url)
         assert "KANDO_LEDGER" not in server["env"]
-        assert "set KANDO_LEDGER where the host is started" in said
-        assert "cret@" not in said
-    server, _ = told(KANDO_LEDGER="esdb://host:2113?tls=false")
+        assert "Set KANDO_LEDGER in the environment of the host" in output
+        assert "cret@" not in output
+    server, _ = configured(KANDO_LEDGER="esdb://host:2113?tls=false")
     assert server["env"]["KANDO_LEDGER"] == "esdb://host:2113?tls=false"
 
 
 @pytest.mark.parametrize("host", PLACES)
-def test_write_merges_into_the_hosts_file_and_leaves_everything_else(
-    place: Place, host: str
-) -> None:
+def test_write_merges_into_the_hosts_file_and_changes_nothing_else(place: Place, host: str) -> None:
     path = place.root / PLACES[host]
     section = "servers" if host == "vscode" else "mcpServers"
     held: dict[str, Any] = {"other": [1, "ü"], section: {"theirs": {"command": "x"}, "kando": {}}}
@@ -104,7 +102,7 @@ def test_write_merges_into_the_hosts_file_and_leaves_everything_else(
         assert printed[section]["kando"]["type"] == "stdio"
 
 
-def test_a_file_that_is_missing_is_made_and_one_that_cannot_be_read_is_left(
+def test_a_missing_file_is_created_and_a_malformed_one_is_left_unchanged(
     place: Place, tmp_path: Path
 ) -> None:
     made = tmp_path / "new" / "mcp.json"
@@ -113,16 +111,16 @@ def test_a_file_that_is_missing_is_made_and_one_that_cannot_be_read_is_left(
 
     for text in ("[]", '{"mcpServers": []}', '{"mcpServers": {', "// nothing else\n"):
         made.write_text(text)
-        _, said = command(
+        _, error = command(
             place, "config", "--host", "cursor", "--write", "--file", str(made), code=1
         )
-        assert str(made) in said
-        assert "Traceback" not in said
+        assert str(made) in error
+        assert "Traceback" not in error
         assert made.read_text() == text
         assert sorted(each.name for each in made.parent.iterdir()) == ["mcp.json"]
 
 
-AS_PEOPLE_WRITE_IT = """\ufeff// The servers of "everybody", {
+WITH_COMMENTS = """\ufeff// Shared "servers", {
 {\r
 \t"inputs": [1, /* two, */ 3,],
 \t"servers": {
@@ -132,14 +130,14 @@ AS_PEOPLE_WRITE_IT = """\ufeff// The servers of "everybody", {
 """
 
 
-def test_comments_and_commas_to_spare_stay_where_they_are(place: Place, tmp_path: Path) -> None:
+def test_comments_and_trailing_commas_are_preserved(place: Place, tmp_path: Path) -> None:
     file = tmp_path / "mcp.json"
-    file.write_bytes(AS_PEOPLE_WRITE_IT.encode())
+    file.write_bytes(WITH_COMMENTS.encode())
     write = ("config", "--host", "vscode", "--write", "--file", str(file))
     for options in ((), ("--read-only",)):
         command(place, *write, "--", *options)
         written = file.read_bytes().decode()
-        for line in AS_PEOPLE_WRITE_IT.splitlines():
+        for line in WITH_COMMENTS.splitlines():
             assert line.split("}, //")[0] in written
         assert "{ mine" in written
         servers = parse(written)["servers"]
@@ -162,7 +160,7 @@ inside = st.recursive(
     value=inside,
     indent=st.sampled_from([None, 0, 2, "\t"]),
 )
-def test_a_member_is_set_whatever_else_there_is(
+def test_setting_a_member_preserves_every_other_member(
     held: dict[str, Any], section: dict[str, Any] | None, value: Any, indent: int | str | None
 ) -> None:
     known = {**held, **({"servers": section} if section is not None else {})}
@@ -179,21 +177,21 @@ def test_a_member_is_set_whatever_else_there_is(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "expected"),
     [
         (["--version"], 0, "kando-mcp 0."),
         (["--help"], 0, "--max-usd-per-day"),
         (["--nonsense"], 2, "--nonsense"),
         (["config", "--host", "notepad"], 2, "claude-desktop"),
         (["--max-usd-per-run", "-1"], 2, "-1"),
-        (["--max-usd-per-run", "nan"], 2, "no amount"),
-        (["--max-usd-per-day", "nan"], 2, "no amount"),
-        (["--read-only", "config", "--host", "cursor"], 2, "follows --"),
+        (["--max-usd-per-run", "nan"], 2, "not an amount"),
+        (["--max-usd-per-day", "nan"], 2, "not an amount"),
+        (["--read-only", "config", "--host", "cursor"], 2, "follow --"),
         (["config", "--host", "cursor", "--", "--readonly"], 2, "--read-only"),
     ],
 )
-def test_wrong_usage_is_told_and_help_is_given(
-    place: Place, arguments: list[str], code: int, said: str
+def test_wrong_usage_is_reported_and_help_is_printed(
+    place: Place, arguments: list[str], code: int, expected: str
 ) -> None:
     out, err = command(place, *arguments, code=code)
-    assert said in out + err
+    assert expected in out + err

@@ -1,4 +1,4 @@
-"""Arguments made of the tools' own schemas, right and wrong: two thousand calls of a server."""
+"""Two thousand calls with valid and invalid arguments generated from the tools' schemas."""
 
 import os
 from pathlib import Path
@@ -13,7 +13,7 @@ from mcp_wire import Wire, wire
 CALLS = 2_000
 AT_ONCE = 20
 
-# As long as nobody else wants the machine.
+# On an idle machine.
 SECONDS = 5.0
 
 anything = st.recursive(
@@ -37,7 +37,7 @@ KNOWN = {
 
 
 def values(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
-    """Return values that a schema allows; the part of JSON Schema that the tools use."""
+    """Return values that match a schema, for the part of JSON Schema that the tools use."""
     if "enum" in schema:
         return st.sampled_from(schema["enum"])
     if "anyOf" in schema:
@@ -60,7 +60,7 @@ def values(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
 
 
 def arguments_of(tool: dict[str, Any], runs: list[str]) -> st.SearchStrategy[dict[str, Any]]:
-    """Return arguments as the tool's schema wants them, or nearly."""
+    """Return arguments that match the tool's schema, or nearly match it."""
     properties, required = (
         tool["inputSchema"]["properties"],
         tool["inputSchema"].get("required", []),
@@ -87,8 +87,8 @@ def files_in(place: Place) -> dict[str, tuple[int, int]]:
     }
 
 
-def answered(server: Wire, calls: list[tuple[str, dict[str, Any]]]) -> None:
-    """Make calls side by side and check what comes back."""
+def check_calls(server: Wire, calls: list[tuple[str, dict[str, Any]]]) -> None:
+    """Make calls concurrently and check the results."""
     numbers = {server.send("tools/call", name=name, arguments=given) for name, given in calls}
     share = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
     while numbers:
@@ -97,10 +97,10 @@ def answered(server: Wire, calls: list[tuple[str, dict[str, Any]]]) -> None:
         text = str(message.get("result", message.get("error")))
         assert "Traceback" not in text
         if message.get("result", {}).get("isError"):
-            said = message["result"]["content"][0]["text"]
-            # A crash has nothing behind the name of its tool.
-            assert said.partition(": ")[2], said
-            assert len(said) < 10_000
+            text = message["result"]["content"][0]["text"]
+            # A crash has no message after the name of its tool.
+            assert text.partition(": ")[2], text
+            assert len(text) < 10_000
         elif "result" in message:
             assert message["result"]["structuredContent"]["summary"]
             assert len(message["result"]["content"][0]["text"]) <= 20_000
@@ -108,7 +108,7 @@ def answered(server: Wire, calls: list[tuple[str, dict[str, Any]]]) -> None:
             assert message["error"]["code"] in (-32602, -32600), message
 
 
-def test_no_arguments_crash_it_hang_it_or_make_it_write_elsewhere(
+def test_no_arguments_crash_or_hang_the_server_or_make_it_write_outside_the_store(
     place: Place, tmp_path: Path
 ) -> None:
     place.environ |= {"PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": str(place.root / "tmp")}
@@ -136,7 +136,7 @@ def test_no_arguments_crash_it_hang_it_or_make_it_write_elsewhere(
         )
         @given(st.lists(a_call, min_size=AT_ONCE, max_size=AT_ONCE))
         def calls(each: list[tuple[str, dict[str, Any]]]) -> None:
-            answered(server, each)
+            check_calls(server, each)
             sent.append(len(each))
 
         calls()

@@ -1,4 +1,4 @@
-"""The server on loopback: both eras, and no web page that a browser shows may reach it."""
+"""The server on loopback: both eras of the protocol, and no access for web pages in a browser."""
 
 import http.client
 import json
@@ -26,7 +26,7 @@ def url(place: Place) -> Iterator[str]:
 
 
 def status_of(url: str, **headers: str) -> int:
-    """Ask for the server's abilities as a client of 2025-11-25 does."""
+    """Initialize as a client of 2025-11-25 does."""
     address = urlsplit(url)
     assert address.hostname is not None
     body = {
@@ -52,7 +52,7 @@ def status_of(url: str, **headers: str) -> int:
         connection.close()
 
 
-def test_it_serves_both_eras_on_loopback_to_local_clients_only(url: str) -> None:
+def test_http_serves_both_eras_on_loopback_to_local_clients_only(url: str) -> None:
     address = urlsplit(url)
     assert address.hostname == "127.0.0.1"
 

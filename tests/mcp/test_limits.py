@@ -1,4 +1,4 @@
-"""What the operator allows holds, whatever the client asks for."""
+"""The operator's limits override the arguments of clients."""
 
 import pytest
 from mcp import Client
@@ -8,12 +8,12 @@ from kando.app.store import open_store
 from kando.errors import ConfigurationError
 from kando.schema.events import KandoEvent, make_event
 from kando_mcp.settings import Settings
-from kando_mcp.spending import Spending
-from kando_mcp.worker.provider import answering_provider
+from kando_mcp.spending import DailySpending
+from kando_mcp.worker.provider import open_provider
 from mcp_host import Place, calling, refusal
 
 
-def test_without_leave_only_offline_providers_and_caches_answer(place: Place) -> None:
+def test_by_default_only_offline_providers_and_the_cache_answer(place: Place) -> None:
     async def story(client: Client) -> None:
         call = calling(client)
         allowed = {p["name"]: p["is_allowed"] for p in (await call("list_kits"))["providers"]}
@@ -34,11 +34,11 @@ def test_without_leave_only_offline_providers_and_caches_answer(place: Place) ->
         assert branch["run"]["state"] == "finished"
         assert branch["run"]["llm_cached"] == 1
 
-    # What the environment names is live, and is left out as well.
+    # The provider in the environment is live, and is not used either.
     place.within(story, KANDO_LLM="costly")
 
 
-def test_a_limit_per_run_holds_against_a_larger_budget(place: Place) -> None:
+def test_a_limit_per_run_overrides_a_larger_budget(place: Place) -> None:
     async def story(client: Client) -> None:
         call = calling(client)
         arguments = {"kit": "tiny", "goal": "ask why", "llm": "costly", "wait_s": 45}
@@ -53,7 +53,7 @@ def test_a_limit_per_run_holds_against_a_larger_budget(place: Place) -> None:
     place.within(story, Settings(allows_live_llm=True, max_usd_per_run=0.3))
 
 
-def test_a_limit_per_day_holds_over_runs_and_servers(place: Place) -> None:
+def test_a_limit_per_day_covers_all_runs_and_servers(place: Place) -> None:
     async def first(client: Client) -> None:
         call = calling(client)
         arguments = {"kit": "tiny", "goal": "ask why", "llm": "costly", "wait_s": 45}
@@ -71,7 +71,7 @@ def test_a_limit_per_day_holds_over_runs_and_servers(place: Place) -> None:
     place.within(second, Settings(allows_live_llm=True, max_usd_per_day=0.6))
 
 
-def test_runs_side_by_side_cannot_spend_a_days_money_twice(
+def test_concurrent_runs_share_the_limit_per_day(
     place: Place,
 ) -> None:
     async def story(client: Client) -> None:
@@ -88,7 +88,7 @@ def test_runs_side_by_side_cannot_spend_a_days_money_twice(
     with open_store(plugins=installed_plugins(environ), environ=environ) as store:
 
         def call(max_usd_per_day: float) -> object:
-            provider = answering_provider(
+            provider = open_provider(
                 store, started[0], "costly", allows_live=True, max_usd_per_day=max_usd_per_day
             )
             assert provider is not None
@@ -96,13 +96,13 @@ def test_runs_side_by_side_cannot_spend_a_days_money_twice(
             return provider.executor.effect.call(intent)
 
         assert call(0.5) == {"text": "costly", "model": "costly", "cost_usd": 0.4}
-        with pytest.raises(ConfigurationError, match="spent"):
+        with pytest.raises(ConfigurationError, match="has been reached"):
             call(0.4)
 
 
-def test_what_is_spent_in_a_day_is_counted_once_however_the_runs_grow(place: Place) -> None:
+def test_the_cost_of_a_day_is_counted_once_while_runs_grow(place: Place) -> None:
     environ = {"KANDO_LEDGER": place.environ["KANDO_LEDGER"]}
-    spending = Spending()
+    spending = DailySpending()
 
     def answer(cost: float) -> KandoEvent:
         data = {"text": "", "model": "m", "cost_usd": cost}
@@ -118,10 +118,10 @@ def test_what_is_spent_in_a_day_is_counted_once_however_the_runs_grow(place: Pla
         one.append([answer(4)])
         two.append([answer(8)])
         assert spending.today(store) == spending.today(store) == 15
-        assert Spending().today(store) == 15
+        assert DailySpending().today(store) == 15
 
 
-def test_runs_in_memory_are_refused_because_no_other_process_sees_them(place: Place) -> None:
+def test_runs_in_memory_are_refused_because_no_other_process_can_read_them(place: Place) -> None:
     async def story(client: Client) -> None:
         text = await refusal(client, "start_run", kit="tiny", goal="plain")
         assert "--ledger sqlite:" in text
@@ -129,7 +129,7 @@ def test_runs_in_memory_are_refused_because_no_other_process_sees_them(place: Pl
     place.within(story, KANDO_LEDGER="memory:")
 
 
-def test_a_client_names_no_file_and_makes_no_call(place: Place) -> None:
+def test_a_client_cannot_name_a_file_or_emit_a_call(place: Place) -> None:
     async def story(client: Client) -> None:
         call = calling(client)
         text = await refusal(client, "start_run", kit="tiny", goal="plain", llm="free:/dev/zero")

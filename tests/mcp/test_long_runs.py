@@ -1,4 +1,4 @@
-"""Runs that outlast the call, the server and the host that started them."""
+"""Runs that outlive the call, the server and the host that started them."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ from mcp_host import HANG_SECONDS, MODES, Place, calling, refusal
 
 both_modes = pytest.mark.parametrize("mode", MODES)
 
-# A host as a process of its own, which can be killed: it starts a run and goes on living.
+# A host in a separate process that can be killed: it starts a run and keeps running.
 HOST = """
 import sys
 from pathlib import Path
@@ -68,7 +68,7 @@ def kill_worker(place: Place, run_id: str) -> None:
 
 
 @both_modes
-def test_a_run_survives_the_sigkill_of_its_host_and_ends_by_itself(
+def test_a_run_survives_the_sigkill_of_its_host_and_finishes(
     place: Place, mode: Literal["auto", "legacy"], tmp_path: Path
 ) -> None:
     script = tmp_path / "host.py"
@@ -95,7 +95,7 @@ def test_a_run_survives_the_sigkill_of_its_host_and_ends_by_itself(
     place.drive(another_host, mode=mode)
 
 
-def test_a_run_whose_process_was_killed_is_resumed_and_nothing_is_lost(place: Place) -> None:
+def test_a_run_whose_worker_was_killed_resumes_without_loss(place: Place) -> None:
     async def story(client: Client) -> None:
         call = calling(client)
         run_id = (await call("start_run", kit="tiny", goal="gate", wait_s=0))["run_id"]
@@ -117,16 +117,16 @@ def test_a_run_whose_process_was_killed_is_resumed_and_nothing_is_lost(place: Pl
 
 
 @both_modes
-def test_a_client_that_cancels_stops_the_wait_and_cancel_run_the_run(
+def test_cancelling_a_call_stops_the_wait_and_cancel_run_stops_the_run(
     place: Place, mode: Literal["auto", "legacy"]
 ) -> None:
     async def story(client: Client) -> None:
         call = calling(client)
-        told: list[str] = []
+        messages: list[str] = []
         waiting = anyio.CancelScope()
 
         async def progress(done: float, total: float | None, message: str | None) -> None:
-            told.append(message or "")
+            messages.append(message or "")
             assert total == 45
             waiting.cancel()
 
@@ -135,7 +135,7 @@ def test_a_client_that_cancels_stops_the_wait_and_cancel_run_the_run(
             arguments = {"run_id": run_id, "wait_s": 45}
             await client.call_tool("get_run", arguments, progress_callback=progress)
         assert waiting.cancelled_caught
-        assert run_id in told[0]
+        assert run_id in messages[0]
         assert (await call("get_run", run_id=run_id))["state"] == "running"
         assert (await call("resume_run", run_id=run_id, wait_s=0))["state"] == "running"
 
@@ -149,7 +149,7 @@ def test_a_client_that_cancels_stops_the_wait_and_cancel_run_the_run(
     place.within(story, mode=mode)
 
 
-def test_cancel_run_cancels_a_run_that_nobody_works_on(place: Place) -> None:
+def test_cancel_run_cancels_a_run_without_a_worker(place: Place) -> None:
     async def story(client: Client) -> None:
         call = calling(client)
         waiting = await call("start_run", kit="tiny", goal="ask why", wait_s=45)
@@ -160,7 +160,7 @@ def test_cancel_run_cancels_a_run_that_nobody_works_on(place: Place) -> None:
     place.within(story)
 
 
-def test_a_run_that_set_a_timer_goes_on_when_it_is_due(place: Place) -> None:
+def test_a_run_with_a_timer_resumes_when_it_is_due(place: Place) -> None:
     async def story(client: Client) -> None:
         state = await calling(client)("start_run", kit="tiny", goal="wait 0.2", wait_s=45)
         assert (state["state"], state["timers"]) == ("finished", 0)
@@ -168,7 +168,7 @@ def test_a_run_that_set_a_timer_goes_on_when_it_is_due(place: Place) -> None:
     place.within(story)
 
 
-def test_an_answer_is_heard_while_the_process_before_is_about_to_end(place: Place) -> None:
+def test_an_answer_is_read_while_the_previous_worker_is_exiting(place: Place) -> None:
     async def story(client: Client) -> None:
         call = calling(client)
         state = await call("start_run", kit="tiny", goal="pay 7", wait_s=0)
@@ -183,27 +183,29 @@ def test_an_answer_is_heard_while_the_process_before_is_about_to_end(place: Plac
     place.within(story, LINGER="1")
 
 
-def test_what_is_sent_as_a_process_stops_working_is_heard_by_it(
+def test_a_worker_reads_an_answer_sent_as_it_stops(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     environ = {"KANDO_LEDGER": place.environ["KANDO_LEDGER"]}
     with open_store(plugins=installed_plugins(environ), environ=environ) as store:
         run_id = store.start("tiny", "pay 7", work=False).id
 
-        def then_answered(run: Run, **options: Any) -> RunResult:
-            """Answer when the process has looked for answers for the last time."""
+        def resume_then_answer(run: Run, **options: Any) -> RunResult:
+            """Answer after the process has read its inbox for the last time."""
             result = resume(run, **options)
             for asked in store.run(run_id).approvals():
                 store.run(run_id).approve(asked.event_id)
             return result
 
         resume = Run.resume
-        monkeypatch.setattr(Run, "resume", then_answered)
+        monkeypatch.setattr(Run, "resume", resume_then_answer)
         assert process.work(Order(run_id, store.url)) is None
         assert store.run(run_id).status().state == "finished"
 
 
-def test_a_second_host_sees_that_somebody_waits_for_a_timer(place: Place) -> None:
+def test_a_second_host_does_not_start_a_worker_for_a_run_that_waits_for_a_timer(
+    place: Place,
+) -> None:
     async def story(client: Client) -> None:
         call = calling(client)
         run_id = (await call("start_run", kit="tiny", goal="wait 3000", wait_s=0))["run_id"]
@@ -227,7 +229,7 @@ def test_a_second_host_sees_that_somebody_waits_for_a_timer(place: Place) -> Non
     place.within(story)
 
 
-def test_two_hosts_on_one_store_see_both_runs_and_never_work_on_one_twice(place: Place) -> None:
+def test_two_hosts_on_one_store_see_all_runs_and_start_one_worker_per_run(place: Place) -> None:
     async def connected(first: Client, second: Client) -> None:
         one, two = calling(first), calling(second)
         started: list[str] = []

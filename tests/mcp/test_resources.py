@@ -1,4 +1,4 @@
-"""Resources, what tells of their updates, and prompts."""
+"""Resources, subscriptions to them, and prompts."""
 
 import json
 from typing import Any, Literal
@@ -22,7 +22,9 @@ async def read(client: Client, uri: str) -> dict[str, Any]:
 
 
 @both_modes
-def test_every_fact_of_a_run_has_an_address(place: Place, mode: Literal["auto", "legacy"]) -> None:
+def test_runs_events_and_worlds_are_resources(
+    place: Place, mode: Literal["auto", "legacy"]
+) -> None:
     async def story(client: Client) -> None:
         call = calling(client)
         run_id = (await call("start_run", kit="tiny", goal="plain", wait_s=45))["run_id"]
@@ -49,14 +51,16 @@ def test_every_fact_of_a_run_has_an_address(place: Place, mode: Literal["auto", 
         with pytest.raises(MCPError, match="nearest ids") as missing:
             await client.read_resource("kando://runs/nope/world")
         assert missing.value.error.code == -32602
-        with pytest.raises(MCPError, match="limit must be a number from 0, not 'x'") as wrong:
+        with pytest.raises(
+            MCPError, match="limit must be a non-negative integer, not 'x'"
+        ) as wrong:
             await client.read_resource(f"kando://runs/{run_id}/events?limit=x")
         assert wrong.value.error.code == -32602
 
     place.within(story, mode=mode)
 
 
-def test_a_client_that_listens_is_told_when_a_run_has_grown(place: Place) -> None:
+def test_a_listening_client_is_notified_when_a_run_grows(place: Place) -> None:
     async def story(client: Client) -> None:
         call = calling(client)
         run_id = (await call("start_run", kit="tiny", goal="gate", wait_s=0))["run_id"]
@@ -72,31 +76,31 @@ def test_a_client_that_listens_is_told_when_a_run_has_grown(place: Place) -> Non
 
 
 @pytest.mark.filterwarnings("ignore:resources/(un)?subscribe:mcp.MCPDeprecationWarning")
-def test_an_older_client_that_subscribed_is_told_as_well(place: Place) -> None:
-    told: list[str] = []
-    is_told = anyio.Event()
+def test_an_older_subscriber_is_notified_as_well(place: Place) -> None:
+    updated: list[str] = []
+    is_notified = anyio.Event()
 
     async def handler(message: Any) -> None:
-        nonlocal is_told
+        nonlocal is_notified
         if type(message).__name__ == "ResourceUpdatedNotification":
-            told.append(str(message.params.uri))
-            is_told.set()
+            updated.append(str(message.params.uri))
+            is_notified.set()
 
     async def story() -> None:
-        nonlocal is_told
+        nonlocal is_notified
         async with Client(place.parameters(), mode="legacy", message_handler=handler) as client:
             await client.subscribe_resource("kando://runs")
             state = await calling(client)("start_run", kit="tiny", goal="plain", wait_s=45)
-            await is_told.wait()
-            assert set(told) == {"kando://runs"}
+            await is_notified.wait()
+            assert set(updated) == {"kando://runs"}
 
             await client.unsubscribe_resource("kando://runs")
-            told.clear()
-            is_told = anyio.Event()
+            updated.clear()
+            is_notified = anyio.Event()
             await client.subscribe_resource(f"kando://runs/{state['run_id']}")
             await calling(client)("cancel_run", run_id=state["run_id"])
-            await is_told.wait()
-            assert set(told) == {f"kando://runs/{state['run_id']}"}
+            await is_notified.wait()
+            assert set(updated) == {f"kando://runs/{state['run_id']}"}
 
     async def in_time() -> None:
         with anyio.fail_after(HANG_SECONDS):
@@ -106,7 +110,7 @@ def test_an_older_client_that_subscribed_is_told_as_well(place: Place) -> None:
 
 
 @both_modes
-def test_prompts_are_described_and_name_what_they_are_about(
+def test_prompts_are_described_and_contain_their_arguments(
     place: Place, mode: Literal["auto", "legacy"]
 ) -> None:
     async def story(client: Client) -> None:
@@ -126,22 +130,22 @@ def test_prompts_are_described_and_name_what_they_are_about(
 
 
 @both_modes
-def test_a_wrong_request_for_a_prompt_is_told_what_is_wrong(
+def test_a_wrong_prompt_request_is_refused_with_the_reason(
     place: Place, mode: Literal["auto", "legacy"]
 ) -> None:
     async def story(client: Client) -> None:
-        for name, arguments, said in (
-            ("debug", {}, "There is no prompt 'debug'. There is: debug_run,"),
-            ("compare_branches", {"run_a": "x"}, "needs run_a, run_b; run_b is missing"),
+        for name, arguments, reason in (
+            ("debug", {}, "Unknown prompt 'debug'. The prompts are debug_run,"),
+            ("compare_branches", {"run_a": "x"}, "requires run_a, run_b. Missing: run_b"),
         ):
-            with pytest.raises(MCPError, match=said) as refused:
+            with pytest.raises(MCPError, match=reason) as refused:
                 await client.get_prompt(name, arguments)
             assert refused.value.error.code == -32602
 
     place.within(story, mode=mode)
 
 
-def test_the_beginning_of_a_run_id_is_completed(place: Place) -> None:
+def test_a_prefix_of_a_run_id_is_completed(place: Place) -> None:
     async def story(client: Client) -> None:
         run_id = (await calling(client)("start_run", kit="tiny", goal="plain"))["run_id"]
 

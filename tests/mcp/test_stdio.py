@@ -1,4 +1,4 @@
-"""Nothing but protocol on stdout, and all of stdin for the protocol, whatever a kit does with them."""
+"""Stdin and stdout are reserved for the protocol, even if a kit reads or prints."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from mcp_host import Place
 from mcp_wire import wire
 
 NOISY = '''
-"""A kit that writes wherever it can, and reads where it must not."""
+"""A kit that prints by every means, and reads stdin."""
 
 import atexit
 import os
@@ -56,7 +56,7 @@ def kando_kits():
 '''
 
 
-def test_what_a_kit_its_threads_and_its_children_print_is_no_message(
+def test_output_of_a_kit_its_threads_and_its_children_does_not_reach_the_host(
     place: Place, tmp_path: Path
 ) -> None:
     installed = place.root / "installed"
@@ -65,15 +65,15 @@ def test_what_a_kit_its_threads_and_its_children_print_is_no_message(
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: noisy\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[kando]\nnoisy = noisy_kit\n")
-    complaints = tmp_path / "stderr"
-    # Every line that comes back is taken for a message, until the server has ended.
-    with complaints.open("w") as stderr, wire(place, stderr=stderr) as server:
+    log = tmp_path / "stderr"
+    # Every line on stdout is parsed as a message, until the server ends.
+    with log.open("w") as stderr, wire(place, stderr=stderr) as server:
         listed = server.ask("tools/call", name="list_kits", arguments={})
         assert "noisy" in str(listed["result"]["structuredContent"]["kits"])
         arguments = {"kit": "noisy", "goal": "g", "wait_s": 45}
         started = server.ask("tools/call", name="start_run", arguments=arguments)
         assert started["result"]["structuredContent"]["state"] != "failed"
-    told = complaints.read_text()
-    assert "noise: past Python" in told
-    assert "noise: a child" in told
-    assert "has read the protocol" not in told
+    output = log.read_text()
+    assert "noise: past Python" in output
+    assert "noise: a child" in output
+    assert "has read the protocol" not in output

@@ -1,4 +1,4 @@
-"""The Tasks extension: a run is a task, for clients that say that they know tasks."""
+"""The Tasks extension: a run is a task, for clients that declare tasks."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -26,11 +26,11 @@ def ask(place: Place) -> Iterator[Ask]:
 def wait_for(ask: Ask, task: str) -> None:
     state = "running"
     while state == "running":
-        told = ask("tools/call", name="get_run", arguments={"run_id": task, "wait_s": 45})
-        state = told["result"]["structuredContent"]["state"]
+        result = ask("tools/call", name="get_run", arguments={"run_id": task, "wait_s": 45})
+        state = result["result"]["structuredContent"]["state"]
 
 
-def test_starting_a_run_gives_a_task_that_its_ledger_tells_of(place: Place, ask: Ask) -> None:
+def test_starting_a_run_returns_a_task_with_the_state_of_the_run(place: Place, ask: Ask) -> None:
     arguments = {"kit": "tiny", "goal": "gate", "wait_s": 45}
     begun = (ask("tools/call", name="start_run", arguments=arguments))["result"]
     assert begun["resultType"] == "task"
@@ -51,7 +51,7 @@ def test_starting_a_run_gives_a_task_that_its_ledger_tells_of(place: Place, ask:
     assert done["createdAt"] <= done["lastUpdatedAt"]
 
 
-def test_a_cancelled_task_is_a_cancelled_run(place: Place, ask: Ask) -> None:
+def test_cancelling_a_task_cancels_the_run(place: Place, ask: Ask) -> None:
     arguments = {"kit": "tiny", "goal": "gate"}
     begun = (ask("tools/call", name="start_run", arguments=arguments))["result"]
     assert (ask("tasks/cancel", taskId=begun["taskId"]))["result"]
@@ -61,7 +61,7 @@ def test_a_cancelled_task_is_a_cancelled_run(place: Place, ask: Ask) -> None:
     assert task["status"] == "cancelled"
 
 
-def test_a_client_that_knows_no_tasks_gets_none(place: Place, ask: Ask) -> None:
+def test_a_client_that_does_not_declare_tasks_gets_no_task(place: Place, ask: Ask) -> None:
     arguments = {"kit": "tiny", "goal": "plain", "wait_s": 45}
     plain = ask("tools/call", {}, name="start_run", arguments=arguments)
     assert plain["result"]["resultType"] == "complete"

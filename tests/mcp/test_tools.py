@@ -112,14 +112,16 @@ def test_every_tool_has_all_four_annotations_and_a_typed_result_with_a_summary(
             "start_run",
         }
         assert all({"finished", "waiting", "running", "failed"} < set(s) for s in states.values())
-        # What every conversation of a model pays for.
-        told = [tool.model_dump(include={"name", "description", "input_schema"}) for tool in tools]
-        assert len(json.dumps(told)) < 12_000
+        # Every conversation with a model pays for these tokens.
+        listed = [
+            tool.model_dump(include={"name", "description", "input_schema"}) for tool in tools
+        ]
+        assert len(json.dumps(listed)) < 12_000
 
     place.within(story, mode=mode)
 
 
-def test_what_the_text_says_the_data_says_as_well(place: Place) -> None:
+def test_the_text_of_a_result_is_its_data_as_json(place: Place) -> None:
     async def story(client: Client) -> None:
         result = await client.call_tool("list_runs", {})
         (text,) = result.content
@@ -129,7 +131,7 @@ def test_what_the_text_says_the_data_says_as_well(place: Place) -> None:
     place.within(story)
 
 
-def test_read_only_offers_reading_tools_only_and_makes_no_store(place: Place) -> None:
+def test_read_only_offers_only_reading_tools_and_creates_no_store(place: Place) -> None:
     async def story(client: Client) -> None:
         assert sorted(t.name for t in (await client.list_tools()).tools) == READING
         assert (await calling(client)("list_runs"))["items"] == []
@@ -140,7 +142,7 @@ def test_read_only_offers_reading_tools_only_and_makes_no_store(place: Place) ->
     assert not (place.root / "store.sqlite").exists()
 
 
-def test_who_may_only_look_is_advised_to_look(place: Place) -> None:
+def test_a_read_only_server_suggests_only_reading_tools(place: Place) -> None:
     async def started(client: Client) -> None:
         call = calling(client)
         for goal in ("plain", "ask why", "fail", "pay 7"):
@@ -148,7 +150,7 @@ def test_who_may_only_look_is_advised_to_look(place: Place) -> None:
         run_id = (await call("start_run", kit="tiny", goal="ask why", wait_s=45))["run_id"]
         await call("cancel_run", run_id=run_id, wait_s=45)
 
-    async def looked_at(client: Client) -> None:
+    async def inspected(client: Client) -> None:
         call = calling(client)
         assert "start_run" not in str(client.instructions)
         for item in (await call("list_runs"))["items"]:
@@ -157,14 +159,16 @@ def test_who_may_only_look_is_advised_to_look(place: Place) -> None:
             assert steps
 
     place.within(started)
-    place.within(looked_at, Settings(is_read_only=True))
+    place.within(inspected, Settings(is_read_only=True))
 
 
-def test_an_error_says_what_and_names_the_nearest_valid_ids(place: Place) -> None:
+def test_an_error_names_the_nearest_valid_ids(place: Place) -> None:
     async def story(client: Client) -> None:
         call = calling(client)
         assert "Did you mean 'tiny'" in await refusal(client, "start_run", kit="tinny", goal="x")
-        assert "There are no runs yet" in await refusal(client, "query_world", run_id="nope")
+        assert "The substrate has no runs yet" in await refusal(
+            client, "query_world", run_id="nope"
+        )
         run_id = (await call("start_run", kit="tiny", goal="plain", wait_s=45))["run_id"]
 
         text = await refusal(client, "query_world", run_id=f"{run_id[:-2]}zz")
@@ -189,14 +193,14 @@ def test_an_error_says_what_and_names_the_nearest_valid_ids(place: Place) -> Non
     place.within(story)
 
 
-def test_wrong_arguments_are_told_in_a_sentence_with_those_there_are(place: Place) -> None:
+def test_wrong_arguments_are_reported_with_the_valid_ones(place: Place) -> None:
     async def story(client: Client) -> None:
         text = await refusal(client, "get_run", run_id="demo", wait_s=60)
         assert "wait_s: Input should be less than or equal to 45, not 60." in text
         text = await refusal(client, "get_run", run="demo")
-        assert "run_id is missing." in text
-        assert "There is no argument 'run'. Did you mean run_id?" in text
-        assert "Its arguments are run_id, wait_s." in text
+        assert "run_id is required." in text
+        assert "Unknown argument 'run'. Did you mean run_id?" in text
+        assert "The arguments are run_id, wait_s." in text
         text = await refusal(client, "start_run", kit="tiny", goal="")
         assert "goal: String should have at least 1 character" in text
         text = await refusal(client, "fork_run", run_id="demo", fork_at="x" * 9_000)
@@ -206,7 +210,7 @@ def test_wrong_arguments_are_told_in_a_sentence_with_those_there_are(place: Plac
     place.within(story)
 
 
-def test_what_an_error_advises_is_a_tools_argument_and_no_terminals_option(place: Place) -> None:
+def test_hints_name_tool_arguments_instead_of_command_line_options(place: Place) -> None:
     async def story(client: Client) -> None:
         assert "without demo, with a goal" in await refusal(
             client, "start_run", kit="tiny", demo=True
@@ -214,13 +218,13 @@ def test_what_an_error_advises_is_a_tools_argument_and_no_terminals_option(place
         fork = {"run_id": "demo", "fork_at": 1}
         for tool, arguments in (("fork_run", fork), ("cancel_run", {"run_id": "demo"})):
             text = await refusal(client, tool, **arguments)
-            assert "start_run starts one" in text
+            assert "start_run" in text
             assert "nearest" not in text
 
     place.within(story)
 
 
-def test_a_failed_run_says_why_and_what_next(place: Place) -> None:
+def test_a_failed_run_reports_the_reason_and_the_next_steps(place: Place) -> None:
     async def story(client: Client) -> None:
         state = await calling(client)("start_run", kit="tiny", goal="fail", wait_s=45)
         assert state["state"] == "failed"
@@ -231,7 +235,7 @@ def test_a_failed_run_says_why_and_what_next(place: Place) -> None:
 
 
 @pytest.mark.parametrize(("approved", "outcome"), [(True, "'paid': 7"), (False, "too dear")])
-def test_what_a_run_asks_a_person_is_shown_and_the_answer_handed_over(
+def test_a_pending_approval_is_shown_and_the_decision_recorded(
     place: Place, approved: bool, outcome: str
 ) -> None:
     async def story(client: Client) -> None:
@@ -258,7 +262,7 @@ def test_what_a_run_asks_a_person_is_shown_and_the_answer_handed_over(
     place.within(story)
 
 
-def test_results_stay_within_the_limit_and_their_pages_make_up_the_whole(place: Place) -> None:
+def test_results_stay_within_the_limit_and_their_pages_are_complete(place: Place) -> None:
     async def pages(client: Client, tool: str, key: str, **arguments: Any) -> list[Any]:
         found, cursor = [], None
         while True:
@@ -294,7 +298,7 @@ def test_results_stay_within_the_limit_and_their_pages_make_up_the_whole(place: 
     place.within(story)
 
 
-def test_pages_go_on_as_they_began_though_the_run_has_grown(place: Place) -> None:
+def test_all_pages_show_the_position_of_the_first_even_if_the_run_grows(place: Place) -> None:
     async def story(client: Client) -> None:
         call = calling(client)
         run_id = (await call("start_run", kit="tiny", goal="plain", wait_s=45))["run_id"]
@@ -317,7 +321,7 @@ def test_pages_go_on_as_they_began_though_the_run_has_grown(place: Place) -> Non
     place.within(story)
 
 
-def test_a_result_names_the_run_it_is_of_and_the_types_there_are(place: Place) -> None:
+def test_a_result_names_its_run_and_the_existing_types(place: Place) -> None:
     async def story(client: Client) -> None:
         call = calling(client)
         run_id = (await call("start_run", kit="tiny", goal="plain", wait_s=45))["run_id"]
@@ -333,7 +337,7 @@ def test_a_result_names_the_run_it_is_of_and_the_types_there_are(place: Place) -
     place.within(story)
 
 
-def test_the_demo_run_can_be_looked_at(place: Place) -> None:
+def test_the_demo_run_can_be_inspected(place: Place) -> None:
     async def story(client: Client) -> None:
         call = calling(client)
         assert (await call("get_run", run_id="demo", wait_s=45))["state"] == "finished"

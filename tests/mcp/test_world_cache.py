@@ -1,4 +1,4 @@
-"""Worlds that are kept between questions are those of their ledgers, however these grow or change."""
+"""Cached worlds equal those of their ledgers, even if these grow or change."""
 
 from itertools import islice
 from pathlib import Path
@@ -12,7 +12,7 @@ from kando.app.store import Store, open_store
 from kando.ledger.sqlite import SQLiteLedgerStore
 from kando.schema.events import KandoEvent, make_event
 from kando.world.projection import project
-from kando_mcp.world_cache import KeptWorlds
+from kando_mcp.world_cache import WorldCache
 
 
 def an_object(run_id: str, number: int, data: dict[str, object]) -> KandoEvent:
@@ -27,44 +27,44 @@ def opened(path: Path) -> Store:
 
 @settings(deadline=None, max_examples=40)
 @given(asked=st.lists(st.tuples(st.booleans(), st.integers(0, 30)), min_size=1, max_size=12))
-def test_whatever_was_asked_before_the_world_is_that_of_the_ledger(
+def test_a_cached_world_equals_the_projection_of_the_ledger(
     tmp_path_factory: pytest.TempPathFactory, asked: list[tuple[bool, int]]
 ) -> None:
-    path = tmp_path_factory.mktemp("kept") / "store.sqlite"
+    path = tmp_path_factory.mktemp("cache") / "store.sqlite"
     ledger = SQLiteLedgerStore("r1", path)
     ledger.append([an_object("r1", n, {"n": n}) for n in range(5)])
-    kept = KeptWorlds()
+    cache = WorldCache()
     with opened(path) as store:
         for grows, number in asked:
             if grows:
                 ledger.append([an_object("r1", number, {"n": number})])
             at = min(number, ledger.length())
-            with kept.showing(store, "r1", at) as (world, run_id, position):
+            with cache.borrow(store, "r1", at) as (world, run_id, position):
                 assert (run_id, position) == ("r1", at)
                 assert world == project(islice(ledger.read_all(), at))
     ledger.close()
 
 
-def test_a_world_of_another_store_with_the_same_ids_is_not_shown(tmp_path: Path) -> None:
-    kept = KeptWorlds()
+def test_a_world_of_another_store_with_the_same_ids_is_not_used(tmp_path: Path) -> None:
+    cache = WorldCache()
     for number in (1, 2):
         path = tmp_path / f"{number}.sqlite"
         ledger = SQLiteLedgerStore("r1", path)
         ledger.append([an_object("r1", 0, {"n": number})])
         ledger.close()
-        with opened(path) as store, kept.showing(store, "r1", None) as (world, _, _):
+        with opened(path) as store, cache.borrow(store, "r1", None) as (world, _, _):
             assert world.objects["note-0"].data == {"n": number}
 
 
-def test_who_looks_at_the_same_time_has_a_world_of_its_own(tmp_path: Path) -> None:
+def test_concurrent_borrowers_get_separate_worlds(tmp_path: Path) -> None:
     path = tmp_path / "store.sqlite"
     ledger = SQLiteLedgerStore("r1", path)
     ledger.append([an_object("r1", n, {"n": n}) for n in range(3)])
     ledger.close()
-    kept = KeptWorlds()
+    cache = WorldCache()
     with opened(path) as store:
-        with kept.showing(store, "r1", 1) as (first, _, _), kept.showing(store, "r1", 3) as two:
+        with cache.borrow(store, "r1", 1) as (first, _, _), cache.borrow(store, "r1", 3) as two:
             assert len(first.objects) == 1
             assert len(two[0].objects) == 3
-        with kept.showing(store, "r1", 3) as (again, _, _):
+        with cache.borrow(store, "r1", 3) as (again, _, _):
             assert again is two[0]

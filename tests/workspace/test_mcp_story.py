@@ -1,4 +1,4 @@
-"""The whole story over stdio, told by the official client to the diligence kit's demo."""
+"""The demo of the diligence kit, driven over stdio by the official client."""
 
 import os
 import sys
@@ -22,13 +22,13 @@ def parameters(tmp_path: Path) -> StdioServerParameters:
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
-def test_from_the_list_of_kits_to_the_difference_that_a_change_made(
+def test_a_client_starts_explains_forks_and_compares_a_demo(
     parameters: StdioServerParameters, mode: Literal["auto", "legacy"]
 ) -> None:
-    anyio.run(told, parameters, mode)
+    anyio.run(in_time, parameters, mode)
 
 
-async def told(parameters: StdioServerParameters, mode: Literal["auto", "legacy"]) -> None:
+async def in_time(parameters: StdioServerParameters, mode: Literal["auto", "legacy"]) -> None:
     with anyio.fail_after(120):
         async with Client(parameters, mode=mode) as client:
             await story(client)

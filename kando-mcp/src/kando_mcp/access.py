@@ -1,4 +1,4 @@
-"""How a request reaches the runs: one app for each, in a thread, with errors in a tool's words."""
+"""Access to the runs: each request opens the store in a thread."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from mcp.server.mcpserver.exceptions import ToolError
 from kando.app.store import Store, open_store
 from kando.errors import KandoError
 from kando.plugins import Plugins
-from kando_mcp.results.errors import explained
+from kando_mcp.results.errors import error_text
 from kando_mcp.settings import Settings
-from kando_mcp.spending import Spending
-from kando_mcp.world_cache import KeptWorlds
+from kando_mcp.spending import DailySpending
+from kando_mcp.world_cache import WorldCache
 
 __all__ = ["Access"]
 
@@ -28,36 +28,36 @@ class Access:
     """The runs that a server serves.
 
     Attributes:
-        plugins: what is installed.
+        plugins: the installed plugins.
         environ: settings and keys, such as ``KANDO_LEDGER``.
-        settings: what the operator allows.
-        worlds: that were shown last.
-        spending: of all runs in a day.
+        settings: the operator's limits.
+        worlds: cache of recently shown worlds.
+        spending: cost of all runs on the current day.
     """
 
     plugins: Plugins
     environ: Mapping[str, str]
     settings: Settings
-    worlds: KeptWorlds = attrs.field(factory=KeptWorlds, init=False)
-    spending: Spending = attrs.field(factory=Spending, init=False)
+    worlds: WorldCache = attrs.field(factory=WorldCache, init=False)
+    spending: DailySpending = attrs.field(factory=DailySpending, init=False)
 
     def open(self) -> Store:
-        """Return the store; the caller closes it."""
+        """Open the store, which the caller must close."""
         return open_store(self.settings.ledger_url, plugins=self.plugins, environ=self.environ)
 
-    async def ask(self, work: Callable[[Store], _Answer]) -> _Answer:
-        """Return what `work` returns, having run it in a thread.
+    async def call(self, work: Callable[[Store], _Answer]) -> _Answer:
+        """Call `work` in a thread and return its result.
 
-        A cancelled request waits for it, so that nothing is left half done.
+        A cancelled request waits until `work` has finished, so that no work is left half done.
 
         Raises:
-            ToolError: `work` raised an error of Kando; it says what to do next.
+            ToolError: `work` raised a `KandoError`; the message says what to do next.
         """
-        return await anyio.to_thread.run_sync(partial(self._worked, work))
+        return await anyio.to_thread.run_sync(partial(self._call, work))
 
-    def _worked(self, work: Callable[[Store], _Answer]) -> _Answer:
-        with self.open() as app:
+    def _call(self, work: Callable[[Store], _Answer]) -> _Answer:
+        with self.open() as store:
             try:
-                return work(app)
+                return work(store)
             except KandoError as error:
-                raise ToolError(explained(app, error)) from error
+                raise ToolError(error_text(store, error)) from error

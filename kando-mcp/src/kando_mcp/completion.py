@@ -1,4 +1,4 @@
-"""Complete the ids that a person begins to type into a prompt or an address."""
+"""Completion of run ids in the arguments of prompts and resources."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _MAX_VALUES = 100
 
 
 def add_completion(server: MCPServer, access: Access) -> None:
-    """Give a server its completion of run ids.
+    """Add completion of run ids to a server.
 
     Args:
-        server: to which.
-        access: to the runs.
+        server: the server.
+        access: access to the runs.
     """
 
     @server.completion()  # type: ignore[no-untyped-call, untyped-decorator]
@@ -37,7 +37,9 @@ def add_completion(server: MCPServer, access: Access) -> None:
     ) -> Completion:
         if argument.name not in _RUNS:
             return Completion(values=[], total=0, has_more=False)
-        found = await access.ask(
-            lambda app: app.context.substrate().ids_starting_with(argument.value, _MAX_VALUES + 1)
+        found = await access.call(
+            lambda store: store.context.substrate().ids_starting_with(
+                argument.value, _MAX_VALUES + 1
+            )
         )
         return Completion(values=found[:_MAX_VALUES], has_more=len(found) > _MAX_VALUES)

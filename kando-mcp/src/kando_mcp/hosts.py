@@ -1,4 +1,4 @@
-"""What hosts need to know to start kando-mcp, and where each of them reads it."""
+"""Configuration of the hosts that start kando-mcp: its contents, and the file of each host."""
 
 from __future__ import annotations
 
@@ -14,40 +14,42 @@ from kando.app.substrates import substrate_url
 from kando.errors import ConfigurationError
 from kando_mcp.jsonc import parse, with_member
 
-__all__ = ["configuration", "merge", "place_of"]
+__all__ = ["config_path", "configuration", "merge"]
 
 _NAME = "kando"
-_BY_HAND = "Mend it by hand, or name another with --file."
-# Keys and tokens stay where they are: a host hands its own environment on.
-_HANDED_ON = ("KANDO_LLM", "KANDO_SNAPSHOT_DIR", "KANDO_PLUGINS", "KANDO_DISABLE_PLUGINS")
+_FIX_BY_HAND = "Fix the file by hand, or name another with --file."
+# Keys and tokens are not copied: a host passes its own environment on.
+_COPIED = ("KANDO_LLM", "KANDO_SNAPSHOT_DIR", "KANDO_PLUGINS", "KANDO_DISABLE_PLUGINS")
 
 
 def configuration(
     host: str, options: Sequence[str], ledger_url: str | None, environ: Mapping[str, str]
 ) -> tuple[dict[str, Any], bool]:
-    """Return what a host's file must hold, and whether that is all that kando-mcp needs to know.
+    """Return the entry for a host's file, and whether it is complete.
+
+    It is incomplete if the ledger's URL contains a user or a password, which is left out.
 
     Args:
         host: ``claude-desktop``, ``claude-code``, ``cursor`` or ``vscode``.
-        options: handed to kando-mcp.
-        ledger_url: that the options name, or None.
-        environ: settings, whose Kando part the host hands on; no keys, and no URL with a password.
+        options: options for kando-mcp.
+        ledger_url: the ledger given among the options, or None.
+        environ: where Kando's settings are copied from; keys are not copied.
     """
     url = substrate_url(ledger_url, environ)
-    is_whole = not _is_secret(url)
+    is_complete = not _has_credentials(url)
     command, *before = _command()
-    env = {name: environ[name] for name in _HANDED_ON if environ.get(name)}
-    if is_whole:
+    env = {name: environ[name] for name in _COPIED if environ.get(name)}
+    if is_complete:
         env["KANDO_LEDGER"] = _absolute(url)
     args = [*before, *_without_ledger(options)]
     server: dict[str, Any] = {"command": command, "args": args, "env": env}
     if host in ("vscode", "claude-code"):
         server = {"type": "stdio", **server}
-    return {"servers" if host == "vscode" else "mcpServers": {_NAME: server}}, is_whole
+    return {"servers" if host == "vscode" else "mcpServers": {_NAME: server}}, is_complete
 
 
 def _without_ledger(options: Sequence[str]) -> list[str]:
-    """Return options without the URL of the ledger, which goes into the environment."""
+    """Return the options without the ledger's URL, which goes into the environment."""
     kept: list[str] = []
     given = iter(options)
     for option in given:
@@ -58,7 +60,7 @@ def _without_ledger(options: Sequence[str]) -> list[str]:
     return kept
 
 
-def _is_secret(url: str) -> bool:
+def _has_credentials(url: str) -> bool:
     scheme, _, rest = url.partition("://")
     return "@" in rest and scheme.lower() != "sqlite"
 
@@ -69,19 +71,19 @@ def _command() -> list[str]:
 
 
 def _absolute(url: str) -> str:
-    """Return a URL that means the same from whichever folder a host starts us in."""
+    """Return the URL with an absolute path: the host chooses the working directory."""
     scheme, _, path = url.partition(":")
     if scheme != "sqlite" or path.startswith("//"):
         return url
     return f"sqlite:{Path(path).expanduser().absolute()}"
 
 
-def place_of(host: str, environ: Mapping[str, str]) -> str:
-    """Return the path of a host's file: the user's for those that have one, else the project's.
+def config_path(host: str, environ: Mapping[str, str]) -> str:
+    """Return the path of a host's file: the user's if the host has one, else the project's.
 
     Args:
         host: as for `configuration`.
-        environ: where the places of applications are looked up.
+        environ: names the folder for application data.
     """
     home = Path.home()
     if host == "cursor":
@@ -99,26 +101,26 @@ def place_of(host: str, environ: Mapping[str, str]) -> str:
 
 
 def merge(path: str | Path, entry: Mapping[str, Any]) -> bool:
-    """Put an entry into a host's file and leave everything else in it as it is, comments too.
+    """Merge an entry into a host's file and leave the rest unchanged, comments included.
 
     Args:
-        path: of the file; made if it is missing.
-        entry: as `configuration` returns it.
+        path: path of the file, which is created if it is missing.
+        entry: the entry, as returned by `configuration`.
 
     Returns:
-        False if the file holds it already.
+        False if the file already contains the entry.
 
     Raises:
         ConfigurationError: the file is not JSON, or cannot be written; it was not changed.
     """
-    # Through a link, to where the file is kept.
+    # A symbolic link is kept: its target is replaced.
     file = Path(os.path.realpath(path))
     text = _read(file)
     known = _parsed(file, text)
     ((section, servers),) = entry.items()
     if not isinstance(known.get(section, {}), dict):
         msg = f"{file}: {section!r} is not an object."
-        raise ConfigurationError(msg, hint=_BY_HAND)
+        raise ConfigurationError(msg, hint=_FIX_BY_HAND)
     merged = {**known, section: {**known.get(section, {}), **servers}}
     if merged == known:
         return False
@@ -128,7 +130,7 @@ def merge(path: str | Path, entry: Mapping[str, Any]) -> bool:
         _replace(file, text)
     except OSError as error:
         msg = f"{file} cannot be written: {error.strerror}."
-        raise ConfigurationError(msg, hint="Name another place with --file.") from error
+        raise ConfigurationError(msg, hint="Name another file with --file.") from error
     return True
 
 
@@ -139,7 +141,7 @@ def _read(file: Path) -> str:
         return "{}\n"
     except (OSError, ValueError) as error:
         msg = f"{file} cannot be read: {error}."
-        raise ConfigurationError(msg, hint=_BY_HAND) from error
+        raise ConfigurationError(msg, hint=_FIX_BY_HAND) from error
     return text if text.strip() else "{}\n"
 
 
@@ -148,15 +150,15 @@ def _parsed(file: Path, text: str) -> dict[str, Any]:
         known = parse(text)
     except (ValueError, RecursionError) as error:
         msg = f"{file} cannot be read as JSON: {error}."
-        raise ConfigurationError(msg, hint=_BY_HAND) from error
+        raise ConfigurationError(msg, hint=_FIX_BY_HAND) from error
     if isinstance(known, dict):
         return known
-    msg = f"{file} holds no JSON object."
-    raise ConfigurationError(msg, hint=_BY_HAND)
+    msg = f"{file} does not contain a JSON object."
+    raise ConfigurationError(msg, hint=_FIX_BY_HAND)
 
 
 def _replace(file: Path, text: str) -> None:
-    """Write a file as one step: a host that reads it meanwhile sees the old or the new."""
+    """Replace a file atomically: a host that reads it sees either the old or the new contents."""
     file.parent.mkdir(parents=True, exist_ok=True)
     mode = file.stat().st_mode & 0o777 if file.exists() else 0o600
     descriptor, made = tempfile.mkstemp(dir=file.parent, prefix=file.name)

@@ -1,4 +1,4 @@
-"""Set a member in JSON as people write it, with comments and commas to spare, and touch nothing else."""
+"""Set a member of a JSON text with comments and trailing commas, and change nothing else."""
 
 from __future__ import annotations
 
@@ -26,70 +26,70 @@ class _Member:
 
 
 def parse(text: str) -> Any:
-    """Return what JSON with comments says.
+    """Parse JSON with comments.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text is malformed.
     """
-    return json.loads(_plain(text))
+    return json.loads(_without_comments(text))
 
 
 def with_member(text: str, path: Sequence[str], value: object) -> str:
-    """Return JSON with comments in which one member is set, and everything else is as it was.
+    """Return the text with one member set, and everything else unchanged.
 
     Args:
-        text: an object.
-        path: names of the member, from the outermost object in; those that are missing are made.
-        value: JSON-able.
+        text: a JSON object with comments.
+        path: keys from the outermost object inwards; missing objects are created.
+        value: JSON-serializable.
     """
-    plain = _plain(text)
-    start = _skipped(plain, 0)
+    plain = _without_comments(text)
+    start = _skip_space(plain, 0)
     for depth, name in enumerate(path):
         members = _members(plain, start)
         found = [member for member in members if member.key == name]
         if not found:
             for missing in reversed(path[depth + 1 :]):
                 value = {missing: value}
-            return _inserted(text, start, members, name, value)
+            return _insert(text, start, members, name, value)
         start = found[-1].value_start
     indent = _indent(text, found[-1].start)
-    return text[:start] + _rendered(value, indent, text) + text[found[-1].end :]
+    return text[:start] + _render(value, indent, text) + text[found[-1].end :]
 
 
-def _plain(text: str) -> str:
-    """Return JSON of the same length, its comments and commas to spare replaced by blanks."""
+def _without_comments(text: str) -> str:
+    """Return JSON of the same length, with blanks for comments and trailing commas."""
 
     def blank(match: re.Match[str]) -> str:
         found = match[0]
         return found if found.startswith('"') else re.sub(r"[^\r\n]", " ", found)
 
-    # An editor may have put a byte order mark before it.
+    # Some editors write a byte order mark.
     text = " " + text[1:] if text.startswith("\ufeff") else text
     return _COMMAS.sub(blank, _COMMENTS.sub(blank, text))
 
 
 def _members(plain: str, start: int) -> list[_Member]:
-    """Return the members of the object that begins at `start`."""
+    """Return the members of the object that starts at `start`."""
     decoder = json.JSONDecoder()
     found = []
-    at = _skipped(plain, start + 1)
+    at = _skip_space(plain, start + 1)
     while plain[at] != "}":
         key, end = decoder.raw_decode(plain, at)
-        value_start = _skipped(plain, _skipped(plain, end) + 1)
+        value_start = _skip_space(plain, _skip_space(plain, end) + 1)
         _, end = decoder.raw_decode(plain, value_start)
         found.append(_Member(key, at, value_start, end))
-        at = _skipped(plain, end)
+        at = _skip_space(plain, end)
         if plain[at] == ",":
-            at = _skipped(plain, at + 1)
+            at = _skip_space(plain, at + 1)
     return found
 
 
-def _skipped(plain: str, at: int) -> int:
+def _skip_space(plain: str, at: int) -> int:
     match = _SPACE.match(plain, at)
     return match.end() if match is not None else at
 
 
-def _inserted(text: str, start: int, members: list[_Member], name: str, value: object) -> str:
+def _insert(text: str, start: int, members: list[_Member], name: str, value: object) -> str:
     if members:
         at, comma, after = members[-1].end, ",", ""
         indent = _indent(text, members[-1].start)
@@ -97,14 +97,14 @@ def _inserted(text: str, start: int, members: list[_Member], name: str, value: o
         outer = _indent(text, start)
         at, comma, after = start + 1, "", _newline(text) + outer
         indent = outer + ("\t" if "\t" in outer else "  ")
-        # What else there is in an empty object is blanks and comments.
+        # An empty object may contain blanks and comments.
         after = after if text[at:].lstrip(" \t").startswith("}") else ""
-    member = f"{json.dumps(name)}: {_rendered(value, indent, text)}"
+    member = f"{json.dumps(name)}: {_render(value, indent, text)}"
     return f"{text[:at]}{comma}{_newline(text)}{indent}{member}{after}{text[at:]}"
 
 
 def _indent(text: str, at: int) -> str:
-    """Return the blanks that the line begins with in which `at` lies."""
+    """Return the indentation of the line that contains `at`."""
     line = text[text.rfind("\n", 0, at) + 1 : at]
     return line[: len(line) - len(line.lstrip(" \t"))]
 
@@ -113,7 +113,7 @@ def _newline(text: str) -> str:
     return "\r\n" if "\r\n" in text else "\n"
 
 
-def _rendered(value: object, indent: str, text: str) -> str:
+def _render(value: object, indent: str, text: str) -> str:
     step = "\t" if "\t" in indent else 2
     lines = json.dumps(value, indent=step, ensure_ascii=False).split("\n")
     return (_newline(text) + indent).join(lines)

@@ -23,42 +23,47 @@ def _version(context: click.Context, parameter: click.Parameter, is_wanted: bool
 
 
 def _amount(context: click.Context, parameter: click.Parameter, usd: float | None) -> float | None:
-    # No number is larger than this one, and so no spending would pass such a limit.
+    # Comparisons with NaN are false, so such a limit would never be reached.
     if usd is not None and math.isnan(usd):
-        raise click.BadParameter("nan is no amount.")
+        raise click.BadParameter("nan is not an amount.")
     return usd
 
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version)
 @click.option("--ledger", metavar="URL", help="Substrate of the runs. [env: KANDO_LEDGER]")
-@click.option("--read-only", is_flag=True, help="Offer only tools that read.")
+@click.option("--read-only", is_flag=True, help="Offer only read-only tools.")
 @click.option(
     "--max-usd-per-run",
     type=click.FloatRange(0),
     callback=_amount,
-    help="Most that one run may spend.",
+    help="Cost limit of each run, in US dollars.",
 )
 @click.option(
     "--max-usd-per-day",
     type=click.FloatRange(0),
     callback=_amount,
-    help="Most that all runs may spend in a day.",
+    help="Cost limit of all runs per day (UTC), in US dollars.",
 )
 @click.option(
     "--allow-live-llm",
     is_flag=True,
-    help="Let models answer that cost money or need a network.",
+    help="Allow models that cost money or need a network.",
 )
 @click.option(
     "--max-result-chars",
     type=click.IntRange(4_000, 1_000_000),
     default=DEFAULT_MAX_RESULT_CHARS,
     show_default=True,
-    help="Length of a tool's result.",
+    help="Maximum length of a tool's result.",
 )
-@click.option("--http", is_flag=True, help="Serve over HTTP on this machine's loopback.")
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="For --http; 0: a free one.")
+@click.option("--http", is_flag=True, help="Serve over HTTP on the loopback interface.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    help="Port for --http; 0 chooses a free one.",
+)
 @click.pass_context
 def cli(
     context: click.Context,
@@ -73,7 +78,7 @@ def cli(
 ) -> None:
     """Serve Kando over the Model Context Protocol, on stdin and stdout.
 
-    KANDO_LEDGER names the substrate, KANDO_LLM the provider that answers requests.
+    KANDO_LEDGER names the substrate, and KANDO_LLM the provider that answers LLM requests.
     """
     settings = Settings(
         ledger, read_only, max_usd_per_run, max_usd_per_day, allow_live_llm, max_result_chars
@@ -81,7 +86,7 @@ def cli(
     if context.invoked_subcommand is not None:
         if settings != Settings() or http or port:
             command = context.invoked_subcommand
-            msg = f"What the server shall do follows --, as in: kando-mcp {command} ... -- --read-only"
+            msg = f"Options of the server follow --, as in: kando-mcp {command} ... -- --read-only"
             raise click.UsageError(msg)
         return
     from kando_mcp.server import serve_http, serve_stdio
@@ -97,29 +102,29 @@ def cli(
     "--host",
     required=True,
     type=click.Choice(["claude-desktop", "claude-code", "cursor", "vscode"]),
-    help="Which host.",
+    help="The host.",
 )
-@click.option("--write", is_flag=True, help="Merge it into the host's file.")
+@click.option("--write", is_flag=True, help="Merge the entry into the host's file.")
 @click.option(
     "--file",
     type=click.Path(dir_okay=False),
-    help="The host's file, if it is not at its usual place.",
+    help="Path of the host's file, if it is not the default.",
 )
 @click.argument("options", nargs=-1)
 def config(host: str, write: bool, file: str | None, options: tuple[str, ...]) -> None:
     """Print the configuration with which HOST starts kando-mcp.
 
-    What follows -- is handed to kando-mcp: kando-mcp config --host cursor -- --read-only
+    Options after -- are passed to kando-mcp: kando-mcp config --host cursor -- --read-only
     """
-    from kando_mcp.hosts import configuration, merge, place_of
+    from kando_mcp.hosts import config_path, configuration, merge
 
-    path = file or place_of(host, os.environ)
-    # What kando-mcp would refuse must not get into the host's file.
+    path = file or config_path(host, os.environ)
+    # Refuse options that kando-mcp would refuse before they reach the host's file.
     given = cli.make_context("kando-mcp", list(options)).params
-    entry, is_whole = configuration(host, options, given["ledger"], os.environ)
-    if not is_whole:
-        said = "The ledger's URL holds a user or a password, which is not written into files:"
-        click.echo(f"{said} set KANDO_LEDGER where the host is started.", err=True)
+    entry, is_complete = configuration(host, options, given["ledger"], os.environ)
+    if not is_complete:
+        found = "The ledger's URL contains a user or a password and is not written to the file."
+        click.echo(f"{found} Set KANDO_LEDGER in the environment of the host.", err=True)
     if write:
         changed = merge(path, entry)
         click.echo(f"{'wrote' if changed else 'unchanged:'} {path}", err=True)
@@ -127,7 +132,7 @@ def config(host: str, write: bool, file: str | None, options: tuple[str, ...]) -
     import json
 
     click.echo(json.dumps(entry, indent=2))
-    click.echo(f"It belongs into {path}; --write merges it there.", err=True)
+    click.echo(f"Add it to {path}, or use --write to merge it.", err=True)
 
 
 def main(arguments: list[str] | None = None) -> None:

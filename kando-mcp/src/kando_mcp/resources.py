@@ -1,4 +1,4 @@
-"""Resources: the same facts as the tools give, at addresses that a person can attach."""
+"""Resources: the results of the read-only tools, at URIs that a person can attach."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kando.app.store import Store
 from kando.errors import AmbiguousName, NotFoundError, PositionOutOfRange
 from kando.schema.events import RecordedEvent
 from kando_mcp.access import Access
-from kando_mcp.results.paging import clip, page, to_json
+from kando_mcp.results.paging import page, to_json, truncate
 from kando_mcp.results.run_state import run_state
 from kando_mcp.results.runs import run_page
 from kando_mcp.results.worlds import world_page
@@ -25,17 +25,17 @@ _LIMIT = 100
 
 
 def add_resources(server: MCPServer, access: Access) -> None:
-    """Give a server its resources.
+    """Add the resources to a server.
 
     Args:
-        server: to which.
-        access: to the runs.
+        server: the server.
+        access: access to the runs.
     """
     chars = access.settings.max_result_chars
 
     async def answer(work: Callable[[Store], Any]) -> str:
         try:
-            return to_json(await access.ask(work))
+            return to_json(await access.call(work))
         except ToolError as error:
             cause = error.__cause__
             is_missing = isinstance(cause, NotFoundError | AmbiguousName | PositionOutOfRange)
@@ -44,11 +44,11 @@ def add_resources(server: MCPServer, access: Access) -> None:
     @server.resource(
         "kando://runs",
         title="Runs",
-        description="The newest runs and branches, with their states.",
+        description="The newest runs and branches, with their state.",
         mime_type=_JSON,
     )
     async def runs() -> str:
-        return await answer(lambda app: run_page(app, None, _LIMIT, chars))
+        return await answer(lambda store: run_page(store, None, _LIMIT, chars))
 
     @server.resource(
         "kando://runs/{run_id}",
@@ -58,18 +58,18 @@ def add_resources(server: MCPServer, access: Access) -> None:
     )
     async def run(run_id: str) -> str:
         return await answer(
-            lambda app: run_state(app, run_id, is_read_only=access.settings.is_read_only)
+            lambda store: run_state(store, run_id, is_read_only=access.settings.is_read_only)
         )
 
     @server.resource(
         "kando://runs/{run_id}/events{?after,limit}",
         title="Events",
-        description="Events of a run, oldest first, from position `after` on.",
+        description="Events of a run, oldest first, starting at position `after`.",
         mime_type=_JSON,
     )
     async def events(run_id: str, after: str = "0", limit: str = str(_LIMIT)) -> str:
         start, wanted = _number("after", after), _number("limit", limit)
-        return await answer(lambda app: _events(app, run_id, start, wanted, chars))
+        return await answer(lambda store: _events(store, run_id, start, wanted, chars))
 
     @server.resource(
         "kando://runs/{run_id}/world",
@@ -79,19 +79,19 @@ def add_resources(server: MCPServer, access: Access) -> None:
     )
     async def world(run_id: str) -> str:
         return await answer(
-            lambda app: world_page(app, access.worlds, run_id, None, None, None, _LIMIT, chars)
+            lambda store: world_page(store, access.worlds, run_id, None, None, None, _LIMIT, chars)
         )
 
 
 def _number(name: str, text: str) -> int:
     if text.isascii() and text.isdecimal() and len(text) < 16:
         return int(text)
-    msg = f"{name} must be a number from 0, not {clip(text, 50)!r}."
+    msg = f"{name} must be a non-negative integer, not {truncate(text, 50)!r}."
     raise ResourceNotFoundError(msg)
 
 
-def _events(app: Store, run: str, start: int, limit: int, chars: int) -> dict[str, Any]:
-    named, end = app.run_at(run)
+def _events(store: Store, run: str, start: int, limit: int, chars: int) -> dict[str, Any]:
+    named, end = store.run_at(run)
     found = named.events(start, at=end)
     wanted = max(1, min(limit, 1_000))
     events, stop = page(islice(found, wanted + 1), 0, wanted, chars, _event)

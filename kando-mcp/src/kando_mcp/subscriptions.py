@@ -1,4 +1,4 @@
-"""Tell subscribers that a run has changed, whichever process worked on it."""
+"""Subscriptions: notify clients when a run changes, in whichever process."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from mcp.server.subscriptions import InMemorySubscriptionBus, ResourceUpdated, S
 from kando.app.store import Store
 from kando_mcp.access import Access
 
-__all__ = ["Updates"]
+__all__ = ["Subscriptions"]
 
-_LOOK_SECONDS = 0.5
+_POLL_SECONDS = 0.5
 
-#: Runs that are looked at closely each time.
+#: Runs whose worker is looked up in every poll.
 _NEWEST = 50
 
 _Lengths = dict[str, tuple[int, bool]]
@@ -30,14 +30,14 @@ _Lengths = dict[str, tuple[int, bool]]
 _logger = logging.getLogger(__name__)
 
 
-class Updates:
-    """Watches the ledgers while somebody has subscribed, and tells of those that grew.
+class Subscriptions:
+    """Polls the ledgers while there are subscribers, and notifies them of those that changed.
 
-    Clients of 2026-07-28 listen to streams (``subscriptions/listen``), older ones subscribe to
-    addresses (``resources/subscribe``).
+    Clients of 2026-07-28 listen to streams (``subscriptions/listen``); older ones subscribe to
+    URIs (``resources/subscribe``).
 
     Args:
-        access: to the runs.
+        access: access to the runs.
     """
 
     def __init__(self, access: Access) -> None:
@@ -52,25 +52,25 @@ class Updates:
         await self._bus.publish(event)
 
     def subscribe(self, listener: Callable[[ServerEvent], None]) -> Callable[[], None]:
-        """Register a stream and return what ends it."""
-        leave = self._bus.subscribe(listener)
+        """Register a stream and return a function that removes it."""
+        unsubscribe = self._bus.subscribe(listener)
         self._listeners += 1
         self._is_wanted.set()
 
-        is_gone = False
+        is_removed = False
 
-        def left() -> None:
-            nonlocal is_gone
-            if not is_gone:
-                is_gone = True
-                leave()
+        def remove() -> None:
+            nonlocal is_removed
+            if not is_removed:
+                is_removed = True
+                unsubscribe()
                 self._listeners -= 1
 
-        return left
+        return remove
 
-    def serve(self, server: MCPServer) -> None:
-        """Answer the subscriptions of clients of earlier revisions."""
-        # The server offers no public way to serve a method that the newest revision has removed.
+    def register(self, server: MCPServer) -> None:
+        """Register handlers for the subscriptions of clients of earlier revisions."""
+        # The SDK has no public interface for a method that the newest revision has removed.
         handlers = server._lowlevel_server
         handlers.add_request_handler(
             "resources/subscribe", types.SubscribeRequestParams, self._subscribe
@@ -97,8 +97,8 @@ class Updates:
         return types.EmptyResult()
 
     @asynccontextmanager
-    async def watching(self, server: MCPServer) -> AsyncIterator[dict[str, Any]]:
-        """Watch for as long as the server serves."""
+    async def lifespan(self, server: MCPServer) -> AsyncIterator[dict[str, Any]]:
+        """Poll for as long as the server runs."""
         self._is_wanted = anyio.Event()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._watch)
@@ -108,25 +108,25 @@ class Updates:
     async def _watch(self) -> None:
         while True:
             await self._is_wanted.wait()
-            # Nothing is known of what happened between a subscription and the first look, so that
-            # one tells of every run.
+            # Changes between the subscription and the first poll are unknown, so the first poll
+            # notifies about every run.
             known: _Lengths = {}
             while self._listeners or any(self._subscribed_to.values()):
-                now = await self._look(known)
+                now = await self._poll(known)
                 for uri in _changed(known, now):
-                    await self._tell(uri)
+                    await self._notify(uri)
                 known = now
-                await anyio.sleep(_LOOK_SECONDS)
+                await anyio.sleep(_POLL_SECONDS)
             self._is_wanted = anyio.Event()
 
-    async def _look(self, known: _Lengths) -> _Lengths:
+    async def _poll(self, known: _Lengths) -> _Lengths:
         try:
-            return await self._access.ask(lambda app: _lengths(app, known))
+            return await self._access.call(lambda store: _lengths(store, known))
         except ToolError as error:
-            _logger.warning("cannot watch the runs: %s", error)
+            _logger.warning("cannot poll the runs: %s", error)
             return {}
 
-    async def _tell(self, uri: str) -> None:
+    async def _notify(self, uri: str) -> None:
         await self.publish(ResourceUpdated(uri))
         for connection, uris in list(self._subscribed_to.items()):
             if uri in uris:
@@ -134,24 +134,24 @@ class Updates:
 
 
 def _connection_of(ctx: ServerRequestContext[Any, Any]) -> Connection:
-    # The session is of one request only, and has no public way to what it belongs to.
+    # The session covers a single request, and has no public reference to its connection.
     connection: Connection = ctx.session._connection
     return connection
 
 
-def _lengths(app: Store, known: _Lengths) -> _Lengths:
-    """Return how long each ledger is, and whether somebody is at work on it.
+def _lengths(store: Store, known: _Lengths) -> _Lengths:
+    """Return the length of each ledger, and whether a worker has it.
 
-    An idle run that has not grown is taken for idle still, unless it is one of the newest: a store
-    may hold thousands.
+    The worker of an idle run that has not grown is looked up only if the run is one of the newest:
+    a store may contain thousands of runs.
     """
-    substrate = app.context.substrate()
+    substrate = store.context.substrate()
     found: _Lengths = {}
     for number, info in enumerate(substrate.ledgers()):
         idle = (info.length, False)
-        is_asleep = number >= _NEWEST and known.get(info.id) == idle
-        at_work = not is_asleep and substrate.worker(info.id) is not None
-        found[info.id] = (info.length, at_work)
+        is_skipped = number >= _NEWEST and known.get(info.id) == idle
+        is_active = not is_skipped and substrate.worker(info.id) is not None
+        found[info.id] = (info.length, is_active)
     return found
 
 

@@ -1,4 +1,4 @@
-"""The Tasks extension: a run is a task whose id is the run's, and whose state its ledger tells.
+"""The Tasks extension: each run is a task with the run's id and the state in its ledger.
 
 Wire shapes: https://github.com/modelcontextprotocol/ext-tasks, schema 2026-07-28.
 """
@@ -46,11 +46,11 @@ class _TaskParams(RequestParams):
 
 
 class RunTasks(Extension):
-    """Answers a call that starts work on a run with a task, for clients that declare tasks.
+    """Returns a task for a call that starts or resumes a run, to clients that declare tasks.
 
     Args:
-        access: to the runs.
-        workers: what works on them.
+        access: access to the runs.
+        workers: processes started by this server.
     """
 
     identifier = _ID
@@ -60,7 +60,7 @@ class RunTasks(Extension):
         self._workers = workers
 
     def methods(self) -> Sequence[MethodBinding]:
-        """The requests about a task."""
+        """Return the methods of the extension."""
         versions = frozenset(MODERN_PROTOCOL_VERSIONS)
         handlers = {"get": self._get, "update": self._update, "cancel": self._cancel}
         return [
@@ -74,11 +74,11 @@ class RunTasks(Extension):
         ctx: ServerRequestContext[Any, Any],
         call_next: CallNext,
     ) -> HandlerResult:
-        """Answer with a task at once where the client would otherwise wait."""
+        """Return a task immediately where the client would otherwise wait."""
         if params.name not in _TOOLS or not _declares_tasks(ctx):
             return await call_next(ctx)
         arguments = params.arguments or {}
-        params.arguments = {**arguments, "wait_s": 0} if _is_wait(arguments) else arguments
+        params.arguments = {**arguments, "wait_s": 0} if _is_valid_wait(arguments) else arguments
         result = await call_next(ctx)
         if not isinstance(result, CallToolResult) or result.is_error:
             return result
@@ -97,7 +97,7 @@ class RunTasks(Extension):
         return task
 
     async def _update(self, ctx: ServerRequestContext[Any, Any], params: Any) -> HandlerResult:
-        """Acknowledge; no task of this server asks its client for anything."""
+        """Acknowledge the update: tasks of this server never request input."""
         _require_tasks(ctx)
         await self._status(params.task_id)
         return {"resultType": "complete"}
@@ -106,39 +106,39 @@ class RunTasks(Extension):
         _require_tasks(ctx)
         status = await self._status(params.task_id)
         if _task(status)["status"] == "working":
-            await self._access.ask(lambda app: self._cancelled(app, status.run_id))
+            await self._access.call(lambda store: self._cancel_run(store, status.run_id))
         return {"resultType": "complete"}
 
-    def _cancelled(self, app: Store, run_id: str) -> None:
-        app.run(run_id).cancel()
-        self._workers.start(app, Order(run_id, app.url))
+    def _cancel_run(self, store: Store, run_id: str) -> None:
+        store.run(run_id).cancel()
+        self._workers.start(store, Order(run_id, store.url))
 
     async def _status(self, task_id: str) -> RunStatus:
         try:
-            return await self._access.ask(lambda app: _exact_status(app, task_id))
+            return await self._access.call(lambda store: _exact_status(store, task_id))
         except ToolError as error:
             raise MCPError(INVALID_PARAMS, f"Unknown task: {error}") from error
 
     async def _result(self, run_id: str) -> dict[str, Any]:
         report = self._workers.report_of(run_id)
-        state = await self._access.ask(
-            lambda app: run_state(app, run_id, report, is_read_only=False)
+        state = await self._access.call(
+            lambda store: run_state(store, run_id, report, is_read_only=False)
         )
         content = [{"type": "text", "text": to_json(state)}]
         return {"resultType": "complete", "content": content, "structuredContent": dict(state)}
 
 
-def _is_wait(arguments: dict[str, Any]) -> bool:
-    """Whether the wait a client asks for is one; what is none is left for the tool to refuse."""
-    asked = arguments.get("wait_s", 0)
-    return isinstance(asked, int | float) and asked >= 0
+def _is_valid_wait(arguments: dict[str, Any]) -> bool:
+    """Whether the client's ``wait_s`` is valid; the tool itself refuses an invalid one."""
+    wait_s = arguments.get("wait_s", 0)
+    return isinstance(wait_s, int | float) and wait_s >= 0
 
 
-def _exact_status(app: Store, task_id: str) -> RunStatus:
-    status = app.run(task_id).status()
+def _exact_status(store: Store, task_id: str) -> RunStatus:
+    status = store.run(task_id).status()
     if status.run_id != task_id:
-        msg = f"There is no task {task_id!r}."
-        raise LedgerNotFound(msg, hint="A task's id is the whole id of its run.")
+        msg = f"Task {task_id!r} does not exist."
+        raise LedgerNotFound(msg, hint="The id of a task is the full id of its run.")
     return status
 
 
@@ -165,6 +165,6 @@ def _declares_tasks(ctx: ServerRequestContext[Any, Any]) -> bool:
 
 def _require_tasks(ctx: ServerRequestContext[Any, Any]) -> None:
     if not _declares_tasks(ctx):
-        msg = f"Client did not declare the extension {_ID}."
+        msg = f"The client did not declare the extension {_ID}."
         needed: dict[str, Any] = {"requiredCapabilities": {"extensions": {_ID: {}}}}
         raise MCPError(MISSING_REQUIRED_CLIENT_CAPABILITY, msg, needed)

@@ -1,4 +1,4 @@
-"""The worlds that were shown last, so that the next page or question projects no ledger again."""
+"""A cache of recently shown worlds, so that the next page or query need not project the ledger."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from kando.ledger.interface import LedgerStore
 from kando.world.graph import World
 from kando.world.projection import apply
 
-__all__ = ["KeptWorlds"]
+__all__ = ["WorldCache"]
 
-#: Objects and relations of all kept worlds together; the newest world is kept however large.
+#: Limit for the objects and relations of all cached worlds; the newest world is always kept.
 _MAX_ITEMS = 200_000
 
 
 @attrs.frozen
-class _Kept:
+class _Entry:
     stream: str
     position: int
     digest: bytes
@@ -31,61 +31,61 @@ class _Kept:
 
 
 @attrs.define
-class KeptWorlds:
-    """Worlds at the positions of ledgers at which they were shown last.
+class WorldCache:
+    """Worlds of ledgers, each at the position at which it was last shown.
 
-    They are worth nothing but time: one is used only if the ledger has the same digest there.
+    A world is used only if the ledger still has the same digest at its position.
     """
 
-    _kept: list[_Kept] = attrs.field(factory=list, init=False)
+    _entries: list[_Entry] = attrs.field(factory=list, init=False)
     _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False)
 
     @contextmanager
-    def showing(self, app: Store, run: str, at: int | None) -> Iterator[tuple[World, str, int]]:
-        """Lend the world of a run, with the run's id and the number of events it is made of.
+    def borrow(self, store: Store, run: str, at: int | None) -> Iterator[tuple[World, str, int]]:
+        """Lend the world of a run, with the run's id and the position of the world.
 
-        It belongs to the borrower for as long as it is shown, and must not be changed.
+        No other thread uses the world until it is given back. The borrower must not change it.
 
         Args:
-            app: where.
+            store: the store of the run.
             run: ``RUN`` or ``RUN@N``.
             at: the same as N.
 
         Raises:
-            LedgerNotFound, AmbiguousName: there is no such run.
-            PositionOutOfRange: it is shorter.
+            LedgerNotFound, AmbiguousName: no run, or more than one, has this id.
+            PositionOutOfRange: the run has fewer events.
         """
-        opened, end = open_address(app.context, run, at)
+        opened, end = open_address(store.context, run, at)
         ledger = opened.ledger
-        kept = self._take(ledger, end)
-        if kept is None:
+        cached = self._take(ledger, end)
+        if cached is None:
             world = world_at(opened, end)
         else:
-            world = kept.world
-            if kept.position < end:
-                since = opened.current.read(kept.position)
-                for event in islice(since, end - kept.position):
+            world = cached.world
+            if cached.position < end:
+                since = opened.current.read(cached.position)
+                for event in islice(since, end - cached.position):
                     apply(world, event)
         yield world, opened.id, end
-        self._put(_Kept(ledger.stream_name(), end, ledger.digest(end), world))
+        self._put(_Entry(ledger.stream_name(), end, ledger.digest(end), world))
 
-    def _take(self, ledger: LedgerStore, end: int) -> _Kept | None:
-        """Return the latest world of a ledger up to `end`, which nobody else has then."""
+    def _take(self, ledger: LedgerStore, end: int) -> _Entry | None:
+        """Remove and return the latest world of a ledger up to position `end`, if it is valid."""
         stream = ledger.stream_name()
         with self._lock:
-            usable = [kept for kept in self._kept if kept.stream == stream and kept.position <= end]
+            usable = [e for e in self._entries if e.stream == stream and e.position <= end]
             if not usable:
                 return None
-            latest = max(usable, key=lambda kept: kept.position)
-            self._kept.remove(latest)
+            latest = max(usable, key=lambda entry: entry.position)
+            self._entries.remove(latest)
         return latest if ledger.digest(latest.position) == latest.digest else None
 
-    def _put(self, new: _Kept) -> None:
+    def _put(self, new: _Entry) -> None:
         with self._lock:
-            self._kept.append(new)
-            while len(self._kept) > 1 and sum(map(_size, self._kept)) > _MAX_ITEMS:
-                del self._kept[0]
+            self._entries.append(new)
+            while len(self._entries) > 1 and sum(map(_size, self._entries)) > _MAX_ITEMS:
+                del self._entries[0]
 
 
-def _size(kept: _Kept) -> int:
-    return len(kept.world.objects) + len(kept.world.relations)
+def _size(entry: _Entry) -> int:
+    return len(entry.world.objects) + len(entry.world.relations)

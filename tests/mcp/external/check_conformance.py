@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-# What is left out, and why. Everything else of the suite must pass.
+# Excluded scenarios with the reason. All others must pass.
 _TOOL = "calls a fixture tool, test_*, which a server for users does not have"
 _PROMPT = "gets a fixture prompt, test_*"
 _RESOURCE = "reads a fixture resource, test://..."
 _ASKS = "calls a fixture tool that asks the client; no tool of kando-mcp asks"
-LEFT_OUT = {
-    "tools-call-simple-text": f"{_TOOL}; it passes without one, and so tells nothing",
-    "tools-call-error": f"{_TOOL}; it passes without one, and so tells nothing",
+EXCLUDED = {
+    "tools-call-simple-text": f"{_TOOL}; it passes without one, so its result means nothing",
+    "tools-call-error": f"{_TOOL}; it passes without one, so its result means nothing",
     "tools-call-image": _TOOL,
     "tools-call-audio": _TOOL,
     "tools-call-embedded-resource": _TOOL,
@@ -49,8 +49,8 @@ LEFT_OUT = {
     "input-required-result-tampered-state": _ASKS,
     "input-required-result-capability-check": _ASKS,
 }
-# Of a scenario that is not left out: checks that need a fixture all the same.
-LEFT_OUT_CHECKS = {
+# Checks that need a fixture, in scenarios that are not excluded.
+EXCLUDED_CHECKS = {
     "sep-2575-server-rejects-undeclared-capability": _TOOL,
     "sep-2575-missing-capability-http-400": _TOOL,
 }
@@ -109,15 +109,15 @@ def test_every_scenario_that_needs_no_fixture_passes(
 
     failed, run = failures(results)
 
-    # A scenario that is new must be put on one of the lists.
-    assert run - set(LEFT_OUT) == PASSES[revision]
+    # A new scenario must be added to one of the lists.
+    assert run - set(EXCLUDED) == PASSES[revision]
     assert {name: failed[name] for name in PASSES[revision] & failed.keys()} == {}
     passed = sum(len(checks(folder)) for folder in results.iterdir())
     print(f"\n{revision}: {len(PASSES[revision])} scenarios pass, of {passed} checks in all")
 
 
 def failures(results: Path) -> tuple[dict[str, list[str]], set[str]]:
-    """Return what failed, by scenario, and all scenarios that were run."""
+    """Return the failures by scenario, and all scenarios that ran."""
     failed: dict[str, list[str]] = {}
     run = set()
     for folder in results.iterdir():
@@ -127,7 +127,7 @@ def failures(results: Path) -> tuple[dict[str, list[str]], set[str]]:
         bad = [
             f"{check['id']}: {check.get('errorMessage')}"
             for check in checks(folder)
-            if check["status"] == "FAILURE" and check["id"] not in LEFT_OUT_CHECKS
+            if check["status"] == "FAILURE" and check["id"] not in EXCLUDED_CHECKS
         ]
         if bad:
             failed[name] = bad

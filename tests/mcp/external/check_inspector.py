@@ -1,4 +1,4 @@
-"""@modelcontextprotocol/inspector: the official TypeScript client tells the story of the demo."""
+"""@modelcontextprotocol/inspector: the official TypeScript client drives the demo."""
 
 import json
 import subprocess
@@ -14,7 +14,7 @@ Inspect = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def inspect(era: str, environ: dict[str, str], tmp_path: Path) -> Inspect:
-    """Return a function that has the inspector start a server and ask it for something."""
+    """Return a function that sends a request to a new server through the inspector."""
     server = [sys.executable, "-P", "-m", "kando_mcp.main"]
     settings = ["-e", f"KANDO_LEDGER={environ['KANDO_LEDGER']}", "-e", f"HOME={tmp_path}"]
 
@@ -37,7 +37,7 @@ def inspect(era: str, environ: dict[str, str], tmp_path: Path) -> Inspect:
 
 
 @pytest.mark.parametrize("era", ["legacy", "modern"])
-def test_the_story_from_the_list_of_kits_to_the_difference_that_a_change_made(
+def test_the_inspector_starts_explains_forks_and_compares_a_demo(
     inspect: Inspect,
 ) -> None:
     def call(tool: str, /, **arguments: Any) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def test_the_story_from_the_list_of_kits_to_the_difference_that_a_change_made(
     assert "diligence" in [kit["name"] for kit in call("list_kits")["kits"]]
     state = call("start_run", kit="diligence", demo=True, wait_s=0)
     run_id = state["run_id"]
-    # Each call is a host of its own, and the run outlives them all.
+    # Each call is a separate host, and the run outlives all of them.
     while state["state"] == "running":
         state = call("get_run", run_id=run_id, wait_s=45)
     assert state["state"] == "finished"
@@ -73,12 +73,12 @@ def test_the_story_from_the_list_of_kits_to_the_difference_that_a_change_made(
 
 
 @pytest.mark.parametrize("era", ["modern"])
-def test_resources_prompts_and_errors_are_as_it_expects(inspect: Inspect) -> None:
+def test_the_inspector_reads_resources_prompts_and_errors(inspect: Inspect) -> None:
     assert "kando://runs" in json.dumps(inspect("resources/list"))
     assert "items" in json.dumps(inspect("resources/read", "--uri", "kando://runs"))
     assert "debug_run" in json.dumps(inspect("prompts/list"))
-    told = inspect("prompts/get", "--prompt-name", "debug_run", "--prompt-args", "run_id=demo")
-    assert "get_run" in json.dumps(told)
-    # 5: the tool answered with an error, which is for the model.
+    prompt = inspect("prompts/get", "--prompt-name", "debug_run", "--prompt-args", "run_id=demo")
+    assert "get_run" in json.dumps(prompt)
+    # Exit code 5: the tool returned an error for the model.
     options = ["--tool-name", "get_run", "--tool-args-json", '{"run_id": "nope"}']
     inspect("tools/call", *options, code=5)

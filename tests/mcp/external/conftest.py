@@ -1,4 +1,4 @@
-"""Where the implementations of others are, that judge kando-mcp."""
+"""Fixtures for tests of kando-mcp with third-party implementations of the protocol."""
 
 import os
 from pathlib import Path
@@ -11,7 +11,7 @@ BIN = ROOT / ".mcp-tools" / "node_modules" / ".bin"
 
 @pytest.fixture
 def environ(tmp_path: Path) -> dict[str, str]:
-    """Return an environment in which the tools find their own Node, and runs a store of their own."""
+    """Return an environment with the installed tools and an empty store."""
     assert BIN.exists(), "make test-mcp-external installs what this needs"
     return {
         "PATH": os.pathsep.join([str(BIN), os.environ.get("PATH", "")]),

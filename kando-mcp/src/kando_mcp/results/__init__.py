@@ -1,1 +1,1 @@
-"""The results of tools and resources: their shapes, and how they are cut into pages."""
+"""The results of tools and resources: their shapes, pages and error messages."""

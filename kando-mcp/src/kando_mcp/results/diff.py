@@ -1,4 +1,4 @@
-"""The difference of two worlds as pages."""
+"""The difference between two runs as pages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kando.branch.steps import StepChange
 from kando.schema.events import RecordedEvent
 from kando.trace.figure import about
 from kando.world.graph import Relation, WorldObject
-from kando_mcp.results.paging import cursor_text, page, read_cursor
+from kando_mcp.results.paging import format_cursor, page, parse_cursor
 from kando_mcp.results.shapes import DiffResult, MovedShape, SideShape, StepShape
 from kando_mcp.results.worlds import object_shape, relation_shape
 
@@ -20,29 +20,29 @@ __all__ = ["diff_page"]
 
 
 def diff_page(
-    app: Store, run_a: str, run_b: str, cursor: str | None, limit: int, chars: int
+    store: Store, run_a: str, run_b: str, cursor: str | None, limit: int, chars: int
 ) -> DiffResult:
-    """Return a page of how the second world differs from the first.
+    """Return a page of the differences between two runs.
 
     Args:
-        app: where.
+        store: the store of the runs.
         run_a: ``RUN`` or ``RUN@N``.
-        run_b: the same.
-        cursor: of the page.
-        limit: of differences.
-        chars: of the page.
+        run_b: ``RUN`` or ``RUN@N``.
+        cursor: cursor of the page; None for the first page.
+        limit: maximum number of differences.
+        chars: maximum length of the page, in characters of its JSON.
 
     Raises:
-        LedgerNotFound, AmbiguousName: there is no such run.
-        PositionOutOfRange: one is shorter than its N.
-        ConfigurationError: the cursor is none.
+        LedgerNotFound, AmbiguousName: no run, or more than one, has this id.
+        PositionOutOfRange: a run has fewer than N events.
+        ConfigurationError: the cursor is malformed.
     """
     start = 0
     if cursor is not None:
-        # All pages compare what the first did, however the runs have grown since.
-        end_a, end_b, start = read_cursor(cursor, 3)
+        # All pages compare the same positions, even if the runs have grown since the first page.
+        end_a, end_b, start = parse_cursor(cursor, 3)
         run_a, run_b = _up_to(run_a, end_a), _up_to(run_b, end_b)
-    (a, at), (b, other_at) = app.run_at(run_a), app.run_at(run_b)
+    (a, at), (b, other_at) = store.run_at(run_a), store.run_at(run_b)
     found = a.diff(b, at=at, other_at=other_at)
     entries = _entries(found)
     shown, stop = page(entries, start, limit, chars, lambda entry: entry[1])
@@ -52,7 +52,7 @@ def diff_page(
         return [body for known, body in zip(kinds, shown, strict=True) if known == kind]
 
     return {
-        "summary": found.world.summary() + (", more follow" if stop is not None else ""),
+        "summary": found.world.summary() + (", more on the next page" if stop is not None else ""),
         "parts_at": found.shared,
         "a": _side(found.a),
         "b": _side(found.b),
@@ -66,7 +66,7 @@ def diff_page(
         "changed_steps": of("changed_steps"),
         "steps_only_a": of("steps_only_a"),
         "steps_only_b": of("steps_only_b"),
-        "next_cursor": cursor_text(found.a.events, found.b.events, stop)
+        "next_cursor": format_cursor(found.a.events, found.b.events, stop)
         if stop is not None
         else None,
     }
@@ -77,7 +77,7 @@ def _up_to(run: str, end: int) -> str:
 
 
 def _entries(found: LedgerDiff) -> list[tuple[str, Any]]:
-    """Return every difference with the name of its list: worlds first, then steps."""
+    """Return every difference with the name of its field: worlds first, then steps."""
     world, steps = found.world, found.steps
     return [
         *(("added_objects", object_shape(o)) for o in world.added_objects),

@@ -1,4 +1,4 @@
-"""What an error says to a model: what happened, to what, and which tool call mends it."""
+"""Error messages for models: what happened, to what, and which tool call resolves it."""
 
 from __future__ import annotations
 
@@ -10,64 +10,63 @@ from kando.app.demo import DEMO_ID
 from kando.app.store import Store
 from kando.errors import EventNotFound, KandoError, LedgerNotFound
 from kando.plugins.errors import UnknownPlugin
-from kando_mcp.results.paging import clip
+from kando_mcp.results.paging import truncate
 
-__all__ = ["explained", "no_such_event"]
+__all__ = ["error_text", "event_not_found"]
 
-#: Longest text of an error, in characters.
-MAX_ERROR_CHARS = 4_000
+#: Maximum length of an error message, in characters.
+_MAX_CHARS = 4_000
 
-_LOOKED_AT = 2_000
+_MAX_CANDIDATES = 2_000
 _SHOWN = 3
 
-# What a hint for a terminal calls a thing, and what the tools call it.
-_WORDS = {
-    r"`kando runs` lists them\.": "list_runs lists them.",
-    r"`kando events [^`]*`": "explain_trace or the events resource of the run",
+# Hints for the command line, and their equivalents for tools.
+_REPLACEMENTS = {
+    r"`kando runs`": "list_runs",
+    r"`kando events[^`]*`": "explain_trace or the events resource of the run",
     r"`kando plugins`": "list_kits",
-    r"(?:Give )?--at N, or RUN@N": "Give fork_at",
-    r"`kando status [^`]*`": "get_run",
-    r"`kando approvals [^`]*`": "get_run",
-    r"Start a run with: kando run KIT --goal TEXT": "start_run starts one that can be worked on.",
-    r"without --demo, with --goal and --input": "without demo, with a goal",
-    r"Name one with --kit\.": "A person names one: `kando resume RUN --kit KIT`.",
-    r"--llm(?= |,)": "llm",
+    r"`kando (?:status|approvals)[^`]*`": "get_run",
+    r"`?kando run KIT --goal TEXT`?": "start_run",
+    r"\w+ one with --kit\.": "A person must resume it: `kando resume RUN --kit KIT`.",
+    r"--at N, or RUN@N": "fork_at",
+    r"--goal and --input": "a goal",
+    r"--(demo|goal|llm)\b": r"\1",
 }
 
 
-def explained(app: Store, error: KandoError) -> str:
-    """Return the text of an error, with the nearest valid ids where it is about an id.
+def error_text(store: Store, error: KandoError) -> str:
+    """Return the message of an error, with the nearest valid ids if it is about an id.
 
     Args:
-        app: where it happened.
-        error: what happened.
+        store: the store that raised the error.
+        error: the error.
     """
     hint, message = error.hint or "", error.message
     if isinstance(error, LedgerNotFound) and "demo run" not in message:
         named = re.search(r"'(.*)'", message)
-        hint = f"{_nearest_runs(app, named.group(1) if named else '')}list_runs lists them all."
+        hint = f"{_nearest_runs(store, named.group(1) if named else '')}list_runs lists them all."
     elif isinstance(error, UnknownPlugin):
         hint = f"{hint} list_kits lists kits and providers."
-    for terminal, tool in _WORDS.items():
+    for terminal, tool in _REPLACEMENTS.items():
         hint, message = re.sub(terminal, tool, hint), re.sub(terminal, tool, message)
-    return clip(f"{message} {hint}".strip(), MAX_ERROR_CHARS)
+    return truncate(f"{message} {hint}".strip(), _MAX_CHARS)
 
 
-def no_such_event(app: Store, run: str, id: str) -> EventNotFound:
-    """Return the error for an id that no event, object or relation of a run has."""
-    named, end = app.run_at(run)
+def event_not_found(store: Store, run: str, id: str) -> EventNotFound:
+    """Return the error for an unknown event, object or relation, with the nearest valid ids."""
+    named, end = store.run_at(run)
     known: dict[str, None] = {}
-    for event in islice(named.events(at=end), _LOOKED_AT):
+    for event in islice(named.events(at=end), _MAX_CANDIDATES):
         known[event.id] = None
         if isinstance(event.data.get("id"), str):
             known[event.data["id"]] = None
     near = difflib.get_close_matches(id[:200], known, _SHOWN, 0.3) or list(known)[:_SHOWN]
-    msg = f"{named.source} has no event, object or relation {clip(id, 200)!r}."
+    msg = f"{named.source} has no event, object or relation {truncate(id, 200)!r}."
     return EventNotFound(msg, hint=f"The nearest are {', '.join(near)}." if near else None)
 
 
-def _nearest_runs(app: Store, name: str) -> str:
-    known = [info.id for info in islice(app.context.substrate().ledgers(), _LOOKED_AT)]
+def _nearest_runs(store: Store, name: str) -> str:
+    known = [info.id for info in islice(store.context.substrate().ledgers(), _MAX_CANDIDATES)]
     near = difflib.get_close_matches(name[:200], [*known, DEMO_ID], _SHOWN, 0.3)
     near = near or known[:_SHOWN]
-    return f"The nearest ids are {', '.join(near)}. " if near else "There are no runs yet. "
+    return f"The nearest ids are {', '.join(near)}. " if near else "The substrate has no runs yet. "

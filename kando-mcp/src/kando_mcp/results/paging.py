@@ -1,4 +1,4 @@
-"""Results of a bounded length: pages of items, and values cut where they are too long."""
+"""Results of limited length: pages of items, and truncated values."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 
 from kando.errors import ConfigurationError
 
-__all__ = ["clip", "cursor_text", "cut", "page", "read_cursor", "to_json"]
+__all__ = ["format_cursor", "page", "parse_cursor", "to_json", "truncate", "truncate_data"]
 
 _Item = TypeVar("_Item")
 
-# What a page says beside its items.
+# Reserved for the fields of a page other than its items.
 _ENVELOPE_CHARS = 2_000
 
 _SCALAR_CHARS = 1_000
@@ -22,45 +22,45 @@ _NUMBER = re.compile(r"[0-9]{1,12}")
 
 
 def to_json(value: object) -> str:
-    """Return `value` as JSON of one line."""
+    """Return `value` as JSON on one line."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
 
 
-def clip(text: str, chars: int) -> str:
-    """Return `text`, or its beginning and what is missing, in at most `chars` characters."""
+def truncate(text: str, chars: int) -> str:
+    """Return `text`, truncated to at most `chars` characters with a note of its full length."""
     if len(text) <= chars:
         return text
     note = f"... ({len(text)} characters)"
     return text[: max(0, chars - len(note))] + note
 
 
-def cut(data: Any, chars: int) -> Any:
-    """Return JSON data, its long texts and lists cut so that it takes at most `chars` characters.
+def truncate_data(data: Any, chars: int) -> Any:
+    """Return JSON data with its long texts and lists truncated.
 
     Args:
-        data: JSON-able.
-        chars: of its JSON.
+        data: JSON-serializable.
+        chars: maximum length of its JSON.
     """
     if len(to_json(data)) <= chars:
         return data
     for texts, items in ((2_000, 100), (300, 20), (60, 5)):
-        shorter = _shortened(data, texts, items, 6)
+        shorter = _truncated(data, texts, items, 6)
         if len(to_json(shorter)) <= chars:
             return shorter
-    return {"cut": clip(to_json(data), max(0, chars // 2))}
+    return {"cut": truncate(to_json(data), max(0, chars // 2))}
 
 
-def _shortened(data: Any, texts: int, items: int, depth: int) -> Any:
+def _truncated(data: Any, texts: int, items: int, depth: int) -> Any:
     if isinstance(data, str):
-        return clip(data, texts)
+        return truncate(data, texts)
     if depth == 0:
-        return clip(to_json(data), texts)
+        return truncate(to_json(data), texts)
     if isinstance(data, dict):
         kept = list(data.items())[:items]
-        found = {clip(k, texts): _shortened(v, texts, items, depth - 1) for k, v in kept}
+        found = {truncate(k, texts): _truncated(v, texts, items, depth - 1) for k, v in kept}
         return found | ({"...": f"{len(data)} fields"} if len(data) > items else {})
     if isinstance(data, list | tuple):
-        found_items = [_shortened(each, texts, items, depth - 1) for each in data[:items]]
+        found_items = [_truncated(each, texts, items, depth - 1) for each in data[:items]]
         return found_items + ([f"... ({len(data)} items)"] if len(data) > items else [])
     return data
 
@@ -70,16 +70,16 @@ def page(
     start: int,
     limit: int,
     chars: int,
-    shown: Callable[[_Item], Any],
+    render: Callable[[_Item], Any],
 ) -> tuple[list[Any], int | None]:
-    """Return as many shown items as fit, at least one, and the index at which the next page starts.
+    """Return the items that fit on a page, at least one, and the index of the next page or None.
 
     Args:
-        items: all of them, in an order that does not change.
-        start: index of the first.
-        limit: how many at most.
-        chars: of the JSON of the whole page.
-        shown: makes an item JSON-able; its data is cut if it does not fit alone.
+        items: all items, in an order that does not change.
+        start: index of the first item.
+        limit: maximum number of items.
+        chars: maximum length of the page, in characters of its JSON.
+        render: makes an item JSON-serializable; an item that does not fit alone is truncated.
     """
     room = chars - _ENVELOPE_CHARS
     found: list[Any] = []
@@ -88,44 +88,44 @@ def page(
             continue
         if len(found) == limit:
             return found, index
-        body = shown(item)
+        body = render(item)
         size = len(to_json(body)) + 1
         if size > room and found:
             return found, index
         if size > room:
-            body = _cut_body(body, room)
+            body = _truncate_body(body, room)
             size = room
         found.append(body)
         room -= size
     return found, None
 
 
-def _cut_body(body: dict[str, Any], chars: int) -> dict[str, Any]:
-    """Return an item whose largest fields are cut, so that ids stay whole."""
-    body = {k: clip(v, _SCALAR_CHARS) if isinstance(v, str) else v for k, v in body.items()}
+def _truncate_body(body: dict[str, Any], chars: int) -> dict[str, Any]:
+    """Return an item with its largest fields truncated, so that ids stay complete."""
+    body = {k: truncate(v, _SCALAR_CHARS) if isinstance(v, str) else v for k, v in body.items()}
     rest = {k: v for k, v in body.items() if not isinstance(v, dict | list)}
     bulky = {k: v for k, v in body.items() if isinstance(v, dict | list)}
     room = max(200, (chars - len(to_json(rest))) // max(1, len(bulky)) - 100)
-    return {k: cut(v, room) if k in bulky else v for k, v in body.items()}
+    return {k: truncate_data(v, room) if k in bulky else v for k, v in body.items()}
 
 
-def cursor_text(*numbers: int) -> str:
-    """Return the cursor of a page: where each ledger stood, and the index of its first item."""
+def format_cursor(*numbers: int) -> str:
+    """Return the cursor of a page: the position of each ledger, and the index of the first item."""
     return "-".join(map(str, numbers))
 
 
-def read_cursor(cursor: str, count: int) -> list[int]:
-    """Return the numbers of a cursor.
+def parse_cursor(cursor: str, count: int) -> list[int]:
+    """Return the numbers in a cursor.
 
     Args:
-        cursor: as `cursor_text` returned it.
-        count: of the numbers it must have.
+        cursor: a result of `format_cursor`.
+        count: required number of numbers.
 
     Raises:
-        ConfigurationError: it is none.
+        ConfigurationError: the cursor is malformed.
     """
     numbers = cursor.split("-")
     if len(numbers) != count or not all(map(_NUMBER.fullmatch, numbers)):
-        msg = f"{clip(cursor, 100)!r} is not a cursor."
-        raise ConfigurationError(msg, hint="Use the next_cursor of the page before, or none.")
+        msg = f"The cursor {truncate(cursor, 100)!r} is malformed."
+        raise ConfigurationError(msg, hint="Use next_cursor of the previous page, or omit it.")
     return [int(number) for number in numbers]

@@ -7,34 +7,34 @@ from collections.abc import Iterator
 from kando.app.status import RunStatus
 from kando.app.store import Store
 from kando.ledger.substrate import LedgerInfo
-from kando_mcp.results.paging import clip, page
+from kando_mcp.results.paging import page, truncate
 from kando_mcp.results.shapes import RunLine, RunList
 
 __all__ = ["run_page"]
 
 _Entry = tuple[LedgerInfo, RunStatus]
 
-#: Runs whose states are looked up together; those that do not fit the page were in vain.
-_AT_ONCE = 20
+#: Runs whose states are looked up together, including any that do not fit on the page.
+_BATCH = 20
 
 _GOAL_CHARS = 200
 
 
-def run_page(app: Store, cursor: str | None, limit: int, chars: int) -> RunList:
+def run_page(store: Store, cursor: str | None, limit: int, chars: int) -> RunList:
     """Return a page of runs and branches.
 
     Args:
-        app: where.
-        cursor: of the page.
-        limit: how many at most.
-        chars: of the page.
+        store: the store of the runs.
+        cursor: cursor of the page; None for the first page.
+        limit: maximum number of runs.
+        chars: maximum length of the page, in characters of its JSON.
 
     Raises:
-        ConfigurationError: the cursor is of no run.
+        ConfigurationError: the cursor is malformed.
     """
-    items, stop = page(_entries(app, cursor), 0, limit, chars, _line)
+    items, stop = page(_entries(store, cursor), 0, limit, chars, _line)
     running = sum(item["state"] == "running" for item in items)
-    more = ", more follow" if stop is not None else ""
+    more = ", more on the next page" if stop is not None else ""
     return {
         "summary": f"{len(items)} runs, {running} of them running{more}",
         "items": items,
@@ -42,9 +42,9 @@ def run_page(app: Store, cursor: str | None, limit: int, chars: int) -> RunList:
     }
 
 
-def _entries(app: Store, cursor: str | None) -> Iterator[_Entry]:
+def _entries(store: Store, cursor: str | None) -> Iterator[_Entry]:
     while True:
-        found = app.runs(limit=_AT_ONCE, cursor=cursor)
+        found = store.runs(limit=_BATCH, cursor=cursor)
         yield from zip(found.infos, found, strict=True)
         if found.next_cursor is None:
             return
@@ -56,7 +56,7 @@ def _line(entry: _Entry) -> RunLine:
     return {
         "run_id": info.id,
         "state": status.state,
-        "goal": clip(status.goal, _GOAL_CHARS) if status.goal is not None else None,
+        "goal": truncate(status.goal, _GOAL_CHARS) if status.goal is not None else None,
         "kit": status.kit,
         "events": status.events,
         "llm_cost_usd": status.llm_cost_usd,

@@ -1,4 +1,4 @@
-"""What the tools return: typed, so that a host knows the shape before it calls."""
+"""The shapes of results, typed so that a host knows them before a call."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ State = Annotated[str, Field(json_schema_extra={"enum": _STATES})]
 
 
 class ApprovalShape(TypedDict):
-    """What a run asks a person: `waiting` is what would be done."""
+    """A pending approval; `waiting` is the request that it would allow."""
 
     event_id: str
     type: str
@@ -123,7 +123,7 @@ class KitShape(TypedDict):
 
 
 class ProviderShape(TypedDict):
-    """An installed provider of answers."""
+    """An installed LLM provider."""
 
     name: str
     about: str
@@ -132,7 +132,7 @@ class ProviderShape(TypedDict):
 
 
 class KitList(TypedDict):
-    """What is installed."""
+    """The installed kits and providers."""
 
     summary: str
     kits: list[KitShape]
@@ -160,7 +160,7 @@ class RelationShape(TypedDict):
 
 
 class WorldResult(TypedDict):
-    """A page of the world of a run; the counts are of the whole."""
+    """A page of the world of a run; the counts are those of all pages."""
 
     summary: str
     run_id: str
@@ -173,7 +173,7 @@ class WorldResult(TypedDict):
 
 
 class Branch(TypedDict):
-    """A branch that was just forked; `run` is its state if work on it was begun."""
+    """A new branch; `run` is its state if it was continued."""
 
     summary: str
     branch_id: str
@@ -183,7 +183,7 @@ class Branch(TypedDict):
 
 
 class Change(TypedDict):
-    """An object that differs: the fields that do, with their values before and after."""
+    """An object that differs; `fields` are those that do, with their values before and after."""
 
     id: str
     type: str
@@ -191,7 +191,7 @@ class Change(TypedDict):
 
 
 class MovedShape(TypedDict):
-    """An object or relation that both have, with one content, under different ids."""
+    """An object or relation with the same content but different ids in the two runs."""
 
     type: str
     before_id: str
@@ -199,7 +199,7 @@ class MovedShape(TypedDict):
 
 
 class StepShape(TypedDict):
-    """What a responder emitted in one of the two; `fields` if the other emitted something else."""
+    """An event that a responder emitted in one run; `fields` if it differs in the other."""
 
     id: str
     type: str
@@ -209,7 +209,7 @@ class StepShape(TypedDict):
 
 
 class SideShape(TypedDict):
-    """One of the two: its length, and what it did and used after they part."""
+    """One of the two runs: its length, and its events and cost after the divergence."""
 
     run_id: str
     events: int
@@ -220,9 +220,9 @@ class SideShape(TypedDict):
 
 
 class DiffResult(TypedDict):
-    """How the second differs from the first, worlds and steps; a page of it.
+    """A page of the differences in world and steps between two runs.
 
-    They part after `parts_at` events.
+    The first `parts_at` events are the same in both.
     """
 
     summary: str
@@ -243,9 +243,9 @@ class DiffResult(TypedDict):
 
 
 class TraceStep(TypedDict):
-    """One event of a trace; `depth` counts from the event that was asked for.
+    """An event of a trace; `depth` is its distance from the first event.
 
-    `data` is there if it was asked for.
+    `data` is included on request.
     """
 
     id: str
@@ -260,7 +260,7 @@ class TraceStep(TypedDict):
 
 
 class TraceResult(TypedDict):
-    """An event and what it follows from, or what followed from it."""
+    """A page of the causes of an event, or of its effects."""
 
     summary: str
     run_id: str

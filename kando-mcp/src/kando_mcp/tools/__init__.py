@@ -1,1 +1,1 @@
-"""The tools: what each takes, does and answers."""
+"""The tools: their arguments, descriptions and behaviour."""

@@ -8,19 +8,19 @@ from kando_mcp.access import Access
 from kando_mcp.results.diff import diff_page
 from kando_mcp.results.shapes import DiffResult
 from kando_mcp.tools.inspect import AnyRun, Cursor, Limit
-from kando_mcp.tools.make import READS, make_tool
+from kando_mcp.tools.make import READ_ONLY, make_tool
 
 __all__ = ["diff_tool"]
 
 
 def diff_tool(access: Access) -> Tool:
-    """Return the tool that compares the worlds of two runs."""
+    """Return the tool that compares two runs or branches."""
 
     async def diff_branches(
         run_a: AnyRun, run_b: AnyRun, cursor: Cursor = None, limit: Limit = 100
     ) -> DiffResult:
-        """Compare the worlds of two runs or branches: what the second has, lacks and has changed."""
+        """Compare two runs or branches: what the second added, removed and changed."""
         chars = access.settings.max_result_chars
-        return await access.ask(lambda app: diff_page(app, run_a, run_b, cursor, limit, chars))
+        return await access.call(lambda store: diff_page(store, run_a, run_b, cursor, limit, chars))
 
-    return make_tool(diff_branches, "Compare branches", READS)
+    return make_tool(diff_branches, "Compare branches", READ_ONLY)

@@ -1,4 +1,4 @@
-"""The tool that forks a run: a branch that is as its parent was, or different in what is said."""
+"""The tool that forks a run, with or without changes."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from kando.branch.fork import BranchMeta
 from kando.errors import InvalidData
 from kando_mcp.access import Access
 from kando_mcp.results.shapes import Branch
-from kando_mcp.tools.make import make_tool, writes
+from kando_mcp.tools.make import make_tool, write_annotations
 from kando_mcp.tools.start import BudgetUsd, Llm
-from kando_mcp.tools.wait import DEFAULT_WAIT, RunId, WaitSeconds, awaited_state
+from kando_mcp.tools.wait import DEFAULT_WAIT_SECONDS, RunId, WaitSeconds, wait_for_run
 from kando_mcp.worker.pool import Workers
-from kando_mcp.worker.provider import refuse_files
-from kando_mcp.worker.start import go_on, require_allowed
+from kando_mcp.worker.provider import reject_file_argument
+from kando_mcp.worker.start import ensure_worker, require_allowed_provider
 
 __all__ = ["fork_tool"]
 
@@ -27,28 +27,28 @@ _CALLS = ("llm.", "tool.")
 
 Patch = Annotated[
     dict[str, dict[str, Any]] | None,
-    Field(description="Objects to change: by id, the fields to set."),
+    Field(description="Objects to patch: object id to the fields to set."),
 ]
 Events = Annotated[
     list[dict[str, Any]] | None,
     Field(
         max_length=100,
-        description='Events to begin the branch with: {"type": ..., "data": {...}, "cause": [...]}.',
+        description='First events of the branch: {"type": ..., "data": {...}, "cause": [...]}.',
     ),
 ]
 ForkAt = Annotated[
-    int, Field(ge=0, le=2**31, description="How many of its first events are shared.")
+    int, Field(ge=0, le=2**31, description="Number of events to share with the parent.")
 ]
-Continue = Annotated[bool, Field(alias="continue", description="Work on the branch at once.")]
-Goal = Annotated[str | None, Field(description="A goal in addition to what is shared.")]
+Continue = Annotated[bool, Field(alias="continue", description="Run the branch immediately.")]
+Goal = Annotated[str | None, Field(description="An additional goal.")]
 Model = Annotated[
-    str | None, Field(description="Model that the branch asks, whatever was asked before.")
+    str | None, Field(description="Model for the branch, instead of the models named in requests.")
 ]
-Fresh = Annotated[bool, Field(description="Ask anew what was answered before the fork.")]
+Fresh = Annotated[bool, Field(description="Ignore responses cached before the fork.")]
 
 
 def fork_tool(access: Access, workers: Workers) -> Tool:
-    """Return the tool that forks, and has the branch worked on if that is wanted."""
+    """Return the tool that forks a run."""
 
     async def fork_run(
         ctx: Context,
@@ -60,21 +60,20 @@ def fork_tool(access: Access, workers: Workers) -> Tool:
         goal: Goal = None,
         model: Model = None,
         fresh: Fresh = False,
-        wait_s: WaitSeconds = DEFAULT_WAIT,
+        wait_s: WaitSeconds = DEFAULT_WAIT_SECONDS,
         budget_usd: BudgetUsd = None,
         llm: Llm = None,
     ) -> Branch:
-        """Fork a run: a branch shares its first events and goes its own way from there.
+        """Fork a run: the branch shares its first fork_at events and diverges after them.
 
-        Forking copies nothing and calls nothing. What shall be different is recorded as the
-        branch's first events. With continue the branch is worked on; answers that its parent got
-        already cost nothing.
+        Forking copies no events and makes no calls. Changes are recorded as the first events of the
+        branch. With continue, the branch runs; responses that its parent received are free.
         """
 
-        def fork(app: Store) -> BranchMeta:
-            require_allowed(access, app, llm)
-            _require_harmless(app, model, events or ())
-            branch = app.run(run_id).fork(
+        def fork(store: Store) -> BranchMeta:
+            require_allowed_provider(access, store, llm)
+            _reject_outside_effects(store, model, events or ())
+            branch = store.run(run_id).fork(
                 at=fork_at,
                 patches=list((patch or {}).items()),
                 events=events or (),
@@ -85,12 +84,12 @@ def fork_tool(access: Access, workers: Workers) -> Tool:
                 actor="mcp",
             )
             if continue_:
-                go_on(access, workers, app, branch.id, llm, budget_usd)
+                ensure_worker(access, workers, store, branch.id, llm, budget_usd)
             meta = branch.branch_meta()
             assert meta is not None, "a fork is a branch"
             return meta
 
-        meta = await access.ask(fork)
+        meta = await access.call(fork)
         branch: Branch = {
             "summary": f"branch {meta.branch_id} shares {fork_at} events with {meta.parent_run_id}",
             "branch_id": meta.branch_id,
@@ -98,24 +97,26 @@ def fork_tool(access: Access, workers: Workers) -> Tool:
             "fork_position": meta.fork_position,
         }
         if continue_:
-            run = await awaited_state(access, workers, meta.branch_id, wait_s, ctx)
+            run = await wait_for_run(access, workers, meta.branch_id, wait_s, ctx)
             branch["run"] = run
             branch["summary"] += f"; {run['summary']}"
         return branch
 
-    return make_tool(fork_run, "Fork run", writes(is_open_world=True))
+    return make_tool(fork_run, "Fork run", write_annotations(is_open_world=True))
 
 
-def _require_harmless(app: Store, model: str | None, events: Sequence[Mapping[str, Any]]) -> None:
-    """Refuse changes that reach outside in a way that only a run's own responders may.
+def _reject_outside_effects(
+    store: Store, model: str | None, events: Sequence[Mapping[str, Any]]
+) -> None:
+    """Reject changes that could read a file or make a call.
 
     Raises:
-        ConfigurationError: the model names a file.
-        InvalidData: an event asks for a call.
+        ConfigurationError: the model could be the path of a file.
+        InvalidData: an event requests or answers a call.
     """
     if model is not None:
-        refuse_files(model, app.context.plugins)
+        reject_file_argument(model, store.context.plugins)
     for event in events:
         if str(event.get("type")).startswith(_CALLS):
-            msg = f"Events of type {event.get('type')!r:.80} are a responder's to emit."
-            raise InvalidData(msg, hint="Create or patch an object that responders react to.")
+            msg = f"Only responders may emit events of type {event.get('type')!r:.80}."
+            raise InvalidData(msg, hint="Create or patch an object to which responders react.")

@@ -1,4 +1,4 @@
-"""Turn a function into a tool: strict arguments, typed output, all four annotations."""
+"""Make a tool of a function: strict arguments, typed output, all four annotations."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from mcp.server.mcpserver.tools import Tool
 from mcp_types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import ConfigDict, ValidationError
 
-from kando_mcp.results.paging import clip, to_json
+from kando_mcp.results.paging import to_json, truncate
 
-__all__ = ["READS", "make_tool", "writes"]
+__all__ = ["READ_ONLY", "make_tool", "write_annotations"]
 
-_COMPLAINTS = 5
+_MAX_ERRORS = 5
 
-READS = ToolAnnotations(
+READ_ONLY = ToolAnnotations(
     read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False
 )
 
 
-def writes(
+def write_annotations(
     *, is_destructive: bool = False, is_idempotent: bool = False, is_open_world: bool = False
 ) -> ToolAnnotations:
-    """Return the annotations of a tool that changes something."""
+    """Return the annotations of a tool that is not read-only."""
     return ToolAnnotations(
         read_only_hint=False,
         destructive_hint=is_destructive,
@@ -40,17 +40,17 @@ def writes(
 def make_tool(
     function: Callable[..., Awaitable[Any]], title: str, annotations: ToolAnnotations
 ) -> Tool:
-    """Return a tool that answers with what `function` returns, as data and as JSON text.
+    """Return a tool whose result is the value of `function`, as data and as JSON text.
 
     Args:
         function: asynchronous; its name, docstring and annotations describe the tool. A parameter
-            whose name is a word of Python ends in an underscore, and has the word as its alias.
-        title: for people.
-        annotations: what hosts decide by.
+            named like a Python keyword ends in an underscore and has the keyword as its alias.
+        title: shown to people.
+        annotations: hints that hosts use to decide whether to ask a person.
     """
 
     @functools.wraps(function)
-    async def answered(**given: Any) -> CallToolResult:
+    async def call(**given: Any) -> CallToolResult:
         known = {name if name in parameters else f"{name}_": v for name, v in given.items()}
         value = await function(**known)
         text = TextContent(type="text", text=to_json(value))
@@ -59,15 +59,15 @@ def make_tool(
     signature = inspect.signature(function, eval_str=True)
     parameters = signature.parameters
     returned = Annotated[CallToolResult, signature.return_annotation]
-    answered.__signature__ = signature.replace(return_annotation=returned)  # type: ignore[attr-defined]
+    call.__signature__ = signature.replace(return_annotation=returned)  # type: ignore[attr-defined]
     tool = _StrictTool.from_function(
-        answered, title=title, description=inspect.getdoc(function), annotations=annotations
+        call, title=title, description=inspect.getdoc(function), annotations=annotations
     )
-    return _closed(tool)
+    return _strict(tool)
 
 
 class _StrictTool(Tool):
-    """A tool that says in a sentence which of its arguments are wrong."""
+    """A tool that reports wrong arguments in plain sentences."""
 
     async def run(
         self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False
@@ -81,47 +81,47 @@ class _StrictTool(Tool):
             cause = error.__cause__
             if not isinstance(cause, ValidationError):
                 raise
-            msg = f"Error executing tool {self.name}: {_refusal(self, cause)}"
+            msg = f"Error executing tool {self.name}: {_describe(self, cause)}"
             raise ToolError(msg) from cause
 
 
-def _closed(tool: Tool) -> Tool:
-    """Refuse arguments that the tool does not have: a misspelt limit must not be no limit."""
+def _strict(tool: Tool) -> Tool:
+    """Reject unknown arguments: a misspelt limit must not be ignored."""
 
     class Arguments(tool.fn_metadata.arg_model):  # type: ignore[misc, name-defined]
         model_config = ConfigDict(extra="forbid", title=tool.name)
 
     tool.fn_metadata.arg_model = Arguments
-    tool.parameters = _untitled(Arguments.model_json_schema(by_alias=True))
-    tool.fn_metadata.output_schema = _untitled(tool.fn_metadata.output_schema)
+    tool.parameters = _without_titles(Arguments.model_json_schema(by_alias=True))
+    tool.fn_metadata.output_schema = _without_titles(tool.fn_metadata.output_schema)
     return tool
 
 
-def _refusal(tool: Tool, error: ValidationError) -> str:
-    """Return what is wrong with the arguments of a call, and which there are."""
+def _describe(tool: Tool, error: ValidationError) -> str:
+    """Return a description of wrong arguments, with the names of the valid ones."""
     known = list(tool.parameters["properties"])
-    said = []
-    for wrong in error.errors(include_url=False, include_context=False)[:_COMPLAINTS]:
-        name = clip(".".join(map(str, wrong["loc"])), 100)
+    problems = []
+    for wrong in error.errors(include_url=False, include_context=False)[:_MAX_ERRORS]:
+        name = truncate(".".join(map(str, wrong["loc"])), 100)
         if wrong["type"] == "missing":
-            said.append(f"{name} is missing.")
+            problems.append(f"{name} is required.")
         elif wrong["type"] == "extra_forbidden":
             near = difflib.get_close_matches(name, known, 1)
-            meant = f" Did you mean {near[0]}?" if near else ""
-            said.append(f"There is no argument {name!r}.{meant}")
+            suggestion = f" Did you mean {near[0]}?" if near else ""
+            problems.append(f"Unknown argument {name!r}.{suggestion}")
         else:
-            said.append(f"{name}: {wrong['msg']}, not {clip(repr(wrong['input']), 100)}.")
-    return f"{' '.join(said)} Its arguments are {', '.join(known)}."
+            problems.append(f"{name}: {wrong['msg']}, not {truncate(repr(wrong['input']), 100)}.")
+    return f"{' '.join(problems)} The arguments are {', '.join(known)}."
 
 
-def _untitled(schema: Any, *, is_names: bool = False) -> Any:
-    """Return a schema without the titles that only repeat its names: a model reads all of it."""
+def _without_titles(schema: Any, *, is_names: bool = False) -> Any:
+    """Return a schema without titles: they repeat the names, and models pay for every token."""
     if isinstance(schema, list):
-        return [_untitled(each) for each in schema]
+        return [_without_titles(each) for each in schema]
     if not isinstance(schema, dict):
         return schema
     return {
-        key: _untitled(value, is_names=key in ("properties", "$defs"))
+        key: _without_titles(value, is_names=key in ("properties", "$defs"))
         for key, value in schema.items()
         if is_names or key != "title"
     }

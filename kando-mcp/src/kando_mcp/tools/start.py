@@ -1,4 +1,4 @@
-"""The tools that start, continue and stop runs."""
+"""The tools that start, resume and cancel runs."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pydantic import Field
 from kando.app.store import Store
 from kando_mcp.access import Access
 from kando_mcp.results.shapes import RunState
-from kando_mcp.tools.make import make_tool, writes
-from kando_mcp.tools.wait import DEFAULT_WAIT, RunId, WaitSeconds, awaited_state
+from kando_mcp.tools.make import make_tool, write_annotations
+from kando_mcp.tools.wait import DEFAULT_WAIT_SECONDS, RunId, WaitSeconds, wait_for_run
 from kando_mcp.worker.order import Order
 from kando_mcp.worker.pool import Workers
-from kando_mcp.worker.start import go_on, order_for, require_allowed
+from kando_mcp.worker.start import ensure_worker, order_for, require_allowed_provider
 
 __all__ = ["BudgetUsd", "Llm", "cancel_tool", "resume_tool", "start_tool"]
 
@@ -25,12 +25,12 @@ BudgetUsd = Annotated[
     Field(
         ge=0,
         allow_inf_nan=False,
-        description="Most that the run may spend on models in all, in US dollars.",
+        description="Limit of the LLM cost of the whole run, in US dollars.",
     ),
 ]
 Llm = Annotated[
     str | None,
-    Field(description="Who answers requests: a provider of list_kits, or PROVIDER:ARGUMENT."),
+    Field(description="LLM provider: a name from list_kits, or PROVIDER:MODEL."),
 ]
 
 
@@ -39,75 +39,76 @@ def start_tool(access: Access, workers: Workers) -> Tool:
 
     async def start_run(
         ctx: Context,
-        kit: Annotated[str, Field(description="Name of an installed kit; list_kits lists them.")],
+        kit: Annotated[str, Field(description="Name of a kit from list_kits.")],
         goal: Annotated[
             str | None,
-            Field(min_length=1, description="What the run is for, in words. A demo has one."),
+            Field(min_length=1, description="The goal in words. Required, except with demo."),
         ] = None,
         demo: Annotated[
             bool,
-            Field(description="Work from what the kit ships to be tried with; costs nothing."),
+            Field(description="Run the kit's demo with its own input and answers, at no cost."),
         ] = False,
-        wait_s: WaitSeconds = DEFAULT_WAIT,
+        wait_s: WaitSeconds = DEFAULT_WAIT_SECONDS,
         budget_usd: BudgetUsd = None,
         llm: Llm = None,
     ) -> RunState:
-        """Start a run of a kit from a goal.
+        """Start a run of a kit with a goal.
 
-        It goes on in a process of its own, whatever becomes of this call or this host. After
-        wait_s seconds at most you get its state; its run_id is the handle for all other tools.
+        The run continues in a separate process after this call, and even after the host ends. The
+        result is its state after at most wait_s seconds. Its run_id identifies it in other tools.
         """
 
-        def start(app: Store) -> str:
-            # What cannot be answered as asked must leave no run behind.
-            require_allowed(access, app, llm)
-            run_id = app.start(kit, goal, demo=demo, work=False).id
-            workers.start(app, order_for(access, app, run_id, llm, budget_usd, 0.0))
+        def start(store: Store) -> str:
+            # A forbidden provider must be rejected before the run is created.
+            require_allowed_provider(access, store, llm)
+            run_id = store.start(kit, goal, demo=demo, work=False).id
+            workers.start(store, order_for(access, store, run_id, llm, budget_usd, 0.0))
             return run_id
 
-        run_id = await access.ask(start)
-        return await awaited_state(access, workers, run_id, wait_s, ctx)
+        run_id = await access.call(start)
+        return await wait_for_run(access, workers, run_id, wait_s, ctx)
 
-    return make_tool(start_run, "Start run", writes(is_open_world=True))
+    return make_tool(start_run, "Start run", write_annotations(is_open_world=True))
 
 
 def resume_tool(access: Access, workers: Workers) -> Tool:
-    """Return the tool that continues a run."""
+    """Return the tool that resumes a run."""
 
     async def resume_run(
         ctx: Context,
         run_id: RunId,
-        wait_s: WaitSeconds = DEFAULT_WAIT,
+        wait_s: WaitSeconds = DEFAULT_WAIT_SECONDS,
         budget_usd: BudgetUsd = None,
         llm: Llm = None,
     ) -> RunState:
-        """Go on with a run or branch from wherever it stopped; nothing is done twice.
+        """Resume a run or branch where it stopped; completed steps are not repeated.
 
-        Requests that nobody could answer are asked now. A run that is being worked on, or is
-        finished, stays as it is.
+        Sends requests that are still unanswered. Does nothing if the run is running or finished.
         """
-        known = await access.ask(lambda app: go_on(access, workers, app, run_id, llm, budget_usd))
-        return await awaited_state(access, workers, known, wait_s, ctx)
+        known = await access.call(
+            lambda store: ensure_worker(access, workers, store, run_id, llm, budget_usd)
+        )
+        return await wait_for_run(access, workers, known, wait_s, ctx)
 
-    annotations = writes(is_idempotent=True, is_open_world=True)
+    annotations = write_annotations(is_idempotent=True, is_open_world=True)
     return make_tool(resume_run, "Resume run", annotations)
 
 
 def cancel_tool(access: Access, workers: Workers) -> Tool:
-    """Return the tool that stops a run for good."""
+    """Return the tool that cancels a run."""
 
     async def cancel_run(ctx: Context, run_id: RunId, wait_s: WaitSeconds = 10) -> RunState:
-        """Stop a run for good, after the step it is at; it can still be read and forked."""
+        """Cancel a run permanently after its current step. It can still be read and forked."""
 
-        def cancel(app: Store) -> str:
-            delivery = app.run(run_id).cancel()
-            if app.context.substrate().inbox(delivery.run_id):
-                # If nobody is there to hear it, somebody is sent to write it down.
-                workers.start(app, Order(delivery.run_id, app.url))
+        def cancel(store: Store) -> str:
+            delivery = store.run(run_id).cancel()
+            if store.context.substrate().inbox(delivery.run_id):
+                # If the run has no worker, start one that records the message.
+                workers.start(store, Order(delivery.run_id, store.url))
             return delivery.run_id
 
-        known = await access.ask(cancel)
-        return await awaited_state(access, workers, known, wait_s, ctx)
+        known = await access.call(cancel)
+        return await wait_for_run(access, workers, known, wait_s, ctx)
 
-    annotations = writes(is_destructive=True, is_idempotent=True)
+    annotations = write_annotations(is_destructive=True, is_idempotent=True)
     return make_tool(cancel_run, "Cancel run", annotations)

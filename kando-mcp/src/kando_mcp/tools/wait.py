@@ -1,4 +1,4 @@
-"""Wait for a run, as long as a client may wait, telling it how far the run is."""
+"""Wait for a run, and report its progress to the client."""
 
 from __future__ import annotations
 
@@ -14,52 +14,55 @@ from kando_mcp.access import Access
 from kando_mcp.results.run_state import run_state
 from kando_mcp.results.shapes import RunState
 from kando_mcp.settings import MAX_WAIT_SECONDS
-from kando_mcp.worker.pool import Workers, is_at_work
+from kando_mcp.worker.pool import Workers, has_worker
 
-__all__ = ["DEFAULT_WAIT", "RunId", "WaitSeconds", "awaited_state"]
+__all__ = ["DEFAULT_WAIT_SECONDS", "RunId", "WaitSeconds", "wait_for_run"]
 
-_LOOK_SECONDS = 0.1
-_TELL_SECONDS = 1.0
+_POLL_SECONDS = 0.1
+_REPORT_SECONDS = 1.0
 
-#: Seconds.
-DEFAULT_WAIT = 20.0
+DEFAULT_WAIT_SECONDS = 20.0
 
 RunId = Annotated[
-    str, Field(description="Id of a run or branch, a unique beginning of one, or @last.")
+    str, Field(description="Id of a run or branch, a unique prefix of one, or @last.")
 ]
 WaitSeconds = Annotated[
     float,
-    Field(ge=0, le=MAX_WAIT_SECONDS, description="Seconds to wait for it; it goes on in any case."),
+    Field(
+        ge=0,
+        le=MAX_WAIT_SECONDS,
+        description="Seconds to wait before returning; this does not stop the run.",
+    ),
 ]
 
 
-async def awaited_state(
+async def wait_for_run(
     access: Access, workers: Workers, run: str, wait_s: float, ctx: Context
 ) -> RunState:
-    """Return the state of a run when nobody works on it any more, or when the time is up.
+    """Return the state of a run as soon as no worker has it, or after `wait_s` seconds.
 
     Args:
-        access: to the runs.
-        workers: what this server has started.
+        access: access to the runs.
+        workers: processes started by this server.
         run: an id, a unique prefix, or ``@last``.
-        wait_s: seconds to wait at most.
-        ctx: of the request; a client that asked for progress is told it.
+        wait_s: maximum number of seconds to wait.
+        ctx: context of the request, which receives the progress.
     """
-    run_id = await access.ask(lambda app: _id_of(app, run))
+    run_id = await access.call(lambda store: _id_of(store, run))
     start = anyio.current_time()
-    told = 0.0
+    reported = 0.0
     known = -1
     while (waited := anyio.current_time() - start) < wait_s:
-        events, is_over = await access.ask(lambda app: _pulse(app, workers, run_id))
-        if is_over:
+        events, is_done = await access.call(lambda store: _pulse(store, workers, run_id))
+        if is_done:
             break
-        if events != known or waited - told >= _TELL_SECONDS:
-            known, told = events, waited
+        if events != known or waited - reported >= _REPORT_SECONDS:
+            known, reported = events, waited
             await ctx.report_progress(round(waited, 3), wait_s, f"{run_id}: {events} events")
-        await anyio.sleep(min(_LOOK_SECONDS, max(0.0, wait_s - waited)))
-    return await access.ask(
-        lambda app: run_state(
-            app,
+        await anyio.sleep(min(_POLL_SECONDS, max(0.0, wait_s - waited)))
+    return await access.call(
+        lambda store: run_state(
+            store,
             run_id,
             workers.report_of(run_id),
             is_read_only=access.settings.is_read_only,
@@ -67,13 +70,13 @@ async def awaited_state(
     )
 
 
-def _id_of(app: Store, run: str) -> str:
-    return app.run(run).id
+def _id_of(store: Store, run: str) -> str:
+    return store.run(run).id
 
 
-def _pulse(app: Store, workers: Workers, run_id: str) -> tuple[int, bool]:
-    """Return the length of a ledger, and whether nobody is at work on it."""
-    ledger = app.context.ledger(run_id)
-    if not workers.is_over(run_id):
+def _pulse(store: Store, workers: Workers, run_id: str) -> tuple[int, bool]:
+    """Return the length of a ledger, and whether no worker has it."""
+    ledger = store.context.ledger(run_id)
+    if not workers.is_done(run_id):
         return ledger.length(), False
-    return ledger.length(), run_id == DEMO_ID or not is_at_work(app, run_id)
+    return ledger.length(), run_id == DEMO_ID or not has_worker(store, run_id)

@@ -1,1 +1,1 @@
-"""The processes that work on runs: how one is started, and what it does."""
+"""The worker processes: one for each run that is running."""

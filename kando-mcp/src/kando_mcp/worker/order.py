@@ -1,4 +1,4 @@
-"""What a server tells the process that works on a run, and what that one says at its end."""
+"""The messages between a server and its worker processes: an order, and a report."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ __all__ = ["Order", "Report", "decode_order", "decode_report", "encode"]
 
 @attrs.frozen
 class Order:
-    """Work on a run.
+    """An order to run a run or branch until it stops.
 
     Attributes:
-        run_id: of the run or branch.
-        ledger_url: of the substrate.
-        llm: provider that answers, ``provider`` or ``provider:argument``; None for the one of the
-            environment if live models may answer, else for the cache alone.
+        run_id: id of the run or branch.
+        ledger_url: URL of the substrate.
+        llm: ``provider`` or ``provider:argument``; None for the one in the environment if live
+            models are allowed, else for the cache only.
         allows_live_llm: whether models that cost money or need a network may answer.
-        max_usd: most that the whole run may spend, in US dollars; None for no limit.
-        max_usd_per_day: most that all runs of the substrate may spend in a day (UTC).
+        max_usd: cost limit of the run over its whole life, in US dollars; None for no limit.
+        max_usd_per_day: cost limit of all runs of the substrate per day (UTC); None for no limit.
     """
 
     run_id: str
@@ -34,12 +34,12 @@ class Order:
 
 @attrs.frozen
 class Report:
-    """Why the work ended before nothing was left to do.
+    """The error that ended a worker process early.
 
     Attributes:
-        code: short name of the error, as in ``kando.errors``.
-        message: what happened.
-        events: length of the ledger then; a longer one has been worked on since.
+        code: code of the error, as in ``kando.errors``.
+        message: message of the error.
+        events: length of the ledger at that time; the report is outdated if it has grown.
     """
 
     code: str
@@ -48,22 +48,22 @@ class Report:
 
 
 def encode(value: Order | Report) -> bytes:
-    """Return an order or a report as JSON."""
+    """Encode an order or a report as JSON."""
     return json.dumps(attrs.asdict(value)).encode()
 
 
 def decode_order(body: bytes) -> Order:
-    """Return the order that `encode` encoded.
+    """Decode an order.
 
     Raises:
-        ValueError: it is not complete, because its sender has gone.
+        ValueError: the order is truncated, because the server has ended.
     """
     fields: dict[str, Any] = json.loads(body)
     return Order(**fields)
 
 
 def decode_report(body: bytes) -> Report | None:
-    """Return the report that `encode` encoded, or None if there is none."""
+    """Decode a report; None if it is empty or malformed."""
     try:
         return Report(**json.loads(body))
     except (ValueError, TypeError):

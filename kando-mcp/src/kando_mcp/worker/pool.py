@@ -1,4 +1,4 @@
-"""The processes that work on runs: each outlives the request, and the server, that started it."""
+"""Worker processes, which outlive the request and the server that started them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from kando.errors import ConfigurationError
 from kando.ledger.notice import Worker
 from kando_mcp.worker.order import Order, Report, decode_report, encode
 
-__all__ = ["Workers", "is_at_work"]
+__all__ = ["Workers", "has_worker"]
 
-# Of its own dependencies only: a host may start the server in a folder of somebody else's code.
+# With -P: the host may start the server in a folder with untrusted code.
 _COMMAND = (sys.executable, "-P", "-m", "kando_mcp.worker.process")
 
 
@@ -24,35 +24,35 @@ _COMMAND = (sys.executable, "-P", "-m", "kando_mcp.worker.process")
 class _Job:
     process: subprocess.Popen[bytes]
     report: Report | None = None
-    is_over: threading.Event = attrs.field(factory=threading.Event)
+    is_done: threading.Event = attrs.field(factory=threading.Event)
 
 
 @attrs.define
 class Workers:
-    """The processes that this server has started."""
+    """The worker processes started by this server."""
 
     _jobs: dict[str, _Job] = attrs.field(factory=dict, init=False)
     _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False)
 
-    def start(self, app: Store, order: Order) -> bool:
-        """Start a process that works on a run, unless one does.
+    def start(self, store: Store, order: Order) -> bool:
+        """Start a worker process for a run, unless the run has one.
 
         Args:
-            app: where the run is.
-            order: what to do.
+            store: the store of the run.
+            order: the order for the worker.
 
         Returns:
-            False if a process is at work on it already.
+            False if the run already has a worker.
 
         Raises:
-            ConfigurationError: no other process can see the run.
+            ConfigurationError: the run is in memory, where no other process can read it.
         """
         if order.ledger_url.startswith("memory:"):
-            msg = "Runs in memory: cannot be worked on in a process of their own."
+            msg = "Runs in memory: cannot run in a separate process."
             raise ConfigurationError(msg, hint="Start kando-mcp with --ledger sqlite:PATH.")
         with self._lock:
-            # A process of ours without its notice has done its work and is about to end.
-            if is_at_work(app, order.run_id):
+            # A process of ours that has removed its notice is only about to exit.
+            if has_worker(store, order.run_id):
                 return False
             process = subprocess.Popen(
                 _COMMAND,
@@ -60,42 +60,42 @@ class Workers:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
-                env=dict(app.context.environ),
+                env=dict(store.context.environ),
             )
-            # On its behalf, so that nobody takes the run for a stopped one while it starts.
+            # On behalf of the process, so that the run is not reported as stopped while it starts.
             notice = Worker(socket.gethostname(), process.pid)
-            app.context.substrate(read_only=False).register_worker(order.run_id, notice)
+            store.context.substrate(read_only=False).register_worker(order.run_id, notice)
             self._jobs[order.run_id] = _Job(process)
         thread = threading.Thread(
-            target=_attend, args=(self._jobs[order.run_id], encode(order)), daemon=True
+            target=_supervise, args=(self._jobs[order.run_id], encode(order)), daemon=True
         )
         thread.start()
         return True
 
-    def is_over(self, run_id: str) -> bool:
-        """Whether no process of this server is at work on a run."""
+    def is_done(self, run_id: str) -> bool:
+        """Whether this server has no worker process for the run."""
         job = self._jobs.get(run_id)
-        return job is None or job.is_over.is_set()
+        return job is None or job.is_done.is_set()
 
     def report_of(self, run_id: str) -> Report | None:
-        """Return why the last process of this server ended too early, or None if it did not."""
+        """Return the report of the last worker process; None if it did not end early."""
         job = self._jobs.get(run_id)
         return job.report if job is not None else None
 
 
-def is_at_work(app: Store, run_id: str) -> bool:
-    """Whether any process is at work on a run."""
-    worker = app.context.substrate().worker(run_id)
+def has_worker(store: Store, run_id: str) -> bool:
+    """Whether the run has a worker process that may be alive."""
+    worker = store.context.substrate().worker(run_id)
     return worker is not None and worker.may_be_alive()
 
 
-def _attend(job: _Job, order: bytes) -> None:
-    """Give a process its order and wait for its end, so that it does not stay as a zombie."""
+def _supervise(job: _Job, order: bytes) -> None:
+    """Send a process its order and wait for its exit, so that it does not become a zombie."""
     process = job.process
     try:
-        said, _ = process.communicate(order)
+        output, _ = process.communicate(order)
     except OSError:
-        said = b""
+        output = b""
         process.wait()
-    job.report = decode_report(said)
-    job.is_over.set()
+    job.report = decode_report(output)
+    job.is_done.set()

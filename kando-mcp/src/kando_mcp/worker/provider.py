@@ -1,4 +1,4 @@
-"""Who answers a run's requests: an offline provider, a live one if that is allowed, or the cache."""
+"""The LLM provider of a run: offline, live if that is allowed, or the cache only."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from kando.responders.base import Responder
 from kando.responders.llm_executor import recall
 from kando.schema.events import LLM_REQUEST, LLM_RESPONSE, KandoEvent, make_event
 from kando.world.graph import World
-from kando_mcp.spending import Spending
+from kando_mcp.spending import DailySpending
 
-__all__ = ["allowed_provider", "answering_provider", "refuse_files"]
+__all__ = ["allowed_provider", "open_provider", "reject_file_argument"]
 
 
 def allowed_provider(
     named: str | None, default: str | None, plugins: Plugins, *, allows_live: bool
 ) -> str | None:
-    """Return the provider that may answer, as it was named, or None if only the cache may.
+    """Return the provider that may answer, or None if only the cache may.
 
     Args:
-        named: by the client, ``provider`` or ``provider:argument``.
-        default: instead, where the client names none.
-        plugins: who offers which provider.
-        allows_live: whether it may cost money or need a network.
+        named: ``provider`` or ``provider:argument`` given by the client.
+        default: the provider if the client gives none.
+        plugins: the installed plugins.
+        allows_live: whether the provider may cost money or need a network.
 
     Raises:
-        UnknownPlugin: no installed plugin offers it.
-        ConfigurationError: the client named one that may not answer.
+        UnknownPlugin: no installed plugin offers the provider.
+        ConfigurationError: the client named a provider that is not allowed.
     """
     wanted = named or default
     if named and named != default:
-        refuse_files(named, plugins)
+        reject_file_argument(named, plugins)
     if not wanted or allows_live:
         return wanted
     name = wanted.partition(":")[0]
@@ -49,28 +49,29 @@ def allowed_provider(
     plugins.provider(name)
     offline = [o.spec.name for o in _offline(plugins)]
     instead = f"Use an offline provider ({', '.join(offline)})" if offline else "Install kando-llm"
-    msg = f"Provider {name!r} calls a live model, which this server must not."
+    msg = f"Provider {name!r} calls a live model, which this server does not allow."
     raise ConfigurationError(
-        msg, hint=f"{instead}, or have a person start kando-mcp with --allow-live-llm."
+        msg, hint=f"{instead}, or ask a person to start kando-mcp with --allow-live-llm."
     )
 
 
-def refuse_files(named: str, plugins: Plugins) -> None:
-    """Refuse a provider's argument that may be the path of a file: clients name models only.
+def reject_file_argument(named: str, plugins: Plugins) -> None:
+    """Reject a provider argument that could be the path of a file.
 
     Args:
-        named: by the client, ``provider:argument``, or a model.
-        plugins: who offers which provider.
+        named: ``provider:argument`` or a model, given by the client.
+        plugins: the installed plugins.
 
     Raises:
-        ConfigurationError: the provider does not say that its argument is a model.
+        ConfigurationError: the provider does not declare that its argument is a model.
     """
     name, _, argument = named.partition(":")
     offers = [o for o in plugins.providers() if name in (o.spec.name, o.qualified_name)]
     if argument and any(not offered.spec.models for offered in offers):
-        msg = f"What follows {name!r} may be a file, which a client must not name."
+        msg = f"The argument of {name!r} could be a file, which a client must not name."
         raise ConfigurationError(
-            msg, hint=f"Say {name} alone, or have a person set KANDO_LLM for kando-mcp."
+            msg,
+            hint=f"Use {name} without an argument, or ask a person to set KANDO_LLM for kando-mcp.",
         )
 
 
@@ -78,61 +79,65 @@ def _offline(plugins: Plugins) -> list[Offered[ProviderSpec]]:
     return [offered for offered in plugins.providers() if offered.spec.is_offline]
 
 
-def answering_provider(
-    app: Store,
+def open_provider(
+    store: Store,
     run: str,
     named: str | None,
     *,
     allows_live: bool,
     max_usd_per_day: float | None,
 ) -> Provider | None:
-    """Open the provider that answers a run's requests.
+    """Open the provider of a run.
 
     Args:
-        app: where the run is.
-        run: its id.
-        named: by the client; if None, what was chosen when the run was forked, else ``KANDO_LLM``.
+        store: the store of the run.
+        run: id of the run.
+        named: given by the client; if None, the choice made at the fork, else ``KANDO_LLM``.
         allows_live: as for `allowed_provider`.
-        max_usd_per_day: most that all runs may spend in a day; None for no limit.
+        max_usd_per_day: cost limit of all runs per day, in US dollars; None for no limit.
 
     Returns:
-        None for a demo that answers itself.
+        None for a demo, which contains its answers.
 
     Raises:
-        KandoError: it may not answer, or cannot be opened.
+        KandoError: the provider is not allowed, or cannot be opened.
     """
-    opened = open_run(app.context, run)
+    opened = open_run(store.context, run)
     chosen = opened.choices
     if not (named or chosen.llm) and opened.is_demo_of(opened.require_kit()):
         return None
-    default = chosen.llm or app.context.environ.get("KANDO_LLM")
-    allowed = allowed_provider(named, default, app.context.plugins, allows_live=allows_live)
+    default = chosen.llm or store.context.environ.get("KANDO_LLM")
+    allowed = allowed_provider(named, default, store.context.plugins, allows_live=allows_live)
     is_silent = allowed is None and not allows_live
     provider = (
-        None if is_silent else choose_provider(allowed, app.context.plugins, app.context.environ)
+        None
+        if is_silent
+        else choose_provider(allowed, store.context.plugins, store.context.environ)
     )
     if provider is None:
-        return _cache_alone()
-    app.context.close_later(provider.close)
-    return provider if max_usd_per_day is None else _sparing(app, provider, max_usd_per_day)
+        return _cache_only()
+    store.context.close_later(provider.close)
+    return (
+        provider if max_usd_per_day is None else _with_daily_limit(store, provider, max_usd_per_day)
+    )
 
 
-def _sparing(app: Store, provider: Provider, max_usd_per_day: float) -> Provider:
-    """Return a provider that makes no call once the day's money is spent, by whichever run."""
+def _with_daily_limit(store: Store, provider: Provider, max_usd_per_day: float) -> Provider:
+    """Return a provider that makes no calls once all runs together have reached the daily limit."""
     effect = provider.executor.effect
     if effect is None:
         return provider
-    call, spending = effect.call, Spending()
+    call, spending = effect.call, DailySpending()
 
-    def spare(intent: KandoEvent) -> dict[str, object]:
-        if spending.today(app) >= max_usd_per_day:
-            msg = f"The {max_usd_per_day} US dollars of this day (UTC) are spent."
+    def limited_call(intent: KandoEvent) -> dict[str, object]:
+        if spending.today(store) >= max_usd_per_day:
+            msg = f"The limit of {max_usd_per_day} US dollars per day (UTC) has been reached."
             raise ConfigurationError(
                 msg, hint="Resume the run tomorrow, or raise --max-usd-per-day."
             )
         return call(intent)
 
-    executor = attrs.evolve(provider.executor, effect=attrs.evolve(effect, call=spare))
+    executor = attrs.evolve(provider.executor, effect=attrs.evolve(effect, call=limited_call))
     return attrs.evolve(provider, executor=executor)
 
 
@@ -142,6 +147,6 @@ def _from_cache(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
         yield make_event(LLM_RESPONSE, event.source, "", [event.id], answer)
 
 
-def _cache_alone() -> Provider:
-    # Not an executor: a request that the cache cannot answer stays pending.
+def _cache_only() -> Provider:
+    # Not an executor, so that a request that is not in the cache stays pending.
     return Provider("cache", "", Responder("llm", frozenset({LLM_REQUEST}), _from_cache))

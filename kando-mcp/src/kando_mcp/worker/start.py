@@ -1,4 +1,4 @@
-"""Have a run worked on, within what the operator allows."""
+"""Start the worker process of a run within the operator's limits."""
 
 from __future__ import annotations
 
@@ -9,63 +9,71 @@ from kando.errors import RunCancelled
 from kando_mcp.access import Access
 from kando_mcp.spending import allowance
 from kando_mcp.worker.order import Order
-from kando_mcp.worker.pool import Workers, is_at_work
+from kando_mcp.worker.pool import Workers, has_worker
 from kando_mcp.worker.provider import allowed_provider
 
-__all__ = ["go_on", "order_for", "require_allowed"]
+__all__ = ["ensure_worker", "order_for", "require_allowed_provider"]
 
 
-def go_on(
+def ensure_worker(
     access: Access,
     workers: Workers,
-    app: Store,
+    store: Store,
     run: str,
     llm: str | None,
     budget_usd: float | None,
 ) -> str:
-    """Have a run worked on, unless it is, and return its id.
+    """Start a worker for a run, unless it is running or finished, and return the run's id.
 
     Raises:
-        RunCancelled: it was cancelled.
-        ConfigurationError: it has no kit, or its provider may not answer.
+        RunCancelled: the run was cancelled.
+        ConfigurationError: the run has no kit, or its provider is not allowed.
     """
-    require_allowed(access, app, llm)
-    named = app.run(run)
+    require_allowed_provider(access, store, llm)
+    named = store.run(run)
     run_id = named.id
-    if is_at_work(app, run_id):
+    if has_worker(store, run_id):
         return run_id
     status = named.status()
     if status.state == CANCELLED:
         msg = f"{named.source} was cancelled."
-        raise RunCancelled(msg, hint="fork_run goes on from any of its positions.")
-    if status.state == FINISHED and not app.context.substrate().inbox(run_id):
+        raise RunCancelled(msg, hint="fork_run continues from any of its positions.")
+    if status.state == FINISHED and not store.context.substrate().inbox(run_id):
         return run_id
-    open_run(app.context, run_id).require_kit()
-    workers.start(app, order_for(access, app, run_id, llm, budget_usd, status.llm_cost_usd))
+    open_run(store.context, run_id).require_kit()
+    workers.start(store, order_for(access, store, run_id, llm, budget_usd, status.llm_cost_usd))
     return run_id
 
 
-def require_allowed(access: Access, app: Store, llm: str | None) -> None:
-    """Refuse a provider that the client must not name."""
-    default = app.context.environ.get("KANDO_LLM")
-    allowed_provider(llm, default, app.context.plugins, allows_live=access.settings.allows_live_llm)
+def require_allowed_provider(access: Access, store: Store, llm: str | None) -> None:
+    """Reject a provider that this server does not allow.
+
+    Raises:
+        UnknownPlugin: no installed plugin offers the provider.
+        ConfigurationError: the provider is not allowed.
+    """
+    default = store.context.environ.get("KANDO_LLM")
+    allowed_provider(
+        llm, default, store.context.plugins, allows_live=access.settings.allows_live_llm
+    )
 
 
 def order_for(
     access: Access,
-    app: Store,
+    store: Store,
     run_id: str,
     llm: str | None,
     budget_usd: float | None,
     spent: float,
 ) -> Order:
+    """Return the order for the worker of a run; `spent` is the cost of the run so far."""
     allowed = access.settings
     limit = allowance(
-        app,
+        store,
         access.spending,
         spent,
         budget_usd,
         allowed.max_usd_per_run,
         allowed.max_usd_per_day,
     )
-    return Order(run_id, app.url, llm, allowed.allows_live_llm, limit, allowed.max_usd_per_day)
+    return Order(run_id, store.url, llm, allowed.allows_live_llm, limit, allowed.max_usd_per_day)
