@@ -1,4 +1,4 @@
-"""The pages about kando-mcp name the tools, arguments and options that there are."""
+"""The pages about kando-mcp list exactly the tools, arguments and options of the server."""
 
 import re
 from pathlib import Path
@@ -27,15 +27,15 @@ def served() -> dict[str, set[str]]:
     return {tool.name: set(tool.input_schema["properties"]) for tool in tools}
 
 
-def test_the_guide_has_every_tool_with_every_argument() -> None:
+def test_the_guide_lists_every_tool_with_every_argument() -> None:
     assert {name: given for name, given in tools_in(GUIDE).items() if name in served()} == served()
 
 
-def test_the_readme_has_every_tool() -> None:
+def test_the_readme_lists_every_tool() -> None:
     assert set(tools_in(README)) == set(served())
 
 
-def test_every_option_that_is_named_exists_and_each_is_explained() -> None:
+def test_every_named_option_exists_and_every_option_is_explained() -> None:
     options = {name for each in cli.params for name in each.opts}
     config = cli.get_command(click.Context(cli), "config")
     assert config is not None

@@ -1,4 +1,4 @@
-"""The reference of the MCP server has every tool, argument, field, resource, prompt and option."""
+"""The reference of the MCP server lists every tool, argument, field, resource, prompt and option."""
 
 import re
 from collections.abc import Iterator
@@ -23,8 +23,8 @@ HINTS = {
 
 
 @pytest.fixture(scope="module")
-def told() -> dict[str, Any]:
-    """Return what the server tells a client of itself."""
+def served() -> dict[str, Any]:
+    """Return the tools, resources and prompts that the server lists."""
     found: dict[str, Any] = {}
 
     async def ask() -> None:
@@ -55,7 +55,7 @@ def first_cells(table: str) -> set[str]:
 
 
 def fields_of(schema: dict[str, Any], root: dict[str, Any]) -> Iterator[str]:
-    """Yield the names of a result's fields, and of those of what it lists."""
+    """Yield the names of the fields of a result, including those of its items."""
     for name, field in schema.get("properties", {}).items():
         yield name
         inner = field.get("items", field)
@@ -63,8 +63,8 @@ def fields_of(schema: dict[str, Any], root: dict[str, Any]) -> Iterator[str]:
             yield from fields_of(root["$defs"][inner["$ref"].rpartition("/")[2]], root)
 
 
-def test_every_tool_is_there_with_its_arguments_and_its_fields(told: dict[str, Any]) -> None:
-    tools: list[Tool] = told["tools"]
+def test_every_tool_is_listed_with_its_arguments_and_fields(served: dict[str, Any]) -> None:
+    tools: list[Tool] = served["tools"]
     assert {name for name in SECTIONS if name.startswith("Tool ")} == {
         f"Tool {tool.name}" for tool in tools
     }
@@ -87,21 +87,21 @@ def test_every_tool_is_there_with_its_arguments_and_its_fields(told: dict[str, A
             assert set(fields_of(schema, schema)) <= code_in(PAGE)
 
 
-def test_the_annotations_are_those_of_the_tools(told: dict[str, Any]) -> None:
-    for tool in told["tools"]:
+def test_the_annotations_match_those_of_the_tools(served: dict[str, Any]) -> None:
+    for tool in served["tools"]:
         section, hints = SECTIONS[f"Tool {tool.name}"], tool.annotations
         assert hints is not None
-        assert section.startswith("\nLooks. " if hints.read_only_hint else "\nWorks: ")
+        assert section.startswith("\nRead-only. " if hints.read_only_hint else "\nWrites: ")
         if not hints.read_only_hint:
-            said = {HINTS[name] for name in HINTS if name in section}
-            assert said == {name for name in HINTS.values() if getattr(hints, name)}
+            listed = {HINTS[name] for name in HINTS if name in section}
+            assert listed == {name for name in HINTS.values() if getattr(hints, name)}
 
 
-def test_resources_prompts_and_options_are_there(told: dict[str, Any]) -> None:
-    assert first_cells(SECTIONS["Resources"]) == set(told["addresses"])
+def test_resources_prompts_and_options_are_listed(served: dict[str, Any]) -> None:
+    assert first_cells(SECTIONS["Resources"]) == set(served["addresses"])
     rows = re.findall(r"^\| `(\w+)` \| (.+) \|$", SECTIONS["Prompts"], re.MULTILINE)
     assert {name: sorted(code_in(cell)) for name, cell in rows} == {
-        name: sorted(arguments) for name, arguments in told["prompts"].items()
+        name: sorted(arguments) for name, arguments in served["prompts"].items()
     }
     options = {name for option in cli.params for name in option.opts} | {"-h", "--help"}
     named = re.findall(r"`(--?[a-z][\w-]*)", table_of(SECTIONS["Options of the server"], "option"))
