@@ -8,7 +8,7 @@ import pytest
 
 from kando.errors import KandoError
 from kando_llm.errors import ProviderError
-from kando_llm.offline import open_echo
+from kando_llm.offline_provider import open_echo
 
 
 def request(*contents: str, **options: Any) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from kando.responders.base import responder
 from kando.responders.llm_executor import provider_executor
 from kando.runtime import Runtime
 from kando.schema.events import LLM_RESPONSE, make_event
-from kando_llm.offline import open_echo, open_scripted
+from kando_llm.offline_provider import open_echo, open_scripted
 from kando_llm.plugin import kando_providers
 
 
@@ -53,7 +53,7 @@ def test_what_the_plugin_names_is_there(name):
 
 
 def test_the_plugin_does_not_import_the_providers():
-    code = "import sys, kando_llm.plugin; print('kando_llm.offline' in sys.modules)"
+    code = "import sys, kando_llm.plugin; print('kando_llm.offline_provider' in sys.modules)"
 
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60

@@ -15,7 +15,7 @@ from kando_llm.endpoints import SERVERS, endpoint_of
 from kando_llm.errors import MissingKey, ProviderError
 from kando_llm.keys import read_key
 from kando_llm.openai import open_openai, open_openrouter
-from kando_llm.scrub import Scrubber
+from kando_llm.scrubber import Scrubber
 from wire import AT_ONCE, Fails, Says, reaching
 
 ASKED = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 9}

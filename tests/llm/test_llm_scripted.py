@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from kando_llm.errors import ProviderError
-from kando_llm.offline import Complete, open_scripted
+from kando_llm.offline_provider import Complete, open_scripted
 
 
 def request(content: str, system: str = "be brief") -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pytest
 from kando.testing.providers import ProviderSuite
 from kando_llm.anthropic import open_anthropic
 from kando_llm.cassette import open_recorded
-from kando_llm.offline import open_echo, open_scripted
+from kando_llm.offline_provider import open_echo, open_scripted
 from kando_llm.openai import open_compatible, open_openai, open_openrouter
 from wire import Says, Wire, reaching
 

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kando_llm.endpoints import SERVERS
-from kando_llm.failures import bad_reply
-from kando_llm.live import (
+from kando_llm.live_provider import (
     Connection,
     LiveProvider,
     OnText,
@@ -16,8 +15,9 @@ from kando_llm.live import (
     connection_of,
     is_count,
 )
-from kando_llm.official import BrokenOff, headers_for, provider_over
 from kando_llm.request import Request, ToolCall, Turn
+from kando_llm.sdk import BrokenOff, headers_for, provider_over
+from kando_llm.sdk_errors import bad_reply
 
 __all__ = ["open_anthropic"]
 

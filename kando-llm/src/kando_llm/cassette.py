@@ -16,7 +16,7 @@ from kando.app.providers import open_provider
 from kando.cache.llm import request_key
 from kando_llm.errors import ProviderError
 from kando_llm.messages import first_line
-from kando_llm.scrub import Scrubber, secrets_of
+from kando_llm.scrubber import Scrubber, secrets_of
 
 __all__ = ["Cassette", "open_recorded"]
 

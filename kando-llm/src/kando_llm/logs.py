@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import attrs
 
-from kando_llm.scrub import Scrubber
+from kando_llm.scrubber import Scrubber
 
 __all__ = ["cleaned_logs"]
 

@@ -10,8 +10,7 @@ from typing import Any
 import attrs
 
 from kando_llm.endpoints import SERVERS
-from kando_llm.failures import broken_off
-from kando_llm.live import (
+from kando_llm.live_provider import (
     Connection,
     LiveProvider,
     OnText,
@@ -19,8 +18,9 @@ from kando_llm.live import (
     connection_of,
     is_count,
 )
-from kando_llm.official import BrokenOff, headers_for, provider_over
 from kando_llm.request import Request, ToolCall, Turn
+from kando_llm.sdk import BrokenOff, headers_for, provider_over
+from kando_llm.sdk_errors import broken_off
 
 __all__ = [
     "open_compatible",

@@ -20,7 +20,7 @@ def kando_providers() -> list[ProviderSpec]:
         ),
         ProviderSpec(
             "echo",
-            "kando_llm.offline:open_echo",
+            "kando_llm.offline_provider:open_echo",
             summary="Answers with the request's own words; offline, free",
             is_offline=True,
         ),
@@ -60,7 +60,7 @@ def kando_providers() -> list[ProviderSpec]:
         ),
         ProviderSpec(
             "scripted",
-            "kando_llm.offline:open_scripted",
+            "kando_llm.offline_provider:open_scripted",
             summary="Answers from a JSON file, scripted:FILE; offline, free",
             is_offline=True,
         ),

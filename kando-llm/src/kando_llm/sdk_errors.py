@@ -15,7 +15,7 @@ from kando_llm.errors import (
     RequestRejected,
     Unreachable,
 )
-from kando_llm.live import Connection
+from kando_llm.live_provider import Connection
 
 __all__ = ["bad_reply", "broken_off", "provider_error"]
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from kando.responders.idempotency import idempotency_key
 from kando_llm.errors import ProviderError
-from kando_llm.failures import provider_error
-from kando_llm.live import Connection, LiveProvider, OnText, Reply
+from kando_llm.live_provider import Connection, LiveProvider, OnText, Reply
 from kando_llm.logs import cleaned_logs
 from kando_llm.request import Request
+from kando_llm.sdk_errors import provider_error
 
 __all__ = ["BrokenOff", "Put", "headers_for", "provider_over"]
 

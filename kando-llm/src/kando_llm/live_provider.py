@@ -15,7 +15,7 @@ from kando_llm.endpoints import Endpoint, Server, endpoint_of
 from kando_llm.errors import ProviderError, RequestRejected
 from kando_llm.prices import Prices, load_prices
 from kando_llm.request import Request, ToolCall, read_request
-from kando_llm.scrub import Scrubber, secrets_of
+from kando_llm.scrubber import Scrubber, secrets_of
 
 __all__ = ["Connection", "LiveProvider", "OnText", "Reply", "connection_of", "is_count"]
 
