@@ -15,8 +15,8 @@ from kando.errors import KandoError
 from kando.ledger.groups import MAX_ATTEMPTS, GroupInfo, Job, Lease, ParkedJob, ResponderGroup
 from kando.ledger.notice import Worker
 from kando_eventstore._connection import CALL_SECONDS
+from kando_eventstore._delayed_jobs import Later
 from kando_eventstore._jobs import JobState, JobStates
-from kando_eventstore._later import Later
 from kando_eventstore._streams import New, Streams
 
 __all__ = ["EventStoreGroup", "group_names"]

@@ -46,7 +46,9 @@ class FakeEventStoreServer:
     ) -> None:
         import grpc
 
-        from kando_eventstore.testing._persistent import PersistentSubscriptionsService
+        from kando_eventstore.testing._persistent_subscriptions import (
+            PersistentSubscriptionsService,
+        )
         from kando_eventstore.testing._streams import StreamsService
 
         library = client_library()
