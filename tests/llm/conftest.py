@@ -17,7 +17,7 @@ from wire import Reply, Seen, Wire
 
 @pytest.fixture(autouse=True)
 def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave nothing of the surrounding environment for the SDKs to find."""
+    """Hide the surrounding environment from the SDKs."""
     for name in list(os.environ):
         if name.upper().endswith("_PROXY") or name.startswith(("ANTHROPIC_", "OPENAI_", "KANDO_")):
             monkeypatch.delenv(name)
@@ -25,7 +25,7 @@ def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def wire() -> Iterator[Callable[..., Wire]]:
-    """Return a function that starts a server; its replies are given in order, the last again."""
+    """Return a function that starts a server; it sends its replies in order and repeats the last."""
     with ExitStack() as stack:
 
         def start(*replies: Reply, answer: Callable[[Seen, int], Reply] | None = None) -> Wire:
@@ -46,7 +46,7 @@ def dialect(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runs]:
-    """Return runs on a SQLite ledger, with short waits."""
+    """Return a starter of runs on a SQLite ledger, with short waits."""
     installation = Installation(tmp_path / "plugins", monkeypatch)
     environ = {"KANDO_LLM_RETRIES": "2", "KANDO_LLM_TIMEOUT": "20"}
     yield make_runs(installation, tmp_path / "runs.db", environ)

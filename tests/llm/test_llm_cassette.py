@@ -1,4 +1,4 @@
-"""A live run is recorded to a file, and played back from it."""
+"""A live run is recorded to a file and played back from it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_run_is_recorded_and_played_back_with_the_same_ledger(runs, wire, dial
     assert len(runs.events(played, LLM_RESPONSE)) == 2
 
 
-def test_what_is_on_the_cassette_is_not_asked_again_while_recording(runs, wire, tmp_path):
+def test_a_recorded_answer_is_not_requested_again_while_recording(runs, wire, tmp_path):
     tape = tmp_path / "tape.jsonl"
     server = wire(Says())
     environ = reaching("openai", server.url) | {"KANDO_RECORD": "openai:m"}
@@ -44,7 +44,7 @@ def test_what_is_on_the_cassette_is_not_asked_again_while_recording(runs, wire, 
     assert len(tape.read_text().splitlines()) == 2
 
 
-def test_what_is_not_on_the_cassette_is_refused_with_the_cure(tmp_path):
+def test_a_request_without_a_recorded_answer_is_refused_with_a_hint(tmp_path):
     tape = tmp_path / "tape.jsonl"
     tape.write_text("")
 
@@ -68,7 +68,7 @@ def test_a_failure_is_not_recorded(runs, wire, tmp_path):
     assert len(tape.read_text().splitlines()) == 1
 
 
-def test_a_key_that_an_answer_or_a_request_holds_is_not_recorded(tmp_path):
+def test_keys_in_requests_and_answers_are_not_recorded(tmp_path):
     tape = tmp_path / "tape.jsonl"
     environ = {"KANDO_RECORD": "echo", "ANTHROPIC_API_KEY": "sk-planted-0123456789"}
     asked = {**ASKED, "messages": [{"role": "user", "content": "sk-planted-0123456789"}]}
@@ -80,7 +80,7 @@ def test_a_key_that_an_answer_or_a_request_holds_is_not_recorded(tmp_path):
     assert open_recorded(str(tape), {})(asked) == answer
 
 
-def test_a_line_that_a_crash_cut_off_is_replaced(tmp_path):
+def test_a_last_line_that_a_crash_truncated_is_replaced(tmp_path):
     tape = tmp_path / "tape.jsonl"
     record = open_recorded(str(tape), {"KANDO_RECORD": "echo"})
     record(ASKED)
@@ -98,14 +98,14 @@ def test_a_line_that_a_crash_cut_off_is_replaced(tmp_path):
 @pytest.mark.parametrize(
     ("argument", "environ", "problem"),
     [
-        ("", {}, "was given none"),
-        ("none.jsonl", {}, "There is no cassette"),
+        ("", {}, "needs a cassette file"),
+        ("none.jsonl", {}, "none.jsonl' does not exist"),
         ("bad.jsonl", {}, "Line 2 of cassette .* is malformed"),
         (".", {}, "cannot be read"),
         ("t.jsonl", {"KANDO_RECORD": "recorded:t.jsonl"}, "itself"),
     ],
 )
-def test_a_cassette_that_cannot_be_played_is_refused(
+def test_a_cassette_that_cannot_be_played_back_is_refused(
     tmp_path, monkeypatch, argument, environ, problem
 ):
     monkeypatch.chdir(tmp_path)

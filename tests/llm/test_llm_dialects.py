@@ -1,4 +1,4 @@
-"""What a neutral request becomes on the wire, and what a stream becomes in an answer."""
+"""How each dialect puts a request on the wire, and how a stream becomes an answer."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ TALK: list[dict[str, Any]] = [
 
 @pytest.fixture
 def asking(wire, dialect):
-    """Return a function that asks a loopback server and returns the answer and what it saw."""
+    """Return a function that calls a loopback server and returns the answer and the body sent."""
     opened = []
 
     def ask(says=None, *, on_text=None, **options):
@@ -53,7 +53,7 @@ def asking(wire, dialect):
         provider.close()
 
 
-def test_messages_tools_schema_and_limits_go_over_the_wire(asking, dialect):
+def test_messages_tools_schema_and_limits_are_sent_on_the_wire(asking, dialect):
     _, body = asking(tools=[LOOK], output_schema=SCHEMA, stop=["END"])
 
     assert body["model"] == "some-model"
@@ -103,7 +103,7 @@ def test_messages_tools_schema_and_limits_go_over_the_wire(asking, dialect):
         assert (body["max_tokens"], body["stop"]) == (50, ["END"])
 
 
-def test_a_schema_that_openai_cannot_enforce_is_not_said_to_be_strict(wire):
+def test_a_schema_that_openai_cannot_enforce_is_not_sent_as_strict(wire):
     loose = {**SCHEMA, "required": []}
     server = wire(Says())
     provider = open_openai("m", reaching("openai", server.url))
@@ -114,14 +114,14 @@ def test_a_schema_that_openai_cannot_enforce_is_not_said_to_be_strict(wire):
     assert server.seen[0].body["response_format"]["json_schema"]["strict"] is False
 
 
-def test_a_temperature_of_zero_is_sent_and_none_is_not(asking, dialect):
+def test_a_temperature_of_zero_is_sent_and_an_absent_one_is_not(asking, dialect):
     old = {"anthropic": "claude-haiku-4-5", "openai": "gpt-4o"}[dialect]
 
     assert asking(temperature=0.0, model=old)[1]["temperature"] == 0.0
     assert "temperature" not in asking()[1]
 
 
-def test_a_temperature_that_a_model_does_not_take_is_dropped_and_said_to_be():
+def test_a_temperature_that_a_model_does_not_support_is_dropped_and_reported():
     from kando_llm.anthropic import _arguments
     from kando_llm.request import read_request
 
@@ -133,7 +133,7 @@ def test_a_temperature_that_a_model_does_not_take_is_dropped_and_said_to_be():
     assert dropped == ("temperature",)
 
 
-def test_what_is_dropped_is_in_the_answer(wire):
+def test_an_answer_lists_the_options_that_were_dropped(wire):
     server = wire(Says())
     provider = open_anthropic("claude-opus-5-5", reaching("anthropic", server.url))
 
@@ -143,7 +143,7 @@ def test_what_is_dropped_is_in_the_answer(wire):
     assert answer["dropped"] == ["temperature"]
 
 
-def test_a_stream_is_told_piece_by_piece_and_gives_the_same_answer(asking):
+def test_a_stream_arrives_in_pieces_and_gives_the_same_answer(asking):
     says = Says(
         "It is a blue sky.", usage=(11, 7, 3, 2), stop="tool", calls=(("c", "t", {"a": 1}),)
     )
@@ -161,19 +161,19 @@ def test_a_stream_is_told_piece_by_piece_and_gives_the_same_answer(asking):
 
 
 @pytest.mark.parametrize("cut", [0, 150, 500, 700])
-def test_a_stream_that_is_cut_off_is_no_answer(asking, cut):
-    with pytest.raises(BadReply, match="no answer"):
+def test_a_truncated_stream_is_a_bad_reply(asking, cut):
+    with pytest.raises(BadReply, match="incomplete answer"):
         asking(Says("It is blue. " * 20, cut=cut), on_text=lambda piece: None)
 
 
-def test_a_long_answer_is_streamed_by_itself(asking, dialect):
+def test_a_long_answer_is_streamed_where_the_sdk_requires_it(asking, dialect):
     answer, body = asking(max_tokens=30_000)
 
     assert answer["text"] == "Yes."
     assert body.get("stream", False) is (dialect == "anthropic")
 
 
-def test_an_error_in_a_stream_is_the_servers(wire, dialect):
+def test_an_error_inside_a_stream_is_raised_as_the_servers(wire, dialect):
     error = {"type": "overloaded_error", "message": "Too much."}
     event = f'event: error\ndata: {{"type": "error", "error": {str(error).replace(chr(39), chr(34))}}}\n\n'
     server = wire(Fails(200, event, {"content-type": "text/event-stream"}))
@@ -184,13 +184,13 @@ def test_an_error_in_a_stream_is_the_servers(wire, dialect):
     provider.close()
 
 
-def test_usage_that_is_not_told_is_absent_and_its_cost_unknown(asking):
+def test_unreported_usage_is_absent_and_its_cost_unknown(asking):
     answer, _ = asking(Says(usage=None))
 
     assert (answer["usage"], answer["cost_usd"]) == ({}, None)
 
 
-def test_tool_arguments_that_are_no_json_are_an_error_and_no_reason_to_ask_again(wire):
+def test_malformed_tool_arguments_are_an_error_and_are_not_retried(wire):
     call = {"id": "c", "type": "function", "function": {"name": "t", "arguments": "{oops"}}
     message = {"role": "assistant", "content": "", "tool_calls": [call]}
     choice = {"index": 0, "message": message, "finish_reason": "tool_calls"}
@@ -205,7 +205,7 @@ def test_tool_arguments_that_are_no_json_are_an_error_and_no_reason_to_ask_again
     assert "tool_calls" not in answer
 
 
-def test_openrouter_tells_the_cost_and_has_a_default_model(wire):
+def test_openrouter_reports_the_cost_and_has_a_default_model(wire):
     server = wire(Says(cost=0.0125))
     environ = {"OPENROUTER_BASE_URL": f"{server.url}/api/v1"}
     provider = open_openrouter("", environ)
@@ -240,7 +240,7 @@ def test_a_local_server_needs_a_model_and_no_key(wire):
     assert server.seen[0].headers["authorization"] == "Bearer none"
 
 
-def test_a_server_that_nobody_set_cannot_be_asked():
+def test_a_provider_without_a_server_cannot_be_opened():
     with pytest.raises(ProviderError, match="Set OPENAI_COMPATIBLE_BASE_URL"):
         open_compatible("m", {})
 

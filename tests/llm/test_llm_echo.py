@@ -17,7 +17,7 @@ def request(*contents: str, **options: Any) -> dict[str, Any]:
     return {"messages": messages, "model": "default", "max_tokens": 100, **options}
 
 
-def test_an_echo_has_the_words_of_the_last_user_message_and_says_what_it_is():
+def test_an_echo_repeats_the_last_user_message_and_identifies_itself():
     asked = request("first", "second  message\nin lines")
     asked["messages"].append({"role": "assistant", "content": "ignored"})
 
@@ -28,7 +28,7 @@ def test_an_echo_has_the_words_of_the_last_user_message_and_says_what_it_is():
 
 
 @pytest.mark.parametrize("limit", [1, 4, 6, 7])
-def test_an_echo_has_max_tokens_words_at_most(limit):
+def test_an_echo_has_at_most_max_tokens_words(limit):
     answer = open_echo("", {})(request("one two three", max_tokens=limit))
 
     words = ["Echo,", "no", "model", "answered:", "one", "two", "three"]
@@ -52,7 +52,7 @@ def test_an_echo_without_max_tokens_is_limited_to_the_default():
     assert len(open_echo("", {})(asked)["text"].split()) == 1024
 
 
-def test_an_echo_of_no_user_message_only_says_what_it_is():
+def test_an_echo_without_a_user_message_only_identifies_itself():
     asked = {"messages": [{"role": "system", "content": "be brief"}]}
 
     assert open_echo("", {})(asked)["text"] == "Echo, no model answered:"
@@ -66,7 +66,7 @@ def test_equal_requests_get_equal_answers_in_any_order():
     assert other(two) == complete(two)
 
 
-def test_a_request_is_not_changed():
+def test_a_request_is_not_modified():
     asked = request("one")
 
     open_echo("", {})(asked)
@@ -75,12 +75,12 @@ def test_a_request_is_not_changed():
 
 
 def test_echo_refuses_an_argument():
-    with pytest.raises(ProviderError, match=r"takes no argument.* Name it as echo\."):
+    with pytest.raises(ProviderError, match=r"takes no argument.* Leave it out: echo\."):
         open_echo("gpt", {})
 
 
 @pytest.mark.parametrize("limit", [0, -1, True, 1.5, "9", None])
-def test_a_limit_that_is_no_whole_number_of_at_least_one_is_refused(limit):
+def test_a_limit_that_is_not_a_whole_number_of_at_least_one_is_refused(limit):
     with pytest.raises(ProviderError, match="max_tokens"):
         open_echo("", {})(request("one", max_tokens=limit))
 
@@ -102,6 +102,6 @@ def test_malformed_messages_are_refused(messages):
         open_echo("", {})({"messages": messages, "max_tokens": 9})
 
 
-def test_provider_errors_belong_to_the_family():
+def test_provider_errors_are_kando_errors():
     assert issubclass(ProviderError, KandoError)
     assert ProviderError.code == "provider"

@@ -1,4 +1,4 @@
-"""A server can tell a call that is made again from a second one."""
+"""A server can tell a retried call from a new one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ def keys_in(server) -> list[str]:
     return [seen.headers.get("idempotency-key", "") for seen in server.seen]
 
 
-def test_every_attempt_at_a_call_has_one_key_and_every_call_its_own(runs, wire, dialect):
+def test_all_attempts_at_a_call_share_one_key_and_each_call_has_its_own(runs, wire, dialect):
     overloaded = Fails(500, "no", AT_ONCE)
     server = wire(answer=lambda seen, before: overloaded if before < 3 else Says())
     environ = reaching(dialect, server.url)
@@ -27,7 +27,7 @@ def test_every_attempt_at_a_call_has_one_key_and_every_call_its_own(runs, wire, 
     assert of_another_run not in ("", first)
 
 
-def test_another_request_of_a_run_is_another_call(runs, wire, dialect):
+def test_each_request_of_a_run_has_its_own_key(runs, wire, dialect):
     server = wire(Says())
 
     runs.start("bridges tunnels", dialect, **reaching(dialect, server.url))
@@ -36,7 +36,7 @@ def test_another_request_of_a_run_is_another_call(runs, wire, dialect):
     assert one != other
 
 
-def test_a_run_that_goes_on_with_another_model_makes_another_call(runs, wire, dialect):
+def test_a_run_resumed_with_another_model_uses_another_key(runs, wire, dialect):
     server = wire(answer=lambda seen, before: Fails(500, "no", AT_ONCE) if not before else Says())
     runs.environ.update(reaching(dialect, server.url), KANDO_LLM_RETRIES="0")
 
@@ -48,7 +48,7 @@ def test_a_run_that_goes_on_with_another_model_makes_another_call(runs, wire, di
     assert before != after
 
 
-def test_whether_an_answer_is_shown_while_it_comes_in_makes_no_other_call(wire, dialect):
+def test_streaming_an_answer_does_not_change_the_key(wire, dialect):
     from kando.responders.idempotency import call_context
     from kando.schema.events import make_event
     from kando_llm.anthropic import open_anthropic

@@ -43,7 +43,7 @@ def test_the_plugin_offers_the_offline_providers():
 
 
 @pytest.mark.parametrize("name", ["echo", "scripted"])
-def test_what_the_plugin_names_is_there(name):
+def test_every_target_that_the_plugin_names_exists(name):
     (spec,) = [each for each in kando_providers() if each.name == name]
 
     module, _, attribute = spec.target.partition(":")

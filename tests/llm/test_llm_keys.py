@@ -1,4 +1,4 @@
-"""Where keys come from, where they go, and that they turn up nowhere else."""
+"""Where keys come from, where they are sent, and that they appear nowhere else."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_a_provider_without_its_key_cannot_be_opened(provider):
         opener("", {})
 
 
-def test_a_key_is_read_from_the_variable_or_from_a_file_of_its_owner(tmp_path):
+def test_a_key_is_read_from_a_variable_or_from_a_private_file(tmp_path):
     path = tmp_path / "key"
     path.write_text(f"{KEY}\n")
     path.chmod(0o600)
@@ -43,7 +43,7 @@ def test_a_key_is_read_from_the_variable_or_from_a_file_of_its_owner(tmp_path):
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o660])
-def test_a_key_file_that_is_open_to_others_is_refused_until_it_is_closed(tmp_path, mode):
+def test_a_key_file_that_is_open_to_other_users_is_refused_until_it_is_restricted(tmp_path, mode):
     path = tmp_path / "key"
     path.write_text(KEY)
     path.chmod(mode)
@@ -58,24 +58,24 @@ def test_a_key_file_that_is_open_to_others_is_refused_until_it_is_closed(tmp_pat
 
 
 @pytest.mark.parametrize("content", ["two words-of-a-key", "a\nb-c-d-e", "schlüssel", "", "\0"])
-def test_a_key_file_without_a_key_is_refused_without_showing_it(tmp_path, content):
+def test_a_malformed_key_file_is_refused_without_showing_its_content(tmp_path, content):
     path = tmp_path / "key"
     path.write_text(content)
     path.chmod(0o600)
 
-    with pytest.raises(MissingKey, match="X_API_KEY_FILE holds no key") as caught:
+    with pytest.raises(MissingKey, match="X_API_KEY_FILE does not hold a key") as caught:
         read_key("X_API_KEY", {"X_API_KEY_FILE": str(path)})
 
     assert not content or content not in str(caught.value)
 
 
-def test_a_key_file_that_is_not_there_is_refused(tmp_path):
+def test_a_missing_key_file_is_refused(tmp_path):
     with pytest.raises(MissingKey, match="No such file"):
         read_key("X_API_KEY", {"X_API_KEY_FILE": str(tmp_path / "none")})
 
 
 @pytest.mark.parametrize("provider", ["anthropic", "openai", "openrouter"])
-def test_the_key_of_a_provider_goes_to_its_own_server_only(provider):
+def test_the_key_of_a_provider_is_sent_to_its_own_server_only(provider):
     server = SERVERS[provider]
     key = {server.key_env: "own-key-0123", f"{server.prefix}_ENDPOINT_KEY": "other-key-0123"}
     url = f"{server.prefix}_BASE_URL"
@@ -98,7 +98,7 @@ def test_the_key_of_a_provider_goes_to_its_own_server_only(provider):
 
 
 @pytest.mark.parametrize("url", ["nowhere", "ftp://x/v1", "http://", "http://u:p@host/v1"])
-def test_what_is_no_base_url_is_refused(url):
+def test_a_malformed_base_url_is_refused(url):
     with pytest.raises(ProviderError, match="OPENAI_BASE_URL") as caught:
         endpoint_of(SERVERS["openai"], {"OPENAI_BASE_URL": url})
 
@@ -149,7 +149,7 @@ FORMS = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_key_is_taken_out_in_whatever_form(form):
+def test_a_key_is_removed_in_every_encoding(form):
     cleaned = Scrubber({"X_API_KEY": KEY}).text(f"before {FORMS[form]} after")
 
     assert cleaned.startswith("before ")
@@ -212,7 +212,7 @@ def test_no_key_that_a_server_echoes_reaches_a_ledger_a_log_or_an_error(
         assert "planted" not in each
 
 
-def test_no_key_is_streamed_in_pieces(wire, dialect):
+def test_a_key_is_not_split_between_streamed_pieces(wire, dialect):
     server = wire(Says(f"Your key is {KEY}, is it not?"))
     environ = reaching(dialect, server.url) | {f"{dialect.upper()}_ENDPOINT_KEY": KEY}
     provider, pieces = OPENERS[dialect]("m", environ), []
@@ -225,7 +225,7 @@ def test_no_key_is_streamed_in_pieces(wire, dialect):
     assert len(pieces) > 1
 
 
-def test_a_provider_does_not_show_its_key(wire, dialect):
+def test_the_repr_of_a_provider_does_not_show_its_key(wire, dialect):
     provider = OPENERS[dialect]("m", reaching(dialect, wire(Says()).url))
 
     assert "key-for-the-loopback" not in repr(provider)

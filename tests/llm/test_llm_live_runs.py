@@ -1,4 +1,4 @@
-"""Real SDK clients against loopback servers: what each thing that can happen ends in."""
+"""Real SDK clients against loopback servers: the outcome of every kind of reply."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ CALLS = (("c1", "look", {"at": "sky"}), ("c2", "listen", {"to": "sea"}))
 
 
 def nested(levels: int) -> list[Any]:
-    """Return a list in a list in a list."""
+    """Return lists nested this deep."""
     return [nested(levels - 1)] if levels else []
 
 
 def answers(runs: Any, run: str) -> list[dict[str, Any]]:
-    """Return the data of a run's answers, without what was measured."""
+    """Return the data of a run's answers, without measured values."""
     found = runs.events(run, LLM_RESPONSE)
     return [{k: v for k, v in e.data.items() if k != OBSERVED} for e in found]
 
@@ -98,7 +98,7 @@ def test_how_an_answer_ends_is_recorded(runs, wire, dialect, says, stop):
     ],
     ids=["429 with retry-after", "500", "529", "408", "409"],
 )
-def test_what_may_pass_is_tried_again(runs, wire, dialect, trouble):
+def test_transient_failures_are_retried(runs, wire, dialect, trouble):
     server = wire(trouble, trouble, Says())
 
     run, done = runs.start("sky", dialect, **reaching(dialect, server.url))
@@ -118,14 +118,12 @@ FAILURES = {
     "no credit": (Fails(400, {"error": {"message": "Your credit balance is low"}}), NotAllowed, 1),
     "malformed body": (Fails(200, '{"id": "msg'), BadReply, 1),
     "other JSON": (Fails(200, ["no", "answer"]), BadReply, 1),
-    "no JSON": (Fails(200, "<html>", {"content-type": "text/html"}), BadReply, 1),
+    "not JSON": (Fails(200, "<html>", {"content-type": "text/html"}), BadReply, 1),
 }
 
 
 @pytest.mark.parametrize("name", FAILURES)
-def test_a_call_that_fails_ends_in_responder_failed_and_is_made_again_on_resume(
-    runs, wire, dialect, name
-):
+def test_a_failed_call_ends_in_responder_failed_and_is_retried_on_resume(runs, wire, dialect, name):
     trouble, error, attempts = FAILURES[name]
     state = {"is_well": False}
     server = wire(answer=lambda seen, before: Says() if state["is_well"] else trouble)
@@ -163,7 +161,7 @@ def test_a_stall_past_the_timeout_ends_in_responder_failed(runs, wire, dialect):
     assert runs.events(run, RESPONDER_FAILED)[0].data["error"]["type"] == "ProviderTimeout"
 
 
-def test_a_server_that_is_not_there_ends_in_responder_failed(runs, dialect):
+def test_an_unreachable_server_ends_in_responder_failed(runs, dialect):
     with Wire(lambda seen, before: Says()) as server:
         url = server.url
 
@@ -175,7 +173,7 @@ def test_a_server_that_is_not_there_ends_in_responder_failed(runs, dialect):
 
 
 @pytest.mark.parametrize("cut", [0, 150, 600])
-def test_a_stream_that_is_cut_off_ends_in_responder_failed_and_is_asked_for_again(
+def test_a_truncated_stream_ends_in_responder_failed_and_is_retried_on_resume(
     runs, wire, dialect, cut
 ):
     server = wire(Says("It is blue. " * 20, cut=cut), Says("It is blue."))
@@ -203,7 +201,7 @@ def test_a_stream_is_shown_line_by_line_and_recorded_as_a_whole(runs, wire, dial
     assert [e.type for e in runs.events(streamed)] == [e.type for e in runs.events(whole)]
 
 
-def test_a_request_that_the_server_finds_wrong_is_answered_with_an_error(runs, wire, dialect):
+def test_a_request_that_the_server_rejects_is_answered_with_an_error(runs, wire, dialect):
     wrong = {"error": {"type": "invalid_request_error", "message": "prompt is too long"}}
     server = wire(Fails(400, wrong))
 
@@ -217,7 +215,7 @@ def test_a_request_that_the_server_finds_wrong_is_answered_with_an_error(runs, w
     assert "prompt is too long" in answer["error"]["message"]
 
 
-def test_of_parallel_calls_those_that_were_answered_are_not_made_again(runs, wire, dialect):
+def test_answered_calls_are_not_repeated_after_a_parallel_call_failed(runs, wire, dialect):
     """The first of five fails while the others are in flight: their answers are kept."""
     state = {"is_well": False}
 
@@ -248,7 +246,7 @@ def test_of_parallel_calls_those_that_were_answered_are_not_made_again(runs, wir
     assert [e.type for e in runs.events(run) if e.type != RESPONDER_FAILED] == course
 
 
-def test_the_last_failure_is_what_the_state_of_the_run_tells(runs, wire, dialect):
+def test_the_state_of_a_run_shows_its_last_failure(runs, wire, dialect):
     server = wire(Fails(503, {"error": {"message": "Down."}}, AT_ONCE))
 
     run, _ = runs.start("sky", dialect, **reaching(dialect, server.url))
@@ -269,7 +267,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_whatever_a_model_says_is_text_of_its_answer_and_nothing_else(runs, wire, dialect, name):
+def test_hostile_text_of_a_model_is_recorded_as_text_only(runs, wire, dialect, name):
     said, recorded = HOSTILE[name]
     server = wire(Says(said))
 
@@ -289,7 +287,7 @@ def test_whatever_a_model_says_is_text_of_its_answer_and_nothing_else(runs, wire
     ],
     ids=["5 MB", "NaN", "150 levels"],
 )
-def test_an_answer_that_no_event_can_hold_is_an_error_with_its_cost(
+def test_an_answer_that_does_not_fit_in_an_event_is_an_error_with_its_cost(
     runs, wire, dialect, says, tmp_path
 ):
     prices = tmp_path / "prices.toml"
@@ -307,7 +305,7 @@ def test_an_answer_that_no_event_can_hold_is_an_error_with_its_cost(
     assert answer["cost_usd"] == pytest.approx((11 + 7 * 5) / 1e6)
 
 
-def test_a_body_that_is_no_utf_8_ends_in_responder_failed(runs, wire, dialect):
+def test_a_body_that_is_not_utf_8_ends_in_responder_failed(runs, wire, dialect):
     broken = "{}".encode("utf-16").decode("latin-1") + "\xff"
 
     run, raised = runs.start("sky", dialect, **reaching(dialect, wire(Fails(200, broken)).url))

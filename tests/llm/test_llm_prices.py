@@ -30,7 +30,7 @@ def usage(given: int, output: int, **more: int) -> dict[str, int]:
     return {"input_tokens": given, "output_tokens": output, **more}
 
 
-def test_every_price_that_ships_has_a_date_and_a_source():
+def test_every_shipped_price_has_a_date_and_a_source():
     prices = load_prices({}).price
 
     assert len(prices) > 5
@@ -47,7 +47,7 @@ def test_the_default_models_have_a_price():
         assert load_prices({}).of(name, SERVERS[name].model, 10) is not None
 
 
-def test_a_cost_counts_what_was_cached_at_its_own_price():
+def test_cached_tokens_are_charged_at_their_own_price():
     price = Price("p", "m", 2.0, 8.0, date(2026, 1, 1), "s", cache_read=0.5, cache_write=4.0)
 
     assert price.usd(usage(1_000_000, 0)) == 2.0
@@ -68,7 +68,7 @@ def test_a_cost_counts_what_was_cached_at_its_own_price():
         ("served-1", False),
     ],
 )
-def test_a_dated_version_costs_what_its_model_does_and_no_other_name_is_guessed(model, is_known):
+def test_a_dated_version_has_the_price_of_its_model_and_no_other_name_is_guessed(model, is_known):
     cost = load_prices({}).cost("anthropic", model, usage(10, 10))
 
     assert (cost is not None) is is_known
@@ -81,11 +81,11 @@ def test_a_price_may_rise_with_the_length_of_the_input():
     assert prices.cost("anthropic", "claude-haiku-5-5", usage(200_000, 0)) == 0.1
 
 
-def test_usage_that_was_not_told_has_no_cost():
+def test_unreported_usage_has_no_cost():
     assert load_prices({}).cost("anthropic", "claude-haiku-4-5", {"input_tokens": 3}) is None
 
 
-def test_a_file_of_ones_own_comes_before_what_ships(tmp_path):
+def test_a_users_price_file_takes_precedence_over_shipped_prices(tmp_path):
     path = tmp_path / "prices.toml"
     path.write_text(OWN.format(provider="anthropic", model="claude-haiku-4-5"))
     environ = {"KANDO_PRICES": str(path)}
@@ -106,7 +106,7 @@ def test_a_file_of_ones_own_comes_before_what_ships(tmp_path):
         ("[[price", "malformed"),
     ],
 )
-def test_a_malformed_file_is_refused_with_the_field(tmp_path, content, problem):
+def test_a_malformed_price_file_is_refused_and_the_field_is_named(tmp_path, content, problem):
     path = tmp_path / "prices.toml"
     path.write_text(content)
 
@@ -114,12 +114,12 @@ def test_a_malformed_file_is_refused_with_the_field(tmp_path, content, problem):
         load_prices({"KANDO_PRICES": str(path)})
 
 
-def test_a_file_that_is_not_there_is_refused(tmp_path):
+def test_a_missing_price_file_is_refused(tmp_path):
     with pytest.raises(ProviderError, match="No such file"):
         load_prices({"KANDO_PRICES": str(tmp_path / "none.toml")})
 
 
-def test_another_server_has_prices_by_its_host_and_never_those_of_the_provider(wire, tmp_path):
+def test_another_server_is_priced_by_its_host_and_never_as_the_provider(wire, tmp_path):
     server = wire(Says(model="gpt-5.4-mini", usage=(1000, 500, 500, 0)))
     path = tmp_path / "prices.toml"
     path.write_text(OWN.format(provider="127.0.0.1", model="*"))
@@ -148,7 +148,7 @@ tokens = st.integers(0, 300_000)
     st.floats(0, 1),
     st.floats(0, 1),
 )
-# A band in the middle may be the dearest.
+# A band in the middle may be the most expensive.
 @example([(0.0, 0.0, 0.0, 0.0, 0), (0.0, 0.0, 0.0, 0.0, 2), (1.0, 0.0, 0.0, 0.0, 1)], 2, 0, 0, 0)
 def test_no_call_costs_more_than_its_worst_case(bands, given_tokens, output, read, written):
     entries = [
@@ -165,7 +165,7 @@ def test_no_call_costs_more_than_its_worst_case(bands, given_tokens, output, rea
     book = Prices(entries)
 
     cost = book.cost("p", "m", used)
-    worst = book.worst("p", "m", given_tokens + 7, output + 7)
+    worst = book.worst_case("p", "m", given_tokens + 7, output + 7)
 
     assert cost is not None
     assert worst is not None

@@ -1,4 +1,4 @@
-"""The scripted provider answers from a file that says which answer belongs to which request."""
+"""The scripted provider answers from a file that matches answers to requests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kando_llm.offline_provider import Complete, open_scripted
 
 
 def request(content: str, system: str = "be brief") -> dict[str, Any]:
-    """Return a request of a system message and one of a user."""
+    """Return a request with a system message and a user message."""
     messages = [{"role": "system", "content": system}, {"role": "user", "content": content}]
     return {"messages": messages, "model": "default", "max_tokens": 1}
 
@@ -33,7 +33,7 @@ def scripted(tmp_path: Path) -> Callable[[object], Complete]:
     return opened
 
 
-def test_the_first_answer_that_belongs_to_a_request_is_given(scripted):
+def test_the_first_answer_that_matches_a_request_is_given(scripted):
     complete = scripted(
         {
             "answers": [
@@ -62,7 +62,7 @@ def test_an_answer_is_given_in_full_with_its_cost_and_usage(scripted):
     }
 
 
-def test_all_messages_of_a_request_are_looked_at(scripted):
+def test_all_messages_of_a_request_are_searched(scripted):
     complete = scripted({"answers": [{"contains": ["brief", "tides"], "text": "found"}]})
 
     assert complete(request("tides"))["text"] == "found"
@@ -84,7 +84,7 @@ def test_a_script_is_read_once(scripted, tmp_path):
     assert complete(request("x"))["text"] == "read"
 
 
-def test_a_request_that_no_answer_belongs_to_is_named_and_the_cure_works(scripted):
+def test_a_request_that_no_answer_matches_is_named_and_the_hint_works(scripted):
     script: dict[str, Any] = {"answers": [{"contains": "moon", "text": "A"}]}
 
     with pytest.raises(ProviderError, match=r"no answer to 'The tides\?'.*\"default\""):
@@ -95,7 +95,7 @@ def test_a_request_that_no_answer_belongs_to_is_named_and_the_cure_works(scripte
 
 
 def test_a_missing_script_is_named(tmp_path):
-    with pytest.raises(ProviderError, match=r"no script '.*none\.json'.*scripted:FILE"):
+    with pytest.raises(ProviderError, match=r"none\.json' does not exist.*scripted:FILE"):
         open_scripted(str(tmp_path / "none.json"), {})
 
 
@@ -138,7 +138,7 @@ def test_a_script_that_is_not_text_is_refused(tmp_path):
         ),
         ({"answers": [{"contains": [], "text": "x"}]}, "expected a non-empty string"),
         ({"answers": [{"contains": "", "text": "x"}]}, "expected a non-empty string"),
-        ({"answers": [{"contains": ["x", 1], "text": "x"}]}, "or a list of such"),
+        ({"answers": [{"contains": ["x", 1], "text": "x"}]}, "or a list of them"),
         ({"answers": [{"contains": "x", "text": 1}]}, "expected a string, not int 1"),
         ({"answers": [{"contains": "x", "text": "x", "cost": 1}]}, "unknown field 'cost'"),
         ({"answers": [{"contains": "x", "text": "x", "cost_usd": "1"}]}, "a number of at least 0"),
@@ -148,7 +148,7 @@ def test_a_script_that_is_not_text_is_refused(tmp_path):
         ({"default": 3}, r"expected a string, not int 3 @ script\.default"),
     ],
 )
-def test_a_malformed_script_is_refused_with_the_field(scripted, content, problem):
+def test_a_malformed_script_is_refused_and_the_field_is_named(scripted, content, problem):
     with pytest.raises(ProviderError, match=problem):
         scripted(content)
 
@@ -160,7 +160,7 @@ def test_every_problem_of_a_script_is_named_at_once(scripted):
         scripted(content)
 
 
-def test_an_answer_may_be_data_or_ask_for_tools_or_refuse(scripted):
+def test_an_answer_may_be_data_or_request_tools_or_refuse(scripted):
     complete = scripted(
         {
             "answers": [
@@ -183,7 +183,7 @@ def test_an_answer_may_be_data_or_ask_for_tools_or_refuse(scripted):
     assert complete(request("steal"))["stop"] == "refusal"
 
 
-def test_the_result_of_a_tool_is_part_of_what_a_request_contains(scripted):
+def test_the_result_of_a_tool_is_searched_as_well(scripted):
     complete = scripted({"answers": [{"contains": "blue", "text": "seen"}], "default": "blind"})
     asked = request("look")
     call = {"id": "c1", "name": "see", "arguments": {}}

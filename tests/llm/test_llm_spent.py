@@ -1,4 +1,4 @@
-"""What a server says that it uses is charged, also if its answer comes to no good end."""
+"""The usage that a server reports is charged, even if its answer fails."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ COST = 0.081
 
 @pytest.fixture
 def opened(wire, dialect, tmp_path: Path):
-    """Return a function that opens a provider, whose server gives a reply."""
+    """Return a function that opens a provider whose server sends a given reply."""
     (tmp_path / "prices.toml").write_text(PRICES)
     providers = []
 
@@ -46,7 +46,7 @@ def asked(text: str = "?") -> dict[str, object]:
     return {"messages": [{"role": "user", "content": text}], "max_tokens": 50}
 
 
-def test_a_stream_that_is_cut_off_has_used_what_it_told(opened, dialect):
+def test_a_truncated_stream_has_spent_the_usage_it_reported(opened, dialect):
     events = message_events if dialect == "anthropic" else completion_events
     size = len("".join(events(Says())))
 
@@ -56,14 +56,14 @@ def test_a_stream_that_is_cut_off_has_used_what_it_told(opened, dialect):
     assert caught.value.spent == {"usage": WHOLE, "cost_usd": COST}
 
 
-def test_a_stream_that_is_cut_off_before_it_tells_has_used_what_nobody_knows(opened, dialect):
+def test_a_stream_truncated_before_it_reports_usage_has_spent_an_unknown_amount(opened, dialect):
     with pytest.raises(BadReply) as caught:
         opened(Says(cut=20)).stream(asked(), lambda piece: None)
 
     assert caught.value.spent is None
 
 
-def test_a_body_that_lacks_what_makes_it_an_answer_has_used_what_it_tells(opened, dialect):
+def test_an_incomplete_body_has_spent_the_usage_it_reports(opened, dialect):
     whole = message(Says()) if dialect == "anthropic" else completion(Says())
     if dialect == "anthropic":
         whole["stop_reason"] = None
@@ -76,9 +76,9 @@ def test_a_body_that_lacks_what_makes_it_an_answer_has_used_what_it_tells(opened
     assert caught.value.spent == {"usage": WHOLE, "cost_usd": COST}
 
 
-def test_an_error_in_a_stream_that_began_has_used_what_it_told(opened, dialect):
+def test_an_error_inside_a_stream_has_spent_the_usage_reported_before(opened, dialect):
     if dialect != "anthropic":
-        pytest.skip("OpenAI tells the usage last")
+        pytest.skip("OpenAI reports the usage last")
     begun = next(message_events(Says()))
     error = '{"type": "error", "error": {"type": "overloaded_error", "message": "Too much."}}'
     stream = f"{begun}event: error\ndata: {error}\n\n"
@@ -93,14 +93,14 @@ def test_an_error_in_a_stream_that_began_has_used_what_it_told(opened, dialect):
 
 
 @pytest.mark.parametrize("usage", [{}, None, "much", {"input_tokens": -1}])
-def test_a_body_that_tells_nothing_has_used_what_nobody_knows(opened, usage):
+def test_a_body_without_valid_usage_has_spent_an_unknown_amount(opened, usage):
     with pytest.raises(BadReply) as caught:
         opened(Fails(200, {"usage": usage}))(asked())
 
     assert caught.value.spent is None
 
 
-def test_a_price_that_nobody_knows_is_null(wire, dialect):
+def test_an_unknown_price_is_null(wire, dialect):
     whole = message(Says()) if dialect == "anthropic" else completion(Says())
     whole["stop_reason"] = whole["choices"] = None
     provider = OPENERS[dialect]("m", reaching(dialect, wire(Fails(200, whole)).url))
@@ -112,7 +112,7 @@ def test_a_price_that_nobody_knows_is_null(wire, dialect):
     provider.close()
 
 
-def test_a_run_is_charged_for_what_was_cut_off(runs, wire, dialect, tmp_path: Path):
+def test_a_run_is_charged_for_an_incomplete_answer(runs, wire, dialect, tmp_path: Path):
     (tmp_path / "prices.toml").write_text(PRICES)
     whole = message(Says()) if dialect == "anthropic" else completion(Says())
     whole["stop_reason"] = whole["choices"] = None

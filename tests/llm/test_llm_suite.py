@@ -1,4 +1,4 @@
-"""Every provider of this package keeps what providers promise."""
+"""Every provider of this package passes the provider suite."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class TestRecorded(ProviderSuite):
 
 
 class Live(ProviderSuite):
-    """A provider whose server is a loopback one."""
+    """A provider that calls a loopback server."""
 
     secrets = ("key-for-the-loopback",)
     says = Says("A list.", usage=(11, 7, 3, 2))

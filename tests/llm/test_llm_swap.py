@@ -1,4 +1,4 @@
-"""Swapping the provider is one flag: the same run, but for model, cost and text."""
+"""Swapping the provider takes one flag: the run differs in model, cost and text only."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import pytest
 from kando.schema.events import OBSERVED
 from wire import Says, reaching
 
-#: What a model answers, what it cost, who it is, and how it says that it has ended.
+#: Fields that depend on the model.
 DIFFERS = {"text", "cost_usd", "usage", "model", "stop_raw"}
 
 
 def course(events: list[Any]) -> list[tuple[Any, ...]]:
-    """Return what happened, without what may differ and what was measured."""
+    """Return the events, without fields that depend on the model or were measured."""
 
     def rest(value: Any) -> Any:
         if not isinstance(value, dict):
@@ -64,7 +64,7 @@ def test_the_same_run_on_three_providers_differs_in_model_cost_and_text_only(run
     assert costs == [pytest.approx((11 + 7 * 5) / 1e6)] * 3
 
 
-def test_a_request_may_name_another_provider_than_that_of_the_run(runs, wire):
+def test_a_request_may_name_another_provider_than_the_runs(runs, wire):
     from kando.app.providers import open_provider
 
     one, two = wire(Says("one")), wire(Says("two"))
@@ -83,7 +83,7 @@ def test_a_request_may_name_another_provider_than_that_of_the_run(runs, wire):
     assert [seen.body["model"] for seen in one.seen] == ["claude-x", "claude-x", "claude-other"]
 
 
-def test_an_offline_provider_stands_in_for_every_model(runs):
+def test_an_offline_provider_answers_for_every_model(runs):
     from kando.app.providers import open_provider
 
     echo = open_provider("echo", runs.plugins, {})

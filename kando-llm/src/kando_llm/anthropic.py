@@ -13,10 +13,10 @@ from kando_llm.live_provider import (
     OnText,
     Reply,
     connection_of,
-    is_count,
+    is_token_count,
 )
 from kando_llm.request import Request, ToolCall, Turn
-from kando_llm.sdk import BrokenOff, headers_for, provider_over
+from kando_llm.sdk import IncompleteAnswer, headers_for, sdk_provider
 from kando_llm.sdk_errors import bad_reply
 
 __all__ = ["open_anthropic"]
@@ -29,30 +29,30 @@ _STOPS = {
     "tool_use": "tool",
     "refusal": "refusal",
 }
-# Above this the SDK refuses to wait for the whole: it may take too long for one response.
+# Above this limit the SDK requires streaming: a single response could take too long.
 _MAX_TOKENS_AT_ONCE = 16_000
-# Later models take no temperature.
+# Newer models reject a temperature.
 _TAKES_TEMPERATURE = re.compile(r"claude-(3|(opus|sonnet|haiku)-4(-[0-6])?(-\d{8})?$)")
 
 
 def open_anthropic(argument: str, environ: Mapping[str, str]) -> LiveProvider:
-    """Return a provider that puts requests to Anthropic.
+    """Return a provider that sends requests to Anthropic.
 
     Args:
         argument: the model; ``ANTHROPIC_MODEL``, else ``claude-haiku-4-5``, if empty.
         environ: keys and settings.
 
     Raises:
-        MissingKey: there is no key.
+        MissingKey: no key is set.
         ProviderError: a setting is malformed.
     """
     connection = connection_of(SERVERS["anthropic"], argument, environ)
     import anthropic
 
-    return provider_over(anthropic, anthropic.Anthropic, connection, _put)
+    return sdk_provider(anthropic, anthropic.Anthropic, connection, _send)
 
 
-def _put(client: Any, request: Request, on_text: OnText | None, connection: Connection) -> Reply:
+def _send(client: Any, request: Request, on_text: OnText | None, connection: Connection) -> Reply:
     arguments, dropped = _arguments(request)
     arguments["extra_headers"] = headers_for(arguments)
     if on_text is None and request.max_tokens <= _MAX_TOKENS_AT_ONCE:
@@ -68,7 +68,7 @@ def _put(client: Any, request: Request, on_text: OnText | None, connection: Conn
         return _reply(message, attempts, id, dropped)
     except Exception as error:
         bad = bad_reply(error, connection, attempts)
-        failure = BrokenOff(bad, getattr(message, "model", ""), _usage_in(message))
+        failure = IncompleteAnswer(bad, getattr(message, "model", ""), _usage_in(message))
     raise failure
 
 
@@ -81,11 +81,11 @@ def _streamed(stream: Any, on_text: OnText | None) -> Any:
     except Exception as error:
         failure = error
     try:
-        # Fails if not even the beginning of the message came in.
+        # Fails if the message has not even begun.
         begun = stream.current_message_snapshot
     except Exception:
         begun = None
-    raise BrokenOff(failure, getattr(begun, "model", ""), _usage_in(begun))
+    raise IncompleteAnswer(failure, getattr(begun, "model", ""), _usage_in(begun))
 
 
 def _parsed(raw: Any, connection: Connection, attempts: int) -> Any:
@@ -97,7 +97,7 @@ def _parsed(raw: Any, connection: Connection, attempts: int) -> Any:
 
 
 def _arguments(request: Request) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Return what the SDK's method takes, and what the model does not."""
+    """Return the arguments of the SDK's method, and the options that the model does not support."""
     arguments: dict[str, Any] = {
         "model": request.model,
         "max_tokens": request.max_tokens,
@@ -132,14 +132,14 @@ def _messages(turns: tuple[Turn, ...]) -> list[dict[str, Any]]:
             result = {"type": "tool_result", "tool_use_id": turn.tool_call_id, "content": turn.text}
             blocks.append({**result, "is_error": True} if turn.is_error else result)
         elif turn.role != "system":
-            # The API refuses empty text.
+            # The API rejects empty text.
             blocks += [{"type": "text", "text": turn.text}] if turn.text else []
             blocks += [
                 {"type": "tool_use", "id": call.id, "name": call.name, "input": call.arguments}
                 for call in turn.tool_calls
             ]
         role = "assistant" if turn.role == "assistant" else "user"
-        # The results of parallel calls belong into one message.
+        # The results of parallel calls belong in one message.
         if messages and messages[-1]["role"] == role:
             messages[-1]["content"] += blocks
         elif blocks:
@@ -149,7 +149,7 @@ def _messages(turns: tuple[Turn, ...]) -> list[dict[str, Any]]:
 
 def _reply(message: Any, attempts: int, id: str | None, dropped: tuple[str, ...]) -> Reply:
     if not isinstance(message.stop_reason, str):
-        msg = "it ends without a stop reason"
+        msg = "the message has no stop reason"
         raise ValueError(msg)
     texts, calls = [], []
     for block in message.content:
@@ -171,22 +171,22 @@ def _reply(message: Any, attempts: int, id: str | None, dropped: tuple[str, ...]
 
 
 def _usage_in(message: Any) -> dict[str, int]:
-    """Return what a message tells of its usage, whatever else is wrong with it."""
+    """Return the usage that a message reports, even if the rest of it is malformed."""
     return _usage(getattr(message, "usage", None))
 
 
-def _usage(told: Any) -> dict[str, int]:
-    """Return the usage; the API's input excludes what was read from or written to its cache."""
+def _usage(reported: Any) -> dict[str, int]:
+    """Return the usage; the API's input count excludes tokens read from or written to its cache."""
     counts = {
-        "input_tokens": getattr(told, "input_tokens", None),
-        "output_tokens": getattr(told, "output_tokens", None),
-        "cache_read_tokens": getattr(told, "cache_read_input_tokens", None),
-        "cache_write_tokens": getattr(told, "cache_creation_input_tokens", None),
+        "input_tokens": getattr(reported, "input_tokens", None),
+        "output_tokens": getattr(reported, "output_tokens", None),
+        "cache_read_tokens": getattr(reported, "cache_read_input_tokens", None),
+        "cache_write_tokens": getattr(reported, "cache_creation_input_tokens", None),
         "reasoning_tokens": getattr(
-            getattr(told, "output_tokens_details", None), "thinking_tokens", None
+            getattr(reported, "output_tokens_details", None), "thinking_tokens", None
         ),
     }
-    usage = {name: count for name, count in counts.items() if is_count(count)}
+    usage = {name: count for name, count in counts.items() if is_token_count(count)}
     if "input_tokens" in usage:
         usage["input_tokens"] += usage.get("cache_read_tokens", 0)
         usage["input_tokens"] += usage.get("cache_write_tokens", 0)

@@ -1,4 +1,4 @@
-"""Cassettes: answers of a live run in a file of JSON Lines, to be given again."""
+"""Cassettes: the answers of a live run, recorded in a JSON Lines file for playback."""
 
 from __future__ import annotations
 
@@ -24,40 +24,41 @@ _Complete = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 def open_recorded(argument: str, environ: Mapping[str, str]) -> Cassette:
-    """Return a provider that plays a cassette back, and records what is not on it.
+    """Return a provider that plays back a cassette and records the answers it lacks.
 
     Args:
         argument: path of the cassette.
-        environ: ``KANDO_RECORD`` names the provider that is asked what is not on the cassette;
-            without it, such a request is an error.
+        environ: ``KANDO_RECORD`` names the provider to record missing answers from; without it,
+            a request that has no recorded answer is an error.
 
     Raises:
-        ProviderError: the cassette cannot be read or is malformed, or there is none to play.
+        ProviderError: the cassette cannot be read or is malformed, or it does not exist and
+            nothing is to be recorded.
     """
     if not argument:
-        msg = "Provider 'recorded' needs a cassette, but was given none."
-        raise ProviderError(msg, hint="Name its file: recorded:FILE.")
+        msg = "Provider 'recorded' needs a cassette file."
+        raise ProviderError(msg, hint="Name the file: recorded:FILE.")
     path, live = Path(argument).expanduser(), environ.get("KANDO_RECORD", "").strip()
     if not live and not path.exists():
-        msg = f"There is no cassette {str(path)!r}."
-        raise ProviderError(msg, hint="Record one: set KANDO_RECORD to a provider, as for --llm.")
+        msg = f"Cassette {str(path)!r} does not exist."
+        raise ProviderError(msg, hint="To record it, set KANDO_RECORD to a provider.")
     answers = _read(path) if path.exists() else {}
     if live.partition(":")[0] == "recorded":
         msg = "KANDO_RECORD names the provider 'recorded' itself."
-        raise ProviderError(msg, hint="Name the one to record from, such as anthropic.")
+        raise ProviderError(msg, hint="Name the provider to record from, such as anthropic.")
     complete = open_provider(live, installed_plugins(environ), environ) if live else None
     return Cassette(path, complete, Scrubber(secrets_of(os.environ) | secrets_of(environ)), answers)
 
 
 @attrs.frozen
 class Cassette:
-    """A provider's `complete` that answers from a file.
+    """A provider's `complete` that plays back recorded answers from a file.
 
     Attributes:
-        path: of the file.
-        live: is asked what is not in it; None if nobody is.
-        scrubber: takes keys out of what is written.
-        answers_every_model: it stands in for every model.
+        path: of the cassette.
+        live: provider that missing answers are recorded from; None for playback only.
+        scrubber: removes keys from what is written.
+        answers_every_model: requests for every model are answered here.
     """
 
     path: Path
@@ -68,10 +69,10 @@ class Cassette:
     answers_every_model: bool = attrs.field(default=True, init=False)
 
     def __call__(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Return the recorded answer to an equal request, else record one.
+        """Return the recorded answer to an equal request, or record one.
 
         Raises:
-            ProviderError: there is none, and nobody to ask.
+            ProviderError: no answer is recorded, and `live` is None.
         """
         key = request_key(request)
         known = self._answers.get(key)
@@ -79,7 +80,7 @@ class Cassette:
             return dict(known)
         if self.live is None:
             msg = f"Cassette {str(self.path)!r} has no answer to {first_line(request)!r:.120}."
-            raise ProviderError(msg, hint="Record it: set KANDO_RECORD to a provider.")
+            raise ProviderError(msg, hint="To record one, set KANDO_RECORD to a provider.")
         answer: dict[str, Any] = self._scrubber.data(self.live(request))
         answer.pop("cause_object_id", None)
         line = {"key": key, "request": self._scrubber.data(request), "answer": answer}
@@ -91,7 +92,7 @@ class Cassette:
         return dict(answer)
 
     def worst_case_usd(self, request: dict[str, Any]) -> float | None:
-        """Return what the recorded answer cost, or what recording one may cost, in US dollars."""
+        """Return the cost of the recorded answer, or the most that recording one can cost, in USD."""
         known = self._answers.get(request_key(request))
         if known is not None:
             cost: float | None = known.get("cost_usd")
@@ -101,18 +102,18 @@ class Cassette:
         return found if self.live is not None else 0.0
 
     def close(self) -> None:
-        """Close the provider that is recorded."""
+        """Close the provider that answers are recorded from."""
         close = getattr(self.live, "close", None)
         if close is not None:
             close()
 
     def _write(self, line: str) -> None:
         try:
-            # For its owner only: a recorded conversation is nobody else's business.
+            # Readable by its owner only: a recorded conversation is private.
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
             with os.fdopen(descriptor, "r+b") as file:
                 content = file.read()
-                # A line that a crash cut off is not continued, but replaced.
+                # Replace a last line that a crash truncated.
                 file.seek(content.rfind(b"\n") + 1)
                 file.truncate()
                 file.write(line.encode("utf-8", "replace") + b"\n")
@@ -121,7 +122,7 @@ class Cassette:
         except OSError as error:
             msg = f"Cassette {str(self.path)!r} cannot be written: {error.strerror}."
             raise ProviderError(
-                msg, hint="Name a file in a folder that you may write to."
+                msg, hint="Name a file in a folder that you can write to."
             ) from None
 
 
@@ -133,7 +134,7 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
         msg = f"Cassette {str(path)!r} cannot be read: {error.strerror}."
         raise ProviderError(msg, hint="Name a readable file: recorded:FILE.") from None
     answers: dict[str, dict[str, Any]] = {}
-    *lines, _cut_off = content.split(b"\n")
+    *lines, _truncated = content.split(b"\n")
     for number, line in enumerate(lines, start=1):
         try:
             entry = json.loads(line)

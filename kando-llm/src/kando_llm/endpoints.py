@@ -1,7 +1,7 @@
-"""Servers: where a provider's requests go, and which key may go with them.
+"""Endpoints: the server that a provider's requests go to, and the key that is sent with them.
 
-The rule: a provider's ``..._API_KEY`` goes to its own server and nowhere else; a server that is set with
-its ``..._BASE_URL`` gets its ``..._ENDPOINT_KEY``, or no key.
+A provider's ``..._API_KEY`` is sent to the provider's own server only. A server that is set with
+``..._BASE_URL`` gets the ``..._ENDPOINT_KEY``, or no key.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ class Server:
 
     Attributes:
         provider: name of the provider.
-        prefix: of the environment variables about it.
-        base_url: where it is, if nobody says otherwise; empty if somebody must.
-        key_env: variable of the key that this base URL needs; empty if it needs none.
-        model: asked for if nobody names one; empty if somebody must.
-        limit: what it calls the limit of an answer's tokens.
-        has_usage_option: whether it tells the cost if it is asked to.
+        prefix: of its environment variables.
+        base_url: the default; empty if ``..._BASE_URL`` must be set.
+        key_env: variable of the key for the default base URL; empty if it needs none.
+        model: the default; empty if the user must name one.
+        limit: name of the request field that limits an answer's tokens.
+        has_usage_option: whether it reports the cost on request.
     """
 
     provider: str
@@ -77,14 +77,14 @@ SERVERS = {
 
 @attrs.frozen
 class Endpoint:
-    """One server that requests go to.
+    """The server that requests go to.
 
     Attributes:
         base_url: of its API.
-        key: that goes with each request; empty for none.
-        key_name: of the variable that holds it, or would.
-        is_own: whether it is the provider's own server, and not one that somebody set.
-        priced_as: name under which prices know it: the provider's, or the host of another server.
+        key: sent with each request; empty for none.
+        key_name: of the variable that holds the key, whether it is set or not.
+        is_own: whether it is the provider's own server, not one set with ``..._BASE_URL``.
+        priced_as: provider in the price list: its own name, or the host of another server.
     """
 
     base_url: str
@@ -95,16 +95,16 @@ class Endpoint:
 
 
 def endpoint_of(server: Server, environ: Mapping[str, str]) -> Endpoint:
-    """Return where requests to a kind of server go.
+    """Return the endpoint for a kind of server.
 
     Raises:
-        MissingKey: the provider's own server needs a key, and there is none.
-        ProviderError: no server is set, or what is set is no URL.
+        MissingKey: the provider's own server needs a key, and none is set.
+        ProviderError: no server is set, or its URL is malformed.
     """
     variable = f"{server.prefix}_BASE_URL"
     url = environ.get(variable, "").strip() or server.base_url
     if not url:
-        msg = f"Provider {server.provider!r} has no server."
+        msg = f"No server is set for provider {server.provider!r}."
         raise ProviderError(msg, hint=f"Set {variable} to the base URL of its API.")
     host = _host(url, variable)
     if _origin(url) == _origin(server.base_url):
@@ -115,7 +115,7 @@ def endpoint_of(server: Server, environ: Mapping[str, str]) -> Endpoint:
         needed = read_key(server.key_env, environ)
         if needed is None:
             msg = f"Provider {server.provider!r} needs a key, and {server.key_env} is not set."
-            hint = f"Set it, or {server.key_env}_FILE to a file of mode 600 that holds it."
+            hint = f"Set it, or set {server.key_env}_FILE to a file with mode 600 that holds it."
             raise MissingKey(msg, hint=hint)
         return Endpoint(url, needed, server.key_env, True, server.provider)
     key_name = f"{server.prefix}_ENDPOINT_KEY"
@@ -123,7 +123,7 @@ def endpoint_of(server: Server, environ: Mapping[str, str]) -> Endpoint:
 
 
 def _host(url: str, variable: str) -> str:
-    hint = f"Set {variable} to one such as http://localhost:8000/v1."
+    hint = f"Set {variable} to a URL such as http://localhost:8000/v1."
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
@@ -131,10 +131,10 @@ def _host(url: str, variable: str) -> str:
     except ValueError:
         is_url, host, parts = False, "", urlsplit("")
     if "@" in parts.netloc:
-        msg = f"{variable} holds a user or a password."
-        raise ProviderError(msg, hint=f"Put the key into {variable[:-8]}ENDPOINT_KEY instead.")
+        msg = f"{variable} contains a user name or password."
+        raise ProviderError(msg, hint=f"Put the key in {variable[:-8]}ENDPOINT_KEY instead.")
     if not is_url:
-        msg = f"{variable} is no base URL: {url!r:.80}."
+        msg = f"{variable} is not a base URL: {url!r:.80}."
         raise ProviderError(msg, hint=hint)
     return host
 

@@ -1,18 +1,18 @@
-"""What goes wrong with a provider.
+"""Errors of providers.
 
 KandoError
-  ProviderError        a provider that cannot be opened, or cannot answer
-    MissingKey           it needs a key, and there is none that may be used
-    NotAllowed           the server does not let this key, or this model, be used
-    RateLimited          the server wants fewer requests
+  ProviderError        a provider cannot be opened, or cannot answer
+    MissingKey           it needs a key, and has no usable one
+    NotAllowed           the server does not accept this key, or denies this model
+    RateLimited          the server received too many requests
     Overloaded           the server failed
     ProviderTimeout      the server was silent for too long (TimeoutError)
-    Unreachable          there is no connection (ConnectionError)
-    BadReply             an answer that is no answer: malformed, or cut off on its way
-    RequestRejected      this one request is wrong; answered with an ``error``, never raised in a run
+    Unreachable          the server cannot be connected to (ConnectionError)
+    BadReply             an answer is malformed or incomplete
+    RequestRejected      the server rejects this one request; recorded as ``error``, never raised in a run
 
-All but the last end a run in ``responder.failed``; what was asked stays open, and is asked again when
-the run goes on.
+All but the last end a run in ``responder.failed``; the request stays pending, and is sent again when
+the run is resumed.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ __all__ = [
 
 
 class ProviderError(KandoError):
-    """A provider that cannot be opened, or cannot answer a request.
+    """A provider cannot be opened, or cannot answer a request.
 
     Attributes:
-        status: of the HTTP response, or None without one.
-        attempts: how often it was asked, from 1.
-        retry_after: seconds that the server asks to wait, or None.
-        spent: ``usage`` and ``cost_usd`` as in an ``llm.response``, if the server told them before it
-            went wrong; else None. It is charged.
+        status: of the HTTP response; None if there was none.
+        attempts: how often the request was sent, from 1.
+        retry_after: seconds to wait, as the server asks; or None.
+        spent: ``usage`` and ``cost_usd`` as in an ``llm.response``, if the server reported them
+            before the failure; else None. The run is charged for them.
     """
 
     code: ClassVar[str] = "provider"
@@ -65,25 +65,25 @@ class ProviderError(KandoError):
 
 
 class MissingKey(ProviderError):
-    """A provider needs a key, and there is none that may be used."""
+    """A provider needs a key, and has no usable one."""
 
     code = "missing_key"
 
 
 class NotAllowed(ProviderError):
-    """The server does not let this key, or this model, be used."""
+    """The server does not accept this key, or denies this model."""
 
     code = "not_allowed"
 
 
 class RateLimited(ProviderError):
-    """The server wants fewer requests, and still did after all retries."""
+    """The server received too many requests, even after all retries."""
 
     code = "rate_limited"
 
 
 class Overloaded(ProviderError):
-    """The server failed, and still did after all retries."""
+    """The server failed, even after all retries."""
 
     code = "overloaded"
 
@@ -95,18 +95,18 @@ class ProviderTimeout(ProviderError, TimeoutError):
 
 
 class Unreachable(ProviderError, ConnectionError):
-    """There is no connection to the server."""
+    """The server cannot be connected to."""
 
     code = "unreachable"
 
 
 class BadReply(ProviderError):
-    """An answer that is none: malformed, or cut off on its way."""
+    """An answer is malformed or incomplete."""
 
     code = "bad_reply"
 
 
 class RequestRejected(ProviderError):
-    """The server finds this one request wrong; asking again does not help."""
+    """The server rejects this one request; a retry does not help."""
 
     code = "request_rejected"

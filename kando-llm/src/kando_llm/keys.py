@@ -1,4 +1,4 @@
-"""Keys come from the environment, or from a file that only its owner can read."""
+"""Reads keys from the environment, or from files that only their owner can read."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _MAX_BYTES = 10_000
 
 
 def read_key(name: str, environ: Mapping[str, str]) -> str | None:
-    """Return a key, or None if there is none.
+    """Return a key, or None if none is set.
 
     Args:
-        name: of the variable that holds it, such as ``OPENAI_API_KEY``; the variable named
-            ``{name}_FILE`` may hold the path of a file with the key instead.
-        environ: the variables.
+        name: of the variable that holds the key, such as ``OPENAI_API_KEY``; the variable
+            ``{name}_FILE`` may hold the path of a key file instead.
+        environ: the environment variables.
 
     Raises:
-        MissingKey: the file cannot be used, or what it or the variable holds is no key.
+        MissingKey: the file is unreadable or open to other users, or the key is malformed.
     """
     value = environ.get(name, "").strip()
     if value:
@@ -37,8 +37,8 @@ def _content(name: str, path: Path) -> str:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
             if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
-                msg = f"Key file {str(path)!r} ({name}_FILE) is open to others: its mode is {mode & 0o777:o}."
-                raise MissingKey(msg, hint=f"Close it with: chmod 600 {path}")
+                msg = f"Key file {str(path)!r} ({name}_FILE) is open to other users: its mode is {mode & 0o777:o}."
+                raise MissingKey(msg, hint=f"Restrict it: chmod 600 {path}")
             return file.read(_MAX_BYTES).decode().strip()
     except OSError as error:
         reason = error.strerror or type(error).__name__
@@ -49,8 +49,8 @@ def _content(name: str, path: Path) -> str:
 
 
 def _checked(value: str, name: str) -> str:
-    # It goes into an HTTP header; the message must not show it.
+    # The key goes into an HTTP header; the message must not show it.
     if value and value.isascii() and value.isprintable() and " " not in value:
         return value
-    msg = f"{name} holds no key: a key is one line of ASCII, without spaces."
-    raise MissingKey(msg, hint="Copy it again from where you got it.")
+    msg = f"{name} does not hold a key: a key is one line of ASCII without spaces."
+    raise MissingKey(msg, hint="Copy the key from the provider again.")

@@ -1,4 +1,4 @@
-"""What the providers with a server behind them share: one call, from request to answer."""
+"""A provider backed by a server: one call, from request to answer."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from kando_llm.prices import Prices, load_prices
 from kando_llm.request import Request, ToolCall, read_request
 from kando_llm.scrubber import Scrubber, secrets_of
 
-__all__ = ["Connection", "LiveProvider", "OnText", "Reply", "connection_of", "is_count"]
+__all__ = ["Connection", "LiveProvider", "OnText", "Reply", "connection_of", "is_token_count"]
 
-#: Told each piece of an answer's text as it comes in.
+#: Called with each piece of an answer's text as it arrives.
 OnText = Callable[[str], None]
 
-#: Tokens that a server adds to a request of its own accord, at most: for tools and for schemas.
+#: The most tokens that a server adds to a request, for tools and for schemas.
 _ADDED_TOKENS = 2000
 _ADDED_TOKENS_PER_ITEM = 100
 
-# What of an event of 1 MiB an answer may take.
+# The most bytes of an answer: an event holds 1 MiB.
 _MAX_BYTES = 900_000
 _MAX_MODEL_CHARS = 200
 
@@ -36,17 +36,17 @@ _DEFAULT_RETRIES = 4
 
 @attrs.frozen
 class Connection:
-    """What is needed to talk to a server.
+    """A server, and the settings for calls to it.
 
     Attributes:
         server: its kind.
-        endpoint: where it is.
-        model: asked for by requests whose model is ``default``.
-        timeout_seconds: without a sign of life, after which an attempt has failed.
-        retries: after a failed attempt, at most.
+        endpoint: its URL and key.
+        model: sent in requests whose model is ``default``.
+        timeout_seconds: of silence, after which an attempt fails.
+        retries: the most that follow a failed attempt.
         prices: what its models cost.
-        scrubber: takes keys out of what it says.
-        foreign: finds keys that are not for this server.
+        scrubber: removes keys from what it sends.
+        other_keys: finds keys that belong to other servers.
     """
 
     server: Server
@@ -56,36 +56,36 @@ class Connection:
     retries: int
     prices: Prices
     scrubber: Scrubber
-    foreign: Scrubber
+    other_keys: Scrubber
 
     @property
     def key(self) -> str:
-        """The key that goes with requests; SDKs want one also where none is needed."""
+        """The key sent with requests; the SDKs require one even if the server does not."""
         return self.endpoint.key or "none"
 
-    def guard(self, request: Any) -> None:
-        """Take headers with the keys of other servers out of an HTTP request of `httpx2`."""
+    def remove_other_keys(self, request: Any) -> None:
+        """Remove headers that hold keys of other servers from a request of `httpx2`."""
         for name, value in list(request.headers.items()):
-            if self.foreign.finds(value):
+            if self.other_keys.finds(value):
                 del request.headers[name]
 
 
 @attrs.frozen
 class Reply:
-    """What a server answered.
+    """A server's answer.
 
     Attributes:
         text: of the answer.
-        model: that the server says has answered.
+        model: that answered, according to the server.
         stop: ``end``, ``length``, ``tool``, ``refusal`` or ``other``.
-        stop_raw: the server's word for it.
-        usage: tokens by name, as in an ``llm.response``; what was not told is absent.
-        tool_calls: that the model asks for.
-        cost_usd: as the server tells it, or None.
-        attempts: how often it was asked, from 1.
-        request_id: the server's, or None.
-        dropped: options of the request that this server does not take.
-        problem: what is wrong with the answer, although it is one; or None.
+        stop_raw: the server's own word for it.
+        usage: tokens by name, as in an ``llm.response``; counts that were not reported are absent.
+        tool_calls: that the model requests.
+        cost_usd: as the server reports it, or None.
+        attempts: how often the request was sent, from 1.
+        request_id: assigned by the server, or None.
+        dropped: options of the request that the model does not support.
+        problem: what is wrong with a complete answer, or None.
     """
 
     text: str
@@ -103,11 +103,11 @@ class Reply:
 
 @attrs.frozen
 class LiveProvider:
-    """A provider's `complete`, with a server behind it.
+    """A provider's `complete`, backed by a server.
 
     Attributes:
         connection: to the server.
-        send: puts a request to the server.
+        send: sends a request to the server.
         close: closes the connection.
     """
 
@@ -119,19 +119,19 @@ class LiveProvider:
         """Return the data of the ``llm.response`` to the data of an ``llm.request``.
 
         Raises:
-            ProviderError: the server did not answer; asking again later may help.
+            ProviderError: the server did not answer; a later retry may succeed.
         """
         return self.stream(request, None)
 
     def stream(self, request: dict[str, Any], on_text: OnText | None) -> dict[str, Any]:
-        """Return the same as a call, telling `on_text` each piece of text as it comes in.
+        """Return the same as a call, and pass each piece of text to `on_text` as it arrives.
 
         Raises:
-            ProviderError: the server did not answer; asking again later may help.
+            ProviderError: the server did not answer; a later retry may succeed.
         """
         asked = self._with_model(read_request(request))
         started = time.monotonic()
-        words = _Words(self.connection.scrubber, on_text) if on_text is not None else None
+        words = _WholeWords(self.connection.scrubber, on_text) if on_text is not None else None
         try:
             reply = self.send(asked, words)
         except RequestRejected as error:
@@ -143,15 +143,15 @@ class LiveProvider:
         return self._answer(reply, round(time.monotonic() - started, 3))
 
     def worst_case_usd(self, request: dict[str, Any]) -> float | None:
-        """Return what a request costs at most, in US dollars; None if the price is unknown.
+        """Return the most that a request can cost, in US dollars; None if the price is unknown.
 
-        A token stands for at least one byte of what is sent, and ``max_tokens`` limits the rest.
+        A token holds at least one byte of what is sent, and ``max_tokens`` limits the answer.
         """
         asked = self._with_model(read_request(request))
         items = len(asked.turns) + len(asked.tools)
         most = asked.size + _ADDED_TOKENS + _ADDED_TOKENS_PER_ITEM * items
         priced_as = self.connection.endpoint.priced_as
-        return self.connection.prices.worst(priced_as, asked.model, most, asked.max_tokens)
+        return self.connection.prices.worst_case(priced_as, asked.model, most, asked.max_tokens)
 
     def _with_model(self, request: Request) -> Request:
         if request.model != "default":
@@ -162,7 +162,7 @@ class LiveProvider:
         msg = (
             f"Provider {server.provider!r} was opened without a model, and the request names none."
         )
-        hint = f"Name it {server.provider}:MODEL, or set {server.prefix}_MODEL."
+        hint = f"Name one, {server.provider}:MODEL, or set {server.prefix}_MODEL."
         raise ProviderError(msg, hint=hint)
 
     def _answer(self, reply: Reply, seconds: float) -> dict[str, Any]:
@@ -204,17 +204,17 @@ class LiveProvider:
         }
 
 
-def is_count(value: object) -> TypeGuard[int]:
-    """Whether a server's number is one of tokens."""
+def is_token_count(value: object) -> TypeGuard[int]:
+    """Whether a value sent by a server is a valid number of tokens."""
     return type(value) is int and 0 <= value < 2**53
 
 
 def _recordable(answer: dict[str, Any]) -> dict[str, Any]:
-    """Return an answer as an event can hold it: it was paid for, and must not be lost as a whole."""
+    """Return an answer that fits in an event; if it does not fit, its cost, since it was paid for."""
     try:
         recordable: dict[str, Any] = exact(answer, "answer")
         size = len(encode(recordable, "answer"))
-        what = f"it has {size} bytes, and {_MAX_BYTES} can be recorded"
+        what = f"it has {size} bytes; the limit is {_MAX_BYTES}"
         if size <= _MAX_BYTES:
             return recordable
     except InvalidData as error:
@@ -225,8 +225,8 @@ def _recordable(answer: dict[str, Any]) -> dict[str, Any]:
     return {"model": model, **kept, "error": {"type": "BadReply", "message": message}}
 
 
-class _Words:
-    """Passes text on up to its last space, so that no key in it is told in two pieces."""
+class _WholeWords:
+    """Passes text on up to its last space, so that a key is never split between two pieces."""
 
     def __init__(self, scrubber: Scrubber, on_text: OnText) -> None:
         self._scrubber = scrubber
@@ -241,18 +241,18 @@ class _Words:
             self._on_text(self._scrubber.text(text[:at]))
 
     def end(self) -> None:
-        """Pass on what is left."""
+        """Pass on the rest."""
         if self._rest:
             self._on_text(self._scrubber.text(self._rest))
         self._rest = ""
 
 
 def connection_of(server: Server, argument: str, environ: Mapping[str, str]) -> Connection:
-    """Return what is needed to talk to a kind of server.
+    """Return the connection to a kind of server.
 
     Args:
         server: the kind.
-        argument: the model, or empty for the one that the environment or the server names.
+        argument: the model; if empty, the one set in the environment, else the server's default.
         environ: keys and settings.
 
     Raises:
@@ -286,5 +286,6 @@ def _number(
         value = -1.0
     if 0 <= value < 1e6 and (above is None or value > above):
         return value
-    msg = f"{name} must be a number{' above 0' if above is not None else ''}, not {text!r:.60}."
-    raise ProviderError(msg, hint=f"Leave it out for {default:g}.")
+    least = "above 0" if above is not None else "of at least 0"
+    msg = f"{name} must be a number {least}, not {text!r:.60}."
+    raise ProviderError(msg, hint=f"Unset it for the default, {default:g}.")

@@ -1,4 +1,4 @@
-"""What the SDKs log holds no keys either."""
+"""Removes keys from what the SDKs log."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import attrs
 
 from kando_llm.scrubber import Scrubber
 
-__all__ = ["cleaned_logs"]
+__all__ = ["scrub_logs"]
 
-#: The SDKs, and the HTTP library that both are on.
+#: The loggers of the SDKs, and of the HTTP library that both use.
 _ROOTS = ("anthropic", "openai", "httpx2", "httpcore2")
 
 
-def cleaned_logs(scrubber: Scrubber) -> Callable[[], None]:
-    """Have keys taken out of what the SDKs log, and return what ends that.
+def scrub_logs(scrubber: Scrubber) -> Callable[[], None]:
+    """Remove keys from what the SDKs log; return a function that stops this.
 
-    Below WARNING they log whole headers: they do so only if somebody sets the level of their own
-    loggers, and not because that of all is set.
+    Below WARNING the SDKs log whole headers. They do so only if the level of their own loggers
+    is set; the level of the root logger is not enough.
 
     Args:
-        scrubber: takes the keys out.
+        scrubber: removes the keys.
     """
     cleaner = _Cleaner(scrubber)
     known = [each for each in list(logging.root.manager.loggerDict) if each.split(".")[0] in _ROOTS]
@@ -30,14 +30,14 @@ def cleaned_logs(scrubber: Scrubber) -> Callable[[], None]:
     for logger in loggers:
         if logger.name in _ROOTS and logger.level == logging.NOTSET:
             logger.setLevel(logging.WARNING)
-        # A logger's filters do not see what is logged below it, so that each has its own.
+        # A logger's filters do not apply to its children, so each logger needs its own.
         logger.addFilter(cleaner)
 
-    def end() -> None:
+    def stop() -> None:
         for logger in loggers:
             logger.removeFilter(cleaner)
 
-    return end
+    return stop
 
 
 @attrs.frozen(eq=False)
@@ -46,6 +46,6 @@ class _Cleaner:
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.msg, record.args = self.scrubber.text(record.getMessage()), ()
-        # A traceback shows what the SDK was about to send.
+        # A traceback shows the request that the SDK was sending.
         record.exc_info = record.exc_text = None
         return True

@@ -1,4 +1,4 @@
-"""Read the messages of a request."""
+"""The text in the messages of a request."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def texts_of(request: Mapping[str, Any]) -> list[str]:
         request: the data of an ``llm.request``.
 
     Raises:
-        ProviderError: it has no messages, or one that is malformed.
+        ProviderError: the request has no messages, or a malformed one.
     """
     return [text for _, text in _messages(request)]
 
@@ -26,26 +26,26 @@ def last_user_text(request: Mapping[str, Any]) -> str:
     """Return the text of the last message whose role is ``user``; empty if there is none.
 
     Raises:
-        ProviderError: the request has no messages, or one that is malformed.
+        ProviderError: the request has no messages, or a malformed one.
     """
     return next((text for role, text in reversed(_messages(request)) if role == "user"), "")
 
 
 def first_line(request: Mapping[str, Any]) -> str:
-    """Return the first line with text of a request: the user's if there is one.
+    """Return the first non-blank line of a request, of a user message if there is one.
 
     Raises:
-        ProviderError: the request has no messages, or one that is malformed.
+        ProviderError: the request has no messages, or a malformed one.
     """
     messages = _messages(request)
-    # A system message is the same in request after request, so it tells little.
+    # A system message is the same in many requests, so it does not tell them apart.
     ordered = sorted(messages, key=lambda message: message[0] != "user")
     lines = (line.strip() for _, text in ordered for line in text.splitlines())
     return next((line for line in lines if line), "")
 
 
 def word_count(text: str) -> int:
-    """Return the number of words in a text, which stands for its tokens offline."""
+    """Return the number of words in a text; offline providers count them as tokens."""
     return len(text.split())
 
 

@@ -1,7 +1,7 @@
-"""The offline providers: they need no key, no network and no luck.
+"""The offline providers `echo` and `scripted`, which need no key and no network.
 
-Both keep nothing between requests, so equal requests get equal answers, in any order and from any
-thread.
+They keep no state between requests, so equal requests get equal answers, in any order and from
+any thread.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ _ECHO = "Echo, no model answered:"
 
 
 @attrs.frozen
-class Offline:
-    """A provider's `complete` that needs nothing from outside.
+class OfflineProvider:
+    """A provider's `complete` that needs no server.
 
     Attributes:
-        answered: returns the answer to a request.
-        name: of the model, as answers have it.
+        answer_to: returns the answer to a request.
+        name: of the model in answers.
     """
 
-    answered: Callable[[dict[str, Any]], ScriptedAnswer]
+    answer_to: Callable[[dict[str, Any]], ScriptedAnswer]
     name: str = "echo"
 
     def __call__(self, request: dict[str, Any]) -> dict[str, Any]:
         """Return the data of the ``llm.response`` to the data of an ``llm.request``."""
-        answer = self.answered(request)
-        asked = sum(map(word_count, texts_of(request)))
-        usage = {"input_tokens": asked, "output_tokens": word_count(answer.said)}
-        told: dict[str, Any] = {
-            "text": answer.said,
+        answer = self.answer_to(request)
+        input_tokens = sum(map(word_count, texts_of(request)))
+        usage = {"input_tokens": input_tokens, "output_tokens": word_count(answer.as_text)}
+        data: dict[str, Any] = {
+            "text": answer.as_text,
             "model": self.name,
             "cost_usd": answer.cost_usd,
             "usage": usage,
@@ -51,12 +51,12 @@ class Offline:
             "stop_raw": answer.stop,
         }
         calls = answer.calls_for(texts_of(request))
-        return {**told, "tool_calls": calls} if calls else told
+        return {**data, "tool_calls": calls} if calls else data
 
     def worst_case_usd(self, request: dict[str, Any]) -> float | None:
-        """Return what a request costs, in US dollars: it is known before."""
+        """Return the cost of a request in US dollars, which is known in advance."""
         try:
-            return self.answered(request).cost_usd
+            return self.answer_to(request).cost_usd
         except ProviderError:
             return 0.0
 
@@ -64,48 +64,48 @@ class Offline:
 def open_echo(argument: str, environ: Mapping[str, str]) -> Complete:
     """Return a provider that answers with the words of the last user message.
 
-    An answer says first that it is an echo, and has at most ``max_tokens`` words.
+    An answer begins by saying that it is an echo, and has at most ``max_tokens`` words.
 
     Args:
         argument: must be empty.
-        environ: not looked at.
+        environ: ignored.
 
     Raises:
-        ProviderError: there is an argument.
+        ProviderError: the argument is not empty.
     """
     if argument:
         msg = f"Provider 'echo' takes no argument, but was given {argument!r:.60}."
-        raise ProviderError(msg, hint="Name it as echo.")
+        raise ProviderError(msg, hint="Leave it out: echo.")
 
-    return Offline(_echoed)
+    return OfflineProvider(_echoed)
 
 
 def open_scripted(argument: str, environ: Mapping[str, str]) -> Complete:
-    """Return a provider that answers from a script, see `kando_llm.script.Script`.
+    """Return a provider that answers from a script; see `kando_llm.script.Script`.
 
-    The script is read once, here. Its answers are given in full, whatever ``max_tokens`` says.
+    The script is read once, when the provider is opened. ``max_tokens`` does not shorten its answers.
 
     Args:
         argument: path of the JSON file.
-        environ: not looked at.
+        environ: ignored.
 
     Raises:
         ProviderError: the script cannot be read or is malformed.
     """
     if not argument:
-        msg = "Provider 'scripted' needs a script, but was given none."
-        raise ProviderError(msg, hint="Name its JSON file: scripted:FILE.")
+        msg = "Provider 'scripted' needs a script file."
+        raise ProviderError(msg, hint="Name the JSON file: scripted:FILE.")
     path = Path(argument).expanduser()
     script = load_script(path)
 
-    def answered(request: dict[str, Any]) -> ScriptedAnswer:
+    def answer_to(request: dict[str, Any]) -> ScriptedAnswer:
         answer = script.answer_to(texts_of(request))
         if answer is None:
             msg = f"Script {str(path)!r} has no answer to {first_line(request)!r:.120}."
             raise ProviderError(msg, hint='Add one to "answers", or a "default" for all others.')
         return answer
 
-    return Offline(answered, name="scripted")
+    return OfflineProvider(answer_to, name="scripted")
 
 
 def _echoed(request: dict[str, Any]) -> ScriptedAnswer:

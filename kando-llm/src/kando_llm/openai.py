@@ -1,4 +1,4 @@
-"""The provider ``openai`` and those that speak its Chat Completions API, through the official SDK."""
+"""The provider ``openai`` and others with its Chat Completions API, through the official SDK."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from kando_llm.live_provider import (
     OnText,
     Reply,
     connection_of,
-    is_count,
+    is_token_count,
 )
 from kando_llm.request import Request, ToolCall, Turn
-from kando_llm.sdk import BrokenOff, headers_for, provider_over
-from kando_llm.sdk_errors import broken_off
+from kando_llm.sdk import IncompleteAnswer, headers_for, sdk_provider
+from kando_llm.sdk_errors import incomplete_answer
 
 __all__ = [
     "open_compatible",
@@ -38,26 +38,26 @@ _STOPS = {
     "function_call": "tool",
     "content_filter": "refusal",
 }
-# Reasoning models take no temperature.
+# Reasoning models reject a temperature.
 _NO_TEMPERATURE = re.compile(r"(o\d|gpt-5(?!.*chat))")
 
 
 def open_openai(argument: str, environ: Mapping[str, str]) -> LiveProvider:
-    """Return a provider that puts requests to OpenAI, or to the server at ``OPENAI_BASE_URL``.
+    """Return a provider that sends requests to OpenAI, or to the server at ``OPENAI_BASE_URL``.
 
     Args:
         argument: the model; ``OPENAI_MODEL``, else ``gpt-5.4-mini``, if empty.
         environ: keys and settings.
 
     Raises:
-        MissingKey: there is no key.
+        MissingKey: no key is set.
         ProviderError: a setting is malformed.
     """
     return _open("openai", argument, environ)
 
 
 def open_openrouter(argument: str, environ: Mapping[str, str]) -> LiveProvider:
-    """Return a provider that puts requests to OpenRouter; arguments and errors as `open_openai`."""
+    """Return a provider that sends requests to OpenRouter; arguments and errors as `open_openai`."""
     return _open("openrouter", argument, environ)
 
 
@@ -85,10 +85,10 @@ def _open(provider: str, argument: str, environ: Mapping[str, str]) -> LiveProvi
     connection = connection_of(SERVERS[provider], argument, environ)
     import openai
 
-    return provider_over(openai, openai.OpenAI, connection, _put)
+    return sdk_provider(openai, openai.OpenAI, connection, _send)
 
 
-def _put(client: Any, request: Request, on_text: OnText | None, connection: Connection) -> Reply:
+def _send(client: Any, request: Request, on_text: OnText | None, connection: Connection) -> Reply:
     arguments, dropped = _arguments(request, connection)
     arguments["extra_headers"] = headers_for(arguments)
     if on_text is not None:
@@ -98,7 +98,7 @@ def _put(client: Any, request: Request, on_text: OnText | None, connection: Conn
     try:
         parsed = raw.parse()
         read = _read(parsed) if on_text is None else _read_stream(parsed, on_text)
-        # Of others, nobody knows whether what they call a cost is one in US dollars.
+        # The cost that other servers report may not be in US dollars.
         cost = read.cost_usd if connection.server.has_usage_option else None
         facts = {"attempts": attempts, "request_id": id, "dropped": dropped, "cost_usd": cost}
         return attrs.evolve(read, **facts)
@@ -108,19 +108,19 @@ def _put(client: Any, request: Request, on_text: OnText | None, connection: Conn
 
 
 def _failure_of(error: Exception, connection: Connection, attempts: int) -> Exception:
-    if isinstance(error, BrokenOff):
+    if isinstance(error, IncompleteAnswer):
         inner = _failure_of(error.error, connection, attempts)
-        return BrokenOff(inner, error.model, error.usage)
+        return IncompleteAnswer(inner, error.model, error.usage)
     if getattr(error, "body", None) is not None:
-        # Sent as an event of the stream: the server says what is wrong.
+        # The server reported the error itself, as an event of the stream.
         return error
-    return broken_off(error, connection, attempts)
+    return incomplete_answer(error, connection, attempts)
 
 
 def _arguments(request: Request, connection: Connection) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Return what the SDK's method takes, and what the model does not."""
+    """Return the arguments of the SDK's method, and the options that the model does not support."""
     server, is_own = connection.server, connection.endpoint.is_own
-    # Servers that only speak the same language know the older name alone.
+    # Compatible servers know only the older name.
     limit = server.limit if is_own else "max_tokens"
     arguments: dict[str, Any] = {
         "model": request.model,
@@ -173,7 +173,7 @@ def _message(turn: Turn) -> dict[str, Any]:
 
 
 def _is_strict(schema: Any) -> bool:
-    """Whether a schema is one that OpenAI can enforce: every property required, and no others."""
+    """Whether OpenAI can enforce a schema: every property is required, and no others are allowed."""
     if isinstance(schema, list):
         return all(map(_is_strict, schema))
     if not isinstance(schema, dict):
@@ -189,19 +189,19 @@ def _is_strict(schema: Any) -> bool:
 
 def _read(completion: Any) -> Reply:
     try:
-        return _whole(completion)
+        return _read_completion(completion)
     except Exception as error:
-        failure = _after(completion, error)
+        failure = _failed_with_usage(completion, error)
     raise failure
 
 
-def _after(told: Any, error: Exception) -> BrokenOff:
-    """Return the error of an answer that is none, with what it tells of its usage all the same."""
-    usage, _ = _usage(getattr(told, "usage", None))
-    return BrokenOff(error, getattr(told, "model", ""), usage)
+def _failed_with_usage(answer: Any, error: Exception) -> IncompleteAnswer:
+    """Return the error for an unusable answer, with the usage that it reports."""
+    usage, _ = _usage(getattr(answer, "usage", None))
+    return IncompleteAnswer(error, getattr(answer, "model", ""), usage)
 
 
-def _whole(completion: Any) -> Reply:
+def _read_completion(completion: Any) -> Reply:
     choice = completion.choices[0]
     message = choice.message
     calls = [
@@ -218,21 +218,21 @@ def _whole(completion: Any) -> Reply:
 
 
 def _read_stream(chunks: Iterable[Any], on_text: OnText) -> Reply:
-    told = _Told()
+    so_far = _SoFar()
     try:
-        return _read_chunks(chunks, on_text, told)
+        return _read_chunks(chunks, on_text, so_far)
     except Exception as error:
-        failure = _after(told, error)
+        failure = _failed_with_usage(so_far, error)
     raise failure
 
 
-def _read_chunks(chunks: Iterable[Any], on_text: OnText, told: _Told) -> Reply:
+def _read_chunks(chunks: Iterable[Any], on_text: OnText, so_far: _SoFar) -> Reply:
     texts, refusals = list[str](), list[str]()
     calls: dict[int, list[str]] = {}
     finish = None
     for chunk in chunks:
-        told.model = getattr(chunk, "model", None) or told.model
-        told.usage = getattr(chunk, "usage", None) or told.usage
+        so_far.model = getattr(chunk, "model", None) or so_far.model
+        so_far.usage = getattr(chunk, "usage", None) or so_far.usage
         for choice in chunk.choices or ():
             finish = choice.finish_reason or finish
             delta = choice.delta
@@ -246,12 +246,12 @@ def _read_chunks(chunks: Iterable[Any], on_text: OnText, told: _Told) -> Reply:
                 call[1] += (piece.function and piece.function.name) or ""
                 call[2] += (piece.function and piece.function.arguments) or ""
     found = [(call[0], call[1], call[2]) for _, call in sorted(calls.items())]
-    return _reply(told, finish, "".join(texts), "".join(refusals), found)
+    return _reply(so_far, finish, "".join(texts), "".join(refusals), found)
 
 
 @attrs.define
-class _Told:
-    """What the chunks of a stream have said of the whole so far."""
+class _SoFar:
+    """Model and usage that the chunks of a stream have reported so far."""
 
     model: Any = None
     usage: Any = None
@@ -261,7 +261,7 @@ def _reply(
     whole: Any, finish: Any, text: str, refusal: str, calls: list[tuple[str, str, str]]
 ) -> Reply:
     if not isinstance(finish, str):
-        msg = "it ends without a finish reason"
+        msg = "the answer has no finish reason"
         raise ValueError(msg)
     usage, cost = _usage(getattr(whole, "usage", None))
     found, problem = list[ToolCall](), None
@@ -273,7 +273,9 @@ def _reply(
         if isinstance(parsed, dict):
             found.append(ToolCall(id, name, parsed))
         else:
-            problem = f"The arguments of tool call {name!r} are no JSON object: {arguments!r:.100}."
+            problem = (
+                f"The arguments of tool call {name!r} are not a JSON object: {arguments!r:.100}."
+            )
     stop = "refusal" if refusal else _STOPS.get(finish, "other")
     if stop == "end" and found:
         stop = "tool"
@@ -283,25 +285,25 @@ def _reply(
         stop=stop,
         stop_raw=finish,
         usage=usage,
-        # All of them or none: a model that asked for two waits for two results.
+        # All or none: a model that requested two calls waits for two results.
         tool_calls=() if problem else tuple(found),
         cost_usd=cost,
         problem=problem,
     )
 
 
-def _usage(told: Any) -> tuple[dict[str, int], float | None]:
-    """Return the usage, whose input includes what was cached, and the cost if it is told."""
-    prompt = getattr(told, "prompt_tokens_details", None)
-    completion = getattr(told, "completion_tokens_details", None)
+def _usage(reported: Any) -> tuple[dict[str, int], float | None]:
+    """Return the usage, with cached tokens counted as input, and the cost if it is reported."""
+    prompt = getattr(reported, "prompt_tokens_details", None)
+    completion = getattr(reported, "completion_tokens_details", None)
     counts = {
-        "input_tokens": getattr(told, "prompt_tokens", None),
-        "output_tokens": getattr(told, "completion_tokens", None),
+        "input_tokens": getattr(reported, "prompt_tokens", None),
+        "output_tokens": getattr(reported, "completion_tokens", None),
         "cache_read_tokens": getattr(prompt, "cached_tokens", None),
         "cache_write_tokens": getattr(prompt, "cache_write_tokens", None),
         "reasoning_tokens": getattr(completion, "reasoning_tokens", None),
     }
-    cost = getattr(told, "cost", None)
+    cost = getattr(reported, "cost", None)
     is_cost = isinstance(cost, int | float) and not isinstance(cost, bool) and 0 <= cost < 1e6
-    usage = {name: count for name, count in counts.items() if is_count(count)}
+    usage = {name: count for name, count in counts.items() if is_token_count(count)}
     return usage, float(cost) if is_cost and cost is not None else None

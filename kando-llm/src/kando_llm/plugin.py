@@ -1,4 +1,4 @@
-"""What this distribution offers to Kando."""
+"""The plugin: the providers that this distribution offers."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def kando_providers() -> list[ProviderSpec]:
             "kando_llm.openai:open_openai",
             key_env=("OPENAI_API_KEY",),
             models=("gpt-*", "chatgpt-*", "o[0-9]*"),
-            summary="OpenAI models, openai:MODEL; or what is at OPENAI_BASE_URL",
+            summary="OpenAI models, openai:MODEL; or the server at OPENAI_BASE_URL",
         ),
         ProviderSpec(
             "openai-compatible",
@@ -51,7 +51,7 @@ def kando_providers() -> list[ProviderSpec]:
             "kando_llm.openai:open_openrouter",
             key_env=("OPENROUTER_API_KEY",),
             models=("*/*",),
-            summary="Models of many makers, openrouter:MAKER/MODEL",
+            summary="Models of many vendors, openrouter:VENDOR/MODEL",
         ),
         ProviderSpec(
             "recorded",

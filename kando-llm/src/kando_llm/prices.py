@@ -1,4 +1,4 @@
-"""Prices: what tokens cost, from a file with a date and a source for each figure."""
+"""Prices of tokens, from a file with a date and a source for each figure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from kando_llm.errors import ProviderError
 __all__ = ["Price", "Prices", "load_prices"]
 
 _MILLION = 1_000_000
-# A model's dated versions cost what it does: claude-haiku-4-5-20251001, gpt-5-2025-08-07.
+# Dated versions of a model have its price: claude-haiku-4-5-20251001, gpt-5-2025-08-07.
 _DATED = re.compile(r"-(?:\d{8}|\d{4}-\d{2}-\d{2})$")
 
 
@@ -31,18 +31,18 @@ def _check_amount(instance: object, attribute: attrs.Attribute[float], value: fl
 
 @attrs.frozen
 class Price:
-    """What a million tokens of a model cost, in US dollars.
+    """The price of a million tokens of a model, in US dollars.
 
     Attributes:
-        provider: name of the provider, or the host of a server that was set with ``..._BASE_URL``.
+        provider: name of the provider, or the host of a server set with ``..._BASE_URL``.
         model: its id, or ``*`` for any.
-        input: tokens of the request.
-        output: tokens of the answer, reasoning included.
+        input: price of input tokens.
+        output: price of output tokens, reasoning included.
         date: when it was looked up.
-        source: where.
-        cache_read: input that the server had cached; as `input` if None.
-        cache_write: input that the server put into its cache; as `input` if None.
-        over_input_tokens: the price holds for requests with more input than this.
+        source: where it was looked up.
+        cache_read: price of input tokens read from the server's cache; as `input` if None.
+        cache_write: price of input tokens written to the cache; as `input` if None.
+        over_input_tokens: the price applies to requests with more input tokens than this.
     """
 
     provider: str
@@ -56,7 +56,7 @@ class Price:
     over_input_tokens: int = 0
 
     def usd(self, usage: Mapping[str, int]) -> float:
-        """Return what a call cost that used this much; its input includes what was cached."""
+        """Return the cost of a call with this usage; its input includes cached tokens."""
         read, written = usage.get("cache_read_tokens", 0), usage.get("cache_write_tokens", 0)
         amount = (
             max(usage["input_tokens"] - read - written, 0) * self.input
@@ -69,10 +69,10 @@ class Price:
 
 @attrs.frozen
 class Prices:
-    """Prices in the order in which they are looked at.
+    """A price list; an earlier entry takes precedence.
 
     Attributes:
-        price: the entries; an earlier one wins.
+        price: the entries.
     """
 
     price: list[Price] = attrs.field(factory=list)
@@ -82,7 +82,7 @@ class Prices:
 
         Args:
             provider: as in `Price`.
-            model: its id, with or without the date of its version.
+            model: its id, with or without a version date.
             input_tokens: of the request.
         """
         for name in (model, _DATED.sub("", model), "*"):
@@ -97,22 +97,22 @@ class Prices:
         return None
 
     def cost(self, provider: str, model: str, usage: Mapping[str, int]) -> float | None:
-        """Return what a call cost, in US dollars; None if price or usage is unknown."""
+        """Return the cost of a call, in US dollars; None if price or usage is unknown."""
         if "input_tokens" not in usage or "output_tokens" not in usage:
             return None
         price = self.of(provider, model, usage["input_tokens"])
         return None if price is None else price.usd(usage)
 
-    def worst(
+    def worst_case(
         self, provider: str, model: str, input_tokens: int, output_tokens: int
     ) -> float | None:
-        """Return what a call costs at most, in US dollars; None if the price is unknown.
+        """Return the most that a call can cost, in US dollars; None if the price is unknown.
 
         Args:
             provider: as in `Price`.
             model: its id.
-            input_tokens: of the request, at most.
-            output_tokens: of the answer, at most.
+            input_tokens: the most that the request can have.
+            output_tokens: the most that the answer can have.
         """
         starts = {each.over_input_tokens + 1 for each in self.price if each.over_input_tokens}
         reached = {0, *(start for start in starts if start <= input_tokens)}
@@ -129,10 +129,10 @@ class Prices:
 
 
 def load_prices(environ: Mapping[str, str]) -> Prices:
-    """Return the prices that ship with this package, behind those of the file in ``KANDO_PRICES``.
+    """Return the prices in the file named by ``KANDO_PRICES``, then those that ship with this package.
 
     Raises:
-        ProviderError: that file cannot be read, or is malformed.
+        ProviderError: the named file cannot be read, or is malformed.
     """
     shipped = _parse(files("kando_llm").joinpath("prices.toml").read_text("utf-8"), "prices.toml")
     named = environ.get("KANDO_PRICES", "").strip()
@@ -142,7 +142,7 @@ def load_prices(environ: Mapping[str, str]) -> Prices:
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no UTF-8"
+        reason = getattr(error, "strerror", None) or "it is not UTF-8"
         msg = f"Price file {str(path)!r} cannot be read: {reason}."
         raise ProviderError(msg, hint="Name a readable file in KANDO_PRICES.") from None
     own = _parse(text, str(path))
@@ -161,7 +161,7 @@ def _parse(text: str, name: str) -> Prices:
     except (cattrs.BaseValidationError, WrongType) as error:
         problems = describe_errors(error, "file")
     msg = f"Price file {name!r} is malformed: {problems}."
-    hint = "Each [[price]] has provider, model, input, output (US dollars a million), date, source."
+    hint = "Each [[price]] needs provider, model, input, output (USD per million tokens), date, source."
     raise ProviderError(msg, hint=hint)
 
 

@@ -1,4 +1,4 @@
-"""A request as providers read it: checked once, before anything is sent."""
+"""A request to a model, checked once before anything is sent."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _SHAPE = 'Write it as {"role": "user", "content": "..."}, both strings.'
 
 @attrs.frozen
 class ToolCall:
-    """A call that a model asked for.
+    """A tool call that a model requested.
 
     Attributes:
-        id: the model's own, which the result names.
+        id: assigned by the model; the result refers to it.
         name: of the tool.
         arguments: by name.
     """
@@ -48,9 +48,9 @@ class Turn:
 
     Attributes:
         role: ``system``, ``user``, ``assistant`` or ``tool``.
-        text: what it says; of a tool, its result.
-        tool_calls: what an assistant asked for.
-        tool_call_id: which call a tool's result belongs to.
+        text: its content; for a tool, the result.
+        tool_calls: that an assistant requested.
+        tool_call_id: the call that a tool's result belongs to.
         is_error: whether that call failed.
     """
 
@@ -63,7 +63,7 @@ class Turn:
 
 @attrs.frozen
 class Tool:
-    """A tool that a model may ask for.
+    """A tool that a model may call.
 
     Attributes:
         name: of the tool.
@@ -78,17 +78,17 @@ class Tool:
 
 @attrs.frozen
 class Request:
-    """The data of an ``llm.request``, read.
+    """The data of an ``llm.request``, checked.
 
     Attributes:
         turns: the messages, in order.
         model: ``default`` or an id.
         max_tokens: limit of the answer.
-        temperature: or None, which leaves it to the server.
-        tools: that the model may ask for.
+        temperature: None for the server's default.
+        tools: that the model may call.
         output_schema: JSON Schema of the answer, or None for text.
-        stop: texts that end the answer.
-        size: bytes of everything that is sent as text.
+        stop: strings that end the answer.
+        size: bytes of all text that is sent.
     """
 
     turns: tuple[Turn, ...]
@@ -137,7 +137,7 @@ def read_turns(data: Mapping[str, Any]) -> tuple[Turn, ...]:
     """Read the messages of a request.
 
     Raises:
-        ProviderError: there are none, or one is malformed.
+        ProviderError: the request has no messages, or a malformed one.
     """
     messages = data.get("messages")
     if not isinstance(messages, list) or not messages:
@@ -147,10 +147,10 @@ def read_turns(data: Mapping[str, Any]) -> tuple[Turn, ...]:
 
 
 def max_tokens_of(data: Mapping[str, Any]) -> int:
-    """Return the limit of a request's answer.
+    """Return the token limit of a request's answer.
 
     Raises:
-        ProviderError: it is no whole number of at least 1.
+        ProviderError: the limit is not a whole number of at least 1.
     """
     limit = data.get("max_tokens", DEFAULT_MAX_TOKENS)
     if isinstance(limit, int) and not isinstance(limit, bool) and limit > 0:

@@ -1,4 +1,4 @@
-"""The file of the scripted provider: which answer belongs to which request."""
+"""The script of the provider `scripted`: answers, and the requests that they match."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _SHAPE = (
     '[{"name": "...", "arguments": {...}}].'
 )
 
-# An answer says one of these.
-_SAID = {"text", "data", "tool_calls"}
+# An answer needs one of these.
+_CONTENT = {"text", "data", "tool_calls"}
 
 
 @attrs.frozen
 class ScriptedCall:
-    """A tool that an answer asks for.
+    """A tool call in an answer.
 
     Attributes:
         name: of the tool.
@@ -42,14 +42,14 @@ class ScriptedCall:
 
 @attrs.frozen
 class ScriptedAnswer:
-    """An answer, and the requests it belongs to.
+    """An answer, and the requests that it matches.
 
     Attributes:
-        contains: what occurs in the request; all of it if there are several.
+        contains: text that the request must contain; if it is a list, all of its items.
         text: the answer.
-        cost_usd: what it is said to have cost, in US dollars.
-        data: JSON that is the answer, instead of a text.
-        tool_calls: tools that the answer asks for.
+        cost_usd: the cost to report, in US dollars.
+        data: the answer as JSON, instead of `text`.
+        tool_calls: that the answer requests.
         stop: why it ends: ``end``, ``length``, ``refusal`` or ``other``.
     """
 
@@ -61,12 +61,12 @@ class ScriptedAnswer:
     stop: Literal["end", "length", "refusal", "other"] = "end"
 
     @property
-    def said(self) -> str:
+    def as_text(self) -> str:
         """The answer as text."""
         return json.dumps(self.data, ensure_ascii=False) if self.data is not None else self.text
 
     def calls_for(self, texts: Sequence[str]) -> list[dict[str, Any]]:
-        """Return the tool calls, whose ids are those of no other request.
+        """Return the tool calls, with ids that no other request has.
 
         Args:
             texts: of the request's messages.
@@ -80,18 +80,18 @@ class ScriptedAnswer:
 
 @attrs.frozen
 class Script:
-    """Answers in the order in which they are tried.
+    """Scripted answers.
 
     Attributes:
-        answers: the first that belongs to a request is given.
-        default: given if none does; None to refuse the request.
+        answers: the first that matches a request is given.
+        default: given if no answer matches; None to reject the request.
     """
 
     answers: list[ScriptedAnswer] = attrs.field(factory=list)
     default: str | None = None
 
     def answer_to(self, texts: Sequence[str]) -> ScriptedAnswer | None:
-        """Return the answer to a request, or None.
+        """Return the answer to a request, or None if none matches.
 
         Args:
             texts: of the request's messages.
@@ -108,13 +108,13 @@ def load_script(path: Path) -> Script:
     """Read and check a script.
 
     Raises:
-        ProviderError: the file cannot be read, is not JSON, or not a script; the message names
+        ProviderError: the file cannot be read, is not JSON, or is malformed; the message names
             the field.
     """
     try:
         content = json.loads(path.read_bytes().decode(), parse_constant=_refuse_constant)
     except FileNotFoundError as error:
-        msg = f"There is no script {str(path)!r}."
+        msg = f"Script {str(path)!r} does not exist."
         raise ProviderError(msg, hint="Name an existing file: scripted:FILE.") from error
     except OSError as error:
         msg = f"Script {str(path)!r} cannot be read: {error.strerror or error}."
@@ -133,11 +133,11 @@ def load_script(path: Path) -> Script:
 
 
 class _Wrong(ValueError):
-    """A value that is not what its field takes."""
+    """A value that its field does not accept."""
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    msg = f"{name} is no JSON number"
+    msg = f"{name} is not a JSON number"
     raise ValueError(msg)
 
 
@@ -154,7 +154,7 @@ def _converter() -> cattrs.Converter:
         )
 
         def made(value: Any, kind: Any) -> Any:
-            if cls is ScriptedAnswer and not _SAID & _object(value).keys():
+            if cls is ScriptedAnswer and not _CONTENT & _object(value).keys():
                 raise KeyError("text")
             return structure(_object(value), kind)
 
@@ -181,7 +181,7 @@ def _contains(value: Any, kind: Any) -> str | list[str]:
     parts = [value] if isinstance(value, str) else value
     if isinstance(parts, list) and parts and all(isinstance(p, str) and p for p in parts):
         return parts
-    raise _wrong("a non-empty string, or a list of such", value)
+    raise _wrong("a non-empty string, or a list of them", value)
 
 
 def _object(value: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Keys are taken out of whatever a server says."""
+"""Removes keys from everything that a server sends."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import attrs
 
 __all__ = ["Scrubber", "secrets_of"]
 
-#: Variables whose values are keys of providers.
+#: Names of variables that hold keys of providers.
 _KEY_NAME = re.compile(r"(_API_KEY|_ENDPOINT_KEY|_AUTH_TOKEN|_ADMIN_KEY)$")
-# Shorter values are words such as "none", which local servers take for keys.
+# Shorter values are words such as "none", which local servers accept as keys.
 _MIN_CHARS = 8
 
 
@@ -28,12 +28,12 @@ def secrets_of(environ: Mapping[str, str]) -> dict[str, str]:
 
 @attrs.frozen(repr=False, init=False)
 class Scrubber:
-    """Replaces keys in text and in JSON, however they are written.
+    """Replaces keys in text and in JSON by their names.
 
-    A key is found as it is, URL-encoded, with JSON or HTML escapes, and in Base64.
+    A key is found in plain text, URL-encoded, with JSON or HTML escapes, and in Base64.
 
     Args:
-        secrets: keys by the names that stand in for them.
+        secrets: keys by name.
     """
 
     _patterns: tuple[tuple[str, re.Pattern[str]], ...]
@@ -53,7 +53,7 @@ class Scrubber:
     def data(self, value: Any) -> Any:
         """Return JSON without the keys, in its values and in its names."""
         if isinstance(value, str):
-            # A lone surrogate, which JSON can write, is no text.
+            # JSON can hold a lone surrogate, which is not valid text.
             return self.text(value.encode("utf-8", "replace").decode())
         if isinstance(value, list | tuple):
             return [self.data(item) for item in value]
@@ -62,7 +62,7 @@ class Scrubber:
         return value
 
     def finds(self, text: str) -> bool:
-        """Whether a key is in a text."""
+        """Whether a text contains a key."""
         return any(pattern.search(text) for _, pattern in self._patterns)
 
 
@@ -89,12 +89,12 @@ def _any_case(digits: str) -> str:
 
 
 def _in_base64(secret: str) -> list[str]:
-    """Return what Base64 of any text makes of a secret in it, at each of the three alignments."""
+    """Return the Base64 of a secret inside a longer text, at each of the three alignments."""
     found = []
     for before in range(3):
         padded = b"\0" * before + secret.encode()
         encoded = b64encode(padded).decode().rstrip("=")
-        # The characters at either end also depend on what stands beside the secret.
+        # The characters at either end also depend on the text around the secret.
         start = (0, 2, 3)[before]
         end = len(encoded) - (1 if len(padded) % 3 else 0)
         found += [encoded[start:end], encoded[start:end].replace("+", "-").replace("/", "_")]

@@ -1,4 +1,4 @@
-"""What the official SDKs share: a client that keeps its key to its server, and its errors as ours."""
+"""The official SDKs: a client that sends its key to one server, and errors translated to Kando's."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from typing import Any
 from kando.responders.idempotency import idempotency_key
 from kando_llm.errors import ProviderError
 from kando_llm.live_provider import Connection, LiveProvider, OnText, Reply
-from kando_llm.logs import cleaned_logs
+from kando_llm.logs import scrub_logs
 from kando_llm.request import Request
 from kando_llm.sdk_errors import provider_error
 
-__all__ = ["BrokenOff", "Put", "headers_for", "provider_over"]
+__all__ = ["IncompleteAnswer", "Send", "headers_for", "sdk_provider"]
 
-#: Puts a request to a client of the SDK.
-Put = Callable[[Any, Request, OnText | None, Connection], Reply]
+#: Sends a request through a client of the SDK.
+Send = Callable[[Any, Request, OnText | None, Connection], Reply]
 
 
-class BrokenOff(Exception):
-    """An answer that came to no good end, after the server had told what it uses.
+class IncompleteAnswer(Exception):
+    """An answer that failed, with the usage that the server had reported before.
 
     Args:
-        error: what went wrong.
-        model: that the server says answered.
+        error: the cause.
+        model: that answered, according to the server.
         usage: tokens by name, as in an ``llm.response``.
     """
 
@@ -38,11 +38,11 @@ class BrokenOff(Exception):
 
 
 def headers_for(arguments: Mapping[str, Any]) -> dict[str, str]:
-    """Return the headers that tell a server which call this is, whoever makes it and how often.
+    """Return the headers with the idempotency key of this call, the same for every retry.
 
-    Neither Anthropic nor OpenAI heed ``Idempotency-Key``; gateways in front of them do, and answer what
-    is asked again with what they answered before. Such a server refuses a key that comes with
-    another request, so the request is part of it: a run may go on with another model.
+    Anthropic and OpenAI ignore ``Idempotency-Key``; gateways in front of them repeat their first
+    answer. They reject a key that is reused for another request, so the key depends on the request
+    as well: a run may be resumed with another model.
 
     Args:
         arguments: of the request, as the SDK takes them.
@@ -55,19 +55,19 @@ def headers_for(arguments: Mapping[str, Any]) -> dict[str, str]:
     return {"Idempotency-Key": f"kando-{digest}"}
 
 
-def provider_over(
-    sdk: ModuleType, client_type: Callable[..., Any], connection: Connection, put: Put
+def sdk_provider(
+    sdk: ModuleType, client_type: Callable[..., Any], connection: Connection, send: Send
 ) -> LiveProvider:
-    """Return a provider that asks through an official SDK.
+    """Return a provider that sends requests through an official SDK.
 
     Args:
-        sdk: its module; both that we use are generated with one tool and built alike.
+        sdk: its module; both SDKs come from one generator and are built alike.
         client_type: class of its client.
         connection: to the server.
-        put: puts a request to the client; it may let errors of the SDK through.
+        send: sends a request through the client; it may raise errors of the SDK.
     """
     client = client_type(
-        # Given here, or the SDK would look for one, and send whichever it finds to any server.
+        # Passed explicitly: else the SDK takes any key it finds, and sends it to any server.
         api_key=connection.key,
         base_url=connection.endpoint.base_url,
         timeout=connection.timeout_seconds,
@@ -75,29 +75,29 @@ def provider_over(
         http_client=sdk.DefaultHttpxClient(
             follow_redirects=False,
             timeout=connection.timeout_seconds,
-            event_hooks={"request": [connection.guard]},
+            event_hooks={"request": [connection.remove_other_keys]},
         ),
     )
 
-    def send(request: Request, on_text: OnText | None) -> Reply:
+    def send_safely(request: Request, on_text: OnText | None) -> Reply:
         try:
-            return put(client, request, on_text, connection)
+            return send(client, request, on_text, connection)
         except Exception as error:
             failure = _failure_of(error, sdk, connection)
-        # Raised out here, so that the SDK's error is not the context of this one.
+        # Raised outside the handler, so that the SDK's error does not become its context.
         raise failure
 
-    end_cleaning = cleaned_logs(connection.scrubber)
+    stop_scrubbing = scrub_logs(connection.scrubber)
 
     def close() -> None:
         client.close()
-        end_cleaning()
+        stop_scrubbing()
 
-    return LiveProvider(connection, send, close)
+    return LiveProvider(connection, send_safely, close)
 
 
 def _failure_of(error: Exception, sdk: ModuleType, connection: Connection) -> ProviderError:
-    if isinstance(error, BrokenOff):
+    if isinstance(error, IncompleteAnswer):
         failure = _failure_of(error.error, sdk, connection)
         if error.usage:
             name, model = connection.endpoint.priced_as, str(error.model)
