@@ -1,4 +1,4 @@
-"""Ledgers and substrate on a server keep what every ledger and substrate promises."""
+"""Ledgers, groups and the substrate on a server pass the contracts of every substrate."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +15,7 @@ from kando_eventstore.testing import FakeEventStoreServer
 
 
 class _OnServers:
-    """One fake server for each path, as long as the test lasts."""
+    """One fake server per path, for the duration of the test."""
 
     @pytest.fixture(autouse=True)
     def _servers(self) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""What goes wrong between a ledger and its server is a clear error, or a retry that is safe."""
+"""A failure between a ledger and its server ends in a clear error, or in a safe retry."""
 
 import shutil
 import subprocess
@@ -25,7 +25,7 @@ from kando.schema.events import make_event
 from kando.testing.ledgers import event
 from kando_eventstore._client import client_library
 from kando_eventstore._connection import Connection
-from kando_eventstore._streams import Found, New, Streams
+from kando_eventstore._streams import NewEvent, StoredEvent, Streams
 from kando_eventstore.substrate import EventStoreSubstrate, open_eventstore
 from kando_eventstore.testing import FakeEventStoreServer
 
@@ -51,13 +51,13 @@ def test_an_unknown_ledger_is_not_found(substrate: EventStoreSubstrate) -> None:
         substrate.open("typo")
 
 
-@pytest.mark.parametrize("for_good", [False, True], ids=["deleted", "tombstoned"])
+@pytest.mark.parametrize("permanently", [False, True], ids=["deleted", "tombstoned"])
 def test_a_ledger_whose_stream_was_deleted_is_damaged_not_empty(
-    substrate: EventStoreSubstrate, for_good: bool
+    substrate: EventStoreSubstrate, permanently: bool
 ) -> None:
     substrate.create("r1").append([event(0), event(1)])
     client = substrate.connection.client()
-    delete = client.tombstone_stream if for_good else client.delete_stream
+    delete = client.tombstone_stream if permanently else client.delete_stream
     delete("run:r1", current_version=1)
 
     for attempt in (
@@ -73,11 +73,11 @@ def test_a_ledger_whose_beginning_was_truncated_is_damaged(substrate: EventStore
     substrate.create("r1").append([event(n) for n in range(4)])
     substrate.connection.client().set_stream_metadata("run:r1", metadata={"$tb": 2})
 
-    with pytest.raises(StoreDamaged, match="lacks 2 of its events 0 to 3"):
+    with pytest.raises(StoreDamaged, match="is missing 2 of its events 0 to 3"):
         list(substrate.open("r1").read_all())
 
 
-def test_an_append_whose_answer_is_lost_is_there_once(
+def test_an_append_whose_answer_is_lost_is_recorded_once(
     server: FakeEventStoreServer, substrate: EventStoreSubstrate
 ) -> None:
     ledger = substrate.create("r1")
@@ -90,7 +90,7 @@ def test_an_append_whose_answer_is_lost_is_there_once(
     assert server.faults.lost_answers == 0
 
 
-def test_an_append_that_was_lost_on_its_way_is_there_once(
+def test_an_append_that_never_reached_the_server_is_recorded_once(
     server: FakeEventStoreServer, substrate: EventStoreSubstrate
 ) -> None:
     ledger = substrate.create("r1")
@@ -101,7 +101,7 @@ def test_an_append_that_was_lost_on_its_way_is_there_once(
     assert numbers(substrate) == [0]
 
 
-def test_a_connection_that_is_cut_in_the_middle_of_appends_loses_and_doubles_nothing(
+def test_a_connection_that_is_cut_during_appends_loses_and_duplicates_nothing(
     server: FakeEventStoreServer,
 ) -> None:
     with (
@@ -118,7 +118,7 @@ def test_a_connection_that_is_cut_in_the_middle_of_appends_loses_and_doubles_not
         assert numbers(substrate) == list(range(24))
 
 
-def test_a_server_that_is_killed_between_and_during_appends_loses_and_doubles_nothing(
+def test_a_server_that_is_killed_between_and_during_appends_loses_and_duplicates_nothing(
     tmp_path: Path,
 ) -> None:
     with (
@@ -145,7 +145,7 @@ def test_a_server_that_is_killed_between_and_during_appends_loses_and_doubles_no
         assert numbers(substrate) == list(range(120))
 
 
-def test_a_writer_that_gives_up_says_so_and_the_ledger_tells_the_rest(
+def test_a_writer_that_gives_up_raises_and_the_ledger_shows_what_was_written(
     server: FakeEventStoreServer,
 ) -> None:
     with EventStoreSubstrate(Connection(server.url, patience=0.2)) as substrate:
@@ -160,7 +160,7 @@ def test_a_writer_that_gives_up_says_so_and_the_ledger_tells_the_rest(
         assert numbers(substrate) == [0]
 
 
-def test_a_node_that_does_not_lead_sends_the_writer_to_the_one_that_does(
+def test_a_follower_redirects_the_writer_to_the_leader(
     server: FakeEventStoreServer, tmp_path: Path
 ) -> None:
     with FakeEventStoreServer(tmp_path / "follower") as follower:
@@ -172,7 +172,7 @@ def test_a_node_that_does_not_lead_sends_the_writer_to_the_one_that_does(
         assert numbers(substrate) == [0]
 
 
-def test_a_batch_over_the_servers_limit_is_one_step_all_the_same(
+def test_a_batch_over_the_servers_limit_is_still_appended_atomically(
     substrate: EventStoreSubstrate,
 ) -> None:
     ledger = substrate.create("r1")
@@ -187,7 +187,7 @@ def test_a_batch_over_the_servers_limit_is_one_step_all_the_same(
     assert verify(again).is_intact
 
 
-def test_more_events_than_one_step_can_hold_are_refused_and_nothing_is_written(
+def test_a_batch_with_too_many_events_is_refused_and_writes_nothing(
     substrate: EventStoreSubstrate,
 ) -> None:
     ledger = substrate.create("r1")
@@ -199,16 +199,16 @@ def test_more_events_than_one_step_can_hold_are_refused_and_nothing_is_written(
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_what_the_server_takes_for_too_large_is_refused_at_once(
+def test_an_append_that_the_server_finds_too_large_is_refused_at_once(
     substrate: EventStoreSubstrate, count: int
 ) -> None:
-    large = [New("large", b'"' + b"x" * 1_100_000 + b'"')] * count
+    large = [NewEvent("large", b'"' + b"x" * 1_100_000 + b'"')] * count
 
-    with pytest.raises(PayloadTooLarge, match=r"refuses an append.*MaxAppendSize"):
+    with pytest.raises(PayloadTooLarge, match=r"rejects an append.*MaxAppendSize"):
         Streams(substrate.connection).append("s", large, after=None)
 
 
-def test_large_responses_and_messages_come_back(substrate: EventStoreSubstrate) -> None:
+def test_large_responses_and_messages_are_read_back(substrate: EventStoreSubstrate) -> None:
     from kando.ledger.inbox import InboxEntry
 
     substrate.create("r1")
@@ -222,7 +222,7 @@ def test_large_responses_and_messages_come_back(substrate: EventStoreSubstrate) 
     assert substrate.inbox("r1")[0].event.data == message.data
 
 
-def test_a_substrate_that_is_opened_to_read_writes_nothing(
+def test_a_substrate_that_is_opened_read_only_writes_nothing(
     server: FakeEventStoreServer, substrate: EventStoreSubstrate
 ) -> None:
     substrate.create("r1").append([event(0)])
@@ -252,7 +252,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return key, chain
 
 
-def test_tls_works_with_the_authority_and_other_settings_are_refused_with_a_cure(
+def test_tls_works_with_its_authority_and_other_settings_are_refused_with_a_hint(
     certificate: tuple[Path, Path], tmp_path: Path, server: FakeEventStoreServer
 ) -> None:
     key, chain = certificate
@@ -267,34 +267,36 @@ def test_tls_works_with_the_authority_and_other_settings_are_refused_with_a_cure
         ask(f"https://{at}?TlsCaFile={chain}")
         with pytest.raises(StoreError, match=r"TLS.*TlsCaFile") as unknown:
             ask(f"https://{at}")
-        with pytest.raises(StoreError, match=r"https:// for those with"):
+        with pytest.raises(StoreError, match=r"https:// with TLS"):
             ask(f"http://127.0.0.1:{secured.port}")
-    with pytest.raises(StoreError, match=r"say http://|http:// is for"):
+    with pytest.raises(StoreError, match=r"use http://|Use http:// for"):
         ask(f"https://me:secret@127.0.0.1:{server.port}?TlsCaFile={chain}")
     assert "secret" not in str(unknown.value)
     assert client_library().name in ("kurrentdbclient", "esdbclient")
 
 
-def test_a_user_is_let_in_by_password_however_it_is_spelt_and_others_are_told_what_to_check(
+def test_a_user_is_admitted_with_an_encoded_password_and_a_wrong_one_is_refused_with_a_hint(
     certificate: tuple[Path, Path], tmp_path: Path
 ) -> None:
     key, chain = certificate
     pair, user = (key.read_bytes(), chain.read_bytes()), ("me", "p@ss/w?rd#1%")
 
-    with FakeEventStoreServer(tmp_path / "door", certificate=pair, user=user) as server:
+    with FakeEventStoreServer(tmp_path / "authenticated", certificate=pair, user=user) as server:
         at = f"127.0.0.1:{server.port}?TlsCaFile={chain}"
         with open_eventstore(f"https://me:{quote(user[1], safe='')}@{at}") as substrate:
             substrate.create("r1").append([event(0)])
             assert numbers(substrate) == [0]
         with (
             open_eventstore(f"https://me:changeit@{at}") as substrate,
-            pytest.raises(StoreError, match=r"denies access.*Check user and password") as denied,
+            pytest.raises(
+                StoreError, match=r"denies access.*Check the user, the password"
+            ) as denied,
         ):
             substrate.open("r1")
     assert "changeit" not in str(denied.value)
 
 
-def test_a_fork_reads_and_writes_the_same_however_long_its_parent_is(
+def test_the_cost_of_a_fork_does_not_depend_on_the_length_of_its_parent(
     substrate: EventStoreSubstrate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     substrate.create("short").append([event(n) for n in range(2)])
@@ -302,7 +304,7 @@ def test_a_fork_reads_and_writes_the_same_however_long_its_parent_is(
     read: list[int] = []
     page = Streams.page
 
-    def counted(self: Streams, *where: Any, **how: Any) -> list[Found]:
+    def counted(self: Streams, *where: Any, **how: Any) -> list[StoredEvent]:
         found = page(self, *where, **how)
         read.append(len(found))
         return found
@@ -319,7 +321,7 @@ def test_a_fork_reads_and_writes_the_same_however_long_its_parent_is(
     assert substrate.info("of-long").length == 3
 
 
-def test_a_large_snapshot_comes_back_and_half_a_one_counts_as_none(
+def test_a_large_snapshot_is_read_back_and_an_incomplete_one_is_ignored(
     substrate: EventStoreSubstrate,
 ) -> None:
     substrate.create("r1")
@@ -332,6 +334,6 @@ def test_a_large_snapshot_comes_back_and_half_a_one_counts_as_none(
     streams = Streams(substrate.connection)
     last = streams.last("snapshot:r1")
     assert last is not None
-    half = New("snapshot.part", b"x", b'{"part": 0, "of": 2}', is_json=False)
+    half = NewEvent("snapshot.part", b"x", b'{"part": 0, "of": 2}', is_json=False)
     streams.append("snapshot:r1", [half], after=last.revision)
     assert substrate.snapshot("r1") is None

@@ -1,4 +1,4 @@
-"""Groups on a server, beyond what every group promises: what operators may do to their streams."""
+"""Groups on a server, in addition to their contract: truncated streams and dropped connections."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from kando_eventstore.testing import FakeEventStoreServer
 CONTRACT = GroupContract()
 
 
-def test_a_parked_job_whose_event_was_truncated_is_taken_for_no_other(tmp_path: Path) -> None:
+def test_a_parked_job_whose_event_was_truncated_is_not_mistaken_for_another(tmp_path: Path) -> None:
     with FakeEventStoreServer(tmp_path / "store") as server, open_eventstore(server.url) as opened:
         group = opened.group("g")
         for run in ("r1", "r2", "r3"):
@@ -25,7 +25,7 @@ def test_a_parked_job_whose_event_was_truncated_is_taken_for_no_other(tmp_path: 
         group.close()
 
 
-def test_a_group_goes_on_when_what_it_has_done_was_truncated(tmp_path: Path) -> None:
+def test_a_group_keeps_working_after_its_done_events_were_truncated(tmp_path: Path) -> None:
     with FakeEventStoreServer(tmp_path / "store") as server, open_eventstore(server.url) as opened:
         group = opened.group("g")
         for run in ("r1", "r2"):
@@ -43,7 +43,7 @@ def test_a_group_goes_on_when_what_it_has_done_was_truncated(tmp_path: Path) -> 
         group.close()
 
 
-def test_what_a_dropped_connection_delivered_is_no_reason_to_end(tmp_path: Path) -> None:
+def test_a_delivery_from_a_dropped_connection_does_not_end_the_worker(tmp_path: Path) -> None:
     with FakeEventStoreServer(tmp_path / "store") as server, open_eventstore(server.url) as opened:
         group, other = opened.group("g"), opened.group("g")
         group.offer(Job("r1"))
@@ -51,7 +51,7 @@ def test_what_a_dropped_connection_delivered_is_no_reason_to_end(tmp_path: Path)
         group.offer(Job("r2"))
         CONTRACT.eventually(lambda: group.info().in_flight == 1)
 
-        # It is in the first one's hands, unopened, when its connection ends.
+        # The first group has received it, but not opened it, when its connection ends.
         group.close()
         lease = CONTRACT.taken(other)
         assert lease.job == Job("r2")

@@ -1,23 +1,23 @@
-"""Real processes, really killed: writers at their appends, and the server under a run."""
+"""Real processes, killed: writers during appends, and the server during a run."""
 
 import re
 
 from torture_runs import run_torture
 
 
-def test_runs_whose_writers_are_killed_at_their_appends_end_as_if_nothing_had_happened() -> None:
-    said = run_torture("eventstore_torture.py", "--kills", "10")
+def test_runs_whose_writers_are_killed_during_appends_end_like_undisturbed_runs() -> None:
+    output = run_torture("eventstore_torture.py", "--kills", "10")
 
-    found = re.search(r"(\d+) kills", said)
+    found = re.search(r"(\d+) kills", output)
     assert found
     assert int(found[1]) >= 10
 
 
-def test_a_run_whose_server_is_killed_and_started_anew_ends_as_if_nothing_had_happened() -> None:
+def test_a_run_whose_server_is_killed_and_restarted_ends_like_an_undisturbed_run() -> None:
     assert "2 restarts of the server" in run_torture("eventstore_torture.py", "--restarts", "2")
 
 
-def test_of_eight_writers_at_one_length_one_wins_and_the_others_have_written_nothing() -> None:
+def test_one_of_eight_writers_at_the_same_length_wins_and_the_others_write_nothing() -> None:
     assert "25 rounds of 8 writers: one winner each" in run_torture(
         "eventstore_torture.py", "--rounds", "25"
     )

@@ -1,4 +1,4 @@
-"""Views of many runs are folds over their ledgers, also after the process that keeps them is killed."""
+"""Views of many runs are folds over their ledgers, even after the process that updates them is killed."""
 
 import json
 import os
@@ -40,7 +40,7 @@ def substrate(server: FakeEventStoreServer) -> Iterator[EventStoreSubstrate]:
         yield opened
 
 
-def worked_on(ledger: LedgerStore, *steps: int) -> None:
+def record(ledger: LedgerStore, *steps: int) -> None:
     """Record some objects, changes and relations."""
     for n in steps:
         Runtime(ledger, [], edge_logic=()).run(
@@ -53,7 +53,7 @@ def worked_on(ledger: LedgerStore, *steps: int) -> None:
 
 
 def expected(ledger: LedgerStore) -> dict[str, Any]:
-    """Return what the views of a ledger are to be."""
+    """Return the views that a ledger should have."""
     events = list(ledger.read_all())
     world = project(events)
     return {
@@ -66,8 +66,8 @@ def expected(ledger: LedgerStore) -> dict[str, Any]:
     }
 
 
-def kept(file: ViewFile, run: str) -> dict[str, Any]:
-    """Return the views of a run as they are kept, in the form of `expected`."""
+def stored(file: ViewFile, run: str) -> dict[str, Any]:
+    """Return the stored views of a run, in the form of `expected`."""
     view = file.view(run)
     world = view.pop("world_state")
     view["objects"] = {id: o["data"] for id, o in world["objects"].items()}
@@ -77,62 +77,63 @@ def kept(file: ViewFile, run: str) -> dict[str, Any]:
     return view
 
 
-def test_the_views_of_runs_and_branches_are_what_their_ledgers_say(
+def test_the_views_of_runs_and_branches_match_their_ledgers(
     substrate: EventStoreSubstrate, server: FakeEventStoreServer, tmp_path: Path
 ) -> None:
     for n in range(3):
-        worked_on(substrate.create(f"r{n}"), *range(n + 2))
-    worked_on(fork(substrate, "r2", 4, "b1"), 7)
+        record(substrate.create(f"r{n}"), *range(n + 2))
+    record(fork(substrate, "r2", 4, "b1"), 7)
     file = ViewFile(tmp_path / "views", server.url)
 
     assert ViewKeeper(substrate, file).keep(once=True) == 4
 
     for info in substrate.ledgers():
-        assert kept(file, info.id) == expected(substrate.open(info.id))
+        assert stored(file, info.id) == expected(substrate.open(info.id))
     with pytest.raises(LedgerNotFound, match="--once"):
-        file.view("nobody")
+        file.view("missing")
     file.close()
 
 
-def test_a_run_that_is_damaged_is_told_of_and_the_others_have_their_views(
+def test_a_damaged_run_is_reported_and_the_other_runs_have_views(
     substrate: EventStoreSubstrate, server: FakeEventStoreServer, tmp_path: Path
 ) -> None:
     for n in range(3):
-        worked_on(substrate.create(f"r{n}"), 0)
+        record(substrate.create(f"r{n}"), 0)
     substrate.connection.client().set_stream_metadata("run:r1", metadata={"$tb": 2})
-    file, told = ViewFile(tmp_path / "views", server.url), list[str]()
+    file, reports = ViewFile(tmp_path / "views", server.url), list[str]()
 
-    ViewKeeper(substrate, file, told.append).keep(once=True)
+    ViewKeeper(substrate, file, reports.append).keep(once=True)
 
-    assert told
-    assert all(line.startswith("r1 is left out: run:r1 lacks 2 of its events") for line in told)
+    assert reports
+    reason = "r1 is skipped: run:r1 is missing 2 of its events"
+    assert all(line.startswith(reason) for line in reports)
     for run in ("r0", "r2"):
-        assert kept(file, run) == expected(substrate.open(run))
+        assert stored(file, run) == expected(substrate.open(run))
     with pytest.raises(LedgerNotFound):
         file.view("r1")
     file.close()
 
 
-def test_what_is_in_the_views_is_not_looked_at_again(
+def test_runs_without_new_events_are_not_read_again(
     substrate: EventStoreSubstrate, server: FakeEventStoreServer, tmp_path: Path
 ) -> None:
     for n in range(3):
-        worked_on(substrate.create(f"r{n}"), 0)
+        record(substrate.create(f"r{n}"), 0)
     file = ViewFile(tmp_path / "views", server.url)
     ViewKeeper(substrate, file).keep(once=True)
     before = file.position
-    worked_on(substrate.open("r1"), 1)
+    record(substrate.open("r1"), 1)
 
     assert ViewKeeper(substrate, file).keep(once=True) == 1
     assert ViewKeeper(substrate, file).keep(once=True) == 0
 
-    assert kept(file, "r1") == expected(substrate.open("r1"))
+    assert stored(file, "r1") == expected(substrate.open("r1"))
     assert before is not None
     assert (file.position or 0) > before
     file.close()
 
 
-def test_a_process_that_is_killed_goes_on_where_it_was_and_nothing_is_missing(
+def test_a_killed_process_resumes_where_it_stopped_and_misses_nothing(
     substrate: EventStoreSubstrate, server: FakeEventStoreServer, tmp_path: Path
 ) -> None:
     path = tmp_path / "views"
@@ -141,27 +142,27 @@ def test_a_process_that_is_killed_goes_on_where_it_was_and_nothing_is_missing(
     environ = {**os.environ, "HOME": str(tmp_path)}
     ledgers = [substrate.create(f"r{n}") for n in range(6)]
     for round in range(3):
-        with subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL) as keeping:
+        with subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL) as process:
             for ledger in ledgers:
-                worked_on(ledger, round)
-            # Killed once it has begun, wherever it then is.
+                record(ledger, round)
+            # Killed at an arbitrary point after its start.
             deadline = time.monotonic() + 30
             while not path.exists() and time.monotonic() < deadline:
                 time.sleep(0.01)
-            keeping.send_signal(signal.SIGKILL)
+            process.send_signal(signal.SIGKILL)
 
     subprocess.run([*command, "--once"], env=environ, check=True, capture_output=True)
 
-    file = ViewFile(path, substrate.connection.where)
+    file = ViewFile(path, substrate.connection.display_url)
     for ledger in ledgers:
         run = ledger.stream_name().partition(":")[2]
-        assert kept(file, run) == expected(ledger)
+        assert stored(file, run) == expected(ledger)
     file.close()
-    shown = subprocess.run([*command, "--show", "r1"], env=environ, check=True, capture_output=True)
-    assert json.loads(shown.stdout)["events"] == ledgers[1].length()
+    done = subprocess.run([*command, "--show", "r1"], env=environ, check=True, capture_output=True)
+    assert json.loads(done.stdout)["events"] == ledgers[1].length()
 
 
-def test_a_file_has_no_subscriptions_to_keep_views_from(tmp_path: Path) -> None:
+def test_a_sqlite_substrate_has_no_subscriptions_to_update_views_from(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "kando.cli.main", "--ledger", "sqlite:x.sqlite", "views"]
 
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)

@@ -1,4 +1,4 @@
-"""One face for two clients: kurrentdbclient, or its predecessor esdbclient."""
+"""One interface to two clients: kurrentdbclient and its predecessor esdbclient."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _LIBRARIES = (
 
 @attrs.frozen
 class ClientLibrary:
-    """What Kando uses of the client that is installed.
+    """The parts of the installed client that Kando uses.
 
     Attributes:
         name: of the distribution.
         version: of the distribution.
-        client: class of the client; it is made with a connection string.
-        base_error: class of all its errors.
+        client: class of the client; takes a connection string.
+        base_error: base class of its errors.
         new_event: class of an event to append.
         stream_state: enumeration with ``NO_STREAM`` and ``ANY``.
     """
@@ -47,10 +47,11 @@ class ClientLibrary:
     def connect(self, string: str) -> Any:
         """Return a client for a connection string.
 
-        Neither client decodes what is percent-encoded in a user and password.
+        Neither client decodes a percent-encoded user and password, so this method does.
 
         Raises:
-            ValueError, OSError: the string is none, or a file that it names cannot be read.
+            ValueError: the string is malformed.
+            OSError: a file that it names cannot be read.
         """
         encoded = self.client.construct_call_credentials
 
@@ -64,11 +65,11 @@ class ClientLibrary:
         """Return the class of an error by the part of its name that both clients share.
 
         Args:
-            name: such as ``WrongCurrentVersion``, which is called ``WrongCurrentVersionError`` by
-                the newer client.
+            name: such as ``WrongCurrentVersion``, for ``WrongCurrentVersionError`` of the newer
+                client.
 
         Returns:
-            A class that nothing raises, if this client does not have it.
+            A class that is never raised, if this client lacks the error.
         """
         for candidate in (f"{name}Error", name):
             found = getattr(self._errors, candidate, None)
@@ -83,15 +84,15 @@ class ClientLibrary:
 
 
 class _NeverRaised(Exception):
-    """Stands for an error that the installed client does not know."""
+    """Placeholder for an error that the installed client lacks."""
 
 
 @cache
 def client_library() -> ClientLibrary:
-    """Return the client that is installed; kurrentdbclient if both are.
+    """Return the installed client; kurrentdbclient if both are installed.
 
     Raises:
-        StoreError: neither is.
+        StoreError: neither is installed.
     """
     for name, client, base_error, protocol in _LIBRARIES:
         try:

@@ -1,4 +1,4 @@
-"""A connection that waits out what passes, and says clearly what does not."""
+"""A connection that retries transient failures and raises clear errors for lasting ones."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ __all__ = ["CALL_SECONDS", "Connection"]
 
 Answer = TypeVar("Answer")
 
-#: Seconds after which one call counts as lost.
+#: Timeout of one call, in seconds.
 CALL_SECONDS = 10.0
 
-# A restart of a node and an election take a few seconds; a wrong URL should be told sooner.
+# A restart of a node and an election take a few seconds; a wrong URL should be reported sooner.
 _PATIENCE_SECONDS = 30.0
 _FIRST_PATIENCE_SECONDS = 3.0
 
@@ -37,7 +37,7 @@ _TOO_LARGE = ("MaximumAppendSizeExceeded", "RecordMaxSizeExceeded", "Transaction
 _DENIED = ("AccessDenied", "Unauthenticated")
 _DELETED = ("StreamIsDeleted", "StreamTombstoned")
 
-# What a client has no class for it passes on as gRPC wrote it.
+# The clients pass on errors that they have no class for as text written by gRPC.
 _STATUS = re.compile(r"status = StatusCode\.(\w+)")
 _DETAILS = re.compile(r'details = "(.+)"')
 _DENIED_STATUS = ("UNAUTHENTICATED", "PERMISSION_DENIED")
@@ -49,11 +49,11 @@ class Connection:
 
     Args:
         url: see `connection_string`.
-        patience: seconds for which a call is tried again while nobody answers.
-        first_patience: the same, for the first call of all.
+        patience: seconds for which a call is retried while the server does not answer.
+        first_patience: the same, for the first call.
 
     Raises:
-        ConfigurationError: the URL is none.
+        ConfigurationError: the URL is malformed.
         StoreError: no client is installed.
     """
 
@@ -65,11 +65,12 @@ class Connection:
         first_patience: float = _FIRST_PATIENCE_SECONDS,
     ) -> None:
         self.library: ClientLibrary = client_library()
-        self.where = redact_url(url)
+        #: The URL without user and password.
+        self.display_url = redact_url(url)
         self._url, self._string = url, connection_string(url)
         self._patience, self._first_patience = patience, first_patience
         self._client: Any = None
-        self._others: list[Connection] = []
+        self._clones: list[Connection] = []
         self._is_closed = self._has_answered = False
         self._lock = threading.Lock()
         error = self.library.error
@@ -78,34 +79,34 @@ class Connection:
         self._denied = tuple(map(error, _DENIED))
         self._deleted = tuple(map(error, _DELETED))
         self._passed_on = tuple(map(error, ("WrongCurrentVersion", "NotFound", "AlreadyExists")))
-        #: Raised by `call` when a stream is not where a writer expects it.
+        #: Raised by `call` if a stream is not at the expected revision.
         self.wrong_version = error("WrongCurrentVersion")
-        #: Raised by `call` when a stream or a group is not there.
+        #: Raised by `call` if a stream or a group does not exist.
         self.not_found = error("NotFound")
-        #: Raised by `call` when a group is there already.
+        #: Raised by `call` if a group already exists.
         self.already_exists = error("AlreadyExists")
 
-    def another(self) -> Connection:
-        """Return a new connection to the same place, which is closed with this one.
+    def clone(self) -> Connection:
+        """Return a new connection to the same server, which is closed with this one.
 
-        For whoever follows a subscription: a client that connects anew ends those it has, and one
-        that another thread opens at that moment fails in ways of its own.
+        A subscription needs its own connection: a client that reconnects ends its subscriptions,
+        and one that another thread opens at that moment may fail with any error.
         """
         patience = {"patience": self._patience, "first_patience": self._first_patience}
-        self._others.append(Connection(self._url, **patience))
-        return self._others[-1]
+        self._clones.append(Connection(self._url, **patience))
+        return self._clones[-1]
 
     def call(self, action: Callable[[Any], Answer]) -> Answer:
-        """Return what `action` returns, given the client; it is tried again while nobody answers.
+        """Call `action` with the client and return its result; retry while the server is silent.
 
-        So an append must carry its events' ids with it: a server that has them answers as if it
-        were the first time (https://docs.kurrent.io/server/ on idempotent appends).
+        An append must therefore fix the ids of its events in advance: a server that already has
+        them answers as it did the first time (https://docs.kurrent.io/server/ on idempotent appends).
 
         Raises:
-            wrong_version, not_found, already_exists: as the server says.
-            StoreError: it does not answer, or refuses.
-            StoreDamaged: a stream was deleted for good.
-            PayloadTooLarge: it refuses the size of an append.
+            wrong_version, not_found, already_exists: as the server reports.
+            StoreError: the server does not answer, or rejects the call.
+            StoreDamaged: a stream was deleted permanently.
+            PayloadTooLarge: the server rejects the size of an append.
         """
         patience = self._patience if self._has_answered else self._first_patience
         deadline = time.monotonic() + patience
@@ -117,12 +118,12 @@ class Connection:
                 self._has_answered = True
                 raise
             except ValueError as error:
-                # What the clients raise on a channel that was closed meanwhile.
+                # The clients raise this on a channel that was closed in the meantime.
                 if "channel" not in str(error).lower():
                     raise
                 failure: Exception = error
             except self.library.base_error as error:
-                self._refuse_for_good(error)
+                self._raise_if_lasting(error)
                 failure = error
             else:
                 self._has_answered = True
@@ -135,60 +136,62 @@ class Connection:
             wait = min(wait * 2, 1.0)
 
     def client(self) -> Any:
-        """Return the client, connected when first asked for."""
+        """Return the client, which connects on first use."""
         with self._lock:
             self._refuse_if_closed()
             if self._client is None:
                 try:
                     self._client = self.library.connect(self._string)
                 except (ValueError, OSError) as error:
-                    raise self._refused(error) from None
+                    raise self._options_error(error) from None
             return self._client
 
-    def _refused(self, error: Exception) -> ConfigurationError:
+    def _options_error(self, error: Exception) -> ConfigurationError:
         # The client's own message repeats the URL with its password.
         if isinstance(error, OSError) and error.filename:
-            msg = f"{self.where}: {error.filename} cannot be read ({error.strerror})."
-            return ConfigurationError(msg, hint="Name a file in PEM, as in ?TlsCaFile=PATH.")
-        msg = f"{self.where}: {self.library.name} refuses its options ({type(error).__name__})."
-        hint = "Use the options of its connection strings, such as TlsCaFile."
+            msg = f"{self.display_url}: {error.filename} cannot be read ({error.strerror})."
+            return ConfigurationError(msg, hint="Name a PEM file, as in ?TlsCaFile=PATH.")
+        msg = (
+            f"{self.display_url}: {self.library.name} rejects its options ({type(error).__name__})."
+        )
+        hint = "Use options of its connection strings, such as TlsCaFile."
         return ConfigurationError(msg, hint=hint)
 
     def _refuse_if_closed(self) -> None:
         if self._is_closed:
-            msg = f"The connection to {self.where} is closed."
-            raise StoreError(msg, hint="Open it anew.")
+            msg = f"The connection to {self.display_url} is closed."
+            raise StoreError(msg, hint="Open a new one.")
 
-    def _refuse_for_good(self, error: Exception) -> None:
-        """Raise what an error means, unless it may pass."""
+    def _raise_if_lasting(self, error: Exception) -> None:
+        """Raise Kando's error for a failure, unless it may be transient."""
         if isinstance(error, self.library.error("SSL")):
-            msg = f"{self.where}: no TLS connection can be made ({_brief(error)})."
-            hint = "Name the authority with ?TlsCaFile=PATH; for a server without TLS say http://."
+            msg = f"{self.display_url}: a TLS connection failed ({_brief(error)})."
+            hint = "Name its authority with ?TlsCaFile=PATH; for a server without TLS, use http://."
             raise StoreError(msg, hint=hint) from error
-        status = _told(_STATUS, error)
+        status = _match(_STATUS, error)
         if isinstance(error, self._too_large) or "maximum append size" in str(error).lower():
-            msg = f"{self.where} refuses an append of this size."
-            hint = "Raise MaxAppendSize of the server, or record less at once."
+            msg = f"{self.display_url} rejects an append of this size."
+            hint = "Raise the server's MaxAppendSize, or record less at once."
             raise PayloadTooLarge(msg, hint=hint) from error
         if isinstance(error, self._denied) or status in _DENIED_STATUS:
-            msg = f"{self.where} denies access."
-            raise StoreError(msg, hint="Check user and password, and the rights of the user.")
+            msg = f"{self.display_url} denies access."
+            raise StoreError(msg, hint="Check the user, the password and the user's permissions.")
         if isinstance(error, self._deleted) or "is deleted" in str(error):
-            msg = f"{self.where}: a stream was deleted for good ({_brief(error)})."
+            msg = f"{self.display_url}: a stream was deleted permanently ({_brief(error)})."
             raise StoreDamaged(msg, hint="Restore it from a backup.") from error
-        # A bare base error is what the clients raise when a call ends without an answer.
-        may_pass = isinstance(error, self._transient) or type(error) is self.library.base_error
-        if status in _LASTING_STATUS or not may_pass:
-            msg = f"{self.where} refuses: {type(error).__name__}: {_brief(error)}."
-            raise StoreError(msg, hint="The server's log says more.") from error
+        # The clients raise a bare base error if a call ends without an answer.
+        is_transient = isinstance(error, self._transient) or type(error) is self.library.base_error
+        if status in _LASTING_STATUS or not is_transient:
+            msg = f"{self.display_url} rejects the call: {type(error).__name__}: {_brief(error)}."
+            raise StoreError(msg, hint="See the server's log.") from error
 
     def _unreachable(self, error: Exception, seconds: float) -> StoreError:
-        msg = f"{self.where} did not answer for {seconds:g} s ({_brief(error)})."
-        hint = "Is it running there? http:// is for servers without TLS, https:// for those with."
+        msg = f"{self.display_url} did not answer for {seconds:g} s ({_brief(error)})."
+        hint = "Check that it is running. Use http:// for a server without TLS, https:// with TLS."
         return StoreError(msg, hint=hint)
 
     def _follow_leader(self, error: Exception) -> None:
-        """Ask the node that leads, if the one that was asked says who that is."""
+        """Reconnect to the leader, if this node's answer names it."""
         target = getattr(error, "leader_grpc_target", None)
         host, port = getattr(error, "host", None), getattr(error, "port", None)
         if target is None and host and port:
@@ -197,13 +200,13 @@ class Connection:
             try:
                 self.client().reconnect(target)
             except self.library.base_error:
-                # It does not answer yet; the next attempt finds out anew.
+                # The leader does not answer yet; the next attempt looks for it again.
                 return
 
     def close(self) -> None:
         """Close the connection. Closing twice is harmless."""
-        for other in self._others:
-            other.close()
+        for clone in self._clones:
+            clone.close()
         with self._lock:
             self._is_closed = True
             if self._client is not None:
@@ -211,12 +214,12 @@ class Connection:
                 self._client = None
 
 
-def _told(pattern: re.Pattern[str], error: Exception) -> str:
+def _match(pattern: re.Pattern[str], error: Exception) -> str:
     found = pattern.search(str(error))
     return found[1] if found else ""
 
 
 def _brief(error: Exception) -> str:
-    """Return what an error says in one line, without what gRPC adds."""
-    lines = (_told(_DETAILS, error) or str(error)).strip().splitlines() or [type(error).__name__]
+    """Return an error's message in one line, without gRPC's additions."""
+    lines = (_match(_DETAILS, error) or str(error)).strip().splitlines() or [type(error).__name__]
     return lines[0][:200].rstrip(".")

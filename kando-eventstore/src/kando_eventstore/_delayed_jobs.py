@@ -1,4 +1,4 @@
-"""Jobs that are not due yet: the server knows no delays, so a stream keeps them in mind."""
+"""Jobs that are not due yet: the server cannot delay deliveries, so a stream holds them."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ import attrs
 import msgspec
 
 from kando.ledger.groups import Job
-from kando_eventstore._streams import New, Streams
+from kando_eventstore._streams import NewEvent, Streams
 
-__all__ = ["Later"]
+__all__ = ["DelayedJobs"]
 
 _DELAYED = "job.delayed"
 
-# Between two looks at what other workers keep in mind.
-_LOOK_SECONDS = 0.5
+# Between two reads of the jobs that other workers delayed.
+_READ_SECONDS = 0.5
 
 
 @attrs.frozen(order=True)
 class _Delayed:
-    """A job that is to be offered at a time, in seconds since 1970."""
+    """A job to offer at a time, in seconds since 1970."""
 
     at: float
     revision: int
     job: Job = attrs.field(order=False)
 
 
-class Later:
-    """The jobs of a group that are not due yet, in the stream ``later:{group}``.
+class DelayedJobs:
+    """The delayed jobs of a group, in the stream ``later:{group}``.
 
-    Every worker has them all in mind, so that none dies with one. A job that two of them offer is
-    offered once: the second time it waits already, or is done once more.
+    Every worker reads all of them, so that no job is lost with a worker. If two workers offer a job,
+    the second offer finds it waiting, or has it done once more.
 
     Args:
         streams: of the server.
@@ -44,19 +44,21 @@ class Later:
         self._stream = f"later:{group}"
         self._heap: list[_Delayed] = []
         self._next = 0
-        self._looked_at = float("-inf")
+        self._read_at = float("-inf")
 
     def add(self, job: Job, delay: float) -> None:
-        """Keep a job in mind for so many seconds."""
-        told = {"at": time.time() + delay, "job": attrs.asdict(job)}
-        self._streams.append(self._stream, [New(_DELAYED, msgspec.json.encode(told))], after=None)
-        self._looked_at = float("-inf")
+        """Delay a job by a number of seconds."""
+        fields = {"at": time.time() + delay, "job": attrs.asdict(job)}
+        self._streams.append(
+            self._stream, [NewEvent(_DELAYED, msgspec.json.encode(fields))], after=None
+        )
+        self._read_at = float("-inf")
 
     def due(self) -> list[Job]:
-        """Return the jobs whose time has come."""
+        """Return the jobs that have become due."""
         now = time.monotonic()
-        if now - self._looked_at >= _LOOK_SECONDS:
-            self._looked_at = now
+        if now - self._read_at >= _READ_SECONDS:
+            self._read_at = now
             for each in self._from(self._next):
                 heapq.heappush(self._heap, each)
                 self._next = each.revision + 1
@@ -65,18 +67,18 @@ class Later:
             due.append(heapq.heappop(self._heap).job)
         return due
 
-    def forget(self) -> None:
-        """Let go of what has been due and was offered."""
+    def truncate(self) -> None:
+        """Truncate the stream before the first job that is not due yet."""
         first = min((each.revision for each in self._heap), default=self._next)
         self._streams.truncate(self._stream, first)
 
     def count(self) -> int:
-        """Return how many jobs are kept in mind."""
+        """Return how many jobs are delayed."""
         return len(self._from(0))
 
     def _from(self, revision: int) -> list[_Delayed]:
         found = []
         for event in self._streams.forwards(self._stream, revision):
-            told = msgspec.json.decode(event.data)
-            found.append(_Delayed(told["at"], event.revision, Job(**told["job"])))
+            fields = msgspec.json.decode(event.data)
+            found.append(_Delayed(fields["at"], event.revision, Job(**fields["job"])))
         return found

@@ -1,4 +1,4 @@
-"""The inbox of a ledger: a stream of what was delivered and what was taken."""
+"""The inbox of a ledger: a stream of entries that were delivered and taken."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Any
 import msgspec
 
 from kando.ledger.inbox import InboxEntry, decode_entry, encode_entry
-from kando_eventstore._streams import New, Streams
+from kando_eventstore._streams import NewEvent, Streams
 
 __all__ = ["Inbox"]
 
 _DELIVERED = "inbox.delivered"
 _TAKEN = "inbox.taken"
 
-# Larger bodies are kept beside the stream.
+# Larger bodies are stored outside the stream.
 _INLINE_BYTES = 400_000
 
 
 class Inbox:
-    """What was delivered to a ledger, as its stream tells.
+    """The inbox of a ledger, read from its stream.
 
     Args:
         streams: of the server.
@@ -36,14 +36,14 @@ class Inbox:
         self._lock = threading.Lock()
 
     def deliver(self, entry: InboxEntry) -> bool:
-        """Put an entry in; return False if its key was delivered before."""
+        """Deliver an entry; return False if its key was already delivered."""
         body = encode_entry(entry)
-        said: dict[str, Any] = {"key": entry.key}
+        fields: dict[str, Any] = {"key": entry.key}
         if len(body) > _INLINE_BYTES:
-            said["content"] = self._streams.store(body)
+            fields["content"] = self._streams.store(body)
         else:
-            said["body"] = body.decode()
-        new = New(_DELIVERED, msgspec.json.encode(said))
+            fields["body"] = body.decode()
+        new = NewEvent(_DELIVERED, msgspec.json.encode(fields))
         with self._lock:
             while True:
                 self._catch_up()
@@ -53,16 +53,16 @@ class Inbox:
                     return True
 
     def entries(self) -> list[InboxEntry]:
-        """Return what was delivered and not taken, in the order of delivery."""
+        """Return the entries that were delivered and not taken, in the order of delivery."""
         with self._lock:
             self._catch_up()
             waiting = list(self._waiting.values())
-        return [decode_entry(said["key"], self._body(said)) for said in waiting]
+        return [decode_entry(fields["key"], self._body(fields)) for fields in waiting]
 
-    def _body(self, said: dict[str, Any]) -> bytes:
-        if "content" in said:
-            return self._streams.content(said["content"])
-        body: str = said["body"]
+    def _body(self, fields: dict[str, Any]) -> bytes:
+        if "content" in fields:
+            return self._streams.content(fields["content"])
+        body: str = fields["body"]
         return body.encode()
 
     def acknowledge(self, key: str) -> None:
@@ -70,16 +70,16 @@ class Inbox:
         with self._lock:
             self._catch_up()
             if key in self._waiting:
-                # Whoever takes it as well, no matter: it is gone after the first.
-                new = New(_TAKEN, msgspec.json.encode({"key": key}))
+                # If another process takes it as well, the second take has no effect.
+                new = NewEvent(_TAKEN, msgspec.json.encode({"key": key}))
                 self._streams.append(self._stream, [new], after=None)
 
     def _catch_up(self) -> None:
         for event in self._streams.forwards(self._stream, self._revision + 1):
-            said = msgspec.json.decode(event.data)
+            fields = msgspec.json.decode(event.data)
             if event.type == _TAKEN:
-                self._waiting.pop(said["key"], None)
-            elif said["key"] not in self._keys:
-                self._keys.add(said["key"])
-                self._waiting[said["key"]] = said
+                self._waiting.pop(fields["key"], None)
+            elif fields["key"] not in self._keys:
+                self._keys.add(fields["key"])
+                self._waiting[fields["key"]] = fields
             self._revision = event.revision

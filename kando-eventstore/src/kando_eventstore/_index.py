@@ -1,4 +1,4 @@
-"""Which ledgers there are: one stream that claims each id, and one that lists them all."""
+"""The index of ledgers: one stream that claims each id, and one stream that lists them all."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import attrs
 import msgspec
 
 from kando.errors import LedgerExists, LedgerNotFound, StoreDamaged
-from kando_eventstore._streams import NO_EVENTS, New, Streams
+from kando_eventstore._streams import NO_EVENTS, NewEvent, Streams
 
 __all__ = ["Claim", "Index"]
 
@@ -23,11 +23,11 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @attrs.frozen
 class Claim:
-    """What is said of a ledger when it is created.
+    """The facts that are recorded when a ledger is created.
 
     Attributes:
         id: of the run or branch.
-        created_us: when, in microseconds since 1970 in UTC.
+        created_us: time of creation, in microseconds since 1970 in UTC.
         parent: id of the ledger it was forked from; None for a run.
         fork_position: how many events it shares with its parent; 0 for a run.
     """
@@ -56,8 +56,8 @@ def now_us() -> int:
 class Index:
     """The ledgers of a server.
 
-    Runs and branches share their ids, and live in streams of two names: so a third stream,
-    ``ledger:{id}``, whose only event the first writer wins, says to whom an id belongs.
+    Runs and branches share one set of ids, but their streams are named differently. So a third
+    stream, ``ledger:{id}``, records the owner of an id; the first writer of its only event wins.
 
     Args:
         streams: of the server.
@@ -81,32 +81,32 @@ class Index:
             id: of the run or branch.
             parent: id of the ledger it is forked from; None for a run.
             fork_position: how many events it shares with its parent.
-            begin: writes what is to be there as soon as the ledger is; returns False if it cannot.
+            begin: writes the events that the ledger starts with; returns False if it cannot.
 
         Raises:
-            LedgerExists: it is taken.
+            LedgerExists: the id is taken.
         """
         claim = Claim(id, now_us(), parent, fork_position)
         if self._found(id) is None and begin(claim):
-            event = New(_CREATED, msgspec.json.encode(attrs.asdict(claim)))
-            # Listed first: a process that dies in between leaves a line that leads nowhere, and is
-            # passed over; the other way round it would leave a ledger that nobody finds.
+            event = NewEvent(_CREATED, msgspec.json.encode(attrs.asdict(claim)))
+            # Listed first: a process that dies in between leaves an entry without a ledger, which
+            # is skipped; in the other order it would leave a ledger that is not listed.
             self._streams.append(_LIST, [event], after=None)
             if self._streams.append(_stream(id), [event], after=NO_EVENTS):
                 self._claims[id] = claim
                 return claim
-        msg = f"{self._streams.connection.where} has a ledger {id!r} already."
+        msg = f"Ledger {id!r} already exists in {self._streams.connection.display_url}."
         raise LedgerExists(msg, hint="Choose another id.")
 
     def claim(self, id: str) -> Claim:
-        """Return what was said of a ledger when it was created.
+        """Return the claim of a ledger.
 
         Raises:
-            LedgerNotFound: there is none with this id.
+            LedgerNotFound: no ledger has this id.
         """
         found = self._found(id)
         if found is None:
-            msg = f"There is no run or branch {id!r} in {self._streams.connection.where}."
+            msg = f"Run or branch {id!r} does not exist in {self._streams.connection.display_url}."
             raise LedgerNotFound(msg, hint="`kando runs` lists them.")
         return found
 
@@ -118,23 +118,23 @@ class Index:
             self._claims[id] = self._decoded(page[0].data)
         return self._claims[id]
 
-    def line(self, id: str) -> list[Claim]:
+    def ancestry(self, id: str) -> list[Claim]:
         """Return a ledger and its ancestors, itself first.
 
         Raises:
-            LedgerNotFound: there is none with this id.
+            LedgerNotFound: no ledger has this id.
         """
-        line = [self.claim(id)]
-        while line[-1].parent is not None:
-            line.append(self.claim(line[-1].parent))
-        return line
+        claims = [self.claim(id)]
+        while claims[-1].parent is not None:
+            claims.append(self.claim(claims[-1].parent))
+        return claims
 
     def newest_first(self) -> Iterator[Claim]:
         """Yield every ledger, newest first."""
         seen: set[str] = set()
         for event in self._streams.backwards(_LIST):
             listed = self._decoded(event.data)
-            # Of several that wanted an id at once each left a line.
+            # Several writers that claimed an id at once each left an entry.
             if listed.id not in seen:
                 seen.add(listed.id)
                 claim = self._found(listed.id)
@@ -144,15 +144,17 @@ class Index:
     def ids_starting_with(self, prefix: str, limit: int) -> list[str]:
         """Return up to `limit` ids that start with `prefix`, sorted."""
         listed = {self._decoded(event.data).id for event in self._streams.forwards(_LIST)}
-        fitting = (id for id in sorted(listed) if id.startswith(prefix) and self._found(id))
-        return [id for id, _ in zip(fitting, range(limit), strict=False)]
+        matching = (id for id in sorted(listed) if id.startswith(prefix) and self._found(id))
+        return [id for id, _ in zip(matching, range(limit), strict=False)]
 
     def _decoded(self, data: bytes) -> Claim:
         try:
             fields: dict[str, Any] = msgspec.json.decode(data)
             return Claim(**fields)
         except (msgspec.DecodeError, TypeError) as error:
-            msg = f"{self._streams.connection.where}: the list of ledgers is damaged: {error}."
+            msg = (
+                f"{self._streams.connection.display_url}: the list of ledgers is damaged: {error}."
+            )
             raise StoreDamaged(msg, hint="Restore the server from a backup.") from error
 
 

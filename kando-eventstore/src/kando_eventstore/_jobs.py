@@ -1,4 +1,4 @@
-"""How a job stands: a stream of its own, whose last event says who has it."""
+"""The state of a job: a stream whose last event says which worker holds it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import attrs
 import msgspec
 
 from kando.ledger.groups import Job
-from kando_eventstore._streams import NO_EVENTS, New, Streams
+from kando_eventstore._streams import NO_EVENTS, NewEvent, Streams
 
 __all__ = ["JobState", "JobStates"]
 
@@ -19,13 +19,13 @@ _CHANGED = "job.changed"
 
 @attrs.frozen
 class JobState:
-    """How a job stands.
+    """The state of a job.
 
     Attributes:
         kind: ``waiting``, ``held``, ``parked`` or ``done``; empty if it was never offered.
-        event: id of the event in the group's stream by which it was delivered, or will be.
-        attempt: how often it was taken by that event.
-        token: of who holds it.
+        event: id of the event in the group's stream that delivered the job, or will deliver it.
+        attempt: how often the job was taken from that event.
+        token: of the worker that holds it.
         is_due_again: whether it was offered while it was held.
         reason: why it is parked.
     """
@@ -44,37 +44,37 @@ class JobState:
 
     @classmethod
     def taken(cls, event: str, attempt: int) -> JobState:
-        """Return the state of a job that is taken now."""
+        """Return the state of a job that a worker takes now."""
         return cls(cls.HELD, event, attempt, secrets.token_hex(8))
 
     def parked(self, reason: str) -> JobState:
-        """Return the state of this job when it is set aside."""
+        """Return the state of this job once it is parked."""
         return JobState(self.PARKED, self.event, reason=reason)
 
     @property
     def is_waiting(self) -> bool:
-        """Whether it is in the queue, and nobody has it."""
+        """Whether it is in the queue and no worker holds it."""
         return self.kind == self.WAITING
 
     @property
     def is_held(self) -> bool:
-        """Whether a worker has it."""
+        """Whether a worker holds it."""
         return self.kind == self.HELD
 
     @property
     def is_parked(self) -> bool:
-        """Whether it was set aside."""
+        """Whether it is parked."""
         return self.kind == self.PARKED
 
     def is_stale(self, event: str) -> bool:
-        """Whether a delivery has nothing to say any more: it is done with, or another stands."""
+        """Whether a delivery is obsolete: its job is done, or another delivery has replaced it."""
         if self.kind == self.DONE:
             return self.event == event
         return self.event != event and self.kind in (self.WAITING, self.PARKED)
 
 
 class JobStates:
-    """How the jobs of a group stand. Changes are made at an expected revision, so each is seen.
+    """The states of a group's jobs. Changes expect a revision, so none is overwritten unseen.
 
     Args:
         streams: of the server.
@@ -84,22 +84,22 @@ class JobStates:
     def __init__(self, streams: Streams, group: str) -> None:
         self._streams = streams
         self._group = group
-        #: Whether the group is known to be there.
-        self.is_known = False
+        #: Whether the group is known to exist.
+        self.is_group_known = False
 
     def of(self, job: Job) -> tuple[JobState, int]:
-        """Return how a job stands, and the revision that says so."""
+        """Return the state of a job, and its revision."""
         last = self._streams.last(self._name(job))
         if last is None:
             return JobState(), NO_EVENTS
         return JobState(**msgspec.json.decode(last.data)), last.revision
 
     def change(self, job: Job, state: JobState, revision: int) -> bool:
-        """Say how a job stands; return False if somebody was faster."""
+        """Set the state of a job; return False if another process was faster."""
         stream = self._name(job)
         if revision == NO_EVENTS:
             self._streams.keep_last(stream)
-        new = New(_CHANGED, msgspec.json.encode(attrs.asdict(state)))
+        new = NewEvent(_CHANGED, msgspec.json.encode(attrs.asdict(state)))
         return self._streams.append(stream, [new], after=revision)
 
     def _name(self, job: Job) -> str:

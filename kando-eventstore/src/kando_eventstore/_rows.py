@@ -1,4 +1,4 @@
-"""An event of a ledger as an event of a stream, and back."""
+"""Converts an event of a ledger to an event of a stream, and back."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Row", "event_of", "hash_of", "rows_of"]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
-# What begins so is the server's own.
+# Types with this prefix are the server's own.
 _RESERVED = "$"
 _ESCAPED = "kando:"
 
@@ -32,9 +32,9 @@ class Row:
     """An event as it is stored.
 
     Attributes:
-        type: of the event; one that the server would take for its own is escaped.
+        type: of the event; escaped if it looks like one of the server's own.
         data: the event's data, as JSON.
-        metadata: the rest of the event, and the chained hash, as JSON.
+        metadata: the event's other fields and the chained hash, as JSON.
         hash: the chained hash.
     """
 
@@ -45,12 +45,12 @@ class Row:
 
 
 def rows_of(events: Sequence[RecordedEvent], stream: str, previous: bytes) -> list[Row]:
-    """Return the rows of events that follow each other.
+    """Return the rows of consecutive events.
 
     Args:
         events: complete.
-        stream: name of the ledger, not stored where it is the event's source.
-        previous: the chained hash before the first of them.
+        stream: name of the ledger, not stored if it is the event's source.
+        previous: the chained hash before the first event.
 
     Raises:
         InvalidData: an event holds text that is not Unicode.
@@ -84,7 +84,7 @@ def event_of(row: Row, stream: str, position: int) -> RecordedEvent:
     """Return the event that a row holds.
 
     Raises:
-        StoreDamaged: it cannot be decoded.
+        StoreDamaged: the row cannot be decoded.
     """
     try:
         metadata = _decode_metadata(row.metadata)
@@ -107,10 +107,10 @@ def event_of(row: Row, stream: str, position: int) -> RecordedEvent:
 
 
 def hash_of(metadata: bytes, stream: str, position: int) -> bytes:
-    """Return the chained hash that metadata holds.
+    """Return the chained hash in an event's metadata.
 
     Raises:
-        StoreDamaged: there is none.
+        StoreDamaged: the metadata holds no hash.
     """
     try:
         return bytes.fromhex(_decode_metadata(metadata)["hash"])

@@ -1,21 +1,21 @@
-"""Snapshots of worlds: one stream a ledger, of which the server keeps the last snapshot."""
+"""Snapshots of worlds: one stream per ledger, in which the server keeps the last snapshot."""
 
 from __future__ import annotations
 
 import msgspec
 
-from kando_eventstore._streams import NO_EVENTS, New, Streams
+from kando_eventstore._streams import NO_EVENTS, NewEvent, Streams
 
 __all__ = ["Snapshots"]
 
 _PART = "snapshot.part"
 
-# Of one append, as of one event, a server takes 1 MiB.
+# A server accepts 1 MiB per append, and per event.
 _PART_BYTES = 500_000
 
 
 class Snapshots:
-    """The snapshots of a server's ledgers. They only save time, so half a one counts as none.
+    """The snapshots of a server's ledgers. They only save time, so an incomplete one is ignored.
 
     Args:
         streams: of the server.
@@ -23,11 +23,11 @@ class Snapshots:
 
     def __init__(self, streams: Streams) -> None:
         self._streams = streams
-        # How many events the server was told to keep of a ledger's stream.
+        # How many events the server keeps of each ledger's stream.
         self._kept: dict[str, int] = {}
 
     def keep(self, ledger_id: str, body: bytes) -> None:
-        """Keep a snapshot in place of the one before."""
+        """Store a snapshot in place of the previous one."""
         stream = _stream(ledger_id)
         starts = range(0, max(len(body), 1), _PART_BYTES)
         if self._kept.get(ledger_id) != len(starts):
@@ -37,14 +37,14 @@ class Snapshots:
         revision = last.revision if last is not None else NO_EVENTS
         for number, start in enumerate(starts):
             about = msgspec.json.encode({"part": number, "of": len(starts)})
-            part = New(_PART, body[start : start + _PART_BYTES], about, is_json=False)
+            part = NewEvent(_PART, body[start : start + _PART_BYTES], about, is_json=False)
             if not self._streams.append(stream, [part], after=revision):
-                # Another process keeps one at this moment; it is as good.
+                # Another process is storing one at this moment, which is as good.
                 return
             revision += 1
 
     def last(self, ledger_id: str) -> bytes | None:
-        """Return the last snapshot, or None if there is none, or not all of it."""
+        """Return the last snapshot; None if it is missing or incomplete."""
         stream = _stream(ledger_id)
         last = self._streams.last(stream)
         if last is None:

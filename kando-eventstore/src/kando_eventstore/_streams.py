@@ -1,4 +1,4 @@
-"""Streams as the substrate uses them: appended to atomically, read in pages, and large content."""
+"""Streams: atomic appends, reads in pages, and content of any size."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import attrs
 from kando.errors import PayloadTooLarge, StoreDamaged
 from kando_eventstore._connection import CALL_SECONDS, Connection
 
-__all__ = ["NO_EVENTS", "Found", "New", "Streams"]
+__all__ = ["NO_EVENTS", "NewEvent", "StoredEvent", "Streams"]
 
-#: Revision of the last event of a stream without events.
+#: The revision of a stream without events.
 NO_EVENTS = -1
 
 # The server's limit is 1,048,576 bytes an append, unless it is configured otherwise.
 _APPEND_BYTES = 900_000
-# What an event costs beside its data and metadata: type, id, framing.
+# Size of an event in addition to its data and metadata: type, id, framing.
 _EVENT_BYTES = 100
 _CHUNK_BYTES = 500_000
 _CHUNK = "kando.chunk"
@@ -29,7 +29,7 @@ _DELETED = 2**63 - 1
 
 
 @attrs.frozen
-class New:
+class NewEvent:
     """An event to append."""
 
     type: str
@@ -39,12 +39,12 @@ class New:
 
     @property
     def size(self) -> int:
-        """How much of the server's limit it takes, in bytes."""
+        """Bytes that count towards the server's limit."""
         return len(self.type) + len(self.data) + len(self.metadata) + _EVENT_BYTES
 
 
 @attrs.frozen
-class Found:
+class StoredEvent:
     """An event that was read."""
 
     revision: int
@@ -59,21 +59,20 @@ class Streams:
 
     connection: Connection
 
-    def fits(self, events: Sequence[New]) -> bool:
-        """Whether events can be appended as one step."""
+    def fits(self, events: Sequence[NewEvent]) -> bool:
+        """Whether events fit in one append."""
         return sum(event.size for event in events) <= _APPEND_BYTES
 
-    def append(self, stream: str, events: Sequence[New], *, after: int | None) -> bool:
-        """Append events as one step; asked again without an answer, they are there once.
+    def append(self, stream: str, events: Sequence[NewEvent], *, after: int | None) -> bool:
+        """Append events atomically; a retry after a lost answer does not duplicate them.
 
         Args:
             stream: name.
             events: at least one.
-            after: revision of the last event the stream is to have; `NO_EVENTS` for a new stream;
-                None for any.
+            after: revision that the stream must have; `NO_EVENTS` for a new stream; None for any.
 
         Returns:
-            False if the stream is elsewhere, and nothing was written.
+            False if the stream has another revision; nothing was written.
 
         Raises:
             StoreError, StoreDamaged, PayloadTooLarge: see `Connection.call`.
@@ -87,9 +86,9 @@ class Streams:
         return True
 
     def _append(
-        self, stream: str, events: Sequence[New], version: Any, ids: Sequence[uuid.UUID]
+        self, stream: str, events: Sequence[NewEvent], version: Any, ids: Sequence[uuid.UUID]
     ) -> None:
-        # Made once, so that the server knows them when they are sent again.
+        # Created once, so that the server recognises them when they are sent again.
         new = [
             self.connection.library.new_event(
                 type=event.type,
@@ -106,16 +105,16 @@ class Streams:
             )
         )
 
-    def append_one(self, stream: str, event: New) -> str:
-        """Append an event, wherever the stream stands, and return its id."""
+    def append_one(self, stream: str, event: NewEvent) -> str:
+        """Append an event at any revision, and return its id."""
         id = uuid.uuid4()
         self._append(stream, [event], self.connection.library.stream_state.ANY, [id])
         return str(id)
 
     def page(
         self, stream: str, start: int = 0, limit: int = _PAGE, *, backwards: bool = False
-    ) -> list[Found]:
-        """Return up to `limit` events from revision `start` on; none if there is no such stream."""
+    ) -> list[StoredEvent]:
+        """Return up to `limit` events from revision `start` on; none if the stream does not exist."""
         if start > _DELETED:
             return []
         where: dict[str, Any] = {} if backwards and start < 0 else {"stream_position": start}
@@ -127,9 +126,9 @@ class Streams:
             )
         except self.connection.not_found:
             return []
-        return [Found(e.stream_position, e.type, e.data, e.metadata) for e in events]
+        return [StoredEvent(e.stream_position, e.type, e.data, e.metadata) for e in events]
 
-    def forwards(self, stream: str, start: int = 0) -> Iterator[Found]:
+    def forwards(self, stream: str, start: int = 0) -> Iterator[StoredEvent]:
         """Yield the events from revision `start` on, page by page."""
         while page := self.page(stream, start):
             yield from page
@@ -137,8 +136,8 @@ class Streams:
                 return
             start = page[-1].revision + 1
 
-    def backwards(self, stream: str) -> Iterator[Found]:
-        """Yield the events, the last first, in pages that grow."""
+    def backwards(self, stream: str) -> Iterator[StoredEvent]:
+        """Yield the events, the last first, in growing pages."""
         start, limit = -1, 10
         while page := self.page(stream, start, limit, backwards=True):
             yield from page
@@ -146,12 +145,12 @@ class Streams:
                 return
             start, limit = page[-1].revision - 1, _PAGE
 
-    def last(self, stream: str) -> Found | None:
+    def last(self, stream: str) -> StoredEvent | None:
         """Return the last event, or None."""
         return next(iter(self.page(stream, -1, 1, backwards=True)), None)
 
     def is_deleted(self, stream: str) -> bool:
-        """Whether a stream without events had some, and was deleted."""
+        """Whether a stream without events was deleted."""
         metadata = self.connection.call(
             lambda client: client.get_stream_metadata(stream, timeout=CALL_SECONDS)
         )
@@ -166,7 +165,7 @@ class Streams:
         )
 
     def truncate(self, stream: str, first: int) -> None:
-        """Have the server forget the events of a stream before a revision."""
+        """Have the server drop the events of a stream before a revision."""
         self.connection.call(
             lambda client: client.set_stream_metadata(
                 stream, metadata={"$tb": first}, timeout=CALL_SECONDS
@@ -174,9 +173,9 @@ class Streams:
         )
 
     def store(self, content: bytes) -> str:
-        """Keep content of any size, and return its name: its SHA-256, in hexadecimal.
+        """Store content of any size, and return its name: its SHA-256, in hexadecimal.
 
-        What is there already is not written again.
+        Content that is already stored is not written again.
         """
         name = sha256(content).hexdigest()
         stream = f"blob:{name}"
@@ -184,25 +183,25 @@ class Streams:
             content[start : start + _CHUNK_BYTES]
             for start in range(0, max(len(content), 1), _CHUNK_BYTES)
         ]
-        there = self.last(stream)
-        for number in range(there.revision + 1 if there else 0, len(chunks)):
-            # Whoever was faster has written the same.
-            self.append(stream, [New(_CHUNK, chunks[number], is_json=False)], after=number - 1)
+        stored = self.last(stream)
+        for number in range(stored.revision + 1 if stored else 0, len(chunks)):
+            # A faster writer has written the same chunk.
+            self.append(stream, [NewEvent(_CHUNK, chunks[number], is_json=False)], after=number - 1)
         return name
 
     def content(self, name: str) -> bytes:
-        """Return what `store` kept under a name.
+        """Return the content that was stored under a name.
 
         Raises:
-            StoreDamaged: it is not there, or something else is.
+            StoreDamaged: the content is missing or altered.
         """
         found = b"".join(event.data for event in self.forwards(f"blob:{name}"))
         if sha256(found).hexdigest() != name:
-            msg = f"{self.connection.where}: stream blob:{name} is not what was written."
+            msg = f"{self.connection.display_url}: the content of stream blob:{name} does not match its name."
             raise StoreDamaged(msg, hint="Restore the server from a backup.")
         return found
 
-    def refuse_too_large(self, what: str) -> PayloadTooLarge:
-        """Return the error for what cannot be stored as one step."""
-        msg = f"{what} is more than {self.connection.where} takes as one step."
+    def too_large(self, what: str) -> PayloadTooLarge:
+        """Return the error for events that do not fit in one append."""
+        msg = f"{what} is too large for one append to {self.connection.display_url}."
         return PayloadTooLarge(msg, hint="Record less at once.")

@@ -1,4 +1,4 @@
-"""URLs of clusters: as people write them, as the clients want them, and as they may be shown."""
+"""Converts URLs of servers and clusters to the connection strings of the clients."""
 
 from __future__ import annotations
 
@@ -28,31 +28,32 @@ def connection_string(url: str) -> str:
             connection string ``esdb://`` or ``kurrentdb://``, perhaps with ``+discover``.
 
     Raises:
-        ConfigurationError: it is none, names no host, or asks for TLS without saying who asks.
+        ConfigurationError: the URL is malformed, names no host, or asks for TLS without a user and
+            password.
     """
     authority = urlsplit(url).netloc
     if url.count("@") > 1 or ("@" in url and "@" not in authority):
         scheme = url.partition(":")[0]
-        msg = f"A URL {scheme}:... has an '@' that does not end its user and password."
-        hint = "Percent-encode what they, and options, hold: %40 for @, %2F for /, %3F for ?, %23 for #."
+        msg = f"The URL {scheme}:... has reserved characters in its user, password or options."
+        hint = "Percent-encode them: %40 for @, %2F for /, %3F for ?, %23 for #."
         raise ConfigurationError(msg, hint=hint)
     parts = urlsplit(url)
     scheme = parts.scheme.lower()
     if scheme not in _PLAIN and scheme not in _NEWER:
-        msg = f"{redact_url(url)} is no URL of an EventStoreDB or KurrentDB server."
+        msg = f"{redact_url(url)} is not a URL of an EventStoreDB or KurrentDB server."
         raise ConfigurationError(msg, hint="Write http://HOST:2113, or esdb://HOST:2113.")
     options = dict(parse_qsl(parts.query))
     host = parts.netloc.rpartition("@")[2]
     if not host:
         msg = f"{redact_url(url)!r} names no host."
         raise ConfigurationError(msg, hint="Write http://HOST:2113, or esdb://HOST:2113.")
-    told = {name.lower(): value for name, value in options.items()}
-    if scheme in _PLAIN and "tls" not in told:
-        told["tls"] = "true" if scheme == "https" else "false"
-        options = {"Tls": told["tls"]} | options
-    has_tls = told.get("tls", "").lower() != "false"
+    settings = {name.lower(): value for name, value in options.items()}
+    if scheme in _PLAIN and "tls" not in settings:
+        settings["tls"] = "true" if scheme == "https" else "false"
+        options = {"Tls": settings["tls"]} | options
+    has_tls = settings.get("tls", "").lower() != "false"
     if has_tls and not (parts.username and parts.password):
-        msg = f"{redact_url(url)} asks for TLS, and names no user and password."
+        msg = f"{redact_url(url)} asks for TLS but names no user and password."
         cure = "Write https://USER:PASSWORD@HOST:2113; for a server without TLS, http://HOST:2113."
         raise ConfigurationError(msg, hint=cure)
     query = f"?{urlencode(options, safe='/:')}" if options else ""

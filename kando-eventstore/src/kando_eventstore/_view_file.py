@@ -1,4 +1,4 @@
-"""Where views are kept: a SQLite file, each change in one transaction with how far it has come."""
+"""The SQLite file that holds views; a change and its position in the log are one transaction."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ CREATE TABLE IF NOT EXISTS lineage_index (
 
 
 class ViewFile:
-    """The views of many runs, and up to where in the server's log they were brought.
+    """The views of many runs, and the position in the server's log that they are current to.
 
     Args:
         path: of the file; created if it is missing.
@@ -54,7 +54,7 @@ class ViewFile:
 
     @property
     def position(self) -> int | None:
-        """The position in the server's log up to which everything is in the views; or None."""
+        """The position in the server's log that the views are current to; None if they are empty."""
         query = "SELECT position FROM checkpoint WHERE source = ?"
         row = self._connection.execute(query, (self._source,)).fetchone()
         return int(row[0]) if row is not None else None
@@ -65,16 +65,16 @@ class ViewFile:
         row = self._connection.execute(query, (run,)).fetchone()
         return int(row[0]) if row is not None else 0
 
-    def put(
+    def update(
         self,
         position: int,
         changed: Iterable[tuple[str, World, RunMetrics, Iterable[RecordedEvent]]],
     ) -> None:
-        """Bring views up to a position of the log, in one step.
+        """Update views to a position in the log, in one transaction.
 
         Args:
-            position: up to which everything is in them then.
-            changed: of each run that has new events: its id, world and metrics, and these events.
+            position: that the views are then current to.
+            changed: for each run with new events: its id, world and metrics, and the new events.
         """
         with self._connection:
             self._connection.execute("BEGIN IMMEDIATE")
@@ -95,13 +95,13 @@ class ViewFile:
         """Return the views of a run: ``world_state``, ``lineage_index`` and ``run_metrics``.
 
         Raises:
-            LedgerNotFound: there are none.
+            LedgerNotFound: the file has no views of this run.
         """
         query = "SELECT length, world_state, run_metrics FROM views WHERE run = ?"
         row = self._connection.execute(query, (run,)).fetchone()
         if row is None:
-            msg = f"There are no views of a run {run!r}."
-            raise LedgerNotFound(msg, hint="`kando views --once` brings them up to date.")
+            msg = f"The file has no views of run {run!r}."
+            raise LedgerNotFound(msg, hint="Run `kando views --once` to update it.")
         query = "SELECT event, causes FROM lineage_index WHERE run = ?"
         lineage = self._connection.execute(query, (run,)).fetchall()
         return {

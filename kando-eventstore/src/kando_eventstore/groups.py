@@ -15,9 +15,9 @@ from kando.errors import KandoError
 from kando.ledger.groups import MAX_ATTEMPTS, GroupInfo, Job, Lease, ParkedJob, ResponderGroup
 from kando.ledger.notice import Worker
 from kando_eventstore._connection import CALL_SECONDS
-from kando_eventstore._delayed_jobs import Later
+from kando_eventstore._delayed_jobs import DelayedJobs
 from kando_eventstore._jobs import JobState, JobStates
-from kando_eventstore._streams import New, Streams
+from kando_eventstore._streams import NewEvent, Streams
 
 __all__ = ["EventStoreGroup", "group_names"]
 
@@ -30,10 +30,10 @@ _WORKERS = "workers"
 _LISTED = "group.created"
 _OFFERED = "job.offered"
 
-# The server takes a job back when its worker's connection ends; this is for a connection that hangs.
+# The server takes a job back if its worker's connection ends; this is for one that hangs.
 _MESSAGE_TIMEOUT_SECONDS = 3600
 
-# Attempts are counted by the group itself: what a worker gave back unopened is none.
+# The group counts attempts itself: a delivery that a worker never opened is not an attempt.
 _SERVER_RETRIES = 1000
 
 _MAX_WORKERS = 1000
@@ -63,15 +63,15 @@ class EventStoreGroup(ResponderGroup):
         self._states = JobStates(streams, name)
         self._arrived: queue.Queue[tuple[Any, Any]] = queue.Queue()
         self._held: dict[str, tuple[Any, Any]] = {}
-        self._later = Later(streams, name)
+        self._delayed = DelayedJobs(streams, name)
         self._subscription: Any = None
         self._is_closed = False
-        self._reading: threading.Thread | None = None
+        self._reader: threading.Thread | None = None
 
     def offer(self, job: Job, delay: float = 0.0) -> None:
         self._create()
         if delay > 0:
-            self._later.add(job, delay)
+            self._delayed.add(job, delay)
             return
         while True:
             state, revision = self._states.of(job)
@@ -81,16 +81,16 @@ class EventStoreGroup(ResponderGroup):
                 break
             if self._states.change(job, attrs.evolve(state, is_due_again=True), revision):
                 return
-        # In the queue first: a process that dies now leaves a job that is done in any case.
+        # Queued first: if the process dies now, the job is done all the same.
         event = self._queue(job)
         self._states.change(job, JobState(JobState.WAITING, event), revision)
 
     def _queue(self, job: Job) -> str:
-        event = New(_OFFERED, msgspec.json.encode(attrs.asdict(job)))
+        event = NewEvent(_OFFERED, msgspec.json.encode(attrs.asdict(job)))
         return self._streams.append_one(self._stream, event)
 
     def _create(self) -> None:
-        if self._states.is_known:
+        if self._states.is_group_known:
             return
         try:
             self._connection.call(
@@ -109,19 +109,19 @@ class EventStoreGroup(ResponderGroup):
         except self._connection.already_exists:
             pass
         else:
-            listed = New(_LISTED, msgspec.json.encode({"name": self.name}))
+            listed = NewEvent(_LISTED, msgspec.json.encode({"name": self.name}))
             self._streams.append(_LIST, [listed], after=None)
-        self._states.is_known = True
+        self._states.is_group_known = True
 
     def take(self, worker: Worker, seconds: float) -> Lease | None:
-        if due := self._later.due():
+        if due := self._delayed.due():
             for job in due:
                 self.offer(job)
-            self._later.forget()
-        if self._reading is None:
+            self._delayed.truncate()
+        if self._reader is None:
             self._create()
-            self._reading = threading.Thread(target=self._read, daemon=True)
-            self._reading.start()
+            self._reader = threading.Thread(target=self._read, daemon=True)
+            self._reader.start()
         deadline = time.monotonic() + _TAKE_SECONDS
         while (left := deadline - time.monotonic()) > 0:
             try:
@@ -134,25 +134,25 @@ class EventStoreGroup(ResponderGroup):
         return None
 
     def _opened(self, subscription: Any, event: Any) -> Lease | None:
-        """Return the job of an event that was delivered, or None if there is nothing to do."""
+        """Return the job of a delivered event, or None if there is nothing to do."""
         job, id = Job(**msgspec.json.decode(event.data)), str(event.id)
         while True:
             state, revision = self._states.of(job)
             if state.is_stale(id):
-                _say(subscription, event, "ack")
+                _report(subscription, event, "ack")
                 return None
             if state.is_held and state.event != id:
-                # Another worker has it, by another delivery; it will do the job once more.
+                # Another worker holds it, from another delivery; that worker will do it once more.
                 if self._states.change(job, attrs.evolve(state, is_due_again=True), revision):
-                    _say(subscription, event, "ack")
+                    _report(subscription, event, "ack")
                     return None
                 continue
-            # Held by this very delivery: the server has given up on who had it.
+            # Lease from this same delivery: the server has given up on the previous worker.
             attempt = state.attempt + 1 if state.event == id and not state.is_parked else 1
             if attempt > MAX_ATTEMPTS:
-                reason = f"its worker died or was lost, {state.attempt} times"
+                reason = f"its worker died or lost its connection {state.attempt} times"
                 if self._states.change(job, state.parked(reason), revision):
-                    _say(subscription, event, "park")
+                    _report(subscription, event, "park")
                     return None
                 continue
             taken = JobState.taken(id, attempt)
@@ -161,8 +161,8 @@ class EventStoreGroup(ResponderGroup):
                 return Lease(job, attempt, taken.token)
 
     def _read(self) -> None:
-        """Put what the server delivers where `take` finds it, one job at a time."""
-        connection = self._connection.another()
+        """Queue the server's deliveries for `take`, one job at a time."""
+        connection = self._connection.clone()
         while not self._is_closed:
             with contextlib.suppress(KandoError, ValueError, connection.library.base_error):
                 self._subscription = connection.call(
@@ -199,7 +199,7 @@ class EventStoreGroup(ResponderGroup):
         if lease.attempt >= MAX_ATTEMPTS:
             self.park(lease, reason)
             return False
-        # The server delivers again at once; so the wait is here, with the job in hand.
+        # The server redelivers at once, so wait here, while the job is held.
         time.sleep(delay)
         state, revision = self._states.of(lease.job)
         waiting = attrs.evolve(state, kind=JobState.WAITING, token="")
@@ -216,7 +216,7 @@ class EventStoreGroup(ResponderGroup):
     def _settle(self, lease: Lease, what: str) -> None:
         subscription, event = self._held.pop(lease.token, (None, None))
         if subscription is not None:
-            _say(subscription, event, what)
+            _report(subscription, event, what)
 
     def parked(self) -> list[ParkedJob]:
         found = []
@@ -225,12 +225,12 @@ class EventStoreGroup(ResponderGroup):
             revision = int(link.data.decode().partition("@")[0])
             for event in self._streams.page(self._stream, revision, 1):
                 if event.revision != revision:
-                    # What it names was truncated, and the next one is read in its place.
+                    # The linked event was truncated, and the server returned the next one.
                     continue
                 job = Job(**msgspec.json.decode(event.data))
-                told = msgspec.json.decode(link.metadata).get("reason", "") if link.metadata else ""
+                about = msgspec.json.decode(link.metadata) if link.metadata else {}
                 state, _ = self._states.of(job)
-                found.append(ParkedJob(job, state.reason or told))
+                found.append(ParkedJob(job, state.reason or about.get("reason", "")))
         return found
 
     def replay_parked(self) -> int:
@@ -253,24 +253,24 @@ class EventStoreGroup(ResponderGroup):
         last = self._streams.last(self._stream)
         done = int(info.last_checkpointed_event_position or -1)
         lag = (last.revision if last is not None else -1) - done
-        # Between the checkpoint and the end lie also those that were done out of turn.
-        flying = info.total_in_flight_messages
-        waiting = max(lag - flying, 0) + self._later.count()
-        return GroupInfo(self.name, waiting, flying, info.parked_message_count)
+        # The lag also counts events that were done out of order.
+        in_flight = info.total_in_flight_messages
+        waiting = max(lag - in_flight, 0) + self._delayed.count()
+        return GroupInfo(self.name, waiting, in_flight, info.parked_message_count)
 
     def close(self) -> None:
         self._is_closed = True
         if self._subscription is not None:
             with contextlib.suppress(Exception):
                 self._subscription.stop()
-        if self._reading is not None:
-            self._reading.join(timeout=CALL_SECONDS)
+        if self._reader is not None:
+            self._reader.join(timeout=CALL_SECONDS)
 
 
-def _say(subscription: Any, event: Any, what: str) -> None:
-    """Tell the server what became of an event, if the connection it came by still stands.
+def _report(subscription: Any, event: Any, what: str) -> None:
+    """Report the outcome of a delivery to the server, if its connection still exists.
 
-    Otherwise the server delivers it anew, and the job's state knows better.
+    Otherwise the server redelivers the event, and the job's state shows that it is obsolete.
     """
     with contextlib.suppress(Exception):
         if what == "ack":

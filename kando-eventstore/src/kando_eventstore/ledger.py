@@ -1,4 +1,4 @@
-"""A ledger in a stream: the server decides who is first, the stream's revision is the position."""
+"""A ledger in a stream: the server decides which writer is first; revisions are positions."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from kando.ledger.completion import complete_all
 from kando.ledger.interface import LedgerStore
 from kando.schema.events import KandoEvent, RecordedEvent
 from kando_eventstore._rows import Row, event_of, hash_of, rows_of
-from kando_eventstore._streams import NO_EVENTS, Found, New, Streams
+from kando_eventstore._streams import NO_EVENTS, NewEvent, StoredEvent, Streams
 
 __all__ = ["EventStoreLedger", "Segment"]
 
 _PAGE = 500
 
-# Revisions are signed numbers of 64 bits; no ledger comes near.
+# Revisions are signed 64-bit numbers; no ledger comes close.
 _POSITIONS = 2**62
 
-#: Type of the metadata's field that says where a packed event is: name of the content, and place.
+#: Field of the metadata that locates a packed event: name of the content, and index in it.
 _PACKED = "packed"
 
 
 @attrs.frozen
 class Segment:
-    """A stretch of a ledger that one stream holds.
+    """The part of a ledger that one stream holds.
 
     Attributes:
         stream: its name, which is that of the ledger it belongs to.
         base: position in the ledger of the stream's revision 0.
-        stop: position after the stretch; None for the open end of the ledger itself.
+        stop: position after the part; None for the open end of the ledger itself.
     """
 
     stream: str
@@ -44,7 +44,7 @@ class Segment:
 
 
 class _Known:
-    """What a ledger object has seen of its ledger, from the beginning on without a gap."""
+    """The prefix of a ledger that a ledger object has read."""
 
     def __init__(self) -> None:
         self.length = 0
@@ -52,8 +52,8 @@ class _Known:
         self.digest = GENESIS
         self.positions: dict[str, int] = {}
 
-    def take(self, event: RecordedEvent, digest: bytes) -> None:
-        """Take note of the event that follows, or of one that is known."""
+    def add(self, event: RecordedEvent, digest: bytes) -> None:
+        """Add the next event; ignore any other."""
         if event.position == self.length:
             self.length += 1
             self.heads += event.is_head
@@ -66,7 +66,7 @@ class EventStoreLedger(LedgerStore):
 
     Args:
         streams: of the server.
-        segments: where the events are: those of ancestors first, its own stream last.
+        segments: the parts of the ledger: those of its ancestors first, its own stream last.
         is_read_only: refuse to append.
     """
 
@@ -84,7 +84,7 @@ class EventStoreLedger(LedgerStore):
 
     def append(self, events: list[KandoEvent], *, expected_length: int | None = None) -> int:
         if self._is_read_only:
-            msg = f"{self._streams.connection.where} was opened read-only."
+            msg = f"{self._streams.connection.display_url} was opened read-only."
             raise StoreError(msg, hint="Open it for writing.")
         with self._lock:
             while True:
@@ -93,7 +93,7 @@ class EventStoreLedger(LedgerStore):
                 check_expected_length(self.stream_name(), self._known.length, expected_length)
                 if not events or self._append(events):
                     return self._known.length
-                # Another writer was faster; whoever expects no length in particular goes on.
+                # Another writer was faster; retry, unless the caller expects a certain length.
                 self._catch_up()
                 check_expected_length(self.stream_name(), self._known.length, expected_length)
 
@@ -105,36 +105,36 @@ class EventStoreLedger(LedgerStore):
         if not self._written(rows, after=known.length - self._own.base - 1):
             return False
         for event, row in zip(whole, rows, strict=True):
-            known.take(event, row.hash)
+            known.add(event, row.hash)
         return True
 
-    def begin(self, events: Sequence[RecordedEvent]) -> bool:
-        """Append the first events of a branch that nobody knows yet; nothing of its parent is read.
+    def append_first(self, events: Sequence[RecordedEvent]) -> bool:
+        """Append the first events of a branch that is not claimed yet; of its parent, one event is read.
 
         Args:
-            events: complete, and checked by who made them.
+            events: complete, and checked by the caller.
 
         Returns:
-            False if its stream has events already; nothing was written.
+            False if its stream already has events; nothing was written.
         """
         rows = rows_of(events, self._own.stream, self.digest(self._own.base))
         return self._written(rows, after=NO_EVENTS)
 
     def _written(self, rows: Sequence[Row], *, after: int) -> bool:
-        new = [New(row.type, row.data, row.metadata) for row in rows]
+        new = [NewEvent(row.type, row.data, row.metadata) for row in rows]
         if not self._streams.fits(new):
             new = self._packed(rows)
         return self._streams.append(self._own.stream, new, after=after)
 
-    def _packed(self, rows: Sequence[Row]) -> list[New]:
-        """Put what is too large for one append elsewhere, and return what points to it.
+    def _packed(self, rows: Sequence[Row]) -> list[NewEvent]:
+        """Store what is too large for one append as content, and return events that refer to it.
 
-        The content is there before the events are, so the append stays one atomic step.
+        The content is stored before the events, so the append stays one atomic step.
         """
         content = msgspec.msgpack.encode([[row.data, row.metadata] for row in rows])
         name = self._streams.store(content)
         new = [
-            New(
+            NewEvent(
                 row.type,
                 b"{}",
                 msgspec.json.encode({_PACKED: [name, place], "hash": row.hash.hex()}),
@@ -142,7 +142,7 @@ class EventStoreLedger(LedgerStore):
             for place, row in enumerate(rows)
         ]
         if not self._streams.fits(new):
-            raise self._streams.refuse_too_large(f"A batch of {len(rows):,} events")
+            raise self._streams.too_large(f"A batch of {len(rows):,} events")
         return new
 
     def _refuse_duplicates(self, events: Sequence[RecordedEvent]) -> None:
@@ -176,31 +176,33 @@ class EventStoreLedger(LedgerStore):
                     }
                     read = list(self._page.values())
                     for event, digest in read:
-                        self._known.take(event, digest)
+                        self._known.add(event, digest)
                 for event, _ in read:
                     yield event
                 position += count
             start = max(start, position)
 
     def _refuse_gaps(
-        self, segment: Segment, position: int, count: int, page: Sequence[Found]
+        self, segment: Segment, position: int, count: int, page: Sequence[StoredEvent]
     ) -> None:
         first = position - segment.base
         if [found.revision for found in page] != [*range(first, first + count)]:
             msg = (
-                f"{segment.stream} lacks {count - len(page) or 'some'} of its events {position} "
+                f"{segment.stream} is missing {count - len(page) or 'some'} of its events {position} "
                 f"to {position + count - 1}: it was truncated or deleted."
             )
             raise StoreDamaged(msg, hint="Restore the server from a backup.")
 
-    def _decoded(self, found: Found, stream: str, position: int) -> tuple[RecordedEvent, bytes]:
+    def _decoded(
+        self, found: StoredEvent, stream: str, position: int
+    ) -> tuple[RecordedEvent, bytes]:
         digest = hash_of(found.metadata, stream, position)
         packed = msgspec.json.decode(found.metadata).get(_PACKED)
         data, metadata = self._unpack(*packed) if packed else (found.data, found.metadata)
         return event_of(Row(found.type, data, metadata, digest), stream, position), digest
 
     def _unpack(self, name: str, place: int) -> tuple[bytes, bytes]:
-        # The events of one batch follow each other, so the last content serves many.
+        # The events of a batch are consecutive, so the last content serves many reads.
         if self._unpacked[0] != name:
             self._unpacked = (name, msgspec.msgpack.decode(self._streams.content(name)))
         data, metadata = self._unpacked[1][place]
@@ -237,7 +239,7 @@ class EventStoreLedger(LedgerStore):
             return self._decoded(page[0], segment.stream, position)
 
     def find(self, event_id: str) -> RecordedEvent | None:
-        # Most ids end with a number near their position, and then nothing else need be read.
+        # Most ids end with a number near their position, which saves reading the whole ledger.
         number = event_id.rpartition("-")[2]
         if number.isdecimal() and len(number) < 16:
             for position in range(int(number), int(number) + len(self._segments)):

@@ -1,4 +1,4 @@
-"""What this distribution offers to Kando."""
+"""The plugin: the substrate and the command that this distribution offers."""
 
 from __future__ import annotations
 
@@ -31,6 +31,6 @@ def kando_substrates() -> list[SubstrateSpec]:
 
 @hookimpl
 def kando_commands() -> list[CommandSpec]:
-    """Offer the process that keeps views up to date."""
+    """Offer the command that keeps views up to date."""
     about = "Keep views of all runs on a server up to date."
     return [CommandSpec("views", "kando_eventstore.views:views", about)]

@@ -20,7 +20,7 @@ from kando_eventstore._connection import Connection
 from kando_eventstore._inbox import Inbox
 from kando_eventstore._index import Claim, Index
 from kando_eventstore._snapshots import Snapshots
-from kando_eventstore._streams import NO_EVENTS, New, Streams
+from kando_eventstore._streams import NO_EVENTS, NewEvent, Streams
 from kando_eventstore.groups import EventStoreGroup, group_names
 from kando_eventstore.ledger import EventStoreLedger, Segment
 
@@ -28,17 +28,17 @@ __all__ = ["EventStoreSubstrate", "open_eventstore"]
 
 _CACHED = "cache.stored"
 _CACHED_ELSEWHERE = "cache.stored.elsewhere"
-_WORKER = "worker.entered"
-_NOBODY = "worker.left"
+_ENTERED = "worker.entered"
+_LEFT = "worker.left"
 
-# Responses above are kept in chunks.
+# Larger responses are stored in chunks.
 _INLINE_BYTES = 400_000
 
 _INBOXES = 100
 
 
 def open_eventstore(url: str, *, read_only: bool = False) -> EventStoreSubstrate:
-    """Open a server or cluster; it is asked nothing yet.
+    """Open a server or cluster; nothing is sent to it yet.
 
     Args:
         url: ``http://HOST:2113``, ``https://USER:PASSWORD@HOST:2113``, or a connection string
@@ -46,7 +46,7 @@ def open_eventstore(url: str, *, read_only: bool = False) -> EventStoreSubstrate
         read_only: write nothing.
 
     Raises:
-        ConfigurationError: the URL is none.
+        ConfigurationError: the URL is malformed.
         StoreError: no client is installed.
     """
     return EventStoreSubstrate(Connection(url), read_only=read_only)
@@ -56,7 +56,7 @@ class EventStoreSubstrate(Substrate):
     """Ledgers in the streams of a server; it may be used from several threads.
 
     A run lives in the stream ``run:{id}``, a branch in ``branch:{id}``: position 0 of a run is
-    revision 0 of its stream. Beside them, ``ledger:{id}`` says whose an id is.
+    revision 0 of its stream. The stream ``ledger:{id}`` records which of them owns an id.
 
     Args:
         connection: to the server.
@@ -76,7 +76,7 @@ class EventStoreSubstrate(Substrate):
         return self._ledger([self._index.create(check_ledger_id(ledger_id))])
 
     def open(self, ledger_id: str) -> EventStoreLedger:
-        return self._ledger(self._index.line(ledger_id))
+        return self._ledger(self._index.ancestry(ledger_id))
 
     def fork(self, parent_id: str, position: int, branch_id: str) -> EventStoreLedger:
         return self.fork_with(parent_id, position, branch_id, ())
@@ -85,22 +85,22 @@ class EventStoreSubstrate(Substrate):
         self, parent_id: str, position: int, branch_id: str, events: Sequence[RecordedEvent]
     ) -> EventStoreLedger:
         self._refuse_if_read_only()
-        line = self._index.line(parent_id)
-        parent = self._ledger(line)
+        ancestry = self._index.ancestry(parent_id)
+        parent = self._ledger(ancestry)
         check_fork_position(parent.stream_name(), position, parent.length())
 
-        # The tail is written before the branch is claimed: who finds the branch finds all of it.
+        # The tail is written before the branch is claimed, so a branch that exists is complete.
         def begin(claim: Claim) -> bool:
-            return not events or self._ledger([claim, *line]).begin(events)
+            return not events or self._ledger([claim, *ancestry]).append_first(events)
 
         claim = self._index.create(check_ledger_id(branch_id), parent_id, position, begin)
-        return self._ledger([claim, *line])
+        return self._ledger([claim, *ancestry])
 
-    def _ledger(self, line: list[Claim]) -> EventStoreLedger:
+    def _ledger(self, ancestry: list[Claim]) -> EventStoreLedger:
         segments: list[Segment] = []
         stop: int | None = None
-        for claim in line:
-            # A fork inside what its parent shares itself takes nothing of the parent's own.
+        for claim in ancestry:
+            # A fork within the events that its parent shares has none of the parent's own.
             if stop is None or stop > claim.fork_position:
                 segments.append(Segment(claim.stream, claim.fork_position, stop))
             stop = claim.fork_position if stop is None else min(stop, claim.fork_position)
@@ -122,7 +122,7 @@ class EventStoreSubstrate(Substrate):
         return self._index.ids_starting_with(prefix, limit)
 
     def cached(self, ledger_id: str, key: str) -> bytes | None:
-        for claim in self._index.line(ledger_id):
+        for claim in self._index.ancestry(ledger_id):
             for found in self._streams.page(_cache_stream(claim.id, key), 0, 1):
                 if found.type == _CACHED_ELSEWHERE:
                     return self._streams.content(found.data.decode())
@@ -132,10 +132,10 @@ class EventStoreSubstrate(Substrate):
     def cache(self, ledger_id: str, key: str, response: bytes) -> None:
         self._refuse_if_read_only()
         self._index.claim(ledger_id)
-        new = New(_CACHED, response, is_json=False)
+        new = NewEvent(_CACHED, response, is_json=False)
         if len(response) > _INLINE_BYTES:
-            new = New(_CACHED_ELSEWHERE, self._streams.store(response).encode(), is_json=False)
-        # Of two writers of one request the first is served to both.
+            new = NewEvent(_CACHED_ELSEWHERE, self._streams.store(response).encode(), is_json=False)
+        # If two writers cache a response to one request, both are served the first.
         self._streams.append(_cache_stream(ledger_id, key), [new], after=NO_EVENTS)
 
     def snapshot(self, ledger_id: str) -> bytes | None:
@@ -159,7 +159,7 @@ class EventStoreSubstrate(Substrate):
 
     def _inbox(self, ledger_id: str) -> Inbox:
         self._index.claim(ledger_id)
-        # What was read of an inbox is kept, since a run at work looks into it all the time.
+        # Inboxes stay in memory, since an active run reads its inbox all the time.
         inbox = self._inboxes.pop(ledger_id, None) or Inbox(self._streams, ledger_id)
         self._inboxes[ledger_id] = inbox
         if len(self._inboxes) > _INBOXES:
@@ -172,21 +172,21 @@ class EventStoreSubstrate(Substrate):
         stream = _worker_stream(ledger_id)
         if self._streams.last(stream) is None:
             self._streams.keep_last(stream)
-        new = New(_WORKER, msgspec.json.encode(attrs.asdict(worker)))
+        new = NewEvent(_ENTERED, msgspec.json.encode(attrs.asdict(worker)))
         self._streams.append(stream, [new], after=None)
 
     def unregister_worker(self, ledger_id: str, worker: Worker) -> None:
         self._refuse_if_read_only()
         last = self._streams.last(_worker_stream(ledger_id))
-        if last is not None and last.type == _WORKER and _worker(last.data) == worker:
-            # Whoever entered meanwhile stands.
-            left = New(_NOBODY, b"{}")
+        if last is not None and last.type == _ENTERED and _worker(last.data) == worker:
+            # A worker that has entered in the meantime stays.
+            left = NewEvent(_LEFT, b"{}")
             self._streams.append(_worker_stream(ledger_id), [left], after=last.revision)
 
     def worker(self, ledger_id: str) -> Worker | None:
         self._index.claim(ledger_id)
         last = self._streams.last(_worker_stream(ledger_id))
-        return _worker(last.data) if last is not None and last.type == _WORKER else None
+        return _worker(last.data) if last is not None and last.type == _ENTERED else None
 
     def group(self, name: str) -> EventStoreGroup:
         self._refuse_if_read_only()
@@ -200,7 +200,7 @@ class EventStoreSubstrate(Substrate):
 
     def _refuse_if_read_only(self) -> None:
         if self.is_read_only:
-            msg = f"{self.connection.where} was opened read-only."
+            msg = f"{self.connection.display_url} was opened read-only."
             raise StoreError(msg, hint="Open it for writing.")
 
 

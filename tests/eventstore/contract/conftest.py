@@ -36,7 +36,7 @@ def client(url: str, library: ClientLibrary) -> Iterator[Any]:
 
 @pytest.fixture
 def stream() -> str:
-    """The name of a stream that nobody has used, also on a server that is used again."""
+    """The name of an unused stream, unique even on a server that is reused."""
     return f"contract:{uuid4().hex}"
 
 

@@ -1,4 +1,4 @@
-"""What Kando relies on in a server: appending to streams, and reading them."""
+"""What Kando requires of a server: appends to streams, and reads."""
 
 import json
 from collections.abc import Callable
@@ -20,7 +20,7 @@ def ids(client: Any, stream: str) -> list[Any]:
     return [e.id for e in client.get_stream(stream)]
 
 
-def test_what_is_appended_is_read_in_order(
+def test_appended_events_are_read_in_order(
     client: Any, library: ClientLibrary, stream: str, event: Callable[..., Any]
 ) -> None:
     new = [event(f"type.{n}", json.dumps({"n": n}).encode(), metadata=b'{"m": 1}') for n in "ab"]
@@ -34,7 +34,7 @@ def test_what_is_appended_is_read_in_order(
     assert second.commit_position > first.commit_position or second.stream_position == 1
 
 
-def test_any_bytes_come_back(
+def test_any_bytes_are_read_back(
     client: Any, library: ClientLibrary, stream: str, event: Callable[..., Any]
 ) -> None:
     content = bytes(range(256)) * 4
@@ -46,7 +46,7 @@ def test_any_bytes_come_back(
 
 
 @pytest.mark.parametrize("as_batch", [True, False], ids=["BatchAppend", "Append"])
-def test_another_version_than_expected_is_refused_and_writes_nothing(
+def test_an_append_at_an_unexpected_version_is_refused_and_writes_nothing(
     client: Any,
     library: ClientLibrary,
     stream: str,
@@ -64,7 +64,7 @@ def test_another_version_than_expected_is_refused_and_writes_nothing(
     assert positions(client, stream) == [0, 1]
 
 
-def test_a_revision_is_expected_of_no_stream_in_vain(
+def test_an_append_that_expects_a_revision_of_a_missing_stream_is_refused(
     client: Any, library: ClientLibrary, stream: str, event: Callable[..., Any]
 ) -> None:
     for expected in (0, library.stream_state.EXISTS):
@@ -77,7 +77,7 @@ def test_the_same_events_at_the_same_version_are_written_once(
 ) -> None:
     state = library.stream_state
     new = [event() for _ in range(3)]
-    positions_said = [
+    answers = [
         client.append_to_stream(stream, current_version=state.NO_STREAM, events=new)
         for _ in range(2)
     ]
@@ -87,12 +87,12 @@ def test_the_same_events_at_the_same_version_are_written_once(
     client.append_to_stream(stream, current_version=state.NO_STREAM, events=new[:2])
     client.append_to_stream(stream, current_version=0, events=new[1:])
 
-    assert positions_said[0] == positions_said[1]
+    assert answers[0] == answers[1]
     assert ids(client, stream)[:3] == [e.id for e in new]
     assert positions(client, stream) == [0, 1, 2, 3]
 
 
-def test_known_events_before_new_ones_are_no_repetition(
+def test_known_events_followed_by_new_ones_are_not_taken_for_a_retry(
     client: Any, library: ClientLibrary, stream: str, event: Callable[..., Any]
 ) -> None:
     state = library.stream_state
@@ -105,7 +105,7 @@ def test_known_events_before_new_ones_are_no_repetition(
     assert positions(client, stream) == [0]
 
 
-def test_ids_are_known_per_stream(
+def test_an_event_id_is_unique_per_stream_only(
     client: Any, library: ClientLibrary, stream: str, event: Callable[..., Any]
 ) -> None:
     state, same = library.stream_state, event()
@@ -127,7 +127,7 @@ def test_an_append_over_the_limit_is_refused_as_a_whole(
         client.get_stream(stream)
 
 
-def test_reading_begins_where_it_is_told_and_ends_at_the_limit(
+def test_a_read_starts_at_the_given_position_and_ends_at_the_limit(
     client: Any, library: ClientLibrary, stream: str, event: Callable[..., Any]
 ) -> None:
     new = [event() for _ in range(7)]
@@ -141,15 +141,13 @@ def test_reading_begins_where_it_is_told_and_ends_at_the_limit(
     assert client.get_current_version(stream) == 6
 
 
-def test_a_stream_that_is_not_there_is_not_found(
-    client: Any, library: ClientLibrary, stream: str
-) -> None:
+def test_a_missing_stream_is_not_found(client: Any, library: ClientLibrary, stream: str) -> None:
     with pytest.raises(library.error("NotFound")):
         client.get_stream(stream)
     assert client.get_current_version(stream) is library.stream_state.NO_STREAM
 
 
-def test_of_a_stream_with_max_count_only_the_last_are_read_under_their_own_numbers(
+def test_a_stream_with_max_count_keeps_the_last_events_and_their_revisions(
     client: Any, library: ClientLibrary, stream: str, event: Callable[..., Any]
 ) -> None:
     client.set_stream_metadata(stream, metadata={"$maxCount": 2})
@@ -160,7 +158,7 @@ def test_of_a_stream_with_max_count_only_the_last_are_read_under_their_own_numbe
     assert client.get_stream_metadata(stream)[0] == {"$maxCount": 2}
 
 
-def test_what_is_truncated_is_not_read(
+def test_truncated_events_are_not_read(
     client: Any, library: ClientLibrary, stream: str, event: Callable[..., Any]
 ) -> None:
     new = [event() for _ in range(4)]
@@ -171,7 +169,7 @@ def test_what_is_truncated_is_not_read(
     assert positions(client, stream) == [3]
 
 
-def test_a_deleted_stream_is_not_found_and_goes_on_with_its_numbers_when_begun_anew(
+def test_a_deleted_stream_is_not_found_and_continues_its_revisions_when_created_again(
     client: Any, library: ClientLibrary, stream: str, event: Callable[..., Any]
 ) -> None:
     state = library.stream_state
@@ -186,7 +184,7 @@ def test_a_deleted_stream_is_not_found_and_goes_on_with_its_numbers_when_begun_a
     assert positions(client, stream) == [2]
 
 
-def test_a_tombstoned_stream_is_refused_for_good(
+def test_a_tombstoned_stream_is_refused_permanently(
     client: Any, library: ClientLibrary, stream: str, event: Callable[..., Any]
 ) -> None:
     state = library.stream_state
@@ -200,7 +198,7 @@ def test_a_tombstoned_stream_is_refused_for_good(
         client.append_to_stream(stream, current_version=state.ANY, events=[event()])
 
 
-def test_deleting_with_another_version_is_refused(
+def test_a_deletion_at_an_unexpected_version_is_refused(
     client: Any, library: ClientLibrary, stream: str, event: Callable[..., Any]
 ) -> None:
     state = library.stream_state
@@ -214,7 +212,7 @@ def test_deleting_with_another_version_is_refused(
     assert positions(client, stream) == [0]
 
 
-def test_all_streams_are_read_in_the_order_of_writing_and_by_name(
+def test_all_streams_are_read_in_write_order_and_filtered_by_name(
     client: Any, library: ClientLibrary, stream: str, event: Callable[..., Any]
 ) -> None:
     for name in (f"{stream}:a", f"{stream}:b", f"{stream}:a"):

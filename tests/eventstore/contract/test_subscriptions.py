@@ -1,4 +1,4 @@
-"""What Kando relies on in a server: catch-up subscriptions, and groups of competing consumers."""
+"""What Kando requires of a server: catch-up subscriptions, and groups of competing consumers."""
 
 from collections.abc import Callable
 from itertools import islice
@@ -19,7 +19,7 @@ def filled(
     return [e.id for e in new]
 
 
-def test_a_subscription_tells_what_is_there_then_that_it_has_caught_up_then_what_comes(
+def test_a_subscription_sends_stored_events_then_a_caught_up_message_then_new_events(
     client: Any,
     library: ClientLibrary,
     stream: str,
@@ -31,16 +31,16 @@ def test_a_subscription_tells_what_is_there_then_that_it_has_caught_up_then_what
     with client.subscribe_to_stream(
         stream, stream_position=3, include_caught_up=True
     ) as subscription:
-        told = list(islice(subscription, 3))
+        received = list(islice(subscription, 3))
         client.append_to_stream(stream, current_version=5, events=[later])
-        told += islice(subscription, 1)
+        received += islice(subscription, 1)
 
-    assert [e.id for e in told[:2]] == filled[4:]
-    assert told[2].is_caught_up
-    assert told[3].id == later.id
+    assert [e.id for e in received[:2]] == filled[4:]
+    assert received[2].is_caught_up
+    assert received[3].id == later.id
 
 
-def test_a_subscription_to_a_stream_that_is_not_there_waits_for_it(
+def test_a_subscription_to_a_missing_stream_waits_for_it(
     client: Any, library: ClientLibrary, stream: str, event: Callable[..., Any]
 ) -> None:
     with client.subscribe_to_stream(stream, include_caught_up=True) as subscription:
@@ -52,19 +52,19 @@ def test_a_subscription_to_a_stream_that_is_not_there_waits_for_it(
         assert next(subscription).id == first.id
 
 
-def test_a_subscription_to_all_streams_goes_on_behind_a_position(
+def test_a_subscription_to_all_streams_resumes_after_a_position(
     client: Any, stream: str, filled: list[Any]
 ) -> None:
     by_name = {"filter_include": (f"{stream}.*",), "filter_by_stream_name": True}
     with client.subscribe_to_all(**by_name) as subscription:
-        told = list(islice(subscription, 6))
+        received = list(islice(subscription, 6))
 
     with client.subscribe_to_all(
-        commit_position=told[2].commit_position, **by_name
+        commit_position=received[2].commit_position, **by_name
     ) as subscription:
         again = list(islice(subscription, 3))
 
-    assert [e.id for e in told] == filled
+    assert [e.id for e in received] == filled
     assert [e.id for e in again] == filled[3:]
 
 
@@ -77,12 +77,12 @@ def group(client: Any, stream: str, filled: list[Any]) -> str:
     return name
 
 
-def test_a_group_gets_every_event_and_what_was_acknowledged_once_only(
+def test_a_group_gets_every_event_and_each_acknowledged_event_only_once(
     client: Any, stream: str, group: str, filled: list[Any]
 ) -> None:
     with client.read_subscription_to_stream(group, stream) as subscription:
-        told = list(islice(subscription, 6))
-        for each in told[:4]:
+        received = list(islice(subscription, 6))
+        for each in received[:4]:
             subscription.ack(each)
 
     with client.read_subscription_to_stream(group, stream) as subscription:
@@ -90,9 +90,9 @@ def test_a_group_gets_every_event_and_what_was_acknowledged_once_only(
         for each in again:
             subscription.ack(each)
 
-    assert [e.id for e in told] == filled
+    assert [e.id for e in received] == filled
     assert {e.id for e in again} == set(filled[4:])
-    assert {e.retry_count for e in told} == {0}
+    assert {e.retry_count for e in received} == {0}
     assert {e.retry_count for e in again} == {1}
 
 
@@ -104,14 +104,14 @@ def test_two_consumers_of_a_group_share_its_events(
         client.read_subscription_to_stream(group, stream, **how) as one,
         client.read_subscription_to_stream(group, stream, **how) as other,
     ):
-        told = [*islice(one, 3), *islice(other, 3)]
-        for subscription, each in zip([one] * 3 + [other] * 3, told, strict=True):
+        received = [*islice(one, 3), *islice(other, 3)]
+        for subscription, each in zip([one] * 3 + [other] * 3, received, strict=True):
             subscription.ack(each)
 
-    assert {e.id for e in told} == set(filled)
+    assert {e.id for e in received} == set(filled)
 
 
-def test_an_event_is_tried_again_and_parked_in_the_end_and_replayed_on_request(
+def test_an_event_is_retried_then_parked_and_replayed_on_request(
     client: Any, stream: str, group: str, filled: list[Any]
 ) -> None:
     with client.read_subscription_to_stream(group, stream) as subscription:
@@ -138,7 +138,7 @@ def test_an_event_is_tried_again_and_parked_in_the_end_and_replayed_on_request(
     assert {e.id for e in replayed} == {filled[0], filled[1]}
 
 
-def test_a_group_is_created_once_and_not_found_when_it_is_not_there(
+def test_a_group_is_created_once_and_not_found_after_its_deletion(
     client: Any, library: ClientLibrary, stream: str, group: str
 ) -> None:
     with pytest.raises(library.error("AlreadyExists")):
@@ -161,7 +161,7 @@ def test_more_consumers_than_a_group_allows_are_refused(
         client.read_subscription_to_stream(group, stream)
 
 
-def test_a_group_tells_what_it_has_done_and_what_is_left(
+def test_a_group_reports_its_progress(
     client: Any, stream: str, group: str, filled: list[Any]
 ) -> None:
     info = client.get_subscription_info(group, stream)

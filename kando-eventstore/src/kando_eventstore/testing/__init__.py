@@ -1,4 +1,4 @@
-"""For tests: a server that speaks the protocol of EventStoreDB, and is none."""
+"""For tests: a fake server with the protocol of EventStoreDB."""
 
 from kando_eventstore.testing.server import FakeEventStoreServer
 

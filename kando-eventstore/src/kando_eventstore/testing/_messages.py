@@ -1,4 +1,4 @@
-"""What the fake server's services share: messages, errors, filters."""
+"""Messages, errors and filters that the fake server's services share."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ __all__ = [
     "abort",
     "abort_deleted",
     "abort_not_leader",
-    "accepts",
-    "expectation",
+    "event_filter",
+    "expected_version",
+    "fill_recorded_event",
     "new_record",
-    "recorded",
 ]
 
 
 @attrs.define
 class Faults:
-    """What the server is told to do wrong, so that clients can be tested.
+    """Failures for the server to simulate, so that clients can be tested.
 
     Attributes:
-        lost_answers: of how many appends to come the answer is lost: they are written, and the
+        lost_answers: how many of the next appends lose their answer: they are written, and the
             call ends as if the connection had been dropped.
-        refused_calls: how many writes to come end the same way before anything is written.
-        leader: host and port of the node that shall be asked instead of this one.
+        refused_calls: how many of the next writes end the same way before anything is written.
+        leader: host and port of the node that leads instead of this one; None if this one does.
     """
 
     lost_answers: int = 0
@@ -58,13 +58,13 @@ def abort(context: Any, code: str, message: str, **trailers: str) -> NoReturn:
 
 
 def abort_deleted(context: Any, stream: str) -> NoReturn:
-    """End a call that meets a tombstoned stream."""
+    """End a call on a tombstoned stream."""
     message = f"Event stream '{stream}' is deleted."
     abort(context, "FAILED_PRECONDITION", message, exception="stream-deleted", stream_name=stream)
 
 
 def abort_not_leader(context: Any, faults: Faults) -> None:
-    """End a call that asks for a leader, if this node is told to be none."""
+    """End a call that requires a leader, if this node does not lead."""
     if faults.leader is None or ("requires-leader", "true") not in context.invocation_metadata():
         return
     host, port = faults.leader
@@ -78,8 +78,8 @@ def abort_not_leader(context: Any, faults: Faults) -> None:
     )
 
 
-def expectation(options: Any, field: str, revision: str) -> int:
-    """Return what a writer expects of a stream: a revision, or one of the three constants.
+def expected_version(options: Any, field: str, revision: str) -> int:
+    """Return the version that a writer expects: a revision, or one of the three constants.
 
     Args:
         options: of the request.
@@ -93,7 +93,7 @@ def expectation(options: Any, field: str, revision: str) -> int:
 
 
 def new_record(message: Any) -> NewRecord:
-    """Return the event that a proposed message holds."""
+    """Return the event in a proposed message."""
     return NewRecord(
         message.id.string,
         message.metadata.get("type", ""),
@@ -103,7 +103,7 @@ def new_record(message: Any) -> NewRecord:
     )
 
 
-def recorded(library: ClientLibrary, message: Any, record: Record) -> None:
+def fill_recorded_event(library: ClientLibrary, message: Any, record: Record) -> None:
     """Fill a RecordedEvent message of either service."""
     message.id.string = record.id
     message.stream_identifier.stream_name = record.stream.encode()
@@ -116,8 +116,8 @@ def recorded(library: ClientLibrary, message: Any, record: Record) -> None:
     message.data = record.data
 
 
-def accepts(options: Any) -> Callable[[Record], bool]:
-    """Return what tells whether a filter of a read or subscription of all streams lets pass."""
+def event_filter(options: Any) -> Callable[[Record], bool]:
+    """Return the filter of a read or subscription of all streams, as a predicate."""
     if options.WhichOneof("filter_option") != "filter":
         return lambda record: True
     by = options.filter.WhichOneof("filter")

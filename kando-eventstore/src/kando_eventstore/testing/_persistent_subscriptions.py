@@ -12,8 +12,8 @@ from typing import Any, NoReturn
 import attrs
 
 from kando_eventstore._client import ClientLibrary
-from kando_eventstore.testing._group import ALL, Delivered, Group, Settings
-from kando_eventstore.testing._messages import abort, recorded
+from kando_eventstore.testing._group import ALL, Delivery, Group, Settings
+from kando_eventstore.testing._messages import abort, fill_recorded_event
 from kando_eventstore.testing._store import Record, StreamStore
 
 __all__ = ["PersistentSubscriptionsService"]
@@ -25,8 +25,8 @@ class PersistentSubscriptionsService:
     """The RPCs of ``event_store.client.persistent_subscriptions.PersistentSubscriptions``.
 
     Args:
-        library: whose messages are used.
-        store: the streams, and what groups have done.
+        library: client whose protocol messages are used.
+        store: the streams, and the checkpoints of groups.
     """
 
     def __init__(self, library: ClientLibrary, store: StreamStore) -> None:
@@ -40,7 +40,7 @@ class PersistentSubscriptionsService:
             self._open(source, name, Settings(**json.loads(settings)), checkpoint)
 
     def close(self) -> None:
-        """End every reading."""
+        """End all reads."""
         with self._store.changed:
             for group in self._groups.values():
                 group.is_deleted = True
@@ -66,7 +66,7 @@ class PersistentSubscriptionsService:
                     group_name=name,
                 )
             checkpoint = self._start(options, source)
-            with self._store.writing() as connection:
+            with self._store.transaction() as connection:
                 connection.execute(
                     "INSERT INTO groups (source, name, settings, checkpoint) VALUES (?, ?, ?, ?)",
                     (source, name, json.dumps(attrs.asdict(settings)), checkpoint),
@@ -75,7 +75,7 @@ class PersistentSubscriptionsService:
         return self._pb.CreateResp()
 
     def _start(self, options: Any, source: str) -> int:
-        """Return the last revision or position that the group is not told of."""
+        """Return the last revision or position before the group's first event."""
         where = options.all if source == ALL else options.stream
         chosen = where.WhichOneof("all_option" if source == ALL else "revision_option")
         if chosen == "end":
@@ -89,12 +89,12 @@ class PersistentSubscriptionsService:
         return 0 if source == ALL else -1
 
     def Delete(self, request: Any, context: Any) -> Any:
-        """Delete a group; whoever reads is cut off."""
+        """Delete a group; its readers are cut off."""
         with self._store.changed:
             group = self._found(request.options, context)
             del self._groups[group.source, group.name]
             group.is_deleted = True
-            with self._store.writing() as connection:
+            with self._store.transaction() as connection:
                 connection.execute(
                     "DELETE FROM groups WHERE source = ? AND name = ?", (group.source, group.name)
                 )
@@ -108,7 +108,7 @@ class PersistentSubscriptionsService:
         return answer
 
     def List(self, request: Any, context: Any) -> Any:
-        """Describe the groups, all or those of one stream."""
+        """Describe all groups, or those of one stream."""
         answer = self._pb.ListResp()
         option = request.options.list_for_stream
         with self._store.changed:
@@ -127,11 +127,11 @@ class PersistentSubscriptionsService:
         for field, value in group.info().items():
             setattr(message, field, value)
         for consumer, size in group.consumers.items():
-            flying = sum(1 for each in group.flying.values() if each.consumer == consumer)
-            message.connections.add(in_flight_messages=flying, available_slots=size - flying)
+            in_flight = sum(1 for each in group.in_flight.values() if each.consumer == consumer)
+            message.connections.add(in_flight_messages=in_flight, available_slots=size - in_flight)
 
     def ReplayParked(self, request: Any, context: Any) -> Any:
-        """Deliver anew what a group has parked."""
+        """Redeliver the parked events of a group."""
         with self._store.changed:
             self._found(request.options, context).replay()
             self._store.changed.notify_all()
@@ -144,7 +144,7 @@ class PersistentSubscriptionsService:
         return group
 
     def Read(self, requests: Iterator[Any], context: Any) -> Iterator[Any]:
-        """Deliver events to one consumer of a group, and hear what it has done with them."""
+        """Deliver events to one consumer of a group, and read its acknowledgements."""
         options = next(requests).options
         consumer = next(self._consumers)
         with self._store.changed:
@@ -158,8 +158,8 @@ class PersistentSubscriptionsService:
                     exception="maximum-subscribers-reached",
                 )
             group.consumers[consumer] = max(options.buffer_size, 1)
-        hearing = threading.Thread(target=self._hear, args=(group, requests), daemon=True)
-        hearing.start()
+        listener = threading.Thread(target=self._read_requests, args=(group, requests), daemon=True)
+        listener.start()
         try:
             confirmed = self._pb.ReadResp()
             confirmed.subscription_confirmation.subscription_id = f"{group.source}::{group.name}"
@@ -179,19 +179,19 @@ class PersistentSubscriptionsService:
         if group.is_deleted:
             abort(context, "CANCELLED", "dropped", exception="persistent-subscription-dropped")
 
-    def _hear(self, group: Group, requests: Iterator[Any]) -> None:
+    def _read_requests(self, group: Group, requests: Iterator[Any]) -> None:
         try:
             for request in requests:
                 with self._store.changed:
                     if self._store.is_closed:
                         return
-                    self._heed(group, request)
+                    self._handle(group, request)
                     self._store.changed.notify_all()
         except Exception:
-            # The call has ended; what was not acknowledged goes to others.
+            # The call has ended; unacknowledged events go to other consumers.
             return
 
-    def _heed(self, group: Group, request: Any) -> None:
+    def _handle(self, group: Group, request: Any) -> None:
         if request.WhichOneof("content") == "ack":
             for id in request.ack.ids:
                 group.ack(id.string)
@@ -206,9 +206,9 @@ class PersistentSubscriptionsService:
             else:
                 group.ack(id.string)
 
-    def _event(self, found: Delivered) -> Any:
+    def _event(self, found: Delivery) -> Any:
         answer = self._pb.ReadResp()
-        recorded(self._library, answer.event.event, found.record)
+        fill_recorded_event(self._library, answer.event.event, found.record)
         answer.event.commit_position = found.record.position
         answer.event.retry_count = found.retries
         return answer

@@ -1,4 +1,4 @@
-"""The streams of the fake server, in a SQLite file: appending, reading, retention."""
+"""The streams of the fake server, in a SQLite file: appends, reads, retention."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ __all__ = [
     "WrongVersion",
 ]
 
-#: Expectations beside a revision.
+#: Expected versions other than a revision.
 NO_STREAM, ANY, EXISTS = -1, -2, -4
 
 #: The default limit of EventStoreDB 20 to 24: 1 MiB an append.
 MAX_APPEND_BYTES = 1024 * 1024
 
-# What ``$tb`` is set to when a stream is deleted but not tombstoned.
+# Value of ``$tb`` of a stream that is deleted but not tombstoned.
 _DELETED = 2**63 - 1
 _PAGE = 500
 _TICKS_PER_SECOND = 10_000_000
@@ -98,14 +98,14 @@ class Record:
 
 @attrs.frozen
 class Appended:
-    """Where the last event of an append stands; -1 if the stream is empty."""
+    """Revision and position of the last event of an append; -1 if the stream is empty."""
 
     revision: int
     position: int
 
 
 class WrongVersion(Exception):
-    """The stream is not where the writer expects it; `actual` is -1 without a stream."""
+    """The stream is not at the expected version; `actual` is -1 if it does not exist."""
 
     def __init__(self, stream: str, expected: int, actual: int) -> None:
         super().__init__(stream)
@@ -121,7 +121,7 @@ class StreamDeleted(Exception):
 
 
 class AppendTooLarge(Exception):
-    """An append is over the limit."""
+    """An append exceeds the limit."""
 
 
 @attrs.frozen
@@ -131,18 +131,18 @@ class _Stream:
     retention: dict[str, Any] = attrs.field(factory=dict)
 
     @property
-    def is_there(self) -> bool:
+    def exists(self) -> bool:
         return self.last >= 0 and self.retention.get("$tb") != _DELETED
 
     @property
     def actual(self) -> int:
-        return self.last if self.is_there else NO_STREAM
+        return self.last if self.exists else NO_STREAM
 
 
 class StreamStore:
-    """Streams in a SQLite file. What was answered outlives the kill of the process.
+    """Streams in a SQLite file. Acknowledged writes survive a kill of the process.
 
-    It does not outlive a power failure: commits are not synchronised.
+    They may not survive a power failure: commits are not synchronised.
 
     Args:
         path: of the file; created if it is missing.
@@ -157,15 +157,15 @@ class StreamStore:
         self.connection.executescript(_SCHEMA)
 
     def close(self) -> None:
-        """Close the file and wake whoever waits for events."""
+        """Close the file, and wake the threads that wait for events."""
         with self.changed:
             self.is_closed = True
             self.changed.notify_all()
             self.connection.close()
 
     @contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction; whoever waits for events is woken after it."""
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Run a transaction, and then wake the threads that wait for events."""
         with self.changed:
             self.connection.execute("BEGIN IMMEDIATE")
             try:
@@ -177,29 +177,29 @@ class StreamStore:
             self.changed.notify_all()
 
     def append(self, stream: str, expected: int, events: Sequence[NewRecord]) -> Appended:
-        """Append events, or find that just these were appended there before.
+        """Append events, unless exactly these were appended there before.
 
         Raises:
             WrongVersion, StreamDeleted, AppendTooLarge: nothing was appended.
         """
         if sum(len(e.data) + len(e.metadata) + len(e.type) for e in events) > MAX_APPEND_BYTES:
             raise AppendTooLarge
-        with self.writing():
+        with self.transaction():
             return self._append(stream, expected, events)
 
     def _append(self, stream: str, expected: int, events: Sequence[NewRecord]) -> Appended:
-        known = self._living(stream)
+        known = self._not_tombstoned(stream)
         earlier = self._earlier(stream, known, expected, events)
         if earlier is not None:
             return earlier
-        if not _fits(known, expected):
+        if not _is_expected(known, expected):
             raise WrongVersion(stream, expected, known.actual)
         if known.retention.get("$tb") == _DELETED and events:
             self._write_metadata(stream, known.retention | {"$tb": known.last + 1})
         return self._insert(stream, known.last, events)
 
-    def _living(self, stream: str) -> _Stream:
-        # A stream and the one of its metadata are deleted together.
+    def _not_tombstoned(self, stream: str) -> _Stream:
+        # A stream and its metadata stream are deleted together.
         subject = self.stream(stream.removeprefix("$$"))
         if subject.is_tombstoned:
             raise StreamDeleted(stream.removeprefix("$$"))
@@ -208,7 +208,7 @@ class StreamStore:
     def _earlier(
         self, stream: str, known: _Stream, expected: int, events: Sequence[NewRecord]
     ) -> Appended | None:
-        """Return where these events were appended before, if they were: by expected revision."""
+        """Return the result of an earlier append of these events, if any, by expected revision."""
         if not events:
             return None
         if expected in (ANY, EXISTS):
@@ -221,9 +221,9 @@ class StreamStore:
             return None
         query = f"SELECT {_COLUMNS} FROM events WHERE stream = ? AND revision > ? LIMIT ?"
         rows = self.connection.execute(query, (stream, expected, len(events))).fetchall()
-        there = [Record(*row) for row in rows]
-        if [e.id for e in there] == [e.id for e in events]:
-            return Appended(there[-1].revision, there[-1].position)
+        stored = [Record(*row) for row in rows]
+        if [e.id for e in stored] == [e.id for e in events]:
+            return Appended(stored[-1].revision, stored[-1].position)
         return None
 
     def _insert(self, stream: str, last: int, events: Sequence[NewRecord]) -> Appended:
@@ -262,17 +262,17 @@ class StreamStore:
         event = NewRecord(_random_id(), "$metadata", "application/json", b"", data)
         self._insert(name, self.stream(name).last, [event])
 
-    def delete(self, stream: str, expected: int, *, for_good: bool) -> int:
-        """Delete a stream; tombstone it if `for_good`. Returns the last position of the log.
+    def delete(self, stream: str, expected: int, *, tombstone: bool) -> int:
+        """Delete a stream, or tombstone it; return the last position of the log.
 
         Raises:
             WrongVersion, StreamDeleted: nothing was deleted.
         """
-        with self.writing() as connection:
-            known = self._living(stream)
-            if not _fits(known, expected) or (expected != NO_STREAM and not known.is_there):
+        with self.transaction() as connection:
+            known = self._not_tombstoned(stream)
+            if not _is_expected(known, expected) or (expected != NO_STREAM and not known.exists):
                 raise WrongVersion(stream, expected, known.actual)
-            if for_good:
+            if tombstone:
                 connection.execute(
                     "INSERT INTO streams (name, tombstoned) VALUES (?, 1) "
                     "ON CONFLICT (name) DO UPDATE SET tombstoned = 1",
@@ -283,29 +283,29 @@ class StreamStore:
             return self.last_position()
 
     def stream(self, name: str) -> _Stream:
-        """Return what is known of a stream, whether it is there or not."""
+        """Return the state of a stream, whether it exists or not."""
         with self.changed:
             query = "SELECT last, tombstoned, retention FROM streams WHERE name = ?"
             row = self.connection.execute(query, (name,)).fetchone()
         return _Stream(row[0], bool(row[1]), json.loads(row[2])) if row else _Stream()
 
     def readable(self, name: str) -> _Stream | None:
-        """Return a stream to read, or None if it is not there.
+        """Return a stream to read, or None if it does not exist.
 
         Raises:
-            StreamDeleted: it is tombstoned.
+            StreamDeleted: the stream is tombstoned.
         """
-        known = self._living(name)
-        return known if known.is_there else None
+        known = self._not_tombstoned(name)
+        return known if known.exists else None
 
     def last_position(self) -> int:
-        """Return the position of the last event of all."""
+        """Return the position of the last event in the log."""
         with self.changed:
             row = self.connection.execute("SELECT max(position) FROM events").fetchone()
         return int(row[0] or 0)
 
-    def of_stream(self, name: str, start: int, stop: int, *, backwards: bool) -> Iterator[Record]:
-        """Yield the events of a stream that retention has left, from `start` to before `stop`."""
+    def read_stream(self, name: str, start: int, stop: int, *, backwards: bool) -> Iterator[Record]:
+        """Yield the events of a stream that retention has kept, from `start` to before `stop`."""
         known = self.stream(name)
         first = max(start, _first_kept(known.retention, known.last))
         youngest = 0
@@ -319,7 +319,7 @@ class StreamStore:
             backwards=backwards,
         )
 
-    def of_all(self, start: int, stop: int, *, backwards: bool) -> Iterator[Record]:
+    def read_all(self, start: int, stop: int, *, backwards: bool) -> Iterator[Record]:
         """Yield the events of all streams from position `start` to before `stop`."""
         yield from self._pages(
             "position BETWEEN ? AND ?",
@@ -354,13 +354,13 @@ class StreamStore:
             low, high = (low, last - 1) if backwards else (last + 1, high)
 
 
-def _fits(known: _Stream, expected: int) -> bool:
+def _is_expected(known: _Stream, expected: int) -> bool:
     if expected == ANY:
         return True
     if expected == EXISTS:
-        return known.is_there
+        return known.exists
     if expected == NO_STREAM:
-        return not known.is_there
+        return not known.exists
     return expected == known.last
 
 

@@ -13,10 +13,10 @@ from kando_eventstore.testing._messages import (
     abort,
     abort_deleted,
     abort_not_leader,
-    accepts,
-    expectation,
+    event_filter,
+    expected_version,
+    fill_recorded_event,
     new_record,
-    recorded,
 )
 from kando_eventstore.testing._store import (
     MAX_APPEND_BYTES,
@@ -40,9 +40,9 @@ class StreamsService:
     """The RPCs of ``event_store.client.streams.Streams``.
 
     Args:
-        library: whose messages are used.
+        library: client whose protocol messages are used.
         store: the streams.
-        faults: what to do wrong.
+        faults: failures to simulate.
     """
 
     def __init__(self, library: ClientLibrary, store: StreamStore, faults: Faults) -> None:
@@ -53,17 +53,17 @@ class StreamsService:
         self._faults = faults
 
     def Append(self, requests: Iterator[Any], context: Any) -> Any:
-        """Append what the requests propose; a conflict is a normal answer."""
+        """Append the proposed events; a conflict is a normal answer."""
         abort_not_leader(context, self._faults)
         options = next(requests).options
         stream = options.stream_identifier.stream_name.decode()
-        expected = expectation(options, "expected_stream_revision", "revision")
+        expected = expected_version(options, "expected_stream_revision", "revision")
         events = [new_record(request.proposed_message) for request in requests]
         answer = self._pb.AppendResp()
         try:
-            done = self._written(context, stream, expected, events)
+            done = self._append(context, stream, expected, events)
         except WrongVersion as conflict:
-            _tell_conflict(answer.wrong_expected_version, conflict)
+            _fill_conflict(answer.wrong_expected_version, conflict)
         except StreamDeleted as deleted:
             abort_deleted(context, deleted.stream)
         except AppendTooLarge:
@@ -75,7 +75,7 @@ class StreamsService:
                 maximum_append_size=str(MAX_APPEND_BYTES),
             )
         else:
-            _tell_success(answer.success, done)
+            _fill_success(answer.success, done)
         return answer
 
     def BatchAppend(self, requests: Iterator[Any], context: Any) -> Iterator[Any]:
@@ -95,28 +95,28 @@ class StreamsService:
         answer.correlation_id.string = id
         answer.stream_identifier.CopyFrom(options.stream_identifier)
         stream = options.stream_identifier.stream_name.decode()
-        expected = expectation(options, "expected_stream_position", "stream_position")
+        expected = expected_version(options, "expected_stream_position", "stream_position")
         try:
-            done = self._written(context, stream, expected, events)
+            done = self._append(context, stream, expected, events)
         except WrongVersion as conflict:
             detail = self._shared.WrongExpectedVersion()
             if conflict.actual == NO_STREAM:
                 detail.current_no_stream.SetInParent()
             else:
                 detail.current_stream_revision = conflict.actual
-            _tell_error(answer.error, 6, "WrongExpectedVersion", detail)
+            _fill_error(answer.error, 6, "WrongExpectedVersion", detail)
         except StreamDeleted as deleted:
             detail = self._shared.StreamDeleted()
             detail.stream_identifier.stream_name = deleted.stream.encode()
-            _tell_error(answer.error, 5, "Stream deleted", detail)
+            _fill_error(answer.error, 5, "Stream deleted", detail)
         except AppendTooLarge:
             detail = self._shared.MaximumAppendSizeExceeded(maxAppendSize=MAX_APPEND_BYTES)
-            _tell_error(answer.error, 3, "Maximum Append Size Exceeded", detail)
+            _fill_error(answer.error, 3, "Maximum Append Size Exceeded", detail)
         else:
-            _tell_success(answer.success, done)
+            _fill_success(answer.success, done)
         return answer
 
-    def _written(
+    def _append(
         self, context: Any, stream: str, expected: int, events: list[NewRecord]
     ) -> Appended:
         if self._faults.refused_calls > 0:
@@ -138,7 +138,7 @@ class StreamsService:
             elif options.WhichOneof("stream_option") == "stream":
                 yield from self._stream(options)
             else:
-                records = filter(accepts(options), self._all(options))
+                records = filter(event_filter(options), self._all(options))
                 yield from map(self._event, islice(records, _count(options)))
         except StreamDeleted as deleted:
             abort_deleted(context, deleted.stream)
@@ -157,7 +157,7 @@ class StreamsService:
         if chosen == "revision":
             revision = options.stream.revision
             start, stop = (0, min(stop, revision + 1)) if backwards else (revision, stop)
-        records = self._store.of_stream(name, min(start, _END), stop, backwards=backwards)
+        records = self._store.read_stream(name, min(start, _END), stop, backwards=backwards)
         yield from map(self._event, islice(records, _count(options)))
 
     def _all(self, options: Any) -> Iterator[Record]:
@@ -166,7 +166,7 @@ class StreamsService:
         if options.all.WhichOneof("all_option") == "position":
             position = min(options.all.position.commit_position, _END)
             start, stop = (0, position) if backwards else (position, stop)
-        return self._store.of_all(start, stop, backwards=backwards)
+        return self._store.read_all(start, stop, backwards=backwards)
 
     def _subscription(self, options: Any, context: Any) -> Iterator[Any]:
         confirmed = self._pb.ReadResp()
@@ -178,8 +178,8 @@ class StreamsService:
         caught_up = False
         while context.is_active() and not self._store.is_closed:
             seen = self._store.last_position()
-            for answer, place in follow(options, reached):
-                reached = place
+            for answer, position in follow(options, reached):
+                reached = position
                 if answer is not None:
                     yield answer
             if not caught_up:
@@ -206,14 +206,14 @@ class StreamsService:
         name = options.stream.stream_identifier.stream_name.decode()
         if self._store.readable(name) is None:
             return
-        for record in self._store.of_stream(name, reached + 1, _END, backwards=False):
+        for record in self._store.read_stream(name, reached + 1, _END, backwards=False):
             yield self._event(record), record.revision
 
     def _follow_all(self, options: Any, reached: int) -> Iterator[tuple[Any, int]]:
-        is_accepted = accepts(options)
+        is_accepted = event_filter(options)
         is_filtered = options.WhichOneof("filter_option") == "filter"
         every = max(options.filter.max * options.filter.checkpointIntervalMultiplier, 1)
-        records = self._store.of_all(reached + 1, _END, backwards=False)
+        records = self._store.read_all(reached + 1, _END, backwards=False)
         for scanned, record in enumerate(records, 1):
             yield (self._event(record) if is_accepted(record) else None), record.position
             if is_filtered and scanned % every == 0:
@@ -221,7 +221,7 @@ class StreamsService:
 
     def _event(self, record: Record) -> Any:
         answer = self._pb.ReadResp()
-        recorded(self._library, answer.event.event, record)
+        fill_recorded_event(self._library, answer.event.event, record)
         answer.event.commit_position = record.position
         return answer
 
@@ -233,7 +233,7 @@ class StreamsService:
     def _caught_up(self, reached: int, is_of_stream: bool) -> Any:
         answer = self._pb.ReadResp()
         answer.caught_up.SetInParent()
-        # The older client's protocol says no more than that.
+        # The older client's protocol has no more fields.
         if "timestamp" in answer.caught_up.DESCRIPTOR.fields_by_name:
             answer.caught_up.timestamp.GetCurrentTime()
             if is_of_stream:
@@ -244,20 +244,22 @@ class StreamsService:
         return answer
 
     def Delete(self, request: Any, context: Any) -> Any:
-        """Delete a stream so that it can be begun anew."""
-        return self._delete(request, context, self._pb.DeleteResp(), "Delete", for_good=False)
+        """Delete a stream so that it can be created again."""
+        return self._delete(request, context, self._pb.DeleteResp(), "Delete", tombstone=False)
 
     def Tombstone(self, request: Any, context: Any) -> Any:
-        """Delete a stream for good."""
+        """Delete a stream permanently."""
         answer = self._pb.TombstoneResp()
-        return self._delete(request, context, answer, "Tombstone", for_good=True)
+        return self._delete(request, context, answer, "Tombstone", tombstone=True)
 
-    def _delete(self, request: Any, context: Any, answer: Any, what: str, *, for_good: bool) -> Any:
+    def _delete(
+        self, request: Any, context: Any, answer: Any, what: str, *, tombstone: bool
+    ) -> Any:
         abort_not_leader(context, self._faults)
         stream = request.options.stream_identifier.stream_name.decode()
-        expected = expectation(request.options, "expected_stream_revision", "revision")
+        expected = expected_version(request.options, "expected_stream_revision", "revision")
         try:
-            position = self._store.delete(stream, expected, for_good=for_good)
+            position = self._store.delete(stream, expected, tombstone=tombstone)
         except StreamDeleted as deleted:
             abort_deleted(context, deleted.stream)
         except WrongVersion as conflict:
@@ -279,7 +281,7 @@ def _count(options: Any) -> int:
     return min(int(options.count), _END)
 
 
-def _tell_success(success: Any, done: Appended) -> None:
+def _fill_success(success: Any, done: Appended) -> None:
     if done.revision < 0:
         success.no_stream.SetInParent()
     else:
@@ -287,7 +289,7 @@ def _tell_success(success: Any, done: Appended) -> None:
     success.position.commit_position = success.position.prepare_position = done.position
 
 
-def _tell_conflict(answer: Any, conflict: WrongVersion) -> None:
+def _fill_conflict(answer: Any, conflict: WrongVersion) -> None:
     if conflict.actual == NO_STREAM:
         answer.current_no_stream.SetInParent()
         answer.no_stream_20_6_0.SetInParent()
@@ -302,7 +304,7 @@ def _tell_conflict(answer: Any, conflict: WrongVersion) -> None:
         answer.stream_exists_20_6_0.SetInParent()
 
 
-def _tell_error(error: Any, code: int, message: str, detail: Any) -> None:
+def _fill_error(error: Any, code: int, message: str, detail: Any) -> None:
     error.code = code
     error.message = message
     error.details.Pack(detail)

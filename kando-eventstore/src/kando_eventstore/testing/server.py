@@ -19,21 +19,21 @@ _THREADS = 64
 
 
 class FakeEventStoreServer:
-    """A server for tests. It is not EventStoreDB, nor KurrentDB: it imitates their protocol.
+    """A server for tests, which imitates the protocol of EventStoreDB and KurrentDB.
 
-    What passes against it is not thereby shown to pass against a real server; the contract suite
-    in ``tests/eventstore/contract`` says what the two have in common, and runs against both.
+    A test that passes against it may fail against a real server. The contract suite in
+    ``tests/eventstore/contract`` specifies what the two have in common, and runs against both.
 
-    It keeps streams, expected revisions, idempotent appends, ``$maxCount``, ``$maxAge`` and
-    ``$tb``, deletion, reading and catch-up subscriptions of a stream or of all, and persistent
-    subscriptions. It has no projections, no rights of users and no cluster.
+    It supports streams, expected revisions, idempotent appends, ``$maxCount``, ``$maxAge`` and
+    ``$tb``, deletion, reads and catch-up subscriptions of one stream or of all, and persistent
+    subscriptions. It has no projections, no user permissions and no cluster.
 
     Args:
-        path: of a SQLite file; created if it is missing. What was acknowledged is in it, so a
-            server that is started anew on the same file goes on from there.
+        path: of a SQLite file; created if it is missing. It holds all acknowledged writes, so a
+            server that is restarted on the same file continues from there.
         port: on the loopback interface; a free one if 0.
-        certificate: private key and certificate chain in PEM, for TLS; none if None.
-        user: name and password of the only one who may ask; anybody may if None.
+        certificate: private key and certificate chain in PEM, for TLS; None for no TLS.
+        user: name and password that every client must send; None to admit any client.
     """
 
     def __init__(
@@ -52,22 +52,22 @@ class FakeEventStoreServer:
         from kando_eventstore.testing._streams import StreamsService
 
         library = client_library()
-        #: What to do wrong.
+        #: Failures to simulate.
         self.faults = Faults()
         self._store = StreamStore(path)
         self._server: Any = grpc.server(
             ThreadPoolExecutor(_THREADS, thread_name_prefix="fake-eventstore"),
             # Two servers on one port would share its connections.
             options=(("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", 17 << 20)),
-            interceptors=() if user is None else (_door(*user),),
+            interceptors=() if user is None else (_authentication(*user),),
         )
         streams = library.protocol("streams_pb2_grpc")
-        service = _serving(StreamsService, streams.StreamsServicer)
+        service = _with_stubs(StreamsService, streams.StreamsServicer)
         streams.add_StreamsServicer_to_server(
             service(library, self._store, self.faults), self._server
         )
         persistent = library.protocol("persistent_pb2_grpc")
-        service = _serving(
+        service = _with_stubs(
             PersistentSubscriptionsService, persistent.PersistentSubscriptionsServicer
         )
         self._groups: PersistentSubscriptionsService = service(library, self._store)
@@ -85,7 +85,7 @@ class FakeEventStoreServer:
 
     @property
     def url(self) -> str:
-        """Where it listens, as ``EVENTSTORE_URL`` takes it."""
+        """Its URL, in the form of ``EVENTSTORE_URL``."""
         return f"{'https' if self.has_tls else 'http'}://127.0.0.1:{self.port}"
 
     def wait(self) -> None:
@@ -93,7 +93,7 @@ class FakeEventStoreServer:
         self._server.wait_for_termination()
 
     def close(self) -> None:
-        """Stop serving; calls in flight are cut off."""
+        """Stop the server; calls in flight are cut off."""
         self._groups.close()
         self._server.stop(None).wait()
         self._store.close()
@@ -110,13 +110,13 @@ class FakeEventStoreServer:
         self.close()
 
 
-def _serving(service: type, servicer: type) -> Any:
-    """Return a class that answers what `service` does not with UNIMPLEMENTED, as the stubs do."""
+def _with_stubs(service: type, servicer: type) -> Any:
+    """Return a class that answers RPCs that `service` lacks with UNIMPLEMENTED, as the stubs do."""
     return type(service.__name__, (service, servicer), {})
 
 
-def _door(name: str, password: str) -> Any:
-    """Return what lets one user in, by HTTP basic authentication, as both servers do."""
+def _authentication(name: str, password: str) -> Any:
+    """Return an interceptor that admits one user by basic authentication, as both servers do."""
     import grpc
 
     token = b64encode(f"{name}:{password}".encode()).decode()
@@ -124,17 +124,17 @@ def _door(name: str, password: str) -> Any:
     def refuse(request: Any, context: Any) -> None:
         context.abort(grpc.StatusCode.UNAUTHENTICATED, "Unauthenticated")
 
-    class Door(grpc.ServerInterceptor):  # type: ignore[misc]
+    class Authentication(grpc.ServerInterceptor):  # type: ignore[misc]
         def intercept_service(self, continuation: Any, call: Any) -> Any:
             if ("authorization", f"Basic {token}") in tuple(call.invocation_metadata):
                 return continuation(call)
             return grpc.unary_unary_rpc_method_handler(refuse)
 
-    return Door()
+    return Authentication()
 
 
 class _Gossip:
-    """The RPC that tells who is in the cluster: this node, which leads it."""
+    """The RPC that lists the nodes of the cluster: this node, which leads it."""
 
     def __init__(self, server: FakeEventStoreServer, library: Any) -> None:
         self._server = server
