@@ -1,4 +1,4 @@
-"""The fake server in a process of its own, so that it can be killed and started anew."""
+"""The fake server in a separate process, so that it can be killed and restarted."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class FakeEventStoreProcess:
 
     Args:
         path: of its SQLite file.
-        port: on the loopback interface; a free one if 0. It stays the same when it is started anew.
+        port: on the loopback interface; a free one if 0. It stays the same after a restart.
     """
 
     def __init__(self, path: str | Path, *, port: int = 0) -> None:
@@ -29,7 +29,7 @@ class FakeEventStoreProcess:
 
     @property
     def url(self) -> str:
-        """Where it listens, as ``EVENTSTORE_URL`` takes it."""
+        """The server's URL, in the form of ``EVENTSTORE_URL``."""
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
@@ -50,7 +50,7 @@ class FakeEventStoreProcess:
         self.port = int(url.rpartition(":")[2])
 
     def kill(self) -> None:
-        """Kill it (SIGKILL), if it runs."""
+        """Kill it (SIGKILL), if it is running."""
         if self._process is not None:
             self._process.send_signal(signal.SIGKILL)
             self._process.wait()
@@ -59,7 +59,7 @@ class FakeEventStoreProcess:
             self._process = None
 
     def restart(self) -> None:
-        """Kill it and start it anew on the same file and port."""
+        """Kill it, and start it again on the same file and port."""
         self.kill()
         self.start()
 

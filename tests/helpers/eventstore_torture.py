@@ -1,7 +1,7 @@
-"""Torture on a server: kill writers, kill the server, race writers, and compare what is left.
+"""Torture on a server: kill writers, kill the server, race writers, and compare the ledgers.
 
-Run as a program, with the numbers of kills, restarts and rounds. It starts a fake server of its own
-as a process; writers are forked, so that a kill costs milliseconds.
+Run it as a program, with the numbers of kills, restarts and rounds. It starts a fake server in a
+separate process; writers are forked, so that a kill costs milliseconds.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ class DyingLedger(Dying, EventStoreLedger):
 
 
 def finish(ledger: LedgerStore, calls: Path) -> None:
-    """Work on a run to its end, saving each firing on its own."""
+    """Work on a run to its end, and save each firing separately."""
     kit = responders(ledger, calls)
     runtime = Runtime(ledger, kit, cache=LLMCache(), edge_logic=(), save_interval=0)
     runtime.run([] if ledger.length() else [create("Goal", {}, id="goal")])
 
 
 def facts(ledger: LedgerStore) -> list[Any]:
-    """Return what must be equal whichever run it is."""
+    """Return the facts that must be equal in every run."""
     return [each | {"source": ""} for each in compared(ledger.read_all())]  # type: ignore[operator]
 
 
@@ -84,7 +84,7 @@ def check(url: str, run: str, calls: Path, expected: list[Any]) -> None:
 
 
 def forked(job: Any, *arguments: Any) -> bool:
-    """Do a job in a child; return whether it was killed."""
+    """Do a job in a child process; return whether it was killed."""
     child = os.fork()
     if child == 0:
         try:
@@ -100,7 +100,7 @@ def forked(job: Any, *arguments: Any) -> bool:
 
 
 def kill_writers(url: str, folder: Path, kills: int, chance: random.Random) -> str:
-    """Kill writers at their appends, resume, compare."""
+    """Kill writers during appends, resume their runs, and compare the ledgers."""
     whole = MemoryLedgerStore("whole")
     finish(whole, folder / "whole.calls")
     expected, done, number = facts(whole), 0, 0
@@ -121,7 +121,7 @@ def kill_writers(url: str, folder: Path, kills: int, chance: random.Random) -> s
 
 
 def chain(steps: int, calls: list[int]) -> list[Responder]:
-    """Return a kit that takes one step after the other, each with a call."""
+    """Return a kit that takes one step after another, each with a call."""
 
     def on_step(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
         number = world.count_of("Step")
@@ -143,7 +143,7 @@ def chain(steps: int, calls: list[int]) -> list[Responder]:
 
 
 def restart_server(process: FakeEventStoreProcess, restarts: int) -> str:
-    """Kill the server and start it anew while one run goes on, and compare."""
+    """Kill and restart the server during a run, and compare the ledgers."""
     steps = restarts * 15
     memory = MemoryLedgerStore("whole")
     Runtime(memory, chain(steps, []), edge_logic=()).run([create("Step", {}, id="first")])
@@ -175,7 +175,7 @@ def restart_server(process: FakeEventStoreProcess, restarts: int) -> str:
 
 
 def race(url: str, rounds: int) -> str:
-    """Let writers with connections of their own append at one length; one may win each round."""
+    """Let writers with separate connections append at the same length; one may win each round."""
     opened = [open_eventstore(url) for _ in range(WRITERS)]
     opened[0].create("race")
     ledgers = [substrate.open("race") for substrate in opened]
@@ -205,7 +205,7 @@ def race(url: str, rounds: int) -> str:
 
 
 def main() -> None:
-    """Do what is asked, say what was done, and fail at the first difference."""
+    """Do the requested torture, print a summary, and fail at the first difference."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=0)
     parser.add_argument("--restarts", type=int, default=0)
@@ -218,7 +218,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with FakeEventStoreProcess(folder / "store") as process:
-            # First, while no thread of gRPC runs in this process, which is forked.
+            # First, while this process has no gRPC threads: it is about to be forked.
             if options.kills:
                 chance = random.Random(options.seed)
                 print(kill_writers(process.url, folder, options.kills, chance), flush=True)

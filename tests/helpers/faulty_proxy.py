@@ -9,10 +9,10 @@ from typing import Self
 
 
 class CuttingProxy:
-    """Passes bytes on to a port of this machine until it is told to cut.
+    """Forwards bytes to a port of this machine, and cuts its connections on demand.
 
     Args:
-        port: to pass on to.
+        port: to forward to.
     """
 
     def __init__(self, port: int) -> None:
@@ -27,7 +27,7 @@ class CuttingProxy:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut_after(self, sent: int) -> None:
-        """Cut once so many more bytes were sent to the server; its answer is swallowed."""
+        """Cut after this many more bytes have been sent to the server; drop its answer."""
         with self._lock:
             self._sent, self._cut_after = 0, sent
 
@@ -46,10 +46,10 @@ class CuttingProxy:
                 self._open |= {near, far}
             for source, sink, is_request in ((near, far, True), (far, near, False)):
                 threading.Thread(
-                    target=self._pass_on, args=(source, sink, is_request), daemon=True
+                    target=self._forward, args=(source, sink, is_request), daemon=True
                 ).start()
 
-    def _pass_on(self, source: socket.socket, sink: socket.socket, is_request: bool) -> None:
+    def _forward(self, source: socket.socket, sink: socket.socket, is_request: bool) -> None:
         try:
             while content := source.recv(65536):
                 with self._lock:
@@ -57,7 +57,7 @@ class CuttingProxy:
                     if is_request and due is not None:
                         self._sent += len(content)
                 if due is not None and not is_request and self._sent > due:
-                    # The server has what was asked of it; nobody will hear that.
+                    # The server has handled the request, and the client never learns of it.
                     self._cut()
                     return
                 sink.sendall(content)

@@ -1,4 +1,4 @@
-"""Runs of a kit that asks a model, through the store, on a SQLite ledger."""
+"""Runs of a kit that sends requests to a model, through the store, on a SQLite ledger."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kando.cli.shared import shown_on_stderr
 from kando.plugins import Plugins
 from kando.schema.events import RecordedEvent
 
-#: Asks one question for each word of the goal, and notes what is answered.
+#: Sends one request for each word of the goal, and stores the answers.
 KIT = """
     from kando.emit import ask, create, patch
     from kando.kit import Kit
@@ -57,8 +57,8 @@ class Runs:
     Attributes:
         path: of the file.
         environ: settings of every run.
-        plugins: what is installed.
-        is_streaming: whether answers are shown while they come in.
+        plugins: the installed plugins.
+        is_streaming: whether answers are shown as they arrive.
     """
 
     path: Path
@@ -76,7 +76,7 @@ class Runs:
         )
 
     def start(self, goal: str, llm: str, **environ: str) -> tuple[str, RunResult | Exception]:
-        """Start a run; return its id, and the result or what it raised."""
+        """Start a run; return its id, and the result or the error it raised."""
         ids: list[str] = []
         with self._store(**environ) as store:
             try:
@@ -88,7 +88,7 @@ class Runs:
         return ids[0], done
 
     def resume(self, run: str, llm: str, **environ: str) -> RunResult:
-        """Go on with a run."""
+        """Resume a run."""
         with self._store(**environ) as store:
             return store.run(run).resume(llm=llm)
 
@@ -104,7 +104,7 @@ class Runs:
 
 
 def make_runs(installation: Any, path: Path, environ: dict[str, str]) -> Runs:
-    """Return runs of the kit, which is installed for the test.
+    """Install the kit for a test, and return its runs.
 
     Args:
         installation: of plugins, as in `plugin_installation`.

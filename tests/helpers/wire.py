@@ -1,4 +1,4 @@
-"""A loopback server that speaks the wire formats of Anthropic and OpenAI, well or badly."""
+"""A loopback server with the wire formats of Anthropic and OpenAI, for good and bad replies."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import attrs
 
-#: Has an SDK retry after a millisecond, so that tests need not wait for its backoff.
+#: Makes an SDK retry after a millisecond, so that tests do not wait for its backoff.
 AT_ONCE = {"retry-after-ms": "1"}
 
 
@@ -21,11 +21,11 @@ class Says:
     Attributes:
         text: of the answer.
         stop: ``end``, ``length``, ``tool`` or ``refusal``.
-        calls: tools it asks for: id, name and arguments.
-        model: that is said to have answered.
-        usage: input (without what was cached), output, cached and reasoning tokens; None for none.
-        cost: told beside the usage, as OpenRouter does.
-        cut: how many characters of a stream are sent before it breaks off; None for all.
+        calls: tool calls that it requests: id, name and arguments.
+        model: reported as the one that answered.
+        usage: input (without cached), output, cached and reasoning tokens; None for none.
+        cost: reported with the usage, as by OpenRouter.
+        cut: how many bytes of a stream are sent before it is cut off; None for all.
         headers: of the response.
     """
 
@@ -41,7 +41,7 @@ class Says:
 
 @attrs.frozen
 class Fails:
-    """A bad answer: a status, or a body that is none.
+    """A bad answer: an error status, or a malformed body.
 
     Attributes:
         status: of the response.
@@ -64,7 +64,7 @@ Reply = Says | Fails | Stalls
 
 @attrs.frozen
 class Seen:
-    """A request as it came over the wire."""
+    """A request as the server received it."""
 
     path: str
     headers: dict[str, str]
@@ -108,7 +108,7 @@ class Wire:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """The server's URL."""
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def __enter__(self) -> Self:
@@ -157,7 +157,7 @@ class Wire:
         events = message_events(reply) if is_anthropic else completion_events(reply)
         stream = "".join(events).encode()
         sent = stream if reply.cut is None else stream[: reply.cut]
-        # With a length, so that the client can tell that something is missing.
+        # With a length, so that the client can tell that the stream is incomplete.
         self._head(http, 200, "text/event-stream", reply.headers, len(stream))
         http.wfile.write(sent)
         if reply.cut is None:
@@ -184,14 +184,14 @@ class Wire:
 
 
 def reaching(dialect: str, url: str) -> dict[str, str]:
-    """Return the settings with which a provider puts its requests to a server."""
+    """Return the settings with which a provider sends its requests to a server."""
     prefix = dialect.upper()
     base = url if dialect == "anthropic" else f"{url}/v1"
     return {f"{prefix}_BASE_URL": base, f"{prefix}_ENDPOINT_KEY": "key-for-the-loopback"}
 
 
 def message(reply: Says) -> dict[str, Any]:
-    """Return an answer as Anthropic's Messages API gives it."""
+    """Return an answer in the form of Anthropic's Messages API."""
     stops = {"end": "end_turn", "length": "max_tokens", "tool": "tool_use"}
     content: list[dict[str, Any]] = [{"type": "text", "text": reply.text}] if reply.text else []
     for id, name, arguments in reply.calls:
@@ -238,7 +238,7 @@ def message_events(reply: Says) -> Iterator[str]:
 
 
 def completion(reply: Says) -> dict[str, Any]:
-    """Return an answer as OpenAI's Chat Completions API gives it."""
+    """Return an answer in the form of OpenAI's Chat Completions API."""
     stops = {"end": "stop", "tool": "tool_calls", "refusal": "stop"}
     said: dict[str, Any] = {"role": "assistant", "content": reply.text, "refusal": None}
     if reply.stop == "refusal":

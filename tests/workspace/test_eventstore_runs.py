@@ -1,4 +1,4 @@
-"""The command line does on an EventStoreDB server what it does on a file.
+"""The command line works on an EventStoreDB server as it does on a file.
 
 The server is the fake one, unless EVENTSTORE_URL names a real one.
 """
@@ -43,15 +43,15 @@ def kando(
     def call(*arguments: str, code: int = 0) -> str:
         with pytest.raises(SystemExit) as ended:
             main(list(arguments))
-        told = capsys.readouterr()
-        assert ended.value.code == code, told.err
-        return told.out.strip()
+        output = capsys.readouterr()
+        assert ended.value.code == code, output.err
+        return output.out.strip()
 
     return call
 
 
 def events(kando: Kando, run: str, *options: str) -> list[dict[str, Any]]:
-    """Return what must be equal of a run's events: all but ids of runs, times and observations."""
+    """Return the comparable part of a run's events: without ids of runs, times and observations."""
     found = [json.loads(line) for line in kando(*options, "events", run, "--json").splitlines()]
     for event in found:
         del event["timestamp"]
@@ -62,7 +62,7 @@ def events(kando: Kando, run: str, *options: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("kit", ["diligence", "research"])
 @pytest.mark.parametrize("is_demo", [False, True], ids=["goal", "demo"])
-def test_a_run_has_the_events_it_has_on_a_file(
+def test_a_run_on_a_server_has_the_same_events_as_on_a_file(
     kando: Kando, tmp_path: Path, kit: str, is_demo: bool
 ) -> None:
     notes = tmp_path / "notes.md"
@@ -82,7 +82,7 @@ def test_a_run_has_the_events_it_has_on_a_file(
     assert "intact" in kando("verify", here)
 
 
-def test_a_run_is_looked_at_forked_compared_traced_and_resumed(kando: Kando) -> None:
+def test_a_run_is_inspected_forked_compared_traced_and_resumed(kando: Kando) -> None:
     run = kando("run", "diligence", "--goal", "Evaluate Acme")
     assert json.loads(kando("status", run, "--json"))["state"] == WAITING
 
@@ -98,15 +98,15 @@ def test_a_run_is_looked_at_forked_compared_traced_and_resumed(kando: Kando) -> 
     assert "identical" in kando("replay", branch, "--strict")
     kando("send", run, "--type", "note.made", "--data", '{"text": "hello"}')
     kando("resume", run, "--llm", "echo")
-    told = [event["type"] for event in events(kando, run)]
-    assert told.count("note.made") == 1
-    assert {"llm.request", "llm.response"} <= set(told)
+    types = [event["type"] for event in events(kando, run)]
+    assert types.count("note.made") == 1
+    assert {"llm.request", "llm.response"} <= set(types)
     listed = json.loads(kando("runs", "--json"))["items"]
     assert {run, branch} <= {item["run_id"] for item in listed}
     assert events(kando, run)[:2] == events(kando, branch)[:2]
 
 
-def test_a_follower_in_another_process_sees_what_is_recorded_while_it_looks(
+def test_a_follower_in_another_process_sees_events_as_they_are_recorded(
     kando: Kando, url: str
 ) -> None:
     run = kando("run", "diligence", "--goal", "Evaluate Acme")
