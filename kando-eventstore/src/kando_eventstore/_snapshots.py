@@ -26,7 +26,7 @@ class Snapshots:
         # How many events the server keeps of each ledger's stream.
         self._kept: dict[str, int] = {}
 
-    def keep(self, ledger_id: str, body: bytes) -> None:
+    def store(self, ledger_id: str, body: bytes) -> None:
         """Store a snapshot in place of the previous one."""
         stream = _stream(ledger_id)
         starts = range(0, max(len(body), 1), _PART_BYTES)

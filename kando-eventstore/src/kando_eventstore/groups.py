@@ -62,7 +62,7 @@ class EventStoreGroup(ResponderGroup):
         self._connection = streams.connection
         self._states = JobStates(streams, name)
         self._arrived: queue.Queue[tuple[Any, Any]] = queue.Queue()
-        self._held: dict[str, tuple[Any, Any]] = {}
+        self._deliveries: dict[str, tuple[Any, Any]] = {}
         self._delayed = DelayedJobs(streams, name)
         self._subscription: Any = None
         self._is_closed = False
@@ -157,7 +157,7 @@ class EventStoreGroup(ResponderGroup):
                 continue
             taken = JobState.taken(id, attempt)
             if self._states.change(job, taken, revision):
-                self._held[taken.token] = (subscription, event)
+                self._deliveries[taken.token] = (subscription, event)
                 return Lease(job, attempt, taken.token)
 
     def _read(self) -> None:
@@ -214,7 +214,7 @@ class EventStoreGroup(ResponderGroup):
             self._settle(lease, "park")
 
     def _settle(self, lease: Lease, what: str) -> None:
-        subscription, event = self._held.pop(lease.token, (None, None))
+        subscription, event = self._deliveries.pop(lease.token, (None, None))
         if subscription is not None:
             _report(subscription, event, what)
 

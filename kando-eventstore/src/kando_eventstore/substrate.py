@@ -144,7 +144,7 @@ class EventStoreSubstrate(Substrate):
     def store_snapshot(self, ledger_id: str, body: bytes) -> None:
         self._refuse_if_read_only()
         self._index.claim(ledger_id)
-        self._snapshots.keep(ledger_id, body)
+        self._snapshots.store(ledger_id, body)
 
     def deliver(self, ledger_id: str, entry: InboxEntry) -> bool:
         self._refuse_if_read_only()
