@@ -90,7 +90,7 @@ wheels: .venv/.built ## build and check wheels and source distributions in dist/
 	@touch $@
 
 docs: .venv/.documented ## build the documentation in site/; a warning is an error
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 soak: .venv/.tested ## kill runs, servers and workers, thousands of times, and compare what is left
 	@$(BIN)/python tests/helpers/torture.py --kills 10000 --races 2000

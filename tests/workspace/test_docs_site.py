@@ -27,6 +27,14 @@ def page(uri: str) -> SimpleNamespace:
     return SimpleNamespace(file=SimpleNamespace(src_uri=uri))
 
 
+def test_a_warning_fails_the_build() -> None:
+    (command,) = re.findall(r"^\t.*mkdocs build.*$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+    assert "--strict" in command
+    # It hides warnings from --strict as well.
+    assert "--quiet" not in command
+
+
 def test_the_page_of_python_gets_the_docstrings_of_every_module_it_names(hooks: ModuleType) -> None:
     markdown = (DOCS / "reference" / "python.md").read_text()
 

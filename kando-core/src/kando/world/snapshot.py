@@ -76,7 +76,7 @@ _decode_world = msgspec.json.Decoder(_World).decode
 class FileSnapshots:
     """The snapshot of a ledger in a folder.
 
-    Args:
+    Attributes:
         directory: made if it is missing.
         ledger: names the file.
     """
