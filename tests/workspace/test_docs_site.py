@@ -1,4 +1,4 @@
-"""The documentation as a site: `make docs` builds it, and here is held what it is built from."""
+"""The site that `make docs` builds: its navigation, its hooks and its pictures."""
 
 import importlib
 import importlib.util
@@ -23,6 +23,15 @@ def hooks() -> ModuleType:
     return module
 
 
+@pytest.fixture
+def navigation() -> list[tuple[str, str]]:
+    """The title and the page of every entry, in order."""
+    section = (ROOT / "mkdocs.yml").read_text().partition("\nnav:\n")[2]
+    entries = re.match(r"(?: .*\n)+", section)
+    assert entries is not None
+    return re.findall(r"^ +- (.+): (\S+\.md)$", entries[0], re.MULTILINE)
+
+
 def page(uri: str) -> SimpleNamespace:
     return SimpleNamespace(file=SimpleNamespace(src_uri=uri))
 
@@ -33,6 +42,31 @@ def test_a_warning_fails_the_build() -> None:
     assert "--strict" in command
     # It hides warnings from --strict as well.
     assert "--quiet" not in command
+
+
+def test_every_page_is_in_the_navigation_once(navigation: list[tuple[str, str]]) -> None:
+    pages = [str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md")]
+
+    assert sorted(path for _, path in navigation) == sorted(pages), "see nav in mkdocs.yml"
+
+
+def test_the_navigation_starts_with_tutorials_and_ends_with_explanation(
+    navigation: list[tuple[str, str]],
+) -> None:
+    folders = [path.rpartition("/")[0] for _, path in navigation]
+
+    assert list(dict.fromkeys(folders)) == ["", "tutorial", "how-to", "reference", "explanation"]
+    order = list(dict.fromkeys(folders)).index
+    assert folders == sorted(folders, key=order)
+
+
+def test_entries_of_the_how_to_guides_start_with_their_verb(
+    navigation: list[tuple[str, str]],
+) -> None:
+    titles = {path: title for title, path in navigation if path.startswith("how-to/")}
+
+    for path, title in titles.items():
+        assert title.split()[0].lower() == Path(path).stem.partition("-")[0], path
 
 
 def test_the_page_of_python_gets_the_docstrings_of_every_module_it_names(hooks: ModuleType) -> None:
