@@ -1,11 +1,12 @@
-"""Hooks of `make docs`: docstrings on the page of Python."""
+"""Hooks of `make docs`: docstrings on the page of Python, and no asset from elsewhere."""
 
 from __future__ import annotations
 
+import logging
 import re
 from typing import Any
 
-__all__ = ["on_page_markdown"]
+__all__ = ["on_page_markdown", "on_post_page"]
 
 _PAGE = "reference/python.md"
 
@@ -13,6 +14,13 @@ _PAGE = "reference/python.md"
 _MODULE = re.compile(r"^\| `(kando(?:\.\w+)*)` \|", re.MULTILINE)
 #: The table of contents shows the whole path, since many modules have the same last name.
 _DOCSTRINGS = "::: {module}\n    options:\n      toc_label: {module}"
+#: A script, a picture, a frame or a style sheet that a browser would fetch from a server.
+_REMOTE = re.compile(
+    r"""<(?:script|img|iframe|source)\b[^>]*\ssrc=["']?((?:https?:)?//[^"'\s>]+)"""
+    r"""|<link\b(?=[^>]*\srel=["']?(?:stylesheet|icon|preload|preconnect))"""
+    r"""[^>]*\shref=["']?((?:https?:)?//[^"'\s>]+)"""
+)
+_log = logging.getLogger("mkdocs.hooks")
 
 
 def on_page_markdown(markdown: str, page: Any, **more: Any) -> str:
@@ -25,3 +33,10 @@ def on_page_markdown(markdown: str, page: Any, **more: Any) -> str:
     linked = _MODULE.sub(r"| [`\1`](#\1) |", markdown)
     docstrings = "\n\n".join(_DOCSTRINGS.format(module=module) for module in modules)
     return f"{linked}\n\n## From the docstrings\n\n{docstrings}\n"
+
+
+def on_post_page(output: str, page: Any, **more: Any) -> str:
+    """Warn, which fails a strict build, if a page loads an asset from a server."""
+    for found in _REMOTE.finditer(output):
+        _log.warning("%s loads %s from a server.", page.file.src_uri, found[1] or found[2])
+    return output

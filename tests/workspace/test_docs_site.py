@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import logging
 import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -69,6 +70,15 @@ def test_entries_of_the_how_to_guides_start_with_their_verb(
         assert title.split()[0].lower() == Path(path).stem.partition("-")[0], path
 
 
+def test_search_works_from_disk_without_a_server() -> None:
+    configuration = (ROOT / "mkdocs.yml").read_text()
+    polyfill = re.search(r"polyfills: \[(.*iframe-worker.*)\]", configuration)
+
+    assert "\n  - offline\n" in configuration
+    assert polyfill is not None
+    assert "Permission is hereby granted" in (DOCS / polyfill[1]).read_text()
+
+
 def link(found: re.Match[str]) -> str:
     return f"| [{found[1]}](#{found[1].strip('`')}) |"
 
@@ -89,6 +99,26 @@ def test_the_page_of_python_gets_the_docstrings_of_every_module_it_names(hooks: 
 
 def test_other_pages_are_left_as_they_are(hooks: ModuleType) -> None:
     assert hooks.on_page_markdown("| `kando.kit` | x |", page("index.md")) == "| `kando.kit` | x |"
+
+
+def test_a_page_that_loads_an_asset_from_a_server_is_a_warning(
+    hooks: ModuleType, caplog: pytest.LogCaptureFixture
+) -> None:
+    remote = (
+        '<script src="https://unpkg.com/shim"></script>',
+        "<img alt='' src='//images.example/a.png'>",
+        '<link rel="stylesheet" href="https://fonts.example/css">',
+    )
+    local = '<script src="assets/a.js"></script> <a href="https://example.org">elsewhere</a>'
+
+    with caplog.at_level(logging.WARNING, logger="mkdocs.hooks"):
+        assert hooks.on_post_page(local, page("index.md")) == local
+        assert not caplog.messages
+        for each in remote:
+            hooks.on_post_page(each, page("index.md"))
+
+    assert len(caplog.messages) == len(remote)
+    assert caplog.messages[0] == "index.md loads https://unpkg.com/shim from a server."
 
 
 def test_the_picture_of_the_architecture_is_a_drawing_with_a_text_for_who_cannot_see_it() -> None:
