@@ -121,10 +121,12 @@ def test_a_page_that_loads_an_asset_from_a_server_is_a_warning(
     assert caplog.messages[0] == "index.md loads https://unpkg.com/shim from a server."
 
 
-def test_the_picture_of_the_architecture_is_a_drawing_with_a_text_for_who_cannot_see_it() -> None:
-    root = ElementTree.parse(DOCS / "explanation" / "architecture.svg").getroot()
-    texts = [each.text or "" for each in root]
+@pytest.mark.parametrize("name", ["explanation/architecture.svg", "assets/ledger.svg"])
+def test_a_picture_is_a_drawing_with_a_text_for_those_who_cannot_see_it(name: str) -> None:
+    root = ElementTree.parse(DOCS / name).getroot()
+    described = {each.tag.rpartition("}")[2]: each.text for each in root}
 
     assert root.tag.endswith("svg")
-    assert any("layers" in text for text in texts)
+    assert described["title"]
+    assert described["desc"]
     assert not [each for each in root.iter() if each.tag.rpartition("}")[2] in ("script", "image")]
