@@ -10,8 +10,13 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
+from doc_examples import blocks_in
+
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
+# Longer lines of these languages would scroll sideways at a width of 1,280 pixels. Others wrap.
+LONGEST_LINE = 90
+NOT_WRAPPED = {"html", "json", "markdown", "python", "toml"}
 
 
 @pytest.fixture
@@ -68,6 +73,16 @@ def test_entries_of_the_how_to_guides_start_with_their_verb(
 
     for path, title in titles.items():
         assert title.split()[0].lower() == Path(path).stem.partition("-")[0], path
+
+
+@pytest.mark.parametrize(
+    "path", sorted(DOCS.rglob("*.md")), ids=lambda path: str(path.relative_to(DOCS))
+)
+def test_no_line_of_code_is_too_long_for_the_site(path: Path) -> None:
+    for block in blocks_in(path.read_text()):
+        if block.language in NOT_WRAPPED:
+            for number, line in enumerate(block.text.splitlines(), block.line + 1):
+                assert len(line) <= LONGEST_LINE, f"{path.name}:{number}"
 
 
 def test_search_works_from_disk_without_a_server() -> None:
