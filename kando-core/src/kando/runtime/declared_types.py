@@ -10,7 +10,7 @@ import cattrs
 
 from kando.errors import ConfigurationError, InvalidData
 from kando.responders.base import KitTypes
-from kando.schema.events import KandoEvent
+from kando.schema.events import KandoEvent, event_label
 from kando.schema.strict_json import WrongType, describe_errors, strict_converter, type_name
 from kando.world.graph import Relation, WorldObject
 from kando.world.projection import Change, Lookup
@@ -58,7 +58,7 @@ class DeclaredTypes:
             problems = describe_errors(error, "data")
         else:
             return
-        msg = f"{event.id} by {event.actor}: {object.type} {object.id!r}: {problems}."
+        msg = f"{event_label(event)}: {object.type} {object.id!r}: {problems}."
         declared = ", ".join(
             f"{field.name}: {type_name(field.type)}" for field in attrs.fields(cls)
         )
@@ -73,7 +73,7 @@ class DeclaredTypes:
             found = world.get_object(id)
             if expected is not None and found is not None and found.type != expected:
                 msg = (
-                    f"{event.id} by {event.actor}: relation {relation.type!r} has {found.type} "
+                    f"{event_label(event)}: relation {relation.type!r} has {found.type} "
                     f"{id!r} as its {end}, not {expected}."
                 )
                 raise InvalidData(

@@ -104,7 +104,8 @@ class Drafts:
             return
         for cause in draft.cause:
             if cause not in self._ids and self._recorder.position_of(cause) is None:
-                msg = f"{draft.type} by {draft.actor} has cause {cause!r}, which does not exist."
+                by = f" by {draft.actor}" if draft.actor else ""
+                msg = f"{draft.type}{by} has cause {cause!r}, which does not exist."
                 raise UnknownReference(msg, hint=f"Use ids of events of {self._recorder.source}.")
         change = change_of(draft, self._staged)
         if change is not None:

@@ -11,7 +11,7 @@ from kando.ledger.interface import LedgerStore
 from kando.responders.base import BOOKKEEPING
 from kando.responders.budget import BudgetEnforcer
 from kando.runtime.declared_types import DeclaredTypes
-from kando.schema.events import RecordedEvent
+from kando.schema.events import RecordedEvent, event_label
 from kando.schema.identity import (
     default_event_id,
     number_of_default_id,
@@ -161,7 +161,7 @@ class Recorder:
         """
         if len(event.encoded) > self.max_payload_bytes:
             msg = (
-                f"{event.id} by {event.actor}: its data takes {len(event.encoded):,} bytes; the "
+                f"{event_label(event)}: its data takes {len(event.encoded):,} bytes; the "
                 f"limit is {self.max_payload_bytes:,}."
             )
             raise PayloadTooLarge(
@@ -197,7 +197,7 @@ class Recorder:
                 _, _, of_cause, _ = batch[cause]
                 depth = max(depth, of_cause)
             else:
-                msg = f"{event.id} by {event.actor} has cause {cause!r}, which does not exist."
+                msg = f"{event_label(event)} has cause {cause!r}, which does not exist."
                 raise UnknownReference(msg, hint=f"Use ids of events of {self.source}.")
         return max(depth, 0) if event.type in BOOKKEEPING else depth + 1
 

@@ -35,6 +35,7 @@ from kando.schema.events import (
     RESPONDER_FIRED,
     KandoEvent,
     RecordedEvent,
+    event_label,
 )
 from kando.views.pending import is_answer
 from kando.world.graph import World
@@ -421,7 +422,7 @@ def _compare(old: Any, new: Any, path: str, found: list[tuple[str, Any, Any]]) -
 
 
 def _name(event: RecordedEvent | None) -> str:
-    return f"{event.id} by {event.actor}" if event is not None else "nothing"
+    return event_label(event) if event is not None else "nothing"
 
 
 def _as_dict(event: RecordedEvent | None) -> dict[str, Any] | None:

@@ -43,6 +43,7 @@ __all__ = [
     "TOOL_RETURNED",
     "KandoEvent",
     "RecordedEvent",
+    "event_label",
     "make_event",
     "make_recorded_event",
 ]
@@ -201,6 +202,12 @@ class RecordedEvent(KandoEvent):
     lineage_key: str
     encoded: bytes = attrs.field(repr=False)
     version: int = 1
+
+
+def event_label(event: KandoEvent) -> str:
+    """Return the id of an event (its type if it has none yet) and its actor, for messages."""
+    name = event.id or event.type
+    return f"{name} by {event.actor}" if event.actor else name
 
 
 def make_event(

@@ -15,6 +15,7 @@ from kando.schema.events import (
     RELATION_REMOVED,
     TIMER_SET,
     KandoEvent,
+    event_label,
 )
 from kando.world.graph import Relation, World, WorldObject
 
@@ -124,7 +125,7 @@ def due_at(timer: KandoEvent) -> datetime:
             return timer.timestamp + timedelta(seconds=seconds)
     except (ValueError, OverflowError):
         pass
-    msg = f"{_name(timer)}: data.at is {at!r:.40} and data.seconds is {seconds!r:.40}."
+    msg = f"{event_label(timer)}: data.at is {at!r:.40} and data.seconds is {seconds!r:.40}."
     raise InvalidData(
         msg, hint="Set either `seconds`, a number, or `at`, an ISO 8601 time with a time zone."
     )
@@ -133,7 +134,7 @@ def due_at(timer: KandoEvent) -> datetime:
 def _relation(event: KandoEvent, world: Lookup) -> Relation:
     id = _text(event, "id")
     if world.get_relation(id) is not None:
-        msg = f"{_name(event)} creates relation {id!r}, which already exists."
+        msg = f"{event_label(event)} creates relation {id!r}, which already exists."
         raise DuplicateEvent(msg, hint="Remove it first, or give the new one another id.")
     source, target = _text(event, "source_id"), _text(event, "target_id")
     for end in (source, target):
@@ -146,7 +147,7 @@ def _text(event: KandoEvent, field: str) -> str:
     value = event.data.get(field)
     if isinstance(value, str) and value:
         return value
-    msg = f"{_name(event)}: data.{field} must be a non-empty string, not {value!r:.80}."
+    msg = f"{event_label(event)}: data.{field} must be a non-empty string, not {value!r:.80}."
     raise InvalidData(msg, hint=f"Put {field!r} into the event's data.")
 
 
@@ -156,15 +157,10 @@ def _object(event: KandoEvent, field: str) -> dict[str, Any]:
         return value
     if value is None and field == "data":
         return {}
-    msg = f"{_name(event)}: data.{field} must be an object, not {value!r:.80}."
+    msg = f"{event_label(event)}: data.{field} must be an object, not {value!r:.80}."
     raise InvalidData(msg, hint=f"Put {field!r}, a JSON object, into the event's data.")
 
 
 def _unknown(event: KandoEvent, kind: str, id: str) -> UnknownReference:
-    msg = f"{_name(event)} refers to {kind} {id!r}, which does not exist."
+    msg = f"{event_label(event)} refers to {kind} {id!r}, which does not exist."
     return UnknownReference(msg, hint=f"Create the {kind} first.")
-
-
-def _name(event: KandoEvent) -> str:
-    name = event.id or event.type
-    return f"{name} by {event.actor}" if event.actor else name
