@@ -16,7 +16,7 @@ def test_a_parked_job_whose_event_was_truncated_is_not_mistaken_for_another(tmp_
         group = opened.group("g")
         for run in ("r1", "r2", "r3"):
             group.offer(Job(run))
-            group.park(CONTRACT.taken(group), f"{run} failed")
+            group.park(CONTRACT.next_job(group), f"{run} failed")
         CONTRACT.eventually(lambda: len(group.parked()) == 3)
 
         opened.connection.client().set_stream_metadata("group:g", metadata={"$tb": 2})
@@ -30,13 +30,13 @@ def test_a_group_keeps_working_after_its_done_events_were_truncated(tmp_path: Pa
         group = opened.group("g")
         for run in ("r1", "r2"):
             group.offer(Job(run))
-            group.finish(CONTRACT.taken(group))
+            group.finish(CONTRACT.next_job(group))
         CONTRACT.eventually(lambda: group.info() == GroupInfo("g", 0, 0, 0))
 
         opened.connection.client().set_stream_metadata("group:g", metadata={"$tb": 2})
         group.offer(Job("r1"))
 
-        lease = CONTRACT.taken(group)
+        lease = CONTRACT.next_job(group)
         assert (lease.job, lease.attempt) == (Job("r1"), 1)
         group.finish(lease)
         CONTRACT.eventually(lambda: group.info() == GroupInfo("g", 0, 0, 0))
@@ -47,13 +47,13 @@ def test_a_delivery_from_a_dropped_connection_does_not_end_the_worker(tmp_path: 
     with FakeEventStoreServer(tmp_path / "store") as server, open_eventstore(server.url) as opened:
         group, other = opened.group("g"), opened.group("g")
         group.offer(Job("r1"))
-        group.finish(CONTRACT.taken(group))
+        group.finish(CONTRACT.next_job(group))
         group.offer(Job("r2"))
         CONTRACT.eventually(lambda: group.info().in_flight == 1)
 
         # The first group has received it, but not opened it, when its connection ends.
         group.close()
-        lease = CONTRACT.taken(other)
+        lease = CONTRACT.next_job(other)
         assert lease.job == Job("r2")
         other.finish(lease)
 

@@ -17,7 +17,7 @@ from kando.ledger.memory import MemoryLedgerStore
 from kando.plugins import Plugins
 from kando.runtime import Runtime
 from kando.schema.events import OBJECT_CREATED, KandoEvent, make_event
-from kando.testing.ledgers import full
+from kando.testing.ledgers import all_fields
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def exported(store: Store, run: str, folder: Path) -> list[bytes]:
 
 
 def content(store: Store, run: str) -> list[Any]:
-    return [full(event) for event in store.context.ledger(run).read_all()]
+    return [all_fields(event) for event in store.context.ledger(run).read_all()]
 
 
 @pytest.mark.parametrize("run", ["r1", "b1", "b2"])

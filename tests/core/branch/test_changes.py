@@ -26,7 +26,7 @@ from kando.kit import Kit
 from kando.plugins import KitSpec, ProviderSpec, hookimpl
 from kando.runtime import Runtime
 from kando.schema.events import LLM_REQUEST, LLM_RESPONSE, KandoEvent, RecordedEvent
-from kando.testing.ledgers import full
+from kando.testing.ledgers import all_fields
 from kando.world.graph import World
 
 STEPS = 40
@@ -148,8 +148,8 @@ def test_a_run_of_500_events_forked_at_250_asks_only_the_changed_requests(
     assert (use.requests, use.hits, use.misses) == (in_tail, len(served), len(changed))
     assert (use.saved_usd, use.spent_usd) == (0.25 * len(served), 0.25 * len(changed))
     assert (use.shared_answers, use.shared_usd) == (STEPS - in_tail, 0.25 * (STEPS - in_tail))
-    shared = [full(e) for e in store.context.ledger(run_id).read_all()][:250]
-    assert [full(e) for e in store.context.ledger(branch).read_all()][:250] == shared
+    shared = [all_fields(e) for e in store.context.ledger(run_id).read_all()][:250]
+    assert [all_fields(e) for e in store.context.ledger(branch).read_all()][:250] == shared
 
 
 def test_an_unchanged_branch_makes_no_calls_and_ends_like_its_parent(

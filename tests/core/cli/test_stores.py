@@ -159,7 +159,7 @@ def test_a_place_for_snapshots_that_cannot_be_written_costs_a_warning_and_no_run
     )
 
     assert done.returncode == 0
-    assert "kando: No snapshot of run:" in done.stderr
+    assert "kando: The snapshot of run:" in done.stderr
     assert all(line.startswith("kando: ") for line in done.stderr.splitlines())
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from kando.ledger.memory import MemoryLedgerStore
 from kando.ledger.sqlite import SQLiteLedgerStore
 from kando.schema.events import KandoEvent
-from kando.testing.ledgers import full
+from kando.testing.ledgers import all_fields
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 values: st.SearchStrategy[Any] = st.recursive(
@@ -56,7 +56,9 @@ def test_any_events_are_read_back_as_they_were_written_and_every_ledger_agrees(
             assert ledger.length() == len(read)
             assert read == [as_recorded(event, n) for n, event in enumerate(written)]
             assert [ledger.find(event.id) for event in read] == read
-        assert [full(e) for e in in_file.read_all()] == [full(e) for e in in_memory.read_all()]
+        assert [all_fields(e) for e in in_file.read_all()] == [
+            all_fields(e) for e in in_memory.read_all()
+        ]
         assert in_file.digest(len(written)) == in_memory.digest(len(written))
         in_file.close()
 

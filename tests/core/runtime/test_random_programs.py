@@ -26,7 +26,7 @@ from kando.schema.events import (
     RecordedEvent,
     make_event,
 )
-from kando.testing.ledgers import full
+from kando.testing.ledgers import all_fields
 from kando.trace.lineage import build_lineage_index, trace
 from kando.views.stored import Views, mismatched_views
 from kando.world.graph import World
@@ -214,8 +214,8 @@ def test_an_unchanged_branch_of_branches_reproduces_the_tail_of_its_parent_inclu
             runtime = runtime_on(branch, program)
             world = runtime.run([])
 
-            assert [full(e) for e in branch.read_all()][:cut] == [
-                full(e) for e in islice(parent.read_all(), cut)
+            assert [all_fields(e) for e in branch.read_all()][:cut] == [
+                all_fields(e) for e in islice(parent.read_all(), cut)
             ]
             tail = list(branch.read(cut))
             assert [what(e) for e in tail if not e.is_head] == [

@@ -91,14 +91,14 @@ class ForgetsWhenItCloses(MemoryLedgerStore):
 
 FAULTY_LEDGERS = {
     LosesAnEvent: "test_append_returns_the_length_afterwards",
-    Reorders: "test_reading_begins_at_a_position",
-    AcceptsAStaleLength: "test_another_length_than_expected_is_refused_and_writes_nothing",
-    KeepsHalfOfARefusedBatch: "test_data_that_is_not_json_is_refused_as_a_whole",
+    Reorders: "test_reading_starts_at_a_position",
+    AcceptsAStaleLength: "test_an_append_with_a_wrong_expected_length_is_refused_and_writes_nothing",
+    KeepsHalfOfARefusedBatch: "test_a_batch_with_data_that_is_not_json_is_refused_as_a_whole",
     AcceptsATakenId: "test_a_batch_with_a_taken_id_is_refused_as_a_whole",
-    RoundsTheTime: "test_all_that_an_event_says_comes_back",
-    ReadsWhatCameLater: "test_a_reader_sees_the_ledger_as_it_was_when_it_began",
+    RoundsTheTime: "test_every_field_of_an_event_is_read_back",
+    ReadsWhatCameLater: "test_a_reader_sees_the_ledger_as_it_was_at_the_start",
     HasAChainOfItsOwn: "test_the_hash_chain_covers_every_event",
-    ForgetsWhenItCloses: "test_what_was_appended_is_there_when_the_ledger_is_opened_again",
+    ForgetsWhenItCloses: "test_appended_events_persist_when_the_ledger_is_reopened",
 }
 
 
@@ -148,8 +148,8 @@ FAULTY_SUBSTRATES = {
     ReusesAnId: "test_a_taken_id_is_refused_for_runs_and_branches_alike",
     CreatesWhatItOpens: "test_an_unknown_ledger_is_refused_and_not_created",
     CopiesTheWholeParent: "test_a_branch_shares_the_prefix_and_has_a_tail_of_its_own",
-    OverwritesTheCache: "test_a_cached_response_is_the_nearest_and_the_first_one_stays",
-    DeliversTwice: "test_an_inbox_keeps_the_order_and_each_key_once_also_after_it_was_taken",
+    OverwritesTheCache: "test_a_cached_response_is_the_nearest_and_is_never_replaced",
+    DeliversTwice: "test_an_inbox_keeps_order_and_accepts_each_key_once_even_after_it_was_taken",
     ListsOldestFirst: "test_a_created_ledger_is_opened_and_listed",
 }
 

@@ -278,7 +278,7 @@ def test_an_event_that_a_view_cannot_process_causes_a_warning_and_does_not_stop_
     ledger, kept = MemoryLedgerStore("r"), Kept()
     ledger.append([make_event("approval.requested", "", "cli", [], {})])
 
-    with pytest.warns(UserWarning, match="views of run:r are not stored"):
+    with pytest.warns(UserWarning, match="The views of run:r are not stored"):
         world = Runtime(ledger, [], edge_logic=(), snapshots=kept).run([create("T", {})])
 
     assert world == reproject(ledger)

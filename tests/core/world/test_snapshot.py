@@ -234,7 +234,7 @@ def test_a_failing_snapshot_store_causes_a_warning_and_does_not_stop_the_run(
     ledger = MemoryLedgerStore("r")
     store = FileSnapshots(tmp_path / "file" / "folder", ledger)
 
-    with pytest.warns(UserWarning, match="No snapshot of run:r is kept"):
+    with pytest.warns(UserWarning, match="The snapshot of run:r is not stored"):
         world = Runtime(ledger, [chain], snapshots=store).run([create("T", {"n": 9})])
 
     assert world == reproject(ledger)

@@ -1,6 +1,6 @@
-"""Conformance of responder groups: what every group promises its workers, as tests to inherit.
+"""Conformance tests that every responder group must pass.
 
-A group's whole test is a subclass that says how to open its substrate::
+The test of a group is a subclass that opens its substrate::
 
     class TestMyGroups(GroupContract):
         def open_substrate(self, path):
@@ -30,10 +30,10 @@ _PATIENCE = 20.0
 
 
 class GroupContract:
-    """What every responder group promises. Two groups stand for two workers."""
+    """Tests of the promises of every responder group; each open group acts as one worker."""
 
     def open_substrate(self, path: Path) -> Substrate:
-        """Return the substrate at `path`: a new one, or the one that is there."""
+        """Return the substrate at `path`; create it if it does not exist."""
         raise NotImplementedError  # pragma: no cover
 
     @pytest.fixture
@@ -55,15 +55,15 @@ class GroupContract:
         yield opened
         opened.close()
 
-    def taken(self, *groups: ResponderGroup, worker: Worker | None = None) -> Lease:
-        """Return the next job that one of these gets, however long its delivery takes."""
+    def next_job(self, *groups: ResponderGroup, worker: Worker | None = None) -> Lease:
+        """Wait for the next job that one of the groups gets, and return it."""
         deadline = time.monotonic() + _PATIENCE
         while time.monotonic() < deadline:
             for group in groups:
                 lease = group.take(worker or this_process(), _LEASE)
                 if lease is not None:
                     return lease
-        raise AssertionError("no job came")
+        raise AssertionError("no job was delivered")
 
     def test_a_job_is_taken_and_done_once(self, group: ResponderGroup) -> None:
         group.offer(Job("r1"))
@@ -72,7 +72,7 @@ class GroupContract:
 
         done = []
         for _ in range(2):
-            lease = self.taken(group)
+            lease = self.next_job(group)
             done.append(lease)
             group.finish(lease)
 
@@ -85,10 +85,10 @@ class GroupContract:
         self, group: ResponderGroup, other: ResponderGroup
     ) -> None:
         group.offer(Job("r1"))
-        lease = self.taken(group)
+        lease = self.next_job(group)
         other.offer(Job("r2"))
 
-        taken = self.taken(other)
+        taken = self.next_job(other)
 
         assert (lease.job, taken.job) == (Job("r1"), Job("r2"))
         assert other.take(this_process(), _LEASE) is None
@@ -96,29 +96,29 @@ class GroupContract:
         other.finish(taken)
         group.finish(lease)
 
-    def test_what_is_offered_while_it_is_in_flight_is_done_again(
+    def test_a_job_offered_again_while_in_flight_is_done_again(
         self, group: ResponderGroup, other: ResponderGroup
     ) -> None:
         group.offer(Job("r1"))
-        lease = self.taken(group)
+        lease = self.next_job(group)
 
         other.offer(Job("r1"))
         assert other.take(this_process(), _LEASE) is None
         group.finish(lease)
 
-        again = self.taken(group, other)
+        again = self.next_job(group, other)
         assert (again.job, again.attempt) == (Job("r1"), 1)
         for each in (group, other):
             each.finish(again)
             assert each.take(this_process(), _LEASE) is None
 
-    def test_a_job_is_tried_again_and_parked_in_the_end_and_replayed_on_request(
+    def test_a_failing_job_is_retried_then_parked_and_replayed_on_request(
         self, group: ResponderGroup
     ) -> None:
         group.offer(Job("r1", "x-1"))
         attempts = []
         for _ in range(MAX_ATTEMPTS):
-            lease = self.taken(group)
+            lease = self.next_job(group)
             attempts.append(lease.attempt)
             is_tried_again = group.retry(lease, "it did not work")
 
@@ -128,40 +128,40 @@ class GroupContract:
         assert group.info().parked == 1
 
         assert group.replay_parked() == 1
-        lease = self.taken(group)
+        lease = self.next_job(group)
         assert lease.job == Job("r1", "x-1")
         group.finish(lease)
         assert group.parked() == []
 
-    def test_a_parked_job_tells_why(self, group: ResponderGroup) -> None:
+    def test_a_parked_job_has_a_reason(self, group: ResponderGroup) -> None:
         group.offer(Job("r1"))
-        group.park(self.taken(group), "ValueError: never")
+        group.park(self.next_job(group), "ValueError: never")
 
         self.eventually(lambda: len(group.parked()) == 1)
         assert group.parked()[0].reason == "ValueError: never"
         assert group.take(this_process(), _LEASE) is None
 
-    def test_what_a_dead_worker_held_goes_to_another(
+    def test_the_job_of_a_dead_worker_goes_to_another(
         self, group: ResponderGroup, substrate: Substrate
     ) -> None:
         leaving = substrate.group("g")
         leaving.offer(Job("r1"))
-        self.taken(leaving, worker=self.dead_worker())
+        self.next_job(leaving, worker=self.dead_worker())
         leaving.close()
 
-        lease = self.taken(group)
+        lease = self.next_job(group)
 
         assert (lease.job, lease.attempt) == (Job("r1"), 2)
         group.finish(lease)
 
-    def test_a_worker_that_was_thought_lost_can_no_longer_say_anything(
+    def test_a_worker_whose_job_was_taken_over_cannot_change_it(
         self, group: ResponderGroup, substrate: Substrate
     ) -> None:
         lost = substrate.group("g")
         lost.offer(Job("r1"))
-        lease = self.taken(lost, worker=self.dead_worker())
+        lease = self.next_job(lost, worker=self.dead_worker())
         lost.close()
-        again = self.taken(group)
+        again = self.next_job(group)
 
         assert not lost.extend(lease, _LEASE)
         lost.finish(lease)
@@ -170,19 +170,19 @@ class GroupContract:
         assert group.info().in_flight == 1
         group.finish(again)
 
-    def test_a_job_with_a_delay_comes_later_than_the_others(self, group: ResponderGroup) -> None:
+    def test_a_delayed_job_is_delivered_after_the_others(self, group: ResponderGroup) -> None:
         group.offer(Job("r1"), 0.3)
         group.offer(Job("r2"))
 
         jobs = []
         for _ in range(2):
-            lease = self.taken(group)
+            lease = self.next_job(group)
             jobs.append(lease.job.ledger_id)
             group.finish(lease)
 
         assert jobs == ["r2", "r1"]
 
-    def test_a_job_with_a_delay_outlives_the_worker_that_offered_it(
+    def test_a_delayed_job_outlives_the_worker_that_offered_it(
         self, group: ResponderGroup, substrate: Substrate
     ) -> None:
         leaving = substrate.group("g")
@@ -191,7 +191,7 @@ class GroupContract:
         leaving.close()
 
         assert group.info().waiting > 0
-        lease = self.taken(group)
+        lease = self.next_job(group)
         assert lease.job == Job("r1")
         group.finish(lease)
         while (lease_again := group.take(this_process(), _LEASE)) or group.info().waiting:
@@ -200,13 +200,13 @@ class GroupContract:
                 group.finish(lease_again)
         self.eventually(lambda: group.info() == GroupInfo("g", 0, 0, 0))
 
-    def test_groups_know_nothing_of_each_other_and_are_listed(self, substrate: Substrate) -> None:
+    def test_groups_are_independent_and_listed(self, substrate: Substrate) -> None:
         assert substrate.groups() == []
         substrate.group("a").offer(Job("r1"))
         substrate.group("b").offer(Job("r2"))
 
         assert substrate.groups() == ["a", "b"]
-        lease = self.taken(substrate.group("b"))
+        lease = self.next_job(substrate.group("b"))
         assert lease.job == Job("r2")
         assert substrate.group("a").info().waiting == 1
 
@@ -216,15 +216,15 @@ class GroupContract:
             substrate.group(name)
 
     def dead_worker(self) -> Worker:
-        """Return the notice of a process of this machine that has ended."""
+        """Return the notice of a process of this host that has ended."""
         ended = os.posix_spawn(sys.executable, [sys.executable, "-c", ""], os.environ)
         os.waitpid(ended, 0)
         return Worker(socket.gethostname(), ended)
 
-    def eventually(self, is_so: object) -> None:
-        """Wait until something is so; a server may take its time to tell."""
-        assert callable(is_so)
+    def eventually(self, condition: object) -> None:
+        """Wait until a condition holds; a server may report it with a delay."""
+        assert callable(condition)
         deadline = time.monotonic() + _PATIENCE
-        while not is_so() and time.monotonic() < deadline:
+        while not condition() and time.monotonic() < deadline:
             time.sleep(0.01)
-        assert is_so()
+        assert condition()

@@ -1,6 +1,6 @@
-"""Conformance of ledgers: what every ledger store promises, as tests to inherit.
+"""Conformance tests that every ledger store must pass.
 
-A store's whole test is a subclass that says how to make one::
+The test of a store is a subclass that creates one::
 
     class TestMyLedger(LedgerContract):
         def make_ledger(self, path, run_id):
@@ -22,19 +22,19 @@ from kando.ledger.chain import digest_of
 from kando.ledger.interface import LedgerStore
 from kando.schema.events import KandoEvent, RecordedEvent, make_event
 
-__all__ = ["LedgerContract", "event", "full"]
+__all__ = ["LedgerContract", "all_fields", "event"]
 
 _EAST = timezone(timedelta(hours=5, minutes=30))
 
 
 def event(n: int = 0, *, id: str = "", cause: list[str] | None = None) -> KandoEvent:
-    """Return an event to append, told apart from others by `n`."""
-    made = make_event("thing.happened", "", "tester", cause or [], {"n": n})
-    return KandoEvent(id, made.type, made.source, made.actor, made.cause, made.timestamp, made.data)
+    """Return an event to append; `n` distinguishes it from others."""
+    new = make_event("thing.happened", "", "tester", cause or [], {"n": n})
+    return KandoEvent(id, new.type, new.source, new.actor, new.cause, new.timestamp, new.data)
 
 
-def full(recorded: RecordedEvent) -> tuple[Any, ...]:
-    """Return everything a ledger must keep of an event."""
+def all_fields(recorded: RecordedEvent) -> tuple[Any, ...]:
+    """Return every field that a ledger must keep of an event."""
     e = recorded
     return (
         (e.id, e.type, e.source, e.actor, e.cause, e.timestamp, e.data),
@@ -43,20 +43,20 @@ def full(recorded: RecordedEvent) -> tuple[Any, ...]:
 
 
 class LedgerContract:
-    """What every ledger store promises."""
+    """Tests of the promises of every ledger store."""
 
     def make_ledger(self, path: Path, run_id: str) -> LedgerStore:
-        """Return the ledger `run_id` at `path`: a new one, or the one that is there."""
+        """Return the ledger `run_id` at `path`; create it if it does not exist."""
         raise NotImplementedError  # pragma: no cover
 
-    #: Whether a ledger that is made again at the same path has what was appended before.
+    #: Whether a ledger that is reopened at the same path has its earlier events.
     is_durable = True
 
     @pytest.fixture
     def ledger(self, tmp_path: Path) -> Iterator[LedgerStore]:
-        made = self.make_ledger(tmp_path / "store", "r1")
-        yield made
-        made.close()
+        opened = self.make_ledger(tmp_path / "store", "r1")
+        yield opened
+        opened.close()
 
     def test_a_new_ledger_is_empty(self, ledger: LedgerStore) -> None:
         assert ledger.stream_name() == "run:r1"
@@ -71,7 +71,7 @@ class LedgerContract:
         assert ledger.append([event(2)], expected_length=2) == 3
         assert ledger.length() == 3
 
-    def test_all_that_an_event_says_comes_back(self, ledger: LedgerStore) -> None:
+    def test_every_field_of_an_event_is_read_back(self, ledger: LedgerStore) -> None:
         at = datetime(2026, 2, 3, 4, 5, 6, 789012, _EAST)
         data: dict[str, Any] = {
             "text": "কাণ্ড \n\x00",
@@ -88,19 +88,19 @@ class LedgerContract:
         assert (b.id, b.source, b.cause) == ("thing.happened-1", "run:r1", ["mine"])
         assert a.timestamp.utcoffset() is not None
 
-    def test_recorded_events_come_back_as_they_are(
+    def test_recorded_events_are_appended_unchanged(
         self, ledger: LedgerStore, tmp_path: Path
     ) -> None:
         ledger.append([event(n) for n in range(3)])
-        before = [full(e) for e in ledger.read_all()]
+        before = [all_fields(e) for e in ledger.read_all()]
         other = self.make_ledger(tmp_path / "other", "r1")
         other.append(list(ledger.read_all()))
 
-        assert [full(e) for e in other.read_all()] == before
+        assert [all_fields(e) for e in other.read_all()] == before
         assert other.digest(3) == ledger.digest(3)
         other.close()
 
-    def test_reading_begins_at_a_position(self, ledger: LedgerStore) -> None:
+    def test_reading_starts_at_a_position(self, ledger: LedgerStore) -> None:
         ledger.append([event(n) for n in range(5)])
 
         assert [e.data["n"] for e in ledger.read(3)] == [3, 4]
@@ -108,7 +108,7 @@ class LedgerContract:
         with pytest.raises(PositionOutOfRange):
             ledger.read(-1)
 
-    def test_a_reader_sees_the_ledger_as_it_was_when_it_began(self, ledger: LedgerStore) -> None:
+    def test_a_reader_sees_the_ledger_as_it_was_at_the_start(self, ledger: LedgerStore) -> None:
         ledger.append([event(0), event(1)])
 
         seen = []
@@ -119,7 +119,7 @@ class LedgerContract:
         assert seen == [0, 1]
         assert [e.data["n"] for e in ledger.read_all()] == [0, 1, 10, 11]
 
-    def test_another_length_than_expected_is_refused_and_writes_nothing(
+    def test_an_append_with_a_wrong_expected_length_is_refused_and_writes_nothing(
         self, ledger: LedgerStore
     ) -> None:
         ledger.append([event(0)])
@@ -170,7 +170,9 @@ class LedgerContract:
 
         assert list(ledger.read_all()) == []
 
-    def test_data_that_is_not_json_is_refused_as_a_whole(self, ledger: LedgerStore) -> None:
+    def test_a_batch_with_data_that_is_not_json_is_refused_as_a_whole(
+        self, ledger: LedgerStore
+    ) -> None:
         bad = make_event("x", "", "", [], {"a": {1, 2}})
 
         with pytest.raises(InvalidData, match=r"data\.a"):
@@ -201,7 +203,7 @@ class LedgerContract:
         with pytest.raises(PositionOutOfRange):
             ledger.digest(-1)
 
-    def test_every_short_cut_agrees_with_reading_from_the_start(self, ledger: LedgerStore) -> None:
+    def test_every_shortcut_agrees_with_reading_from_the_start(self, ledger: LedgerStore) -> None:
         ledger.append([event(n, id=f"named {n}" if n % 3 == 0 else "") for n in range(7)])
 
         assert ledger.length() == LedgerStore.length(ledger)
@@ -211,9 +213,7 @@ class LedgerContract:
             for id in (f"named {n}", f"thing.happened-{n}"):
                 assert ledger.find(id) == LedgerStore.find(ledger, id)
 
-    def test_links_tell_of_any_stretch_what_the_events_follow_from(
-        self, ledger: LedgerStore
-    ) -> None:
+    def test_links_return_the_causes_of_any_range_of_events(self, ledger: LedgerStore) -> None:
         ledger.append([event(0), event(1, id="named"), make_event("other", "", "x", ["named"], {})])
         ledger.append([event(3, cause=["other-2", "thing.happened-0"])])
 
@@ -230,10 +230,10 @@ class LedgerContract:
         )
 
     @pytest.mark.parametrize("id", ["a", 'say "a"', "\\u0061\n\x01", "কাণ্ড 😀", "\x00a", ""])
-    def test_what_touches_an_object_or_relation_is_found(
+    def test_events_about_an_object_or_relation_are_found(
         self, ledger: LedgerStore, id: str
     ) -> None:
-        told: list[tuple[str, dict[str, Any]]] = [
+        events: list[tuple[str, dict[str, Any]]] = [
             ("object.created", {"id": id, "type": "T", "data": {"id": "b"}}),
             ("object.created", {"id": "b", "type": "T", "data": {"id": id}}),
             ("object.patched", {"patch": {"id": "b"}, "id": id}),
@@ -245,7 +245,7 @@ class LedgerContract:
             ("object.patched", {"id": 7, "patch": {}}),
             ("relation.removed", {"id": "r"}),
         ]
-        ledger.append([make_event(type, "", "x", [], data) for type, data in told])
+        ledger.append([make_event(type, "", "x", [], data) for type, data in events])
 
         def found(objects: set[str], relations: set[str], stop: int) -> list[int]:
             events = list(ledger.events_about(objects, relations, stop))
@@ -270,7 +270,9 @@ class LedgerContract:
         with pytest.raises(PositionOutOfRange):
             ledger.digest(5)
 
-    def test_of_several_writers_that_expect_one_length_one_wins(self, ledger: LedgerStore) -> None:
+    def test_of_several_writers_with_the_same_expected_length_one_wins(
+        self, ledger: LedgerStore
+    ) -> None:
         for round in range(50):
             outcomes: list[str] = []
             barrier = threading.Barrier(8)
@@ -293,17 +295,17 @@ class LedgerContract:
         assert len(written) == 100
         assert written[::2] == written[1::2]
 
-    def test_what_was_appended_is_there_when_the_ledger_is_opened_again(
+    def test_appended_events_persist_when_the_ledger_is_reopened(
         self, ledger: LedgerStore, tmp_path: Path
     ) -> None:
         if not self.is_durable:
-            pytest.skip("not durable, and does not claim to be")
+            pytest.skip("the ledger is not durable")
         ledger.append([event(n) for n in range(3)])
-        before = [full(e) for e in ledger.read_all()]
+        before = [all_fields(e) for e in ledger.read_all()]
 
         again = self.make_ledger(tmp_path / "store", "r1")
 
-        assert [full(e) for e in again.read_all()] == before
+        assert [all_fields(e) for e in again.read_all()] == before
         assert again.append([event(3)], expected_length=3) == 4
         assert ledger.length() == 4
         again.close()

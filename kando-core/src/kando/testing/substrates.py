@@ -1,6 +1,6 @@
-"""Conformance of substrates: what every place for ledgers promises, as tests to inherit.
+"""Conformance tests that every substrate must pass.
 
-A substrate's whole test is a subclass that says how to open one::
+The test of a substrate is a subclass that opens it::
 
     class TestMySubstrate(SubstrateContract):
         def open_substrate(self, path):
@@ -30,19 +30,19 @@ from kando.ledger.interface import LedgerStore
 from kando.ledger.notice import Worker
 from kando.ledger.substrate import Substrate
 from kando.schema.events import KandoEvent, make_event
-from kando.testing.ledgers import event, full
+from kando.testing.ledgers import all_fields, event
 
 __all__ = ["SubstrateContract"]
 
 
 class SubstrateContract:
-    """What every substrate promises."""
+    """Tests of the promises of every substrate."""
 
     def open_substrate(self, path: Path) -> Substrate:
-        """Return the substrate at `path`: a new one, or the one that is there."""
+        """Return the substrate at `path`; create it if it does not exist."""
         raise NotImplementedError  # pragma: no cover
 
-    #: Whether a substrate that is opened again at the same path has the same ledgers.
+    #: Whether a substrate that is reopened at the same path has the same ledgers.
     is_durable = True
 
     @pytest.fixture
@@ -115,7 +115,7 @@ class SubstrateContract:
 
         assert sorted(outcomes) == ["created"] + ["refused"] * 7
 
-    def test_ledgers_know_nothing_of_each_other(self, substrate: Substrate) -> None:
+    def test_ledgers_are_independent(self, substrate: Substrate) -> None:
         ledgers = [substrate.create(f"r{n}") for n in range(3)]
         for n, ledger in enumerate(ledgers):
             ledger.append([event(n), event(n, id="same"), event(n)])
@@ -125,7 +125,7 @@ class SubstrateContract:
             assert ledger.find("same") == ledger.at(1)
             assert ledger.at(2**32 + 1) is None
 
-    def test_ids_are_found_by_their_beginning(self, substrate: Substrate) -> None:
+    def test_ids_are_found_by_prefix(self, substrate: Substrate) -> None:
         for id in ("abc1", "abd2", "abc3", "x"):
             substrate.create(id)
 
@@ -144,7 +144,9 @@ class SubstrateContract:
 
         assert [e.data["n"] for e in branch.read_all()] == [0, 1, 10]
         assert [e.data["n"] for e in parent.read_all()] == [0, 1, 2, 3, 4]
-        assert [full(e) for e in branch.read(0)][:2] == [full(e) for e in parent.read(0)][:2]
+        assert [all_fields(e) for e in branch.read(0)][:2] == [
+            all_fields(e) for e in parent.read(0)
+        ][:2]
         assert next(branch.read(2)).source == "branch:b1"
         assert branch.digest(2) == parent.digest(2)
         assert branch.digest(3) != parent.digest(3)
@@ -153,38 +155,40 @@ class SubstrateContract:
         assert info.stream_name == branch.stream_name() == "branch:b1"
 
     @pytest.mark.parametrize("position", [0, 2, 3, 4, 6])
-    def test_a_branch_of_a_branch_may_begin_anywhere_in_it(
+    def test_a_branch_may_be_forked_at_any_position_of_a_branch(
         self, substrate: Substrate, position: int
     ) -> None:
         substrate.create("r1").append([event(n) for n in range(5)])
         middle = substrate.fork("r1", 3, "b1")
         middle.append([event(n) for n in (30, 31, 32)])
-        shared = [full(e) for e in middle.read_all()][:position]
+        shared = [all_fields(e) for e in middle.read_all()][:position]
 
         branch = substrate.fork("b1", position, "b2")
 
-        assert [full(e) for e in branch.read_all()] == shared
+        assert [all_fields(e) for e in branch.read_all()] == shared
         info = substrate.info("b2")
         assert (info.parent_id, info.fork_position) == ("b1", position)
         assert branch.digest(position) == middle.digest(position)
         assert branch.append([event(99)], expected_length=position) == position + 1
-        assert [full(e) for e in branch.read(0)][:position] == shared
+        assert [all_fields(e) for e in branch.read(0)][:position] == shared
         assert [e.data["n"] for e in branch.read(position)] == [99]
         assert middle.length() == 6
 
-    def test_every_short_cut_on_a_branch_agrees_with_reading_it_from_the_start(
+    def test_every_shortcut_on_a_branch_agrees_with_reading_from_the_start(
         self, substrate: Substrate
     ) -> None:
-        def told(kind: str, id: str, *cause: str) -> KandoEvent:
-            about = {"id": id, "type": "T", "patch": {}, "data": {}}
-            return make_event(kind, "", "x", list(cause), about)
+        def event_about(kind: str, id: str, *cause: str) -> KandoEvent:
+            data = {"id": id, "type": "T", "patch": {}, "data": {}}
+            return make_event(kind, "", "x", list(cause), data)
 
         run = substrate.create("r1")
-        run.append([told("object.created", id) for id in ("a", "b", "a", "c")])
+        run.append([event_about("object.created", id) for id in ("a", "b", "a", "c")])
         middle = fork(substrate, "r1", 3, "b1")
-        middle.append([told("object.patched", "a", "object.created-0"), told("note", "a")])
+        middle.append(
+            [event_about("object.patched", "a", "object.created-0"), event_about("note", "a")]
+        )
         branch = fork(substrate, "b1", 5, "b2")
-        branch.append([told("object.patched", "b"), told("object.created", "d")])
+        branch.append([event_about("object.patched", "b"), event_about("object.created", "d")])
 
         for ledger in (run, middle, branch):
             end = ledger.length()
@@ -199,7 +203,7 @@ class SubstrateContract:
             assert ledger.stray_position() is None
         assert [e.position for e in branch.events_about({"a"}, set(), 99)] == [2, 4]
 
-    def test_ids_of_the_prefix_are_taken_on_the_branch_and_those_past_it_are_not(
+    def test_ids_of_the_prefix_are_taken_on_the_branch_and_later_ids_are_not(
         self, substrate: Substrate
     ) -> None:
         parent = substrate.create("r1")
@@ -213,7 +217,7 @@ class SubstrateContract:
             branch.append([event(3, id="shared")])
 
     @pytest.mark.parametrize("position", [-1, 3])
-    def test_a_fork_outside_the_parent_is_refused_and_leaves_nothing(
+    def test_a_fork_outside_the_parent_is_refused_and_creates_no_ledger(
         self, substrate: Substrate, position: int
     ) -> None:
         substrate.create("r1").append([event(0), event(1)])
@@ -238,27 +242,27 @@ class SubstrateContract:
         self._tree += 1
         with self.open_substrate(tmp_path / f"tree{self._tree}") as substrate:
             substrate.create("l0").append([event(n) for n in range(3)])
-            expected = [[full(e) for e in substrate.open("l0").read_all()]]
+            expected = [[all_fields(e) for e in substrate.open("l0").read_all()]]
             for n, (parent, at, more) in enumerate(tree, 1):
                 parent %= len(expected)
                 at %= len(expected[parent]) + 1
                 branch = fork(substrate, f"l{parent}", at, f"l{n}")
                 branch.append([event(1000 * n + i) for i in range(more)])
-                tail = [full(e) for e in branch.read(at)]
+                tail = [all_fields(e) for e in branch.read(at)]
                 assert len(tail) == 1 + more
                 expected.append(expected[parent][:at] + tail)
             for n, events in enumerate(expected):
                 ledger = substrate.open(f"l{n}")
-                assert [full(e) for e in ledger.read_all()] == events
+                assert [all_fields(e) for e in ledger.read_all()] == events
                 assert ledger.length() == substrate.info(f"l{n}").length == len(events)
                 middle = len(events) // 2
-                assert [full(e) for e in ledger.read(middle)] == events[middle:]
+                assert [all_fields(e) for e in ledger.read(middle)] == events[middle:]
                 found = [ledger.find(e[0][0]) for e in islice(events, 0, None, 3)]
-                assert [full(e) for e in found if e is not None] == events[::3]
+                assert [all_fields(e) for e in found if e is not None] == events[::3]
 
     _tree = 0
 
-    def test_a_cached_response_is_the_nearest_and_the_first_one_stays(
+    def test_a_cached_response_is_the_nearest_and_is_never_replaced(
         self, substrate: Substrate
     ) -> None:
         substrate.create("r1")
@@ -274,7 +278,7 @@ class SubstrateContract:
         assert substrate.cached("b2", "mine") == b"own"
         assert substrate.cached("b1", "mine") is None
 
-    def test_an_inbox_keeps_the_order_and_each_key_once_also_after_it_was_taken(
+    def test_an_inbox_keeps_order_and_accepts_each_key_once_even_after_it_was_taken(
         self, substrate: Substrate
     ) -> None:
         substrate.create("r1")
@@ -291,7 +295,7 @@ class SubstrateContract:
         assert [entry.key for entry in substrate.inbox("r1")] == ["a"]
         assert not substrate.deliver("r1", InboxEntry("b", event(4)))
 
-    def test_the_notice_of_a_worker_stands_until_it_or_another_removes_it(
+    def test_the_notice_of_a_worker_remains_until_it_leaves_or_another_enters(
         self, substrate: Substrate
     ) -> None:
         substrate.create("r1")
@@ -314,23 +318,23 @@ class SubstrateContract:
         for body in (b"first", bytes(range(256)) * 50):
             substrate.store_snapshot("r1", body)
         if substrate.snapshot("r1") is None:
-            pytest.skip("keeps no snapshots")
+            pytest.skip("the substrate does not store snapshots")
         assert substrate.snapshot("r1") == bytes(range(256)) * 50
         assert substrate.snapshot("b1") is None
         with pytest.raises(LedgerNotFound):
             substrate.store_snapshot("nobody", b"")
 
-    def test_closing_twice_is_harmless(self, substrate: Substrate) -> None:
+    def test_closing_twice_is_allowed(self, substrate: Substrate) -> None:
         substrate.close()
         substrate.close()
 
         assert substrate.close() is None
 
-    def test_everything_is_there_when_it_is_opened_again(
+    def test_all_content_persists_when_the_substrate_is_reopened(
         self, substrate: Substrate, tmp_path: Path
     ) -> None:
         if not self.is_durable:
-            pytest.skip("not durable, and does not claim to be")
+            pytest.skip("the substrate is not durable")
         substrate.create("r1").append([event(n) for n in range(3)])
         substrate.fork("r1", 1, "b1").append([event(9)])
         substrate.cache("r1", "k", b"v")
