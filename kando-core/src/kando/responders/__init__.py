@@ -1,1 +1,1 @@
-"""Responders: what reacts to events, and what it may use."""
+"""Responders: functions that react to events, and the executors, tools and budget they use."""

@@ -31,9 +31,10 @@ def assistant_message(answer: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         answer: the data of an ``llm.response``.
     """
-    asked = answer.get("tool_calls")
+    requested = answer.get("tool_calls")
     calls = [
-        _call(number, each) for number, each in enumerate(asked if isinstance(asked, list) else ())
+        _call(number, each)
+        for number, each in enumerate(requested if isinstance(requested, list) else ())
     ]
     text = answer.get("text")
     content = replace_surrogates(text) if isinstance(text, str) else ""
@@ -41,8 +42,8 @@ def assistant_message(answer: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _call(number: int, call: object) -> dict[str, Any]:
-    asked: Mapping[str, Any] = call if isinstance(call, Mapping) else {}
-    id, name, arguments = asked.get("id"), asked.get("name"), asked.get("arguments")
+    fields: Mapping[str, Any] = call if isinstance(call, Mapping) else {}
+    id, name, arguments = fields.get("id"), fields.get("name"), fields.get("arguments")
     return {
         "id": id if isinstance(id, str) and id else f"call-{number}",
         "name": name if isinstance(name, str) else "",

@@ -133,10 +133,10 @@ class LLMResponder:
         if conversation is None:
             return
         slot = _slot(event.data["conversation"]["call"])
-        said = conversation.data["said"]
+        reply = conversation.data["said"]
         results = {**conversation.data, slot: tool_result(event)}
-        if all(results.get(_slot(n)) for n in range(len(said["tool_calls"]))):
-            yield from self._next_turn(conversation, said, results, world)
+        if all(results.get(_slot(n)) for n in range(len(reply["tool_calls"]))):
+            yield from self._next_turn(conversation, reply, results, world)
         else:
             yield patch(conversation, {slot: results[slot]})
 
@@ -152,9 +152,13 @@ class LLMResponder:
         return found if is_awaited else None
 
     def _call(
-        self, conversation: WorldObject, said: dict[str, Any], event: KandoEvent, world: World
+        self,
+        conversation: WorldObject,
+        reply: dict[str, Any],
+        event: KandoEvent,
+        world: World,
     ) -> _Emitted:
-        calls, turn = said["tool_calls"], conversation.data["turn"]
+        calls, turn = reply["tool_calls"], conversation.data["turn"]
         if turn >= self.max_turns:
             message = f"After {turn} turns the answer still contains tool calls."
             error = {"type": "TooManyTurns", "message": message}
@@ -167,9 +171,9 @@ class LLMResponder:
             if (why := rejection(n, call, offered)) is not None
         }
         if len(refused) == len(calls):
-            yield from self._next_turn(conversation, said, refused, world)
+            yield from self._next_turn(conversation, reply, refused, world)
             return
-        yield patch(conversation, {"said": said, **refused})
+        yield patch(conversation, {"said": reply, **refused})
         about = conversation.data["about"]
         for n, call in enumerate(calls):
             if _slot(n) not in refused:
@@ -180,13 +184,13 @@ class LLMResponder:
     def _next_turn(
         self,
         conversation: WorldObject,
-        said: dict[str, Any],
+        reply: dict[str, Any],
         results: Mapping[str, Any],
         world: World,
     ) -> _Emitted:
-        found = [results[_slot(n)] for n in range(len(said["tool_calls"]))]
-        answers = map(tool_message, said["tool_calls"], found)
-        messages = [*conversation.data["messages"], said, *answers]
+        found = [results[_slot(n)] for n in range(len(reply["tool_calls"]))]
+        answers = map(tool_message, reply["tool_calls"], found)
+        messages = [*conversation.data["messages"], reply, *answers]
         if is_too_long(messages):
             message = f"After {conversation.data['turn']} turns the conversation is too long."
             error = {"type": "ConversationTooLong", "message": message}
@@ -207,8 +211,8 @@ class LLMResponder:
         cause: list[KandoEvent | str],
     ) -> KandoEvent:
         place = {"id": conversation, "turn": turn}
-        asked = ask(messages, about=about, conversation=place, **self.options)
-        return emit(asked.type, asked.data, cause=cause)
+        request = ask(messages, about=about, conversation=place, **self.options)
+        return emit(request.type, request.data, cause=cause)
 
     def _fail(self, conversation: WorldObject, error: _Error, world: World) -> _Emitted:
         yield patch(conversation, {"status": _FAILED, "messages": [], "error": error})

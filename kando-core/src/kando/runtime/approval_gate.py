@@ -124,11 +124,11 @@ class ApprovalGate:
                 self._verdicts[intent] = Ask(str(event.data.get("reason") or ""))
 
     def _observe_decision(self, event: RecordedEvent) -> None:
-        asked = self._open.pop(str(event.data.get("approval")), None)
-        if asked is None:
+        request = self._open.pop(str(event.data.get("approval")), None)
+        if request is None:
             return
-        self._decided[event.id] = asked
-        intent = asked.data.get("intent")
+        self._decided[event.id] = request
+        intent = request.data.get("intent")
         if event.type == APPROVAL_GRANTED and intent in self._intents:
             if event.source == self._source:
                 self._granted[intent] = event.position
@@ -162,8 +162,8 @@ class ApprovalGate:
 
     def intent_of(self, event: RecordedEvent) -> RecordedEvent:
         """Return the intent that a decision is about; the event itself if it is not a decision."""
-        asked = self._decided.get(event.id)
-        return self._intents.get(asked.data.get("intent", ""), event) if asked else event
+        request = self._decided.get(event.id)
+        return self._intents.get(request.data.get("intent", ""), event) if request else event
 
     def may_call(self, intent_id: str, before: int | None = None) -> bool:
         """Whether an intent may be answered by a call.
@@ -185,8 +185,8 @@ class ApprovalGate:
 
     def released_by(self, event: RecordedEvent) -> RecordedEvent | None:
         """Return the intent that a decision releases, or None."""
-        asked = self._decided.get(event.id)
-        intent = asked.data.get("intent") if asked is not None else None
+        request = self._decided.get(event.id)
+        intent = request.data.get("intent") if request is not None else None
         if event.type == APPROVAL_GRANTED and self._granted.get(intent or "") == event.position:
             return self._intents.get(intent or "")
         return None
@@ -201,24 +201,24 @@ class ApprovalGate:
             return self._ask_again(event)
         if event.type in INTENTS:
             return self._judge(event)
-        asked = self._decided.get(event.id)
-        if asked is None:
+        request = self._decided.get(event.id)
+        if request is None:
             return None
         if event.type == APPROVAL_GRANTED:
-            return release(asked, event)
-        intent = self._intents.get(asked.data.get("intent", ""))
+            return release(request, event)
+        intent = self._intents.get(request.data.get("intent", ""))
         if intent is None:
             return None
         return [self._answer(intent, str(event.data.get("reason") or "denied"), event)]
 
     def _ask_again(self, branched: RecordedEvent) -> list[KandoEvent]:
         """Request approval again for calls that were approved and not made before the fork."""
-        asked = {
+        requested = {
             each.data.get("intent")
             for each in self._open.values()
             if each.position < branched.position
         }
-        again = sorted(self._granted_elsewhere - asked - self._granted.keys())
+        again = sorted(self._granted_elsewhere - requested - self._granted.keys())
         return [self._ask(self._intents[id]) for id in again]
 
     def _judge(self, intent: RecordedEvent) -> list[KandoEvent]:

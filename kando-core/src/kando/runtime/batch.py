@@ -131,7 +131,7 @@ class Batch:
     def _add_own(
         self, type: str, word: str, cause: RecordedEvent, data: dict[str, Any]
     ) -> RecordedEvent:
-        """Add a bookkeeping event of the runtime; only its id has to be checked.
+        """Add a bookkeeping event of the runtime; only its id needs a check.
 
         It has the depth of its trigger: bookkeeping does not count for recursion depth.
         """

@@ -130,10 +130,10 @@ def hold_event(verdict: Ask | Deny, held: list[KandoEvent]) -> OwnEvent:
     return as_own(make_event(kind, "", "", [], data))
 
 
-def release(asked: RecordedEvent, granted: RecordedEvent) -> Emitted:
+def release(request: RecordedEvent, granted: RecordedEvent) -> Emitted:
     """Emit the held events, in order."""
     ids: dict[str, str] = {}
-    for held in asked.data.get("held", ()):
+    for held in request.data.get("held", ()):
         cause = [granted.id, *(ids.get(each, each) for each in held["cause"])]
         recorded = yield make_event(held["type"], "", held["actor"], cause, held["data"])
         ids[held["id"]] = recorded.id

@@ -321,7 +321,7 @@ class Recorder:
         """
         if self._unsaved:
             events, self._unsaved = self._unsaved, []
-            # After a failed append it is unknown whether it was written; the ledger is read anew.
+            # After a failed append it is unknown whether it was written; the ledger is read again.
             self._saved = self.ledger.append([*events], expected_length=self._saved)
             if self.on_saved is not None:
                 self.on_saved(events)

@@ -147,8 +147,8 @@ class _StrictLoop(Loop):
         self._next_firing = [len(recorded)] * (len(recorded) + 1)
         for position in range(len(recorded) - 1, -1, -1):
             event = recorded[position]
-            begins = event.type == RESPONDER_FIRED and not self._is_answer(event)
-            self._next_firing[position] = position if begins else self._next_firing[position + 1]
+            is_start = event.type == RESPONDER_FIRED and not self._is_answer(event)
+            self._next_firing[position] = position if is_start else self._next_firing[position + 1]
 
     def run(self) -> bool:
         try:
@@ -267,12 +267,12 @@ class _StrictLoop(Loop):
 
     def _insert_preceding(self, handler: Responder, event: RecordedEvent) -> None:
         """If the next recorded firing is this one, insert the external events before it."""
-        begins = self._next_firing[min(self.recorder.length, len(self._recorded))]
-        if begins == len(self._recorded):
+        start = self._next_firing[min(self.recorder.length, len(self._recorded))]
+        if start == len(self._recorded):
             return
-        about = self._recorded[begins].data
+        about = self._recorded[start].data
         if about["trigger"] == event.id and about["responder"] == handler.name:
-            while self.recorder.length < begins:
+            while self.recorder.length < start:
                 self._insert_external([])
 
     def _commit(self, batch: Batch, trigger: RecordedEvent) -> bool:
