@@ -211,7 +211,7 @@ def test_a_name_of_another_distribution_is_not_found_under_this_one(
         installation.plugins().kit("kando-other/acme")
 
 
-def test_one_distribution_claiming_a_name_twice_is_told_to_rename() -> None:
+def test_one_distribution_claiming_a_name_twice_gets_a_hint_to_rename_one() -> None:
     with pytest.raises(PluginConflict, match=r"Rename one of them: .*built in must claim it once"):
         registered("acme", "acme").kit("acme")
 

@@ -52,7 +52,7 @@ def read_all(hostile: Any) -> tuple[World, list[KandoEvent], list[str]]:
         if last["role"] == "user":
             calls = [{"id": "1", "name": "read", "arguments": {"name": first[7:-1]}}]
             return {"text": "", "model": "m", "cost_usd": 0.0, "tool_calls": calls}
-        # A model that does as it is told by what it reads.
+        # A model that follows instructions in what it reads.
         return {"text": last["content"], "model": "m", "cost_usd": 0.0}
 
     ledger = MemoryLedgerStore("r1")

@@ -183,14 +183,14 @@ def test_calls_in_flight_are_reserved_at_their_worst_case() -> None:
     assert answers_in(ledger) == dear.calls == 6
 
 
-@pytest.mark.parametrize("told", [float("nan"), -1.0, "nothing", True, None])
-def test_a_worst_case_that_is_not_an_amount_counts_as_unknown(told: Any) -> None:
+@pytest.mark.parametrize("estimate", [float("nan"), -1.0, "nothing", True, None])
+def test_a_worst_case_that_is_not_an_amount_counts_as_unknown(estimate: Any) -> None:
     class Telling:
         def __call__(self, request: dict[str, Any]) -> dict[str, Any]:
             return {"text": "yes", "model": "m", "cost_usd": 0.4}
 
         def worst_case_usd(self, request: dict[str, Any]) -> Any:
-            return told
+            return estimate
 
     ledger = MemoryLedgerStore("r1")
     questions = [question(n) for n in range(5)]

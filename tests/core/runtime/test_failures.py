@@ -276,12 +276,12 @@ def test_a_call_that_times_out_counts_as_failed() -> None:
 def test_a_repaired_firing_without_outputs_records_its_completion() -> None:
     broken = [True]
 
-    def mended(event: KandoEvent, world: World) -> None:
+    def repaired(event: KandoEvent, world: World) -> None:
         if broken[0]:
             raise ValueError
 
     ledger = MemoryLedgerStore("r1")
-    runtime = Runtime(ledger, [Responder("r", "go", mended)])
+    runtime = Runtime(ledger, [Responder("r", "go", repaired)])
     with pytest.raises(ValueError):  # noqa: PT011 - its type is all it has
         runtime.run([emit("go", {})])
     broken[0] = False

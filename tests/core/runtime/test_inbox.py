@@ -42,7 +42,7 @@ def runtime_of(substrate: MemorySubstrate, *responders: Responder) -> Runtime:
     return Runtime(substrate.open("r1"), responders, inbox=LedgerInbox(substrate), edge_logic=())
 
 
-def told(substrate: MemorySubstrate) -> list[RecordedEvent]:
+def events_of(substrate: MemorySubstrate) -> list[RecordedEvent]:
     return [e for e in substrate.open("r1").read_all() if not e.type.startswith("responder.")]
 
 
@@ -62,7 +62,7 @@ def test_an_entry_is_recorded_once_however_often_it_is_delivered(
     substrate.deliver("r1", InboxEntry("k1", emit("message", {"text": "again"})))
     runtime.run([])
 
-    assert [e.id for e in told(substrate)] == ["message@k1", "object.created-2"]
+    assert [e.id for e in events_of(substrate)] == ["message@k1", "object.created-2"]
     assert [note.data for note in world.objects_of("Note")] == [{"text": "hi"}]
     assert substrate.inbox("r1") == []
     assert runtime.replay(strict=True) == world
@@ -77,7 +77,7 @@ def test_an_entry_that_was_recorded_but_not_taken_is_not_recorded_again(
 
     runtime_of(substrate, react).run([])
 
-    assert [e.type for e in told(substrate)] == ["message", "object.created"]
+    assert [e.type for e in events_of(substrate)] == ["message", "object.created"]
     assert substrate.inbox("r1") == []
 
 
@@ -89,7 +89,7 @@ def test_an_entry_that_cannot_be_recorded_is_reported_and_the_run_continues(
 
     runtime_of(substrate, react).run([])
 
-    refused, message, _ = told(substrate)
+    refused, message, _ = events_of(substrate)
     assert refused.type == "inbox.refused"
     assert "'ghost'" in refused.data["reason"]
     assert message.type == "message"
@@ -106,7 +106,7 @@ def test_entries_are_recorded_between_firings_of_a_running_run(substrate: Memory
 
     runtime_of(substrate, count).run([create("Step", {"n": 1})])
 
-    assert [e.type for e in told(substrate)].index("message") == 2
+    assert [e.type for e in events_of(substrate)].index("message") == 2
 
 
 def test_a_pause_takes_effect_between_firings_and_a_resume_continues(
@@ -122,12 +122,12 @@ def test_a_pause_takes_effect_between_firings_and_a_resume_continues(
 
     runtime = runtime_of(substrate, count)
     assert len(runtime.run([create("Step", {"n": 1})]).objects) == 3
-    assert told(substrate)[-1].type == "run.paused"
+    assert events_of(substrate)[-1].type == "run.paused"
 
     world = runtime.run([])
 
     assert len(world.objects) == 4
-    assert "run.resumed" in [e.type for e in told(substrate)]
+    assert "run.resumed" in [e.type for e in events_of(substrate)]
     assert runtime.replay(strict=True) == world
 
 
@@ -139,7 +139,7 @@ def test_a_cancelled_run_stops_and_cannot_be_resumed(substrate: MemorySubstrate)
     with pytest.raises(RunCancelled, match="Fork it"):
         runtime.run([])
 
-    assert "object.created" not in [e.type for e in told(substrate)]
+    assert "object.created" not in [e.type for e in events_of(substrate)]
 
 
 def test_a_firing_without_outputs_before_an_entry_is_not_repeated_after_a_restart(
@@ -155,12 +155,12 @@ def test_a_firing_without_outputs_before_an_entry_is_not_repeated_after_a_restar
     word = create("Word", {}, id="w", cause=["object.created-0"])
     substrate.deliver("r1", InboxEntry("k", word))
     runtime_of(substrate, eager).run([])
-    before = len(told(substrate))
+    before = len(events_of(substrate))
 
     world = runtime_of(substrate, eager).run([])
 
     assert [o.type for o in world.objects.values()] == ["Step", "Word", "Echo"]
-    assert len(told(substrate)) == before
+    assert len(events_of(substrate)) == before
 
 
 def test_entries_delivered_before_a_resume_are_recorded_right_after_the_backlog(
@@ -181,7 +181,7 @@ def test_entries_delivered_before_a_resume_are_recorded_right_after_the_backlog(
 
     runtime_of(substrate, count, react).run([])
 
-    assert [e.type for e in told(substrate)[:3]] == [OBJECT_CREATED, OBJECT_CREATED, "message"]
+    assert [e.type for e in events_of(substrate)[:3]] == [OBJECT_CREATED, OBJECT_CREATED, "message"]
 
 
 class Clock:

@@ -316,17 +316,17 @@ def test_strict_replay_stops_at_the_first_difference_and_describes_it(change: st
 
 def test_a_subscriber_that_raises_stops_neither_the_run_nor_the_others() -> None:
     bus = DeliveryBus()
-    told: list[str] = []
+    delivered: list[str] = []
 
     def bad(event: KandoEvent) -> None:
         raise RuntimeError("subscriber")
 
     bus.subscribe(bad)
-    bus.subscribe(lambda event: told.append(event.id))
+    bus.subscribe(lambda event: delivered.append(event.id))
 
     world, _, _ = run(create_delivery_responder(bus), seeds=[seed("a"), seed("b")])
 
-    assert told == ["object.created-0", "object.created-1"]
+    assert delivered == ["object.created-0", "object.created-1"]
     assert set(world.objects) == {"a", "b"}
     assert [(f.event_id, str(f.error)) for f in bus.failures] == [
         ("object.created-0", "subscriber"),
@@ -335,12 +335,12 @@ def test_a_subscriber_that_raises_stops_neither_the_run_nor_the_others() -> None
 
 
 def test_an_empty_pattern_matches_every_type_including_bookkeeping() -> None:
-    told: list[str] = []
-    everything = Responder("all", frozenset(), lambda event, world: told.append(event.type))
+    delivered: list[str] = []
+    everything = Responder("all", frozenset(), lambda event, world: delivered.append(event.type))
 
     run(chain, everything, seeds=[seed("a", step=2)])
 
-    assert told == [OBJECT_CREATED, RESPONDER_FIRED, OBJECT_CREATED, RESPONDER_COMPLETED]
+    assert delivered == [OBJECT_CREATED, RESPONDER_FIRED, OBJECT_CREATED, RESPONDER_COMPLETED]
 
 
 def test_the_context_of_the_world_holds_the_runtimes_cache() -> None:

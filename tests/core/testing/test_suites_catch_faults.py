@@ -304,7 +304,7 @@ def trusts_every_answer(kit: Kit) -> None:
         yield emit("noted", {"text": event.data["text"]})
 
 
-def asks_until_it_is_told(kit: Kit) -> None:
+def asks_without_end(kit: Kit) -> None:
     @kit.responder(LLM_RESPONSE)
     def insisting(event: RecordedEvent, world: object) -> Iterator[KandoEvent]:
         if event.data.get("stop") == "refusal":
@@ -324,7 +324,7 @@ FAULTY_KITS: dict[Plant, str] = {
     never_ends: "test_a_run_emits_events_and_ends",
     does_nothing: "test_a_run_emits_events_and_ends",
     trusts_every_answer: "test_an_error_as_answer_does_not_fail_the_run",
-    asks_until_it_is_told: "test_a_refusal_of_the_model_does_not_fail_the_run",
+    asks_without_end: "test_a_refusal_of_the_model_does_not_fail_the_run",
     names_two_alike: "test_its_responders_have_unique_names",
 }
 
@@ -339,7 +339,7 @@ def test_a_faulty_kit_is_caught(plant: Plant, named: str, tmp_path: Path):
         _made: Kit | None = None
 
         def make_kit(self) -> Kit:
-            # As a plugin has it: one kit in the process, whoever asks for it.
+            # As with a plugin: one kit in the process for all callers.
             if plant is replays_differently and self._made is not None:
                 return self._made
             self._made = sample_kit()
