@@ -354,9 +354,9 @@ def test_limits_are_combined_individually(mine: dict[str, Any], theirs: dict[str
     one, other = Budget(**mine), Budget(**theirs)
 
     assert one.limits() == mine
-    assert one.over(other).limits() == {**theirs, **mine}
-    assert one.within(other) == other.within(one)
-    stricter = one.within(other).limits()
+    assert one.with_defaults(other).limits() == {**theirs, **mine}
+    assert one.capped_by(other) == other.capped_by(one)
+    stricter = one.capped_by(other).limits()
     assert stricter.keys() == mine.keys() | theirs.keys()
     for name, limit in stricter.items():
         known = [limits[name] for limits in (mine, theirs) if name in limits]

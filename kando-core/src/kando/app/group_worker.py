@@ -233,7 +233,7 @@ class GroupWorker:
         provider = self._provider
         if provider is None:
             provider = provider_of(self._context, kit, chosen.llm, run.is_demo_of(kit))
-        limits = run.limits.within(self._budget)
+        limits = run.limits.capped_by(self._budget)
         return runtime_of(self._context, ledger, kit, provider, limits, chosen, instead_of)
 
     def _answer(self, job: Job) -> None:

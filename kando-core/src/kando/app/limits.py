@@ -35,5 +35,5 @@ def agreed_limits(
         if not forgets:
             raise
         remembered = None
-    limits = named if forgets or remembered is None else named.over(remembered)
+    limits = named if forgets or remembered is None else named.with_defaults(remembered)
     return limits, [] if limits == remembered else [limits_event(limits, actor)]

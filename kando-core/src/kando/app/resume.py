@@ -92,7 +92,7 @@ def resume_run(
     loaded = run.require_kit(kit)
     provider = provider_of(context, loaded, llm or run.choices.llm, run.is_demo_of(loaded))
     limits, told = agreed_limits(run, budget or Budget(), _ACTOR, forgets=forgets_limits)
-    allowed = limits if at_most is None else limits.within(at_most)
+    allowed = limits if at_most is None else limits.capped_by(at_most)
     with Observation(context.plugins.observers()) as observation:
         observed = observation.over(run.ledger)
         runtime = runtime_of(context, observed, loaded, provider, allowed, run.choices)

@@ -1,4 +1,4 @@
-"""Budgets: what a run may use, and the account of what it has used."""
+"""Budgets: the limits of a run, and the account of its usage."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from kando.views.spending import CHARGED, Accounts, amount_of, charge_of
 
 __all__ = ["DEFAULT_FALLBACK_USD", "Budget", "BudgetEnforcer"]
 
-#: What an LLM call of unknown price counts for, in US dollars, if the budget does not say.
+#: Default cost of an LLM call of unknown price, in US dollars.
 DEFAULT_FALLBACK_USD = 0.01
 
 _DEFAULT_MAX_TOKENS = 1024
 
-# Room for what a server adds to the text of a request, in tokens.
+# Tokens that a server may add to a request.
 _ADDED_TOKENS = 1024
 
-# Sums of prices are no exact sums.
+# Tolerance, because sums of floating-point prices are not exact.
 _EXACTNESS = 1e-9
 
 
@@ -39,7 +39,7 @@ def _check_limit(instance: object, attribute: attrs.Attribute[Any], value: objec
         return
     if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
         msg = f"Budget {attribute.name} must be a number of at least 0, not {value!r}."
-        raise ConfigurationError(msg, hint="Leave it out for no limit.")
+        raise ConfigurationError(msg, hint="Omit it for no limit.")
 
 
 @attrs.frozen
@@ -49,13 +49,13 @@ class Budget:
     Attributes:
         max_events: events in the ledger, apart from ``budget.exhausted``.
         max_llm_cost_usd: cost of the LLM calls, in US dollars.
-        max_wall_seconds: seconds of work on the run; time in which it waits for a person or a timer
-            does not count.
-        max_recursion_depth: longest chain of causes; a root has depth 0.
-        max_llm_calls: LLM calls, apart from answers of the cache.
-        max_llm_tokens: tokens that these take in and give out.
-        max_tool_calls: calls of tools.
-        fallback_usd_per_call: what an LLM call of unknown price counts for, in US dollars;
+        max_wall_seconds: seconds of work on the run; waiting for a person or a timer does not
+            count.
+        max_recursion_depth: length of the longest chain of causes; a root has depth 0.
+        max_llm_calls: LLM calls, without answers from the cache.
+        max_llm_tokens: input and output tokens of these calls.
+        max_tool_calls: tool calls.
+        fallback_usd_per_call: cost of an LLM call of unknown price, in US dollars;
             `DEFAULT_FALLBACK_USD` if None.
     """
 
@@ -69,18 +69,18 @@ class Budget:
     fallback_usd_per_call: float | None = attrs.field(default=None, validator=_check_limit)
 
     def limits(self) -> dict[str, float]:
-        """Return the limits there are, by name."""
+        """Return the limits that are set, by name."""
         return {name: limit for name, limit in attrs.asdict(self).items() if limit is not None}
 
-    def over(self, other: Budget) -> Budget:
-        """Return these limits; of those that are open here, the ones of `other`."""
+    def with_defaults(self, other: Budget) -> Budget:
+        """Return these limits, with those of `other` where none is set."""
         return Budget(**(other.limits() | self.limits()))  # type: ignore[arg-type]
 
-    def within(self, other: Budget) -> Budget:
-        """Return the stricter of both for each limit."""
+    def capped_by(self, other: Budget) -> Budget:
+        """Return the stricter of each two limits."""
         mine, theirs = self.limits(), other.limits()
         both = {name: min(mine[name], theirs[name]) for name in mine if name in theirs}
-        # What counts for more is stricter.
+        # A larger fallback is stricter.
         if (named := "fallback_usd_per_call") in both:
             both[named] = max(mine[named], theirs[named])
         return Budget(**(theirs | mine | both))  # type: ignore[arg-type]
@@ -97,9 +97,9 @@ class BudgetEnforcer:
         clock: returns seconds; only differences matter.
 
     Attributes:
-        is_unlimited: whether nothing can be passed.
-        accounts: what was spent on calls.
-        last_reasons: why the budget was exhausted last.
+        is_unlimited: whether no limit is set.
+        accounts: usage and cost of calls.
+        last_reasons: the limits named by the last ``budget.exhausted``.
     """
 
     def __init__(
@@ -112,41 +112,41 @@ class BudgetEnforcer:
         self.depth = 0
         self.last_reasons: list[str] = []
         self._reserved: dict[str, Accounts] = {}
-        # Of these the price was guessed.
+        # Ids of intents whose price was guessed.
         self._guessed: set[str] = set()
         self._clock = clock
         self._worked = 0.0
         self._started: float | None = None
 
     def start(self) -> None:
-        """Have the clock run: the run is being worked on."""
+        """Start the clock: work on the run begins."""
         self._started = self._clock()
 
     def stop(self) -> None:
-        """Stop the clock: the run is not being worked on."""
+        """Stop the clock: work on the run ends."""
         if self._started is not None:
             self._worked += self._clock() - self._started
         self._started = None
 
     @property
     def elapsed_seconds(self) -> float:
-        """Seconds of work: those this account was open for, and those the ledger tells of."""
+        """Seconds of work: those on the clock, and those recorded in the ledger before."""
         running = 0.0 if self._started is None else self._clock() - self._started
         return self.accounts.seconds + self._worked + running
 
     def seconds_left(self) -> float | None:
-        """Return how long the run may still be worked on, or None if there is no limit."""
+        """Return the seconds of work until the limit, or None without a limit."""
         limit = self.budget.max_wall_seconds
         return None if limit is None else limit - self.elapsed_seconds
 
     @property
     def llm_cost_usd(self) -> float:
-        """What LLM calls cost, in US dollars; those of unknown price count as the budget says."""
+        """Cost of the LLM calls in US dollars; those of unknown price count as the fallback."""
         return self._cost_of(self.accounts)
 
     @property
     def has_reserved(self) -> bool:
-        """Whether a call is in flight that may still cost something."""
+        """Whether the cost of a call is reserved."""
         return bool(self._reserved)
 
     def count(self, event: KandoEvent, depth: int) -> None:
@@ -157,7 +157,7 @@ class BudgetEnforcer:
                 self.release(id)
             if event.type == BUDGET_EXHAUSTED:
                 self.last_reasons = event.data["reasons"]
-                # The accounts tell of it from now on.
+                # From now on the accounts include the elapsed time.
                 self._worked = 0.0
                 if self._started is not None:
                     self._started = self._clock()
@@ -174,7 +174,7 @@ class BudgetEnforcer:
         return [intent] if intent is not None else []
 
     def count_firing(self, events: Iterable[KandoEvent], depth: int) -> None:
-        """Charge the recorded events of a firing: what `count` does for each, in less time.
+        """Charge the recorded events of a firing: as `count` for each, but faster.
 
         Args:
             events: all of them.
@@ -191,12 +191,12 @@ class BudgetEnforcer:
             self.depth = depth
 
     def reasons_against(self, events: int, depth: int, cost_usd: float = 0.0) -> list[str]:
-        """Return the limits that recording a batch would pass; empty if it may be recorded.
+        """Return the limits that recording a batch would exceed; empty if it may be recorded.
 
         Args:
-            events: how many events the batch has.
+            events: number of events in the batch.
             depth: the greatest depth in it.
-            cost_usd: the cost of the LLM calls it reports.
+            cost_usd: the cost of the LLM calls that it reports.
         """
         reasons: list[str] = []
         if self.is_unlimited:
@@ -214,10 +214,10 @@ class BudgetEnforcer:
         return reasons
 
     def reasons_against_call(self, charge: Accounts) -> list[str]:
-        """Return the limits that a call might pass, together with all that are in flight.
+        """Return the limits that a call might exceed, together with the calls in flight.
 
         Args:
-            charge: what it may be charged at most.
+            charge: its worst case.
         """
         if self.is_unlimited:
             return []
@@ -228,25 +228,25 @@ class BudgetEnforcer:
             ("max_llm_tokens", limits.max_llm_tokens, after.llm_tokens, charge.llm_calls),
             ("max_tool_calls", limits.max_tool_calls, after.tool_calls, charge.tool_calls),
         )
-        # A tool is not to blame for what models cost.
+        # The cost of models must not stop a tool call.
         return [
             name
             for name, limit, value, concerns in passed
             if concerns and limit is not None and value > limit + _EXACTNESS
         ]
 
-    def admits(self, intent: RecordedEvent, effect: Effect, depth: int) -> bool:
-        """Whether a call may start beside those in flight; if so, its worst case is reserved.
+    def try_reserve(self, intent: RecordedEvent, effect: Effect, depth: int) -> bool:
+        """Reserve the worst case of a call, if it fits; return whether the call may start.
 
         Args:
-            intent: what is asked.
-            effect: how it is answered.
+            intent: the request.
+            effect: of its executor.
             depth: of its answer.
         """
         if self.is_unlimited:
             return True
         charge, is_guess = self.worst_case(intent, effect)
-        # Of calls whose price nobody knows the first one runs alone, to tell it.
+        # Of calls with unknown price, the first runs alone: its cost is the estimate for the others.
         if is_guess and self._guessed:
             return False
         firings = len(self._reserved) + 1
@@ -256,19 +256,19 @@ class BudgetEnforcer:
         return True
 
     def worst_case(self, intent: RecordedEvent, effect: Effect) -> tuple[Accounts, bool]:
-        """Return what a call may be charged at most, and whether its price was guessed."""
+        """Return the maximum charge of a call, and whether its price was guessed."""
         if effect.answer_type != LLM_RESPONSE:
             return Accounts(tool_calls=1), False
         asked = intent.data
         limit = asked.get("max_tokens")
         out = limit if isinstance(limit, int) and limit > 0 else _DEFAULT_MAX_TOKENS
-        # A token stands for at least one byte of what is sent.
+        # Each token of the request represents at least one byte.
         tokens = len(intent.encoded) + _ADDED_TOKENS + out
         if "output_schema" in asked:
-            # What does not fit is read back and answered once more.
+            # An invalid answer is sent back and answered again.
             tokens = 2 * tokens + 2 * out + _ADDED_TOKENS * 4
         is_limited = self.budget.max_llm_cost_usd is not None
-        # Of a number that is none, such as NaN, no limit would ever be passed.
+        # An amount that is not a number, such as NaN, would never exceed a limit.
         cost = amount_of(effect.worst_case_usd(asked)) if is_limited else 0.0
         dearest = self.accounts.llm_dearest_usd
         is_guess = cost is None and self.budget.fallback_usd_per_call is None and not dearest
@@ -277,27 +277,27 @@ class BudgetEnforcer:
         return Accounts(llm_calls=1, llm_tokens=tokens, llm_cost_usd=cost), is_guess
 
     def reserve(self, intent_id: str, charge: Accounts, *, is_guess: bool = False) -> None:
-        """Set aside what a call may be charged, until its answer is recorded."""
+        """Reserve the maximum charge of a call, until its answer is recorded."""
         if not self.is_unlimited:
             self._reserved[intent_id] = charge
             if is_guess:
                 self._guessed.add(intent_id)
 
     def settle(self, intent_id: str, answer_type: str, answer: dict[str, Any]) -> None:
-        """Set aside what an answer that is not recorded yet will be charged."""
+        """Replace the reservation of a call by the charge of its answer, before it is recorded."""
         if intent_id in self._reserved:
             self._reserved[intent_id] = charge_of(answer_type, answer)
 
     def release(self, intent_id: str) -> None:
-        """Set nothing aside for a call any more."""
+        """Release the reservation of a call."""
         self._reserved.pop(intent_id, None)
         self._guessed.discard(intent_id)
 
     def exhausted_data(self, reasons: list[str], depth: int) -> dict[str, Any]:
         """Return the data of the ``budget.exhausted`` event.
 
-        Seconds are a measurement and stand for themselves in `elapsed_seconds`; comparisons leave
-        the event out altogether.
+        `elapsed_seconds` is a measurement, but not under ``observed``: comparisons leave this event
+        out altogether.
         """
         return {
             "reasons": reasons,
@@ -312,8 +312,8 @@ class BudgetEnforcer:
 
     @property
     def _fallback(self) -> float:
-        told = self.budget.fallback_usd_per_call
-        return DEFAULT_FALLBACK_USD if told is None else told
+        fallback = self.budget.fallback_usd_per_call
+        return DEFAULT_FALLBACK_USD if fallback is None else fallback
 
     def _cost_of(self, accounts: Accounts) -> float:
         return accounts.llm_cost_usd + accounts.llm_unpriced * self._fallback

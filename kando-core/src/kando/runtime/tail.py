@@ -98,7 +98,7 @@ class Tail:
 
     def _reserve_call(self, call: Call) -> bool:
         depth = self.recorder.depth_of(call.intent.position) + 1
-        return self.recorder.account.admits(call.intent, call.effect, depth)
+        return self.recorder.account.try_reserve(call.intent, call.effect, depth)
 
     def _record(self, batch: Batch, trigger: RecordedEvent | None = None) -> None:
         events = batch.record()
