@@ -1,5 +1,7 @@
 """A kit: the types, responders, tools, prompts and policies of a domain, declared with decorators."""
 
+# long: one class whose methods are the reference of kit authors; most lines are their docstrings.
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
@@ -125,6 +127,7 @@ class Kit:
         name: str | None = None,
         retry: Retry | None = None,
         on_error: str = "raise",
+        was: str | Iterable[str] = (),
     ) -> Callable[[_Function], _Function]:
         """Register the decorated function ``fn(event, world)`` as a responder of the kit.
 
@@ -134,6 +137,8 @@ class Kit:
             name: ``{kit}.{function}`` if omitted.
             retry: how often a firing that raises is attempted; once if omitted.
             on_error: ``raise`` or ``park``, see `kando.responders.base.Responder`.
+            was: names that it had in earlier versions of the kit, so that a run which is resumed
+                with this version does not fire it again.
         """
 
         def decorate(fn: _Function) -> _Function:
@@ -146,6 +151,7 @@ class Kit:
                     kit=self,
                     retry=retry or Retry(),
                     on_error=on_error,
+                    was=self._qualified(was),
                 )
             )
             return fn
@@ -164,6 +170,7 @@ class Kit:
         tools: Iterable[str] = (),
         max_turns: int = 8,
         name: str | None = None,
+        was: str | Iterable[str] = (),
         **options: Any,
     ) -> Callable[[Callable[[Any, World], Mapping[str, Any] | None]], LLMResponder]:
         """Make the decorated function a responder that asks a model.
@@ -185,6 +192,7 @@ class Kit:
             tools: names of tools that the model may call; the kit must have declared them already.
             max_turns: how many requests one conversation may contain.
             name: ``{kit}.{function}`` if omitted.
+            was: names that it had in earlier versions of the kit.
             options: further fields of the request: ``model``, ``max_tokens``, ``temperature``.
 
         Raises:
@@ -206,33 +214,45 @@ class Kit:
                 base, fill, messages, output, many, relation, {}, max(max_turns, 1)
             )
             responder.options = request_options(responder.answer_class(), schemas, options)
-            about = _type_name(type)
+            about, old = _type_name(type), self._qualified(was)
+            responder.was = old
+
+            def part(suffix: str, pattern: str, fn: Callable[..., Any]) -> Responder:
+                names = [f"{each}{suffix}" for each in old]
+                return Responder(f"{base}{suffix}", frozenset({pattern}), fn, was=names, kit=self)
+
             self.responders += [
                 Responder(
-                    base, frozenset(pattern), responder.on_event, object_type=about, kit=self
+                    base,
+                    frozenset(pattern),
+                    responder.on_event,
+                    object_type=about,
+                    was=old,
+                    kit=self,
                 ),
-                Responder(f"{base}.answer", LLM_RESPONSE, responder.on_answer, kit=self),
+                part(".answer", LLM_RESPONSE, responder.on_answer),
             ]
             if schemas:
-                tool = Responder(f"{base}.tool", TOOL_RETURNED, responder.on_tool, kit=self)
-                self.responders.append(tool)
+                self.responders.append(part(".tool", TOOL_RETURNED, responder.on_tool))
             return responder
 
         return decorate
 
     def edge_logic(
-        self, relation_type: str, *, name: str | None = None
+        self, relation_type: str, *, name: str | None = None, was: str | Iterable[str] = ()
     ) -> Callable[[_Function], _Function]:
         """Attach the decorated function ``fn(event, world)`` to a relation type, in this kit's runs.
 
         Args:
             relation_type: such as ``contradicts``.
             name: ``{kit}.{function}`` if omitted.
+            was: names that it had in earlier versions of the kit.
         """
 
         def decorate(fn: _Function) -> _Function:
             full_name = name or f"{self.name}.{fn.__name__}"
-            self.edge_responders.append(edge_responder(relation_type, fn, full_name, kit=self))
+            edge = edge_responder(relation_type, fn, full_name, kit=self)
+            self.edge_responders.append(attrs.evolve(edge, was=self._qualified(was)))
             return fn
 
         return decorate
@@ -357,6 +377,17 @@ class Kit:
             msg = f"Kit {self.name!r} has no prompt {name!r}."
             raise NotFoundError(msg, hint=f"It has: {', '.join(sorted(self.prompts)) or 'none'}.")
         return self.prompts[name]
+
+    def _qualified(self, names: str | Iterable[str]) -> list[str]:
+        """Return names of responders with the name of the kit in front, as responders have it."""
+        given = [names] if isinstance(names, str) else [*names]
+        prefix = f"{self.name}."
+        return [each if each.startswith(prefix) else f"{prefix}{each}" for each in given]
+
+    def firing_order(self) -> list[str]:
+        """Return the names of the kit's responders, in the order in which they handle an event."""
+        order = [each.name for each in (*self.edge_responders, *self.responders)]
+        return [*order, f"{self.name}.tools"] if self.tools else order
 
     def create(self) -> list[Responder]:
         """Return the responders for a runtime: edge logic, responders, the executor of the tools."""

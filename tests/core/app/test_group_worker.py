@@ -331,7 +331,7 @@ def test_a_run_that_a_person_resumes_takes_no_workers_answer_for_a_message(store
 
     assert store.run(run).status().state == FINISHED
     assert "?" not in [e.data.get("text") for e in store.context.ledger(run).read_all()]
-    with pytest.raises(InvalidData, match="answers of workers"):
+    with pytest.raises(InvalidData, match="is reserved"):
         store.run(run).send("note", {}, key=answer_key(intent_id))
 
 

@@ -16,6 +16,7 @@ from kando.ledger.memory import MemoryLedgerStore, MemorySubstrate
 from kando.responders.llm_executor import provider_executor
 from kando.responders.policies import Allow, Ask, Deny
 from kando.runtime import Runtime
+from kando.runtime.inbox import Inbox
 from kando.schema.events import (
     APPROVAL_DENIED,
     APPROVAL_GRANTED,
@@ -56,10 +57,11 @@ class Shop:
         return Runtime(ledger, self.kit.create(), edge_logic=(), inbox=inbox, save_interval=0)
 
 
-class ListInbox:
+class ListInbox(Inbox):
     """An inbox that is a list."""
 
     def __init__(self, *events: KandoEvent, key: str = "k") -> None:
+        super().__init__()
         keys = [f"{key}{n}" for n in range(len(events))]
         self._entries = {k: InboxEntry(k, e) for k, e in zip(keys, events, strict=True)}
 

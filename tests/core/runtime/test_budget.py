@@ -207,8 +207,10 @@ def test_an_answer_that_is_not_an_object_is_reported_as_such(
 ) -> None:
     ledger = MemoryLedgerStore("r1")
 
-    with pytest.raises(InvalidData, match="not the data of an"):
-        Runtime(ledger, [provider_executor(lambda request: answer)]).run([question(0, **options)])
+    Runtime(ledger, [provider_executor(lambda request: answer)]).run([question(0, **options)])
+
+    (recorded,) = (e.data for e in ledger.read_all() if e.type == "llm.response")
+    assert "not the data of an llm.response" in recorded["error"]["message"]
 
 
 def test_a_call_in_flight_is_interrupted_when_time_is_up_and_repeated_on_resume() -> None:

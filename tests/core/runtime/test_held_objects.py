@@ -12,6 +12,7 @@ from kando.ledger.inbox import InboxEntry
 from kando.ledger.memory import MemoryLedgerStore
 from kando.responders.policies import Ask
 from kando.runtime import Runtime
+from kando.runtime.inbox import Inbox
 from kando.schema.events import (
     INBOX_REFUSED,
     OBJECT_CREATED,
@@ -23,10 +24,11 @@ from kando.views.approvals import open_approvals
 from kando.world.graph import World
 
 
-class OneEntry:
+class OneEntry(Inbox):
     """An inbox with one entry."""
 
     def __init__(self, event: KandoEvent) -> None:
+        super().__init__()
         self._entries = [InboxEntry("k", event)]
 
     def entries(self) -> list[InboxEntry]:

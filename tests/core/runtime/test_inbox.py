@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import attrs
 import pytest
 
+from kando.app.inbox import SubstrateInbox
 from kando.emit import create, emit, patch, set_timer
 from kando.errors import InvalidData, RunCancelled
 from kando.ledger.inbox import InboxEntry
@@ -17,19 +18,6 @@ from kando.schema.events import OBJECT_CREATED, KandoEvent, RecordedEvent
 from kando.world.graph import World
 
 
-@attrs.frozen
-class LedgerInbox:
-    """The inbox of one ledger of a substrate."""
-
-    substrate: MemorySubstrate
-
-    def entries(self) -> list[InboxEntry]:
-        return self.substrate.inbox("r1")
-
-    def take(self, key: str) -> None:
-        self.substrate.acknowledge("r1", key)
-
-
 @pytest.fixture
 def substrate(monkeypatch: pytest.MonkeyPatch) -> MemorySubstrate:
     monkeypatch.setattr(loop_module, "POLL_INTERVAL", 0)
@@ -39,7 +27,7 @@ def substrate(monkeypatch: pytest.MonkeyPatch) -> MemorySubstrate:
 
 
 def runtime_of(substrate: MemorySubstrate, *responders: Responder) -> Runtime:
-    return Runtime(substrate.open("r1"), responders, inbox=LedgerInbox(substrate), edge_logic=())
+    return Runtime(substrate.open("r1"), responders, inbox=SubstrateInbox(substrate, "r1"), edge_logic=())
 
 
 def events_of(substrate: MemorySubstrate) -> list[RecordedEvent]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kando.app.inbox import Delivery, deliver
+from kando.app.inbox import OWN_PREFIX, Delivery, deliver
 from kando.app.opened import OpenedRun
 from kando.errors import EventNotFound
 from kando.schema.events import APPROVAL_DENIED, APPROVAL_GRANTED, make_event
@@ -40,7 +40,7 @@ def answer_approval(
     data = {"approval": asked.event_id} | ({"reason": reason} if reason else {})
     kind = APPROVAL_GRANTED if approved else APPROVAL_DENIED
     event = make_event(kind, "", "cli", [asked.event_id], data)
-    return deliver(run, event, f"answer to {asked.event_id}")
+    return deliver(run, event, f"{OWN_PREFIX}decision:{asked.event_id}")
 
 
 def _is_meant(asked: Approval, event_id: str) -> bool:

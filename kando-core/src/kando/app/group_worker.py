@@ -6,12 +6,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import chain
 from typing import Any
 
 import attrs
 
 from kando.app.context import Context, id_of
-from kando.app.inbox import answer_key, intent_of
+from kando.app.inbox import answer_key, failure_key
 from kando.app.observers import Observation
 from kando.app.opened import OpenedRun
 from kando.app.providers import choose_provider
@@ -21,15 +22,22 @@ from kando.ledger.groups import Job, Lease, ResponderGroup
 from kando.ledger.inbox import InboxEntry
 from kando.ledger.interface import LedgerStore
 from kando.ledger.notice import this_process
-from kando.ledger.substrate import Substrate
-from kando.responders.base import AnswerPending, Effect, Responder
+from kando.responders.base import AnswerPending, Responder
 from kando.responders.budget import Budget
 from kando.runtime import Runtime
+from kando.runtime.answers import recordable
 from kando.runtime.effects import Effects
-from kando.schema.events import RUN_RESUMED, KandoEvent, RecordedEvent, make_event
-from kando.views.pending import ANSWERS, CONTROL
+from kando.runtime.failure import failure_data
+from kando.runtime.runtime import DEFAULT_MAX_PAYLOAD_BYTES
+from kando.schema.events import (
+    RESPONDER_FAILED,
+    RETRIED,
+    KandoEvent,
+    RecordedEvent,
+    make_event,
+)
+from kando.views.pending import Pending, track
 from kando.world.graph import World
-from kando.world.projection import project
 
 __all__ = ["GroupWorker"]
 
@@ -45,53 +53,12 @@ _RETRY_SECONDS = 1.0
 _CONFLICT_SECONDS = 0.2
 
 
-@attrs.frozen
-class _Answers:
-    """The answers that workers have delivered to a run, and that it has not recorded yet."""
-
-    substrate: Substrate
-    ledger_id: str
-    _known: dict[str, dict[str, Any]] = attrs.field(factory=dict)
-
-    def of(self, intent_id: str) -> dict[str, Any] | None:
-        """Return the answer to an intent, if it was delivered."""
-        if intent_id not in self._known:
-            self.look()
-        return self._known.get(intent_id)
-
-    def look(self) -> None:
-        """Read what was delivered."""
-        for entry in self.substrate.inbox(self.ledger_id):
-            intent = intent_of(entry)
-            if intent is not None:
-                self._known[intent] = entry.event.data
-
-    def take(self, open_intents: set[str]) -> None:
-        """Take out what was recorded: the answers to intents that are not open any more."""
-        for entry in self.substrate.inbox(self.ledger_id):
-            intent = intent_of(entry)
-            if intent is not None and intent not in open_intents:
-                self.substrate.acknowledge(self.ledger_id, entry.key)
-
-
-def _answered_by(answers: _Answers) -> Callable[[Responder], Responder]:
-    """Return what makes an executor one that calls nobody: it records what others deliver."""
-
-    def instead_of(responder: Responder) -> Responder:
-        effect = responder.effect
-        if effect is None:
-            return responder
-        known = effect.recall
-
-        def recall(intent: KandoEvent, world: World) -> dict[str, Any] | None:
-            # What the cache knows goes first: so the ledger is that of one process.
-            recalled = known(intent, world)
-            return recalled if recalled is not None else answers.of(intent.id)
-
-        later = attrs.evolve(effect, call=_pending, recall=recall, keep=None, timed_out=None)
-        return attrs.evolve(responder, effect=later)
-
-    return instead_of
+def _answered_elsewhere(responder: Responder) -> Responder:
+    """Return an executor that makes no call: the run records what workers deliver to its inbox."""
+    if responder.effect is None:
+        return responder
+    effect = attrs.evolve(responder.effect, call=_pending, keep=None, timed_out=None)
+    return attrs.evolve(responder, effect=effect)
 
 
 def _pending(intent: KandoEvent) -> dict[str, Any]:
@@ -205,16 +172,14 @@ class GroupWorker:
     def _go_on(self, job: Job) -> None:
         """Go on with a run as far as it comes without calls, and have its calls made."""
         ledger = self._substrate.open(job.ledger_id)
-        answers = _Answers(self._substrate, job.ledger_id)
-        answers.look()
         with Observation(self._context.plugins.observers()) as observation:
-            runtime = self._runtime(observation.over(ledger), _answered_by(answers))
+            runtime = self._runtime(observation.over(ledger), _answered_elsewhere)
             if runtime.is_halted:
+                runtime.record_returned()
                 return
             work(self._context, runtime)
         for intent in runtime.open_calls():
             self._group.offer(Job(job.ledger_id, intent.id))
-        answers.take({intent.id for intent in runtime.open_intents()})
         due = runtime.seconds_until_due()
         if due is not None:
             self._group.offer(job, max(due, 0.01))
@@ -244,44 +209,53 @@ class GroupWorker:
             msg = f"{ledger.stream_name()} has no event {job.intent!r}."
             raise EventNotFound(msg, hint=f"`kando events {job.ledger_id}` lists its events.")
         if self._is_wanted(ledger, intent):
-            executor, effect = self._executor_of(ledger, intent)
-            effects = Effects(1)
-            try:
-                answer = effects.answer(intent, executor, World())
-                assert answer is not None, "nothing cuts it off"
-            finally:
-                effects.close(World())
-            event = make_event(effect.answer_type, "", executor.name, [intent.id], answer)
-            self._substrate.deliver(job.ledger_id, InboxEntry(answer_key(intent.id), event))
+            self._call(self._runtime(ledger), intent)
         self._group.offer(Job(job.ledger_id))
 
+    def _call(self, runtime: Runtime, intent: RecordedEvent) -> None:
+        """Make a call, if the limits of its run allow it, as the run itself would."""
+        executor = runtime.executor_of(intent)
+        if executor is None or executor.effect is None:
+            msg = f"This worker cannot answer {intent.id} of {runtime.ledger.stream_name()}."
+            raise ConfigurationError(msg, hint="Start it with --llm, or with the kit of the run.")
+        if all(each.id != intent.id for each in runtime.open_calls()):
+            return
+        ledger_id, effects = id_of(runtime.ledger), Effects(1)
+        try:
+            answer = effects.answer(intent, executor, World())
+        except (Exception, SystemExit) as error:
+            # The owner charges what the attempt has used.
+            attempt = self._failures(runtime.ledger, intent) + 1
+            data = failure_data(executor.name, intent.id, error, attempt, RETRIED)
+            data |= {"call": True, "in_turn": False}
+            failed = make_event(RESPONDER_FAILED, "", executor.name, [intent.id], data)
+            self._deliver(ledger_id, failure_key(intent.id, attempt), failed)
+            self._group.offer(Job(ledger_id))
+            raise
+        finally:
+            effects.close()
+        data = recordable(answer, intent, DEFAULT_MAX_PAYLOAD_BYTES)
+        event = make_event(executor.effect.answer_type, "", executor.name, [intent.id], data)
+        self._deliver(ledger_id, answer_key(intent.id), event)
+
+    def _deliver(self, ledger_id: str, key: str, event: KandoEvent) -> None:
+        self._substrate.deliver(ledger_id, InboxEntry(key, event))
+
+    def _failures(self, ledger: LedgerStore, intent: RecordedEvent) -> int:
+        """Return how many attempts of a call have failed, recorded or not yet."""
+        later = ledger.read(intent.position + 1)
+        waiting = (entry.event for entry in self._substrate.inbox(id_of(ledger)))
+        failed = (e for e in chain(later, waiting) if e.type == RESPONDER_FAILED)
+        return sum(intent.id in event.cause for event in failed)
+
     def _is_wanted(self, ledger: LedgerStore, intent: RecordedEvent) -> bool:
-        """Whether a call is still to be made.
+        """Whether a call is still to be made, as far as the ledger and the inbox say.
 
-        It is not if a worker that died, or was too slow, has made it after all, nor while the run
-        is paused or cancelled: a run that goes on has its open calls made then.
+        It is not if its answer is there, nor while the run is paused or cancelled: a run that is
+        resumed has its open calls made then.
         """
-        halted = False
-        for event in ledger.read(intent.position + 1):
-            if event.type in CONTROL:
-                halted = event.type != RUN_RESUMED
-            elif event.type in ANSWERS and intent.id in event.cause:
-                return False
-        for entry in self._substrate.inbox(id_of(ledger)):
-            if entry.event.type in CONTROL:
-                halted = entry.event.type != RUN_RESUMED
-            elif intent_of(entry) == intent.id:
-                return False
-        return not halted
-
-    def _executor_of(self, ledger: LedgerStore, intent: RecordedEvent) -> tuple[Responder, Effect]:
-        world: World | None = None
-        for each in self._runtime(ledger).responders:
-            if each.effect is None or (each.pattern and intent.type not in each.pattern):
-                continue
-            if each.object_type is not None and world is None:
-                world = project(ledger.read_all())
-            if world is None or each.handles(intent, world):
-                return each, each.effect
-        msg = f"This worker has nobody to answer {intent.id} of {ledger.stream_name()}."
-        raise ConfigurationError(msg, hint="Start it with --llm, or with the kit of the run.")
+        pending: Pending[None] = Pending(intents={intent.id: None})
+        waiting = (entry.event for entry in self._substrate.inbox(id_of(ledger)))
+        for event in chain(ledger.read(intent.position + 1), waiting):
+            track(pending, event, None)
+        return pending.halted_by is None and intent.id in pending.intents

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Collection
+from typing import Any
 
 import attrs
 
 from kando.app.opened import OpenedRun
 from kando.ledger.inbox import InboxEntry
 from kando.ledger.substrate import Substrate
+from kando.runtime.inbox import Inbox
 from kando.schema.events import KandoEvent
 
-__all__ = ["ANSWER_PREFIX", "Delivery", "SubstrateInbox", "answer_key", "deliver", "intent_of"]
+__all__ = [
+    "OWN_PREFIX",
+    "Delivery",
+    "SubstrateInbox",
+    "answer_key",
+    "deliver",
+    "failure_key",
+    "intent_of",
+]
 
-# What a key begins with under which a worker delivers an answer.
-ANSWER_PREFIX = "answer:"
+#: What the keys of Kando's own entries begin with; no other sender may use it.
+OWN_PREFIX = "kando:"
+
+_ANSWER, _FAILURE = f"{OWN_PREFIX}answer:", f"{OWN_PREFIX}failure:"
 
 
 @attrs.frozen
@@ -34,20 +47,33 @@ class Delivery:
 
 def answer_key(intent_id: str) -> str:
     """Return the key under which a worker delivers the answer to an intent."""
-    return f"{ANSWER_PREFIX}{intent_id}"
+    return f"{_ANSWER}{intent_id}"
+
+
+def failure_key(intent_id: str, attempt: int) -> str:
+    """Return the key under which a worker delivers the failure of a call."""
+    return f"{_FAILURE}{intent_id}:{attempt}"
 
 
 def intent_of(entry: InboxEntry) -> str | None:
     """Return the id of the intent that an entry answers, or None if it answers none."""
-    return entry.key.removeprefix(ANSWER_PREFIX) if entry.key.startswith(ANSWER_PREFIX) else None
+    return entry.key.removeprefix(_ANSWER) if entry.key.startswith(_ANSWER) else None
 
 
-@attrs.frozen
-class SubstrateInbox:
-    """The inbox of one ledger, as its runtime wants it."""
+class SubstrateInbox(Inbox):
+    """The inbox of one ledger, in its substrate.
 
-    substrate: Substrate
-    ledger_id: str
+    Args:
+        substrate: that holds it.
+        ledger_id: of the run or branch.
+    """
+
+    is_durable = True
+
+    def __init__(self, substrate: Substrate, ledger_id: str) -> None:
+        super().__init__()
+        self.substrate = substrate
+        self.ledger_id = ledger_id
 
     def entries(self) -> list[InboxEntry]:
         """Return what was delivered and not taken yet, in order.
@@ -60,6 +86,23 @@ class SubstrateInbox:
     def take(self, key: str) -> None:
         """Mark an entry as taken."""
         self.substrate.acknowledge(self.ledger_id, key)
+
+    def answers(self) -> dict[str, dict[str, Any]]:
+        """Return the data of the answers that were delivered and not yet taken, by intent."""
+        entries = self.substrate.inbox(self.ledger_id)
+        found = ((intent_of(entry), entry.event.data) for entry in entries)
+        return {intent: data for intent, data in found if intent is not None}
+
+    def keep(self, intent_id: str, answer: KandoEvent) -> None:
+        """Deliver the answer of a call; the first one to an intent counts."""
+        self.substrate.deliver(self.ledger_id, InboxEntry(answer_key(intent_id), answer))
+
+    def drop_answers(self, open_intents: Collection[str]) -> None:
+        """Take the answers whose intents are not open any more."""
+        for entry in self.substrate.inbox(self.ledger_id):
+            intent = intent_of(entry)
+            if intent is not None and intent not in open_intents:
+                self.take(entry.key)
 
 
 def deliver(run: OpenedRun, event: KandoEvent, key: str | None) -> Delivery:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kando.app.inbox import ANSWER_PREFIX, Delivery, deliver
+from kando.app.inbox import OWN_PREFIX, Delivery, deliver
 from kando.app.opened import OpenedRun
 from kando.errors import InvalidData
 from kando.schema.events import RUN_CANCELLED, RUN_PAUSED, make_event
@@ -46,9 +46,9 @@ def send_event(
     Raises:
         InvalidData: type or key are reserved for the runtime, or the data is not JSON.
     """
-    if key is not None and key.startswith(ANSWER_PREFIX):
-        msg = f"The key {key!r} is reserved for the answers of workers."
-        raise InvalidData(msg, hint=f"Choose one that does not begin with {ANSWER_PREFIX!r}.")
+    if key is not None and key.startswith(OWN_PREFIX):
+        msg = f"The key {key!r} is reserved."
+        raise InvalidData(msg, hint=f"Choose one that does not begin with {OWN_PREFIX!r}.")
     return deliver(run, make_event(check_type(type), "", actor, cause or [], data), key)
 
 
@@ -71,4 +71,4 @@ def pause_run(run: OpenedRun) -> Delivery:
 
 def cancel_run(run: OpenedRun) -> Delivery:
     """Have a run stop after its current firing, for good; it can still be forked."""
-    return deliver(run, make_event(RUN_CANCELLED, "", "cli", [], {}), "cancel")
+    return deliver(run, make_event(RUN_CANCELLED, "", "cli", [], {}), f"{OWN_PREFIX}cancel")

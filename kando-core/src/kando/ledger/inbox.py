@@ -37,7 +37,9 @@ class InboxEntry:
     @property
     def event_id(self) -> str:
         """The id that the event is recorded with, so that it is recorded only once."""
-        return f"{self.event.type}@{self.key}"
+        # Escaped, so that no two pairs of type and key give one id.
+        type = self.event.type.replace("%", "%25").replace("@", "%40")
+        return f"{type}@{self.key}"
 
 
 def encode_entry(entry: InboxEntry) -> bytes:

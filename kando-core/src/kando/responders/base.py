@@ -146,6 +146,10 @@ def _as_types(pattern: Iterable[str]) -> frozenset[str]:
     return frozenset({pattern} if isinstance(pattern, str) else pattern)
 
 
+def _as_names(names: str | Iterable[str]) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
 def _check_name(instance: object, attribute: attrs.Attribute[str], name: object) -> None:
     if not isinstance(name, str) or not name:
         msg = f"A responder's name must be a non-empty string, not {name!r}."
@@ -174,6 +178,8 @@ class Responder:
         retry: how often a firing that raises is retried; the ledger records each attempt.
         on_error: after the last attempt, ``raise`` raises the exception to the caller; ``park``
             skips the firing, and the run continues.
+        was: names that the responder had in earlier versions of its kit: what the ledger says of
+            these holds for it.
         kit: the kit it belongs to, if any.
     """
 
@@ -187,6 +193,7 @@ class Responder:
     on_error: str = attrs.field(
         default="raise", kw_only=True, validator=attrs.validators.in_(("raise", "park"))
     )
+    was: tuple[str, ...] = attrs.field(default=(), kw_only=True, converter=_as_names)
     kit: KitTypes | None = attrs.field(default=None, kw_only=True, eq=False, repr=False)
 
     def handles(self, event: KandoEvent, world: World) -> bool:

@@ -6,7 +6,7 @@ any two steps, and can be resumed, forked and replayed there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -55,6 +55,7 @@ class LLMResponder:
             about; None for no relation.
         options: further fields of the request.
         max_turns: how many requests one conversation may contain.
+        was: names that it had in earlier versions of the kit.
     """
 
     name: str
@@ -65,6 +66,7 @@ class LLMResponder:
     relation: str | None
     options: dict[str, Any]
     max_turns: int
+    was: Sequence[str] = ()
     _then: Then | None = attrs.field(default=None, init=False)
     _failed: Then | None = attrs.field(default=None, init=False)
 
@@ -146,7 +148,8 @@ class LLMResponder:
         if not isinstance(place, dict):
             return None
         found = world.get_object(str(place.get("id")))
-        if found is None or found.type != CONVERSATION or found.data["asked_by"] != self.name:
+        names = (self.name, *self.was)
+        if found is None or found.type != CONVERSATION or found.data["asked_by"] not in names:
             return None
         is_awaited = found.data["status"] == _OPEN and found.data["turn"] == place.get("turn")
         return found if is_awaited else None

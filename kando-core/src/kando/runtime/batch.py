@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from kando.errors import InvalidData
+from kando.runtime.cursor import AFTER
 from kando.runtime.emission import OwnEvent
 from kando.runtime.recorder import Entry, Recorder
 from kando.schema.events import (
     LLM_RESPONSE,
     OBJECT_CREATED,
+    OBSERVED,
     RELATION_CREATED,
     RESERVED,
     RESPONDER_COMPLETED,
@@ -46,6 +49,7 @@ class Batch:
         responder: its name.
         is_call: whether the responder is an executor, which answers an intent.
         is_own: whether the runtime itself says this, such as a failure or a due timer.
+        silent: the responders that have handled the trigger since the last event, silently.
 
     Attributes:
         entries: the accepted events, in order.
@@ -61,6 +65,7 @@ class Batch:
         *,
         is_call: bool = False,
         is_own: bool = False,
+        silent: Sequence[str] = (),
     ) -> None:
         self.entries: list[Entry] = []
         self.depth = 0 if trigger is None else recorder.depth_of(trigger.position)
@@ -69,6 +74,7 @@ class Batch:
         self._trigger = trigger
         self._responder = responder
         self._is_call = is_call
+        self._silent = list(silent)
         # The runtime itself records its reserved types; the gate asks and answers for a person.
         self._is_own = is_own or responder == GATE
         self._trigger_depth = self.depth
@@ -115,6 +121,8 @@ class Batch:
         data: dict[str, Any] = {"responder": self._responder, "trigger": self._trigger.id}
         if self._is_call:
             data["call"] = True
+        if self._silent:
+            data[OBSERVED] = {AFTER: [self._trigger.id, self._silent]}
         return self._add_own(RESPONDER_FIRED, "fired", self._trigger, data)
 
     def close(self, fired: RecordedEvent, outputs: int) -> RecordedEvent:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from typing import Any
 
-from kando.responders.base import Effect
+from kando.responders.base import AnswerPending, Effect
 from kando.schema.events import RecordedEvent
 
 __all__ = ["Call", "CallPool"]
@@ -37,6 +37,8 @@ class Call:
         self.future: Future[dict[str, Any]] = Future()
         self.started_at: float | None = None
         self.is_abandoned = False
+        # Whether its answer is kept until its turn comes.
+        self.is_kept = False
         self.timeout_seconds = limits.timeout_seconds
         if self.timeout_seconds is None:
             self.timeout_seconds = effect.timeout_seconds
@@ -54,6 +56,10 @@ class Call:
         if self.timeout_seconds is None or self.started_at is None:
             return None
         return self.started_at + self.timeout_seconds - time.monotonic()
+
+    def is_elsewhere(self) -> bool:
+        """Whether another process makes it, and will deliver its answer."""
+        return self.future.done() and isinstance(self.future.exception(), AnswerPending)
 
     def is_late(self) -> bool:
         """Whether it has timed out."""

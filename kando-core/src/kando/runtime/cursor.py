@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import attrs
 
 from kando.errors import StoreDamaged
 from kando.schema.events import (
     APPROVAL_GRANTED,
+    OBSERVED,
     PARKED,
     RESPONDER_COMPLETED,
     RESPONDER_FAILED,
@@ -20,7 +21,11 @@ from kando.schema.events import (
 from kando.schema.identity import step_key
 from kando.views.pending import PENDING, Pending, answered_by, track
 
-__all__ = ["Cursor", "OpenFiring"]
+__all__ = ["AFTER", "Cursor", "OpenFiring", "names_after"]
+
+#: Key of ``observed`` under which an event notes firings that emitted nothing and so are not in the
+#: ledger: their trigger, and the names of the responders.
+AFTER = "after"
 
 _PENDING = PENDING | {APPROVAL_GRANTED}
 
@@ -48,21 +53,19 @@ class Cursor:
     Each event of the ledger must be passed to `observe` once: on recovery, or when it is recorded.
 
     Attributes:
-        last_completed: name of the last responder that has handled the current event.
+        done: names of the responders that have handled the current event.
         open_firing: the firing that the ledger holds in part, if there is one.
         pending: open intents and timers, and the halt of the run.
-        silent_firing: trigger and responder of the last firing, if it emitted nothing and so is not
-            in the ledger.
     """
 
     def __init__(self) -> None:
         self._queue: deque[RecordedEvent] = deque()
-        self.last_completed: str | None = None
+        self.done: set[str] = set()
         self.open_firing: OpenFiring | None = None
         self.pending: Pending[RecordedEvent] = Pending()
         # Each ``approval.granted``, until its intent is answered.
         self._grants: dict[str, RecordedEvent] = {}
-        self.silent_firing: tuple[str, str] | None = None
+        self._silent: tuple[str, list[str]] | None = None
         # Number of failed attempts of each firing that is to be retried.
         self._failed: dict[tuple[str, str], int] = {}
         self._unresolved: set[tuple[str, str]] = set()
@@ -116,6 +119,7 @@ class Cursor:
     def recover_firing(self, events: Sequence[RecordedEvent]) -> RecordedEvent:
         """Process a whole firing of the ledger, as `observe_firing` does, and return its trigger."""
         trigger = self._advance_to_trigger(events[0])
+        self._restore_silent(trigger, events[0])
         self.observe_firing(trigger, events)
         return trigger
 
@@ -130,19 +134,31 @@ class Cursor:
 
     def _observe_fired(self, event: RecordedEvent) -> None:
         trigger, responder = self._advance_to_trigger(event), event.data["responder"]
+        self._restore_silent(trigger, event)
         self._mark_resolved(trigger, responder)
         self.open_firing = OpenFiring(event, trigger, responder)
 
     def _observe_failed(self, event: RecordedEvent) -> None:
+        if event.data.get("in_turn") is False:
+            # A worker's attempt failed, wherever the cursor is.
+            return
         trigger, responder = self._advance_to_trigger(event), event.data["responder"]
         outcome = event.data["outcome"]
         self._failed.pop((trigger.id, responder), None)
         if outcome != PARKED:
             self._unresolved.add((trigger.id, responder))
+        else:
+            self._unresolved.discard((trigger.id, responder))
         if outcome == RETRIED:
             self._failed[trigger.id, responder] = event.data["attempt"]
         elif outcome == PARKED and self._queue[0].id == trigger.id:
-            self.last_completed = responder
+            self.done.add(responder)
+
+    def _restore_silent(self, trigger: RecordedEvent, fired: RecordedEvent) -> None:
+        """Restore the silent firings of the current event that a ``responder.fired`` notes."""
+        noted = fired.data.get(OBSERVED)
+        if noted and self._queue and self._queue[0].id == trigger.id:
+            self.done.update(names_after(noted))
 
     def _mark_resolved(self, trigger: RecordedEvent, responder: str) -> None:
         firing = (trigger.id, responder)
@@ -150,13 +166,17 @@ class Cursor:
         self._unresolved.discard(firing)
 
     def _mark_done(self, trigger: RecordedEvent, responder: str) -> None:
-        self.silent_firing = None
+        self._silent = None
         if self._queue and self._queue[0].id == trigger.id:
-            self.last_completed = responder
+            self.done.add(responder)
 
     def failed_attempts(self, trigger_id: str, responder: str) -> int:
         """Return how many attempts of a firing have failed in the current round."""
         return self._failed.get((trigger_id, responder), 0)
+
+    def failed_responders(self, trigger_id: str) -> set[str]:
+        """Return the responders that failed to handle an event and are to handle it again."""
+        return {responder for trigger, responder in self._unresolved if trigger == trigger_id}
 
     def has_failed(self, trigger_id: str, responder: str) -> bool:
         """Whether the ledger holds a failure of a firing, and no completion after it."""
@@ -187,19 +207,42 @@ class Cursor:
         firing.outputs.append(event)
         return True
 
-    def skip_to(self, position: int, responder: str) -> None:
-        """Advance past a firing without outputs, which an external event has noted.
+    def skip_to(self, position: int, responders: Iterable[str]) -> None:
+        """Advance past firings without outputs, which another event has noted.
 
         Args:
             position: of the event that it handled.
-            responder: its name.
+            responders: the responders that did.
         """
         while self._queue and self._queue[0].position < position:
             self.advance()
         if self._queue and self._queue[0].position == position:
-            self.last_completed = responder
+            self.done.update(responders)
+
+    def note_silent(self, trigger: RecordedEvent, responder: str) -> None:
+        """Note a firing without outputs, which the ledger does not hold."""
+        if self._silent is None or self._silent[0] != trigger.id:
+            self._silent = (trigger.id, [])
+        self._silent[1].append(responder)
+        self.done.add(responder)
+
+    @property
+    def silent(self) -> tuple[str, list[str]] | None:
+        """The trigger and the responders of the firings without outputs since the last event."""
+        return self._silent
 
     def advance(self) -> None:
         """Leave the current event: all its firings are done."""
         self._queue.popleft()
-        self.last_completed = None
+        if self.done:
+            self.done = set()
+
+
+def names_after(observed: object) -> list[str]:
+    """Return the names of the silent responders that the ``observed`` of an event notes."""
+    after = observed.get(AFTER) if isinstance(observed, dict) else None
+    if not isinstance(after, list) or len(after) != 2:
+        return []
+    # Before 0.2 only the last of them was noted.
+    names = after[1] if isinstance(after[1], list) else [after[1]]
+    return [name for name in names if isinstance(name, str)]

@@ -27,10 +27,19 @@ class Effects:
 
     Args:
         limit: how many calls may be in flight at once.
+        keep: keeps the answer of a call that has returned and whose turn to be recorded has not come.
+        kept: returns the answer to an intent that is kept, here or by another process, or None.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(
+        self,
+        limit: int,
+        keep: Callable[[Call, _Answer], None] = lambda call, answer: None,
+        kept: Callable[[str], _Answer | None] = lambda intent_id: None,
+    ) -> None:
         self._limit = limit
+        self._keep = keep
+        self._kept = kept
         self._is_interrupted = False
         self._has_new = False
         self._waiting: dict[str, Call] = {}
@@ -130,7 +139,11 @@ class Effects:
         if recalled is not None:
             self.discard(intent)
             return recalled
-        call = self._in_flight.get(intent.id) or self._launch(Call(intent, executor.name, effect))
+        flying = self._in_flight.get(intent.id)
+        if (flying is None or flying.is_elsewhere()) and (kept := self._kept(intent.id)):
+            self.discard(intent)
+            return kept
+        call = flying or self._launch(Call(intent, executor.name, effect))
         end = None if seconds_left is None else time.monotonic() + seconds_left
         self._await(call, end)
         if not call.future.done() and not call.is_late():
@@ -151,11 +164,21 @@ class Effects:
             left = [each for each in (call.seconds_left(), _until(end)) if each is not None]
             if left and min(left) <= 0:
                 return
-            # The timeout counts from the start of the call.
-            if call.started_at is None:
+            # The timeout counts from the start of the call. Others may return in the meantime.
+            if call.started_at is None or len(self._in_flight) > 1:
                 left.append(_POLL_INTERVAL)
             with suppress(FutureTimeout):
                 call.future.exception(min(left, default=None))
+            if not call.future.done():
+                self._keep_returned()
+
+    def _keep_returned(self) -> None:
+        """Keep the answers of the calls that have returned before their turn."""
+        for call in self._in_flight.values():
+            future = call.future
+            if future.done() and not call.is_kept and future.exception() is None:
+                self._keep(call, future.result())
+                call.is_kept = True
 
     def settle(self, account: BudgetEnforcer, seconds_left: float | None = None) -> None:
         """Wait for the calls in flight, and pass their actual cost to the account.
@@ -175,30 +198,46 @@ class Effects:
         self._in_flight.pop(intent.id, None)
         self._waiting.pop(intent.id, None)
 
-    def close(self, world: World, patience_seconds: float = 0.0) -> None:
-        """Discard planned calls and those that have not started.
+    def close(self, patience_seconds: float = 0.0) -> None:
+        """Discard planned calls and those that have not started; wait for the others.
 
-        Executors store the answers that are not recorded (`Effect.keep`), for the next resume.
+        Their answers are kept: no call that has returned is made again.
 
         Args:
-            world: of the run.
-            patience_seconds: how long to wait for calls that have started.
+            patience_seconds: how long to wait for a call that has no time limit of its own.
         """
         self._waiting.clear()
         self._planned_keys.clear()
         if self._pool is not None:
             self._pool.close()
             self._pool = None
-        deadline = time.monotonic() + (0 if self._is_interrupted else patience_seconds)
-        for call in self._in_flight.values():
-            if call.started_at is None or call.effect.keep is None:
-                continue
+        for call in [each for each in self._in_flight.values() if each.started_at is not None]:
             # A failure here must not hide the reason why the run stops.
             with suppress(Exception):
-                answer = call.future.result(max(deadline - time.monotonic(), 0))
-                call.effect.keep(call.intent, answer, world)
+                call.future.exception(self._patience_with(call, patience_seconds))
+                self._keep_returned()
         self._in_flight.clear()
         self._is_interrupted = False
+
+    def _patience_with(self, call: Call, patience_seconds: float) -> float:
+        if self._is_interrupted or not patience_seconds:
+            return 0
+        left = call.seconds_left()
+        return patience_seconds if left is None else max(left, 0)
+
+    def returned(self, patience_seconds: float) -> Iterator[tuple[Call, _Answer | BaseException]]:
+        """Yield the calls that were started, in order, with what came of each; they end with it.
+
+        Args:
+            patience_seconds: how long to wait for a call that has no time limit of its own.
+        """
+        for call in [each for each in self._in_flight.values() if each.started_at is not None]:
+            try:
+                error = call.future.exception(self._patience_with(call, patience_seconds))
+            except FutureTimeout:
+                continue
+            self._in_flight.pop(call.intent.id)
+            yield call, error if error is not None else call.future.result()
 
     def _launch(self, call: Call) -> Call:
         self._waiting.pop(call.intent.id, None)

@@ -34,13 +34,14 @@ class Handlers:
         others = [each for each in given if each.relation_type is None]
         self._registry = ResponderRegistry([*edges, *others])
         self.has_executors = any(each.effect is not None for each in self._registry)
+        self._renamed = {was: each.name for each in self._registry for was in each.was}
         # Needed for every event, so cached by type.
         self._by_type: dict[str, tuple[Responder, ...]] = {}
         self._executors: dict[str, tuple[Responder, ...]] = {}
 
     def get(self, name: str) -> Responder | None:
-        """Return the responder with this name, or None."""
-        return self._registry.get(name)
+        """Return the responder that has this name, or had it, or None."""
+        return self._registry.get(name) or self._registry.get(self._renamed.get(name, ""))
 
     def get_known(self, name: str) -> Responder:
         """Return the responder with this name, which is one of them."""

@@ -19,6 +19,8 @@ and `run` first completes a firing that the ledger holds only in part and answer
 the cursor has passed.
 """
 
+# long: the path of an event from the cursor to the ledger, in one place; every step is short.
+
 from __future__ import annotations
 
 import time
@@ -29,6 +31,7 @@ from typing import Any
 import attrs
 
 from kando.errors import ConfigurationError, RefusedEvent
+from kando.ledger.inbox import InboxEntry
 from kando.responders.base import AnswerPending, Effect, Responder
 from kando.runtime.approval_gate import GATE, ApprovalGate
 from kando.runtime.batch import Batch
@@ -49,17 +52,27 @@ from kando.schema.events import (
     KIT_LOADED,
     PARKED,
     RAISED,
+    RESPONDER_FAILED,
     KandoEvent,
     RecordedEvent,
 )
+from kando.views.firings import FiringOrders, remaining
 from kando.views.pending import ANSWERS, CONTROL
 from kando.world.graph import World
 from kando.world.projection import project
 
 __all__ = ["Loop"]
 
+#: See `_precedence`.
+_ORDINARY = 3
+
 #: Reserved types that reach a run through its inbox: a person, or another process, decides.
-_OWN_MESSAGES = CONTROL | {APPROVAL_DENIED, APPROVAL_GRANTED, APPROVAL_REQUESTED}
+_OWN_MESSAGES = CONTROL | {
+    APPROVAL_DENIED,
+    APPROVAL_GRANTED,
+    APPROVAL_REQUESTED,
+    RESPONDER_FAILED,
+}
 
 #: Seconds between two polls of timers and inbox.
 POLL_INTERVAL = 0.05
@@ -89,25 +102,32 @@ class Loop(Tail):
         *,
         checks_purity: bool = False,
     ) -> None:
-        super().__init__(recorder, handlers, effects, gate, save_interval)
-        self.inbox = inbox
+        super().__init__(recorder, handlers, effects, gate, save_interval, inbox)
         self.checks_purity = checks_purity
         self._polled_at = float("-inf")
         self._backlog = 0
         self._has_caught_up = False
+        self._is_reading = False
         # Data of the last ``kit.loaded`` in the ledger.
         self.kit: dict[str, Any] | None = None
+        self.orders = FiringOrders()
 
     def recover(self, events: Iterable[RecordedEvent]) -> None:
         """Restore the state of the run from the events of its ledger."""
         recover(self.cursor, self.recorder, events, self._observe_external)
+        self.kept = self.inbox.answers()
         for intent in self.intents_in_order():
             self._plan_call(intent)
         self._backlog = self.recorder.length
 
     def _observe_external(self, event: RecordedEvent) -> None:
         if event.type == KIT_LOADED:
-            self.kit = event.data
+            self.observe_kit(event.position, event.data)
+
+    def observe_kit(self, position: int, loaded: dict[str, Any]) -> None:
+        """Process a ``kit.loaded`` at a position, with its data."""
+        self.kit = loaded
+        self.orders.observe(position, loaded)
 
     def deliver(self, seeds: Sequence[KandoEvent], *, is_own: bool = False) -> bool:
         """Record external events at the tail, as one step.
@@ -124,7 +144,7 @@ class Loop(Tail):
         """
         batch = Batch(self.recorder, is_own=is_own)
         for number, seed in enumerate(seeds):
-            batch.add(with_place(seed, self.cursor.silent_firing if number == 0 else None))
+            batch.add(with_place(seed, self.cursor.silent if number == 0 else None))
         reasons = self._reasons_against(batch, batch.cost_usd)
         if reasons:
             self._exhaust(reasons, None, batch.depth)
@@ -142,8 +162,20 @@ class Loop(Tail):
         Raises:
             Exception: the exception of a responder, after ``responder.failed`` is recorded.
         """
+        self._may_call = self._is_exhausted = False
+        # Before any call: a run that was cancelled makes none, and a given answer is not asked for.
+        if not self._read_inbox():
+            return False
         self._may_call = True
-        self._is_exhausted = False
+        try:
+            return self._run()
+        except AnswerPending:
+            # It waits for one answer; no other message has to wait with it.
+            self._has_caught_up = True
+            self._read_inbox()
+            raise
+
+    def _run(self) -> bool:
         if self.cursor.open_firing is not None and not self._finish(self.cursor.open_firing):
             return False
         if not self._answer_skipped_intents():
@@ -180,13 +212,27 @@ class Loop(Tail):
                 for fired in due_timers(self.cursor.pending.timers.values(), self.recorder.clock()):
                     if not self.deliver([fired], is_own=True):
                         return False
-            if self.inbox is not None and not self._read_inbox(self.inbox):
+            if not self._read_inbox():
                 return False
         return self.cursor.pending.halted_by is None
 
-    def _read_inbox(self, inbox: Inbox) -> bool:
-        for entry in inbox.entries():
-            if not self._has_caught_up and entry.event.type not in CONTROL:
+    def _may_start_calls(self) -> bool:
+        return self._is_reading or self._read_inbox()
+
+    def _read_inbox(self) -> bool:
+        """Record the messages to the run; False if it must stop.
+
+        Until the run has caught up, only those that decide about calls are recorded.
+        """
+        self._is_reading = True
+        try:
+            return self._record_messages(sorted(self.inbox.entries(), key=_precedence))
+        finally:
+            self._is_reading = False
+
+    def _record_messages(self, entries: Sequence[InboxEntry]) -> bool:
+        for entry in entries:
+            if not self._has_caught_up and _precedence(entry) == _ORDINARY:
                 continue
             if self.recorder.position_of(entry.event_id) is None:
                 event = attrs.evolve(entry.event, id=entry.event_id)
@@ -201,10 +247,10 @@ class Loop(Tail):
                     return False
                 # Saved before it leaves the inbox: after a crash it is read again, and ignored.
                 self.save()
-            inbox.take(entry.key)
+            self.inbox.take(entry.key)
             if self.cursor.pending.halted_by is not None:
                 return False
-        return True
+        return self.cursor.pending.halted_by is None
 
     def has_pending_work(self) -> bool:
         """Whether `run` would record anything; the loop cannot be used afterwards."""
@@ -240,20 +286,25 @@ class Loop(Tail):
             intent = self.gate.released_by(event)
         elif self.gate.is_held(event.id):
             intent = None
-        return intent if intent is not None and self._executor_for(intent) is handler else None
+        return intent if intent is not None and self.executor_of(intent) is handler else None
 
     def _remaining(self, event: RecordedEvent) -> Sequence[Responder]:
-        handlers = self.handlers.for_type(event.type)
-        last = self.cursor.last_completed
-        if last is None:
+        handlers, done = self.handlers.for_type(event.type), self.cursor.done
+        if not done and self.orders.is_latest(event.position):
             return handlers
-        names = [handler.name for handler in handlers]
-        return handlers[names.index(last) + 1 :] if last in names else handlers
+        failed = self.cursor.failed_responders(event.id)
+        return remaining(handlers, event.position, done, failed, self.orders)
 
     def _fire(self, handler: Responder, event: RecordedEvent, subject: RecordedEvent) -> bool:
         """Let a responder handle an event; `subject` is as `_subject_of` returned it."""
         while True:
-            batch = Batch(self.recorder, event, handler.name, is_call=handler.effect is not None)
+            batch = Batch(
+                self.recorder,
+                event,
+                handler.name,
+                is_call=handler.effect is not None,
+                silent=self._silent_before(event),
+            )
             try:
                 if handler.effect is None:
                     return self._fire_plain(handler, event, batch)
@@ -267,6 +318,12 @@ class Loop(Tail):
                 if outcome == PARKED:
                     return True
 
+    def _silent_before(self, event: RecordedEvent) -> list[str]:
+        """Return the silent firings of an event that the ledger would not show otherwise."""
+        silent = self.cursor.silent
+        is_shown = silent is None or silent[0] != event.id or self.orders.at(event.position)
+        return [] if is_shown or silent is None else silent[1]
+
     def _fire_plain(self, handler: Responder, event: RecordedEvent, batch: Batch) -> bool:
         if self.checks_purity:
             world = self.recorder.world
@@ -275,7 +332,9 @@ class Loop(Tail):
             count = self._collect(handler, event, batch)
         # A firing without outputs records nothing, unless an earlier attempt is recorded as failed.
         if count == 0 and not self.cursor.has_failed(event.id, handler.name):
-            self.cursor.silent_firing = (event.id, handler.name)
+            # The gate judges again after a resume: a later version's policies may ask.
+            if handler.name != GATE:
+                self.cursor.note_silent(event, handler.name)
             return True
         if count is None:
             return self._exhaust_by(batch, batch.cost_usd, event)
@@ -299,6 +358,10 @@ class Loop(Tail):
         batch = Batch(self.recorder, firing.trigger, firing.responder, is_call=is_call)
         if is_answered:
             count = len(firing.outputs)
+        elif handler is None and firing.trigger.id in self.cursor.pending.intents:
+            # A call that was cut, and whose executor is missing, waits like any open intent.
+            self.cursor.open_firing = None
+            return True
         elif handler is None:
             msg = (
                 f"{self.recorder.source} ends inside a firing of {firing.responder!r}, but no "
@@ -349,7 +412,7 @@ class Loop(Tail):
             if not self._fire(self.handlers.get_known(GATE), intent, intent):
                 return False
         for handler, intent in self._skipped_intents():
-            is_open = self._executor_for(intent) is handler
+            is_open = self.executor_of(intent) is handler
             if is_open and not self._fire(handler, intent, intent):
                 return False
         return True
@@ -376,5 +439,15 @@ class Loop(Tail):
             for intent in self.cursor.pending.intents.values()
             if intent.position < here
             if self.gate.may_call(intent.id, before=here)
-            if (handler := self._executor_for(intent)) is not None
+            if (handler := self.executor_of(intent)) is not None
         ]
+
+
+def _precedence(entry: InboxEntry) -> int:
+    """Return how early a message is recorded: control words, answers, decisions, then the rest."""
+    kind = entry.event.type
+    if kind in CONTROL:
+        return 0
+    if kind in ANSWERS:
+        return 1
+    return 2 if kind in _OWN_MESSAGES else _ORDINARY

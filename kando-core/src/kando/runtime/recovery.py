@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from kando.runtime.cursor import Cursor
-from kando.runtime.inbox import AFTER
+from kando.runtime.cursor import AFTER, Cursor, names_after
 from kando.runtime.recorder import Recorder
 from kando.schema.events import (
     OBSERVED,
@@ -80,9 +79,7 @@ def _restore(
 def _restore_place(cursor: Cursor, recorder: Recorder, event: RecordedEvent) -> None:
     """Move the cursor to where it was when an external event was recorded."""
     observed = event.data.get(OBSERVED)
-    after = observed.get(AFTER) if isinstance(observed, dict) else None
-    if not isinstance(after, list):
-        return
-    position = recorder.position_of(after[0])
+    names = names_after(observed)
+    position = recorder.position_of(observed[AFTER][0]) if names and observed else None
     if position is not None:
-        cursor.skip_to(position, after[1])
+        cursor.skip_to(position, names)

@@ -37,6 +37,7 @@ from kando.schema.events import (
     make_event,
 )
 from kando.schema.upcasting import Upcaster
+from kando.views.firings import FIRING_ORDER
 from kando.world.graph import World
 from kando.world.projection import apply, project
 from kando.world.snapshot import SnapshotStore, load_snapshot
@@ -132,7 +133,7 @@ class Runtime:
         self._max_payload_bytes = max_payload_bytes
         self._max_parallel_calls = max_parallel_calls
         self._save_interval = save_interval
-        self._inbox = inbox
+        self._inbox = inbox or Inbox()
         self._clock = clock
         self._checks_purity = checks_purity
         self._cache_from = cache_from
@@ -167,28 +168,28 @@ class Runtime:
         account = loop.recorder.account
         account.start()
         try:
-            self.unpause()
-            self._record_kit(loop)
+            self._resume(loop)
             # An answer that another process gives stops the run, like an intent without executor.
             is_done = False
             with suppress(AnswerPending):
                 is_done = loop.run()
                 if seed_events:
                     is_done = loop.deliver(seed_events) and loop.run()
+            if loop.cursor.pending.halted_by == RUN_CANCELLED:
+                loop.record_returned(patience)
             loop.recorder.save()
+            loop.inbox.drop_answers(loop.cursor.pending.intents)
             if loop.snapshots is not None:
                 recorder, kit = loop.recorder, self._kit_loaded if is_done else None
                 loop.snapshots.finish(recorder.world, recorder.length, kit)
-        except BaseException as error:
+        except BaseException:
             # Recorded events are kept; the next run recovers from the ledger.
             self._loop = None
-            if not isinstance(error, Exception):
-                patience = 0.0
             loop.recorder.save()
             raise
         finally:
             account.stop()
-            loop.effects.close(loop.recorder.world, patience)
+            loop.effects.close(patience)
         return loop.recorder.world
 
     def unpause(self) -> None:
@@ -206,16 +207,29 @@ class Runtime:
             loop.deliver([make_event(RUN_RESUMED, "", "runtime", [], {})], is_own=True)
             loop.recorder.save()
 
+    def _resume(self, loop: Loop) -> None:
+        """Record that the run goes on, and with which kit; an answer to a cancelled run is kept."""
+        try:
+            self.unpause()
+        except RunCancelled:
+            loop.record_returned(0.0)
+            raise
+        self._record_kit(loop)
+
     def _record_kit(self, loop: Loop) -> None:
         """Record ``kit.loaded`` if another kit or version worked on the run before."""
         kit_loaded, known = self._kit_loaded, loop.kit
         if kit_loaded is None or known is None:
             return
-        if any(
-            kit_loaded.get(each) != known.get(each) for each in ("name", "version", "distribution")
-        ):
-            loop.deliver([make_event(KIT_LOADED, "", "runtime", [], kit_loaded)], is_own=True)
-            loop.kit = kit_loaded
+        compared = ["name", "version", "distribution"]
+        # Before 0.2 a kit.loaded did not list the responders.
+        compared += [FIRING_ORDER] if FIRING_ORDER in known else []
+        if any(kit_loaded.get(each) != known.get(each) for each in compared):
+            is_demo = known.get("demo") is True and known.get("name") == kit_loaded.get("name")
+            data = {**kit_loaded, "demo": True} if is_demo else kit_loaded
+            position = loop.recorder.length
+            if loop.deliver([make_event(KIT_LOADED, "", "runtime", [], data)], is_own=True):
+                loop.observe_kit(position, data)
 
     def seconds_until_due(self) -> float | None:
         """Return the seconds until the next timer of the run is due, or None without timers."""
@@ -238,6 +252,16 @@ class Runtime:
         are left out. The list is empty if a limit has stopped the run.
         """
         return self._opened().open_calls()
+
+    def executor_of(self, intent: RecordedEvent) -> Responder | None:
+        """Return the executor that is to answer an open intent; None if it must stay open."""
+        return self._opened().executor_of(intent)
+
+    def record_returned(self) -> None:
+        """Record the answers of calls that were begun before the run was halted, if it is cancelled."""
+        loop = self._opened()
+        if loop.cursor.pending.halted_by == RUN_CANCELLED:
+            loop.record_returned(0.0)
 
     def record(self, events: Sequence[KandoEvent], *, is_own: bool = False) -> list[RecordedEvent]:
         """Record events at the tail of the ledger without handling them yet.
@@ -335,7 +359,11 @@ class Runtime:
             clock=self._clock,
         )
         recorder.world.context["cache"] = self.cache
-        effects = Effects(self._max_parallel_calls)
+        effects = Effects(
+            self._max_parallel_calls,
+            lambda call, answer: loop.keep(call, answer),
+            lambda intent_id: loop.kept_answer(intent_id),
+        )
         gate = ApprovalGate(self._policies, recorder.source, recorder)
         loop = Loop(
             recorder,

@@ -21,6 +21,7 @@ retried, parked or raised.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from kando.responders.base import Effect, Responder
@@ -33,6 +34,7 @@ from kando.runtime.effects import Effects
 from kando.runtime.failure import failure_data
 from kando.runtime.firing import collect, complete
 from kando.runtime.handlers import Handlers
+from kando.runtime.inbox import Inbox
 from kando.runtime.recorder import Recorder
 from kando.runtime.snapshots import Snapshots
 from kando.schema.events import (
@@ -63,6 +65,7 @@ class Tail:
         effects: the calls of the run.
         gate: holds what needs an approval.
         save_interval: recorded events are saved after this many seconds at the latest.
+        inbox: what others deliver to the run; one of the process alone if None.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class Tail:
         effects: Effects,
         gate: ApprovalGate,
         save_interval: float,
+        inbox: Inbox | None = None,
     ) -> None:
         self.recorder = recorder
         self.handlers = handlers
@@ -79,9 +83,12 @@ class Tail:
         self.save_interval = save_interval
         self.cursor = Cursor()
         self.gate = gate
+        self.inbox = inbox or Inbox()
         # Set by the runtime if it stores snapshots.
         self.snapshots: Snapshots | None = None
         self._saved_at = time.monotonic()
+        # Answers that were delivered and are not recorded yet, by intent.
+        self.kept: Mapping[str, dict[str, Any]] = {}
         # Whether calls may start: the loop is running and will wait for their answers.
         self._may_call = False
         # Whether a limit has stopped the run.
@@ -91,10 +98,14 @@ class Tail:
         """Make all recorded events durable, and start the calls that waited for that."""
         self.recorder.save()
         self._saved_at = time.monotonic()
-        if self._may_call:
+        if self._may_call and self.effects.has_waiting and self._may_start_calls():
             self.effects.start(self._reserve_call)
         if self.snapshots is not None:
             self.snapshots.update(self.recorder.world, self.recorder.length)
+
+    def _may_start_calls(self) -> bool:
+        """Whether calls may start now, in the light of what others have delivered to the run."""
+        return True
 
     def _reserve_call(self, call: Call) -> bool:
         depth = self.recorder.depth_of(call.intent.position) + 1
@@ -128,13 +139,16 @@ class Tail:
         elif not self.gate.may_call(event.id):
             intent = None
         if intent is not None:
-            handler = self._executor_for(intent)
+            handler = self.executor_of(intent)
             if handler is not None and handler.effect is not None:
+                if (kept := self.kept.get(intent.id)) is not None:
+                    self._reserve_recalled(intent, handler.effect, kept)
+                    return
                 recalled = self.effects.plan(intent, handler, self.recorder.world)
                 if recalled is not None:
                     self._reserve_recalled(intent, handler.effect, recalled)
 
-    def _executor_for(self, intent: RecordedEvent) -> Responder | None:
+    def executor_of(self, intent: RecordedEvent) -> Responder | None:
         """Return the executor that is to answer an intent now; None if there is nothing to answer."""
         if intent.id not in self.cursor.pending.intents:
             return None
@@ -147,6 +161,41 @@ class Tail:
         charge = charge_of(effect.answer_type, answer)
         if charge != Accounts():
             self.recorder.account.reserve(intent.id, charge)
+
+    def keep(self, call: Call, answer: dict[str, Any]) -> None:
+        """Keep the answer of a call whose turn to be recorded has not come."""
+        effect, intent = call.effect, call.intent
+        answer = recordable(answer, intent, self.recorder.max_payload_bytes)
+        event = make_event(effect.answer_type, "", call.executor, [intent.id], answer)
+        self.inbox.keep(intent.id, event)
+        if not self.inbox.is_durable and effect.keep is not None:
+            effect.keep(intent, answer, self.recorder.world)
+
+    def kept_answer(self, intent_id: str) -> dict[str, Any] | None:
+        """Return the answer to an intent that is kept here, or was delivered by another process."""
+        if intent_id not in self.kept:
+            self.kept = self.inbox.answers()
+        return self.kept.get(intent_id)
+
+    def record_returned(self, patience_seconds: float) -> None:
+        """Record what the calls that were begun have returned, though the run goes no further.
+
+        Args:
+            patience_seconds: how long to wait for a call that has no time limit of its own.
+        """
+        results = {c.intent.id: each for c, each in self.effects.returned(patience_seconds)}
+        results = {**self.inbox.answers(), **results}
+        for intent in self.intents_in_order():
+            handler, result = self.executor_of(intent), results.get(intent.id)
+            if handler is None or handler.effect is None or result is None:
+                continue
+            if isinstance(result, BaseException):
+                self._record_failure(handler, intent, result, intent, RAISED)
+                continue
+            batch = Batch(self.recorder, intent, handler.name, is_call=True)
+            self._record_answer(handler, handler.effect, intent, batch, intent, result)
+        self.save()
+        self.inbox.drop_answers(self.cursor.pending.intents)
 
     def intents_in_order(self) -> list[RecordedEvent]:
         """Return the open intents, in the order in which they may be answered."""
@@ -162,7 +211,7 @@ class Tail:
         if self._is_exhausted:
             return []
         intents, account = self.intents_in_order(), self.recorder.account
-        self.effects.close(self.recorder.world)
+        self.effects.close()
         for intent in intents:
             account.release(intent.id)
         for intent in intents:
@@ -193,17 +242,35 @@ class Tail:
             firing: the recorded part of this firing, if there is one.
             refusal: the answer, if no call may be made.
         """
-        recorder, world, account = self.recorder, self.recorder.world, self.recorder.account
+        world, account = self.recorder.world, self.recorder.account
         answer = refusal
         if refusal is None:
             reasons = self._reasons_against_call(effect, intent)
             if reasons:
                 return self._exhaust(reasons, intent, 0)
-            # The intent is on disk before its call starts.
+            # The intent is on disk before its call starts, and what others have said is read.
             self.save()
+            if not self.effects.is_in_flight(intent) and not self._may_start_calls():
+                return False
+            if self.executor_of(intent) is not handler:
+                return True
             answer = self.effects.answer(intent, handler, world, account.seconds_left())
         if answer is None:
             return self._exhaust(["max_wall_seconds"], intent, 0)
+        return self._record_answer(handler, effect, intent, batch, trigger, answer, firing)
+
+    def _record_answer(
+        self,
+        handler: Responder,
+        effect: Effect,
+        intent: RecordedEvent,
+        batch: Batch,
+        trigger: RecordedEvent,
+        answer: object,
+        firing: OpenFiring | None = None,
+    ) -> bool:
+        """Record what answers an intent, whoever gave it; False if a limit stops the run."""
+        recorder, world = self.recorder, self.recorder.world
         answer = recordable(answer, intent, recorder.max_payload_bytes)
         cause = list(dict.fromkeys((intent.id, trigger.id)))
         output = make_event(effect.answer_type, "", "", cause, answer)
@@ -214,8 +281,7 @@ class Tail:
         # An answer that is paid for is recorded whatever it cost; the account then stops the run.
         reasons = [each for each in self._reasons_against(batch, 0.0) if each != "max_wall_seconds"]
         if reasons:
-            if effect.keep is not None:
-                effect.keep(intent, answer, world)
+            self.keep(Call(intent, handler.name, effect), answer)
             return self._exhaust(reasons, intent, batch.depth)
         self._record(batch, trigger)
         # Saved before it is cached: after a crash in between, a cached answer would be recorded.
@@ -232,6 +298,7 @@ class Tail:
         account.release(intent.id)
         is_inline = effect.inline(intent) is not None
         recalled = None if is_inline else effect.recall(intent, self.recorder.world)
+        recalled = recalled or self.kept.get(intent.id)
         if recalled is not None:
             charge, is_guess = charge_of(effect.answer_type, recalled), False
         else:
@@ -285,6 +352,22 @@ class Tail:
             outcome = RAISED
         elif attempt >= handler.retry.attempts:
             outcome = PARKED if handler.on_error == "park" else RAISED
+        self._record_failure(handler, event, error, subject, outcome)
+        if outcome == RETRIED:
+            left = self.recorder.account.seconds_left()
+            wait = handler.retry.seconds_after(attempt)
+            time.sleep(wait if left is None else max(min(wait, left), 0))
+        return outcome
+
+    def _record_failure(
+        self,
+        handler: Responder,
+        event: RecordedEvent,
+        error: BaseException,
+        subject: RecordedEvent,
+        outcome: str,
+    ) -> None:
+        attempt = self.cursor.failed_attempts(event.id, handler.name) + 1
         batch = Batch(self.recorder, event, handler.name, is_own=True)
         data = failure_data(handler.name, event.id, error, attempt, outcome)
         data["call"] = is_call = handler.effect is not None
@@ -297,8 +380,3 @@ class Tail:
         if is_call:
             self.recorder.account.release(subject.id)
             self.effects.discard(subject)
-        if outcome == RETRIED:
-            left = self.recorder.account.seconds_left()
-            wait = handler.retry.seconds_after(attempt)
-            time.sleep(wait if left is None else max(min(wait, left), 0))
-        return outcome

@@ -9,6 +9,7 @@ from kando.errors import ConfigurationError
 from kando.kit import Kit
 from kando.plugins import PluginBroken, Plugins
 from kando.schema.events import KandoEvent
+from kando.views.firings import FIRING_ORDER
 
 __all__ = ["find_kit", "kit_data", "make_seeds"]
 
@@ -69,5 +70,10 @@ def kit_data(kit: Kit, *, demo: bool = False) -> dict[str, Any]:
         kit: that is loaded.
         demo: whether the run works from what it ships as its demo.
     """
-    about = {"name": kit.name, "version": kit.version, "distribution": kit.distribution}
+    about = {
+        "name": kit.name,
+        "version": kit.version,
+        "distribution": kit.distribution,
+        FIRING_ORDER: kit.firing_order(),
+    }
     return {**about, "demo": True} if demo else about

@@ -1,0 +1,117 @@
+"""Which firings of an event are still to come, when a kit may have changed since the others.
+
+What is done is a set, not a place in today's list of responders: the ledger names the responders
+that have handled an event, and those that handled it silently. ``kando-core`` runs also know in which
+order the responders fired then: a ``kit.loaded`` lists them. So a responder may be added, removed,
+moved, or renamed (`Responder.was`) between a crash and the resume, and none fires twice or is skipped:
+
+- In the order of then, everything before the last responder that is known to be done is done too:
+  those fired silently, or did not handle the event.
+- A responder that the kit did not have then is new. It handles events after the ``kit.loaded`` that
+  brought it.
+- Without such a list, only the named responders are done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+import attrs
+
+__all__ = ["FIRING_ORDER", "FiringOrders", "remaining"]
+
+#: Field of a ``kit.loaded``: names of the kit's responders, in firing order.
+FIRING_ORDER = "responders"
+
+
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def was(self) -> tuple[str, ...]: ...
+
+    @property
+    def kit(self) -> Any: ...
+
+
+Handler = TypeVar("Handler", bound=_Named)
+
+
+@attrs.frozen
+class _Order:
+    since: int
+    kit: str
+    places: dict[str, int]
+
+
+@attrs.define
+class FiringOrders:
+    """The firing orders of the kits that worked on a run, in turn."""
+
+    _orders: list[_Order | None] = attrs.field(factory=list)
+    _since: list[int] = attrs.field(factory=list)
+
+    def observe(self, position: int, loaded: Mapping[str, Any]) -> None:
+        """Process a ``kit.loaded``.
+
+        Args:
+            position: of the event.
+            loaded: its data.
+        """
+        names = loaded.get(FIRING_ORDER)
+        order = None
+        if isinstance(names, list):
+            places = {str(name): place for place, name in enumerate(names)}
+            order = _Order(position, str(loaded.get("name")), places)
+        self._orders.append(order)
+        self._since.append(position)
+
+    def is_latest(self, position: int) -> bool:
+        """Whether the kit that works on the run now is the one that recorded an event."""
+        return len(self._since) < 2 or position >= self._since[-1]
+
+    def at(self, position: int) -> _Order | None:
+        """Return the order in which responders handled an event at first; None if unknown."""
+        for since, order in zip(reversed(self._since), reversed(self._orders), strict=True):
+            if since <= position:
+                return order
+        return None
+
+
+def remaining(
+    handlers: Sequence[Handler],
+    position: int,
+    done: Collection[str],
+    failed: Collection[str],
+    orders: FiringOrders,
+) -> Sequence[Handler]:
+    """Return the handlers of an event that have not handled it, in firing order.
+
+    Args:
+        handlers: of the event's type, in today's firing order.
+        position: of the event.
+        done: names of the responders that are known to have handled it.
+        failed: names of those that failed and are to be repeated.
+        orders: of the kits that worked on the run.
+    """
+    if not done and orders.is_latest(position):
+        return handlers
+    order = orders.at(position)
+    places = order.places if order is not None else {}
+    passed = max((places[name] for name in done if name in places), default=-1)
+    found = []
+    for handler in handlers:
+        names = (handler.name, *handler.was)
+        place = next((places[name] for name in names if name in places), None)
+        is_new = (
+            order is not None
+            and place is None
+            and handler.kit is not None
+            and handler.kit.name == order.kit
+        )
+        is_done = any(name in done for name in names) or (place is not None and place <= passed)
+        if any(name in failed for name in names) or not (is_new or is_done):
+            found.append(handler)
+    return found
