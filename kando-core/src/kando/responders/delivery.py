@@ -1,4 +1,4 @@
-"""The delivery bus: tells subscribers in this process what was recorded."""
+"""The delivery bus: hands recorded events to subscribers in this process."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class DeliveryFailure:
 
     Attributes:
         subscriber: its name.
-        event_id: the event it was told of.
+        event_id: the event that it was called with.
         error: what it raised.
     """
 
@@ -32,8 +32,15 @@ class DeliveryFailure:
     error: Exception
 
 
+@attrs.frozen(eq=False)
+class _Subscriber:
+    name: str
+    pattern: frozenset[str]
+    callback: Callable[[KandoEvent], Any]
+
+
 class DeliveryBus:
-    """Subscribers, and the failures they had.
+    """Subscribers, and the failures they had; its length is the number of subscribers.
 
     A subscriber that raises stops neither the run nor the other subscribers: it is reported in
     `failures` and as a warning of this module's logger. After a crash, events that were delivered
@@ -42,50 +49,73 @@ class DeliveryBus:
 
     def __init__(self) -> None:
         self.failures: list[DeliveryFailure] = []
-        self._subscribers: list[tuple[frozenset[str], Callable[[KandoEvent], Any], str]] = []
+        self._subscribers: list[_Subscriber] = []
 
     def subscribe(
         self,
-        subscriber: Callable[[KandoEvent], Any],
+        callback: Callable[[KandoEvent], Any],
         pattern: Iterable[str] = (),
         *,
         name: str | None = None,
     ) -> Callable[[], None]:
-        """Have `subscriber` called with each event, and return a function that ends it.
+        """Have `callback` called with each event, and return a function that removes it.
 
         Args:
-            subscriber: called in the thread of the run.
+            callback: called in the thread of the run.
             pattern: the event types it wants; empty means every type.
-            name: for the report if it fails; its own if omitted.
+            name: of the subscriber, for `deliver`, `unsubscribe` and reports; the callback's own
+                name if omitted. Subscribers may share a name.
         """
         types = frozenset({pattern} if isinstance(pattern, str) else pattern)
-        called = name or str(getattr(subscriber, "__qualname__", subscriber))
-        entry = (types, subscriber, called)
-        self._subscribers.append(entry)
+        called = name or str(getattr(callback, "__qualname__", callback))
+        subscriber = _Subscriber(called, types, callback)
+        self._subscribers.append(subscriber)
 
         def unsubscribe() -> None:
-            if entry in self._subscribers:
-                self._subscribers.remove(entry)
+            self._subscribers = [each for each in self._subscribers if each is not subscriber]
 
         return unsubscribe
 
-    def publish(self, event: KandoEvent) -> None:
-        """Tell every subscriber that wants events of this type."""
-        for pattern, subscriber, name in tuple(self._subscribers):
-            if pattern and event.type not in pattern:
+    def unsubscribe(self, name: str) -> bool:
+        """Remove every subscriber with this name, and return whether there was one."""
+        kept = [each for each in self._subscribers if each.name != name]
+        is_found = len(kept) < len(self._subscribers)
+        self._subscribers = kept
+        return is_found
+
+    def deliver(self, event: KandoEvent) -> list[str]:
+        """Call every subscriber that wants events of this type.
+
+        Returns:
+            The names of those that returned, in the order in which they subscribed; one that
+            raises is in `failures` instead.
+        """
+        reached: list[str] = []
+        for each in tuple(self._subscribers):
+            if each.pattern and event.type not in each.pattern:
                 continue
             try:
-                subscriber(event)
+                each.callback(event)
             except Exception as error:
-                self.failures.append(DeliveryFailure(name, event.id, error))
-                _log.warning("Subscriber %s failed on %s: %s", name, event.id, error)
+                self.failures.append(DeliveryFailure(each.name, event.id, error))
+                _log.warning("Subscriber %s failed on %s: %s", each.name, event.id, error)
+            else:
+                reached.append(each.name)
+        return reached
+
+    def __len__(self) -> int:
+        return len(self._subscribers)
+
+    def __bool__(self) -> bool:
+        # `bus or DeliveryBus()` must not replace a bus that has no subscribers yet.
+        return True
 
 
 def create_delivery_responder(bus: DeliveryBus) -> Responder:
-    """Return a responder that publishes every event on `bus` and emits nothing."""
+    """Return a responder that delivers every event to `bus` and emits nothing."""
 
     def deliver(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
-        bus.publish(event)
+        bus.deliver(event)
         return iter(())
 
     return Responder("delivery", frozenset(), deliver)
