@@ -1,12 +1,13 @@
 """Responses are found by what was asked, not by who asked."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from kando.cache.llm import LLMCache, request_key
+from kando.cache.llm import LLMCache, ScopedStore, request_key
 from kando.emit import ask, create, emit
-from kando.errors import InvalidData
+from kando.errors import ConfigurationError, InvalidData
 from kando.ledger.memory import MemoryLedgerStore
 from kando.responders.llm_executor import provider_executor
 from kando.runtime import Runtime
@@ -47,15 +48,69 @@ def test_what_is_served_is_nobodys_to_change() -> None:
     assert cache.get(ASKED) == {"list": [1]}
 
 
-def test_scopes_share_nothing() -> None:
-    cache = LLMCache()
+class DictStore:
+    """A store that keeps its entries in a dict, and cannot count them."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, bytes] = {}
+
+    def get(self, key: str) -> bytes | None:
+        return self.kept.get(key)
+
+    def put(self, key: str, response: bytes) -> None:
+        self.kept.setdefault(key, response)
+
+
+@pytest.mark.parametrize("make", [LLMCache, lambda: LLMCache(store=DictStore())])
+def test_a_scope_reads_what_is_below_it_and_no_other_scope(make: Callable[[], LLMCache]) -> None:
+    cache = make()
     cache.scope("a").put(ASKED, "in a")
 
     assert cache.scope("a").get(ASKED) == "in a"
     assert cache.scope("b").get(ASKED) is None
     assert cache.get(ASKED) is None
-    assert cache.scope("a").scope("b").get(ASKED) is None
+    assert cache.scope("a").scope("b").get(ASKED) == "in a"
     assert cache.scope("ab").get(ASKED) is None
+
+    cache.put(ASKED, "below")
+    assert cache.scope("b").get(ASKED) == "below"
+    assert cache.scope("a").get(ASKED) == "in a"
+
+
+def test_scopes_in_one_store_share_nothing() -> None:
+    store = DictStore()
+    one, other = (LLMCache(store=ScopedStore(store, prefix)) for prefix in ("one", "other"))
+    one.put(ASKED, "in one")
+
+    assert one.get(ASKED) == "in one"
+    assert other.get(ASKED) is None
+    assert LLMCache(store=store).get(ASKED) is None
+
+
+def test_a_cache_is_true_with_and_without_entries_and_counts_them_if_its_store_does() -> None:
+    assert LLMCache()
+    assert LLMCache(store=DictStore())
+    with pytest.raises(TypeError, match="DictStore does not count"):
+        len(LLMCache(store=DictStore()))
+
+
+def test_a_cache_of_no_entries_keeps_none() -> None:
+    cache = LLMCache(max_entries=0)
+    cache.put(ASKED, "text")
+
+    assert len(cache) == 0
+    assert cache.get(ASKED) is None
+
+
+@pytest.mark.parametrize("max_entries", [-1, 1.5, True, None, DictStore()])
+def test_a_limit_that_is_not_a_number_of_entries_is_refused(max_entries: Any) -> None:
+    with pytest.raises(ConfigurationError, match="max_entries"):
+        LLMCache(max_entries)
+
+
+def test_a_limit_for_the_entries_of_a_store_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="does not limit a store"):
+        LLMCache(5, store=DictStore())
 
 
 def test_a_response_that_is_not_json_is_refused() -> None:

@@ -45,7 +45,7 @@ PROGRAM = dedent("""
     if __name__ == "__main__":
         with SQLiteSubstrate(sys.argv[1]) as substrate:
             ledger = substrate.create("r1") if sys.argv[2] == "dies" else substrate.open("r1")
-            cache = LLMCache(Store(substrate, sys.argv[2] == "dies"))
+            cache = LLMCache(store=Store(substrate, sys.argv[2] == "dies"))
             runtime = Runtime(ledger, responders(), cache=cache, edge_logic=())
             runtime.run([] if ledger.length() else seeds())
     """)

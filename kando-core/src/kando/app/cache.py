@@ -6,7 +6,7 @@ import attrs
 
 from kando.app.context import Context
 from kando.app.opened import Choices, OpenedRun
-from kando.cache.llm import LLMCache
+from kando.cache.llm import LLMCache, ScopedStore
 from kando.ledger.substrate import Substrate
 from kando.schema.events import (
     BRANCH_CREATED,
@@ -99,9 +99,9 @@ def cache_of(
             was before it.
         read_only: whether nothing will be put into it.
     """
-    cache = LLMCache(_SubstrateCache(context.substrate(read_only=read_only), run_id))
+    store = _SubstrateCache(context.substrate(read_only=read_only), run_id)
     fresh = chosen.fresh_id if chosen is not None else None
-    return cache if fresh is None else cache.scope(f"branch:{fresh}")
+    return LLMCache(store=store if fresh is None else ScopedStore(store, f"branch:{fresh}"))
 
 
 @attrs.frozen

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Sized
 from hashlib import sha256
 from typing import Any, Protocol
 
+import attrs
+
+from kando.errors import ConfigurationError
 from kando.schema.events import ECHOED, OBSERVED
 from kando.schema.exact_json import decode, encode, exact, sorted_encode
 
-__all__ = ["CacheStore", "LLMCache", "ScopedLLMCache", "request_key"]
+__all__ = [
+    "DEFAULT_MAX_ENTRIES",
+    "CacheStore",
+    "LLMCache",
+    "ScopedLLMCache",
+    "ScopedStore",
+    "request_key",
+]
+
+#: How many entries a cache in memory keeps.
+DEFAULT_MAX_ENTRIES = 2048
 
 # Who asks, and what was measured, is no part of what is asked.
 _NOT_ASKED = frozenset({*ECHOED, OBSERVED})
@@ -28,7 +43,10 @@ def request_key(request: dict[str, Any]) -> str:
 
 
 class CacheStore(Protocol):
-    """Where a cache keeps its entries: encoded responses by key."""
+    """Where a cache keeps its entries: encoded responses by key.
+
+    A store with a ``__len__`` gives its cache a length.
+    """
 
     def get(self, key: str) -> bytes | None:
         """Return what is stored under `key`, or None."""
@@ -38,25 +56,85 @@ class CacheStore(Protocol):
 
 
 class _MemoryStore:
-    def __init__(self) -> None:
+    """The most recently used entries, in this process's memory."""
+
+    def __init__(self, max_entries: int) -> None:
+        self._max_entries = max_entries
+        # Least recently used first.
         self._entries: dict[str, bytes] = {}
+        self._scopes: dict[str, _MemoryStore] = {}
+        self._lock = threading.Lock()
 
     def get(self, key: str) -> bytes | None:
-        return self._entries.get(key)
+        with self._lock:
+            response = self._entries.pop(key, None)
+            if response is not None:
+                self._entries[key] = response
+            return response
 
     def put(self, key: str, response: bytes) -> None:
-        self._entries.setdefault(key, response)
+        with self._lock:
+            self._entries[key] = self._entries.pop(key, response)
+            if len(self._entries) > self._max_entries:
+                del self._entries[next(iter(self._entries))]
+
+    def scope(self, prefix: str) -> _MemoryStore:
+        with self._lock:
+            return self._scopes.setdefault(prefix, _MemoryStore(self._max_entries))
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+def _hashed(text: str) -> str:
+    return sha256(text.encode()).hexdigest()
+
+
+@attrs.frozen
+class ScopedStore:
+    """The entries of another store under one prefix; no other prefix shares them.
+
+    Args:
+        store: keeps the entries.
+        prefix: names the scope.
+    """
+
+    _store: CacheStore
+    # Hashed, so that no prefix can run into a key or into another prefix.
+    _prefix: str = attrs.field(converter=_hashed)
+
+    def get(self, key: str) -> bytes | None:
+        """Return what is stored under `key`, or None."""
+        return self._store.get(_hashed(self._prefix + key))
+
+    def put(self, key: str, response: bytes) -> None:
+        """Store a response; the first one stored under a key stays."""
+        self._store.put(_hashed(self._prefix + key), response)
 
 
 class LLMCache:
-    """Responses of language models, served instead of a new call.
+    """Responses of language models, served instead of a new call; its length is their number.
 
     Args:
-        store: where the entries are kept; in this process's memory if omitted.
+        max_entries: how many entries are kept in memory; the least recently used are removed
+            first. With 0 none is kept.
+        store: keeps the entries instead, and limits them itself.
+
+    Raises:
+        ConfigurationError: `max_entries` is not a whole number of at least 0, or is given together
+            with a store.
     """
 
-    def __init__(self, store: CacheStore | None = None) -> None:
-        self._store: CacheStore = _MemoryStore() if store is None else store
+    def __init__(
+        self, max_entries: int = DEFAULT_MAX_ENTRIES, *, store: CacheStore | None = None
+    ) -> None:
+        if not isinstance(max_entries, int) or isinstance(max_entries, bool) or max_entries < 0:
+            msg = f"max_entries must be a whole number of at least 0, not {max_entries!r}."
+            raise ConfigurationError(msg, hint="Pass a store by name: LLMCache(store=...).")
+        if store is not None and max_entries != DEFAULT_MAX_ENTRIES:
+            msg = f"max_entries={max_entries} does not limit a store."
+            raise ConfigurationError(msg, hint="Leave out max_entries; let the store limit itself.")
+        self._store: CacheStore = _MemoryStore(max_entries) if store is None else store
 
     def get(self, request: dict[str, Any]) -> Any | None:
         """Return the stored response to an equal request, or None.
@@ -64,48 +142,60 @@ class LLMCache:
         Args:
             request: the data of an ``llm.request``.
         """
-        return self._get(request_key(request))
+        stored = self._stored(request_key(request))
+        return None if stored is None else decode(stored)
 
-    def put(self, request: dict[str, Any], response: Any) -> None:
+    def put(self, request: dict[str, Any], response: Any) -> str:
         """Store a response; the first one stored for equal requests stays.
 
         Args:
             request: the data of an ``llm.request``.
             response: any JSON value, usually the data of the ``llm.response``.
 
+        Returns:
+            The key of the request, as `request_key` returns it.
+
         Raises:
             InvalidData: the response is not exact JSON.
         """
-        self._put(request_key(request), response)
+        key = request_key(request)
+        self._store.put(key, encode(exact(response, "response"), "response"))
+        return key
 
     def scope(self, prefix: str) -> ScopedLLMCache:
-        """Return a view of this cache whose entries are its own, such as those of one branch."""
+        """Return a cache with its own entries, such as a branch's, that falls back to this one."""
         return ScopedLLMCache(self, prefix)
 
-    def _get(self, key: str) -> Any | None:
-        stored = self._store.get(key)
-        return None if stored is None else decode(stored)
+    def __len__(self) -> int:
+        if isinstance(self._store, Sized):
+            return len(self._store)
+        msg = f"{type(self._store).__name__} does not count its entries."
+        raise TypeError(msg)
 
-    def _put(self, key: str, response: Any) -> None:
-        self._store.put(key, encode(exact(response, "response"), "response"))
+    def __bool__(self) -> bool:
+        # `cache or LLMCache()` must not replace a cache that has no entries yet.
+        return True
+
+    def _stored(self, key: str) -> bytes | None:
+        return self._store.get(key)
 
 
 class ScopedLLMCache(LLMCache):
-    """The entries of another cache under one prefix.
+    """A cache that reads its own entries, then its parent's, and writes and counts only its own.
 
     Args:
-        cache: the cache that keeps the entries.
-        prefix: names the scope; scopes with different prefixes share nothing.
+        parent: the cache that it falls back to.
+        prefix: names the scope; scopes of one parent share entries if their prefixes are equal.
     """
 
-    def __init__(self, cache: LLMCache, prefix: str) -> None:
-        super().__init__(cache._store)
-        # Hashed, so that no prefix can run into a key or into another prefix.
-        self._prefix = sha256(prefix.encode()).hexdigest()
-        self._outer = cache
+    def __init__(self, parent: LLMCache, prefix: str) -> None:
+        of_parent = parent._store
+        if isinstance(of_parent, _MemoryStore):
+            super().__init__(store=of_parent.scope(prefix))
+        else:
+            super().__init__(store=ScopedStore(of_parent, prefix))
+        self._parent = parent
 
-    def _get(self, key: str) -> Any | None:
-        return self._outer._get(sha256((self._prefix + key).encode()).hexdigest())
-
-    def _put(self, key: str, response: Any) -> None:
-        self._outer._put(sha256((self._prefix + key).encode()).hexdigest(), response)
+    def _stored(self, key: str) -> bytes | None:
+        own = super()._stored(key)
+        return self._parent._stored(key) if own is None else own
