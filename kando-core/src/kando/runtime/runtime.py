@@ -74,7 +74,8 @@ class Runtime:
         ledger: of the run; the runtime is its only writer while it runs.
         responders: in registration order.
         budget: limits of the run; none if omitted.
-        cache: answers requests that were answered before; no caching if omitted.
+        cache: answers requests that were answered before; if omitted, the runtime has its own, in
+            memory. ``LLMCache(max_entries=0)`` stores no answers.
         kits: kits whose declared types are checked, in addition to those of the responders.
         edge_logic: edge logic in addition to that among `responders`; if omitted, the functions
             that ``@kando.responders.edge.edge_logic`` registered in this process.
@@ -128,7 +129,7 @@ class Runtime:
             steps += getattr(kit, "upcasters", ())
         self.ledger = upcast(ledger, steps)
         self.budget = budget or Budget()
-        self.cache = cache
+        self.cache = LLMCache() if cache is None else cache
         self._edge_logic = edge.registered() if edge_logic is None else list(edge_logic)
         self._max_payload_bytes = max_payload_bytes
         self._max_parallel_calls = max_parallel_calls
@@ -390,7 +391,7 @@ class Runtime:
         """Pass events on, and put their answers into the cache, which is a fold over the ledger."""
         requests: dict[str, RecordedEvent] = {}
         for event in events:
-            if self.cache is not None and event.position >= self._cache_from:
+            if event.position >= self._cache_from:
                 if event.type == LLM_REQUEST:
                     requests[event.id] = event
                 elif event.type == LLM_RESPONSE and event.cause:
