@@ -25,6 +25,7 @@ from kando.schema.events import (
     KandoEvent,
 )
 from kando.views.spending import Accounts, charge_of
+from kando.world.graph import World
 
 
 def question(n: int, **options: Any) -> KandoEvent:
@@ -307,6 +308,37 @@ def test_only_working_time_counts() -> None:
 
     assert account.elapsed_seconds == 4
     assert account.seconds_left() == 1
+
+
+def test_events_recorded_by_hand_are_charged_as_the_runtime_charges_them() -> None:
+    ledger = MemoryLedgerStore("r")
+    world = Runtime(ledger, [provider_executor(answering(0.5))], edge_logic=()).run(
+        [question(1), question(2)]
+    )
+    by_hand = BudgetEnforcer(Budget(max_llm_cost_usd=0.9, max_events=100), run_id="r")
+
+    for event in ledger.read_all():
+        by_hand.record(event, world)
+
+    assert (by_hand.event_count, by_hand.depth) == (ledger.length(), 1)
+    assert (by_hand.llm_cost_usd, by_hand.accounts.llm_calls) == (1.0, 2)
+    (exhausted,) = by_hand.violations(event)
+    assert exhausted.data["reasons"] == ["max_llm_cost_usd"]
+    assert by_hand.violations(exhausted) == []
+
+
+def test_by_hand_the_clock_runs_from_the_start() -> None:
+    now = [0.0]
+    account = BudgetEnforcer(Budget(max_wall_seconds=5), "r", clock=lambda: now[0])
+    event = question(1)
+
+    now[0] += 4
+    account.record(event, World())
+    assert account.violations(event) == []
+
+    now[0] += 2
+    (exhausted,) = account.violations(event)
+    assert (exhausted.source, exhausted.data["elapsed_seconds"]) == ("run:r", 6.0)
 
 
 @pytest.mark.parametrize(

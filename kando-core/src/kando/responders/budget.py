@@ -9,16 +9,19 @@ from typing import Any
 import attrs
 
 from kando.errors import ConfigurationError
-from kando.responders.base import Effect
+from kando.responders.base import BOOKKEEPING, Effect
 from kando.schema.events import (
     BUDGET_EXHAUSTED,
     LLM_RESPONSE,
     RESPONDER_FAILED,
     KandoEvent,
     RecordedEvent,
+    make_event,
 )
+from kando.schema.identity import stream_of
 from kando.views.pending import answered_by, failed_intent
 from kando.views.spending import CHARGED, Accounts, amount_of, charge_of
+from kando.world.graph import World
 
 __all__ = ["DEFAULT_FALLBACK_USD", "Budget", "BudgetEnforcer"]
 
@@ -92,8 +95,12 @@ class BudgetEnforcer:
     The account is a fold over the ledger: it is charged through `count` for each event, whether it
     was just recorded or read back. What calls in flight may cost at most is reserved beside it.
 
+    Code outside a runtime calls `record` and `violations` for each event instead.
+
     Args:
         budget: the limits; None for none.
+        run_id: names the source of the events of `violations`; a prefix ``run:`` or ``branch:`` is
+            the kind of the ledger.
         clock: returns seconds; only differences matter.
 
     Attributes:
@@ -103,7 +110,11 @@ class BudgetEnforcer:
     """
 
     def __init__(
-        self, budget: Budget | None = None, *, clock: Callable[[], float] = time.monotonic
+        self,
+        budget: Budget | None = None,
+        run_id: str | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.budget = budget or Budget()
         self.is_unlimited = attrs.evolve(self.budget, fallback_usd_per_call=None) == Budget()
@@ -114,7 +125,11 @@ class BudgetEnforcer:
         self._reserved: dict[str, Accounts] = {}
         # Ids of intents whose price was guessed.
         self._guessed: set[str] = set()
+        self._source = "" if run_id is None else stream_of(run_id)
+        # Depths by event id: of what `record` was given.
+        self._depths: dict[str, int] = {}
         self._clock = clock
+        self._made_at = clock()
         self._worked = 0.0
         self._started: float | None = None
 
@@ -189,6 +204,45 @@ class BudgetEnforcer:
         self.event_count += plain
         if depth > self.depth:
             self.depth = depth
+
+    def record(self, event: KandoEvent, world: World) -> None:
+        """Charge an event, as `count` does; its recursion depth follows from its causes.
+
+        If `start` was not called before, the clock runs from the creation of the enforcer.
+
+        Args:
+            event: recorded after its causes; unknown causes are ignored.
+            world: the world after the event; not used, because the account is a fold over events.
+        """
+        if self._started is None and not self._worked:
+            self._started = self._made_at
+        depth = max((self._depths.get(cause, -1) for cause in event.cause), default=-1)
+        depth = max(depth, 0) if event.type in BOOKKEEPING else depth + 1
+        if event.id:
+            self._depths[event.id] = depth
+        self.count(event, depth)
+
+    def violations(self, event: KandoEvent) -> list[KandoEvent]:
+        """Return a ``budget.exhausted`` if the events charged so far pass a limit.
+
+        Args:
+            event: the cause, usually the event that was charged last. A ``budget.exhausted``
+                has no violations.
+
+        Returns:
+            At most one event; its ``reasons`` name every limit that is passed.
+        """
+        if self.is_unlimited or event.type == BUDGET_EXHAUSTED:
+            return []
+        reasons = self.reasons_against(0, self.depth)
+        for name in ("llm_calls", "llm_tokens", "tool_calls"):
+            limit = getattr(self.budget, f"max_{name}")
+            if limit is not None and getattr(self.accounts, name) > limit:
+                reasons.append(f"max_{name}")
+        if not reasons:
+            return []
+        causes, data = [event.id] if event.id else [], self.exhausted_data(reasons, self.depth)
+        return [make_event(BUDGET_EXHAUSTED, self._source, "budget", causes, data)]
 
     def reasons_against(self, events: int, depth: int, cost_usd: float = 0.0) -> list[str]:
         """Return the limits that recording a batch would exceed; empty if it may be recorded.

@@ -18,6 +18,7 @@ __all__ = [
     "position_of_number",
     "root_key",
     "step_key",
+    "stream_of",
 ]
 
 #: Hexadecimal digits of a lineage key: 128 bits of SHA-256.
@@ -47,6 +48,15 @@ def head_id(stream: str) -> str:
         stream: name of the branch, ``branch:{id}``.
     """
     return f"branch.created-{stream.partition(':')[2]}"
+
+
+def stream_of(name: str) -> str:
+    """Return the name of a ledger's stream: `name` if it has its kind, else ``run:{name}``.
+
+    Args:
+        name: an id, or ``run:{id}`` or ``branch:{id}``.
+    """
+    return name if name.startswith(("run:", "branch:")) else f"run:{name}"
 
 
 def position_of_number(number: int, heads: Sequence[int]) -> int:
