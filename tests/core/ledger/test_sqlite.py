@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from kando.branch.fork import fork
-from kando.errors import StoreDamaged, StoreError
+from kando.errors import ConfigurationError, LedgerNotFound, StoreDamaged, StoreError
 from kando.ledger.sqlite import SQLiteLedgerStore
 from kando.ledger.sqlite_substrate import SQLiteSubstrate
 from kando.testing.ledgers import event
@@ -33,6 +33,24 @@ def test_the_file_is_private_in_write_ahead_mode_and_fully_synchronised(tmp_path
             statement = f"PRAGMA {pragma}"
             assert substrate._query(lambda c, s=statement: c.execute(s).fetchone()) == (value,)
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_name_with_its_kind_opens_a_ledger_of_that_kind_only(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    with SQLiteSubstrate(path) as substrate:
+        substrate.create("r1").append([event(0)])
+        fork(substrate, "r1", 1, "b1")
+
+    for name, stream in [("run:r1", "run:r1"), ("branch:b1", "branch:b1"), ("b1", "branch:b1")]:
+        ledger = SQLiteLedgerStore(name, path)
+        assert ledger.stream_name() == stream
+        ledger.close()
+    for name in ("branch:r1", "run:b1", "branch:b2"):
+        with pytest.raises(LedgerNotFound, match=name.partition(":")[2]):
+            SQLiteLedgerStore(name, path)
+    with pytest.raises(ConfigurationError, match="is not a valid run id"):
+        SQLiteLedgerStore("run:../r1", path)
+    assert rows(path, "SELECT id FROM ledgers") == [("b1",), ("r1",)]
 
 
 def test_an_append_that_was_acknowledged_survives_sigkill(tmp_path: Path) -> None:

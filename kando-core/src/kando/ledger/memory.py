@@ -25,6 +25,7 @@ from kando.ledger.interface import LedgerStore
 from kando.ledger.notice import Worker
 from kando.ledger.substrate import LedgerInfo, Substrate, check_ledger_id
 from kando.schema.events import KandoEvent, RecordedEvent
+from kando.schema.identity import stream_of
 
 __all__ = ["MemoryLedgerStore", "MemorySubstrate"]
 
@@ -33,11 +34,17 @@ class MemoryLedgerStore(LedgerStore):
     """A ledger in this process's memory.
 
     Args:
-        run_id: id of the run, without ``run:``.
+        run_id: id of the run. A prefix ``run:`` or ``branch:`` is the kind of the ledger; a branch
+            that is made this way shares no events with another ledger.
+
+    Raises:
+        ConfigurationError: the id is malformed.
     """
 
     def __init__(self, run_id: str) -> None:
-        self._info = LedgerInfo(check_ledger_id(run_id), datetime.now(UTC), 0)
+        self._stream = stream_of(run_id)
+        id = check_ledger_id(self._stream.partition(":")[2])
+        self._info = LedgerInfo(id, datetime.now(UTC), 0)
         self._parent: MemoryLedgerStore | None = None
         self._shared = 0
         self._own: list[RecordedEvent] = []
@@ -75,7 +82,7 @@ class MemoryLedgerStore(LedgerStore):
         yield from islice(self._own, own, max(stop - self._shared, 0))
 
     def stream_name(self) -> str:
-        return self._info.stream_name
+        return self._stream
 
     def length(self) -> int:
         return self._shared + len(self._own)
@@ -119,7 +126,7 @@ class MemoryLedgerStore(LedgerStore):
         return self._digests[position - self._shared - 1]
 
     def _forked(self, branch_id: str, position: int) -> MemoryLedgerStore:
-        branch = MemoryLedgerStore(branch_id)
+        branch = MemoryLedgerStore(f"branch:{branch_id}")
         branch._info = LedgerInfo(branch_id, datetime.now(UTC), position, self._info.id, position)
         branch._parent, branch._shared = self, position
         return branch
@@ -140,7 +147,7 @@ class MemorySubstrate(Substrate):
         self._snapshots: dict[str, bytes] = {}
 
     def create(self, ledger_id: str) -> MemoryLedgerStore:
-        return self._add(MemoryLedgerStore(ledger_id))
+        return self._add(MemoryLedgerStore(check_ledger_id(ledger_id)))
 
     def open(self, ledger_id: str) -> MemoryLedgerStore:
         try:

@@ -47,11 +47,14 @@ class SQLiteLedgerStore(LedgerStore):
     """A ledger in a SQLite file; an append is on disk when it returns.
 
     Args:
-        run_id: id of the run or branch, without ``run:``; created if it does not exist.
+        run_id: id of the run or branch; a run that does not exist is created. A prefix ``run:`` or
+            ``branch:`` is the kind that the ledger must have.
         path: of the file; created if it does not exist.
 
     Raises:
         StoreError: the file cannot be used.
+        ConfigurationError: the id is malformed.
+        LedgerNotFound: the ledger is of the other kind, or a branch that does not exist.
     """
 
     def __init__(self, run_id: str, path: str | Path) -> None:

@@ -23,6 +23,7 @@ from kando.ledger.notice import Worker
 from kando.ledger.sqlite import SQLiteLedgerStore
 from kando.ledger.substrate import LedgerInfo, Substrate, check_ledger_id
 from kando.schema.events import RecordedEvent
+from kando.schema.identity import stream_of
 
 __all__ = ["SQLiteSubstrate"]
 
@@ -228,11 +229,20 @@ class SQLiteSubstrate(Substrate):
                     held.close()
             self._reader = self._connection = None
 
-    def _opened_or_created(self, ledger_id: str) -> tuple[Segment, ...]:
+    def _opened_or_created(self, name: str) -> tuple[Segment, ...]:
+        kind, _, ledger_id = stream_of(name).partition(":")
         with self._writing() as connection:
             if not self._rows(connection, ledger_id):
-                self._insert(connection, check_ledger_id(ledger_id), None, 0)
-            return self._ledger(connection, ledger_id)._segments
+                check_ledger_id(ledger_id)
+                if kind == "branch":
+                    msg = f"There is no branch {ledger_id!r} in {self.path}."
+                    raise LedgerNotFound(msg, hint="Fork one: kando.branch.fork.fork().")
+                self._insert(connection, ledger_id, None, 0)
+            ledger = self._ledger(connection, ledger_id)
+            if name not in (ledger_id, ledger.stream_name()):
+                msg = f"There is no {name} in {self.path}: it is {ledger.stream_name()}."
+                raise LedgerNotFound(msg, hint=f"Open {ledger_id}.")
+            return ledger._segments
 
     def _insert(
         self, connection: sqlite3.Connection, id: str, parent: int | None, position: int

@@ -182,6 +182,7 @@ def run_kit(
     ledger = ledger or MemoryLedgerStore("r1")
     executors = (llm.executor,) if llm is not None else ()
     run = KandoRun(kit, ledger, executors, budget, checks_purity)
-    run_id = ledger.stream_name().partition(":")[2]
+    stream = ledger.stream_name()
+    run_id = stream.partition(":")[2] or stream
     run.work([*kit.seed(goal, run_id), *more_seeds])
     return run
