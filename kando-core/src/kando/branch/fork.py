@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any, overload
 
 import attrs
 
+from kando.errors import PositionOutOfRange
 from kando.ledger.interface import LedgerStore
 from kando.ledger.substrate import Substrate
 from kando.schema.events import BRANCH_CREATED, RecordedEvent
@@ -30,13 +32,24 @@ class BranchMeta:
     fork_position: int
 
 
+@overload
 def fork(
     substrate: Substrate, parent_id: str, position: int, branch_id: str, *, actor: str = "cli"
-) -> LedgerStore:
+) -> LedgerStore: ...
+
+
+@overload
+def fork(parent_run_id: str, fork_position: int, branch_id: str) -> BranchMeta: ...
+
+
+def fork(*args: Any, **named: Any) -> BranchMeta | LedgerStore:
     """Open a branch that shares the first `position` events of its parent.
 
     Nothing is copied or executed: the cost does not depend on the length of the parent. The
     first event of the branch's own is ``branch.created``; it follows from the last shared event.
+
+    Without a substrate nothing is opened: ``fork(parent_run_id, fork_position, branch_id)``
+    returns the values that describe such a branch.
 
     Args:
         substrate: where the parent lives, and the branch will.
@@ -46,10 +59,24 @@ def fork(
         actor: who forks.
 
     Raises:
-        LedgerNotFound: there is no such parent.
+        LedgerNotFound: the parent does not exist.
         PositionOutOfRange: `position` is negative or past the end of the parent.
         LedgerExists: the branch id is taken.
     """
+    is_described = isinstance(args[0], str) if args else "substrate" not in named
+    return _described(*args, **named) if is_described else _forked(*args, **named)
+
+
+def _described(parent_run_id: str, fork_position: int, branch_id: str) -> BranchMeta:
+    if fork_position < 0:
+        msg = f"Cannot fork {parent_run_id} at {fork_position}."
+        raise PositionOutOfRange(msg, hint="Positions start at 0.")
+    return BranchMeta(branch_id, parent_run_id, fork_position)
+
+
+def _forked(
+    substrate: Substrate, parent_id: str, position: int, branch_id: str, *, actor: str = "cli"
+) -> LedgerStore:
     head = head_of(substrate.open(parent_id), BranchMeta(branch_id, parent_id, position), actor)
     return substrate.fork_with(parent_id, position, branch_id, [head])
 
