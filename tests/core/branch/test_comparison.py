@@ -126,12 +126,10 @@ def applied(found: WorldDiff, a: World) -> World:
     objects = {id: each for id, each in a.objects.items() if id not in gone}
     objects |= {change.id: change.after for change in found.patched_objects}
     objects |= {each.id: each for each in [*found.added_objects, *moved_objects.values()]}
-    for each in objects.values():
-        b._put_object(each)
+    b.objects.update(objects)
     relations = {id: each for id, each in a.relations.items() if id not in dropped}
     relations |= {each.id: each for each in [*found.added_relations, *moved_relations.values()]}
-    for relation in relations.values():
-        b._put_relation(relation)
+    b.relations.update(relations)
     return b
 
 
@@ -315,8 +313,9 @@ def test_a_relation_between_other_objects_is_another_relation() -> None:
     def world_of(*ends: str) -> World:
         world = World()
         for id in "abc":
-            world._put_object(WorldObject(id, "T", {}))
-        world._put_relation(Relation(f"r{''.join(ends)}", "near", *ends))
+            world.objects[id] = WorldObject(id, "T", {})
+        id = f"r{''.join(ends)}"
+        world.relations[id] = Relation(id, "near", *ends)
         return world
 
     found = diff(world_of("a", "b"), world_of("a", "c"), by_content=True)

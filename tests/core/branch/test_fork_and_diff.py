@@ -111,10 +111,10 @@ def test_a_fork_of_an_unknown_parent_or_with_an_existing_id_is_refused() -> None
 def world_of(objects: dict[str, dict[str, int]], relations: set[tuple[str, str]]) -> World:
     world = World()
     for id, data in objects.items():
-        world._put_object(WorldObject(id, "T", data))
+        world.objects[id] = WorldObject(id, "T", data)
     for a, b in sorted(relations):
         if a in objects and b in objects:
-            world._put_relation(Relation(f"{a}{b}", "near", a, b))
+            world.relations[a + b] = Relation(a + b, "near", a, b)
     return world
 
 

@@ -1,5 +1,9 @@
 """The projection: a world is what its events say, and nothing else."""
 
+import copy
+import pickle
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +18,7 @@ from kando.schema.events import (
     KandoEvent,
     make_event,
 )
-from kando.world.graph import World
+from kando.world.graph import Relation, World, WorldObject
 from kando.world.projection import apply, project, reproject
 
 
@@ -124,3 +128,52 @@ def test_the_indexes_agree_with_the_world_after_any_history(history: list[KandoE
         of_object = [r for r in world.relations.values() if id in (r.source_id, r.target_id)]
         assert world.get_relations(id) == of_object
     assert world.objects_of("Thing") == list(world.objects.values())
+
+
+def as_indexed(world: World) -> None:
+    """Check that the indexes list what is in the world, and nothing else."""
+    for type in "TU":
+        found = [o.id for o in world.objects_of(type)]
+        assert sorted(found) == sorted(o.id for o in world.objects.values() if o.type == type)
+        assert world.count_of(type) == len(found)
+    for end in "abc":
+        ends = {r.id for r in world.relations.values() if end in (r.source_id, r.target_id)}
+        assert {r.id for r in world.get_relations(end)} == ends
+
+
+def filled() -> World:
+    world = World()
+    world.objects.update({id: WorldObject(id, "T", {}) for id in "ab"}, c=WorldObject("c", "U", {}))
+    world.relations |= {"r": Relation("r", "near", "a", "b"), "s": Relation("s", "near", "c", "c")}
+    return world
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda world: None,
+        lambda world: world.objects.pop("a"),
+        lambda world: world.objects.pop("nothing", None),
+        lambda world: world.objects.setdefault("d", WorldObject("d", "T", {})),
+        lambda world: world.objects.__setitem__("a", WorldObject("a", "U", {})),
+        lambda world: world.objects.clear(),
+        lambda world: world.relations.popitem(),
+        lambda world: world.relations.__delitem__("r"),
+        lambda world: world.relations.__setitem__("r", Relation("r", "far", "c", "a")),
+        lambda world: world.relations.setdefault("r"),
+        lambda world: world.relations.clear(),
+    ],
+)
+def test_however_a_world_is_changed_by_hand_its_indexes_follow(
+    change: Callable[[World], object],
+) -> None:
+    world = filled()
+
+    change(world)
+
+    as_indexed(world)
+    for copied in (copy.deepcopy(world), pickle.loads(pickle.dumps(world))):
+        assert copied == world
+        copied.objects["z"] = WorldObject("z", "T", {})
+        as_indexed(copied)
+        assert "z" not in world.objects

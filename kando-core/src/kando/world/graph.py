@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Self, TypeVar
 
 import attrs
 
 __all__ = ["Relation", "World", "WorldObject"]
+
+_Thing = TypeVar("_Thing")
 
 
 @attrs.frozen
@@ -49,25 +52,116 @@ class Relation:
     event_id: str = attrs.field(default="", eq=False)
 
 
+class _Indexed(dict[str, _Thing]):
+    """A dict with an index. Every change goes through `__setitem__` and `__delitem__`."""
+
+    __slots__ = ("index",)
+
+    def __init__(self) -> None:
+        # Ids by what they are found under; the inner dicts are ordered sets.
+        self.index: dict[str, dict[str, None]] = {}
+
+    def pop(self, id: str, /, *default: Any) -> Any:
+        if default and id not in self:
+            return default[0]
+        found = self[id]
+        del self[id]
+        return found
+
+    def popitem(self) -> tuple[str, _Thing]:
+        id = next(reversed(self), "")
+        return id, self.pop(id)
+
+    def clear(self) -> None:
+        for id in [*self]:
+            del self[id]
+
+    def setdefault(self, id: str, default: Any = None, /) -> Any:
+        if id not in self:
+            self[id] = default
+        return self[id]
+
+    def update(self, *others: Any, **named: Any) -> None:
+        for id, each in dict(*others, **named).items():
+            self[id] = each
+
+    def __ior__(self, other: Any) -> Self:  # type: ignore[override,misc]
+        self.update(other)
+        return self
+
+    def __reduce__(self) -> tuple[type[Self], tuple[()], None, None, Iterator[Any]]:
+        # A copy builds its own index.
+        return type(self), (), None, None, iter(self.items())
+
+
+class _Objects(_Indexed[WorldObject]):
+    """Objects by id, and their ids by type."""
+
+    __slots__ = ()
+
+    def put(self, id: str, new: WorldObject) -> None:
+        """Do what `__setitem__` does, in less time: every event of a ledger passes here."""
+        old = self.get(id)
+        if old is None or old.type != new.type:
+            if old is not None:
+                del self.index[old.type][id]
+            self.index.setdefault(new.type, {})[id] = None
+        _set(self, id, new)
+
+    __setitem__ = put
+
+    def __delitem__(self, id: str) -> None:
+        del self.index[self[id].type][id]
+        super().__delitem__(id)
+
+
+class _Relations(_Indexed[Relation]):
+    """Relations by id, and their ids by the objects at their ends."""
+
+    __slots__ = ()
+
+    def put(self, id: str, new: Relation) -> None:
+        """Do what `__setitem__` does, in less time."""
+        if id in self:
+            self._forget(id)
+        _set(self, id, new)
+        self.index.setdefault(new.source_id, {})[id] = None
+        self.index.setdefault(new.target_id, {})[id] = None
+
+    __setitem__ = put
+
+    def __delitem__(self, id: str) -> None:
+        self._forget(id)
+        super().__delitem__(id)
+
+    def _forget(self, id: str) -> None:
+        old = self[id]
+        del self.index[old.source_id][id]
+        # A relation of an object to itself has only one entry.
+        self.index[old.target_id].pop(id, None)
+
+
+# Faster than super().__setitem__.
+_set = dict.__setitem__
+
+
 class World:
     """The projection of a ledger's events up to some position.
 
-    Two worlds are equal if their objects and relations are.
+    Two worlds are equal if their objects and relations are. Code may also add objects and
+    relations to a world of its own; a run's world is changed only by its events.
 
     Attributes:
-        objects: by id, in creation order.
-        relations: by id, in creation order.
+        objects: a dict by id, in creation order.
+        relations: a dict by id, in creation order.
         context: what the runtime provides to responders in addition to the world, such as
             ``cache``; not part of the projection.
     """
 
     def __init__(self) -> None:
-        self.objects: dict[str, WorldObject] = {}
-        self.relations: dict[str, Relation] = {}
+        self.objects = _Objects()
+        self.relations = _Relations()
         self.context: dict[str, Any] = {}
-        # Dicts are used as ordered sets.
-        self._by_type: dict[str, dict[str, None]] = {}
-        self._by_end: dict[str, dict[str, None]] = {}
 
     def get_object(self, id: str) -> WorldObject | None:
         """Return the object with this id, or None."""
@@ -84,16 +178,16 @@ class World:
             object_id: source or target of the relations.
             relation_type: only relations of this type.
         """
-        found = (self.relations[id] for id in self._by_end.get(object_id, ()))
+        found = (self.relations[id] for id in self.relations.index.get(object_id, ()))
         return [r for r in found if relation_type is None or r.type == relation_type]
 
     def objects_of(self, type: str) -> list[WorldObject]:
         """Return the objects of a type, in creation order."""
-        return [self.objects[id] for id in self._by_type.get(type, ())]
+        return [self.objects[id] for id in self.objects.index.get(type, ())]
 
     def count_of(self, type: str) -> int:
         """Return the number of objects of a type."""
-        return len(self._by_type.get(type, ()))
+        return len(self.objects.index.get(type, ()))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, World):
@@ -104,24 +198,3 @@ class World:
 
     def __repr__(self) -> str:
         return f"<World of {len(self.objects)} objects and {len(self.relations)} relations>"
-
-    # The three changes that a projection makes; only the projection changes a world.
-
-    def _put_object(self, new: WorldObject) -> None:
-        old = self.objects.get(new.id)
-        if old is None or old.type != new.type:
-            if old is not None:
-                del self._by_type[old.type][old.id]
-            self._by_type.setdefault(new.type, {})[new.id] = None
-        self.objects[new.id] = new
-
-    def _put_relation(self, new: Relation) -> None:
-        self.relations[new.id] = new
-        self._by_end.setdefault(new.source_id, {})[new.id] = None
-        self._by_end.setdefault(new.target_id, {})[new.id] = None
-
-    def _drop_relation(self, id: str) -> None:
-        old = self.relations.pop(id)
-        del self._by_end[old.source_id][id]
-        # A relation of an object to itself has only one entry.
-        self._by_end[old.target_id].pop(id, None)

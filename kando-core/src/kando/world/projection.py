@@ -102,11 +102,11 @@ def commit(world: World, change: Change) -> None:
     if change is None:
         return
     if isinstance(change, WorldObject):
-        world._put_object(change)
+        world.objects.put(change.id, change)
     elif isinstance(change, Relation):
-        world._put_relation(change)
+        world.relations.put(change.id, change)
     else:
-        world._drop_relation(change)
+        del world.relations[change]
 
 
 def due_at(timer: KandoEvent) -> datetime:

@@ -282,9 +282,9 @@ def _about(kit: Mapping[str, Any]) -> dict[str, str | None]:
 def _world(encoded: bytes) -> World:
     content, world = _decode_world(encoded), World()
     for row in content.objects:
-        world._put_object(WorldObject(*row))
+        world.objects[row[0]] = WorldObject(*row)
     for relation in content.relations:
-        world._put_relation(Relation(*relation))
+        world.relations[relation[0]] = Relation(*relation)
     return world
 
 
