@@ -5,15 +5,17 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
+import attrs
 import pytest
 
 from kando.cache.llm import LLMCache
 from kando.emit import create
+from kando.errors import InvalidData
 from kando.ledger.memory import MemoryLedgerStore
 from kando.responders.base import responder
 from kando.runtime import Runtime
 from kando.schema.events import OBJECT_CREATED, KandoEvent, RecordedEvent, make_event
-from kando.world.graph import World
+from kando.world.graph import World, WorldObject
 from kando.world.projection import apply, reproject
 from kando.world.snapshot import FileSnapshots, load_snapshot, open_snapshot, save_snapshot
 
@@ -238,3 +240,66 @@ def test_a_failing_snapshot_store_causes_a_warning_and_does_not_stop_the_run(
         world = Runtime(ledger, [chain], snapshots=store).run([create("T", {"n": 9})])
 
     assert world == reproject(ledger)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("KANDO_SNAPSHOT_DIR", str(tmp_path / "kept"))
+    return tmp_path / "kept"
+
+
+def test_a_snapshot_of_a_run_keeps_everything_about_its_world(folder: Path) -> None:
+    ledger = ledger_of("a", "b")
+    world = reproject(ledger)
+
+    save_snapshot("r", world, 2)
+
+    loaded = load_snapshot("r")
+    assert loaded is not None
+    assert [attrs.astuple(o) for o in loaded.world.objects.values()] == [
+        attrs.astuple(o) for o in world.objects.values()
+    ]
+    assert loaded.world.context == {}
+
+
+def test_a_snapshot_of_a_run_that_cannot_be_written_leaves_the_one_before(folder: Path) -> None:
+    world = World()
+    save_snapshot("r", world, 0)
+    world.objects["a"] = WorldObject("a", "T", {"n": float("nan")})
+
+    with pytest.raises(InvalidData, match=r"'a'\.n holds nan"):
+        save_snapshot("r", world, 1)
+
+    assert load_snapshot("r") == (World(), 0)
+    assert [each.name for each in folder.iterdir()] == ["r"]
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"\xff", b'{"run_id":"r","position":"1"}'])
+def test_a_damaged_snapshot_of_a_run_is_ignored_with_a_warning(
+    folder: Path, content: bytes
+) -> None:
+    folder.mkdir()
+    (folder / "r").write_bytes(content)
+
+    with pytest.warns(UserWarning, match="snapshot of run r is ignored: it is damaged"):
+        assert load_snapshot("r") is None
+
+
+def test_a_snapshot_of_another_run_is_ignored_with_a_warning(folder: Path) -> None:
+    save_snapshot("other", World(), 0)
+    (folder / "other").rename(folder / "r")
+
+    with pytest.warns(UserWarning, match="it is of 'other'"):
+        assert load_snapshot("r") is None
+
+
+def test_a_snapshot_of_a_ledger_is_also_written_to_where_a_link_leads(tmp_path: Path) -> None:
+    ledger = ledger_of("a")
+    path = FileSnapshots(tmp_path, ledger).path
+    path.symlink_to(tmp_path / "elsewhere" / "kept")
+
+    save_snapshot(reproject(ledger), ledger, tmp_path)
+
+    assert path.is_symlink()
+    assert (tmp_path / "elsewhere" / "kept").is_file()
+    assert load_snapshot(ledger, tmp_path) == (reproject(ledger), 1)

@@ -7,15 +7,15 @@ import tempfile
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar, overload
 
 import attrs
 import msgspec
 
-from kando.errors import PositionOutOfRange
+from kando.errors import ConfigurationError, PositionOutOfRange
 from kando.ledger.interface import LedgerStore
 from kando.ledger.upcast import UpcastLedger
-from kando.schema.exact_json import encode
+from kando.schema.exact_json import encode, exact
 from kando.world._container import Container, Header, Rest, pack, unpack
 from kando.world.graph import Relation, World, WorldObject
 
@@ -36,8 +36,7 @@ WORLD_STATE = "world-state"
 View = TypeVar("View")
 
 
-@attrs.frozen
-class Snapshot:
+class Snapshot(NamedTuple):
     """A world, and how many events of its ledger it amounts to."""
 
     world: World
@@ -69,7 +68,19 @@ class _World(msgspec.Struct):
     relations: list[tuple[str, str, str, str, dict[str, Any], str]]
 
 
+class _File(msgspec.Struct):
+    """The snapshot of a run that no ledger is bound to."""
+
+    run_id: str
+    position: int
+    world: _World
+
+
 _decode_world = msgspec.json.Decoder(_World).decode
+_decode_file = msgspec.json.Decoder(_File).decode
+
+# Characters that would make a run id name more than a file in a folder.
+_NO_FILE_NAME = frozenset("/\\\0")
 
 
 @attrs.frozen
@@ -100,17 +111,7 @@ class FileSnapshots:
 
     def put(self, body: bytes) -> None:
         """Keep a snapshot in place of the one before."""
-        path = self.path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # A reader finds the old snapshot or the new one, never half of one.
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(body)
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        _replace(self.path, body)
 
 
 @attrs.frozen
@@ -138,13 +139,15 @@ class StoredSnapshot:
                 schemas.
         """
         if of_data and not self.is_current:
-            _ignored(self.ledger, "events are read in other versions of their schemas now")
+            _ignored(
+                self.ledger.stream_name(), "events are read in other versions of their schemas now"
+            )
             return None
         try:
             body = self._container.section(name)
             return decode(body) if body is not None else None
         except (ValueError, TypeError, LookupError) as error:
-            _ignored(self.ledger, f"its {name} is damaged ({type(error).__name__})")
+            _ignored(self.ledger.stream_name(), f"its {name} is damaged ({type(error).__name__})")
             return None
 
     @property
@@ -177,6 +180,7 @@ class StoredSnapshot:
         return self._container.resting(_rest(self.ledger, self.ledger.length(), kit))
 
 
+@overload
 def save_snapshot(
     world: World,
     ledger: LedgerStore,
@@ -185,8 +189,19 @@ def save_snapshot(
     *,
     views: Mapping[str, bytes] | None = None,
     resting_kit: Mapping[str, Any] | None = None,
-) -> None:
+) -> None: ...
+
+
+@overload
+def save_snapshot(run_id: str, world: World, position: int) -> None: ...
+
+
+def save_snapshot(*args: Any, **named: Any) -> None:
     """Store a world; an older snapshot of the ledger is replaced.
+
+    Without a ledger, ``save_snapshot(run_id, world, position)`` writes a JSON file named after the
+    run into the folder ``KANDO_SNAPSHOT_DIR``, ``.kando_snapshots`` if that is not set. Nothing
+    binds it to a ledger: `load_snapshot` cannot notice that the ledger has another history.
 
     Args:
         world: the projection of the first `position` events of `ledger`.
@@ -198,7 +213,25 @@ def save_snapshot(
 
     Raises:
         OSError, StoreError: it cannot be stored.
+        ConfigurationError: the run id is not a file name.
+        PositionOutOfRange: the position is negative, or past the end of the ledger.
+        InvalidData: the world holds data that is not JSON.
     """
+    if isinstance(args[0] if args else named.get("run_id"), str):
+        _save_file(*args, **named)
+    else:
+        _save_bound(*args, **named)
+
+
+def _save_bound(
+    world: World,
+    ledger: LedgerStore,
+    where: str | Path | SnapshotStore,
+    position: int | None = None,
+    *,
+    views: Mapping[str, bytes] | None = None,
+    resting_kit: Mapping[str, Any] | None = None,
+) -> None:
     position = ledger.length() if position is None else position
     header = Header(
         ledger.stream_name(),
@@ -207,31 +240,68 @@ def save_snapshot(
         _versions(ledger),
         rest=_rest(ledger, position, resting_kit) if resting_kit is not None else None,
     )
-    content = {
-        "objects": [
-            [o.id, o.type, o.data, o.event_id, o.changed_by] for o in world.objects.values()
-        ],
-        "relations": [
-            [r.id, r.type, r.source_id, r.target_id, r.data, r.event_id]
-            for r in world.relations.values()
-        ],
-    }
-    _store(where, ledger).put(pack(header, {**(views or {}), WORLD_STATE: encode(content)}))
+    state = encode(_rows(world))
+    _store(where, ledger).put(pack(header, {**(views or {}), WORLD_STATE: state}))
 
 
-def load_snapshot(ledger: LedgerStore, where: str | Path | SnapshotStore) -> Snapshot | None:
-    """Return the stored world of a ledger, or None.
+def _save_file(run_id: str, world: World, position: int) -> None:
+    path = _file_of(run_id)
+    if position < 0:
+        msg = f"Position {position} is outside run {run_id}."
+        raise PositionOutOfRange(msg, hint="Positions start at 0.")
+    things: list[WorldObject | Relation] = [*world.objects.values(), *world.relations.values()]
+    for each in things:
+        exact(each.data, f"the data of {each.id!r}")
+    content = {"run_id": run_id, "position": position, "world": _rows(world)}
+    _replace(path, encode(content, "the snapshot"))
+
+
+@overload
+def load_snapshot(ledger: LedgerStore, where: str | Path | SnapshotStore) -> Snapshot | None: ...
+
+
+@overload
+def load_snapshot(run_id: str) -> Snapshot | None: ...
+
+
+def load_snapshot(*args: Any, **named: Any) -> Snapshot | None:
+    """Return the stored world of a ledger and its position, or None.
 
     A snapshot that is damaged, of another ledger, or not on this ledger's hash chain is ignored
-    with a warning.
+    with a warning. ``load_snapshot(run_id)`` reads what ``save_snapshot(run_id, world, position)``
+    wrote.
 
     Args:
         ledger: that it must be of.
         where: a folder, or a store.
+
+    Raises:
+        ConfigurationError: the run id is not a file name.
     """
+    if isinstance(args[0] if args else named.get("run_id"), str):
+        return _load_file(*args, **named)
+    return _load_bound(*args, **named)
+
+
+def _load_bound(ledger: LedgerStore, where: str | Path | SnapshotStore) -> Snapshot | None:
     stored = open_snapshot(ledger, where)
     world = stored.world() if stored is not None else None
     return Snapshot(world, stored.position) if stored is not None and world is not None else None
+
+
+def _load_file(run_id: str) -> Snapshot | None:
+    path = _file_of(run_id)
+    try:
+        found = _decode_file(path.read_bytes())
+        if found.run_id == run_id:
+            return Snapshot(_world_of(found.world), found.position)
+        problem = f"it is of {found.run_id!r}"
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, TypeError) as error:
+        problem = f"it is damaged ({type(error).__name__})"
+    _ignored(f"run {run_id}", problem)
+    return None
 
 
 def open_snapshot(ledger: LedgerStore, where: str | Path | SnapshotStore) -> StoredSnapshot | None:
@@ -258,13 +328,35 @@ def open_snapshot(ledger: LedgerStore, where: str | Path | SnapshotStore) -> Sto
         problem = "the ledger is shorter"
     except (OSError, ValueError, TypeError, LookupError) as error:
         problem = f"it is damaged ({type(error).__name__})"
-    _ignored(ledger, problem)
+    _ignored(ledger.stream_name(), problem)
     return None
 
 
-def _ignored(ledger: LedgerStore, problem: str) -> None:
-    msg = f"The snapshot of {ledger.stream_name()} is ignored: {problem}."
-    warnings.warn(msg, stacklevel=3)
+def _ignored(name: str, problem: str) -> None:
+    warnings.warn(f"The snapshot of {name} is ignored: {problem}.", stacklevel=3)
+
+
+def _file_of(run_id: str) -> Path:
+    """Return the file of a run's snapshot that no ledger is bound to."""
+    if run_id in ("", ".", "..") or not _NO_FILE_NAME.isdisjoint(run_id):
+        msg = f"The run id {run_id!r:.80} is not a file name."
+        raise ConfigurationError(msg, hint="Use the id without a path: letters, digits, - and _.")
+    return Path(os.environ.get("KANDO_SNAPSHOT_DIR") or ".kando_snapshots", run_id)
+
+
+def _replace(path: Path, body: bytes) -> None:
+    """Write a file as a whole: a reader finds the old content or the new, never half of one."""
+    # What a link leads to is replaced, and not the link.
+    target = Path(os.path.realpath(path))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".snapshot-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(body)
+        os.replace(temporary, target)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
 
 
 def _versions(ledger: LedgerStore) -> dict[str, int]:
@@ -279,8 +371,24 @@ def _about(kit: Mapping[str, Any]) -> dict[str, str | None]:
     return {name: kit.get(name) for name in ("name", "version", "distribution")}
 
 
+def _rows(world: World) -> dict[str, list[list[Any]]]:
+    return {
+        "objects": [
+            [o.id, o.type, o.data, o.event_id, o.changed_by] for o in world.objects.values()
+        ],
+        "relations": [
+            [r.id, r.type, r.source_id, r.target_id, r.data, r.event_id]
+            for r in world.relations.values()
+        ],
+    }
+
+
 def _world(encoded: bytes) -> World:
-    content, world = _decode_world(encoded), World()
+    return _world_of(_decode_world(encoded))
+
+
+def _world_of(content: _World) -> World:
+    world = World()
     for row in content.objects:
         world.objects[row[0]] = WorldObject(*row)
     for relation in content.relations:
