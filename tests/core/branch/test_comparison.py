@@ -118,18 +118,19 @@ def continued(ledger: LedgerStore, history: list[KandoEvent]) -> None:
 
 def applied(found: WorldDiff, a: World) -> World:
     """Return the world that `a` becomes by what was found to differ."""
-    moved_objects = {old.id: new for old, new in found.moved_objects}
-    moved_relations = {old.id: new for old, new in found.moved_relations}
-    gone = {each.id for each in found.removed_objects} | set(moved_objects)
-    dropped = {each.id for each in found.removed_relations} | set(moved_relations)
+    changed = found.objects.after(
+        [*found.added_objects, *found.patched_objects, *(new for _, new in found.moved_objects)]
+    )
+    linked = found.relations.after(
+        [*found.added_relations, *(new for _, new in found.moved_relations)]
+    )
+    gone = {*found.removed_objects, *(old for old, _ in found.moved_objects)}
+    dropped = {*found.removed_relations, *(old for old, _ in found.moved_relations)}
     b = World()
-    objects = {id: each for id, each in a.objects.items() if id not in gone}
-    objects |= {change.id: change.after for change in found.patched_objects}
-    objects |= {each.id: each for each in [*found.added_objects, *moved_objects.values()]}
-    b.objects.update(objects)
-    relations = {id: each for id, each in a.relations.items() if id not in dropped}
-    relations |= {each.id: each for each in [*found.added_relations, *moved_relations.values()]}
-    b.relations.update(relations)
+    b.objects.update({id: each for id, each in a.objects.items() if id not in gone})
+    b.objects.update(by_id(changed))
+    b.relations.update({id: each for id, each in a.relations.items() if id not in dropped})
+    b.relations.update(by_id(linked))
     return b
 
 
@@ -195,15 +196,17 @@ def test_comparing_forks_of_forks_finds_what_comparing_whole_worlds_finds(
     found = compare(a, b)
 
     whole = diff(reproject(a), reproject(b))
-    assert {id: c.fields for id, c in by_id(found.world.patched_objects).items()} == {
-        id: c.fields for id, c in by_id(whole.patched_objects).items()
+    patched = found.world.patched_objects
+    assert {id: found.world.objects[id].fields for id in patched} == {
+        id: whole.objects[id].fields for id in whole.patched_objects
     }
     moved = found.world.moved_objects
     removed = [*found.world.removed_objects, *(old for old, _ in moved)]
     added = [*found.world.added_objects, *(new for _, new in moved)]
-    assert (by_id(removed), by_id(added)) == (
-        by_id(whole.removed_objects),
-        by_id(whole.added_objects),
+    before, after = found.world.objects.before(removed), found.world.objects.after(added)
+    assert (by_id(before), by_id(after)) == (
+        by_id(whole.objects.before(whole.removed_objects)),
+        by_id(whole.objects.after(whole.added_objects)),
     )
     assert applied(found.world, reproject(a)) == reproject(b)
     if a is b:
@@ -226,7 +229,7 @@ def test_a_relation_to_an_object_that_was_replaced_later_is_compared() -> None:
     found = compare(parent, branch).world
 
     assert found.summary() == "~1 objects patched, -1 relations"
-    assert [change.id for change in found.patched_objects] == ["x"]
+    assert found.patched_objects == ["x"]
 
 
 def test_the_comparison_is_the_same_on_every_substrate(make_substrate: type[Substrate]) -> None:
@@ -251,7 +254,8 @@ def test_the_comparison_is_the_same_on_every_substrate(make_substrate: type[Subs
     assert found.world.summary() == (
         "+1 objects, -1 objects, ~1 objects patched, +1 relations, -1 relations"
     )
-    assert [(c.id, c.fields) for c in found.world.patched_objects] == [("b", {"x": (1, 2)})]
+    assert found.world.patched_objects == ["b"]
+    assert found.world.objects["b"].fields == {"x": (1, 2)}
     assert compare(parent, branch, 4, 4).world == WorldDiff()
     empty = project([thing("one")]), project([thing("other")])
     assert diff(*empty, by_content=True).summary() == "+1 objects, -1 objects"
@@ -290,7 +294,7 @@ def test_objects_with_derived_ids_are_not_searched_for() -> None:
 def test_one_and_true_are_not_the_same_json() -> None:
     a, b = project([thing("x", n=1)]), project([thing("x", n=True)])
 
-    assert [change.fields for change in diff(a, b).patched_objects] == [{"n": (1, True)}]
+    assert [change.fields for change in diff(a, b).objects.values()] == [{"n": (1, True)}]
 
 
 def test_objects_and_relations_with_other_ids_are_matched_by_type_and_content() -> None:
@@ -300,10 +304,10 @@ def test_objects_and_relations_with_other_ids_are_matched_by_type_and_content() 
     assert diff(a, b).summary() == "+3 objects, -3 objects, +1 relations, -1 relations"
     found = diff(a, b, by_content=True)
 
-    assert [(old.id, new.id) for old, new in found.moved_objects] == [("a1", "b1"), ("a2", "b2")]
-    assert [(old.id, new.id) for old, new in found.moved_relations] == [("r1", "r9")]
-    assert [each.id for each in found.added_objects] == ["b9"]
-    assert [each.id for each in found.removed_objects] == ["a3"]
+    assert found.moved_objects == [("a1", "b1"), ("a2", "b2")]
+    assert found.moved_relations == [("r1", "r9")]
+    assert found.added_objects == ["b9"]
+    assert found.removed_objects == ["a3"]
     assert found.summary() == (
         "+1 objects, -1 objects, 2 objects under other ids, 1 relations under other ids"
     )

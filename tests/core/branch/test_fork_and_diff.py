@@ -124,13 +124,12 @@ def test_a_diff_lists_what_was_added_removed_and_patched() -> None:
 
     found = diff(a, b)
 
-    assert [o.id for o in found.added_objects] == ["new"]
-    assert [o.id for o in found.removed_objects] == ["gone"]
-    assert [(c.id, c.fields) for c in found.patched_objects] == [
-        ("changed", {"x": (1, 9), "y": (2, None), "z": (None, 3)})
-    ]
-    assert [r.id for r in found.added_relations] == ["samenew"]
-    assert [r.id for r in found.removed_relations] == ["samegone"]
+    assert found.added_objects == ["new"]
+    assert found.removed_objects == ["gone"]
+    assert found.patched_objects == ["changed"]
+    assert found.objects["changed"].fields == {"x": (1, 9), "y": (2, None), "z": (None, 3)}
+    assert found.added_relations == ["samenew"]
+    assert found.removed_relations == ["samegone"]
     assert found.summary() == (
         "+1 objects, -1 objects, ~1 objects patched, +1 relations, -1 relations"
     )
@@ -163,13 +162,11 @@ worlds = st.builds(
 def test_a_diff_applied_to_the_first_world_gives_the_second(a: World, b: World) -> None:
     found = diff(a, b)
 
-    gone = {o.id for o in found.removed_objects}
-    objects = {id: o for id, o in a.objects.items() if id not in gone}
-    objects |= {o.id: o for o in found.added_objects}
-    objects |= {c.id: c.after for c in found.patched_objects}
-    dropped = {r.id for r in found.removed_relations}
-    relations = {id: r for id, r in a.relations.items() if id not in dropped}
-    relations |= {r.id: r for r in found.added_relations}
+    objects = {id: o for id, o in a.objects.items() if id not in found.removed_objects}
+    changed = found.objects.after([*found.added_objects, *found.patched_objects])
+    objects |= {o.id: o for o in changed}
+    relations = {id: r for id, r in a.relations.items() if id not in found.removed_relations}
+    relations |= {r.id: r for r in found.relations.after(found.added_relations)}
     assert objects == b.objects
     assert relations == b.relations
     assert bool(found) == (a != b)

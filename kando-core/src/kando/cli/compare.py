@@ -85,22 +85,28 @@ def _print_short(found: WorldDiff) -> None:
 
 
 def _world_lines(found: WorldDiff, width: int) -> Iterator[str]:
-    for sign, objects in (("-", found.removed_objects), ("+", found.added_objects)):
-        for each in objects:
+    objects, relations = found.objects, found.relations
+    for sign, things in (
+        ("-", objects.before(found.removed_objects)),
+        ("+", objects.after(found.added_objects)),
+    ):
+        for each in things:
             data = truncate(str(each.data), max(width, 80))
             yield f"{sign} {clean(each.type)} {clean(each.id)} {data}"
-    for change in found.patched_objects:
-        yield f"~ {clean(change.after.type)} {clean(change.id)}"
-        if change.before.type != change.after.type:
-            yield f"    type: {clean(change.before.type)} -> {clean(change.after.type)}"
-        yield from _field_lines(change.fields, width)
-    for old, new in found.moved_objects:
+    for was, now in objects.pairs((id, id) for id in found.patched_objects):
+        yield f"~ {clean(now.type)} {clean(now.id)}"
+        if was.type != now.type:
+            yield f"    type: {clean(was.type)} -> {clean(now.type)}"
+        yield from _field_lines(objects[now.id].fields, width)
+    for old, new in objects.pairs(found.moved_objects):
         yield f"= {clean(new.type)} {clean(old.id)} -> {clean(new.id)}"
-    for sign, relations in (("-", found.removed_relations), ("+", found.added_relations)):
-        for relation in relations:
-            ends = f"{relation.source_id} {relation.type} {relation.target_id}"
-            yield f"{sign} {clean(ends)}"
-    for before, after in found.moved_relations:
+    for sign, links in (
+        ("-", relations.before(found.removed_relations)),
+        ("+", relations.after(found.added_relations)),
+    ):
+        for link in links:
+            yield f"{sign} {clean(f'{link.source_id} {link.type} {link.target_id}')}"
+    for before, after in relations.pairs(found.moved_relations):
         yield f"= {clean(after.type)} {clean(before.id)} -> {clean(after.id)}"
 
 
@@ -144,23 +150,24 @@ def _print_steps(found: StepDiff) -> None:
 
 def _diff_dict(found: LedgerDiff) -> dict[str, Any]:
     world = found.world
+    objects, relations = world.objects, world.relations
     return {
         "summary": world.summary(),
-        "added_objects": [attrs.asdict(o) for o in world.added_objects],
-        "removed_objects": [attrs.asdict(o) for o in world.removed_objects],
+        "added_objects": [attrs.asdict(o) for o in objects.after(world.added_objects)],
+        "removed_objects": [attrs.asdict(o) for o in objects.before(world.removed_objects)],
         "patched_objects": [
-            {"id": change.id, "type": change.after.type, "fields": _fields_dict(change.fields)}
-            for change in world.patched_objects
+            {"id": o.id, "type": o.type, "fields": _fields_dict(objects[o.id].fields)}
+            for o in objects.after(world.patched_objects)
         ],
-        "added_relations": [attrs.asdict(r) for r in world.added_relations],
-        "removed_relations": [attrs.asdict(r) for r in world.removed_relations],
+        "added_relations": [attrs.asdict(r) for r in relations.after(world.added_relations)],
+        "removed_relations": [attrs.asdict(r) for r in relations.before(world.removed_relations)],
         "moved_objects": [
             {"before": attrs.asdict(old), "after": attrs.asdict(new)}
-            for old, new in world.moved_objects
+            for old, new in objects.pairs(world.moved_objects)
         ],
         "moved_relations": [
             {"before": attrs.asdict(old), "after": attrs.asdict(new)}
-            for old, new in world.moved_relations
+            for old, new in relations.pairs(world.moved_relations)
         ],
         "parts_at": found.shared,
         "steps": {

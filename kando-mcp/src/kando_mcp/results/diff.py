@@ -79,24 +79,24 @@ def _up_to(run: str, end: int) -> str:
 def _entries(found: LedgerDiff) -> list[tuple[str, Any]]:
     """Return every difference with the name of its field: worlds first, then steps."""
     world, steps = found.world, found.steps
+    objects, relations = world.objects, world.relations
     return [
-        *(("added_objects", object_shape(o)) for o in world.added_objects),
-        *(("removed_objects", object_shape(o)) for o in world.removed_objects),
+        *(("added_objects", object_shape(o)) for o in objects.after(world.added_objects)),
+        *(("removed_objects", object_shape(o)) for o in objects.before(world.removed_objects)),
         *(
             (
                 "patched_objects",
-                {
-                    "id": change.id,
-                    "type": change.after.type,
-                    "fields": _before_and_after(change.fields),
-                },
+                {"id": o.id, "type": o.type, "fields": _before_and_after(objects[o.id].fields)},
             )
-            for change in world.patched_objects
+            for o in objects.after(world.patched_objects)
         ),
-        *(("moved_objects", _moved(old, new)) for old, new in world.moved_objects),
-        *(("added_relations", relation_shape(r)) for r in world.added_relations),
-        *(("removed_relations", relation_shape(r)) for r in world.removed_relations),
-        *(("moved_relations", _moved(old, new)) for old, new in world.moved_relations),
+        *(("moved_objects", _moved(*pair)) for pair in objects.pairs(world.moved_objects)),
+        *(("added_relations", relation_shape(r)) for r in relations.after(world.added_relations)),
+        *(
+            ("removed_relations", relation_shape(r))
+            for r in relations.before(world.removed_relations)
+        ),
+        *(("moved_relations", _moved(*pair)) for pair in relations.pairs(world.moved_relations)),
         *(("changed_steps", _changed(change)) for change in steps.changed),
         *(("steps_only_a", _line(event)) for event in steps.only_a),
         *(("steps_only_b", _line(event)) for event in steps.only_b),
