@@ -35,7 +35,7 @@ class Side:
 
 @attrs.frozen
 class LedgerDiff:
-    """How a second ledger differs from a first.
+    """How a second ledger differs from a first. False when neither worlds nor steps differ.
 
     Attributes:
         shared: number of events that they share, which is the divergence position.
@@ -50,6 +50,16 @@ class LedgerDiff:
     b: Side
     world: WorldDiff
     steps: StepDiff
+
+    def __bool__(self) -> bool:
+        return bool(self.world or self.steps)
+
+    def summary(self) -> str:
+        """Return one line: ``+2 objects; steps: 1 only in the second``, or ``no changes``."""
+        parts = [self.world.summary()] if self.world else []
+        if self.steps:
+            parts.append(f"steps: {self.steps.summary()}")
+        return "; ".join(parts) or "no changes"
 
 
 def compare(
