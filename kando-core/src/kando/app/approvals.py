@@ -17,7 +17,12 @@ def approvals_of(run: OpenedRun) -> list[Approval]:
 
 
 def answer_approval(
-    run: OpenedRun, event_id: str, approved: bool, reason: str | None = None
+    run: OpenedRun,
+    event_id: str,
+    approved: bool,
+    reason: str | None = None,
+    *,
+    by: str = "cli",
 ) -> Delivery:
     """Approve or deny what waits for a person; the owner of the run records it, once.
 
@@ -29,6 +34,7 @@ def answer_approval(
             that is held back.
         approved: whether it may happen.
         reason: of a denial; the responder that asked receives it.
+        by: who decides: the actor of the event.
 
     Raises:
         EventNotFound: nothing waits under this id.
@@ -39,7 +45,7 @@ def answer_approval(
         raise EventNotFound(msg, hint="`kando approvals RUN` lists what does.")
     data = {"approval": asked.event_id} | ({"reason": reason} if reason else {})
     kind = APPROVAL_GRANTED if approved else APPROVAL_DENIED
-    event = make_event(kind, "", "cli", [asked.event_id], data)
+    event = make_event(kind, "", by, [asked.event_id], data)
     return deliver(run, event, f"{OWN_PREFIX}decision:{asked.event_id}")
 
 

@@ -372,33 +372,35 @@ class Run:
 
         return approvals_of(self._opened())
 
-    def approve(self, event_id: str) -> Delivery:
+    def approve(self, event_id: str, *, by: str = "cli") -> Delivery:
         """Approve what waits for a person.
 
         Args:
             event_id: of the ``approval.requested``, or of the call that waits, or the id of an
                 object that is held back.
+            by: who approves: the actor of the recorded decision.
 
         Raises:
             EventNotFound: nothing waits under this id.
         """
         from kando.app.approvals import answer_approval
 
-        return answer_approval(self._opened(read_only=False), event_id, True)
+        return answer_approval(self._opened(read_only=False), event_id, True, by=by)
 
-    def deny(self, event_id: str, *, reason: str | None = None) -> Delivery:
+    def deny(self, event_id: str, *, reason: str | None = None, by: str = "cli") -> Delivery:
         """Deny what waits for a person.
 
         Args:
             event_id: as for `approve`.
             reason: the responder that asked receives it.
+            by: who denies: the actor of the recorded decision.
 
         Raises:
             EventNotFound: nothing waits under this id.
         """
         from kando.app.approvals import answer_approval
 
-        return answer_approval(self._opened(read_only=False), event_id, False, reason)
+        return answer_approval(self._opened(read_only=False), event_id, False, reason, by=by)
 
     def _opened(self, *, read_only: bool = True) -> OpenedRun:
         return open_run(self._context, self.id, read_only=read_only)
