@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -13,9 +15,10 @@ from kando.app.demo import DEMO_ID, demo_ledger
 from kando.app.kits.find import find_kit
 from kando.app.providers import Listen
 from kando.app.substrates import open_substrate, substrate_url
-from kando.errors import LedgerNotFound, PositionOutOfRange
+from kando.errors import ConcurrencyError, LedgerNotFound, PositionOutOfRange
 from kando.kit import Kit
 from kando.ledger.interface import LedgerStore
+from kando.ledger.memory import MemorySubstrate
 from kando.ledger.substrate import Substrate
 from kando.plugins import Plugins
 
@@ -26,6 +29,8 @@ __all__ = ["Context", "id_of"]
 class Context:
     """The plugins, settings and substrate that every run of a store is opened with.
 
+    Several threads may use it at once; each run is worked on by one of them at a time.
+
     Attributes:
         plugins: the installed plugins.
         environ: settings and keys, such as ``KANDO_LEDGER``.
@@ -34,13 +39,16 @@ class Context:
         kits: kits that need no plugin, by name; they take precedence over installed ones.
     """
 
-    plugins: Plugins
-    environ: Mapping[str, str]
+    plugins: Plugins = attrs.field(repr=False)
+    #: Holds keys, which must not end up in a log.
+    environ: Mapping[str, str] = attrs.field(repr=False)
     ledger_url: str | None = None
-    listen: Listen | None = None
-    kits: dict[str, Kit] = attrs.field(factory=dict)
-    _opened: dict[bool, Substrate] = attrs.field(factory=dict, init=False)
-    _closers: list[Callable[[], None]] = attrs.field(factory=list, init=False)
+    listen: Listen | None = attrs.field(default=None, repr=False)
+    kits: dict[str, Kit] = attrs.field(factory=dict, repr=lambda kits: str([*kits]))
+    _opened: dict[bool, Substrate] = attrs.field(factory=dict, init=False, repr=False)
+    _closers: list[Callable[[], None]] = attrs.field(factory=list, init=False, repr=False)
+    _worked_on: set[str] = attrs.field(factory=set, init=False, repr=False)
+    _lock: threading.RLock = attrs.field(factory=threading.RLock, init=False, repr=False)
 
     @property
     def url(self) -> str:
@@ -53,11 +61,17 @@ class Context:
         Raises:
             StoreError: the substrate cannot be opened.
         """
-        if False in self._opened:
-            return self._opened[False]
-        if read_only not in self._opened:
-            self._opened[read_only] = open_substrate(self.url, self.plugins, read_only=read_only)
-        return self._opened[read_only]
+        with self._lock:
+            if False in self._opened:
+                return self._opened[False]
+            known = self._opened.get(read_only)
+            # One in memory stands for a file that did not exist, and that may exist by now.
+            if known is None or isinstance(known, MemorySubstrate):
+                opened = open_substrate(self.url, self.plugins, read_only=read_only)
+                self._opened[read_only] = opened
+                if known is not None:
+                    known.close()
+            return self._opened[read_only]
 
     def kit(self, name: str) -> Kit:
         """Return a kit by name: one of `kits`, else an installed one.
@@ -67,6 +81,12 @@ class Context:
             PluginBroken: the kit is installed but cannot be imported.
         """
         return self.kits.get(name) or find_kit(name, self.plugins)
+
+    def remember(self, kit: str | Kit | None) -> str | Kit | None:
+        """Return `kit`, and find it from now on for the runs that name it, if it is a kit."""
+        if isinstance(kit, Kit):
+            self.kits[kit.name] = kit
+        return kit
 
     def ledger(self, name: str, *, read_only: bool = True) -> LedgerStore:
         """Open the ledger of a run or branch.
@@ -91,6 +111,27 @@ class Context:
             raise PositionOutOfRange(msg, hint=f"Use {parsed.ledger}.")
         id = resolve_ledger_id(self.substrate(read_only=True), name)
         return self.substrate(read_only=read_only).open(id)
+
+    @contextmanager
+    def only_worker(self, id: str) -> Iterator[None]:
+        """Keep the other threads that use this context from working on a run.
+
+        Raises:
+            ConcurrencyError: one of them works on it.
+        """
+        with self._lock:
+            if id in self._worked_on:
+                msg = f"Another thread of this process works on {id}."
+                raise ConcurrencyError(msg, hint="Wait until it is done; meanwhile use Run.send.")
+            self._worked_on.add(id)
+        try:
+            yield
+        finally:
+            self._worked_on.discard(id)
+
+    def is_worked_on(self, id: str) -> bool:
+        """Whether a thread that uses this context works on a run."""
+        return id in self._worked_on
 
     def close_later(self, close: Callable[[], None]) -> None:
         """Have `close` called when the substrate is closed."""

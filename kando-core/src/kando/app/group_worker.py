@@ -172,7 +172,10 @@ class GroupWorker:
     def _go_on(self, job: Job) -> None:
         """Go on with a run as far as it comes without calls, and have its calls made."""
         ledger = self._substrate.open(job.ledger_id)
-        with Observation(self._context.plugins.observers()) as observation:
+        with (
+            self._context.only_worker(job.ledger_id),
+            Observation(self._context.plugins.observers()) as observation,
+        ):
             runtime = self._runtime(observation.over(ledger), _answered_elsewhere)
             if runtime.is_halted:
                 runtime.record_returned()
@@ -198,6 +201,8 @@ class GroupWorker:
         provider = self._provider
         if provider is None:
             provider = provider_of(self._context, kit, chosen.llm, run.is_demo_of(kit))
+            if provider is not None:
+                self._context.close_later(provider.close)
         limits = run.limits.capped_by(self._budget)
         return runtime_of(self._context, ledger, kit, provider, limits, chosen, instead_of)
 

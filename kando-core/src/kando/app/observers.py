@@ -39,6 +39,8 @@ _DRAIN_SECONDS = 2.0
 _CALL_SECONDS = 0.25
 _HOPELESS_SECONDS = 10.0
 
+_FILTERS_LOCK = threading.Lock()
+
 Observer = Callable[[KandoEvent, int], object]
 
 
@@ -98,13 +100,15 @@ class Observation:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        reports = self.close()
-        with warnings.catch_warnings():
+        reports = [each for each in self.close() if each.dropped or each.failed]
+        if not reports:
+            return
+        # The filters belong to the process, and runs may end in several of its threads at once.
+        with _FILTERS_LOCK, warnings.catch_warnings():
             # Also where warnings are errors: an observer does not end a run.
             warnings.simplefilter("always")
             for report in reports:
-                if report.dropped or report.failed:
-                    warnings.warn(str(report), stacklevel=2)
+                warnings.warn(str(report), stacklevel=2)
 
 
 class _Observed(LedgerStore):

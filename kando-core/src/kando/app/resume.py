@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import attrs
 
@@ -31,6 +32,7 @@ from kando.text.documents import Skipped
 __all__ = [
     "RunResult",
     "offer_run",
+    "opened_provider",
     "provider_of",
     "resume_run",
     "runtime_of",
@@ -73,8 +75,8 @@ def resume_run(
     Args:
         run: opened for writing.
         kit: the kit, or its name; the one that the ledger names if None.
-        llm: ``provider`` or ``provider:argument``, or an open provider; if None, the script of the
-            run's demo, or the provider that the environment configures.
+        llm: ``provider`` or ``provider:argument``, or an open provider, which stays open; if None,
+            the script of the run's demo, or the provider that the environment configures.
         budget: limits of the run. Each replaces the one that the ledger remembers; those that are
             not set stay as they were.
         forgets_limits: whether the run keeps only the limits in `budget`.
@@ -85,15 +87,21 @@ def resume_run(
 
     Raises:
         RunCancelled: the run was cancelled.
+        ConcurrencyError: another thread or process works on the run.
         ConfigurationError: the ledger names no kit, and neither does `kit`.
         Exception: whatever a responder raised; the run can be resumed.
     """
     context = run.context
     loaded = run.require_kit(kit)
-    provider = provider_of(context, loaded, llm or run.choices.llm, run.is_demo_of(loaded))
     limits, told = agreed_limits(run, budget or Budget(), _ACTOR, forgets=forgets_limits)
     allowed = limits if at_most is None else limits.capped_by(at_most)
-    with Observation(context.plugins.observers()) as observation:
+    with (
+        context.only_worker(run.id),
+        opened_provider(
+            context, loaded, llm or run.choices.llm, run.is_demo_of(loaded)
+        ) as provider,
+        Observation(context.plugins.observers()) as observation,
+    ):
         observed = observation.over(run.ledger)
         runtime = runtime_of(context, observed, loaded, provider, allowed, run.choices)
         on_started(run.id)
@@ -147,6 +155,19 @@ def provider_of(
     return choose_provider(llm, context.plugins, context.environ, context.listen)
 
 
+@contextmanager
+def opened_provider(
+    context: Context, kit: Kit, llm: str | Provider | None, demo: bool
+) -> Iterator[Provider | None]:
+    """Yield the provider that `provider_of` returns; close it unless the caller opened it."""
+    provider = provider_of(context, kit, llm, demo)
+    try:
+        yield provider
+    finally:
+        if provider is not None and provider is not llm:
+            provider.close()
+
+
 def runtime_of(
     context: Context,
     ledger: LedgerStore,
@@ -173,7 +194,6 @@ def runtime_of(
     if provider is not None:
         executor = provider.executor
         responders.append(executor if model is None else with_model(executor, model))
-        context.close_later(provider.close)
     return Runtime(
         ledger,
         [instead_of(each) for each in responders],

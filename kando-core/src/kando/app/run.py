@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ import attrs
 
 from kando.app.context import Context
 from kando.app.opened import OpenedRun, open_address, open_run
+from kando.app.threads import in_thread
 
 if TYPE_CHECKING:
     from kando.app.approvals import Approval
@@ -42,7 +42,8 @@ __all__ = ["Run"]
 class Run:
     """A run or branch of a store.
 
-    Each call reads the ledger as it is then, so a run that other processes work on can be followed.
+    Each call reads the ledger as it is then, so a run that other threads or processes work on can be
+    followed. Any thread may call any method; one thread at a time works on a run.
     Where a method takes ``at``, it means the run after its first `at` events: all of them if None.
     Such a method raises PositionOutOfRange if the run is shorter.
 
@@ -235,8 +236,8 @@ class Run:
 
         Args:
             kit: the kit, or its name; the one that the ledger names if None.
-            llm: ``provider`` or ``provider:argument``, or an open provider; if None, the script of
-                the run's demo, or the provider that the environment configures.
+            llm: ``provider`` or ``provider:argument``, or an open provider, which stays open; if
+                None, the script of the run's demo, or the provider that the environment configures.
             budget: limits of the run. Each replaces the one that the ledger remembers; those that
                 are not set stay as they were.
             forgets_limits: whether the run keeps only the limits in `budget`.
@@ -248,6 +249,7 @@ class Run:
 
         Raises:
             RunCancelled: the run was cancelled.
+            ConcurrencyError: another thread or process works on the run.
             ConfigurationError: the ledger names no kit, and neither does `kit`.
             Exception: whatever a responder raised; the run can be resumed.
         """
@@ -255,7 +257,7 @@ class Run:
 
         self.result = resume_run(
             self._opened(read_only=False),
-            kit=kit,
+            kit=self._context.remember(kit),
             llm=llm,
             budget=budget,
             forgets_limits=forgets_limits,
@@ -265,9 +267,7 @@ class Run:
         )
         return self.result
 
-    async def aresume(self, **options: Any) -> RunResult:
-        """Do what `resume` does, in a thread, without blocking the event loop."""
-        return await asyncio.to_thread(self.resume, **options)
+    aresume = in_thread(resume)
 
     def offer(self, group: str) -> None:
         """Have the workers of a group resume the run, paused or not.
@@ -322,7 +322,7 @@ class Run:
             goal=goal,
             model=model,
             llm=llm,
-            kit=kit,
+            kit=self._context.remember(kit),
             fresh=fresh,
             actor=actor,
         )

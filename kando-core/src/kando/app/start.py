@@ -14,7 +14,8 @@ from kando.app.kits.find import kit_data, make_seeds
 from kando.app.limits import limits_event
 from kando.app.observers import Observation
 from kando.app.opened import OpenedRun
-from kando.app.resume import RunResult, provider_of, runtime_of, work
+from kando.app.providers import Provider
+from kando.app.resume import RunResult, opened_provider, runtime_of, work
 from kando.app.status import status_of
 from kando.errors import ConfigurationError
 from kando.kit import Kit
@@ -43,7 +44,7 @@ def start_run(
     *,
     inputs: Sequence[str | Path] = (),
     demo: bool = False,
-    llm: str | None = None,
+    llm: str | Provider | None = None,
     budget: Budget | None = None,
     group: str | None = None,
     on_started: Callable[[str], None] = lambda run_id: None,
@@ -60,7 +61,8 @@ def start_run(
         inputs: files and folders, read before anything is recorded.
         demo: whether to work from the documents that the kit ships as its demo, with the answers
             that come with them unless `llm` is given.
-        llm: ``provider`` or ``provider:argument``; from the environment if None.
+        llm: ``provider`` or ``provider:argument``, or an open provider, which stays open; from the
+            environment if None.
         budget: limits of the run, which its ledger remembers.
         group: the responder group whose workers do the work, instead of this process.
         on_started: called with the run's id as soon as it is durable.
@@ -74,15 +76,18 @@ def start_run(
         Exception: whatever a responder raised; the run can be resumed.
     """
     loaded = kit if isinstance(kit, Kit) else context.kit(kit)
-    provider = provider_of(context, loaded, llm, demo)
-    documents = list(read_documents(inputs))
-    with Observation(context.plugins.observers()) as observation:
+    with (
+        opened_provider(context, loaded, llm, demo) as provider,
+        Observation(context.plugins.observers()) as observation,
+    ):
+        documents = list(read_documents(inputs))
         ledger = _created(context, loaded, goal, documents, demo, budget, observation.over)
         if group is not None:
             context.substrate(read_only=False).group(group).offer(Job(id_of(ledger)))
         on_started(id_of(ledger))
         if group is None:
-            work(context, runtime_of(context, ledger, loaded, provider, budget))
+            with context.only_worker(id_of(ledger)):
+                work(context, runtime_of(context, ledger, loaded, provider, budget))
     skipped = [each for each in documents if isinstance(each, Skipped)]
     status = status_of(OpenedRun(context, ledger))
     return RunResult(status, provider.name if provider else None, skipped)

@@ -11,7 +11,7 @@ from kando.app.kits.find import kit_data
 from kando.app.opened import OpenedRun
 from kando.errors import InvalidData, KandoError, StoreError
 from kando.ledger.interface import WORLD_TYPES, LedgerStore
-from kando.ledger.notice import this_process
+from kando.ledger.notice import Worker, this_process
 from kando.ledger.substrate import LedgerInfo
 from kando.runtime import Runtime
 from kando.schema.events import RUN_CANCELLED
@@ -177,8 +177,8 @@ def _status(ledger: LedgerStore, fold: StatusFold) -> RunStatus:
 
 
 def status_of(run: OpenedRun) -> RunStatus:
-    """Return the state of a run: ``running`` if another process works on it, ``stopped`` if its
-    kit has work left to do and no process works on it.
+    """Return the state of a run: ``running`` if a process or a thread of this store works on it,
+    ``stopped`` if its kit has work left to do and nothing works on it.
 
     Without the run's kit it is unknown whether work is left; the state is then that of the ledger.
     """
@@ -189,7 +189,7 @@ def status_of(run: OpenedRun) -> RunStatus:
         # Events that the kit's upcasters cannot bring up are read as they were recorded.
         status = read_status(run.ledger)
     worker = None if run.is_demo_run else run.context.substrate().worker(run.id)
-    if worker is not None and worker != this_process() and worker.may_be_alive():
+    if worker is not None and _is_at_work(run, worker):
         return attrs.evolve(status, state=RUNNING)
     if kit is None or status.state not in (FINISHED, WAITING):
         return status
@@ -201,6 +201,13 @@ def status_of(run: OpenedRun) -> RunStatus:
     except KandoError:
         return status
     return attrs.evolve(status, state=STOPPED) if _has_work(runtime) else status
+
+
+def _is_at_work(run: OpenedRun, worker: Worker) -> bool:
+    if worker == this_process():
+        # An earlier process with the same id may have left this notice.
+        return run.context.is_worked_on(run.id)
+    return worker.may_be_alive()
 
 
 def _has_work(runtime: Runtime) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,12 +14,13 @@ from kando.app.addresses import parse_address
 from kando.app.context import Context
 from kando.app.opened import open_address, open_run
 from kando.app.run import Run
+from kando.app.threads import in_thread
 
 if TYPE_CHECKING:
     from kando.app.compare import Outcome
     from kando.app.export import ImportResult
     from kando.app.inspect import RunPage
-    from kando.app.providers import Listen
+    from kando.app.providers import Listen, Provider
     from kando.kit import Kit
     from kando.plugins import Plugins
     from kando.responders.budget import Budget
@@ -38,13 +38,15 @@ def open_store(
 ) -> Store:
     """Open a store; use it as a context manager, so that it is closed again.
 
-    The substrate itself is opened on first use: a store that only reads creates no file.
+    One store serves a whole process: any thread may use it, and several runs of it may be worked on
+    at once. The substrate itself is opened on first use: a store that only reads creates no file.
 
     Args:
         url: of the substrate, such as ``sqlite:PATH``, ``postgresql://...``, ``esdb://...`` or
             ``memory:``; that of the command line if None: ``KANDO_LEDGER``, ``EVENTSTORE_URL``, or a
             SQLite file under the user's data directory.
-        kits: kits that are not installed as plugins; runs name them by their names.
+        kits: kits that are not installed as plugins. A ledger holds the name of its kit only: a
+            process that resumes, replays or checks a run of such a kit passes the kit here.
         environ: settings and keys; those of the process if None.
         plugins: the installed plugins; looked up if None.
         listen: receives the text of answers as it streams in.
@@ -59,7 +61,7 @@ def open_store(
 
 @attrs.frozen
 class Store:
-    """The runs of one substrate.
+    """The runs of one substrate. Any thread may call any method.
 
     Attributes:
         context: the plugins, the settings and the substrate.
@@ -79,7 +81,7 @@ class Store:
         *,
         inputs: Sequence[str | Path] = (),
         demo: bool = False,
-        llm: str | None = None,
+        llm: str | Provider | None = None,
         budget: Budget | None = None,
         group: str | None = None,
         work: bool = True,
@@ -88,12 +90,13 @@ class Store:
         """Start a run of a kit and work on it until no work is left.
 
         Args:
-            kit: the kit, or its name.
+            kit: the kit, or its name. The store remembers a kit for the runs that name it.
             goal: what the run is for; None only for a demo, which has a goal.
             inputs: files and folders, read before anything is recorded.
             demo: whether to work from the documents that the kit ships as its demo, with the
                 answers that come with them unless `llm` is given.
-            llm: ``provider`` or ``provider:argument``; from the environment if None.
+            llm: ``provider`` or ``provider:argument``, or an open provider, which stays open; from
+                the environment if None.
             budget: limits of the run, which its ledger remembers.
             group: the responder group whose workers do the work, instead of this process.
             work: whether to work on the run now; without it only the goal and the inputs are
@@ -110,8 +113,7 @@ class Store:
         """
         from kando.app.start import create_run, start_run
 
-        if not isinstance(kit, str):
-            self.context.kits.setdefault(kit.name, kit)
+        self.context.remember(kit)
         if not work:
             id = create_run(self.context, kit, goal, inputs=inputs, demo=demo, budget=budget)
             on_started(id)
@@ -129,9 +131,7 @@ class Store:
         )
         return Run(result.status.run_id, result, context=self.context)
 
-    async def astart(self, kit: str | Kit, goal: str | None = None, **options: Any) -> Run:
-        """Do what `start` does, in a thread, without blocking the event loop."""
-        return await asyncio.to_thread(self.start, kit, goal, **options)
+    astart = in_thread(start)
 
     def run(self, name: str) -> Run:
         """Return a run or branch.
@@ -225,7 +225,7 @@ class Store:
         return import_run(self.context, lines, accepts_approvals=accepts_approvals)
 
     def close(self) -> None:
-        """Close everything that was opened."""
+        """Close everything that was opened; no run may be worked on any more."""
         self.context.close()
 
     def __enter__(self) -> Self:

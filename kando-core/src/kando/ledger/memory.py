@@ -133,9 +133,11 @@ class MemoryLedgerStore(LedgerStore):
 
 
 class MemorySubstrate(Substrate):
-    """Many ledgers in this process's memory."""
+    """Many ledgers in this process's memory; it may be used from several threads."""
 
     def __init__(self) -> None:
+        # Held where a thread would see what another is changing.
+        self._lock = threading.Lock()
         self._ledgers: dict[str, MemoryLedgerStore] = {}
         self._cache: dict[tuple[str, str], bytes] = {}
         # Encoded entries by ledger and key; None once taken.
@@ -162,7 +164,9 @@ class MemorySubstrate(Substrate):
         return self._add(parent._forked(check_ledger_id(branch_id), position))
 
     def _add(self, ledger: MemoryLedgerStore) -> MemoryLedgerStore:
-        if self._ledgers.setdefault(ledger._info.id, ledger) is not ledger:
+        with self._lock:
+            is_new = self._ledgers.setdefault(ledger._info.id, ledger) is ledger
+        if not is_new:
             msg = f"There is a ledger {ledger._info.id!r} already."
             raise LedgerExists(msg, hint="Choose another id.")
         return ledger
@@ -171,7 +175,9 @@ class MemorySubstrate(Substrate):
         return self._described(self.open(ledger_id))
 
     def ledgers(self) -> Iterator[LedgerInfo]:
-        return iter([self._described(ledger) for ledger in reversed(self._ledgers.values())])
+        with self._lock:
+            newest_first = [*reversed(self._ledgers.values())]
+        return map(self._described, newest_first)
 
     @staticmethod
     def _described(ledger: MemoryLedgerStore) -> LedgerInfo:
@@ -202,28 +208,33 @@ class MemorySubstrate(Substrate):
 
     def deliver(self, ledger_id: str, entry: InboxEntry) -> bool:
         self.open(ledger_id)
-        inbox = self._inboxes.setdefault(ledger_id, {})
-        if entry.key in inbox:
-            return False
-        inbox[entry.key] = encode_entry(entry)
-        return True
+        body = encode_entry(entry)
+        with self._lock:
+            inbox = self._inboxes.setdefault(ledger_id, {})
+            if entry.key in inbox:
+                return False
+            inbox[entry.key] = body
+            return True
 
     def inbox(self, ledger_id: str) -> list[InboxEntry]:
         self.open(ledger_id)
-        inbox = self._inboxes.get(ledger_id, {})
-        return [decode_entry(key, body) for key, body in inbox.items() if body is not None]
+        with self._lock:
+            entries = [*self._inboxes.get(ledger_id, {}).items()]
+        return [decode_entry(key, body) for key, body in entries if body is not None]
 
     def acknowledge(self, ledger_id: str, key: str) -> None:
-        if key in self._inboxes.get(ledger_id, {}):
-            self._inboxes[ledger_id][key] = None
+        with self._lock:
+            if key in self._inboxes.get(ledger_id, {}):
+                self._inboxes[ledger_id][key] = None
 
     def register_worker(self, ledger_id: str, worker: Worker) -> None:
         self.open(ledger_id)
         self._workers[ledger_id] = worker
 
     def unregister_worker(self, ledger_id: str, worker: Worker) -> None:
-        if self._workers.get(ledger_id) == worker:
-            del self._workers[ledger_id]
+        with self._lock:
+            if self._workers.get(ledger_id) == worker:
+                del self._workers[ledger_id]
 
     def worker(self, ledger_id: str) -> Worker | None:
         self.open(ledger_id)
