@@ -150,3 +150,8 @@ def _id_of(object: ObjectRef) -> str:
         return id
     msg = f"{object.type} by {object.actor or 'this responder'} has no object id yet."
     raise InvalidData(msg, hint="Use the event that `yield` returned: it has the id.")
+
+
+# ``kando.emit`` is this module and also its function `emit`, which `kando` offers (kando/_lazy.py):
+# after ``import kando.emit``, ``kando.emit.create`` is found on the function.
+vars(emit).update({name: globals()[name] for name in __all__})
