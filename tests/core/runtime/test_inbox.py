@@ -27,7 +27,9 @@ def substrate(monkeypatch: pytest.MonkeyPatch) -> MemorySubstrate:
 
 
 def runtime_of(substrate: MemorySubstrate, *responders: Responder) -> Runtime:
-    return Runtime(substrate.open("r1"), responders, inbox=SubstrateInbox(substrate, "r1"), edge_logic=())
+    return Runtime(
+        substrate.open("r1"), responders, inbox=SubstrateInbox(substrate, "r1"), edge_logic=()
+    )
 
 
 def events_of(substrate: MemorySubstrate) -> list[RecordedEvent]:
