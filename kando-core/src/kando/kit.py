@@ -264,6 +264,8 @@ class Kit:
         timeout: float | None = DEFAULT_TIMEOUT,
         max_parallel: int | None = None,
         max_result_bytes: int = DEFAULT_MAX_RESULT_BYTES,
+        effect: str | None = None,
+        undo: str | None = None,
     ) -> Callable[[_Function], _Function]:
         """Offer the decorated function as a tool, called through ``tool.called``.
 
@@ -277,6 +279,10 @@ class Kit:
             max_parallel: how many of its calls may be in flight at once; None for the limit of the
                 runtime.
             max_result_bytes: limit of its result, as JSON; a larger one is answered with an error.
+            effect: what it does outside: ``read``, ``idempotent`` (repeating a call changes nothing
+                more) or ``write``. A tool that takes the world reads, any other writes, if omitted.
+                A branch does not repeat a write of its parent, and asks a person before another.
+            undo: name of the tool that takes a call back.
 
         Raises:
             ConfigurationError: the name is taken, or a parameter cannot be passed by name.
@@ -290,6 +296,8 @@ class Kit:
                 timeout_seconds=timeout,
                 max_parallel=max_parallel,
                 max_result_bytes=max_result_bytes,
+                effect=effect,
+                undo=undo,
             )
             return fn
 

@@ -115,7 +115,7 @@ def test_a_paused_run_goes_on_with_limits_and_a_cancelled_one_is_told_of_none(st
 def test_limits_that_are_damaged_are_told_and_can_be_named_anew(store: Store, data: Any) -> None:
     run_id = store.start("chain", "3", work=False).id
     Runtime(store.context.ledger(run_id, read_only=False), [], edge_logic=()).record(
-        [emit("budget.set", data)]
+        [emit("budget.set", data)], is_own=True
     )
 
     with pytest.raises(InvalidData, match=r"budget\.set-2 of run:.* are damaged"):

@@ -40,6 +40,7 @@ def fork_run(
     llm: str | None = None,
     kit: str | Kit | None = None,
     fresh: bool = False,
+    allow_writes: bool = False,
     actor: str = "cli",
 ) -> BranchMeta:
     """Fork a run or branch; nothing is copied and nothing is called.
@@ -57,6 +58,7 @@ def fork_run(
         llm: ``provider`` or ``provider:argument`` that answers them.
         kit: the kit that continues, or its name; the one that the ledger names if None.
         fresh: whether the branch refuses what was cached before it.
+        allow_writes: whether the branch calls tools that write without asking a person.
         actor: that forks.
 
     Raises:
@@ -72,7 +74,7 @@ def fork_run(
     check_fork_position(parent.stream_name(), at, parent.length())
     meta = BranchMeta(new_ledger_id(), run.id, at)
     head = head_of(parent, meta, actor)
-    chosen = _chosen(run.context, goal, model, llm, fresh)
+    chosen = _chosen(run.context, goal, model, llm, fresh, allow_writes)
     is_changed = bool(chosen or patches or events or kit)
     own = [head]
     if is_changed:
@@ -86,7 +88,12 @@ def fork_run(
 
 
 def _chosen(
-    context: Context, goal: str | None, model: str | None, llm: str | None, fresh: bool
+    context: Context,
+    goal: str | None,
+    model: str | None,
+    llm: str | None,
+    fresh: bool,
+    allow_writes: bool,
 ) -> dict[str, Any]:
     """Return the data of ``branch.changed``: what was chosen."""
     if llm is not None:
@@ -99,6 +106,7 @@ def _chosen(
         if text is not None and not text.strip():
             raise InvalidData(f"The {what} is empty.", hint=f"Name a {what}.")
     chosen = {"goal": goal, "model": model, "llm": llm, "fresh": fresh or None}
+    chosen["allow_writes"] = allow_writes or None
     return {name: value for name, value in chosen.items() if value is not None}
 
 
@@ -132,12 +140,13 @@ def _drafted(
         events.append(make_event(KIT_LOADED, "", head.actor, [], kit_data(kit)))
     if chosen:
         events.append(make_event(BRANCH_CHANGED, "", head.actor, [head.id], chosen))
-    events += changes
-    if kit is not None and goal is not None:
-        events += make_seeds(kit, goal, head.data["branch_id"])
     kits = [] if kit is None else [kit]
     responders = [] if kit is None else kit.create()
-    Runtime(draft, responders, kits=kits, edge_logic=()).record(events, is_own=True)
+    runtime = Runtime(draft, responders, kits=kits, edge_logic=())
+    runtime.record(events, is_own=True)
+    runtime.record(changes, is_external=True)
+    if kit is not None and goal is not None:
+        runtime.record(make_seeds(kit, goal, head.data["branch_id"]))
     return draft.own
 
 

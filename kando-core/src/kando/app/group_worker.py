@@ -184,7 +184,7 @@ class GroupWorker:
         for intent in runtime.open_calls():
             self._group.offer(Job(job.ledger_id, intent.id))
         due = runtime.seconds_until_due()
-        if due is not None:
+        if due is not None and not runtime.is_exhausted:
             self._group.offer(job, max(due, 0.01))
 
     def _runtime(

@@ -37,6 +37,7 @@ class Choices:
         llm: ``provider`` or ``provider:argument`` that answers; None if nothing was chosen.
         fresh_id: the branch, or its ancestor, that refuses what was cached before it; or None.
         fresh_from: position of that branch's first own event; 0 without one.
+        allows_writes: whether a branch calls tools that write without asking a person.
     """
 
     kit: dict[str, Any] | None
@@ -44,6 +45,7 @@ class Choices:
     llm: str | None = None
     fresh_id: str | None = None
     fresh_from: int = 0
+    allows_writes: bool = False
 
 
 @attrs.define(slots=False)
@@ -260,6 +262,8 @@ def _with_changes(
             found = attrs.evolve(
                 found, model=found.model or data.get("model"), llm=found.llm or data.get("llm")
             )
+            if data.get("allow_writes") is True:
+                found = attrs.evolve(found, allows_writes=True)
             if data.get("fresh") and found.fresh_id is None:
                 found = attrs.evolve(found, fresh_id=branch_id, fresh_from=start)
         else:

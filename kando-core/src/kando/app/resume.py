@@ -14,6 +14,7 @@ from kando.app.inbox import SubstrateInbox
 from kando.app.kits.demos import demo_provider
 from kando.app.kits.find import kit_data
 from kando.app.limits import agreed_limits
+from kando.app.lineage_answers import LineageAnswers
 from kando.app.observers import Observation
 from kando.app.opened import Choices, OpenedRun
 from kando.app.providers import Provider, choose_provider
@@ -189,6 +190,7 @@ def runtime_of(
         instead_of: returns the responder that replaces a responder.
     """
     substrate = context.substrate(read_only=False)
+    is_branch = ledger.stream_name().startswith("branch:")
     responders = kit.create()
     model = chosen.model if chosen is not None else None
     if provider is not None:
@@ -206,6 +208,8 @@ def runtime_of(
         kit_loaded=kit_data(kit),
         upcasters=context.plugins.upcasters(),
         snapshots=OpenedRun(context, ledger).snapshots(read_only=False),
+        lineage=LineageAnswers(OpenedRun(context, ledger)) if is_branch else None,
+        allows_writes=chosen is not None and chosen.allows_writes,
     )
 
 

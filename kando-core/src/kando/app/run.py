@@ -291,6 +291,7 @@ class Run:
         llm: str | None = None,
         kit: str | Kit | None = None,
         fresh: bool = False,
+        allow_writes: bool = False,
         actor: str = "cli",
     ) -> Run:
         """Fork the run, with or without changes; nothing is copied and nothing is called.
@@ -304,6 +305,8 @@ class Run:
             llm: ``provider`` or ``provider:argument`` that answers them.
             kit: the kit that continues, or its name; the one that the ledger names if None.
             fresh: whether the branch refuses what was cached before it.
+            allow_writes: whether the branch calls tools that write (`Kit.tool`) without asking a
+                person; it never repeats a call that its parent made.
             actor: that forks.
 
         Raises:
@@ -324,6 +327,7 @@ class Run:
             llm=llm,
             kit=self._context.remember(kit),
             fresh=fresh,
+            allow_writes=allow_writes,
             actor=actor,
         )
         return Run(meta.branch_id, context=self._context)

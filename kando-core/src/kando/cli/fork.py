@@ -42,6 +42,11 @@ __all__ = ["fork"]
 @click.option("--llm", metavar="PROVIDER[:ARG]", help="Who answers the branch's requests.")
 @click.option("--kit", help="The kit that goes on with the branch.")
 @click.option("--fresh", is_flag=True, help="Refuse answers that were cached before the fork.")
+@click.option(
+    "--allow-writes",
+    is_flag=True,
+    help="Call tools that write without asking a person.",
+)
 @click.option("--run", "goes_on", is_flag=True, help="Go on with the branch at once.")
 @shared_options
 def fork(

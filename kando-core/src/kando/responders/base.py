@@ -101,6 +101,8 @@ class Effect:
         limits: ``limits(intent)`` returns the limits of one call.
         knows: ``knows(intent)`` returns whether the executor can do what an intent asks for, such as
             call the tool that it names.
+        writes: ``writes(intent)`` returns whether the call changes something outside that repeating
+            it would change once more.
         inline: ``inline(intent)`` returns a function that computes the data of the answer from the
             world, if the answer needs nothing outside the process; else None. It is computed once,
             when the intent is dispatched.
@@ -119,6 +121,7 @@ class Effect:
     worst_case_usd: Callable[[dict[str, Any]], float | None] = lambda request: None
     limits: Callable[[KandoEvent], CallLimits] = lambda intent: CallLimits()
     knows: Callable[[KandoEvent], bool] = lambda intent: True
+    writes: Callable[[KandoEvent], bool] = lambda intent: False
     inline: Callable[[KandoEvent], Callable[[World], dict[str, Any]] | None] = lambda intent: None
     timed_out: Callable[[KandoEvent], dict[str, Any]] | None = None
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from kando.responders.base import CallLimits, Effect, Responder
 from kando.responders.idempotency import key_of
-from kando.responders.tools import as_tool, error_data
+from kando.responders.tools import WRITE, as_tool, error_data
 from kando.schema.events import ECHOED, TOOL_CALLED, TOOL_RETURNED, KandoEvent, make_event
 from kando.world.graph import World
 
@@ -76,6 +76,9 @@ def ToolExecutorResponder(
         timed_out=timed_out,
         knows=lambda intent: (name := _tool_name(intent)) in known or not name,
         inline=inline,
+        writes=lambda intent: (
+            (tool := known.get(_tool_name(intent))) is not None and tool.effect == WRITE
+        ),
     )
 
     def fn(event: KandoEvent, world: World) -> Iterator[KandoEvent]:

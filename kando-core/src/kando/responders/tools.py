@@ -41,6 +41,11 @@ WORLD_PARAMETER = "world"
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
+#: What a tool does outside: it only reads; repeating a call changes nothing more; it writes.
+READ, IDEMPOTENT, WRITE = "read", "idempotent", "write"
+EFFECTS = (READ, IDEMPOTENT, WRITE)
+
+
 @attrs.frozen
 class Tool:
     """A function that can be called through ``tool.called``.
@@ -57,6 +62,8 @@ class Tool:
         max_parallel: how many of its calls may be in flight at once; None for the limit of the
             runtime.
         max_result_bytes: limit of its result, as JSON.
+        effect: what it does outside: ``read``, ``idempotent`` or ``write``.
+        undo: name of the tool that takes a call back, or None.
     """
 
     name: str
@@ -69,6 +76,8 @@ class Tool:
     timeout_seconds: float | None = DEFAULT_TIMEOUT
     max_parallel: int | None = None
     max_result_bytes: int = DEFAULT_MAX_RESULT_BYTES
+    effect: str = WRITE
+    undo: str | None = None
 
     def __call__(self, *args: Any, **named: Any) -> Any:
         """Call the function without checking arguments or result."""
@@ -134,11 +143,19 @@ def as_tool(name: str, fn: Callable[..., Any], **limits: Any) -> Tool:
         name: by which it is called.
         fn: takes JSON by parameter name and returns JSON. The schema comes from the types of its
             parameters, the descriptions from its docstring and its ``Args:`` section.
-        limits: ``timeout_seconds``, ``max_parallel`` and ``max_result_bytes`` of the `Tool`.
+        limits: ``timeout_seconds``, ``max_parallel``, ``max_result_bytes``, ``effect`` and ``undo``
+            of the `Tool`. A tool that takes the world reads, any other writes, unless `effect` says
+            something else.
 
     Raises:
         ConfigurationError: a parameter cannot be passed by name, or its type has no JSON Schema.
     """
+    effect = limits.get("effect")
+    if effect is None:
+        limits.pop("effect", None)
+    elif effect not in EFFECTS:
+        msg = f"Tool {name!r} has effect {effect!r:.60}."
+        raise ConfigurationError(msg, hint=f"Use one of: {', '.join(EFFECTS)}.")
     if isinstance(fn, Tool):
         return attrs.evolve(fn, name=name, **limits)
     if inspect.iscoroutinefunction(fn):
@@ -157,7 +174,7 @@ def as_tool(name: str, fn: Callable[..., Any], **limits: Any) -> Tool:
         {each: text for each, text in descriptions.items() if each in fields},
         takes_key,
         takes_world,
-        **limits,
+        **{"effect": READ if takes_world else WRITE, **limits},
     )
     _check_limits(tool)
     # A signature without a schema is an error now, where it was written, not at the first call.

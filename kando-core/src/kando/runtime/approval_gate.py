@@ -22,7 +22,7 @@ were approved in its parent and not made before the fork.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import attrs
@@ -50,7 +50,10 @@ from kando.views.approvals import GATE
 from kando.views.pending import ANSWERS, INTENTS, answered_by
 from kando.world.graph import World
 
-__all__ = ["GATE", "OBSERVED_TYPES", "ApprovalGate"]
+__all__ = ["GATE", "OBSERVED_TYPES", "ON_BRANCH", "ApprovalGate"]
+
+#: Why a person is asked about a call that writes, on a branch.
+ON_BRANCH = "the tool writes, and this is a branch: its parent has not made this call"
 
 _RESERVED = (APPROVAL_REQUESTED, APPROVAL_GRANTED, APPROVAL_DENIED)
 
@@ -73,6 +76,9 @@ class ApprovalGate:
         self._policies = list(policies)
         self._source = source
         self._recorder = recorder
+        # Whether a call is one that only a branch asks about; set by the loop.
+        self.asks_on_branch: Callable[[RecordedEvent], bool] = lambda intent: False
+        self._asked_on_branch: dict[str, bool] = {}
         self._holds_objects = any(OBJECT_CREATED in each.on for each in self._policies)
         # By id of the intent, until it is answered.
         self._verdicts: dict[str, Ask | Deny | Exception] = {}
@@ -151,10 +157,21 @@ class ApprovalGate:
 
     def is_held(self, intent_id: str) -> bool:
         """Whether no executor answers an intent when it is dispatched: it needs approval or is denied."""
+        self._judge_branch(intent_id)
         return intent_id in self._verdicts or intent_id in self._denied
+
+    def _judge_branch(self, intent_id: str) -> None:
+        """Give an open intent its verdict if it would write, and this is a branch."""
+        intent = self._intents.get(intent_id)
+        if intent is None or intent_id in self._asked_on_branch:
+            return
+        asks = self._asked_on_branch[intent_id] = self.asks_on_branch(intent)
+        if asks and intent_id not in self._verdicts:
+            self._verdicts[intent_id] = Ask(ON_BRANCH)
 
     def needs_verdict(self, intent_id: str) -> bool:
         """Whether the ledger lacks the consequence of a verdict on an open intent."""
+        self._judge_branch(intent_id)
         verdict = self._verdicts.get(intent_id)
         return verdict is not None and (
             not isinstance(verdict, Ask) or intent_id not in self._requested
@@ -172,6 +189,7 @@ class ApprovalGate:
             intent_id: of the intent.
             before: consider only grants before this position; None for all.
         """
+        self._judge_branch(intent_id)
         if intent_id in self._denied:
             return False
         granted = self._granted.get(intent_id)
@@ -222,6 +240,7 @@ class ApprovalGate:
         return [self._ask(self._intents[id]) for id in again]
 
     def _judge(self, intent: RecordedEvent) -> list[KandoEvent]:
+        self._judge_branch(intent.id)
         verdict = self._verdicts.get(intent.id)
         if isinstance(verdict, Exception):
             raise verdict

@@ -35,7 +35,7 @@ class Effects:
         self,
         limit: int,
         keep: Callable[[Call, _Answer], None] = lambda call, answer: None,
-        kept: Callable[[str], _Answer | None] = lambda intent_id: None,
+        kept: Callable[[RecordedEvent], _Answer | None] = lambda intent: None,
     ) -> None:
         self._limit = limit
         self._keep = keep
@@ -140,7 +140,7 @@ class Effects:
             self.discard(intent)
             return recalled
         flying = self._in_flight.get(intent.id)
-        if (flying is None or flying.is_elsewhere()) and (kept := self._kept(intent.id)):
+        if (flying is None or flying.is_elsewhere()) and (kept := self._kept(intent)):
             self.discard(intent)
             return kept
         call = flying or self._launch(Call(intent, executor.name, effect))

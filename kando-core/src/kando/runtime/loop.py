@@ -145,7 +145,9 @@ class Loop(Tail):
         batch = Batch(self.recorder, is_own=is_own)
         for number, seed in enumerate(seeds):
             batch.add(with_place(seed, self.cursor.silent if number == 0 else None))
-        reasons = self._reasons_against(batch, batch.cost_usd)
+        # No limit keeps a person from pausing or cancelling a run.
+        is_limited = any(seed.type not in CONTROL for seed in seeds)
+        reasons = self._reasons_against(batch, batch.cost_usd) if is_limited else []
         if reasons:
             self._exhaust(reasons, None, batch.depth)
             return False
@@ -162,7 +164,7 @@ class Loop(Tail):
         Raises:
             Exception: the exception of a responder, after ``responder.failed`` is recorded.
         """
-        self._may_call = self._is_exhausted = False
+        self._may_call = self.is_exhausted = False
         # Before any call: a run that was cancelled makes none, and a given answer is not asked for.
         if not self._read_inbox():
             return False
@@ -216,8 +218,18 @@ class Loop(Tail):
                 return False
         return self.cursor.pending.halted_by is None
 
+    def admit(self, event: KandoEvent) -> bool:
+        """Record an external event, or the approval that it needs; False if a limit forbids it.
+
+        Raises:
+            RefusedEvent: it must not be recorded.
+        """
+        admitted = self.gate.admit(event, self.recorder.world)
+        return self.deliver([admitted], is_own=admitted.type in _OWN_MESSAGES)
+
     def _may_start_calls(self) -> bool:
-        return self._is_reading or self._read_inbox()
+        # While messages are recorded no call starts: the next of them may pause the run.
+        return not self._is_reading and self._read_inbox()
 
     def _read_inbox(self) -> bool:
         """Record the messages to the run; False if it must stop.
@@ -235,11 +247,9 @@ class Loop(Tail):
             if not self._has_caught_up and _precedence(entry) == _ORDINARY:
                 continue
             if self.recorder.position_of(entry.event_id) is None:
-                event = attrs.evolve(entry.event, id=entry.event_id)
                 try:
-                    event = self.gate.admit(event, self.recorder.world)
-                    is_own = event.type in _OWN_MESSAGES
-                    is_within_limits = self.deliver([event], is_own=is_own)
+                    event = attrs.evolve(entry.event, id=entry.event_id)
+                    is_within_limits = self.admit(event)
                 except RefusedEvent as error:
                     refused = refusal_event(entry, error)
                     is_within_limits = self.deliver([refused], is_own=True)

@@ -1,11 +1,13 @@
 """The runtime: runs responders on a ledger, loads its world, and replays it."""
 
+# long: one class; half of it is the reference of its arguments.
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from kando.cache.llm import LLMCache
 from kando.errors import NoRootError, RunCancelled
@@ -64,6 +66,13 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
+class Lineage(Protocol):
+    """The ledgers that a branch descends from."""
+
+    def answer_to(self, intent: KandoEvent) -> dict[str, Any] | None:
+        """Return the data that answers an equal call of a parent, or None."""
+
+
 class Runtime:
     """Runs responders on a ledger.
 
@@ -96,6 +105,10 @@ class Runtime:
         snapshot_interval: minimum number of events between two snapshots during a run; at its end a
             snapshot is stored if that saves time.
 
+        lineage: of a branch: its parents' answers to equal calls are served, and a tool that writes
+            is not called for any other call unless a person approves it.
+        allows_writes: call tools that write on a branch, too.
+
     Raises:
         ConfigurationError: two responders have the same name, two kits declare a type differently,
             or the upcasters of a type have a gap.
@@ -121,6 +134,8 @@ class Runtime:
         upcasters: Iterable[Upcaster] = (),
         snapshots: SnapshotStore | None = None,
         snapshot_interval: int = DEFAULT_SNAPSHOT_INTERVAL,
+        lineage: Lineage | None = None,
+        allows_writes: bool = False,
     ) -> None:
         self.responders = list(responders)
         every_kit = [*kits, *(each.kit for each in self.responders if each.kit is not None)]
@@ -141,6 +156,7 @@ class Runtime:
         self._kit_loaded = kit_loaded
         self._snapshots = snapshots
         self._snapshot_interval = snapshot_interval
+        self._lineage, self._allows_writes = lineage, allows_writes
         self._types = DeclaredTypes(every_kit)
         kits_once = {id(kit): kit for kit in every_kit}.values()
         self._policies = [policy for kit in kits_once for policy in kit.policies]
@@ -242,6 +258,11 @@ class Runtime:
         """Whether the run is paused or cancelled."""
         return self._opened().cursor.pending.halted_by is not None
 
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether a limit of the budget has stopped the run."""
+        return self._opened().is_exhausted
+
     def open_intents(self) -> list[RecordedEvent]:
         """Return the recorded intents without an answer, in order."""
         return list(self._opened().cursor.pending.intents.values())
@@ -264,12 +285,16 @@ class Runtime:
         if loop.cursor.pending.halted_by == RUN_CANCELLED:
             loop.record_returned(0.0)
 
-    def record(self, events: Sequence[KandoEvent], *, is_own: bool = False) -> list[RecordedEvent]:
+    def record(
+        self, events: Sequence[KandoEvent], *, is_own: bool = False, is_external: bool = False
+    ) -> list[RecordedEvent]:
         """Record events at the tail of the ledger without handling them yet.
 
         Args:
             events: in order.
             is_own: whether they may be of the types that only the runtime records.
+            is_external: whether they come from outside the kit, so that its policies judge them, one
+                after the other: then an ``approval.requested`` may be recorded in place of one.
 
         Returns:
             The events as recorded; empty if a limit of the budget forbids them.
@@ -280,7 +305,10 @@ class Runtime:
         """
         loop = self._opened()
         start = loop.recorder.length
-        if not loop.deliver(events, is_own=is_own):
+        if is_external:
+            if not all(loop.admit(event) for event in events):
+                return []
+        elif not loop.deliver(events, is_own=is_own):
             return []
         loop.recorder.save()
         return list(self.ledger.read(start))
@@ -363,7 +391,7 @@ class Runtime:
         effects = Effects(
             self._max_parallel_calls,
             lambda call, answer: loop.keep(call, answer),
-            lambda intent_id: loop.kept_answer(intent_id),
+            lambda intent: loop.kept_answer(intent),
         )
         gate = ApprovalGate(self._policies, recorder.source, recorder)
         loop = Loop(
@@ -375,6 +403,10 @@ class Runtime:
             self._inbox,
             checks_purity=self._checks_purity,
         )
+        if self._lineage is not None:
+            loop.lineage = self._lineage.answer_to
+            if not self._allows_writes:
+                gate.asks_on_branch = loop.asks_on_branch
         recorder.on_recorded, recorder.observed_types = gate.observe, OBSERVED_TYPES
         events: Iterable[RecordedEvent] = self.ledger.read_all()
         if self._snapshots is not None:

@@ -14,7 +14,7 @@ from kando.ledger.memory import MemoryLedgerStore
 from kando.responders.base import BOOKKEEPING, Responder
 from kando.responders.budget import BudgetEnforcer
 from kando.responders.policies import Policy
-from kando.runtime.approval_gate import GATE, OBSERVED_TYPES, ApprovalGate
+from kando.runtime.approval_gate import GATE, OBSERVED_TYPES, ON_BRANCH, ApprovalGate
 from kando.runtime.batch import Batch
 from kando.runtime.cursor import Cursor
 from kando.runtime.declared_types import DeclaredTypes
@@ -25,6 +25,7 @@ from kando.runtime.loop import Loop
 from kando.runtime.recorder import Entry, Recorder
 from kando.runtime.recovery import recover
 from kando.schema.events import (
+    APPROVAL_REQUESTED,
     BRANCH_CHANGED,
     BRANCH_CREATED,
     BUDGET_EXHAUSTED,
@@ -131,6 +132,13 @@ class _StrictLoop(Loop):
     ) -> None:
         super().__init__(recorder, handlers, Effects(1), gate, 0)
         self._recorded = recorded
+        # Which calls wait on a branch depends on its parents: the ledger says which did.
+        asked = {
+            event.data.get("intent")
+            for event in recorded
+            if event.type == APPROVAL_REQUESTED and event.data.get("reason") == ON_BRANCH
+        }
+        gate.asks_on_branch = lambda intent: intent.id in asked
         self._executors = executors
         scan = Cursor()
         self._is_external = [not scan.observe(event) for event in recorded]
@@ -148,6 +156,12 @@ class _StrictLoop(Loop):
                     self._parked.add(key)
             elif event.type == RESPONDER_FIRED:
                 self._parked.discard((event.data["trigger"], event.data["responder"]))
+        # A ledger that ends like this says itself that work is left: so does a branch that was not
+        # worked on since it was forked.
+        firings = [e.position for e in recorded if e.type == RESPONDER_FIRED]
+        heads = [e.position for e in recorded if e.type == BRANCH_CREATED]
+        is_new_branch = bool(heads) and max(firings, default=-1) < heads[-1]
+        self._is_unfinished = is_new_branch or (bool(recorded) and recorded[-1].type in _UNFINISHED)
         # By position: where the next firing starts that the replay must reproduce.
         self._next_firing = [len(recorded)] * (len(recorded) + 1)
         for position in range(len(recorded) - 1, -1, -1):
@@ -313,7 +327,7 @@ class _StrictLoop(Loop):
             self._insert([self._checked_entry(expected)])
         elif expected is not None and self._is_answer(expected):
             self._insert_firing()
-        elif expected is None and self._recorded[-1].type in _UNFINISHED:
+        elif expected is None and self._is_unfinished:
             raise _LedgerEndsUnfinished
         else:
             replayed = instead[0] if instead else None

@@ -21,7 +21,7 @@ retried, parked or raised.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from kando.responders.base import Effect, Responder
@@ -89,10 +89,12 @@ class Tail:
         self._saved_at = time.monotonic()
         # Answers that were delivered and are not recorded yet, by intent.
         self.kept: Mapping[str, dict[str, Any]] = {}
+        # Answers of the parents of a branch to equal calls; set by the runtime.
+        self.lineage: Callable[[RecordedEvent], dict[str, Any] | None] = lambda intent: None
         # Whether calls may start: the loop is running and will wait for their answers.
         self._may_call = False
         # Whether a limit has stopped the run.
-        self._is_exhausted = False
+        self.is_exhausted = False
 
     def save(self) -> None:
         """Make all recorded events durable, and start the calls that waited for that."""
@@ -141,7 +143,7 @@ class Tail:
         if intent is not None:
             handler = self.executor_of(intent)
             if handler is not None and handler.effect is not None:
-                if (kept := self.kept.get(intent.id)) is not None:
+                if (kept := self.known_answer(intent)) is not None:
                     self._reserve_recalled(intent, handler.effect, kept)
                     return
                 recalled = self.effects.plan(intent, handler, self.recorder.world)
@@ -171,11 +173,22 @@ class Tail:
         if not self.inbox.is_durable and effect.keep is not None:
             effect.keep(intent, answer, self.recorder.world)
 
-    def kept_answer(self, intent_id: str) -> dict[str, Any] | None:
-        """Return the answer to an intent that is kept here, or was delivered by another process."""
+    def known_answer(self, intent: RecordedEvent) -> dict[str, Any] | None:
+        """Return the answer to an intent that needs no call, as far as it is known already."""
+        return self.kept.get(intent.id) or self.lineage(intent)
+
+    def kept_answer(self, intent: RecordedEvent) -> dict[str, Any] | None:
+        """Return the answer that is kept here, was delivered by another process, or a parent got."""
+        intent_id = intent.id
         if intent_id not in self.kept:
             self.kept = self.inbox.answers()
-        return self.kept.get(intent_id)
+        return self.kept.get(intent_id) or self.lineage(intent)
+
+    def asks_on_branch(self, intent: RecordedEvent) -> bool:
+        """Whether a call would write on a branch, and no parent of it has made the call."""
+        handler = self.handlers.executor_of(intent, self.recorder.world)
+        effect = handler.effect if handler is not None else None
+        return effect is not None and effect.writes(intent) and self.lineage(intent) is None
 
     def record_returned(self, patience_seconds: float) -> None:
         """Record what the calls that were begun have returned, though the run goes no further.
@@ -208,7 +221,7 @@ class Tail:
         No call starts. An intent is returned again until it is answered, so that a call which
         another process makes keeps its reservation.
         """
-        if self._is_exhausted:
+        if self.is_exhausted:
             return []
         intents, account = self.intents_in_order(), self.recorder.account
         self.effects.close()
@@ -298,7 +311,7 @@ class Tail:
         account.release(intent.id)
         is_inline = effect.inline(intent) is not None
         recalled = None if is_inline else effect.recall(intent, self.recorder.world)
-        recalled = recalled or self.kept.get(intent.id)
+        recalled = recalled or self.known_answer(intent)
         if recalled is not None:
             charge, is_guess = charge_of(effect.answer_type, recalled), False
         else:
@@ -326,7 +339,7 @@ class Tail:
         """Record ``budget.exhausted``, unless the last event says the same. Returns False."""
         recorder = self.recorder
         self._may_call = False
-        self._is_exhausted = True
+        self.is_exhausted = True
         is_recorded = recorder.last_type == BUDGET_EXHAUSTED
         if not is_recorded or recorder.account.last_reasons != reasons:
             batch = Batch(recorder, trigger, "budget", is_own=True)

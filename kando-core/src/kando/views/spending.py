@@ -15,7 +15,7 @@ from kando.schema.events import (
     TOOL_RETURNED,
     KandoEvent,
 )
-from kando.views.pending import is_answer
+from kando.views.pending import failed_intent, is_answer
 
 __all__ = ["CHARGED", "Accounts", "amount_of", "charge_of", "spent_by"]
 
@@ -83,7 +83,7 @@ def spent_by(event: KandoEvent) -> Accounts:
     """Return what a recorded event is charged: an answer, or the failure of an executor."""
     if is_answer(event):
         return charge_of(event.type, event.data)
-    if event.type == RESPONDER_FAILED:
+    if event.type == RESPONDER_FAILED and failed_intent(event.data) is not None:
         return _charge_of_failure(event.data)
     return Accounts()
 

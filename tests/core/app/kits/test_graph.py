@@ -281,7 +281,7 @@ def test_a_card_has_all_that_a_kit_declares_and_hashes_of_its_prompts() -> None:
     ]
     assert card["object_types"][0] == {
         "name": "Guest",
-        "about": "Who is greeted.",
+        "about": "The person to greet.",
         "fields": [
             {"name": "name", "type": "str", "is_required": True},
             {"name": "status", "type": "str", "is_required": False},
