@@ -1,6 +1,7 @@
 """Bad input: one line of error, the documented exit code, and nothing lost or half-written."""
 
 import json
+import re
 import signal
 import sqlite3
 import subprocess
@@ -229,6 +230,21 @@ def test_a_run_whose_responder_raises_is_kept_and_goes_on_when_it_is_mended(
     path.write_text(path.read_text().replace('raise ZeroDivisionError("by nothing")', "return []"))
     assert process("resume", run_id).returncode == 0
     assert json.loads(process("status", run_id, "--json").stdout)["state"] == "finished"
+
+
+def test_the_hint_of_a_failed_run_leads_to_the_failure_with_the_file_and_line_of_the_kit(
+    kando: Run, install: Run
+) -> None:
+    path = install("raises", RAISES)
+    line = path.read_text().splitlines().index('    raise ZeroDivisionError("by nothing")') + 1
+
+    failed = kando("run", "raises", "--goal", "x")
+    hinted = re.findall(r"`kando ([^`]*)`", failed.stderr)
+    shown = [kando(*command.split()).stdout for command in hinted]
+
+    reason = f"ZeroDivisionError: by nothing ({path}:{line})"
+    assert f"failed: {reason}. " in failed.stderr
+    assert [sum(f"raised: {reason}" in each for each in out.splitlines()) for out in shown] == [1]
 
 
 def test_what_a_goal_contains_never_reaches_a_terminal_as_an_escape(kando: Run, tiny: Path) -> None:

@@ -193,4 +193,4 @@ def test_a_run_nobody_can_load_the_kit_of_is_shown_and_not_resumed(
     assert process("replay", run_id).returncode == 0
     resumed = process("resume", run_id)
     assert resumed.returncode == 1
-    assert "RuntimeError: no longer" in resumed.stderr
+    assert f"RuntimeError: no longer ({tiny}:1)" in resumed.stderr

@@ -1,8 +1,10 @@
 """A failure leaves a record in the ledger, and nothing else."""
 
+import json
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -14,6 +16,7 @@ from kando.ledger.memory import MemoryLedgerStore
 from kando.responders.base import Responder, Retry
 from kando.responders.llm_executor import LLMExecutorResponder, provider_executor
 from kando.runtime import Runtime
+from kando.runtime.failure import raised_at
 from kando.schema.events import RESPONDER_FAILED, KandoEvent, make_event
 from kando.world.graph import World
 
@@ -107,6 +110,52 @@ def test_a_failure_names_type_and_message_and_hides_the_values_of_secret_variabl
     }
     assert "in leaks" in failed.data["observed"]["traceback"]
     assert b"very-secret" not in failed.encoded
+
+
+def test_a_failure_records_the_line_of_the_kit_and_not_that_of_a_library() -> None:
+    def parses(event: KandoEvent, world: World) -> None:
+        json.loads("{")
+
+    ledger = MemoryLedgerStore("r1")
+    with pytest.raises(json.JSONDecodeError):
+        Runtime(ledger, [Responder("r", "go", parses)]).run([emit("go", {})])
+
+    observed = ledger.at(1).data["observed"]
+    line = parses.__code__.co_firstlineno + 1
+    assert (observed["file"], observed["line"]) == (__file__, line)
+
+
+def test_an_error_of_kando_alone_has_no_place_in_a_kit() -> None:
+    ledger = MemoryLedgerStore("r1")
+    with pytest.raises(ConfigurationError):
+        Runtime(ledger, [Responder("r", "go", lambda event, world: [None])]).run([emit("go", {})])
+
+    assert set(ledger.at(1).data["observed"]) == {"traceback"}
+
+
+def test_of_a_kit_that_is_installed_next_to_libraries_the_frames_of_its_package_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = tmp_path / "site-packages"
+    for name, source in {
+        "some_kit": "import some_library\n\ndef on_go():\n    helper()\n\n"
+        "def helper():\n    some_library.call()\n",
+        "some_library": "def call():\n    raise OSError('no route')\n",
+    }.items():
+        (site / name).mkdir(parents=True)
+        (site / name / "__init__.py").write_text(source)
+    monkeypatch.syspath_prepend(str(site))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    scope = {"__name__": "kando.runtime"}
+    exec("import some_kit\ndef fire():\n    some_kit.on_go()\n", scope)
+
+    with pytest.raises(OSError, match="no route") as caught:
+        scope["fire"]()  # type: ignore[operator]
+
+    error = caught.value.with_traceback(caught.tb.tb_next)
+    assert raised_at(error) == (str(site / "some_kit" / "__init__.py"), 7)
+    for name in ("some_kit", "some_library"):
+        del sys.modules[name]
 
 
 def test_a_long_or_malformed_error_message_is_recorded() -> None:

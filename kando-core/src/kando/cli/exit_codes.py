@@ -8,7 +8,15 @@ import traceback
 
 import click
 
-from kando.cli.output import ReaderGone, json_option, print_line, print_list, to_json, warn
+from kando.cli.output import (
+    ReaderGone,
+    json_option,
+    print_line,
+    print_list,
+    to_json,
+    warn,
+    with_place,
+)
 from kando.errors import (
     AmbiguousName,
     ConfigurationError,
@@ -18,6 +26,7 @@ from kando.errors import (
     ReplayDivergence,
     StoreError,
 )
+from kando.plugins.errors import PluginBroken
 
 __all__ = ["EXIT_CODES", "RunFailed", "RunInterrupted", "exit_codes", "report"]
 
@@ -89,7 +98,9 @@ def report(error: BaseException, arguments: list[str]) -> int:
         _write(error.format_message(), "usage", hint, arguments)
         return error.exit_code
     if isinstance(error, KandoError):
-        _write(error.message, error.code, error.hint, arguments)
+        broken = isinstance(error, PluginBroken)
+        message = with_place(error.message, error.__cause__) if broken else error.message
+        _write(message, error.code, error.hint, arguments)
         return next((code for kind, code in _CODES if isinstance(error, kind)), 1)
     _write(
         f"{type(error).__name__}: {error}",

@@ -24,12 +24,15 @@ from kando.cli.output import (
 )
 from kando.cli.shared import open_command_store, shared_options
 from kando.responders.base import BOOKKEEPING
-from kando.schema.events import KandoEvent, RecordedEvent
+from kando.schema.events import OBSERVED, RESPONDER_FAILED, KandoEvent, RecordedEvent
 
 __all__ = ["events", "runs", "status", "summary", "world"]
 
 _FOLLOW_SECONDS = 0.2
 _SUMMARY_CHARS = 100
+
+# A reader of events looks for failures: the whole reason is shown, unless it is very long.
+_FAILURE_CHARS = 1000
 _DAMAGED_CODE = 4
 
 
@@ -146,7 +149,7 @@ def events(run: str, show_all: bool, start: int, follow: bool, as_json: bool) ->
 def _print_event(event: RecordedEvent, show_all: bool, as_json: bool) -> None:
     if as_json:
         print_json(event_dict(event))
-    elif show_all or event.type not in BOOKKEEPING:
+    elif show_all or event.type == RESPONDER_FAILED or event.type not in BOOKKEEPING:
         print_line(
             f"{event.position:>6}  {clean(event.id):<24}  {clean(event.actor):<28}  "
             f"{summary(event)}".rstrip()
@@ -162,7 +165,16 @@ def summary(event: KandoEvent) -> str:
         return truncate(f"{data['source_id']} {data['type']} {data['target_id']}", _SUMMARY_CHARS)
     if event.type == "object.patched":
         return truncate(f"{data['id']} {_compact(data['patch'])}", _SUMMARY_CHARS)
+    if event.type == RESPONDER_FAILED:
+        return _failure(data)
     return truncate(_compact(data), _SUMMARY_CHARS)
+
+
+def _failure(data: dict[str, Any]) -> str:
+    error, observed = data["error"], data.get(OBSERVED, {})
+    reason = f"{data['outcome']}: {error['type']}: {error['message']}"
+    place = f" ({observed['file']}:{observed.get('line')})" if "file" in observed else ""
+    return truncate(reason, _FAILURE_CHARS) + clean(place)
 
 
 def _compact(data: Any) -> str:

@@ -30,6 +30,7 @@ __all__ = [
     "to_json",
     "truncate",
     "warn",
+    "with_place",
 ]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -117,6 +118,14 @@ def event_dict(event: Any) -> dict[str, Any]:
 def warn(text: str) -> None:
     """Write a line that is not data to stderr."""
     click.echo(f"kando: {clean(text)}", err=True)
+
+
+def with_place(message: str, error: BaseException | None) -> str:
+    """Return a message about an error of a kit, with the kit's file and line if they are known."""
+    from kando.runtime.failure import raised_at
+
+    place = raised_at(error) if error is not None else None
+    return message if place is None else f"{message.rstrip('.')} ({place[0]}:{place[1]})."
 
 
 def status_dict(status: RunStatus) -> dict[str, Any]:

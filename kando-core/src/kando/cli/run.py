@@ -13,7 +13,7 @@ from kando.app.resume import RunResult
 from kando.app.status import EXHAUSTED, FAILED, RunStatus, read_status
 from kando.app.store import Store
 from kando.cli.exit_codes import RunFailed, RunInterrupted
-from kando.cli.output import ReaderGone, print_json, print_line, status_dict, warn
+from kando.cli.output import ReaderGone, print_json, print_line, status_dict, warn, with_place
 from kando.cli.shared import go_on, open_command_store, shared_options, stream_option
 from kando.errors import KandoError, StoreError
 from kando.responders.budget import Budget
@@ -199,8 +199,11 @@ def _explained(store: Store, run_id: str, error: BaseException) -> BaseException
         return error
     if isinstance(error, KandoError) and read_status(store.context.ledger(run_id)).state != FAILED:
         return error
-    what = str(error) if isinstance(error, KandoError) else f"{type(error).__name__}: {error}"
-    msg = f"Run {run_id} failed: {what}"
+    if isinstance(error, KandoError):
+        what, cure = error.message, f" {error.hint}" if error.hint else ""
+    else:
+        what, cure = f"{type(error).__name__}: {error}", ""
+    msg = with_place(f"Run {run_id} failed: {what}", error) + cure
     return RunFailed(
         msg, hint=f"`kando events {run_id}` shows where; go on with: {go_on(store, run_id)}"
     )

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 import traceback
 from collections.abc import Mapping
 from math import inf
+from pathlib import PurePath
 from typing import Any
 
 from kando.responders.redaction import redact
 from kando.schema.events import OBSERVED
 
-__all__ = ["failure_data"]
+__all__ = ["failure_data", "raised_at"]
+
+#: Top-level modules that are not a kit's: Kando's own, and those through which it calls a kit.
+_NOT_OF_KITS = frozenset(
+    {"kando", "kando_eventstore", "kando_llm", "kando_mcp", "attr", "attrs", "cattr", "cattrs"}
+)
+_INSTALLED = {"site-packages", "dist-packages"}
 
 
 def failure_data(
@@ -18,9 +26,9 @@ def failure_data(
 ) -> dict[str, Any]:
     """Return the data of a ``responder.failed`` event.
 
-    The traceback names files and lines, which differ between machines, so it is ``observed``.
-    If the error has an attribute ``spent`` with the usage and the cost of the failed attempt, in the
-    form of an ``llm.response``, they are recorded too.
+    Files and lines differ between machines, so the traceback, and the place in the kit that raised
+    the error, are ``observed``. If the error has an attribute ``spent`` with the usage and the cost
+    of the failed attempt, in the form of an ``llm.response``, they are recorded too.
 
     Args:
         responder: name of the responder.
@@ -38,8 +46,31 @@ def failure_data(
         "outcome": outcome,
         "error": {"type": type(error).__name__, "message": redact(str(error))},
         **(_charged(spent) if isinstance(spent, Mapping) else {}),
-        OBSERVED: {"traceback": redact(frames)},
+        OBSERVED: {"traceback": redact(frames), **_place(error)},
     }
+
+
+def raised_at(error: BaseException) -> tuple[str, int] | None:
+    """Return the file and the line of a kit that raised an error, or None if no kit's code did.
+
+    That is the innermost frame that is neither Kando's nor a library's. A kit may be installed next
+    to libraries: then its frames are those of the package that Kando called.
+    """
+    found = []
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        file = frame.f_code.co_filename
+        package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        is_generated = file.startswith("<")
+        if not (is_generated or package in _NOT_OF_KITS or package in sys.stdlib_module_names):
+            found.append((package, file, line))
+    own = [each for each in found if not _INSTALLED & set(PurePath(each[1]).parts)]
+    own = own or [each for each in found if each[0] == found[0][0]]
+    return own[-1][1:] if own else None
+
+
+def _place(error: BaseException) -> dict[str, Any]:
+    place = raised_at(error)
+    return {"file": redact(place[0]), "line": place[1]} if place is not None else {}
 
 
 def _charged(spent: Mapping[str, Any]) -> dict[str, Any]:
