@@ -1,4 +1,4 @@
-"""Names of runs: what a person may type, and which run is meant."""
+"""Names of runs: which run a name selects."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ def substrate() -> Substrate:
         ("@last~2@3", Address("@last~2", 3)),
     ],
 )
-def test_an_address_is_a_run_and_perhaps_a_position(text: str, address: Address) -> None:
+def test_an_address_is_a_run_and_optionally_a_position(text: str, address: Address) -> None:
     assert parse_address(text) == address
 
 
 @pytest.mark.parametrize(
     "text", ["k3abc@", "k3abc@x", "k3abc@-1", "k3abc@1.5", "k3abc@" + "9" * 99]
 )
-def test_what_follows_the_at_sign_must_be_a_position(text: str) -> None:
-    with pytest.raises(PositionOutOfRange, match="N from 0"):
+def test_the_part_after_the_at_sign_must_be_a_position(text: str) -> None:
+    with pytest.raises(PositionOutOfRange, match="position from 0"):
         parse_address(text)
 
 
@@ -54,19 +54,21 @@ def test_what_follows_the_at_sign_must_be_a_position(text: str) -> None:
         ("@last~2", "k3abc"),
     ],
 )
-def test_a_run_is_meant_by_its_id_a_unique_beginning_or_its_age(
+def test_a_run_is_selected_by_its_id_a_unique_prefix_or_its_age(
     substrate: Substrate, name: str, id: str
 ) -> None:
     assert resolve_ledger_id(substrate, name) == id
 
 
-def test_a_whole_id_is_meant_though_another_begins_with_it(substrate: Substrate) -> None:
+def test_a_whole_id_selects_its_run_even_if_it_is_the_prefix_of_another(
+    substrate: Substrate,
+) -> None:
     substrate.create("zebra2")
 
     assert resolve_ledger_id(substrate, "zebra") == "zebra"
 
 
-def test_a_beginning_of_several_runs_lists_them(substrate: Substrate) -> None:
+def test_a_prefix_of_several_runs_lists_them(substrate: Substrate) -> None:
     with pytest.raises(AmbiguousName, match="k3abc, k3abd"):
         resolve_ledger_id(substrate, "k3")
 
@@ -82,7 +84,7 @@ def test_a_beginning_of_several_runs_lists_them(substrate: Substrate) -> None:
         ("@last~x", "`kando runs`"),
     ],
 )
-def test_a_run_that_does_not_exist_is_answered_with_a_near_one_or_the_list(
+def test_the_error_for_an_unknown_run_suggests_a_similar_one_or_the_list(
     substrate: Substrate, name: str, says: str
 ) -> None:
     with pytest.raises(LedgerNotFound, match=says.replace("?", r"\?")):

@@ -1,4 +1,4 @@
-"""Which substrate and which provider: from an option, the environment, or what is there anyway."""
+"""The choice of substrate and provider: from an option, the environment, or a default."""
 
 from __future__ import annotations
 
@@ -100,14 +100,14 @@ def test_a_missing_file_is_read_as_empty_and_not_created(plugins: Plugins, tmp_p
         ("odd:x", ConfigurationError, "not a Substrate"),
     ],
 )
-def test_a_url_that_names_no_substrate_is_refused_with_the_cure(
+def test_a_url_of_an_unknown_substrate_is_refused_with_the_cure(
     plugins: Plugins, url: str, error: type[Exception], says: str
 ) -> None:
     with pytest.raises(error, match=says):
         open_substrate(url, plugins)
 
 
-def test_an_app_opens_its_substrate_once_and_closes_it(plugins: Plugins) -> None:
+def test_a_context_opens_its_substrate_once_and_closes_it(plugins: Plugins) -> None:
     with open_store("memory:", plugins=plugins, environ={}) as store:
         writable = store.context.substrate(read_only=False)
         assert isinstance(writable, MemorySubstrate)
@@ -134,14 +134,14 @@ def test_the_provider_is_the_option_else_kando_llm_else_that_of_the_first_key(
     assert answer_of(plugins, None, {}) is None
 
 
-def test_a_key_that_nobody_uses_is_named(plugins: Plugins) -> None:
+def test_a_key_that_no_provider_uses_is_reported(plugins: Plugins) -> None:
     environ = {"OPENAI_API_KEY": "x", "ANTHROPIC_API_KEY": "y"}
 
     assert keys_without_provider(plugins, environ) == ["OPENAI_API_KEY"]
 
 
-def test_a_provider_that_is_none_is_refused(plugins: Plugins) -> None:
+def test_an_unknown_or_broken_provider_is_refused(plugins: Plugins) -> None:
     with pytest.raises(UnknownPlugin, match="'ours'"):
         choose_provider("our", plugins, {})
-    with pytest.raises(ConfigurationError, match="'broken' opened NoneType"):
+    with pytest.raises(ConfigurationError, match="'broken' returned a NoneType"):
         choose_provider("broken", plugins, {})

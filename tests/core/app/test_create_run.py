@@ -55,7 +55,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
         yield opened
 
 
-def test_a_created_run_has_its_goal_and_nothing_done(store: Store) -> None:
+def test_a_created_run_has_its_goal_and_no_work_done(store: Store) -> None:
     run_id = store.start("asker", "Find out", work=False).id
 
     status = store.run(run_id).status()
@@ -63,7 +63,7 @@ def test_a_created_run_has_its_goal_and_nothing_done(store: Store) -> None:
     assert status.state == "stopped"
 
 
-def test_resuming_a_created_run_gives_what_starting_one_gives(store: Store) -> None:
+def test_resuming_a_created_run_has_the_same_result_as_starting_one(store: Store) -> None:
     answers = LLMExecutorResponder(lambda messages, model, max_tokens: ("because", 0.0))
     created = store.start("asker", "Find out", work=False).id
     store.run(created).resume()

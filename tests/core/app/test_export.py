@@ -1,4 +1,4 @@
-"""Runs leave as files and come back as they were; what is not as it was leaves nothing behind."""
+"""Runs are exported and imported unchanged; a malformed file is refused and writes nothing."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -63,7 +63,7 @@ def content(store: Store, run: str) -> list[Any]:
 
 
 @pytest.mark.parametrize("run", ["r1", "b1", "b2"])
-def test_a_run_or_branch_comes_back_with_every_field_and_its_hash(
+def test_a_run_or_branch_is_restored_with_every_field_and_its_hash(
     here: Store, make_store: Callable[[str], Store], tmp_path: Path, run: str
 ) -> None:
     there = make_store("there")
@@ -78,7 +78,7 @@ def test_a_run_or_branch_comes_back_with_every_field_and_its_hash(
     assert result.missing_parent_id == {"r1": None, "b1": "r1", "b2": "b1"}[run]
 
 
-def test_branches_whose_parents_are_there_become_branches_again(
+def test_branches_whose_parents_exist_become_branches_again(
     here: Store, make_store: Callable[[str], Store], tmp_path: Path
 ) -> None:
     there = make_store("there")
@@ -95,7 +95,7 @@ def test_branches_whose_parents_are_there_become_branches_again(
         assert there.run(run).verify().is_intact
 
 
-def test_a_parent_with_another_history_is_not_taken_for_the_parent(
+def test_a_run_with_the_parents_id_and_another_history_is_not_the_parent(
     here: Store, make_store: Callable[[str], Store], tmp_path: Path
 ) -> None:
     there = make_store("there")
@@ -107,7 +107,7 @@ def test_a_parent_with_another_history_is_not_taken_for_the_parent(
     assert content(there, "b1") == content(here, "b1")
 
 
-def test_what_was_imported_goes_on(
+def test_an_imported_run_can_be_resumed(
     here: Store, make_store: Callable[[str], Store], tmp_path: Path
 ) -> None:
     there = make_store("there")
@@ -120,9 +120,7 @@ def test_what_was_imported_goes_on(
     assert there.run("b1").status().objects == {"T": 3}
 
 
-def test_an_id_that_is_taken_is_refused_and_the_run_left_as_it_is(
-    here: Store, tmp_path: Path
-) -> None:
+def test_an_existing_id_is_refused_and_its_run_stays_unchanged(here: Store, tmp_path: Path) -> None:
     before = content(here, "r1")
 
     with pytest.raises(LedgerExists, match="'r1' already"):
@@ -131,7 +129,7 @@ def test_an_id_that_is_taken_is_refused_and_the_run_left_as_it_is(
     assert content(here, "r1") == before
 
 
-def test_a_file_that_was_tampered_with_leaves_nothing_not_even_a_store(
+def test_a_file_that_was_tampered_with_creates_nothing_not_even_a_store(
     here: Store, make_store: Callable[[str], Store], tmp_path: Path
 ) -> None:
     lines = exported(here, "r1", tmp_path)
@@ -143,7 +141,7 @@ def test_a_file_that_was_tampered_with_leaves_nothing_not_even_a_store(
     assert not (tmp_path / "there").exists()
 
 
-def test_an_import_that_was_killed_half_way_is_completed_by_the_next(
+def test_an_import_that_was_killed_is_completed_by_the_next_one(
     here: Store, make_store: Callable[[str], Store], tmp_path: Path
 ) -> None:
     there = make_store("there")
@@ -158,19 +156,22 @@ def test_an_import_that_was_killed_half_way_is_completed_by_the_next(
     ("event", "says"),
     [
         (make_event("object.patched", "", "x", [], {"id": "ghost", "patch": {}}), "ghost"),
-        (make_event("note", "", "x", ["ghost"], {}), "'ghost' is not there"),
-        (make_event("responder.failed", "", "x", [], {}), "not those of a run"),
-        (make_event("budget.exhausted", "", "x", [], {}), "not those of a run"),
-        (make_event("kit.loaded", "", "x", [], {}), "not those of a run"),
-        (make_event("kit.loaded", "", "x", [], {"name": [], "version": ""}), "not those of a run"),
-        (make_event("responder.fired", "", "x", [], {}), "not those of a run"),
+        (make_event("note", "", "x", ["ghost"], {}), "'ghost' does not exist"),
+        (make_event("responder.failed", "", "x", [], {}), "does not contain the events of a run"),
+        (make_event("budget.exhausted", "", "x", [], {}), "does not contain the events of a run"),
+        (make_event("kit.loaded", "", "x", [], {}), "does not contain the events of a run"),
+        (
+            make_event("kit.loaded", "", "x", [], {"name": [], "version": ""}),
+            "does not contain the events of a run",
+        ),
+        (make_event("responder.fired", "", "x", [], {}), "does not contain the events of a run"),
         (
             make_event("responder.fired", "", "x", [], {"trigger": "x-1", "responder": "r"}),
             "'x-1', which does not exist",
         ),
     ],
 )
-def test_a_chain_that_fits_over_events_that_no_run_records_is_refused(
+def test_events_that_no_run_records_are_refused_despite_a_valid_chain(
     make_store: Callable[[str], Store], tmp_path: Path, event: KandoEvent, says: str
 ) -> None:
     forged = MemoryLedgerStore("r1")
@@ -183,7 +184,7 @@ def test_a_chain_that_fits_over_events_that_no_run_records_is_refused(
 
 
 @pytest.mark.parametrize("name", ["run:demo", "run:../x", "other:r1", "r1", "run:"])
-def test_a_ledger_of_an_odd_name_is_refused(
+def test_a_ledger_with_an_invalid_name_is_refused(
     here: Store, make_store: Callable[[str], Store], tmp_path: Path, name: str
 ) -> None:
     head, *rest = exported(here, "r1", tmp_path)
@@ -214,7 +215,7 @@ def test_an_export_is_written_as_a_whole_or_not_at_all(
         here.run("r1").export(tmp_path / "no" / "folder", format=form)
 
 
-def test_each_format_tells_of_the_run(here: Store, tmp_path: Path) -> None:
+def test_each_format_contains_the_run(here: Store, tmp_path: Path) -> None:
     for form in FORMATS:
         here.run("b2").export(tmp_path / form, format=form)
 
@@ -230,7 +231,7 @@ def test_each_format_tells_of_the_run(here: Store, tmp_path: Path) -> None:
     assert metadata["digest"] == here.run("b2").verify().digest
 
 
-def test_the_list_of_runs_shows_what_was_imported(
+def test_the_list_of_runs_contains_imported_runs(
     here: Store, make_store: Callable[[str], Store], tmp_path: Path
 ) -> None:
     there = make_store("there")

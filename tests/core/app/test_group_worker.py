@@ -129,20 +129,20 @@ def store(
 
 
 def begun(store: Store, goal: str = "why") -> str:
-    """Begin a run for the group ``g``, and return its id."""
+    """Start a run for the group ``g``, and return its id."""
     ids: list[str] = []
     store.start("spread", goal, group="g", on_started=ids.append)
     return ids[0]
 
 
 def worked(store: Store, workers: int = 1, **how: Any) -> list[str]:
-    """Let workers, each in a thread, do what there is to do; return what they tell."""
-    told: list[str] = []
+    """Run workers, each in a thread, until the group is idle; return the lines they report."""
+    lines: list[str] = []
     failures: list[BaseException] = []
 
     def work() -> None:
         try:
-            GroupWorker(store.context, "g", llm="counting", tell=told.append, **how).work(
+            GroupWorker(store.context, "g", llm="counting", report=lines.append, **how).work(
                 until_idle=True
             )
         except BaseException as error:
@@ -155,7 +155,7 @@ def worked(store: Store, workers: int = 1, **how: Any) -> list[str]:
         thread.join()
     if failures:
         raise failures[0]
-    return told
+    return lines
 
 
 def observed_aside(data: dict[str, Any]) -> dict[str, Any]:
@@ -186,24 +186,24 @@ def test_a_run_spread_over_workers_has_the_ledger_of_one_process(
         assert facts(store, run) == facts(store, alone)
         assert store.run(run).status().state == FINISHED
         assert store.context.substrate().inbox(run) == []
-    # Equal questions of one run are asked once, whoever asks.
+    # Equal questions of a run are asked once, regardless of the worker.
     assert provider.calls == Counter({text: 3 * n for text, n in calls.items()})
 
 
-def test_a_call_that_fails_is_made_again_and_parked_in_the_end_and_replayed(
+def test_a_failing_call_is_retried_then_parked_and_can_be_replayed(
     store: Store, provider: Counting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kando.app.group_worker._RETRY_SECONDS", 0.001)
     run = begun(store)
     provider.failures = 3 * MAX_ATTEMPTS
 
-    told = worked(store)
+    lines = worked(store)
 
     group = store.context.substrate(read_only=False).group("g")
     parked = group.parked()
     assert [each.job.ledger_id for each in parked] == [run] * 3
     assert all("ConnectionError: the provider is away" in each.reason for each in parked)
-    assert sum("parked" in line for line in told) == 3
+    assert sum("parked" in line for line in lines) == 3
     assert store.run(run).status().state == WAITING
 
     assert group.replay_parked() == 3
@@ -211,7 +211,7 @@ def test_a_call_that_fails_is_made_again_and_parked_in_the_end_and_replayed(
     assert store.run(run).status().state == FINISHED
 
 
-def test_a_lease_that_cannot_be_extended_once_is_extended_the_next_time(
+def test_a_lease_is_extended_again_after_an_extension_failed(
     store: Store, provider: Counting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     extend = type(store.context.substrate(read_only=False).group("g")).extend
@@ -238,9 +238,7 @@ def test_a_lease_that_cannot_be_extended_once_is_extended_the_next_time(
     assert set(provider.calls.values()) == {1}
 
 
-def test_a_responder_that_raises_parks_its_run_and_leaves_the_others_alone(
-    store: Store, kit: Kit
-) -> None:
+def test_a_responder_that_raises_parks_its_run_and_no_other(store: Store, kit: Kit) -> None:
     def burst(event: KandoEvent, world: World) -> None:
         if event.data["data"]["text"] == "bad":
             raise ValueError("cannot")
@@ -251,11 +249,12 @@ def test_a_responder_that_raises_parks_its_run_and_leaves_the_others_alone(
     worked(store, 2)
 
     (parked,) = store.context.substrate(read_only=False).group("g").parked()
-    assert (parked.job, parked.reason) == (Job(bad), "ValueError: cannot")
+    line = burst.__code__.co_firstlineno + 2
+    assert (parked.job, parked.reason) == (Job(bad), f"ValueError: cannot ({__file__}:{line})")
     assert store.run(good).status().state == FINISHED
 
 
-def test_a_paused_run_is_left_alone_until_it_is_resumed(store: Store) -> None:
+def test_a_paused_run_is_not_worked_on_until_it_is_resumed(store: Store) -> None:
     run = begun(store)
     store.run(run).pause()
     worked(store)
@@ -269,7 +268,7 @@ def test_a_paused_run_is_left_alone_until_it_is_resumed(store: Store) -> None:
     assert store.run(run).resume(llm="counting").status.state == FINISHED
 
 
-def test_calls_that_nobody_has_begun_are_not_made_once_the_run_is_cancelled(
+def test_calls_not_yet_started_are_not_made_after_the_run_is_cancelled(
     store: Store, provider: Counting
 ) -> None:
     run = begun(store)
@@ -283,7 +282,7 @@ def test_calls_that_nobody_has_begun_are_not_made_once_the_run_is_cancelled(
         store.run(run).offer("g")
 
 
-def test_a_run_that_was_paused_between_its_calls_goes_on_when_it_is_offered_again(
+def test_a_run_paused_between_its_calls_continues_when_it_is_offered_again(
     store: Store, provider: Counting
 ) -> None:
     run = begun(store)
@@ -298,8 +297,8 @@ def test_a_run_that_was_paused_between_its_calls_goes_on_when_it_is_offered_agai
 
     assert store.run(run).status().state == FINISHED
     assert set(provider.calls.values()) == {1}
-    told = [event.type for event in store.context.ledger(run).read_all()]
-    assert (told.count("run.paused"), told.count("run.resumed")) == (1, 1)
+    types = [event.type for event in store.context.ledger(run).read_all()]
+    assert (types.count("run.paused"), types.count("run.resumed")) == (1, 1)
 
 
 def test_an_answer_that_is_delivered_twice_is_recorded_once(
@@ -321,7 +320,7 @@ def test_an_answer_that_is_delivered_twice_is_recorded_once(
     assert not provider.calls
 
 
-def test_a_run_that_a_person_resumes_takes_no_workers_answer_for_a_message(store: Store) -> None:
+def test_a_resumed_run_does_not_take_the_answer_of_a_worker_for_a_message(store: Store) -> None:
     run = begun(store)
     intent_id = "llm.request-9"
     answer = make_event("llm.response", "", "llm", [intent_id], {"text": "?"})
@@ -357,7 +356,7 @@ def test_a_timer_of_a_spread_run_fires_when_it_is_due(store: Store, kit: Kit) ->
     ],
 )
 @pytest.mark.parametrize("workers", [1, 4])
-def test_workers_make_no_call_that_the_budget_of_its_run_does_not_allow(
+def test_workers_make_no_call_that_exceeds_the_budget_of_its_run(
     store: Store, provider: Counting, budget: Budget, calls: int, workers: int
 ) -> None:
     run = begun(store)

@@ -1,4 +1,4 @@
-"""A run remembers its limits, also in a snapshot; what is damaged is told, and can be mended."""
+"""A run remembers its limits, also in a snapshot; damaged limits are reported and can be replaced."""
 
 import sys
 from collections.abc import Iterator
@@ -61,7 +61,7 @@ def types(store: Store, run_id: str) -> list[str]:
     return [event.type for event in store.context.ledger(run_id).read_all()]
 
 
-def test_a_run_without_limits_is_told_of_none(store: Store) -> None:
+def test_a_run_without_limits_records_none(store: Store) -> None:
     run_id = run(store, 3)
 
     assert "budget.set" not in types(store, run_id)
@@ -69,7 +69,7 @@ def test_a_run_without_limits_is_told_of_none(store: Store) -> None:
     assert store.run(run_id).status().limits == {}
 
 
-def test_limits_outlive_the_process_and_are_found_behind_a_snapshot(store: Store) -> None:
+def test_limits_outlive_the_process_and_are_read_from_a_snapshot(store: Store) -> None:
     run_id = run(store, 2000, max_events=3000, max_recursion_depth=5000)
 
     stored = open_run(store.context, run_id).snapshot
@@ -83,7 +83,7 @@ def test_limits_outlive_the_process_and_are_found_behind_a_snapshot(store: Store
     assert open_run(store.context, run_id).limits == Budget(9000, max_recursion_depth=5000)
 
 
-def test_limits_of_one_process_are_not_remembered_and_lift_none(store: Store) -> None:
+def test_limits_of_one_process_are_not_remembered_and_never_lift_one(store: Store) -> None:
     run_id = store.start("chain", "9", work=False).id
 
     assert store.run(run_id).resume(at_most=Budget(max_events=8)).status.state == "exhausted"
@@ -93,7 +93,9 @@ def test_limits_of_one_process_are_not_remembered_and_lift_none(store: Store) ->
     assert store.run(run_id).status().limits == {"max_events": 12}
 
 
-def test_a_paused_run_goes_on_with_limits_and_a_cancelled_one_is_told_of_none(store: Store) -> None:
+def test_a_paused_run_continues_with_new_limits_and_a_cancelled_one_records_none(
+    store: Store,
+) -> None:
     run_id = store.start("chain", "9", work=False).id
     store.run(run_id).pause()
     assert store.run(run_id).resume().status.state == "paused"
@@ -112,7 +114,7 @@ def test_a_paused_run_goes_on_with_limits_and_a_cancelled_one_is_told_of_none(st
     "data",
     [{"limits": 7}, {"limits": {"max_events": "many"}}, {"limits": {"sky": 1}}, {"limits": [1]}],
 )
-def test_limits_that_are_damaged_are_told_and_can_be_named_anew(store: Store, data: Any) -> None:
+def test_damaged_limits_are_reported_and_can_be_replaced(store: Store, data: Any) -> None:
     run_id = store.start("chain", "3", work=False).id
     Runtime(store.context.ledger(run_id, read_only=False), [], edge_logic=()).record(
         [emit("budget.set", data)], is_own=True

@@ -22,14 +22,14 @@ from sample_kit import sample_kit
 
 @pytest.fixture
 def released() -> Iterator[threading.Event]:
-    """Yield what an observer may wait for; it is set in the end, so that its thread ends."""
+    """Yield an event that an observer may wait for; it is set at the end, so that its thread ends."""
     event = threading.Event()
     yield event
     event.set()
 
 
 def observed_run(*observers: Observer, limit: int = 1000) -> tuple[MemoryLedgerStore, list[str]]:
-    """Run the sample kit under observers; return its ledger and what was reported."""
+    """Run the sample kit under observers; return its ledger and the reports."""
     ledger = MemoryLedgerStore("r1")
     kit = sample_kit()
     assert kit.seed is not None
@@ -41,7 +41,7 @@ def observed_run(*observers: Observer, limit: int = 1000) -> tuple[MemoryLedgerS
     return ledger, [str(each.message) for each in caught]
 
 
-def test_an_observer_is_told_of_every_event_in_order() -> None:
+def test_an_observer_receives_every_event_in_order() -> None:
     seen: list[tuple[str, int]] = []
 
     ledger, reported = observed_run(lambda event, position: seen.append((event.id, position)))
@@ -50,7 +50,7 @@ def test_an_observer_is_told_of_every_event_in_order() -> None:
     assert reported == []
 
 
-def test_an_observer_that_changes_what_it_gets_changes_nothing() -> None:
+def test_an_observer_that_changes_an_event_changes_only_its_copy() -> None:
     def vandal(event: Any, position: int) -> None:
         event.data.clear()
         event.cause.append("me")
@@ -62,7 +62,7 @@ def test_an_observer_that_changes_what_it_gets_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("error", [RuntimeError, SystemExit, KeyboardInterrupt])
-def test_one_that_raises_is_reported_and_hurts_neither_run_nor_others(
+def test_an_observer_that_raises_is_reported_and_affects_neither_the_run_nor_others(
     error: type[BaseException],
 ) -> None:
     seen: list[int] = []
@@ -75,11 +75,11 @@ def test_one_that_raises_is_reported_and_hurts_neither_run_nor_others(
     count = ledger.length()
     assert seen == list(range(count))
     assert reported == [
-        f"Observer kando-watch:0 raised at {count} events, first {error.__name__}: no more."
+        f"Observer kando-watch:0 raised for {count} events, first {error.__name__}: no more."
     ]
 
 
-def test_one_that_hangs_holds_nobody_up_and_its_drops_are_counted(
+def test_an_observer_that_hangs_delays_nothing_and_its_dropped_events_are_counted(
     released: threading.Event,
 ) -> None:
     seen: list[int] = []
@@ -112,18 +112,20 @@ def test_a_full_queue_drops_the_newest_events(released: threading.Event) -> None
     (report,) = observation.close()
 
     assert seen == [0]
-    assert (report.told, report.dropped) == (0, len(recorded))
+    assert (report.handled, report.dropped) == (0, len(recorded))
     assert ledger.length() == len(recorded)
 
 
-def test_its_thread_does_not_keep_the_process(released: threading.Event) -> None:
+def test_the_thread_of_an_observer_does_not_keep_the_process_alive(
+    released: threading.Event,
+) -> None:
     observed_run(lambda event, position: released.wait())
 
     (thread,) = [each for each in threading.enumerate() if each.name.startswith("kando-watch")]
     assert thread.daemon
 
 
-def test_a_ledger_without_observers_is_left_as_it_is() -> None:
+def test_a_ledger_without_observers_is_returned_unchanged() -> None:
     ledger = MemoryLedgerStore("r1")
 
     assert Observation([]).over(ledger) is ledger

@@ -1,4 +1,4 @@
-"""Which provider a name means, and the way of a request to the provider it names."""
+"""The provider that a name selects, and the routing of requests to the providers of their models."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def asked(router: Router, model: str) -> tuple[Any, Any]:
         ("kando-two/ant:x", ("ant", "x")),
     ],
 )
-def test_a_name_is_split_at_the_first_colon_and_a_bare_model_belongs_to_who_knows_it(
+def test_a_name_is_split_at_the_first_colon_and_a_bare_model_selects_its_provider(
     plugins, named, means
 ):
     chosen = choose_provider(named, plugins, {})
@@ -93,15 +93,15 @@ def test_a_name_is_split_at_the_first_colon_and_a_bare_model_belongs_to_who_know
     assert (chosen.name, chosen.argument) == means
 
 
-def test_a_model_that_several_know_is_refused_with_the_candidates(plugins):
+def test_a_model_of_several_providers_is_refused_with_the_candidates(plugins):
     with pytest.raises(AmbiguousName, match=r"'shared'\. Name one of: ant:shared, many:shared"):
         open_provider("shared", plugins, {})
 
 
-def test_a_model_that_nobody_knows_is_refused_with_who_there_is(plugins):
+def test_an_unknown_model_is_refused_with_the_providers(plugins):
     with pytest.raises(UnknownPlugin, match="ant, local, many, stand-in"):
         open_provider("llama", plugins, {})
-    # The cure works: named with its provider, any model can be asked for.
+    # The cure works: with its provider, any model can be named.
     with pytest.raises(UnknownPlugin, match="PROVIDER:llama"):
         open_provider("llama", plugins, {})
     assert open_provider("local:llama", plugins, {}).argument == "llama"
@@ -122,7 +122,7 @@ def test_a_request_goes_to_the_provider_that_its_model_names(plugins):
         asked(router, "nobody")
 
 
-def test_a_provider_that_does_not_say_which_models_it_knows_is_asked_for_any(plugins):
+def test_a_provider_that_declares_no_models_is_asked_for_any(plugins):
     router = open_provider("local:llama", plugins, {})
 
     assert asked(router, "qwen:7b") == ("local:llama", "qwen:7b")
@@ -162,7 +162,7 @@ def test_an_offline_provider_keeps_all_requests_so_that_nothing_is_paid(installa
     assert asked(router, "ant:claude-1") == ("local:", "ant:claude-1")
 
 
-def test_the_worst_case_is_that_of_who_would_answer(plugins):
+def test_the_worst_case_is_that_of_the_provider_that_would_answer(plugins):
     router = open_provider("ant", plugins, {})
 
     assert router.worst_case_usd({"messages": [], "model": "default"}) == 2.5
@@ -179,6 +179,6 @@ def test_a_key_file_chooses_a_provider_as_its_key_does(installation):
 
 
 @pytest.mark.parametrize("models", ["claude-*", ("",), ("*",), ("a b",), (3,)])
-def test_patterns_of_models_that_are_none_are_refused(models):
+def test_malformed_patterns_of_models_are_refused(models):
     with pytest.raises(InvalidSpec, match="models"):
         ProviderSpec("x", "a:b", models=models)

@@ -1,4 +1,4 @@
-"""The command line, in this process or in one of its own, with a home and kits of the test."""
+"""Fixtures: the command line, in this process or in its own, with an empty home and sample kits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kando.cli.main import main
 
 Done = subprocess.CompletedProcess[str]
 
-#: A goal becomes a claim; somebody answers what is asked about it, such as the provider ``parrot``.
+#: A goal becomes a claim, and a request about it that a provider such as ``parrot`` answers.
 TINY = """
     from kando.emit import ask, create, patch, relate
     from kando.kit import Kit
@@ -56,8 +56,8 @@ TINY = """
 """
 
 
-#: Runs a command in a process that heeds Ctrl-C, also where this one was told to ignore it, as
-#: jobs in the background are.
+#: Runs a command in a process that handles Ctrl-C, even if this process ignores it, as a job in the
+#: background does.
 INTERRUPTIBLE = """
 import signal
 from kando.cli.main import main
@@ -82,9 +82,9 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def environ(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """Return the environment of processes, and give it to this one: a home, and nothing else.
+    """Set the environment of this process to little more than a home, and return it.
 
-    Nothing but what is tested writes into the test's folder, so that tests may compare it.
+    Only the commands under test write into the test's folder, so that tests can compare its content.
     """
     site = tmp_path / "site"
     site.mkdir()
@@ -151,7 +151,7 @@ def kando(environ: dict[str, str], capfd: pytest.CaptureFixture[str]) -> Callabl
 
 @pytest.fixture
 def process(environ: dict[str, str], tmp_path: Path) -> Callable[..., Done]:
-    """Return ``process(*arguments, **variables)``, which runs a command in a process of its own."""
+    """Return ``process(*arguments, **variables)``, which runs a command in its own process."""
 
     def process(*arguments: str | Path, **variables: str) -> Done:
         return subprocess.run(

@@ -61,7 +61,7 @@ def started(install: Callable[[str, str], Path], kando: Run) -> str:
     install("paying", PAYING)
     started = kando("run", "paying", "--goal", "x")
     assert started.returncode == 0, started.stderr
-    assert "2 decisions are a person's: kando approvals" in started.stderr
+    assert "2 approvals are pending: kando approvals" in started.stderr
     return started.stdout.strip()
 
 
@@ -79,7 +79,7 @@ def world_of(kando: Run, run: str) -> dict[str, dict[str, object]]:
     return {each["id"]: each["data"] for each in objects}
 
 
-def test_what_was_asked_in_one_process_is_approved_in_a_second_and_done_in_a_third(
+def test_an_approval_is_requested_granted_and_used_in_three_processes(
     started: str, kando: Run
 ) -> None:
     assert json.loads(kando("status", started, "--json").stdout)["state"] == "waiting"
@@ -103,7 +103,7 @@ def test_what_was_asked_in_one_process_is_approved_in_a_second_and_done_in_a_thi
     }
     assert json.loads(kando("status", started, "--json").stdout)["state"] == "finished"
     assert kando("replay", started, "--strict").returncode == 0
-    assert "nothing waits" in kando("approvals", started).stderr
+    assert "no approvals are pending" in kando("approvals", started).stderr
 
 
 def test_the_first_answer_counts(started: str, kando: Run) -> None:
@@ -115,11 +115,11 @@ def test_the_first_answer_counts(started: str, kando: Run) -> None:
 
     assert paid() == ""
     assert world_of(kando, started)["goal"]["paid"] == "no money"
-    # Once it is recorded, nothing waits under its name any more.
+    # Once the answer is recorded, the approval is no longer pending.
     assert kando("approve", started, call["event_id"]).returncode == 3
 
 
-def test_a_held_object_is_meant_by_its_own_id_as_well(started: str, kando: Run) -> None:
+def test_a_held_object_can_be_approved_by_its_id(started: str, kando: Run) -> None:
     assert kando("approve", started, "report").returncode == 0
     kando("resume", started)
 
@@ -127,7 +127,7 @@ def test_a_held_object_is_meant_by_its_own_id_as_well(started: str, kando: Run) 
     assert json.loads(kando("status", started, "--json").stdout)["approvals"] == 1
 
 
-def test_a_branch_is_answered_for_itself(started: str, kando: Run) -> None:
+def test_a_branch_needs_its_own_approvals(started: str, kando: Run) -> None:
     length = json.loads(kando("status", started, "--json").stdout)["events"]
     branch = kando("fork", started, "--at", str(length)).stdout.strip()
     kando("approve", started, "goal", "--json")
@@ -145,20 +145,20 @@ def test_a_branch_is_answered_for_itself(started: str, kando: Run) -> None:
 
 
 @pytest.mark.parametrize("type", ["approval.granted", "approval.requested", "approval.denied"])
-def test_nobody_can_send_an_approval_as_an_event(started: str, kando: Run, type: str) -> None:
+def test_an_approval_cannot_be_sent_as_an_event(started: str, kando: Run, type: str) -> None:
     done = kando("send", started, "--type", type, "--data", '{"approval": "approval.requested-5"}')
 
     assert done.returncode != 0
 
 
-def test_what_is_not_asked_cannot_be_answered(started: str, kando: Run) -> None:
+def test_an_approval_that_is_not_pending_cannot_be_answered(started: str, kando: Run) -> None:
     for command in ("approve", "deny"):
         done = kando(command, started, "nothing-1")
         assert done.returncode == 3
         assert "kando approvals" in done.stderr
 
 
-def test_a_file_that_says_that_a_call_was_approved_is_no_approval(started: str, kando: Run) -> None:
+def test_an_approval_in_an_imported_file_is_refused(started: str, kando: Run) -> None:
     for each in json.loads(kando("approvals", started, "--json").stdout)["items"]:
         kando("approve", started, each["event_id"])
     kando("resume", started)
@@ -178,7 +178,7 @@ def test_a_file_that_says_that_a_call_was_approved_is_no_approval(started: str, 
     assert paid() == "7 7 "
 
 
-def test_what_was_approved_and_done_moves_without_a_question(started: str, kando: Run) -> None:
+def test_a_run_whose_approved_calls_are_made_can_be_imported(started: str, kando: Run) -> None:
     for each in json.loads(kando("approvals", started, "--json").stdout)["items"]:
         kando("approve", started, each["event_id"])
     kando("resume", started)

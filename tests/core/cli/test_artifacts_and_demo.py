@@ -61,14 +61,16 @@ def test_a_demo_needs_no_goal_no_key_and_no_provider(kando: Run) -> None:
     assert status["objects"] == {"Document": 1, "Goal": 1, "Page": 2}
 
 
-def test_a_demo_asks_nobody_whose_key_is_set(kando: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_demo_asks_no_provider_whose_key_is_set(
+    kando: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("KANDO_LLM", "nobody")
 
     assert kando("run", "writer", "--demo").returncode == 0
     assert kando("run", "writer", "--demo", "--llm", "nobody").returncode == 3
 
 
-def test_a_branch_of_a_demo_goes_on_as_the_demo_does(
+def test_a_branch_of_a_demo_continues_as_a_demo(
     kando: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kando("run", "writer", "--demo", "--goal", "Say it")
@@ -85,11 +87,11 @@ def test_without_a_demo_the_goal_is_needed_and_a_kit_without_one_says_so(
     assert kando("run", "writer").returncode == 2
     refused = kando("run", "tiny", "--demo")
     assert refused.returncode == 3
-    assert "Kit 'tiny' ships no demo" in refused.stderr
+    assert "Kit 'tiny' has no demo" in refused.stderr
     assert json.loads(kando("runs", "--json").stdout)["items"] == []
 
 
-def test_the_only_artifact_is_printed_with_nothing_a_terminal_would_obey(kando: Run) -> None:
+def test_the_only_artifact_is_printed_with_control_characters_escaped(kando: Run) -> None:
     kando("run", "writer", "--demo", "--goal", "one")
 
     assert kando("artifacts", "@last").stdout == "# only\n\\u001b[2Jend tab\n"
@@ -108,7 +110,7 @@ def test_several_artifacts_are_listed_and_each_is_printed_by_its_name_or_id(kand
     assert json.loads(kando("artifacts", "@last", "one.md", "--json").stdout)["name"] == "one.md"
 
 
-def test_a_file_gets_the_text_as_it_is(kando: Run, tmp_path: Path) -> None:
+def test_a_file_gets_the_unchanged_text(kando: Run, tmp_path: Path) -> None:
     kando("run", "writer", "--demo")
     target = tmp_path / "out.md"
 
@@ -122,13 +124,13 @@ def test_a_file_gets_the_text_as_it_is(kando: Run, tmp_path: Path) -> None:
     ("arguments", "code", "says"),
     [
         (["@last", "none.md"], 3, "one.md, other.md"),
-        (["@last", "-o", "x.md"], 3, "Name one. There is: one.md, other.md"),
+        (["@last", "-o", "x.md"], 3, "Name one of: one.md, other.md"),
         (["@last", "one.md", "-o", "no/such/folder.md"], 2, "no/such/folder.md"),
         (["@last@3"], 3, "has written no artifact"),
         (["nobody"], 3, "nobody"),
     ],
 )
-def test_what_is_not_there_is_an_error_with_a_cure(
+def test_a_missing_artifact_or_folder_is_an_error_with_a_cure(
     kando: Run, arguments: list[str], code: int, says: str
 ) -> None:
     kando("run", "writer", "--demo")

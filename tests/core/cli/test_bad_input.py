@@ -1,4 +1,4 @@
-"""Bad input: one line of error, the documented exit code, and nothing lost or half-written."""
+"""Bad input: a one-line error, the documented exit code, and an unchanged store."""
 
 import json
 import re
@@ -99,7 +99,7 @@ def test_reading_where_nothing_was_recorded_creates_nothing(
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),
 )
-def test_a_wrong_name_or_position_is_refused_and_the_store_stays_as_it_is(
+def test_a_wrong_name_or_position_is_refused_and_the_store_stays_unchanged(
     kando: Run, home: Path, command: list[str], code: int, says: list[str]
 ) -> None:
     run_id = kando("run", "tiny", "--goal", "x").stdout.strip()
@@ -115,14 +115,14 @@ def test_a_wrong_name_or_position_is_refused_and_the_store_stays_as_it_is(
 
 
 @pytest.mark.usefixtures("tiny")
-def test_a_beginning_that_fits_several_runs_lists_them(kando: Run) -> None:
+def test_a_prefix_of_several_runs_lists_them(kando: Run) -> None:
     runs = [kando("run", "tiny", "--goal", "x").stdout.strip() for _ in range(40)]
     initials = [run_id[0] for run_id in runs]
     (initial, *_) = [c for c in initials if initials.count(c) > 1]
 
     done = kando("status", initial)
 
-    assert_refused(done, 3, "beginning of several runs")
+    assert_refused(done, 3, "prefix of several runs")
     assert any(run_id in done.stderr for run_id in runs)
 
 
@@ -146,7 +146,7 @@ def folder(path: Path) -> None:
 @pytest.mark.parametrize(
     "command", [["runs"], ["run", "tiny", "--goal", "x"]], ids=["read", "write"]
 )
-def test_a_file_that_is_no_store_is_refused_and_stays_as_it_is(
+def test_a_file_that_is_not_a_store_is_refused_and_stays_unchanged(
     kando: Run, tmp_path: Path, make: Callable[[Path], None], command: list[str]
 ) -> None:
     place = tmp_path / "store"
@@ -160,14 +160,14 @@ def test_a_file_that_is_no_store_is_refused_and_stays_as_it_is(
 
 
 BAD_SEEDS = {
-    "a number that is none": 'make_event("x", "", "", [], {"a": float("nan")})',
+    "not a number": 'make_event("x", "", "", [], {"a": float("nan")})',
     "bytes": 'make_event("x", "", "", [], {"a": b""})',
     "a set": 'make_event("x", "", "", [], {"a": {1}})',
-    "a key that is no string": 'make_event("x", "", "", [], {"a": {1: 2}})',
+    "a key that is not a string": 'make_event("x", "", "", [], {"a": {1: 2}})',
     "an event without a type": 'make_event("", "", "", [], {})',
     "an object without a type": 'make_event("object.created", "", "", [], {"data": {}})',
-    "a patch of nobody": 'make_event("object.patched", "", "", [], {"id": "g", "patch": {}})',
-    "no event": '"text"',
+    "a patch of an unknown object": 'make_event("object.patched", "", "", [], {"id": "g", "patch": {}})',
+    "not an event": '"text"',
 }
 
 
@@ -213,7 +213,7 @@ RAISES = """
 """
 
 
-def test_a_run_whose_responder_raises_is_kept_and_goes_on_when_it_is_mended(
+def test_a_run_whose_responder_raises_is_kept_and_can_be_resumed_after_a_fix(
     process: Run, install: Run
 ) -> None:
     path = install("raises", RAISES)
@@ -247,7 +247,9 @@ def test_the_hint_of_a_failed_run_leads_to_the_failure_with_the_file_and_line_of
     assert [sum(f"raised: {reason}" in each for each in out.splitlines()) for out in shown] == [1]
 
 
-def test_what_a_goal_contains_never_reaches_a_terminal_as_an_escape(kando: Run, tiny: Path) -> None:
+def test_the_text_of_a_goal_never_reaches_a_terminal_as_an_escape_sequence(
+    kando: Run, tiny: Path
+) -> None:
     hostile = "red \x1b[31m bell \x07 \u202e end"
     run_id = kando("run", "tiny", "--goal", hostile).stdout.strip()
 
@@ -288,7 +290,7 @@ STALLS = """
 """
 
 
-def test_ctrl_c_ends_at_once_keeps_what_is_recorded_and_says_how_to_go_on(
+def test_ctrl_c_ends_at_once_keeps_recorded_events_and_says_how_to_resume(
     process: Run,
     install: Run,
     environ: dict[str, str],

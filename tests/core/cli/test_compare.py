@@ -1,4 +1,4 @@
-"""`kando diff` and `compare`: short unless more is asked for, and honest in the exit code."""
+"""`kando diff` and `compare`: short by default, with an exit code on request."""
 
 import json
 from collections.abc import Callable
@@ -12,7 +12,7 @@ Run = Callable[..., Any]
 
 @pytest.fixture
 def runs(kando: Run, tiny: Path) -> tuple[str, str]:
-    """Return a finished run, and a branch of it whose answer was another."""
+    """Return a finished run, and a branch of it with another answer."""
     parent = kando("run", "tiny", "--goal", "hello", "--llm", "parrot").stdout.strip()
     branch = kando("fork", parent, "--at", "2").stdout.strip()
     source = tiny.read_text().replace('event.data["data"]["text"]}', '"another question"}')
@@ -22,12 +22,12 @@ def runs(kando: Run, tiny: Path) -> tuple[str, str]:
 
 @pytest.fixture
 def changed(runs: tuple[str, str], process: Run) -> tuple[str, str]:
-    """Return the same after the branch went on with a kit that asks something else."""
+    """Return the same after the branch was resumed with a kit that asks another question."""
     assert process("resume", runs[1], "--llm", "parrot").returncode == 0
     return runs
 
 
-def test_the_details_are_short_unless_all_are_asked_for(
+def test_the_details_are_truncated_without_the_option_world(
     kando: Run, install: Run, tiny: Path
 ) -> None:
     install(
@@ -55,13 +55,13 @@ def test_the_details_are_short_unless_all_are_asked_for(
 
     assert short[0] == whole[0] == "+30 objects"
     assert len(short) == 22
-    assert short[-1] == "... 10 more lines: --world shows them all"
+    assert short[-1] == "... 10 more lines; --world shows all"
     assert len(whole) == 31
     assert "x" * 300 in whole[1]
     assert max(map(len, short)) < 130
 
 
-def test_a_step_that_came_out_differently_is_shown_with_before_and_after(
+def test_a_step_that_differs_is_shown_before_and_after(
     kando: Run, changed: tuple[str, str]
 ) -> None:
     lines = kando("diff", *changed, "--events").stdout.splitlines()
@@ -72,19 +72,21 @@ def test_a_step_that_came_out_differently_is_shown_with_before_and_after(
     assert "    data.messages[0].content: 'hello' -> 'another question'" in lines
 
 
-def test_the_sides_say_what_they_used_after_they_part(kando: Run, changed: tuple[str, str]) -> None:
+def test_stat_shows_the_usage_of_each_side_after_they_diverge(
+    kando: Run, changed: tuple[str, str]
+) -> None:
     lines = kando("diff", *changed, "--stat").stdout.splitlines()
 
-    assert lines[1] == "parts at 2; after that:"
+    assert lines[1] == "diverge at 2; after that:"
     assert lines[2].split() == [f"run:{changed[0]}", f"branch:{changed[1]}"]
     assert ["cost", "USD", "0.5000", "0.5000"] in [line.split() for line in lines]
-    told = json.loads(kando("diff", *changed, "--json").stdout)
-    assert told["parts_at"] == 2
-    assert (told["a"]["llm_after"]["cost_usd"], told["b"]["llm_after"]["requests"]) == (0.5, 1)
-    assert told["steps"]["changed"][0]["fields"]
+    found = json.loads(kando("diff", *changed, "--json").stdout)
+    assert found["parts_at"] == 2
+    assert (found["a"]["llm_after"]["cost_usd"], found["b"]["llm_after"]["requests"]) == (0.5, 1)
+    assert found["steps"]["changed"][0]["fields"]
 
 
-def test_the_exit_code_tells_of_a_difference_if_it_is_asked_to(
+def test_the_exit_code_reports_a_difference_on_request(
     kando: Run, changed: tuple[str, str]
 ) -> None:
     parent, branch = changed
@@ -103,8 +105,8 @@ def test_several_runs_are_compared_in_one_table(kando: Run, changed: tuple[str, 
 
     assert head.split()[:4] == ["RUN", "STATE", "EVENTS", "OBJECTS"]
     assert [row.split()[0] for row in rows] == [parent, branch, "demo"]
-    told = json.loads(kando("compare", parent, branch, "demo", "--json").stdout)["items"]
-    assert [item["parts_at"] for item in told] == [told[0]["events"], 2, 0]
-    assert [item["state"] for item in told] == ["finished"] * 3
-    assert [item["llm"]["cost_usd"] for item in told] == [0.5, 0.5, 0.0]
-    assert told[0]["objects"] == {"Claim": 1, "Goal": 1}
+    found = json.loads(kando("compare", parent, branch, "demo", "--json").stdout)["items"]
+    assert [item["parts_at"] for item in found] == [found[0]["events"], 2, 0]
+    assert [item["state"] for item in found] == ["finished"] * 3
+    assert [item["llm"]["cost_usd"] for item in found] == [0.5, 0.5, 0.0]
+    assert found[0]["objects"] == {"Claim": 1, "Goal": 1}

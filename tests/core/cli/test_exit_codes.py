@@ -1,4 +1,4 @@
-"""How a run may end early: its budget, a responder that fails, somebody who interrupts it."""
+"""Early ends of a run: its budget, a failing responder, an interruption."""
 
 import json
 import os
@@ -43,7 +43,7 @@ ODD = """
         ("--budget-depth 0", "max_recursion_depth"),
     ],
 )
-def test_a_budget_that_is_exhausted_keeps_the_goal_and_more_of_it_finishes_the_run(
+def test_an_exhausted_budget_keeps_the_goal_and_a_higher_one_finishes_the_run(
     kando: Run, flag: str, limit: str
 ) -> None:
     done = kando("run", "tiny", "--goal", "x", "--llm", "parrot", "--json", *flag.split())
@@ -53,11 +53,11 @@ def test_a_budget_that_is_exhausted_keeps_the_goal_and_more_of_it_finishes_the_r
     assert (status["state"], status["goal"], status["problem"]) == ("exhausted", "x", limit)
     again = kando("resume", status["run_id"], "--llm", "parrot", *flag.split())
     assert again.returncode == 7
-    # The cure that it names, with a limit for the N.
-    cure = again.stderr.partition("Go on with more: kando ")[2].split()
-    assert cure == ["resume", status["run_id"], flag.split()[0], "N"]
+    # The command that it suggests, with a limit in place of N.
+    cure = again.stderr.partition("Resume with a higher limit: kando ")[2].split()
+    assert cure == ["resume", status["run_id"], "--llm", "parrot", flag.split()[0], "N"]
     cure[-1] = "1000"
-    finished = json.loads(kando(*cure, "--llm", "parrot", "--json").stdout)
+    finished = json.loads(kando(*cure, "--json").stdout)
     assert (finished["state"], finished["llm_answered"]) == ("finished", 1)
 
 
@@ -76,7 +76,7 @@ def test_a_budget_that_is_exhausted_keeps_the_goal_and_more_of_it_finishes_the_r
         "return [emit('', {})]",
     ],
 )
-def test_a_responder_that_fails_ends_the_run_with_6_and_one_line(
+def test_a_failing_responder_ends_the_run_with_code_6_and_one_line(
     kando: Run, install: Run, body: str
 ) -> None:
     install("odd", ODD.format(body=body))
@@ -94,9 +94,7 @@ def test_a_responder_that_fails_ends_the_run_with_6_and_one_line(
     assert json.loads(in_json.stderr)["error"]["code"] == "run_failed"
 
 
-def test_a_responder_that_raises_does_not_keep_runs_from_being_looked_at(
-    kando: Run, install: Run
-) -> None:
+def test_runs_whose_responder_raises_can_be_listed_and_shown(kando: Run, install: Run) -> None:
     install("odd", ODD.format(body="raise ValueError('no')"))
     run_id = kando("run", "odd", "--goal", "x").stdout.strip()
     kando("fork", run_id, "--at", "2")
@@ -116,7 +114,7 @@ def test_a_responder_that_raises_does_not_keep_runs_from_being_looked_at(
         ("['x']", "['x']"),
     ],
 )
-def test_a_seed_that_fails_is_charged_to_the_kit_and_creates_nothing(
+def test_a_failing_seed_is_reported_for_the_kit_and_creates_nothing(
     kando: Run, install: Run, home: Path, seed: str, says: str
 ) -> None:
     source = ODD.format(body="return []")
@@ -133,7 +131,7 @@ def test_a_seed_that_fails_is_charged_to_the_kit_and_creates_nothing(
     assert list(home.iterdir()) == []
 
 
-def test_ctrl_c_for_the_whole_process_group_ends_a_responder_that_blocks_and_the_run_goes_on_later(
+def test_ctrl_c_for_the_whole_process_group_ends_a_blocked_responder_and_the_run_can_be_resumed(
     process: Run,
     install: Run,
     environ: dict[str, str],
@@ -163,7 +161,7 @@ def test_ctrl_c_for_the_whole_process_group_ends_a_responder_that_blocks_and_the
         os.killpg(child.pid, signal.SIGINT)
         (line,) = child.stderr.read().splitlines()
         assert child.wait(timeout=30) == 130
-    assert line.endswith(f"Go on with: kando resume {run_id}")
+    assert line.endswith(f"Resume with: kando resume {run_id}")
     recorded = process("events", run_id, "--json").stdout.splitlines()
     assert [json.loads(each)["type"] for each in recorded] == ["kit.loaded", "go"]
 
@@ -172,7 +170,7 @@ def test_ctrl_c_for_the_whole_process_group_ends_a_responder_that_blocks_and_the
     assert json.loads(resumed.stdout)["objects"] == {"Thing": 1}
 
 
-def test_with_json_an_interruption_is_an_error_like_any_other(kando: Run, install: Run) -> None:
+def test_with_json_an_interruption_is_a_json_error(kando: Run, install: Run) -> None:
     install("odd", ODD.format(body="raise KeyboardInterrupt"))
 
     done = kando("run", "odd", "--goal", "x", "--json")
@@ -183,7 +181,7 @@ def test_with_json_an_interruption_is_an_error_like_any_other(kando: Run, instal
     assert "kando resume" in error["hint"]
 
 
-def test_a_run_nobody_can_load_the_kit_of_is_shown_and_not_resumed(
+def test_a_run_whose_kit_cannot_be_loaded_is_shown_and_not_resumed(
     process: Run, tiny: Path
 ) -> None:
     run_id = process("run", "tiny", "--goal", "x").stdout.strip()

@@ -20,7 +20,7 @@ def run_id(kando: Run, tiny: Path) -> str:
     return str(kando("run", "tiny", "--goal", "hello").stdout.strip())
 
 
-def test_a_run_moves_to_another_store_and_goes_on_there(
+def test_a_run_moves_to_another_store_and_is_resumed_there(
     kando: Run, run_id: str, tmp_path: Path
 ) -> None:
     done = kando("export", run_id, "-o", "run.jsonl")
@@ -38,9 +38,7 @@ def test_a_run_moves_to_another_store_and_goes_on_there(
     assert "identical" in kando("replay", run_id, "--strict", *THERE).stdout
 
 
-def test_a_branch_without_its_parent_becomes_a_run_and_the_command_says_so(
-    kando: Run, run_id: str
-) -> None:
+def test_a_branch_without_its_parent_becomes_a_run_with_a_warning(kando: Run, run_id: str) -> None:
     branch = kando("fork", run_id, "--at", "2").stdout.strip()
     kando("resume", branch, "--llm", "parrot")
     kando("export", branch, "-o", "branch.jsonl")
@@ -48,13 +46,13 @@ def test_a_branch_without_its_parent_becomes_a_run_and_the_command_says_so(
     done = kando("import", "branch.jsonl", *THERE)
 
     assert done.stdout == f"{branch}\n"
-    assert f"its parent {run_id} is not here" in done.stderr
+    assert f"its parent {run_id} is not in this store" in done.stderr
     assert "identical" in kando("replay", branch, "--strict", *THERE).stdout
     world = kando("world", branch, "--json", *THERE).stdout
     assert world == kando("world", branch, "--json").stdout
 
 
-def test_an_import_of_what_is_there_or_was_tampered_with_is_refused(
+def test_an_import_of_an_existing_run_or_a_malformed_file_is_refused(
     kando: Run, run_id: str, tmp_path: Path
 ) -> None:
     kando("export", run_id, "-o", "run.jsonl")
@@ -73,16 +71,16 @@ def test_an_import_of_what_is_there_or_was_tampered_with_is_refused(
     assert not (tmp_path / "there.sqlite").exists()
 
 
-def test_json_tells_what_was_written_and_what_was_read(
+def test_json_reports_the_export_and_the_import(
     kando: Run, run_id: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    told = json.loads(kando("export", f"{run_id}@2", "-o", "out", "--json").stdout)
-    assert told == {
+    exported = json.loads(kando("export", f"{run_id}@2", "-o", "out", "--json").stdout)
+    assert exported == {
         "run_id": run_id,
         "file": "out",
         "format": "jsonl",
         "events": 2,
-        "digest": told["digest"],
+        "digest": exported["digest"],
     }
 
     content = io.TextIOWrapper(io.BytesIO((tmp_path / "out").read_bytes()))
@@ -92,16 +90,14 @@ def test_json_tells_what_was_written_and_what_was_read(
     assert read == {
         "run_id": run_id,
         "events": 2,
-        "digest": told["digest"],
+        "digest": exported["digest"],
         "parent_id": None,
         "missing_parent_id": None,
     }
 
 
 @pytest.mark.parametrize("form", ["jsonl", "cloudevents", "dot", "mermaid", "svg"])
-def test_an_export_goes_to_a_pipe_as_well_as_to_a_file(
-    process: Run, run_id: str, form: str
-) -> None:
+def test_an_export_can_be_written_to_a_pipe(process: Run, run_id: str, form: str) -> None:
     to_file = process("export", run_id, "-o", "out", "--format", form)
     to_pipe = process("export", run_id, "-o", "/dev/stdout", "--format", form)
 

@@ -1,4 +1,4 @@
-"""`kando worker`, `kando groups` and `--group`, as a person meets them."""
+"""`kando worker`, `kando groups` and `--group`."""
 
 import json
 from collections.abc import Callable
@@ -22,7 +22,7 @@ def groups(kando: Run) -> list[dict[str, Any]]:
     return listed
 
 
-def test_a_run_that_is_left_to_a_group_is_done_by_a_worker(kando: Run) -> None:
+def test_a_run_of_a_group_is_finished_by_a_worker(kando: Run) -> None:
     started = kando("run", "tiny", "--goal", "hello", "--group", "g")
     run = started.stdout.strip()
     assert started.returncode == 0
@@ -37,7 +37,7 @@ def test_a_run_that_is_left_to_a_group_is_done_by_a_worker(kando: Run) -> None:
     assert "identical" in kando("replay", run, "--strict").stdout
 
 
-def test_a_run_that_exists_is_handed_over_by_resume(kando: Run) -> None:
+def test_resume_with_a_group_hands_a_run_to_its_workers(kando: Run) -> None:
     run = kando("run", "tiny", "--goal", "hello").stdout.strip()
     assert state(kando, run) == "waiting"
 
@@ -48,7 +48,7 @@ def test_a_run_that_exists_is_handed_over_by_resume(kando: Run) -> None:
     assert state(kando, run) == "finished"
 
 
-def test_a_run_that_was_cancelled_is_left_alone(kando: Run) -> None:
+def test_a_cancelled_run_is_not_offered_to_a_group(kando: Run) -> None:
     run = kando("run", "tiny", "--goal", "hello", "--group", "g").stdout.strip()
     kando("cancel", run)
 
@@ -58,7 +58,7 @@ def test_a_run_that_was_cancelled_is_left_alone(kando: Run) -> None:
     assert groups(kando) == []
 
 
-def test_a_group_whose_runs_are_of_another_kit_parks_them(kando: Run, install: Run) -> None:
+def test_a_worker_for_another_kit_parks_the_run(kando: Run, install: Run) -> None:
     other = """
         from kando.kit import Kit
         from kando.plugins import KitSpec, hookimpl
@@ -72,18 +72,18 @@ def test_a_group_whose_runs_are_of_another_kit_parks_them(kando: Run, install: R
     install("other", other)
     run = kando("run", "tiny", "--goal", "hello", "--group", "g").stdout.strip()
 
-    told = kando("worker", "--group", "g", "--kit", "other", "--until-idle")
+    worker = kando("worker", "--group", "g", "--kit", "other", "--until-idle")
 
-    assert f"{run} is parked" in told.stderr
+    assert f"{run} is parked" in worker.stderr
     parked = json.loads(kando("groups", "parked", "g", "--json").stdout)["items"]
     assert [(each["run_id"], each["intent"]) for each in parked] == [(run, None)]
     assert "is a run of kit 'tiny'" in kando("groups", "parked", "g").stdout
-    assert kando("groups", "replay-parked", "g").stdout == "1 jobs are tried anew\n"
+    assert kando("groups", "replay-parked", "g").stdout == "1 parked job will be retried\n"
     kando("worker", "--group", "g", "--llm", "parrot", "--until-idle")
     assert state(kando, run) == "finished"
 
 
-def test_the_provider_is_said_to_the_workers(kando: Run) -> None:
+def test_the_provider_must_be_given_to_the_workers(kando: Run) -> None:
     done = kando("run", "tiny", "--goal", "hello", "--group", "g", "--llm", "parrot")
 
     assert done.returncode == 2
@@ -102,10 +102,10 @@ def test_workers_keep_the_limits_of_a_run(kando: Run) -> None:
     assert "kando worker" in refused.stderr
 
 
-def test_commands_that_only_look_make_no_store(kando: Run, home: Path) -> None:
+def test_commands_that_only_read_create_no_store(kando: Run, home: Path) -> None:
     assert kando("groups").returncode == 0
     assert kando("groups", "parked", "g").stdout == ""
-    assert kando("groups", "replay-parked", "g").stdout == "0 jobs are tried anew\n"
+    assert kando("groups", "replay-parked", "g").stdout == "0 parked jobs will be retried\n"
 
     assert list(home.rglob("*.sqlite")) == []
     assert kando("groups", "parked", "a b").returncode != 0

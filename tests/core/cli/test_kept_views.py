@@ -1,4 +1,4 @@
-"""What is shown of a run is the same with and without the snapshot of its views, in every state."""
+"""Commands show the same with and without the stored views of a run, in every state."""
 
 import sys
 from collections.abc import Callable
@@ -13,7 +13,7 @@ Run = Callable[..., Any]
 
 pytestmark = pytest.mark.usefixtures("tiny")
 
-#: A kit that goes in a chain, as far as its goal says; it notes each firing in a file.
+#: A kit whose responder fires in a chain, as often as its goal says, and logs each firing in a file.
 CHAIN = """
     from pathlib import Path
     from kando.emit import create
@@ -61,7 +61,7 @@ def fired() -> int:
 
 
 def shown(kando: Run, run: str) -> list[str]:
-    """Return what the commands that read views say of a run."""
+    """Return the output of the commands that read the views of a run."""
     commands = [
         ["status", run],
         ["runs"],
@@ -135,7 +135,7 @@ def test_a_run_that_failed_looks_the_same_with_its_snapshot(
     assert '"state": "failed"' in kept[0]
 
 
-def test_a_run_at_rest_is_not_fired_to_know_so_until_it_grows_or_its_kit_changes(
+def test_a_run_at_rest_is_not_fired_for_its_status_until_it_grows_or_its_kit_changes(
     kando: Run, monkeypatch: pytest.MonkeyPatch, folder: str, install: Callable[[str, str], Path]
 ) -> None:
     path = chain(install)
@@ -161,7 +161,7 @@ def test_a_run_at_rest_is_not_fired_to_know_so_until_it_grows_or_its_kit_changes
     assert state() == ("finished", False)
 
 
-def test_a_branch_does_not_rest_because_its_parent_does(
+def test_a_branch_is_not_at_rest_because_its_parent_is(
     kando: Run, monkeypatch: pytest.MonkeyPatch, folder: str, install: Callable[[str, str], Path]
 ) -> None:
     chain(install)
@@ -176,7 +176,7 @@ def test_a_branch_does_not_rest_because_its_parent_does(
     assert fired() == before
 
 
-def test_a_long_run_that_has_grown_a_little_rests_again(
+def test_a_long_run_that_has_grown_a_little_is_at_rest_again(
     kando: Run, install: Callable[[str, str], Path]
 ) -> None:
     chain(install)
@@ -194,7 +194,7 @@ def test_a_long_run_that_has_grown_a_little_rests_again(
     assert fired() == before
 
 
-def test_a_diff_is_the_same_with_snapshots_that_tell_which_objects_are_new(
+def test_a_diff_is_the_same_with_snapshots_of_object_ids(
     kando: Run, monkeypatch: pytest.MonkeyPatch, folder: str
 ) -> None:
     monkeypatch.setenv("KANDO_SNAPSHOT_DIR", folder)
@@ -219,7 +219,7 @@ def test_a_diff_is_the_same_with_snapshots_that_tell_which_objects_are_new(
 
 
 @pytest.mark.parametrize("view", ["run-metrics", "run-status", "lineage-index", "object-ids"])
-def test_a_view_that_says_something_else_than_the_ledger_is_found_by_verify(
+def test_verify_finds_a_view_that_contradicts_the_ledger(
     kando: Run, monkeypatch: pytest.MonkeyPatch, folder: str, view: str
 ) -> None:
     monkeypatch.setenv("KANDO_SNAPSHOT_DIR", folder)
@@ -237,4 +237,4 @@ def test_a_view_that_says_something_else_than_the_ledger_is_found_by_verify(
     done = kando("verify", run)
 
     assert done.returncode == 4
-    assert f"disagrees with the ledger: {view}" in done.stdout + done.stderr
+    assert f"contradicts the ledger: {view}" in done.stdout + done.stderr

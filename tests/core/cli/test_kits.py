@@ -1,4 +1,4 @@
-"""`kando kits`: the list, what a kit is made of, and its graph in every format."""
+"""`kando kits`: the list, the parts of a kit, and its graph in every format."""
 
 import json
 from collections.abc import Callable
@@ -24,7 +24,7 @@ def test_the_list_names_each_kit_with_its_distribution(kando: Run) -> None:
     assert "one claim about a goal" in kando("kits").stdout
 
 
-def test_show_tells_what_a_kit_is_made_of(kando: Run) -> None:
+def test_show_lists_the_parts_of_a_kit(kando: Run) -> None:
     assert "tiny.on_goal    object.created of Goal" in kando("kits", "show", "tiny").stdout
     card = json.loads(kando("kits", "show", "tiny", "--json").stdout)
     assert [each["name"] for each in card["responders"]] == ["tiny.on_goal", "tiny.on_answer"]
@@ -39,7 +39,7 @@ def test_show_tells_what_a_kit_is_made_of(kando: Run) -> None:
         ("svg", "<svg "),
     ],
 )
-def test_the_graph_is_written_in_the_format_that_is_asked_for(
+def test_the_graph_is_written_in_the_requested_format(
     kando: Run, form: str, beginning: str
 ) -> None:
     done = kando("kits", "graph", "tiny", "--format", form)
@@ -60,17 +60,17 @@ def test_the_graph_as_json_has_its_edges(kando: Run) -> None:
     ("arguments", "code"),
     [(["show"], 2), (["graph"], 2), (["draw", "tiny"], 2), (["show", "tny"], 3)],
 )
-def test_what_cannot_be_shown_is_told(kando: Run, arguments: list[str], code: int) -> None:
+def test_an_unknown_kit_or_action_is_refused(kando: Run, arguments: list[str], code: int) -> None:
     done = kando("kits", *arguments)
 
     assert (done.returncode, done.stdout) == (code, "")
     assert done.stderr.startswith("kando: ")
 
 
-def test_a_new_package_whose_name_is_taken_is_written_with_a_warning(kando: Run) -> None:
-    assert "only one can win" not in kando("new", "kit", "little").stderr
+def test_a_new_package_whose_name_is_already_offered_is_written_with_a_warning(kando: Run) -> None:
+    assert "only one can be used" not in kando("new", "kit", "little").stderr
 
     done = kando("new", "kit", "tiny")
 
     assert done.returncode == 0
-    assert "tiny 1.0 offers a kit 'tiny' as well: only one can win." in done.stderr
+    assert "tiny 1.0 also offers a kit 'tiny': only one can be used." in done.stderr

@@ -38,7 +38,7 @@ def test_the_tables_name_types_models_and_responders(kando: Run, tiny: Path) -> 
     assert rows["tiny.on_goal"][:4] == ["1", "3", "0", "1"]
 
 
-def test_the_beginning_of_a_run_can_be_measured(kando: Run, tiny: Path) -> None:
+def test_the_first_events_of_a_run_can_be_measured(kando: Run, tiny: Path) -> None:
     run_id = kando("run", "tiny", "--goal", "x", "--llm", "parrot").stdout.strip()
 
     found = json.loads(kando("metrics", f"{run_id}@2", "--json").stdout)

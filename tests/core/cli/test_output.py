@@ -1,4 +1,4 @@
-"""What the commands write: data on stdout and nothing else, in shapes that stay as they are."""
+"""Output of the commands: only data on stdout, in stable forms."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from kando.cli.shared import shown_on_stderr
+from kando.cli.shared import stream_to_stderr
 
 Run = Callable[..., Any]
 
@@ -64,10 +64,10 @@ LISTS = {
     "exit-codes": {"code", "meaning"},
 }
 
-# What a terminal would obey: an escape sequence, the same in one character, a bell, a turn of the
-# direction of writing.
+# Control characters for a terminal: an escape sequence, the same in one character, a bell, and a
+# change of the writing direction.
 HOSTILE = "red \x1b[31m one \x9b31m bell \x07 turned \u202e end"
-OBEYED = set("\x1b\x9b\x07\u202e\x7f")
+CONTROL = set("\x1b\x9b\x07\u202e\x7f")
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def run_id(kando: Run, tiny: Path) -> str:
 
 
 @pytest.mark.parametrize("command", ONE_OBJECT)
-def test_with_json_a_command_writes_one_object_of_known_fields(
+def test_with_json_a_command_writes_one_object_with_known_fields(
     kando: Run, run_id: str, command: str
 ) -> None:
     done = kando(*command.replace("RUN", run_id).split(), "--json")
@@ -128,7 +128,7 @@ def test_runs_started_meanwhile_do_not_shift_the_pages(kando: Run, run_id: str) 
         *("metrics RUN", "metrics demo@0"),
     ],
 )
-def test_what_a_goal_or_document_contains_is_never_obeyed_by_a_terminal(
+def test_control_characters_of_a_goal_or_document_are_escaped(
     kando: Run, tiny: Path, tmp_path: Path, command: str, extra: list[str]
 ) -> None:
     (tmp_path / "notes.md").write_text(HOSTILE)
@@ -141,16 +141,16 @@ def test_what_a_goal_or_document_contains_is_never_obeyed_by_a_terminal(
     done = kando(*command.replace("RUN", run_id).split(), *extra)
 
     assert done.returncode == 0
-    assert not OBEYED & set(done.stdout + done.stderr)
+    assert not CONTROL & set(done.stdout + done.stderr)
 
 
-def test_json_keeps_what_it_makes_visible(kando: Run, tiny: Path) -> None:
+def test_json_keeps_escaped_characters(kando: Run, tiny: Path) -> None:
     run_id = kando("run", "tiny", "--goal", HOSTILE).stdout.strip()
 
     assert json.loads(kando("status", run_id, "--json").stdout)["goal"] == HOSTILE
 
 
-def test_scripts_that_need_joiners_are_shown_as_they_are(kando: Run, tiny: Path) -> None:
+def test_scripts_that_need_joiners_are_shown_unchanged(kando: Run, tiny: Path) -> None:
     goal = "কাণ্ড, র\u200d্যাব, می\u200cخواهم"  # noqa: RUF001
     run_id = kando("run", "tiny", "--goal", goal).stdout.strip()
 
@@ -180,7 +180,7 @@ def test_what_a_kit_prints_goes_to_stderr(kando: Run, tiny: Path) -> None:
         assert "<" not in kando(*command, "--json").stdout
 
 
-def test_when_the_reader_of_the_output_has_gone_the_command_ends_quietly(
+def test_if_the_reader_closes_stdout_the_command_ends_silently(
     environ: dict[str, str], tmp_path: Path
 ) -> None:
     reads, writes = os.pipe()
@@ -200,7 +200,7 @@ def test_when_the_reader_of_the_output_has_gone_the_command_ends_quietly(
     assert (done.returncode, done.stderr) == (141, "")
 
 
-def test_kando_alone_shows_what_there_is_and_counts_as_wrong_usage(kando: Run) -> None:
+def test_kando_without_arguments_shows_its_help_and_is_wrong_usage(kando: Run) -> None:
     done = kando()
 
     assert (done.returncode, done.stdout) == (2, "")
@@ -208,7 +208,7 @@ def test_kando_alone_shows_what_there_is_and_counts_as_wrong_usage(kando: Run) -
     assert len(done.stderr.splitlines()) > 20
 
 
-def test_the_exit_codes_are_explained(kando: Run) -> None:
+def test_the_exit_codes_are_listed(kando: Run) -> None:
     listed = json.loads(kando("exit-codes", "--json").stdout)["items"]
 
     assert [item["code"] for item in listed] == [0, 1, 2, 3, 4, 5, 6, 7, 130, 141]
@@ -216,7 +216,7 @@ def test_the_exit_codes_are_explained(kando: Run) -> None:
     assert [int(line.split()[0]) for line in lines] == [item["code"] for item in listed]
 
 
-def test_options_of_all_commands_may_stand_before_or_behind_them(kando: Run, tiny: Path) -> None:
+def test_shared_options_may_precede_or_follow_the_command(kando: Run, tiny: Path) -> None:
     url = "sqlite:here.sqlite"
     run_id = kando("run", "tiny", "--goal", "x", "--ledger", url).stdout.strip()
 
@@ -227,22 +227,22 @@ def test_options_of_all_commands_may_stand_before_or_behind_them(kando: Run, tin
     assert "Traceback" in kando("--debug", "status", run_id).stderr
 
 
-def test_a_long_paragraph_is_shown_while_it_comes_in(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_long_paragraph_is_shown_as_it_streams_in(capsys: pytest.CaptureFixture[str]) -> None:
     shown = []
 
-    with shown_on_stderr({"cause_object_id": "claim-1"}) as on_text:
+    with stream_to_stderr({"cause_object_id": "claim-1"}) as on_text:
         for word in ["anvil"] * 40:
             on_text(f"{word} ")
             shown.append(capsys.readouterr().err)
         on_text("x" * 300)
     shown.append(capsys.readouterr().err)
 
-    told = "".join(shown).splitlines()
-    # Two lines are there before the paragraph has an end, and a word is never broken.
+    lines = "".join(shown).splitlines()
+    # Two lines are shown before the paragraph ends, and words are not broken.
     assert sum(bool(each) for each in shown[:-1]) == 2
-    assert all(line.startswith("claim-1| anvil") for line in told[:2])
-    assert max(len(line) for line in told[:2]) <= len("claim-1| ") + 100
-    assert " ".join(line.removeprefix("claim-1| ") for line in told).split() == [
+    assert all(line.startswith("claim-1| anvil") for line in lines[:2])
+    assert max(len(line) for line in lines[:2]) <= len("claim-1| ") + 100
+    assert " ".join(line.removeprefix("claim-1| ") for line in lines).split() == [
         *["anvil"] * 40,
         "x" * 300,
     ]

@@ -52,7 +52,9 @@ def test_a_command_of_a_plugin_runs_and_reads_its_own_options(kando: Run, instal
     assert ("command", "greet") in [(row["kind"], row["name"]) for row in rows]
 
 
-def test_a_misspelt_command_of_a_plugin_is_answered_with_its_name(kando: Run, install: Run) -> None:
+def test_the_error_for_a_misspelt_command_suggests_the_command_of_a_plugin(
+    kando: Run, install: Run
+) -> None:
     install("greets", GREETS.format(name="greet"))
 
     done = kando("gret")
@@ -68,7 +70,7 @@ def test_a_plugin_cannot_take_the_name_of_a_built_in_command(kando: Run, install
     assert "hello" not in kando("status", "demo").stdout
 
 
-def test_a_plugin_that_fails_takes_nothing_else_down(kando: Run, install: Run, tiny: Path) -> None:
+def test_a_failing_plugin_affects_nothing_else(kando: Run, install: Run, tiny: Path) -> None:
     install("broken", "raise RuntimeError('no good')")
 
     done = kando("run", "tiny", "--goal", "x", "--llm", "parrot", "--json")
@@ -81,7 +83,7 @@ def test_a_plugin_that_fails_takes_nothing_else_down(kando: Run, install: Run, t
     assert [(row["name"], row["about"]) for row in failed] == [("broken", "RuntimeError: no good")]
 
 
-def test_doctor_fails_on_a_provider_that_cannot_be_opened_and_says_the_cure(
+def test_doctor_fails_for_a_provider_that_cannot_be_opened_and_names_the_cure(
     kando: Run, tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KANDO_LLM", "parot")

@@ -1,4 +1,4 @@
-"""Stores that are damaged, newer, read-only or elsewhere: what is refused, and what still works."""
+"""Stores that are damaged, newer, read-only or elsewhere: which commands fail, and which still work."""
 
 import json
 import sqlite3
@@ -61,7 +61,7 @@ def overwritten(place: Path) -> None:
 @pytest.mark.parametrize(
     "command", ["runs", "status @last", "fork @last --at 1", "resume @last", "run tiny --goal x"]
 )
-def test_a_store_that_cannot_be_used_is_refused_and_stays_as_it_is(
+def test_an_unusable_store_is_refused_and_stays_unchanged(
     kando: Run, place: Path, damage: Callable[[Path], None], says: str, command: str
 ) -> None:
     damage(place)
@@ -77,7 +77,7 @@ def test_a_store_that_cannot_be_used_is_refused_and_stays_as_it_is(
     assert kando("doctor").returncode == 1
 
 
-def test_an_event_that_is_damaged_is_named_and_hides_no_other_run(kando: Run, place: Path) -> None:
+def test_a_damaged_event_is_reported_and_hides_no_other_run(kando: Run, place: Path) -> None:
     change(place, "UPDATE events SET body = x'00ff' WHERE address = (1 << 32) + 3")
     before = content_of(place.parent)
 
@@ -105,7 +105,7 @@ def test_an_event_that_is_damaged_is_named_and_hides_no_other_run(kando: Run, pl
         "metrics @last",
     ],
 )
-def test_whoever_only_reads_needs_no_right_to_write_and_leaves_no_trace(
+def test_reading_commands_need_no_write_permission_and_leave_no_files(
     kando: Run, place: Path, command: str
 ) -> None:
     place.chmod(0o444)
@@ -120,7 +120,7 @@ def test_whoever_only_reads_needs_no_right_to_write_and_leaves_no_trace(
 @pytest.mark.parametrize(
     "command", ["fork x --at 1", "resume x", "send x --type note", "pause x", "cancel x"]
 )
-def test_changing_a_run_where_there_is_no_store_creates_none(
+def test_changing_a_run_without_a_store_creates_none(
     kando: Run, tiny: Path, home: Path, command: str
 ) -> None:
     assert kando(*command.split()).returncode == 3
@@ -128,7 +128,7 @@ def test_changing_a_run_where_there_is_no_store_creates_none(
     assert list(home.iterdir()) == []
 
 
-def test_an_advice_names_the_store_that_it_is_about_and_works(kando: Run, tiny: Path) -> None:
+def test_a_hint_names_the_store_and_works(kando: Run, tiny: Path) -> None:
     done = kando("--ledger", "sqlite:my store.sqlite", "run", "tiny", "--goal", "x")
 
     run_id = done.stdout.strip()
@@ -139,7 +139,7 @@ def test_an_advice_names_the_store_that_it_is_about_and_works(kando: Run, tiny: 
     assert json.loads(resumed.stdout)["state"] == "finished"
 
 
-def test_what_ends_with_the_process_is_not_offered_to_be_resumed(kando: Run, tiny: Path) -> None:
+def test_no_hint_suggests_resuming_a_run_in_memory(kando: Run, tiny: Path) -> None:
     done = kando("--ledger", "memory:", "run", "tiny", "--goal", "x")
 
     assert done.returncode == 0
@@ -147,7 +147,7 @@ def test_what_ends_with_the_process_is_not_offered_to_be_resumed(kando: Run, tin
     assert "memory: keeps nothing" in done.stderr
 
 
-def test_a_place_for_snapshots_that_cannot_be_written_costs_a_warning_and_no_run(
+def test_a_read_only_folder_for_snapshots_is_a_warning_and_the_run_finishes(
     process: Run, tiny: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("")
@@ -164,7 +164,7 @@ def test_a_place_for_snapshots_that_cannot_be_written_costs_a_warning_and_no_run
 
 
 @pytest.mark.parametrize("command", ["resume", "pause", "cancel"])
-def test_the_demo_run_can_only_be_looked_at(kando: Run, home: Path, command: str) -> None:
+def test_the_demo_run_is_read_only(kando: Run, home: Path, command: str) -> None:
     done = kando(command, "demo")
 
     assert done.returncode == 3
@@ -173,9 +173,7 @@ def test_the_demo_run_can_only_be_looked_at(kando: Run, home: Path, command: str
 
 
 @pytest.mark.parametrize("command", ["status", "resume", "replay", "verify", "pause"])
-def test_a_command_about_a_whole_run_says_so_when_it_gets_a_position(
-    kando: Run, place: Path, command: str
-) -> None:
+def test_a_command_for_whole_runs_refuses_a_position(kando: Run, place: Path, command: str) -> None:
     done = kando(command, "@last@2")
 
     assert done.returncode == 3

@@ -31,7 +31,7 @@ def events_of(kando: Run, run: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in kando("events", run, "--json").stdout.splitlines()]
 
 
-def test_run_prints_the_id_and_nothing_else_and_says_on_stderr_how_to_get_answers(
+def test_run_prints_only_the_id_and_explains_on_stderr_how_to_get_answers(
     kando: Run,
 ) -> None:
     done = kando("run", "kits/tiny", "--goal", "Say hello")
@@ -44,7 +44,7 @@ def test_run_prints_the_id_and_nothing_else_and_says_on_stderr_how_to_get_answer
     assert f"kando resume {run_id}" in done.stderr
 
 
-def test_what_is_pending_is_answered_when_the_run_is_resumed_with_a_provider(kando: Run) -> None:
+def test_pending_requests_are_answered_when_the_run_is_resumed_with_a_provider(kando: Run) -> None:
     run_id = started(kando)
 
     done = kando("resume", "@last", "--llm", "parrot")
@@ -56,7 +56,7 @@ def test_what_is_pending_is_answered_when_the_run_is_resumed_with_a_provider(kan
     assert claims[0]["data"] == {"status": "completed", "text": "Say hello"}
 
 
-def test_going_on_with_another_version_of_the_kit_is_recorded_once(
+def test_resuming_with_another_version_of_the_kit_is_recorded_once(
     process: Run, tiny: Path
 ) -> None:
     run = process("run", "tiny", "--goal", "Why?").stdout.strip()
@@ -89,7 +89,7 @@ def test_events_are_json_lines_with_seven_fields_and_a_position(kando: Run) -> N
     assert "responder.fired" in kando("events", run_id, "--all").stdout
 
 
-def test_a_run_is_named_by_a_unique_beginning_or_by_its_age(kando: Run) -> None:
+def test_a_run_is_selected_by_a_unique_prefix_or_by_its_age(kando: Run) -> None:
     first, second = started(kando), started(kando)
 
     assert as_json(kando, "status", first[:8])["run_id"] == first
@@ -121,7 +121,7 @@ def test_an_event_or_object_is_traced_to_its_goal(kando: Run) -> None:
     assert text[-1].startswith("object.created-1 (root)")
 
 
-def test_a_fork_shares_its_prefix_is_compared_and_goes_on(kando: Run) -> None:
+def test_a_fork_shares_its_prefix_can_be_compared_and_resumed(kando: Run) -> None:
     run_id = started(kando, "--llm", "parrot")
 
     branch = kando("fork", run_id, "--at", "2").stdout.strip()
@@ -134,12 +134,12 @@ def test_a_fork_shares_its_prefix_is_compared_and_goes_on(kando: Run) -> None:
     resumed = kando("resume", branch, "--llm", "parrot:other")
     assert resumed.returncode == 0
     again = as_json(kando, "status", branch)
-    # The parent asked the same, so its answer is served and costs nothing.
+    # The parent sent the same request, so its answer is served from the cache.
     assert (again["llm_cached"], again["llm_cost_usd"]) == (1, 0.0)
     assert as_json(kando, "diff", run_id, branch)["summary"] == "no changes"
 
 
-def test_a_fork_with_a_change_goes_on_at_once_and_asks_only_what_is_new(
+def test_a_fork_with_a_change_is_resumed_at_once_and_asks_only_new_requests(
     kando: Run, tmp_path: Path
 ) -> None:
     run_id = started(kando, "--llm", "parrot")
@@ -178,7 +178,7 @@ def test_replay_projects_and_strict_replay_compares(kando: Run, tiny: Path, proc
     assert "'done', recorded as 'completed'" in changed.stderr
 
 
-def test_the_world_is_shown_as_it_was_at_any_position(kando: Run) -> None:
+def test_the_world_can_be_shown_at_any_position(kando: Run) -> None:
     run_id = started(kando, "--llm", "parrot")
 
     assert as_json(kando, "world", run_id, "--at", "2")["objects"][0]["id"] == "goal"
@@ -186,9 +186,7 @@ def test_the_world_is_shown_as_it_was_at_any_position(kando: Run) -> None:
     assert len(as_json(kando, "world", run_id, "--type", "Claim")["objects"]) == 1
 
 
-def test_snapshots_go_where_the_environment_says_and_are_read_from_there(
-    process: Run, tmp_path: Path
-) -> None:
+def test_snapshots_are_kept_in_the_configured_folder(process: Run, tmp_path: Path) -> None:
     folder = str(tmp_path / "snapshots")
     done = process("run", "tiny", "--goal", "x", "--llm", "parrot", KANDO_SNAPSHOT_DIR=folder)
     run_id = done.stdout.strip()
@@ -217,7 +215,7 @@ def test_the_substrate_is_an_option_or_a_variable(process: Run, tmp_path: Path, 
     assert list(home.iterdir()) == []
 
 
-def test_an_exhausted_run_says_so_and_goes_on_with_more(kando: Run) -> None:
+def test_an_exhausted_run_is_reported_and_resumed_with_a_higher_limit(kando: Run) -> None:
     done = kando("run", "tiny", "--goal", "x", "--llm", "parrot", "--budget-events", "5")
     run_id = done.stdout.strip()
 
@@ -228,7 +226,7 @@ def test_an_exhausted_run_says_so_and_goes_on_with_more(kando: Run) -> None:
     assert as_json(kando, "status", run_id)["state"] == "finished"
 
 
-def test_a_run_keeps_its_limits_whoever_goes_on_with_it(kando: Run) -> None:
+def test_a_run_keeps_its_limits_in_every_process(kando: Run) -> None:
     limits = ("--budget-events", "5", "--budget-usd", "2")
     run_id = kando("run", "tiny", "--goal", "x", "--llm", "parrot", *limits).stdout.strip()
 
@@ -238,14 +236,17 @@ def test_a_run_keeps_its_limits_whoever_goes_on_with_it(kando: Run) -> None:
     assert as_json(kando, "status", run_id)["limits"] == {"max_events": 5, "max_llm_cost_usd": 2.0}
     assert "limits    max_events 5, max_llm_cost_usd 2.0" in kando("status", run_id).stdout
 
-    # One that is named takes the place of its own, and no other.
+    # A given limit replaces that of the run, and no other.
     assert kando("resume", run_id, "--llm", "parrot", "--budget-events", "50").returncode == 0
     kept = {"max_events": 50, "max_llm_cost_usd": 2.0}
     assert as_json(kando, "status", run_id)["limits"] == kept
-    told = [e for e in events_of(kando, run_id) if e["type"] == "budget.set"]
-    assert [e["data"]["limits"] for e in told] == [{"max_events": 5, "max_llm_cost_usd": 2.0}, kept]
+    recorded = [e for e in events_of(kando, run_id) if e["type"] == "budget.set"]
+    assert [e["data"]["limits"] for e in recorded] == [
+        {"max_events": 5, "max_llm_cost_usd": 2.0},
+        kept,
+    ]
 
-    # Whoever names the same again changes nothing, and a branch inherits them.
+    # The same limit again changes nothing, and a branch inherits the limits.
     length = len(events_of(kando, run_id))
     kando("resume", run_id, "--llm", "parrot", "--budget-events", "50")
     assert len(events_of(kando, run_id)) == length
@@ -254,7 +255,7 @@ def test_a_run_keeps_its_limits_whoever_goes_on_with_it(kando: Run) -> None:
     assert kando("resume", branch, "--llm", "parrot").returncode == 7
 
 
-def test_limits_are_forgotten_when_somebody_says_so(kando: Run) -> None:
+def test_limits_are_removed_on_request(kando: Run) -> None:
     limits = ("--budget-events", "5")
     run_id = kando("run", "tiny", "--goal", "x", "--llm", "parrot", *limits).stdout.strip()
 
@@ -264,12 +265,12 @@ def test_limits_are_forgotten_when_somebody_says_so(kando: Run) -> None:
     assert kando("replay", run_id, "--strict").returncode == 0
 
 
-def test_what_is_sent_from_outside_is_recorded_by_whoever_works_on_the_run(kando: Run) -> None:
+def test_sent_events_are_recorded_by_the_process_that_works_on_the_run(kando: Run) -> None:
     run_id = started(kando)
     note = ("send", run_id, "--type", "note", "--data", '{"a": 1}', "--key", "k")
 
     assert kando(*note).returncode == 0
-    assert "delivered before" in kando(*note).stderr
+    assert "was sent before" in kando(*note).stderr
     kando("resume", run_id)
     kando("cancel", run_id)
     kando("resume", run_id)
@@ -292,7 +293,7 @@ def test_what_is_sent_from_outside_is_recorded_by_whoever_works_on_the_run(kando
         ("commands", 'CommandSpec("odd", "json:gone", "does odd things")', "command odd"),
     ],
 )
-def test_doctor_finds_what_is_offered_and_is_not_there(
+def test_doctor_finds_offers_whose_target_is_missing_or_wrong(
     kando: Run, install: Run, hook: str, record: str, named: str
 ) -> None:
     plugin = f"from kando.plugins import *\n@hookimpl\ndef kando_{hook}():\n    return [{record}]\n"
@@ -304,7 +305,7 @@ def test_doctor_finds_what_is_offered_and_is_not_there(
     assert (done.returncode, failed) == (1, {named})
 
 
-def test_plugins_and_doctor_tell_what_is_installed(kando: Run, install: Run) -> None:
+def test_plugins_and_doctor_list_what_is_installed(kando: Run, install: Run) -> None:
     rows = as_json(kando, "plugins")["items"]
     offered = {(row["kind"], row["name"], row["state"]) for row in rows}
     assert {("kit", "tiny", "ok"), ("substrate", "sqlite", "ok")} <= offered
@@ -319,7 +320,7 @@ def test_plugins_and_doctor_tell_what_is_installed(kando: Run, install: Run) -> 
     assert started(kando, "--llm", "parrot")
 
 
-def test_observers_are_told_of_every_event_and_one_that_raises_hurts_nobody(
+def test_observers_receive_every_event_and_one_that_raises_affects_nothing(
     kando: Run, install: Run, tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
@@ -340,7 +341,7 @@ def test_observers_are_told_of_every_event_and_one_that_raises_hurts_nobody(
 
     run_id = done.stdout.strip()
     assert done.returncode == 0, done.stderr
-    assert "Observer watch:watch raised at" in done.stderr
+    assert "Observer watch:watch raised for" in done.stderr
     assert ("observer", "watch") in {
         (row["kind"], row["name"]) for row in as_json(kando, "plugins")["items"]
     }

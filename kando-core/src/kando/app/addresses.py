@@ -1,4 +1,4 @@
-"""Ids of runs, and the ways a person may name one."""
+"""Ids of runs, and the names that a command accepts for a run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kando.ledger.substrate import Substrate
 
 __all__ = ["Address", "new_ledger_id", "parse_address", "resolve_ledger_id"]
 
-# Crockford's base 32 without its digits' look-alikes, in lower case.
+# Crockford's base 32, without letters that look like digits, in lower case.
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _LETTERS = _ALPHABET[10:]
 _ID_CHARS = 10
@@ -25,7 +25,7 @@ _LAST = re.compile(r"@last(?:~(\d{1,6}))?$")
 
 @attrs.frozen
 class Address:
-    """A ledger, and perhaps a position in it: ``RUN`` or ``RUN@N``."""
+    """A ledger, and optionally a position in it: ``RUN`` or ``RUN@N``."""
 
     ledger: str
     position: int | None = None
@@ -38,30 +38,30 @@ def new_ledger_id() -> str:
 
 
 def parse_address(text: str) -> Address:
-    """Split ``RUN@N`` into run and position; ``@last@N`` works as well.
+    """Split ``RUN@N`` into run and position; ``@last@N`` works, too.
 
     Raises:
-        PositionOutOfRange: what follows the ``@`` is not a number.
+        PositionOutOfRange: the part after the ``@`` is not a number.
     """
     head, at, tail = text.rpartition("@")
     if not at or not head or _LAST.match(text):
         return Address(text)
     if tail.isdecimal() and len(tail) < 16:
         return Address(head, int(tail))
-    msg = f"{text!r} does not name a position."
-    raise PositionOutOfRange(msg, hint="Write RUN@N with N from 0.")
+    msg = f"{text!r} is not RUN@N: {tail!r} is not a position."
+    raise PositionOutOfRange(msg, hint="Use a position from 0, such as RUN@2.")
 
 
 def resolve_ledger_id(substrate: Substrate, name: str) -> str:
-    """Return the id of the run or branch that `name` means.
+    """Return the id of a run or branch.
 
     Args:
-        substrate: where to look.
+        substrate: that contains it.
         name: an id, a unique prefix of one, ``@last``, or ``@last~N`` for the N-th before it.
 
     Raises:
-        LedgerNotFound: nothing fits; the message offers what is near.
-        AmbiguousName: the prefix fits several; the message lists them.
+        LedgerNotFound: no run matches; the hint suggests a similar id.
+        AmbiguousName: the prefix matches several runs; the message lists them.
     """
     last = _LAST.match(name)
     if last:
@@ -76,8 +76,8 @@ def resolve_ledger_id(substrate: Substrate, name: str) -> str:
         return name if name in matches else matches[0]
     if matches:
         shown = ", ".join(matches[:5]) + (", ..." if len(matches) > 5 else "")
-        msg = f"{name!r} is the beginning of several runs: {shown}."
-        raise AmbiguousName(msg, hint="Type more of the id.")
+        msg = f"{name!r} is a prefix of several runs: {shown}."
+        raise AmbiguousName(msg, hint="Use a longer prefix.")
     known = [info.id for info in islice(substrate.ledgers(), 200)]
     near = difflib.get_close_matches(name, [*known, DEMO_ID], 1, 0.5)
     hint = f"Did you mean {near[0]}?" if near else "`kando runs` lists them."

@@ -1,4 +1,4 @@
-"""Approvals: what a run asks a person, and the answers."""
+"""Approvals: requests of a run to a person, and the answers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Approval", "answer_approval", "approvals_of"]
 
 
 def approvals_of(run: OpenedRun) -> list[Approval]:
-    """Return what waits for a person, in the order in which it was asked."""
+    """Return the pending approvals, in the order of their requests."""
     return open_approvals(run.ledger.read_all())
 
 
@@ -24,31 +24,31 @@ def answer_approval(
     *,
     by: str = "cli",
 ) -> Delivery:
-    """Approve or deny what waits for a person; the owner of the run records it, once.
+    """Grant or deny a pending approval; the process that works on the run records the answer.
 
     The first answer counts; later ones are ignored.
 
     Args:
         run: opened for writing.
-        event_id: of the ``approval.requested``, or of the call that waits, or the id of an object
-            that is held back.
-        approved: whether it may happen.
+        event_id: id of the ``approval.requested``, of the call that waits, or of an object that is
+            held back.
+        approved: whether the approval is granted.
         reason: of a denial; the responder that asked receives it.
         by: who decides: the actor of the event.
 
     Raises:
-        EventNotFound: nothing waits under this id.
+        EventNotFound: no approval is pending under this id.
     """
-    asked = next((each for each in approvals_of(run) if _is_meant(each, event_id)), None)
+    asked = next((each for each in approvals_of(run) if _concerns(each, event_id)), None)
     if asked is None:
-        msg = f"Nothing waits for a person under {event_id!r}."
-        raise EventNotFound(msg, hint="`kando approvals RUN` lists what does.")
+        msg = f"{run.ledger.stream_name()} has no pending approval {event_id!r}."
+        raise EventNotFound(msg, hint=f"`kando approvals {run.id}` lists them.")
     data = {"approval": asked.event_id} | ({"reason": reason} if reason else {})
     kind = APPROVAL_GRANTED if approved else APPROVAL_DENIED
     event = make_event(kind, "", by, [asked.event_id], data)
     return deliver(run, event, f"{OWN_PREFIX}decision:{asked.event_id}")
 
 
-def _is_meant(asked: Approval, event_id: str) -> bool:
+def _concerns(asked: Approval, event_id: str) -> bool:
     objects = [held["data"].get("id") for held in asked.held]
     return event_id in (asked.event_id, asked.intent, *objects)

@@ -1,4 +1,4 @@
-"""Artifacts: the texts that a run has written for its reader, such as a report."""
+"""Artifacts: the texts that a run writes for its reader, such as a report."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class Artifact:
     """A text that a run has written.
 
     Attributes:
-        name: as a file would be named, such as ``report.md``.
+        name: a file name, such as ``report.md``.
         media_type: such as ``text/markdown``.
-        text: untrusted, as everything a ledger holds.
-        object_id: of the object that it is the text of.
+        text: untrusted, like all content of a ledger.
+        object_id: of the object that has the text.
         object_type: of that object.
     """
 
@@ -32,7 +32,7 @@ class Artifact:
 def artifacts_in(world: World) -> list[Artifact]:
     """Return the artifacts of a world, in creation order.
 
-    An artifact is any object whose data has the strings ``name``, ``media_type`` and ``text``.
+    An artifact is an object whose data has the strings ``name``, ``media_type`` and ``text``.
     """
     found = (_artifact(each) for each in world.objects.values())
     return [each for each in found if each is not None]
@@ -43,8 +43,8 @@ def artifact_named(world: World, name: str | None = None, *, run: str) -> Artifa
 
     Args:
         world: of the run.
-        name: of the artifact, or the id of its object; may be omitted if there is only one.
-        run: named in errors.
+        name: of the artifact, or the id of its object; None if the run has only one.
+        run: its id, for error messages.
 
     Raises:
         NotFoundError: the run has no such artifact, or several and no name was given.
@@ -54,13 +54,12 @@ def artifact_named(world: World, name: str | None = None, *, run: str) -> Artifa
     if wanted and (name is not None or len(found) == 1):
         return wanted[-1]
     if not found:
-        msg, hint = f"{run} has written no artifact.", f"`kando status {run}` says why."
-    elif name is None:
-        msg, hint = f"{run} has written {len(found)} artifacts.", "Name one."
-    else:
-        msg, hint = f"{run} has no artifact {name!r}.", "Name one that it has."
+        msg = f"{run} has written no artifacts yet."
+        raise NotFoundError(msg, hint=f"`kando status {run}` shows its state.")
     names = ", ".join(dict.fromkeys(each.name for each in found))
-    raise NotFoundError(msg, hint=f"{hint} There is: {names}." if found else hint)
+    several = f"{run} has written {len(found)} artifacts."
+    msg = several if name is None else f"{run} has no artifact {name!r}."
+    raise NotFoundError(msg, hint=f"Name one of: {names}.")
 
 
 def _artifact(object: WorldObject) -> Artifact | None:

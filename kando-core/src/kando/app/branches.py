@@ -11,13 +11,13 @@ __all__ = ["Branch", "branches_of"]
 
 @attrs.frozen
 class Branch:
-    """A run or branch among those that descend from one run.
+    """A run or branch in the tree of one run.
 
     Attributes:
         id: of the run or branch.
         parent_id: of the ledger it was forked from; None for the run.
-        fork_position: how many events it shares with its parent; None for the run.
-        length: number of events, the shared ones included.
+        fork_position: number of events that it shares with its parent; None for the run.
+        length: number of events, including shared ones.
         depth: 0 for the run, 1 for its branches, and so on.
     """
 
@@ -29,7 +29,7 @@ class Branch:
 
 
 def branches_of(run: OpenedRun) -> list[Branch]:
-    """Return the run that `run` descends from, and every branch of it, each after its parent.
+    """Return the run that `run` descends from, and all its branches, each after its parent.
 
     Args:
         run: the opened run, or any of its branches.

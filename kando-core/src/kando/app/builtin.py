@@ -1,4 +1,4 @@
-"""What kando-core itself offers, through the same hooks as any plugin."""
+"""The plugins of kando-core itself, which use the same hooks as any other plugin."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ def kando_substrates() -> list[SubstrateSpec]:
     """Offer the embedded substrates."""
     return [
         SubstrateSpec(
-            "sqlite", "kando.app.substrates:open_sqlite", ("sqlite",), "a SQLite file, durable"
+            "sqlite", "kando.app.substrates:open_sqlite", ("sqlite",), "A SQLite file; durable"
         ),
         SubstrateSpec(
             "memory",
             "kando.app.substrates:open_memory",
             ("memory",),
-            "memory, ends with the process",
+            "Memory; lost when the process ends",
         ),
     ]
 
 
 def installed_plugins(environ: Mapping[str, str]) -> Plugins:
-    """Return the plugins that are installed, the built-in ones among them."""
+    """Return the installed plugins, including built-in ones."""
     plugins = Plugins(environ=environ)
     plugins.register(sys.modules[__name__], name="builtin")
     return plugins

@@ -1,4 +1,4 @@
-"""The cache of a run: its own answers and those of its line of descent."""
+"""The cache of a run: its own answers and those of its ancestors."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ __all__ = ["CacheUse", "cache_of", "cache_use"]
 
 @attrs.frozen
 class CacheUse:
-    """What the cache did for a run or branch.
+    """Cache hits and misses of a run or branch.
 
     Attributes:
         run_id: of the run or branch.
-        requests: that it asked itself; on a branch the shared prefix does not count.
-        hits: of these, answered from the cache.
-        misses: of these, answered by a call.
-        spent_usd: what the calls cost, in US dollars.
-        saved_usd: what the hits cost when they were called.
-        shared_answers: how many answers a branch shares with its parent and did not ask for.
-        shared_usd: what these cost.
+        requests: its own LLM requests; on a branch the shared prefix does not count.
+        hits: requests that were answered from the cache.
+        misses: requests that were answered by a call.
+        spent_usd: cost of the misses, in US dollars.
+        saved_usd: original cost of the hits.
+        shared_answers: number of answers in the prefix that a branch shares with its parent.
+        shared_usd: cost of the shared answers.
     """
 
     run_id: str
@@ -47,13 +47,13 @@ class CacheUse:
 
 
 def cache_use(run: OpenedRun) -> CacheUse:
-    """Count what the cache did for a run or branch, from its ledger and the cache itself."""
+    """Count the cache hits and misses of a run or branch, from its ledger and its cache."""
     chosen = run.choices
     cache = None
     use, intents = CacheUse(run.id), dict[str, RecordedEvent]()
     for event in run.ledger.read_all():
         if event.type == BRANCH_CREATED:
-            # What was counted so far is shared.
+            # All answers so far are in the shared prefix.
             answers = use.shared_answers + use.hits + use.misses
             spent = use.shared_usd + use.spent_usd + use.saved_usd
             use = CacheUse(use.run_id, shared_answers=answers, shared_usd=spent)
@@ -78,7 +78,7 @@ def cache_use(run: OpenedRun) -> CacheUse:
 def _cost_of_original(cache: LLMCache, intent: RecordedEvent | None, model: str | None) -> float:
     if intent is None:
         return 0.0
-    # On a branch that asks another model, the shared requests asked for their own.
+    # A branch may ask another model; its shared requests asked the model that they name.
     for request in ({**intent.data, "model": model}, intent.data) if model else (intent.data,):
         known = cache.get(request)
         cost = known.get("cost_usd") if isinstance(known, dict) else None
@@ -90,14 +90,13 @@ def _cost_of_original(cache: LLMCache, intent: RecordedEvent | None, model: str 
 def cache_of(
     context: Context, run_id: str, chosen: Choices | None = None, *, read_only: bool = False
 ) -> LLMCache:
-    """Return the cache that a run or branch is served from.
+    """Return the cache of a run or branch.
 
     Args:
-        context: whose substrate holds the entries.
+        context: whose substrate contains the entries.
         run_id: of the run or branch.
-        chosen: what was chosen for it: a branch that was forked afresh shares no entries with what
-            was before it.
-        read_only: whether nothing will be put into it.
+        chosen: its choices: a branch that was forked with ``fresh`` uses no older entries.
+        read_only: whether the caller only reads.
     """
     store = _SubstrateCache(context.substrate(read_only=read_only), run_id)
     fresh = chosen.fresh_id if chosen is not None else None
@@ -115,6 +114,6 @@ class _SubstrateCache:
         return self.substrate.cached(self.ledger_id, key)
 
     def put(self, key: str, response: bytes) -> None:
-        # Recovering a ledger puts in what it holds, most of which is there already.
+        # Recovery of a ledger caches all its answers, most of which are cached already.
         if self.substrate.cached(self.ledger_id, key) is None:
             self.substrate.cache(self.ledger_id, key, response)

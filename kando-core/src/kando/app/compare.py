@@ -24,13 +24,13 @@ class Outcome:
 
     Attributes:
         run_id: of the run or branch.
-        state: as `kando.app.status.RunStatus` has it.
+        state: as in `kando.app.status.RunStatus`.
         events: length of the ledger.
         objects: how many of each type, by type.
         relations: how many of each type, by type.
-        llm: usage of its requests, including those it shares with another run.
+        llm: usage of its requests, including shared ones.
         elapsed_seconds: from its first event to its last.
-        parts_at: how many events it shares with the first of the runs.
+        parts_at: number of events that it shares with the first of the runs.
     """
 
     run_id: str

@@ -1,4 +1,4 @@
-"""What all runs of a store share: the plugins, the settings and the substrate."""
+"""The context of a store: the plugins, the settings and the substrate, shared by its runs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["Context", "id_of"]
 
 @attrs.define
 class Context:
-    """The plugins, settings and substrate that every run of a store is opened with.
+    """The plugins, settings and substrate that all runs of a store share.
 
     Several threads may use it at once; each run is worked on by one of them at a time.
 
@@ -35,8 +35,8 @@ class Context:
         plugins: the installed plugins.
         environ: settings and keys, such as ``KANDO_LEDGER``.
         ledger_url: URL of the substrate; taken from the environment if None.
-        listen: receives the text of answers as it streams in; None if nothing listens.
-        kits: kits that need no plugin, by name; they take precedence over installed ones.
+        listen: receives the text of answers as it streams in; None for no streaming.
+        kits: kits that are not installed as plugins, by name; they take precedence.
     """
 
     plugins: Plugins = attrs.field(repr=False)
@@ -93,7 +93,7 @@ class Context:
 
         Args:
             name: an id, a unique prefix, ``@last``, or ``demo`` for the demo run.
-            read_only: whether nothing will be appended.
+            read_only: whether the caller only reads.
 
         Raises:
             LedgerNotFound: no run matches; nothing was created.
@@ -104,10 +104,10 @@ class Context:
             if read_only:
                 return demo_ledger()
             msg = "The demo run is read-only."
-            raise LedgerNotFound(msg, hint="Start a run with: kando run KIT --goal TEXT")
+            raise LedgerNotFound(msg, hint="`kando run KIT --goal TEXT` starts a run of your own.")
         parsed = parse_address(name)
         if parsed.position is not None:
-            msg = f"{name!r} names a position, but this needs a whole run."
+            msg = f"{name!r} has a position, but only a whole run is allowed here."
             raise PositionOutOfRange(msg, hint=f"Use {parsed.ledger}.")
         id = resolve_ledger_id(self.substrate(read_only=True), name)
         return self.substrate(read_only=read_only).open(id)

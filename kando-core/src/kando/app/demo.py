@@ -1,4 +1,4 @@
-"""The demo run: three events in memory, for those who have no run yet."""
+"""The demo run: three events in memory, to try the commands that read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DEMO_ID = "demo"
 
 
 def demo_ledger() -> MemoryLedgerStore:
-    """Return the ledger of the demo run: a goal, a company, a claim, each caused by the last."""
+    """Return the ledger of the demo run: a goal, a company and a claim, each caused by the one before."""
     ledger = MemoryLedgerStore(DEMO_ID)
     at = datetime(2026, 1, 1, tzinfo=UTC)
     steps = [

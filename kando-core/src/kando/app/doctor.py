@@ -1,4 +1,4 @@
-"""Check the installation and the store, changing nothing."""
+"""Check the installation and the store, without changing anything."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from kando.ledger.urls import redact_url
 from kando.plugins import PluginConflict
 from kando.plugins.records import Offered
 
-__all__ = ["FAIL", "OK", "WARN", "Finding", "check_up"]
+__all__ = ["FAIL", "OK", "WARN", "Finding", "run_checks"]
 
 OK = "ok"
 WARN = "warn"
@@ -27,13 +27,13 @@ FAIL = "fail"
 
 @attrs.frozen
 class Finding:
-    """One thing that was checked.
+    """The result of one check.
 
     Attributes:
         what: name of the check.
         state: ``ok``, ``warn`` or ``fail``.
-        detail: what was found.
-        cure: what to do about it; empty if nothing.
+        detail: the result in words.
+        cure: how to repair it; empty if all is well.
     """
 
     what: str
@@ -42,8 +42,8 @@ class Finding:
     cure: str = ""
 
 
-def check_up(context: Context) -> Iterator[Finding]:
-    """Yield what was found, check by check."""
+def run_checks(context: Context) -> Iterator[Finding]:
+    """Yield the result of each check."""
     yield Finding("python", OK, f"{platform.python_implementation()} {platform.python_version()}")
     yield Finding("kando-core", OK, version("kando-core"))
     yield _store(context)
@@ -62,7 +62,7 @@ def _store(context: Context) -> Finding:
 
 
 def _plugins(context: Context) -> Iterator[Finding]:
-    # Two plugins may claim one name, which is told below.
+    # Two plugins may claim one name; conflicts are reported below.
     kits = list(dict.fromkeys(offered.spec.name for offered in context.plugins.kits()))
     if kits:
         yield Finding("kits", OK, ", ".join(kits))
@@ -73,15 +73,15 @@ def _plugins(context: Context) -> Iterator[Finding]:
             f"plugin {failed.name}",
             FAIL,
             f"{failed.distribution} {failed.version}: {(failed.error or '').splitlines()[0]}",
-            f"Mend or uninstall it, or set KANDO_DISABLE_PLUGINS={failed.name}.",
+            f"Repair or uninstall it, or set KANDO_DISABLE_PLUGINS={failed.name}.",
         )
     for conflict in context.plugins.conflicts():
         about = f"{conflict.kind} {conflict.name}"
-        yield Finding(about, FAIL, conflict.message, conflict.hint or "Uninstall one.")
+        yield Finding(about, FAIL, conflict.message, conflict.hint or "Uninstall one of them.")
 
 
 def _targets(context: Context) -> Iterator[Finding]:
-    """Yield what is offered, would be used, and is not there or is something else."""
+    """Yield the offers whose target cannot be imported, or has the wrong type."""
     plugins = context.plugins
     kinds: tuple[tuple[str, Sequence[Offered[Any]], Callable[[str], Any]], ...] = (
         ("kit", plugins.kits(), lambda name: find_kit(name, plugins)),
@@ -95,14 +95,14 @@ def _targets(context: Context) -> Iterator[Finding]:
             try:
                 found = find(name)
             except PluginConflict:
-                # Told already.
+                # `_plugins` reports it.
                 continue
             except KandoError as error:
                 yield Finding(about, FAIL, error.message, error.hint or "")
                 continue
             if kind != "kit" and not callable(found):
-                detail = f"Its target is {type(found).__name__}, which cannot be called."
-                yield Finding(about, FAIL, detail, "Report it to the authors of the plugin.")
+                detail = f"Its target is a {type(found).__name__}, which cannot be called."
+                yield Finding(about, FAIL, detail, "Report this to the authors of the plugin.")
 
 
 def _provider(context: Context) -> Finding:
@@ -118,7 +118,7 @@ def _provider(context: Context) -> Finding:
         return Finding(
             "llm",
             WARN,
-            f"{', '.join(unused)} set, but no provider uses it",
+            "; ".join(f"{key} is set, but no installed provider uses it" for key in unused),
             "pip install --upgrade kando-llm",
         )
     keys = ", ".join(KEY_ORDER)

@@ -1,4 +1,4 @@
-"""Export runs to files, and import what was exported as JSON Lines."""
+"""Export runs to files, and import them from JSON Lines."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ __all__ = ["FORMATS", "ExportResult", "ImportResult", "export_run", "import_run"
 
 @attrs.frozen
 class ExportResult:
-    """What was exported.
+    """The result of an export.
 
     Attributes:
         run_id: of the run or branch.
         file: that was written.
         format: of the file.
-        events: how many of the run's events it tells of.
-        digest: the chained hash over these, 64 hexadecimal digits.
+        events: number of exported events.
+        digest: chained hash of these events, 64 hexadecimal digits.
     """
 
     run_id: str
@@ -54,15 +54,15 @@ class ExportResult:
 
 @attrs.frozen
 class ImportResult:
-    """What was imported.
+    """The result of an import.
 
     Attributes:
         run_id: of the run or branch.
-        events: how many it has.
-        digest: the chained hash over these, 64 hexadecimal digits.
+        events: number of its events.
+        digest: chained hash of these events, 64 hexadecimal digits.
         parent_id: of the branch's parent; None for a run.
-        missing_parent_id: of the parent that a branch had, and that is not here: it was imported
-            whole, as a run.
+        missing_parent_id: of a parent that this store does not have: the branch was imported as a
+            run with all its events.
     """
 
     run_id: str
@@ -73,16 +73,16 @@ class ImportResult:
 
 
 def export_run(run: OpenedRun, end: int, file: str | Path, format: str) -> ExportResult:
-    """Write a run or branch to a file; the file is there as a whole or not at all.
+    """Write a run or branch to a file, as a whole or not at all.
 
     Args:
         run: the opened run.
-        end: how many of its events are exported.
-        file: that is written; one that exists is replaced.
+        end: number of events to export.
+        file: to write; an existing one is replaced.
         format: one of `FORMATS`.
 
     Raises:
-        StoreDamaged: it is not what its hash chain says.
+        StoreDamaged: the ledger contradicts its hash chain.
         StoreError: the file cannot be written.
     """
     write = FORMATS[format]
@@ -131,7 +131,7 @@ def _cloudevents(run: OpenedRun, end: int) -> Iterator[bytes]:
 
 
 def _nodes(ledger: LedgerStore, end: int) -> Iterator[Node]:
-    """Yield what happened as nodes of a figure, without the runtime's notes about its own work."""
+    """Yield the events as nodes of a figure, without the runtime's bookkeeping."""
     positions: dict[str, int] = {}
     for event in islice(ledger.read_all(), end):
         if event.type not in BOOKKEEPING:
@@ -166,7 +166,7 @@ def _encoded(lines: Iterable[str]) -> Iterator[bytes]:
     return (f"{line}\n".encode() for line in lines)
 
 
-#: How a run is written, by the name of the format.
+#: Writers of the formats, by name.
 FORMATS: dict[str, Callable[[OpenedRun, int], Iterator[bytes]]] = {
     "jsonl": _jsonl,
     "cloudevents": _cloudevents,
@@ -181,19 +181,19 @@ def import_run(
 ) -> ImportResult:
     """Import a run or branch that was exported as JSON Lines, exactly as it was.
 
-    Everything is verified before anything is written. A branch whose parent is here becomes a
-    branch again; if its parent is not, it becomes a run with all its events.
+    The whole file is verified before anything is written. A branch becomes a branch again if this
+    store has its parent, else a run with all its events.
 
     Args:
         context: whose substrate receives the run.
         lines: of the file.
-        accepts_approvals: whether the file may say of calls that are still to be made that a person
-            approved them. Anybody can write that.
+        accepts_approvals: whether to accept approvals of calls that are not made yet. Any person
+            can write an approval into a file.
 
     Raises:
-        InvalidData: the file is not what was exported; the message names the line. Or it says that
-            calls were approved, and that is not accepted.
-        LedgerExists: there is a run or branch of this id.
+        InvalidData: the file is malformed, and the message names the line; or it contains
+            approvals that are not accepted.
+        LedgerExists: a run or branch of this id already exists.
         StoreError: the substrate cannot be used.
     """
     header, events = read_lines(lines)
@@ -202,24 +202,24 @@ def import_run(
         msg = f"Line 1 names the ledger {header.ledger!r:.80}, which cannot be imported."
         raise InvalidData(msg, hint="Export a run or a branch.")
     check_ledger_id(run_id)
-    _try(run_id, events)
+    _check(run_id, events)
     approved = [] if accepts_approvals else granted_calls(events)
     if approved:
         named = ", ".join(f"{each.intent} ({each.reason:.80})" for each in approved[:3])
         more = f" and {len(approved) - 3} more" if len(approved) > 3 else ""
-        msg = f"The file says that somebody approved calls that are not made yet: {named}{more}."
-        hint = "If you approve them as well, import it with --accept-approvals."
+        msg = f"The file contains approvals of calls that are not made yet: {named}{more}."
+        hint = "If you approve these calls, import it with --accept-approvals."
         raise InvalidData(msg, hint=hint)
     substrate = context.substrate(read_only=False)
     if _length_of(substrate, run_id):
-        msg = f"There is a run or branch {run_id!r} already."
-        raise LedgerExists(msg, hint="Choose another store with --ledger; nothing was imported.")
+        msg = f"A run or branch {run_id!r} already exists; nothing was imported."
+        raise LedgerExists(msg, hint="Import it into another store, with --ledger.")
     parent = header.parent
     if parent is not None and _shares(substrate, parent, events, header):
         position = parent.fork_position
         substrate.fork_with(parent.id, position, run_id, events[position:])
         return ImportResult(run_id, len(events), header.digest, parent.id)
-    # An import that was killed here leaves an empty run, which the next one completes.
+    # An import that is killed here leaves an empty run, which the next import completes.
     is_new = _length_of(substrate, run_id) is None
     ledger = substrate.create(run_id) if is_new else substrate.open(run_id)
     ledger.append([*events], expected_length=0)
@@ -227,37 +227,37 @@ def import_run(
     return ImportResult(run_id, len(events), header.digest, None, missing)
 
 
-def _try(run_id: str, events: list[RecordedEvent]) -> None:
-    """Do with the events what every reader does, so that what would fail there is refused here."""
+def _check(run_id: str, events: list[RecordedEvent]) -> None:
+    """Refuse events that the readers of a ledger could not read."""
     world = World()
     known: set[str] = set()
     for number, event in enumerate(events, 2):
         try:
             apply(world, event)
-            strangers = [id for id in event.cause if id not in known]
-            problem = f"cause {strangers[0]!r:.80} is not there" if strangers else None
+            unknown = [id for id in event.cause if id not in known]
+            problem = f"its cause {unknown[0]!r:.80} does not exist" if unknown else None
         except KandoError as error:
             problem = error.message
         if event.id in known:
-            problem = f"the id {event.id!r:.80} is taken"
+            problem = f"its id {event.id!r:.80} is a duplicate"
         if problem is not None:
             msg = f"Line {number} cannot be imported: {problem}."
             raise InvalidData(msg, hint="Nothing was imported.")
         known.add(event.id)
     try:
-        _read(run_id, events)
+        _read_as_run(run_id, events)
     except Exception as error:
-        msg = f"The events are not those of a run: {type(error).__name__}: {error}."
+        msg = f"The file does not contain the events of a run: {type(error).__name__}: {error}."
         raise InvalidData(msg, hint="Nothing was imported.") from error
 
 
-def _read(run_id: str, events: Sequence[RecordedEvent]) -> None:
+def _read_as_run(run_id: str, events: Sequence[RecordedEvent]) -> None:
     copy = MemoryLedgerStore(run_id)
     copy.append([*events])
     read_status(copy)
     kit = next((event.data for event in events if event.type == KIT_LOADED), None)
     if kit is not None and not (isinstance(kit["name"], str) and isinstance(kit["version"], str)):
-        msg = "the name and the version of a kit are strings"
+        msg = "the name and the version of a kit must be strings"
         raise TypeError(msg)
     cursor = Cursor()
     for event in events:
@@ -274,7 +274,7 @@ def _length_of(substrate: Substrate, run_id: str) -> int | None:
 def _shares(
     substrate: Substrate, parent: Parent, events: list[RecordedEvent], header: Header
 ) -> bool:
-    """Whether the parent is here, and is what the branch shares its beginning with."""
+    """Whether this store has the parent, and its events are those that the branch shares."""
     length, position = _length_of(substrate, parent.id), parent.fork_position
     if length is None or not 0 <= position <= min(length, len(events)):
         return False

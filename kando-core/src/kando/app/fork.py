@@ -1,4 +1,4 @@
-"""Fork runs, with or without a change."""
+"""Fork runs, with or without changes."""
 
 from __future__ import annotations
 
@@ -50,22 +50,22 @@ def fork_run(
 
     Args:
         run: opened for writing.
-        at: how many events the branch shares.
-        patches: of objects: id and the fields to set, by name.
-        events: each with ``type``, and perhaps ``data`` and ``cause``.
-        goal: what the kit makes seeds of, in addition to what is shared.
-        model: that the branch's requests ask for, whatever model they name.
-        llm: ``provider`` or ``provider:argument`` that answers them.
-        kit: the kit that continues, or its name; the one that the ledger names if None.
-        fresh: whether the branch refuses what was cached before it.
+        at: number of events that the branch shares.
+        patches: for each object its id, and the fields to set by name.
+        events: each with ``type``, and optionally ``data`` and ``cause``.
+        goal: goal for which the kit makes seeds, in addition to the shared events.
+        model: of all requests of the branch, regardless of the model that they name.
+        llm: ``provider`` or ``provider:argument`` that answers these requests.
+        kit: the kit of the branch, or its name; the one that the ledger names if None.
+        fresh: whether the branch ignores answers that were cached before the fork.
         allow_writes: whether the branch calls tools that write without asking a person.
-        actor: that forks.
+        actor: of the fork.
 
     Raises:
-        PositionOutOfRange: no position was given, or the run is shorter.
-        UnknownPlugin: there is no such kit or provider.
-        RefusedEvent: a change must not be recorded, such as a patch of an unknown object.
-        ConfigurationError: there is no kit to make seeds of the goal.
+        PositionOutOfRange: the position is missing, or the run is shorter.
+        UnknownPlugin: no such kit or provider is installed.
+        RefusedEvent: a change cannot be recorded, such as a patch of an unknown object.
+        ConfigurationError: no kit can make seeds for the goal.
     """
     parent = run.ledger
     if at is None:
@@ -95,16 +95,19 @@ def _chosen(
     fresh: bool,
     allow_writes: bool,
 ) -> dict[str, Any]:
-    """Return the data of ``branch.changed``: what was chosen."""
+    """Return the data of ``branch.changed``: the choices for the branch."""
     if llm is not None:
         name, _, argument = llm.partition(":")
         context.plugins.provider(name)
         if urlsplit(argument).password or urlsplit(argument).username:
-            msg = f"--llm {name}:... holds a user name or password, which no ledger may keep."
-            raise ConfigurationError(msg, hint="Fork without --llm, and say it when you resume.")
+            msg = (
+                f"--llm {name}:... contains a user name or password, which a ledger must not keep."
+            )
+            hint = f"Fork without --llm, and `kando resume BRANCH --llm {name}:...`."
+            raise ConfigurationError(msg, hint=hint)
     for what, text in (("model", model), ("goal", goal)):
         if text is not None and not text.strip():
-            raise InvalidData(f"The {what} is empty.", hint=f"Name a {what}.")
+            raise InvalidData(f"The {what} is empty.", hint=f"Give a {what}, or leave it out.")
     chosen = {"goal": goal, "model": model, "llm": llm, "fresh": fresh or None}
     chosen["allow_writes"] = allow_writes or None
     return {name: value for name, value in chosen.items() if value is not None}
@@ -118,8 +121,9 @@ def _patches(patches: Sequence[tuple[str, Mapping[str, Any]]], actor: str) -> It
 def _event(given: Mapping[str, Any], actor: str) -> KandoEvent:
     type, data, cause = given.get("type"), given.get("data", {}), given.get("cause", [])
     if not isinstance(type, str) or not isinstance(data, dict) or not isinstance(cause, list):
-        msg = f"An event to begin a branch with is {str(dict(given))!r:.80}."
-        raise InvalidData(msg, hint='Say {"type": ..., "data": {...}}, and perhaps "cause": [...].')
+        msg = f"An event for the branch is malformed: {str(dict(given))!r:.80}."
+        hint = 'Write {"type": ..., "data": {...}}, and optionally "cause": [...].'
+        raise InvalidData(msg, hint=hint)
     return make_event(check_type(type), "", actor, cause, data)
 
 
@@ -131,7 +135,7 @@ def _drafted(
     chosen: dict[str, Any],
     changes: list[KandoEvent],
 ) -> list[RecordedEvent]:
-    """Return the events of the branch's own, checked as recording checks them."""
+    """Return the branch's own events, with the checks that recording makes."""
     draft = BranchDraft(run.ledger, head)
     kit = _kit(run, named, needed=goal is not None)
     events: list[KandoEvent] = []
@@ -154,6 +158,6 @@ def _kit(run: OpenedRun, named: str | Kit | None, *, needed: bool) -> Kit | None
     if named is not None or run.choices.kit is not None:
         return run.require_kit(named)
     if needed:
-        msg = f"{run.ledger.stream_name()} was not started by a kit, which would take the goal."
+        msg = f"{run.ledger.stream_name()} has no kit that could make seeds for the goal."
         raise ConfigurationError(msg, hint="Name one with --kit.")
     return None

@@ -1,4 +1,4 @@
-"""A worker of a responder group: it goes on with runs, and makes their calls to the outside."""
+"""A worker of a responder group: it resumes runs, and makes their calls to models and tools."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from kando.responders.budget import Budget
 from kando.runtime import Runtime
 from kando.runtime.answers import recordable
 from kando.runtime.effects import Effects
-from kando.runtime.failure import failure_data
+from kando.runtime.failure import failure_data, with_place
 from kando.runtime.runtime import DEFAULT_MAX_PAYLOAD_BYTES
 from kando.schema.events import (
     RESPONDER_FAILED,
@@ -41,15 +41,15 @@ from kando.world.graph import World
 
 __all__ = ["GroupWorker"]
 
-#: Seconds after which a job of a worker that says nothing goes to another.
+#: Seconds without a sign of life after which another worker takes a job.
 LEASE_SECONDS = 30.0
 
 _IDLE_SECONDS = 0.1
 
-# Before a call that failed is made again: 1 s, 2 s, 4 s, ...
+# Delay before a failed call is retried: 1 s, 2 s, 4 s, ...
 _RETRY_SECONDS = 1.0
 
-# Two that wanted to write to one ledger: one of them looks again soon.
+# Delay before a retry if another worker wrote to the ledger first.
 _CONFLICT_SECONDS = 0.2
 
 
@@ -72,11 +72,11 @@ class GroupWorker:
         context: the plugins, the settings and the substrate.
         group: name of the group.
         kit: name of the kit whose runs it works on; any installed one if None.
-        llm: ``provider`` or ``provider:argument``; if None, what each run was started or forked
-            with, or from the environment.
-        budget: limits of each run, beside those that its ledger remembers.
-        lease_seconds: after which a job of a worker that says nothing goes to another.
-        tell: told, in a line, of what could not be done.
+        llm: ``provider`` or ``provider:argument``; if None, the provider that each run was started
+            or forked with, or that of the environment.
+        budget: limits of each run, in addition to those that its ledger remembers.
+        lease_seconds: seconds without a sign of life after which another worker takes a job.
+        report: receives a line for each failed attempt and each parked job.
     """
 
     def __init__(
@@ -88,22 +88,22 @@ class GroupWorker:
         llm: str | None = None,
         budget: Budget | None = None,
         lease_seconds: float = LEASE_SECONDS,
-        tell: Callable[[str], None] = lambda line: None,
+        report: Callable[[str], None] = lambda line: None,
     ) -> None:
         self._context = context
         self._kit = kit
         self._provider = choose_provider(llm, context.plugins, context.environ) if llm else None
         self._budget = budget or Budget()
         self._lease_seconds = lease_seconds
-        self._tell = tell
+        self._report = report
         self._substrate = context.substrate(read_only=False)
         self._group: ResponderGroup = self._substrate.group(group)
 
     def work(self, *, until_idle: bool = False) -> int:
-        """Take jobs and do them, for ever or until none is left, and return how many were done.
+        """Take jobs and do them, forever or until no job is left, and return how many were done.
 
         Raises:
-            StoreError: the substrate cannot be used any more.
+            StoreError: the substrate can no longer be used.
         """
         done = 0
         try:
@@ -126,51 +126,51 @@ class GroupWorker:
     def _attempt(self, lease: Lease) -> None:
         job = lease.job
         try:
-            with self._kept(lease):
+            with self._extended(lease):
                 if job.intent:
                     self._answer(job)
                 else:
-                    self._go_on(job)
+                    self._resume(job)
         except StoreError:
             self._group.retry(lease, "the substrate could not be used")
             raise
         except ConcurrencyError as error:
             self._group.retry(lease, error.message, _CONFLICT_SECONDS)
         except (Exception, SystemExit) as error:
-            self._fail(lease, f"{type(error).__name__}: {error}")
+            self._fail(lease, with_place(f"{type(error).__name__}: {error}", error))
         else:
             self._group.finish(lease)
 
     def _fail(self, lease: Lease, reason: str) -> None:
-        # A call may succeed another time; a responder is deterministic, and has told its ledger.
+        # A call may succeed later; a responder is deterministic, and its failure is recorded.
         delay = _RETRY_SECONDS * 2 ** (lease.attempt - 1)
         if lease.job.intent and self._group.retry(lease, reason, delay):
-            self._tell(f"{lease.job.key}: attempt {lease.attempt} failed: {reason}")
+            self._report(f"{lease.job.key}: attempt {lease.attempt} failed: {reason}")
             return
         if not lease.job.intent:
             self._group.park(lease, reason)
-        self._tell(f"{lease.job.key} is parked: {reason}")
+        self._report(f"{lease.job.key} is parked: {reason}")
 
     @contextmanager
-    def _kept(self, lease: Lease) -> Iterator[None]:
-        """Keep a job while it is being done, however long that takes."""
+    def _extended(self, lease: Lease) -> Iterator[None]:
+        """Extend a lease until its job is done."""
         is_over = threading.Event()
 
-        def keep() -> None:
+        def extend() -> None:
             while not is_over.wait(self._lease_seconds / 3):
-                # What cannot be said now may be said next time; in the end the job tells.
+                # The next attempt may succeed. If the store is lost, the job itself fails.
                 with suppress(StoreError):
                     if not self._group.extend(lease, self._lease_seconds):
                         return
 
-        threading.Thread(target=keep, daemon=True).start()
+        threading.Thread(target=extend, daemon=True).start()
         try:
             yield
         finally:
             is_over.set()
 
-    def _go_on(self, job: Job) -> None:
-        """Go on with a run as far as it comes without calls, and have its calls made."""
+    def _resume(self, job: Job) -> None:
+        """Resume a run as far as possible without calls, and offer its calls to the group."""
         ledger = self._substrate.open(job.ledger_id)
         with (
             self._context.only_worker(job.ledger_id),
@@ -190,30 +190,30 @@ class GroupWorker:
     def _runtime(
         self,
         ledger: LedgerStore,
-        instead_of: Callable[[Responder], Responder] = lambda responder: responder,
+        substitute: Callable[[Responder], Responder] = lambda responder: responder,
     ) -> Runtime:
         run = OpenedRun(self._context, self._substrate.open(id_of(ledger)))
         chosen, kit = run.choices, run.require_kit(self._kit)
         if chosen.kit is not None and chosen.kit["name"] != kit.name:
             known = chosen.kit["name"]
             msg = f"{ledger.stream_name()} is a run of kit {known!r}, not {kit.name!r}."
-            raise ConfigurationError(msg, hint="Give each kit a group of its own.")
+            raise ConfigurationError(msg, hint="Use a separate group for each kit.")
         provider = self._provider
         if provider is None:
             provider = provider_of(self._context, kit, chosen.llm, run.is_demo_of(kit))
             if provider is not None:
                 self._context.close_later(provider.close)
         limits = run.limits.capped_by(self._budget)
-        return runtime_of(self._context, ledger, kit, provider, limits, chosen, instead_of)
+        return runtime_of(self._context, ledger, kit, provider, limits, chosen, substitute)
 
     def _answer(self, job: Job) -> None:
-        """Make the call that an intent asks for, and deliver what it returns."""
+        """Make the call that an intent requests, and deliver the answer."""
         ledger = self._substrate.open(job.ledger_id)
         intent = ledger.find(job.intent)
         if intent is None:
             msg = f"{ledger.stream_name()} has no event {job.intent!r}."
-            raise EventNotFound(msg, hint=f"`kando events {job.ledger_id}` lists its events.")
-        if self._is_wanted(ledger, intent):
+            raise EventNotFound(msg, hint=f"`kando events {job.ledger_id}` lists them.")
+        if self._is_open(ledger, intent):
             self._call(self._runtime(ledger), intent)
         self._group.offer(Job(job.ledger_id))
 
@@ -229,7 +229,7 @@ class GroupWorker:
         try:
             answer = effects.answer(intent, executor, World())
         except (Exception, SystemExit) as error:
-            # The owner charges what the attempt has used.
+            # The owner of the run charges the usage of the attempt.
             attempt = self._failures(runtime.ledger, intent) + 1
             data = failure_data(executor.name, intent.id, error, attempt, RETRIED)
             data |= {"call": True, "in_turn": False}
@@ -253,11 +253,11 @@ class GroupWorker:
         failed = (e for e in chain(later, waiting) if e.type == RESPONDER_FAILED)
         return sum(intent.id in event.cause for event in failed)
 
-    def _is_wanted(self, ledger: LedgerStore, intent: RecordedEvent) -> bool:
-        """Whether a call is still to be made, as far as the ledger and the inbox say.
+    def _is_open(self, ledger: LedgerStore, intent: RecordedEvent) -> bool:
+        """Whether a call must still be made, according to the ledger and the inbox.
 
-        It is not if its answer is there, nor while the run is paused or cancelled: a run that is
-        resumed has its open calls made then.
+        It must not if its answer is recorded or delivered, nor while the run is paused or cancelled;
+        when the run is resumed, its open calls are offered again.
         """
         pending: Pending[None] = Pending(intents={intent.id: None})
         waiting = (entry.event for entry in self._substrate.inbox(id_of(ledger)))

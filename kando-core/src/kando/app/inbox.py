@@ -1,4 +1,4 @@
-"""The inbox of a run: what is delivered to it, durably, until its owner records it."""
+"""The inbox of a run: durable entries that wait until the run's process records them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = [
     "intent_of",
 ]
 
-#: What the keys of Kando's own entries begin with; no other sender may use it.
+#: Prefix of the keys of Kando's own entries, which no other sender may use.
 OWN_PREFIX = "kando:"
 
 _ANSWER, _FAILURE = f"{OWN_PREFIX}answer:", f"{OWN_PREFIX}failure:"
@@ -32,12 +32,12 @@ _ANSWER, _FAILURE = f"{OWN_PREFIX}answer:", f"{OWN_PREFIX}failure:"
 
 @attrs.frozen
 class Delivery:
-    """What was put into an inbox.
+    """The result of a delivery to an inbox.
 
     Attributes:
         run_id: of the run or branch.
-        key: under which it was delivered.
-        is_new: False if the key was delivered before, so that nothing was put in.
+        key: idempotency key of the entry.
+        is_new: False if an entry with this key was delivered before; this one is then ignored.
     """
 
     run_id: str
@@ -56,7 +56,7 @@ def failure_key(intent_id: str, attempt: int) -> str:
 
 
 def intent_of(entry: InboxEntry) -> str | None:
-    """Return the id of the intent that an entry answers, or None if it answers none."""
+    """Return the id of the intent that an entry answers, or None if it is not an answer."""
     return entry.key.removeprefix(_ANSWER) if entry.key.startswith(_ANSWER) else None
 
 
@@ -64,7 +64,7 @@ class SubstrateInbox(Inbox):
     """The inbox of one ledger, in its substrate.
 
     Args:
-        substrate: that holds it.
+        substrate: that contains it.
         ledger_id: of the run or branch.
     """
 
@@ -76,9 +76,9 @@ class SubstrateInbox(Inbox):
         self.ledger_id = ledger_id
 
     def entries(self) -> list[InboxEntry]:
-        """Return what was delivered and not taken yet, in order.
+        """Return the unread entries, in order.
 
-        Answers of workers are left out: they are recorded as their intents' turns come.
+        Answers of workers are left out: each is recorded when it is its intent's turn.
         """
         waiting = self.substrate.inbox(self.ledger_id)
         return [entry for entry in waiting if intent_of(entry) is None]
@@ -98,7 +98,7 @@ class SubstrateInbox(Inbox):
         self.substrate.deliver(self.ledger_id, InboxEntry(answer_key(intent_id), answer))
 
     def drop_answers(self, open_intents: Collection[str]) -> None:
-        """Take the answers whose intents are not open any more."""
+        """Take the answers whose intents are no longer open."""
         for entry in self.substrate.inbox(self.ledger_id):
             intent = intent_of(entry)
             if intent is not None and intent not in open_intents:
@@ -106,11 +106,11 @@ class SubstrateInbox(Inbox):
 
 
 def deliver(run: OpenedRun, event: KandoEvent, key: str | None) -> Delivery:
-    """Put an event of any type into the inbox of a run that is opened for writing.
+    """Put an event of any type into the inbox of a run.
 
     Args:
-        run: the opened run.
-        event: what is delivered.
+        run: opened for writing.
+        event: to deliver.
         key: idempotency key: a second event with the same key is ignored; a new one if None.
     """
     entry = InboxEntry(key or secrets.token_hex(8), event)

@@ -1,4 +1,4 @@
-"""Look at runs: list them, read their events and their worlds. Nothing here writes."""
+"""Inspect runs: list them, and read their events and worlds. This module never writes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class RunPage:
 
     Attributes:
         items: the state of each run.
-        infos: what the substrate knows of each, such as when it was created.
+        infos: metadata of each, such as its time of creation.
         next_cursor: continues the list after this page; None on the last page.
     """
 
@@ -54,8 +54,8 @@ def list_runs(
 
     Args:
         context: the plugins, the settings and the substrate.
-        limit: how many at most.
-        cursor: `RunPage.next_cursor` of the page before, which is the id of its last run; runs
+        limit: maximum number of runs.
+        cursor: `RunPage.next_cursor` of the previous page, which is the id of its last run; runs
             that were started since then do not shift the pages.
         state: only runs in this state.
         kit: only runs of the kit with this name.
@@ -66,11 +66,11 @@ def list_runs(
     ledgers = context.substrate().ledgers()
     if cursor is not None and all(info.id != cursor for info in ledgers):
         msg = f"{cursor!r} is not a cursor of this list."
-        raise ConfigurationError(msg, hint="Use the next_cursor of the page before.")
+        raise ConfigurationError(msg, hint="Use the next_cursor of the previous page.")
     page = RunPage([], [])
     for info in ledgers:
         if len(page) == limit:
-            # The runs that follow may all be left out: the next page is then empty.
+            # The filters may exclude all runs that follow: the next page is then empty.
             return attrs.evolve(page, next_cursor=page.infos[-1].id)
         status = _status_in_list(context, info)
         if state in (None, status.state) and kit in (None, status.kit):
@@ -87,13 +87,13 @@ def _status_in_list(context: Context, info: LedgerInfo) -> RunStatus:
 
 
 def read_events(run: OpenedRun, end: int, *, start: int = 0) -> Iterator[RecordedEvent]:
-    """Return those of the first `end` events of a run that are at `start` or after it.
+    """Return the events of a run from position `start` up to, but not including, `end`.
 
     Raises:
         PositionOutOfRange: `start` is after `end`.
     """
     if start > end:
-        msg = f"{run.ledger.stream_name()} has {end} events; position {start} is outside it."
+        msg = f"{run.ledger.stream_name()} has {end} events; position {start} is out of range."
         raise PositionOutOfRange(msg, hint=f"Use 0 to {end}.")
     return islice(run.ledger.read(start), end - start)
 

@@ -1,4 +1,4 @@
-"""The limits of a run, which its ledger remembers: every process that resumes it keeps to them."""
+"""The limits of a run, which its ledger remembers: they hold in every process that resumes it."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ __all__ = ["agreed_limits", "limits_event"]
 
 
 def limits_event(budget: Budget, actor: str) -> KandoEvent:
-    """Return the event that gives a run its limits, in place of those that it had."""
+    """Return the event that replaces the limits of a run."""
     return make_event(BUDGET_SET, "", actor, [], {"limits": budget.limits()})
 
 
 def agreed_limits(
     run: OpenedRun, named: Budget, actor: str, *, forgets: bool
 ) -> tuple[Budget, list[KandoEvent]]:
-    """Return the limits that a run is resumed with, and the events that record a change of them.
+    """Return the limits for resuming a run, and the events that record a change of them.
 
     Args:
         run: the opened run.
         named: limits that replace those that the ledger remembers.
-        actor: that names them.
-        forgets: whether the run loses its other limits.
+        actor: that sets them.
+        forgets: whether to remove all other limits.
 
     Raises:
-        InvalidData: the ledger holds limits that no budget can have, and they are not forgotten.
+        InvalidData: the ledger contains limits that no budget can have, and `forgets` is false.
     """
     try:
         remembered: Budget | None = run.limits

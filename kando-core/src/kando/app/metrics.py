@@ -20,7 +20,7 @@ def metrics_of(run: OpenedRun, end: int) -> RunMetrics:
     try:
         return _measured(run.current, fold or MetricsFold(), end)
     except InvalidData:
-        # Events that the kit's upcasters cannot bring up are counted as they were recorded.
+        # Events that the kit's upcasters cannot convert are counted as they were recorded.
         return _measured(run.ledger, MetricsFold(), end)
 
 

@@ -1,4 +1,4 @@
-"""Write a new package that offers a kit, a substrate or a provider, ready to be installed."""
+"""Create a package with a kit, a substrate or a provider, ready to be installed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kando.plugins import PLUGIN_API
 
 __all__ = ["KINDS", "write_package"]
 
-#: What can be written, each with the line that describes it.
+#: The kinds of packages, each with the summary of its package.
 KINDS = {
     "kit": "A kit for Kando.",
     "substrate": "A substrate for Kando: a place for ledgers.",
@@ -28,31 +28,31 @@ _SUFFIX = ".tmpl"
 
 
 def write_package(kind: str, name: str, into: Path) -> tuple[Path, list[Path]]:
-    """Write the package and return its folder, and its files relative to it.
+    """Write a package, and return its folder and its files relative to the folder.
 
     A kit ``weather`` becomes the distribution ``kando-kit-weather`` with the module
     ``kando_kit_weather``; a substrate or provider ``toy`` becomes ``kando-toy``.
 
     Args:
-        kind: of `KINDS`.
-        name: under which Kando knows it: a-z, 0-9 and hyphens, beginning with a letter.
-        into: where the folder of the package is made.
+        kind: one of `KINDS`.
+        name: of the kit, substrate or provider: a-z, 0-9 and hyphens, starting with a letter.
+        into: folder in which to create the folder of the package.
 
     Raises:
         ConfigurationError: the name is malformed, its distribution is installed, or the folder
-            exists already.
+            already exists.
     """
     if not _NAME.fullmatch(name):
-        msg = f"{name!r:.80} is no name of a {kind}."
-        raise ConfigurationError(msg, hint="Use a-z, 0-9 and hyphens, beginning with a letter.")
+        msg = f"{name!r:.80} is not a valid name of a {kind}."
+        raise ConfigurationError(msg, hint="Use a-z, 0-9 and hyphens, starting with a letter.")
     distribution = f"kando-kit-{name}" if kind == "kit" else f"kando-{name}"
     if _is_installed(distribution):
-        msg = f"A distribution {distribution!r} is installed: the new one would take its place."
-        raise ConfigurationError(msg, hint="Choose another name, or uninstall that one first.")
+        msg = f"A distribution {distribution!r} is already installed, and would be replaced."
+        raise ConfigurationError(msg, hint="Choose another name, or uninstall it first.")
     folder = into / distribution
     if folder.exists():
-        msg = f"There is {str(folder)!r} already; nothing was written."
-        raise ConfigurationError(msg, hint="Choose another name, or a folder with --into.")
+        msg = f"{str(folder)!r} already exists; nothing was written."
+        raise ConfigurationError(msg, hint="Choose another name, or another folder with --into.")
     values = {
         "name": name,
         "distribution": distribution,
@@ -92,12 +92,12 @@ def _templates(folder: Traversable, path: Path) -> Iterator[tuple[Path, str]]:
 def _file_name(step: str, package: str) -> str:
     if step == "PACKAGE":
         return package
-    # Stored without a dot in front, which tools that build and search would skip.
+    # Templates are stored without a leading dot, since build tools skip dot files.
     name = step.removesuffix(_SUFFIX)
     return f".{name.removeprefix('dot-')}" if name.startswith("dot-") else name
 
 
 def _requirement(core: str) -> str:
-    """Return the versions of kando-core that keep the plugin API: until the next minor one."""
+    """Return the requirement for versions of kando-core with the same plugin API."""
     major, minor = core.split(".")[:2]
     return f"kando-core>={core},<{major}.{int(minor) + 1}"

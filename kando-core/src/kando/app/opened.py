@@ -1,4 +1,4 @@
-"""A run as it is opened for one command: its ledger, kit, choices, limits and snapshot, read once."""
+"""A run that is opened for one command: its ledger, kit, choices, limits and snapshot, read once."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _LIMITS = frozenset(each.name for each in attrs.fields(Budget))
 
 @attrs.frozen
 class Choices:
-    """What was chosen for a run when it was started, or for a branch when it was forked.
+    """The choices for a run when it was started, or for a branch when it was forked.
 
     Attributes:
-        kit: name, version and distribution of its kit; None for a run that no kit started.
+        kit: name, version and distribution of its kit; None for a run without a kit.
         model: the model of all requests; None for the one that each request names.
-        llm: ``provider`` or ``provider:argument`` that answers; None if nothing was chosen.
-        fresh_id: the branch, or its ancestor, that refuses what was cached before it; or None.
-        fresh_from: position of that branch's first own event; 0 without one.
+        llm: ``provider`` or ``provider:argument`` that answers; None if no choice was made.
+        fresh_id: the branch, or its ancestor, that ignores answers cached before it; or None.
+        fresh_from: position of the first own event of that branch; 0 without one.
         allows_writes: whether a branch calls tools that write without asking a person.
     """
 
@@ -50,13 +50,13 @@ class Choices:
 
 @attrs.define(slots=False)
 class OpenedRun:
-    """A run or branch that is opened. Each fact about it is read on first use, and only once.
+    """An opened run or branch. Each fact about it is read on first use, and only once.
 
-    Open it anew after it was worked on: the facts may have changed.
+    Open the run again after work on it: the facts may have changed.
 
     Attributes:
         context: the plugins, the settings and the substrate.
-        ledger: events as they were recorded.
+        ledger: with its events as recorded.
     """
 
     context: Context
@@ -73,10 +73,10 @@ class OpenedRun:
         return self.id == DEMO_ID
 
     def snapshots(self, *, read_only: bool = True) -> SnapshotStore | None:
-        """Return where the run's snapshot is kept: ``KANDO_SNAPSHOT_DIR``, else the substrate.
+        """Return the store of the run's snapshot: ``KANDO_SNAPSHOT_DIR``, else the substrate.
 
         Returns:
-            None for the demo run, whose snapshot is not kept.
+            None for the demo run, which has no snapshot.
         """
         directory = self.context.environ.get("KANDO_SNAPSHOT_DIR")
         if directory:
@@ -87,23 +87,22 @@ class OpenedRun:
 
     @cached_property
     def snapshot(self) -> StoredSnapshot | None:
-        """The run's snapshot, with nothing in it decoded yet, or None."""
+        """The run's snapshot, not decoded yet, or None."""
         store = self.snapshots()
         return open_snapshot(self.ledger, store) if store is not None else None
 
     @cached_property
     def choices(self) -> Choices:
-        """What was chosen for the run; a branch inherits what it does not change.
+        """The choices for the run; a branch inherits those that it does not change.
 
-        Only the first events of the branches that it descends from are read, and not the ledger
-        between them.
+        Only the first own events of the branch and its ancestors are read.
         """
         found = self._branch_choices()
         return found if found.kit is not None else attrs.evolve(found, kit=self._started_with())
 
     @cached_property
     def kit(self) -> Kit | None:
-        """The run's kit; None if no kit started it, or the kit is not installed."""
+        """The run's kit; None if the run has no kit, or the kit is not installed."""
         known = self.choices.kit
         if known is None:
             return None
@@ -116,10 +115,10 @@ class OpenedRun:
         """Return the kit that works on the run.
 
         Args:
-            named: the kit, or its name; the one that the run was started with if None.
+            named: the kit, or its name; the run's kit if None.
 
         Raises:
-            ConfigurationError: no kit started the run, and none is named.
+            ConfigurationError: the run has no kit, and `named` is None.
             UnknownPlugin: the kit is not installed.
         """
         if isinstance(named, Kit):
@@ -128,20 +127,20 @@ class OpenedRun:
             return self.context.kit(named)
         known = self.choices.kit
         if known is None:
-            msg = f"{self.ledger.stream_name()} was not started by a kit."
+            msg = f"{self.ledger.stream_name()} has no kit."
             raise ConfigurationError(msg, hint="Name one with --kit.")
         return self.kit or self.context.kit(known["name"])
 
     def is_demo_of(self, kit: Kit) -> bool:
-        """Whether the run was started as the demo of `kit`, whose script answers its requests."""
+        """Whether the run is the demo of `kit`, whose script answers its requests."""
         known = self.choices.kit or {}
         return known.get("demo") is True and known.get("name") == kit.name and kit.demo is not None
 
     @cached_property
     def current(self) -> LedgerStore:
-        """The ledger, read in the current versions of its events.
+        """The ledger with its events upcast to their current versions.
 
-        Without the run's kit these are unknown; events are then read as they were recorded.
+        Without the run's kit these are unknown; events are then read as recorded.
         """
         if self.kit is None:
             return self.ledger
@@ -149,17 +148,17 @@ class OpenedRun:
 
     @cached_property
     def current_snapshot(self) -> StoredSnapshot | None:
-        """The run's snapshot, held against `current`, or None."""
+        """The run's snapshot, as a snapshot of `current`, or None."""
         return attrs.evolve(self.snapshot, ledger=self.current) if self.snapshot else None
 
     @cached_property
     def limits(self) -> Budget:
-        """The limits that the run was given last; a branch inherits those of its parent.
+        """The current limits of the run; a branch inherits those of its parent.
 
         Raises:
-            InvalidData: the ledger holds limits that no budget can have.
+            InvalidData: the ledger contains limits that no budget can have.
         """
-        known = self._kept_status()
+        known = self._stored_status()
         start, limits = (known.length, known.budget) if known is not None else (0, {})
         source: RecordedEvent | None = None
         for event in self.ledger.read(start):
@@ -167,13 +166,14 @@ class OpenedRun:
                 source, limits = event, event.data.get("limits", {})
         try:
             if not isinstance(limits, dict) or not limits.keys() <= _LIMITS:
-                raise ConfigurationError(f"{limits!r:.80} names no limits.", hint="")
+                raise ConfigurationError(f"{limits!r:.80} is not a set of limits.", hint="")
             return Budget(**limits)
         except ConfigurationError as error:
             stream = self.ledger.stream_name()
             where = f"{source.id} of {stream}" if source else stream
             msg = f"The limits in {where} are damaged: {error.message}"
-            raise InvalidData(msg, hint="Set new limits, with --no-budget.") from error
+            hint = f"`kando resume {self.id} --no-budget` removes them."
+            raise InvalidData(msg, hint=hint) from error
 
     def _branch_choices(self) -> Choices:
         found, ledger = Choices(None), self.ledger
@@ -184,7 +184,7 @@ class OpenedRun:
             if info.parent_id is None:
                 break
             start = info.fork_position or 0
-            # A branch that was itself forked before its first own event adds nothing.
+            # A branch that was forked again before its first own event has no choices.
             if start < stop:
                 found = _with_changes(found, ledger, id, start, stop)
             stop, id = min(stop, start), info.parent_id
@@ -193,19 +193,19 @@ class OpenedRun:
     def _started_with(self) -> dict[str, Any] | None:
         """Return the data of the run's first ``kit.loaded``, or None.
 
-        ``demo`` is in it, and true, if the run works from the documents of the kit's demo.
+        Its ``demo`` is true if the run works from the documents of the kit's demo.
         """
         first = self.ledger.at(0)
         if first is not None and first.type == KIT_LOADED:
             return first.data
-        known = self._kept_status()
+        known = self._stored_status()
         if known is not None and known.first_kit is not None:
             return known.first_kit
-        # A run that no kit started may be long: what the snapshot covers is not read again.
+        # A run without a kit may be long: events that the snapshot covers are not read again.
         start = known.length if known is not None else 0
         return next((e.data for e in self.ledger.read(start) if e.type == KIT_LOADED), None)
 
-    def _kept_status(self) -> StatusFold | None:
+    def _stored_status(self) -> StatusFold | None:
         stored = self.snapshot
         return status_fold_of(stored, of_data=False) if stored is not None else None
 
@@ -216,7 +216,7 @@ def open_run(context: Context, name: str, *, read_only: bool = True) -> OpenedRu
     Args:
         context: the plugins, the settings and the substrate.
         name: an id, a unique prefix, ``@last``, or ``demo``.
-        read_only: whether nothing will be appended.
+        read_only: whether the caller only reads.
 
     Raises:
         LedgerNotFound: no run matches; nothing was created.
@@ -227,7 +227,7 @@ def open_run(context: Context, name: str, *, read_only: bool = True) -> OpenedRu
 
 
 def open_address(context: Context, address: str, at: int | None = None) -> tuple[OpenedRun, int]:
-    """Open a run for reading and return it with the number of events that are addressed.
+    """Open a run for reading, and return it with the number of events that are addressed.
 
     Args:
         context: the plugins, the settings and the substrate.
@@ -246,7 +246,7 @@ def open_address(context: Context, address: str, at: int | None = None) -> tuple
         return run, length
     if 0 <= wanted <= length:
         return run, wanted
-    msg = f"{run.ledger.stream_name()} has {length} events; position {wanted} is outside it."
+    msg = f"{run.ledger.stream_name()} has {length} events; position {wanted} is out of range."
     raise PositionOutOfRange(msg, hint=f"Use 0 to {length}.")
 
 
@@ -277,7 +277,7 @@ class _SubstrateSnapshots:
 
     substrate: Substrate
     ledger_id: str
-    #: Reading fewer events from the ledger takes a few milliseconds.
+    #: Fewer events are read from the ledger within milliseconds.
     least: int = 1000
 
     def get(self) -> bytes | None:
@@ -285,5 +285,5 @@ class _SubstrateSnapshots:
         return self.substrate.snapshot(self.ledger_id)
 
     def put(self, body: bytes) -> None:
-        """Store a snapshot in place of the one before."""
+        """Store a snapshot, and replace the previous one."""
         self.substrate.store_snapshot(self.ledger_id, body)

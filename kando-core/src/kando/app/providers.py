@@ -1,4 +1,4 @@
-"""Which LLM provider answers, and the executor that asks it."""
+"""Choose the LLM provider of a run, and route each request to the provider of its model."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ __all__ = [
     "open_provider",
 ]
 
-#: The order in which keys are looked for when nobody names a provider.
+#: The order in which keys are looked up if no provider is named.
 KEY_ORDER = ("OPENROUTER_API_KEY", "ANTHROPIC_API_KEY", "OPENAI_API_KEY")
 
-#: ``with listen(request) as on_text``: `on_text` is told each piece of the answer as it comes in.
+#: ``with listen(request) as on_text``: `on_text` receives each piece of the answer as it streams in.
 Listen = Callable[[dict[str, Any]], AbstractContextManager[Callable[[str], None]]]
 
-#: What a request names that leaves the model to whoever answers.
+#: The model of a request that leaves the choice of the model to the provider.
 DEFAULT_MODEL = "default"
 
 
 @attrs.frozen
 class Provider:
-    """A provider that was chosen.
+    """A chosen provider.
 
     Attributes:
         name: as in its plugin.
-        argument: what followed the first colon, such as a model.
+        argument: the part after the first colon, such as a model.
         executor: the responder that answers requests through it.
-        close: closes what was opened for it.
+        close: closes its connections.
     """
 
     name: str
@@ -59,16 +59,15 @@ def choose_provider(
     environ: Mapping[str, str],
     listen: Listen | None = None,
 ) -> Provider | None:
-    """Return the provider that answers a run's requests, or None if there is none.
+    """Return the provider that answers a run's requests, or None if none is configured.
 
-    The first of: `named`, ``KANDO_LLM``, the provider of the first key found in `KEY_ORDER`.
+    It is the first of: `named`, ``KANDO_LLM``, the provider of the first key found in `KEY_ORDER`.
 
     Args:
-        named: ``provider``, ``provider:argument``, split at the first colon, or a model that only
-            one provider knows.
-        plugins: who offers which provider.
-        environ: where keys are looked for, themselves or as files (``OPENAI_API_KEY_FILE``).
-        listen: is told the text of answers as it comes in; only whole answers are recorded.
+        named: ``provider``, ``provider:argument``, or a model that only one provider knows.
+        plugins: the installed plugins.
+        environ: keys, or files of keys (``OPENAI_API_KEY_FILE``), and settings.
+        listen: receives the text of answers as it streams in; only whole answers are recorded.
 
     Raises:
         UnknownPlugin: no installed plugin offers the provider.
@@ -96,19 +95,19 @@ def choose_provider(
 def open_provider(
     named: str, plugins: Plugins, environ: Mapping[str, str], listen: Listen | None = None
 ) -> Router:
-    """Return the `complete` of a provider, which hands a request for another to that one.
+    """Return the `complete` of a provider, which passes a request for another provider to it.
 
     Args:
         named: as for `choose_provider`.
-        plugins: who offers which provider.
+        plugins: the installed plugins.
         environ: keys and settings.
         listen: as for `choose_provider`.
 
     Raises:
         UnknownPlugin, AmbiguousName, KandoError: as for `choose_provider`.
     """
-    offered, argument = _located(named, plugins)
-    complete = _opened(offered, argument, plugins, environ)
+    offered, argument = _find_provider(named, plugins)
+    complete = _open(offered, argument, plugins, environ)
     spec = offered.spec
     keeps_all = spec.is_offline or getattr(complete, "answers_every_model", False)
     return Router(spec.name, argument, spec.models, keeps_all, complete, plugins, environ, listen)
@@ -116,18 +115,18 @@ def open_provider(
 
 @attrs.frozen
 class Router:
-    """A provider's `complete`, and the way from it to the others.
+    """A provider's `complete`, which routes requests for other models to other providers.
 
-    A request whose model is ``default`` goes to the provider that was named, and so does one whose
-    model that provider knows, or may know because it does not say which it does. One that names
-    ``provider:argument``, or a model that only one other provider knows, goes there, opened when
-    first asked for. A provider that ``answers_every_model``, or is offline, keeps all.
+    The named provider answers requests for the model ``default``, and for models that it knows, or
+    may know since it declares none. A request for ``provider:argument``, or for a model that only
+    one other provider knows, goes to that provider, which is opened on first use. A provider that
+    ``answers_every_model``, or is offline, answers all requests.
 
     Attributes:
-        name: of the provider that was named.
+        name: of the named provider.
         argument: of that provider.
-        models: patterns of the models that it says it knows.
-        keeps_all: whether no request is handed to another.
+        models: patterns of the models that it declares.
+        keeps_all: whether it answers all requests.
         default: its `complete`.
     """
 
@@ -147,9 +146,9 @@ class Router:
 
         Raises:
             UnknownPlugin, AmbiguousName: no provider, or more than one, knows the model.
-            Exception: whatever the provider raises.
+            Exception: the error of the provider.
         """
-        complete, asked = self._way_of(request)
+        complete, asked = self._route(request)
         if self._listen is None:
             return complete(asked)
         with self._listen(request) as on_text:
@@ -162,8 +161,8 @@ class Router:
             return answer
 
     def worst_case_usd(self, request: dict[str, Any]) -> float | None:
-        """Return what a request costs at most, in US dollars; None if nobody knows."""
-        complete, asked = self._way_of(request)
+        """Return the highest possible cost of a request in US dollars; None if it is unknown."""
+        complete, asked = self._route(request)
         worst: Callable[[dict[str, Any]], float | None] | None
         worst = getattr(complete, "worst_case_usd", None)
         return None if worst is None else worst(asked)
@@ -175,21 +174,21 @@ class Router:
             if close is not None:
                 close()
 
-    def _way_of(self, request: dict[str, Any]) -> tuple[Complete, dict[str, Any]]:
+    def _route(self, request: dict[str, Any]) -> tuple[Complete, dict[str, Any]]:
         model = request.get("model") or DEFAULT_MODEL
         if model == DEFAULT_MODEL or self.keeps_all:
             return self.default, request
         own = self.models if _is_bare(str(model), self._plugins) else None
-        if own == () or (own and _fits(str(model), own)):
+        if own == () or (own and _matches(str(model), own)):
             return self.default, request
-        offered, argument = _located(str(model), self._plugins)
+        offered, argument = _find_provider(str(model), self._plugins)
         asked = {**request, "model": DEFAULT_MODEL}
         where = (offered.spec.name, argument)
         if where == (self.name, self.argument):
             return self.default, asked
         with self._lock:
             if where not in self._others:
-                opened = _opened(offered, argument, self._plugins, self._environ)
+                opened = _open(offered, argument, self._plugins, self._environ)
                 self._others[where] = opened
             return self._others[where], asked
 
@@ -200,30 +199,30 @@ def keys_without_provider(plugins: Plugins, environ: Mapping[str, str]) -> list[
     return [key for key in KEY_ORDER if environ.get(key) and key not in used]
 
 
-def _located(named: str, plugins: Plugins) -> tuple[Offered[ProviderSpec], str]:
+def _find_provider(named: str, plugins: Plugins) -> tuple[Offered[ProviderSpec], str]:
     name, _, argument = named.partition(":")
     try:
         return plugins.provider(name), argument
     except UnknownPlugin as error:
         unknown = error
-    knowing = [offered for offered in plugins.providers() if _fits(named, offered.spec.models)]
-    if not knowing:
-        hint = f"{unknown.hint} A model is named with its provider: PROVIDER:{named}."
+    matching = [offered for offered in plugins.providers() if _matches(named, offered.spec.models)]
+    if not matching:
+        hint = f"{unknown.hint} For a model write PROVIDER:{named}."
         unknown.hint = hint if not argument else unknown.hint
         raise unknown
-    if len(knowing) > 1:
-        names = ", ".join(f"{offered.spec.name}:{named}" for offered in knowing)
+    if len(matching) > 1:
+        names = ", ".join(f"{offered.spec.name}:{named}" for offered in matching)
         msg = f"Several providers know the model {named!r}."
         raise AmbiguousName(msg, hint=f"Name one of: {names}.")
-    return knowing[0], named
+    return matching[0], named
 
 
-def _fits(model: str, patterns: tuple[str, ...]) -> bool:
+def _matches(model: str, patterns: tuple[str, ...]) -> bool:
     return any(fnmatchcase(model, pattern) for pattern in patterns)
 
 
 def _is_bare(named: str, plugins: Plugins) -> bool:
-    """Whether a name begins with that of no provider."""
+    """Whether a name does not start with the name of a provider."""
     try:
         plugins.provider(named.partition(":")[0])
     except UnknownPlugin:
@@ -231,14 +230,14 @@ def _is_bare(named: str, plugins: Plugins) -> bool:
     return False
 
 
-def _opened(
+def _open(
     offered: Offered[ProviderSpec], argument: str, plugins: Plugins, environ: Mapping[str, str]
 ) -> Complete:
     opener: Any = plugins.resolve(offered)
     complete = opener(argument, environ)
     if not callable(complete):
         name = offered.spec.name
-        msg = f"Provider {name!r} opened {type(complete).__name__}, not a function."
-        raise ConfigurationError(msg, hint="Report it to the authors of the plugin.")
+        msg = f"Provider {name!r} returned a {type(complete).__name__}, not a function."
+        raise ConfigurationError(msg, hint="Report this to the authors of the plugin.")
     checked: Complete = complete
     return checked

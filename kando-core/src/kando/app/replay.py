@@ -1,4 +1,4 @@
-"""Replay runs: project them anew, or re-fire their responders and compare every event."""
+"""Replay runs: rebuild their worlds, or re-fire their responders and compare every event."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class ReplayResult:
     Attributes:
         run_id: of the run or branch.
         world: as replayed.
-        events: how many were replayed.
+        events: number of replayed events.
         is_strict: whether responders were re-fired and every event compared.
-        kit_versions: as recorded and as installed, if these differ; else None.
+        kit_versions: the recorded and the installed version, if they differ; else None.
     """
 
     run_id: str
@@ -46,7 +46,7 @@ def replay_run(
     Args:
         run: the opened run.
         strict: re-fire the kit's responders and compare every event.
-        kit: the kit to replay with, or its name; the one that the ledger names if None.
+        kit: the kit to replay with, or its name; the run's kits if None.
 
     Raises:
         NoRootError: the ledger has no root event.
@@ -69,9 +69,9 @@ def replay_run(
 
 
 def _stages(ledger: LedgerStore) -> list[tuple[dict[str, Any], int | None]]:
-    """Return what the ledger says of the kits that worked on it in turn, and where each ended.
+    """Return the kits that worked on a ledger in turn, and the position at which each ended.
 
-    Empty if one kit did it all.
+    Empty if a single kit worked on it.
     """
     loaded: list[RecordedEvent] = []
     for event in ledger.read_all():

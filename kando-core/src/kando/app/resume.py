@@ -75,26 +75,26 @@ def resume_run(
 
     Args:
         run: opened for writing.
-        kit: the kit, or its name; the one that the ledger names if None.
+        kit: the kit, or its name; the run's kit if None.
         llm: ``provider`` or ``provider:argument``, or an open provider, which stays open; if None,
             the script of the run's demo, or the provider that the environment configures.
         budget: limits of the run. Each replaces the one that the ledger remembers; those that are
             not set stay as they were.
         forgets_limits: whether the run keeps only the limits in `budget`.
         at_most: limits of this process, which the ledger does not remember: they never lift one.
-        wait: stay while the run waits for a timer or has not finished, and record what is sent to
-            it meanwhile.
+        wait: stay while the run waits for a timer or a message, and record events that are sent to
+            it.
         on_started: called with the run's id before the work begins.
 
     Raises:
         RunCancelled: the run was cancelled.
         ConcurrencyError: another thread or process works on the run.
-        ConfigurationError: the ledger names no kit, and neither does `kit`.
-        Exception: whatever a responder raised; the run can be resumed.
+        ConfigurationError: the run has no kit, and `kit` is None.
+        Exception: the error of a responder; the run can be resumed.
     """
     context = run.context
     loaded = run.require_kit(kit)
-    limits, told = agreed_limits(run, budget or Budget(), _ACTOR, forgets=forgets_limits)
+    limits, limit_events = agreed_limits(run, budget or Budget(), _ACTOR, forgets=forgets_limits)
     allowed = limits if at_most is None else limits.capped_by(at_most)
     with (
         context.only_worker(run.id),
@@ -106,7 +106,7 @@ def resume_run(
         observed = observation.over(run.ledger)
         runtime = runtime_of(context, observed, loaded, provider, allowed, run.choices)
         on_started(run.id)
-        work(context, runtime, told)
+        work(context, runtime, limit_events)
         while wait and _status(run).state == WAITING:
             due = runtime.seconds_until_due()
             time.sleep(_POLL_SECONDS if due is None else min(due, _POLL_SECONDS))
@@ -115,7 +115,7 @@ def resume_run(
 
 
 def _status(run: OpenedRun) -> RunStatus:
-    # Opened anew: what was read before the work is out of date.
+    # Opened again: facts that were read before the work are out of date.
     return status_of(OpenedRun(run.context, run.ledger))
 
 
@@ -130,10 +130,10 @@ def offer_run(run: OpenedRun, group: str) -> None:
         RunCancelled: the run was cancelled.
         ConfigurationError: the group's name is malformed.
     """
-    offered = run.context.substrate(read_only=False).group(group)
+    opened = run.context.substrate(read_only=False).group(group)
     upcasters = run.context.plugins.upcasters()
     Runtime(run.ledger, [], edge_logic=(), upcasters=upcasters).unpause()
-    offered.offer(Job(run.id))
+    opened.offer(Job(run.id))
 
 
 def provider_of(
@@ -146,11 +146,11 @@ def provider_of(
         kit: that works on the run.
         llm: ``provider`` or ``provider:argument``, or an open provider; from the environment if
             None.
-        demo: whether the kit's script answers unless a provider is named.
+        demo: whether the kit's script answers if no provider is named.
     """
     if isinstance(llm, Provider):
         return llm
-    # A demo asks only a provider that is named: keys in the environment are for other runs.
+    # A demo uses only a named provider: keys in the environment are for other runs.
     if demo and llm is None:
         return demo_provider(kit)
     return choose_provider(llm, context.plugins, context.environ, context.listen)
@@ -176,7 +176,7 @@ def runtime_of(
     provider: Provider | None,
     budget: Budget | None,
     chosen: Choices | None = None,
-    instead_of: Callable[[Responder], Responder] = lambda responder: responder,
+    substitute: Callable[[Responder], Responder] = lambda responder: responder,
 ) -> Runtime:
     """Return the runtime of a ledger: its kit, the provider, cache, inbox and snapshots.
 
@@ -186,8 +186,8 @@ def runtime_of(
         kit: whose responders work on it.
         provider: that answers its requests, if one is configured.
         budget: limits of the run.
-        chosen: for the run, when it was forked.
-        instead_of: returns the responder that replaces a responder.
+        chosen: the choices for the run when it was forked.
+        substitute: returns the replacement of a responder.
     """
     substrate = context.substrate(read_only=False)
     is_branch = ledger.stream_name().startswith("branch:")
@@ -198,7 +198,7 @@ def runtime_of(
         responders.append(executor if model is None else with_model(executor, model))
     return Runtime(
         ledger,
-        [instead_of(each) for each in responders],
+        [substitute(each) for each in responders],
         budget,
         cache_of(context, id_of(ledger), chosen),
         kits=[kit],
@@ -213,13 +213,13 @@ def runtime_of(
     )
 
 
-def work(context: Context, runtime: Runtime, told: Sequence[KandoEvent] = ()) -> None:
-    """Work on a run until no work is left, with a notice that says who works on it.
+def work(context: Context, runtime: Runtime, events: Sequence[KandoEvent] = ()) -> None:
+    """Work on a run until no work is left, under a notice that names this process as its worker.
 
     Args:
-        context: whose substrate holds the run.
+        context: whose substrate contains the run.
         runtime: of the run.
-        told: events that are recorded first.
+        events: to record first.
 
     Raises:
         Exception: as `Runtime.run` does.
@@ -227,9 +227,9 @@ def work(context: Context, runtime: Runtime, told: Sequence[KandoEvent] = ()) ->
     substrate, id, me = context.substrate(read_only=False), id_of(runtime.ledger), this_process()
     substrate.register_worker(id, me)
     try:
-        if told:
+        if events:
             runtime.unpause()
-            runtime.record(told, is_own=True)
+            runtime.record(events, is_own=True)
         runtime.run([])
     finally:
         substrate.unregister_worker(id, me)

@@ -1,4 +1,4 @@
-"""Say something to a run from outside: its owner, or the next one, records it."""
+"""Send events to a run from outside; the process that works on the run records them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kando.schema.events import RUN_CANCELLED, RUN_PAUSED, make_event
 
 __all__ = ["cancel_run", "check_type", "pause_run", "send_event"]
 
-#: What the runtime alone may say about itself.
+#: Prefixes of event types that only the runtime records.
 _RESERVED = (
     "responder.",
     "branch.",
@@ -39,21 +39,21 @@ def send_event(
         run: opened for writing.
         type: of the event.
         data: a JSON object.
-        cause: ids of events of the run that it follows from.
+        cause: ids of events of the run that caused it.
         key: idempotency key: a second event with the same key is ignored; a new one if None.
-        actor: that sends it.
+        actor: of the event.
 
     Raises:
         InvalidData: type or key are reserved for the runtime, or the data is not JSON.
     """
     if key is not None and key.startswith(OWN_PREFIX):
         msg = f"The key {key!r} is reserved."
-        raise InvalidData(msg, hint=f"Choose one that does not begin with {OWN_PREFIX!r}.")
+        raise InvalidData(msg, hint=f"Use a key that does not start with {OWN_PREFIX!r}.")
     return deliver(run, make_event(check_type(type), "", actor, cause or [], data), key)
 
 
 def check_type(type: str) -> str:
-    """Return the type of an event from outside, or refuse it.
+    """Return the type of an event from outside, after a check.
 
     Raises:
         InvalidData: the type is empty, or reserved for the runtime.
@@ -61,7 +61,7 @@ def check_type(type: str) -> str:
     if type and not type.startswith(_RESERVED):
         return type
     msg = f"Events of type {type!r} cannot be sent to a run."
-    raise InvalidData(msg, hint="Choose a type of your own, or object.created and the like.")
+    raise InvalidData(msg, hint="Use a type of your own, or one such as object.created.")
 
 
 def pause_run(run: OpenedRun) -> Delivery:

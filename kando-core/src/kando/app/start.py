@@ -1,4 +1,4 @@
-"""Start runs: record what a kit makes of a goal and of documents, and work on it."""
+"""Start runs: record the kit's seeds for a goal and the input documents, and work on the run."""
 
 from __future__ import annotations
 
@@ -51,16 +51,16 @@ def start_run(
 ) -> RunResult:
     """Start a run of a kit and work on it until no work is left.
 
-    The ledger begins with ``kit.loaded``, the kit's seeds and the input documents, recorded as
-    one step.
+    The ledger starts with ``kit.loaded``, the kit's seeds and the input documents, recorded in one
+    step.
 
     Args:
         context: the plugins, the settings and the substrate.
         kit: the kit, or the name of an installed one.
-        goal: what the run is for; None only for a demo, which has a goal.
+        goal: goal of the run; None only for a demo, which has a goal.
         inputs: files and folders, read before anything is recorded.
-        demo: whether to work from the documents that the kit ships as its demo, with the answers
-            that come with them unless `llm` is given.
+        demo: whether to work from the kit's demo documents; the demo's script answers unless `llm`
+            is given.
         llm: ``provider`` or ``provider:argument``, or an open provider, which stays open; from the
             environment if None.
         budget: limits of the run, which its ledger remembers.
@@ -70,10 +70,10 @@ def start_run(
     Raises:
         UnknownPlugin: no such kit or provider is installed.
         ConfigurationError: the kit cannot be started from a goal, or the goal is missing.
-        NotFoundError: the kit ships no demo.
-        PluginBroken: the kit fails to make seeds of the goal.
-        RefusedEvent: a seed must not be recorded; no event is.
-        Exception: whatever a responder raised; the run can be resumed.
+        NotFoundError: the kit has no demo.
+        PluginBroken: the kit fails to make seeds for the goal.
+        RefusedEvent: a seed cannot be recorded; no event was recorded.
+        Exception: the error of a responder; the run can be resumed.
     """
     loaded = kit if isinstance(kit, Kit) else context.kit(kit)
     with (
@@ -109,7 +109,7 @@ def create_run(
     Args:
         context: the plugins, the settings and the substrate.
         kit: the kit, or the name of an installed one.
-        goal: what the run is for; None only for a demo, which has a goal.
+        goal: goal of the run; None only for a demo, which has a goal.
         inputs: as for `start_run`.
         demo: as for `start_run`.
         budget: as for `start_run`.
@@ -117,9 +117,9 @@ def create_run(
     Raises:
         UnknownPlugin: no such kit is installed.
         ConfigurationError: the kit cannot be started from a goal, or the goal is missing.
-        NotFoundError: the kit ships no demo.
-        PluginBroken: the kit fails to make seeds of the goal.
-        RefusedEvent: a seed must not be recorded; no event is.
+        NotFoundError: the kit has no demo.
+        PluginBroken: the kit fails to make seeds for the goal.
+        RefusedEvent: a seed cannot be recorded; no event was recorded.
     """
     loaded = kit if isinstance(kit, Kit) else context.kit(kit)
     return id_of(_created(context, loaded, goal, list(read_documents(inputs)), demo, budget))
@@ -137,13 +137,13 @@ def _created(
     shipped = demo_of(kit) if demo else None
     goal = goal if goal is not None or shipped is None else shipped.goal
     if goal is None:
-        raise ConfigurationError("The run has no goal.", hint="Say what the run is for.")
+        raise ConfigurationError("The run has no goal.", hint="Give a goal.")
     run_id = new_ledger_id()
     inputs = [*(demo_documents(shipped) if shipped else ()), *documents]
     seeds = _seeds(kit, make_seeds(kit, goal, run_id), inputs, demo)
     if budget is not None and budget.limits():
         seeds.append(limits_event(budget, _ACTOR))
-    # In memory first: a refused seed must leave behind no empty run, nor a new store.
+    # In memory first: a refused seed must create neither an empty run nor a new store.
     _record(MemoryLedgerStore(run_id), kit, seeds)
     ledger = over(context.substrate(read_only=False).create(run_id))
     # Regardless of the budget: a run that has its goal can be resumed with a larger one.
@@ -155,7 +155,7 @@ def _seeds(
     kit: Kit, seeds: Sequence[KandoEvent], documents: Sequence[Document | Skipped], demo: bool
 ) -> list[KandoEvent]:
     events = [make_event(KIT_LOADED, "", _ACTOR, [], kit_data(kit, demo=demo)), *seeds]
-    # The position of the goal is known, so documents can name it as their cause.
+    # The goal's position is known, so documents can name the goal as their cause.
     cause = [seeds[0].id or default_event_id(seeds[0].type, 1)] if seeds else []
     return [*events, *(_document_event(each, cause) for each in documents)]
 

@@ -1,4 +1,4 @@
-"""The state of a run: what its ledger says, and whether a process works on it."""
+"""The state of a run: from its ledger, and from the process that works on it."""
 
 from __future__ import annotations
 
@@ -50,39 +50,39 @@ CANCELLED = "cancelled"
 
 @attrs.frozen
 class RunStatus:
-    """What a ledger says about its run.
+    """The state of a run, and what it has done and used.
 
     Attributes:
         run_id: of the run or branch.
-        state: ``finished``; ``waiting`` for answers, a person or a time; ``running`` while a
-            process is at work; ``stopped`` with work left and nobody at it;
-            ``exhausted`` by its budget; ``failed`` because a responder raised; ``paused`` or
-            ``cancelled`` by somebody; ``damaged`` if it cannot be read.
+        state: ``finished``; ``waiting`` for answers, a person or a timer; ``running`` while a
+            process works on it; ``stopped`` with work left and no process working on it;
+            ``exhausted`` if it reached a limit; ``failed`` if a responder raised; ``paused`` or
+            ``cancelled`` by a command; ``damaged`` if it cannot be read.
         goal: text of the first seed, or None.
-        kit: its name, or None for a run made by hand.
-        kit_version: as loaded, or None.
+        kit: its name, or None for a run without a kit.
+        kit_version: recorded version, or None.
         events: length of the ledger.
         objects: how many of each type, by type.
         relations: how many of each type, by type.
-        llm_requests: asked.
-        llm_answered: of these, answered.
-        llm_cached: of these, from the cache.
-        llm_cost_usd: what the answers cost, in US dollars, as far as it is known.
-        unanswered: intents of any kind that wait for an answer.
-        timers: that are set and have not fired.
+        llm_requests: number of LLM requests.
+        llm_answered: number of answered LLM requests.
+        llm_cached: number of LLM requests that were answered from the cache.
+        llm_cost_usd: known cost of the answers, in US dollars.
+        unanswered: number of requests of any kind that wait for an answer.
+        timers: number of timers that have not fired yet.
         created_at: time of the first event, or None for an empty ledger.
-        updated_at: time of the last.
-        last_event_id: or None.
-        problem: why it failed or cannot be read, or which limits were reached; or None.
-        parent_id: of the ledger it was forked from, or None.
-        fork_position: or None.
-        llm_unpriced: answers of which nobody knows what they cost.
-        llm_tokens: that the answers took in and gave out.
-        tool_calls: tools that were called.
-        own: what a branch has spent itself: ``llm_calls``, ``llm_tokens``, ``llm_cost_usd``,
-            ``llm_unpriced`` and ``tool_calls``; None for a run.
-        approvals: that a person has not given or denied yet.
-        limits: of the run by name, as it was given them last; empty if it has none.
+        updated_at: time of the last event, or None for an empty ledger.
+        last_event_id: id of the last event, or None for an empty ledger.
+        problem: why the run failed or cannot be read, or the limits that it reached; else None.
+        parent_id: id of the ledger that a branch was forked from; None for a run.
+        fork_position: number of events that a branch shares with its parent; None for a run.
+        llm_unpriced: number of answers of unknown cost.
+        llm_tokens: input and output tokens of the answers.
+        tool_calls: number of tool calls.
+        own: usage of a branch without the shared events: ``llm_calls``, ``llm_tokens``,
+            ``llm_cost_usd``, ``llm_unpriced`` and ``tool_calls``; None for a run.
+        approvals: number of pending approvals.
+        limits: current limits of the run, by name; empty if it has none.
     """
 
     run_id: str
@@ -114,14 +114,13 @@ class RunStatus:
 
 
 def read_status(ledger: LedgerStore, stored: StoredSnapshot | None = None) -> RunStatus:
-    """Return what a ledger says about its run.
+    """Return the state of a run according to its ledger.
 
-    ``stopped`` is not among what it tells: whether work is left only the responders know (see
-    `status_of`).
+    It is never ``stopped``: only the responders can tell whether work is left (see `status_of`).
 
     Args:
         ledger: of the run or branch.
-        stored: its snapshot, if one is kept: then only the events after it are read.
+        stored: its snapshot, if it has one: then only later events are read.
     """
     fold = status_fold_of(stored) if stored is not None else None
     world = World() if fold is None else None
@@ -177,16 +176,16 @@ def _status(ledger: LedgerStore, fold: StatusFold) -> RunStatus:
 
 
 def status_of(run: OpenedRun) -> RunStatus:
-    """Return the state of a run: ``running`` if a process or a thread of this store works on it,
-    ``stopped`` if its kit has work left to do and nothing works on it.
+    """Return the state of a run, including ``running`` and ``stopped``.
 
-    Without the run's kit it is unknown whether work is left; the state is then that of the ledger.
+    It is ``running`` if a process, or a thread of this store, works on it, and ``stopped`` if its kit
+    has work left and nothing works on it. If the kit is not installed, the state is that of the ledger.
     """
     kit, stored = run.kit, run.current_snapshot
     try:
         status = read_status(run.current, stored)
     except InvalidData:
-        # Events that the kit's upcasters cannot bring up are read as they were recorded.
+        # Events that the kit's upcasters cannot convert are read as they were recorded.
         status = read_status(run.ledger)
     worker = None if run.is_demo_run else run.context.substrate().worker(run.id)
     if worker is not None and _is_at_work(run, worker):
@@ -216,12 +215,12 @@ def _has_work(runtime: Runtime) -> bool:
     except StoreError:
         raise
     except (Exception, SystemExit):
-        # A responder that raises has work to do; its error is reported when it is resumed.
+        # A responder that raises has work left; `kando resume` reports its error.
         return True
 
 
 def damaged_status(info: LedgerInfo, problem: str) -> RunStatus:
-    """Return what is known of a run whose events cannot be read."""
+    """Return the state of a run whose events cannot be read."""
     return RunStatus(
         run_id=info.id,
         state=DAMAGED,

@@ -1,4 +1,4 @@
-"""Which substrate: from a URL, the environment, or a file under the user's data directory."""
+"""Choose and open the substrate: from a URL, the environment, or in the user's data directory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FILE_NAME = "kando.sqlite"
 
 
 def default_path() -> Path:
-    """Return the file that ledgers live in when nobody says otherwise."""
+    """Return the SQLite file for ledgers if no substrate is configured."""
     import platformdirs
 
     return Path(platformdirs.user_data_dir("kando", appauthor=False)) / _FILE_NAME
@@ -26,8 +26,8 @@ def default_path() -> Path:
 def substrate_url(url: str | None, environ: Mapping[str, str]) -> str:
     """Return the URL of the substrate to use.
 
-    The first that is set: `url`, ``KANDO_LEDGER``, ``EVENTSTORE_URL``, else a SQLite file under
-    the user's data directory.
+    It is the first of `url`, ``KANDO_LEDGER`` and ``EVENTSTORE_URL`` that is set, else a SQLite file
+    in the user's data directory.
     """
     chosen = url or environ.get("KANDO_LEDGER") or environ.get("EVENTSTORE_URL")
     return chosen or f"sqlite:{default_path()}"
@@ -37,29 +37,32 @@ def open_substrate(url: str, plugins: Plugins, *, read_only: bool = False) -> Su
     """Open the substrate that a URL names.
 
     Args:
-        url: ``sqlite:PATH``, ``memory:``, or a scheme that an installed plugin knows.
-        plugins: who knows which scheme.
+        url: ``sqlite:PATH``, ``memory:``, or one with a scheme of an installed plugin.
+        plugins: the installed plugins.
         read_only: create and change nothing.
 
     Raises:
-        UnknownPlugin: no installed plugin knows the scheme.
-        StoreError: it cannot be opened.
+        ConfigurationError: the URL is malformed.
+        UnknownPlugin: no installed plugin offers the scheme.
+        StoreError: the substrate cannot be opened.
     """
     scheme, colon, _ = url.partition(":")
     if not colon or len(scheme) < 2:
         msg = f"{url!r} is not the URL of a substrate."
-        raise ConfigurationError(msg, hint=f"For a file write sqlite:{url}.")
+        raise ConfigurationError(msg, hint=f"For a SQLite file write sqlite:{url}.")
     offered = plugins.substrate(scheme.lower())
     opener: Any = plugins.resolve(offered)
     opened = opener(url, read_only=read_only)
     if not isinstance(opened, Substrate):
-        msg = f"Substrate {offered.spec.name!r} opened {type(opened).__name__}, not a Substrate."
-        raise ConfigurationError(msg, hint="Report it to the authors of the plugin.")
+        msg = (
+            f"Substrate {offered.spec.name!r} returned a {type(opened).__name__}, not a Substrate."
+        )
+        raise ConfigurationError(msg, hint="Report this to the authors of the plugin.")
     return opened
 
 
 def open_sqlite(url: str, *, read_only: bool = False) -> Substrate:
-    """Open a SQLite substrate from ``sqlite:PATH`` (``sqlite:///abs/path`` works as well)."""
+    """Open a SQLite substrate from ``sqlite:PATH``, or ``sqlite:///absolute/path``."""
     from kando.ledger.memory import MemorySubstrate
     from kando.ledger.sqlite_substrate import SQLiteSubstrate
 
@@ -70,13 +73,13 @@ def open_sqlite(url: str, *, read_only: bool = False) -> Substrate:
         raise ConfigurationError(msg, hint="Write sqlite:relative/path or sqlite:/absolute/path.")
     file = Path(path).expanduser()
     if read_only and not file.exists():
-        # Nothing was ever recorded there; whoever only looks must not create it.
+        # Nothing is recorded there yet, and a reader must not create the file.
         return MemorySubstrate()
     return SQLiteSubstrate(file, read_only=read_only)
 
 
 def open_memory(url: str, *, read_only: bool = False) -> Substrate:
-    """Open a substrate in memory, which ends with this process."""
+    """Open a substrate in memory, which is lost when the process ends."""
     from kando.ledger.memory import MemorySubstrate
 
     return MemorySubstrate()

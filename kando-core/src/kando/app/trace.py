@@ -1,4 +1,4 @@
-"""Traces of runs: why an event exists, and what followed from it."""
+"""Traces of runs: why an event exists, or what followed from it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from itertools import islice
 
 import attrs
 
+from kando.app.context import id_of
 from kando.app.opened import OpenedRun
 from kando.errors import EventNotFound
 from kando.ledger.interface import LedgerStore
@@ -18,24 +19,24 @@ from kando.views.stored import lineage_of
 
 __all__ = ["Trace", "trace_event"]
 
-#: Events that are read together, unless they lie further apart than that on average.
+#: Number of events that are read together, unless their average distance is larger than the second.
 _AT_ONCE, _SPARSE = 250, 10
 
 
 @attrs.frozen
 class Trace:
-    """The way from an event to its roots, or to everything that followed from it.
+    """The chain from an event to its roots, or to everything that followed from it.
 
     Attributes:
-        ledger: that it leads through.
-        steps: the event first; upwards the roots last, downwards in the order of the ledger.
+        ledger: of the events.
+        steps: the event first; then its causes, roots last, or its effects in ledger order.
     """
 
     ledger: LedgerStore
     steps: list[Step]
 
     def events(self) -> Iterator[RecordedEvent]:
-        """Yield the event of each step, read some at a time as they are asked for."""
+        """Yield the event of each step; events are read in pages, as they are needed."""
         for start in range(0, len(self.steps), _AT_ONCE):
             positions = [step.position for step in self.steps[start : start + _AT_ONCE]]
             first, last = min(positions), max(positions)
@@ -52,7 +53,7 @@ class Trace:
             yield node_of(event, [each for each in step.causes if each in known])
 
     def unknown_causes(self) -> int:
-        """Return how many causes lie beyond the depth that the trace was cut at."""
+        """Return how many causes lie beyond the maximum depth of the trace."""
         known = {step.position for step in self.steps}
         return len({each for step in self.steps for each in step.causes} - known)
 
@@ -71,10 +72,10 @@ def trace_event(
     Args:
         run: the opened run.
         event_id: an event, or an object or relation, which stands for the event that created it.
-        end: how many events of the run count.
-        is_down: go to what followed instead of to the roots.
-        depth: how many links to go at most; all if None.
-        with_bookkeeping: go down through the runtime's notes about its own work as well.
+        end: number of events of the run that count.
+        is_down: follow effects instead of causes.
+        depth: maximum number of links to follow; all if None.
+        with_bookkeeping: with `is_down`, include the runtime's bookkeeping events.
 
     Raises:
         EventNotFound: the run has no such event, object or relation.
@@ -98,5 +99,5 @@ def _start_of(ledger: LedgerStore, id: str, end: int) -> str:
     creator = created.get(OBJECT_CREATED) or created.get(RELATION_CREATED)
     if creator is None:
         msg = f"{ledger.stream_name()} has no event, object or relation {id!r}."
-        raise EventNotFound(msg, hint="`kando events RUN` lists its events.")
+        raise EventNotFound(msg, hint=f"`kando events {id_of(ledger)}` lists its events.")
     return creator

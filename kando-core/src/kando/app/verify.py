@@ -12,12 +12,12 @@ __all__ = ["verify_run"]
 
 
 def verify_run(run: OpenedRun) -> Verdict:
-    """Recompute a run's hash chain, and compare its snapshot, if it has one, with its ledger."""
+    """Recompute the hash chain of a run, and compare its snapshot, if any, with its ledger."""
     verdict = verify(run.ledger)
     stored = run.current_snapshot if verdict.is_intact else None
     wrong = mismatched_views(stored) if stored is not None else []
     if stored is None or not wrong:
         return verdict
     views = ", ".join(wrong)
-    problem = f"the snapshot at position {stored.position} disagrees with the ledger: {views}"
+    problem = f"the snapshot at position {stored.position} contradicts the ledger: {views}"
     return attrs.evolve(verdict, problem=problem)

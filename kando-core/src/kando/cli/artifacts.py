@@ -1,4 +1,4 @@
-"""`kando artifacts`: what a run has written for its reader."""
+"""`kando artifacts`: the texts that a run has written for its reader."""
 
 from __future__ import annotations
 
@@ -19,14 +19,19 @@ __all__ = ["artifacts"]
 @click.argument("run", metavar="RUN")
 @click.argument("name", metavar="[NAME]", required=False)
 @click.option(
-    "-o", "--output", metavar="FILE", type=click.Path(dir_okay=False), help="Write it to FILE."
+    "-o",
+    "--output",
+    metavar="FILE",
+    type=click.Path(dir_okay=False),
+    help="Write the artifact to FILE.",
 )
 @shared_options
 def artifacts(run: str, name: str | None, output: str | None, as_json: bool) -> None:
-    """Print what RUN has written, such as its report; list it if there are several.
+    """Print what a run has written.
 
-    NAME is the name of an artifact, or the id of its object. What is printed has its control
-    characters made visible; a file gets the text as it is.
+    A run with several artifacts, such as a report and a table, lists them unless NAME is given:
+    the name of an artifact, or the id of its object. Control characters are escaped on the
+    terminal, and kept in a file.
     """
     with open_command_store() as store:
         named, at = store.run_at(run)
@@ -54,9 +59,11 @@ def artifacts(run: str, name: str | None, output: str | None, as_json: bool) -> 
 
 def _write(artifact: Artifact, output: str) -> None:
     try:
-        # A lone half of a character has no UTF-8 form, and newlines stay what they are.
+        # A lone surrogate has no UTF-8 form; newlines are kept as they are.
         Path(output).write_bytes(artifact.text.encode("utf-8", "replace"))
     except OSError as error:
         msg = f"{artifact.name} cannot be written to {output}: {error.strerror}."
-        raise ConfigurationError(msg, hint="Name a file in a folder you may write to.") from error
-    warn(f"{artifact.name} is in {output}")
+        raise ConfigurationError(
+            msg, hint="Choose a file in a folder that you can write to."
+        ) from error
+    warn(f"wrote {artifact.name} to {output}")

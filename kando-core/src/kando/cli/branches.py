@@ -1,4 +1,4 @@
-"""`kando branches`."""
+"""`kando branches`: the branches of a run as a tree."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ __all__ = ["branches"]
 @click.argument("run", metavar="RUN")
 @shared_options
 def branches(run: str, as_json: bool) -> None:
-    """Show the run that RUN descends from, and all its branches, as a tree."""
+    """Show the branches of a run as a tree.
+
+    The tree starts with the run that RUN descends from.
+    """
     with open_command_store() as store:
         found = store.run(run).branches()
         if as_json:
@@ -29,7 +32,7 @@ def branches(run: str, as_json: bool) -> None:
 
 def _tree(found: list[Branch]) -> list[str]:
     lines = []
-    # Whether, at each depth, another branch of the same parent follows further down.
+    # For each depth, whether another branch of the same parent follows.
     follows: list[bool] = []
     for n, each in enumerate(found):
         later = next((b.depth for b in found[n + 1 :] if b.depth <= each.depth), -1)

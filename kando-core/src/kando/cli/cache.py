@@ -1,4 +1,4 @@
-"""`kando cache`."""
+"""`kando cache`: cache hits and misses of a run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ __all__ = ["cache"]
 @click.argument("run", metavar="RUN")
 @shared_options
 def cache(run: str, as_json: bool) -> None:
-    """Show what the cache did for RUN: hits, misses and money saved."""
+    """Show the cache hits and misses of a run.
+
+    Also shows what the misses cost, and what the hits saved.
+    """
     with open_command_store() as store:
         use = store.run(run).cache()
         if as_json:

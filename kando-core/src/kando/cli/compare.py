@@ -1,4 +1,4 @@
-"""`kando diff` and `compare`: what became different, and what several runs came to."""
+"""`kando diff` and `compare`: differences between runs, and their outcomes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from kando.cli.shared import open_command_store, shared_options
 
 __all__ = ["compare", "diff"]
 
-#: Lines about the worlds if nobody asked for all of them.
+#: Lines about the worlds without --world.
 _SHORT = 20
 
 #: Characters of a value, in short and in full.
@@ -36,9 +36,11 @@ _BRIEF, _FULL = 60, 2000
 @click.command()
 @click.argument("run_a", metavar="RUN_A")
 @click.argument("run_b", metavar="RUN_B")
-@click.option("--stat", is_flag=True, help="Show what each side did and used after they part.")
+@click.option("--stat", is_flag=True, help="Show the usage of each after they diverge.")
 @click.option("--events", "show_steps", is_flag=True, help="Show the steps that differ.")
-@click.option("--world", "show_world", is_flag=True, help="Show every object and relation.")
+@click.option(
+    "--world", "show_world", is_flag=True, help="Show every object and relation that differs."
+)
 @click.option("--exit-code", is_flag=True, help="Exit with 1 if the worlds differ.")
 @shared_options
 def diff(
@@ -50,11 +52,11 @@ def diff(
     exit_code: bool,
     as_json: bool,
 ) -> int:
-    """Compare two runs or branches; each may be RUN@N.
+    """Compare two runs: worlds, steps and costs.
 
-    The first line says how the worlds differ; without an option the beginning of the details
-    follows. In them - is only in the first, + only in the second, ~ in both but different, and
-    = the same under another id.
+    Each of the two may be a branch, or RUN@N. The first line summarises the differences of the
+    worlds; without an option the first details follow: - is only in RUN_A, + only in RUN_B, ~ in
+    both with different content, and = in both under different ids.
     """
     with open_command_store() as store:
         (a, at), (b, other_at) = store.run_at(run_a), store.run_at(run_b)
@@ -81,7 +83,7 @@ def _print_short(found: WorldDiff) -> None:
         print_line(line)
     rest = sum(1 for _ in lines)
     if rest:
-        print_line(f"... {rest} more lines: --world shows them all")
+        print_line(f"... {rest} more lines; --world shows all")
 
 
 def _world_lines(found: WorldDiff, width: int) -> Iterator[str]:
@@ -116,7 +118,7 @@ def _field_lines(fields: dict[str, tuple[Any, Any]], width: int) -> Iterator[str
 
 
 def _print_stat(found: LedgerDiff) -> None:
-    print_line(f"parts at {found.shared}; after that:")
+    print_line(f"diverge at {found.shared}; after that:")
     a, b = _stat_of(found.a), _stat_of(found.b)
     rows = [[name, a[name], b[name]] for name in a]
     columns(rows, ["", found.a.stream, found.b.stream])
@@ -206,16 +208,17 @@ def _side_dict(side: Side) -> dict[str, Any]:
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True)
 @shared_options
 def compare(runs: tuple[str, ...], as_json: bool) -> None:
-    """Put what several runs or branches came to into one table.
+    """Compare the outcomes of several runs.
 
-    PARTS AT is how many events each shares with the first.
+    Prints one table row per run or branch. DIVERGES AT is how many events it shares with the
+    first.
     """
     with open_command_store() as store:
         outcomes = store.compare(runs)
         if as_json:
             print_list([attrs.asdict(each) for each in outcomes])
             return
-        head = ("RUN", "STATE", "EVENTS", "OBJECTS", "USD", "TOKENS", "SECONDS", "PARTS AT")
+        head = ("RUN", "STATE", "EVENTS", "OBJECTS", "USD", "TOKENS", "SECONDS", "DIVERGES AT")
         columns([_outcome_row(each) for each in outcomes], head)
 
 

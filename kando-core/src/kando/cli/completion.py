@@ -1,4 +1,4 @@
-"""`kando completion`: the script that makes a shell complete commands and options."""
+"""`kando completion`: a shell completion script."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["completion"]
 @json_option
 @click.pass_context
 def completion(context: click.Context, shell: str, as_json: bool) -> None:
-    """Print the completion script for SHELL.
+    """Print a shell completion script.
 
     For bash: kando completion bash >> ~/.bashrc
     """

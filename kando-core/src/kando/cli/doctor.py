@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 import click
 
-from kando.app.doctor import FAIL, check_up
+from kando.app.doctor import FAIL, run_checks
 from kando.cli.output import clean, columns, print_list
 from kando.cli.shared import open_command_store, shared_options
 
@@ -15,9 +15,12 @@ __all__ = ["doctor"]
 @click.command()
 @shared_options
 def doctor(as_json: bool) -> int:
-    """Check the installation and the store, changing nothing; exit with 1 if a check fails."""
+    """Check the installation and the store.
+
+    Changes nothing. The exit code is 1 if a check fails.
+    """
     with open_command_store() as store:
-        findings = list(check_up(store.context))
+        findings = list(run_checks(store.context))
     if as_json:
         print_list([attrs.asdict(finding) for finding in findings])
     else:

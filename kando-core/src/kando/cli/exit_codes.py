@@ -1,22 +1,15 @@
-"""Exit codes, and what an error looks like."""
+"""Exit codes, and the form of an error."""
 
 from __future__ import annotations
 
 import os
+import re
 import sys
 import traceback
 
 import click
 
-from kando.cli.output import (
-    ReaderGone,
-    json_option,
-    print_line,
-    print_list,
-    to_json,
-    warn,
-    with_place,
-)
+from kando.cli.output import ReaderGone, json_option, print_line, print_list, to_json, warn
 from kando.errors import (
     AmbiguousName,
     ConfigurationError,
@@ -26,7 +19,6 @@ from kando.errors import (
     ReplayDivergence,
     StoreError,
 )
-from kando.plugins.errors import PluginBroken
 
 __all__ = ["EXIT_CODES", "RunFailed", "RunInterrupted", "exit_codes", "report"]
 
@@ -36,11 +28,11 @@ EXIT_CODES = {
     2: "wrong usage",
     3: "not found, or ambiguous",
     4: "the store is damaged or cannot be used",
-    5: "a strict replay came out differently",
+    5: "a strict replay diverged from the ledger",
     6: "the run failed: a responder raised",
     7: "the run's budget is exhausted",
     130: "interrupted",
-    141: "the reader of the output has gone",
+    141: "the reader of the output closed it",
 }
 
 
@@ -51,7 +43,7 @@ class RunFailed(KandoError):
 
 
 class RunInterrupted(KandoError):
-    """Somebody pressed Ctrl-C while a run was worked on; the run can be resumed."""
+    """The user pressed Ctrl-C while the command worked on a run; the run can be resumed."""
 
     code = "interrupted"
 
@@ -72,11 +64,11 @@ def report(error: BaseException, arguments: list[str]) -> int:
     """Write an error to stderr and return the exit code.
 
     Args:
-        error: what ended the command.
-        arguments: of the command line; ``--json`` and ``--debug`` decide the form.
+        error: that ended the command.
+        arguments: of the command line; ``--json`` and ``--debug`` determine the form.
     """
     if isinstance(error, ReaderGone | BrokenPipeError):
-        # Keep the interpreter from complaining when it flushes what nobody reads.
+        # Otherwise the interpreter reports an error when it flushes the closed stream.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     if isinstance(error, click.exceptions.Exit):
@@ -98,17 +90,46 @@ def report(error: BaseException, arguments: list[str]) -> int:
         _write(error.format_message(), "usage", hint, arguments)
         return error.exit_code
     if isinstance(error, KandoError):
-        broken = isinstance(error, PluginBroken)
-        message = with_place(error.message, error.__cause__) if broken else error.message
-        _write(message, error.code, error.hint, arguments)
+        is_broken_plugin = error.code == "plugin_broken"
+        message = _with_place(error.message, error.__cause__ if is_broken_plugin else None)
+        _write(message, error.code, _in_same_store(error.hint, arguments), arguments)
         return next((code for kind, code in _CODES if isinstance(error, kind)), 1)
     _write(
-        f"{type(error).__name__}: {error}",
+        _with_place(f"{type(error).__name__}: {error}", error),
         "internal",
-        "This is not an error Kando expects: --debug shows the traceback.",
+        "Kando did not expect this error: --debug shows the traceback.",
         arguments,
     )
     return 1
+
+
+def _with_place(message: str, error: BaseException | None) -> str:
+    if error is None:
+        return message
+    from kando.runtime.failure import with_place
+
+    return with_place(message, error)
+
+
+def _in_same_store(hint: str | None, arguments: list[str]) -> str | None:
+    """Return a hint whose commands use the store and the plugins of the command that failed."""
+    ledger, prefer = _value_of("--ledger", arguments), _value_of("--prefer", arguments)
+    if hint is None or ledger is prefer is None:
+        return hint
+    from kando.cli.shared import store_options
+
+    options = store_options(ledger, prefer)
+    return re.sub(r"`(kando (?![^`]*--ledger)[^`]*)`", lambda found: f"`{found[1]}{options}`", hint)
+
+
+def _value_of(option: str, arguments: list[str]) -> str | None:
+    for number in reversed(range(len(arguments))):
+        name, equals, value = arguments[number].partition("=")
+        if name == option and equals:
+            return value
+        if name == option and number + 1 < len(arguments):
+            return arguments[number + 1]
+    return None
 
 
 def _write(message: str, code: str, hint: str | None, arguments: list[str]) -> None:
@@ -123,7 +144,7 @@ def _write(message: str, code: str, hint: str | None, arguments: list[str]) -> N
 @click.command("exit-codes")
 @json_option
 def exit_codes(as_json: bool) -> None:
-    """Explain the exit codes."""
+    """List the exit codes."""
     if as_json:
         print_list([{"code": code, "meaning": meaning} for code, meaning in EXIT_CODES.items()])
         return

@@ -1,4 +1,4 @@
-"""`kando export` and `import`: a run as a file, and back."""
+"""`kando export` and `import`: write a run to a file, and restore it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["export", "import_"]
     required=True,
     type=click.Path(dir_okay=False),
     metavar="FILE",
-    help="Where to write it; a file that exists is replaced.",
+    help="File to write; an existing one is replaced.",
 )
 @click.option(
     "--format",
@@ -31,11 +31,14 @@ __all__ = ["export", "import_"]
     type=click.Choice(list(FORMATS)),
     default="jsonl",
     show_default=True,
-    help="How to write it; only jsonl can be imported.",
+    help="Format of the file; only jsonl can be imported.",
 )
 @shared_options
 def export(run: str, file: str, form: str, as_json: bool) -> None:
-    """Write RUN, or its first N events with RUN@N, to a file."""
+    """Write a run to a file.
+
+    RUN@N writes the first N events. The file is written as a whole or not at all.
+    """
     with open_command_store() as store:
         named, at = store.run_at(run)
         result = named.export(file, format=form, at=at)
@@ -50,13 +53,14 @@ def export(run: str, file: str, form: str, as_json: bool) -> None:
 @click.option(
     "--accept-approvals",
     is_flag=True,
-    help="Take the file's word that calls which are still to be made were approved.",
+    help="Accept the file's approvals of calls that are not made yet.",
 )
 @shared_options
 def import_(file: BinaryIO, accept_approvals: bool, as_json: bool) -> None:
-    """Import a run from a file that `kando export` wrote, and print its id; - is stdin.
+    """Restore a run from an exported file.
 
-    Every line is verified before anything is written.
+    FILE is one that `kando export` wrote as jsonl, or - for stdin. Every line is verified before
+    anything is written.
     """
     with open_command_store() as store:
         result = store.import_run(file, accepts_approvals=accept_approvals)
@@ -65,4 +69,4 @@ def import_(file: BinaryIO, accept_approvals: bool, as_json: bool) -> None:
         else:
             print_line(result.run_id)
         if result.missing_parent_id is not None:
-            warn(f"imported as a run: its parent {result.missing_parent_id} is not here")
+            warn(f"imported as a run: its parent {result.missing_parent_id} is not in this store")

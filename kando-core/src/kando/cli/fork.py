@@ -1,4 +1,4 @@
-"""`kando fork`."""
+"""`kando fork`: fork a run, with or without changes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["fork"]
 
 @click.command()
 @click.argument("run", metavar="RUN")
-@click.option("--at", type=click.IntRange(0), metavar="N", help="How many events to share.")
+@click.option("--at", type=click.IntRange(0), metavar="N", help="Share the first N events.")
 @click.option(
     "--patch",
     "patches",
@@ -35,41 +35,45 @@ __all__ = ["fork"]
     multiple=True,
     type=click.File(encoding="utf-8"),
     metavar="FILE",
-    help="Begin with the events of a JSON file; - is stdin.",
+    help="Add the events of a JSON file; - is stdin; may be repeated.",
 )
-@click.option("--goal", help="Begin with what the kit makes of another goal.")
-@click.option("--model", help="The model that the branch asks.")
-@click.option("--llm", metavar="PROVIDER[:ARG]", help="Who answers the branch's requests.")
-@click.option("--kit", help="The kit that goes on with the branch.")
-@click.option("--fresh", is_flag=True, help="Refuse answers that were cached before the fork.")
+@click.option("--goal", help="Add the kit's seeds for another goal.")
+@click.option("--model", metavar="MODEL", help="Model for all requests of the branch.")
+@click.option(
+    "--llm",
+    metavar="PROVIDER[:ARG]",
+    help="Provider that answers the branch's LLM requests.",
+)
+@click.option("--kit", help="Kit of the branch.  [default: the run's kit]")
+@click.option("--fresh", is_flag=True, help="Do not use answers cached before the fork.")
 @click.option(
     "--allow-writes",
     is_flag=True,
     help="Call tools that write without asking a person.",
 )
-@click.option("--run", "goes_on", is_flag=True, help="Go on with the branch at once.")
+@click.option("--run", "resumes", is_flag=True, help="Resume the branch at once.")
 @shared_options
 def fork(
     run: str,
     at: int | None,
     patches: tuple[tuple[str, str], ...],
     events: tuple[Any, ...],
-    goes_on: bool,
+    resumes: bool,
     as_json: bool,
     **chosen: Any,
 ) -> int | None:
-    """Fork RUN after its first N events and print the id of the branch.
+    """Fork a run at a position, with or without changes.
 
-    Nothing is copied and nothing is called. What shall be different is recorded on the branch.
-    `kando resume BRANCH` goes on from there, or --run at once: every request that was answered
-    before is served from the cache.
+    The branch shares the first N events of RUN, given as --at N or RUN@N. No event is copied, and
+    no model or tool is called. Changes are recorded on the branch. Resume it with `kando resume
+    BRANCH`, or at once with --run: requests that were answered before are served from the cache.
     """
     changes: dict[str, Any] = {
         "patches": [(id, _object(text)) for id, text in patches],
         "events": [event for file in events for event in _events(file.name, file.read())],
         **chosen,
     }
-    if goes_on:
+    if resumes:
 
         def work(store: Store, on_started: Callable[[str], None]) -> RunResult:
             return store.fork(run, at, **changes).resume(on_started=on_started)
@@ -95,12 +99,12 @@ def _object(text: str) -> dict[str, Any]:
         raise click.UsageError(msg) from error
     if isinstance(value, dict):
         return value
-    msg = "--patch takes an object's id and a JSON object."
+    msg = "--patch needs the id of an object and a JSON object."
     raise click.UsageError(msg)
 
 
 def _events(name: str, text: str) -> list[dict[str, Any]]:
-    """Return the events of a file: one JSON object, a list of them, or one on each line."""
+    """Return the events of a file: a JSON object, a list of objects, or one object per line."""
     try:
         try:
             value = json.loads(text)
@@ -112,5 +116,5 @@ def _events(name: str, text: str) -> list[dict[str, Any]]:
     found = value if isinstance(value, list) else [value]
     if found and all(isinstance(each, dict) for each in found):
         return found
-    msg = f"--event {name} holds no events."
-    raise click.UsageError(msg + ' Write {"type": ..., "data": {...}}.')
+    msg = f"--event {name} contains no events."
+    raise click.UsageError(msg + ' Write each as {"type": ..., "data": {...}}.')

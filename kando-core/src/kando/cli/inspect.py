@@ -1,4 +1,4 @@
-"""`kando status`, `runs`, `events` and `world`: look at runs."""
+"""`kando status`, `runs`, `events` and `world`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from kando.cli.output import (
     truncate,
     warn,
 )
-from kando.cli.shared import open_command_store, shared_options
+from kando.cli.shared import command_for, open_command_store, shared_options
 from kando.responders.base import BOOKKEEPING
 from kando.schema.events import OBSERVED, RESPONDER_FAILED, KandoEvent, RecordedEvent
 
@@ -40,7 +40,10 @@ _DAMAGED_CODE = 4
 @click.argument("run", metavar="[RUN]", default="@last")
 @shared_options
 def status(run: str, as_json: bool) -> None:
-    """Show the state of RUN (the newest if omitted; `demo` needs nothing)."""
+    """Show the state of a run.
+
+    Without RUN it is the newest one. The run `demo` always exists.
+    """
     with open_command_store() as store:
         found = store.run(run).status()
         if as_json:
@@ -86,11 +89,23 @@ def _spent(spent: dict[str, Any]) -> str:
 
 
 @click.command()
-@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
-@click.option("--cursor", help="Go on where the last list ended (its next_cursor).")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 1000),
+    metavar="N",
+    default=20,
+    show_default=True,
+    help="Maximum number of runs.",
+)
+@click.option(
+    "--cursor", metavar="CURSOR", help="Continue after the previous page: its next_cursor."
+)
 @shared_options
 def runs(limit: int, cursor: str | None, as_json: bool) -> int:
-    """List runs and branches, newest first; exit with 4 if one of them is damaged."""
+    """List runs and branches, newest first.
+
+    The exit code is 4 if a listed run is damaged.
+    """
     with open_command_store() as store:
         page = store.runs(limit=limit, cursor=cursor)
         is_damaged = any(each.state == DAMAGED for each in page)
@@ -112,9 +127,9 @@ def runs(limit: int, cursor: str | None, as_json: bool) -> int:
         if rows:
             columns(rows, ("RUN", "STATE", "EVENTS", "KIT", "PARENT", "CREATED", "GOAL"))
         else:
-            warn("there are no runs; start one with: kando run KIT --goal TEXT")
+            warn(f"no runs yet; start one with: {command_for('run', 'KIT', '--goal', 'TEXT')}")
         if page.next_cursor is not None:
-            warn(f"more runs follow: --cursor {page.next_cursor}")
+            warn(f"more runs: --cursor {page.next_cursor}")
         for each in page:
             if each.state == DAMAGED:
                 warn(f"{each.run_id} is damaged: {each.problem}")
@@ -123,15 +138,18 @@ def runs(limit: int, cursor: str | None, as_json: bool) -> int:
 
 @click.command()
 @click.argument("run", metavar="RUN")
-@click.option("--all", "show_all", is_flag=True, help="Show the runtime's bookkeeping too.")
-@click.option("--from", "start", type=click.IntRange(0), default=0, help="First position.")
-@click.option("-f", "--follow", is_flag=True, help="Wait for further events; end with Ctrl-C.")
+@click.option("--all", "show_all", is_flag=True, help="Include all bookkeeping events.")
+@click.option(
+    "--from", "start", type=click.IntRange(0), default=0, metavar="N", help="Start at position N."
+)
+@click.option("-f", "--follow", is_flag=True, help="Wait for new events until Ctrl-C.")
 @shared_options
 def events(run: str, show_all: bool, start: int, follow: bool, as_json: bool) -> None:
-    """Show the events of RUN, or of its first N with RUN@N.
+    """Show the events of a run.
 
-    With --json each line is one event, with its seven fields and its position, bookkeeping
-    included.
+    RUN@N shows the first N events. Failures of responders are shown with their reason; other
+    bookkeeping events of the runtime need --all. With --json each line is one event, and
+    bookkeeping events are included.
     """
     with open_command_store() as store:
         named, at = store.run_at(run)
@@ -157,7 +175,7 @@ def _print_event(event: RecordedEvent, show_all: bool, as_json: bool) -> None:
 
 
 def summary(event: KandoEvent) -> str:
-    """Return what an event says, in short, on one line."""
+    """Return the content of an event on one line, truncated."""
     data = event.data
     if event.type == "object.created":
         return truncate(f"{data['type']} {data['id']} {_compact(data.get('data'))}", _SUMMARY_CHARS)
@@ -183,11 +201,13 @@ def _compact(data: Any) -> str:
 
 @click.command()
 @click.argument("run", metavar="RUN")
-@click.option("--at", type=click.IntRange(0), metavar="N", help="As it was after N events.")
-@click.option("--type", "of_type", help="Only objects of this type.")
+@click.option("--at", type=click.IntRange(0), metavar="N", help="Show the world after N events.")
+@click.option(
+    "--type", "of_type", metavar="TYPE", help="Show only objects of this type, and no relations."
+)
 @shared_options
 def world(run: str, at: int | None, of_type: str | None, as_json: bool) -> None:
-    """Show the objects and relations of RUN."""
+    """Show the objects and relations of a run."""
     with open_command_store() as store:
         named, position = store.run_at(run, at)
         found = named.world(at=position)

@@ -1,4 +1,4 @@
-"""`kando kits`: the kits that are installed, what one is made of, and what triggers what in it."""
+"""`kando kits`: the installed kits, the parts of one, and the graph of its responders."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import click
 
 from kando.app.store import Store
 from kando.cli.output import clean, columns, print_json, print_line, print_list, warn
-from kando.cli.shared import open_command_store, shared_options
+from kando.cli.shared import command_for, open_command_store, shared_options
 from kando.kit import Kit
 
 __all__ = ["kits"]
@@ -24,13 +24,18 @@ _SHOW, _GRAPH = "show", "graph"
     "form",
     type=click.Choice(["text", "dot", "mermaid", "svg"]),
     default="text",
-    help="Of the graph.",
+    show_default=True,
+    help="Format of the graph.",
 )
 @shared_options
 def kits(action: str | None, kit: str | None, form: str, as_json: bool) -> None:
-    """List kits; `show` what a KIT is made of, or the `graph` of what triggers what in it."""
+    """List kits, describe one, or draw its graph.
+
+    `kando kits show KIT` lists the parts of a kit. `kando kits graph KIT` shows which responder can
+    trigger which.
+    """
     if action is not None and kit is None:
-        msg = f"`kando kits {action}` needs the name of a kit. `kando kits` lists them."
+        msg = f"The name of the kit is missing. `{command_for('kits')}` lists the kits."
         raise click.UsageError(msg)
     with open_command_store() as store:
         if action is None or kit is None:
@@ -73,7 +78,7 @@ def _show(kit: Kit, as_json: bool) -> None:
     _section("responders", [[each["name"], _pattern(each)] for each in card["responders"]])
     _section("edge logic", [[each["name"], each["relation_type"]] for each in card["edge_logic"]])
     _section("tools", [[each["name"], each["about"]] for each in card["tools"]])
-    _section("policies", [[each["name"], _judged(each)] for each in card["policies"]])
+    _section("policies", [[each["name"], _scope(each)] for each in card["policies"]])
     _section("prompts", [[each["name"], each["sha256"][:16]] for each in card["prompts"]])
 
 
@@ -91,7 +96,7 @@ def _fields(object_type: dict[str, Any]) -> str:
     )
 
 
-def _judged(policy: dict[str, Any]) -> str:
+def _scope(policy: dict[str, Any]) -> str:
     types = ", ".join(policy["judges"])
     return f"{types} of {policy['object_type']}" if policy["object_type"] else types
 

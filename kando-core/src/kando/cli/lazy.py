@@ -1,4 +1,4 @@
-"""A command group that imports a command when it is used, so that `kando --help` stays fast."""
+"""A command group that imports a command on first use, so that `kando --help` stays fast."""
 
 from __future__ import annotations
 
@@ -10,29 +10,30 @@ import click
 
 __all__ = ["LazyGroup"]
 
-#: Key of the context's ``meta``: the commands of plugins, once they have been looked up.
-_PLUGGED = "kando.plugged"
+#: Key of the context's ``meta``: the commands of plugins, once they are looked up.
+_PLUGIN_COMMANDS = "kando.plugin_commands"
 
 
 class LazyGroup(click.Group):
-    """A click group whose commands are known by name and help before they are imported.
+    """A click group that knows the names and help lines of its commands without importing them.
 
     Args:
-        lazy_commands: ``name: (module:attribute, help)``.
+        lazy_groups: for each title in the help text, ``name: (module:attribute, help line)``.
     """
 
     def __init__(
-        self, *args: Any, lazy_commands: Mapping[str, tuple[str, str]], **options: Any
+        self, *args: Any, lazy_groups: Mapping[str, Mapping[str, tuple[str, str]]], **options: Any
     ) -> None:
         super().__init__(*args, **options)
-        self._lazy = dict(lazy_commands)
+        self._groups = lazy_groups
+        self._lazy = {name: each for group in lazy_groups.values() for name, each in group.items()}
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names of all commands: the built-in ones, then those of plugins."""
+        """Return the names of all commands: built-in commands first, then those of plugins."""
         return [*self._lazy, *sorted(self._plugin_commands(ctx))]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import and return a command, or None; plugins are asked for unknown names only."""
+        """Import and return a command, or None; plugins are looked up for unknown names only."""
         if cmd_name in self._lazy:
             module, _, attribute = self._lazy[cmd_name][0].partition(":")
             command: click.Command = getattr(import_module(module), attribute)
@@ -42,29 +43,31 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command that `args` begin with; an unknown one is answered with near names."""
+        """Return the command that `args` start with; the error for an unknown one suggests names."""
         try:
             return super().resolve_command(ctx, args)
         except click.NoSuchCommand as error:
-            # click offers what is in `commands` only, which knows nothing of lazy ones.
+            # click suggests names from `commands` only, which does not contain lazy commands.
             raise click.NoSuchCommand(
                 error.command_name, possibilities=self.list_commands(ctx), ctx=ctx
             ) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the built-in commands from the lines that are known without importing them.
+        """Write the built-in commands in their groups, without importing them.
 
-        What plugins add is not looked up here: that would import them all to print a help text.
+        The commands of plugins are not listed: that would import every plugin.
         """
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in self._lazy.items()])
+        width = max(map(len, self._lazy))
+        for title, commands in self._groups.items():
+            with formatter.section(title):
+                formatter.write_dl([(n.ljust(width), line) for n, (_, line) in commands.items()])
         formatter.write_paragraph()
         formatter.write_text("Plugins may add commands; `kando plugins` lists them.")
 
     def _plugin_commands(self, ctx: click.Context) -> dict[str, click.Command]:
-        if _PLUGGED not in ctx.meta:
+        if _PLUGIN_COMMANDS not in ctx.meta:
             from kando.cli.plugin_commands import plugin_commands
 
-            ctx.meta[_PLUGGED] = plugin_commands(set(self._lazy))
-        plugged: dict[str, click.Command] = ctx.meta[_PLUGGED]
-        return plugged
+            ctx.meta[_PLUGIN_COMMANDS] = plugin_commands(set(self._lazy))
+        found: dict[str, click.Command] = ctx.meta[_PLUGIN_COMMANDS]
+        return found

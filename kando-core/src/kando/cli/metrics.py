@@ -1,4 +1,4 @@
-"""`kando metrics`: what a run has done and used, counted from its ledger."""
+"""`kando metrics`: what a run has done and used, according to its ledger."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kando.views.metrics import ResponderMetrics, RunMetrics, Usage
 
 __all__ = ["metrics"]
 
-#: Columns of what requests came to.
+#: Columns for the usage of requests.
 _USED = ("CACHED", "ERRORS", "USD", "TOKENS IN", "TOKENS OUT")
 
 
@@ -21,7 +21,10 @@ _USED = ("CACHED", "ERRORS", "USD", "TOKENS IN", "TOKENS OUT")
 @click.argument("run", metavar="[RUN]", default="@last")
 @shared_options
 def metrics(run: str, as_json: bool) -> None:
-    """Count what RUN has done and used, or its first N events with RUN@N (the newest if omitted)."""
+    """Show what a run has done and used.
+
+    Without RUN it is the newest one. RUN@N counts the first N events.
+    """
     with open_command_store() as store:
         named, at = store.run_at(run)
         found = named.metrics(at=at)
@@ -61,11 +64,11 @@ def _print(name: str, found: RunMetrics) -> None:
     )
     _table(
         ("RESPONDER", "FIRINGS", "EVENTS", "FAILURES", "REQUESTS", *_USED),
-        [[clean(name), *_done(each)] for name, each in found.responders.items()],
+        [[clean(name), *_counts(each)] for name, each in found.responders.items()],
     )
 
 
-def _done(each: ResponderMetrics) -> list[str]:
+def _counts(each: ResponderMetrics) -> list[str]:
     counts = (each.firings, each.events, each.failures, each.llm.requests)
     return [*map(str, counts), *_used(each.llm)]
 

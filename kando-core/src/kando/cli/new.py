@@ -1,4 +1,4 @@
-"""`kando new`: a package of one's own."""
+"""`kando new`: create a package with a kit, a substrate or a provider."""
 
 from __future__ import annotations
 
@@ -20,18 +20,22 @@ __all__ = ["new"]
     "--into",
     type=click.Path(path_type=Path),
     default=".",
-    help="Where the package's folder is made; here by default.",
+    show_default=True,
+    help="Folder in which to create the package.",
 )
 @shared_options
 def new(kind: str, name: str, into: Path, as_json: bool) -> None:
-    """Write a package that offers a kit, a substrate or a provider, with tests that pass."""
+    """Create a package with a kit, substrate or provider.
+
+    The package has tests that pass, a README and a CI workflow. No existing file is overwritten.
+    """
     folder, written = write_package(kind, name, into)
     with open_command_store() as store:
         for offered in getattr(store.context.plugins, f"{kind}s")():
             if offered.spec.name == name:
-                warn(f"{offered.origin} offers a {kind} {name!r} as well: only one can win.")
+                warn(f"{offered.origin} also offers a {kind} {name!r}: only one can be used.")
     if as_json:
         print_json({"folder": str(folder), "files": [str(path) for path in written]})
         return
     print_line(str(folder))
-    warn(f"{len(written)} files; go on with: pip install -e '{folder}[test]' && pytest {folder}")
+    warn(f"{len(written)} files; next: pip install -e '{folder}[test]' && pytest {folder}")

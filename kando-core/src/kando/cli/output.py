@@ -1,4 +1,4 @@
-"""How the command line writes: data to stdout, everything else to stderr, nothing to be obeyed."""
+"""Output of the command line: data to stdout, the rest to stderr, control characters escaped."""
 
 from __future__ import annotations
 
@@ -30,17 +30,16 @@ __all__ = [
     "to_json",
     "truncate",
     "warn",
-    "with_place",
 ]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
-#: Key of the context's ``meta``: the stream for data, while stdout is kept from kits.
+#: Key of the context's ``meta``: the stream for data, while kits print to stderr.
 DATA_STREAM = "kando.data"
 
 
 class ReaderGone(Exception):
-    """Whoever read the output has closed it. (click would end a BrokenPipeError in its own way.)"""
+    """The reader of stdout closed it. (click handles a BrokenPipeError in its own way.)"""
 
 
 def json_option(function: _Function) -> _Function:
@@ -49,7 +48,7 @@ def json_option(function: _Function) -> _Function:
 
 
 def columns(rows: Sequence[Sequence[str]], head: Sequence[str] = ()) -> None:
-    """Write rows in aligned columns; nothing is cut off."""
+    """Write rows in aligned columns, without truncating a cell."""
     table = [list(head), *map(list, rows)] if head else [list(row) for row in rows]
     if not table:
         return
@@ -62,7 +61,7 @@ def print_line(text: str = "") -> None:
     """Write one line of data to stdout.
 
     Raises:
-        ReaderGone: nobody reads it any more.
+        ReaderGone: the reader closed it.
     """
     context = click.get_current_context(silent=True)
     try:
@@ -77,9 +76,9 @@ def print_json(value: Any) -> None:
 
 
 def to_json(value: Any) -> str:
-    """Return a value as JSON on one line, readable and without anything a terminal would obey."""
+    """Return a value as readable JSON on one line, with control characters escaped."""
     text = json.dumps(value, ensure_ascii=False, default=_json_default)
-    # JSON itself escapes only the control characters below the space.
+    # JSON itself escapes only control characters below the space.
     is_plain = text.isascii() and "\x7f" not in text
     return text if is_plain else "".join(map(visible, text))
 
@@ -102,7 +101,7 @@ def moment(at: datetime | None) -> str | None:
 
 
 def event_dict(event: Any) -> dict[str, Any]:
-    """Return an event as machine-readable output has it: its seven fields and ``position``."""
+    """Return an event in its JSON form: its seven fields and ``position``."""
     return {
         "id": event.id,
         "type": event.type,
@@ -120,16 +119,8 @@ def warn(text: str) -> None:
     click.echo(f"kando: {clean(text)}", err=True)
 
 
-def with_place(message: str, error: BaseException | None) -> str:
-    """Return a message about an error of a kit, with the kit's file and line if they are known."""
-    from kando.runtime.failure import raised_at
-
-    place = raised_at(error) if error is not None else None
-    return message if place is None else f"{message.rstrip('.')} ({place[0]}:{place[1]})."
-
-
 def status_dict(status: RunStatus) -> dict[str, Any]:
-    """Return a status as machine-readable output has it."""
+    """Return a status in its JSON form."""
     return attrs.asdict(status) | {
         "created_at": moment(status.created_at),
         "updated_at": moment(status.updated_at),

@@ -1,4 +1,4 @@
-"""Commands that plugins add, loaded without letting a broken one hurt."""
+"""Commands of plugins: a broken plugin does not break the command line."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from kando.plugins import Plugins
 __all__ = ["plugin_commands"]
 
 
-class _PluggedCommand(click.Command):
-    """A command of a plugin: its name and help are known, its code is imported when it is used."""
+class _PluginCommand(click.Command):
+    """A command of a plugin, known by name and help line, and imported on first use."""
 
     def __init__(self, name: str, help: str, plugins: Plugins, offered: object) -> None:
         super().__init__(name, help=help, short_help=help, add_help_option=False)
@@ -31,10 +31,10 @@ class _PluggedCommand(click.Command):
         parent: click.Context | None = None,
         **extra: object,
     ) -> click.Context:
-        """Import the command and let it read its own arguments."""
+        """Import the command, which parses its own arguments."""
         command = self._plugins.resolve(self._offered)  # type: ignore[arg-type]
         if not isinstance(command, click.Command):
-            msg = f"Command {self.name!r} is {type(command).__name__}, not a click command."
+            msg = f"Command {self.name!r} is a {type(command).__name__}, not a click command."
             raise click.ClickException(msg)
         context: click.Context = command.make_context(info_name, args, parent=parent)
         self._command = command
@@ -46,11 +46,15 @@ class _PluggedCommand(click.Command):
 
 
 def plugin_commands(taken: set[str]) -> dict[str, click.Command]:
-    """Return the commands of installed plugins by name; a built-in name is not given away."""
-    plugins = Plugins(environ=plugin_environ())
+    """Return the commands of installed plugins by name.
+
+    Args:
+        taken: names of built-in commands, which plugins cannot replace.
+    """
+    plugins = Plugins(environ=plugin_environ(click.get_current_context(silent=True)))
     found: dict[str, click.Command] = {}
     try:
-        # A plugin may print when it is imported; stdout is for data.
+        # A plugin may print on import, but stdout is for data.
         with redirect_stdout(sys.stderr):
             offers = plugins.commands()
     except KandoError as error:
@@ -58,12 +62,12 @@ def plugin_commands(taken: set[str]) -> dict[str, click.Command]:
         return found
     for name in sorted({offered.spec.name for offered in offers}):
         if name in taken:
-            warn(f"A plugin offers command {name!r}, which is built in: it is left out.")
+            warn(f"A plugin offers command {name!r}, which is built in: it is ignored.")
             continue
         try:
             offered = plugins.command(name)
         except KandoError as error:
             warn(str(error))
             continue
-        found[name] = _PluggedCommand(name, offered.spec.help, plugins, offered)
+        found[name] = _PluginCommand(name, offered.spec.help, plugins, offered)
     return found

@@ -1,4 +1,4 @@
-"""`kando plugins`: what is installed, and what failed to load."""
+"""`kando plugins`: installed plugins, what they offer, and failures."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ __all__ = ["plugins"]
 
 
 @click.command()
-@click.option("--check", is_flag=True, help="Exit with 1 if a plugin failed or two conflict.")
+@click.option("--check", is_flag=True, help="Exit with 1 if a plugin failed, or two conflict.")
 @shared_options
 def plugins(check: bool, as_json: bool) -> int:
-    """List kits, substrates, providers, commands and observers, and the plugins that failed."""
+    """List installed plugins and what they offer.
+
+    Lists kits, substrates, providers, commands and observers, and plugins that failed to load.
+    """
     with open_command_store() as store:
         rows = _offers(store.context.plugins)
         failures = store.context.plugins.failures()
@@ -39,7 +42,7 @@ def plugins(check: bool, as_json: bool) -> int:
             if failures:
                 print_line()
                 print_line(
-                    "Kando runs without what failed. To stop loading one: "
+                    "Kando works without the failed plugins. To stop loading one, set "
                     f"KANDO_DISABLE_PLUGINS={failures[0].name}"
                 )
     return 1 if check and (failures or conflicts) else 0
@@ -67,7 +70,7 @@ def _offers(installed: Plugins) -> list[dict[str, str]]:
     ]
     observing = [each for each in installed.plugins() if "kando_event_recorded" in each.hooks]
     for each in observing:
-        about = "is told of recorded events"
+        about = "receives recorded events"
         rows.append(_row("observer", each.name, each.distribution, each.version, "ok", about))
     return rows
 

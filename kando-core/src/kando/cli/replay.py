@@ -1,4 +1,4 @@
-"""`kando replay`."""
+"""`kando replay`: rebuild a run's world, or re-fire its responders and compare."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ __all__ = ["replay"]
 @click.command()
 @click.argument("run", metavar="RUN")
 @click.option("--strict", is_flag=True, help="Re-fire the responders and compare every event.")
-@click.option("--kit", help="Kit to replay with; the one it was started with if omitted.")
+@click.option("--kit", help="Kit to replay with.  [default: the run's kits]")
 @shared_options
 def replay(run: str, strict: bool, kit: str | None, as_json: bool) -> None:
-    """Project RUN anew from its ledger; nothing is called.
+    """Rebuild a run's world, or re-fire its responders.
 
-    With --strict its responders are fired again with the recorded results, and every event is
-    compared with the ledger.
+    The world is projected from the ledger of RUN. With --strict the responders are re-fired with
+    the recorded answers, and every event is compared with the ledger. No model or tool is called.
     """
     with open_command_store() as store:
         result = store.run(run).replay(strict=strict, kit=kit)

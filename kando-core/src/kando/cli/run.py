@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -13,30 +14,38 @@ from kando.app.resume import RunResult
 from kando.app.status import EXHAUSTED, FAILED, RunStatus, read_status
 from kando.app.store import Store
 from kando.cli.exit_codes import RunFailed, RunInterrupted
-from kando.cli.output import ReaderGone, print_json, print_line, status_dict, warn, with_place
-from kando.cli.shared import go_on, open_command_store, shared_options, stream_option
+from kando.cli.output import ReaderGone, print_json, print_line, status_dict, warn
+from kando.cli.shared import (
+    command_for,
+    open_command_store,
+    resume_hint,
+    shared_options,
+    stream_option,
+)
 from kando.errors import KandoError, StoreError
 from kando.responders.budget import Budget
+from kando.runtime.failure import with_place
 
 __all__ = ["resume", "run", "work_on"]
 
 _EXHAUSTED_CODE = 7
 
 
-#: Options of limits: what follows ``--budget-``, the limit, its type and help.
+#: Options of limits: the name after ``--budget-``, the limit, its type, metavar and help.
 _LIMITS = (
-    ("events", "max_events", click.IntRange(0), "Events in the ledger."),
-    ("usd", "max_llm_cost_usd", click.FloatRange(0), "Cost of LLM calls."),
-    ("seconds", "max_wall_seconds", click.FloatRange(0), "Seconds of work."),
-    ("depth", "max_recursion_depth", click.IntRange(0), "Longest chain of causes."),
-    ("llm-calls", "max_llm_calls", click.IntRange(0), "LLM calls."),
-    ("llm-tokens", "max_llm_tokens", click.IntRange(0), "Tokens of LLM calls."),
-    ("tool-calls", "max_tool_calls", click.IntRange(0), "Calls of tools."),
+    ("events", "max_events", click.IntRange(0), "N", "Limit on events in the ledger."),
+    ("usd", "max_llm_cost_usd", click.FloatRange(0), "USD", "Limit on the cost of LLM calls."),
+    ("seconds", "max_wall_seconds", click.FloatRange(0), "SECONDS", "Limit on the time of work."),
+    ("depth", "max_recursion_depth", click.IntRange(0), "N", "Limit on the depth of causes."),
+    ("llm-calls", "max_llm_calls", click.IntRange(0), "N", "Limit on LLM calls."),
+    ("llm-tokens", "max_llm_tokens", click.IntRange(0), "N", "Limit on tokens of LLM calls."),
+    ("tool-calls", "max_tool_calls", click.IntRange(0), "N", "Limit on tool calls."),
     (
         "fallback-usd",
         "fallback_usd_per_call",
         click.FloatRange(0),
-        "What an LLM call of unknown price counts for.  [default: 0.01]",
+        "USD",
+        "Assumed cost of an LLM call of unknown price.  [default: 0.01]",
     ),
 )
 
@@ -46,30 +55,33 @@ def _limits(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(function)
     def limited(*arguments: Any, **named: Any) -> Any:
-        limits = {limit: named.pop(limit) for _, limit, _, _ in _LIMITS}
+        limits = {limit: named.pop(limit) for _, limit, *_ in _LIMITS}
         return function(*arguments, budget=Budget(**limits), **named)
 
     command: Callable[..., Any] = limited
-    for name, limit, kind, help in reversed(_LIMITS):
-        command = click.option(f"--budget-{name}", limit, type=kind, help=help)(command)
+    for name, limit, kind, unit, help in reversed(_LIMITS):
+        option = click.option(f"--budget-{name}", limit, type=kind, metavar=unit, help=help)
+        command = option(command)
     return click.option(
-        "--llm", metavar="PROVIDER[:ARG]", help="Who answers requests. [env: KANDO_LLM]"
+        "--llm",
+        metavar="PROVIDER[:ARG]",
+        help="Provider that answers LLM requests. [env: KANDO_LLM]",
     )(command)
 
 
 @click.command()
 @click.argument("kit")
-@click.option("--goal", help="What the run is for.")
-@click.option("--demo", is_flag=True, help="Work offline from documents that come with the kit.")
+@click.option("--goal", help="Goal of the run.")
+@click.option("--demo", is_flag=True, help="Work offline from the kit's demo documents.")
 @click.option(
     "--input",
     "inputs",
     multiple=True,
     type=click.Path(),
     metavar="PATH",
-    help="A file or folder to work from; may be repeated.",
+    help="File or folder to work from; may be repeated.",
 )
-@click.option("--group", help="Leave the work to the workers of a group (see `kando worker`).")
+@click.option("--group", metavar="GROUP", help="Leave the work to the workers of this group.")
 @click.argument("more_inputs", nargs=-1, type=click.Path(), metavar="[PATH]...")
 @_limits
 @stream_option
@@ -85,16 +97,17 @@ def run(
     budget: Budget,
     as_json: bool,
 ) -> int:
-    """Start a run of KIT and print its id.
+    """Start a run of a kit from a goal.
 
-    KIT is the name of an installed kit (see `kando plugins`). Paths after --input belong to it.
+    KIT is the name of an installed kit; `kando kits` lists them. The run's id is printed as soon as
+    the run is recorded. Paths after --input are inputs, too.
     """
     if more_inputs and not inputs:
         msg = f"Unexpected argument {more_inputs[0]!r}."
-        raise click.UsageError(msg + " Files and folders to work from follow --input.")
+        raise click.UsageError(msg + " Name files and folders to work from after --input.")
     if goal is None and not demo:
         raise click.UsageError("Missing option '--goal'.")
-    _refuse_beside_group(group, llm)
+    _refuse_llm_with_group(group, llm)
 
     def work(store: Store, on_started: Callable[[str], None]) -> RunResult:
         started = store.start(
@@ -114,10 +127,10 @@ def run(
 
 @click.command()
 @click.argument("run", metavar="RUN")
-@click.option("--kit", help="Kit to go on with; the one it was started with if omitted.")
-@click.option("--wait", is_flag=True, help="Stay while the run waits for a time or a message.")
-@click.option("--no-budget", is_flag=True, help="Forget the limits that the run was given before.")
-@click.option("--group", help="Leave the work to the workers of a group (see `kando worker`).")
+@click.option("--kit", help="Kit to resume with.  [default: the run's kit]")
+@click.option("--wait", is_flag=True, help="Stay while the run waits for a timer or a message.")
+@click.option("--no-budget", is_flag=True, help="Remove the run's current limits.")
+@click.option("--group", metavar="GROUP", help="Leave the work to the workers of this group.")
 @_limits
 @stream_option
 @shared_options
@@ -131,15 +144,15 @@ def resume(
     budget: Budget,
     as_json: bool,
 ) -> int:
-    """Go on with RUN from wherever it stopped, and print its id.
+    """Resume a run from wherever it stopped.
 
-    Requests that nobody could answer are asked now. The run keeps the limits that it was given
-    before, apart from those that are named; they are for all of it, what it has used included.
+    Sends requests that are still unanswered. RUN keeps its limits, except those that are given
+    here. A limit covers the whole run, including its earlier usage.
     """
-    _refuse_beside_group(group, llm)
+    _refuse_llm_with_group(group, llm)
     if group is not None and (budget.limits() or no_budget):
-        msg = "Limits are those of the run and of the workers: say them to `kando worker`."
-        raise click.UsageError(msg)
+        worker = command_for("worker", f"--group {group} --budget-usd USD")
+        raise click.UsageError(f"--group excludes limits. Give them to the workers: `{worker}`.")
 
     def work(store: Store, on_started: Callable[[str], None]) -> RunResult:
         named = store.run(run)
@@ -159,14 +172,14 @@ def resume(
     return work_on(work, as_json)
 
 
-def _refuse_beside_group(group: str | None, llm: str | None) -> None:
+def _refuse_llm_with_group(group: str | None, llm: str | None) -> None:
     if group is not None and llm is not None:
-        msg = "The provider is that of the workers: say it to `kando worker`."
-        raise click.UsageError(msg)
+        worker = command_for("worker", f"--group {group} --llm {shlex.quote(llm)}")
+        raise click.UsageError(f"--group excludes --llm. Give it to the workers: `{worker}`.")
 
 
 def work_on(work: Callable[[Store, Callable[[str], None]], RunResult], as_json: bool) -> int:
-    """Do the work, tell what came of it, and return the exit code."""
+    """Do the work, report its result, and return the exit code."""
     started: list[str] = []
 
     def on_started(run_id: str) -> None:
@@ -186,14 +199,14 @@ def work_on(work: Callable[[Store, Callable[[str], None]], RunResult], as_json: 
         if as_json:
             print_json(status_dict(result.status) | {"provider": result.provider})
         else:
-            _tell(store, result)
+            _report(store, result)
     return _EXHAUSTED_CODE if result.status.state == EXHAUSTED else 0
 
 
 def _explained(store: Store, run_id: str, error: BaseException) -> BaseException:
-    """Return the error to show for what ended the work on a run."""
+    """Return the error to show for an error that ended the work on a run."""
     if isinstance(error, KeyboardInterrupt):
-        hint = f"Everything recorded is kept. Go on with: {go_on(store, run_id)}"
+        hint = f"Its recorded events are kept. {resume_hint(store, run_id)}"
         return RunInterrupted(f"Run {run_id} was interrupted.", hint=hint)
     if isinstance(error, StoreError | ReaderGone):
         return error
@@ -204,46 +217,47 @@ def _explained(store: Store, run_id: str, error: BaseException) -> BaseException
     else:
         what, cure = f"{type(error).__name__}: {error}", ""
     msg = with_place(f"Run {run_id} failed: {what}", error) + cure
-    return RunFailed(
-        msg, hint=f"`kando events {run_id}` shows where; go on with: {go_on(store, run_id)}"
-    )
+    resume = resume_hint(store, run_id)
+    if store.url.startswith("memory:"):
+        return RunFailed(msg, hint=resume)
+    shown = command_for("events", run_id)
+    return RunFailed(msg, hint=f"`{shown}` shows the failure. {resume}")
 
 
-def _tell(store: Store, result: RunResult) -> None:
+def _report(store: Store, result: RunResult) -> None:
     status = result.status
-    objects = ", ".join(f"{n} {type}" for type, n in status.objects.items()) or "nothing"
+    objects = ", ".join(f"{n} {type}" for type, n in status.objects.items()) or "no objects"
     warn(f"{status.state}: {status.events} events; {objects}")
     if status.state == EXHAUSTED:
-        warn(
-            f"The budget is exhausted ({status.problem}). Go on with more: "
-            f"{go_on(store, status.run_id, _more_of(status.problem))}"
-        )
+        more = _higher_limits(status.problem)
+        hint = resume_hint(store, status.run_id, more, lead="Resume with a higher limit")
+        warn(f"The budget is exhausted ({status.problem}). {hint}")
         return
     if status.approvals:
         n = status.approvals
-        asked = "decision is" if n == 1 else "decisions are"
-        warn(f"{n} {asked} a person's: kando approvals {status.run_id}")
+        pending = "1 approval is" if n == 1 else f"{n} approvals are"
+        warn(f"{pending} pending: {command_for('approvals', status.run_id)}")
     n = status.unanswered - status.approvals
     if n > 0:
         warn(f"{n} {'request is' if n == 1 else 'requests are'} unanswered.")
         if result.provider is None:
-            _tell_how_to_answer(store, status)
+            _report_missing_provider(store, status)
 
 
-def _more_of(problem: str | None) -> str:
+def _higher_limits(problem: str | None) -> str:
     """Return the options that raise the limits which were reached."""
     reached = (problem or "").split(", ")
-    return "".join(f" --budget-{name} N" for name, limit, _, _ in _LIMITS if limit in reached)
+    return "".join(f" --budget-{name} N" for name, limit, *_ in _LIMITS if limit in reached)
 
 
-def _tell_how_to_answer(store: Store, status: RunStatus) -> None:
+def _report_missing_provider(store: Store, status: RunStatus) -> None:
     for key in keys_without_provider(store.context.plugins, store.context.environ):
         warn(f"{key} is set, but no installed provider uses it.")
     keys = ", ".join(KEY_ORDER[:-1]) + f" or {KEY_ORDER[-1]}"
     offers = store.context.plugins.providers()
-    named = f"such as --llm {offers[0].spec.name}" if offers else "pip install kando-llm"
-    # A key alone is no cure where nobody would use it.
+    listed = f"`{command_for('plugins')}` lists them" if offers else "pip install kando-llm"
+    # A key alone does not help if no installed provider uses it.
     is_used = any(key in offered.spec.key_env for offered in offers for key in KEY_ORDER)
     needed = "" if is_used else " and install a provider that uses it"
-    warn(f"No model is configured: name a provider with --llm ({named}), or set {keys}{needed}.")
-    warn(f"Then go on with: {go_on(store, status.run_id)}")
+    warn(f"No provider is configured: name one with --llm ({listed}), or set {keys}{needed}.")
+    warn(resume_hint(store, status.run_id, lead="Then resume with"))

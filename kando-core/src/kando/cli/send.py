@@ -1,4 +1,4 @@
-"""`kando send`, `pause` and `cancel`: from outside, while a run is worked on or not."""
+"""`kando send`, `pause` and `cancel`: control a run from outside, active or not."""
 
 from __future__ import annotations
 
@@ -12,22 +12,28 @@ import click
 from kando.app.inbox import Delivery
 from kando.app.store import Store
 from kando.cli.output import print_json, print_line, warn
-from kando.cli.shared import open_command_store, shared_options
+from kando.cli.shared import command_for, open_command_store, shared_options
 
-__all__ = ["cancel", "pause", "send"]
+__all__ = ["cancel", "pause", "print_delivery", "send"]
 
 
 @click.command()
 @click.argument("run", metavar="RUN")
-@click.option("--type", "type_", help="Type of the event.")
-@click.option("--data", help="Its data: a JSON object.")
-@click.option("--cause", multiple=True, metavar="EVENT", help="An event it follows from.")
+@click.option("--type", "type_", metavar="TYPE", help="Type of the event.")
+@click.option("--data", metavar="JSON", help="Data of the event: a JSON object.")
+@click.option(
+    "--cause",
+    multiple=True,
+    metavar="EVENT",
+    help="Id of an event that it follows from; may be repeated.",
+)
 @click.option(
     "--file",
     type=click.File(encoding="utf-8"),
-    help="Read type, data and cause from JSON; - is stdin.",
+    metavar="FILE",
+    help="Read type, data and cause from a JSON file; - is stdin.",
 )
-@click.option("--key", help="What is sent again under the same key is ignored.")
+@click.option("--key", help="Idempotency key: a second event with the same key is ignored.")
 @shared_options
 def send(
     run: str,
@@ -38,23 +44,24 @@ def send(
     key: str | None,
     as_json: bool,
 ) -> None:
-    """Put an event into the inbox of RUN; whoever works on the run records it.
+    """Send an event to a run.
 
-    The event comes from --type and --data, or from --file with {"type": ..., "data": ...}.
+    The event is put into the inbox of RUN. The process that works on the run records it. Give the
+    event with --type and --data, or with a --file of {"type": ..., "data": ...}.
     """
     body = _object("--file", file.read()) if file is not None else {}
     body |= {"type": type_} if type_ else {}
     body |= {"data": _object("--data", data)} if data else {}
     body |= {"cause": list(cause)} if cause else {}
     if not isinstance(body.get("type"), str) or not isinstance(body.get("data", {}), dict):
-        msg = "Say what to send: --type TYPE and --data JSON, or --file."
+        msg = "The event is missing: give --type TYPE and --data JSON, or --file FILE."
         raise click.UsageError(msg)
 
-    def deliver(store: Store) -> Delivery:
+    def send_event(store: Store) -> Delivery:
         causes = body.get("cause") or []
         return store.run(run).send(body["type"], body.get("data", {}), cause=causes, key=key)
 
-    _deliver(deliver, as_json)
+    _send(send_event, as_json)
 
 
 def _object(where: str, text: str) -> dict[str, Any]:
@@ -73,26 +80,37 @@ def _object(where: str, text: str) -> dict[str, Any]:
 @click.argument("run", metavar="RUN")
 @shared_options
 def pause(run: str, as_json: bool) -> None:
-    """Have RUN stop after the firing it is at; `kando resume` goes on."""
-    _deliver(lambda store: store.run(run).pause(), as_json)
+    """Pause a run after its current firing.
+
+    `kando resume RUN` resumes it.
+    """
+    _send(lambda store: store.run(run).pause(), as_json)
 
 
 @click.command()
 @click.argument("run", metavar="RUN")
 @shared_options
 def cancel(run: str, as_json: bool) -> None:
-    """Have RUN stop after the firing it is at, for good; it can still be forked."""
-    _deliver(lambda store: store.run(run).cancel(), as_json)
+    """Stop a run for good after its current firing.
+
+    A cancelled run can be read and forked, but not resumed.
+    """
+    _send(lambda store: store.run(run).cancel(), as_json)
 
 
-def _deliver(deliver: Callable[[Store], Delivery], as_json: bool) -> None:
+def _send(send_to: Callable[[Store], Delivery], as_json: bool) -> None:
     with open_command_store() as store:
-        delivery = deliver(store)
-        if as_json:
-            print_json(attrs.asdict(delivery))
-            return
-        print_line(delivery.run_id)
-        if delivery.is_new:
-            warn(f"delivered; whoever works on the run records it (kando resume {delivery.run_id})")
-        else:
-            warn(f"ignored: {delivery.key!r} was delivered before")
+        print_delivery(send_to(store), as_json)
+
+
+def print_delivery(delivery: Delivery, as_json: bool) -> None:
+    """Report what was put into the inbox of a run."""
+    if as_json:
+        print_json(attrs.asdict(delivery))
+        return
+    print_line(delivery.run_id)
+    if delivery.is_new:
+        resume = command_for("resume", delivery.run_id)
+        warn(f"sent; the process that works on the run records it, or `{resume}`")
+    else:
+        warn(f"ignored: an event with the key {delivery.key!r} was sent before")

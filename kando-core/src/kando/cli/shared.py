@@ -1,4 +1,4 @@
-"""What the commands share: their options, the store they open, and how to resume a run."""
+"""Shared by the commands: their options, the store that they open, and the commands they suggest."""
 
 from __future__ import annotations
 
@@ -19,34 +19,39 @@ from kando.ledger.urls import redact_url
 from kando.schema.visible import clean
 
 __all__ = [
-    "go_on",
+    "command_for",
     "open_command_store",
+    "options_of",
     "plugin_environ",
+    "resume_hint",
     "shared_options",
-    "shown_on_stderr",
+    "store_options",
     "stream_option",
+    "stream_to_stderr",
 ]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def shared_options(function: _Function) -> _Function:
-    """Give a command ``--json``, and ``--ledger``, ``--prefer`` and ``--debug`` as before it."""
+    """Give a command ``--json``, and ``--ledger``, ``--prefer`` and ``--debug`` as `kando` has them."""
     for option in (
-        click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks."),
+        click.option(
+            "--debug", is_flag=True, expose_value=False, help="Show a traceback with each error."
+        ),
         click.option(
             "--ledger",
             metavar="URL",
             expose_value=False,
             callback=_keep,
-            help="Substrate of the runs. [env: KANDO_LEDGER]",
+            help="URL of the substrate, such as sqlite:PATH. [env: KANDO_LEDGER]",
         ),
         click.option(
             "--prefer",
             metavar="DIST",
             expose_value=False,
             callback=_keep,
-            help="Distribution whose plugins win where several claim a name. [env: KANDO_PREFER]",
+            help="Distribution to prefer when several plugins claim a name. [env: KANDO_PREFER]",
         ),
     ):
         function = option(function)
@@ -58,8 +63,8 @@ def _keep(context: click.Context, parameter: click.Parameter, value: str | bool 
         context.find_root().ensure_object(dict)[parameter.name] = value
 
 
-# Of a line of an answer that comes in.
-_SHOWN_CHARS = 100
+# Characters of one line of a streamed answer.
+_LINE_CHARS = 100
 
 
 def stream_option(function: _Function) -> _Function:
@@ -69,15 +74,15 @@ def stream_option(function: _Function) -> _Function:
         is_flag=True,
         expose_value=False,
         callback=_keep,
-        help="Show answers on stderr while they come in.",
+        help="Show answers on stderr as they stream in.",
     )(function)
 
 
 @contextmanager
-def shown_on_stderr(request: dict[str, Any]) -> Iterator[Callable[[str], None]]:
-    """Show the text of one answer on stderr, line by line: others may come in beside it.
+def stream_to_stderr(request: dict[str, Any]) -> Iterator[Callable[[str], None]]:
+    """Show the text of one answer on stderr line by line, since several may stream in at once.
 
-    A paragraph is broken into lines where it has spaces, so that nobody waits for its end.
+    Long paragraphs are broken at spaces, so that they appear before they end.
     """
     about = request.get("cause_object_id") or "llm"
     rest = ""
@@ -87,7 +92,7 @@ def shown_on_stderr(request: dict[str, Any]) -> Iterator[Callable[[str], None]]:
         *lines, rest = (rest + piece).split("\n")
         for line in lines:
             show(line)
-        while len(rest) > _SHOWN_CHARS and (at := rest.rfind(" ", 0, _SHOWN_CHARS)) > 0:
+        while len(rest) > _LINE_CHARS and (at := rest.rfind(" ", 0, _LINE_CHARS)) > 0:
             show(rest[:at])
             rest = rest[at + 1 :]
 
@@ -101,10 +106,15 @@ def shown_on_stderr(request: dict[str, Any]) -> Iterator[Callable[[str], None]]:
             show(rest)
 
 
-def plugin_environ() -> Mapping[str, str]:
-    """Return the environment that plugins are looked up with: that of the process, and ``--prefer``."""
-    context = click.get_current_context(silent=True)
-    preferred = (context.find_root().obj or {}).get("prefer") if context is not None else None
+def options_of(context: click.Context | None) -> dict[str, Any]:
+    """Return the options that the commands share, given before the command or after it."""
+    root = context.find_root() if context is not None else None
+    return {**root.params, **(root.obj or {})} if root is not None else {}
+
+
+def plugin_environ(context: click.Context | None) -> Mapping[str, str]:
+    """Return the environment for looking up plugins: that of the process, with ``--prefer``."""
+    preferred = options_of(context).get("prefer")
     return os.environ if preferred is None else {**os.environ, "KANDO_PREFER": preferred}
 
 
@@ -112,35 +122,51 @@ def plugin_environ() -> Mapping[str, str]:
 def open_command_store() -> Iterator[Store]:
     """Open the store for one command, and report once if plugins failed to load.
 
-    Only what the command writes as data reaches stdout: what kits and plugins print goes to stderr.
+    Only the command's data reaches stdout: what kits and plugins print goes to stderr.
     """
     context = click.get_current_context()
-    options = context.find_root().obj or {}
-    plugins = installed_plugins(plugin_environ())
+    options = options_of(context)
+    plugins = installed_plugins(plugin_environ(context))
     context.meta[DATA_STREAM] = sys.stdout
     with warnings.catch_warnings(), redirect_stdout(sys.stderr):
         warnings.showwarning = _show_warning
-        listen = shown_on_stderr if options.get("stream") else None
+        listen = stream_to_stderr if options.get("stream") else None
         with open_store(options.get("ledger"), plugins=plugins, listen=listen) as store:
             yield store
-    # Only what this command needed: it does not load plugins to complain about them.
+    # Only plugins that the command needed: others are not loaded just to report them.
     failures = plugins.failures(load=False)
     if failures:
         names = ", ".join(f"{f.distribution} {f.version}".strip() for f in failures)
         many = "plugins" if len(failures) > 1 else "plugin"
-        warn(f"{len(failures)} {many} failed to load: {names} (see `kando plugins`)")
+        warn(f"{len(failures)} {many} failed to load: {names} (see `{command_for('plugins')}`)")
 
 
 def _show_warning(message: Warning | str, *where: object, **more: object) -> None:
     warn(str(message))
 
 
-def go_on(store: Store, run_id: str, options: str = "") -> str:
-    """Return how to go on with a run: the command, with `options` and the ``--ledger`` it needs."""
+def store_options(ledger: str | None, prefer: str | None) -> str:
+    """Return the options that a suggested command needs to use the same store and plugins."""
+    # Only the user knows the password of a URL, which is not shown.
+    url = None if ledger is None else shlex.quote(ledger) if ledger == redact_url(ledger) else "URL"
+    given = (("--ledger", url), ("--prefer", shlex.quote(prefer) if prefer else None))
+    return "".join(f" {name} {value}" for name, value in given if value)
+
+
+def command_for(*words: str) -> str:
+    """Return a command to suggest, with the ``--ledger`` and ``--prefer`` of the current one."""
+    options = options_of(click.get_current_context(silent=True))
+    return f"kando {' '.join(words)}" + store_options(options.get("ledger"), options.get("prefer"))
+
+
+def resume_hint(store: Store, run_id: str, options: str = "", *, lead: str = "Resume with") -> str:
+    """Return how to resume a run: `lead`, and the command with `options`."""
     if store.url.startswith("memory:"):
-        return "start it anew, in a substrate that lasts (memory: keeps nothing)"
-    url, command = store.context.ledger_url, f"kando resume {run_id}{options}"
-    if not url:
-        return command
-    # A URL with a password is for the one to write who knows it.
-    return f"{command} --ledger {shlex.quote(url) if url == redact_url(url) else 'URL'}"
+        return "Start it again in a substrate that lasts: memory: keeps nothing."
+    return f"{lead}: {command_for('resume', run_id)}{_provider_option()}{options}"
+
+
+def _provider_option() -> str:
+    context = click.get_current_context(silent=True)
+    llm = context.params.get("llm") if context is not None else None
+    return f" --llm {shlex.quote(llm)}" if llm and "@" not in llm else ""

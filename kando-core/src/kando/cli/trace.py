@@ -1,4 +1,4 @@
-"""`kando trace`: why an event exists, and what followed from it."""
+"""`kando trace`: why an event exists, or what followed from it."""
 
 from __future__ import annotations
 
@@ -18,20 +18,22 @@ __all__ = ["trace"]
 
 FORMATS = ("text", "json", "dot", "mermaid", "svg")
 
-#: Columns of the text; what is longer is not cut off, and moves the rest of its line.
+#: Width of the columns of the text; a longer cell is not truncated.
 _ID_CHARS, _ACTOR_CHARS = 40, 28
 
-#: Lines whose ids tell how wide the column of ids is.
+#: Lines that determine the width of the column of ids.
 _MEASURED = 250
 
 
 @click.command()
 @click.argument("event", metavar="EVENT")
-@click.option("--run", metavar="RUN", help="The run it belongs to; the demo run if omitted.")
-@click.option("--down", is_flag=True, help="Show what followed from it instead.")
-@click.option("--depth", type=click.IntRange(0), metavar="N", help="Go at most N links.")
-@click.option("--all", "show_all", is_flag=True, help="With --down: the bookkeeping too.")
-@click.option("--format", "form", type=click.Choice(FORMATS), help="How to write it.")
+@click.option("--run", metavar="RUN", help="Run of EVENT.  [default: demo]")
+@click.option("--down", is_flag=True, help="Show what followed from EVENT.")
+@click.option("--depth", type=click.IntRange(0), metavar="N", help="Follow at most N links.")
+@click.option("--all", "show_all", is_flag=True, help="With --down: include bookkeeping events.")
+@click.option(
+    "--format", "form", type=click.Choice(FORMATS), help="Format of the output.  [default: text]"
+)
 @shared_options
 def trace(
     event: str,
@@ -42,13 +44,14 @@ def trace(
     form: str | None,
     as_json: bool,
 ) -> None:
-    """Show why EVENT exists: itself first, the goal it came from last.
+    """Show why an event exists, or what followed from it.
 
-    EVENT is the id of an event, or of an object or relation. RUN@N leaves out what comes after
-    its first N events.
+    EVENT comes first, and the goal that it came from last. EVENT is the id of an event, or of an
+    object or relation, which stands for the event that created it. With --run RUN@N only the first
+    N events count.
     """
     if as_json and form not in (None, "json"):
-        msg = f"--json and --format {form} contradict each other."
+        msg = f"--json excludes --format {form}."
         raise click.UsageError(msg)
     form = "json" if as_json else form or "text"
     with open_command_store() as store:
@@ -65,9 +68,9 @@ def trace(
 
 
 def _text(found: Trace, is_down: bool) -> Iterator[str]:
-    """Yield a line for each step, written before the page behind the next one is read."""
+    """Yield a line for each step; events are read in pages, as lines are needed."""
     entries = zip(found.steps, found.events(), strict=True)
-    # What comes first is as wide as the rest, mostly.
+    # The first ids are usually as wide as the rest.
     first = list(islice(entries, _MEASURED))
     width = min(max(len(_id(event)) for _, event in first), _ID_CHARS)
     for step, event in chain(first, entries):

@@ -1,4 +1,4 @@
-"""`kando verify`."""
+"""`kando verify`: check the hash chain of a run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ _DAMAGED_CODE = 4
 @click.argument("run", metavar="RUN")
 @shared_options
 def verify(run: str, as_json: bool) -> int:
-    """Recompute the hash chain of RUN and name the first position that does not fit."""
+    """Check the hash chain of a run.
+
+    Recomputes the chain, and reports the first position at which it is broken. The exit code is
+    then 4.
+    """
     with open_command_store() as store:
         verdict = store.run(run).verify()
         if as_json:

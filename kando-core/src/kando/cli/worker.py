@@ -1,4 +1,4 @@
-"""`kando worker` and `kando groups`: runs that are spread over processes."""
+"""`kando worker` and `kando groups`: spread runs over processes."""
 
 from __future__ import annotations
 
@@ -16,19 +16,34 @@ __all__ = ["groups", "worker"]
 
 
 @click.command()
-@click.option("--group", required=True, help="Name of the group.")
-@click.option("--kit", help="Kit of the runs; whichever they were started with if omitted.")
-@click.option("--llm", metavar="PROVIDER[:ARG]", help="Who answers requests. [env: KANDO_LLM]")
-@click.option("--until-idle", is_flag=True, help="End when nothing is left to do.")
+@click.option("--group", required=True, metavar="GROUP", help="Name of the group.")
+@click.option("--kit", help="Kit of the runs.  [default: each run's kit]")
+@click.option(
+    "--llm",
+    metavar="PROVIDER[:ARG]",
+    help="Provider that answers LLM requests. [env: KANDO_LLM]",
+)
+@click.option("--until-idle", is_flag=True, help="Exit when the group has no jobs left.")
 @click.option(
     "--lease",
     type=click.FloatRange(1),
+    metavar="SECONDS",
     default=LEASE_SECONDS,
     show_default=True,
-    help="Seconds after which the job of a lost worker goes to another.",
+    help="Time without a sign of life after which another worker takes a job.",
 )
-@click.option("--budget-events", type=click.IntRange(0), help="Events in the ledger of each run.")
-@click.option("--budget-usd", type=click.FloatRange(0), help="Cost of the LLM calls of each run.")
+@click.option(
+    "--budget-events",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Limit on events in the ledger of each run.",
+)
+@click.option(
+    "--budget-usd",
+    type=click.FloatRange(0),
+    metavar="USD",
+    help="Limit on the cost of LLM calls of each run.",
+)
 @shared_options
 def worker(
     group: str,
@@ -40,14 +55,15 @@ def worker(
     budget_usd: float | None,
     as_json: bool,
 ) -> None:
-    """Work on the runs of a group, beside any number of other workers; end with Ctrl-C.
+    """Work on the runs of a group.
 
-    Runs come into a group with `kando run --group` and `kando resume --group`.
+    Any number of workers share a group. Each works until Ctrl-C. `kando run --group` and `kando
+    resume --group` add runs to a group.
     """
     with open_command_store() as store:
         budget = Budget(budget_events, budget_usd)
         working = GroupWorker(
-            store.context, group, kit=kit, llm=llm, budget=budget, lease_seconds=lease, tell=warn
+            store.context, group, kit=kit, llm=llm, budget=budget, lease_seconds=lease, report=warn
         )
         done = working.work(until_idle=until_idle)
         if as_json:
@@ -60,7 +76,10 @@ def worker(
 @shared_options
 @click.pass_context
 def groups(context: click.Context, as_json: bool) -> None:
-    """Show the groups: what waits, what is in flight, what is parked."""
+    """Show groups and their jobs.
+
+    Counts the jobs of each group that wait, are in flight, and are parked.
+    """
     if context.invoked_subcommand is not None:
         return
     with open_command_store() as store:
@@ -77,7 +96,7 @@ def groups(context: click.Context, as_json: bool) -> None:
 @click.argument("group", metavar="GROUP")
 @shared_options
 def parked(group: str, as_json: bool) -> None:
-    """Show what GROUP has parked, and why."""
+    """Show the parked jobs of a group, and the reason for each."""
     with open_command_store() as store:
         opened = _opened(store, group)
         found = opened.parked() if opened is not None else []
@@ -96,18 +115,19 @@ def parked(group: str, as_json: bool) -> None:
 @click.argument("group", metavar="GROUP")
 @shared_options
 def replay_parked(group: str, as_json: bool) -> None:
-    """Have everything that GROUP has parked tried anew."""
+    """Retry the parked jobs of a group."""
     with open_command_store() as store:
         opened = _opened(store, group)
         count = opened.replay_parked() if opened is not None else 0
         if as_json:
             print_list([{"group": group, "replayed": count}])
         else:
-            print_line(f"{count} jobs are tried anew")
+            jobs = "job" if count == 1 else "jobs"
+            print_line(f"{count} parked {jobs} will be retried")
 
 
 def _opened(store: Store, name: str) -> ResponderGroup | None:
-    """Open a group that has jobs; whoever only looks must not create a store."""
+    """Open a group that has jobs; a command that only reads must not create a store."""
     check_group(name)
     if name not in store.context.substrate().groups():
         return None

@@ -12,7 +12,7 @@ from typing import Any
 from kando.responders.redaction import redact
 from kando.schema.events import OBSERVED
 
-__all__ = ["failure_data", "raised_at"]
+__all__ = ["failure_data", "raised_at", "with_place"]
 
 #: Top-level modules that are not a kit's: Kando's own, and those through which it calls a kit.
 _NOT_OF_KITS = frozenset(
@@ -66,6 +66,15 @@ def raised_at(error: BaseException) -> tuple[str, int] | None:
     own = [each for each in found if not _INSTALLED & set(PurePath(each[1]).parts)]
     own = own or [each for each in found if each[0] == found[0][0]]
     return own[-1][1:] if own else None
+
+
+def with_place(message: str, error: BaseException) -> str:
+    """Return a message about an error, with the file and line of the kit that raised it, if any."""
+    place = raised_at(error)
+    if place is None:
+        return message
+    text, dot = message.removesuffix("."), "." if message.endswith(".") else ""
+    return f"{text} ({place[0]}:{place[1]}){dot}"
 
 
 def _place(error: BaseException) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a kit ships to be tried with: read from its package, answered from its script."""
+"""Demos of kits: documents read from the package, answers from the script."""
 
 import json
 import sys
@@ -62,14 +62,14 @@ def test_documents_have_paths_that_do_not_depend_on_where_the_kit_is() -> None:
 
 
 @pytest.mark.usefixtures("folder")
-def test_the_first_answer_whose_words_occur_is_given() -> None:
+def test_a_request_gets_the_first_answer_whose_words_occur_in_it() -> None:
     assert answer_to("what does a", "fork cost?") == "Nothing."
     assert answer_to("what is a fork?") == "A branch."
     assert answer_to("what is a world?") == "Nobody knows."
 
 
 @pytest.mark.usefixtures("folder")
-def test_an_answer_costs_nothing_whatever_the_budget() -> None:
+def test_an_answer_costs_nothing_under_any_budget() -> None:
     executor = demo_provider(KIT).executor
     asked = ask([{"role": "user", "content": "fork"}])
 
@@ -90,7 +90,7 @@ def test_a_script_that_cannot_be_used_is_an_error_that_names_the_kit(
 
 
 def test_a_kit_without_a_demo_says_how_to_start_it() -> None:
-    with pytest.raises(NotFoundError, match="ships no demo") as caught:
+    with pytest.raises(NotFoundError, match="has no demo") as caught:
         demo_of(Kit("bare"))
 
     assert "--input" in str(caught.value.hint)

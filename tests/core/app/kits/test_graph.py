@@ -1,4 +1,4 @@
-"""Which responder can trigger which: read from declarations and sources, running no responder."""
+"""Which responder can trigger which, from declarations and sources, without running a responder."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_kit_is_followed_from_its_goal_to_its_last_responder() -> None:
         ("sample.on_greets", MODEL),
         (MODEL, "sample.on_answer"),
         ("sample.on_answer", "sample.on_greeted"),
-        # A patch does not say what it patches.
+        # A patch does not name the type of its object.
         ("sample.on_greeted", "sample.on_greeted"),
     }
     assert graph.warnings == ()
@@ -96,7 +96,7 @@ def test_types_are_read_from_constants_keywords_classes_and_functions_that_are_c
     assert set(graph.warnings) == {"nothing triggers on.Unmade", "nothing triggers on.drops"}
 
 
-def test_a_patch_may_be_of_another_object_than_the_responder_is_about() -> None:
+def test_a_patch_may_be_of_another_object_than_that_of_the_responder() -> None:
     kit = seeded()
 
     @kit.responder(OBJECT_CREATED, type="Whole")
@@ -112,7 +112,7 @@ def test_a_patch_may_be_of_another_object_than_the_responder_is_about() -> None:
     assert graph.warnings == ()
 
 
-def test_a_patch_that_nobody_takes_as_one_of_its_own_kind_may_be_what_somebody_waits_for() -> None:
+def test_a_patch_without_a_reaction_for_its_own_type_may_trigger_a_node_without_a_trigger() -> None:
     kit = seeded()
 
     @kit.responder(OBJECT_CREATED, type="Whole")
@@ -128,7 +128,7 @@ def test_a_patch_that_nobody_takes_as_one_of_its_own_kind_may_be_what_somebody_w
     assert graph.warnings == ()
 
 
-def test_a_loop_in_which_nothing_is_decided_is_without_an_end() -> None:
+def test_a_loop_without_a_condition_is_endless() -> None:
     kit = seeded()
 
     @kit.responder(OBJECT_CREATED, type="Whole")
@@ -140,12 +140,10 @@ def test_a_loop_in_which_nothing_is_decided_is_without_an_end() -> None:
     def unite(event: KandoEvent, world: object) -> Iterator[KandoEvent]:
         yield create("Whole", {})
 
-    assert kit_graph(kit).warnings == (
-        "loop without an end: drawn.divide -> drawn.unite -> drawn.divide",
-    )
+    assert kit_graph(kit).warnings == ("endless loop: drawn.divide -> drawn.unite -> drawn.divide",)
 
 
-def test_a_loop_in_which_something_is_decided_is_no_warning() -> None:
+def test_a_loop_with_a_condition_is_not_a_warning() -> None:
     kit = seeded()
 
     @kit.responder(OBJECT_CREATED, type="Whole")
@@ -170,19 +168,17 @@ def test_a_loop_in_which_something_is_decided_is_no_warning() -> None:
     assert graph.warnings == ()
 
 
-def test_a_loop_through_the_model_is_seen() -> None:
+def test_a_loop_through_the_model_is_found() -> None:
     kit = seeded()
 
     @kit.responder("llm.response", OBJECT_CREATED)
     def again(event: KandoEvent, world: object) -> Iterator[KandoEvent]:
         yield ask([{"role": "user", "content": "again?"}])
 
-    assert kit_graph(kit).warnings == (
-        "loop without an end: drawn.again -> (model) -> drawn.again",
-    )
+    assert kit_graph(kit).warnings == ("endless loop: drawn.again -> (model) -> drawn.again",)
 
 
-def test_what_nobody_reacts_to_is_told() -> None:
+def test_event_types_without_a_reaction_are_warnings() -> None:
     kit = seeded()
 
     @kit.responder(OBJECT_CREATED)
@@ -197,16 +193,16 @@ def test_what_nobody_reacts_to_is_told() -> None:
     graph = kit_graph(kit)
 
     assert set(graph.warnings) == {
-        "nobody reacts to nobody.listens",
-        "nobody reacts to tool.called",
-        "nobody reacts to llm.response",
-        "nobody reacts to tool.returned",
-        "nobody reacts to timer.fired",
+        "no responder reacts to nobody.listens",
+        "no responder reacts to tool.called",
+        "no responder reacts to llm.response",
+        "no responder reacts to tool.returned",
+        "no responder reacts to timer.fired",
     }
     assert {"drawn.speaks", MODEL, CLOCK} <= {node.name for node in graph.nodes}
 
 
-def test_documents_come_in_where_somebody_wants_them() -> None:
+def test_documents_are_a_node_if_a_responder_handles_them() -> None:
     kit = seeded()
     kit.responder(OBJECT_CREATED, type="Document", name="reads")(lambda event, world: None)
 
@@ -220,7 +216,9 @@ def test_a_source_that_cannot_be_read_is_marked() -> None:
     graph = kit_graph(kit)
 
     assert {node.name: node.known for node in graph.nodes}["built.in"] == "unknown"
-    assert "built.in: its source cannot be read" in FORMATS["text"](graph)
+    assert "built.in: its emissions are unknown, since its source cannot be read" in FORMATS[
+        "text"
+    ](graph)
 
 
 def test_a_seed_that_raises_leaves_a_graph() -> None:
@@ -234,7 +232,7 @@ def test_a_seed_that_raises_leaves_a_graph() -> None:
 
 
 @pytest.mark.parametrize("name", ["plain", 'a"b\\c', "<script>&", "two\nlines"])
-def test_every_format_says_every_trigger_whatever_the_names(name: str) -> None:
+def test_every_format_contains_every_trigger_for_any_names(name: str) -> None:
     kit = seeded(name)
 
     @kit.responder(OBJECT_CREATED, type="Whole", name=name)
@@ -257,7 +255,7 @@ def test_every_format_says_every_trigger_whatever_the_names(name: str) -> None:
     assert FORMATS["text"](graph).count(" -> ") == len(triggers(graph))
 
 
-def test_a_card_has_all_that_a_kit_declares_and_hashes_of_its_prompts() -> None:
+def test_a_card_contains_everything_that_a_kit_declares_and_hashes_of_its_prompts() -> None:
     kit = sample_kit()
 
     @kit.tool("look")
@@ -297,7 +295,7 @@ def test_a_card_has_all_that_a_kit_declares_and_hashes_of_its_prompts() -> None:
 
 @attrs.frozen
 class Whole:
-    """What is asked about."""
+    """The subject of the question."""
 
     text: str = ""
 

@@ -1,1 +1,1 @@
-"""Kits as the faces see them: found by name, described, drawn and tried by their demo."""
+"""Kits for the interfaces: look them up by name, describe them, draw them, and run their demos."""

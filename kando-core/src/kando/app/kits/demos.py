@@ -1,8 +1,7 @@
-"""What a kit ships to be tried with: documents to work from, and a script that answers.
+"""Demos of kits: documents to work from, and a script that answers LLM requests.
 
-The script is a part of the format of the provider ``scripted`` of kando-llm, which can play it as
-well. It is played here so that a kit can be tried without any provider, and the SDKs that come
-with one, being installed.
+The format of the script is a subset of that of the provider ``scripted`` in kando-llm. The script is
+played here, so that a demo needs neither an installed provider nor its SDKs.
 """
 
 from __future__ import annotations
@@ -22,24 +21,24 @@ from kando.text.documents import Document, Skipped, read_documents
 
 __all__ = ["DEMO_PROVIDER", "demo_documents", "demo_of", "demo_provider"]
 
-#: Name of the provider that plays a kit's script.
+#: Name of the provider that plays the script of a kit.
 DEMO_PROVIDER = "demo"
 
 
 def demo_of(kit: Kit) -> Demo:
-    """Return what a kit can be tried with.
+    """Return the demo of a kit.
 
     Raises:
-        NotFoundError: it ships nothing.
+        NotFoundError: the kit has no demo.
     """
     if kit.demo is None:
-        msg = f"Kit {kit.name!r} ships no demo."
+        msg = f"Kit {kit.name!r} has no demo."
         raise NotFoundError(msg, hint="Start it without --demo, with --goal and --input.")
     return kit.demo
 
 
 def demo_documents(demo: Demo) -> list[Document | Skipped]:
-    """Read the documents of a demo, by paths that do not depend on where it is installed."""
+    """Read the documents of a demo; their paths do not depend on where the kit is installed."""
     folder = _folder(demo) / "documents"
     return [
         attrs.evolve(each, path=f"{demo.folder}/{each.path.rpartition('/documents/')[2]}")
@@ -50,12 +49,12 @@ def demo_documents(demo: Demo) -> list[Document | Skipped]:
 def demo_provider(kit: Kit) -> Provider:
     """Return the provider that plays the script of a kit's demo.
 
-    Equal requests get equal answers, in any order: of the script's answers the first whose words
-    occur in the request, else its default.
+    Each request gets the first answer of the script whose words all occur in the request, else its
+    default. So equal requests get equal answers, in any order.
 
     Raises:
-        NotFoundError: the kit ships no demo.
-        ConfigurationError: its script cannot be read.
+        NotFoundError: the kit has no demo.
+        ConfigurationError: the script cannot be read.
     """
     path = _folder(demo_of(kit)) / "answers.json"
     try:
@@ -63,8 +62,8 @@ def demo_provider(kit: Kit) -> Provider:
         answers = [(_words(each["contains"]), str(each["text"])) for each in script["answers"]]
         default = str(script.get("default", ""))
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        msg = f"The demo of kit {kit.name!r} has no usable script: {type(error).__name__} {error}."
-        hint = f"Report it to the authors of {kit.distribution or kit.name}."
+        msg = f"The demo of kit {kit.name!r} has no valid script: {type(error).__name__}: {error}."
+        hint = f"Report this to the authors of {kit.distribution or kit.name}."
         raise ConfigurationError(msg, hint=hint) from error
 
     return Provider(DEMO_PROVIDER, kit.name, provider_executor(_Played(answers, default)))
@@ -75,21 +74,21 @@ class _Played:
     """A provider's `complete` that plays a script.
 
     Attributes:
-        answers: words that must occur in a request, and the text that answers it then.
-        default: answers all other requests.
+        answers: words that must occur in a request, and the text that answers it.
+        default: the answer to all other requests.
     """
 
     answers: list[tuple[list[str], str]]
     default: str
 
     def __call__(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Return the answer of the script."""
+        """Return the script's answer."""
         asked = "\n".join(str(each["content"]) for each in request["messages"])
-        fitting = (text for words, text in self.answers if all(each in asked for each in words))
-        return {"text": next(fitting, self.default), "model": DEMO_PROVIDER, "cost_usd": 0.0}
+        matching = (text for words, text in self.answers if all(each in asked for each in words))
+        return {"text": next(matching, self.default), "model": DEMO_PROVIDER, "cost_usd": 0.0}
 
     def worst_case_usd(self, request: dict[str, Any]) -> float:
-        """Return what an answer costs: nothing."""
+        """Return the cost of an answer: zero."""
         return 0.0
 
 
@@ -98,5 +97,5 @@ def _words(contains: str | list[str]) -> list[str]:
 
 
 def _folder(demo: Demo) -> Path:
-    # A path, since documents are read from files: a kit with a demo is installed as files.
+    # Documents are read from files, so a kit with a demo must be installed as files.
     return Path(str(resources.files(demo.package))) / demo.folder

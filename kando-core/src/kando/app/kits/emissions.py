@@ -1,8 +1,8 @@
-"""What a responder may emit, learnt from its source without running it.
+"""What a responder may emit, inferred from its source without running it.
 
-A look at the text of a function is a guess at what it does. It finds the calls of `kando.emit` and
-`make_event` in the function and in the functions of its package that it calls, and reads event,
-object and relation types where they are constants.
+The inference is an estimate. It finds the calls of `kando.emit` and `make_event` in the function, and
+in the functions of its package that it calls, and reads event, object and relation types that are
+constants.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from kando.schema.events import (
 
 __all__ = ["Emission", "emissions_of"]
 
-#: Functions of `kando.emit`, the event they make, and whether their first argument is its subject:
-#: the type of an object or relation, or the name of a tool.
+#: For each function of `kando.emit`, the type of its event, and whether its first argument is the
+#: subject: the type of an object or relation, or the name of a tool.
 _EMITTERS = {
     "create": (OBJECT_CREATED, True),
     "patch": (OBJECT_PATCHED, False),
@@ -40,7 +40,7 @@ _EMITTERS = {
     "set_timer": (TIMER_SET, False),
 }
 
-#: Those whose first argument is the type of the event.
+#: Functions whose first argument is the type of the event.
 _FREE = frozenset({"emit", "make_event"})
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -53,9 +53,9 @@ class Emission:
     """An event that a responder may emit.
 
     Attributes:
-        type: of the event; None if it is not known.
-        subject: type of the object or relation, or name of the tool; None if any, or not known.
-        is_certain: whether every firing emits it, as far as one can tell.
+        type: of the event; None if unknown.
+        subject: type of the object or relation, or name of the tool; None for any, or if unknown.
+        is_certain: whether every firing emits it, as far as the source shows.
     """
 
     type: str | None
@@ -64,7 +64,7 @@ class Emission:
 
 
 def emissions_of(fn: Callable[..., Any]) -> list[Emission] | None:
-    """Return what a function may emit, each kind once; None if its source is not there."""
+    """Return what a function may emit, without duplicates; None if its source is not available."""
     function = getattr(inspect.unwrap(fn), "__func__", fn)
     if not isinstance(function, FunctionType):
         return None
@@ -102,7 +102,7 @@ def _body_of(fn: FunctionType) -> list[ast.stmt]:
     wanted = ast.Lambda if fn.__name__ == "<lambda>" else _FUNCTIONS
     found = [node for node in ast.walk(tree) if isinstance(node, wanted)]
     if isinstance(found[0], ast.Lambda):
-        # Of several in one statement nobody can tell which is meant.
+        # Of several lambdas in one statement it is unknown which one is meant.
         return [ast.Expr(found[0].body)] if len(found) == 1 else []
     return found[0].body
 
@@ -115,10 +115,10 @@ def _names_in(fn: FunctionType) -> dict[str, Any]:
 def _calls(
     body: list[ast.stmt], names: dict[str, Any], is_certain: bool
 ) -> Iterator[tuple[ast.Call, bool]]:
-    """Yield the calls of a body, and whether each is made whenever the body runs."""
+    """Yield the calls in a body, and whether each is made whenever the body runs."""
     for statement in body:
         yield from _calls_in(statement, names, is_certain)
-        # What follows a statement that may have left the function is no longer certain.
+        # After a statement that may leave the function, calls are no longer certain.
         if any(isinstance(node, ast.Return | ast.Raise) for node in ast.walk(statement)):
             is_certain = False
 
@@ -137,7 +137,7 @@ def _calls_in(
 
 
 def _is_filled(node: ast.expr, names: dict[str, Any]) -> bool:
-    """Whether a loop goes over something that is known and not empty."""
+    """Whether a loop iterates over a known value that is not empty."""
     if isinstance(node, ast.List | ast.Tuple | ast.Set):
         return bool(node.elts)
     value = names.get(node.id) if isinstance(node, ast.Name) else None
@@ -149,7 +149,7 @@ def _called(node: ast.expr, names: dict[str, Any]) -> Any:
         return names.get(node.id)
     if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
         owner = names.get(node.value.id)
-        # Of modules only: an attribute of anything else might be code that is run.
+        # Only of modules: reading an attribute of anything else might run code.
         return vars(owner).get(node.attr) if inspect.ismodule(owner) else None
     return None
 

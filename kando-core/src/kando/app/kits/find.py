@@ -1,4 +1,4 @@
-"""Which kit: by the name of its entry point, never by path."""
+"""Look up kits by the names of their entry points, and make their seeds."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ def find_kit(text: str, plugins: Plugins) -> Kit:
     """Return an installed kit.
 
     Args:
-        text: its name, or the older path form.
-        plugins: who offers which kit.
+        text: its name, or a path form such as ``kits/NAME``.
+        plugins: the installed plugins.
 
     Raises:
-        UnknownPlugin: no installed plugin offers it.
-        PluginBroken: it is installed and cannot be imported.
+        UnknownPlugin: no installed plugin offers the kit.
+        PluginBroken: the kit is installed but cannot be imported.
     """
     offered = plugins.kit(text)
     kit = plugins.resolve(offered)
     if not isinstance(kit, Kit):
-        msg = f"Kit {offered.spec.name!r} is {type(kit).__name__}, not a kando.kit.Kit."
-        raise ConfigurationError(msg, hint="Its KitSpec target must name the kit itself.")
+        msg = f"Kit {offered.spec.name!r} is a {type(kit).__name__}, not a kando.kit.Kit."
+        raise ConfigurationError(msg, hint="Let the target of its KitSpec name the kit itself.")
     kit.distribution = kit.distribution or offered.distribution
     return kit
 
@@ -38,18 +38,18 @@ def make_seeds(kit: Kit, goal: str, run_id: str) -> list[KandoEvent]:
     """Return the events that start a run of a kit.
 
     Args:
-        kit: whose seed is asked.
-        goal: what the run is for.
+        kit: that makes the seeds.
+        goal: goal of the run.
         run_id: of the new run.
 
     Raises:
-        ConfigurationError: the kit has no seed.
-        PluginBroken: its seed raises, or returns something else.
+        ConfigurationError: the kit has no seed function.
+        PluginBroken: its seed function raises, or does not return events.
     """
     if kit.seed is None:
-        msg = f"Kit {kit.name!r} has no seed, so a goal cannot start it."
+        msg = f"Kit {kit.name!r} has no seed function, so it cannot be started from a goal."
         raise ConfigurationError(msg, hint="Declare one with @kit.seeds, or pass seed=.")
-    hint = f"Report it to the authors of {kit.distribution or kit.name}."
+    hint = f"Report this to the authors of {kit.distribution or kit.name}."
     try:
         seeds: object = kit.seed(goal, run_id)
         made: list[object] = list(seeds) if isinstance(seeds, Iterable) else [seeds]
@@ -58,17 +58,17 @@ def make_seeds(kit: Kit, goal: str, run_id: str) -> list[KandoEvent]:
         raise PluginBroken(msg, hint=hint) from error
     checked = [seed for seed in made if isinstance(seed, KandoEvent)]
     if len(checked) < len(made):
-        msg = f"The seed of kit {kit.name!r} returned {seeds!r:.80}, which is no list of events."
+        msg = f"The seed function of kit {kit.name!r} returned {seeds!r:.80}, not a list of events."
         raise PluginBroken(msg, hint=hint)
     return checked
 
 
 def kit_data(kit: Kit, *, demo: bool = False) -> dict[str, Any]:
-    """Return the data of the ``kit.loaded`` that tells of a kit.
+    """Return the data of the ``kit.loaded`` of a kit.
 
     Args:
-        kit: that is loaded.
-        demo: whether the run works from what it ships as its demo.
+        kit: that works on the run.
+        demo: whether the run works from the kit's demo documents.
     """
     about = {
         "name": kit.name,

@@ -1,4 +1,4 @@
-"""Which responder of a kit can trigger which, and what looks wrong with that."""
+"""The graph of a kit: which responder can trigger which, and warnings about likely mistakes."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from kando.schema.events import (
 
 __all__ = ["DECLARED", "GOAL", "READ", "UNKNOWN", "Edge", "KitGraph", "Node", "kit_graph"]
 
-#: Where a node's emissions are known from: from declarations, from its source, or not at all.
+#: How a node's emissions are known: from declarations, from its source, or not at all.
 DECLARED, READ, UNKNOWN = "declared", "read", "unknown"
 
-#: Nodes that are no responders of the kit.
+#: Nodes that are not responders of the kit.
 GOAL, MODEL, CLOCK, INPUT = "(goal)", "(model)", "(clock)", "(input)"
 
 _ANY = frozenset[str]()
@@ -37,15 +37,15 @@ _ANY = frozenset[str]()
 
 @attrs.frozen
 class Node:
-    """Something that reacts or emits.
+    """A responder, or another source of events.
 
     Attributes:
-        name: of the responder; in parentheses what is no responder of the kit.
-        pattern: event types that it takes; empty for every type.
+        name: of the responder; in parentheses if it is not a responder of the kit.
+        pattern: event types that it handles; empty for every type.
         subject: object or relation type that they must be about; None for any.
         emissions: what it may emit.
         known: one of `DECLARED`, `READ`, `UNKNOWN`.
-        reacts: whether anything can trigger it.
+        reacts: whether events can trigger it.
     """
 
     name: str
@@ -55,8 +55,8 @@ class Node:
     known: str
     reacts: bool = True
 
-    def takes(self, emission: Emission) -> bool:
-        """Whether it may react to an emission."""
+    def handles(self, emission: Emission) -> bool:
+        """Whether an emission may trigger it."""
         if not self.reacts:
             return False
         if emission.type is not None and self.pattern and emission.type not in self.pattern:
@@ -66,7 +66,7 @@ class Node:
         return self.subject == emission.subject or emission.type in _ABOUT_ANY
 
 
-# Their subject is not what the responder is about: an answer is about the object asked about.
+# Their subject is not the subject of the responder: an answer is about the object of its request.
 _ABOUT_ANY = frozenset({TOOL_CALLED, TOOL_RETURNED, LLM_RESPONSE})
 
 
@@ -77,13 +77,13 @@ _KEPT = frozenset({OBJECT_CREATED, OBJECT_PATCHED, RELATION_CREATED, RELATION_RE
 
 @attrs.frozen
 class Edge:
-    """One node can trigger another.
+    """A node that can trigger another.
 
     Attributes:
         source: name of the node that emits.
         target: name of the node that reacts.
-        label: what triggers it, such as ``object.created Claim``.
-        is_certain: whether every firing of the source does so, as far as one can tell.
+        label: the event that triggers it, such as ``object.created Claim``.
+        is_certain: whether every firing of the source triggers it, as far as the source shows.
     """
 
     source: str
@@ -100,7 +100,7 @@ class KitGraph:
         kit: its name.
         nodes: the goal first, then the kit's responders in firing order.
         edges: in the order of their sources.
-        warnings: what looks wrong, a line each.
+        warnings: likely mistakes, one line each.
     """
 
     kit: str
@@ -110,11 +110,11 @@ class KitGraph:
 
 
 def kit_graph(kit: Kit) -> KitGraph:
-    """Return the graph of a kit: its seed is made, and no responder is run."""
+    """Return the graph of a kit. Its seed function is called, but none of its responders."""
     responders = kit.create()
     own = [_node_of(responder) for responder in responders]
     emitted = {emission.type for node in own for emission in node.emissions}
-    nodes = [_goal_of(kit), *_hosts(own), *own, *_answerers(emitted)]
+    nodes = [_goal_of(kit), *_inputs(own), *own, *_answerers(emitted)]
     edges = list(_edges_among(nodes))
     edges += _edges_by_patches(nodes, edges)
     places = {node.name: place for place, node in enumerate(nodes)}
@@ -134,8 +134,8 @@ def _goal_of(kit: Kit) -> Node:
     return Node(GOAL, _ANY, None, tuple(emissions), known, reacts=False)
 
 
-def _hosts(nodes: Sequence[Node]) -> Iterator[Node]:
-    """Yield the documents that ``--input`` brings in, if anybody wants them."""
+def _inputs(nodes: Sequence[Node]) -> Iterator[Node]:
+    """Yield a node for the documents of ``--input``, if a responder handles them."""
     wanted = [name for name in ("Document", "SkippedDocument") if _has_subject(nodes, name)]
     if wanted:
         documents = tuple(Emission(OBJECT_CREATED, name) for name in wanted)
@@ -143,7 +143,7 @@ def _hosts(nodes: Sequence[Node]) -> Iterator[Node]:
 
 
 def _answerers(emitted: set[str | None]) -> Iterator[Node]:
-    """Yield what answers from outside the kit, where it is asked to."""
+    """Yield the nodes outside the kit that answer its requests."""
     if LLM_REQUEST in emitted:
         answer = (Emission(LLM_RESPONSE, None, True),)
         yield Node(MODEL, frozenset({LLM_REQUEST}), None, answer, DECLARED)
@@ -171,7 +171,7 @@ def _emissions_of(responder: Responder) -> tuple[list[Emission], str]:
     found = emissions_of(responder.fn)
     if found is None:
         return [], UNKNOWN
-    # A patch names no type. What a responder for one type patches is mostly of that type.
+    # A patch names no type. A responder for one type usually patches objects of that type.
     subject = responder.object_type
     return [
         attrs.evolve(each, subject=subject)
@@ -204,31 +204,31 @@ def _declared(asking: LLMResponder, method: str) -> list[Emission]:
 
 
 def _edges_among(nodes: Sequence[Node]) -> Iterator[Edge]:
-    lonely = {node.name for node in nodes} - {
+    untriggered = {node.name for node in nodes} - {
         target.name
         for source in nodes
         for target in nodes
-        if any(target.takes(each) for each in source.emissions)
+        if any(target.handles(each) for each in source.emissions)
     }
     for source in nodes:
         for target in nodes:
             for emission in source.emissions:
-                # What is patched was a guess, which is wrong if a responder then has no trigger.
-                if emission.type == OBJECT_PATCHED and target.name in lonely:
+                # The type of a patch is a guess, and wrong if a responder then has no trigger.
+                if emission.type == OBJECT_PATCHED and target.name in untriggered:
                     emission = attrs.evolve(emission, subject=None)
-                if target.takes(emission):
+                if target.handles(emission):
                     label = " ".join(filter(None, (emission.type or "?", emission.subject)))
-                    # Whether it is about what the target wants is known only if it says so.
+                    # It is certain to be about the target's subject only if it names the subject.
                     is_sure = emission.is_certain and emission.type is not None
                     is_sure &= target.subject in (None, emission.subject)
                     yield Edge(source.name, target.name, label, is_sure)
 
 
 def _edges_by_patches(nodes: Sequence[Node], edges: Sequence[Edge]) -> Iterator[Edge]:
-    """Yield who may trigger those that react to patches and that nothing else triggers.
+    """Yield the triggers of nodes that react to patches and have no other trigger.
 
-    A patch names no type: that one is of its responder's own type is a guess. Where nobody takes
-    it as such, it is probably a patch of what else somebody waits for.
+    A patch names no type; that it has its responder's own type is a guess. If no node reacts to such a
+    patch, it is probably a patch of an object that a node without a trigger reacts to.
     """
     triggered = {edge.target for edge in edges}
     waiting = [
@@ -236,7 +236,7 @@ def _edges_by_patches(nodes: Sequence[Node], edges: Sequence[Edge]) -> Iterator[
     ]
     for source in nodes:
         patches = [e for e in source.emissions if e.type == OBJECT_PATCHED and e.subject]
-        if not any(node.takes(patch) for patch in patches for node in nodes):
+        if not any(node.handles(patch) for patch in patches for node in nodes):
             for target in waiting if patches else ():
                 yield Edge(source.name, target.name, f"{OBJECT_PATCHED} {target.subject}", False)
 
@@ -245,15 +245,15 @@ def _warnings(
     nodes: Sequence[Node], edges: Sequence[Edge], emitted: set[str | None]
 ) -> Iterator[str]:
     for loop in _endless(nodes, edges):
-        yield f"loop without an end: {' -> '.join([*loop, loop[0]])}"
-    # What the world is made of is kept there, whether somebody reacts to it or not.
+        yield f"endless loop: {' -> '.join([*loop, loop[0]])}"
+    # Objects and relations are part of the world, even if no responder reacts to them.
     for type in sorted(type for type in emitted if type is not None and type not in _KEPT):
-        if not any(node.takes(Emission(type)) for node in nodes):
-            yield f"nobody reacts to {type}"
+        if not any(node.handles(Emission(type)) for node in nodes):
+            yield f"no responder reacts to {type}"
     for asked, answered in _ANSWERED_BY.items():
-        reacting = [node for node in nodes if node.takes(Emission(answered))]
+        reacting = [node for node in nodes if node.handles(Emission(answered))]
         if asked in emitted and not reacting:
-            yield f"nobody reacts to {answered}"
+            yield f"no responder reacts to {answered}"
     triggered = {edge.target for edge in edges}
     is_all_known = None not in emitted and all(node.known != UNKNOWN for node in nodes)
     for node in nodes if is_all_known else ():
@@ -262,7 +262,7 @@ def _warnings(
 
 
 def _endless(nodes: Sequence[Node], edges: Sequence[Edge]) -> Iterator[list[str]]:
-    """Yield each loop whose every step is certain, from its first node on, once."""
+    """Yield each loop of certain edges once, starting with its first node."""
     after: dict[str, list[str]] = {node.name: [] for node in nodes}
     for edge in edges:
         if edge.is_certain and edge.target not in after[edge.source]:
@@ -270,7 +270,7 @@ def _endless(nodes: Sequence[Node], edges: Sequence[Edge]) -> Iterator[list[str]
     places = {name: place for place, name in enumerate(after)}
     done: set[str] = set()
     for start in after:
-        path = _way_back(start, after, done)
+        path = _cycle_from(start, after, done)
         if path is not None:
             first = min(path, key=lambda name: places[name])
             at = path.index(first)
@@ -278,8 +278,8 @@ def _endless(nodes: Sequence[Node], edges: Sequence[Edge]) -> Iterator[list[str]
             done.update(path)
 
 
-def _way_back(start: str, after: dict[str, list[str]], done: set[str]) -> list[str] | None:
-    """Return the shortest way from a node back to itself, or None."""
+def _cycle_from(start: str, after: dict[str, list[str]], done: set[str]) -> list[str] | None:
+    """Return the shortest path from a node back to itself, or None."""
     waiting: list[list[str]] = [[start]]
     seen = {*done}
     while waiting and start not in done:

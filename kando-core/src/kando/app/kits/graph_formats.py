@@ -13,16 +13,16 @@ _WIDTH, _HEIGHT, _ACROSS, _DOWN, _MARGIN = 230, 36, 330, 64, 20
 
 
 def as_text(graph: KitGraph) -> str:
-    """Return a line for each trigger; ``?`` marks what is not certain."""
+    """Return a line for each trigger; ``?`` marks an uncertain one."""
     width = max((len(edge.source) for edge in graph.edges), default=0)
     lines = []
     for source, target, labels in _joined(graph.edges):
         lines.append(f"{source.ljust(width)}  -> {target}  ({', '.join(labels)})")
     for node in graph.nodes:
         if node.known == "unknown":
-            lines.append(f"{node.name}: its source cannot be read, so what it emits is not known")
+            lines.append(f"{node.name}: its emissions are unknown, since its source cannot be read")
     if any(node.known == "read" for node in graph.nodes):
-        lines.append("Read from the source of the responders; what they do may differ.")
+        lines.append("Inferred from the source of the responders; their behaviour may differ.")
     return "\n".join([*lines, *(f"warning: {each}" for each in graph.warnings)])
 
 
@@ -124,7 +124,7 @@ def _curve(source: tuple[int, int], target: tuple[int, int]) -> str:
     if x2 > x1:
         bend = (x2 - x1) // 2
         return f"M{x1} {y1}C{x1 + bend} {y1} {x2 - bend} {y2} {x2} {y2}"
-    # Back, or to itself: below the boxes and in from the left.
+    # Back, or to itself: below the boxes, and into the target from the left.
     low = max(y1, y2) + _DOWN - middle
     return f"M{x1} {y1}C{x1 + 60} {low} {x2 - 60} {low} {x2} {y2}"
 
