@@ -6,6 +6,7 @@ import attrs
 import click
 
 from kando.app.approvals import Approval
+from kando.cli.arguments import ANY_RUN, RUN
 from kando.cli.output import clean, print_json, print_line, warn
 from kando.cli.send import print_delivery
 from kando.cli.shared import open_command_store, shared_options
@@ -14,7 +15,7 @@ __all__ = ["approve", "deny", "list_approvals"]
 
 
 @click.command("approvals")
-@click.argument("run", metavar="[RUN]", default="@last")
+@click.argument("run", type=ANY_RUN, metavar="[RUN]", default="@last")
 @shared_options
 def list_approvals(run: str, as_json: bool) -> None:
     """List the pending approvals of a run.
@@ -41,7 +42,7 @@ def _subject(asked: Approval) -> str:
 
 
 @click.command()
-@click.argument("run", metavar="RUN")
+@click.argument("run", type=RUN, metavar="RUN")
 @click.argument("event", metavar="EVENT")
 @shared_options
 def approve(run: str, event: str, as_json: bool) -> None:
@@ -53,7 +54,7 @@ def approve(run: str, event: str, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("run", metavar="RUN")
+@click.argument("run", type=RUN, metavar="RUN")
 @click.argument("event", metavar="EVENT")
 @click.option("--reason", help="Reason, which the responder that asked receives.")
 @shared_options

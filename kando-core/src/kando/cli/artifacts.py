@@ -8,6 +8,7 @@ import attrs
 import click
 
 from kando.app.artifacts import Artifact
+from kando.cli.arguments import ANY_RUN
 from kando.cli.output import clean, columns, print_json, print_line, print_list, warn
 from kando.cli.shared import open_command_store, shared_options
 from kando.errors import ConfigurationError
@@ -16,7 +17,7 @@ __all__ = ["artifacts"]
 
 
 @click.command()
-@click.argument("run", metavar="RUN")
+@click.argument("run", type=ANY_RUN, metavar="RUN")
 @click.argument("name", metavar="[NAME]", required=False)
 @click.option(
     "-o",

@@ -6,6 +6,7 @@ import attrs
 import click
 
 from kando.app.branches import Branch
+from kando.cli.arguments import ANY_RUN
 from kando.cli.output import print_json, print_line
 from kando.cli.shared import open_command_store, shared_options
 
@@ -13,7 +14,7 @@ __all__ = ["branches"]
 
 
 @click.command()
-@click.argument("run", metavar="RUN")
+@click.argument("run", type=ANY_RUN, metavar="RUN")
 @shared_options
 def branches(run: str, as_json: bool) -> None:
     """Show the branches of a run as a tree.

@@ -13,6 +13,7 @@ from kando.app.compare import Outcome
 from kando.branch.comparison import LedgerDiff, Side
 from kando.branch.diff import WorldDiff
 from kando.branch.steps import StepDiff
+from kando.cli.arguments import ANY_RUN
 from kando.cli.output import (
     clean,
     columns,
@@ -34,8 +35,8 @@ _BRIEF, _FULL = 60, 2000
 
 
 @click.command()
-@click.argument("run_a", metavar="RUN_A")
-@click.argument("run_b", metavar="RUN_B")
+@click.argument("run_a", type=ANY_RUN, metavar="RUN_A")
+@click.argument("run_b", type=ANY_RUN, metavar="RUN_B")
 @click.option("--stat", is_flag=True, help="Show the usage of each after they diverge.")
 @click.option("--events", "show_steps", is_flag=True, help="Show the steps that differ.")
 @click.option(
@@ -205,7 +206,7 @@ def _side_dict(side: Side) -> dict[str, Any]:
 
 
 @click.command()
-@click.argument("runs", metavar="RUN...", nargs=-1, required=True)
+@click.argument("runs", type=ANY_RUN, metavar="RUN...", nargs=-1, required=True)
 @shared_options
 def compare(runs: tuple[str, ...], as_json: bool) -> None:
     """Compare the outcomes of several runs.

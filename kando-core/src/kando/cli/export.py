@@ -8,6 +8,7 @@ import attrs
 import click
 
 from kando.app.export import FORMATS
+from kando.cli.arguments import ANY_RUN
 from kando.cli.output import print_json, print_line, warn
 from kando.cli.shared import open_command_store, shared_options
 
@@ -15,7 +16,7 @@ __all__ = ["export", "import_"]
 
 
 @click.command()
-@click.argument("run", metavar="RUN")
+@click.argument("run", type=ANY_RUN, metavar="RUN")
 @click.option(
     "-o",
     "--output",

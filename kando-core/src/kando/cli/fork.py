@@ -11,6 +11,7 @@ import click
 
 from kando.app.resume import RunResult
 from kando.app.store import Store
+from kando.cli.arguments import KIT, PROVIDER, RUN
 from kando.cli.output import print_json, print_line, warn
 from kando.cli.run import work_on
 from kando.cli.shared import open_command_store, shared_options
@@ -19,7 +20,7 @@ __all__ = ["fork"]
 
 
 @click.command()
-@click.argument("run", metavar="RUN")
+@click.argument("run", type=RUN, metavar="RUN")
 @click.option("--at", type=click.IntRange(0), metavar="N", help="Share the first N events.")
 @click.option(
     "--patch",
@@ -41,10 +42,11 @@ __all__ = ["fork"]
 @click.option("--model", metavar="MODEL", help="Model for all requests of the branch.")
 @click.option(
     "--llm",
+    type=PROVIDER,
     metavar="PROVIDER[:ARG]",
     help="Provider that answers the branch's LLM requests.",
 )
-@click.option("--kit", help="Kit of the branch.  [default: the run's kit]")
+@click.option("--kit", type=KIT, help="Kit of the branch.  [default: the run's kit]")
 @click.option("--fresh", is_flag=True, help="Do not use answers cached before the fork.")
 @click.option(
     "--allow-writes",

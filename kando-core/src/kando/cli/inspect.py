@@ -10,6 +10,7 @@ import attrs
 import click
 
 from kando.app.status import DAMAGED, RunStatus
+from kando.cli.arguments import ANY_RUN
 from kando.cli.output import (
     clean,
     columns,
@@ -37,7 +38,7 @@ _DAMAGED_CODE = 4
 
 
 @click.command()
-@click.argument("run", metavar="[RUN]", default="@last")
+@click.argument("run", type=ANY_RUN, metavar="[RUN]", default="@last")
 @shared_options
 def status(run: str, as_json: bool) -> None:
     """Show the state of a run.
@@ -137,7 +138,7 @@ def runs(limit: int, cursor: str | None, as_json: bool) -> int:
 
 
 @click.command()
-@click.argument("run", metavar="RUN")
+@click.argument("run", type=ANY_RUN, metavar="RUN")
 @click.option("--all", "show_all", is_flag=True, help="Include all bookkeeping events.")
 @click.option(
     "--from", "start", type=click.IntRange(0), default=0, metavar="N", help="Start at position N."
@@ -200,7 +201,7 @@ def _compact(data: Any) -> str:
 
 
 @click.command()
-@click.argument("run", metavar="RUN")
+@click.argument("run", type=ANY_RUN, metavar="RUN")
 @click.option("--at", type=click.IntRange(0), metavar="N", help="Show the world after N events.")
 @click.option(
     "--type", "of_type", metavar="TYPE", help="Show only objects of this type, and no relations."

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 __all__ = ["LazyGroup"]
 
@@ -51,6 +52,18 @@ class LazyGroup(click.Group):
             raise click.NoSuchCommand(
                 error.command_name, possibilities=self.list_commands(ctx), ctx=ctx
             ) from None
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the commands and options that start with `incomplete`, without importing them."""
+        from kando.cli.arguments import described, quiet
+
+        with quiet():
+            if incomplete.startswith("-"):
+                return super().shell_complete(ctx, incomplete)
+            lines = {name: line for name, (_, line) in self._lazy.items()}
+            for name, command in self._plugin_commands(ctx).items():
+                lines[name] = command.get_short_help_str(100)
+        return [described(name, lines[name]) for name in lines if name.startswith(incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the built-in commands in their groups, without importing them.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
+from importlib import import_module
 from typing import Any
 
 import click
@@ -107,6 +109,9 @@ def cli(context: click.Context, ledger: str | None, prefer: str | None, debug: b
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with a documented code (see `kando exit-codes`)."""
     given = sys.argv[1:] if arguments is None else arguments
+    if "_KANDO_COMPLETE" in os.environ:
+        # Registers the completion for bash.
+        import_module("kando.cli.completion")
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Characters that the locale cannot encode are escaped: a goal may be in any script.
         sys.stdout.reconfigure(errors="backslashreplace")

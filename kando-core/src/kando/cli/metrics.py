@@ -7,6 +7,7 @@ from typing import Any
 import attrs
 import click
 
+from kando.cli.arguments import ANY_RUN
 from kando.cli.output import clean, columns, moment, print_json, print_line
 from kando.cli.shared import open_command_store, shared_options
 from kando.views.metrics import ResponderMetrics, RunMetrics, Usage
@@ -18,7 +19,7 @@ _USED = ("CACHED", "ERRORS", "USD", "TOKENS IN", "TOKENS OUT")
 
 
 @click.command()
-@click.argument("run", metavar="[RUN]", default="@last")
+@click.argument("run", type=ANY_RUN, metavar="[RUN]", default="@last")
 @shared_options
 def metrics(run: str, as_json: bool) -> None:
     """Show what a run has done and used.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from kando.cli.arguments import ANY_RUN, KIT
 from kando.cli.output import print_json, print_line, warn
 from kando.cli.shared import open_command_store, shared_options
 
@@ -11,9 +12,9 @@ __all__ = ["replay"]
 
 
 @click.command()
-@click.argument("run", metavar="RUN")
+@click.argument("run", type=ANY_RUN, metavar="RUN")
 @click.option("--strict", is_flag=True, help="Re-fire the responders and compare every event.")
-@click.option("--kit", help="Kit to replay with.  [default: the run's kits]")
+@click.option("--kit", type=KIT, help="Kit to replay with.  [default: the run's kits]")
 @shared_options
 def replay(run: str, strict: bool, kit: str | None, as_json: bool) -> None:
     """Rebuild a run's world, or re-fire its responders.

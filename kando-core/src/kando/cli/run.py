@@ -13,6 +13,7 @@ from kando.app.providers import KEY_ORDER, keys_without_provider
 from kando.app.resume import RunResult
 from kando.app.status import EXHAUSTED, FAILED, RunStatus, read_status
 from kando.app.store import Store
+from kando.cli.arguments import KIT, PROVIDER, RUN
 from kando.cli.exit_codes import RunFailed, RunInterrupted
 from kando.cli.output import ReaderGone, print_json, print_line, status_dict, warn
 from kando.cli.shared import (
@@ -64,13 +65,14 @@ def _limits(function: Callable[..., Any]) -> Callable[..., Any]:
         command = option(command)
     return click.option(
         "--llm",
+        type=PROVIDER,
         metavar="PROVIDER[:ARG]",
         help="Provider that answers LLM requests. [env: KANDO_LLM]",
     )(command)
 
 
 @click.command()
-@click.argument("kit")
+@click.argument("kit", type=KIT)
 @click.option("--goal", help="Goal of the run.")
 @click.option("--demo", is_flag=True, help="Work offline from the kit's demo documents.")
 @click.option(
@@ -126,8 +128,8 @@ def run(
 
 
 @click.command()
-@click.argument("run", metavar="RUN")
-@click.option("--kit", help="Kit to resume with.  [default: the run's kit]")
+@click.argument("run", type=RUN, metavar="RUN")
+@click.option("--kit", type=KIT, help="Kit to resume with.  [default: the run's kit]")
 @click.option("--wait", is_flag=True, help="Stay while the run waits for a timer or a message.")
 @click.option("--no-budget", is_flag=True, help="Remove the run's current limits.")
 @click.option("--group", metavar="GROUP", help="Leave the work to the workers of this group.")

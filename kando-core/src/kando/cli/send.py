@@ -11,6 +11,7 @@ import click
 
 from kando.app.inbox import Delivery
 from kando.app.store import Store
+from kando.cli.arguments import RUN
 from kando.cli.output import print_json, print_line, warn
 from kando.cli.shared import command_for, open_command_store, shared_options
 
@@ -18,7 +19,7 @@ __all__ = ["cancel", "pause", "print_delivery", "send"]
 
 
 @click.command()
-@click.argument("run", metavar="RUN")
+@click.argument("run", type=RUN, metavar="RUN")
 @click.option("--type", "type_", metavar="TYPE", help="Type of the event.")
 @click.option("--data", metavar="JSON", help="Data of the event: a JSON object.")
 @click.option(
@@ -77,7 +78,7 @@ def _object(where: str, text: str) -> dict[str, Any]:
 
 
 @click.command()
-@click.argument("run", metavar="RUN")
+@click.argument("run", type=RUN, metavar="RUN")
 @shared_options
 def pause(run: str, as_json: bool) -> None:
     """Pause a run after its current firing.
@@ -88,7 +89,7 @@ def pause(run: str, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("run", metavar="RUN")
+@click.argument("run", type=RUN, metavar="RUN")
 @shared_options
 def cancel(run: str, as_json: bool) -> None:
     """Stop a run for good after its current firing.

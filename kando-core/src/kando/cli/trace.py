@@ -9,6 +9,7 @@ import click
 
 from kando.app.demo import DEMO_ID
 from kando.app.trace import Trace
+from kando.cli.arguments import ANY_RUN
 from kando.cli.inspect import summary
 from kando.cli.output import clean, event_dict, print_line, print_list, warn
 from kando.cli.shared import open_command_store, shared_options
@@ -27,7 +28,7 @@ _MEASURED = 250
 
 @click.command()
 @click.argument("event", metavar="EVENT")
-@click.option("--run", metavar="RUN", help="Run of EVENT.  [default: demo]")
+@click.option("--run", type=ANY_RUN, metavar="RUN", help="Run of EVENT.  [default: demo]")
 @click.option("--down", is_flag=True, help="Show what followed from EVENT.")
 @click.option("--depth", type=click.IntRange(0), metavar="N", help="Follow at most N links.")
 @click.option("--all", "show_all", is_flag=True, help="With --down: include bookkeeping events.")

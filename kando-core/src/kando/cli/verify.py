@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 import click
 
+from kando.cli.arguments import ANY_RUN
 from kando.cli.output import print_json, print_line
 from kando.cli.shared import open_command_store, shared_options
 
@@ -14,7 +15,7 @@ _DAMAGED_CODE = 4
 
 
 @click.command()
-@click.argument("run", metavar="RUN")
+@click.argument("run", type=ANY_RUN, metavar="RUN")
 @shared_options
 def verify(run: str, as_json: bool) -> int:
     """Check the hash chain of a run.

@@ -7,6 +7,7 @@ import click
 
 from kando.app.group_worker import LEASE_SECONDS, GroupWorker
 from kando.app.store import Store
+from kando.cli.arguments import KIT, PROVIDER
 from kando.cli.output import clean, columns, print_line, print_list, warn
 from kando.cli.shared import open_command_store, shared_options
 from kando.ledger.groups import ResponderGroup, check_group
@@ -17,9 +18,10 @@ __all__ = ["groups", "worker"]
 
 @click.command()
 @click.option("--group", required=True, metavar="GROUP", help="Name of the group.")
-@click.option("--kit", help="Kit of the runs.  [default: each run's kit]")
+@click.option("--kit", type=KIT, help="Kit of the runs.  [default: each run's kit]")
 @click.option(
     "--llm",
+    type=PROVIDER,
     metavar="PROVIDER[:ARG]",
     help="Provider that answers LLM requests. [env: KANDO_LLM]",
 )

@@ -1,0 +1,122 @@
+"""Types of arguments that name a run, a kit or a provider; a shell completes them.
+
+Completion only reads: it creates no store. It is silent about errors, and offers no names when they
+cannot be found in time.
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from io import StringIO
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import click
+from click.shell_completion import CompletionItem
+
+if TYPE_CHECKING:
+    from kando.app.context import Context
+
+__all__ = ["ANY_RUN", "KIT", "PROVIDER", "RUN", "described", "quiet"]
+
+#: Seconds after which completion gives up, such as on a server that does not answer.
+_SECONDS = 3.0
+
+#: How many runs are offered: the newest ones.
+_MAX_RUNS = 50
+
+Find = Callable[["Context", str], Iterator[CompletionItem]]
+
+
+class _Name(click.ParamType[str]):
+    """The name of something that a store or an installed plugin has."""
+
+    def __init__(self, name: str, find: Find) -> None:
+        self.name = name
+        self._find = find
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Return the names that start with what is typed, or none if finding them fails."""
+        found: list[CompletionItem] = []
+
+        def find() -> None:
+            with suppress(BaseException), _context_of(ctx) as context:
+                found.extend(self._find(context, incomplete))
+
+        with quiet():
+            # A thread that hangs must not keep the shell waiting, nor the process from ending.
+            thread = threading.Thread(target=find, daemon=True)
+            thread.start()
+            thread.join(_SECONDS)
+        return [each for each in [*found] if each.value.startswith(incomplete)]
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Suppress what plugins print and warn of: a shell shows only what it can complete."""
+    with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextmanager
+def _context_of(ctx: click.Context) -> Iterator[Context]:
+    """Open what the command line selects so far with ``--ledger`` and ``--prefer``."""
+    from kando.app.builtin import installed_plugins
+    from kando.app.context import Context
+    from kando.cli.shared import options_of, plugin_environ
+
+    environ = plugin_environ(ctx)
+    ledger = options_of(ctx).get("ledger")
+    with Context(installed_plugins(environ), environ, ledger) as context:
+        yield context
+
+
+def _runs(context: Context, prefix: str) -> Iterator[CompletionItem]:
+    if prefix and not prefix.startswith("@"):
+        for id in context.substrate().ids_starting_with(prefix, _MAX_RUNS):
+            yield CompletionItem(id)
+        return
+    infos = list(islice(context.substrate().ledgers(), _MAX_RUNS))
+    if infos:
+        yield described("@last", "the newest run or branch")
+    for info in infos:
+        kind = "branch" if info.is_branch else "run"
+        created = info.created_at.astimezone().strftime("%Y-%m-%d %H.%M")
+        yield described(info.id, f"{kind} of {created} with {info.length} events")
+
+
+def _runs_and_demo(context: Context, prefix: str) -> Iterator[CompletionItem]:
+    from kando.app.demo import DEMO_ID
+
+    yield described(DEMO_ID, "the built-in demo run")
+    yield from _runs(context, prefix)
+
+
+def _kits(context: Context, prefix: str) -> Iterator[CompletionItem]:
+    for offered in context.plugins.kits():
+        yield described(offered.spec.name, offered.spec.summary)
+
+
+def _providers(context: Context, prefix: str) -> Iterator[CompletionItem]:
+    for offered in context.plugins.providers():
+        yield described(offered.spec.name, offered.spec.summary)
+
+
+def described(value: str, text: str) -> CompletionItem:
+    """Return a completion with a description, which zsh and fish show."""
+    # The script for fish splits at commas, and that for zsh at newlines.
+    return CompletionItem(value, help=" ".join(text.replace(",", ";").split()) or None)
+
+
+#: A run or branch, without the demo run: for commands that write.
+RUN = _Name("run", _runs)
+#: A run or branch, or the demo run: for commands that read.
+ANY_RUN = _Name("run", _runs_and_demo)
+KIT = _Name("kit", _kits)
+PROVIDER = _Name("provider", _providers)
