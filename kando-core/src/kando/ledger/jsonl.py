@@ -97,7 +97,8 @@ def lines_of(ledger: LedgerStore, end: int, parent: Parent | None = None) -> Ite
         yield _encode(line) + b"\n"
     if digest != stored:
         msg = f"{ledger.stream_name()} does not match its hash chain."
-        raise StoreDamaged(msg, hint="`kando verify RUN` names the position.")
+        id = ledger.stream_name().partition(":")[2]
+        raise StoreDamaged(msg, hint=f"`kando verify {id}` names the position.")
 
 
 def read_lines(lines: Iterable[bytes]) -> tuple[Header, list[RecordedEvent]]:

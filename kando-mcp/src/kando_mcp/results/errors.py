@@ -24,9 +24,9 @@ _SHOWN = 3
 _REPLACEMENTS = {
     r"`kando runs`": "list_runs",
     r"`kando events[^`]*`": "explain_trace or the events resource of the run",
-    r"`kando plugins`": "list_kits",
     r"`kando (?:status|approvals)[^`]*`": "get_run",
-    r"`?kando run KIT --goal TEXT`?": "start_run",
+    r"`kando run KIT --goal TEXT`": "start_run",
+    r"`kando resume BRANCH --llm [^`]*`": "give it to resume_run",
     r"\w+ one with --kit\.": "A person must resume it: `kando resume RUN --kit KIT`.",
     r"--at N, or RUN@N": "fork_at",
     r"--goal and --input": "a goal",

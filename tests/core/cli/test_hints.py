@@ -1,0 +1,284 @@
+"""Hints are true: each command that a message suggests is followed, and works."""
+
+import ast
+import re
+import shlex
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import kando
+from kando.app.store import open_store
+from kando.cli.main import _GROUPS
+from kando.emit import emit
+from kando.runtime import Runtime
+
+Run = Callable[..., Any]
+
+SOURCES = Path(kando.__file__).parent
+NAMES = "|".join(name for group in _GROUPS.values() for name in group)
+COMMAND = re.compile(rf"\bkando ({NAMES})\b")
+
+#: Commands in a message: in backquotes, or at the end of a line.
+SUGGESTED = re.compile(rf"`kando ([^`]+)`|: kando ((?:{NAMES})\b.*)$", re.MULTILINE)
+
+#: What the reader of a hint fills in.
+PLACEHOLDERS = {"KIT": "tiny", "TEXT": "hello", "N": "1000", "USD": "5"}
+
+KITS = """
+    from kando.emit import call_tool
+    from kando.kit import Kit
+    from kando.plugins import KitSpec, hookimpl
+    from kando.responders.policies import Ask
+    from kando.schema.events import make_event
+
+    def kit_of(name, version="1"):
+        def seeds(goal, run_id):
+            return [make_event("go", "", "cli", [], {"text": goal})]
+        return Kit(name, version=version, seed=seeds)
+
+    fails, stops, asks = kit_of("fails"), kit_of("stops"), kit_of("asks")
+
+    @fails.responder("go")
+    def on_fails(event, world):
+        raise ValueError("no")
+
+    @stops.responder("go")
+    def on_stops(event, world):
+        raise KeyboardInterrupt
+
+    @asks.tool("pay")
+    def pay(amount: int) -> str:
+        return "paid"
+
+    @asks.policy
+    def careful(intent):
+        return Ask("pay?")
+
+    @asks.responder("go")
+    def on_asks(event, world):
+        yield call_tool("pay", {"amount": 7})
+
+    @hookimpl
+    def kando_kits():
+        names = ("fails", "stops", "asks")
+        return [KitSpec(name, f"sample_plugin:{name}", "a sample") for name in names]
+"""
+
+
+class Place:
+    """A store, the command line that uses it, and kits."""
+
+    def __init__(self, kando: Run, install: Run, options: list[str], path: Path) -> None:
+        self.kando, self.install, self.options, self.path = kando, install, options, path
+
+    def __call__(self, *arguments: str) -> Any:
+        return self.kando(*arguments, *self.options)
+
+    def start(self, kit: str = "tiny", *options: str) -> str:
+        return str(self("run", kit, "--goal", "hello", *options).stdout.strip())
+
+    def change(self, statement: str) -> None:
+        connection = sqlite3.connect(self.path)
+        connection.execute(statement)
+        connection.commit()
+        connection.close()
+
+    def damage_limits(self, run: str) -> None:
+        with open_store(f"sqlite:{self.path}") as store:
+            ledger = store.context.ledger(run, read_only=False)
+            Runtime(ledger, [], edge_logic=()).record(
+                [emit("budget.set", {"limits": 7})], is_own=True
+            )
+
+
+def damaged_limits(place: Place) -> Any:
+    run = place.start()
+    place.damage_limits(run)
+    return place("resume", run)
+
+
+def damaged_chain(place: Place) -> Any:
+    run = place.start()
+    place.change("UPDATE events SET actor = 'x' WHERE address % (1 << 32) = 2")
+    return place("export", run, "-o", "out")
+
+
+def a_failed_plugin(place: Place) -> Any:
+    place.install("bad", "raise OSError('gone')")
+    return place("run", "tiny", "--goal", "x", "--llm", "parrot")
+
+
+#: Each message that suggests a command, as its source has it, and how to get it. The exit codes are
+#: those of the suggested commands, where it is not 0 alone.
+MESSAGES: dict[str, tuple[Callable[[Place], Any], set[int]]] = {
+    "no runs yet; start one with: {}": (lambda place: place("runs"), {0}),
+    "`kando runs` lists them.": (lambda place: place("status", "xyz"), {0}),
+    "`kando run KIT --goal TEXT` starts a run of your own.": (
+        lambda place: place("resume", "demo"),
+        {0},
+    ),
+    "`kando events {}` lists its events.": (
+        lambda place: place("trace", "nothing", "--run", place.start()),
+        {0},
+    ),
+    "`kando approvals {}` lists them.": (
+        lambda place: place("approve", place.start("asks"), "nothing"),
+        {0},
+    ),
+    "`kando status {}` shows its state.": (lambda place: place("artifacts", place.start()), {0}),
+    "`kando resume {} --no-budget` removes them.": (damaged_limits, {0}),
+    "`kando verify {}` names the position.": (damaged_chain, {4}),
+    "The name of the kit is missing. `{}` lists the kits.": (
+        lambda place: place("kits", "show"),
+        {0},
+    ),
+    "--group excludes --llm. Give it to the workers: `{}`.": (
+        lambda place: place("run", "tiny", "--goal", "x", "--group", "g", "--llm", "parrot"),
+        {0},
+    ),
+    "--group excludes limits. Give them to the workers: `{}`.": (
+        lambda place: place("resume", place.start(), "--group", "g", "--budget-usd", "1"),
+        {0},
+    ),
+    "`{}` shows the failure. {}": (lambda place: place("run", "fails", "--goal", "x"), {0, 6}),
+    "Its recorded events are kept. {}": (
+        lambda place: place("run", "stops", "--goal", "x"),
+        {130},
+    ),
+    "The budget is exhausted ({}). {}": (
+        lambda place: place(
+            *("run", "tiny", "--goal", "x", "--llm", "parrot", "--budget-events", "6")
+        ),
+        {0},
+    ),
+    "1 approval is pending: {}": (lambda place: place("run", "asks", "--goal", "x"), {0}),
+    "No provider is configured: name one with --llm ({}), or set {}{}.": (
+        lambda place: place("run", "tiny", "--goal", "x"),
+        {0},
+    ),
+    "Then resume with: {}": (lambda place: place("run", "tiny", "--goal", "x"), {0}),
+    "sent; the process that works on the run records it, or `{}`": (
+        lambda place: place("send", place.start(), "--type", "note"),
+        {0},
+    ),
+    "1 plugin failed to load: {} (see `{}`)": (a_failed_plugin, {0}),
+    "Plugins may add commands; `kando plugins` lists them.": (
+        lambda place: place.kando("--help"),
+        {0},
+    ),
+}
+
+#: Messages that no command of `kando` shows, and why.
+OTHERS = {
+    "`kando events RUN` lists them.": "of functions for embedding, which know no id of a run",
+    "`kando approvals RUN` lists the open approvals.": "approvals sent as events are refused before",
+    "`kando events {}` lists them.": "a job of a group whose event is not in its ledger",
+    "Fork without --llm, and `kando resume BRANCH --llm {}:...`.": "see the test below",
+}
+
+
+@pytest.fixture(params=[[], ["--ledger", "sqlite:my runs.sqlite"]], ids=["default", "ledger"])
+def place(kando: Run, install: Run, tiny: Path, home: Path, tmp_path: Path, request: Any) -> Place:
+    """Return a place whose store is the default one, or selected by an option with a space."""
+    install("sample", KITS)
+    default = home / ".local/share/kando/kando.sqlite"
+    path = tmp_path / "my runs.sqlite" if request.param else default
+    return Place(kando, install, request.param, path)
+
+
+def commands_in(text: str) -> list[list[str]]:
+    found = [quoted or plain for quoted, plain in SUGGESTED.findall(text)]
+    return [[PLACEHOLDERS.get(word, word) for word in shlex.split(each)] for each in found]
+
+
+@pytest.mark.parametrize("message", MESSAGES)
+def test_every_suggested_command_works(place: Place, message: str) -> None:
+    cause, codes = MESSAGES[message]
+
+    done = cause(place)
+
+    text = done.stderr + done.stdout
+    # The command in a message may be followed by the options that select the store.
+    pattern = re.sub(r"(`kando[^`]*)`", r"\1[^`]*`", re.escape(message).replace(r"\{\}", ".*"))
+    assert re.search(pattern, text), text
+    commands = commands_in(text)
+    assert commands
+    for command in commands:
+        if command[0] == "worker":
+            command.append("--until-idle")
+        followed = place.kando(*command)
+        assert followed.returncode in codes, (command, followed.stderr)
+        assert not place.options or message.startswith("Plugins") or "--ledger" in command
+
+
+def test_the_hint_of_a_failed_run_leads_to_its_failure(place: Place) -> None:
+    hint = place("run", "fails", "--goal", "x").stderr
+
+    events, resume = commands_in(hint)
+
+    assert "raised: ValueError: no (" in place.kando(*events).stdout
+    assert "failed: ValueError: no (" in place.kando(*resume).stderr
+
+
+def test_a_provider_with_a_password_is_given_when_the_branch_is_resumed(place: Place) -> None:
+    run = place.start()
+    url = "parrot:http://user:secret@host/"
+
+    refused = place("fork", run, "--at", "2", "--llm", url)
+
+    assert refused.returncode == 2
+    assert "`kando resume BRANCH --llm parrot:..." in refused.stderr
+    branch = place("fork", run, "--at", "2").stdout.strip()
+    assert place("resume", branch, "--llm", url).returncode == 0
+
+
+def test_a_run_in_memory_is_not_suggested_for_anything(kando: Run, install: Run) -> None:
+    install("sample", KITS)
+
+    done = kando("run", "fails", "--goal", "x", "--ledger", "memory:")
+
+    assert commands_in(done.stderr) == []
+    assert "Start it again in a substrate that lasts" in done.stderr
+
+
+def test_every_message_with_a_command_is_followed_above() -> None:
+    messages = set(messages_in_sources())
+
+    assert messages - MESSAGES.keys() - OTHERS.keys() == set()
+    assert OTHERS.keys() - messages == set()
+
+
+def messages_in_sources() -> Iterator[str]:
+    """Yield the strings of kando-core that name a command of `kando`, but for docstrings."""
+    for path in SOURCES.rglob("*.py"):
+        tree = ast.parse(path.read_text())
+        docstrings = {
+            node.body[0].value
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+            and isinstance(node.body[0], ast.Expr)
+        }
+        parts = {
+            part
+            for node in ast.walk(tree)
+            if isinstance(node, ast.JoinedStr)
+            for part in node.values
+        }
+        for node in ast.walk(tree):
+            if node in docstrings or node in parts:
+                continue
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                text = node.value
+            elif isinstance(node, ast.JoinedStr):
+                text = "".join(
+                    str(each.value) if isinstance(each, ast.Constant) else "{}"
+                    for each in node.values
+                )
+            else:
+                continue
+            if COMMAND.search(text):
+                yield text
