@@ -43,7 +43,7 @@ def fork_run(
     allow_writes: bool = False,
     actor: str = "cli",
 ) -> BranchMeta:
-    """Fork a run or branch; nothing is copied and nothing is called.
+    """Fork a run or branch; no event is copied, and no model or tool is called.
 
     The changes are recorded on the branch after its ``branch.created``, in the same step: a
     refused change leaves no branch. `kando.app.resume.resume_run` continues it.

@@ -1,4 +1,4 @@
-"""A run, and what every face does with one: the command line, kando-mcp, a service."""
+"""A run and its operations, for the command line, kando-mcp and services."""
 
 # long: one class with a short method for each verb, most of it the reference of these methods.
 
@@ -80,7 +80,7 @@ class Run:
         return read_events(run, end, start=from_position)
 
     def follow(self, from_position: int = 0) -> Iterator[RecordedEvent]:
-        """Return the events from a position on that are there now; any position is allowed.
+        """Return the events recorded so far from a position on; any position is allowed.
 
         Call it again with the position after the last event to get those recorded since then.
         """
@@ -177,17 +177,17 @@ class Run:
         return BranchMeta(run.id, info.parent_id, info.fork_position)
 
     def cache(self) -> CacheUse:
-        """Return what the cache did for the run: hits, misses and money saved."""
+        """Return the cache hits and misses of the run, with their cost."""
         from kando.app.cache import cache_use
 
         return cache_use(self._opened())
 
     def replay(self, *, strict: bool = False, kit: str | Kit | None = None) -> ReplayResult:
-        """Project the run anew, or re-fire its responders and compare every event.
+        """Rebuild the run's world, or re-fire its responders and compare every event.
 
         Args:
             strict: re-fire, with recorded results of calls.
-            kit: the kit to replay with, or its name; the one that the ledger names if None.
+            kit: the kit to replay with, or its name; the run's kits if None.
 
         Raises:
             NoRootError: the ledger has no root event.
@@ -235,7 +235,7 @@ class Run:
         """Resume the run from wherever it stopped, and work until no work is left.
 
         Args:
-            kit: the kit, or its name; the one that the ledger names if None.
+            kit: the kit, or its name; the run's kit if None.
             llm: ``provider`` or ``provider:argument``, or an open provider, which stays open; if
                 None, the script of the run's demo, or the provider that the environment configures.
             budget: limits of the run. Each replaces the one that the ledger remembers; those that
@@ -243,15 +243,15 @@ class Run:
             forgets_limits: whether the run keeps only the limits in `budget`.
             at_most: limits of this process, which the ledger does not remember: they never lift
                 one.
-            wait: stay while the run waits for a timer or has not finished, and record what is sent
-                to it meanwhile.
+            wait: stay while the run waits for a timer or a message, and record events that are sent
+                to it.
             on_started: called with the run's id before the work begins.
 
         Raises:
             RunCancelled: the run was cancelled.
             ConcurrencyError: another thread or process works on the run.
-            ConfigurationError: the ledger names no kit, and neither does `kit`.
-            Exception: whatever a responder raised; the run can be resumed.
+            ConfigurationError: the run has no kit, and `kit` is None.
+            Exception: the error of a responder; the run can be resumed.
         """
         from kando.app.resume import resume_run
 
@@ -294,26 +294,26 @@ class Run:
         allow_writes: bool = False,
         actor: str = "cli",
     ) -> Run:
-        """Fork the run, with or without changes; nothing is copied and nothing is called.
+        """Fork the run, with or without changes; no event is copied, and no model or tool is called.
 
         Args:
-            at: how many events the branch shares.
-            patches: of objects: id and the fields to set, by name.
+            at: number of events that the branch shares.
+            patches: for each object its id, and the fields to set by name.
             events: each with ``type``, and optionally ``data`` and ``cause``.
-            goal: what the kit makes seeds of, in addition to what is shared.
-            model: of the branch's requests, whichever model they name.
-            llm: ``provider`` or ``provider:argument`` that answers them.
-            kit: the kit that continues, or its name; the one that the ledger names if None.
-            fresh: whether the branch refuses what was cached before it.
+            goal: goal for which the kit makes seeds, in addition to the shared events.
+            model: of all requests of the branch, regardless of the model that they name.
+            llm: ``provider`` or ``provider:argument`` that answers these requests.
+            kit: the kit of the branch, or its name; the run's kit if None.
+            fresh: whether the branch ignores answers that were cached before the fork.
             allow_writes: whether the branch calls tools that write (`Kit.tool`) without asking a
                 person; it never repeats a call that its parent made.
-            actor: that forks.
+            actor: of the fork.
 
         Raises:
             PositionOutOfRange: `at` is missing, or the run is shorter.
             UnknownPlugin: no such kit or provider is installed.
-            RefusedEvent: a change must not be recorded, such as a patch of an unknown object.
-            ConfigurationError: no kit can make seeds of the goal.
+            RefusedEvent: a change cannot be recorded, such as a patch of an unknown object.
+            ConfigurationError: no kit can make seeds for the goal.
         """
         from kando.app.fork import fork_run
 
@@ -359,48 +359,48 @@ class Run:
         return send_event(run, type, data or {}, cause=cause, key=key, actor=actor)
 
     def pause(self) -> Delivery:
-        """Have the run stop after its current firing; resuming continues it."""
+        """Pause the run after its current firing; it can be resumed."""
         from kando.app.send import pause_run
 
         return pause_run(self._opened(read_only=False))
 
     def cancel(self) -> Delivery:
-        """Have the run stop after its current firing, for good; it can still be forked."""
+        """Stop the run for good after its current firing; it can be forked, but not resumed."""
         from kando.app.send import cancel_run
 
         return cancel_run(self._opened(read_only=False))
 
     def approvals(self) -> list[Approval]:
-        """Return what waits for a person, in the order in which it was asked."""
+        """Return the pending approvals, in the order of their requests."""
         from kando.app.approvals import approvals_of
 
         return approvals_of(self._opened())
 
     def approve(self, event_id: str, *, by: str = "cli") -> Delivery:
-        """Approve what waits for a person.
+        """Grant a pending approval.
 
         Args:
-            event_id: of the ``approval.requested``, or of the call that waits, or the id of an
-                object that is held back.
-            by: who approves: the actor of the recorded decision.
+            event_id: id of the ``approval.requested``, of the call that waits, or of an object that
+                is held back.
+            by: the actor of the recorded decision.
 
         Raises:
-            EventNotFound: nothing waits under this id.
+            EventNotFound: no approval is pending under this id.
         """
         from kando.app.approvals import answer_approval
 
         return answer_approval(self._opened(read_only=False), event_id, True, by=by)
 
     def deny(self, event_id: str, *, reason: str | None = None, by: str = "cli") -> Delivery:
-        """Deny what waits for a person.
+        """Deny a pending approval.
 
         Args:
             event_id: as for `approve`.
             reason: the responder that asked receives it.
-            by: who denies: the actor of the recorded decision.
+            by: the actor of the recorded decision.
 
         Raises:
-            EventNotFound: nothing waits under this id.
+            EventNotFound: no approval is pending under this id.
         """
         from kando.app.approvals import answer_approval
 

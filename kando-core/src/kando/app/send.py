@@ -65,10 +65,10 @@ def check_type(type: str) -> str:
 
 
 def pause_run(run: OpenedRun) -> Delivery:
-    """Have a run stop after its current firing; resuming continues it."""
+    """Pause a run after its current firing; it can be resumed."""
     return deliver(run, make_event(RUN_PAUSED, "", "cli", [], {}), None)
 
 
 def cancel_run(run: OpenedRun) -> Delivery:
-    """Have a run stop after its current firing, for good; it can still be forked."""
+    """Stop a run for good after its current firing; it can be forked, but not resumed."""
     return deliver(run, make_event(RUN_CANCELLED, "", "cli", [], {}), f"{OWN_PREFIX}cancel")

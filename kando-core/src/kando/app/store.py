@@ -1,4 +1,4 @@
-"""A store: the runs of one substrate, for every face and for programs that embed Kando."""
+"""A store: the runs of one substrate, for the command line, kando-mcp and programs that embed Kando."""
 
 from __future__ import annotations
 
@@ -91,10 +91,10 @@ class Store:
 
         Args:
             kit: the kit, or its name. The store remembers a kit for the runs that name it.
-            goal: what the run is for; None only for a demo, which has a goal.
+            goal: goal of the run; None only for a demo, which has a goal.
             inputs: files and folders, read before anything is recorded.
-            demo: whether to work from the documents that the kit ships as its demo, with the
-                answers that come with them unless `llm` is given.
+            demo: whether to work from the kit's demo documents; the demo's script answers unless
+                `llm` is given.
             llm: ``provider`` or ``provider:argument``, or an open provider, which stays open; from
                 the environment if None.
             budget: limits of the run, which its ledger remembers.
@@ -106,10 +106,10 @@ class Store:
         Raises:
             UnknownPlugin: no such kit or provider is installed.
             ConfigurationError: the kit cannot be started from a goal, or the goal is missing.
-            NotFoundError: the kit ships no demo.
-            PluginBroken: the kit fails to make seeds of the goal.
-            RefusedEvent: a seed must not be recorded; no event is.
-            Exception: whatever a responder raised; the run can be resumed.
+            NotFoundError: the kit has no demo.
+            PluginBroken: the kit fails to make seeds for the goal.
+            RefusedEvent: a seed cannot be recorded; no event was recorded.
+            Exception: the error of a responder; the run can be resumed.
         """
         from kando.app.start import create_run, start_run
 
@@ -185,8 +185,8 @@ class Store:
         Args:
             state: only runs in this state, such as ``waiting``.
             kit: only runs of the kit with this name.
-            limit: how many at most.
-            cursor: the ``next_cursor`` of the page before.
+            limit: maximum number of runs.
+            cursor: the ``next_cursor`` of the previous page.
 
         Raises:
             ConfigurationError: the cursor is malformed.
@@ -212,11 +212,10 @@ class Store:
 
         Args:
             lines: of the file.
-            accepts_approvals: whether to accept what the file says of approvals of calls that are
-                not made yet.
+            accepts_approvals: whether to accept approvals of calls that are not made yet.
 
         Raises:
-            InvalidData: the file is malformed, or holds approvals that are not accepted.
+            InvalidData: the file is malformed, or contains approvals that are not accepted.
             LedgerExists: a run or branch of this id already exists.
             StoreError: the substrate cannot be used.
         """
