@@ -255,10 +255,10 @@ def _read_as_run(run_id: str, events: Sequence[RecordedEvent]) -> None:
     copy = MemoryLedgerStore(run_id)
     copy.append([*events])
     read_status(copy)
-    kit = next((event.data for event in events if event.type == KIT_LOADED), None)
-    if kit is not None and not (isinstance(kit["name"], str) and isinstance(kit["version"], str)):
-        msg = "the name and the version of a kit must be strings"
-        raise TypeError(msg)
+    for kit in (event.data for event in events if event.type == KIT_LOADED):
+        if not (isinstance(kit["name"], str) and isinstance(kit["version"], str)):
+            msg = "the name and the version of a kit must be strings"
+            raise TypeError(msg)
     cursor = Cursor()
     for event in events:
         cursor.observe(event)

@@ -137,9 +137,11 @@ def _drafted(
 ) -> list[RecordedEvent]:
     """Return the branch's own events, with the checks that recording makes."""
     draft = BranchDraft(run.ledger, head)
-    kit = _kit(run, named, needed=goal is not None)
+    # The kit that worked on the run at the fork position; if that is before any, the run's own.
+    forked = OpenedRun(run.context, draft)
+    is_loaded = forked.choices.kit is not None
+    kit = _kit(forked if is_loaded else run, named, needed=goal is not None)
     events: list[KandoEvent] = []
-    is_loaded = any(event.type == KIT_LOADED for event in draft.read_all())
     if kit is not None and (named is not None or (goal is not None and not is_loaded)):
         events.append(make_event(KIT_LOADED, "", head.actor, [], kit_data(kit)))
     if chosen:

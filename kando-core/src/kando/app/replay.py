@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import attrs
 
 from kando.app.opened import OpenedRun
@@ -13,7 +11,7 @@ from kando.ledger.upcast import upcast
 from kando.runtime import Runtime
 from kando.runtime.declared_types import DeclaredTypes
 from kando.runtime.strict_replay import replay_strictly
-from kando.schema.events import KIT_LOADED, RecordedEvent
+from kando.views.kit import LoadedKit, kits_in_turn
 from kando.world.graph import World
 
 __all__ = ["ReplayResult", "replay_run"]
@@ -68,33 +66,26 @@ def replay_run(
     return ReplayResult(run.id, world, ledger.length(), True, versions)
 
 
-def _stages(ledger: LedgerStore) -> list[tuple[dict[str, Any], int | None]]:
-    """Return the kits that worked on a ledger in turn, and the position at which each ended.
+def _stages(ledger: LedgerStore) -> list[tuple[LoadedKit, int | None]]:
+    """Return the kits that worked on a run in turn, and the number of events up to each one's end.
 
-    Empty if a single kit worked on it.
+    The list is empty if one kit did all the work.
     """
-    loaded: list[RecordedEvent] = []
-    for event in ledger.read_all():
-        if event.type == KIT_LOADED and (
-            not loaded or loaded[-1].data["name"] != event.data["name"]
-        ):
-            loaded.append(event)
-    if len(loaded) < 2:
+    kits = kits_in_turn(ledger.read_all())
+    if len(kits) < 2:
         return []
-    ends = [*(event.position + 1 for event in loaded[1:]), None]
-    return [(event.data, end) for event, end in zip(loaded, ends, strict=True)]
+    ends = [*(kit.position + 1 for kit in kits[1:]), None]
+    return list(zip(kits, ends, strict=True))
 
 
-def _replayed_in_stages(
-    run: OpenedRun, stages: list[tuple[dict[str, Any], int | None]]
-) -> ReplayResult:
+def _replayed_in_stages(run: OpenedRun, stages: list[tuple[LoadedKit, int | None]]) -> ReplayResult:
     """Replay each stretch of a ledger with the kit that recorded it."""
     context, ledger = run.context, run.ledger
     start, world, versions = 0, World(), None
     for recorded, stop in stages:
-        kit = context.kit(recorded["name"])
-        if recorded["version"] != kit.version and versions is None:
-            versions = (recorded["version"], kit.version)
+        kit = context.kit(recorded.name)
+        if recorded.version != kit.version and versions is None:
+            versions = (str(recorded.version), kit.version)
         read = upcast(ledger, [*context.plugins.upcasters(), *kit.upcasters])
         types = DeclaredTypes([kit])
         fired = kit.create()

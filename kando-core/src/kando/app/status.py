@@ -144,7 +144,7 @@ def _status(ledger: LedgerStore, fold: StatusFold) -> RunStatus:
         state = FAILED if fold.failure is not None else EXHAUSTED
     if fold.halted_by is not None:
         state = CANCELLED if fold.halted_by == RUN_CANCELLED else PAUSED
-    kit, branch = fold.kit or {}, fold.branch or {}
+    kit, branch = fold.choices.kit or {}, fold.branch or {}
     return RunStatus(
         run_id=ledger.stream_name().partition(":")[2],
         state=state,

@@ -31,6 +31,7 @@ from kando.schema.events import (
     RecordedEvent,
 )
 from kando.views.approvals import ApprovalsFold
+from kando.views.choices import Choices
 from kando.views.pending import PENDING, is_answer, track
 from kando.views.spending import CHARGED, Accounts
 from kando.world.graph import World
@@ -50,12 +51,10 @@ class StatusFold:
         last_event_id: id of the last event, or None.
         failure: the error that a responder raised, if the last event records it.
         limits: that were reached, if the last event records it.
-        budget: the current limits of the run, by name.
+        choices: what was chosen for the run: its kit, limits, model and provider.
         halted_by: type of the event that paused or cancelled the run, or None.
         goal: text of the first seed, or None.
         has_goal: whether the goal is known, so that later seeds are not read as a goal.
-        first_kit: data of the first ``kit.loaded``, or None.
-        kit: data of the last ``kit.loaded``, or None.
         branch: data of the last ``branch.created``, or None.
         intents: ids of the intents without an answer.
         timers: ids of the timers that have not fired.
@@ -76,12 +75,10 @@ class StatusFold:
     last_event_id: str | None = None
     failure: str | None = None
     limits: str | None = None
-    budget: dict[str, Any] = attrs.field(factory=dict)
+    choices: Choices = attrs.field(factory=Choices)
     halted_by: str | None = None
     goal: str | None = None
     has_goal: bool = False
-    first_kit: dict[str, Any] | None = None
-    kit: dict[str, Any] | None = None
     branch: dict[str, Any] | None = None
     intents: dict[str, None] = attrs.field(factory=dict)
     timers: dict[str, None] = attrs.field(factory=dict)
@@ -119,6 +116,12 @@ class StatusFold:
             dict(sorted(objects.items())),
             dict(sorted(relations.items())),
         )
+
+    @property
+    def budget(self) -> dict[str, Any]:
+        """The current limits of the run, by name."""
+        limits = self.choices.limits
+        return limits if isinstance(limits, dict) else {}
 
     @property
     def is_waiting(self) -> bool:
@@ -176,21 +179,16 @@ def _on_exhaustion(fold: StatusFold, event: RecordedEvent) -> None:
     fold.limits = ", ".join(event.data["reasons"])
 
 
-def _on_budget(fold: StatusFold, event: RecordedEvent) -> None:
-    limits = event.data.get("limits")
-    fold.budget = limits if isinstance(limits, dict) else {}
-
-
 def _on_timer(fold: StatusFold, event: RecordedEvent) -> None:
     due_at(event)
 
 
-def _on_kit(fold: StatusFold, event: RecordedEvent) -> None:
-    fold.first_kit = fold.first_kit or event.data
-    fold.kit = event.data
+def _on_choice(fold: StatusFold, event: RecordedEvent) -> None:
+    fold.choices = fold.choices.apply(event)
 
 
 def _on_branch(fold: StatusFold, event: RecordedEvent) -> None:
+    _on_choice(fold, event)
     if event.type == BRANCH_CREATED:
         fold.branch, fold.spent_before = event.data, fold.spent
     else:
@@ -207,10 +205,10 @@ _HANDLERS: dict[str, Callable[[StatusFold, RecordedEvent], None]] = {
     APPROVAL_GRANTED: _on_approval,
     APPROVAL_DENIED: _on_approval,
     RESPONDER_FAILED: _on_failure,
-    BUDGET_SET: _on_budget,
+    BUDGET_SET: _on_choice,
     BUDGET_EXHAUSTED: _on_exhaustion,
     TIMER_SET: _on_timer,
-    KIT_LOADED: _on_kit,
+    KIT_LOADED: _on_choice,
     BRANCH_CREATED: _on_branch,
     BRANCH_CHANGED: _on_branch,
 }

@@ -28,7 +28,8 @@ __all__ = [
     "status_fold_of",
 ]
 
-#: Names of the views in a snapshot.
+#: Names of the views in a snapshot. If the fields of one change, so must the format in
+#: `kando.world._container`: the state of an earlier version would decode, and be wrong.
 LINEAGE_INDEX, RUN_METRICS, RUN_STATUS = "lineage-index", "run-metrics", "run-status"
 OBJECT_IDS = "object-ids"
 

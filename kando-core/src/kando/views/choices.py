@@ -1,0 +1,83 @@
+"""The choices for a run: its kit and limits, and for a branch its model, provider and freshness."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from kando.schema.events import (
+    BRANCH_CHANGED,
+    BRANCH_CREATED,
+    BUDGET_SET,
+    KIT_LOADED,
+    RecordedEvent,
+)
+from kando.views.kit import LoadedKit, kit_after
+
+__all__ = ["CHOOSING", "Choices"]
+
+#: Types of events that change the choices.
+CHOOSING = frozenset({KIT_LOADED, BRANCH_CREATED, BRANCH_CHANGED, BUDGET_SET})
+
+
+@attrs.frozen
+class Choices:
+    """The choices for a run. Immutable: applying an event returns new choices.
+
+    A branch inherits what it does not change, since its ledger begins with that of its parent.
+
+    Attributes:
+        loaded: the kit that works on the run; None for a run that no kit has worked on.
+        model: the model of all requests; None for the one that each request names.
+        llm: ``provider`` or ``provider:argument`` that answers; None if no choice was made.
+        fresh_id: the branch, or its ancestor, that ignores answers cached before it; or None.
+        fresh_from: position of the first own event of that branch; 0 without one.
+        allows_writes: whether a branch calls tools that write without asking a person.
+        limits: data of the last ``budget.set``; unchecked, None without one.
+        limits_id: id of that event, or None.
+        branch_id: the branch that the events so far are of; None if they are of a run.
+        branch_from: position of that branch's first own event; 0 for a run.
+    """
+
+    loaded: LoadedKit | None = None
+    model: str | None = None
+    llm: str | None = None
+    fresh_id: str | None = None
+    fresh_from: int = 0
+    allows_writes: bool = False
+    limits: Any = None
+    limits_id: str | None = None
+    branch_id: str | None = None
+    branch_from: int = 0
+
+    @property
+    def kit(self) -> dict[str, Any] | None:
+        """Name, version and distribution of the kit that works on the run, or None."""
+        return self.loaded.data if self.loaded is not None else None
+
+    def apply(self, event: RecordedEvent) -> Choices:
+        """Return the choices after the next event of the ledger."""
+        data = event.data
+        if event.type == KIT_LOADED:
+            return attrs.evolve(self, loaded=kit_after(self.loaded, event))
+        if event.type == BUDGET_SET:
+            return attrs.evolve(self, limits=data.get("limits", {}), limits_id=event.id)
+        if event.type == BRANCH_CREATED:
+            id = _text(data.get("branch_id"))
+            return attrs.evolve(self, branch_id=id, branch_from=event.position)
+        if event.type == BRANCH_CHANGED:
+            is_fresh = data.get("fresh") is True and self.branch_id is not None
+            return attrs.evolve(
+                self,
+                model=_text(data.get("model")) or self.model,
+                llm=_text(data.get("llm")) or self.llm,
+                fresh_id=self.branch_id if is_fresh else self.fresh_id,
+                fresh_from=self.branch_from if is_fresh else self.fresh_from,
+                allows_writes=self.allows_writes or data.get("allow_writes") is True,
+            )
+        return self
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
