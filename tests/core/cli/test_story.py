@@ -352,3 +352,17 @@ def test_observers_receive_every_event_and_one_that_raises_affects_nothing(
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_each_shell_has_a_completion_script(kando: Run, shell: str) -> None:
     assert "_KANDO_COMPLETE" in kando("completion", shell).stdout
+
+
+def test_status_and_runs_mention_unread_messages(kando: Run) -> None:
+    run_id = started(kando, "--llm", "parrot")
+    assert "NOTE" not in kando("runs").stdout
+    kando("send", run_id, "--type", "other", "--data", "{}")
+
+    assert "unread    1 message waits in the inbox" in kando("status", run_id).stdout
+    listed = kando("runs").stdout.splitlines()
+    assert listed[0].split()[:3] == ["RUN", "STATE", "NOTE"]
+    assert listed[1].split()[:4] == [run_id, "stopped", "1", "unread"]
+    (item,) = as_json(kando, "runs")["items"]
+    assert (item["state"], item["unread"], item["parked"]) == ("stopped", 1, 0)
+    assert item == as_json(kando, "status", run_id)

@@ -18,7 +18,7 @@ from kando.app.lineage_answers import LineageAnswers
 from kando.app.observers import Observation
 from kando.app.opened import Choices, OpenedRun
 from kando.app.providers import Provider, choose_provider
-from kando.app.status import WAITING, RunStatus, status_of
+from kando.app.status import STOPPED, WAITING, RunStatus, status_of
 from kando.kit import Kit
 from kando.ledger.groups import Job
 from kando.ledger.interface import LedgerStore
@@ -107,11 +107,16 @@ def resume_run(
         runtime = runtime_of(context, observed, loaded, provider, allowed, run.choices)
         on_started(run.id)
         work(context, runtime, limit_events)
-        while wait and _status(run).state == WAITING:
+        while wait and _goes_on(_status(run)):
             due = runtime.seconds_until_due()
             time.sleep(_POLL_SECONDS if due is None else min(due, _POLL_SECONDS))
             work(context, runtime)
     return RunResult(_status(run), provider.name if provider else None)
+
+
+def _goes_on(status: RunStatus) -> bool:
+    """Whether a run can continue by itself: it waits, or a message has just arrived."""
+    return status.state == WAITING or (status.state == STOPPED and status.unread > 0)
 
 
 def _status(run: OpenedRun) -> RunStatus:

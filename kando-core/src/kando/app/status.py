@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 
+from kando.app.inbox import SubstrateInbox
 from kando.app.kits.find import kit_data
 from kando.app.opened import OpenedRun
 from kando.errors import InvalidData, KandoError, StoreError
@@ -14,7 +15,7 @@ from kando.ledger.interface import WORLD_TYPES, LedgerStore
 from kando.ledger.notice import Worker, this_process
 from kando.ledger.substrate import LedgerInfo
 from kando.runtime import Runtime
-from kando.schema.events import RUN_CANCELLED
+from kando.schema.events import RESPONDER_FAILED, RUN_CANCELLED
 from kando.views.status import StatusFold
 from kando.views.stored import status_fold_of
 from kando.world.graph import World
@@ -73,7 +74,8 @@ class RunStatus:
         created_at: time of the first event, or None for an empty ledger.
         updated_at: time of the last event, or None for an empty ledger.
         last_event_id: id of the last event, or None for an empty ledger.
-        problem: why the run failed or cannot be read, or the limits that it reached; else None.
+        problem: why the run does not go on: its failure, the limits that it reached, unread
+            messages, or a parked firing; else None.
         parent_id: id of the ledger that a branch was forked from; None for a run.
         fork_position: number of events that a branch shares with its parent; None for a run.
         llm_unpriced: number of answers of unknown cost.
@@ -83,6 +85,10 @@ class RunStatus:
             ``llm_cost_usd``, ``llm_unpriced`` and ``tool_calls``; None for a run.
         approvals: number of pending approvals.
         limits: current limits of the run, by name; empty if it has none.
+        unread: number of messages in its inbox that are not recorded yet, without the answers of
+            workers.
+        parked: number of parked firings, calls among them.
+        parked_reasons: the event, the responder and the error of each parked firing.
     """
 
     run_id: str
@@ -111,12 +117,16 @@ class RunStatus:
     own: dict[str, Any] | None = None
     approvals: int = 0
     limits: dict[str, Any] = attrs.field(factory=dict)
+    unread: int = 0
+    parked: int = 0
+    parked_reasons: list[str] = attrs.field(factory=list)
 
 
 def read_status(ledger: LedgerStore, stored: StoredSnapshot | None = None) -> RunStatus:
     """Return the state of a run according to its ledger.
 
-    It is never ``stopped``: only the responders can tell whether work is left (see `status_of`).
+    It is never ``stopped``, and counts no unread messages: the ledger alone does not show either
+    (see `status_of`).
 
     Args:
         ledger: of the run or branch.
@@ -144,6 +154,9 @@ def _status(ledger: LedgerStore, fold: StatusFold) -> RunStatus:
         state = FAILED if fold.failure is not None else EXHAUSTED
     if fold.halted_by is not None:
         state = CANCELLED if fold.halted_by == RUN_CANCELLED else PAUSED
+    parked = list(fold.parked.values())
+    if problem is None and parked:
+        problem = f"{_counted(len(parked), 'firing is', 'firings are')} parked: {parked[0]}"
     kit, branch = fold.choices.kit or {}, fold.branch or {}
     return RunStatus(
         run_id=ledger.stream_name().partition(":")[2],
@@ -172,14 +185,21 @@ def _status(ledger: LedgerStore, fold: StatusFold) -> RunStatus:
         own=fold.spent.since(fold.spent_before) if branch else None,
         approvals=len(fold.approvals.waiting),
         limits=fold.budget,
+        parked=len(parked),
+        parked_reasons=parked,
     )
+
+
+def _counted(n: int, one: str, many: str) -> str:
+    return f"{n} {one if n == 1 else many}"
 
 
 def status_of(run: OpenedRun) -> RunStatus:
     """Return the state of a run, including ``running`` and ``stopped``.
 
-    It is ``running`` if a process, or a thread of this store, works on it, and ``stopped`` if its kit
-    has work left and nothing works on it. If the kit is not installed, the state is that of the ledger.
+    It is ``running`` if a process, or a thread of this store, works on it, and ``stopped`` if nothing
+    works on it and work is left: unread messages, or work for its kit. If the kit is not installed,
+    the state is that of the ledger and the inbox.
     """
     kit, stored = run.kit, run.current_snapshot
     try:
@@ -187,10 +207,18 @@ def status_of(run: OpenedRun) -> RunStatus:
     except InvalidData:
         # Events that the kit's upcasters cannot convert are read as they were recorded.
         status = read_status(run.ledger)
-    worker = None if run.is_demo_run else run.context.substrate().worker(run.id)
+    worker = None
+    if not run.is_demo_run:
+        worker = run.context.substrate().worker(run.id)
+        status = attrs.evolve(status, unread=_unread(run))
     if worker is not None and _is_at_work(run, worker):
         return attrs.evolve(status, state=RUNNING)
-    if kit is None or status.state not in (FINISHED, WAITING):
+    if status.state not in (FINISHED, WAITING):
+        return status
+    if status.unread:
+        problem = f"{_counted(status.unread, 'message is', 'messages are')} unread"
+        return attrs.evolve(status, state=STOPPED, problem=status.problem or problem)
+    if kit is None:
         return status
     if stored is not None and stored.is_at_rest(kit_data(kit)):
         return status
@@ -207,6 +235,14 @@ def _is_at_work(run: OpenedRun, worker: Worker) -> bool:
         # An earlier process with the same id may have left this notice.
         return run.context.is_worked_on(run.id)
     return worker.may_be_alive()
+
+
+def _unread(run: OpenedRun) -> int:
+    """Return the number of messages that wait in the inbox of a run."""
+    entries = SubstrateInbox(run.context.substrate(), run.id).entries()
+    messages = [entry for entry in entries if entry.event.type != RESPONDER_FAILED]
+    # A process that was killed may have recorded a message without removing it.
+    return sum(run.ledger.find(entry.event_id) is None for entry in messages)
 
 
 def _has_work(runtime: Runtime) -> bool:

@@ -31,6 +31,7 @@ __all__ = ["events", "runs", "status", "summary", "world"]
 
 _FOLLOW_SECONDS = 0.2
 _SUMMARY_CHARS = 100
+_REASONS = 3
 
 # A reader of events looks for failures: the whole reason is shown, unless it is very long.
 _FAILURE_CHARS = 1000
@@ -59,6 +60,13 @@ def _status_lines(found: RunStatus) -> list[tuple[str, str]]:
     lines = [("run", found.run_id), ("state", found.state)]
     if found.problem:
         lines.append(("problem", clean(found.problem)))
+    if found.unread:
+        what = "message waits in the inbox" if found.unread == 1 else "messages wait in the inbox"
+        lines.append(("unread", f"{found.unread} {what}"))
+    if found.parked:
+        reasons = "; ".join(clean(reason) for reason in found.parked_reasons[:_REASONS])
+        more = "; ..." if found.parked > _REASONS else ""
+        lines.append(("parked", f"{found.parked}: {reasons}{more}"))
     lines += [("goal", clean(found.goal or "")), ("kit", clean(kit))]
     if found.parent_id is not None:
         lines.append(("parent", f"{found.parent_id}@{found.fork_position}"))
@@ -125,8 +133,14 @@ def runs(limit: int, cursor: str | None, as_json: bool) -> int:
             ]
             for info, each in zip(page.infos, page, strict=True)
         ]
+        head = ["RUN", "STATE", "EVENTS", "KIT", "PARENT", "CREATED", "GOAL"]
+        notes = [_note(each) for each in page]
+        if any(notes):
+            head.insert(2, "NOTE")
+            for row, note in zip(rows, notes, strict=True):
+                row.insert(2, note or "-")
         if rows:
-            columns(rows, ("RUN", "STATE", "EVENTS", "KIT", "PARENT", "CREATED", "GOAL"))
+            columns(rows, head)
         else:
             warn(f"no runs yet; start one with: {command_for('run', 'KIT', '--goal', 'TEXT')}")
         if page.next_cursor is not None:
@@ -135,6 +149,12 @@ def runs(limit: int, cursor: str | None, as_json: bool) -> int:
             if each.state == DAMAGED:
                 warn(f"{each.run_id} is damaged: {each.problem}")
     return _DAMAGED_CODE if is_damaged else 0
+
+
+def _note(status: RunStatus) -> str:
+    """Return what waits for somebody in a run, or an empty string."""
+    counts = {"unread": status.unread, "parked": status.parked}
+    return ", ".join(f"{n} {name}" for name, n in counts.items() if n)
 
 
 @click.command()

@@ -235,6 +235,9 @@ def _report(store: Store, result: RunResult) -> None:
         hint = resume_hint(store, status.run_id, more, lead="Resume with a higher limit")
         warn(f"The budget is exhausted ({status.problem}). {hint}")
         return
+    if status.parked:
+        n, reason = status.parked, status.parked_reasons[0]
+        warn(f"{n} {'firing is' if n == 1 else 'firings are'} parked: {reason}")
     if status.approvals:
         n = status.approvals
         pending = "1 approval is" if n == 1 else f"{n} approvals are"

@@ -25,6 +25,7 @@ from kando.schema.events import (
     PARKED,
     RAISED,
     RESPONDER_FAILED,
+    RESPONDER_FIRED,
     TIMER_SET,
     TOOL_CALLED,
     TOOL_RETURNED,
@@ -32,7 +33,7 @@ from kando.schema.events import (
 )
 from kando.views.approvals import ApprovalsFold
 from kando.views.choices import Choices
-from kando.views.pending import PENDING, is_answer, track
+from kando.views.pending import ANSWERS, PENDING, answered_by, is_answer, track
 from kando.views.spending import CHARGED, Accounts
 from kando.world.graph import World
 from kando.world.projection import due_at
@@ -59,7 +60,8 @@ class StatusFold:
         intents: ids of the intents without an answer.
         timers: ids of the timers that have not fired.
         approvals: that are open.
-        parked: reasons of the firings that were parked, by trigger and responder.
+        parked: reasons of the firings that are parked, by trigger and responder; one that fired
+            after all, or whose call was answered, is not in it.
         requests: number of requests to language models.
         answers: number of answers to these.
         cached: number of answers from the cache.
@@ -104,6 +106,8 @@ class StatusFold:
             self.spent = self.spent.apply(event)
         if event.type in PENDING:
             track(self, event, None)
+        if self.parked and event.type in _UNPARKS:
+            _unpark(self, event)
         handler = _HANDLERS.get(event.type)
         if handler is not None:
             handler(self, event)
@@ -170,9 +174,23 @@ def _on_failure(fold: StatusFold, event: RecordedEvent) -> None:
     outcome, error = event.data["outcome"], event.data["error"]
     reason = f"{event.data['responder']}: {error['type']}: {error['message']}"
     if outcome == PARKED:
-        fold.parked[f"{event.data['trigger']} {event.data['responder']}"] = reason
+        key = _firing(event.data["trigger"], event.data["responder"])
+        fold.parked[key] = f"{event.data['trigger']}: {reason}"
     elif outcome == RAISED:
         fold.failure = reason
+
+
+def _unpark(fold: StatusFold, event: RecordedEvent) -> None:
+    if event.type == RESPONDER_FIRED:
+        fold.parked.pop(_firing(event.data.get("trigger"), event.data.get("responder")), None)
+        return
+    for intent in answered_by(event):
+        for key in [key for key in fold.parked if key.startswith(_firing(intent, ""))]:
+            del fold.parked[key]
+
+
+def _firing(trigger: object, responder: object) -> str:
+    return f"{trigger} {responder}"
 
 
 def _on_exhaustion(fold: StatusFold, event: RecordedEvent) -> None:
@@ -194,6 +212,8 @@ def _on_branch(fold: StatusFold, event: RecordedEvent) -> None:
     else:
         fold.goal, fold.has_goal = event.data.get("goal", fold.goal), True
 
+
+_UNPARKS = frozenset({RESPONDER_FIRED, *ANSWERS})
 
 _HANDLERS: dict[str, Callable[[StatusFold, RecordedEvent], None]] = {
     OBJECT_CREATED: _on_object,

@@ -26,6 +26,7 @@ __all__ = ["run_state"]
 _GOAL_CHARS = 500
 _PROBLEM_CHARS = 2_000
 _TYPES = 50
+_REASONS = 10
 
 _READ_ONLY = ("get_run(", "query_world(", "explain_trace(")
 
@@ -54,7 +55,9 @@ def run_state(
 def _state_of(
     status: RunStatus, problem: str | None, pending: list[ApprovalShape], is_read_only: bool
 ) -> RunState:
-    problem = status.problem or problem
+    # Why the worker ended early says more than that messages are unread.
+    is_ended = status.state in (FAILED, EXHAUSTED, DAMAGED)
+    problem = status.problem if is_ended or problem is None else problem
     objects = ", ".join(f"{n} {type}" for type, n in list(status.objects.items())[:8])
     reason = f": {truncate(problem, 300)}" if problem else ""
     return {
@@ -73,6 +76,9 @@ def _state_of(
         "llm_cost_usd": status.llm_cost_usd,
         "unanswered": status.unanswered,
         "timers": status.timers,
+        "unread": status.unread,
+        "parked": status.parked,
+        "parked_reasons": [truncate(each, 300) for each in status.parked_reasons[:_REASONS]],
         "last_event_id": status.last_event_id,
         "problem": truncate(problem, _PROBLEM_CHARS) if problem else None,
         "approvals": pending,
@@ -115,6 +121,8 @@ def _next_steps(status: RunStatus) -> list[str]:
             "them to a provider; list_kits lists providers.",
             *inspect,
         ]
+    if status.state == STOPPED and status.unread:
+        return [f"resume_run({run}) records the {status.unread} unread messages.", *inspect]
     if status.state in (STOPPED, PAUSED, WAITING):
         return [f"resume_run({run}) resumes the run.", *inspect]
     if status.state == EXHAUSTED:

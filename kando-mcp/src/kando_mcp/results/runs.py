@@ -60,6 +60,8 @@ def _line(entry: _Entry) -> RunLine:
         "kit": status.kit,
         "events": status.events,
         "llm_cost_usd": status.llm_cost_usd,
+        "unread": status.unread,
+        "parked": status.parked,
         "created_at": info.created_at.isoformat(),
         "parent_id": info.parent_id,
         "fork_position": info.fork_position,

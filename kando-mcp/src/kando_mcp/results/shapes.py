@@ -83,6 +83,9 @@ class RunState(TypedDict):
     llm_cost_usd: float
     unanswered: int
     timers: int
+    unread: int
+    parked: int
+    parked_reasons: list[str]
     last_event_id: str | None
     problem: str | None
     approvals: list[ApprovalShape]
@@ -100,6 +103,8 @@ class RunLine(TypedDict):
     kit: str | None
     events: int
     llm_cost_usd: float
+    unread: int
+    parked: int
     created_at: str
     parent_id: str | None
     fork_position: int | None

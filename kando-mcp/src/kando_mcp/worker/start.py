@@ -38,7 +38,7 @@ def ensure_worker(
     if status.state == CANCELLED:
         msg = f"{named.source} was cancelled."
         raise RunCancelled(msg, hint="fork_run continues from any of its positions.")
-    if status.state == FINISHED and not store.context.substrate().inbox(run_id):
+    if status.state == FINISHED:
         return run_id
     open_run(store.context, run_id).require_kit()
     workers.start(store, order_for(access, store, run_id, llm, budget_usd, status.llm_cost_usd))
