@@ -6,17 +6,17 @@ import attrs
 
 from kando.app.context import Context
 from kando.app.opened import Choices, OpenedRun
+from kando.cache.asked import Asked, asked_in, cached_answer
 from kando.cache.llm import LLMCache, ScopedStore
 from kando.ledger.substrate import Substrate
 from kando.schema.events import (
     BRANCH_CREATED,
     LLM_REQUEST,
     LLM_RESPONSE,
-    RESPONDER_FAILED,
     RecordedEvent,
 )
 from kando.views.pending import is_answer
-from kando.views.spending import spent_by
+from kando.views.spending import CHARGED, amount_of, spent_by
 
 __all__ = ["CacheUse", "cache_of", "cache_use"]
 
@@ -48,10 +48,10 @@ class CacheUse:
 
 def cache_use(run: OpenedRun) -> CacheUse:
     """Count the cache hits and misses of a run or branch, from its ledger and its cache."""
-    chosen = run.choices
     cache = None
-    use, intents = CacheUse(run.id), dict[str, RecordedEvent]()
+    choices, use, intents = Choices(), CacheUse(run.id), dict[str, RecordedEvent]()
     for event in run.ledger.read_all():
+        choices = choices.apply(event)
         if event.type == BRANCH_CREATED:
             # All answers so far are in the shared prefix.
             answers = use.shared_answers + use.hits + use.misses
@@ -60,31 +60,25 @@ def cache_use(run: OpenedRun) -> CacheUse:
         elif event.type == LLM_REQUEST:
             intents[event.id] = event
             use = attrs.evolve(use, requests=use.requests + 1)
-        elif event.type == RESPONDER_FAILED:
+        elif event.type in CHARGED:
             use = attrs.evolve(use, spent_usd=use.spent_usd + spent_by(event).llm_cost_usd)
-        elif not is_answer(event):
+        if event.type != LLM_RESPONSE or not is_answer(event):
             continue
-        elif event.type == LLM_RESPONSE and not event.data.get("cached"):
-            cost = use.spent_usd + spent_by(event).llm_cost_usd
-            use = attrs.evolve(use, misses=use.misses + 1, spent_usd=cost)
-        elif event.type == LLM_RESPONSE:
-            cache = cache or cache_of(run.context, run.id, chosen, read_only=True)
-            intent = intents.get(event.cause[0]) if event.cause else None
-            saved = use.saved_usd + _cost_of_original(cache, intent, chosen.model)
+        if event.data.get("cached") is True:
+            cache = cache or cache_of(run.context, run.id, run.choices, read_only=True)
+            intent = next((intents[id] for id in event.cause if id in intents), None)
+            asked = asked_in(event.data, choices.model)
+            saved = use.saved_usd + _cost_of_original(cache, intent, asked)
             use = attrs.evolve(use, hits=use.hits + 1, saved_usd=saved)
+        else:
+            use = attrs.evolve(use, misses=use.misses + 1)
     return use
 
 
-def _cost_of_original(cache: LLMCache, intent: RecordedEvent | None, model: str | None) -> float:
-    if intent is None:
-        return 0.0
-    # A branch may ask another model; its shared requests asked the model that they name.
-    for request in ({**intent.data, "model": model}, intent.data) if model else (intent.data,):
-        known = cache.get(request)
-        cost = known.get("cost_usd") if isinstance(known, dict) else None
-        if isinstance(cost, int | float):
-            return float(cost)
-    return 0.0
+def _cost_of_original(cache: LLMCache, intent: RecordedEvent | None, asked: Asked) -> float:
+    known = cached_answer(cache, intent.data, asked) if intent is not None else None
+    cost = amount_of(known.get("cost_usd")) if isinstance(known, dict) else None
+    return cost or 0.0
 
 
 def cache_of(

@@ -10,6 +10,7 @@ from typing import Any
 
 import attrs
 
+from kando.cache.asked import provider_identity
 from kando.errors import AmbiguousName, ConfigurationError
 from kando.plugins import Plugins, ProviderSpec, UnknownPlugin
 from kando.plugins.records import Offered
@@ -23,6 +24,7 @@ __all__ = [
     "Router",
     "choose_provider",
     "keys_without_provider",
+    "located_provider",
     "open_provider",
 ]
 
@@ -51,6 +53,11 @@ class Provider:
     argument: str
     executor: Responder
     close: Callable[[], None] = attrs.field(default=lambda: None, repr=False)
+
+    @property
+    def identity(self) -> str:
+        """What answers and the cache call it: the name, and the hash of the argument."""
+        return provider_identity(self.name, self.argument)
 
 
 def choose_provider(
@@ -197,6 +204,16 @@ def keys_without_provider(plugins: Plugins, environ: Mapping[str, str]) -> list[
     """Return the keys that are set although no installed provider uses them."""
     used = {key for offered in plugins.providers() for key in offered.spec.key_env}
     return [key for key in KEY_ORDER if environ.get(key) and key not in used]
+
+
+def located_provider(named: str, plugins: Plugins) -> tuple[str, str]:
+    """Return the name and the argument of a provider that is named as for `choose_provider`.
+
+    Raises:
+        UnknownPlugin, AmbiguousName: as for `choose_provider`.
+    """
+    offered, argument = _find_provider(named, plugins)
+    return offered.spec.name, argument
 
 
 def _find_provider(named: str, plugins: Plugins) -> tuple[Offered[ProviderSpec], str]:

@@ -19,13 +19,14 @@ from kando.app.observers import Observation
 from kando.app.opened import Choices, OpenedRun
 from kando.app.providers import Provider, choose_provider
 from kando.app.status import STOPPED, WAITING, RunStatus, status_of
+from kando.cache.asked import Asked
 from kando.kit import Kit
 from kando.ledger.groups import Job
 from kando.ledger.interface import LedgerStore
 from kando.ledger.notice import this_process
 from kando.responders.base import Responder
 from kando.responders.budget import Budget
-from kando.responders.llm_executor import with_model
+from kando.responders.llm_executor import asking
 from kando.runtime import Runtime
 from kando.schema.events import KandoEvent
 from kando.text.documents import Skipped
@@ -197,10 +198,12 @@ def runtime_of(
     substrate = context.substrate(read_only=False)
     is_branch = ledger.stream_name().startswith("branch:")
     responders = kit.create()
-    model = chosen.model if chosen is not None else None
     if provider is not None:
-        executor = provider.executor
-        responders.append(executor if model is None else with_model(executor, model))
+        chosen = chosen or Choices()
+        sent = Asked(chosen.model, provider.identity)
+        # A branch that named a provider is served no other's answers; any other is served all.
+        wanted = sent if chosen.llm is not None else Asked(chosen.model)
+        responders.append(asking(provider.executor, sent, wanted))
     return Runtime(
         ledger,
         [substitute(each) for each in responders],

@@ -8,9 +8,10 @@ from contextvars import ContextVar
 
 from kando.schema.events import KandoEvent
 
-__all__ = ["call_context", "idempotency_key", "key_of"]
+__all__ = ["call_context", "call_variant", "idempotency_key", "key_of"]
 
 _CALL: ContextVar[str] = ContextVar("kando_call", default="")
+_VARIANT: ContextVar[str] = ContextVar("kando_call_variant", default="")
 
 
 def key_of(intent: KandoEvent) -> str:
@@ -21,11 +22,21 @@ def key_of(intent: KandoEvent) -> str:
 @contextmanager
 def call_context(intent: KandoEvent) -> Iterator[None]:
     """Have `idempotency_key` return the key of an intent, in this thread."""
-    token = _CALL.set(key_of(intent))
+    token = _CALL.set(key_of(intent) + _VARIANT.get())
     try:
         yield
     finally:
         _CALL.reset(token)
+
+
+@contextmanager
+def call_variant(variant: str) -> Iterator[None]:
+    """Give calls in this thread keys of their own: a branch may send a shared intent otherwise."""
+    token = _VARIANT.set(f"/{variant}" if variant else "")
+    try:
+        yield
+    finally:
+        _VARIANT.reset(token)
 
 
 def idempotency_key() -> str:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import attrs
 
+from kando.cache.asked import Asked, asked_in, cached_answer, put_answer
 from kando.cache.llm import request_key
 from kando.responders._repair import SchemaRepair
 from kando.responders.base import Effect, Responder
 from kando.responders.executor import answer_inline
-from kando.responders.idempotency import call_context
+from kando.responders.idempotency import call_context, call_variant
 from kando.schema.events import ECHOED, LLM_REQUEST, LLM_RESPONSE, OBSERVED, KandoEvent
 from kando.world.graph import World
 
-__all__ = ["Complete", "LLMExecutorResponder", "LLMFunction", "provider_executor", "with_model"]
+__all__ = ["Complete", "LLMExecutorResponder", "LLMFunction", "asking", "provider_executor"]
 
 #: ``llm_fn(messages, model, max_tokens) -> (text, cost_usd)``
 LLMFunction = Callable[[list[dict[str, Any]], str, int], tuple[str, float]]
@@ -25,6 +27,9 @@ LLMFunction = Callable[[list[dict[str, Any]], str, int], tuple[str, float]]
 Complete = Callable[[dict[str, Any]], dict[str, Any]]
 
 _DEFAULT_MAX_TOKENS = 1024
+
+# Requests are sent as they are written, to whichever provider there is.
+_AS_WRITTEN = Asked()
 
 
 def LLMExecutorResponder(llm_fn: LLMFunction, *, name: str = "llm") -> Responder:
@@ -83,32 +88,32 @@ def provider_executor(complete: Complete, *, name: str = "llm") -> Responder:
     return Responder(name, frozenset({LLM_REQUEST}), fn, effect=effect)
 
 
-def with_model(executor: Responder, model: str) -> Responder:
-    """Return an executor that sends every request to `model` instead of the model it names.
-
-    The cache sees the request with that model in it, so answers of different models are cached
-    separately.
+def asking(executor: Responder, sent: Asked, wanted: Asked) -> Responder:
+    """Return an executor that sends requests otherwise, and notes in each answer what was asked.
 
     Args:
         executor: as `provider_executor` returned it.
-        model: as the provider names it.
+        sent: the model and the provider that requests are sent to.
+        wanted: whose cached answers may stand for theirs.
     """
     effect = executor.effect
-    assert effect is not None
+    if effect is None:
+        return executor
 
-    keep = effect.keep
-
-    def changed(intent: KandoEvent) -> KandoEvent:
-        return attrs.evolve(intent, data={**intent.data, "model": model})
+    def call(intent: KandoEvent) -> dict[str, Any]:
+        with call_variant(sent.model or ""):
+            answer = effect.call(attrs.evolve(intent, data=sent.sent(intent.data)))
+        # What is not a JSON object is refused where answers are recorded.
+        return sent.noted(answer) if isinstance(answer, dict) else answer
 
     evolved = attrs.evolve(
         effect,
-        call=lambda intent: effect.call(changed(intent)),
-        recall=lambda intent, world: effect.recall(changed(intent), world),
-        remember=lambda intent, answer, world: effect.remember(changed(intent), answer, world),
-        dedup_key=lambda intent, world: effect.dedup_key(changed(intent), world),
-        keep=keep and (lambda intent, answer, world: keep(changed(intent), answer, world)),
-        worst_case_usd=lambda request: effect.worst_case_usd({**request, "model": model}),
+        call=call,
+        recall=partial(recall, asked=wanted),
+        remember=partial(remember, asked=wanted),
+        dedup_key=partial(_dedup_key, asked=wanted),
+        keep=partial(keep, asked=wanted),
+        worst_case_usd=lambda request: effect.worst_case_usd(sent.sent(request)),
     )
 
     def fn(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
@@ -131,44 +136,65 @@ def _worst_case_of(complete: Complete) -> Callable[[dict[str, Any]], float | Non
     return worst_case
 
 
-def recall(intent: KandoEvent, world: World) -> dict[str, Any] | None:
+def recall(intent: KandoEvent, world: World, asked: Asked = _AS_WRITTEN) -> dict[str, Any] | None:
     """Return the cached answer to a request, or None.
 
     It costs nothing, unless it is an unrecorded answer to this same request (see `keep`).
+
+    Args:
+        intent: the request.
+        world: whose context has the cache.
+        asked: how the request would be sent.
     """
     cache = world.context.get("cache")
     if cache is None:
         return None
-    known = cache.get(intent.data)
+    known = cached_answer(cache, intent.data, asked)
     if isinstance(known, dict):
-        return _with_echo(intent, {**known, "cost_usd": 0.0, "cached": True})
-    kept = cache.get(_own_key(intent))
+        free = {**known, "cost_usd": 0.0, "cached": True}
+        return _with_echo(intent, asked.noted(free))
+    kept = cached_answer(cache, _own_key(intent, asked), attrs.evolve(asked, model=None))
     return kept if isinstance(kept, dict) else None
 
 
-def keep(intent: KandoEvent, answer: dict[str, Any], world: World) -> None:
+def keep(
+    intent: KandoEvent, answer: dict[str, Any], world: World, asked: Asked = _AS_WRITTEN
+) -> None:
     """Store an answer that could not be recorded, so that a resume does not repeat the call."""
     cache = world.context.get("cache")
     if cache is not None:
-        cache.put(_own_key(intent), answer)
+        asked = asked_in(answer, asked.model)
+        key = _own_key(intent, asked)
+        put_answer(cache, key, answer, attrs.evolve(asked, model=None))
 
 
-def remember(intent: KandoEvent, answer: dict[str, Any], world: World) -> None:
-    """Put an answer into the runtime's cache, unless it is an error or came from the cache."""
+def remember(
+    intent: KandoEvent, answer: dict[str, Any], world: World, asked: Asked = _AS_WRITTEN
+) -> None:
+    """Put an answer into the runtime's cache, unless it is an error or came from the cache.
+
+    Args:
+        intent: the request.
+        answer: its data, which may say what was asked.
+        world: whose context has the cache.
+        asked: what was asked, if the answer does not say; its provider does not count.
+    """
     cache = world.context.get("cache")
     is_answer = "text" in answer and "error" not in answer
     if cache is not None and is_answer and not answer.get("cached"):
         kept = {k: v for k, v in answer.items() if k not in (*ECHOED, OBSERVED)}
-        cache.put(intent.data, kept)
+        put_answer(cache, intent.data, kept, asked_in(answer, asked.model))
 
 
-def _own_key(intent: KandoEvent) -> dict[str, Any]:
-    return {"answer_to": intent.id, "in": intent.source}
+def _own_key(intent: KandoEvent, asked: Asked) -> dict[str, Any]:
+    request = request_key(asked.sent(intent.data))
+    return {"answer_to": intent.id, "in": intent.source, "request": request}
 
 
-def _dedup_key(intent: KandoEvent, world: World) -> str | None:
+def _dedup_key(intent: KandoEvent, world: World, asked: Asked = _AS_WRITTEN) -> str | None:
     # Without a cache every request needs a call of its own.
-    return request_key(intent.data) if world.context.get("cache") is not None else None
+    has_cache = world.context.get("cache") is not None
+    return request_key(asked.sent(intent.data)) if has_cache else None
 
 
 def _with_echo(intent: KandoEvent, answer: dict[str, Any]) -> dict[str, Any]:

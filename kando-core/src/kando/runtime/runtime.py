@@ -9,6 +9,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from kando.cache.asked import Asked
 from kando.cache.llm import LLMCache
 from kando.errors import NoRootError, RunCancelled
 from kando.ledger.interface import LedgerStore
@@ -39,7 +40,9 @@ from kando.schema.events import (
     make_event,
 )
 from kando.schema.upcasting import Upcaster
+from kando.views.choices import CHOOSING, Choices
 from kando.views.firings import FIRING_ORDER
+from kando.views.pending import answered_by
 from kando.world.graph import World
 from kando.world.projection import apply, project
 from kando.world.snapshot import SnapshotStore, load_snapshot
@@ -422,12 +425,17 @@ class Runtime:
     def _fill_cache(self, events: Iterable[RecordedEvent], world: World) -> Iterable[RecordedEvent]:
         """Pass events on, and put their answers into the cache, which is a fold over the ledger."""
         requests: dict[str, RecordedEvent] = {}
+        choices = Choices()
         for event in events:
-            if event.position >= self._cache_from:
-                if event.type == LLM_REQUEST:
-                    requests[event.id] = event
-                elif event.type == LLM_RESPONSE and event.cause:
-                    intent = requests.pop(event.cause[0], None)
+            if event.type in CHOOSING:
+                choices = choices.apply(event)
+            elif event.position < self._cache_from:
+                pass
+            elif event.type == LLM_REQUEST:
+                requests[event.id] = event
+            elif event.type == LLM_RESPONSE:
+                for id in answered_by(event):
+                    intent = requests.pop(id, None)
                     if intent is not None:
-                        remember(intent, event.data, world)
+                        remember(intent, event.data, world, Asked(choices.model))
             yield event

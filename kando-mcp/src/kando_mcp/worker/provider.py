@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import Any
 
 import attrs
 
-from kando.app.opened import open_run
-from kando.app.providers import Provider, choose_provider
+from kando.app.cache import cache_of
+from kando.app.opened import OpenedRun, open_run
+from kando.app.providers import Provider, choose_provider, located_provider
 from kando.app.store import Store
+from kando.cache.asked import Asked, cached_answer, provider_identity
 from kando.errors import ConfigurationError
 from kando.plugins import Plugins, ProviderSpec
 from kando.plugins.records import Offered
-from kando.responders.base import Responder
-from kando.responders.llm_executor import recall
-from kando.schema.events import LLM_REQUEST, LLM_RESPONSE, KandoEvent, make_event
-from kando.world.graph import World
+from kando.responders.base import AnswerPending
+from kando.responders.llm_executor import provider_executor
+from kando.schema.events import KandoEvent
 from kando_mcp.spending import DailySpending
 
 __all__ = ["allowed_provider", "open_provider", "reject_file_argument"]
@@ -115,7 +116,7 @@ def open_provider(
         else choose_provider(allowed, store.context.plugins, store.context.environ)
     )
     if provider is None:
-        return _cache_only()
+        return _cache_only(store, opened)
     store.context.close_later(provider.close)
     return (
         provider if max_usd_per_day is None else _with_daily_limit(store, provider, max_usd_per_day)
@@ -141,12 +142,23 @@ def _with_daily_limit(store: Store, provider: Provider, max_usd_per_day: float) 
     return attrs.evolve(provider, executor=executor)
 
 
-def _from_cache(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
-    answer = recall(event, world)
-    if answer is not None:
-        yield make_event(LLM_RESPONSE, event.source, "", [event.id], answer)
+def _cache_only(store: Store, run: OpenedRun) -> Provider:
+    """Return a provider that makes no calls.
 
+    It knows only requests whose answer is cached; the others have no executor and stay pending.
+    """
+    chosen, plugins = run.choices, store.context.plugins
+    name, argument = located_provider(chosen.llm, plugins) if chosen.llm else ("cache", "")
+    cache = cache_of(store.context, run.id, chosen, read_only=True)
+    wanted = Asked(chosen.model, provider_identity(name, argument) if chosen.llm else None)
 
-def _cache_only() -> Provider:
-    # Not an executor, so that a request that is not in the cache stays pending.
-    return Provider("cache", "", Responder("llm", frozenset({LLM_REQUEST}), _from_cache))
+    def is_cached(intent: KandoEvent) -> bool:
+        return cached_answer(cache, intent.data, wanted) is not None
+
+    def pend(request: dict[str, Any]) -> dict[str, Any]:
+        raise AnswerPending
+
+    executor = provider_executor(pend)
+    assert executor.effect is not None
+    effect = attrs.evolve(executor.effect, knows=is_cached)
+    return Provider(name, argument, attrs.evolve(executor, effect=effect))

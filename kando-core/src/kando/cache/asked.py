@@ -1,0 +1,89 @@
+"""What a request was sent as, and to whom: which cached answer may stand for which request.
+
+A request may be sent to another model than it names, and on a branch a provider may be chosen. The
+answer says so, under ``observed.asked``, so that the cache can be restored from the ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Any
+
+import attrs
+
+from kando.cache.llm import LLMCache, request_key
+from kando.schema.events import OBSERVED
+
+__all__ = ["Asked", "asked_in", "cached_answer", "provider_identity", "put_answer"]
+
+_ASKED = "asked"
+
+
+@attrs.frozen
+class Asked:
+    """What a request was sent as, and to whom.
+
+    Attributes:
+        model: that it was sent to instead of the model that it names; None for the one it names.
+        llm: identity of the provider, as `provider_identity` returns it. In a look-up, None stands
+            for any provider: no provider was chosen for the branch.
+    """
+
+    model: str | None = None
+    llm: str | None = None
+
+    def sent(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a request as it was sent."""
+        return {**request} if self.model is None else {**request, "model": self.model}
+
+    def entry(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the request under which a cache keeps the answer of this provider."""
+        sent = self.sent(request)
+        return sent if self.llm is None else {"asked": self.llm, "request": request_key(sent)}
+
+    def noted(self, answer: dict[str, Any]) -> dict[str, Any]:
+        """Return an answer that says what was asked."""
+        about = {name: value for name, value in attrs.asdict(self).items() if value is not None}
+        observed = answer.get(OBSERVED)
+        known = observed if isinstance(observed, dict) else {}
+        return {**answer, OBSERVED: {**known, _ASKED: about}} if about else answer
+
+
+def asked_in(answer: Mapping[str, Any], model: str | None = None) -> Asked:
+    """Return what an answer says was asked.
+
+    Args:
+        answer: data of an ``llm.response``.
+        model: that requests were sent to at that time, if the answer does not say.
+    """
+    observed = answer.get(OBSERVED)
+    about = observed.get(_ASKED) if isinstance(observed, Mapping) else None
+    if not isinstance(about, Mapping):
+        return Asked(model)
+    named, llm = about.get("model"), about.get("llm")
+    return Asked(named if isinstance(named, str) else None, llm if isinstance(llm, str) else None)
+
+
+def provider_identity(name: str, argument: str = "") -> str:
+    """Return the identity of a provider: its name, and the hash of its argument.
+
+    The argument itself may be a path or hold a password, which no ledger may keep.
+    """
+    return f"{name}:{sha256(argument.encode()).hexdigest()[:16]}" if argument else name
+
+
+def cached_answer(cache: LLMCache, request: Mapping[str, Any], asked: Asked) -> Any | None:
+    """Return the cached answer to a request that would be sent like this, or None."""
+    return cache.get(asked.entry(request))
+
+
+def put_answer(
+    cache: LLMCache, request: Mapping[str, Any], answer: dict[str, Any], asked: Asked
+) -> None:
+    """Store the answer to a request that was sent like this.
+
+    It is found by look-ups of this provider, and by those of any provider.
+    """
+    for each in dict.fromkeys((asked, attrs.evolve(asked, llm=None))):
+        cache.put(each.entry(request), answer)
