@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -19,7 +18,8 @@ from kando.schema.events import (
     TOOL_RETURNED,
     KandoEvent,
 )
-from kando.views.pending import is_answer
+from kando.views.pending import failed_intent, is_answer
+from kando.views.spending import spent_by
 
 __all__ = ["MetricsFold", "ResponderMetrics", "RunMetrics", "Usage", "measure"]
 
@@ -122,20 +122,19 @@ class _Account:
     input_tokens: int = 0
     output_tokens: int = 0
 
-    def add_answer(self, data: dict[str, Any]) -> None:
+    def add_answer(self, event: KandoEvent) -> None:
         self.answers += 1
-        self.errors += "error" in data
-        if data.get("cached") is True:
-            self.cost_usd += _amount(data.get("cost_usd"))
-            self.cached += 1
-        else:
-            self.add_spent(data)
+        self.errors += "error" in event.data
+        self.cached += event.data.get("cached") is True
+        self.add_spent(event)
 
-    def add_spent(self, data: dict[str, Any]) -> None:
+    def add_spent(self, event: KandoEvent) -> None:
         """Add the cost and tokens of a call, whether it was answered or failed."""
-        self.cost_usd += _amount(data.get("cost_usd"))
-        usage = data.get("usage")
-        if isinstance(usage, dict):
+        charge = spent_by(event)
+        self.cost_usd += charge.llm_cost_usd
+        usage = event.data.get("usage")
+        # An answer from the cache uses no tokens, and its usage is that of the original.
+        if charge.llm_tokens and isinstance(usage, dict):
             self.input_tokens += _count(usage.get("input_tokens"))
             self.output_tokens += _count(usage.get("output_tokens"))
 
@@ -193,10 +192,10 @@ class MetricsFold:
             work.events += _count(event.data.get("outputs"))
         elif kind == RESPONDER_FAILED:
             self._work_of(_text(event.data.get("responder"))).failures += 1
-            self.llm.add_spent(event.data)
-            asker = self.askers.get(_text(event.data.get("trigger")))
+            self.llm.add_spent(event)
+            asker = self.askers.get(failed_intent(event.data) or "")
             if asker is not None:
-                self._work_of(asker).llm.add_spent(event.data)
+                self._work_of(asker).llm.add_spent(event)
         elif kind == LLM_REQUEST:
             self.askers[event.id] = event.actor
             self.llm.requests += 1
@@ -215,14 +214,14 @@ class MetricsFold:
         return work
 
     def _observe_answer(self, event: KandoEvent) -> None:
-        self.llm.add_answer(event.data)
+        self.llm.add_answer(event)
         of_model = self.models.setdefault(_text(event.data.get("model")), _Account())
         of_model.requests += 1
-        of_model.add_answer(event.data)
+        of_model.add_answer(event)
         # The request may precede the measured events.
         askers = [self.askers.pop(id) for id in event.cause if id in self.askers]
         for asker in askers[:1]:
-            self._work_of(asker).llm.add_answer(event.data)
+            self._work_of(asker).llm.add_answer(event)
 
     def metrics(self) -> RunMetrics:
         """Return the metrics of the events observed so far."""
@@ -262,13 +261,6 @@ class MetricsFold:
 
 def _count(value: Any) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
-
-
-def _amount(value: Any) -> float:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        with suppress(OverflowError):
-            return float(value)
-    return 0.0
 
 
 def _text(value: Any) -> str:
