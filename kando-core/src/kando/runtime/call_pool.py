@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import Any
 
@@ -66,9 +66,10 @@ class Call:
         left = self.seconds_left()
         return left is not None and left <= 0
 
-    def make(self) -> None:
+    def make(self, before_call: Callable[[], None]) -> None:
         """Call the executor, and store the answer or the exception in `future`."""
         try:
+            before_call()
             self.future.set_result(self.effect.call(self.intent))
         except BaseException as error:
             self.future.set_exception(error)
@@ -82,10 +83,12 @@ class CallPool:
 
     Args:
         limit: how many calls may be in flight at once.
+        before_call: called before each call starts; if it raises, the call is not made.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, before_call: Callable[[], None] = lambda: None) -> None:
         self._limit = max(limit, 1)
+        self._before_call = before_call
         self._calls: deque[Call] = deque()
         self._ready = threading.Condition()
         self._busy: Counter[tuple[str, ...]] = Counter()
@@ -125,7 +128,7 @@ class CallPool:
 
     def _work(self) -> None:
         while (call := self._next()) is not None:
-            call.make()
+            call.make(self._before_call)
             with self._ready:
                 if call.is_abandoned:
                     return

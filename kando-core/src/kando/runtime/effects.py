@@ -29,6 +29,7 @@ class Effects:
         limit: how many calls may be in flight at once.
         keep: keeps the answer of a call that has returned and whose turn to be recorded has not come.
         kept: returns the answer to an intent that is kept, here or by another process, or None.
+        before_call: called before each call starts; raises if this process must not make it.
     """
 
     def __init__(
@@ -36,10 +37,12 @@ class Effects:
         limit: int,
         keep: Callable[[Call, _Answer], None] = lambda call, answer: None,
         kept: Callable[[RecordedEvent], _Answer | None] = lambda intent: None,
+        before_call: Callable[[], None] = lambda: None,
     ) -> None:
         self._limit = limit
         self._keep = keep
         self._kept = kept
+        self._before_call = before_call
         self._is_interrupted = False
         self._has_new = False
         self._waiting: dict[str, Call] = {}
@@ -247,7 +250,7 @@ class Effects:
 
     def _pool_in_use(self) -> CallPool:
         if self._pool is None:
-            self._pool = CallPool(self._limit)
+            self._pool = CallPool(self._limit, self._before_call)
         return self._pool
 
 

@@ -62,6 +62,8 @@ class Recorder:
         # Called with each event of the types in `observed_types`, and the world after it.
         self.on_recorded: Callable[[RecordedEvent, World], None] = lambda event, world: None
         self.observed_types: frozenset[str] = frozenset()
+        # Called before each append; raises if this process must not append.
+        self.before_save: Callable[[], None] = lambda: None
         # Called with the events that were saved.
         self.on_saved: Callable[[Sequence[RecordedEvent]], None] | None = None
         self._saved = 0
@@ -320,6 +322,7 @@ class Recorder:
             ConcurrencyError: another writer appended; nothing was written.
         """
         if self._unsaved:
+            self.before_save()
             events, self._unsaved = self._unsaved, []
             # After a failed append it is unknown whether it was written; the ledger is read again.
             self._saved = self.ledger.append([*events], expected_length=self._saved)

@@ -107,7 +107,8 @@ class Runtime:
         snapshots: stores the snapshot of the ledger, to load faster; no snapshots if omitted.
         snapshot_interval: minimum number of events between two snapshots during a run; at its end a
             snapshot is stored if that saves time.
-
+        require_claim: called before each append and each call to the outside; it raises if another
+            process has taken over the run. No check if omitted.
         lineage: of a branch: its parents' answers to equal calls are served, and a tool that writes
             is not called for any other call unless a person approves it.
         allows_writes: call tools that write on a branch, too.
@@ -139,6 +140,7 @@ class Runtime:
         snapshot_interval: int = DEFAULT_SNAPSHOT_INTERVAL,
         lineage: Lineage | None = None,
         allows_writes: bool = False,
+        require_claim: Callable[[], None] | None = None,
     ) -> None:
         self.responders = list(responders)
         every_kit = [*kits, *(each.kit for each in self.responders if each.kit is not None)]
@@ -160,6 +162,7 @@ class Runtime:
         self._snapshots = snapshots
         self._snapshot_interval = snapshot_interval
         self._lineage, self._allows_writes = lineage, allows_writes
+        self._require_claim = require_claim or (lambda: None)
         self._types = DeclaredTypes(every_kit)
         kits_once = {id(kit): kit for kit in every_kit}.values()
         self._policies = [policy for kit in kits_once for policy in kit.policies]
@@ -391,10 +394,12 @@ class Runtime:
             clock=self._clock,
         )
         recorder.world.context["cache"] = self.cache
+        recorder.before_save = self._require_claim
         effects = Effects(
             self._max_parallel_calls,
             lambda call, answer: loop.keep(call, answer),
             lambda intent: loop.kept_answer(intent),
+            self._require_claim,
         )
         gate = ApprovalGate(self._policies, recorder.source, recorder)
         loop = Loop(
