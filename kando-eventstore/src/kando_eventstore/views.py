@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import queue
 import threading
 import time
@@ -14,7 +13,6 @@ from typing import Any
 import attrs
 import click
 
-from kando.app.substrates import default_path, substrate_url
 from kando.errors import (
     ConfigurationError,
     KandoError,
@@ -23,6 +21,7 @@ from kando.errors import (
     StoreDamaged,
 )
 from kando.ledger.interface import LedgerStore
+from kando.plugins import CommandSettings
 from kando.schema.events import RecordedEvent
 from kando.schema.visible import clean
 from kando.views.metrics import MetricsFold, RunMetrics
@@ -187,9 +186,9 @@ class ViewKeeper:
 @click.option("--once", is_flag=True, help="Exit when the views are up to date.")
 @click.option("--show", metavar="RUN", help="Print the stored views of a run as JSON.")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
-@click.pass_context
+@click.pass_obj
 def views(
-    context: click.Context, file: str | None, once: bool, show: str | None, as_json: bool
+    settings: CommandSettings, file: str | None, once: bool, show: str | None, as_json: bool
 ) -> None:
     """Keep views of all runs on a server up to date in a file: worlds, lineage, metrics.
 
@@ -198,13 +197,13 @@ def views(
     """
     import json
 
-    url = substrate_url((context.find_root().obj or {}).get("ledger"), os.environ)
+    url = settings.substrate_url
     if url.partition(":")[0] in ("sqlite", "memory"):
         msg = f"A {url.partition(':')[0]} substrate has no subscriptions to update views from."
         raise ConfigurationError(
             msg, hint="Set EVENTSTORE_URL; on other substrates, use `kando metrics`."
         )
-    path = Path(file) if file is not None else default_path().with_name(_FILE_NAME)
+    path = Path(file) if file is not None else settings.data_folder / _FILE_NAME
     with open_eventstore(url, read_only=True) as substrate:
         stored = ViewFile(path, substrate.connection.display_url)
         try:

@@ -27,6 +27,23 @@ GREETS = """
 """
 
 
+SETTINGS = """
+    import click
+    from kando.plugins import CommandSpec, hookimpl
+
+    @click.command()
+    @click.pass_obj
+    def place(settings):
+        click.echo(settings.substrate_url)
+        click.echo(settings.data_folder)
+        click.echo(settings.environ["KANDO_PREFER"])
+
+    @hookimpl
+    def kando_commands():
+        return [CommandSpec("place", "settings_plugin:place", "Show where runs are")]
+"""
+
+
 STORE = """
 from kando.ledger.sqlite_substrate import SQLiteSubstrate
 from kando.plugins import SubstrateSpec
@@ -50,6 +67,24 @@ def test_a_command_of_a_plugin_runs_and_reads_its_own_options(kando: Run, instal
     assert kando("greet", "--nmae", "x").returncode == 2
     rows = json.loads(kando("plugins", "--json").stdout)["items"]
     assert ("command", "greet") in [(row["kind"], row["name"]) for row in rows]
+
+
+def test_a_command_of_a_plugin_gets_the_settings_of_the_command_line(
+    kando: Run, install: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install("settings", SETTINGS)
+
+    given = kando("--ledger", "sqlite:a", "--prefer", "settings", "place")
+    monkeypatch.setenv("KANDO_LEDGER", "sqlite:b")
+    monkeypatch.setenv("KANDO_PREFER", "settings")
+    chosen = kando("place")
+
+    assert given.stdout.splitlines()[0] == "sqlite:a"
+    assert chosen.stdout.splitlines()[0] == "sqlite:b"
+    for done in (given, chosen):
+        _, folder, preferred = done.stdout.splitlines()
+        assert Path(folder).name == "kando"
+        assert preferred == "settings"
 
 
 def test_the_error_for_a_misspelt_command_suggests_the_command_of_a_plugin(

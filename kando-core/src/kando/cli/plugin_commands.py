@@ -7,10 +7,11 @@ from contextlib import redirect_stdout
 
 import click
 
+from kando.app.substrates import default_path, substrate_url
 from kando.cli.output import warn
-from kando.cli.shared import plugin_environ
+from kando.cli.shared import options_of, plugin_environ
 from kando.errors import KandoError
-from kando.plugins import Plugins
+from kando.plugins import CommandSettings, Plugins
 
 __all__ = ["plugin_commands"]
 
@@ -36,13 +37,21 @@ class _PluginCommand(click.Command):
         if not isinstance(command, click.Command):
             msg = f"Command {self.name!r} is a {type(command).__name__}, not a click command."
             raise click.ClickException(msg)
-        context: click.Context = command.make_context(info_name, args, parent=parent)
+        context: click.Context = command.make_context(
+            info_name, args, parent=parent, obj=_settings(parent)
+        )
         self._command = command
         return context
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the imported command."""
         return self._command.invoke(ctx)
+
+
+def _settings(parent: click.Context | None) -> CommandSettings:
+    environ = plugin_environ(parent)
+    url = substrate_url(options_of(parent).get("ledger"), environ)
+    return CommandSettings(url, default_path().parent, environ)
 
 
 def plugin_commands(taken: set[str]) -> dict[str, click.Command]:

@@ -10,11 +10,19 @@ from kando.plugins.errors import (
 from kando.plugins.hookspecs import hookimpl, hookspec
 from kando.plugins.manager import Plugins
 from kando.plugins.records import BUILT_IN, LoadedPlugin, Offered
-from kando.plugins.specs import PLUGIN_API, CommandSpec, KitSpec, ProviderSpec, SubstrateSpec
+from kando.plugins.specs import (
+    PLUGIN_API,
+    CommandSettings,
+    CommandSpec,
+    KitSpec,
+    ProviderSpec,
+    SubstrateSpec,
+)
 
 __all__ = [
     "BUILT_IN",
     "PLUGIN_API",
+    "CommandSettings",
     "CommandSpec",
     "InvalidSpec",
     "KitSpec",

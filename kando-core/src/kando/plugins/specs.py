@@ -7,14 +7,22 @@ importing it and the heavy libraries that it may need.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import attrs
 
 from kando.plugins.errors import InvalidSpec
 
-__all__ = ["PLUGIN_API", "CommandSpec", "KitSpec", "ProviderSpec", "SubstrateSpec"]
+__all__ = [
+    "PLUGIN_API",
+    "CommandSettings",
+    "CommandSpec",
+    "KitSpec",
+    "ProviderSpec",
+    "SubstrateSpec",
+]
 
 #: Version of the hooks and records of this package. A plugin module may state the versions that it
 #: supports: ``KANDO_PLUGIN_API = (1, 1)``, the lowest and the highest.
@@ -145,7 +153,8 @@ class CommandSpec:
 
     Attributes:
         name: lower-case letters, digits and hyphens.
-        target: import string ``module:attribute`` of a click command.
+        target: import string ``module:attribute`` of a click command, whose ``obj`` is a
+            `CommandSettings`.
         help: one line for ``kando --help``, which is printed without importing the target.
 
     Raises:
@@ -155,3 +164,20 @@ class CommandSpec:
     name: str = attrs.field(validator=_check_name)
     target: str = attrs.field(validator=_check_target)
     help: str = attrs.field(default="", validator=_check_text)
+
+
+@attrs.frozen
+class CommandSettings:
+    """The settings of ``kando`` that a command of a plugin gets with ``click.pass_obj``.
+
+    Attributes:
+        substrate_url: URL of the substrate in use, chosen by ``--ledger``, by the environment, or
+            by default.
+        data_folder: the folder for files of Kando that belong to this user; it may not exist yet.
+        environ: environment variables, with the options that take precedence over them.
+    """
+
+    substrate_url: str
+    data_folder: Path
+    #: Holds keys, which must not end up in a log.
+    environ: Mapping[str, str] = attrs.field(repr=False)
