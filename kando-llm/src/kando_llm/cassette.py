@@ -11,9 +11,8 @@ from typing import Any
 
 import attrs
 
-from kando.app.builtin import installed_plugins
-from kando.app.providers import open_provider
 from kando.cache.llm import request_key
+from kando.providers import open_provider
 from kando_llm.errors import ProviderError
 from kando_llm.messages import first_line
 from kando_llm.scrubber import Scrubber, secrets_of
@@ -46,7 +45,7 @@ def open_recorded(argument: str, environ: Mapping[str, str]) -> Cassette:
     if live.partition(":")[0] == "recorded":
         msg = "KANDO_RECORD names the provider 'recorded' itself."
         raise ProviderError(msg, hint="Name the provider to record from, such as anthropic.")
-    complete = open_provider(live, installed_plugins(environ), environ) if live else None
+    complete = open_provider(live, environ) if live else None
     return Cassette(path, complete, Scrubber(secrets_of(os.environ) | secrets_of(environ)), answers)
 
 

@@ -13,6 +13,7 @@ import pytest
 from kando.app.providers import Router, choose_provider, open_provider
 from kando.errors import AmbiguousName
 from kando.plugins import InvalidSpec, Plugins, ProviderSpec, UnknownPlugin
+from kando.providers import open_provider as open_installed
 from plugin_installation import Installation
 
 SPECS = """
@@ -182,3 +183,16 @@ def test_a_key_file_chooses_a_provider_as_its_key_does(installation):
 def test_malformed_patterns_of_models_are_refused(models):
     with pytest.raises(InvalidSpec, match="models"):
         ProviderSpec("x", "a:b", models=models)
+
+
+def test_a_plugin_opens_an_installed_provider_by_name_alone(installation, monkeypatch):
+    module = installation.add("kando-two", SPECS)
+
+    with_settings = open_installed("local:llama", {})
+    monkeypatch.setenv("KANDO_DISABLE_PLUGINS", "kando-two")
+
+    assert asked(with_settings, "default") == ("local:llama", "default")
+    with_settings.close()
+    assert [each.is_closed for each in sys.modules[module].opened] == [True]
+    with pytest.raises(UnknownPlugin):
+        open_installed("local")
