@@ -14,7 +14,7 @@ from kando.schema.events import BRANCH_CREATED, RecordedEvent
 from kando.schema.exact_json import encode
 from kando.schema.identity import head_id, root_key
 
-__all__ = ["BranchMeta", "fork", "head_of"]
+__all__ = ["BranchMeta", "fork"]
 
 
 @attrs.frozen

@@ -22,11 +22,9 @@ from kando.schema.events import (
 from kando.world.graph import World
 
 __all__ = [
-    "BOOKKEEPING",
     "AnswerPending",
     "CallLimits",
     "Effect",
-    "KitTypes",
     "Outputs",
     "Responder",
     "ResponderRegistry",

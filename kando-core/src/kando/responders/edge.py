@@ -14,7 +14,7 @@ from kando.responders.base import Responder
 from kando.schema.events import RELATION_CREATED, KandoEvent
 from kando.world.graph import World
 
-__all__ = ["dispatch", "edge_logic", "edge_responder", "registered"]
+__all__ = ["dispatch", "edge_logic"]
 
 # A decorator without a kit needs a registry of the process.
 _registered: dict[str, Responder] = {}

@@ -11,7 +11,7 @@ from kando.responders.tools import WRITE, as_tool, error_data
 from kando.schema.events import ECHOED, TOOL_CALLED, TOOL_RETURNED, KandoEvent, make_event
 from kando.world.graph import World
 
-__all__ = ["ToolExecutorResponder", "answer_inline"]
+__all__ = ["ToolExecutorResponder"]
 
 
 def answer_inline(effect: Effect, event: KandoEvent, world: World) -> Iterator[KandoEvent]:

@@ -8,7 +8,7 @@ from contextvars import ContextVar
 
 from kando.schema.events import KandoEvent
 
-__all__ = ["call_context", "call_variant", "idempotency_key", "key_of"]
+__all__ = ["idempotency_key"]
 
 _CALL: ContextVar[str] = ContextVar("kando_call", default="")
 _VARIANT: ContextVar[str] = ContextVar("kando_call_variant", default="")

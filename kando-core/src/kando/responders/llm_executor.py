@@ -17,7 +17,7 @@ from kando.responders.idempotency import call_context, call_variant
 from kando.schema.events import ECHOED, LLM_REQUEST, LLM_RESPONSE, OBSERVED, KandoEvent
 from kando.world.graph import World
 
-__all__ = ["Complete", "LLMExecutorResponder", "LLMFunction", "asking", "provider_executor"]
+__all__ = ["Complete", "LLMExecutorResponder", "LLMFunction", "provider_executor"]
 
 #: ``llm_fn(messages, model, max_tokens) -> (text, cost_usd)``
 LLMFunction = Callable[[list[dict[str, Any]], str, int], tuple[str, float]]

@@ -27,7 +27,7 @@ from kando.responders.structured import schema_of, structure
 from kando.schema.events import OBJECT_CREATED, OBJECT_PATCHED, TOOL_CALLED, KandoEvent
 from kando.world.graph import World, WorldObject
 
-__all__ = ["CONVERSATION", "LLMResponder", "request_options"]
+__all__ = ["CONVERSATION", "LLMResponder"]
 
 #: Object type of conversations.
 CONVERSATION = "Conversation"

@@ -12,7 +12,7 @@ from kando.errors import ConfigurationError
 from kando.schema.events import LLM_REQUEST, OBJECT_CREATED, TOOL_CALLED, KandoEvent
 from kando.world.graph import World
 
-__all__ = ["Allow", "Ask", "Deny", "Policy", "Verdict", "as_policy", "verdict_on"]
+__all__ = ["Allow", "Ask", "Deny", "Policy", "Verdict"]
 
 #: Types of events that policies may apply to.
 GATED = frozenset({TOOL_CALLED, LLM_REQUEST, OBJECT_CREATED})

@@ -14,14 +14,7 @@ from kando.responders.structured import schema_of, structure
 from kando.schema.exact_json import encode, exact
 from kando.world.graph import World
 
-__all__ = [
-    "DEFAULT_MAX_RESULT_BYTES",
-    "DEFAULT_TIMEOUT",
-    "KEY_PARAMETER",
-    "Tool",
-    "as_tool",
-    "error_data",
-]
+__all__ = ["DEFAULT_MAX_RESULT_BYTES", "DEFAULT_TIMEOUT", "Tool", "as_tool"]
 
 #: Default timeout of a tool call, in seconds.
 DEFAULT_TIMEOUT = 60.0

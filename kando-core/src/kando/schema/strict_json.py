@@ -10,7 +10,7 @@ import cattrs
 from cattrs.cols import is_mapping, is_sequence, list_structure_factory, mapping_structure_factory
 from cattrs.gen import make_dict_structure_fn
 
-__all__ = ["WrongType", "describe_errors", "strict_converter", "type_name"]
+__all__ = ["WrongType", "describe_errors", "strict_converter"]
 
 
 class WrongType(TypeError):

@@ -11,7 +11,7 @@ from kando.errors import ConfigurationError, InvalidData
 from kando.schema.events import RecordedEvent
 from kando.schema.exact_json import exact_and_encoded
 
-__all__ = ["Upcaster", "Upcasters"]
+__all__ = ["Upcaster"]
 
 
 @attrs.frozen

@@ -26,7 +26,6 @@ __all__ = [
     "installed_ledger",
     "installed_substrate",
     "kando_run",
-    "pytest_generate_tests",
     "scripted_llm",
 ]
 

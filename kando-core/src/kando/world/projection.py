@@ -20,7 +20,7 @@ from kando.schema.events import (
 )
 from kando.world.graph import Relation, World, WorldObject
 
-__all__ = ["Change", "Lookup", "apply", "change_of", "commit", "due_at", "project", "reproject"]
+__all__ = ["apply", "project", "reproject"]
 
 #: The change that an event makes to a world: an object or relation to put, the id of a relation to
 #: drop, or None.

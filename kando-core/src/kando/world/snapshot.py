@@ -20,7 +20,6 @@ from kando.world._container import Container, Header, Rest, pack, unpack
 from kando.world.graph import Relation, World, WorldObject
 
 __all__ = [
-    "WORLD_STATE",
     "FileSnapshots",
     "Snapshot",
     "SnapshotStore",
