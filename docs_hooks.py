@@ -14,6 +14,10 @@ _PAGE = "reference/python.md"
 _MODULE = re.compile(r"^\| `(kando(?:\.\w+)*)` \|", re.MULTILINE)
 #: The table of contents shows the whole path, since many modules have the same last name.
 _DOCSTRINGS = "::: {module}\n    options:\n      toc_label: {module}"
+#: The package offers names of other modules, whose docstrings are shown there. Those that the table
+#: shows with parameters or methods are its own.
+_PACKAGE = re.compile(r"^\| `kando` \|.*$", re.MULTILINE)
+_OWN = re.compile(r"(?:\| |<br>)`(\w+)(?:\(|`: )")
 #: A script, a picture, a frame or a style sheet that a browser would fetch from a server.
 _REMOTE = re.compile(
     r"""<(?:script|img|iframe|source)\b[^>]*\ssrc=["']?((?:https?:)?//[^"'\s>]+)"""
@@ -32,6 +36,10 @@ def on_page_markdown(markdown: str, page: Any, **more: Any) -> str:
     modules = dict.fromkeys(_MODULE.findall(markdown))
     linked = _MODULE.sub(r"| [`\1`](#\1) |", markdown)
     docstrings = "\n\n".join(_DOCSTRINGS.format(module=module) for module in modules)
+    package = _PACKAGE.search(markdown)
+    if package is not None:
+        members = f"      members: [{', '.join(_OWN.findall(package[0]))}]"
+        docstrings = docstrings.replace("label: kando\n", f"label: kando\n{members}\n")
     return f"{linked}\n\n## From the docstrings\n\n{docstrings}\n"
 
 

@@ -1,7 +1,6 @@
 """The documentation does what it says, and says what there is."""
 
 import importlib
-import inspect
 import pkgutil
 import re
 from pathlib import Path
@@ -10,7 +9,6 @@ import attrs
 import click
 import pytest
 
-import kando
 from doc_examples import Page, anchors_in, blocks_in, code_spans_in, links_in, match
 from kando.app.status import RunStatus
 from kando.cli.exit_codes import EXIT_CODES, report
@@ -215,30 +213,6 @@ def test_the_reference_has_the_code_and_the_exit_code_of_every_error() -> None:
         actual[f"`{name}`"] = (f"`{cls.code}`", str(report(error, [])))
     del actual["`KandoError`"]
     assert described == actual
-
-
-def test_every_name_of_the_python_reference_is_importable_from_its_module() -> None:
-    rows = [row for row in rows_in((REFERENCE / "python.md").read_text()) if "`kando." in row[0]]
-    assert rows
-    for module_name, names in rows:
-        module = importlib.import_module(module_name.strip("`"))
-        owner = module
-        # Names before a colon are of the module, those after it of the class before it.
-        for part in re.split(r"; ?", names):
-            head, _, members = part.partition(":")
-            for name in names_in(head):
-                owner = getattr(module, name.partition("(")[0])
-            for name in names_in(members) if inspect.isclass(owner) else ():
-                fields = getattr(owner, "__annotations__", {})
-                is_instance_attribute = name in inspect.getsource(owner)
-                assert hasattr(owner, name) or name in fields or is_instance_attribute, name
-
-
-def test_the_python_reference_has_every_name_that_the_package_offers() -> None:
-    rows = rows_in((REFERENCE / "python.md").read_text())
-    (offered,) = (names_in(row[1]) for row in rows if row[0] == "`kando`")
-
-    assert sorted(offered) == kando.__all__
 
 
 def test_the_example_of_the_specification_stands_as_it_is() -> None:

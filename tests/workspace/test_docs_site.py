@@ -105,11 +105,24 @@ def test_the_page_of_python_gets_the_docstrings_of_every_module_it_names(hooks: 
 
     modules = re.findall(r"^::: (\S+)$", made, re.MULTILINE)
     assert modules
-    assert made.startswith(re.sub(r"^\| (`kando\S*`) \|", link, markdown, flags=re.MULTILINE))
+    assert made.startswith(
+        re.sub(r"^\| (`kando(?:\.\w+)*`) \|", link, markdown, flags=re.MULTILINE)
+    )
     assert len(set(modules)) == len(modules)
     for name in modules:
         assert importlib.import_module(name).__doc__, name
     assert "kando.runtime" in modules
+
+
+def test_docstrings_of_names_that_the_package_only_passes_on_are_shown_once(
+    hooks: ModuleType,
+) -> None:
+    markdown = (DOCS / "reference" / "python.md").read_text()
+
+    made = hooks.on_page_markdown(markdown, page("reference/python.md"))
+
+    (members,) = re.findall(r"^      toc_label: kando\n      members: (.*)$", made, re.MULTILINE)
+    assert members == "[Run, Store, open_store]"
 
 
 def test_other_pages_are_left_as_they_are(hooks: ModuleType) -> None:
