@@ -1,7 +1,7 @@
 """eventstore: the same work on a SQLite file, on the fake server, and on a real one if there is one.
 
 Run as a program: ``python benchmarks/eventstore.py [--repetitions N] [--events N]``. A real server is
-measured if EVENTSTORE_URL names it; what is written there stays there. The fake server is there for
+measured if EVENTSTORE_URL names it; what is written there stays there. The fake server exists for
 tests and synchronises no commit, so its figures say what the protocol and the client cost, and nothing
 about EventStoreDB or KurrentDB.
 """

@@ -1,4 +1,4 @@
-"""history: what a ledger that is there costs to read, fork, replay, compare and keep."""
+"""history: what an existing ledger costs to read, fork, replay, compare and keep."""
 
 from __future__ import annotations
 

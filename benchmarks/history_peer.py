@@ -1,4 +1,4 @@
-"""What the peer takes for the actions of the benchmark `history`, on a chain of its own."""
+"""The time that the peer takes for the actions of the benchmark `history`, on its own chain."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def main(action: str, path: str, length: str, view: str) -> None:
     Args:
         action: ``prepare``, which runs the chain, or ``load``, ``strict``, ``forking``,
             ``diff_half`` or ``trace``.
-        path: of its SQLite file; the id of the run is kept beside it.
+        path: of its SQLite file; the id of the run is kept next to it.
         length: number of events.
         view: ``default``, by which each behavior gets a copy of the whole graph, or ``fast``.
     """

@@ -1,4 +1,4 @@
-"""What the benchmark `history` times: one action on a ledger in a file, in a process of its own."""
+"""The work that the benchmark `history` times: one action on a ledger in a file, in one process."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def ledger_of(path: str, id: str = "bench") -> Any:
 
 
 def load(path: str, length: int) -> None:
-    """Load the world, and all that a run goes on from, with no snapshot."""
+    """Load the world, and all that a run resumes from, without a snapshot."""
     with timed() as watch:
         world = Runtime(ledger_of(path), []).load()
     _report(watch, len(world.objects) == _steps(length))
@@ -169,7 +169,7 @@ def _bytes_of(path: str) -> int:
 
 def _report(watch: Any, is_right: bool, **facts: int) -> None:
     if not is_right:
-        msg = "The action did not come to what it should."
+        msg = "The action did not have the expected result."
         raise RuntimeError(msg)
     watch.report(peak=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, **facts)
 

@@ -36,12 +36,12 @@ class Settings:
 
 @attrs.frozen
 class Figure:
-    """What one repetition found.
+    """The result of one repetition.
 
     Attributes:
         cpu: seconds of processor time, user and system, of all threads.
         wall: seconds on the clock.
-        facts: whatever else the repetition reported.
+        facts: anything else that the repetition reported.
     """
 
     cpu: float
@@ -51,13 +51,13 @@ class Figure:
 
 @attrs.define
 class Stopwatch:
-    """What `timed` measured; filled in at the end of its block."""
+    """The measurement of `timed`; filled in at the end of its block."""
 
     cpu: float = 0.0
     wall: float = 0.0
 
     def report(self, **facts: Any) -> None:
-        """Print the figure, and facts beside it, for the process that asked for a repetition."""
+        """Print the figure and further facts for the process that asked for a repetition."""
         print(json.dumps({"cpu": self.cpu, "wall": self.wall, "facts": facts}))
 
 
@@ -100,5 +100,5 @@ def fresh_folder() -> Iterator[Path]:
 
 
 def progress(message: str) -> None:
-    """Tell whoever waits what is being measured, on stderr."""
+    """Report on stderr what is being measured."""
     print(f"... {message}", file=sys.stderr, flush=True)

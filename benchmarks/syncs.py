@@ -19,7 +19,7 @@ _CALL = re.compile(r"\b(fsync|fdatasync|getppid)\(")
 
 
 def can_trace() -> bool:
-    """Whether strace is there and may trace."""
+    """Whether strace is installed and may trace."""
     if shutil.which("strace") is None:
         return False
     command = [*_STRACE, "/dev/null", sys.executable, "-c", "pass"]

@@ -19,7 +19,7 @@ _HEAD = ("benchmark", "size", "quantity", "Kando", "against", "theirs", "ratio",
 
 @attrs.frozen
 class Goal:
-    """What a ratio should be: between two bounds, either of which may be None."""
+    """The bounds that a ratio should be within; either may be None."""
 
     least: float | None = None
     most: float | None = None

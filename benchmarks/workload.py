@@ -1,4 +1,4 @@
-"""The workload: what every object of every benchmark holds, whoever stores it."""
+"""The workload: the data of every object in every benchmark, in each store."""
 
 from __future__ import annotations
 

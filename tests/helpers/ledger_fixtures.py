@@ -54,7 +54,7 @@ def runtime_on(ledger: LedgerStore, kit: Kit | None = None) -> Runtime:
 
 def _write(path: Path) -> None:
     if path.exists():
-        msg = f"{path} is there, and stays as it is."
+        msg = f"{path} already exists and is left unchanged."
         raise FileExistsError(msg)
     with SQLiteSubstrate(path) as substrate:
         run = substrate.create("run")

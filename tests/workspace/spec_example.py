@@ -1,4 +1,4 @@
-"""The example of the specification, as it stands there; run from built wheels."""
+"""The example of the specification, word for word; run from built wheels."""
 
 from kando.runtime import Runtime
 from kando.ledger.memory import MemoryLedgerStore

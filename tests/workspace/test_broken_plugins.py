@@ -1,4 +1,4 @@
-"""Three broken plugins beside a kit: the kit runs unchanged, and the doctor names all three."""
+"""Three broken plugins, installed with a kit: the kit runs unchanged, and the doctor names all three."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Done = subprocess.CompletedProcess[str]
 BROKEN = {
     # It fails to be imported,
     "kando-raises": "raise RuntimeError('no good\\nand more')\n",
-    # claims the name of somebody else,
+    # claims the name of another kit,
     "kando-takes": (
         "from kando.plugins import KitSpec, hookimpl\n"
         "@hookimpl\ndef kando_kits():\n    return [KitSpec('diligence', 'thief:kit')]\n"

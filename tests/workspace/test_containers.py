@@ -119,7 +119,7 @@ def test_documentation_and_makefile_name_services_and_commands_that_exist() -> N
 
 @pytest.mark.skipif(not os.environ.get("WHEELS"), reason="it needs a package index, as WHEELS does")
 def test_the_steps_of_the_image_give_an_environment_that_runs_its_commands(tmp_path: Path) -> None:
-    # What the engine would do, in a folder instead of a container.
+    # The steps of the engine, in a folder instead of a container.
     folders = {"/src": tmp_path / "src", "/kando": tmp_path / "kando", "/data": tmp_path / "data"}
     folders["/data"].mkdir()
     for folder in copied():

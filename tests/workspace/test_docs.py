@@ -1,4 +1,4 @@
-"""The documentation does what it says, and says what there is."""
+"""The examples of the documentation run, and its references are complete."""
 
 import importlib
 import pkgutil
@@ -24,7 +24,7 @@ PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 LANGUAGES = {"console", "html", "json", "markdown", "python", "text", "toml"}
 # Options that each command may have, described once for all.
 COMMON = {"--debug", "--json", "--ledger", "--prefer"}
-# What a plugin states and what shell completion sets is no setting of Kando.
+# A statement of plugins, and a variable that shell completion sets: not settings of Kando.
 NO_SETTINGS = {"KANDO_COMPLETE", "KANDO_PLUGIN_API"}
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))

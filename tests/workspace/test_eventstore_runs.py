@@ -87,7 +87,7 @@ def test_a_run_is_inspected_forked_compared_traced_and_resumed(kando: Kando) -> 
     assert json.loads(kando("status", run, "--json"))["state"] == WAITING
 
     branch = kando("fork", run, "--at", "2")
-    # What was pending at the fork is pending on the branch.
+    # Requests that were pending at the fork are pending on the branch.
     assert json.loads(kando("status", branch, "--json"))["state"] == STOPPED
     kando("resume", branch, "--llm", "echo")
     status = json.loads(kando("status", branch, "--json"))

@@ -1,4 +1,4 @@
-"""What Kando's own kits look like when they are drawn."""
+"""The graphs of Kando's own kits."""
 
 import pytest
 

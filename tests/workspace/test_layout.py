@@ -1,4 +1,4 @@
-"""What holds for every package and every file of the workspace."""
+"""Rules for every package and every file of the workspace."""
 
 import ast
 import os

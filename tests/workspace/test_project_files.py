@@ -1,4 +1,4 @@
-"""What the repository offers to those who work on it names only what exists."""
+"""Pages and workflows for contributors name only files and commands that exist."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def test_a_new_package_is_sound_and_listed(place: Place, distribution: str) -> N
     place.run(place.python, "-m", "pytest", "-q", cwd=folder)
     place.run("ruff", "check", ".", cwd=folder)
     place.run("ruff", "format", "--check", ".", cwd=folder)
-    # What it finds out about kando-core for one package holds for the others.
+    # Its results about kando-core for one package are valid for the others.
     found = place.folder / "mypy"
     place.run("mypy", "--python-executable", place.python, "--cache-dir", found, cwd=folder)
 

@@ -100,7 +100,7 @@ def served(folder: Path, **settings: str) -> Iterator[Service]:
                     break
             else:
                 raise AssertionError(log)
-            # What follows is of no interest, and must not fill the pipe.
+            # Further output is read, so that it does not fill the pipe.
             threading.Thread(target=process.stderr.read, daemon=True).start()
             yield Service(process, int(started[1]))
         finally:

@@ -1,4 +1,4 @@
-"""A provider of somebody else is one `pip install`."""
+"""A third-party provider needs one `pip install`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PARROT = Path(__file__).parents[1] / "fixtures" / "kando-parrot"
 
 
 class Installed:
-    """The example package, installed beside the packages of this environment."""
+    """The example package, installed in addition to the packages of this environment."""
 
     def __init__(self, folder: Path) -> None:
         self.project, self.site = folder / "kando-parrot", folder / "site"
@@ -27,7 +27,7 @@ class Installed:
             "PIP_CONFIG_FILE": os.devnull,
             "PYTHONPATH": str(self.site),
         }
-        # What it needs is here already, its build backend as well: nothing is downloaded.
+        # Its requirements, including the build backend, are installed: nothing is downloaded.
         how = ["--no-index", "--no-deps", "--no-build-isolation", "--target", str(self.site)]
         self.run(sys.executable, "-m", "pip", "install", "-q", *how, str(self.project))
 

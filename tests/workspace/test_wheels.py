@@ -1,4 +1,4 @@
-"""What is published holds what it should and nothing else.
+"""Wheels and source distributions hold what they should and nothing else.
 
 Builds need a package index, so this is run only where WHEELS says where wheels and source
 distributions were built.

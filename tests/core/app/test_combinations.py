@@ -1,4 +1,4 @@
-"""Promises that must hold together: pauses beside tools, changed policies, cancelled runs, branches."""
+"""Promises that must hold together: pauses during calls of tools, changed policies, cancelled runs, branches."""
 
 import threading
 from collections.abc import Callable

@@ -73,7 +73,7 @@ class Offers:
 
 
 class Counting:
-    """A provider that repeats what is said, and can be made to fail."""
+    """A provider that repeats the request, and can be made to fail."""
 
     def __init__(self) -> None:
         self.calls: Counter[str] = Counter()

@@ -177,7 +177,7 @@ def test_a_fresh_branch_and_its_branches_do_not_use_the_cache_from_before_the_fo
     store.run(nested).resume()
     assert store.run(nested).cache().saved_usd == 0.25 * store.run(nested).cache().hits > 0
 
-    # What the fresh branch was answered itself is served to its own branches.
+    # The answers of the fresh branch are served to its own branches.
     assert len(provider.asked) == in_tail
     store.run(store.fork(run_id, 250).id).resume()
     assert len(provider.asked) == in_tail
@@ -209,7 +209,7 @@ def test_a_branch_can_be_resumed_with_another_kit(
     store.run(branch).resume()
 
     assert store.run(branch).status().kit == "other"
-    # What the first kit recorded is replayed with it, and the rest with the other.
+    # Events of the first kit are replayed with it, and the rest with the other.
     assert store.run(branch).replay(strict=True).world == store.run(branch).world()
     with pytest.raises(ReplayDivergence):
         store.run(branch).replay(strict=True, kit="other")

@@ -25,7 +25,7 @@ def test_a_response_is_served_for_an_equal_request_only() -> None:
     assert cache.get(ASKED | {"sample": 2}) is None
 
 
-def test_who_asks_and_options_left_open_are_no_part_of_a_request() -> None:
+def test_the_asking_object_and_open_options_do_not_change_the_key_of_a_request() -> None:
     cache = LLMCache()
     cache.put(ASKED | {"cause_object_id": "a"}, "text")
 
@@ -118,7 +118,7 @@ def test_a_response_that_is_not_json_is_refused() -> None:
         LLMCache().put(ASKED, float("nan"))
 
 
-def test_an_answer_that_tells_of_an_error_is_asked_for_again_and_samples_are_asked_apart() -> None:
+def test_a_request_answered_with_an_error_is_sent_again_and_samples_are_sent_separately() -> None:
     asked: list[object] = []
 
     def complete(request: dict[str, Any]) -> dict[str, Any]:
@@ -142,7 +142,7 @@ def test_an_answer_that_tells_of_an_error_is_asked_for_again_and_samples_are_ask
     assert [(a["cost_usd"], a["cached"]) for a in answers if a.get("cached")] == [(0, True)] * 3
 
 
-def test_ids_and_times_of_events_are_no_part_of_what_is_asked() -> None:
+def test_ids_and_times_of_events_do_not_change_the_key_of_a_request() -> None:
     keys: set[str] = set()
     for unrelated in range(3):
         ledger = MemoryLedgerStore("r")

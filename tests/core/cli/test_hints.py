@@ -25,7 +25,7 @@ COMMAND = re.compile(rf"\bkando ({NAMES})\b")
 #: Commands in a message: in backquotes, or at the end of a line.
 SUGGESTED = re.compile(rf"`kando ([^`]+)`|: kando ((?:{NAMES})\b.*)$", re.MULTILINE)
 
-#: What the reader of a hint fills in.
+#: Values that the reader of a hint fills in.
 PLACEHOLDERS = {"KIT": "tiny", "TEXT": "hello", "N": "1000", "USD": "5"}
 
 KITS = """

@@ -23,7 +23,7 @@ class Mood(Enum):
 
 @attrs.frozen
 class Source:
-    """Where something is said.
+    """The place of a statement.
 
     Attributes:
         path: of the document.

@@ -76,6 +76,6 @@ def test_a_hostile_document_changes_only_the_object_it_is_about(kind: str) -> No
     assert {e.data["tool"] for e in events if e.type == TOOL_CALLED} == {"read"}
     assert sum(e.type == LLM_REQUEST for e in events) == 6
     assert BUDGET_EXHAUSTED not in {e.type for e in events}
-    # What is recorded is bounded, and can be written down and read back.
+    # Recorded events are bounded, and can be written and read back.
     assert all(len(e.encoded) < 300_000 for e in events)
     assert all(json.loads(e.encoded) == e.data for e in events)

@@ -1,4 +1,4 @@
-"""What is on disk, and when: another process that opens the file sees it."""
+"""Events are on disk when promised: another process that opens the file sees it."""
 
 import subprocess
 import sys

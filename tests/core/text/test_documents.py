@@ -85,7 +85,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-# What a document carries
+# Fields of a document
 
 
 def test_a_document_carries_the_path_as_named_and_the_hash_of_the_raw_bytes(here: Path) -> None:
@@ -373,7 +373,7 @@ def test_folders_nested_deeper_than_the_recursion_limit_are_read(here: Path) -> 
     (found,) = read("d")
 
     assert text_of(found) == "deep"
-    # Whoever removes the folder afterwards may not be able to go as deep.
+    # The removal of the folder may not be able to go as deep.
     os.chdir("/".join(["d"] * depth))
     os.remove("deep.txt")
     for _ in range(depth):

@@ -52,7 +52,7 @@ FAILURE = st.fixed_dictionaries(
 )
 KIT = st.fixed_dictionaries({"name": st.sampled_from(["k", "l"]), "version": st.just("1")})
 
-#: What an event of each type may say.
+#: The data that an event of each type may have.
 DATA: dict[str, st.SearchStrategy[dict[str, Any]]] = {
     "object.created": st.builds(
         lambda id, type, text: {"id": id, "type": type, "data": {"text": text}},

@@ -1,4 +1,4 @@
-"""What Kando requires of a server: appends to streams, and reads."""
+"""Kando requires of a server: appends to streams, and reads."""
 
 import json
 from collections.abc import Callable

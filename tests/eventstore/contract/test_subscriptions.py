@@ -1,4 +1,4 @@
-"""What Kando requires of a server: catch-up subscriptions, and groups of competing consumers."""
+"""Kando requires of a server: catch-up subscriptions, and groups of competing consumers."""
 
 from collections.abc import Callable
 from itertools import islice

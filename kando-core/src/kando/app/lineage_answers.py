@@ -1,4 +1,4 @@
-"""What a branch may be told by its parents: the answers of tools to equal calls.
+"""Answers of tools that a branch takes over from its parents, for equal calls.
 
 A what-if must not act on the world a second time. A branch is served the results that its parents'
 line has got for equal calls, and a tool that writes is not called for a call that no parent made
@@ -67,7 +67,7 @@ class LineageAnswers:
     def _later_events(self) -> Iterator[RecordedEvent]:
         """Yield the events of the parents, from the position at which the branch left their line.
 
-        An intent may stand before the fork and its answer behind it.
+        An intent may be before the fork and its answer after it.
         """
         substrate = self._run.context.substrate()
         info = substrate.info(self._run.id)

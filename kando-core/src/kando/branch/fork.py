@@ -19,7 +19,7 @@ __all__ = ["BranchMeta", "fork"]
 
 @attrs.frozen
 class BranchMeta:
-    """What a branch is.
+    """The parent of a branch, and the position of its fork.
 
     Attributes:
         branch_id: its id, without ``branch:``.

@@ -25,7 +25,7 @@ __all__ = [
 #: How many entries a cache in memory keeps.
 DEFAULT_MAX_ENTRIES = 2048
 
-# Who asks, and what was measured, is no part of what is asked.
+# The asking object and measurements are not part of the question.
 _NOT_ASKED = frozenset({*ECHOED, OBSERVED})
 
 

@@ -1,4 +1,4 @@
-"""Ledgers in memory: for tests and runs that nobody will ask about."""
+"""Ledgers in memory: for tests, and for runs that are not needed once the process ends."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class MemoryLedgerStore(LedgerStore):
         self._shared = 0
         self._own: list[RecordedEvent] = []
         self._positions: dict[str, int] = {}
-        # Chained hashes after each event of its own, as far as somebody has asked.
+        # Chained hashes after each event of its own, as far as they were requested.
         self._digests: list[bytes] = []
         self._lock = threading.Lock()
 

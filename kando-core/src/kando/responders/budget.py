@@ -93,7 +93,7 @@ class BudgetEnforcer:
     """The account of one run against its budget.
 
     The account is a fold over the ledger: it is charged through `count` for each event, whether it
-    was just recorded or read back. What calls in flight may cost at most is reserved beside it.
+    was just recorded or read back. The worst-case cost of calls in flight is reserved in addition.
 
     Code outside a runtime calls `record` and `violations` for each event instead.
 

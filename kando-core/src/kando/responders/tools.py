@@ -34,7 +34,7 @@ WORLD_PARAMETER = "world"
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
-#: What a tool does outside: it only reads; repeating a call changes nothing more; it writes.
+#: The effect of a tool outside the run: it only reads; repeating a call changes nothing more; it writes.
 READ, IDEMPOTENT, WRITE = "read", "idempotent", "write"
 EFFECTS = (READ, IDEMPOTENT, WRITE)
 

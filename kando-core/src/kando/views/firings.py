@@ -1,6 +1,6 @@
 """Which firings of an event are still to come, when a kit may have changed since the others.
 
-What is done is a set, not a place in today's list of responders: the ledger names the responders
+The completed firings are a set, not a place in today's list of responders: the ledger names the responders
 that have handled an event, and those that handled it silently. ``kando-core`` runs also know in which
 order the responders fired then: a ``kit.loaded`` lists them. So a responder may be added, removed,
 moved, or renamed (`Responder.was`) between a crash and the resume, and none fires twice or is skipped:

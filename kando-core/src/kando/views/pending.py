@@ -1,4 +1,4 @@
-"""What is pending in a run: intents without an answer, timers that have not fired, and its halt.
+"""The pending work of a run: intents without an answer, timers that have not fired, and its halt.
 
 The runtime, the status of a run, workers and kando-mcp all ask this fold:
 
@@ -73,7 +73,7 @@ class IsPending(Protocol[Value]):
 
 @attrs.define
 class Pending(Generic[Value]):
-    """What is pending; see `IsPending`."""
+    """The pending work; see `IsPending`."""
 
     intents: dict[str, Value] = attrs.field(factory=dict)
     timers: dict[str, Value] = attrs.field(factory=dict)
@@ -124,8 +124,8 @@ def failed_intent(failed: Mapping[str, Any]) -> str | None:
 
     Args:
         failed: data of a ``responder.failed``. Before 0.2 it did not say which of the two failed;
-            then the trigger counts, which is no intent's id if a plain responder failed about
-            something else.
+            then the trigger counts, which is not the id of an intent if a plain responder failed
+            about something else.
     """
     if failed.get("call") is False:
         return None

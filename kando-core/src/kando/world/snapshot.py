@@ -93,7 +93,7 @@ class FileSnapshots:
 
     directory: Path
     ledger: LedgerStore
-    #: Somebody asked for these.
+    #: Saving was requested explicitly, so short ledgers count, too.
     least: int = 1
 
     @property
@@ -345,7 +345,7 @@ def _file_of(run_id: str) -> Path:
 
 def _replace(path: Path, body: bytes) -> None:
     """Write a file as a whole: a reader finds the old content or the new, never half of one."""
-    # What a link leads to is replaced, and not the link.
+    # Replace the target of a link, not the link.
     target = Path(os.path.realpath(path))
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".snapshot-")

@@ -1,4 +1,4 @@
-"""What a responder may emit, inferred from its source without running it.
+"""The events that a responder may emit, inferred from its source without running it.
 
 The inference is an estimate. It finds the calls of `kando.emit` and `make_event` in the function, and
 in the functions of its package that it calls, and reads event, object and relation types that are
