@@ -10,6 +10,7 @@ import ast
 import importlib
 import inspect
 import re
+import typing
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -126,9 +127,10 @@ def names_cell(module: ModuleType, public: set[str], cell: str) -> str:
         home = getattr(found, "__module__", module.__name__)
         is_elsewhere = any(covers(each, home) for each in public - {module.__name__, "kando"})
         is_received = inspect.isclass(found) and name in received
-        text = f"`{name}{'' if is_elsewhere or is_received else _signature(found)}`"
+        forms = [""] if is_elsewhere or is_received else _forms(found)
+        text = " or ".join(f"`{name}{form}`" for form in forms)
         if name in expanded:
-            text += ": " + ", ".join(f"`{member}`" for member in _members(found))
+            text += ": " + ", ".join(_members(found))
         shown.append(text)
     return (";<br>" if expanded else ", ").join(shown)
 
@@ -138,14 +140,17 @@ def _sections(page: Path) -> Iterator[tuple[str, str]]:
     yield from zip(parts[1::2], parts[2::2], strict=True)
 
 
-def _signature(found: object) -> str:
-    """Return the parameters of a function or class in short form, without annotations."""
+def _forms(found: object) -> list[str]:
+    """Return the parameters of a function or class in short form, once for each overload."""
     if inspect.isclass(found):
         # Others take the arguments of a base class, which is shown with them.
         is_named_tuple = hasattr(found, "_fields")
         has_own = "__init__" in vars(found) and not getattr(found, "_is_protocol", False)
-        return _parameters(found) if has_own or is_named_tuple else ""
-    return _parameters(found) if inspect.isroutine(found) else ""
+        return [_parameters(found)] if has_own or is_named_tuple else [""]
+    if not inspect.isroutine(found):
+        return [""]
+    overloads = typing.get_overloads(found) if inspect.isfunction(found) else ()
+    return [_parameters(each) for each in overloads or [found]]
 
 
 def _parameters(found: object) -> str:
@@ -174,7 +179,7 @@ def _parameters(found: object) -> str:
 
 
 def _members(found: object) -> Iterator[str]:
-    """Yield the public methods, with their parameters, and the properties of a class."""
+    """Yield the public methods, with their parameters, and the properties of a class, as code."""
     assert inspect.isclass(found)
     classes = [cls for cls in reversed(found.__mro__) if cls.__module__.startswith("kando")]
     for name in dict.fromkeys(name for cls in classes for name in vars(cls)):
@@ -182,9 +187,10 @@ def _members(found: object) -> Iterator[str]:
             continue
         member = inspect.getattr_static(found, name)
         if isinstance(member, property):
-            yield name
+            yield f"`{name}`"
         elif isinstance(member, classmethod | staticmethod) or inspect.isfunction(member):
-            yield name + _parameters(getattr(found, name))
+            forms = _forms(getattr(found, name))
+            yield " or ".join(f"`{name}{form}`" for form in forms)
 
 
 def rewrite() -> None:

@@ -26,6 +26,7 @@ __all__ = [
     "installed_ledger",
     "installed_substrate",
     "kando_run",
+    "pytest_generate_tests",
     "scripted_llm",
 ]
 
