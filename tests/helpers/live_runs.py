@@ -11,7 +11,7 @@ import attrs
 from kando.app.builtin import installed_plugins
 from kando.app.resume import RunResult
 from kando.app.store import Store, open_store
-from kando.cli.shared import shown_on_stderr
+from kando.cli.shared import stream_to_stderr
 from kando.plugins import Plugins
 from kando.schema.events import RecordedEvent
 
@@ -67,7 +67,7 @@ class Runs:
     is_streaming: bool = False
 
     def _store(self, **environ: str) -> Store:
-        listen = shown_on_stderr if self.is_streaming else None
+        listen = stream_to_stderr if self.is_streaming else None
         return open_store(
             f"sqlite:{self.path}",
             plugins=self.plugins,
