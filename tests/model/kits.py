@@ -1,0 +1,288 @@
+"""Kits of programs as Kando runs them, and the outside that their calls reach."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import attrs
+
+from kando.emit import ask, call_tool, create, emit, patch, relate, set_timer
+from kando.kit import Kit
+from kando.responders.base import Responder, Retry
+from kando.responders.edge import edge_responder
+from kando.responders.idempotency import idempotency_key
+from kando.responders.policies import Allow, Ask, Deny
+from kando.schema.events import KandoEvent
+from kando.testing.runs import Crash
+from kando.world.graph import World
+
+__all__ = ["Broken", "Call", "Outside", "build_kit", "has_effects", "has_renames"]
+
+#: Whether tools declare what they do outside, and responders the name that they had.
+has_effects = "effect" in Kit.tool.__kwdefaults__ or "effect" in Kit.tool.__annotations__
+has_renames = "was" in attrs.fields_dict(Responder)
+
+_PRICE = 0.25
+_USAGE = {"input_tokens": 3, "output_tokens": 5}
+
+
+class Broken(Exception):
+    """An error of a responder, a tool or a provider; it may say what the attempt used."""
+
+    spent: dict[str, Any] | None = None
+
+
+@attrs.define
+class Call:
+    """A call that was begun.
+
+    Attributes:
+        run: the run that was worked on.
+        intent: id of its intent.
+        what: the tool, or ``llm``.
+        arguments: what it was called with.
+        failed: whether it raised.
+        excused: whether the process died before its answer was recorded, so that it is repeated.
+    """
+
+    run: str
+    intent: str
+    what: str
+    arguments: Any
+    failed: bool = False
+    excused: bool = False
+
+
+@attrs.define
+class Outside:
+    """The models and tools of a program, and the deaths of its process.
+
+    Attributes:
+        run: id of the run that is worked on.
+        calls: every call that was begun, in order.
+        faults: what calls found wrong when they began.
+        broken: keys of the responders that raise until they are mended.
+        check_call: returns why a call must not be made now, or None.
+        meanwhile: does something while the given call of a step is in flight.
+    """
+
+    run: str = ""
+    calls: list[Call] = attrs.field(factory=list)
+    faults: list[str] = attrs.field(factory=list)
+    broken: set[str] = attrs.field(factory=set)
+    check_call: Callable[[Call], str | None] = lambda call: None
+    meanwhile: tuple[int, Callable[[], object]] | None = None
+    dies_at_call: int | None = None
+    dies_at_write: int | None = None
+    dies_after_write: bool = False
+    is_armed: bool = False
+    is_dead: bool = False
+    step_calls: int = 0
+    step_writes: int = 0
+    attempts: Counter[tuple[str, ...]] = attrs.field(factory=Counter)
+    _dead_threads: set[int] = attrs.field(factory=set)
+    _lock: threading.RLock = attrs.field(factory=threading.RLock)
+
+    # -- the process --------------------------------------------------------------------------
+
+    def begin_step(self, run: str) -> None:
+        """Begin a step of work on a run, in a process that lives."""
+        self.run, self.is_armed, self.is_dead = run, True, False
+        self.step_calls = self.step_writes = 0
+        self.dies_at_call = self.dies_at_write = self.meanwhile = None
+
+    def end_step(self) -> None:
+        """End the step; threads of calls that are left belong to a process that is gone."""
+        if self.is_dead:
+            self._dead_threads |= {
+                each.ident or 0 for each in threading.enumerate() if each.name == "kando-call"
+            }
+        self.is_armed = self.is_dead = False
+
+    def before_write(self) -> None:
+        """Notice that something is about to be made durable; the process may die of it."""
+        with self._lock:
+            if threading.get_ident() in self._dead_threads:
+                raise Crash("this process is gone")
+            if not self.is_armed:
+                return
+            self.step_writes += 1
+            is_last = self.step_writes == self.dies_at_write
+            if self.is_dead or (is_last and not self.dies_after_write):
+                self.is_dead = True
+                raise Crash("before a write")
+
+    def after_write(self) -> None:
+        """Notice that something was made durable."""
+        with self._lock:
+            if self.is_armed and self.step_writes == self.dies_at_write and self.dies_after_write:
+                self.is_dead = True
+                raise Crash("after a write")
+
+    # -- calls --------------------------------------------------------------------------------
+
+    def begin(self, key: str, what: str, arguments: Any) -> Call:
+        """Begin a call: note it, check that it may be made, and perhaps die in it."""
+        with self._lock:
+            if threading.get_ident() in self._dead_threads or self.is_dead:
+                raise Crash("this process is gone")
+            call = Call(self.run, key.rpartition("/")[2], what, arguments)
+            fault = self.check_call(call)
+            if fault is not None:
+                self.faults.append(f"{what} is called for {call.intent} of {self.run}: {fault}")
+            self.calls.append(call)
+            self.step_calls += 1
+            if self.meanwhile is not None and self.step_calls == self.meanwhile[0]:
+                self.meanwhile[1]()
+            if self.step_calls == self.dies_at_call:
+                self.is_dead = True
+                raise Crash("in a call")
+        return call
+
+    def complete(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Answer a request as a model does."""
+        text = str(request["messages"][-1]["content"])
+        call = self.begin(idempotency_key(), "llm", text)
+        if text == "refuse":
+            return {"error": {"type": "Refused", "message": "no"}, "cost_usd": _PRICE} | _used()
+        with self._lock:
+            self.attempts[text, call.run] += 1
+            if text.startswith("flaky") and self.attempts[text, call.run] % 2:
+                call.failed = True
+                error = Broken("the model is away")
+                if text == "flaky b":
+                    error.spent = {"cost_usd": _PRICE} | _used()
+                raise error
+        return {"text": f"re {text}", "model": "model", "cost_usd": _PRICE} | _used()
+
+    def call_tool(self, what: str, n: int, key: str) -> Any:
+        """Do what a tool does."""
+        call = self.begin(key, what, n)
+        if what == "fail":
+            call.failed = True
+            raise Broken("the tool fails")
+        return {"n": n}
+
+
+def _used() -> dict[str, Any]:
+    return {"usage": dict(_USAGE)}
+
+
+def build_kit(data: Mapping[str, Any], outside: Outside, effects: Mapping[str, str]) -> Kit:
+    """Return the kit that a program describes."""
+    kit = Kit(data["name"], version=data["version"])
+
+    @kit.seeds
+    def seeds(goal: str, run_id: str) -> list[KandoEvent]:
+        return [create("T0", {"text": goal})]
+
+    for each in data["responders"]:
+        made = _responder(each, kit, outside)
+        (kit.edge_responders if each.get("relation") else kit.responders).append(made)
+    for tool, effect in effects.items():
+        _declare_tool(kit, tool, effect, outside)
+    for policy in data["policies"]:
+        _declare_policy(kit, policy)
+    return kit
+
+
+def _declare_tool(kit: Kit, name: str, effect: str, outside: Outside) -> None:
+    options: dict[str, Any] = {"effect": effect} if has_effects else {}
+
+    def reach(n: int, idempotency_key: str) -> Any:
+        return outside.call_tool(name, n, idempotency_key)
+
+    def look(n: int, world: World) -> Any:
+        return {"n": n, "objects": world.count_of("T1")}
+
+    kit.tool(name, **options)(look if name == "look" else reach)
+
+
+def _declare_policy(kit: Kit, policy: Mapping[str, Any]) -> None:
+    verdicts = {"ask": Ask("may it?"), "deny": Deny("it may not")}
+    on, of = policy["on"], policy.get("of")
+
+    def judge(event: KandoEvent) -> Any:
+        is_meant = of is None or event.data.get("tool") == of or on != "tool.called"
+        return verdicts[policy["verdict"]] if is_meant else Allow()
+
+    kit.policy(on, type=of if on == "object.created" else None)(judge)
+
+
+def _responder(data: Mapping[str, Any], kit: Kit, outside: Outside) -> Responder:
+    def fn(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
+        return _emitted(data, event, world, outside)
+
+    if data.get("relation"):
+        return edge_responder(data["relation"], fn, data["name"], kit=kit)
+    how = (data["fails"] or {}).get("how")
+    options: dict[str, Any] = {"was": data["was"]} if has_renames and data.get("was") else {}
+    return Responder(
+        data["name"],
+        frozenset(data["on"]),
+        fn,
+        object_type=data["type"],
+        kit=kit,
+        retry=Retry(attempts=3, backoff_seconds=0) if how == "retry" else Retry(),
+        on_error="park" if how == "park" else "raise",
+        **options,
+    )
+
+
+def _emitted(
+    data: Mapping[str, Any], event: Any, world: World, outside: Outside
+) -> Iterator[KandoEvent]:
+    about = _about(event)
+    for emission in data["emits"]:
+        do = emission["do"]
+        if do == "create":
+            fields = {"n": emission["n"]}
+            if "count" in emission:
+                fields["seen"] = world.count_of(emission["count"])
+            yield create(emission["type"], fields)
+        elif do == "relate" and about:
+            yield relate("near", about, about)
+        elif do == "patch" and about:
+            yield patch(about, {"p": emission["n"]})
+        elif do == "ask":
+            yield ask([{"role": "user", "content": emission["text"]}], about=about)
+        elif do == "tool":
+            yield call_tool(emission["tool"], {"n": emission["n"]}, about=about)
+        elif do == "timer":
+            yield set_timer(seconds=emission["seconds"], about=about)
+        elif do == "answer":
+            mine = {"text": "mine", "cost_usd": 8.0, "cause_object_id": about, **_used()}
+            yield emit(_ANSWER_OF[event.type], mine, cause=[event])
+    _fail(data, event, outside)
+
+
+_ANSWER_OF = {"llm.request": "llm.response", "tool.called": "tool.returned"}
+
+
+def _about(event: Any) -> str | None:
+    if event.type in ("object.created", "object.patched"):
+        return str(event.data["id"])
+    if event.type == "relation.created":
+        return str(event.data["source_id"])
+    return event.data.get("cause_object_id")
+
+
+def _fail(data: Mapping[str, Any], event: Any, outside: Outside) -> None:
+    fails = data["fails"]
+    if fails is None:
+        return
+    error = Broken(f"{data['key']} is broken")
+    if fails["spent"]:
+        error.spent = {"cost_usd": 4.0} | _used()
+    if fails["how"] == "park":
+        raise error
+    if fails["how"] == "raise" and data["key"] in outside.broken:
+        raise error
+    if fails["how"] == "retry":
+        key = (data["key"], event.source, event.id)
+        outside.attempts[key] += 1
+        if outside.attempts[key] <= fails["times"]:
+            raise error

@@ -1,0 +1,221 @@
+"""Random programs: a kit and a schedule, as plain data, made from a seed.
+
+A program is a dict: ``seed``, ``store`` (``memory`` or ``sqlite``), ``kit`` and ``steps``.
+
+A kit has ``responders``, ``tools`` and ``policies``. Each responder has a ``key`` that stays when it
+is renamed, a ``name``, the types it is ``on``, the ``type`` of the object it is about, and what it
+``emits``. Object types have levels: a responder only creates objects of a higher level than the one
+it reacts to, so every run ends.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+__all__ = ["LEVELS", "Program", "generate"]
+
+Program = dict[str, Any]
+
+#: Object types, from the goal downwards.
+LEVELS = ("T0", "T1", "T2", "T3")
+
+#: An object type that no responder reacts to.
+LEAF = "T4"
+
+TOOLS = ("read", "mail", "look", "fail")
+EFFECTS = {"read": "read", "mail": "write", "look": "read", "fail": "idempotent"}
+TEXTS = ("a", "b", "c", "refuse", "flaky", "flaky b")
+
+
+def generate(seed: int) -> Program:
+    """Return the program of a seed."""
+    rng = random.Random(seed)
+    kit = _kit(rng)
+    steps: list[dict[str, Any]] = [{"do": "start", "budget": _budget(rng)}]
+    for _ in range(rng.randint(2, 9)):
+        steps.append(_step(rng, kit))
+    if any(step["do"] == "worker" or step.get("worker") for step in steps):
+        # A worker that stops when it is idle waits for every timer.
+        for each in kit["responders"]:
+            for emission in each["emits"]:
+                if emission["do"] == "timer":
+                    emission["seconds"] = 0
+    return {
+        "seed": seed,
+        "store": "sqlite" if rng.random() < 0.2 else "memory",
+        "kit": kit,
+        "steps": steps,
+    }
+
+
+# -- kits -----------------------------------------------------------------------------------------
+
+
+def _kit(rng: random.Random) -> dict[str, Any]:
+    responders = [_responder(rng, n) for n in range(rng.randint(2, 7))]
+    # The goal always leads to something.
+    responders[0] |= {"on": ["object.created"], "type": "T0", "fails": None}
+    responders[0]["emits"] = _emissions(rng, 0, may_call=True) or [_create(rng, 0)]
+    return {
+        "name": "model",
+        "version": "1",
+        "responders": responders,
+        "policies": _policies(rng),
+    }
+
+
+def _responder(rng: random.Random, number: int) -> dict[str, Any]:
+    level = min(rng.choice((0, 0, 1, 1, 2, 3)), len(LEVELS) - 1)
+    on = rng.choice(
+        (
+            "object.created",
+            "object.created",
+            "object.created",
+            "llm.response",
+            "llm.response",
+            "tool.returned",
+            "object.patched",
+            "llm.request",
+            "tool.called",
+            "timer.fired",
+            "relation.created",
+            "note",
+        )
+    )
+    is_intent = on in ("llm.request", "tool.called")
+    emits = _emissions(rng, level, may_call=on == "object.created", may_answer=is_intent)
+    if on == "object.patched":
+        emits = [each for each in emits if each["do"] != "patch"]
+    if on == "relation.created":
+        # About an object of any level, so nothing may react to what it creates.
+        emits = [{"do": "create", "type": LEAF, "n": rng.randint(0, 3)}]
+    responder: dict[str, Any] = {
+        "key": f"r{number}",
+        "name": f"model.r{number}",
+        "on": [on],
+        "type": None if on in ("relation.created", "note") else LEVELS[level],
+        "relation": "near" if on == "relation.created" else None,
+        "emits": emits,
+        "fails": None,
+    }
+    if on == "note":
+        responder["emits"] = [_create(rng, 2)]
+    if rng.random() < 0.25:
+        responder["fails"] = {
+            "how": rng.choice(("retry", "park", "raise")),
+            "times": rng.randint(1, 2),
+            "spent": rng.random() < 0.3,
+        }
+    return responder
+
+
+def _create(rng: random.Random, level: int) -> dict[str, Any]:
+    above = LEVELS[level + 1 :] or LEVELS[-1:]
+    emission = {"do": "create", "type": rng.choice(above), "n": rng.randint(0, 3)}
+    if rng.random() < 0.3:
+        emission["count"] = rng.choice(LEVELS)
+    return emission
+
+
+def _emissions(
+    rng: random.Random, level: int, *, may_call: bool = False, may_answer: bool = False
+) -> list[dict[str, Any]]:
+    emits: list[dict[str, Any]] = []
+    for _ in range(rng.choice((0, 1, 1, 2, 2, 3))):
+        draw = rng.random()
+        if may_answer and draw < 0.5:
+            emits.append({"do": "answer"})
+        elif may_call and draw < 0.3:
+            emits.append({"do": "ask", "text": rng.choice(TEXTS)})
+        elif may_call and draw < 0.55:
+            emits.append({"do": "tool", "tool": rng.choice(TOOLS), "n": rng.randint(0, 2)})
+        elif may_call and draw < 0.62:
+            emits.append({"do": "timer", "seconds": rng.choice((0, 0, 10**8))})
+        elif may_call and draw < 0.72:
+            emits.append({"do": "relate"})
+        elif draw < 0.82:
+            emits.append({"do": "patch", "n": rng.randint(0, 3)})
+        elif level + 1 < len(LEVELS):
+            emits.append(_create(rng, level))
+    return emits
+
+
+def _policies(rng: random.Random) -> list[dict[str, Any]]:
+    policies: list[dict[str, Any]] = []
+    if rng.random() < 0.35:
+        for _ in range(rng.randint(1, 2)):
+            on = rng.choice(("tool.called", "tool.called", "llm.request", "object.created"))
+            of: str | None = None
+            if on == "tool.called":
+                of = rng.choice((None, *TOOLS))
+            elif on == "object.created":
+                of = rng.choice(LEVELS[1:])
+            verdict = rng.choice(("ask", "ask", "deny"))
+            policies.append({"on": on, "of": of, "verdict": verdict})
+    return policies
+
+
+def _budget(rng: random.Random) -> dict[str, Any]:
+    if rng.random() < 0.75:
+        return {}
+    limit = rng.choice(
+        (
+            {"max_events": rng.randint(8, 60)},
+            {"max_llm_calls": rng.randint(0, 3)},
+            {"max_tool_calls": rng.randint(0, 3)},
+            {"max_llm_cost_usd": rng.choice((0.25, 0.5, 1.0))},
+            {"max_recursion_depth": rng.randint(1, 6)},
+        )
+    )
+    return dict(limit)
+
+
+# -- schedules ------------------------------------------------------------------------------------
+
+
+def _step(rng: random.Random, kit: dict[str, Any]) -> dict[str, Any]:
+    do = rng.choice(
+        ("resume",) * 4
+        + ("crash",) * 4
+        + ("fork",) * 3
+        + ("decide",) * 3
+        + ("worker",) * 2
+        + ("edit",) * 2
+        + ("send",) * 2
+        + ("pause", "cancel", "mend", "policy", "snapshot", "travel", "answer")
+    )
+    step: dict[str, Any] = {"do": do, "run": rng.randint(0, 3)}
+    if do in ("resume", "worker", "crash"):
+        step["llm"] = rng.random() < 0.9
+        step["budget"] = _budget(rng) if rng.random() < 0.3 else None
+        step["lifts"] = rng.random() < 0.3
+    if do == "resume" and rng.random() < 0.4:
+        send = rng.choice(("pause", "pause", "cancel", "note"))
+        step["during"] = {"call": rng.randint(1, 3), "send": send}
+    if do == "crash":
+        step["in"] = rng.choice(("write", "write", "call"))
+        step["at"] = rng.randint(1, 12) if step["in"] == "write" else rng.randint(1, 3)
+        step["after"] = rng.random() < 0.5
+        step["worker"] = rng.random() < 0.15
+    if do == "fork":
+        step["at"] = rng.random()
+        step["change"] = rng.choice((None, None, None, "patch", "event", "goal", "kit"))
+    if do == "decide":
+        step |= {"grants": rng.random() < 0.6, "which": rng.randint(0, 3)}
+    if do == "send":
+        step["what"] = rng.choice(("note", "note", "object", "again"))
+        step["key"] = rng.choice((None, "k1"))
+        step["type"] = rng.choice(LEVELS[1:])
+    if do == "answer":
+        step["which"] = rng.randint(0, 3)
+    if do == "edit":
+        step["how"] = rng.choice(("rename", "remove", "reorder", "add", "add"))
+        step["which"] = rng.randint(0, 6)
+        step["new"] = _responder(rng, 100 + rng.randint(0, 99))
+    if do == "policy":
+        step["policies"] = _policies(rng)
+    if do == "snapshot":
+        step["how"] = rng.choice(("drop", "damage", "stale"))
+        step["offset"] = rng.random()
+    return step

@@ -1,0 +1,269 @@
+"""A naive interpreter of SPEC and DESIGN: what is true of a run, from its events alone.
+
+It shares no code with Kando and imports nothing from it. Events are dicts as ``kando events --json``
+prints them, kits are the dicts of `programs`. Each function reads the whole ledger each time: slow,
+and short enough to be checked against the text by reading. The comments name the rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+Event = Mapping[str, Any]
+Kit = Mapping[str, Any]
+Firing = tuple[str, str]
+
+ANSWER_OF = {"llm.request": "llm.response", "tool.called": "tool.returned"}
+ANSWERS = frozenset(ANSWER_OF.values())
+CONTROL = {"run.paused": "paused", "run.cancelled": "cancelled", "run.resumed": None}
+BOOKKEEPING = frozenset({"responder.fired", "responder.completed", "responder.failed"})
+NOT_CALLED = frozenset({"Denied", "InvalidArguments", "UnknownTool"})
+
+
+# -- intents, timers, halt (DESIGN 3 and 4) -------------------------------------------------------
+
+
+def is_answer(event: Event) -> bool:
+    """Only an executor, a person or another program answers; a bystander's event says so."""
+    return event["type"] in ANSWERS and event["data"].get("answers") is not False
+
+
+def answers_to(events: Sequence[Event], intent: str) -> list[str]:
+    """Return the ids of the answers to an intent: DESIGN 3 allows one."""
+    asked = next((e for e in events if e["id"] == intent and e["type"] in ANSWER_OF), None)
+    if asked is None:
+        return []
+    kind = ANSWER_OF[asked["type"]]
+    return [e["id"] for e in events if e["type"] == kind and is_answer(e) and intent in e["cause"]]
+
+
+def open_intents(events: Sequence[Event]) -> list[str]:
+    """Return the intents whose executor has neither answered nor parked them, in order."""
+    found: dict[str, str] = {}
+    for event in events:
+        kind, data = event["type"], event["data"]
+        if kind in ANSWER_OF:
+            found[event["id"]] = ANSWER_OF[kind]
+        elif is_answer(event):
+            for id in event["cause"]:
+                if found.get(id) == kind:
+                    del found[id]
+        elif kind == "responder.failed" and data["outcome"] == "parked" and data.get("call"):
+            found.pop(data.get("intent", data["trigger"]), None)
+    return list(found)
+
+
+def open_timers(events: Sequence[Event]) -> list[str]:
+    """Return the timers that have not fired, in order."""
+    fired = {id for e in events if e["type"] == "timer.fired" for id in e["cause"]}
+    return [e["id"] for e in events if e["type"] == "timer.set" and e["id"] not in fired]
+
+
+def halted(events: Sequence[Event]) -> str | None:
+    """Return ``paused`` or ``cancelled``, until the run is resumed; a branch starts unhalted."""
+    state = None
+    for event in events:
+        if event["type"] in CONTROL or event["type"] == "branch.created":
+            state = CONTROL.get(event["type"])
+    return state
+
+
+# -- money (DESIGN 3) -----------------------------------------------------------------------------
+
+
+def spent(events: Iterable[Event]) -> dict[str, float]:
+    """Return what answers and failures of executors cost; events that answer nothing are free."""
+    sums: dict[str, float] = dict.fromkeys(
+        ("llm_calls", "llm_tokens", "llm_cost_usd", "llm_unpriced", "tool_calls"), 0
+    )
+    for event in events:
+        data = event["data"]
+        is_failure = event["type"] == "responder.failed" and bool(data.get("call"))
+        if is_answer(event):
+            error = data.get("error") or {}
+            if data.get("cached") is True or error.get("type") in NOT_CALLED:
+                continue
+            if event["type"] == "tool.returned":
+                sums["tool_calls"] += 1
+                continue
+            sums["llm_calls"] += 1
+            is_free = "error" in data and "cost_usd" not in data
+        elif is_failure and "usage" in data:
+            is_free = False
+        else:
+            continue
+        cost = data.get("cost_usd")
+        sums["llm_cost_usd"] += cost or 0
+        sums["llm_unpriced"] += cost is None and not is_free
+        usage = data.get("usage")
+        if usage:
+            sums["llm_tokens"] += usage["input_tokens"] + usage["output_tokens"]
+        else:
+            sums["llm_tokens"] += -(-len(data.get("text", "").encode()) // 4)
+    return sums
+
+
+# -- the kit at work, and what waits for a person -------------------------------------------------
+
+
+def kit_at_work(events: Iterable[Event]) -> tuple[str, str] | None:
+    """Return name and version of the kit that worked last."""
+    found = None
+    for event in events:
+        if event["type"] == "kit.loaded":
+            found = event["data"]["name"], event["data"]["version"]
+    return found
+
+
+def open_approvals(events: Sequence[Event]) -> list[str]:
+    """Return the approvals that wait for a person: neither decided nor answered otherwise."""
+    waiting: dict[str, str | None] = {}
+    for event in events:
+        if event["type"] == "approval.requested":
+            waiting[event["id"]] = event["data"].get("intent")
+        elif event["type"] in ("approval.granted", "approval.denied"):
+            waiting.pop(event["data"].get("approval", ""), None)
+        elif is_answer(event):
+            waiting = {id: about for id, about in waiting.items() if about not in event["cause"]}
+    return list(waiting)
+
+
+def decision_on(events: Sequence[Event], source: str, intent: str) -> str | None:
+    """Return what one ledger says of an intent: ``asked``, ``granted``, ``denied`` or None.
+
+    A grant counts in the ledger in which it was given. What was denied stays denied (DESIGN 3).
+    """
+    asked: set[str] = set()
+    verdict = None
+    for event in events:
+        data = event["data"]
+        if event["type"] == "approval.requested" and data.get("intent") == intent:
+            asked.add(event["id"])
+            verdict = verdict or "asked"
+        elif event["type"] == "approval.granted" and data.get("approval") in asked:
+            if event["source"] == source and verdict != "denied":
+                verdict = "granted"
+        elif event["type"] == "approval.denied" and data.get("approval") in asked:
+            verdict = "denied"
+    return verdict
+
+
+def verdict_of(kit: Kit, event: Event) -> str:
+    """Return the strictest of a kit's policies on an event: ``allow``, ``ask`` or ``deny``."""
+    order = ("allow", "ask", "deny")
+    verdict = "allow"
+    for policy in kit["policies"]:
+        kind = event["data"].get("tool") or event["data"].get("type")
+        if policy["on"] == event["type"] and policy.get("of") in (None, kind):
+            verdict = max(verdict, policy["verdict"], key=order.index)
+    return verdict
+
+
+def why_no_call(events: Sequence[Event], source: str, intent: str, kit: Kit) -> str | None:
+    """Return why a call must not be made now, or None if it may (DESIGN 3, "Before a call")."""
+    asked = next((e for e in events if e["id"] == intent), None)
+    if asked is None:
+        return "its intent is not on disk"
+    if intent not in open_intents(events):
+        return "its intent is answered"
+    if (state := halted(events)) is not None:
+        return f"the run is {state}"
+    decision = decision_on(events, source, intent)
+    if decision in ("asked", "denied"):
+        return f"the ledger says {decision}, and no grant"
+    if decision is None and verdict_of(kit, asked) != "allow":
+        return f"its policy says {verdict_of(kit, asked)}"
+    return None
+
+
+# -- the world (SPEC 3, DESIGN 6) -----------------------------------------------------------------
+
+
+def world(events: Iterable[Event]) -> dict[str, dict[str, Any]]:
+    """Return objects as ``[type, data]`` and relations as ``[type, source, target, data]``."""
+    objects: dict[str, Any] = {}
+    relations: dict[str, Any] = {}
+    for event in events:
+        kind, data = event["type"], event["data"]
+        if kind == "object.created":
+            objects[data["id"]] = [data["type"], dict(data.get("data") or {})]
+        elif kind == "object.patched":
+            type, old = objects[data["id"]]
+            objects[data["id"]] = [type, {**old, **data["patch"]}]
+        elif kind == "relation.created":
+            ends = data["source_id"], data["target_id"]
+            relations[data["id"]] = [data["type"], *ends, dict(data.get("data") or {})]
+        elif kind == "relation.removed":
+            del relations[data["id"]]
+    return {"objects": objects, "relations": relations}
+
+
+# -- firings (DESIGN 1 and 4) ---------------------------------------------------------------------
+
+
+def firings(events: Iterable[Event]) -> list[Firing]:
+    """Return the firings that the ledger holds, in order: each pair at most once."""
+    return [
+        (e["data"]["trigger"], e["data"]["responder"])
+        for e in events
+        if e["type"] == "responder.fired"
+    ]
+
+
+def done(events: Sequence[Event]) -> set[Firing]:
+    """Return the firings that are not repeated: those completed, and those parked."""
+    return {
+        (e["data"]["trigger"], e["data"]["responder"])
+        for e in events
+        if e["type"] == "responder.completed"
+        or (e["type"] == "responder.failed" and e["data"]["outcome"] == "parked")
+    }
+
+
+def object_type_of(event: Event, objects: Mapping[str, Any]) -> str | None:
+    """Return the type of the object that an event is about."""
+    data = event["data"]
+    if event["type"] == "object.created":
+        return str(data["type"])
+    named = data.get("id" if event["type"] == "object.patched" else "cause_object_id")
+    return objects[named][0] if named in objects else None
+
+
+def handles(responder: Mapping[str, Any], event: Event, objects: Mapping[str, Any]) -> bool:
+    """Whether a responder of a kit handles an event, in the world after it."""
+    if event["type"] not in responder["on"]:
+        return False
+    if responder.get("relation") is not None:
+        return bool(event["data"]["type"] == responder["relation"])
+    wanted = responder.get("type")
+    return wanted is None or object_type_of(event, objects) == wanted
+
+
+def firings_due(events: Sequence[Event], kits: Mapping[tuple[str, str], Kit]) -> Iterator[Firing]:
+    """Yield the firings with outputs that a run has done when no work is left.
+
+    A responder handles the events from the ``kit.loaded`` that brought it (DESIGN 4), and under
+    each of its names the same firing is meant. One without outputs leaves nothing in the ledger.
+
+    Args:
+        events: of the ledger.
+        kits: by name and version: all that have worked on it.
+    """
+    since: dict[str, int] = {}
+    kit: Kit | None = None
+    for event in events:
+        if event["type"] == "kit.loaded":
+            kit = kits[event["data"]["name"], event["data"]["version"]]
+            known = {each["key"] for each in kit["responders"]}
+            since = {key: since.get(key, event["position"]) for key in sorted(known)}
+    if kit is None:
+        return
+    objects: dict[str, Any] = {}
+    for event in events:
+        if event["type"] == "object.created":
+            objects[event["data"]["id"]] = [event["data"]["type"]]
+        for each in kit["responders"]:
+            is_due = event["position"] >= since[each["key"]] and each["emits"]
+            if is_due and handles(each, event, objects):
+                yield event["id"], each["key"]

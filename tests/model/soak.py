@@ -1,0 +1,51 @@
+"""Run many random programs; print each failure with its seed and its smallest program.
+
+Run as a program: ``python tests/model/soak.py --programs 20000 --seed 1``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections import Counter
+
+from machine import Difference, run_program
+from programs import generate
+from shrink import shrunk, text_of
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run the programs that the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--programs", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=1, help="of the first program")
+    parser.add_argument("--stop-after", type=int, default=5, help="failures of different checks")
+    parser.add_argument("--no-shrink", action="store_true")
+    options = parser.parse_args()
+    started, failures = time.monotonic(), Counter[str]()
+    taken: Counter[str] = Counter()
+    for seed in range(options.seed, options.seed + options.programs):
+        program = generate(seed)
+        try:
+            taken += run_program(program).taken
+        except Exception as error:
+            check = error.check if isinstance(error, Difference) else type(error).__name__
+            failures[check] += 1
+            if failures[check] == 1:
+                print(f"seed {seed}: {error!s:.1500}", flush=True)
+                if not options.no_shrink:
+                    print(text_of(shrunk(program, check)), flush=True)
+            if len(failures) >= options.stop_after:
+                break
+    seconds = time.monotonic() - started
+    done = seed - options.seed + 1
+    steps = ", ".join(f"{count} {name}" for name, count in sorted(taken.items()))
+    print(f"{done} programs from seed {options.seed} in {seconds:.0f} s: {steps}")
+    print(f"differences: {dict(failures) or 'none'}")
+    raise SystemExit(bool(failures))
+
+
+if __name__ == "__main__":
+    main()
