@@ -32,6 +32,8 @@ def generate(seed: int) -> Program:
     """Return the program of a seed."""
     rng = random.Random(seed)
     kit = _kit(rng)
+    if rng.random() < 0.2:
+        return _calm(seed, rng, kit)
     steps: list[dict[str, Any]] = [{"do": "start", "budget": _budget(rng)}]
     for _ in range(rng.randint(2, 9)):
         steps.append(_step(rng, kit))
@@ -47,6 +49,28 @@ def generate(seed: int) -> Program:
         "kit": kit,
         "steps": steps,
     }
+
+
+def _calm(seed: int, rng: random.Random, kit: dict[str, Any]) -> Program:
+    """Return a program whose run is only stopped and resumed: nothing comes from outside."""
+    for each in kit["responders"]:
+        if each["fails"] and each["fails"]["how"] != "park":
+            each["fails"] = None
+        for emission in each["emits"]:
+            if emission["do"] == "timer":
+                emission["seconds"] = 10**8
+            elif emission["do"] == "ask" and emission["text"].startswith("flaky"):
+                emission["text"] = "a"
+    steps: list[dict[str, Any]] = [{"do": "start", "budget": {}, "stops": True}]
+    has_timers = any(e["do"] == "timer" for each in kit["responders"] for e in each["emits"])
+    while len(steps) < 6:
+        step = _step(rng, kit)
+        if step["do"] in ("crash", "resume", "worker", "snapshot"):
+            step |= {"run": 0, "budget": None, "llm": True, "during": None}
+            if not (has_timers and (step["do"] == "worker" or step.get("worker"))):
+                steps.append(step)
+    store = rng.choice(("memory", "sqlite"))
+    return {"seed": seed, "store": store, "kit": kit, "steps": steps, "calm": True}
 
 
 # -- kits -----------------------------------------------------------------------------------------

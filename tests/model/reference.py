@@ -104,6 +104,45 @@ def spent(events: Iterable[Event]) -> dict[str, float]:
     return sums
 
 
+def limits(events: Iterable[Event]) -> dict[str, float]:
+    """Return the limits that the run was given last, by name."""
+    found: dict[str, float] = {}
+    for event in events:
+        if event["type"] == "budget.set":
+            found = event["data"]["limits"]
+    return found
+
+
+def above(events: Sequence[Event], limits: Mapping[str, float]) -> list[str]:
+    """Return the limits that a run has passed (DESIGN 1: a limit is a limit)."""
+    used = spent(events)
+    used["events"] = sum(e["type"] != "budget.exhausted" for e in events)
+    counted = ("events", "llm_calls", "llm_cost_usd", "llm_tokens", "tool_calls")
+    return [each for each in counted if used[each] > limits.get(f"max_{each}", used[each])]
+
+
+def why_not_asked(line: Sequence[Sequence[Event]], text: str) -> str | None:
+    """Return why a model must not be asked: the line of descent holds the answer (DESIGN 5).
+
+    Args:
+        line: the ledgers of the run and of those that it descends from.
+        text: that is asked.
+    """
+    for events in line:
+        asked = {e["id"] for e in events if e["type"] == "llm.request" and text_of(e) == text}
+        for event in events:
+            is_kept = event["type"] == "llm.response" and is_answer(event)
+            is_kept = is_kept and "error" not in event["data"] and event["actor"] == "llm"
+            if is_kept and asked & set(event["cause"]):
+                return f"{event['id']} of {event['source']} is the answer to an equal request"
+    return None
+
+
+def text_of(request: Event) -> str:
+    """Return the text of a request."""
+    return str(request["data"]["messages"][-1]["content"])
+
+
 # -- the kit at work, and what waits for a person -------------------------------------------------
 
 
@@ -177,6 +216,28 @@ def why_no_call(events: Sequence[Event], source: str, intent: str, kit: Kit) -> 
     return None
 
 
+def passed_the_gate(events: Sequence[Event], kits: Mapping[tuple[str, str], Kit]) -> list[str]:
+    """Return the objects that came in although a policy of their time asks about or denies them.
+
+    What a person has approved is released in a firing about the grant. Roots are judged when they
+    are sent, by the kit that is installed then; they are left out.
+    """
+    kind_of = {e["id"]: e["type"] for e in events}
+    found, kit, trigger = [], None, ""
+    for event in events:
+        if event["type"] == "kit.loaded":
+            kit = kits[event["data"]["name"], event["data"]["version"]]
+        elif event["type"] == "responder.fired":
+            trigger = event["data"]["trigger"]
+        elif event["type"] == "responder.completed":
+            trigger = ""
+        elif event["type"] == "object.created" and kit is not None and trigger:
+            is_released = kind_of[trigger] == "approval.granted"
+            if not is_released and verdict_of(kit, event) != "allow":
+                found.append(event["id"])
+    return found
+
+
 # -- the world (SPEC 3, DESIGN 6) -----------------------------------------------------------------
 
 
@@ -240,7 +301,9 @@ def handles(responder: Mapping[str, Any], event: Event, objects: Mapping[str, An
     return wanted is None or object_type_of(event, objects) == wanted
 
 
-def firings_due(events: Sequence[Event], kits: Mapping[tuple[str, str], Kit]) -> Iterator[Firing]:
+def firings_due(
+    events: Sequence[Event], kits: Mapping[tuple[str, str], Kit], installed: Kit
+) -> Iterator[Firing]:
     """Yield the firings with outputs that a run has done when no work is left.
 
     A responder handles the events from the ``kit.loaded`` that brought it (DESIGN 4), and under
@@ -249,21 +312,40 @@ def firings_due(events: Sequence[Event], kits: Mapping[tuple[str, str], Kit]) ->
     Args:
         events: of the ledger.
         kits: by name and version: all that have worked on it.
+        installed: the kit that works on it next; it has no use for what its author has removed.
     """
     since: dict[str, int] = {}
-    kit: Kit | None = None
     for event in events:
         if event["type"] == "kit.loaded":
             kit = kits[event["data"]["name"], event["data"]["version"]]
             known = {each["key"] for each in kit["responders"]}
             since = {key: since.get(key, event["position"]) for key in sorted(known)}
-    if kit is None:
-        return
     objects: dict[str, Any] = {}
     for event in events:
         if event["type"] == "object.created":
             objects[event["data"]["id"]] = [event["data"]["type"]]
-        for each in kit["responders"]:
-            is_due = event["position"] >= since[each["key"]] and each["emits"]
+        for each in installed["responders"]:
+            is_due = event["position"] >= since.get(each["key"], len(events)) and each["emits"]
             if is_due and handles(each, event, objects):
                 yield event["id"], each["key"]
+
+
+def fired_early(events: Sequence[Event], kits: Mapping[tuple[str, str], Kit]) -> list[Firing]:
+    """Return the firings of events from before the ``kit.loaded`` that brought their responder."""
+    since: dict[str, int] = {}
+    keys: dict[str, str] = {}
+    positions: dict[str, int] = {}
+    found = []
+    for event in events:
+        positions[event["id"]] = event["position"]
+        data = event["data"]
+        if event["type"] == "kit.loaded":
+            kit = kits[data["name"], data["version"]]
+            keys |= {each["name"]: each["key"] for each in kit["responders"]}
+            known = {each["key"] for each in kit["responders"]}
+            since = {key: since.get(key, event["position"]) for key in sorted(known)}
+        elif event["type"] == "responder.fired":
+            key = keys.get(data["responder"])
+            if positions[data["trigger"]] < since.get(key or "", 0):
+                found.append((data["trigger"], data["responder"]))
+    return found

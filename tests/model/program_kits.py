@@ -83,7 +83,7 @@ class Outside:
     step_calls: int = 0
     step_writes: int = 0
     attempts: Counter[tuple[str, ...]] = attrs.field(factory=Counter)
-    _dead_threads: set[int] = attrs.field(factory=set)
+    _dead_threads: set[threading.Thread] = attrs.field(factory=set)
     _lock: threading.RLock = attrs.field(factory=threading.RLock)
 
     # -- the process --------------------------------------------------------------------------
@@ -97,15 +97,14 @@ class Outside:
     def end_step(self) -> None:
         """End the step; threads of calls that are left belong to a process that is gone."""
         if self.is_dead:
-            self._dead_threads |= {
-                each.ident or 0 for each in threading.enumerate() if each.name == "kando-call"
-            }
+            living = threading.enumerate()
+            self._dead_threads |= {each for each in living if each.name == "kando-call"}
         self.is_armed = self.is_dead = False
 
     def before_write(self) -> None:
         """Notice that something is about to be made durable; the process may die of it."""
         with self._lock:
-            if threading.get_ident() in self._dead_threads:
+            if threading.current_thread() in self._dead_threads:
                 raise Crash("this process is gone")
             if not self.is_armed:
                 return
@@ -127,7 +126,7 @@ class Outside:
     def begin(self, key: str, what: str, arguments: Any) -> Call:
         """Begin a call: note it, check that it may be made, and perhaps die in it."""
         with self._lock:
-            if threading.get_ident() in self._dead_threads or self.is_dead:
+            if threading.current_thread() in self._dead_threads or self.is_dead:
                 raise Crash("this process is gone")
             call = Call(self.run, key.rpartition("/")[2], what, arguments)
             fault = self.check_call(call)
@@ -282,7 +281,7 @@ def _fail(data: Mapping[str, Any], event: Any, outside: Outside) -> None:
     if fails["how"] == "raise" and data["key"] in outside.broken:
         raise error
     if fails["how"] == "retry":
-        key = (data["key"], event.source, event.id)
+        key = (data["key"], event.id)
         outside.attempts[key] += 1
         if outside.attempts[key] <= fails["times"]:
             raise error
