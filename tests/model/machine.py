@@ -24,6 +24,7 @@ from programs import EFFECTS, Program
 from kando.app import group_worker
 from kando.app.builtin import installed_plugins
 from kando.app.group_worker import GroupWorker
+from kando.app.inbox import intent_of
 from kando.app.run import Run
 from kando.app.status import read_status
 from kando.app.store import Store, open_store
@@ -42,7 +43,10 @@ __all__ = ["KNOWN", "Difference", "run_program"]
 #: Checks that fail for a known reason: the number of the case (`tests/model/README.md`) that is
 #: being mended. Take a line out as soon as it is.
 KNOWN: dict[str, str] = {
+    "answers first": "33",
+    "answers of people": "07",
     "bystander": "07",
+    "bystander cache": "10",
     "called twice": "01",
     "control first": "05",
     "cut call": "10",
@@ -211,6 +215,8 @@ class Machine:
         self.install(copy.deepcopy(program["kit"]))
         self.runs: list[Run] = []
         self.parents: dict[str, str] = {}
+        #: Ids of the events that messages become, by run.
+        self.sent: dict[str, set[str]] = {}
         self.outside.check_call = self.why_no_call
         self.outside.broken = {each["key"] for each in self.kit["responders"]}
         self.groups = 0
@@ -227,6 +233,10 @@ class Machine:
         if "bystander" in self.known:
             for each in kit["responders"]:
                 each["fails"] = each["fails"] and {**each["fails"], "spent": False}
+        if "bystander cache" in self.known:
+            for each in kit["responders"]:
+                if each["on"] == ["llm.request"]:
+                    each["emits"] = [e for e in each["emits"] if e["do"] != "answer"]
         self.kit = kit
         self.kits[kit["name"], kit["version"]] = kit
         self.store.context.kits[kit["name"]] = build_kit(kit, self.outside, EFFECTS)
@@ -267,7 +277,14 @@ class Machine:
         run = self.runs[step.get("run", 0) % len(self.runs)] if self.runs else None
         self.touched = {run.id} if run is not None else set()
         getattr(self, f"do_{step['do']}")(step, run)
+        self.note_messages()
         self.taken[step["do"]] += 1
+
+    def note_messages(self) -> None:
+        """Note the messages that wait: each is recorded or refused, once."""
+        for run in self.runs:
+            waiting = {entry.event_id for entry in self.inbox(run) if intent_of(entry) is None}
+            self.sent[run.id] = self.sent.get(run.id, set()) | waiting
 
     def do_start(self, step: Mapping[str, Any], _: Run | None) -> None:
         budget = Budget(**step["budget"]) if step["budget"] else None
@@ -418,7 +435,13 @@ class Machine:
             asked = next(e for e in events if e["id"] == chosen)
             about = asked["data"].get("cause_object_id")
             data = {"cause_object_id": about} if about else {}
-            if asked["type"] == "llm.request":
+            is_free = "answers of people" in self.known
+            if asked["type"] == "tool.called" and is_free:
+                data["error"] = {"type": "Denied", "message": "by hand"}
+                run.send("tool.returned", data, cause=[chosen], actor="ann")
+            elif asked["type"] == "llm.request":
+                if is_free:
+                    data["cached"] = True
                 sent = data | {"text": "by hand", "cost_usd": 0.0}
                 run.send("llm.response", sent, cause=[chosen], actor="ann")
             else:
@@ -486,6 +509,8 @@ class Machine:
             why = reference.why_not_asked(line, str(call.arguments))
         if why is None and self.unread_before and self.control_waits(run):
             why = "a control word waits in the inbox"
+        if why is not None and "its intent is answered" in why and "answers first" in self.known:
+            return None
         if why is not None and ("the run is" in why or "control word" in why):
             return None if "control first" in self.known else why
         return why
@@ -535,6 +560,10 @@ class Machine:
         fired = [self.as_key(each) for each in reference.firings(events)]
         twice = [each for each, count in Counter(fired).items() if count > 1]
         self.expect("fired twice", not twice, f"{twice} of {run.id}")
+        unread = {entry.event_id for entry in self.inbox(run)}
+        ids = Counter(event["id"] for event in events)
+        for id in sorted(self.sent.get(run.id, ())):
+            self.expect("message", ids[id] == 1 or id in unread, f"{id} of {run.id} is lost")
         early = reference.fired_early(events, self.kits)
         self.expect("fired early", not early, f"{early} of {run.id}")
         limits = reference.limits(events)

@@ -215,20 +215,15 @@ def _responder(data: Mapping[str, Any], kit: Kit, outside: Outside) -> Responder
     def fn(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
         return _emitted(data, event, world, outside)
 
-    if data.get("relation"):
-        return edge_responder(data["relation"], fn, data["name"], kit=kit)
     how = (data["fails"] or {}).get("how")
     options: dict[str, Any] = {"was": data["was"]} if has_renames and data.get("was") else {}
-    return Responder(
-        data["name"],
-        frozenset(data["on"]),
-        fn,
-        object_type=data["type"],
-        kit=kit,
-        retry=Retry(attempts=3, backoff_seconds=0) if how == "retry" else Retry(),
-        on_error="park" if how == "park" else "raise",
-        **options,
-    )
+    options["retry"] = Retry(attempts=3, backoff_seconds=0) if how == "retry" else Retry()
+    options["on_error"] = "park" if how == "park" else "raise"
+    if data.get("relation"):
+        edge = edge_responder(data["relation"], fn, data["name"], kit=kit)
+        return attrs.evolve(edge, **options)
+    types = frozenset(data["on"])
+    return Responder(data["name"], types, fn, object_type=data["type"], kit=kit, **options)
 
 
 def _emitted(

@@ -73,14 +73,23 @@ def halted(events: Sequence[Event]) -> str | None:
 
 
 def spent(events: Iterable[Event]) -> dict[str, float]:
-    """Return what answers and failures of executors cost; events that answer nothing are free."""
+    """Return what answers and failures of executors cost.
+
+    What answers nothing is free, and so is what a person or another program answered: no call was
+    made for it, and no firing with ``"call": true`` holds it.
+    """
     sums: dict[str, float] = dict.fromkeys(
         ("llm_calls", "llm_tokens", "llm_cost_usd", "llm_unpriced", "tool_calls"), 0
     )
+    in_call = False
     for event in events:
         data = event["data"]
+        if event["type"] == "responder.fired":
+            in_call = data.get("call") is True
+        elif event["type"] == "responder.completed":
+            in_call = False
         is_failure = event["type"] == "responder.failed" and bool(data.get("call"))
-        if is_answer(event):
+        if is_answer(event) and in_call:
             error = data.get("error") or {}
             if data.get("cached") is True or error.get("type") in NOT_CALLED:
                 continue
