@@ -87,7 +87,7 @@ def shown(kando: Run, run: str) -> list[str]:
         ("finished", ["--llm", "parrot"], []),
         ("waiting", [], []),
         ("exhausted", ["--llm", "parrot", "--budget-events", "5"], []),
-        ("finished", ["--llm", "parrot"], [["send", "RUN", "--type", "note"]]),
+        ("stopped", ["--llm", "parrot"], [["send", "RUN", "--type", "note"]]),
         ("finished", ["--llm", "parrot"], [["send", "RUN", "--type", "note"], ["resume", "RUN"]]),
         ("paused", [], [["pause", "RUN"], ["resume", "RUN"]]),
         ("cancelled", [], [["cancel", "RUN"], ["resume", "RUN"]]),

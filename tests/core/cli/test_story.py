@@ -145,14 +145,14 @@ def test_a_fork_with_a_change_is_resumed_at_once_and_asks_only_new_requests(
     run_id = started(kando, "--llm", "parrot")
     (tmp_path / "note.jsonl").write_text('{"type": "note"}\n{"type": "note", "data": {"n": 2}}\n')
 
-    same = kando("fork", run_id, "--at", "2", "--run", "--llm", "parrot:other")
-    fresh = kando("fork", run_id, "--at", "2", "--run", "--llm", "parrot:other", "--fresh")
+    same = kando("fork", run_id, "--at", "2", "--run", "--llm", "parrot")
+    other = kando("fork", run_id, "--at", "2", "--run", "--llm", "parrot:other")
     changed = kando(
         *("fork", run_id, "--at", "2", "--run", "--llm", "parrot"),
         *("--patch", "goal", '{"text": "Say bye"}', "--event", "note.jsonl"),
     )
 
-    for done, summary in ((same, "no changes"), (fresh, "~1 objects patched")):
+    for done, summary in ((same, "no changes"), (other, "~1 objects patched")):
         assert done.returncode == 0, done.stderr
         assert as_json(kando, "diff", run_id, done.stdout.strip())["summary"] == summary
     branch = changed.stdout.strip()
