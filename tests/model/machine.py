@@ -18,9 +18,6 @@ from typing import Any
 from unittest import mock
 
 import reference
-from program_kits import Broken, Call, Outside, build_kit
-from programs import EFFECTS, Program
-
 from kando.app import group_worker
 from kando.app.builtin import installed_plugins
 from kando.app.group_worker import GroupWorker
@@ -37,6 +34,8 @@ from kando.responders.budget import Budget
 from kando.runtime import Runtime
 from kando.schema.events import RecordedEvent
 from kando.testing.runs import Crash
+from program_kits import Broken, Call, Outside, build_kit
+from programs import EFFECTS, Program
 
 __all__ = ["KNOWN", "Difference", "run_program"]
 
@@ -355,9 +354,7 @@ class Machine:
         run.offer(group)
         budget = Budget(**step["budget"]) if step.get("budget") else None
         llm = "model" if step.get("llm") else None
-        worker = GroupWorker(
-            self.store.context, group, llm=llm, budget=budget, lease_seconds=2.0
-        )
+        worker = GroupWorker(self.store.context, group, llm=llm, budget=budget, lease_seconds=2.0)
         worker.work(until_idle=True)
 
     def _excuse(self, run: Run) -> None:

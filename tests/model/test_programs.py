@@ -9,6 +9,7 @@ import json
 import time
 
 import pytest
+
 from machine import run_program
 from programs import generate
 from reference import is_answer, open_intents, spent
