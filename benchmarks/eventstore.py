@@ -19,9 +19,9 @@ from pathlib import Path
 from uuid import uuid4
 
 from kando.branch.fork import fork
+from kando.ledger.claims import this_process
 from kando.ledger.groups import Job
 from kando.ledger.interface import LedgerStore
-from kando.ledger.notice import this_process
 from kando.ledger.sqlite_substrate import SQLiteSubstrate
 from kando.ledger.substrate import Substrate
 from kando.schema.events import KandoEvent, make_event

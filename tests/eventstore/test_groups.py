@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from kando.ledger.claims import this_process
 from kando.ledger.groups import GroupInfo, Job
-from kando.ledger.notice import this_process
 from kando.testing.groups import GroupContract
 from kando_eventstore.substrate import open_eventstore
 from kando_eventstore.testing import FakeEventStoreServer

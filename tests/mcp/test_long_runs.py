@@ -62,9 +62,9 @@ def event_types(place: Place, run_id: str) -> list[str]:
 
 def kill_worker(place: Place, run_id: str) -> None:
     with store_of(place) as store:
-        worker = store.worker(run_id)
-    assert worker is not None
-    os.kill(worker.pid, signal.SIGKILL)
+        claim = store.claim_of(run_id)
+    assert claim is not None
+    os.kill(claim.worker.pid, signal.SIGKILL)
 
 
 @both_modes
@@ -213,7 +213,7 @@ def test_a_second_host_does_not_start_a_worker_for_a_run_that_waits_for_a_timer(
         while not state["timers"]:
             state = await call("get_run", run_id=run_id, wait_s=0.1)
         with store_of(place) as store:
-            first = store.worker(run_id)
+            first = store.claim_of(run_id)
         assert first is not None
 
         async def another(host: Client) -> None:
@@ -223,7 +223,9 @@ def test_a_second_host_does_not_start_a_worker_for_a_run_that_waits_for_a_timer(
         async with Client(create_server(place.environ)) as host:
             await another(host)
         with store_of(place) as store:
-            assert store.worker(run_id) == first
+            claim = store.claim_of(run_id)
+        assert claim is not None
+        assert (claim.worker, claim.epoch) == (first.worker, first.epoch)
         assert (await call("cancel_run", run_id=run_id, wait_s=45))["state"] == "cancelled"
 
     place.within(story)

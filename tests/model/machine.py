@@ -24,7 +24,7 @@ from kando.app.group_worker import GroupWorker
 from kando.app.inbox import intent_of
 from kando.app.run import Run
 from kando.app.status import read_status
-from kando.app.store import Store, open_store
+from kando.app.store import open_store
 from kando.errors import KandoError, ReplayDivergence
 from kando.ledger.memory import MemoryLedgerStore, MemorySubstrate
 from kando.ledger.sqlite import SQLiteLedgerStore

@@ -19,6 +19,7 @@
       ImpureResponder                     a plain responder reached outside (debug mode)
       RunCancelled                        a cancelled run cannot be resumed
       ConcurrencyError                    another writer was faster; nothing was written
+        RunBusy                             another process works on the run
       StoreError                          a substrate cannot be opened, read or written
         StoreDamaged                        its content differs from what was written
       PluginError                         see kando.plugins.errors
@@ -49,6 +50,7 @@ __all__ = [
     "PositionOutOfRange",
     "RefusedEvent",
     "ReplayDivergence",
+    "RunBusy",
     "RunCancelled",
     "StoreDamaged",
     "StoreError",
@@ -209,6 +211,12 @@ class ConcurrencyError(KandoError):
     """The ledger does not have the expected length: another writer has appended to it."""
 
     code = "concurrent_writer"
+
+
+class RunBusy(ConcurrencyError):
+    """Another process works on the run, or has taken it over from this one."""
+
+    code = "run_busy"
 
 
 class StoreError(KandoError):

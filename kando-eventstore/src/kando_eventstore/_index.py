@@ -12,7 +12,7 @@ import msgspec
 from kando.errors import LedgerExists, LedgerNotFound, StoreDamaged
 from kando_eventstore._streams import NO_EVENTS, NewEvent, Streams
 
-__all__ = ["Claim", "Index"]
+__all__ = ["Index", "IndexEntry"]
 
 #: The stream that lists every ledger, oldest first.
 _LIST = "kando:ledgers"
@@ -22,7 +22,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @attrs.frozen
-class Claim:
+class IndexEntry:
     """The facts that are recorded when a ledger is created.
 
     Attributes:
@@ -65,16 +65,16 @@ class Index:
 
     def __init__(self, streams: Streams) -> None:
         self._streams = streams
-        # A claim never changes.
-        self._claims: dict[str, Claim] = {}
+        # An entry never changes.
+        self._entries: dict[str, IndexEntry] = {}
 
     def create(
         self,
         id: str,
         parent: str | None = None,
         fork_position: int = 0,
-        begin: Callable[[Claim], bool] = lambda claim: True,
-    ) -> Claim:
+        begin: Callable[[IndexEntry], bool] = lambda entry: True,
+    ) -> IndexEntry:
         """Claim an id.
 
         Args:
@@ -86,20 +86,20 @@ class Index:
         Raises:
             LedgerExists: the id is taken.
         """
-        claim = Claim(id, now_us(), parent, fork_position)
-        if self._found(id) is None and begin(claim):
-            event = NewEvent(_CREATED, msgspec.json.encode(attrs.asdict(claim)))
+        entry = IndexEntry(id, now_us(), parent, fork_position)
+        if self._found(id) is None and begin(entry):
+            event = NewEvent(_CREATED, msgspec.json.encode(attrs.asdict(entry)))
             # Listed first: a process that dies in between leaves an entry without a ledger, which
             # is skipped; in the other order it would leave a ledger that is not listed.
             self._streams.append(_LIST, [event], after=None)
             if self._streams.append(_stream(id), [event], after=NO_EVENTS):
-                self._claims[id] = claim
-                return claim
+                self._entries[id] = entry
+                return entry
         msg = f"Ledger {id!r} already exists in {self._streams.connection.display_url}."
         raise LedgerExists(msg, hint="Choose another id.")
 
-    def claim(self, id: str) -> Claim:
-        """Return the claim of a ledger.
+    def entry(self, id: str) -> IndexEntry:
+        """Return the entry of a ledger.
 
         Raises:
             LedgerNotFound: no ledger has this id.
@@ -110,26 +110,26 @@ class Index:
             raise LedgerNotFound(msg, hint="`kando runs` lists them.")
         return found
 
-    def _found(self, id: str) -> Claim | None:
-        if id not in self._claims:
+    def _found(self, id: str) -> IndexEntry | None:
+        if id not in self._entries:
             page = self._streams.page(_stream(id), 0, 1)
             if not page:
                 return None
-            self._claims[id] = self._decoded(page[0].data)
-        return self._claims[id]
+            self._entries[id] = self._decoded(page[0].data)
+        return self._entries[id]
 
-    def ancestry(self, id: str) -> list[Claim]:
+    def ancestry(self, id: str) -> list[IndexEntry]:
         """Return a ledger and its ancestors, itself first.
 
         Raises:
             LedgerNotFound: no ledger has this id.
         """
-        claims = [self.claim(id)]
-        while claims[-1].parent is not None:
-            claims.append(self.claim(claims[-1].parent))
-        return claims
+        entries = [self.entry(id)]
+        while entries[-1].parent is not None:
+            entries.append(self.entry(entries[-1].parent))
+        return entries
 
-    def newest_first(self) -> Iterator[Claim]:
+    def newest_first(self) -> Iterator[IndexEntry]:
         """Yield every ledger, newest first."""
         seen: set[str] = set()
         for event in self._streams.backwards(_LIST):
@@ -137,9 +137,9 @@ class Index:
             # Several writers that claimed an id at once each left an entry.
             if listed.id not in seen:
                 seen.add(listed.id)
-                claim = self._found(listed.id)
-                if claim is not None:
-                    yield claim
+                entry = self._found(listed.id)
+                if entry is not None:
+                    yield entry
 
     def ids_starting_with(self, prefix: str, limit: int) -> list[str]:
         """Return up to `limit` ids that start with `prefix`, sorted."""
@@ -147,10 +147,10 @@ class Index:
         matching = (id for id in sorted(listed) if id.startswith(prefix) and self._found(id))
         return [id for id, _ in zip(matching, range(limit), strict=False)]
 
-    def _decoded(self, data: bytes) -> Claim:
+    def _decoded(self, data: bytes) -> IndexEntry:
         try:
             fields: dict[str, Any] = msgspec.json.decode(data)
-            return Claim(**fields)
+            return IndexEntry(**fields)
         except (msgspec.DecodeError, TypeError) as error:
             msg = (
                 f"{self._streams.connection.display_url}: the list of ledgers is damaged: {error}."

@@ -12,8 +12,8 @@ import attrs
 import msgspec
 
 from kando.errors import KandoError
+from kando.ledger.claims import Worker
 from kando.ledger.groups import MAX_ATTEMPTS, GroupInfo, Job, Lease, ParkedJob, ResponderGroup
-from kando.ledger.notice import Worker
 from kando_eventstore._connection import CALL_SECONDS
 from kando_eventstore._delayed_jobs import DelayedJobs
 from kando_eventstore._jobs import JobState, JobStates

@@ -6,19 +6,17 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 
-import attrs
-import msgspec
-
 from kando.errors import StoreError
 from kando.ledger.checks import check_fork_position
+from kando.ledger.claims import Claim, Worker
 from kando.ledger.groups import check_group
 from kando.ledger.inbox import InboxEntry
-from kando.ledger.notice import Worker
 from kando.ledger.substrate import LedgerInfo, Substrate, check_ledger_id
 from kando.schema.events import RecordedEvent
+from kando_eventstore._claims import Claims
 from kando_eventstore._connection import Connection
 from kando_eventstore._inbox import Inbox
-from kando_eventstore._index import Claim, Index
+from kando_eventstore._index import Index, IndexEntry
 from kando_eventstore._snapshots import Snapshots
 from kando_eventstore._streams import NO_EVENTS, NewEvent, Streams
 from kando_eventstore.groups import EventStoreGroup, group_names
@@ -28,8 +26,6 @@ __all__ = ["EventStoreSubstrate", "open_eventstore"]
 
 _CACHED = "cache.stored"
 _CACHED_ELSEWHERE = "cache.stored.elsewhere"
-_ENTERED = "worker.entered"
-_LEFT = "worker.left"
 
 # Larger responses are stored in chunks.
 _INLINE_BYTES = 400_000
@@ -69,6 +65,7 @@ class EventStoreSubstrate(Substrate):
         self._streams = Streams(connection)
         self._index = Index(self._streams)
         self._snapshots = Snapshots(self._streams)
+        self._claims = Claims(self._streams)
         self._inboxes: OrderedDict[str, Inbox] = OrderedDict()
 
     def create(self, ledger_id: str) -> EventStoreLedger:
@@ -90,30 +87,30 @@ class EventStoreSubstrate(Substrate):
         check_fork_position(parent.stream_name(), position, parent.length())
 
         # The tail is written before the branch is claimed, so a branch that exists is complete.
-        def begin(claim: Claim) -> bool:
-            return not events or self._ledger([claim, *ancestry]).append_first(events)
+        def begin(entry: IndexEntry) -> bool:
+            return not events or self._ledger([entry, *ancestry]).append_first(events)
 
-        claim = self._index.create(check_ledger_id(branch_id), parent_id, position, begin)
-        return self._ledger([claim, *ancestry])
+        entry = self._index.create(check_ledger_id(branch_id), parent_id, position, begin)
+        return self._ledger([entry, *ancestry])
 
-    def _ledger(self, ancestry: list[Claim]) -> EventStoreLedger:
+    def _ledger(self, ancestry: list[IndexEntry]) -> EventStoreLedger:
         segments: list[Segment] = []
         stop: int | None = None
-        for claim in ancestry:
+        for entry in ancestry:
             # A fork within the events that its parent shares has none of the parent's own.
-            if stop is None or stop > claim.fork_position:
-                segments.append(Segment(claim.stream, claim.fork_position, stop))
-            stop = claim.fork_position if stop is None else min(stop, claim.fork_position)
+            if stop is None or stop > entry.fork_position:
+                segments.append(Segment(entry.stream, entry.fork_position, stop))
+            stop = entry.fork_position if stop is None else min(stop, entry.fork_position)
         return EventStoreLedger(self._streams, segments[::-1], is_read_only=self.is_read_only)
 
     def info(self, ledger_id: str) -> LedgerInfo:
-        return self._described(self._index.claim(ledger_id))
+        return self._described(self._index.entry(ledger_id))
 
-    def _described(self, claim: Claim) -> LedgerInfo:
-        last = self._streams.last(claim.stream)
-        length = claim.fork_position + (last.revision + 1 if last is not None else 0)
-        shared = claim.fork_position if claim.parent is not None else None
-        return LedgerInfo(claim.id, claim.created_at, length, claim.parent, shared)
+    def _described(self, entry: IndexEntry) -> LedgerInfo:
+        last = self._streams.last(entry.stream)
+        length = entry.fork_position + (last.revision + 1 if last is not None else 0)
+        shared = entry.fork_position if entry.parent is not None else None
+        return LedgerInfo(entry.id, entry.created_at, length, entry.parent, shared)
 
     def ledgers(self) -> Iterator[LedgerInfo]:
         return map(self._described, self._index.newest_first())
@@ -122,8 +119,8 @@ class EventStoreSubstrate(Substrate):
         return self._index.ids_starting_with(prefix, limit)
 
     def cached(self, ledger_id: str, key: str) -> bytes | None:
-        for claim in self._index.ancestry(ledger_id):
-            for found in self._streams.page(_cache_stream(claim.id, key), 0, 1):
+        for entry in self._index.ancestry(ledger_id):
+            for found in self._streams.page(_cache_stream(entry.id, key), 0, 1):
                 if found.type == _CACHED_ELSEWHERE:
                     return self._streams.content(found.data.decode())
                 return found.data
@@ -131,7 +128,7 @@ class EventStoreSubstrate(Substrate):
 
     def cache(self, ledger_id: str, key: str, response: bytes) -> None:
         self._refuse_if_read_only()
-        self._index.claim(ledger_id)
+        self._index.entry(ledger_id)
         new = NewEvent(_CACHED, response, is_json=False)
         if len(response) > _INLINE_BYTES:
             new = NewEvent(_CACHED_ELSEWHERE, self._streams.store(response).encode(), is_json=False)
@@ -143,7 +140,7 @@ class EventStoreSubstrate(Substrate):
 
     def store_snapshot(self, ledger_id: str, body: bytes) -> None:
         self._refuse_if_read_only()
-        self._index.claim(ledger_id)
+        self._index.entry(ledger_id)
         self._snapshots.store(ledger_id, body)
 
     def deliver(self, ledger_id: str, entry: InboxEntry) -> bool:
@@ -158,7 +155,7 @@ class EventStoreSubstrate(Substrate):
         self._inbox(ledger_id).acknowledge(key)
 
     def _inbox(self, ledger_id: str) -> Inbox:
-        self._index.claim(ledger_id)
+        self._index.entry(ledger_id)
         # Inboxes stay in memory, since an active run reads its inbox all the time.
         inbox = self._inboxes.pop(ledger_id, None) or Inbox(self._streams, ledger_id)
         self._inboxes[ledger_id] = inbox
@@ -166,27 +163,25 @@ class EventStoreSubstrate(Substrate):
             self._inboxes.popitem(last=False)
         return inbox
 
-    def register_worker(self, ledger_id: str, worker: Worker) -> None:
+    def claim(
+        self, ledger_id: str, worker: Worker, seconds: float, *, take_over: bool = False
+    ) -> Claim | None:
         self._refuse_if_read_only()
-        self._index.claim(ledger_id)
-        stream = _worker_stream(ledger_id)
-        if self._streams.last(stream) is None:
-            self._streams.keep_last(stream)
-        new = NewEvent(_ENTERED, msgspec.json.encode(attrs.asdict(worker)))
-        self._streams.append(stream, [new], after=None)
+        self._index.entry(ledger_id)
+        return self._claims.claim(ledger_id, worker, seconds, take_over=take_over)
 
-    def unregister_worker(self, ledger_id: str, worker: Worker) -> None:
+    def renew(self, claim: Claim, seconds: float) -> bool:
         self._refuse_if_read_only()
-        last = self._streams.last(_worker_stream(ledger_id))
-        if last is not None and last.type == _ENTERED and _worker(last.data) == worker:
-            # A worker that has entered in the meantime stays.
-            left = NewEvent(_LEFT, b"{}")
-            self._streams.append(_worker_stream(ledger_id), [left], after=last.revision)
+        return self._claims.replace(claim, claim.renewed(seconds))
 
-    def worker(self, ledger_id: str) -> Worker | None:
-        self._index.claim(ledger_id)
-        last = self._streams.last(_worker_stream(ledger_id))
-        return _worker(last.data) if last is not None and last.type == _ENTERED else None
+    def release(self, claim: Claim) -> None:
+        self._refuse_if_read_only()
+        self._claims.replace(claim, claim.released())
+
+    def claim_of(self, ledger_id: str) -> Claim | None:
+        self._index.entry(ledger_id)
+        last = self._claims.last(ledger_id)
+        return last if last is not None and last.is_held else None
 
     def group(self, name: str) -> EventStoreGroup:
         self._refuse_if_read_only()
@@ -206,11 +201,3 @@ class EventStoreSubstrate(Substrate):
 
 def _cache_stream(ledger_id: str, key: str) -> str:
     return f"cache:{ledger_id}:{sha256(key.encode()).hexdigest()}"
-
-
-def _worker_stream(ledger_id: str) -> str:
-    return f"worker:{ledger_id}"
-
-
-def _worker(data: bytes) -> Worker:
-    return Worker(**msgspec.json.decode(data))

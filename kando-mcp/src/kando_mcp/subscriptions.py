@@ -150,7 +150,8 @@ def _lengths(store: Store, known: _Lengths) -> _Lengths:
     for number, info in enumerate(substrate.ledgers()):
         idle = (info.length, False)
         is_skipped = number >= _NEWEST and known.get(info.id) == idle
-        is_active = not is_skipped and substrate.worker(info.id) is not None
+        claim = None if is_skipped else substrate.claim_of(info.id)
+        is_active = claim is not None and claim.is_live()
         found[info.id] = (info.length, is_active)
     return found
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import attrs
 import pytest
 
 from kando.app.builtin import installed_plugins
@@ -20,6 +21,7 @@ from kando.app.store import Store, open_store
 from kando.emit import ask, create, patch, set_timer
 from kando.errors import InvalidData, RunCancelled, StoreError
 from kando.kit import Kit
+from kando.ledger.claims import Worker
 from kando.ledger.groups import MAX_ATTEMPTS, Job, Lease
 from kando.ledger.inbox import InboxEntry
 from kando.plugins import KitSpec, ProviderSpec, hookimpl
@@ -168,6 +170,33 @@ def facts(store: Store, run: str) -> list[tuple[Any, ...]]:
         (e.id, e.type, e.actor, e.cause, e.lineage_key, observed_aside(e.data))
         for e in store.context.ledger(run).read_all()
     ]
+
+
+ELSEWHERE = Worker("elsewhere", 1)
+
+
+@pytest.mark.parametrize("worker", [ELSEWHERE, attrs.evolve(ELSEWHERE, group="other")])
+def test_a_run_that_a_process_outside_the_group_works_on_is_left_alone_until_it_stops(
+    store: Store, provider: Counting, worker: Worker
+) -> None:
+    run = begun(store)
+    substrate = store.context.substrate(read_only=False)
+    claims = [substrate.claim(run, worker, 0.5)]
+
+    def claim_again() -> None:
+        """Claim the run while its calls are jobs of the group."""
+        standing = substrate.claim_of(run)
+        assert standing is None or standing.worker.group == "g" or not standing.is_live()
+        if len(claims) == 1:
+            claims.append(substrate.claim(run, worker, 0.5))
+
+    provider.meanwhile = claim_again
+    told = worked(store)
+
+    assert None not in claims
+    assert told == []
+    assert store.run(run).status().state == FINISHED
+    assert set(provider.calls.values()) == {1}
 
 
 @pytest.mark.parametrize("workers", [1, 4])

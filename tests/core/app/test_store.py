@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from kando.app.builtin import installed_plugins
+from kando.app.claims import RunClaim
 from kando.app.providers import Provider
 from kando.app.store import Store, open_store
 from kando.emit import ask, create
-from kando.errors import ConcurrencyError
+from kando.errors import RunBusy
 from kando.kit import Kit
 from kando.plugins import ProviderSpec, hookimpl
 from kando.responders.llm_executor import LLMExecutorResponder
@@ -129,8 +130,8 @@ def test_a_worker_elsewhere_in_the_process_keeps_a_run_for_itself(tmp_path: Path
     with opened(tmp_path / "runs.sqlite") as store:
         run = store.start(asker(), "go", work=False)
         with (
-            store.context.only_worker(run.id),
-            pytest.raises(ConcurrencyError, match=f"works on {run.id}"),
+            RunClaim(store.context, run.id),
+            pytest.raises(RunBusy, match=f"{run.id} is running"),
         ):
             run.resume()
 

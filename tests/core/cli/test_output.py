@@ -19,7 +19,7 @@ STATUS = {
     *("llm_requests", "llm_answered", "llm_cached", "llm_cost_usd", "unanswered", "timers"),
     *("created_at", "updated_at", "last_event_id", "problem", "parent_id", "fork_position"),
     *("llm_unpriced", "llm_tokens", "tool_calls", "own", "approvals", "limits"),
-    *("unread", "parked", "parked_reasons"),
+    *("unread", "parked", "parked_reasons", "claim"),
 }
 EVENT = {"id", "type", "source", "actor", "cause", "timestamp", "data", "position"}
 DIFF = {
@@ -212,7 +212,7 @@ def test_kando_without_arguments_shows_its_help_and_is_wrong_usage(kando: Run) -
 def test_the_exit_codes_are_listed(kando: Run) -> None:
     listed = json.loads(kando("exit-codes", "--json").stdout)["items"]
 
-    assert [item["code"] for item in listed] == [0, 1, 2, 3, 4, 5, 6, 7, 130, 141]
+    assert [item["code"] for item in listed] == [0, 1, 2, 3, 4, 5, 6, 7, 8, 130, 141]
     lines = kando("exit-codes").stdout.splitlines()
     assert [int(line.split()[0]) for line in lines] == [item["code"] for item in listed]
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from kando.errors import StoreError
+from kando.ledger.claims import Worker, this_process
 from kando.ledger.groups import Job
 from kando.ledger.memory import MemorySubstrate
-from kando.ledger.notice import Worker, this_process
 from kando.ledger.sqlite_substrate import SQLiteSubstrate
 from kando.ledger.substrate import Substrate
 from kando.testing.groups import GroupContract

@@ -16,6 +16,7 @@ import pytest
 from kando.emit import ask, create, emit
 from kando.errors import InvalidData
 from kando.kit import Kit
+from kando.ledger.claims import Claim, Worker
 from kando.ledger.interface import LedgerStore
 from kando.ledger.memory import MemoryLedgerStore, MemorySubstrate
 from kando.ledger.substrate import LedgerInfo, Substrate
@@ -144,7 +145,62 @@ class ListsOldestFirst(MemorySubstrate):
         return reversed([*super().ledgers()])
 
 
+class GrantsTwoClaims(MemorySubstrate):
+    def claim(
+        self, ledger_id: str, worker: Worker, seconds: float, *, take_over: bool = False
+    ) -> Claim | None:
+        return super().claim(ledger_id, worker, seconds, take_over=True)
+
+
+class GrantsClaimsWithoutALock(MemorySubstrate):
+    def claim(
+        self, ledger_id: str, worker: Worker, seconds: float, *, take_over: bool = False
+    ) -> Claim | None:
+        is_free = (last := self.claim_of(ledger_id)) is None or not last.is_live()
+        time.sleep(0.01)
+        return super().claim(ledger_id, worker, seconds, take_over=take_over or is_free)
+
+
+class ForgetsTheEpoch(MemorySubstrate):
+    def release(self, claim: Claim) -> None:
+        super().release(claim)
+        self._claims.pop(claim.ledger_id, None)
+
+
+class NeverEndsALease(MemorySubstrate):
+    def claim(
+        self, ledger_id: str, worker: Worker, seconds: float, *, take_over: bool = False
+    ) -> Claim | None:
+        return super().claim(ledger_id, worker, 3600, take_over=take_over)
+
+
+class RenewsALostClaim(MemorySubstrate):
+    def renew(self, claim: Claim, seconds: float) -> bool:
+        return super().renew(claim, seconds) or True
+
+
+class ReleasesTheClaimOfAnother(MemorySubstrate):
+    def release(self, claim: Claim) -> None:
+        if claim.ledger_id in self._claims:
+            self._claims[claim.ledger_id] = self._claims[claim.ledger_id].released()
+
+
+class WaitsForTheDead(MemorySubstrate):
+    def claim(
+        self, ledger_id: str, worker: Worker, seconds: float, *, take_over: bool = False
+    ) -> Claim | None:
+        unknown = attrs.evolve(worker, boot="", host="unknown")
+        return super().claim(ledger_id, unknown, seconds, take_over=take_over)
+
+
 FAULTY_SUBSTRATES = {
+    GrantsTwoClaims: "test_a_live_claim_keeps_other_workers_out_until_it_is_released",
+    GrantsClaimsWithoutALock: "test_of_several_threads_that_claim_a_ledger_one_succeeds",
+    ForgetsTheEpoch: "test_a_live_claim_keeps_other_workers_out_until_it_is_released",
+    NeverEndsALease: "test_a_claim_ends_with_its_lease_unless_it_is_renewed",
+    RenewsALostClaim: "test_a_claim_that_is_taken_over_cannot_be_renewed",
+    ReleasesTheClaimOfAnother: "test_a_claim_ends_with_its_lease_unless_it_is_renewed",
+    WaitsForTheDead: "test_the_claim_of_a_dead_process_is_free_at_once",
     ReusesAnId: "test_a_taken_id_is_refused_for_runs_and_branches_alike",
     CreatesWhatItOpens: "test_an_unknown_ledger_is_refused_and_not_created",
     CopiesTheWholeParent: "test_a_branch_shares_the_prefix_and_has_a_tail_of_its_own",

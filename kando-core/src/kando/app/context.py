@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -15,7 +14,7 @@ from kando.app.demo import DEMO_ID, demo_ledger
 from kando.app.kits.find import find_kit
 from kando.app.providers import Listen
 from kando.app.substrates import open_substrate, substrate_url
-from kando.errors import ConcurrencyError, LedgerNotFound, PositionOutOfRange
+from kando.errors import LedgerNotFound, PositionOutOfRange
 from kando.kit import Kit
 from kando.ledger.interface import LedgerStore
 from kando.ledger.memory import MemorySubstrate
@@ -47,7 +46,6 @@ class Context:
     kits: dict[str, Kit] = attrs.field(factory=dict, repr=lambda kits: str([*kits]))
     _opened: dict[bool, Substrate] = attrs.field(factory=dict, init=False, repr=False)
     _closers: list[Callable[[], None]] = attrs.field(factory=list, init=False, repr=False)
-    _worked_on: set[str] = attrs.field(factory=set, init=False, repr=False)
     _lock: threading.RLock = attrs.field(factory=threading.RLock, init=False, repr=False)
 
     @property
@@ -111,27 +109,6 @@ class Context:
             raise PositionOutOfRange(msg, hint=f"Use {parsed.ledger}.")
         id = resolve_ledger_id(self.substrate(read_only=True), name)
         return self.substrate(read_only=read_only).open(id)
-
-    @contextmanager
-    def only_worker(self, id: str) -> Iterator[None]:
-        """Keep the other threads that use this context from working on a run.
-
-        Raises:
-            ConcurrencyError: one of them works on it.
-        """
-        with self._lock:
-            if id in self._worked_on:
-                msg = f"Another thread of this process works on {id}."
-                raise ConcurrencyError(msg, hint="Wait until it is done; meanwhile use Run.send.")
-            self._worked_on.add(id)
-        try:
-            yield
-        finally:
-            self._worked_on.discard(id)
-
-    def is_worked_on(self, id: str) -> bool:
-        """Whether a thread that uses this context works on a run."""
-        return id in self._worked_on
 
     def close_later(self, close: Callable[[], None]) -> None:
         """Have `close` called when the substrate is closed."""

@@ -11,17 +11,18 @@ from typing import Any
 
 import attrs
 
+from kando.app.claims import RunClaim, busy
 from kando.app.context import Context, id_of
 from kando.app.inbox import answer_key, failure_key
 from kando.app.observers import Observation
 from kando.app.opened import OpenedRun
 from kando.app.providers import choose_provider
 from kando.app.resume import provider_of, runtime_of, work
-from kando.errors import ConcurrencyError, ConfigurationError, EventNotFound, StoreError
+from kando.errors import ConcurrencyError, ConfigurationError, EventNotFound, RunBusy, StoreError
+from kando.ledger.claims import this_process
 from kando.ledger.groups import Job, Lease, ResponderGroup
 from kando.ledger.inbox import InboxEntry
 from kando.ledger.interface import LedgerStore
-from kando.ledger.notice import this_process
 from kando.responders.base import AnswerPending, Responder
 from kando.responders.budget import Budget
 from kando.runtime import Runtime
@@ -48,6 +49,9 @@ _IDLE_SECONDS = 0.1
 
 # Delay before a failed call is retried: 1 s, 2 s, 4 s, ...
 _RETRY_SECONDS = 1.0
+
+# Delay before a job is tried again whose run a process outside the group works on.
+_BUSY_SECONDS = 1.0
 
 # Delay before a retry if another worker wrote to the ledger first.
 _CONFLICT_SECONDS = 0.2
@@ -128,9 +132,14 @@ class GroupWorker:
         try:
             with self._extended(lease):
                 if job.intent:
+                    self._refuse_if_busy(job)
                     self._answer(job)
                 else:
                     self._resume(job)
+        except RunBusy:
+            # A process outside the group works on the run, and makes its calls.
+            self._group.offer(job, _BUSY_SECONDS)
+            self._group.finish(lease)
         except StoreError:
             self._group.retry(lease, "the substrate could not be used")
             raise
@@ -169,18 +178,27 @@ class GroupWorker:
         finally:
             is_over.set()
 
+    def _refuse_if_busy(self, job: Job) -> None:
+        """Refuse to make a call of a run that a process outside the group works on."""
+        claim = self._substrate.claim_of(job.ledger_id)
+        if claim is not None and claim.worker.group != self._group.name and claim.is_live():
+            raise busy(job.ledger_id, claim)
+
     def _resume(self, job: Job) -> None:
         """Resume a run as far as possible without calls, and offer its calls to the group."""
         ledger = self._substrate.open(job.ledger_id)
         with (
-            self._context.only_worker(job.ledger_id),
+            # Its lease is that of the job.
+            RunClaim(
+                self._context, job.ledger_id, group=self._group.name, seconds=self._lease_seconds
+            ) as claim,
             Observation(self._context.plugins.observers()) as observation,
         ):
-            runtime = self._runtime(observation.over(ledger), _answered_elsewhere)
+            runtime = self._runtime(observation.over(ledger), _answered_elsewhere, claim)
             if runtime.is_halted:
                 runtime.record_returned()
                 return
-            work(self._context, runtime)
+            work(runtime)
         for intent in runtime.open_calls():
             self._group.offer(Job(job.ledger_id, intent.id))
         due = runtime.seconds_until_due()
@@ -191,6 +209,7 @@ class GroupWorker:
         self,
         ledger: LedgerStore,
         substitute: Callable[[Responder], Responder] = lambda responder: responder,
+        claim: RunClaim | None = None,
     ) -> Runtime:
         run = OpenedRun(self._context, self._substrate.open(id_of(ledger)))
         chosen, kit = run.choices, run.require_kit(self._kit)
@@ -204,7 +223,7 @@ class GroupWorker:
             if provider is not None:
                 self._context.close_later(provider.close)
         limits = run.limits.capped_by(self._budget)
-        return runtime_of(self._context, ledger, kit, provider, limits, chosen, substitute)
+        return runtime_of(self._context, ledger, kit, provider, limits, chosen, substitute, claim)
 
     def _answer(self, job: Job) -> None:
         """Make the call that an intent requests, and deliver the answer."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 
 import attrs
 
 from kando.app.cache import cache_of
+from kando.app.claims import RunClaim
 from kando.app.context import Context, id_of
 from kando.app.inbox import SubstrateInbox
 from kando.app.kits.demos import demo_provider
@@ -18,12 +19,12 @@ from kando.app.lineage_answers import LineageAnswers
 from kando.app.observers import Observation
 from kando.app.opened import Choices, OpenedRun
 from kando.app.providers import Provider, choose_provider
-from kando.app.status import STOPPED, WAITING, RunStatus, status_of
+from kando.app.status import RUNNING, STOPPED, WAITING, RunStatus, status_of
 from kando.cache.asked import Asked
+from kando.errors import RunBusy
 from kando.kit import Kit
 from kando.ledger.groups import Job
 from kando.ledger.interface import LedgerStore
-from kando.ledger.notice import this_process
 from kando.responders.base import Responder
 from kando.responders.budget import Budget
 from kando.responders.llm_executor import asking
@@ -70,6 +71,8 @@ def resume_run(
     forgets_limits: bool = False,
     at_most: Budget | None = None,
     wait: bool = False,
+    take_over: bool = False,
+    claim: RunClaim | None = None,
     on_started: Callable[[str], None] = lambda run_id: None,
 ) -> RunResult:
     """Resume a run or branch from wherever it stopped.
@@ -85,44 +88,63 @@ def resume_run(
         at_most: limits of this process, which the ledger does not remember: they never lift one.
         wait: stay while the run waits for a timer or a message, and record events that are sent to
             it.
+        take_over: resume the run even if another process works on it, which then stops.
+        claim: of the caller on the run, which it keeps; if None, the run is claimed during the work.
         on_started: called with the run's id before the work begins.
 
     Raises:
         RunCancelled: the run was cancelled.
-        ConcurrencyError: another thread or process works on the run.
+        RunBusy: another thread or process works on the run, or has taken it over.
         ConfigurationError: the run has no kit, and `kit` is None.
         Exception: the error of a responder; the run can be resumed.
     """
     context = run.context
     loaded = run.require_kit(kit)
-    limits, limit_events = agreed_limits(run, budget or Budget(), _ACTOR, forgets=forgets_limits)
-    allowed = limits if at_most is None else limits.capped_by(at_most)
+    # Read before the run is claimed, so that a ledger that cannot be read stays as it is.
+    length, named = run.ledger.length(), budget or Budget()
+    limits, limit_events = agreed_limits(run, named, _ACTOR, forgets=forgets_limits)
+    own = RunClaim(context, run.id, take_over=take_over)
+    held, during = (own, own) if claim is None else (claim, nullcontext())
     with (
-        context.only_worker(run.id),
         opened_provider(
             context, loaded, llm or run.choices.llm, run.is_demo_of(loaded)
         ) as provider,
         Observation(context.plugins.observers()) as observation,
     ):
-        observed = observation.over(run.ledger)
-        runtime = runtime_of(context, observed, loaded, provider, allowed, run.choices)
-        on_started(run.id)
-        work(context, runtime, limit_events)
-        while wait and _goes_on(_status(run)):
+        with during:
+            if run.ledger.length() != length:
+                run = OpenedRun(context, run.ledger)
+                limits, limit_events = agreed_limits(run, named, _ACTOR, forgets=forgets_limits)
+            allowed = limits if at_most is None else limits.capped_by(at_most)
+            observed = observation.over(run.ledger)
+            runtime = runtime_of(
+                context, observed, loaded, provider, allowed, run.choices, claim=held
+            )
+            on_started(run.id)
+            work(runtime, limit_events)
+        while wait and _goes_on(_status(run, held)):
             due = runtime.seconds_until_due()
             time.sleep(_POLL_SECONDS if due is None else min(due, _POLL_SECONDS))
-            work(context, runtime)
-    return RunResult(_status(run), provider.name if provider else None)
+            # The run is not claimed while it waits. If another process works on it now, wait on.
+            if _has_news(context, run, runtime):
+                with suppress(RunBusy), during:
+                    work(runtime)
+    return RunResult(_status(run, held), provider.name if provider else None)
 
 
 def _goes_on(status: RunStatus) -> bool:
-    """Whether a run can continue by itself: it waits, or a message has just arrived."""
-    return status.state == WAITING or (status.state == STOPPED and status.unread > 0)
+    """Whether a run can continue: it waits, a message has arrived, or another process is at work."""
+    return status.state in (WAITING, RUNNING) or (status.state == STOPPED and status.unread > 0)
 
 
-def _status(run: OpenedRun) -> RunStatus:
+def _has_news(context: Context, run: OpenedRun, runtime: Runtime) -> bool:
+    """Whether a timer of a run is due, or its inbox has entries."""
+    return runtime.seconds_until_due() == 0 or bool(context.substrate().inbox(run.id))
+
+
+def _status(run: OpenedRun, claim: RunClaim) -> RunStatus:
     # Opened again: facts that were read before the work are out of date.
-    return status_of(OpenedRun(run.context, run.ledger))
+    return status_of(OpenedRun(run.context, run.ledger), ignoring=claim.held)
 
 
 def offer_run(run: OpenedRun, group: str) -> None:
@@ -134,11 +156,14 @@ def offer_run(run: OpenedRun, group: str) -> None:
 
     Raises:
         RunCancelled: the run was cancelled.
+        RunBusy: the run is paused, and another process works on it.
         ConfigurationError: the group's name is malformed.
     """
     opened = run.context.substrate(read_only=False).group(group)
     upcasters = run.context.plugins.upcasters()
-    Runtime(run.ledger, [], edge_logic=(), upcasters=upcasters).unpause()
+    if Runtime(run.ledger, [], edge_logic=(), upcasters=upcasters).is_halted:
+        with RunClaim(run.context, run.id):
+            Runtime(run.ledger, [], edge_logic=(), upcasters=upcasters).unpause()
     opened.offer(Job(run.id))
 
 
@@ -183,6 +208,7 @@ def runtime_of(
     budget: Budget | None,
     chosen: Choices | None = None,
     substitute: Callable[[Responder], Responder] = lambda responder: responder,
+    claim: RunClaim | None = None,
 ) -> Runtime:
     """Return the runtime of a ledger: its kit, the provider, cache, inbox and snapshots.
 
@@ -194,6 +220,7 @@ def runtime_of(
         budget: limits of the run.
         chosen: the choices for the run when it was forked.
         substitute: returns the replacement of a responder.
+        claim: on the run; None if the runtime only reads the run.
     """
     substrate = context.substrate(read_only=False)
     is_branch = ledger.stream_name().startswith("branch:")
@@ -218,26 +245,21 @@ def runtime_of(
         snapshots=OpenedRun(context, ledger).snapshots(read_only=False),
         lineage=LineageAnswers(OpenedRun(context, ledger)) if is_branch else None,
         allows_writes=chosen is not None and chosen.allows_writes,
+        require_claim=claim.require if claim is not None else None,
     )
 
 
-def work(context: Context, runtime: Runtime, events: Sequence[KandoEvent] = ()) -> None:
-    """Work on a run until no work is left, under a notice that names this process as its worker.
+def work(runtime: Runtime, events: Sequence[KandoEvent] = ()) -> None:
+    """Work on a run until no work is left.
 
     Args:
-        context: whose substrate contains the run.
-        runtime: of the run.
+        runtime: of the run, which this process has claimed.
         events: to record first.
 
     Raises:
         Exception: as `Runtime.run` does.
     """
-    substrate, id, me = context.substrate(read_only=False), id_of(runtime.ledger), this_process()
-    substrate.register_worker(id, me)
-    try:
-        if events:
-            runtime.unpause()
-            runtime.record(events, is_own=True)
-        runtime.run([])
-    finally:
-        substrate.unregister_worker(id, me)
+    if events:
+        runtime.unpause()
+        runtime.record(events, is_own=True)
+    runtime.run([])

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from kando.app.artifacts import Artifact
     from kando.app.branches import Branch
     from kando.app.cache import CacheUse
+    from kando.app.claims import RunClaim
     from kando.app.export import ExportResult
     from kando.app.inbox import Delivery
     from kando.app.providers import Provider
@@ -230,6 +231,8 @@ class Run:
         forgets_limits: bool = False,
         at_most: Budget | None = None,
         wait: bool = False,
+        take_over: bool = False,
+        claim: RunClaim | None = None,
         on_started: Callable[[str], None] = lambda run_id: None,
     ) -> RunResult:
         """Resume the run from wherever it stopped, and work until no work is left.
@@ -245,11 +248,14 @@ class Run:
                 one.
             wait: stay while the run waits for a timer or a message, and record events that are sent
                 to it.
+            take_over: resume the run even if another process works on it, which then stops.
+            claim: of the caller on the run, which it keeps; if None, the run is claimed during the
+                work.
             on_started: called with the run's id before the work begins.
 
         Raises:
             RunCancelled: the run was cancelled.
-            ConcurrencyError: another thread or process works on the run.
+            RunBusy: another thread or process works on the run, or has taken it over.
             ConfigurationError: the run has no kit, and `kit` is None.
             Exception: the error of a responder; the run can be resumed.
         """
@@ -263,6 +269,8 @@ class Run:
             forgets_limits=forgets_limits,
             at_most=at_most,
             wait=wait,
+            take_over=take_over,
+            claim=claim,
             on_started=on_started,
         )
         return self.result
@@ -274,6 +282,7 @@ class Run:
 
         Raises:
             RunCancelled: the run was cancelled.
+            RunBusy: the run is paused, and another process works on it.
             ConfigurationError: the group's name is malformed.
         """
         from kando.app.resume import offer_run

@@ -8,6 +8,7 @@ from pathlib import Path
 import attrs
 
 from kando.app.addresses import new_ledger_id
+from kando.app.claims import RunClaim
 from kando.app.context import Context, id_of
 from kando.app.kits.demos import demo_documents, demo_of
 from kando.app.kits.find import kit_data, make_seeds
@@ -84,10 +85,11 @@ def start_run(
         ledger = _created(context, loaded, goal, documents, demo, budget, observation.over)
         if group is not None:
             context.substrate(read_only=False).group(group).offer(Job(id_of(ledger)))
-        on_started(id_of(ledger))
-        if group is None:
-            with context.only_worker(id_of(ledger)):
-                work(context, runtime_of(context, ledger, loaded, provider, budget))
+            on_started(id_of(ledger))
+        else:
+            with RunClaim(context, id_of(ledger)) as claim:
+                on_started(id_of(ledger))
+                work(runtime_of(context, ledger, loaded, provider, budget, claim=claim))
     skipped = [each for each in documents if isinstance(each, Skipped)]
     status = status_of(OpenedRun(context, ledger))
     return RunResult(status, provider.name if provider else None, skipped)

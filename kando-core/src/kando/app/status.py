@@ -11,8 +11,8 @@ from kando.app.inbox import SubstrateInbox
 from kando.app.kits.find import kit_data
 from kando.app.opened import OpenedRun
 from kando.errors import InvalidData, KandoError, StoreError
+from kando.ledger.claims import Claim
 from kando.ledger.interface import WORLD_TYPES, LedgerStore
-from kando.ledger.notice import Worker, this_process
 from kando.ledger.substrate import LedgerInfo
 from kando.runtime import Runtime
 from kando.schema.events import RESPONDER_FAILED, RUN_CANCELLED
@@ -89,6 +89,7 @@ class RunStatus:
             workers.
         parked: number of parked firings, calls among them.
         parked_reasons: the event, the responder and the error of each parked firing.
+        claim: of the process that works on the run; None if no live process does.
     """
 
     run_id: str
@@ -120,6 +121,7 @@ class RunStatus:
     unread: int = 0
     parked: int = 0
     parked_reasons: list[str] = attrs.field(factory=list)
+    claim: Claim | None = None
 
 
 def read_status(ledger: LedgerStore, stored: StoredSnapshot | None = None) -> RunStatus:
@@ -194,12 +196,16 @@ def _counted(n: int, one: str, many: str) -> str:
     return f"{n} {one if n == 1 else many}"
 
 
-def status_of(run: OpenedRun) -> RunStatus:
+def status_of(run: OpenedRun, *, ignoring: Claim | None = None) -> RunStatus:
     """Return the state of a run, including ``running`` and ``stopped``.
 
     It is ``running`` if a process, or a thread of this store, works on it, and ``stopped`` if nothing
     works on it and work is left: unread messages, or work for its kit. If the kit is not installed,
     the state is that of the ledger and the inbox.
+
+    Args:
+        run: the opened run.
+        ignoring: the caller's own claim, which does not count.
     """
     kit, stored = run.kit, run.current_snapshot
     try:
@@ -207,12 +213,13 @@ def status_of(run: OpenedRun) -> RunStatus:
     except InvalidData:
         # Events that the kit's upcasters cannot convert are read as they were recorded.
         status = read_status(run.ledger)
-    worker = None
+    claim = None
     if not run.is_demo_run:
-        worker = run.context.substrate().worker(run.id)
+        claim = run.context.substrate().claim_of(run.id)
         status = attrs.evolve(status, unread=_unread(run))
-    if worker is not None and _is_at_work(run, worker):
-        return attrs.evolve(status, state=RUNNING)
+    is_own = claim is not None and ignoring is not None and claim.epoch == ignoring.epoch
+    if claim is not None and not is_own and claim.is_live():
+        return attrs.evolve(status, state=RUNNING, claim=claim)
     if status.state not in (FINISHED, WAITING):
         return status
     if status.unread:
@@ -228,13 +235,6 @@ def status_of(run: OpenedRun) -> RunStatus:
     except KandoError:
         return status
     return attrs.evolve(status, state=STOPPED) if _has_work(runtime) else status
-
-
-def _is_at_work(run: OpenedRun, worker: Worker) -> bool:
-    if worker == this_process():
-        # An earlier process with the same id may have left this notice.
-        return run.context.is_worked_on(run.id)
-    return worker.may_be_alive()
 
 
 def _unread(run: OpenedRun) -> int:

@@ -17,6 +17,7 @@ from kando.errors import (
     NotFoundError,
     PositionOutOfRange,
     ReplayDivergence,
+    RunBusy,
     StoreError,
 )
 
@@ -31,6 +32,7 @@ EXIT_CODES = {
     5: "a strict replay diverged from the ledger",
     6: "the run failed: a responder raised",
     7: "the run's budget is exhausted",
+    8: "another process works on the run",
     130: "interrupted",
     141: "the reader of the output closed it",
 }
@@ -55,6 +57,7 @@ _CODES: tuple[tuple[type[BaseException], int], ...] = (
     (ReplayDivergence, 5),
     (RunFailed, 6),
     (RunInterrupted, 130),
+    (RunBusy, 8),
     (StoreError, 4),
     (ConfigurationError, 2),
 )

@@ -58,6 +58,10 @@ def status(run: str, as_json: bool) -> None:
 def _status_lines(found: RunStatus) -> list[tuple[str, str]]:
     kit = f"{found.kit} {found.kit_version}" if found.kit else "none"
     lines = [("run", found.run_id), ("state", found.state)]
+    if found.claim is not None:
+        lines.append(
+            ("claim", f"{clean(str(found.claim.worker))} since {moment(found.claim.since)}")
+        )
     if found.problem:
         lines.append(("problem", clean(found.problem)))
     if found.unread:

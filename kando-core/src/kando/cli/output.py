@@ -14,6 +14,7 @@ from kando.schema.visible import clean, truncate, visible
 
 if TYPE_CHECKING:
     from kando.app.status import RunStatus
+    from kando.ledger.claims import Claim
 
 __all__ = [
     "DATA_STREAM",
@@ -124,4 +125,16 @@ def status_dict(status: RunStatus) -> dict[str, Any]:
     return attrs.asdict(status) | {
         "created_at": moment(status.created_at),
         "updated_at": moment(status.updated_at),
+        "claim": _claim_dict(status.claim) if status.claim is not None else None,
+    }
+
+
+def _claim_dict(claim: Claim) -> dict[str, Any]:
+    worker = claim.worker
+    return {
+        "host": worker.host,
+        "pid": worker.pid,
+        "group": worker.group or None,
+        "epoch": claim.epoch,
+        "since": moment(claim.since),
     }

@@ -23,7 +23,7 @@ from kando.cli.shared import (
     shared_options,
     stream_option,
 )
-from kando.errors import KandoError, StoreError
+from kando.errors import KandoError, RunBusy, StoreError
 from kando.responders.budget import Budget
 from kando.runtime.failure import with_place
 
@@ -131,6 +131,7 @@ def run(
 @click.argument("run", type=RUN, metavar="RUN")
 @click.option("--kit", type=KIT, help="Kit to resume with.  [default: the run's kit]")
 @click.option("--wait", is_flag=True, help="Stay while the run waits for a timer or a message.")
+@click.option("--take-over", is_flag=True, help="Take the run over from another process.")
 @click.option("--no-budget", is_flag=True, help="Remove the run's current limits.")
 @click.option("--group", metavar="GROUP", help="Leave the work to the workers of this group.")
 @_limits
@@ -140,6 +141,7 @@ def resume(
     run: str,
     kit: str | None,
     wait: bool,
+    take_over: bool,
     no_budget: bool,
     group: str | None,
     llm: str | None,
@@ -155,6 +157,8 @@ def resume(
     if group is not None and (budget.limits() or no_budget):
         worker = command_for("worker", f"--group {group} --budget-usd USD")
         raise click.UsageError(f"--group excludes limits. Give them to the workers: `{worker}`.")
+    if group is not None and take_over:
+        raise click.UsageError("--group excludes --take-over: workers take no run over.")
 
     def work(store: Store, on_started: Callable[[str], None]) -> RunResult:
         named = store.run(run)
@@ -168,6 +172,7 @@ def resume(
             budget=budget,
             forgets_limits=no_budget,
             wait=wait,
+            take_over=take_over,
             on_started=on_started,
         )
 
@@ -210,7 +215,7 @@ def _explained(store: Store, run_id: str, error: BaseException) -> BaseException
     if isinstance(error, KeyboardInterrupt):
         hint = f"Its recorded events are kept. {resume_hint(store, run_id)}"
         return RunInterrupted(f"Run {run_id} was interrupted.", hint=hint)
-    if isinstance(error, StoreError | ReaderGone):
+    if isinstance(error, StoreError | RunBusy | ReaderGone):
         return error
     if isinstance(error, KandoError) and read_status(store.context.ledger(run_id)).state != FAILED:
         return error

@@ -69,11 +69,6 @@ CREATE TABLE inbox (
     body BLOB,
     UNIQUE (ledger, key)
 ) STRICT;
-CREATE TABLE workers (
-    ledger INTEGER PRIMARY KEY REFERENCES ledgers (number),
-    host TEXT NOT NULL,
-    pid INTEGER NOT NULL
-) STRICT;
 PRAGMA application_id = {_APPLICATION_ID};
 PRAGMA user_version = {FORMAT};
 """

@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
+from kando.ledger.claims import Worker
 from kando.ledger.groups import MAX_ATTEMPTS, GroupInfo, Job, Lease, ParkedJob, ResponderGroup
-from kando.ledger.notice import Worker
 
 __all__ = ["SQLiteGroup", "group_names"]
 

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 import attrs
 
 from kando.errors import ConfigurationError
-from kando.ledger.notice import Worker
+from kando.ledger.claims import Worker
 
 __all__ = [
     "MAX_ATTEMPTS",

@@ -18,11 +18,11 @@ from kando.ledger.checks import (
     check_from_position,
     duplicate,
 )
+from kando.ledger.claims import Claim, Worker, next_claim
 from kando.ledger.completion import complete_all
 from kando.ledger.groups import check_group
 from kando.ledger.inbox import InboxEntry, decode_entry, encode_entry
 from kando.ledger.interface import LedgerStore
-from kando.ledger.notice import Worker
 from kando.ledger.substrate import LedgerInfo, Substrate, check_ledger_id
 from kando.schema.events import KandoEvent, RecordedEvent
 from kando.schema.identity import stream_of
@@ -142,7 +142,8 @@ class MemorySubstrate(Substrate):
         self._cache: dict[tuple[str, str], bytes] = {}
         # Encoded entries by ledger and key; None once taken.
         self._inboxes: dict[str, dict[str, bytes | None]] = {}
-        self._workers: dict[str, Worker] = {}
+        # The last claim of each ledger.
+        self._claims: dict[str, Claim] = {}
         # Jobs are what a table does best, also in memory.
         self._jobs: sqlite3.Connection | None = None
         self._jobs_lock = threading.Lock()
@@ -227,18 +228,36 @@ class MemorySubstrate(Substrate):
             if key in self._inboxes.get(ledger_id, {}):
                 self._inboxes[ledger_id][key] = None
 
-    def register_worker(self, ledger_id: str, worker: Worker) -> None:
+    def claim(
+        self, ledger_id: str, worker: Worker, seconds: float, *, take_over: bool = False
+    ) -> Claim | None:
         self.open(ledger_id)
-        self._workers[ledger_id] = worker
-
-    def unregister_worker(self, ledger_id: str, worker: Worker) -> None:
         with self._lock:
-            if self._workers.get(ledger_id) == worker:
-                del self._workers[ledger_id]
+            last = self._claims.get(ledger_id)
+            claim = next_claim(ledger_id, last, worker, seconds, take_over=take_over)
+            if claim is not None:
+                self._claims[ledger_id] = claim
+            return claim
 
-    def worker(self, ledger_id: str) -> Worker | None:
+    def renew(self, claim: Claim, seconds: float) -> bool:
+        with self._lock:
+            return self._replace(claim, claim.renewed(seconds))
+
+    def release(self, claim: Claim) -> None:
+        with self._lock:
+            self._replace(claim, claim.released())
+
+    def _replace(self, claim: Claim, by: Claim) -> bool:
+        last = self._claims.get(claim.ledger_id)
+        if last is None or not last.is_held or last.epoch != claim.epoch:
+            return False
+        self._claims[claim.ledger_id] = by
+        return True
+
+    def claim_of(self, ledger_id: str) -> Claim | None:
         self.open(ledger_id)
-        return self._workers.get(ledger_id)
+        last = self._claims.get(ledger_id)
+        return last if last is not None and last.is_held else None
 
     def group(self, name: str) -> SQLiteGroup:
         return SQLiteGroup(check_group(name), self._writing_jobs)

@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import TypeVar
 
 from kando.errors import LedgerExists, LedgerNotFound, StoreDamaged, StoreError
+from kando.ledger._sqlite_claims import last_claim, store_claim
 from kando.ledger._sqlite_errors import translate_errors
 from kando.ledger._sqlite_file import open_to_read, open_to_write
 from kando.ledger._sqlite_groups import SQLiteGroup, group_names
 from kando.ledger._sqlite_reader import SQLiteReader
 from kando.ledger._sqlite_rows import Segment, datetime_of, microseconds
 from kando.ledger.checks import check_fork_position
+from kando.ledger.claims import Claim, Worker, next_claim
 from kando.ledger.groups import check_group
 from kando.ledger.inbox import InboxEntry, decode_entry, encode_entry
-from kando.ledger.notice import Worker
 from kando.ledger.sqlite import SQLiteLedgerStore
 from kando.ledger.substrate import LedgerInfo, Substrate, check_ledger_id
 from kando.schema.events import RecordedEvent
@@ -191,30 +192,39 @@ class SQLiteSubstrate(Substrate):
                 "UPDATE inbox SET body = NULL WHERE ledger = ? AND key = ?", (number, key)
             )
 
-    def register_worker(self, ledger_id: str, worker: Worker) -> None:
-        with self._writing() as connection:
+    # Claims are not synchronised to disk: if the machine fails, their holders die with it.
+
+    def claim(
+        self, ledger_id: str, worker: Worker, seconds: float, *, take_over: bool = False
+    ) -> Claim | None:
+        with self._writing(is_synchronised=False) as connection:
             number = self._ancestry(connection, ledger_id)[0][0]
-            connection.execute(
-                "INSERT OR REPLACE INTO workers (ledger, host, pid) VALUES (?, ?, ?)",
-                (number, worker.host, worker.pid),
-            )
+            last = last_claim(connection, number)
+            claim = next_claim(ledger_id, last, worker, seconds, take_over=take_over)
+            if claim is not None:
+                store_claim(connection, number, claim)
+            return claim
 
-    def unregister_worker(self, ledger_id: str, worker: Worker) -> None:
-        with self._writing() as connection:
-            number = self._ancestry(connection, ledger_id)[0][0]
-            connection.execute(
-                "DELETE FROM workers WHERE ledger = ? AND host = ? AND pid = ?",
-                (number, worker.host, worker.pid),
-            )
+    def renew(self, claim: Claim, seconds: float) -> bool:
+        return self._replace(claim, claim.renewed(seconds))
 
-    def worker(self, ledger_id: str) -> Worker | None:
-        return self._query(lambda connection: self._worker(connection, ledger_id))
+    def release(self, claim: Claim) -> None:
+        self._replace(claim, claim.released())
 
-    def _worker(self, connection: sqlite3.Connection, ledger_id: str) -> Worker | None:
-        number = self._ancestry(connection, ledger_id)[0][0]
-        query = "SELECT host, pid FROM workers WHERE ledger = ?"
-        row = connection.execute(query, (number,)).fetchone()
-        return Worker(*row) if row is not None else None
+    def _replace(self, claim: Claim, by: Claim) -> bool:
+        with self._writing(is_synchronised=False) as connection:
+            number = self._ancestry(connection, claim.ledger_id)[0][0]
+            last = last_claim(connection, number)
+            if last is None or not last.is_held or last.epoch != claim.epoch:
+                return False
+            store_claim(connection, number, by)
+            return True
+
+    def claim_of(self, ledger_id: str) -> Claim | None:
+        last = self._query(
+            lambda connection: last_claim(connection, self._ancestry(connection, ledger_id)[0][0])
+        )
+        return last if last is not None and last.is_held else None
 
     def group(self, name: str) -> SQLiteGroup:
         return SQLiteGroup(check_group(name), self._writing)
@@ -308,21 +318,31 @@ class SQLiteSubstrate(Substrate):
             return function(self._open_connection())
 
     @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        """Open a write transaction, which is committed or rolled back as a whole."""
+    def _writing(self, *, is_synchronised: bool = True) -> Iterator[sqlite3.Connection]:
+        """Open a write transaction, which is committed or rolled back as a whole.
+
+        Args:
+            is_synchronised: wait until the commit is on disk. Otherwise it survives the death of the
+                process, but not a failure of the machine, unless another commit follows.
+        """
         if self.is_read_only:
             msg = f"{self.path} was opened read-only."
             raise StoreError(msg, hint="Open it for writing.")
         with self._lock, translate_errors(self.path):
             connection = self._open_connection()
-            connection.execute("BEGIN IMMEDIATE")
+            if not is_synchronised:
+                connection.execute("PRAGMA synchronous = NORMAL")
             try:
+                connection.execute("BEGIN IMMEDIATE")
                 yield connection
                 connection.execute("COMMIT")
             except BaseException:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
+            finally:
+                if not is_synchronised:
+                    connection.execute("PRAGMA synchronous = FULL")
 
     def _open_connection(self) -> sqlite3.Connection:
         if self._connection is None:

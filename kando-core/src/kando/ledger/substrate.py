@@ -11,10 +11,10 @@ from typing import Self
 import attrs
 
 from kando.errors import ConfigurationError, StoreError
+from kando.ledger.claims import Claim, Worker
 from kando.ledger.groups import ResponderGroup
 from kando.ledger.inbox import InboxEntry
 from kando.ledger.interface import LedgerStore
-from kando.ledger.notice import Worker
 from kando.schema.events import RecordedEvent
 
 __all__ = ["LedgerInfo", "Substrate", "check_ledger_id"]
@@ -163,20 +163,45 @@ class Substrate(ABC):
         """Remove an entry from the inbox; its key stays known. Acknowledging twice is harmless."""
 
     @abstractmethod
-    def register_worker(self, ledger_id: str, worker: Worker) -> None:
-        """Register the process that works on a ledger now, replacing an earlier one.
+    def claim(
+        self, ledger_id: str, worker: Worker, seconds: float, *, take_over: bool = False
+    ) -> Claim | None:
+        """Claim a ledger, so that no other process works on it.
+
+        Of several that ask at once, one gets the claim. Its epoch is greater than that of every
+        earlier claim of the ledger, released ones included.
+
+        Args:
+            ledger_id: of the run or branch.
+            worker: that will work on it.
+            seconds: until the claim ends unless it is renewed.
+            take_over: claim it even if another claim is live; that one cannot be renewed then.
+
+        Returns:
+            None if another claim is live (`Claim.is_live`): its lease has not ended, and its holder
+            is not known to be dead.
 
         Raises:
             LedgerNotFound: the ledger does not exist.
         """
 
     @abstractmethod
-    def unregister_worker(self, ledger_id: str, worker: Worker) -> None:
-        """Unregister a process, unless another one has replaced it."""
+    def renew(self, claim: Claim, seconds: float) -> bool:
+        """Extend the lease of a claim to `seconds` from now.
+
+        It is called every few seconds: a substrate need not wait until it is on disk.
+
+        Returns:
+            False if the claim was released, or the ledger was claimed again.
+        """
 
     @abstractmethod
-    def worker(self, ledger_id: str) -> Worker | None:
-        """Return the process that is registered for a ledger, or None.
+    def release(self, claim: Claim) -> None:
+        """Release a claim. Nothing happens if the ledger was claimed again."""
+
+    @abstractmethod
+    def claim_of(self, ledger_id: str) -> Claim | None:
+        """Return the last claim of a ledger, which need not be live; None if it was released.
 
         Raises:
             LedgerNotFound: the ledger does not exist.

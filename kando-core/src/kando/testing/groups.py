@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 
 from kando.errors import ConfigurationError
+from kando.ledger.claims import Worker, this_process
 from kando.ledger.groups import MAX_ATTEMPTS, GroupInfo, Job, Lease, ResponderGroup
-from kando.ledger.notice import Worker, this_process
 from kando.ledger.substrate import Substrate
 
 __all__ = ["GroupContract"]

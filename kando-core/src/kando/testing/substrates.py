@@ -7,8 +7,12 @@ The test of a substrate is a subclass that opens it::
             return MySubstrate(path)
 """
 
+# long: one suite, which the author of a substrate inherits and reads as a whole.
+
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from collections.abc import Iterator
 from itertools import islice
@@ -25,14 +29,17 @@ from kando.errors import (
     LedgerNotFound,
     PositionOutOfRange,
 )
+from kando.ledger.claims import Claim, Worker, local_worker, this_process
 from kando.ledger.inbox import InboxEntry
 from kando.ledger.interface import LedgerStore
-from kando.ledger.notice import Worker
 from kando.ledger.substrate import Substrate
 from kando.schema.events import KandoEvent, make_event
 from kando.testing.ledgers import all_fields, event
 
 __all__ = ["SubstrateContract"]
+
+_HERE = this_process()
+_ELSEWHERE = Worker("elsewhere", 1)
 
 
 class SubstrateContract:
@@ -80,6 +87,8 @@ class SubstrateContract:
             lambda: substrate.cache("typo", "k", b"v"),
             lambda: substrate.inbox("typo"),
             lambda: substrate.deliver("typo", InboxEntry("k", event(0))),
+            lambda: substrate.claim("typo", _HERE, 60),
+            lambda: substrate.claim_of("typo"),
         ):
             with pytest.raises(LedgerNotFound, match="typo"):
                 call()
@@ -295,20 +304,89 @@ class SubstrateContract:
         assert [entry.key for entry in substrate.inbox("r1")] == ["a"]
         assert not substrate.deliver("r1", InboxEntry("b", event(4)))
 
-    def test_the_notice_of_a_worker_remains_until_it_leaves_or_another_enters(
+    def test_a_live_claim_keeps_other_workers_out_until_it_is_released(
         self, substrate: Substrate
     ) -> None:
         substrate.create("r1")
-        one, other = Worker("here", 1), Worker("here", 2)
-        assert substrate.worker("r1") is None
+        substrate.fork("r1", 0, "b1")
+        assert substrate.claim_of("r1") is None
 
-        substrate.register_worker("r1", one)
-        substrate.unregister_worker("r1", other)
-        assert substrate.worker("r1") == one
-        substrate.register_worker("r1", other)
-        assert substrate.worker("r1") == other
-        substrate.unregister_worker("r1", other)
-        assert substrate.worker("r1") is None
+        first = substrate.claim("r1", _HERE, 60)
+        assert first is not None
+        assert (first.ledger_id, first.worker) == ("r1", _HERE)
+        assert first.is_live()
+        for other in (_ELSEWHERE, _HERE):
+            assert substrate.claim("r1", other, 60) is None
+        assert substrate.claim_of("r1") == first
+        assert substrate.claim_of("b1") is None
+        assert substrate.claim("b1", _ELSEWHERE, 60) is not None
+
+        for _ in range(2):
+            substrate.release(first)
+            assert substrate.claim_of("r1") is None
+        assert not substrate.renew(first, 60)
+        second = substrate.claim("r1", _ELSEWHERE, 60)
+        assert second is not None
+        assert second.epoch > first.epoch
+        assert substrate.claim_of("r1") == second
+
+    def test_a_claim_ends_with_its_lease_unless_it_is_renewed(self, substrate: Substrate) -> None:
+        substrate.create("r1")
+        first = substrate.claim("r1", _ELSEWHERE, -1)
+        assert first is not None
+        ended = substrate.claim_of("r1")
+        assert ended is not None
+        assert not ended.is_live()
+
+        assert substrate.renew(first, 60)
+        assert substrate.claim("r1", _HERE, 60) is None
+        assert substrate.renew(first, -1)
+        second = substrate.claim("r1", _HERE, 60)
+
+        assert second is not None
+        assert second.epoch > first.epoch
+        assert not substrate.renew(first, 60)
+        substrate.release(first)
+        assert substrate.claim_of("r1") == second
+
+    def test_a_claim_that_is_taken_over_cannot_be_renewed(self, substrate: Substrate) -> None:
+        substrate.create("r1")
+        first = substrate.claim("r1", _ELSEWHERE, 60)
+        second = substrate.claim("r1", _HERE, 60, take_over=True)
+
+        assert first is not None
+        assert second is not None
+        assert second.epoch > first.epoch
+        assert not substrate.renew(first, 60)
+        assert substrate.renew(second, 60)
+        assert substrate.claim("r1", _ELSEWHERE, 60) is None
+
+    def test_the_claim_of_a_dead_process_is_free_at_once(self, substrate: Substrate) -> None:
+        substrate.create("r1")
+        ended = os.posix_spawn(sys.executable, [sys.executable, "-c", ""], os.environ)
+        assert substrate.claim("r1", local_worker(ended), 60) is not None
+        os.waitpid(ended, 0)
+
+        assert substrate.claim("r1", _HERE, 60) is not None
+
+    def test_of_several_threads_that_claim_a_ledger_one_succeeds(
+        self, substrate: Substrate
+    ) -> None:
+        substrate.create("r1")
+        claims: list[Claim | None] = []
+        barrier = threading.Barrier(8)
+
+        def claim(pid: int) -> None:
+            barrier.wait()
+            claims.append(substrate.claim("r1", Worker("elsewhere", pid), 60))
+
+        threads = [threading.Thread(target=claim, args=(pid,)) for pid in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+        assert [each for each in claims if each is not None] == [substrate.claim_of("r1")]
 
     def test_the_last_snapshot_of_each_ledger_is_kept(self, substrate: Substrate) -> None:
         substrate.create("r1")
@@ -338,9 +416,20 @@ class SubstrateContract:
         substrate.create("r1").append([event(n) for n in range(3)])
         substrate.fork("r1", 1, "b1").append([event(9)])
         substrate.cache("r1", "k", b"v")
+        epoch = self._claimed_and_released(substrate)
         before = list(substrate.ledgers())
 
         with self.open_substrate(tmp_path / "store") as again:
             assert list(again.ledgers()) == before
+            claim = again.claim("r1", _ELSEWHERE, 60)
+            assert claim is not None
+            assert claim.epoch > epoch
             assert [e.data["n"] for e in again.open("b1").read_all()] == [0, 9]
             assert again.cached("b1", "k") == b"v"
+
+    @staticmethod
+    def _claimed_and_released(substrate: Substrate) -> int:
+        claim = substrate.claim("r1", _HERE, 60)
+        assert claim is not None
+        substrate.release(claim)
+        return claim.epoch

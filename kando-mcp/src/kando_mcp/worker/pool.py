@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 import threading
 
 import attrs
 
+from kando.app.claims import lease_seconds
 from kando.app.store import Store
 from kando.errors import ConfigurationError
-from kando.ledger.notice import Worker
+from kando.ledger.claims import local_worker
 from kando_mcp.worker.order import Order, Report, decode_report, encode
 
 __all__ = ["Workers", "has_worker"]
@@ -51,7 +51,7 @@ class Workers:
             msg = "Runs in memory: cannot run in a separate process."
             raise ConfigurationError(msg, hint="Start kando-mcp with --ledger sqlite:PATH.")
         with self._lock:
-            # A process of ours that has removed its notice is only about to exit.
+            # A process of ours that has released its claim is only about to exit.
             if has_worker(store, order.run_id):
                 return False
             process = subprocess.Popen(
@@ -62,9 +62,8 @@ class Workers:
                 start_new_session=True,
                 env=dict(store.context.environ),
             )
-            # On behalf of the process, so that the run is not reported as stopped while it starts.
-            notice = Worker(socket.gethostname(), process.pid)
-            store.context.substrate(read_only=False).register_worker(order.run_id, notice)
+            if not _claim_for(process, store, order.run_id):
+                return False
             self._jobs[order.run_id] = _Job(process)
         thread = threading.Thread(
             target=_supervise, args=(self._jobs[order.run_id], encode(order)), daemon=True
@@ -85,8 +84,26 @@ class Workers:
 
 def has_worker(store: Store, run_id: str) -> bool:
     """Whether the run has a worker process that may be alive."""
-    worker = store.context.substrate().worker(run_id)
-    return worker is not None and worker.may_be_alive()
+    claim = store.context.substrate().claim_of(run_id)
+    return claim is not None and claim.is_live()
+
+
+def _claim_for(process: subprocess.Popen[bytes], store: Store, run_id: str) -> bool:
+    """Claim a run on behalf of a new process, so that the run is `running` while that one starts.
+
+    Returns:
+        False if another process has claimed the run in the meantime; the new one is ended.
+    """
+    claim = None
+    try:
+        seconds = lease_seconds(store.context)
+        substrate = store.context.substrate(read_only=False)
+        claim = substrate.claim(run_id, local_worker(process.pid), seconds)
+    finally:
+        if claim is None:
+            process.kill()
+            process.communicate()
+    return claim is not None
 
 
 def _supervise(job: _Job, order: bytes) -> None:

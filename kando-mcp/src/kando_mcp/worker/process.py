@@ -7,14 +7,15 @@ import sys
 import time
 from datetime import UTC, datetime
 
+from kando.app.claims import RunClaim
 from kando.app.status import WAITING, RunStatus
 from kando.app.store import Store, open_store
-from kando.errors import ConcurrencyError, KandoError
-from kando.ledger.notice import this_process
+from kando.errors import KandoError
 from kando.responders.budget import Budget
 from kando.runtime.timers import seconds_until_due
 from kando.schema.events import TIMER_FIRED, TIMER_SET, RecordedEvent
 from kando_mcp.worker.order import Order, Report, decode_order, encode
+from kando_mcp.worker.pool import has_worker
 from kando_mcp.worker.provider import open_provider
 
 __all__ = ["main", "work"]
@@ -53,18 +54,10 @@ def work(order: Order) -> Report | None:
     """
     with open_store(order.ledger_url) as store:
         try:
-            _refuse_second_worker(store, order.run_id)
             _work(store, order)
         except (Exception, SystemExit) as error:
             return _report(store, order, error)
     return None
-
-
-def _refuse_second_worker(store: Store, run_id: str) -> None:
-    notice = store.context.substrate().worker(run_id)
-    if notice is not None and notice != this_process() and notice.may_be_alive():
-        msg = f"{run_id} is already running in process {notice.pid} on {notice.host}."
-        raise ConcurrencyError(msg, hint="Wait until it stops.")
 
 
 def _work(store: Store, order: Order) -> None:
@@ -79,15 +72,15 @@ def _work(store: Store, order: Order) -> None:
     substrate = store.context.substrate(read_only=False)
     seen: set[str] = set()
     while True:
-        status = store.run(order.run_id).resume(llm=provider, at_most=at_most).status
-        if status.state == WAITING and status.timers:
-            # With a notice, so that no other process waits for the same timer.
-            substrate.register_worker(order.run_id, this_process())
-            _wait_for_timer(store, status)
-            continue
-        # Senders that saw our notice rely on this process to read the inbox.
+        with RunClaim(store.context, order.run_id, inherits=not seen) as claim:
+            run = store.run(order.run_id)
+            status = run.resume(llm=provider, at_most=at_most, claim=claim).status
+            while status.state == WAITING and status.timers:
+                _wait_for_timer(store, status)
+                status = run.resume(llm=provider, at_most=at_most, claim=claim).status
+        # Senders that saw our claim rely on this process to read the inbox.
         sent = {entry.key for entry in substrate.inbox(order.run_id)} - seen
-        if not sent:
+        if not sent or has_worker(store, order.run_id):
             return
         seen |= sent
 

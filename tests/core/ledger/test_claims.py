@@ -1,4 +1,4 @@
-"""Whether the process that works on a ledger is still alive."""
+"""Whether the process that has claimed a ledger is still alive."""
 
 import os
 import subprocess
@@ -6,7 +6,7 @@ import sys
 
 import attrs
 
-from kando.ledger.notice import Worker, this_process
+from kando.ledger.claims import Worker, this_process
 
 
 def test_this_process_is_alive() -> None:
@@ -23,6 +23,13 @@ def test_a_process_that_has_ended_is_not_alive_even_if_it_was_not_reaped() -> No
 
     child.wait()
     assert not ended.may_be_alive()
+
+
+def test_a_process_that_has_the_id_of_one_that_ended_is_another() -> None:
+    me = this_process()
+
+    assert not me.started or not attrs.evolve(me, started="1").may_be_alive()
+    assert attrs.evolve(me, started="1", boot="another").may_be_alive() is bool(me.boot)
 
 
 def test_a_process_on_another_machine_counts_as_alive() -> None:

@@ -1,0 +1,264 @@
+"""While a live process works on a run, no other process makes a call of it or appends to it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kando.ledger.claims import Claim, Worker
+from kando.ledger.sqlite_substrate import SQLiteSubstrate
+
+Run = Callable[..., Any]
+Start = Callable[..., subprocess.Popen[str]]
+
+ELSEWHERE = Worker("elsewhere", 1)
+
+#: A goal that is asked about three times, one after the other. The provider ``gate`` notes who asks,
+#: and answers as soon as the gate is open.
+CHAIN = """
+    import os
+    import time
+    from pathlib import Path
+
+    from kando.emit import ask, create
+    from kando.kit import Kit
+    from kando.plugins import KitSpec, ProviderSpec, hookimpl
+
+    kit = Kit("chain", version="1")
+
+    @kit.seeds
+    def seeds(goal, run_id):
+        return [create("Goal", {"text": goal}, id="goal")]
+
+    @kit.responder("object.created", type="Goal")
+    def on_goal(event, world):
+        yield ask([{"role": "user", "content": "0"}], about=event)
+
+    @kit.responder("llm.response")
+    def on_answer(event, world):
+        if int(event.data["text"]) < 3:
+            yield ask([{"role": "user", "content": event.data["text"]}], about="goal")
+
+    def open_gate(argument, environ):
+        def complete(request):
+            with open(environ["CALLS"], "a") as file:
+                print(os.getpid(), file=file)
+            while not os.path.exists(environ["GATE"]):
+                time.sleep(0.01)
+            text = str(int(request["messages"][-1]["content"]) + 1)
+            return {"text": text, "model": "gate", "cost_usd": 0.5}
+        return complete
+
+    @hookimpl
+    def kando_kits():
+        return [KitSpec("chain", "chain_plugin:kit", "three questions")]
+
+    @hookimpl
+    def kando_providers():
+        return [ProviderSpec("gate", "chain_plugin:open_gate", summary="waits for a gate")]
+"""
+
+
+def until(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end, "it took too long"
+        time.sleep(0.02)
+
+
+class Scene:
+    """The kit ``chain``, its processes, and what they did."""
+
+    def __init__(self, environ: dict[str, str], root: Path) -> None:
+        self.store = root / "runs.sqlite"
+        self.calls, self.gate = root / "calls", root / "gate"
+        self.processes: list[subprocess.Popen[str]] = []
+        self.environ = environ | {
+            "KANDO_LEDGER": f"sqlite:{self.store}",
+            "CALLS": str(self.calls),
+            "GATE": str(self.gate),
+        }
+
+    def start(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "kando.cli.main", *arguments],
+            env=self.environ | variables,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.processes.append(process)
+        return process
+
+    def do(self, *arguments: str, **variables: str) -> tuple[int, str, str]:
+        process = self.start(*arguments, **variables)
+        out, err = process.communicate(timeout=60)
+        return process.returncode, out, err
+
+    def owner(self, **variables: str) -> tuple[subprocess.Popen[str], str]:
+        """Start a run, and return its process and its id while it waits for its first answer."""
+        process = self.start("run", "chain", "--goal", "x", "--llm", "gate", **variables)
+        assert process.stdout is not None
+        run_id = process.stdout.readline().strip()
+        until(self.calls.exists)
+        return process, run_id
+
+    def callers(self) -> Counter[int]:
+        """Return how many calls each process made, by process id."""
+        return Counter(map(int, self.calls.read_text().split()))
+
+    def claim(self, run_id: str) -> Claim | None:
+        with SQLiteSubstrate(self.store, read_only=True) as substrate:
+            return substrate.claim_of(run_id)
+
+    def types(self, run_id: str) -> Counter[str]:
+        with SQLiteSubstrate(self.store, read_only=True) as substrate:
+            return Counter(event.type for event in substrate.open(run_id).read_all())
+
+    def status(self, run_id: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.do("status", run_id, "--json")[1])
+        return found
+
+
+@pytest.fixture
+def scene(
+    environ: dict[str, str], install: Callable[[str, str], Path], tmp_path: Path
+) -> Iterator[Scene]:
+    install("chain", CHAIN)
+    scene = Scene(environ, tmp_path)
+    yield scene
+    for process in scene.processes:
+        with process:
+            if process.poll() is None:
+                process.kill()
+            process.communicate()
+
+
+def test_a_second_resume_makes_no_call_and_ends_with_8(scene: Scene) -> None:
+    owner, run_id = scene.owner()
+
+    code, out, err = scene.do("resume", run_id, "--llm", "gate")
+
+    assert (code, out) == (8, "")
+    assert f"{run_id} is running: process {owner.pid} on " in err
+    assert "--take-over" in err
+    error = json.loads(scene.do("resume", run_id, "--llm", "gate", "--json")[2])["error"]
+    assert error["code"] == "run_busy"
+    status = scene.status(run_id)
+    assert status["state"] == "running"
+    assert (status["claim"]["pid"], status["claim"]["group"]) == (owner.pid, None)
+    assert status["claim"]["since"].endswith("Z")
+    assert f"process {owner.pid}" in scene.do("status", run_id)[1]
+
+    scene.gate.touch()
+    owner.communicate(timeout=60)
+    assert owner.returncode == 0
+    assert scene.callers() == {owner.pid: 3}
+    status = scene.status(run_id)
+    assert (status["state"], status["claim"]) == ("finished", None)
+    assert scene.do("resume", run_id)[0] == 0
+
+
+def test_a_run_whose_owner_was_killed_is_resumed_at_once(scene: Scene) -> None:
+    owner, run_id = scene.owner()
+    owner.kill()
+    owner.communicate()
+    assert scene.status(run_id)["claim"] is None
+    scene.gate.touch()
+
+    second = scene.start("resume", run_id, "--llm", "gate")
+    second.communicate(timeout=60)
+
+    assert second.returncode == 0
+    # The call that was in flight is made again.
+    assert scene.callers() == {owner.pid: 1, second.pid: 3}
+
+
+def test_a_stopped_owner_keeps_its_run_until_its_lease_ends(scene: Scene) -> None:
+    owner, run_id = scene.owner(KANDO_LEASE_SECONDS="600")
+    os.kill(owner.pid, signal.SIGSTOP)
+
+    assert scene.do("resume", run_id, "--llm", "gate")[0] == 8
+
+    scene.gate.touch()
+    os.kill(owner.pid, signal.SIGCONT)
+    owner.communicate(timeout=60)
+    assert owner.returncode == 0
+    assert scene.callers() == {owner.pid: 3}
+
+
+def test_an_owner_that_continues_after_a_take_over_makes_no_call_and_no_event(
+    scene: Scene, tmp_path: Path
+) -> None:
+    owner, run_id = scene.owner(KANDO_LEASE_SECONDS="1")
+    os.kill(owner.pid, signal.SIGSTOP)
+    until(lambda: (claim := scene.claim(run_id)) is not None and not claim.is_live())
+    assert scene.status(run_id)["state"] != "running"
+    later = tmp_path / "later"
+    second = scene.start("resume", run_id, "--llm", "gate", GATE=str(later))
+    until(lambda: second.pid in scene.callers())
+    events = scene.types(run_id)
+
+    # The owner has its answer. The other process has recorded nothing yet, so that an append of the
+    # expected length would succeed.
+    scene.gate.touch()
+    os.kill(owner.pid, signal.SIGCONT)
+    _, err = owner.communicate(timeout=60)
+
+    assert owner.returncode == 8
+    assert scene.types(run_id) == events
+    later.touch()
+    second.communicate(timeout=60)
+    assert f"{run_id} was taken over by process {second.pid} on " in err
+    assert second.returncode == 0
+    assert scene.callers() == {owner.pid: 1, second.pid: 3}
+    assert scene.types(run_id)["llm.response"] == 3
+    assert scene.do("replay", run_id, "--strict")[0] == 0
+
+
+def test_take_over_stops_a_live_owner(scene: Scene) -> None:
+    owner, run_id = scene.owner(KANDO_LEASE_SECONDS="1")
+    second = scene.start("resume", run_id, "--llm", "gate", "--take-over")
+    until(lambda: second.pid in scene.callers())
+    scene.gate.touch()
+
+    owner.communicate(timeout=60)
+    second.communicate(timeout=60)
+
+    assert (owner.returncode, second.returncode) == (8, 0)
+    assert scene.callers() == {owner.pid: 1, second.pid: 3}
+    assert scene.types(run_id)["llm.response"] == 3
+
+
+@pytest.mark.parametrize(("seconds", "state", "code"), [(600, "running", 8), (-1, "finished", 0)])
+def test_a_claim_from_another_machine_counts_until_its_lease_ends(
+    scene: Scene, seconds: float, state: str, code: int
+) -> None:
+    scene.gate.touch()
+    run_id = scene.do("run", "chain", "--goal", "x", "--llm", "gate")[1].strip()
+    with SQLiteSubstrate(scene.store) as substrate:
+        assert substrate.claim(run_id, ELSEWHERE, seconds) is not None
+
+    assert scene.status(run_id)["state"] == state
+    listed = json.loads(scene.do("runs", "--json")[1])["items"][0]
+    assert (listed["state"], listed["claim"] is not None) == (state, state == "running")
+    assert scene.do("resume", run_id)[0] == code
+    assert scene.do("resume", run_id, "--take-over")[0] == 0
+
+
+def test_a_lease_that_is_no_number_is_refused(kando: Run, tiny: Path, environ: Any) -> None:
+    os.environ["KANDO_LEASE_SECONDS"] = "soon"
+
+    done = kando("run", "tiny", "--goal", "x")
+
+    assert done.returncode == 2
+    assert "KANDO_LEASE_SECONDS" in done.stderr
