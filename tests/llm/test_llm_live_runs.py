@@ -60,6 +60,7 @@ def test_an_answer_is_recorded_with_model_usage_cost_and_stop(runs, wire, dialec
     (event,) = runs.events(run, LLM_RESPONSE)
     observed = dict(event.data[OBSERVED])
     assert observed.pop("seconds") >= 0
+    assert observed.pop("asked")["llm"].startswith(f"{dialect}:")
     assert observed == {"attempts": 1, "request_id": "req-1"}
     assert server.seen[0].body["model"] == "some-model"
 

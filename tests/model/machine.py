@@ -1,6 +1,6 @@
 """Run a program on Kando, and compare what every view says with the reference after each step."""
 
-# long: one class that knows how to do each step, beside the checks that follow it.
+# long: one class that knows how to do each step, next to the checks that follow it.
 
 from __future__ import annotations
 
@@ -625,7 +625,7 @@ class Machine:
         return sorted({each % (length + 1) for each in chosen} - {0}) if length else []
 
     def _check_prefix(self, run: Run, events: Sequence[dict[str, Any]]) -> None:
-        """Check what is said of the first events of a ledger, by those who read and resume it."""
+        """Check what readers of the first events of a ledger report."""
         end = len(events)
         self.compare("world at", run, _world(run.world(at=end)), reference.world(events))
         money = reference.spent(events)

@@ -75,8 +75,8 @@ def halted(events: Sequence[Event]) -> str | None:
 def spent(events: Iterable[Event]) -> dict[str, float]:
     """Return what answers and failures of executors cost.
 
-    What answers nothing is free, and so is what a person or another program answered: no call was
-    made for it, and no firing with ``"call": true`` holds it.
+    An event that answers nothing is free, and so is the answer of a person or another program: no
+    call was made for it, and no firing with ``"call": true`` contains it.
     """
     sums: dict[str, float] = dict.fromkeys(
         ("llm_calls", "llm_tokens", "llm_cost_usd", "llm_unpriced", "tool_calls"), 0
@@ -180,7 +180,7 @@ def open_approvals(events: Sequence[Event]) -> list[str]:
 def decision_on(events: Sequence[Event], source: str, intent: str) -> str | None:
     """Return what one ledger says of an intent: ``asked``, ``granted``, ``denied`` or None.
 
-    A grant counts in the ledger in which it was given. What was denied stays denied (DESIGN 3).
+    A grant counts in the ledger in which it was given. A denial is final (DESIGN 3).
     """
     asked: set[str] = set()
     verdict = None
@@ -228,7 +228,7 @@ def why_no_call(events: Sequence[Event], source: str, intent: str, kit: Kit) -> 
 def passed_the_gate(events: Sequence[Event], kits: Mapping[tuple[str, str], Kit]) -> list[str]:
     """Return the objects that came in although a policy of their time asks about or denies them.
 
-    What a person has approved is released in a firing about the grant. Roots are judged when they
+    An approved object is released in a firing about the grant. Roots are judged when they
     are sent, by the kit that is installed then; they are left out.
     """
     kind_of = {e["id"]: e["type"] for e in events}

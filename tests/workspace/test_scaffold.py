@@ -109,7 +109,7 @@ def test_a_name_whose_distribution_is_installed_is_refused(
     kind: str, name: str, tmp_path: Path
 ) -> None:
     # Installing the new package would replace the other one.
-    with pytest.raises(ConfigurationError, match="is installed"):
+    with pytest.raises(ConfigurationError, match="is already installed"):
         write_package(kind, name, tmp_path)
 
     assert list(tmp_path.iterdir()) == []

@@ -219,7 +219,7 @@ def test_a_branch_keeps_its_model_provider_and_freshness_when_it_is_imported(
         assert before == after
         resumed(imported)
         assert providers.asked == asked
-        # What was asked there is in the ledger: a branch of it is served, from a new cache too.
+        # The ledger says to which provider it was sent: a branch is served, from a new cache too.
         imported.export(moved := tmp_path / "moved.jsonl")
         resumed(again(imported))
     with opened("memory:", plugins, KANDO_LLM="b") as elsewhere:
@@ -262,7 +262,7 @@ def intent() -> KandoEvent:
     return make_event("llm.request", "run:r", "x", [], data)
 
 
-def test_an_answer_that_is_kept_beside_a_failure_belongs_to_what_was_asked() -> None:
+def test_an_answer_that_is_kept_with_a_failure_belongs_to_what_was_asked() -> None:
     world = World()
     world.context["cache"] = LLMCache()
     kept = Asked("m2", "a").noted({"text": "!", "cost_usd": 0.25})

@@ -255,7 +255,7 @@ def test_a_claim_from_another_machine_counts_until_its_lease_ends(
     assert scene.do("resume", run_id, "--take-over")[0] == 0
 
 
-def test_a_lease_that_is_no_number_is_refused(kando: Run, tiny: Path, environ: Any) -> None:
+def test_a_lease_must_be_a_number(kando: Run, tiny: Path, environ: Any) -> None:
     os.environ["KANDO_LEASE_SECONDS"] = "soon"
 
     done = kando("run", "tiny", "--goal", "x")

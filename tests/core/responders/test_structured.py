@@ -68,7 +68,7 @@ def test_a_schema_describes_the_fields_of_a_class():
             "type": "array",
             "items": {
                 "type": "object",
-                "description": "Where something is said.",
+                "description": "The place of a statement.",
                 "properties": {
                     "path": {"type": "string"},
                     "page": {"anyOf": [{"type": "integer"}, {"type": "null"}]},

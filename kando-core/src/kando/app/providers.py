@@ -56,7 +56,7 @@ class Provider:
 
     @property
     def identity(self) -> str:
-        """What answers and the cache call it: the name, and the hash of the argument."""
+        """Its name in answers and in the cache: the name, and the hash of the argument."""
         return provider_identity(self.name, self.argument)
 
 

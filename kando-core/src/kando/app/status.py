@@ -74,7 +74,7 @@ class RunStatus:
         created_at: time of the first event, or None for an empty ledger.
         updated_at: time of the last event, or None for an empty ledger.
         last_event_id: id of the last event, or None for an empty ledger.
-        problem: why the run does not go on: its failure, the limits that it reached, unread
+        problem: why the run does not continue: its failure, the limits that it reached, unread
             messages, or a parked firing; else None.
         parent_id: id of the ledger that a branch was forked from; None for a run.
         fork_position: number of events that a branch shares with its parent; None for a run.

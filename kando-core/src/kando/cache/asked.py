@@ -1,4 +1,4 @@
-"""What a request was sent as, and to whom: which cached answer may stand for which request.
+"""The model and the provider that a request was sent to, which decide the answers it may be served.
 
 A request may be sent to another model than it names, and on a branch a provider may be chosen. The
 answer says so, under ``observed.asked``, so that the cache can be restored from the ledger.
@@ -22,7 +22,7 @@ _ASKED = "asked"
 
 @attrs.frozen
 class Asked:
-    """What a request was sent as, and to whom.
+    """The model and the provider that a request was sent to.
 
     Attributes:
         model: that it was sent to instead of the model that it names; None for the one it names.

@@ -156,7 +156,7 @@ def runs(limit: int, cursor: str | None, as_json: bool) -> int:
 
 
 def _note(status: RunStatus) -> str:
-    """Return what waits for somebody in a run, or an empty string."""
+    """Return what a run has left unread or parked, or an empty string."""
     counts = {"unread": status.unread, "parked": status.parked}
     return ", ".join(f"{n} {name}" for name, n in counts.items() if n)
 

@@ -103,7 +103,7 @@ def asking(executor: Responder, sent: Asked, wanted: Asked) -> Responder:
     def call(intent: KandoEvent) -> dict[str, Any]:
         with call_variant(sent.model or ""):
             answer = effect.call(attrs.evolve(intent, data=sent.sent(intent.data)))
-        # What is not a JSON object is refused where answers are recorded.
+        # An answer that is not a JSON object is refused where answers are recorded.
         return sent.noted(answer) if isinstance(answer, dict) else answer
 
     evolved = attrs.evolve(

@@ -19,7 +19,7 @@ _TEXT_SHARE = 0.5
 def recordable(answer: object, intent: KandoEvent, max_bytes: int) -> dict[str, Any]:
     """Return the data of an answer, or of an error in its place if it cannot be recorded.
 
-    An answer cannot be recorded if it is no JSON object, nests too deeply or is too large. The
+    An answer cannot be recorded if it is not a JSON object, nests too deeply or is too large. The
     error says why, and keeps what the answer cost, its usage, its model, and as much of its text as
     fits, so that it is charged once and not asked for again.
 

@@ -3,9 +3,9 @@
 - Calls. A policy judges an intent when the intent is recorded (`observe`), in the world at that
   position, so the verdict is the same when the run is resumed, forked or replayed. The gate's own
   responder records the consequence as a plain firing: for `Deny` an answer with an error, for `Ask`
-  an ``approval.requested``. The loop makes no call while `is_held` or not `may_call`. What the
-  ledger says was asked needs its grant in the ledger, whatever the policies say today: there is a
-  gate in every run, also in one without policies.
+  an ``approval.requested``. The loop makes no call while `is_held` or not `may_call`. An
+  intent that the ledger says was asked needs its grant in the ledger, whatever the policies say
+  today: there is a gate in every run, also in one without policies.
 - Decisions. A person sends ``approval.granted`` or ``approval.denied``. When the loop dispatches a
   grant, `released_by` returns the intent, and its executor answers it. After a denial the gate's
   responder answers it with an error.

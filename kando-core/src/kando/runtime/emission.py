@@ -1,4 +1,4 @@
-"""What responders emit, step by step, and what the runtime emits in their name."""
+"""The outputs of responders, step by step, and what the runtime emits in their name."""
 
 from __future__ import annotations
 

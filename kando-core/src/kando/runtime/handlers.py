@@ -67,7 +67,7 @@ class Handlers:
         """Return the executor that answers an intent; None if the intent must stay open.
 
         The first that handles the intent and knows what it asks for answers it. A tool that none of
-        them knows was either chosen by a model, which is then told so, or is called by the kit
+        them knows was either chosen by a model, which then gets an error as its answer, or is called by the kit
         itself: the kit's installed version lacks it, and another version may have it.
         """
         able = [each for each in self.executors_of(intent.type) if each.handles(intent, world)]

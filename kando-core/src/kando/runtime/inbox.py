@@ -21,7 +21,7 @@ __all__ = ["Inbox", "refusal_event", "with_place"]
 
 
 class Inbox:
-    """What other processes deliver to a run; the owner of the ledger records it.
+    """The messages that other processes deliver to a run; the owner of the ledger records them.
 
     This one is of the process alone: nothing is delivered to it from outside, and what it keeps ends
     with the process. `kando.app.inbox.SubstrateInbox` is durable.

@@ -13,8 +13,8 @@ Between two firings `_poll` records external events at the tail: timers that are
 from the inbox. So all events are handled first in, first out, whatever produced them.
 
 The loop stops when every event is dispatched and the inbox is empty, when a limit of the budget
-would be exceeded, when the run is paused or cancelled, or when a responder raises. What is pending
-then is known from the ledger alone: `recover` shows all its events to the cursor and the recorder,
+would be exceeded, when the run is paused or cancelled, or when a responder raises. The ledger
+alone then holds all pending work: `recover` shows all its events to the cursor and the recorder,
 and `run` first completes a firing that the ledger holds only in part and answers the intents that
 the cursor has passed.
 """

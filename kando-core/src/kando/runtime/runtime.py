@@ -231,7 +231,7 @@ class Runtime:
             loop.recorder.save()
 
     def _resume(self, loop: Loop) -> None:
-        """Record that the run goes on, and with which kit; an answer to a cancelled run is kept."""
+        """Record that the run continues, and with which kit; an answer to a cancelled run is kept."""
         try:
             self.unpause()
         except RunCancelled:

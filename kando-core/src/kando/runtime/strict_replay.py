@@ -1,6 +1,6 @@
 """Strict replay: run the loop again and compare each event with the ledger."""
 
-# long: the rules of a strict replay only make sense beside each other.
+# long: the rules of a strict replay only make sense next to each other.
 
 from __future__ import annotations
 
@@ -241,7 +241,7 @@ class _StrictLoop(Loop):
     ) -> str:
         """Insert the recorded failure that an error repeats, and return its outcome.
 
-        What failed and was not repeated any more is pending: the ledger ends after it.
+        A handler that failed and was not repeated is pending: the ledger ends after its failure.
 
         Raises:
             ReplayDivergence: the responder did not fail here when the run was recorded, or otherwise.

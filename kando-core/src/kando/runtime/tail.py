@@ -282,7 +282,7 @@ class Tail:
         answer: object,
         firing: OpenFiring | None = None,
     ) -> bool:
-        """Record what answers an intent, whoever gave it; False if a limit stops the run."""
+        """Record the answer of an intent, from any source; False if a limit stops the run."""
         recorder, world = self.recorder, self.recorder.world
         answer = recordable(answer, intent, recorder.max_payload_bytes)
         cause = list(dict.fromkeys((intent.id, trigger.id)))
