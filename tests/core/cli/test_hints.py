@@ -14,6 +14,8 @@ import kando
 from kando.app.store import open_store
 from kando.cli.main import _GROUPS
 from kando.emit import emit
+from kando.ledger.claims import Worker
+from kando.ledger.sqlite_substrate import SQLiteSubstrate
 from kando.runtime import Runtime
 
 Run = Callable[..., Any]
@@ -101,6 +103,13 @@ def damaged_limits(place: Place) -> Any:
     return place("resume", run)
 
 
+def busy_run(place: Place) -> Any:
+    run = place.start()
+    with SQLiteSubstrate(place.path) as substrate:
+        substrate.claim(run, Worker("elsewhere", 1), 600)
+    return place("resume", run)
+
+
 def damaged_chain(place: Place) -> Any:
     run = place.start()
     place.change("UPDATE events SET actor = 'x' WHERE address % (1 << 32) = 2")
@@ -131,6 +140,7 @@ MESSAGES: dict[str, tuple[Callable[[Place], Any], set[int]]] = {
     ),
     "`kando status {}` shows its state.": (lambda place: place("artifacts", place.start()), {0}),
     "`kando resume {} --no-budget` removes them.": (damaged_limits, {0}),
+    "Wait until it stops; `kando resume {} --take-over` takes it over.": (busy_run, {0}),
     "`kando verify {}` names the position.": (damaged_chain, {4}),
     "The name of the kit is missing. `{}` lists the kits.": (
         lambda place: place("kits", "show"),

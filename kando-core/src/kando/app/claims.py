@@ -171,7 +171,7 @@ def busy(run_id: str, by: Claim | None) -> RunBusy:
     """Return the error for a run that another process works on: the holder of the claim `by`."""
     who = f"{by.worker} has worked on it since {_time(by)}" if by else "another process works on it"
     msg = f"{run_id} is running: {who}."
-    hint = f"Wait until it stops, or take it over: kando resume {run_id} --take-over"
+    hint = f"Wait until it stops; `kando resume {run_id} --take-over` takes it over."
     return RunBusy(msg, hint=hint)
 
 
