@@ -141,7 +141,9 @@ def test_a_branch_needs_its_own_approvals(started: str, kando: Run) -> None:
     assert len(json.loads(kando("approvals", branch, "--json").stdout)["items"]) == 2
     kando("approve", branch, call["event_id"])
     kando("resume", branch)
-    assert paid() == "7 7 "
+    # Approved, and answered as it was for the parent: a branch does not pay a second time.
+    assert paid() == "7 "
+    assert "tool.returned" in kando("events", branch).stdout
 
 
 @pytest.mark.parametrize("type", ["approval.granted", "approval.requested", "approval.denied"])
