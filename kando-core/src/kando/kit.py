@@ -276,8 +276,8 @@ class Kit:
         Args:
             name: by which it is called.
             timeout: seconds after which a call is answered with an error; None for never.
-            max_parallel: how many of its calls may be in flight at once; None for the limit of the
-                runtime.
+            max_parallel: how many of its calls may be in flight at once, in all processes of a
+                store together; None for the limit of the runtime.
             max_result_bytes: limit of its result, as JSON; a larger one is answered with an error.
             effect: what it does outside: ``read``, ``idempotent`` (repeating a call changes nothing
                 more) or ``write``. A tool that takes the world reads, any other writes, if omitted.

@@ -8,7 +8,7 @@ from hashlib import sha256
 
 from kando.errors import StoreError
 from kando.ledger.checks import check_fork_position
-from kando.ledger.claims import Claim, Worker
+from kando.ledger.claims import Claim, Slot, Worker
 from kando.ledger.groups import check_group
 from kando.ledger.inbox import InboxEntry
 from kando.ledger.substrate import LedgerInfo, Substrate, check_ledger_id
@@ -17,6 +17,7 @@ from kando_eventstore._claims import Claims
 from kando_eventstore._connection import Connection
 from kando_eventstore._inbox import Inbox
 from kando_eventstore._index import Index, IndexEntry
+from kando_eventstore._slots import Slots
 from kando_eventstore._snapshots import Snapshots
 from kando_eventstore._streams import NO_EVENTS, NewEvent, Streams
 from kando_eventstore.groups import EventStoreGroup, group_names
@@ -66,6 +67,7 @@ class EventStoreSubstrate(Substrate):
         self._index = Index(self._streams)
         self._snapshots = Snapshots(self._streams)
         self._claims = Claims(self._streams)
+        self._slots = Slots(self._streams)
         self._inboxes: OrderedDict[str, Inbox] = OrderedDict()
 
     def create(self, ledger_id: str) -> EventStoreLedger:
@@ -182,6 +184,21 @@ class EventStoreSubstrate(Substrate):
         self._index.entry(ledger_id)
         last = self._claims.last(ledger_id)
         return last if last is not None and last.is_held else None
+
+    def acquire_slot(self, lane: str, limit: int, worker: Worker, seconds: float) -> Slot | None:
+        self._refuse_if_read_only()
+        return self._slots.acquire(lane, limit, worker, seconds)
+
+    def renew_slot(self, slot: Slot, seconds: float) -> bool:
+        self._refuse_if_read_only()
+        return self._slots.replace(slot, slot.renewed(seconds))
+
+    def release_slot(self, slot: Slot) -> None:
+        self._refuse_if_read_only()
+        self._slots.replace(slot, None)
+
+    def slots(self, lane: str) -> list[Slot]:
+        return self._slots.live(lane)
 
     def group(self, name: str) -> EventStoreGroup:
         self._refuse_if_read_only()

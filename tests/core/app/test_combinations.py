@@ -223,11 +223,11 @@ def test_a_branch_repeats_no_write_of_its_parent(path: str, effect: str) -> None
         run = store.start("desk", "x")
         branch = run.fork(at=2)
         branch.resume()
-        assert (desk.begun, answers(branch)) == ([0, 1], [0, 1])
+        assert (sorted(desk.begun), answers(branch)) == ([0, 1], [0, 1])
         branch.replay(strict=True)
         nested = branch.fork(at=2)
         nested.resume()
-        assert (desk.begun, answers(nested)) == ([0, 1], [0, 1])
+        assert (sorted(desk.begun), answers(nested)) == ([0, 1], [0, 1])
 
 
 @pytest.mark.parametrize("allowed", [False, True])

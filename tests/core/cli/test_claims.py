@@ -22,13 +22,13 @@ Start = Callable[..., subprocess.Popen[str]]
 ELSEWHERE = Worker("elsewhere", 1)
 
 #: A goal that is asked about three times, one after the other. The provider ``gate`` notes who asks,
-#: and answers as soon as the gate is open.
+#: and answers as soon as the gate is open. The tool ``api`` also notes how many calls are in flight.
 CHAIN = """
     import os
     import time
     from pathlib import Path
 
-    from kando.emit import ask, create
+    from kando.emit import ask, call_tool, create
     from kando.kit import Kit
     from kando.plugins import KitSpec, ProviderSpec, hookimpl
 
@@ -38,8 +38,26 @@ CHAIN = """
     def seeds(goal, run_id):
         return [create("Goal", {"text": goal}, id="goal")]
 
+    @kit.tool("api", max_parallel=1, effect="read")
+    def api(n: int) -> int:
+        room = Path(os.environ["ROOM"])
+        (room / f"{os.getpid()}-{n}").touch()
+        with open(os.environ["CALLS"], "a") as file:
+            print(os.getpid(), file=file)
+        with open(os.environ["BUSY"], "a") as file:
+            print(len(list(room.iterdir())), file=file)
+        while not os.path.exists(os.environ["GATE"]):
+            time.sleep(0.01)
+        time.sleep(0.05)
+        (room / f"{os.getpid()}-{n}").unlink()
+        return n
+
     @kit.responder("object.created", type="Goal")
     def on_goal(event, world):
+        if event.data["data"]["text"] == "api":
+            for n in range(4):
+                yield call_tool("api", {"n": n})
+            return
         yield ask([{"role": "user", "content": "0"}], about=event)
 
     @kit.responder("llm.response")
@@ -80,11 +98,15 @@ class Scene:
     def __init__(self, environ: dict[str, str], root: Path) -> None:
         self.store = root / "runs.sqlite"
         self.calls, self.gate = root / "calls", root / "gate"
+        self.busy, room = root / "busy", root / "room"
+        room.mkdir()
         self.processes: list[subprocess.Popen[str]] = []
         self.environ = environ | {
             "KANDO_LEDGER": f"sqlite:{self.store}",
             "CALLS": str(self.calls),
             "GATE": str(self.gate),
+            "BUSY": str(self.busy),
+            "ROOM": str(room),
         }
 
     def start(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
@@ -253,6 +275,68 @@ def test_a_claim_from_another_machine_counts_until_its_lease_ends(
     assert (listed["state"], listed["claim"] is not None) == (state, state == "running")
     assert scene.do("resume", run_id)[0] == code
     assert scene.do("resume", run_id, "--take-over")[0] == 0
+
+
+def most_at_once(scene: Scene) -> int:
+    return max(map(int, scene.busy.read_text().split()))
+
+
+def test_a_limit_of_a_tool_holds_for_all_workers_of_a_run(scene: Scene) -> None:
+    scene.gate.touch()
+    run_id = scene.do("run", "chain", "--goal", "api", "--group", "g")[1].strip()
+
+    workers = [scene.start("worker", "--group", "g", "--until-idle") for _ in range(4)]
+    for worker in workers:
+        worker.communicate(timeout=60)
+
+    assert [worker.returncode for worker in workers] == [0] * 4
+    assert most_at_once(scene) == 1
+    assert scene.callers().total() == scene.types(run_id)["tool.returned"] == 4
+    assert scene.status(run_id)["state"] == "finished"
+
+
+def test_a_limit_of_a_tool_holds_for_all_runs_of_a_store(scene: Scene) -> None:
+    owners = [scene.start("run", "chain", "--goal", "api") for _ in range(3)]
+    until(scene.calls.exists)
+    scene.gate.touch()
+    for owner in owners:
+        owner.communicate(timeout=60)
+
+    assert [owner.returncode for owner in owners] == [0] * 3
+    assert most_at_once(scene) == 1
+    assert scene.callers() == {owner.pid: 4 for owner in owners}
+
+
+def test_a_killed_process_holds_no_slot(scene: Scene) -> None:
+    owner = scene.start("run", "chain", "--goal", "api")
+    until(scene.calls.exists)
+    owner.kill()
+    owner.communicate()
+    scene.gate.touch()
+
+    second = scene.start("run", "chain", "--goal", "api")
+    second.communicate(timeout=20)
+
+    assert second.returncode == 0
+    assert scene.callers() == {owner.pid: 1, second.pid: 4}
+
+
+def test_a_run_of_which_a_worker_makes_a_call_is_not_resumed_meanwhile(scene: Scene) -> None:
+    run_id = scene.do("run", "chain", "--goal", "x", "--group", "g")[1].strip()
+    worker = scene.start("worker", "--group", "g", "--llm", "gate", "--until-idle")
+    until(scene.calls.exists)
+
+    code, _, err = scene.do("resume", run_id, "--llm", "gate")
+
+    assert code == 8
+    assert f"process {worker.pid} on " in err
+    assert "makes a call of it" in err
+    assert scene.claim(run_id) is None
+    scene.gate.touch()
+    worker.communicate(timeout=60)
+    assert scene.callers() == {worker.pid: 3}
+    assert scene.status(run_id)["state"] == "finished"
+    assert scene.do("resume", run_id)[0] == 0
 
 
 def test_a_lease_must_be_a_number(kando: Run, tiny: Path, environ: Any) -> None:

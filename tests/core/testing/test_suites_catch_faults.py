@@ -16,7 +16,7 @@ import pytest
 from kando.emit import ask, create, emit
 from kando.errors import InvalidData
 from kando.kit import Kit
-from kando.ledger.claims import Claim, Worker
+from kando.ledger.claims import Claim, Slot, Worker
 from kando.ledger.interface import LedgerStore
 from kando.ledger.memory import MemoryLedgerStore, MemorySubstrate
 from kando.ledger.substrate import LedgerInfo, Substrate
@@ -193,7 +193,47 @@ class WaitsForTheDead(MemorySubstrate):
         return super().claim(ledger_id, unknown, seconds, take_over=take_over)
 
 
+class AcquiresOneSlotTooMany(MemorySubstrate):
+    def acquire_slot(self, lane: str, limit: int, worker: Worker, seconds: float) -> Slot | None:
+        return super().acquire_slot(lane, limit + 1, worker, seconds)
+
+
+class SharesTheSlotsOfAllLanes(MemorySubstrate):
+    def acquire_slot(self, lane: str, limit: int, worker: Worker, seconds: float) -> Slot | None:
+        return super().acquire_slot("all", limit, worker, seconds)
+
+
+class NeverEndsASlot(MemorySubstrate):
+    def acquire_slot(self, lane: str, limit: int, worker: Worker, seconds: float) -> Slot | None:
+        return super().acquire_slot(lane, limit, worker, 3600)
+
+
+class RevivesASlot(MemorySubstrate):
+    def renew_slot(self, slot: Slot, seconds: float) -> bool:
+        self._slots[slot.lane][slot.token] = slot.renewed(seconds)
+        return True
+
+
+class KeepsTheSlotsOfTheDead(MemorySubstrate):
+    def acquire_slot(self, lane: str, limit: int, worker: Worker, seconds: float) -> Slot | None:
+        unknown = attrs.evolve(worker, boot="", host="unknown")
+        return super().acquire_slot(lane, limit, unknown, seconds)
+
+
+class CountsSlotsWithoutALock(MemorySubstrate):
+    def acquire_slot(self, lane: str, limit: int, worker: Worker, seconds: float) -> Slot | None:
+        is_free = len(self.slots(lane)) < limit
+        time.sleep(0.01)
+        return super().acquire_slot(lane, 99, worker, seconds) if is_free else None
+
+
 FAULTY_SUBSTRATES = {
+    AcquiresOneSlotTooMany: "test_a_lane_has_as_many_slots_as_its_limit",
+    SharesTheSlotsOfAllLanes: "test_a_lane_has_as_many_slots_as_its_limit",
+    NeverEndsASlot: "test_a_slot_ends_with_its_lease_unless_it_is_renewed",
+    RevivesASlot: "test_a_slot_ends_with_its_lease_unless_it_is_renewed",
+    KeepsTheSlotsOfTheDead: "test_the_slot_of_a_dead_process_is_free_at_once",
+    CountsSlotsWithoutALock: "test_of_several_threads_that_acquire_slots_as_many_succeed_as_there_are",
     GrantsTwoClaims: "test_a_live_claim_keeps_other_workers_out_until_it_is_released",
     GrantsClaimsWithoutALock: "test_of_several_threads_that_claim_a_ledger_one_succeeds",
     ForgetsTheEpoch: "test_a_live_claim_keeps_other_workers_out_until_it_is_released",

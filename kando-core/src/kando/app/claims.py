@@ -12,7 +12,7 @@ from kando.app.context import Context
 from kando.errors import ConcurrencyError, ConfigurationError, KandoError, RunBusy
 from kando.ledger.claims import Claim, this_process
 
-__all__ = ["RunClaim", "busy", "lease_seconds"]
+__all__ = ["HEARTBEAT", "RunClaim", "busy", "calls_lane", "lease_seconds"]
 
 _LEASE = "KANDO_LEASE_SECONDS"
 _LEASE_SECONDS = 30.0
@@ -21,8 +21,8 @@ _LEASE_SECONDS = 30.0
 # lease. So a process detects within a second that another has taken over.
 _TRUSTED_SECONDS = 1.0
 
-# A part of the lease: between two heartbeats.
-_HEARTBEAT = 1 / 5
+#: A part of the lease: between two heartbeats.
+HEARTBEAT = 1 / 5
 
 
 class RunClaim:
@@ -56,7 +56,7 @@ class RunClaim:
         self.held: Claim | None = None
         self._substrate = context.substrate(read_only=False)
         self._run_id = run_id
-        self._group = group
+        self.group = group
         self._seconds = lease_seconds(context) if seconds is None else seconds
         self._take_over = take_over
         self._inherits = inherits
@@ -69,12 +69,11 @@ class RunClaim:
         # Taken before the call: from then on the lease runs.
         now, last = _now(), self._substrate.claim_of(self._run_id)
         claim = self._inherited(last) or self._substrate.claim(
-            self._run_id, this_process(self._group), self._seconds, take_over=self._take_over
+            self._run_id, this_process(self.group), self._seconds, take_over=self._take_over
         )
         if claim is None:
             raise busy(self._run_id, self._substrate.claim_of(self._run_id))
-        is_taken_over = self._take_over and last is not None and last.is_live()
-        self._take_over = self._inherits = False
+        takes_over, self._take_over, self._inherits = self._take_over, False, False
         self.held, self._renewed_at, self._is_lost = claim, now, False
         self._is_over = threading.Event()
         keep = threading.Thread(
@@ -82,7 +81,9 @@ class RunClaim:
         )
         keep.start()
         try:
-            if is_taken_over:
+            if not takes_over:
+                self._refuse_calls_of_others()
+            elif last is not None and last.is_live():
                 # By then the other process has detected it, and the ledger is as it left it.
                 time.sleep(_TRUSTED_SECONDS)
         except BaseException:
@@ -90,8 +91,15 @@ class RunClaim:
             raise
         return self
 
+    def _refuse_calls_of_others(self) -> None:
+        """Refuse a run if a worker of another group, or of any for this process, makes its calls."""
+        for slot in self._substrate.slots(calls_lane(self._run_id)):
+            if slot.worker.group != self.group:
+                msg = f"{self._run_id} is running: {slot.worker} makes a call of it."
+                raise RunBusy(msg, hint="Wait until the worker has made it.")
+
     def _inherited(self, last: Claim | None) -> Claim | None:
-        is_mine = self._inherits and last is not None and last.worker == this_process(self._group)
+        is_mine = self._inherits and last is not None and last.worker == this_process(self.group)
         return last if last and is_mine and self._substrate.renew(last, self._seconds) else None
 
     def __exit__(
@@ -137,7 +145,7 @@ class RunClaim:
         return not self._is_lost
 
     def _keep(self, is_over: threading.Event) -> None:
-        while not is_over.wait(self._seconds * _HEARTBEAT):
+        while not is_over.wait(self._seconds * HEARTBEAT):
             # If a heartbeat fails, the next may succeed; `require` reports the error.
             with self._lock, suppress(KandoError):
                 if is_over.is_set() or self._is_lost or not self._renew():
@@ -151,6 +159,11 @@ class RunClaim:
                 if self.held is not None and not self._is_lost:
                     self._substrate.release(self.held)
             self.held, self._is_lost = None, True
+
+
+def calls_lane(run_id: str) -> str:
+    """Return the lane in which workers of groups hold a slot while they make a call of a run."""
+    return f"run/{run_id}"
 
 
 def lease_seconds(context: Context) -> float:

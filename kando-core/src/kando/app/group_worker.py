@@ -18,6 +18,7 @@ from kando.app.observers import Observation
 from kando.app.opened import OpenedRun
 from kando.app.providers import choose_provider
 from kando.app.resume import provider_of, runtime_of, work
+from kando.app.slots import StoreSlots
 from kando.errors import ConcurrencyError, ConfigurationError, EventNotFound, RunBusy, StoreError
 from kando.ledger.claims import this_process
 from kando.ledger.groups import Job, Lease, ResponderGroup
@@ -27,6 +28,7 @@ from kando.responders.base import AnswerPending, Responder
 from kando.responders.budget import Budget
 from kando.runtime import Runtime
 from kando.runtime.answers import recordable
+from kando.runtime.call_pool import Call
 from kando.runtime.effects import Effects
 from kando.runtime.failure import failure_data, with_place
 from kando.runtime.runtime import DEFAULT_MAX_PAYLOAD_BYTES
@@ -69,6 +71,10 @@ def _pending(intent: KandoEvent) -> dict[str, Any]:
     raise AnswerPending(intent.id)
 
 
+class _LaneFull(Exception):
+    """As many calls of a tool or provider as it allows are in flight, here or elsewhere."""
+
+
 class GroupWorker:
     """One of the workers of a group.
 
@@ -102,6 +108,7 @@ class GroupWorker:
         self._report = report
         self._substrate = context.substrate(read_only=False)
         self._group: ResponderGroup = self._substrate.group(group)
+        self._slots = StoreSlots(context, group)
 
     def work(self, *, until_idle: bool = False) -> int:
         """Take jobs and do them, forever or until no job is left, and return how many were done.
@@ -132,14 +139,15 @@ class GroupWorker:
         try:
             with self._extended(lease):
                 if job.intent:
-                    self._refuse_if_busy(job)
-                    self._answer(job)
+                    with self._marked(job):
+                        self._answer(job)
                 else:
                     self._resume(job)
         except RunBusy:
             # A process outside the group works on the run, and makes its calls.
-            self._group.offer(job, _BUSY_SECONDS)
-            self._group.finish(lease)
+            self._postpone(lease, _BUSY_SECONDS)
+        except _LaneFull:
+            self._postpone(lease, _CONFLICT_SECONDS)
         except StoreError:
             self._group.retry(lease, "the substrate could not be used")
             raise
@@ -178,11 +186,27 @@ class GroupWorker:
         finally:
             is_over.set()
 
-    def _refuse_if_busy(self, job: Job) -> None:
-        """Refuse to make a call of a run that a process outside the group works on."""
-        claim = self._substrate.claim_of(job.ledger_id)
-        if claim is not None and claim.worker.group != self._group.name and claim.is_live():
-            raise busy(job.ledger_id, claim)
+    def _postpone(self, lease: Lease, seconds: float) -> None:
+        """Put a job that cannot be done now back into the queue; it does not count as failed."""
+        self._group.offer(lease.job, seconds)
+        self._group.finish(lease)
+
+    @contextmanager
+    def _marked(self, job: Job) -> Iterator[None]:
+        """Keep processes outside the group from working on a run while a call of it is made.
+
+        Raises:
+            RunBusy: one of them works on it already.
+        """
+        # Marked first: of two that begin at the same time, at least one sees the other.
+        release = self._slots.mark(job.ledger_id)
+        try:
+            claim = self._substrate.claim_of(job.ledger_id)
+            if claim is not None and claim.worker.group != self._group.name and claim.is_live():
+                raise busy(job.ledger_id, claim)
+            yield
+        finally:
+            release()
 
     def _resume(self, job: Job) -> None:
         """Resume a run as far as possible without calls, and offer its calls to the group."""
@@ -245,6 +269,9 @@ class GroupWorker:
         if all(each.id != intent.id for each in runtime.open_calls()):
             return
         ledger_id, effects = id_of(runtime.ledger), Effects(1)
+        release = self._slots.acquire(Call(intent, executor.name, executor.effect).lanes())
+        if release is None:
+            raise _LaneFull
         try:
             answer = effects.answer(intent, executor, World())
         except (Exception, SystemExit) as error:
@@ -258,6 +285,7 @@ class GroupWorker:
             raise
         finally:
             effects.close()
+            release()
         data = recordable(answer, intent, DEFAULT_MAX_PAYLOAD_BYTES)
         event = make_event(executor.effect.answer_type, "", executor.name, [intent.id], data)
         self._deliver(ledger_id, answer_key(intent.id), event)

@@ -19,6 +19,7 @@ from kando.app.lineage_answers import LineageAnswers
 from kando.app.observers import Observation
 from kando.app.opened import Choices, OpenedRun
 from kando.app.providers import Provider, choose_provider
+from kando.app.slots import StoreSlots
 from kando.app.status import RUNNING, STOPPED, WAITING, RunStatus, status_of
 from kando.cache.asked import Asked
 from kando.errors import RunBusy
@@ -246,6 +247,8 @@ def runtime_of(
         lineage=LineageAnswers(OpenedRun(context, ledger)) if is_branch else None,
         allows_writes=chosen is not None and chosen.allows_writes,
         require_claim=claim.require if claim is not None else None,
+        # The workers of a group make the calls of its runs.
+        acquire_slots=StoreSlots(context).acquire if claim and not claim.group else None,
     )
 
 

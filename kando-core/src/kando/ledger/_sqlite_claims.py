@@ -1,22 +1,46 @@
-"""Claims in a table: the last one of each ledger."""
+"""Claims in a table, the last one of each ledger, and slots in another."""
 
 from __future__ import annotations
 
 import sqlite3
 
-from kando.ledger.claims import Claim, decode_claim, encode_claim
+from kando.ledger.claims import (
+    Claim,
+    Slot,
+    decode_claim,
+    decode_slot,
+    encode_claim,
+    encode_slot,
+)
 
-__all__ = ["last_claim", "store_claim"]
+__all__ = [
+    "last_claim",
+    "remove_dead_slots",
+    "remove_slot",
+    "slots_of",
+    "store_claim",
+    "store_slot",
+]
 
 # Created with the first claim: files of older versions have no such table.
-_SCHEMA = """
+_CLAIMS = """
 CREATE TABLE IF NOT EXISTS claims (
     ledger INTEGER PRIMARY KEY REFERENCES ledgers (number),
     body BLOB NOT NULL
 ) STRICT
 """
 
-_HAS_CLAIMS = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'claims'"
+# Created with the first slot.
+_SLOTS = """
+CREATE TABLE IF NOT EXISTS slots (
+    lane TEXT NOT NULL,
+    token TEXT NOT NULL,
+    body BLOB NOT NULL,
+    PRIMARY KEY (lane, token)
+) STRICT, WITHOUT ROWID
+"""
+
+_HAS_TABLE = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
 
 
 def last_claim(connection: sqlite3.Connection, number: int) -> Claim | None:
@@ -26,7 +50,7 @@ def last_claim(connection: sqlite3.Connection, number: int) -> Claim | None:
         connection: to the file.
         number: of the ledger in the file.
     """
-    if connection.execute(_HAS_CLAIMS).fetchone() is None:
+    if connection.execute(_HAS_TABLE, ("claims",)).fetchone() is None:
         return None
     query = "SELECT body FROM claims WHERE ledger = ?"
     row = connection.execute(query, (number,)).fetchone()
@@ -41,7 +65,37 @@ def store_claim(connection: sqlite3.Connection, number: int, claim: Claim) -> No
         number: of the ledger in the file.
         claim: to store.
     """
-    connection.execute(_SCHEMA)
+    connection.execute(_CLAIMS)
     connection.execute(
         "INSERT OR REPLACE INTO claims (ledger, body) VALUES (?, ?)", (number, encode_claim(claim))
     )
+
+
+def slots_of(connection: sqlite3.Connection, lane: str) -> list[Slot]:
+    """Return the slots of a lane, dead ones included."""
+    if connection.execute(_HAS_TABLE, ("slots",)).fetchone() is None:
+        return []
+    rows = connection.execute("SELECT body FROM slots WHERE lane = ?", (lane,)).fetchall()
+    return [decode_slot(body) for (body,) in rows]
+
+
+def remove_dead_slots(connection: sqlite3.Connection, lane: str) -> None:
+    """Remove the slots of a lane that have ended, or whose holders have died."""
+    for slot in slots_of(connection, lane):
+        if not slot.is_live():
+            remove_slot(connection, slot)
+
+
+def store_slot(connection: sqlite3.Connection, slot: Slot) -> None:
+    """Store a slot, new or renewed."""
+    connection.execute(_SLOTS)
+    connection.execute(
+        "INSERT OR REPLACE INTO slots (lane, token, body) VALUES (?, ?, ?)",
+        (slot.lane, slot.token, encode_slot(slot)),
+    )
+
+
+def remove_slot(connection: sqlite3.Connection, slot: Slot) -> None:
+    """Remove a slot, which need not exist."""
+    connection.execute(_SLOTS)
+    connection.execute("DELETE FROM slots WHERE lane = ? AND token = ?", (slot.lane, slot.token))

@@ -1,8 +1,9 @@
-"""Claims: which process works on a ledger, and until when it may be relied on."""
+"""Claims of processes on ledgers, and their slots in lanes of calls: leases that end with them."""
 
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 from datetime import UTC, datetime, timedelta
 
@@ -11,10 +12,14 @@ import msgspec
 
 __all__ = [
     "Claim",
+    "Slot",
     "Worker",
     "decode_claim",
+    "decode_slot",
     "encode_claim",
+    "encode_slot",
     "local_worker",
+    "new_slot",
     "next_claim",
     "this_process",
 ]
@@ -97,6 +102,36 @@ class Claim:
         return attrs.evolve(self, until=datetime.now(UTC) + timedelta(seconds=seconds))
 
 
+@attrs.frozen
+class Slot:
+    """The right of a process to make one of the limited number of calls of a lane.
+
+    Attributes:
+        lane: what the calls have in common, such as the tool.
+        worker: that holds the slot.
+        token: distinguishes the slots of a lane.
+        until: end of the lease unless it is renewed, by the clock of the holder; timezone-aware.
+    """
+
+    lane: str
+    worker: Worker
+    token: str
+    until: datetime
+
+    def is_live(self) -> bool:
+        """Whether its holder may still make the call."""
+        return self.until > datetime.now(UTC) and self.worker.may_be_alive()
+
+    def renewed(self, seconds: float) -> Slot:
+        """Return the slot with a lease that ends in `seconds` from now."""
+        return attrs.evolve(self, until=datetime.now(UTC) + timedelta(seconds=seconds))
+
+
+def new_slot(lane: str, worker: Worker, seconds: float) -> Slot:
+    """Return a new slot, for a substrate to store if fewer than the limit are live."""
+    return Slot(lane, worker, secrets.token_hex(8), datetime.now(UTC)).renewed(seconds)
+
+
 def next_claim(
     ledger_id: str, last: Claim | None, worker: Worker, seconds: float, *, take_over: bool
 ) -> Claim | None:
@@ -126,6 +161,16 @@ def encode_claim(claim: Claim) -> bytes:
 def decode_claim(body: bytes) -> Claim:
     """Decode what `encode_claim` encoded."""
     return msgspec.json.decode(body, type=Claim)
+
+
+def encode_slot(slot: Slot) -> bytes:
+    """Encode a slot as JSON, for a substrate to store."""
+    return msgspec.json.encode(slot)
+
+
+def decode_slot(body: bytes) -> Slot:
+    """Decode what `encode_slot` encoded."""
+    return msgspec.json.decode(body, type=Slot)
 
 
 def this_process(group: str = "") -> Worker:

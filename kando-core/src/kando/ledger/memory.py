@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ from kando.ledger.checks import (
     check_from_position,
     duplicate,
 )
-from kando.ledger.claims import Claim, Worker, next_claim
+from kando.ledger.claims import Claim, Slot, Worker, new_slot, next_claim
 from kando.ledger.completion import complete_all
 from kando.ledger.groups import check_group
 from kando.ledger.inbox import InboxEntry, decode_entry, encode_entry
@@ -144,6 +145,8 @@ class MemorySubstrate(Substrate):
         self._inboxes: dict[str, dict[str, bytes | None]] = {}
         # The last claim of each ledger.
         self._claims: dict[str, Claim] = {}
+        # By lane and token.
+        self._slots: defaultdict[str, dict[str, Slot]] = defaultdict(dict)
         # Jobs are what a table does best, also in memory.
         self._jobs: sqlite3.Connection | None = None
         self._jobs_lock = threading.Lock()
@@ -258,6 +261,30 @@ class MemorySubstrate(Substrate):
         self.open(ledger_id)
         last = self._claims.get(ledger_id)
         return last if last is not None and last.is_held else None
+
+    def acquire_slot(self, lane: str, limit: int, worker: Worker, seconds: float) -> Slot | None:
+        with self._lock:
+            live = self._slots[lane] = {t: s for t, s in self._slots[lane].items() if s.is_live()}
+            if len(live) >= limit:
+                return None
+            slot = new_slot(lane, worker, seconds)
+            live[slot.token] = slot
+            return slot
+
+    def renew_slot(self, slot: Slot, seconds: float) -> bool:
+        with self._lock:
+            if slot.token not in self._slots[slot.lane]:
+                return False
+            self._slots[slot.lane][slot.token] = slot.renewed(seconds)
+            return True
+
+    def release_slot(self, slot: Slot) -> None:
+        with self._lock:
+            self._slots[slot.lane].pop(slot.token, None)
+
+    def slots(self, lane: str) -> list[Slot]:
+        with self._lock:
+            return [slot for slot in self._slots[lane].values() if slot.is_live()]
 
     def group(self, name: str) -> SQLiteGroup:
         return SQLiteGroup(check_group(name), self._writing_jobs)

@@ -11,14 +11,21 @@ from pathlib import Path
 from typing import TypeVar
 
 from kando.errors import LedgerExists, LedgerNotFound, StoreDamaged, StoreError
-from kando.ledger._sqlite_claims import last_claim, store_claim
+from kando.ledger._sqlite_claims import (
+    last_claim,
+    remove_dead_slots,
+    remove_slot,
+    slots_of,
+    store_claim,
+    store_slot,
+)
 from kando.ledger._sqlite_errors import translate_errors
 from kando.ledger._sqlite_file import open_to_read, open_to_write
 from kando.ledger._sqlite_groups import SQLiteGroup, group_names
 from kando.ledger._sqlite_reader import SQLiteReader
 from kando.ledger._sqlite_rows import Segment, datetime_of, microseconds
 from kando.ledger.checks import check_fork_position
-from kando.ledger.claims import Claim, Worker, next_claim
+from kando.ledger.claims import Claim, Slot, Worker, new_slot, next_claim
 from kando.ledger.groups import check_group
 from kando.ledger.inbox import InboxEntry, decode_entry, encode_entry
 from kando.ledger.sqlite import SQLiteLedgerStore
@@ -225,6 +232,30 @@ class SQLiteSubstrate(Substrate):
             lambda connection: last_claim(connection, self._ancestry(connection, ledger_id)[0][0])
         )
         return last if last is not None and last.is_held else None
+
+    def acquire_slot(self, lane: str, limit: int, worker: Worker, seconds: float) -> Slot | None:
+        with self._writing(is_synchronised=False) as connection:
+            remove_dead_slots(connection, lane)
+            if len(slots_of(connection, lane)) >= limit:
+                return None
+            slot = new_slot(lane, worker, seconds)
+            store_slot(connection, slot)
+            return slot
+
+    def renew_slot(self, slot: Slot, seconds: float) -> bool:
+        with self._writing(is_synchronised=False) as connection:
+            if all(each.token != slot.token for each in slots_of(connection, slot.lane)):
+                return False
+            store_slot(connection, slot.renewed(seconds))
+            return True
+
+    def release_slot(self, slot: Slot) -> None:
+        with self._writing(is_synchronised=False) as connection:
+            remove_slot(connection, slot)
+
+    def slots(self, lane: str) -> list[Slot]:
+        found = self._query(lambda connection: slots_of(connection, lane))
+        return [slot for slot in found if slot.is_live()]
 
     def group(self, name: str) -> SQLiteGroup:
         return SQLiteGroup(check_group(name), self._writing)

@@ -11,7 +11,7 @@ from typing import Self
 import attrs
 
 from kando.errors import ConfigurationError, StoreError
-from kando.ledger.claims import Claim, Worker
+from kando.ledger.claims import Claim, Slot, Worker
 from kando.ledger.groups import ResponderGroup
 from kando.ledger.inbox import InboxEntry
 from kando.ledger.interface import LedgerStore
@@ -206,6 +206,32 @@ class Substrate(ABC):
         Raises:
             LedgerNotFound: the ledger does not exist.
         """
+
+    @abstractmethod
+    def acquire_slot(self, lane: str, limit: int, worker: Worker, seconds: float) -> Slot | None:
+        """Acquire one of the slots of a lane, for a call that all processes together limit.
+
+        Args:
+            lane: any text.
+            limit: how many slots of the lane may be live at once.
+            worker: that makes the call.
+            seconds: until the slot ends unless it is renewed.
+
+        Returns:
+            None if `limit` slots are live (`Slot.is_live`).
+        """
+
+    @abstractmethod
+    def renew_slot(self, slot: Slot, seconds: float) -> bool:
+        """Extend the lease of a slot to `seconds` from now; return False if it has been lost."""
+
+    @abstractmethod
+    def release_slot(self, slot: Slot) -> None:
+        """Release a slot. Releasing twice is harmless."""
+
+    @abstractmethod
+    def slots(self, lane: str) -> list[Slot]:
+        """Return the live slots of a lane."""
 
     def group(self, name: str) -> ResponderGroup:
         """Open a responder group, which need not have jobs yet.

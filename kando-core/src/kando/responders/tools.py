@@ -52,8 +52,8 @@ class Tool:
         takes_key: whether it has a parameter ``idempotency_key``.
         takes_world: whether it has a parameter ``world``.
         timeout_seconds: after which a call is answered with an error; None for never.
-        max_parallel: how many of its calls may be in flight at once; None for the limit of the
-            runtime.
+        max_parallel: how many of its calls may be in flight at once, in all processes of a store
+            together; None for the limit of the runtime.
         max_result_bytes: limit of its result, as JSON.
         effect: what it does outside: ``read``, ``idempotent`` or ``write``.
         undo: name of the tool that takes a call back, or None.

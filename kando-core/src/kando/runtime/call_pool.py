@@ -1,18 +1,31 @@
-"""A pool of daemon threads that make calls, within limits per run, executor and tool."""
+"""A pool of daemon threads that make calls, within limits per run, executor and tool.
+
+The limits of an executor and of a tool hold over all processes of a store: for each of its lanes a
+call takes a slot, which the layers above provide.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
 from kando.responders.base import AnswerPending, Effect
 from kando.schema.events import RecordedEvent
 
-__all__ = ["Call", "CallPool"]
+__all__ = ["AcquireSlots", "Call", "CallPool", "Lane"]
+
+#: A lane, and how many of its calls may be in flight at once.
+Lane = tuple[tuple[str, ...], int]
+
+#: Acquires a slot in each lane, and returns the function that releases them; None if a lane is full.
+AcquireSlots = Callable[[Sequence[Lane]], Callable[[], None] | None]
+
+#: Seconds between two attempts to acquire a slot.
+_SLOT_INTERVAL = 0.05
 
 
 class Call:
@@ -37,6 +50,8 @@ class Call:
         self.future: Future[dict[str, Any]] = Future()
         self.started_at: float | None = None
         self.is_abandoned = False
+        # Gives its slots back; harmless if it has none.
+        self.release: Callable[[], None] = lambda: None
         # Whether its answer is kept until its turn comes.
         self.is_kept = False
         self.timeout_seconds = limits.timeout_seconds
@@ -47,9 +62,9 @@ class Call:
             ((executor, limits.lane), limits.max_parallel),
         )
 
-    def lanes(self) -> Iterator[tuple[tuple[str, ...], int]]:
+    def lanes(self) -> list[Lane]:
         """Return its lanes, each with the limit of calls in flight."""
-        return ((lane, limit) for lane, limit in self._lanes if limit is not None)
+        return [(lane, limit) for lane, limit in self._lanes if limit is not None]
 
     def seconds_left(self) -> float | None:
         """Return the time until its timeout; None if it has not started or has no timeout."""
@@ -84,11 +99,18 @@ class CallPool:
     Args:
         limit: how many calls may be in flight at once.
         before_call: called before each call starts; if it raises, the call is not made.
+        acquire_slots: limits the calls of all processes; None if only this one is limited.
     """
 
-    def __init__(self, limit: int, before_call: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        limit: int,
+        before_call: Callable[[], None] = lambda: None,
+        acquire_slots: AcquireSlots | None = None,
+    ) -> None:
         self._limit = max(limit, 1)
         self._before_call = before_call
+        self._acquire_slots = acquire_slots
         self._calls: deque[Call] = deque()
         self._ready = threading.Condition()
         self._busy: Counter[tuple[str, ...]] = Counter()
@@ -106,13 +128,14 @@ class CallPool:
     def abandon(self, call: Call) -> None:
         """Give up a call that takes too long; its thread no longer counts for the limits."""
         with self._ready:
-            if call.started_at is None:
+            if call in self._calls:
                 self._calls.remove(call)
             elif not call.is_abandoned and not call.future.done():
                 call.is_abandoned = True
                 self._threads -= 1
                 self._leave(call)
                 self._ensure_thread()
+        call.release()
 
     def close(self) -> None:
         """Drop calls that have not started, without waiting for the others."""
@@ -128,7 +151,9 @@ class CallPool:
 
     def _work(self) -> None:
         while (call := self._next()) is not None:
-            call.make(self._before_call)
+            if self._enter(call):
+                call.make(self._before_call)
+            call.release()
             with self._ready:
                 if call.is_abandoned:
                     return
@@ -141,12 +166,32 @@ class CallPool:
                     if all(self._busy[lane] < limit for lane, limit in call.lanes()):
                         self._calls.remove(call)
                         self._busy.update(lane for lane, _ in call.lanes())
-                        call.started_at = time.monotonic()
                         return call
                 self._idle += 1
                 self._ready.wait()
                 self._idle -= 1
         return None
+
+    def _enter(self, call: Call) -> bool:
+        """Wait for the slots of a call and start it; False if it must not be made any more."""
+        lanes = call.lanes() if self._acquire_slots is not None else []
+        while True:
+            try:
+                release = (
+                    self._acquire_slots(lanes) if self._acquire_slots and lanes else call.release
+                )
+            except Exception as error:
+                call.future.set_exception(error)
+                release = call.release
+            with self._ready:
+                if self._closed or call.is_abandoned:
+                    call.release = release or call.release
+                    return False
+                if release is not None:
+                    call.release = release
+                    call.started_at = time.monotonic()
+                    return not call.future.done()
+                self._ready.wait(_SLOT_INTERVAL)
 
     def _leave(self, call: Call) -> None:
         self._busy.subtract(lane for lane, _ in call.lanes())

@@ -10,7 +10,7 @@ from typing import Any
 
 from kando.responders.base import Responder
 from kando.responders.budget import BudgetEnforcer
-from kando.runtime.call_pool import Call, CallPool
+from kando.runtime.call_pool import AcquireSlots, Call, CallPool
 from kando.schema.events import RecordedEvent
 from kando.world.graph import World
 
@@ -30,6 +30,7 @@ class Effects:
         keep: keeps the answer of a call that has returned and whose turn to be recorded has not come.
         kept: returns the answer to an intent that is kept, here or by another process, or None.
         before_call: called before each call starts; raises if this process must not make it.
+        acquire_slots: see `kando.runtime.call_pool.CallPool`.
     """
 
     def __init__(
@@ -38,11 +39,13 @@ class Effects:
         keep: Callable[[Call, _Answer], None] = lambda call, answer: None,
         kept: Callable[[RecordedEvent], _Answer | None] = lambda intent: None,
         before_call: Callable[[], None] = lambda: None,
+        acquire_slots: AcquireSlots | None = None,
     ) -> None:
         self._limit = limit
         self._keep = keep
         self._kept = kept
         self._before_call = before_call
+        self._acquire_slots = acquire_slots
         self._is_interrupted = False
         self._has_new = False
         self._waiting: dict[str, Call] = {}
@@ -250,7 +253,7 @@ class Effects:
 
     def _pool_in_use(self) -> CallPool:
         if self._pool is None:
-            self._pool = CallPool(self._limit, self._before_call)
+            self._pool = CallPool(self._limit, self._before_call, self._acquire_slots)
         return self._pool
 
 

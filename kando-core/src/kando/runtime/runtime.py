@@ -19,6 +19,7 @@ from kando.responders.base import AnswerPending, KitTypes, Responder
 from kando.responders.budget import Budget, BudgetEnforcer
 from kando.responders.llm_executor import remember
 from kando.runtime.approval_gate import OBSERVED_TYPES, ApprovalGate
+from kando.runtime.call_pool import AcquireSlots
 from kando.runtime.declared_types import DeclaredTypes
 from kando.runtime.effects import Effects
 from kando.runtime.handlers import Handlers
@@ -109,6 +110,8 @@ class Runtime:
             snapshot is stored if that saves time.
         require_claim: called before each append and each call to the outside; it raises if another
             process has taken over the run. No check if omitted.
+        acquire_slots: makes the limits of executors and tools (``max_parallel``) hold for all
+            processes of a store. They hold for this runtime if omitted.
         lineage: of a branch: its parents' answers to equal calls are served, and a tool that writes
             is not called for any other call unless a person approves it.
         allows_writes: call tools that write on a branch, too.
@@ -141,6 +144,7 @@ class Runtime:
         lineage: Lineage | None = None,
         allows_writes: bool = False,
         require_claim: Callable[[], None] | None = None,
+        acquire_slots: AcquireSlots | None = None,
     ) -> None:
         self.responders = list(responders)
         every_kit = [*kits, *(each.kit for each in self.responders if each.kit is not None)]
@@ -163,6 +167,7 @@ class Runtime:
         self._snapshot_interval = snapshot_interval
         self._lineage, self._allows_writes = lineage, allows_writes
         self._require_claim = require_claim or (lambda: None)
+        self._acquire_slots = acquire_slots
         self._types = DeclaredTypes(every_kit)
         kits_once = {id(kit): kit for kit in every_kit}.values()
         self._policies = [policy for kit in kits_once for policy in kit.policies]
@@ -400,6 +405,7 @@ class Runtime:
             lambda call, answer: loop.keep(call, answer),
             lambda intent: loop.kept_answer(intent),
             self._require_claim,
+            self._acquire_slots,
         )
         gate = ApprovalGate(self._policies, recorder.source, recorder)
         loop = Loop(

@@ -29,7 +29,7 @@ from kando.errors import (
     LedgerNotFound,
     PositionOutOfRange,
 )
-from kando.ledger.claims import Claim, Worker, local_worker, this_process
+from kando.ledger.claims import Claim, Slot, Worker, local_worker, this_process
 from kando.ledger.inbox import InboxEntry
 from kando.ledger.interface import LedgerStore
 from kando.ledger.substrate import Substrate
@@ -387,6 +387,62 @@ class SubstrateContract:
             thread.join()
 
         assert [each for each in claims if each is not None] == [substrate.claim_of("r1")]
+
+    def test_a_lane_has_as_many_slots_as_its_limit(self, substrate: Substrate) -> None:
+        slots = [substrate.acquire_slot("a", 2, worker, 60) for worker in (_HERE, _ELSEWHERE)]
+        assert None not in slots
+        for worker in (_HERE, _ELSEWHERE):
+            assert substrate.acquire_slot("a", 2, worker, 60) is None
+        other = substrate.acquire_slot("b", 1, _HERE, 60)
+        assert other is not None
+        assert [(slot.lane, slot.worker) for slot in substrate.slots("b")] == [("b", _HERE)]
+        assert {slot.worker for slot in substrate.slots("a")} == {_HERE, _ELSEWHERE}
+        assert substrate.slots("c") == []
+
+        for _ in range(2):
+            substrate.release_slot(other)
+        assert substrate.slots("b") == []
+        assert not substrate.renew_slot(other, 60)
+        assert substrate.acquire_slot("a", 2, _HERE, 60) is None
+        assert substrate.acquire_slot("b", 1, _HERE, 60) is not None
+
+    def test_a_slot_ends_with_its_lease_unless_it_is_renewed(self, substrate: Substrate) -> None:
+        first = substrate.acquire_slot("a", 1, _ELSEWHERE, -1)
+        assert first is not None
+        assert substrate.slots("a") == []
+
+        assert substrate.renew_slot(first, 60)
+        assert substrate.acquire_slot("a", 1, _HERE, 60) is None
+        assert substrate.renew_slot(first, -1)
+        assert substrate.acquire_slot("a", 1, _HERE, 60) is not None
+        assert not substrate.renew_slot(first, 60)
+
+    def test_the_slot_of_a_dead_process_is_free_at_once(self, substrate: Substrate) -> None:
+        ended = os.posix_spawn(sys.executable, [sys.executable, "-c", ""], os.environ)
+        assert substrate.acquire_slot("a", 1, local_worker(ended), 60) is not None
+        os.waitpid(ended, 0)
+
+        assert substrate.acquire_slot("a", 1, _HERE, 60) is not None
+
+    def test_of_several_threads_that_acquire_slots_as_many_succeed_as_there_are(
+        self, substrate: Substrate
+    ) -> None:
+        slots: list[Slot | None] = []
+        barrier = threading.Barrier(8)
+
+        def acquire(pid: int) -> None:
+            barrier.wait()
+            slots.append(substrate.acquire_slot("a", 3, Worker("elsewhere", pid), 60))
+
+        threads = [threading.Thread(target=acquire, args=(pid,)) for pid in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+        acquired = {slot.token for slot in slots if slot is not None}
+        assert len(acquired) == 3
+        assert {slot.token for slot in substrate.slots("a")} == acquired
 
     def test_the_last_snapshot_of_each_ledger_is_kept(self, substrate: Substrate) -> None:
         substrate.create("r1")
