@@ -39,8 +39,7 @@ from programs import EFFECTS, Program
 
 __all__ = ["KNOWN", "Difference", "run_program"]
 
-#: Checks that fail for a known reason: the number of the case (`tests/model/README.md`) that is
-#: being mended. Take a line out as soon as it is.
+#: Checks that fail for a known reason, by kind of fault. Take a line out as soon as it is mended.
 KNOWN: dict[str, str] = {
     "answers first": "33",
     "answers of people": "07",

@@ -12,7 +12,7 @@ from kando.app.group_worker import GroupWorker
 from kando.app.providers import Provider
 from kando.app.run import Run
 from kando.app.store import Store, open_store
-from kando.emit import ask, call_tool, create, patch
+from kando.emit import ask, call_tool, create, emit, patch
 from kando.errors import InvalidData, RunCancelled
 from kando.kit import Kit
 from kando.responders.budget import Budget
@@ -158,6 +158,30 @@ def test_a_run_that_was_cancelled_before_it_is_resumed_makes_no_call(path: str) 
         assert (calls, run.status().state) == ([], "cancelled")
         with pytest.raises(RunCancelled):
             run.resume(llm=counting(calls))
+
+
+def test_a_cancel_that_follows_a_pause_is_recorded(path: str) -> None:
+    with opened(path, Desk(asks=True).kit()) as store:
+        run = store.start("desk", "x")
+        run.pause()
+        run.cancel()
+        run.resume()
+        assert (run.status().state, run.status().unread) == ("cancelled", 0)
+
+
+def test_a_note_on_a_request_is_not_served_as_its_answer(path: str) -> None:
+    calls: list[Any] = []
+    kit = Desk(asks=True).kit()
+
+    @kit.responder("llm.request")
+    def note(event: KandoEvent, world: object) -> Any:
+        yield emit("llm.response", {"text": "a note"}, cause=[event.id])
+
+    with opened(path, kit) as store:
+        run = store.start("desk", "x")
+        run.resume(llm=counting(calls))
+        run.resume(llm=counting(calls))
+        assert (len(calls), run.status().unanswered) == (1, 0)
 
 
 def test_an_answer_that_was_sent_is_not_asked_for_and_a_second_one_is_refused(path: str) -> None:

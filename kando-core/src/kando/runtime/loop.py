@@ -64,7 +64,7 @@ from kando.world.projection import project
 __all__ = ["Loop"]
 
 #: See `_precedence`.
-_ORDINARY = 3
+_CONTROL, _ORDINARY = 0, 3
 
 #: Reserved types that reach a run through its inbox: a person, or another process, decides.
 _OWN_MESSAGES = CONTROL | {
@@ -244,6 +244,9 @@ class Loop(Tail):
 
     def _record_messages(self, entries: Sequence[InboxEntry]) -> bool:
         for entry in entries:
+            # After a pause only further control words are recorded: a cancel may follow it.
+            if self.cursor.pending.halted_by is not None and _precedence(entry) != _CONTROL:
+                return False
             if not self._has_caught_up and _precedence(entry) == _ORDINARY:
                 continue
             if self.recorder.position_of(entry.event_id) is None:
@@ -258,8 +261,6 @@ class Loop(Tail):
                 # Saved before it leaves the inbox: after a crash it is read again, and ignored.
                 self.save()
             self.inbox.take(entry.key)
-            if self.cursor.pending.halted_by is not None:
-                return False
         return self.cursor.pending.halted_by is None
 
     def has_pending_work(self) -> bool:
@@ -457,7 +458,7 @@ def _precedence(entry: InboxEntry) -> int:
     """Return how early a message is recorded: control words, answers, decisions, then the rest."""
     kind = entry.event.type
     if kind in CONTROL:
-        return 0
+        return _CONTROL
     if kind in ANSWERS:
         return 1
     return 2 if kind in _OWN_MESSAGES else _ORDINARY

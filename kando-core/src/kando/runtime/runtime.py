@@ -43,7 +43,7 @@ from kando.schema.events import (
 from kando.schema.upcasting import Upcaster
 from kando.views.choices import CHOOSING, Choices
 from kando.views.firings import FIRING_ORDER
-from kando.views.pending import answered_by
+from kando.views.pending import answered_by, is_answer
 from kando.world.graph import World
 from kando.world.projection import apply, project
 from kando.world.snapshot import SnapshotStore, load_snapshot
@@ -444,7 +444,7 @@ class Runtime:
                 pass
             elif event.type == LLM_REQUEST:
                 requests[event.id] = event
-            elif event.type == LLM_RESPONSE:
+            elif event.type == LLM_RESPONSE and is_answer(event):
                 for id in answered_by(event):
                     intent = requests.pop(id, None)
                     if intent is not None:
