@@ -339,8 +339,10 @@ def test_a_run_of_which_a_worker_makes_a_call_is_not_resumed_meanwhile(scene: Sc
     assert scene.do("resume", run_id)[0] == 0
 
 
-def test_a_lease_must_be_a_number(kando: Run, tiny: Path, environ: Any) -> None:
-    os.environ["KANDO_LEASE_SECONDS"] = "soon"
+def test_a_lease_must_be_a_number(
+    kando: Run, tiny: Path, environ: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KANDO_LEASE_SECONDS", "soon")
 
     done = kando("run", "tiny", "--goal", "x")
 
