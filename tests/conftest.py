@@ -9,13 +9,19 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("kando", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("kando")
 
+#: Variables that pytest sets for each test, and that gRPC's users set once when they are imported.
+_SET_BY_OTHERS = ("PYTEST_CURRENT_TEST", "GRPC_DNS_RESOLVER")
+
 
 @pytest.fixture(autouse=True)
 def _same_environment() -> Iterator[None]:
     """Fail a test that leaves variables behind: the tests after it would depend on the order."""
-    before = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+    before = _environment()
 
     yield
 
-    after = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
-    assert after == before
+    assert _environment() == before
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name not in _SET_BY_OTHERS}
