@@ -7,10 +7,10 @@ from typing import Any
 
 import attrs
 
+from kando.schema.differences import decided_data, differences, is_same_json
 from kando.schema.events import (
     BRANCH_CREATED,
     LLM_RESPONSE,
-    OBSERVED,
     RESPONDER_COMPLETED,
     RESPONDER_FAILED,
     RESPONDER_FIRED,
@@ -111,38 +111,26 @@ class _Comparison:
     keys_b: Mapping[str, str]
 
     def fields(self, before: RecordedEvent, after: RecordedEvent) -> dict[str, tuple[Any, Any]]:
-        found: dict[str, tuple[Any, Any]] = {}
-        for name in ("type", "actor", "cause"):
-            self._compare(getattr(before, name), getattr(after, name), name, found)
+        found = [
+            each
+            for name in ("type", "actor", "cause")
+            for each in differences(
+                getattr(before, name), getattr(after, name), name, self._is_same
+            )
+        ]
         if before.encoded != after.encoded:
-            self._compare(_decided(before), _decided(after), "data", found)
-        return found
-
-    def _compare(self, old: Any, new: Any, path: str, found: dict[str, tuple[Any, Any]]) -> None:
-        if isinstance(old, dict) and isinstance(new, dict):
-            for name in [*old, *(name for name in new if name not in old)]:
-                if name in old and name in new:
-                    self._compare(old[name], new[name], f"{path}.{name}", found)
-                else:
-                    found[f"{path}.{name}"] = old.get(name), new.get(name)
-        elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-            for number, (one, other) in enumerate(zip(old, new, strict=True)):
-                self._compare(one, other, f"{path}[{number}]", found)
-        elif not self._is_same(old, new):
-            found[path] = old, new
+            found += differences(_compared(before), _compared(after), "data", self._is_same)
+        return {path: (old, new) for path, old, new in found}
 
     def _is_same(self, old: Any, new: Any) -> bool:
-        # 1 and 1.0 and true are equal to Python, and are not the same JSON.
-        if type(old) is type(new) and old == new:
+        if is_same_json(old, new):
             return True
         key = self.keys_a.get(old) if isinstance(old, str) else None
         return key is not None and isinstance(new, str) and key == self.keys_b.get(new)
 
 
-def _decided(event: RecordedEvent) -> dict[str, Any]:
-    left_out = _ACCOUNTED if event.type == LLM_RESPONSE else frozenset()
-    return {
-        name: value
-        for name, value in event.data.items()
-        if name != OBSERVED and name not in left_out
-    }
+def _compared(event: RecordedEvent) -> dict[str, Any]:
+    data = decided_data(event)
+    if event.type != LLM_RESPONSE:
+        return data
+    return {name: value for name, value in data.items() if name not in _ACCOUNTED}

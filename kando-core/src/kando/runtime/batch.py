@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from kando.errors import InvalidData
+from kando.errors import DuplicateEvent, InvalidData, PayloadTooLarge, UnknownReference
+from kando.responders.base import BOOKKEEPING
 from kando.runtime.cursor import AFTER
 from kando.runtime.emission import OwnEvent
 from kando.runtime.recorder import Entry, Recorder
@@ -20,6 +21,7 @@ from kando.schema.events import (
     RESPONDER_FIRED,
     KandoEvent,
     RecordedEvent,
+    event_label,
     make_recorded_event,
 )
 from kando.schema.exact_json import encode, exact_and_encoded
@@ -27,6 +29,7 @@ from kando.schema.identity import default_event_id, object_id, step_key
 from kando.views.approvals import GATE
 from kando.views.pending import ANSWERS
 from kando.views.spending import spent_by
+from kando.world.projection import change_of
 from kando.world.staged import StagedWorld
 
 __all__ = ["Batch"]
@@ -96,24 +99,69 @@ class Batch:
         """
         recorder = self._recorder
         identified = self._identified(event, ordinal)
-        entry = recorder.check(
-            identified,
-            self._staged,
-            self._by_id,
-            self._trigger,
-            self._trigger_depth,
-            has_default_id=not event.id or recorder.has_default_id(identified),
-        )
-        _, change, depth, _ = entry
+        self._add(identified, not event.id or recorder.has_default_id(identified))
+        return identified
+
+    def add_recorded(self, event: RecordedEvent) -> None:
+        """Check an event as another ledger recorded it, and add it unchanged.
+
+        Raises:
+            RefusedEvent: it must not be recorded; the batch is unchanged.
+        """
+        self._add(event, self._recorder.has_default_id(event))
+
+    def _add(self, event: RecordedEvent, has_default_id: bool) -> None:
+        """Check a complete event, which follows the entries, and add it."""
+        recorder, trigger, id = self._recorder, self._trigger, event.id
+        if len(event.encoded) > recorder.max_payload_bytes:
+            msg = (
+                f"{event_label(event)}: its data takes {len(event.encoded):,} bytes; the "
+                f"limit is {recorder.max_payload_bytes:,}."
+            )
+            raise PayloadTooLarge(
+                msg, hint="Split it, or store it in a file and record its path and hash."
+            )
+        # Another event can have the default id of this position only if its author set it.
+        taken = recorder.explicit_ids.get(id) if has_default_id else recorder.position_of(id)
+        if taken is not None or id in self._by_id:
+            raise self._duplicate(id)
+        if trigger is not None and event.cause == [trigger.id] and event.type not in BOOKKEEPING:
+            depth = self._trigger_depth + 1
+        else:
+            depth = self._depth_of(event)
+        change = change_of(event, self._staged)
         if change is not None:
+            recorder.types.check(event, change, self._staged)
             self._staged.stage(change)
-        if identified.type == LLM_RESPONSE:
-            self.cost_usd += spent_by(identified).llm_cost_usd
+        if event.type == LLM_RESPONSE:
+            self.cost_usd += spent_by(event).llm_cost_usd
         if depth > self.depth:
             self.depth = depth
+        entry = (event, change, depth, has_default_id)
         self.entries.append(entry)
-        self._by_id[identified.id] = entry
-        return identified
+        self._by_id[id] = entry
+
+    def _duplicate(self, id: str) -> DuplicateEvent:
+        """Return the error for an id that is already taken, in the ledger or in this batch."""
+        recorder, here = self._recorder, self._by_id.get(id)
+        position = recorder.position_of(id) if here is None else here[0].position
+        msg = f"{recorder.source} already has an event {id!r}, at position {position}."
+        return DuplicateEvent(msg, hint="Give the event another id, or none.")
+
+    def _depth_of(self, event: RecordedEvent) -> int:
+        depth = -1
+        for cause in event.cause:
+            position = self._recorder.position_of(cause)
+            if position is not None:
+                depth = max(depth, self._recorder.depth_of(position))
+            elif cause in self._by_id:
+                _, _, of_cause, _ = self._by_id[cause]
+                depth = max(depth, of_cause)
+            else:
+                msg = f"{event_label(event)} has cause {cause!r}, which does not exist."
+                hint = f"Use ids of events of {self._recorder.source}."
+                raise UnknownReference(msg, hint=hint)
+        return max(depth, 0) if event.type in BOOKKEEPING else depth + 1
 
     def open(self) -> RecordedEvent:
         """Add ``responder.fired``, caused by the trigger, and return it."""
@@ -148,7 +196,7 @@ class Batch:
         position = recorder.length + len(self.entries)
         id = default_event_id(type, position, recorder.heads)
         if id in recorder.explicit_ids or id in self._by_id:
-            raise recorder.duplicate_error(id, self._by_id)
+            raise self._duplicate(id)
         event = make_recorded_event(
             id,
             type,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 import attrs
 
 from kando.errors import StoreDamaged
+from kando.responders.base import Responder
 from kando.schema.events import (
     APPROVAL_GRANTED,
     OBSERVED,
@@ -19,7 +20,8 @@ from kando.schema.events import (
     RecordedEvent,
 )
 from kando.schema.identity import step_key
-from kando.views.pending import PENDING, Pending, answered_by, track
+from kando.views.firings import FiringOrders, remaining
+from kando.views.pending import ANSWERS, PENDING, Pending, answered_by, track
 
 __all__ = ["AFTER", "Cursor", "OpenFiring", "names_after"]
 
@@ -46,6 +48,11 @@ class OpenFiring:
     responder: str
     outputs: list[RecordedEvent] = attrs.field(factory=list)
 
+    @property
+    def is_answered(self) -> bool:
+        """Whether the ledger holds the answer to an intent, which a firing has one of."""
+        return any(output.type in ANSWERS for output in self.outputs)
+
 
 class Cursor:
     """The events still to be dispatched, in order, and the progress of the first of them.
@@ -56,6 +63,7 @@ class Cursor:
         done: names of the responders that have handled the current event.
         open_firing: the firing that the ledger holds in part, if there is one.
         pending: open intents and timers, and the halt of the run.
+        orders: the firing orders of the kits that worked on the run.
     """
 
     def __init__(self) -> None:
@@ -63,6 +71,7 @@ class Cursor:
         self.done: set[str] = set()
         self.open_firing: OpenFiring | None = None
         self.pending: Pending[RecordedEvent] = Pending()
+        self.orders = FiringOrders()
         # Each ``approval.granted``, until its intent is answered.
         self._grants: dict[str, RecordedEvent] = {}
         self._silent: tuple[str, list[str]] | None = None
@@ -230,6 +239,24 @@ class Cursor:
     def silent(self) -> tuple[str, list[str]] | None:
         """The trigger and the responders of the firings without outputs since the last event."""
         return self._silent
+
+    def hidden_silent(self, event: RecordedEvent) -> list[str]:
+        """Return the silent firings of an event that the ledger would not show otherwise."""
+        silent = self._silent
+        is_shown = silent is None or silent[0] != event.id or self.orders.at(event.position)
+        return [] if is_shown or silent is None else silent[1]
+
+    def remaining(self, event: RecordedEvent, handlers: Sequence[Responder]) -> Sequence[Responder]:
+        """Return those that have not handled the current event yet, in firing order.
+
+        Args:
+            event: the current one.
+            handlers: the responders of its type, in today's firing order.
+        """
+        if not self.done and self.orders.is_latest(event.position):
+            return handlers
+        failed = self.failed_responders(event.id)
+        return remaining(handlers, event.position, self.done, failed, self.orders)
 
     def advance(self) -> None:
         """Leave the current event: all its firings are done."""

@@ -8,7 +8,9 @@ from typing import Any
 
 from kando.errors import ConfigurationError, ReplayDivergence
 from kando.responders.base import Responder
+from kando.runtime.approval_gate import ApprovalGate
 from kando.runtime.batch import Batch
+from kando.runtime.cursor import OpenFiring
 from kando.runtime.emission import step
 from kando.runtime.recorder import Recorder
 from kando.schema.events import (
@@ -16,8 +18,9 @@ from kando.schema.events import (
     RecordedEvent,
 )
 from kando.schema.exact_json import exact
+from kando.world.projection import project
 
-__all__ = ["collect", "complete", "is_productive"]
+__all__ = ["collect", "complete", "is_productive", "missing_responder", "repeat"]
 
 
 def collect(
@@ -80,6 +83,46 @@ def complete(batch: Batch, outputs: int) -> None:
     """Close a batch that `collect` filled; if it is empty, open it first."""
     fired = batch.entries[0][0] if batch.entries else batch.open()
     batch.close(fired, outputs)
+
+
+def repeat(
+    batch: Batch,
+    responder: Responder,
+    firing: OpenFiring,
+    before: Iterable[RecordedEvent],
+    gate: ApprovalGate,
+    context: dict[str, Any],
+) -> int:
+    """Repeat a plain firing that the ledger holds in part, and return the number of its outputs.
+
+    Args:
+        batch: empty; gets the outputs that the ledger lacks.
+        responder: of the firing.
+        firing: its recorded part.
+        before: the events before it, from which the world that it saw is projected.
+        gate: holds what needs an approval.
+        context: of the world.
+
+    Raises:
+        RefusedEvent: an event must not be recorded.
+        ReplayDivergence: the outputs differ from those that the ledger holds.
+    """
+    world = project(before)
+    world.context = context
+    outputs = gate.outputs(responder, firing.trigger, world)
+    return collect(batch, responder, outputs, firing.trigger, firing.outputs) or 0
+
+
+def missing_responder(source: str, firing: OpenFiring) -> ConfigurationError:
+    """Return the error for a firing that the ledger holds in part and that cannot be repeated.
+
+    Args:
+        source: of the ledger.
+        firing: its recorded part.
+    """
+    msg = f"{source} ends inside a firing of {firing.responder!r}, but no responder has this name."
+    hint = "Resume it with the kit and the provider that it was started with."
+    return ConfigurationError(msg, hint=hint)
 
 
 def is_productive(responder: Responder, trigger: RecordedEvent, recorder: Recorder) -> bool:

@@ -4,9 +4,10 @@ The ledger is the queue. `Loop.run` dispatches its events in order:
 
 1. `Handlers` returns the responders of an event in firing order; edge logic comes first.
 2. `_fire` lets one responder handle the event. The outputs of a plain responder are collected into
-   a `Batch` (see `kando.runtime.firing`); an executor answers an intent (see `kando.runtime.tail`).
-3. `_commit` checks the batch against the budget and records it as one step: the `Recorder` applies
-   it to the world and appends it to the ledger, and the `Cursor` queues its events for dispatch.
+   a `Batch` (see `kando.runtime.firing`); an executor answers an intent (see
+   `kando.runtime.intents`).
+3. `Committer.commit` checks the batch against the budget and records it as one step: the `Recorder`
+   applies it to the world and appends it to the ledger, and the `Cursor` queues its events.
 4. After the last responder the cursor advances to the next event.
 
 Between two firings `_poll` records external events at the tail: timers that are due, then messages
@@ -28,57 +29,37 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any
 
-import attrs
-
-from kando.errors import ConfigurationError, RefusedEvent
-from kando.ledger.inbox import InboxEntry
 from kando.responders.base import AnswerPending, Effect, Responder
 from kando.runtime.approval_gate import GATE, ApprovalGate
 from kando.runtime.batch import Batch
+from kando.runtime.commit import Committer
 from kando.runtime.cursor import OpenFiring
 from kando.runtime.effects import Effects
-from kando.runtime.firing import collect, complete, is_productive
+from kando.runtime.firing import collect, complete, is_productive, missing_responder, repeat
 from kando.runtime.handlers import Handlers
-from kando.runtime.inbox import Inbox, refusal_event, with_place
+from kando.runtime.inbox import Inbox
+from kando.runtime.intents import Intents
+from kando.runtime.messages import Messages
 from kando.runtime.purity import run_checked
 from kando.runtime.recorder import Recorder
 from kando.runtime.recovery import recover
-from kando.runtime.tail import Tail
 from kando.runtime.timers import due_timers
 from kando.schema.events import (
-    APPROVAL_DENIED,
     APPROVAL_GRANTED,
-    APPROVAL_REQUESTED,
     KIT_LOADED,
     PARKED,
     RAISED,
-    RESPONDER_FAILED,
-    KandoEvent,
     RecordedEvent,
 )
-from kando.views.firings import FiringOrders, remaining
-from kando.views.pending import ANSWERS, CONTROL
 from kando.world.graph import World
-from kando.world.projection import project
 
 __all__ = ["Loop"]
-
-#: See `_precedence`.
-_CONTROL, _ORDINARY = 0, 3
-
-#: Reserved types that reach a run through its inbox: a person, or another process, decides.
-_OWN_MESSAGES = CONTROL | {
-    APPROVAL_DENIED,
-    APPROVAL_GRANTED,
-    APPROVAL_REQUESTED,
-    RESPONDER_FAILED,
-}
 
 #: Seconds between two polls of timers and inbox.
 POLL_INTERVAL = 0.05
 
 
-class Loop(Tail):
+class Loop:
     """Works on one ledger.
 
     Args:
@@ -87,8 +68,14 @@ class Loop(Tail):
         effects: the calls of the run.
         gate: holds what needs an approval.
         save_interval: recorded events are saved after this many seconds at the latest.
-        inbox: messages to the run; None if it has no inbox.
+        inbox: messages to the run; one of the process alone if None.
         checks_purity: refuse plain responders that are not pure.
+
+    Attributes:
+        committer: records the firings.
+        intents: makes the calls.
+        messages: records what others deliver to the run.
+        kit: data of the last ``kit.loaded`` in the ledger; None if it has none.
     """
 
     def __init__(
@@ -102,22 +89,24 @@ class Loop(Tail):
         *,
         checks_purity: bool = False,
     ) -> None:
-        super().__init__(recorder, handlers, effects, gate, save_interval, inbox)
+        self.recorder = recorder
+        self.handlers = handlers
+        self.gate = gate
+        self.inbox = inbox or Inbox()
+        self.committer = Committer(recorder, handlers, save_interval)
+        self.cursor = self.committer.cursor
+        self.intents = Intents(self.committer, handlers, effects, gate, self.inbox)
+        self.messages = Messages(self.committer, gate, self.inbox)
+        self.intents.may_start = self.messages.may_start_calls
         self.checks_purity = checks_purity
+        self.kit: dict[str, Any] | None = None
         self._polled_at = float("-inf")
         self._backlog = 0
-        self._has_caught_up = False
-        self._is_reading = False
-        # Data of the last ``kit.loaded`` in the ledger.
-        self.kit: dict[str, Any] | None = None
-        self.orders = FiringOrders()
 
     def recover(self, events: Iterable[RecordedEvent]) -> None:
         """Restore the state of the run from the events of its ledger."""
         recover(self.cursor, self.recorder, events, self._observe_external)
-        self.kept = self.inbox.answers()
-        for intent in self.intents_in_order():
-            self._plan_call(intent)
+        self.intents.recover()
         self._backlog = self.recorder.length
 
     def _observe_external(self, event: RecordedEvent) -> None:
@@ -127,32 +116,7 @@ class Loop(Tail):
     def observe_kit(self, position: int, loaded: dict[str, Any]) -> None:
         """Process a ``kit.loaded`` at a position, with its data."""
         self.kit = loaded
-        self.orders.observe(position, loaded)
-
-    def deliver(self, seeds: Sequence[KandoEvent], *, is_own: bool = False) -> bool:
-        """Record external events at the tail, as one step.
-
-        Args:
-            seeds: the events.
-            is_own: whether the runtime records them, so that they may be of its reserved types.
-
-        Returns:
-            False if a limit of the budget forbids it.
-
-        Raises:
-            RefusedEvent: one of them must not be recorded; then none of them is.
-        """
-        batch = Batch(self.recorder, is_own=is_own)
-        for number, seed in enumerate(seeds):
-            batch.add(with_place(seed, self.cursor.silent if number == 0 else None))
-        # No limit keeps a person from pausing or cancelling a run.
-        is_limited = any(seed.type not in CONTROL for seed in seeds)
-        reasons = self._reasons_against(batch, batch.cost_usd) if is_limited else []
-        if reasons:
-            self._exhaust(reasons, None, batch.depth)
-            return False
-        self._record(batch)
-        return True
+        self.cursor.orders.observe(position, loaded)
 
     def run(self) -> bool:
         """Work until the run is idle.
@@ -164,17 +128,17 @@ class Loop(Tail):
         Raises:
             Exception: the exception of a responder, after ``responder.failed`` is recorded.
         """
-        self._may_call = self.is_exhausted = False
+        self.intents.may_call = self.committer.is_exhausted = False
         # Before any call: a run that was cancelled makes none, and a given answer is not asked for.
-        if not self._read_inbox():
+        if not self.messages.read():
             return False
-        self._may_call = True
+        self.intents.may_call = True
         try:
             return self._run()
         except AnswerPending:
             # It waits for one answer; no other message has to wait with it.
-            self._has_caught_up = True
-            self._read_inbox()
+            self.messages.has_caught_up = True
+            self.messages.read()
             raise
 
     def _run(self) -> bool:
@@ -203,64 +167,19 @@ class Loop(Tail):
         # without outputs. Repeating these must not see later events, so external events are
         # recorded only after the backlog, and then at once, not when the interval has passed.
         is_first = False
-        if not self._has_caught_up:
+        if not self.messages.has_caught_up:
             current = self.cursor.current
             is_first = current is None or current.position >= self._backlog
-            self._has_caught_up = is_first
+            self.messages.has_caught_up = is_first
         now = time.monotonic()
         if force or is_first or now - self._polled_at >= POLL_INTERVAL:
             self._polled_at = now
-            if self._has_caught_up:
+            if self.messages.has_caught_up:
                 for fired in due_timers(self.cursor.pending.timers.values(), self.recorder.clock()):
-                    if not self.deliver([fired], is_own=True):
+                    if not self.committer.deliver([fired], is_own=True):
                         return False
-            if not self._read_inbox():
+            if not self.messages.read():
                 return False
-        return self.cursor.pending.halted_by is None
-
-    def admit(self, event: KandoEvent) -> bool:
-        """Record an external event, or the approval that it needs; False if a limit forbids it.
-
-        Raises:
-            RefusedEvent: it must not be recorded.
-        """
-        admitted = self.gate.admit(event, self.recorder.world)
-        return self.deliver([admitted], is_own=admitted.type in _OWN_MESSAGES)
-
-    def _may_start_calls(self) -> bool:
-        # While messages are recorded no call starts: the next of them may pause the run.
-        return not self._is_reading and self._read_inbox()
-
-    def _read_inbox(self) -> bool:
-        """Record the messages to the run; False if it must stop.
-
-        Until the run has caught up, only those that decide about calls are recorded.
-        """
-        self._is_reading = True
-        try:
-            return self._record_messages(sorted(self.inbox.entries(), key=_precedence))
-        finally:
-            self._is_reading = False
-
-    def _record_messages(self, entries: Sequence[InboxEntry]) -> bool:
-        for entry in entries:
-            # After a pause only further control words are recorded: a cancel may follow it.
-            if self.cursor.pending.halted_by is not None and _precedence(entry) != _CONTROL:
-                return False
-            if not self._has_caught_up and _precedence(entry) == _ORDINARY:
-                continue
-            if self.recorder.position_of(entry.event_id) is None:
-                try:
-                    event = attrs.evolve(entry.event, id=entry.event_id)
-                    is_within_limits = self.admit(event)
-                except RefusedEvent as error:
-                    refused = refusal_event(entry, error)
-                    is_within_limits = self.deliver([refused], is_own=True)
-                if not is_within_limits:
-                    return False
-                # Saved before it leaves the inbox: after a crash it is read again, and ignored.
-                self.save()
-            self.inbox.take(entry.key)
         return self.cursor.pending.halted_by is None
 
     def has_pending_work(self) -> bool:
@@ -297,14 +216,12 @@ class Loop(Tail):
             intent = self.gate.released_by(event)
         elif self.gate.is_held(event.id):
             intent = None
-        return intent if intent is not None and self.executor_of(intent) is handler else None
+        return (
+            intent if intent is not None and self.intents.executor_of(intent) is handler else None
+        )
 
     def _remaining(self, event: RecordedEvent) -> Sequence[Responder]:
-        handlers, done = self.handlers.for_type(event.type), self.cursor.done
-        if not done and self.orders.is_latest(event.position):
-            return handlers
-        failed = self.cursor.failed_responders(event.id)
-        return remaining(handlers, event.position, done, failed, self.orders)
+        return self.cursor.remaining(event, self.handlers.for_type(event.type))
 
     def _fire(self, handler: Responder, event: RecordedEvent, subject: RecordedEvent) -> bool:
         """Let a responder handle an event; `subject` is as `_subject_of` returned it."""
@@ -314,26 +231,20 @@ class Loop(Tail):
                 event,
                 handler.name,
                 is_call=handler.effect is not None,
-                silent=self._silent_before(event),
+                silent=self.cursor.hidden_silent(event),
             )
             try:
                 if handler.effect is None:
                     return self._fire_plain(handler, event, batch)
-                return self._fire_effect(handler, handler.effect, subject, batch, event)
+                return self.intents.answer(handler, handler.effect, subject, batch, event)
             except AnswerPending:
                 raise
             except (Exception, SystemExit) as error:
-                outcome = self._fail(handler, event, error, subject)
+                outcome = self.committer.fail(handler, event, error, subject)
                 if outcome == RAISED:
                     raise
                 if outcome == PARKED:
                     return True
-
-    def _silent_before(self, event: RecordedEvent) -> list[str]:
-        """Return the silent firings of an event that the ledger would not show otherwise."""
-        silent = self.cursor.silent
-        is_shown = silent is None or silent[0] != event.id or self.orders.at(event.position)
-        return [] if is_shown or silent is None else silent[1]
 
     def _fire_plain(self, handler: Responder, event: RecordedEvent, batch: Batch) -> bool:
         if self.checks_purity:
@@ -348,13 +259,13 @@ class Loop(Tail):
                 self.cursor.note_silent(event, handler.name)
             return True
         if count is None:
-            return self._exhaust_by(batch, batch.cost_usd, event)
+            return self.committer.exhaust_by(batch, event)
         complete(batch, count)
-        return self._commit(batch, event)
+        return self.committer.commit(batch, event)
 
     def _collect(self, handler: Responder, event: RecordedEvent, batch: Batch) -> int | None:
         def is_within_limits() -> bool:
-            return not self._reasons_against(batch, batch.cost_usd, more=1)
+            return not self.committer.reasons_against(batch, batch.cost_usd, more=1)
 
         outputs = self._outputs(handler, event, self.recorder.world)
         if self.recorder.account.is_unlimited:
@@ -364,22 +275,16 @@ class Loop(Tail):
     def _finish(self, firing: OpenFiring) -> bool:
         """Repeat a firing that the ledger holds in part, and record the rest of it."""
         handler = self.handlers.get(firing.responder)
-        is_answered = any(output.type in ANSWERS for output in firing.outputs)
         is_call = handler is not None and handler.effect is not None
         batch = Batch(self.recorder, firing.trigger, firing.responder, is_call=is_call)
-        if is_answered:
+        if firing.is_answered:
             count = len(firing.outputs)
         elif handler is None and firing.trigger.id in self.cursor.pending.intents:
             # A call that was cut, and whose executor is missing, waits like any open intent.
             self.cursor.open_firing = None
             return True
         elif handler is None:
-            msg = (
-                f"{self.recorder.source} ends inside a firing of {firing.responder!r}, but no "
-                "responder has this name."
-            )
-            hint = "Resume it with the kit and the provider that it was started with."
-            raise ConfigurationError(msg, hint=hint)
+            raise missing_responder(self.recorder.source, firing)
         else:
             try:
                 if handler.effect is not None:
@@ -388,10 +293,10 @@ class Loop(Tail):
             except AnswerPending:
                 raise
             except (Exception, SystemExit) as error:
-                self._fail(handler, firing.trigger, error, firing.trigger)
+                self.committer.fail(handler, firing.trigger, error, firing.trigger)
                 raise
         batch.close(firing.fired, count)
-        return self._commit(batch, firing.trigger)
+        return self.committer.commit(batch, firing.trigger)
 
     def _finish_call(
         self, handler: Responder, effect: Effect, firing: OpenFiring, batch: Batch
@@ -402,20 +307,14 @@ class Loop(Tail):
             # The approval is in the parent's part of the ledger and does not count here.
             reason = "its approval was given before the fork"
             refusal = self.gate.denial(intent, reason)
-        return self._fire_effect(handler, effect, intent, batch, trigger, firing, refusal)
+        return self.intents.answer(handler, effect, intent, batch, trigger, firing, refusal)
 
     def _repeat(self, handler: Responder, firing: OpenFiring, batch: Batch) -> int:
-        world = self._world_before(firing.fired.position)
-        outputs = self._outputs(handler, firing.trigger, world)
-        return collect(batch, handler, outputs, firing.trigger, firing.outputs) or 0
+        before = islice(self.recorder.ledger.read_all(), firing.fired.position)
+        return repeat(batch, handler, firing, before, self.gate, self.recorder.world.context)
 
     def _outputs(self, handler: Responder, event: RecordedEvent, world: World) -> Any:
         return self.gate.outputs(handler, event, world)
-
-    def _world_before(self, position: int) -> World:
-        world = project(islice(self.recorder.ledger.read_all(), position))
-        world.context = self.recorder.world.context
-        return world
 
     def _answer_skipped_intents(self) -> bool:
         """Answer the intents that the cursor has passed because no executor could answer them."""
@@ -423,7 +322,7 @@ class Loop(Tail):
             if not self._fire(self.handlers.get_known(GATE), intent, intent):
                 return False
         for handler, intent in self._skipped_intents():
-            is_open = self.executor_of(intent) is handler
+            is_open = self.intents.executor_of(intent) is handler
             if is_open and not self._fire(handler, intent, intent):
                 return False
         return True
@@ -450,15 +349,5 @@ class Loop(Tail):
             for intent in self.cursor.pending.intents.values()
             if intent.position < here
             if self.gate.may_call(intent.id, before=here)
-            if (handler := self.executor_of(intent)) is not None
+            if (handler := self.intents.executor_of(intent)) is not None
         ]
-
-
-def _precedence(entry: InboxEntry) -> int:
-    """Return how early a message is recorded: control words, answers, decisions, then the rest."""
-    kind = entry.event.type
-    if kind in CONTROL:
-        return _CONTROL
-    if kind in ANSWERS:
-        return 1
-    return 2 if kind in _OWN_MESSAGES else _ORDINARY

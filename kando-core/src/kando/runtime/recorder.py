@@ -6,12 +6,11 @@ from array import array
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
-from kando.errors import DuplicateEvent, PayloadTooLarge, UnknownReference
 from kando.ledger.interface import LedgerStore
 from kando.responders.base import BOOKKEEPING
 from kando.responders.budget import BudgetEnforcer
 from kando.runtime.declared_types import DeclaredTypes
-from kando.schema.events import RecordedEvent, event_label
+from kando.schema.events import RecordedEvent
 from kando.schema.identity import (
     default_event_id,
     number_of_default_id,
@@ -20,7 +19,6 @@ from kando.schema.identity import (
 )
 from kando.world.graph import World
 from kando.world.projection import Change, change_of, commit
-from kando.world.staged import StagedWorld
 
 __all__ = ["Entry", "Recorder"]
 
@@ -137,71 +135,6 @@ class Recorder:
             key = root_key(type, identity, occurrence)
         reserved[first] = occurrence + 1
         return key
-
-    def check(
-        self,
-        event: RecordedEvent,
-        staged: StagedWorld,
-        batch: Mapping[str, Entry],
-        trigger: RecordedEvent | None = None,
-        trigger_depth: int = 0,
-        *,
-        has_default_id: bool,
-    ) -> Entry:
-        """Check `event`, which follows `batch`, and return its entry, without changing anything.
-
-        Args:
-            event: identified, at position ``length + len(batch)``.
-            staged: the world after `batch`.
-            batch: entries that precede it in the same step, by event id.
-            trigger: the event whose firing produced it; None for an external event.
-            trigger_depth: recursion depth of the trigger.
-            has_default_id: whether its id is the default one.
-
-        Raises:
-            RefusedEvent: it must not be recorded.
-        """
-        if len(event.encoded) > self.max_payload_bytes:
-            msg = (
-                f"{event_label(event)}: its data takes {len(event.encoded):,} bytes; the "
-                f"limit is {self.max_payload_bytes:,}."
-            )
-            raise PayloadTooLarge(
-                msg, hint="Split it, or store it in a file and record its path and hash."
-            )
-        id = event.id
-        # Another event can have the default id of this position only if its author set it.
-        taken = self.explicit_ids.get(id) if has_default_id else self.position_of(id)
-        if taken is not None or id in batch:
-            raise self.duplicate_error(id, batch)
-        if trigger is not None and event.cause == [trigger.id] and event.type not in BOOKKEEPING:
-            depth = trigger_depth + 1
-        else:
-            depth = self._depth_after(event, batch)
-        change = change_of(event, staged)
-        if change is not None:
-            self.types.check(event, change, staged)
-        return event, change, depth, has_default_id
-
-    def duplicate_error(self, id: str, batch: Mapping[str, Entry]) -> DuplicateEvent:
-        """Return the error for an event whose id is already taken, in the ledger or in `batch`."""
-        position = batch[id][0].position if id in batch else self.position_of(id)
-        msg = f"{self.source} already has an event {id!r}, at position {position}."
-        return DuplicateEvent(msg, hint="Give the event another id, or none.")
-
-    def _depth_after(self, event: RecordedEvent, batch: Mapping[str, Entry]) -> int:
-        depth = -1
-        for cause in event.cause:
-            position = self.position_of(cause)
-            if position is not None:
-                depth = max(depth, self._depths[position])
-            elif cause in batch:
-                _, _, of_cause, _ = batch[cause]
-                depth = max(depth, of_cause)
-            else:
-                msg = f"{event_label(event)} has cause {cause!r}, which does not exist."
-                raise UnknownReference(msg, hint=f"Use ids of events of {self.source}.")
-        return max(depth, 0) if event.type in BOOKKEEPING else depth + 1
 
     def record(
         self,

@@ -202,14 +202,14 @@ class Runtime:
             with suppress(AnswerPending):
                 is_done = loop.run()
                 if seed_events:
-                    is_done = loop.deliver(seed_events) and loop.run()
+                    is_done = loop.committer.deliver(seed_events) and loop.run()
             if loop.cursor.pending.halted_by == RUN_CANCELLED:
-                loop.record_returned(patience)
+                loop.intents.record_returned(patience)
             loop.recorder.save()
             loop.inbox.drop_answers(loop.cursor.pending.intents)
-            if loop.snapshots is not None:
+            if loop.committer.snapshots is not None:
                 recorder, kit = loop.recorder, self._kit_loaded if is_done else None
-                loop.snapshots.finish(recorder.world, recorder.length, kit)
+                loop.committer.snapshots.finish(recorder.world, recorder.length, kit)
         except BaseException:
             # Recorded events are kept; the next run recovers from the ledger.
             self._loop = None
@@ -217,7 +217,7 @@ class Runtime:
             raise
         finally:
             account.stop()
-            loop.effects.close(patience)
+            loop.intents.effects.close(patience)
         return loop.recorder.world
 
     def unpause(self) -> None:
@@ -232,7 +232,7 @@ class Runtime:
             msg = f"{self.ledger.stream_name()} was cancelled."
             raise RunCancelled(msg, hint="Fork it to continue from any position.")
         if loop.cursor.pending.halted_by == RUN_PAUSED:
-            loop.deliver([make_event(RUN_RESUMED, "", "runtime", [], {})], is_own=True)
+            loop.committer.deliver([make_event(RUN_RESUMED, "", "runtime", [], {})], is_own=True)
             loop.recorder.save()
 
     def _resume(self, loop: Loop) -> None:
@@ -240,7 +240,7 @@ class Runtime:
         try:
             self.unpause()
         except RunCancelled:
-            loop.record_returned(0.0)
+            loop.intents.record_returned(0.0)
             raise
         self._record_kit(loop)
 
@@ -256,7 +256,9 @@ class Runtime:
             is_demo = known.get("demo") is True and known.get("name") == kit_loaded.get("name")
             data = {**kit_loaded, "demo": True} if is_demo else kit_loaded
             position = loop.recorder.length
-            if loop.deliver([make_event(KIT_LOADED, "", "runtime", [], data)], is_own=True):
+            if loop.committer.deliver(
+                [make_event(KIT_LOADED, "", "runtime", [], data)], is_own=True
+            ):
                 loop.observe_kit(position, data)
 
     def seconds_until_due(self) -> float | None:
@@ -272,7 +274,7 @@ class Runtime:
     @property
     def is_exhausted(self) -> bool:
         """Whether a limit of the budget has stopped the run."""
-        return self._opened().is_exhausted
+        return self._opened().committer.is_exhausted
 
     def open_intents(self) -> list[RecordedEvent]:
         """Return the recorded intents without an answer, in order."""
@@ -284,17 +286,17 @@ class Runtime:
         Intents that wait for a person, equal another of them, or might exceed a limit of the budget
         are left out. The list is empty if a limit has stopped the run.
         """
-        return self._opened().open_calls()
+        return self._opened().intents.open_calls()
 
     def executor_of(self, intent: RecordedEvent) -> Responder | None:
         """Return the executor that is to answer an open intent; None if it must stay open."""
-        return self._opened().executor_of(intent)
+        return self._opened().intents.executor_of(intent)
 
     def record_returned(self) -> None:
         """Record the answers of calls that were begun before the run was halted, if it is cancelled."""
         loop = self._opened()
         if loop.cursor.pending.halted_by == RUN_CANCELLED:
-            loop.record_returned(0.0)
+            loop.intents.record_returned(0.0)
 
     def record(
         self, events: Sequence[KandoEvent], *, is_own: bool = False, is_external: bool = False
@@ -317,9 +319,9 @@ class Runtime:
         loop = self._opened()
         start = loop.recorder.length
         if is_external:
-            if not all(loop.admit(event) for event in events):
+            if not all(loop.messages.admit(event) for event in events):
                 return []
-        elif not loop.deliver(events, is_own=is_own):
+        elif not loop.committer.deliver(events, is_own=is_own):
             return []
         loop.recorder.save()
         return list(self.ledger.read(start))
@@ -402,8 +404,8 @@ class Runtime:
         recorder.before_save = self._require_claim
         effects = Effects(
             self._max_parallel_calls,
-            lambda call, answer: loop.keep(call, answer),
-            lambda intent: loop.kept_answer(intent),
+            lambda call, answer: loop.intents.keep(call, answer),
+            lambda intent: loop.intents.kept_answer(intent),
             self._require_claim,
             self._acquire_slots,
         )
@@ -418,17 +420,17 @@ class Runtime:
             checks_purity=self._checks_purity,
         )
         if self._lineage is not None:
-            loop.lineage = self._lineage.answer_to
+            loop.intents.lineage = self._lineage.answer_to
             if not self._allows_writes:
-                gate.asks_on_branch = loop.asks_on_branch
+                gate.asks_on_branch = loop.intents.asks_on_branch
         recorder.on_recorded, recorder.observed_types = gate.observe, OBSERVED_TYPES
         events: Iterable[RecordedEvent] = self.ledger.read_all()
         if self._snapshots is not None:
-            loop.snapshots = Snapshots(
+            loop.committer.snapshots = Snapshots(
                 self.ledger, self._snapshots, self._snapshot_interval, recorder.position_of
             )
-            recorder.on_saved = loop.snapshots.observe
-            events = loop.snapshots.observe_restored(events)
+            recorder.on_saved = loop.committer.snapshots.observe
+            events = loop.committer.snapshots.observe_restored(events)
         loop.recover(self._fill_cache(events, recorder.world))
         self._loop = loop
         return loop

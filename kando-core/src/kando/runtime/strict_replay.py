@@ -16,14 +16,13 @@ from kando.responders.budget import BudgetEnforcer
 from kando.responders.policies import Policy
 from kando.runtime.approval_gate import GATE, OBSERVED_TYPES, ON_BRANCH, ApprovalGate
 from kando.runtime.batch import Batch
-from kando.runtime.cursor import Cursor
+from kando.runtime.cursor import Cursor, OpenFiring
 from kando.runtime.declared_types import DeclaredTypes
-from kando.runtime.effects import Effects
-from kando.runtime.firing import collect, complete
+from kando.runtime.firing import collect, complete, missing_responder, repeat
 from kando.runtime.handlers import Handlers
-from kando.runtime.loop import Loop
 from kando.runtime.recorder import Entry, Recorder
 from kando.runtime.recovery import recover
+from kando.schema.differences import Difference, decided_data, differences
 from kando.schema.events import (
     APPROVAL_REQUESTED,
     BRANCH_CHANGED,
@@ -31,7 +30,6 @@ from kando.schema.events import (
     BUDGET_EXHAUSTED,
     BUDGET_SET,
     KIT_LOADED,
-    OBSERVED,
     PARKED,
     RESPONDER_COMPLETED,
     RESPONDER_FAILED,
@@ -42,10 +40,8 @@ from kando.schema.events import (
 )
 from kando.views.pending import is_answer
 from kando.world.graph import World
-from kando.world.projection import project
-from kando.world.staged import StagedWorld
 
-__all__ = ["differences", "replay_strictly"]
+__all__ = ["replay_strictly"]
 
 # A ledger that ends with one of these may have pending work.
 _UNFINISHED = frozenset(
@@ -90,9 +86,9 @@ def replay_strictly(
     gate = ApprovalGate(policies, recorder.source, recorder)
     plain.insert(0, gate.responder())
     recorder.on_recorded, recorder.observed_types = gate.observe, OBSERVED_TYPES
-    loop = _StrictLoop(recorder, Handlers(edge_logic, plain), gate, recorded, executors)
-    recover(loop.cursor, recorder, recorded[:start])
-    loop.run()
+    replay = _StrictReplay(recorder, Handlers(edge_logic, plain), gate, recorded, executors)
+    recover(replay.cursor, recorder, recorded[:start])
+    replay.run()
     return recorder.world
 
 
@@ -114,8 +110,8 @@ class _LedgerEndsUnfinished(Exception):
     """The ledger ends here, and its last events show that work was pending."""
 
 
-class _StrictLoop(Loop):
-    """A loop that compares its events with a recorded ledger.
+class _StrictReplay:
+    """Dispatches events as `kando.runtime.loop.Loop` does, and compares them with a recorded ledger.
 
     External events (seeds, failures, exhausted budgets, forks) are inserted as recorded, at their
     recorded positions. Firings are pure, so a firing that differs because such an event must precede
@@ -130,7 +126,10 @@ class _StrictLoop(Loop):
         recorded: Sequence[RecordedEvent],
         executors: set[str],
     ) -> None:
-        super().__init__(recorder, handlers, Effects(1), gate, 0)
+        self.recorder = recorder
+        self.cursor = Cursor()
+        self._handlers = handlers
+        self._gate = gate
         self._recorded = recorded
         # Which calls wait on a branch depends on its parents: the ledger says which did.
         asked = {
@@ -148,7 +147,7 @@ class _StrictLoop(Loop):
         for event in recorded:
             if event.type == KIT_LOADED:
                 # All of them at once: a responder handles no event from before its own kit.loaded.
-                self.orders.observe(event.position, event.data)
+                self.cursor.orders.observe(event.position, event.data)
             elif event.type == RESPONDER_FAILED:
                 key = event.data["trigger"], event.data["responder"]
                 self._failures.setdefault(key, []).append(event.position)
@@ -169,7 +168,12 @@ class _StrictLoop(Loop):
             is_start = event.type == RESPONDER_FIRED and not self._is_answer(event)
             self._next_firing[position] = position if is_start else self._next_firing[position + 1]
 
-    def run(self) -> bool:
+    def run(self) -> None:
+        """Replay the ledger.
+
+        Raises:
+            ReplayDivergence: an event differs.
+        """
         try:
             while self.recorder.length < len(self._recorded):
                 self._step()
@@ -179,8 +183,7 @@ class _StrictLoop(Loop):
                 self._dispatch(event)
                 self.cursor.advance()
         except _LedgerEndsUnfinished:
-            return False
-        return True
+            return
 
     def _step(self) -> None:
         event = self.cursor.current
@@ -188,7 +191,8 @@ class _StrictLoop(Loop):
             self._complete_cut_firing()
         elif event is None:
             self._insert_external([])
-        elif self._dispatch(event):
+        else:
+            self._dispatch(event)
             self.cursor.advance()
 
     def _complete_cut_firing(self) -> None:
@@ -197,44 +201,53 @@ class _StrictLoop(Loop):
             if self.recorder.length == len(self._recorded):
                 raise _LedgerEndsUnfinished
             if firing.responder in self._executors:
-                self._insert([self._checked_entry(self._recorded[self.recorder.length])])
+                self._insert_recorded(self._recorded[self.recorder.length])
             else:
                 try:
                     self._finish(firing)
                 except RefusedEvent as error:
                     raise self._raised(firing.responder, error) from error
 
-    def _world_before(self, position: int) -> World:
-        world = project(self._recorded[:position])
-        world.context = self.recorder.world.context
-        return world
+    def _finish(self, firing: OpenFiring) -> None:
+        """Repeat a plain firing that a fork interrupted, and insert the rest of it."""
+        handler = self._handlers.get(firing.responder)
+        batch = Batch(self.recorder, firing.trigger, firing.responder)
+        if firing.is_answered:
+            count = len(firing.outputs)
+        elif handler is None:
+            raise missing_responder(self.recorder.source, firing)
+        else:
+            before = self._recorded[: firing.fired.position]
+            context = self.recorder.world.context
+            count = repeat(batch, handler, firing, before, self._gate, context)
+        batch.close(firing.fired, count)
+        self._commit(batch, firing.trigger)
 
-    def _dispatch(self, event: RecordedEvent) -> bool:
-        for handler in self._remaining(event):
+    def _dispatch(self, event: RecordedEvent) -> None:
+        for handler in self.cursor.remaining(event, self._handlers.for_type(event.type)):
             self._insert_answer(event)
             if handler.handles(event, self.recorder.world):
-                self._fire(handler, event, event)
+                self._fire(handler, event)
         self._insert_answer(event)
-        return True
 
-    def _fire(self, handler: Responder, event: RecordedEvent, subject: RecordedEvent) -> bool:
+    def _fire(self, handler: Responder, event: RecordedEvent) -> None:
         self._insert_preceding(handler, event)
         while True:
             batch = Batch(self.recorder, event, handler.name)
             try:
-                outputs = self._outputs(handler, event, self.recorder.world)
+                outputs = self._gate.outputs(handler, event, self.recorder.world)
                 count = collect(batch, handler, outputs, event)
             except (Exception, SystemExit) as error:
                 if self._insert_failure(handler, event, error) == PARKED:
-                    return True
+                    return
                 continue
             if (event.id, handler.name) in self._parked:
                 raise self._not_raised(handler.name)
             if not count and not self.cursor.has_failed(event.id, handler.name):
-                return True
+                return
             complete(batch, count or 0)
             if self._commit(batch, event):
-                return True
+                return
 
     def _insert_failure(
         self, handler: Responder, event: RecordedEvent, error: BaseException
@@ -317,14 +330,14 @@ class _StrictLoop(Loop):
 
     def _is_met(self, type: str) -> bool:
         """Whether events of a type are dispatched: bookkeeping only if a responder handles it."""
-        return type not in BOOKKEEPING or bool(self.handlers.for_type(type))
+        return type not in BOOKKEEPING or bool(self._handlers.for_type(type))
 
     def _insert_external(self, instead: Sequence[RecordedEvent]) -> None:
         """Insert the next recorded event if it is external, else report the divergence."""
         position = self.recorder.length
         expected = self._recorded[position] if position < len(self._recorded) else None
         if expected is not None and self._is_external[position]:
-            self._insert([self._checked_entry(expected)])
+            self._insert_recorded(expected)
         elif expected is not None and self._is_answer(expected):
             self._insert_firing()
         elif expected is None and self._is_unfinished:
@@ -351,18 +364,19 @@ class _StrictLoop(Loop):
     def _insert_firing(self) -> None:
         while True:
             event = self._recorded[self.recorder.length]
-            self._insert([self._checked_entry(event)])
+            self._insert_recorded(event)
             if event.type == RESPONDER_COMPLETED or self.recorder.length == len(self._recorded):
                 return
 
-    def _checked_entry(self, event: RecordedEvent) -> Entry:
+    def _insert_recorded(self, event: RecordedEvent) -> None:
+        """Insert an event as the ledger holds it."""
+        batch = Batch(self.recorder)
         try:
-            staged = StagedWorld(self.recorder.world)
-            is_default = self.recorder.has_default_id(event)
-            return self.recorder.check(event, staged, {}, has_default_id=is_default)
+            batch.add_recorded(event)
         except RefusedEvent as error:
             msg = f"{self.recorder.source} holds an invalid event: {error.message}"
             raise ReplayDivergence(msg, position=event.position, hint=error.hint) from error
+        self._insert(batch.entries)
 
     def _insert(self, entries: Sequence[Entry], *, is_external: bool = True) -> None:
         for event in self.recorder.record(entries, is_external=is_external):
@@ -374,7 +388,7 @@ def divergence(
     recorded: RecordedEvent | None, replayed: RecordedEvent | None, position: int, source: str
 ) -> ReplayDivergence:
     """Return the error for the first event that differs between replay and ledger."""
-    found = differences(recorded, replayed) if recorded and replayed else []
+    found = _differing_fields(recorded, replayed) if recorded and replayed else []
     if recorded is None:
         what = f"the ledger ends, but the replay continues with {_name(replayed)}"
     elif replayed is None:
@@ -397,7 +411,7 @@ def divergence(
 
 
 def _agree(recorded: RecordedEvent, replayed: RecordedEvent) -> bool:
-    """Whether there are no `differences`; the common case of equal events is checked fast."""
+    """Whether no compared field differs; the common case of equal events is checked fast."""
     return (
         recorded.encoded == replayed.encoded
         and recorded.lineage_key == replayed.lineage_key
@@ -405,39 +419,19 @@ def _agree(recorded: RecordedEvent, replayed: RecordedEvent) -> bool:
         and recorded.type == replayed.type
         and recorded.actor == replayed.actor
         and recorded.cause == replayed.cause
-    ) or not differences(recorded, replayed)
+    ) or not _differing_fields(recorded, replayed)
 
 
-def differences(recorded: RecordedEvent, replayed: RecordedEvent) -> list[tuple[str, Any, Any]]:
-    """Return ``(path, recorded value, replayed value)`` of each compared field that differs."""
-    found: list[tuple[str, Any, Any]] = []
+def _differing_fields(recorded: RecordedEvent, replayed: RecordedEvent) -> list[Difference]:
+    """Return each compared field that differs."""
+    found: list[Difference] = []
     for field in ("type", "actor", "cause", "id", "lineage_key"):
         old, new = getattr(recorded, field), getattr(replayed, field)
         if old != new:
             found.append((field, old, new))
     if recorded.encoded != replayed.encoded:
-        _compare(_decided(recorded), _decided(replayed), "data", found)
+        found += differences(decided_data(recorded), decided_data(replayed), "data")
     return found
-
-
-def _decided(event: RecordedEvent) -> dict[str, Any]:
-    return {name: value for name, value in event.data.items() if name != OBSERVED}
-
-
-def _compare(old: Any, new: Any, path: str, found: list[tuple[str, Any, Any]]) -> None:
-    if isinstance(old, dict) and isinstance(new, dict):
-        for name in [*old, *(name for name in new if name not in old)]:
-            if name in old and name in new:
-                _compare(old[name], new[name], f"{path}.{name}", found)
-            else:
-                # Also if the value is null: a missing field and null are different JSON.
-                found.append((f"{path}.{name}", old.get(name), new.get(name)))
-    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        for i, (before, after) in enumerate(zip(old, new, strict=True)):
-            _compare(before, after, f"{path}[{i}]", found)
-    # 1, 1.0 and true are equal in Python, but different JSON.
-    elif old != new or type(old) is not type(new):
-        found.append((path, old, new))
 
 
 def _name(event: RecordedEvent | None) -> str:

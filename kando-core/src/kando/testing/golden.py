@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from kando.ledger.interface import LedgerStore
-from kando.schema.events import OBSERVED, KandoEvent
+from kando.schema.differences import decided_data, differences
+from kando.schema.events import KandoEvent
 
 __all__ = ["assert_golden", "assert_same_events", "decided", "difference"]
 
@@ -22,13 +23,12 @@ _SHOWN_FIELDS = 8
 
 def decided(event: KandoEvent) -> dict[str, Any]:
     """Return the fields of an event that do not differ between equal runs."""
-    data = {name: value for name, value in event.data.items() if name != OBSERVED}
     return {
         "id": event.id,
         "type": event.type,
         "actor": event.actor,
         "cause": list(event.cause),
-        "data": data,
+        "data": decided_data(event),
     }
 
 
@@ -40,9 +40,10 @@ def difference(actual: Sequence[dict[str, Any]], expected: Sequence[dict[str, An
         expected: the same.
     """
     for position, (new, old) in enumerate(zip(actual, expected, strict=False)):
-        if found := list(_differing("", old, new)):
+        if found := differences(old, new, "", missing=_ABSENT):
             more = len(found) - _SHOWN_FIELDS
-            lines = [f"  {path}: {was} -> {is_}" for path, was, is_ in found[:_SHOWN_FIELDS]]
+            shown = found[:_SHOWN_FIELDS]
+            lines = [f"  {path}: {_shown(was)} -> {_shown(now)}" for path, was, now in shown]
             lines += [f"  ... and {more} more fields"] if more > 0 else []
             return "\n".join([f"position {position}, {_name(old)}:", *lines])
     if len(actual) < len(expected):
@@ -91,18 +92,6 @@ def assert_golden(ledger: LedgerStore, path: str | Path) -> None:
     expected = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     found = difference(actual, expected)
     assert found is None, f"{ledger.stream_name()} differs from {file} at {found}\n{cure}"
-
-
-def _differing(path: str, old: Any, new: Any) -> Iterable[tuple[str, str, str]]:
-    if isinstance(old, dict) and isinstance(new, dict):
-        for name in [*old, *(name for name in new if name not in old)]:
-            inner = f"{path}.{name}" if path else name
-            yield from _differing(inner, old.get(name, _ABSENT), new.get(name, _ABSENT))
-    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        for index, (before, after) in enumerate(zip(old, new, strict=True)):
-            yield from _differing(f"{path}[{index}]", before, after)
-    elif old != new or type(old) is not type(new):
-        yield path, _shown(old), _shown(new)
 
 
 _ABSENT = object()

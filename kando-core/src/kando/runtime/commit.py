@@ -1,0 +1,217 @@
+"""Commit: a batch is recorded within the limits of the budget, and made durable.
+
+1. `Committer.commit` checks a batch against the budget. A batch that would exceed a limit is not
+   recorded; `exhaust` records ``budget.exhausted`` instead, and the run stops. Only cost is treated
+   differently: an answer that is paid for is recorded whatever it costs, and the run stops after it.
+2. `Committer.record` gives the batch to the recorder and the cursor, and shows its events to
+   `on_recorded`, which plans the calls of intents (see `kando.runtime.intents`).
+3. `Committer.save` appends the recorded events to the ledger, and only then calls `on_saved`, which
+   starts planned calls. So an intent is on disk before its call starts.
+
+`Committer.fail` records a firing that raised, and decides whether it is retried, parked or raised.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from kando.responders.base import Responder
+from kando.runtime.batch import Batch
+from kando.runtime.cursor import Cursor
+from kando.runtime.failure import failure_data
+from kando.runtime.handlers import Handlers
+from kando.runtime.inbox import with_place
+from kando.runtime.recorder import Recorder
+from kando.runtime.snapshots import Snapshots
+from kando.schema.events import (
+    BUDGET_EXHAUSTED,
+    PARKED,
+    RAISED,
+    RESPONDER_FAILED,
+    RESPONDER_FIRED,
+    RETRIED,
+    KandoEvent,
+    RecordedEvent,
+    make_event,
+)
+from kando.views.pending import CONTROL
+
+__all__ = ["Committer"]
+
+#: Seconds that calls may wait for further intents, to be saved together.
+_GATHER_INTERVAL = 0.002
+
+
+class Committer:
+    """Records batches, saves them, and keeps the limits of the budget.
+
+    Args:
+        recorder: of the ledger.
+        handlers: the responders.
+        save_interval: recorded events are saved after this many seconds at the latest.
+
+    Attributes:
+        cursor: has seen every recorded event.
+        is_exhausted: whether a limit has stopped the run.
+        snapshots: stores the snapshot of the ledger; None if the run has none.
+        on_recorded: called with recorded events; returns whether calls wait for them to be saved.
+        on_saved: called after recorded events are durable.
+        on_failed: called with the intent of a call that failed, after the failure is durable.
+    """
+
+    def __init__(self, recorder: Recorder, handlers: Handlers, save_interval: float) -> None:
+        self.recorder = recorder
+        self.save_interval = save_interval
+        self.cursor = Cursor()
+        self.is_exhausted = False
+        self.snapshots: Snapshots | None = None
+        self.on_recorded: Callable[[Sequence[RecordedEvent]], bool] = lambda events: False
+        self.on_saved: Callable[[], None] = lambda: None
+        self.on_failed: Callable[[RecordedEvent], None] = lambda intent: None
+        self._handlers = handlers
+        self._saved_at = time.monotonic()
+
+    def save(self) -> None:
+        """Make all recorded events durable, and start the calls that waited for that."""
+        self.recorder.save()
+        self._saved_at = time.monotonic()
+        self.on_saved()
+        if self.snapshots is not None:
+            self.snapshots.update(self.recorder.world, self.recorder.length)
+
+    def record(self, batch: Batch, trigger: RecordedEvent | None = None) -> None:
+        """Record a batch whatever the limits are, and save it if it is time to.
+
+        Args:
+            batch: its events are checked.
+            trigger: the event whose firing it is; None for external events.
+        """
+        events = batch.record()
+        if trigger is not None and events[0].type == RESPONDER_FIRED:
+            self.cursor.observe_firing(trigger, events, self._handlers.for_type)
+        else:
+            for event in events:
+                self.cursor.observe(event)
+        wait = _GATHER_INTERVAL if self.on_recorded(events) else self.save_interval
+        if time.monotonic() - self._saved_at >= wait:
+            self.save()
+
+    def commit(self, batch: Batch, trigger: RecordedEvent) -> bool:
+        """Record the batch of a firing; False if a limit of the budget stops the run instead."""
+        is_unlimited = self.recorder.account.is_unlimited
+        if not is_unlimited and self.reasons_against(batch, batch.cost_usd):
+            return self.exhaust_by(batch, trigger)
+        self.record(batch, trigger)
+        return True
+
+    def deliver(self, seeds: Sequence[KandoEvent], *, is_own: bool = False) -> bool:
+        """Record external events at the tail, as one step.
+
+        Args:
+            seeds: the events.
+            is_own: whether the runtime records them, so that they may be of its reserved types.
+
+        Returns:
+            False if a limit of the budget forbids it.
+
+        Raises:
+            RefusedEvent: one of them must not be recorded; then none of them is.
+        """
+        batch = Batch(self.recorder, is_own=is_own)
+        for number, seed in enumerate(seeds):
+            batch.add(with_place(seed, self.cursor.silent if number == 0 else None))
+        # No limit keeps a person from pausing or cancelling a run.
+        is_limited = any(seed.type not in CONTROL for seed in seeds)
+        reasons = self.reasons_against(batch, batch.cost_usd) if is_limited else []
+        if reasons:
+            return self.exhaust(reasons, None, batch.depth)
+        self.record(batch)
+        return True
+
+    def reasons_against(self, batch: Batch, cost_usd: float, more: int = 0) -> list[str]:
+        """Return the limits that recording a batch would exceed.
+
+        Args:
+            batch: the events.
+            cost_usd: their cost.
+            more: number of events that would follow.
+        """
+        events = len(batch.entries) + more
+        return self.recorder.account.reasons_against(events, batch.depth, cost_usd)
+
+    def exhaust_by(self, batch: Batch, trigger: RecordedEvent) -> bool:
+        """Stop the run because of a batch that would exceed a limit. Returns False."""
+        reasons = self.reasons_against(batch, batch.cost_usd, more=1)
+        return self.exhaust(reasons, trigger, batch.depth)
+
+    def exhaust(self, reasons: list[str], trigger: RecordedEvent | None, depth: int) -> bool:
+        """Record ``budget.exhausted``, unless the last event says the same. Returns False.
+
+        Args:
+            reasons: names of the limits.
+            trigger: the event whose handling would exceed them; None for external events.
+            depth: recursion depth that was reached.
+        """
+        recorder = self.recorder
+        self.is_exhausted = True
+        is_recorded = recorder.last_type == BUDGET_EXHAUSTED
+        if not is_recorded or recorder.account.last_reasons != reasons:
+            batch = Batch(recorder, trigger, "budget", is_own=True)
+            data = recorder.account.exhausted_data(reasons, depth)
+            event = make_event(BUDGET_EXHAUSTED, "", "budget", [], data)
+            batch.add(event, f"exhausted-{recorder.number}")
+            self.record(batch)
+        recorder.save()
+        return False
+
+    def fail(
+        self,
+        handler: Responder,
+        event: RecordedEvent,
+        error: BaseException,
+        subject: RecordedEvent,
+    ) -> str:
+        """Record a failed attempt and return its outcome; before a retry, wait.
+
+        Args:
+            handler: raised.
+            event: that it handled.
+            error: the exception.
+            subject: the intent, for an executor; else the event.
+        """
+        attempt = self.cursor.failed_attempts(event.id, handler.name) + 1
+        outcome = RETRIED
+        # A request to exit the process is not retried.
+        if isinstance(error, SystemExit):
+            outcome = RAISED
+        elif attempt >= handler.retry.attempts:
+            outcome = PARKED if handler.on_error == "park" else RAISED
+        self.record_failure(handler, event, error, subject, outcome)
+        if outcome == RETRIED:
+            left = self.recorder.account.seconds_left()
+            wait = handler.retry.seconds_after(attempt)
+            time.sleep(wait if left is None else max(min(wait, left), 0))
+        return outcome
+
+    def record_failure(
+        self,
+        handler: Responder,
+        event: RecordedEvent,
+        error: BaseException,
+        subject: RecordedEvent,
+        outcome: str,
+    ) -> None:
+        """Record that a responder raised, with the outcome: retried, parked or raised."""
+        attempt = self.cursor.failed_attempts(event.id, handler.name) + 1
+        batch = Batch(self.recorder, event, handler.name, is_own=True)
+        data = failure_data(handler.name, event.id, error, attempt, outcome)
+        data["call"] = is_call = handler.effect is not None
+        if is_call and subject.id != event.id:
+            data["intent"] = subject.id
+        failed = make_event(RESPONDER_FAILED, "", handler.name, [event.id], data)
+        batch.add(failed, f"failed-{self.recorder.number}")
+        self.record(batch)
+        self.save()
+        if is_call:
+            self.on_failed(subject)

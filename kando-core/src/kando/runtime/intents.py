@@ -1,0 +1,301 @@
+"""Intents: calls to the outside that the ledger asks for, from the request to the answer.
+
+An intent (``llm.request`` or ``tool.called``) passes through `Intents` like this:
+
+1. `want` plans a call for each recorded intent, unless the approval gate holds the intent or its
+   answer is known already.
+2. `start_calls` starts planned calls after their intents are saved, as far as the budget can reserve
+   their worst case.
+3. Calls run in parallel, in the threads of `kando.runtime.effects.Effects`. When the loop dispatches
+   an intent, its executor fires: `answer` waits for the result, records it and releases the
+   reservation. So answers are recorded in the order of the intents.
+
+Every answer takes this path, whichever source it has: a call of this process, another process that
+delivered it to the inbox, the cache, or the parents of a branch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from kando.responders.base import Effect, Responder
+from kando.runtime.answers import recordable
+from kando.runtime.approval_gate import ApprovalGate
+from kando.runtime.batch import Batch
+from kando.runtime.call_pool import Call
+from kando.runtime.commit import Committer
+from kando.runtime.cursor import OpenFiring
+from kando.runtime.effects import Effects
+from kando.runtime.firing import collect, complete
+from kando.runtime.handlers import Handlers
+from kando.runtime.inbox import Inbox
+from kando.schema.events import APPROVAL_GRANTED, RAISED, RecordedEvent, make_event
+from kando.views.spending import Accounts, charge_of
+
+__all__ = ["Intents"]
+
+
+class Intents:
+    """Makes the calls of a run, and records their answers.
+
+    Args:
+        committer: records the answers.
+        handlers: the responders; executors among them answer intents.
+        effects: the calls of the run.
+        gate: holds what needs an approval.
+        inbox: holds the answers that others deliver to the run.
+
+    Attributes:
+        may_call: whether calls may start: the loop runs and will wait for their answers.
+        may_start: called before calls start; False if a message to the run forbids it.
+        kept: answers that were delivered and are not recorded yet, by intent.
+        lineage: returns the answer of a branch's parents to an equal call, or None.
+    """
+
+    def __init__(
+        self,
+        committer: Committer,
+        handlers: Handlers,
+        effects: Effects,
+        gate: ApprovalGate,
+        inbox: Inbox,
+    ) -> None:
+        self.effects = effects
+        self.may_call = False
+        self.may_start: Callable[[], bool] = lambda: True
+        self.kept: Mapping[str, dict[str, Any]] = {}
+        self.lineage: Callable[[RecordedEvent], dict[str, Any] | None] = lambda intent: None
+        self._committer = committer
+        self._recorder = committer.recorder
+        self._cursor = committer.cursor
+        self._handlers = handlers
+        self._gate = gate
+        self._inbox = inbox
+        committer.on_saved = self.start_calls
+        committer.on_failed = self.discard
+        if handlers.has_executors:
+            committer.on_recorded = self.want
+
+    def want(self, events: Sequence[RecordedEvent]) -> bool:
+        """Plan the calls of recorded intents; return whether calls wait for them to be saved."""
+        for event in events:
+            self.plan(event)
+        return self.effects.has_waiting
+
+    def start_calls(self) -> None:
+        """Start the planned calls, whose intents are durable."""
+        may_call = self.may_call and not self._committer.is_exhausted
+        if may_call and self.effects.has_waiting and self.may_start():
+            self.effects.start(self._reserve)
+
+    def discard(self, intent: RecordedEvent) -> None:
+        """Discard the call of an intent and its reservation, after it failed."""
+        self._recorder.account.release(intent.id)
+        self.effects.discard(intent)
+
+    def _reserve(self, call: Call) -> bool:
+        depth = self._recorder.depth_of(call.intent.position) + 1
+        return self._recorder.account.try_reserve(call.intent, call.effect, depth)
+
+    def plan(self, event: RecordedEvent) -> None:
+        """Plan the call of an intent, or of the intent that a grant releases, if it may be made."""
+        intent: RecordedEvent | None = event
+        if event.type == APPROVAL_GRANTED:
+            intent = self._gate.released_by(event)
+        elif not self._gate.may_call(event.id):
+            intent = None
+        handler = self.executor_of(intent) if intent is not None else None
+        if intent is None or handler is None or handler.effect is None:
+            return
+        answer = self.known_answer(intent)
+        if answer is None:
+            answer = self.effects.plan(intent, handler, self._recorder.world)
+        if answer is not None:
+            self._reserve_recalled(intent, handler.effect, answer)
+
+    def executor_of(self, intent: RecordedEvent) -> Responder | None:
+        """Return the executor that is to answer an intent now; None if there is nothing to answer."""
+        if intent.id not in self._cursor.pending.intents:
+            return None
+        return self._handlers.executor_of(intent, self._recorder.world)
+
+    def _reserve_recalled(
+        self, intent: RecordedEvent, effect: Effect, answer: dict[str, Any]
+    ) -> None:
+        """Reserve the cost of an answer that is paid for and not yet recorded."""
+        charge = charge_of(effect.answer_type, answer)
+        if charge != Accounts():
+            self._recorder.account.reserve(intent.id, charge)
+
+    def keep(self, call: Call, answer: dict[str, Any]) -> None:
+        """Keep the answer of a call whose turn to be recorded has not come."""
+        effect, intent = call.effect, call.intent
+        answer = recordable(answer, intent, self._recorder.max_payload_bytes)
+        event = make_event(effect.answer_type, "", call.executor, [intent.id], answer)
+        self._inbox.keep(intent.id, event)
+        if not self._inbox.is_durable and effect.keep is not None:
+            effect.keep(intent, answer, self._recorder.world)
+
+    def known_answer(self, intent: RecordedEvent) -> dict[str, Any] | None:
+        """Return the answer to an intent that needs no call, as far as it is known already."""
+        return self.kept.get(intent.id) or self.lineage(intent)
+
+    def kept_answer(self, intent: RecordedEvent) -> dict[str, Any] | None:
+        """Return the answer that is kept here, was delivered by another process, or a parent got."""
+        if intent.id not in self.kept:
+            self.kept = self._inbox.answers()
+        return self.known_answer(intent)
+
+    def asks_on_branch(self, intent: RecordedEvent) -> bool:
+        """Whether a call would write on a branch, and no parent of it has made the call."""
+        handler = self._handlers.executor_of(intent, self._recorder.world)
+        effect = handler.effect if handler is not None else None
+        return effect is not None and effect.writes(intent) and self.lineage(intent) is None
+
+    def recover(self) -> None:
+        """Plan the calls of the intents that the ledger leaves open."""
+        self.kept = self._inbox.answers()
+        for intent in self.in_order():
+            self.plan(intent)
+
+    def in_order(self) -> list[RecordedEvent]:
+        """Return the open intents, in the order in which they may be answered."""
+        intents = list(self._cursor.pending.intents.values())
+        return sorted(intents, key=self._gate.released_at)
+
+    def open_calls(self) -> list[RecordedEvent]:
+        """Return the open intents whose calls may run now, in parallel.
+
+        No call starts. An intent is returned again until it is answered, so that a call which
+        another process makes keeps its reservation.
+        """
+        if self._committer.is_exhausted:
+            return []
+        intents, account = self.in_order(), self._recorder.account
+        self.effects.close()
+        for intent in intents:
+            account.release(intent.id)
+        for intent in intents:
+            self.plan(intent)
+        calls = [call.intent for call in self.effects.startable(self._reserve)]
+        for intent in calls:
+            account.release(intent.id)
+        return calls
+
+    def record_returned(self, patience_seconds: float) -> None:
+        """Record the results of the calls that were begun, when the run stops for good.
+
+        Args:
+            patience_seconds: how long to wait for a call that has no time limit of its own.
+        """
+        results = {c.intent.id: each for c, each in self.effects.returned(patience_seconds)}
+        results = {**self._inbox.answers(), **results}
+        for intent in self.in_order():
+            handler, result = self.executor_of(intent), results.get(intent.id)
+            if handler is None or handler.effect is None or result is None:
+                continue
+            if isinstance(result, BaseException):
+                self._committer.record_failure(handler, intent, result, intent, RAISED)
+                continue
+            batch = Batch(self._recorder, intent, handler.name, is_call=True)
+            self._record_answer(handler, handler.effect, intent, batch, intent, result)
+        self._committer.save()
+        self._inbox.drop_answers(self._cursor.pending.intents)
+
+    def answer(
+        self,
+        handler: Responder,
+        effect: Effect,
+        intent: RecordedEvent,
+        batch: Batch,
+        trigger: RecordedEvent,
+        firing: OpenFiring | None = None,
+        refusal: dict[str, Any] | None = None,
+    ) -> bool:
+        """Wait for the answer to an intent and record it; False if the run must stop.
+
+        Args:
+            handler: the executor.
+            effect: of the executor.
+            intent: the request.
+            batch: of the firing.
+            trigger: the intent, or the approval that releases it.
+            firing: the recorded part of this firing, if there is one.
+            refusal: the answer, if no call may be made.
+
+        Raises:
+            Exception: the exception of the call.
+        """
+        account = self._recorder.account
+        answer = refusal
+        if refusal is None:
+            reasons = self._reasons_against_call(effect, intent)
+            if reasons:
+                return self._committer.exhaust(reasons, intent, 0)
+            # The intent is on disk before its call starts, and the messages to the run are read.
+            self._committer.save()
+            if not self.effects.is_in_flight(intent) and not self.may_start():
+                return False
+            if self.executor_of(intent) is not handler:
+                return True
+            world = self._recorder.world
+            answer = self.effects.answer(intent, handler, world, account.seconds_left())
+        if answer is None:
+            return self._committer.exhaust(["max_wall_seconds"], intent, 0)
+        return self._record_answer(handler, effect, intent, batch, trigger, answer, firing)
+
+    def _record_answer(
+        self,
+        handler: Responder,
+        effect: Effect,
+        intent: RecordedEvent,
+        batch: Batch,
+        trigger: RecordedEvent,
+        answer: object,
+        firing: OpenFiring | None = None,
+    ) -> bool:
+        """Record the answer of an intent, from any source; False if a limit stops the run."""
+        committer, recorder = self._committer, self._recorder
+        answer = recordable(answer, intent, recorder.max_payload_bytes)
+        cause = list(dict.fromkeys((intent.id, trigger.id)))
+        output = make_event(effect.answer_type, "", "", cause, answer)
+        if firing is None:
+            complete(batch, collect(batch, handler, [output], trigger) or 0)
+        else:
+            batch.close(firing.fired, collect(batch, handler, [output], trigger, []) or 0)
+        # An answer that is paid for is recorded whatever it cost; the account then stops the run.
+        against = committer.reasons_against(batch, 0.0)
+        if reasons := [each for each in against if each != "max_wall_seconds"]:
+            self.keep(Call(intent, handler.name, effect), answer)
+            return committer.exhaust(reasons, intent, batch.depth)
+        committer.record(batch, trigger)
+        # Saved before it is cached: after a crash in between, a cached answer would be recorded.
+        committer.save()
+        effect.remember(intent, answer, recorder.world)
+        reasons = recorder.account.reasons_against(0, 0)
+        return committer.exhaust(reasons, intent, 0) if reasons else True
+
+    def _reasons_against_call(self, effect: Effect, intent: RecordedEvent) -> list[str]:
+        """Return the limits that forbid answering an intent now; if there are none, reserve its cost."""
+        account = self._recorder.account
+        if account.is_unlimited or self.effects.is_in_flight(intent):
+            return []
+        account.release(intent.id)
+        is_inline = effect.inline(intent) is not None
+        recalled = None if is_inline else effect.recall(intent, self._recorder.world)
+        recalled = recalled or self.known_answer(intent)
+        if recalled is not None:
+            charge, is_guess = charge_of(effect.answer_type, recalled), False
+        else:
+            charge, is_guess = account.worst_case(intent, effect)
+        reasons = account.reasons_against_call(charge)
+        if reasons and account.has_reserved:
+            # The actual cost of calls in flight is known when they are done.
+            self.effects.settle(account, account.seconds_left())
+            reasons = account.reasons_against_call(charge)
+        # A call is made only if its answer can be recorded.
+        reasons += account.reasons_against(3, self._recorder.depth_of(intent.position) + 1)
+        if not reasons:
+            account.reserve(intent.id, charge, is_guess=is_guess)
+        return list(dict.fromkeys(reasons))

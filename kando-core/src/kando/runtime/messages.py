@@ -1,0 +1,110 @@
+"""Messages: what others deliver to a run is recorded at the tail of its ledger, once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+
+from kando.errors import RefusedEvent
+from kando.ledger.inbox import InboxEntry
+from kando.runtime.approval_gate import ApprovalGate
+from kando.runtime.commit import Committer
+from kando.runtime.inbox import Inbox, refusal_event
+from kando.schema.events import (
+    APPROVAL_DENIED,
+    APPROVAL_GRANTED,
+    APPROVAL_REQUESTED,
+    RESPONDER_FAILED,
+    KandoEvent,
+)
+from kando.views.pending import ANSWERS, CONTROL
+
+__all__ = ["Messages"]
+
+#: See `_precedence`.
+_CONTROL, _ORDINARY = 0, 3
+
+#: Reserved types that reach a run through its inbox: a person, or another process, decides.
+_OWN_MESSAGES = CONTROL | {
+    APPROVAL_DENIED,
+    APPROVAL_GRANTED,
+    APPROVAL_REQUESTED,
+    RESPONDER_FAILED,
+}
+
+
+class Messages:
+    """Reads the inbox of a run.
+
+    Args:
+        committer: records the messages.
+        gate: judges them.
+        inbox: holds them.
+
+    Attributes:
+        has_caught_up: whether the run has dispatched the events that its ledger held when it was
+            opened. Until then only messages that decide about calls are recorded.
+    """
+
+    def __init__(self, committer: Committer, gate: ApprovalGate, inbox: Inbox) -> None:
+        self.has_caught_up = False
+        self._committer = committer
+        self._gate = gate
+        self._inbox = inbox
+        self._is_reading = False
+
+    def read(self) -> bool:
+        """Record the messages to the run; False if it must stop."""
+        self._is_reading = True
+        try:
+            return self._record(sorted(self._inbox.entries(), key=_precedence))
+        finally:
+            self._is_reading = False
+
+    def may_start_calls(self) -> bool:
+        """Record the messages to the run; False if one of them forbids to start calls."""
+        # While messages are recorded no call starts: the next of them may pause the run.
+        return not self._is_reading and self.read()
+
+    def _record(self, entries: Sequence[InboxEntry]) -> bool:
+        committer = self._committer
+        pending = committer.cursor.pending
+        for entry in entries:
+            # After a pause only further control words are recorded: a cancel may follow it.
+            if pending.halted_by is not None and _precedence(entry) != _CONTROL:
+                return False
+            if not self.has_caught_up and _precedence(entry) == _ORDINARY:
+                continue
+            if committer.recorder.position_of(entry.event_id) is None:
+                try:
+                    event = attrs.evolve(entry.event, id=entry.event_id)
+                    is_within_limits = self.admit(event)
+                except RefusedEvent as error:
+                    refused = refusal_event(entry, error)
+                    is_within_limits = committer.deliver([refused], is_own=True)
+                if not is_within_limits:
+                    return False
+                # Saved before it leaves the inbox: after a crash it is read again, and ignored.
+                committer.save()
+            self._inbox.take(entry.key)
+        return pending.halted_by is None
+
+    def admit(self, event: KandoEvent) -> bool:
+        """Record an external event, or the approval that it needs; False if a limit forbids it.
+
+        Raises:
+            RefusedEvent: it must not be recorded.
+        """
+        admitted = self._gate.admit(event, self._committer.recorder.world)
+        return self._committer.deliver([admitted], is_own=admitted.type in _OWN_MESSAGES)
+
+
+def _precedence(entry: InboxEntry) -> int:
+    """Return how early a message is recorded: control words, answers, decisions, then the rest."""
+    kind = entry.event.type
+    if kind in CONTROL:
+        return _CONTROL
+    if kind in ANSWERS:
+        return 1
+    return 2 if kind in _OWN_MESSAGES else _ORDINARY
