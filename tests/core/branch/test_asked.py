@@ -19,6 +19,7 @@ from kando.app.store import Store, open_store
 from kando.cache.asked import Asked
 from kando.cache.llm import LLMCache
 from kando.emit import ask, create, emit
+from kando.errors import ConfigurationError
 from kando.kit import Kit
 from kando.ledger.memory import MemoryLedgerStore
 from kando.plugins import Plugins, ProviderSpec, hookimpl
@@ -211,7 +212,8 @@ def test_a_branch_keeps_its_model_provider_and_freshness_when_it_is_imported(
 
     with opened("memory:", plugins, KANDO_LLM="b") as there:
         for file in files if with_parent else files[1:]:
-            import_run(there.context, file.read_bytes().splitlines(keepends=True))
+            lines = file.read_bytes().splitlines(keepends=True)
+            import_run(there.context, lines, accepts_choices=True)
         imported = there.run(branch.id)
         before, after = (
             open_run(each, branch.id).choices for each in (store.context, there.context)
@@ -223,9 +225,73 @@ def test_a_branch_keeps_its_model_provider_and_freshness_when_it_is_imported(
         imported.export(moved := tmp_path / "moved.jsonl")
         resumed(again(imported))
     with opened("memory:", plugins, KANDO_LLM="b") as elsewhere:
-        import_run(elsewhere.context, moved.read_bytes().splitlines(keepends=True))
+        lines = moved.read_bytes().splitlines(keepends=True)
+        import_run(elsewhere.context, lines, accepts_choices=True)
         resumed(again(elsewhere.run(branch.id)))
     assert providers.asked == asked
+
+
+CHOICES: list[dict[str, Any]] = [{"model": "m2"}, {"llm": "a:x"}, {"model": "m2", "llm": "a:x"}]
+
+
+@pytest.mark.parametrize("with_parent", [True, False])
+@pytest.mark.parametrize("chosen", CHOICES)
+def test_an_imported_branch_asks_no_provider_that_only_its_file_chooses(
+    store: Store,
+    providers: Providers,
+    plugins: Plugins,
+    tmp_path: Path,
+    chosen: dict[str, Any],
+    with_parent: bool,
+) -> None:
+    run = store.start("k", "x", llm="a")
+    branch = again(run, **chosen)
+    files = [tmp_path / f"{each.id}.jsonl" for each in (run, branch)]
+    for each, file in zip((run, branch), files, strict=True):
+        each.export(file)
+    providers.asked.clear()
+
+    with opened("memory:", plugins, KANDO_LLM="b") as there:
+        for file in files if with_parent else files[1:]:
+            import_run(there.context, file.read_bytes().splitlines(keepends=True))
+        imported = there.run(branch.id)
+        with pytest.raises(ConfigurationError, match="was imported from a file that chooses"):
+            imported.resume()
+        imported.offer("g")
+        GroupWorker(there.context, "g").work(until_idle=True)
+        assert providers.asked == []
+
+        resumed(imported, "b")
+        assert providers.asked == [("b", chosen.get("model", "m1"))]
+        imported.replay(strict=True)
+
+
+@pytest.mark.parametrize("with_parent", [True, False])
+def test_an_imported_branch_asks_before_its_tools_write(
+    store: Store, plugins: Plugins, tmp_path: Path, with_parent: bool
+) -> None:
+    run = store.start("k", "x", llm="a")
+    branch = run.fork(at=run.length(), allow_writes=True)
+    files = [tmp_path / f"{each.id}.jsonl" for each in (run, branch)]
+    for each, file in zip((run, branch), files, strict=True):
+        each.export(file)
+
+    with opened("memory:", plugins) as there:
+        for file in files if with_parent else files[1:]:
+            import_run(there.context, file.read_bytes().splitlines(keepends=True))
+        assert not open_run(there.context, branch.id).choices.allows_writes
+        there.run(branch.id).verify()
+
+
+def test_a_run_that_chooses_nothing_is_imported_as_it_was(
+    store: Store, plugins: Plugins, tmp_path: Path
+) -> None:
+    run = store.start("k", "x", llm="a")
+    run.export(file := tmp_path / "run.jsonl")
+
+    with opened("memory:", plugins) as there:
+        import_run(there.context, file.read_bytes().splitlines(keepends=True))
+        assert list(there.run(run.id).events()) == list(run.events())
 
 
 def test_workers_note_what_they_asked(store: Store, providers: Providers) -> None:

@@ -21,12 +21,14 @@ from kando.ledger.jsonl import Header, Parent, lines_of, read_lines
 from kando.ledger.memory import MemoryLedgerStore
 from kando.ledger.substrate import Substrate, check_ledger_id
 from kando.responders.base import BOOKKEEPING
+from kando.runtime import Runtime
 from kando.runtime.cursor import Cursor
 from kando.schema.cloudevents import cloud_event
-from kando.schema.events import KIT_LOADED, RecordedEvent
+from kando.schema.events import BRANCH_CHANGED, KIT_LOADED, RecordedEvent, make_event
 from kando.schema.exact_json import encode
 from kando.trace.figure import Node, node_of
 from kando.views.approvals import granted_calls
+from kando.views.choices import IMPORTED, Choices
 from kando.world.graph import World
 from kando.world.projection import apply
 
@@ -177,7 +179,11 @@ FORMATS: dict[str, Callable[[OpenedRun, int], Iterator[bytes]]] = {
 
 
 def import_run(
-    context: Context, lines: Iterable[bytes], *, accepts_approvals: bool = False
+    context: Context,
+    lines: Iterable[bytes],
+    *,
+    accepts_approvals: bool = False,
+    accepts_choices: bool = False,
 ) -> ImportResult:
     """Import a run or branch that was exported as JSON Lines, exactly as it was.
 
@@ -189,6 +195,9 @@ def import_run(
         lines: of the file.
         accepts_approvals: whether to accept approvals of calls that are not made yet. Any person
             can write an approval into a file.
+        accepts_choices: whether the file's branch chooses the provider and the model that are asked, and
+            whether tools write without asking. Otherwise the run notes that it was imported, and a
+            person names the provider when it is resumed.
 
     Raises:
         InvalidData: the file is malformed, and the message names the line; or it contains
@@ -217,12 +226,14 @@ def import_run(
     parent = header.parent
     if parent is not None and _shares(substrate, parent, events, header):
         position = parent.fork_position
-        substrate.fork_with(parent.id, position, run_id, events[position:])
+        own = events if accepts_choices else _with_note(f"branch:{run_id}", events, position)
+        substrate.fork_with(parent.id, position, run_id, own[position:])
         return ImportResult(run_id, len(events), header.digest, parent.id)
     # An import that is killed here leaves an empty run, which the next import completes.
     is_new = _length_of(substrate, run_id) is None
     ledger = substrate.create(run_id) if is_new else substrate.open(run_id)
-    ledger.append([*events], expected_length=0)
+    own = events if accepts_choices else _with_note(ledger.stream_name(), events)
+    ledger.append([*own], expected_length=0)
     missing = parent.id if parent is not None else None
     return ImportResult(run_id, len(events), header.digest, None, missing)
 
@@ -262,6 +273,30 @@ def _read_as_run(run_id: str, events: Sequence[RecordedEvent]) -> None:
     cursor = Cursor()
     for event in events:
         cursor.observe(event)
+
+
+def _with_note(
+    stream_name: str, events: list[RecordedEvent], trusted: int = 0
+) -> list[RecordedEvent]:
+    """Return the events, and after them a note if the file chooses who is asked, or what is allowed.
+
+    Args:
+        stream_name: of the new ledger.
+        events: of the file.
+        trusted: how many of them this store holds already.
+    """
+    known = Choices()
+    for event in events[:trusted]:
+        known = known.apply(event)
+    chosen = known
+    for event in events[trusted:]:
+        chosen = chosen.apply(event)
+    if chosen.is_imported or chosen.authority in (known.authority, Choices().authority):
+        return events
+    copy = MemoryLedgerStore(stream_name)
+    copy.append([*events])
+    note = make_event(BRANCH_CHANGED, "", "import", [], {IMPORTED: True})
+    return [*events, *Runtime(copy, [], edge_logic=()).record([note], is_own=True)]
 
 
 def _length_of(substrate: Substrate, run_id: str) -> int | None:

@@ -243,7 +243,7 @@ class GroupWorker:
             raise ConfigurationError(msg, hint="Use a separate group for each kit.")
         provider = self._provider
         if provider is None:
-            provider = provider_of(self._context, kit, chosen.llm, run.is_demo_of(kit))
+            provider = provider_of(self._context, kit, run.chosen_llm(), run.is_demo_of(kit))
             if provider is not None:
                 self._context.close_later(provider.close)
         limits = run.limits.capped_by(self._budget)

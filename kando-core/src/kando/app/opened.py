@@ -82,6 +82,26 @@ class OpenedRun:
                 choices = choices.apply(event)
         return choices
 
+    def chosen_llm(self) -> str | None:
+        """Return the provider that the run's choices name, or None.
+
+        Raises:
+            ConfigurationError: the choices come from an imported file, and were not accepted.
+        """
+        choices = self.choices
+        if not choices.is_imported:
+            return choices.llm
+        named = [f"provider {choices.llm!r:.80}"] if choices.llm else []
+        named += [f"model {choices.model!r:.80}"] if choices.model else []
+        if not named:
+            return None
+        msg = f"{self.ledger.stream_name()} was imported from a file that chooses the {' and the '.join(named)}."
+        hint = (
+            f"Name the provider to use: `kando resume {self.id} --llm PROVIDER`. Only "
+            "`kando import FILE --accept-choices` accepts what a file chooses."
+        )
+        raise ConfigurationError(msg, hint=hint)
+
     @cached_property
     def kit(self) -> Kit | None:
         """The run's kit; None if the run has no kit, or the kit is not installed."""

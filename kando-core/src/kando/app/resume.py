@@ -108,7 +108,7 @@ def resume_run(
     held, during = (own, own) if claim is None else (claim, nullcontext())
     with (
         opened_provider(
-            context, loaded, llm or run.choices.llm, run.is_demo_of(loaded)
+            context, loaded, llm or run.chosen_llm(), run.is_demo_of(loaded)
         ) as provider,
         Observation(context.plugins.observers()) as observation,
     ):

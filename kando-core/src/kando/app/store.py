@@ -206,13 +206,19 @@ class Store:
         return compare_outcomes([open_run(self.context, name) for name in names])
 
     def import_run(
-        self, lines: Iterable[bytes], *, accepts_approvals: bool = False
+        self,
+        lines: Iterable[bytes],
+        *,
+        accepts_approvals: bool = False,
+        accepts_choices: bool = False,
     ) -> ImportResult:
         """Import a run or branch that was exported as JSON Lines, exactly as it was.
 
         Args:
             lines: of the file.
             accepts_approvals: whether to accept approvals of calls that are not made yet.
+            accepts_choices: whether a branch in the file chooses the provider and the model that are
+                asked, and whether tools write without asking.
 
         Raises:
             InvalidData: the file is malformed, or contains approvals that are not accepted.
@@ -221,7 +227,12 @@ class Store:
         """
         from kando.app.export import import_run
 
-        return import_run(self.context, lines, accepts_approvals=accepts_approvals)
+        return import_run(
+            self.context,
+            lines,
+            accepts_approvals=accepts_approvals,
+            accepts_choices=accepts_choices,
+        )
 
     def close(self) -> None:
         """Close everything that was opened; no run may be worked on any more."""

@@ -56,15 +56,22 @@ def export(run: str, file: str, form: str, as_json: bool) -> None:
     is_flag=True,
     help="Accept the file's approvals of calls that are not made yet.",
 )
+@click.option(
+    "--accept-choices",
+    is_flag=True,
+    help="Accept the file's choices: provider, model, and tools that write without asking.",
+)
 @shared_options
-def import_(file: BinaryIO, accept_approvals: bool, as_json: bool) -> None:
+def import_(file: BinaryIO, accept_approvals: bool, accept_choices: bool, as_json: bool) -> None:
     """Restore a run from an exported file.
 
     FILE is one that `kando export` wrote as jsonl, or - for stdin. Every line is verified before
     anything is written.
     """
     with open_command_store() as store:
-        result = store.import_run(file, accepts_approvals=accept_approvals)
+        result = store.import_run(
+            file, accepts_approvals=accept_approvals, accepts_choices=accept_choices
+        )
         if as_json:
             print_json(attrs.asdict(result))
         else:

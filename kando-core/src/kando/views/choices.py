@@ -15,10 +15,13 @@ from kando.schema.events import (
 )
 from kando.views.kit import LoadedKit, kit_after
 
-__all__ = ["CHOOSING", "Choices"]
+__all__ = ["CHOOSING", "IMPORTED", "Choices"]
 
 #: Types of events that change the choices.
 CHOOSING = frozenset({KIT_LOADED, BRANCH_CREATED, BRANCH_CHANGED, BUDGET_SET})
+
+#: Field of a ``branch.changed`` that an import records: the choices before it come from a file.
+IMPORTED = "imported"
 
 
 @attrs.frozen
@@ -34,6 +37,8 @@ class Choices:
         fresh_id: the branch, or its ancestor, that ignores answers cached before it; or None.
         fresh_from: position of the first own event of that branch; 0 without one.
         allows_writes: whether a branch calls tools that write without asking a person.
+        is_imported: whether model and provider come from an imported file, and no person of this
+            store has confirmed them.
         limits: data of the last ``budget.set``; unchecked, None without one.
         limits_id: id of that event, or None.
         branch_id: the branch that the events so far are of; None if they are of a run.
@@ -46,6 +51,7 @@ class Choices:
     fresh_id: str | None = None
     fresh_from: int = 0
     allows_writes: bool = False
+    is_imported: bool = False
     limits: Any = None
     limits_id: str | None = None
     branch_id: str | None = None
@@ -55,6 +61,11 @@ class Choices:
     def kit(self) -> dict[str, Any] | None:
         """Name, version and distribution of the kit that works on the run, or None."""
         return self.loaded.data if self.loaded is not None else None
+
+    @property
+    def authority(self) -> tuple[str | None, str | None, bool]:
+        """The choices of who is asked and paid, and of what a branch may do without asking."""
+        return self.model, self.llm, self.allows_writes
 
     def apply(self, event: RecordedEvent) -> Choices:
         """Return the choices after the next event of the ledger."""
@@ -66,6 +77,8 @@ class Choices:
         if event.type == BRANCH_CREATED:
             id = _text(data.get("branch_id"))
             return attrs.evolve(self, branch_id=id, branch_from=event.position)
+        if event.type == BRANCH_CHANGED and data.get(IMPORTED) is True:
+            return attrs.evolve(self, is_imported=True, allows_writes=False)
         if event.type == BRANCH_CHANGED:
             is_fresh = data.get("fresh") is True and self.branch_id is not None
             return attrs.evolve(
@@ -75,6 +88,7 @@ class Choices:
                 fresh_id=self.branch_id if is_fresh else self.fresh_id,
                 fresh_from=self.branch_from if is_fresh else self.fresh_from,
                 allows_writes=self.allows_writes or data.get("allow_writes") is True,
+                is_imported=self.is_imported and _text(data.get("llm")) is None,
             )
         return self
 

@@ -104,10 +104,10 @@ def open_provider(
         KandoError: the provider is not allowed, or cannot be opened.
     """
     opened = open_run(store.context, run)
-    chosen = opened.choices
-    if not (named or chosen.llm) and opened.is_demo_of(opened.require_kit()):
+    chosen = None if named else opened.chosen_llm()
+    if not (named or chosen) and opened.is_demo_of(opened.require_kit()):
         return None
-    default = chosen.llm or store.context.environ.get("KANDO_LLM")
+    default = chosen or store.context.environ.get("KANDO_LLM")
     allowed = allowed_provider(named, default, store.context.plugins, allows_live=allows_live)
     is_silent = allowed is None and not allows_live
     provider = (
