@@ -71,6 +71,17 @@ def test_an_import_of_an_existing_run_or_a_malformed_file_is_refused(
     assert not (tmp_path / "there.sqlite").exists()
 
 
+def test_a_line_without_an_end_is_refused(kando: Run, tmp_path: Path) -> None:
+    with (tmp_path / "run.jsonl").open("wb") as file:
+        file.truncate(1 << 33)
+
+    done = kando("import", "run.jsonl", *THERE)
+
+    assert done.returncode == 1
+    assert "Line 1 is longer than" in done.stderr
+    assert not (tmp_path / "there.sqlite").exists()
+
+
 def test_json_reports_the_export_and_the_import(
     kando: Run, run_id: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

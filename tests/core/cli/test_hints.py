@@ -28,7 +28,7 @@ COMMAND = re.compile(rf"\bkando ({NAMES})\b")
 SUGGESTED = re.compile(rf"`kando ([^`]+)`|: kando ((?:{NAMES})\b.*)$", re.MULTILINE)
 
 #: Values that the reader of a hint fills in.
-PLACEHOLDERS = {"KIT": "tiny", "TEXT": "hello", "N": "1000", "USD": "5"}
+PLACEHOLDERS = {"KIT": "tiny", "TEXT": "hello", "N": "1000", "USD": "5", "PROVIDER": "parrot"}
 
 KITS = """
     from kando.emit import call_tool
@@ -110,6 +110,17 @@ def busy_run(place: Place) -> Any:
     return place("resume", run)
 
 
+def imported_branch(place: Place) -> Any:
+    run = place.start()
+    branch = place("fork", run, "--at", "2", "--model", "m").stdout.strip()
+    place("export", branch, "-o", "branch.jsonl")
+    place.change("DELETE FROM events WHERE address >> 32 = 2")
+    place.change("DELETE FROM inbox WHERE ledger = 2")
+    place.change("DELETE FROM ledgers WHERE number = 2")
+    place("import", "branch.jsonl")
+    return place("resume", branch)
+
+
 def damaged_chain(place: Place) -> Any:
     run = place.start()
     place.change("UPDATE events SET actor = 'x' WHERE address % (1 << 32) = 2")
@@ -170,6 +181,7 @@ MESSAGES: dict[str, tuple[Callable[[Place], Any], set[int]]] = {
         lambda place: place("run", "tiny", "--goal", "x"),
         {0},
     ),
+    "Name the provider to use: `kando resume {} --llm PROVIDER`.": (imported_branch, {0}),
     "Then resume with: {}": (lambda place: place("run", "tiny", "--goal", "x"), {0}),
     "sent; the process that works on the run records it, or `{}`": (
         lambda place: place("send", place.start(), "--type", "note"),

@@ -96,10 +96,7 @@ class OpenedRun:
         if not named:
             return None
         msg = f"{self.ledger.stream_name()} was imported from a file that chooses the {' and the '.join(named)}."
-        hint = (
-            f"Name the provider to use: `kando resume {self.id} --llm PROVIDER`. Only "
-            "`kando import FILE --accept-choices` accepts what a file chooses."
-        )
+        hint = f"Name the provider to use: `kando resume {self.id} --llm PROVIDER`."
         raise ConfigurationError(msg, hint=hint)
 
     @cached_property

@@ -79,4 +79,5 @@ def completion(context: click.Context, shell: str, as_json: bool) -> None:
     if as_json:
         print_json({"shell": shell, "script": script})
     else:
-        print_line(script)
+        for line in script.splitlines():
+            print_line(line)

@@ -11,6 +11,7 @@ from kando.app.export import FORMATS
 from kando.cli.arguments import ANY_RUN
 from kando.cli.output import print_json, print_line, warn
 from kando.cli.shared import open_command_store, shared_options
+from kando.ledger.jsonl import lines_in
 
 __all__ = ["export", "import_"]
 
@@ -70,7 +71,7 @@ def import_(file: BinaryIO, accept_approvals: bool, accept_choices: bool, as_jso
     """
     with open_command_store() as store:
         result = store.import_run(
-            file, accepts_approvals=accept_approvals, accepts_choices=accept_choices
+            lines_in(file), accepts_approvals=accept_approvals, accepts_choices=accept_choices
         )
         if as_json:
             print_json(attrs.asdict(result))

@@ -59,14 +59,16 @@ def columns(rows: Sequence[Sequence[str]], head: Sequence[str] = ()) -> None:
 
 
 def print_line(text: str = "") -> None:
-    """Write one line of data to stdout.
+    """Write one line of data to stdout, with control characters escaped.
 
     Raises:
         ReaderGone: the reader closed it.
     """
     context = click.get_current_context(silent=True)
+    # Ids, too, may come from a stranger's ledger.
+    line = text if text.isprintable() else "".join(map(visible, text))
     try:
-        click.echo(text, file=context.meta.get(DATA_STREAM) if context is not None else None)
+        click.echo(line, file=context.meta.get(DATA_STREAM) if context is not None else None)
     except BrokenPipeError as error:
         raise ReaderGone from error
 

@@ -8,15 +8,19 @@ import stat
 import time
 from pathlib import Path
 
-from kando.errors import StoreError
+from kando.errors import StoreDamaged, StoreError
 from kando.ledger._sqlite_connection import BUSY_TIMEOUT_SECONDS, connect
 from kando.ledger._sqlite_errors import not_a_store, translate_errors
 from kando.ledger._sqlite_reader import SQLiteReader
+from kando.schema.visible import clean
 
 __all__ = ["FORMAT", "open_to_read", "open_to_write"]
 
 #: Marks a SQLite file as Kando's ("Kndo" in ASCII).
 _APPLICATION_ID = 0x4B6E646F
+
+#: Every table that a file may hold.
+_TABLES = ("ledgers", "events", "cache", "inbox", "jobs", "claims", "slots", "snapshots")
 
 #: Version of the tables below.
 FORMAT = 1
@@ -156,7 +160,22 @@ def _is_store(connection: sqlite3.Connection, path: Path) -> bool:
     if version > FORMAT:
         msg = f"{path} has format {version}; this version of Kando reads up to format {FORMAT}."
         raise StoreError(msg, hint="Upgrade kando-core.")
+    _check_schema(connection, path)
     return True
+
+
+def _check_schema(connection: sqlite3.Connection, path: Path) -> None:
+    """Refuse a file whose tables would run code of its author, or have no end."""
+    marks = ", ".join("?" * len(_TABLES))
+    query = (
+        "SELECT type, name FROM sqlite_master WHERE type = 'trigger' OR "
+        f"name IN ({marks}) AND (type <> 'table' OR sql LIKE 'CREATE VIRTUAL%') LIMIT 1"
+    )
+    found = connection.execute(query, _TABLES).fetchone()
+    if found is not None:
+        kind = "trigger" if found[0] == "trigger" else "view or a virtual table in place of a table"
+        msg = f"{path} contains a {kind}, {clean(str(found[1])):.80}, which Kando does not create."
+        raise StoreDamaged(msg, hint="Restore the file from a copy of your own.")
 
 
 def _initialise(connection: sqlite3.Connection, path: Path) -> None:

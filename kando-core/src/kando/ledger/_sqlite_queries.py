@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from kando.errors import StoreDamaged
-from kando.ledger._sqlite_rows import COLUMNS, Segment
+from kando.ledger._sqlite_rows import COLUMNS, DAMAGED, Segment
 from kando.ledger.interface import OBJECT_TYPES, Link
 from kando.schema.events import (
     OBJECT_CREATED,
@@ -60,7 +60,7 @@ def links_of(rows: Iterable[tuple[Any, ...]], segment: Segment) -> Iterator[Link
         position = address - segment.base
         try:
             causes = [] if cause is None else _decode_cause(cause)
-        except (msgspec.DecodeError, TypeError) as error:
+        except DAMAGED as error:
             msg = f"{segment.stream}: the causes of the event at position {position} are damaged: {error}."
             raise StoreDamaged(msg, hint="Restore the store from a copy.") from error
         yield Link(position, segment.default_id(type, position) if id is None else id, causes)

@@ -18,6 +18,7 @@ from kando.schema.identity import default_event_id
 
 __all__ = [
     "COLUMNS",
+    "DAMAGED",
     "UNNAMED",
     "Names",
     "Segment",
@@ -44,6 +45,16 @@ Names = tuple[str | None, str | None]
 
 #: An event with its default id and its own ledger as source, as almost every event.
 UNNAMED: Names = (None, None)
+
+#: Errors of decoding a row that Kando did not write; nesting without end is a RecursionError.
+DAMAGED = (
+    msgspec.DecodeError,
+    ArithmeticError,
+    AttributeError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _POSITION_MASK = 2**32 - 1
@@ -197,6 +208,6 @@ def events_of(rows: Iterable[tuple[Any, ...]], segment: Segment) -> Iterator[Rec
                 body,
                 version,
             )
-    except (msgspec.DecodeError, ArithmeticError, AttributeError, TypeError, ValueError) as error:
+    except DAMAGED as error:
         msg = f"{stream}: the event at position {position} is damaged: {error}."
         raise StoreDamaged(msg, hint="Restore the store from a copy.") from error

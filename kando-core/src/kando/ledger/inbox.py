@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import attrs
+import msgspec
 
-from kando.errors import InvalidData
+from kando.errors import InvalidData, StoreDamaged
 from kando.schema.events import KandoEvent, make_event
 from kando.schema.exact_json import decode, encode, exact
+from kando.schema.visible import clean
 
 __all__ = ["InboxEntry", "decode_entry", "encode_entry"]
 
@@ -53,7 +53,14 @@ def encode_entry(entry: InboxEntry) -> bytes:
 
 
 def decode_entry(key: str, body: bytes) -> InboxEntry:
-    """Decode an entry that `encode_entry` encoded."""
-    parts: list[Any] = decode(body)
-    type, actor, cause, data = parts
+    """Decode an entry that `encode_entry` encoded.
+
+    Raises:
+        StoreDamaged: it was not.
+    """
+    try:
+        type, actor, cause, data = decode(body)
+    except (msgspec.DecodeError, TypeError, ValueError) as error:
+        msg = f"The inbox entry {clean(key):.80} is damaged: {error}."
+        raise StoreDamaged(msg, hint="Restore the store from a copy.") from error
     return InboxEntry(key, make_event(type, "", actor, cause, data))

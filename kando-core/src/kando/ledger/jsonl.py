@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from itertools import islice
+from typing import BinaryIO
 
 import msgspec
 
@@ -19,9 +20,12 @@ from kando.ledger.interface import LedgerStore
 from kando.schema.events import RecordedEvent
 from kando.schema.exact_json import decode, encode
 
-__all__ = ["Header", "Parent", "lines_of", "read_lines"]
+__all__ = ["Header", "Parent", "lines_in", "lines_of", "read_lines"]
 
 FORMAT = 1
+
+#: Limit of a line, far above the largest event that a run records.
+_MAX_LINE_BYTES = 64 * 1024 * 1024
 
 _KEY = re.compile(r"[0-9a-f]{32}")
 
@@ -99,6 +103,20 @@ def lines_of(ledger: LedgerStore, end: int, parent: Parent | None = None) -> Ite
         msg = f"{ledger.stream_name()} does not match its hash chain."
         id = ledger.stream_name().partition(":")[2]
         raise StoreDamaged(msg, hint=f"`kando verify {id}` names the position.")
+
+
+def lines_in(file: BinaryIO) -> Iterator[bytes]:
+    """Yield the lines of a file, without reading more of an endless one than a line may hold.
+
+    Raises:
+        InvalidData: a line is longer than any event.
+    """
+    number = 1
+    while line := file.readline(_MAX_LINE_BYTES + 1):
+        if len(line) > _MAX_LINE_BYTES:
+            raise _refused(number, f"is longer than {_MAX_LINE_BYTES:,} bytes")
+        yield line
+        number += 1
 
 
 def read_lines(lines: Iterable[bytes]) -> tuple[Header, list[RecordedEvent]]:

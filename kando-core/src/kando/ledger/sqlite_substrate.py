@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
 
@@ -29,13 +30,17 @@ from kando.ledger.claims import Claim, Slot, Worker, new_slot, next_claim
 from kando.ledger.groups import check_group
 from kando.ledger.inbox import InboxEntry, decode_entry, encode_entry
 from kando.ledger.sqlite import SQLiteLedgerStore
-from kando.ledger.substrate import LedgerInfo, Substrate, check_ledger_id
+from kando.ledger.substrate import LedgerInfo, Substrate, check_ledger_id, is_ledger_id
 from kando.schema.events import RecordedEvent
 from kando.schema.identity import stream_of
+from kando.schema.visible import clean
 
 __all__ = ["SQLiteSubstrate"]
 
 Result = TypeVar("Result")
+
+#: Number, id, number of the parent, fork position and length of a ledger.
+_Row = tuple[int, str, int | None, int, int]
 
 _INFO = """
     SELECT l.id, l.created_us, l.length, p.id, l.fork_position
@@ -44,13 +49,13 @@ _INFO = """
 
 # A ledger and its ancestors, itself first.
 _ANCESTRY = """
-    WITH RECURSIVE line (number, id, parent, fork_position, depth) AS (
-        SELECT number, id, parent, fork_position, 0 FROM ledgers WHERE id = ?
+    WITH RECURSIVE line (number, id, parent, fork_position, length, depth) AS (
+        SELECT number, id, parent, fork_position, length, 0 FROM ledgers WHERE id = ?
         UNION ALL
-        SELECT l.number, l.id, l.parent, l.fork_position, line.depth + 1
+        SELECT l.number, l.id, l.parent, l.fork_position, l.length, line.depth + 1
         FROM ledgers l JOIN line ON l.number = line.parent AND l.number < line.number
     )
-    SELECT number, id, parent, fork_position FROM line ORDER BY depth
+    SELECT number, id, parent, fork_position, length FROM line ORDER BY depth
 """
 
 
@@ -300,7 +305,7 @@ class SQLiteSubstrate(Substrate):
     def _ledger(self, connection: sqlite3.Connection, ledger_id: str) -> SQLiteLedgerStore:
         owned: list[tuple[int, int, int | None, str]] = []
         stop: int | None = None
-        for number, id, parent, fork_position in self._ancestry(connection, ledger_id):
+        for number, id, parent, fork_position, _ in self._ancestry(connection, ledger_id):
             stream = f"run:{id}" if parent is None else f"branch:{id}"
             # A branch forked within its parent's shared prefix has none of the parent's own events.
             if stop is None or stop > fork_position:
@@ -310,25 +315,35 @@ class SQLiteSubstrate(Substrate):
         segments = [Segment(*each, heads) for heads, each in enumerate(reversed(owned))]
         return SQLiteLedgerStore._of(self, segments)
 
-    def _ancestry(
-        self, connection: sqlite3.Connection, ledger_id: str
-    ) -> list[tuple[int, str, int | None, int]]:
+    def _ancestry(self, connection: sqlite3.Connection, ledger_id: str) -> list[_Row]:
         rows = self._rows(connection, ledger_id)
         if not rows:
             raise self._unknown(ledger_id)
-        if not all(isinstance(fork_position, int) for *_, fork_position in rows):
-            raise self._damaged(f"{ledger_id!r} or an ancestor has lost its fork position.")
+        longest = 2**32 - 1
+        for number, id, parent, fork_position, length in rows:
+            if not isinstance(fork_position, int) or not isinstance(length, int):
+                raise self._damaged(f"{id!r} has lost its fork position or its length.")
+            if not 0 <= fork_position <= length <= longest:
+                msg = f"{id!r} has {length} events and shares {fork_position}, which cannot be."
+                raise self._damaged(msg)
+            if parent is not None and number == rows[-1][0]:
+                # Parents are older than their branches, so a line of descent has an end.
+                raise self._damaged(f"{id!r} descends from itself, or from a ledger that is lost.")
+        if any(branch[3] > parent[4] for branch, parent in pairwise(rows)):
+            raise self._damaged(
+                f"{ledger_id!r} or an ancestor shares events that its parent lacks."
+            )
         return rows
 
     @staticmethod
-    def _rows(
-        connection: sqlite3.Connection, ledger_id: str
-    ) -> list[tuple[int, str, int | None, int]]:
+    def _rows(connection: sqlite3.Connection, ledger_id: str) -> list[_Row]:
         return connection.execute(_ANCESTRY, (ledger_id,)).fetchall()
 
     def _info_of(self, row: tuple[str, int, int, str | None, int]) -> LedgerInfo:
         id, created_us, length, parent, fork_position = row
         shared = fork_position if parent is not None else None
+        if not is_ledger_id(id) or (parent is not None and not is_ledger_id(parent)):
+            raise self._damaged(f"It has a ledger with the malformed id {clean(str(id)):.80}.")
         try:
             return LedgerInfo(id, datetime_of(created_us), length, parent, shared)
         except (OverflowError, TypeError) as error:

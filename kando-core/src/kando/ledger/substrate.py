@@ -17,7 +17,7 @@ from kando.ledger.inbox import InboxEntry
 from kando.ledger.interface import LedgerStore
 from kando.schema.events import RecordedEvent
 
-__all__ = ["LedgerInfo", "Substrate", "check_ledger_id"]
+__all__ = ["LedgerInfo", "Substrate", "check_ledger_id", "is_ledger_id"]
 
 
 @attrs.frozen
@@ -263,6 +263,19 @@ class Substrate(ABC):
         self.close()
 
 
+_ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
+
+
+def is_ledger_id(value: object) -> bool:
+    """Whether a value is a well-formed ledger id (see `check_ledger_id`)."""
+    return (
+        isinstance(value, str)
+        and 1 <= len(value) <= 100
+        and _ID_CHARACTERS.issuperset(value)
+        and value[0].isalnum()
+    )
+
+
 def check_ledger_id(ledger_id: str) -> str:
     """Return a ledger id if it is well-formed.
 
@@ -272,8 +285,7 @@ def check_ledger_id(ledger_id: str) -> str:
     Raises:
         ConfigurationError: the id is malformed.
     """
-    allowed = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
-    if 1 <= len(ledger_id) <= 100 and set(ledger_id) <= allowed and ledger_id[0].isalnum():
+    if is_ledger_id(ledger_id):
         return ledger_id
     msg = f"{ledger_id[:120]!r} is not a valid run id."
     raise ConfigurationError(

@@ -119,9 +119,13 @@ def decode(encoded: bytes | str) -> Any:
     """Decode JSON that `encode` wrote.
 
     Raises:
-        msgspec.DecodeError: it is not JSON.
+        msgspec.DecodeError: it is not JSON, or nests so deeply that reading it needs too much stack.
     """
-    return _decoder.decode(encoded)
+    try:
+        return _decoder.decode(encoded)
+    except RecursionError:
+        msg = "it nests too deeply"
+        raise msgspec.DecodeError(msg) from None
 
 
 def _refused(path: str, what: str, cure: str) -> InvalidData:
