@@ -315,6 +315,18 @@ def test_a_request_that_is_sent_to_another_model_has_another_idempotency_key(
     assert len(set(providers.keys)) == 3
 
 
+def test_a_fresh_branch_sends_a_pending_request_of_its_parent_under_a_key_of_its_own(
+    store: Store, providers: Providers
+) -> None:
+    run = store.start("k", "x")
+    fresh = run.fork(at=run.length(), fresh=True)
+    for each in (run, fresh):
+        each.resume(llm="a")
+
+    key = f"run:{run.id}/llm.request-3"
+    assert providers.keys == [key, f"{key}/{fresh.id}"]
+
+
 def test_the_ledger_keeps_no_argument_of_a_provider(store: Store) -> None:
     run = store.start("k", "x", llm="a:/srv/answers/secret")
 

@@ -231,7 +231,8 @@ def runtime_of(
         sent = Asked(chosen.model, provider.identity)
         # A branch that named a provider is served no other's answers; any other is served all.
         wanted = sent if chosen.llm is not None else Asked(chosen.model)
-        responders.append(asking(provider.executor, sent, wanted))
+        # A fresh branch asks anew, so its requests must not share idempotency keys with its parents.
+        responders.append(asking(provider.executor, sent, wanted, key_variant=chosen.fresh_id))
     return Runtime(
         ledger,
         [substitute(each) for each in responders],

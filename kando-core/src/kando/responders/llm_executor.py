@@ -88,20 +88,25 @@ def provider_executor(complete: Complete, *, name: str = "llm") -> Responder:
     return Responder(name, frozenset({LLM_REQUEST}), fn, effect=effect)
 
 
-def asking(executor: Responder, sent: Asked, wanted: Asked) -> Responder:
+def asking(
+    executor: Responder, sent: Asked, wanted: Asked, *, key_variant: str | None = None
+) -> Responder:
     """Return an executor that sends requests otherwise, and notes in each answer what was asked.
 
     Args:
         executor: as `provider_executor` returned it.
         sent: the model and the provider that requests are sent to.
         wanted: whose cached answers may stand for theirs.
+        key_variant: makes the idempotency keys of its requests differ from those of other
+            executors; None for the same keys.
     """
     effect = executor.effect
     if effect is None:
         return executor
+    variant = "/".join(each for each in (sent.model, key_variant) if each)
 
     def call(intent: KandoEvent) -> dict[str, Any]:
-        with call_variant(sent.model or ""):
+        with call_variant(variant):
             answer = effect.call(attrs.evolve(intent, data=sent.sent(intent.data)))
         # An answer that is not a JSON object is refused where answers are recorded.
         return sent.noted(answer) if isinstance(answer, dict) else answer
