@@ -160,7 +160,7 @@ def test_a_branch_that_names_no_provider_is_served_the_answers_of_any(
     assert providers.asked == [("a", "m1")]
 
 
-def test_the_answer_of_a_person_does_not_stand_for_that_of_a_named_provider(
+def test_the_answer_of_a_person_does_not_stand_for_that_of_a_model(
     store: Store, providers: Providers
 ) -> None:
     run = store.start("k", "x")
@@ -168,7 +168,7 @@ def test_the_answer_of_a_person_does_not_stand_for_that_of_a_named_provider(
     run.send("llm.response", {"text": "human", "model": "m1", "cost_usd": 0}, cause=[request])
     resumed(run)
 
-    assert answers(resumed(again(run), "a")) == ["human", "human"]
+    assert answers(resumed(again(run), "a")) == ["human", "a m1"]
     assert answers(resumed(again(run, llm="a"))) == ["human", "a m1"]
 
 

@@ -15,7 +15,7 @@ from kando.schema.events import (
     LLM_RESPONSE,
     RecordedEvent,
 )
-from kando.views.pending import is_answer
+from kando.views.pending import is_answer, is_by_hand
 from kando.views.spending import CHARGED, amount_of, spent_by
 
 __all__ = ["CacheUse", "cache_of", "cache_use"]
@@ -62,7 +62,7 @@ def cache_use(run: OpenedRun) -> CacheUse:
             use = attrs.evolve(use, requests=use.requests + 1)
         elif event.type in CHARGED:
             use = attrs.evolve(use, spent_usd=use.spent_usd + spent_by(event).llm_cost_usd)
-        if event.type != LLM_RESPONSE or not is_answer(event):
+        if event.type != LLM_RESPONSE or not is_answer(event) or is_by_hand(event.data):
             continue
         if event.data.get("cached") is True:
             cache = cache or cache_of(run.context, run.id, run.choices, read_only=True)

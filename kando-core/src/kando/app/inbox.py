@@ -97,6 +97,12 @@ class SubstrateInbox(Inbox):
         """Deliver the answer of a call; the first one to an intent counts."""
         self.substrate.deliver(self.ledger_id, InboxEntry(answer_key(intent_id), answer))
 
+    def is_answered_before(self, intent_id: str, key: str) -> bool:
+        """Whether the answer of a call was delivered before the entry with a key."""
+        keys = [entry.key for entry in self.substrate.inbox(self.ledger_id)]
+        answer = answer_key(intent_id)
+        return answer in keys and key in keys and keys.index(answer) < keys.index(key)
+
     def drop_answers(self, open_intents: Collection[str]) -> None:
         """Take the answers whose intents are no longer open."""
         for entry in self.substrate.inbox(self.ledger_id):

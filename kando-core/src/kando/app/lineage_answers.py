@@ -2,7 +2,7 @@
 
 A what-if must not act on the world a second time. A branch is served the results that its parents'
 line has got for equal calls, and a tool that writes is not called for a call that no parent made
-unless a person approves it on the branch.
+unless a person approves it on the branch. A result that was given by hand comes from no call.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from kando.app.opened import OpenedRun
 from kando.schema.events import TOOL_CALLED, TOOL_RETURNED, KandoEvent, RecordedEvent
 from kando.schema.exact_json import encode
-from kando.views.pending import is_answer
+from kando.views.pending import is_answer, is_by_hand
 
 __all__ = ["LineageAnswers"]
 
@@ -100,7 +100,12 @@ def _calls(events: Iterator[RecordedEvent]) -> Iterator[tuple[RecordedEvent, byt
     for event in events:
         if event.type == TOOL_CALLED:
             keys[event.id] = _key_of(event)
-        elif event.type == TOOL_RETURNED and is_answer(event) and "result" in event.data:
+        elif (
+            event.type == TOOL_RETURNED
+            and is_answer(event)
+            and not is_by_hand(event.data)
+            and "result" in event.data
+        ):
             key = next((keys[cause] for cause in event.cause if cause in keys), None)
             if key is not None:
                 yield event, key

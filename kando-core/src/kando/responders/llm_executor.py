@@ -15,6 +15,7 @@ from kando.responders.base import Effect, Responder
 from kando.responders.executor import answer_inline
 from kando.responders.idempotency import call_context, call_variant
 from kando.schema.events import ECHOED, LLM_REQUEST, LLM_RESPONSE, OBSERVED, KandoEvent
+from kando.views.pending import is_by_hand
 from kando.world.graph import World
 
 __all__ = ["Complete", "LLMExecutorResponder", "LLMFunction", "provider_executor"]
@@ -176,7 +177,7 @@ def keep(
 def remember(
     intent: KandoEvent, answer: dict[str, Any], world: World, asked: Asked = _AS_WRITTEN
 ) -> None:
-    """Put an answer into the runtime's cache, unless it is an error or came from the cache.
+    """Put an answer of a model into the runtime's cache, unless it is an error or came from the cache.
 
     Args:
         intent: the request.
@@ -185,7 +186,7 @@ def remember(
         asked: what was asked, if the answer does not say; its provider does not count.
     """
     cache = world.context.get("cache")
-    is_answer = "text" in answer and "error" not in answer
+    is_answer = "text" in answer and "error" not in answer and not is_by_hand(answer)
     if cache is not None and is_answer and not answer.get("cached"):
         kept = {k: v for k, v in answer.items() if k not in (*ECHOED, OBSERVED)}
         put_answer(cache, intent.data, kept, asked_in(answer, asked.model))

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from kando.errors import InvalidData
-from kando.schema.events import ECHOED, KandoEvent
-from kando.schema.exact_json import exact_and_encoded
-from kando.views.spending import amount_of
+import attrs
 
-__all__ = ["recordable"]
+from kando.errors import InvalidData
+from kando.runtime.failure import failure_data
+from kando.schema.events import ECHOED, RESPONDER_FAILED, RETRIED, KandoEvent, make_event
+from kando.schema.exact_json import exact_and_encoded
+from kando.views.pending import BY, INTENTS
+from kando.views.spending import amount_of, charge_of
+
+__all__ = ["late_failure", "recordable"]
 
 #: Bytes that are left for the text of an answer that is too large, of the limit of an event.
 _TEXT_SHARE = 0.5
@@ -33,7 +37,8 @@ def recordable(answer: object, intent: KandoEvent, max_bytes: int) -> dict[str, 
             msg = f"The answer is {type(answer).__name__}, not a JSON object."
             raise InvalidData(msg)
         data: dict[str, Any]
-        data, encoded = exact_and_encoded(answer)
+        # Only an answer from outside says who gave it.
+        data, encoded = exact_and_encoded({k: v for k, v in answer.items() if k != BY})
     except InvalidData as error:
         problem = error.message
     else:
@@ -59,6 +64,45 @@ def _error(
         room = int(max_bytes * _TEXT_SHARE)
         data["text"] = _clean(text).encode()[:room].decode("utf-8", "ignore")
     return data
+
+
+def late_failure(
+    intent: KandoEvent, responder: str, result: dict[str, Any] | BaseException, by: str
+) -> KandoEvent:
+    """Return the ``responder.failed`` for a call that returned after its request was answered.
+
+    It says what the call used, so that the call is charged.
+
+    Args:
+        intent: the request.
+        responder: the executor that made the call.
+        result: the data of its answer, or its exception.
+        by: who answered the request by hand.
+    """
+    if isinstance(result, BaseException):
+        data = failure_data(responder, intent.id, result, 1, RETRIED)
+    else:
+        message = f"{intent.id} was answered by {by} before the answer of {responder} was recorded."
+        error = {"type": "AnsweredAlready", "message": message}
+        data = {"responder": responder, "trigger": intent.id, "attempt": 1, "outcome": RETRIED}
+        data |= {"error": error, **_used(INTENTS[intent.type], result)}
+    data |= {"call": True, "in_turn": False}
+    failed = make_event(RESPONDER_FAILED, "", responder, [intent.id], data)
+    return attrs.evolve(failed, id=f"{RESPONDER_FAILED}@late:{intent.id}")
+
+
+def _used(answer_type: str, answer: dict[str, Any]) -> dict[str, Any]:
+    charge = charge_of(answer_type, answer)
+    if not charge.llm_calls:
+        return {}
+    tokens = {"output_tokens": charge.llm_tokens}
+    usage = answer.get("usage")
+    known = {
+        str(name): value
+        for name, value in (usage.items() if isinstance(usage, Mapping) else ())
+        if type(value) is int and value >= 0
+    }
+    return {"usage": known or tokens, "cost_usd": amount_of(answer.get("cost_usd"))}
 
 
 def _clean(text: str) -> str:

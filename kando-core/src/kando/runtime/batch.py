@@ -27,7 +27,7 @@ from kando.schema.events import (
 from kando.schema.exact_json import encode, exact_and_encoded
 from kando.schema.identity import default_event_id, object_id, step_key
 from kando.views.approvals import GATE
-from kando.views.pending import ANSWERS
+from kando.views.pending import ANSWERS, BY
 from kando.views.spending import spent_by
 from kando.world.projection import change_of
 from kando.world.staged import StagedWorld
@@ -235,9 +235,8 @@ class Batch:
         if kind in RESERVED and not self._is_own and not isinstance(event, OwnEvent):
             msg = f"{actor or 'A seed'} emitted {kind}, which only the runtime records."
             raise InvalidData(msg, hint="Choose a type of your own.")
-        if kind in ANSWERS and trigger is not None and not (self._is_call or self._is_own):
-            # Whatever a plain responder says, an intent waits for its executor.
-            given = {**given, "answers": False}
+        if kind in ANSWERS:
+            given = self._marked(given, actor)
         position = recorder.length + len(self.entries)
         id = event.id or default_event_id(kind, position, recorder.heads)
         needs_id = kind in _NAMED and "id" not in given
@@ -269,6 +268,15 @@ class Batch:
             key,
             encoded,
         )
+
+    def _marked(self, answer: dict[str, Any], actor: str) -> dict[str, Any]:
+        """Return the data of an answer, marked if no executor gives it."""
+        if self._trigger is None:
+            return {**answer, BY: actor or "unknown"}
+        if self._is_call or self._is_own:
+            return answer
+        # Whatever a plain responder says, an intent waits for its executor.
+        return {**answer, "answers": False}
 
     def _causes(self, event: KandoEvent) -> list[str]:
         causes = event.cause

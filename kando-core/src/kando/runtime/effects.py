@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
 from typing import Any
@@ -204,6 +204,17 @@ class Effects:
         self._in_flight.pop(intent.id, None)
         self._waiting.pop(intent.id, None)
 
+    def withdraw(self, intent_id: str) -> bool:
+        """Do not make the call for an intent; return False if it has been started."""
+        self._waiting.pop(intent_id, None)
+        call = self._in_flight.get(intent_id)
+        if call is not None and call.started_at is None:
+            self._pool_in_use().abandon(call)
+            # It may have started in the meantime.
+            if call.started_at is None:
+                del self._in_flight[intent_id]
+        return intent_id not in self._in_flight
+
     def close(self, patience_seconds: float = 0.0) -> None:
         """Discard planned calls and those that have not started; wait for the others.
 
@@ -231,13 +242,17 @@ class Effects:
         left = call.seconds_left()
         return patience_seconds if left is None else max(left, 0)
 
-    def returned(self, patience_seconds: float) -> Iterator[tuple[Call, _Answer | BaseException]]:
+    def returned(
+        self, patience_seconds: float, of: Container[str] | None = None
+    ) -> Iterator[tuple[Call, _Answer | BaseException]]:
         """Yield the calls that were started, in order, with what came of each; they end with it.
 
         Args:
             patience_seconds: how long to wait for a call that has no time limit of its own.
+            of: ids of intents; those of all calls if None.
         """
-        for call in [each for each in self._in_flight.values() if each.started_at is not None]:
+        started = [each for each in self._in_flight.values() if each.started_at is not None]
+        for call in [each for each in started if of is None or each.intent.id in of]:
             try:
                 error = call.future.exception(self._patience_with(call, patience_seconds))
             except FutureTimeout:

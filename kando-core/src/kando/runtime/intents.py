@@ -11,7 +11,9 @@ An intent (``llm.request`` or ``tool.called``) passes through `Intents` like thi
    reservation. So answers are recorded in the order of the intents.
 
 Every answer takes this path, whichever source it has: a call of this process, another process that
-delivered it to the inbox, the cache, or the parents of a branch.
+delivered it to the inbox, the cache, or the parents of a branch. Only an answer by hand is a message
+(see `kando.runtime.messages`): then no call is made, or, if one was begun, `drop_answers` records what
+it used.
 """
 
 from __future__ import annotations
@@ -19,8 +21,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from kando.responders.base import Effect, Responder
-from kando.runtime.answers import recordable
+from kando.responders.base import AnswerPending, Effect, Responder
+from kando.runtime.answers import late_failure, recordable
 from kando.runtime.approval_gate import ApprovalGate
 from kando.runtime.batch import Batch
 from kando.runtime.call_pool import Call
@@ -31,6 +33,7 @@ from kando.runtime.firing import collect, complete
 from kando.runtime.handlers import Handlers
 from kando.runtime.inbox import Inbox
 from kando.schema.events import APPROVAL_GRANTED, RAISED, RecordedEvent, make_event
+from kando.views.pending import ANSWERS, INTENTS, answered_by, is_by_hand
 from kando.views.spending import Accounts, charge_of
 
 __all__ = ["Intents"]
@@ -50,6 +53,7 @@ class Intents:
         may_call: whether calls may start: the loop runs and will wait for their answers.
         may_start: called before calls start; False if a message to the run forbids it.
         kept: answers that were delivered and are not recorded yet, by intent.
+        by_hand: who answered a request by hand, by intent.
         lineage: returns the answer of a branch's parents to an equal call, or None.
     """
 
@@ -65,6 +69,7 @@ class Intents:
         self.may_call = False
         self.may_start: Callable[[], bool] = lambda: True
         self.kept: Mapping[str, dict[str, Any]] = {}
+        self.by_hand: dict[str, str] = {}
         self.lineage: Callable[[RecordedEvent], dict[str, Any] | None] = lambda intent: None
         self._committer = committer
         self._recorder = committer.recorder
@@ -74,14 +79,31 @@ class Intents:
         self._inbox = inbox
         committer.on_saved = self.start_calls
         committer.on_failed = self.discard
-        if handlers.has_executors:
-            committer.on_recorded = self.want
+        committer.on_recorded = self.want if handlers.has_executors else self._observe
 
     def want(self, events: Sequence[RecordedEvent]) -> bool:
         """Plan the calls of recorded intents; return whether calls wait for them to be saved."""
         for event in events:
-            self.plan(event)
+            if event.type in ANSWERS:
+                self.observe_by_hand(event)
+            else:
+                self.plan(event)
         return self.effects.has_waiting
+
+    def _observe(self, events: Sequence[RecordedEvent]) -> bool:
+        for event in events:
+            if event.type in ANSWERS:
+                self.observe_by_hand(event)
+        return False
+
+    def observe_by_hand(self, event: RecordedEvent) -> None:
+        """Process an event from outside: a call whose request it answers is not made any more."""
+        if event.type not in ANSWERS or not is_by_hand(event.data):
+            return
+        for intent_id in answered_by(event):
+            self.by_hand.setdefault(intent_id, event.actor)
+            if self.effects.withdraw(intent_id):
+                self._recorder.account.release(intent_id)
 
     def start_calls(self) -> None:
         """Start the planned calls, whose intents are durable."""
@@ -191,6 +213,7 @@ class Intents:
         """
         results = {c.intent.id: each for c, each in self.effects.returned(patience_seconds)}
         results = {**self._inbox.answers(), **results}
+        self._record_late(results)
         for intent in self.in_order():
             handler, result = self.executor_of(intent), results.get(intent.id)
             if handler is None or handler.effect is None or result is None:
@@ -202,6 +225,37 @@ class Intents:
             self._record_answer(handler, handler.effect, intent, batch, intent, result)
         self._committer.save()
         self._inbox.drop_answers(self._cursor.pending.intents)
+
+    def drop_answers(self, patience_seconds: float) -> None:
+        """Take the answers of calls whose requests are answered; charge those that came too late.
+
+        Args:
+            patience_seconds: how long to wait for a call that has no time limit of its own.
+        """
+        returned = self.effects.returned(patience_seconds, self.by_hand)
+        results = {call.intent.id: each for call, each in returned}
+        self._record_late({**self._inbox.answers(), **results})
+        self._inbox.drop_answers(self._cursor.pending.intents)
+
+    def _record_late(self, results: Mapping[str, dict[str, Any] | BaseException]) -> None:
+        """Record what was used by calls that returned after their requests were answered by hand."""
+        recorder = self._recorder
+        for intent_id in [each for each in results if each in self.by_hand]:
+            intent, result = recorder.find(intent_id), results[intent_id]
+            if intent is None or isinstance(result, AnswerPending):
+                continue
+            handler = self._handlers.executor_of(intent, recorder.world)
+            name = handler.name if handler is not None else INTENTS[intent.type]
+            failed = late_failure(intent, name, result, self.by_hand[intent_id])
+            if recorder.position_of(failed.id) is None:
+                batch = Batch(recorder, is_own=True)
+                batch.add(failed)
+                self._committer.record(batch)
+            recorder.account.release(intent_id)
+            self._committer.save()
+            if handler is not None and handler.effect is not None and isinstance(result, dict):
+                # The model's answer may serve another request.
+                handler.effect.remember(intent, result, recorder.world)
 
     def answer(
         self,

@@ -112,6 +112,7 @@ class Loop:
     def _observe_external(self, event: RecordedEvent) -> None:
         if event.type == KIT_LOADED:
             self.observe_kit(event.position, event.data)
+        self.intents.observe_by_hand(event)
 
     def observe_kit(self, position: int, loaded: dict[str, Any]) -> None:
         """Process a ``kit.loaded`` at a position, with its data."""
@@ -279,8 +280,7 @@ class Loop:
         batch = Batch(self.recorder, firing.trigger, firing.responder, is_call=is_call)
         if firing.is_answered:
             count = len(firing.outputs)
-        elif handler is None and firing.trigger.id in self.cursor.pending.intents:
-            # A call that was cut, and whose executor is missing, waits like any open intent.
+        elif self._ends_without_call(firing, handler):
             self.cursor.open_firing = None
             return True
         elif handler is None:
@@ -297,6 +297,17 @@ class Loop:
                 raise
         batch.close(firing.fired, count)
         return self.committer.commit(batch, firing.trigger)
+
+    def _ends_without_call(self, firing: OpenFiring, handler: Responder | None) -> bool:
+        """Whether a cut firing makes no call: its request is answered by hand, or it has no executor.
+
+        Without its executor, the request waits like any other.
+        """
+        intents = self.cursor.pending.intents
+        is_call = handler is not None and handler.effect is not None
+        if not is_call and firing.fired.data.get("call") is not True:
+            return handler is None and firing.trigger.id in intents
+        return handler is None or self.gate.intent_of(firing.trigger).id not in intents
 
     def _finish_call(
         self, handler: Responder, effect: Effect, firing: OpenFiring, batch: Batch

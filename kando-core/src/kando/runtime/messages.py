@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import attrs
 
-from kando.errors import RefusedEvent
+from kando.errors import InvalidData, RefusedEvent
 from kando.ledger.inbox import InboxEntry
 from kando.runtime.approval_gate import ApprovalGate
 from kando.runtime.commit import Committer
@@ -18,7 +18,7 @@ from kando.schema.events import (
     RESPONDER_FAILED,
     KandoEvent,
 )
-from kando.views.pending import ANSWERS, CONTROL
+from kando.views.pending import ANSWERS, CONTROL, answered_by
 
 __all__ = ["Messages"]
 
@@ -78,6 +78,7 @@ class Messages:
                 continue
             if committer.recorder.position_of(entry.event_id) is None:
                 try:
+                    self._require_first(entry)
                     event = attrs.evolve(entry.event, id=entry.event_id)
                     is_within_limits = self.admit(event)
                 except RefusedEvent as error:
@@ -89,6 +90,15 @@ class Messages:
                 committer.save()
             self._inbox.take(entry.key)
         return pending.halted_by is None
+
+    def _require_first(self, entry: InboxEntry) -> None:
+        """Refuse an answer by hand if the answer of the call was delivered before it."""
+        for intent_id in answered_by(entry.event):
+            if self._inbox.is_answered_before(intent_id, entry.key):
+                msg = (
+                    f"{intent_id} is answered already: the answer of its call was delivered first."
+                )
+                raise InvalidData(msg, hint="Fork the run before the answer to give another one.")
 
     def admit(self, event: KandoEvent) -> bool:
         """Record an external event, or the approval that it needs; False if a limit forbids it.

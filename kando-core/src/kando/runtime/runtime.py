@@ -206,7 +206,7 @@ class Runtime:
             if loop.cursor.pending.halted_by == RUN_CANCELLED:
                 loop.intents.record_returned(patience)
             loop.recorder.save()
-            loop.inbox.drop_answers(loop.cursor.pending.intents)
+            loop.intents.drop_answers(patience)
             if loop.committer.snapshots is not None:
                 recorder, kit = loop.recorder, self._kit_loaded if is_done else None
                 loop.committer.snapshots.finish(recorder.world, recorder.length, kit)

@@ -38,7 +38,7 @@ from kando.schema.events import (
     RecordedEvent,
     event_label,
 )
-from kando.views.pending import is_answer
+from kando.views.pending import is_answer, is_by_hand
 from kando.world.graph import World
 
 __all__ = ["replay_strictly"]
@@ -77,8 +77,7 @@ def replay_strictly(
         ReplayDivergence: an event differs; the message says where and how.
     """
     recorded = list(islice(ledger.read_all(), stop))
-    # The answers of the approval gate are replayed, since they do not come from outside.
-    executors = {event.actor for event in recorded if is_answer(event)} - {GATE}
+    executors = _executors_in(recorded)
     plain = [r for r in responders if r.effect is None and r.name not in executors]
     target = _DiscardingLedger(ledger.stream_name())
     # No limits: the events were within those of their recording.
@@ -90,6 +89,18 @@ def replay_strictly(
     recover(replay.cursor, recorder, recorded[:start])
     replay.run()
     return recorder.world
+
+
+def _executors_in(recorded: Iterable[RecordedEvent]) -> set[str]:
+    """Return the names of the executors that worked on a run, and of the senders of old answers."""
+    executors = {
+        event.actor for event in recorded if is_answer(event) and not is_by_hand(event.data)
+    }
+    for event in recorded:
+        if event.type == RESPONDER_FIRED and event.data.get("call") is True:
+            executors.add(event.data["responder"])
+    # The answers of the approval gate are replayed, since they do not come from outside.
+    return executors - {GATE}
 
 
 class _DiscardingLedger(MemoryLedgerStore):
@@ -201,12 +212,20 @@ class _StrictReplay:
             if self.recorder.length == len(self._recorded):
                 raise _LedgerEndsUnfinished
             if firing.responder in self._executors:
+                if not firing.outputs and self._is_closed(firing.trigger):
+                    # The request was answered by hand, after the call was cut.
+                    self.cursor.open_firing = None
+                    return
                 self._insert_recorded(self._recorded[self.recorder.length])
             else:
                 try:
                     self._finish(firing)
                 except RefusedEvent as error:
                     raise self._raised(firing.responder, error) from error
+
+    def _is_closed(self, trigger: RecordedEvent) -> bool:
+        """Whether an intent, or the one that a grant releases, has its answer."""
+        return self._gate.intent_of(trigger).id not in self.cursor.pending.intents
 
     def _finish(self, firing: OpenFiring) -> None:
         """Repeat a plain firing that a fork interrupted, and insert the rest of it."""

@@ -3,8 +3,9 @@
 The runtime, the status of a run, workers and kando-mcp all ask this fold:
 
 - An intent (``llm.request``, ``tool.called``) is open until its executor has answered or failed it,
-  or an answer came from outside the run. An event of an answer's type that any other responder
-  emits answers nothing: it is recorded with ``"answers": false``.
+  or a person or another program has answered it by hand. An answer by hand is recorded with
+  ``"by"``: it is not a call, so it is not charged and no cache keeps it. An event of an answer's
+  type that any other responder emits answers nothing: it is recorded with ``"answers": false``.
 - A timer is open until it has fired.
 - A pause or a cancellation lasts until the run is resumed. It is one ledger's own: a branch is not
   halted because its parent was.
@@ -35,6 +36,7 @@ from kando.schema.events import (
 
 __all__ = [
     "ANSWERS",
+    "BY",
     "CONTROL",
     "INTENTS",
     "PENDING",
@@ -43,6 +45,7 @@ __all__ = [
     "answered_by",
     "failed_intent",
     "is_answer",
+    "is_by_hand",
     "track",
 ]
 
@@ -50,6 +53,9 @@ __all__ = [
 ANSWERS = {LLM_RESPONSE: LLM_REQUEST, TOOL_RETURNED: TOOL_CALLED}
 #: Types of answers, by the type of the intent.
 INTENTS = {intent: answer for answer, intent in ANSWERS.items()}
+#: Field of an answer that a person or another program gave: who did. The runtime records it with
+#: each answer from outside, and with no other.
+BY = "by"
 #: Types of events that pause, resume or cancel a run.
 CONTROL = frozenset({RUN_PAUSED, RUN_RESUMED, RUN_CANCELLED})
 #: Types of events that `track` has a use for.
@@ -112,6 +118,15 @@ def track(state: IsPending[Value], event: KandoEvent, value: Value) -> None:
 def is_answer(event: KandoEvent) -> bool:
     """Whether an event answers an intent: an executor, a person or another program gave it."""
     return event.type in ANSWERS and event.data.get("answers") is not False
+
+
+def is_by_hand(answer: Mapping[str, Any]) -> bool:
+    """Whether a person or another program gave an answer, not a call.
+
+    Args:
+        answer: its data.
+    """
+    return BY in answer
 
 
 def answered_by(event: KandoEvent) -> list[str]:

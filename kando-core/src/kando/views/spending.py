@@ -15,7 +15,7 @@ from kando.schema.events import (
     TOOL_RETURNED,
     KandoEvent,
 )
-from kando.views.pending import failed_intent, is_answer
+from kando.views.pending import failed_intent, is_answer, is_by_hand
 
 __all__ = ["CHARGED", "Accounts", "amount_of", "charge_of", "spent_by"]
 
@@ -34,7 +34,7 @@ class Accounts:
     """The calls, tokens and cost of a run. Immutable: applying an event returns new accounts.
 
     Attributes:
-        llm_calls: number of answers of models, without those from the cache.
+        llm_calls: number of answers of models, without those from the cache and those by hand.
         llm_tokens: input and output tokens of these answers and, if known, of failed attempts.
         llm_cost_usd: known cost of these answers and failed attempts, in US dollars.
         llm_unpriced: number of these answers and failed attempts whose cost is unknown.
@@ -89,7 +89,7 @@ def spent_by(event: KandoEvent) -> Accounts:
 
 
 def charge_of(answer_type: str, answer: Mapping[str, Any]) -> Accounts:
-    """Return the charge for one answer.
+    """Return the charge for one answer; only calls are charged.
 
     Args:
         answer_type: ``llm.response`` or ``tool.returned``.
@@ -97,7 +97,7 @@ def charge_of(answer_type: str, answer: Mapping[str, Any]) -> Accounts:
     """
     error = answer.get("error")
     kind = error.get("type") if isinstance(error, Mapping) else None
-    if kind in _NOT_CALLED or answer.get("cached") is True:
+    if kind in _NOT_CALLED or answer.get("cached") is True or is_by_hand(answer):
         return Accounts()
     if answer_type == TOOL_RETURNED:
         return Accounts(tool_calls=1)
