@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
-from kando.app.addresses import new_ledger_id
-from kando.app.context import Context
+from kando.app.addresses import new_ledger_id, parse_address
+from kando.app.context import Context, id_of
 from kando.app.kits.find import kit_data, make_seeds
 from kando.app.opened import OpenedRun
 from kando.app.send import check_type
 from kando.branch.draft import BranchDraft
 from kando.branch.fork import BranchMeta, head_of
-from kando.errors import ConfigurationError, InvalidData, PositionOutOfRange
+from kando.errors import (
+    ConfigurationError,
+    EventNotFound,
+    InvalidData,
+    KandoError,
+    PositionOutOfRange,
+)
 from kando.kit import Kit
 from kando.ledger.checks import check_fork_position
 from kando.runtime import Runtime
@@ -33,6 +40,7 @@ def fork_run(
     run: OpenedRun,
     at: int | None = None,
     *,
+    before: str | None = None,
     patches: Sequence[tuple[str, Mapping[str, Any]]] = (),
     events: Sequence[Mapping[str, Any]] = (),
     goal: str | None = None,
@@ -51,6 +59,8 @@ def fork_run(
     Args:
         run: opened for writing.
         at: number of events that the branch shares.
+        before: id of the first event that the branch does not share, or its address ``RUN@N``;
+            instead of `at`.
         patches: for each object its id, and the fields to set by name.
         events: each with ``type``, and optionally ``data`` and ``cause``.
         goal: goal for which the kit makes seeds, in addition to the shared events.
@@ -63,14 +73,13 @@ def fork_run(
 
     Raises:
         PositionOutOfRange: the position is missing, or the run is shorter.
+        EventNotFound: the run has no event `before`.
         UnknownPlugin: no such kit or provider is installed.
         RefusedEvent: a change cannot be recorded, such as a patch of an unknown object.
-        ConfigurationError: no kit can make seeds for the goal.
+        ConfigurationError: `at` and `before` are both given, or no kit can make seeds for the goal.
     """
     parent = run.ledger
-    if at is None:
-        msg = f"The position at which to fork {run.id} is missing."
-        raise PositionOutOfRange(msg, hint="Give --at N, or RUN@N.")
+    at = _position(run, at, before)
     check_fork_position(parent.stream_name(), at, parent.length())
     meta = BranchMeta(new_ledger_id(), run.id, at)
     head = head_of(parent, meta, actor)
@@ -85,6 +94,35 @@ def fork_run(
         own = _drafted(run, head, kit, goal, chosen, changes)
     run.context.substrate(read_only=False).fork_with(run.id, at, meta.branch_id, own)
     return meta
+
+
+def _position(run: OpenedRun, at: int | None, before: str | None) -> int:
+    """Return the position at which to fork a run; `at` and `before` are as for `fork_run`."""
+    if before is None:
+        if at is not None:
+            return at
+        msg = f"The position at which to fork {run.id} is missing."
+        raise PositionOutOfRange(msg, hint="Give --at N, --before EVENT, or RUN@N.")
+    if at is not None:
+        msg = f"The position at which to fork {run.id} is given twice: {at}, and before {before}."
+        raise ConfigurationError(msg, hint="Give either --at N or --before EVENT.")
+    event = run.ledger.find(before)
+    if event is not None:
+        return event.position
+    position = _addressed(run, before)
+    if position is not None and position < run.ledger.length():
+        return position
+    msg = f"{run.ledger.stream_name()} has no event {before!r:.80}."
+    raise EventNotFound(msg, hint=f"`kando events {run.id}` lists them.")
+
+
+def _addressed(run: OpenedRun, address: str) -> int | None:
+    """Return the position that ``RUN@N`` names in a run; None if it is not an address in it."""
+    with suppress(KandoError):
+        parsed = parse_address(address)
+        if parsed.position is not None and id_of(run.context.ledger(parsed.ledger)) == run.id:
+            return parsed.position
+    return None
 
 
 def _chosen(

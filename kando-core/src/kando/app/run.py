@@ -293,6 +293,7 @@ class Run:
         self,
         *,
         at: int | None = None,
+        before: str | None = None,
         patches: Sequence[tuple[str, Mapping[str, Any]]] = (),
         events: Sequence[Mapping[str, Any]] = (),
         goal: str | None = None,
@@ -307,6 +308,8 @@ class Run:
 
         Args:
             at: number of events that the branch shares.
+            before: id of the first event that the branch does not share, or its address ``RUN@N``;
+                instead of `at`.
             patches: for each object its id, and the fields to set by name.
             events: each with ``type``, and optionally ``data`` and ``cause``.
             goal: goal for which the kit makes seeds, in addition to the shared events.
@@ -319,16 +322,19 @@ class Run:
             actor: of the fork.
 
         Raises:
-            PositionOutOfRange: `at` is missing, or the run is shorter.
+            PositionOutOfRange: `at` and `before` are missing, or the run is shorter.
+            EventNotFound: the run has no event `before`.
             UnknownPlugin: no such kit or provider is installed.
             RefusedEvent: a change cannot be recorded, such as a patch of an unknown object.
-            ConfigurationError: no kit can make seeds for the goal.
+            ConfigurationError: `at` and `before` are both given, or no kit can make seeds for the
+                goal.
         """
         from kando.app.fork import fork_run
 
         meta = fork_run(
             self._opened(read_only=False),
             at,
+            before=before,
             patches=patches,
             events=events,
             goal=goal,

@@ -23,6 +23,11 @@ __all__ = ["fork"]
 @click.argument("run", type=RUN, metavar="RUN")
 @click.option("--at", type=click.IntRange(0), metavar="N", help="Share the first N events.")
 @click.option(
+    "--before",
+    metavar="EVENT",
+    help="Share the events before EVENT: the id of an event, or RUN@N.",
+)
+@click.option(
     "--patch",
     "patches",
     nargs=2,
@@ -66,9 +71,10 @@ def fork(
 ) -> int | None:
     """Fork a run at a position, with or without changes.
 
-    The branch shares the first N events of RUN, given as --at N or RUN@N. No event is copied, and
-    no model or tool is called. Changes are recorded on the branch. Resume it with `kando resume
-    BRANCH`, or at once with --run: requests that were answered before are served from the cache.
+    The branch shares the first N events of RUN, given as --at N or RUN@N, or the events before
+    --before EVENT. No event is copied, and no model or tool is called. Changes are recorded on the
+    branch. Resume it with `kando resume BRANCH`, or at once with --run: requests that were answered
+    before are served from the cache.
     """
     changes: dict[str, Any] = {
         "patches": [(id, _object(text)) for id, text in patches],
