@@ -13,6 +13,7 @@ READING = ["diff_branches", "explain_trace", "get_run", "list_kits", "list_runs"
 WRITING = {
     # destructive, idempotent, open world
     "answer_approval": (True, True, True),
+    "answer_request": (True, False, True),
     "cancel_run": (True, True, False),
     "fork_run": (False, False, True),
     "resume_run": (False, True, True),
@@ -106,6 +107,7 @@ def test_every_tool_has_all_four_annotations_and_a_typed_result_with_a_summary(
         }
         assert set(states) == {
             "answer_approval",
+            "answer_request",
             "cancel_run",
             "get_run",
             "resume_run",
@@ -230,6 +232,40 @@ def test_a_failed_run_reports_the_reason_and_the_next_steps(place: Place) -> Non
         assert state["state"] == "failed"
         assert "this step always fails" in state["problem"]
         assert "explain_trace" in state["next_steps"][0]
+
+    place.within(story)
+
+
+def test_a_request_is_answered_by_hand_instead_of_the_tool(place: Place) -> None:
+    async def story(client: Client) -> None:
+        call = calling(client)
+        state = await call("start_run", kit="tiny", goal="pay 7", wait_s=45)
+        run_id = state["run_id"]
+        listed = await refusal(client, "answer_request", run_id=run_id, request_id="nope", text="t")
+        request = listed.partition("Open requests: ")[2].rstrip(".")
+        given = {"run_id": run_id, "request_id": request}
+        assert "text does not answer it" in await refusal(
+            client, "answer_request", **given, text="t"
+        )
+        assert "no answer" in await refusal(client, "answer_request", **given, result=None)
+
+        done = await call("answer_request", **given, result="by hand", wait_s=45)
+
+        assert (done["state"], done["approvals"]) == ("finished", [])
+        (step,) = (await call("query_world", run_id=run_id, type="Step"))["objects"]
+        assert "by hand" in step["data"]["status"]
+        answer = (await call("explain_trace", run_id=run_id, event_id=request, direction="down"))[
+            "steps"
+        ]
+        (given_by,) = (each for each in answer if each["type"] == "tool.returned")
+        assert given_by["actor"] == "mcp"
+        assert "--before" in await refusal(client, "answer_request", **given, result=1)
+
+        branch = await call("fork_run", run_id=run_id, before=given_by["id"])
+        assert branch["fork_position"] == given_by["position"]
+        assert "is missing" in await refusal(client, "fork_run", run_id=run_id)
+        both = {"run_id": run_id, "fork_at": 1, "before": request}
+        assert "twice" in await refusal(client, "fork_run", **both)
 
     place.within(story)
 

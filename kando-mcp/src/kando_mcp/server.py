@@ -20,6 +20,7 @@ from kando_mcp.resources import add_resources
 from kando_mcp.settings import Settings
 from kando_mcp.subscriptions import Subscriptions
 from kando_mcp.tasks import RunTasks
+from kando_mcp.tools.answer import request_tool
 from kando_mcp.tools.approve import answer_tool
 from kando_mcp.tools.diff import diff_tool
 from kando_mcp.tools.fork import fork_tool
@@ -91,7 +92,7 @@ def _tools(access: Access, workers: Workers) -> list[Tool]:
     ]
     if access.settings.is_read_only:
         return reading
-    makers = [start_tool, resume_tool, fork_tool, cancel_tool, answer_tool]
+    makers = [start_tool, resume_tool, fork_tool, cancel_tool, answer_tool, request_tool]
     return [*reading, *(make(access, workers) for make in makers)]
 
 

@@ -187,3 +187,34 @@ def test_a_run_whose_approved_calls_are_made_can_be_imported(started: str, kando
     kando("export", started, "-o", "run.jsonl")
 
     assert kando("--ledger", "sqlite:elsewhere.db", "import", "run.jsonl").returncode == 0
+
+
+def test_a_call_that_waits_is_answered_by_hand(started: str, kando: Run) -> None:
+    call = json.loads(kando("approvals", started, "--json").stdout)["items"][1]["intent"]
+    wrong = in_own_process("answer", started, call, "--text", "t")
+    assert (wrong.returncode, wrong.stderr.count("\n")) == (1, 1)
+    for options in (["--result", "{"], []):
+        assert in_own_process("answer", started, call, *options).returncode == 2
+
+    given = in_own_process("answer", started, call, "--result", '"by hand"', "--by", "ann")
+    assert (given.returncode, given.stdout.strip()) == (0, started)
+    assert "kando resume" in given.stderr
+    assert in_own_process("resume", started).returncode == 0
+
+    assert (paid(), world_of(kando, started)["goal"]["paid"]) == ("", "by hand")
+    items = json.loads(kando("approvals", started, "--json").stdout)["items"]
+    assert [each["intent"] for each in items] == [None]
+    again = in_own_process("answer", started, call, "--result", "1", "--json")
+    assert json.loads(again.stderr)["error"]["code"] == "invalid_data"
+    assert "of ann" in json.loads(again.stderr)["error"]["message"]
+
+
+def test_a_fork_before_an_event_excludes_a_position(started: str, kando: Run) -> None:
+    call = json.loads(kando("approvals", started, "--json").stdout)["items"][1]["intent"]
+    branch = json.loads(kando("fork", started, "--before", call, "--json").stdout)
+    by_address = f"{started}@{branch['fork_position']}"
+    same = json.loads(kando("fork", started, "--before", by_address, "--json").stdout)
+    assert same["fork_position"] == branch["fork_position"]
+    for twice in ([started, "--at", "1"], [f"{started}@1"]):
+        refused = kando("fork", *twice, "--before", call)
+        assert (refused.returncode, "given twice" in refused.stderr) == (2, True)

@@ -132,6 +132,16 @@ def a_failed_plugin(place: Place) -> Any:
     return place("run", "tiny", "--goal", "x", "--llm", "parrot")
 
 
+def answered(place: Place, *commands: str) -> Any:
+    """Answer the request of a run after some commands, and return the last answer."""
+    run = place.start()
+    lines = place("events", run).stdout.splitlines()
+    (request,) = (line.split()[1] for line in lines if "llm.request" in line)
+    for command in commands:
+        place(command, run) if command != "answer" else place("answer", run, request, "--text", "t")
+    return place("answer", run, request, "--text", "t")
+
+
 #: Each message that suggests a command, as its source has it, and how to get it. The exit codes are
 #: those of the suggested commands, where it is not 0 alone.
 MESSAGES: dict[str, tuple[Callable[[Place], Any], set[int]]] = {
@@ -143,6 +153,19 @@ MESSAGES: dict[str, tuple[Callable[[Place], Any], set[int]]] = {
     ),
     "`kando events {}` lists its events.": (
         lambda place: place("trace", "nothing", "--run", place.start()),
+        {0},
+    ),
+    "`kando events {}` lists them.": (
+        lambda place: place("fork", place.start(), "--before", "nothing"),
+        {0},
+    ),
+    "`kando resume {}` records it.": (lambda place: answered(place, "answer"), {0}),
+    "`kando fork {} --before {}` makes a branch on which it can be answered.": (
+        lambda place: answered(place, "answer", "resume"),
+        {0},
+    ),
+    "`kando fork {} --at {}` makes a branch on which it is open.": (
+        lambda place: answered(place, "cancel"),
         {0},
     ),
     "`kando approvals {}` lists them.": (
@@ -198,7 +221,6 @@ MESSAGES: dict[str, tuple[Callable[[Place], Any], set[int]]] = {
 OTHERS = {
     "`kando events RUN` lists them.": "of functions for embedding, which know no id of a run",
     "`kando approvals RUN` lists the open approvals.": "approvals sent as events are refused before",
-    "`kando events {}` lists them.": "a job of a group whose event is not in its ledger",
     "Fork without --llm, and `kando resume BRANCH --llm {}:...`.": "see the test below",
 }
 

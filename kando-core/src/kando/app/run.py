@@ -373,6 +373,50 @@ class Run:
         run = self._opened(read_only=False)
         return send_event(run, type, data or {}, cause=cause, key=key, actor=actor)
 
+    def answer(
+        self,
+        request_id: str,
+        *,
+        text: str | None = None,
+        data: Any = attrs.NOTHING,
+        result: Any = attrs.NOTHING,
+        error: str | None = None,
+        by: str = "cli",
+    ) -> Delivery:
+        """Answer an open request by hand, instead of a model or a tool.
+
+        The answer is put into the run's inbox. It settles the request: the model is not asked, the
+        tool does not run, and no approval of the call waits any more. It is not charged, and no cache
+        keeps it.
+
+        Args:
+            request_id: id of an ``llm.request`` or a ``tool.called`` without an answer.
+            text: the answer to an ``llm.request``; JSON if the request has an ``output_schema``.
+            data: the answer to an ``llm.request`` that has an ``output_schema``, as JSON.
+            result: the result of a ``tool.called``, as JSON.
+            error: why there is no answer, for a request of either type.
+            by: the actor of the recorded answer.
+
+        Raises:
+            EventNotFound: the run has no such event.
+            RunCancelled: the run was cancelled.
+            InvalidData: the event is not a request, is answered already, or the answer does not fit
+                it.
+            PayloadTooLarge: the answer is too large for an event.
+            ConfigurationError: not exactly one of the four answers is given.
+        """
+        from kando.app.answer import answer_request
+
+        return answer_request(
+            self._opened(read_only=False),
+            request_id,
+            text=text,
+            data=data,
+            result=result,
+            error=error,
+            by=by,
+        )
+
     def pause(self) -> Delivery:
         """Pause the run after its current firing; it can be resumed."""
         from kando.app.send import pause_run

@@ -45,6 +45,7 @@ _GROUPS = {
         "approvals": ("kando.cli.approvals:list_approvals", "List the pending approvals of a run."),
         "approve": ("kando.cli.approvals:approve", "Grant a pending approval."),
         "deny": ("kando.cli.approvals:deny", "Deny a pending approval."),
+        "answer": ("kando.cli.answer:answer", "Answer an open request by hand."),
     },
     "Kits": {
         "kits": ("kando.cli.kits:kits", "List kits, describe one, or draw its graph."),

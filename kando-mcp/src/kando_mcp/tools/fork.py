@@ -37,7 +37,10 @@ Events = Annotated[
     ),
 ]
 ForkAt = Annotated[
-    int, Field(ge=0, le=2**31, description="Number of events to share with the parent.")
+    int | None, Field(ge=0, le=2**31, description="Number of events to share with the parent.")
+]
+Before = Annotated[
+    str | None, Field(description="Id of the first event not to share; instead of fork_at.")
 ]
 Continue = Annotated[bool, Field(alias="continue", description="Run the branch immediately.")]
 Goal = Annotated[str | None, Field(description="An additional goal.")]
@@ -53,7 +56,8 @@ def fork_tool(access: Access, workers: Workers) -> Tool:
     async def fork_run(
         ctx: Context,
         run_id: RunId,
-        fork_at: ForkAt,
+        fork_at: ForkAt = None,
+        before: Before = None,
         continue_: Continue = False,
         patch: Patch = None,
         events: Events = None,
@@ -64,7 +68,7 @@ def fork_tool(access: Access, workers: Workers) -> Tool:
         budget_usd: BudgetUsd = None,
         llm: Llm = None,
     ) -> Branch:
-        """Fork a run: the branch shares its first fork_at events and diverges after them.
+        """Fork a run: the branch shares its first fork_at events, or those before an event.
 
         Forking copies no events and makes no calls. Changes are recorded as the first events of the
         branch. With continue, the branch runs; responses that its parent received are free.
@@ -75,6 +79,7 @@ def fork_tool(access: Access, workers: Workers) -> Tool:
             _reject_outside_effects(store, model, events or ())
             branch = store.run(run_id).fork(
                 at=fork_at,
+                before=before,
                 patches=list((patch or {}).items()),
                 events=events or (),
                 goal=goal,
@@ -91,7 +96,8 @@ def fork_tool(access: Access, workers: Workers) -> Tool:
 
         meta = await access.call(fork)
         branch: Branch = {
-            "summary": f"branch {meta.branch_id} shares {fork_at} events with {meta.parent_run_id}",
+            "summary": f"branch {meta.branch_id} shares {meta.fork_position} events with"
+            f" {meta.parent_run_id}",
             "branch_id": meta.branch_id,
             "parent_run_id": meta.parent_run_id,
             "fork_position": meta.fork_position,
