@@ -89,7 +89,7 @@ def spent(events: Iterable[Event]) -> dict[str, float]:
         elif event["type"] == "responder.completed":
             in_call = False
         is_failure = event["type"] == "responder.failed" and bool(data.get("call"))
-        if is_answer(event) and in_call:
+        if is_answer(event) and in_call and "by" not in data:
             error = data.get("error") or {}
             if data.get("cached") is True or error.get("type") in NOT_CALLED:
                 continue

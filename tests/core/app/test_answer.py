@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,10 +24,12 @@ from kando.errors import (
 )
 from kando.kit import Kit
 from kando.ledger.claims import this_process
+from kando.ledger.interface import LedgerStore
 from kando.responders.budget import Budget
 from kando.responders.llm_executor import provider_executor
 from kando.responders.policies import Ask
 from kando.schema.events import KandoEvent, RecordedEvent
+from kando.testing.runs import Crash
 
 SCHEMA = {
     "type": "object",
@@ -418,23 +421,40 @@ def test_the_answer_of_a_call_that_was_delivered_first_counts(path: str) -> None
         assert costs(run) == [0.5] * 3
 
 
-def test_an_answer_that_was_recorded_before_a_crash_is_recorded_once(path: str) -> None:
+@pytest.mark.parametrize("is_written", [False, True])
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_an_answer_by_hand_is_recorded_once_whenever_the_process_dies(
+    path: str, number: int, is_written: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     desk = Desk(("llm", "tool"))
     with opened(path, desk) as store:
         run = pending(store)
         request, call = requests_of(run)
         run.answer(request, text="by hand")
         run.answer(call, result="by hand")
-        substrate = store.context.substrate(read_only=False)
-        entries = substrate.inbox(run.id)
-        run.resume(forgets_limits=True)
-        # As if the process had died before the messages left the inbox.
-        with opened(path, desk) as other:
-            for entry in entries:
-                other.context.substrate(read_only=False).deliver(run.id, entry)
-            other.run(run.id).resume(llm=desk.provider(), forgets_limits=True)
+        kind = type(store.context.ledger(run.id, read_only=False))
+        append, writes = kind.append, count(1)
+
+        def dies(ledger: LedgerStore, events: list[KandoEvent], **options: Any) -> int:
+            is_last = next(writes) == number
+            if is_last and not is_written:
+                raise Crash
+            length = append(ledger, events, **options)
+            if is_last:
+                raise Crash
+            return length
+
+        with monkeypatch.context() as patched:
+            patched.setattr(kind, "append", dies)
+            with pytest.raises(Crash):
+                run.resume(llm=desk.provider(), forgets_limits=True)
+    with opened(path, desk) as store:
+        run = store.run(run.id)
+        run.resume(llm=desk.provider(), forgets_limits=True)
         assert (desk.asked, desk.begun) == ([], [])
         assert answer_to(run, request).data["by"] == answer_to(run, call).data["by"] == "cli"
+        assert (run.status().state, run.status().unread) == ("finished", 0)
+        run.replay(strict=True)
 
 
 def test_an_answer_by_hand_is_exported_and_imported(path: str, tmp_path: Path) -> None:
