@@ -221,6 +221,7 @@ MESSAGES: dict[str, tuple[Callable[[Place], Any], set[int]]] = {
 OTHERS = {
     "`kando events RUN` lists them.": "of functions for embedding, which know no id of a run",
     "`kando approvals RUN` lists the open approvals.": "approvals sent as events are refused before",
+    "`kando resume {}` records that it is denied.": "a deadline that passes between two commands",
     "Fork without --llm, and `kando resume BRANCH --llm {}:...`.": "see the test below",
 }
 

@@ -429,11 +429,15 @@ class Run:
 
         return cancel_run(self._opened(read_only=False))
 
-    def approvals(self) -> list[Approval]:
-        """Return the pending approvals, in the order of their requests."""
+    def approvals(self, *, decided: bool = False) -> list[Approval]:
+        """Return the pending approvals, in the order of their requests.
+
+        Args:
+            decided: whether to return those that wait no more as well, with the decisions.
+        """
         from kando.app.approvals import approvals_of
 
-        return approvals_of(self._opened())
+        return approvals_of(self._opened(), decided=decided)
 
     def approve(self, event_id: str, *, by: str = "cli") -> Delivery:
         """Grant a pending approval.
@@ -445,6 +449,7 @@ class Run:
 
         Raises:
             EventNotFound: no approval is pending under this id.
+            InvalidData: its deadline has passed.
         """
         from kando.app.approvals import answer_approval
 
@@ -460,6 +465,7 @@ class Run:
 
         Raises:
             EventNotFound: no approval is pending under this id.
+            InvalidData: its deadline has passed.
         """
         from kando.app.approvals import answer_approval
 

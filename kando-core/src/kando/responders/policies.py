@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
 from typing import Any
 
 import attrs
 
 from kando.errors import ConfigurationError
-from kando.schema.events import LLM_REQUEST, OBJECT_CREATED, TOOL_CALLED, KandoEvent
+from kando.schema.events import (
+    EXPIRES,
+    LLM_REQUEST,
+    LONGEST_EXPIRES,
+    OBJECT_CREATED,
+    TOOL_CALLED,
+    KandoEvent,
+)
 from kando.world.graph import World
 
 __all__ = ["Allow", "Ask", "Deny", "Policy", "Verdict"]
@@ -34,15 +42,28 @@ class Deny:
     reason: str
 
 
+def _as_seconds(expires: float | timedelta | None) -> float | None:
+    seconds = expires.total_seconds() if isinstance(expires, timedelta) else expires
+    is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if seconds is not None and not (is_number and 0 < seconds <= LONGEST_EXPIRES):
+        msg = f"Ask(..., expires={expires!r:.60}) has no deadline."
+        raise ConfigurationError(msg, hint="Use seconds, more than 0, or a timedelta.")
+    # One spelling of a number, so that 60 and a timedelta of a minute are recorded alike.
+    return int(seconds) if isinstance(seconds, float) and seconds.is_integer() else seconds
+
+
 @attrs.frozen
 class Ask:
     """The intent waits until a person approves or denies it.
 
     Attributes:
         reason: the explanation that the person sees.
+        expires: seconds, or a `datetime.timedelta`, from the recording of the question until the
+            run denies it itself; None for no deadline.
     """
 
     reason: str
+    expires: float | None = attrs.field(default=None, converter=_as_seconds)
 
 
 Verdict = Allow | Deny | Ask
@@ -123,6 +144,20 @@ def verdict_on(policies: Iterable[Policy], event: KandoEvent, world: World) -> V
             verdict = policy.verdict(event, world)
             if isinstance(verdict, Deny):
                 return verdict
-            if isinstance(verdict, Ask) and isinstance(strictest, Allow):
-                strictest = verdict
+            if isinstance(verdict, Ask):
+                asked = [strictest] if isinstance(strictest, Ask) else []
+                strictest = all_asked([*asked, verdict])
     return strictest
+
+
+def deadline_of(verdict: object) -> dict[str, Any]:
+    """Return the fields of an ``approval.requested`` that state its deadline, if it has one."""
+    if not isinstance(verdict, Ask) or verdict.expires is None:
+        return {}
+    return {EXPIRES: verdict.expires}
+
+
+def all_asked(questions: Sequence[Ask]) -> Ask:
+    """Return one question in place of several: the first reason, and the earliest deadline."""
+    deadlines = [each.expires for each in questions if each.expires is not None]
+    return Ask(questions[0].reason, min(deadlines, default=None))

@@ -29,7 +29,8 @@ import attrs
 
 from kando.errors import InvalidData
 from kando.responders.base import Responder
-from kando.responders.policies import Ask, Deny, Policy, verdict_on
+from kando.responders.policies import Ask, Deny, Policy, all_asked, deadline_of, verdict_on
+from kando.runtime.decisions import not_open
 from kando.runtime.emission import step
 from kando.runtime.held_events import Drafts, Emitted, hold_event, release
 from kando.runtime.recorder import Recorder
@@ -39,6 +40,7 @@ from kando.schema.events import (
     APPROVAL_REQUESTED,
     BRANCH_CREATED,
     ECHOED,
+    EXPIRES,
     LLM_REQUEST,
     OBJECT_CREATED,
     TOOL_CALLED,
@@ -127,7 +129,8 @@ class ApprovalGate:
             self._requested.add(intent)
             # The ledger says that a person is asked: no policy of today takes that back.
             if not isinstance(self._verdicts.get(intent), Deny):
-                self._verdicts[intent] = Ask(str(event.data.get("reason") or ""))
+                expires = event.data.get(EXPIRES)
+                self._verdicts[intent] = Ask(str(event.data.get("reason") or ""), expires)
 
     def _observe_decision(self, event: RecordedEvent) -> None:
         request = self._open.pop(str(event.data.get("approval")), None)
@@ -151,9 +154,9 @@ class ApprovalGate:
         for id in [id for id, each in self._open.items() if each.data.get("intent") == intent_id]:
             del self._open[id]
 
-    def is_open(self, approval_id: object) -> bool:
-        """Whether there is an ``approval.requested`` with this id and without a decision."""
-        return isinstance(approval_id, str) and approval_id in self._open
+    def deadlines(self) -> list[RecordedEvent]:
+        """Return each ``approval.requested`` that has a deadline and no decision."""
+        return [each for each in self._open.values() if EXPIRES in each.data]
 
     def is_held(self, intent_id: str) -> bool:
         """Whether no executor answers an intent when it is dispatched: it needs approval or is denied."""
@@ -253,6 +256,7 @@ class ApprovalGate:
     def _ask(self, intent: RecordedEvent) -> KandoEvent:
         verdict = self._verdicts[intent.id]
         data = {"intent": intent.id, "type": intent.type, "reason": getattr(verdict, "reason", "")}
+        data |= deadline_of(verdict)
         if "cause_object_id" in intent.data:
             data["cause_object_id"] = intent.data["cause_object_id"]
         return make_event(APPROVAL_REQUESTED, "", GATE, [intent.id], data)
@@ -282,7 +286,7 @@ class ApprovalGate:
         drafts = Drafts(world, self._recorder)
         held: list[KandoEvent] = []
         denied: list[KandoEvent] = []
-        reasons: dict[str, None] = {}
+        questions: list[Ask] = []
         refusal: Deny | None = None
         recorded: RecordedEvent | None = None
         while True:
@@ -299,8 +303,8 @@ class ApprovalGate:
             if isinstance(verdict, Deny):
                 refusal = verdict
             elif isinstance(verdict, Ask):
-                reasons[verdict.reason] = None
-            if held or reasons or refusal is not None:
+                questions.append(verdict)
+            if held or questions or refusal is not None:
                 recorded = drafts.hold_output(event, ordinal, trigger, responder.name)
                 (held if refusal is None else denied).append(recorded)
             else:
@@ -309,7 +313,8 @@ class ApprovalGate:
                     drafts.observe(recorded)
             ordinal += 1
         if held:
-            yield hold_event(Ask("; ".join(reasons)), held)
+            reasons = "; ".join(dict.fromkeys(each.reason for each in questions))
+            yield hold_event(attrs.evolve(all_asked(questions), reason=reasons), held)
         if refusal is not None:
             yield hold_event(refusal, denied)
 
@@ -326,10 +331,7 @@ class ApprovalGate:
             InvalidData: it must not be recorded.
         """
         if event.type in (APPROVAL_GRANTED, APPROVAL_DENIED):
-            if not self.is_open(event.data.get("approval")):
-                msg = f"There is no open approval {event.data.get('approval')!r:.80}."
-                raise InvalidData(msg, hint="`kando approvals RUN` lists the open approvals.")
-            return event
+            return self._admit_decision(event)
         if event.type in ANSWERS:
             self._require_open(event)
         if event.type == APPROVAL_REQUESTED:
@@ -344,6 +346,15 @@ class ApprovalGate:
         draft = Drafts(world, self._recorder).hold_external(event)
         asked = hold_event(verdict, [draft])
         return attrs.evolve(asked, id=event.id, actor=event.actor, cause=event.cause)
+
+    def _admit_decision(self, decision: KandoEvent) -> KandoEvent:
+        approval = decision.data.get("approval")
+        if not isinstance(approval, str) or approval not in self._open:
+            decided = (id for id, each in self._decided.items() if each.id == approval)
+            first = next(decided, None)
+            known = self._recorder.find(first) if self._recorder and first is not None else None
+            raise not_open(approval, known)
+        return decision
 
     def _require_open(self, answer: KandoEvent) -> None:
         """Refuse an answer to a request that is answered already."""

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from kando.errors import InvalidData, UnknownReference
-from kando.responders.policies import Ask, Deny
+from kando.responders.policies import Ask, Deny, deadline_of
 from kando.runtime.emission import OwnEvent, as_own
 from kando.runtime.recorder import Recorder
 from kando.schema.events import (
@@ -121,6 +121,7 @@ def hold_event(verdict: Ask | Deny, held: list[KandoEvent]) -> OwnEvent:
         "type": first.type,
         "object_type": first.data.get("type"),
         "reason": verdict.reason,
+        **deadline_of(verdict),
         "held": [
             {"id": e.id, "type": e.type, "actor": e.actor, "cause": e.cause, "data": e.data}
             for e in held

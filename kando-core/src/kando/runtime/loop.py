@@ -137,9 +137,9 @@ class Loop:
         try:
             return self._run()
         except AnswerPending:
-            # It waits for one answer; no other message has to wait with it.
+            # It waits for one answer; no message, timer or deadline has to wait with it.
             self.messages.has_caught_up = True
-            self.messages.read()
+            self._poll(force=True)
             raise
 
     def _run(self) -> bool:
@@ -175,13 +175,23 @@ class Loop:
         now = time.monotonic()
         if force or is_first or now - self._polled_at >= POLL_INTERVAL:
             self._polled_at = now
-            if self.messages.has_caught_up:
-                for fired in due_timers(self.cursor.pending.timers.values(), self.recorder.clock()):
-                    if not self.committer.deliver([fired], is_own=True):
-                        return False
+            timers = self.cursor.pending.timers.values()
+            if self.messages.has_caught_up and not self._record_due(timers):
+                return False
+            # A decision that was made in time counts: it is in the inbox before the deadline passes.
             if not self.messages.read():
                 return False
+            if self.messages.has_caught_up and not self._record_due(self.gate.deadlines()):
+                return False
         return self.cursor.pending.halted_by is None
+
+    def _record_due(self, waiting: Iterable[RecordedEvent]) -> bool:
+        due = due_timers(waiting, self.recorder.clock())
+        return all(self.committer.deliver([each], is_own=True) for each in due)
+
+    def waiting_for_time(self) -> list[RecordedEvent]:
+        """Return the timers that have not fired, and the questions to people that have a deadline."""
+        return [*self.cursor.pending.timers.values(), *self.gate.deadlines()]
 
     def has_pending_work(self) -> bool:
         """Whether `run` would record anything; the loop cannot be used afterwards."""

@@ -262,9 +262,9 @@ class Runtime:
                 loop.observe_kit(position, data)
 
     def seconds_until_due(self) -> float | None:
-        """Return the seconds until the next timer of the run is due, or None without timers."""
+        """Return the seconds until the next timer or deadline of the run is due, or None."""
         loop = self._opened()
-        return seconds_until_due(loop.cursor.pending.timers.values(), loop.recorder.clock())
+        return seconds_until_due(loop.waiting_for_time(), loop.recorder.clock())
 
     @property
     def is_halted(self) -> bool:

@@ -1,26 +1,44 @@
-"""Timers: which are due, and when the next one is due."""
+"""Timers, and the deadlines of questions to people: which are due, and when the next one is due."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
 
-from kando.schema.events import TIMER_FIRED, KandoEvent, RecordedEvent, make_event
+from kando.schema.events import (
+    APPROVAL_DENIED,
+    APPROVAL_REQUESTED,
+    TIMER_FIRED,
+    KandoEvent,
+    RecordedEvent,
+    make_event,
+)
 from kando.world.projection import due_at
 
-__all__ = ["due_timers", "seconds_until_due"]
+__all__ = ["EXPIRED", "due_timers", "seconds_until_due"]
+
+#: Why a question is denied when its deadline has passed.
+EXPIRED = "expired"
 
 
 def due_timers(timers: Iterable[RecordedEvent], now: datetime) -> list[KandoEvent]:
-    """Return a ``timer.fired`` for each due timer, the earliest first."""
+    """Return what to record for each that is due, the earliest first.
+
+    This is a ``timer.fired`` for a timer, and an ``approval.denied`` for a question.
+    """
     due = sorted((timer for timer in timers if due_at(timer) <= now), key=due_at)
-    return [_fired(timer) for timer in due]
+    return [_expired(each) if each.type == APPROVAL_REQUESTED else _fired(each) for each in due]
 
 
 def seconds_until_due(timers: Iterable[RecordedEvent], now: datetime) -> float | None:
     """Return the seconds until the next timer is due (0 if one is due), or None without timers."""
     moments = [due_at(timer) for timer in timers]
     return max((min(moments) - now).total_seconds(), 0.0) if moments else None
+
+
+def _expired(asked: RecordedEvent) -> KandoEvent:
+    data = {"approval": asked.id, "reason": EXPIRED}
+    return make_event(APPROVAL_DENIED, "", "clock", [asked.id], data)
 
 
 def _fired(timer: RecordedEvent) -> KandoEvent:

@@ -18,10 +18,12 @@ __all__ = [
     "BUDGET_EXHAUSTED",
     "BUDGET_SET",
     "ECHOED",
+    "EXPIRES",
     "INBOX_REFUSED",
     "KIT_LOADED",
     "LLM_REQUEST",
     "LLM_RESPONSE",
+    "LONGEST_EXPIRES",
     "OBJECT_CREATED",
     "OBJECT_PATCHED",
     "OBSERVED",
@@ -104,6 +106,11 @@ RESERVED = frozenset(
 RETRIED = "retried"
 PARKED = "parked"
 RAISED = "raised"
+
+#: Field of an ``approval.requested``: the seconds after its recording at which it is denied.
+EXPIRES = "expires"
+#: A hundred years, in seconds: the longest of these, so that every date can be represented.
+LONGEST_EXPIRES = 100 * 366 * 86_400
 
 #: Fields of an intent that its answer repeats, for the responders that react to the answer. They
 #: say who asks, so they are not part of the question.

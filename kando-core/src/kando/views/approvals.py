@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 import attrs
@@ -11,11 +12,23 @@ from kando.schema.events import (
     APPROVAL_DENIED,
     APPROVAL_GRANTED,
     APPROVAL_REQUESTED,
+    EXPIRES,
     KandoEvent,
 )
+from kando.schema.exact_json import encode
 from kando.views.pending import answered_by
+from kando.world.projection import due_at
 
-__all__ = ["GATE", "Approval", "ApprovalsFold", "granted_calls", "open_approvals"]
+__all__ = [
+    "GATE",
+    "Approval",
+    "ApprovalsFold",
+    "Decision",
+    "all_approvals",
+    "decision_in",
+    "granted_calls",
+    "open_approvals",
+]
 
 
 #: Name of the responder by which the runtime asks, and answers for a person.
@@ -23,8 +36,45 @@ GATE = "kando.approvals"
 
 
 @attrs.frozen
+class Decision:
+    """A decision about a call or an object.
+
+    Attributes:
+        event_id: id of the ``approval.granted`` or ``approval.denied``.
+        approved: whether it was granted.
+        by: who decided; ``clock`` if the deadline passed.
+        at: when it was recorded.
+        reason: of a denial, or None.
+        arguments: with which the call was approved, if a person changed them, or None.
+    """
+
+    event_id: str
+    approved: bool
+    by: str
+    at: datetime
+    reason: str | None = None
+    arguments: Any = None
+
+    def text(self) -> str:
+        """Return the decision in words."""
+        how = f" ({self.reason})" if self.reason else ""
+        if self.arguments is not None:
+            how = f" with {encode(self.arguments).decode()}"
+        return f"{'granted' if self.approved else 'denied'} by {self.by}{how}"
+
+
+def decision_in(event: KandoEvent) -> Decision:
+    """Return the decision that an ``approval.granted`` or ``approval.denied`` records."""
+    data, approved = event.data, event.type == APPROVAL_GRANTED
+    reason = data.get("reason")
+    arguments = data.get("arguments") if approved else None
+    said = reason if isinstance(reason, str) and not approved else None
+    return Decision(event.id, approved, event.actor, event.timestamp, said, arguments)
+
+
+@attrs.frozen
 class Approval:
-    """A call or an object that waits for a person's decision.
+    """A call or an object that waits for a person's decision, or waited for it.
 
     Attributes:
         event_id: id of its ``approval.requested``.
@@ -33,6 +83,10 @@ class Approval:
         reason: why a person is asked.
         held: for objects: the events that wait with it.
         cause_object_id: id of the object that it is about, or None.
+        requested_at: when the question was recorded.
+        expires_at: deadline: the run denies the question itself then; None for no deadline.
+        is_open: whether it still waits.
+        decision: about it; None while it waits, and if the call was answered without one.
     """
 
     event_id: str
@@ -41,6 +95,10 @@ class Approval:
     reason: str
     held: list[dict[str, Any]]
     cause_object_id: str | None
+    requested_at: datetime
+    expires_at: datetime | None = None
+    is_open: bool = True
+    decision: Decision | None = None
 
 
 @attrs.define
@@ -56,16 +114,7 @@ class ApprovalsFold:
     def observe(self, event: KandoEvent) -> None:
         """Update the fold with the next event."""
         if event.type == APPROVAL_REQUESTED:
-            data = event.data
-            about = data.get("cause_object_id")
-            self.waiting[event.id] = Approval(
-                event.id,
-                data.get("intent"),
-                data["type"],
-                data["reason"],
-                data.get("held", []),
-                about,
-            )
+            self.waiting[event.id] = _asked(event)
         elif event.type in (APPROVAL_GRANTED, APPROVAL_DENIED):
             self.waiting.pop(str(event.data.get("approval")), None)
         elif self.waiting and (intents := answered_by(event)):
@@ -78,6 +127,20 @@ class ApprovalsFold:
         return list(self.waiting.values())
 
 
+def _asked(event: KandoEvent) -> Approval:
+    data = event.data
+    return Approval(
+        event.id,
+        data.get("intent"),
+        data["type"],
+        data["reason"],
+        data.get("held", []),
+        data.get("cause_object_id"),
+        event.timestamp,
+        due_at(event) if EXPIRES in data else None,
+    )
+
+
 def open_approvals(events: Iterable[KandoEvent]) -> list[Approval]:
     """Return the approvals that are open after some events."""
     fold = ApprovalsFold()
@@ -86,17 +149,28 @@ def open_approvals(events: Iterable[KandoEvent]) -> list[Approval]:
     return fold.open()
 
 
-def granted_calls(events: Iterable[KandoEvent]) -> list[Approval]:
-    """Return the approved calls without an answer, which the run makes when it is resumed."""
-    granted: dict[str, Approval] = {}
+def all_approvals(events: Iterable[KandoEvent]) -> list[Approval]:
+    """Return every approval that was requested, open or not, in the order of the requests."""
+    found: dict[str, Approval] = {}
     fold = ApprovalsFold()
     for event in events:
-        if event.type == APPROVAL_GRANTED:
-            asked = {each.event_id: each for each in fold.open()}
-            approval = asked.get(str(event.data.get("approval")))
-            if approval is not None and approval.intent is not None:
-                granted[approval.intent] = approval
-        for intent in answered_by(event):
-            granted.pop(intent, None)
+        is_decision = event.type in (APPROVAL_GRANTED, APPROVAL_DENIED)
+        asked = fold.waiting.get(str(event.data.get("approval"))) if is_decision else None
         fold.observe(event)
-    return list(granted.values())
+        if event.type == APPROVAL_REQUESTED:
+            found[event.id] = fold.waiting[event.id]
+        elif asked is not None:
+            found[asked.event_id] = attrs.evolve(asked, decision=decision_in(event))
+    return [attrs.evolve(each, is_open=id in fold.waiting) for id, each in found.items()]
+
+
+def granted_calls(events: Iterable[KandoEvent]) -> list[Approval]:
+    """Return the approved calls without an answer, which the run makes when it is resumed."""
+    read = list(events)
+    answered = {intent for event in read for intent in answered_by(event)}
+    return [
+        each
+        for each in all_approvals(read)
+        if each.intent is not None and each.intent not in answered
+        if each.decision is not None and each.decision.approved
+    ]

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
 from kando.errors import DuplicateEvent, InvalidData, UnknownReference
 from kando.ledger.interface import LedgerStore
 from kando.schema.events import (
+    APPROVAL_REQUESTED,
+    EXPIRES,
+    LONGEST_EXPIRES,
     OBJECT_CREATED,
     OBJECT_PATCHED,
     RELATION_CREATED,
@@ -106,7 +109,7 @@ def change_of(event: KandoEvent, world: Lookup, *, copies: bool = False) -> Chan
         if world.get_relation(id) is None:
             raise _unknown(event, "relation", id)
         return id
-    if kind == TIMER_SET:
+    if kind == TIMER_SET or (kind == APPROVAL_REQUESTED and EXPIRES in event.data):
         due_at(event)
     return None
 
@@ -123,26 +126,43 @@ def commit(world: World, change: Change) -> None:
         del world.relations[change]
 
 
-def due_at(timer: KandoEvent) -> datetime:
-    """Return when a ``timer.set`` is due: its ``at``, or ``seconds`` after it was recorded.
+def due_at(event: KandoEvent) -> datetime:
+    """Return when a ``timer.set``, or the deadline of an ``approval.requested``, is due.
+
+    A timer is due at its ``at``, or ``seconds`` after it was recorded; a question is due ``expires``
+    seconds after it was recorded.
 
     Raises:
-        InvalidData: it has neither or both of these, or one of them is malformed.
+        InvalidData: the event has neither or both of these, or one of them is malformed.
     """
-    at, seconds = timer.data.get("at"), timer.data.get("seconds")
+    if event.type == APPROVAL_REQUESTED:
+        return _deadline_of(event)
+    at, seconds = event.data.get("at"), event.data.get("seconds")
     try:
         if isinstance(at, str) and seconds is None:
             moment = datetime.fromisoformat(at)
             if moment.tzinfo is not None:
                 return moment
-        elif at is None and isinstance(seconds, int | float) and not isinstance(seconds, bool):
-            return timer.timestamp + timedelta(seconds=seconds)
+        elif at is None and _is_number(seconds):
+            return event.timestamp + timedelta(seconds=seconds)
     except (ValueError, OverflowError):
         pass
-    msg = f"{event_label(timer)}: data.at is {at!r:.40} and data.seconds is {seconds!r:.40}."
+    msg = f"{event_label(event)}: data.at is {at!r:.40} and data.seconds is {seconds!r:.40}."
     raise InvalidData(
         msg, hint="Set either `seconds`, a number, or `at`, an ISO 8601 time with a time zone."
     )
+
+
+def _deadline_of(asked: KandoEvent) -> datetime:
+    seconds = asked.data.get(EXPIRES)
+    if _is_number(seconds) and 0 < seconds <= LONGEST_EXPIRES:
+        return asked.timestamp + timedelta(seconds=seconds)
+    msg = f"{event_label(asked)}: data.{EXPIRES} is {seconds!r:.40}."
+    raise InvalidData(msg, hint="Set it to a number of seconds, more than 0.")
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _relation(event: KandoEvent, world: Lookup, copies: bool) -> Relation:
