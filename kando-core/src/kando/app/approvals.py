@@ -9,10 +9,12 @@ from typing import Any
 from kando.app.inbox import OWN_PREFIX, Delivery, deliver
 from kando.app.opened import OpenedRun
 from kando.errors import EventNotFound, InvalidData
+from kando.runtime import Runtime
 from kando.schema.events import (
     APPROVAL_DENIED,
     APPROVAL_GRANTED,
     INBOX_REFUSED,
+    KandoEvent,
     make_event,
 )
 from kando.views.approvals import Approval, all_approvals, open_approvals
@@ -41,6 +43,7 @@ def answer_approval(
     approved: bool,
     reason: str | None = None,
     *,
+    arguments: dict[str, Any] | None = None,
     by: str = "cli",
 ) -> Delivery:
     """Grant or deny a pending approval; the process that works on the run records the answer.
@@ -53,11 +56,13 @@ def answer_approval(
             held back.
         approved: whether the approval is granted.
         reason: of a denial; the responder that asked receives it.
+        arguments: all arguments that a tool is called with, instead of those that were asked for.
         by: who decides: the actor of the event.
 
     Raises:
         EventNotFound: no approval is pending under this id.
-        InvalidData: its deadline has passed, or `by` is empty.
+        InvalidData: its deadline has passed, the arguments cannot be used, or `by` is empty.
+        UnknownPlugin: the arguments cannot be checked because the kit of the run is not installed.
     """
     asked = _pending(run, event_id)
     if asked.expires_at is not None and asked.expires_at <= datetime.now(UTC):
@@ -68,7 +73,11 @@ def answer_approval(
         raise InvalidData(msg, hint="Pass a name, such as ann.")
     data: dict[str, Any] = {"approval": asked.event_id} | ({"reason": reason} if reason else {})
     kind = APPROVAL_GRANTED if approved else APPROVAL_DENIED
+    if arguments is not None:
+        data["arguments"] = arguments
     event = make_event(kind, "", by, [asked.event_id], data)
+    if arguments is not None:
+        _check(run, event)
     return deliver(run, event, _key(run, asked))
 
 
@@ -81,6 +90,12 @@ def _pending(run: OpenedRun, event_id: str) -> Approval:
     how = f": it was {decision.text()}" if decision is not None else ""
     msg = f"{run.ledger.stream_name()} has no pending approval {event_id!r}{how}."
     raise EventNotFound(msg, hint=f"`kando approvals {run.id}` lists them.")
+
+
+def _check(run: OpenedRun, decision: KandoEvent) -> None:
+    """Refuse a decision that the run would refuse to record."""
+    kit, steps = run.require_kit(), run.context.plugins.upcasters()
+    Runtime(run.ledger, kit.create(), kits=[kit], edge_logic=(), upcasters=steps).check(decision)
 
 
 def _key(run: OpenedRun, asked: Approval) -> str:

@@ -27,7 +27,7 @@ from kando.schema.cloudevents import cloud_event
 from kando.schema.events import BRANCH_CHANGED, KIT_LOADED, RecordedEvent, make_event
 from kando.schema.exact_json import encode
 from kando.trace.figure import Node, node_of
-from kando.views.approvals import granted_calls
+from kando.views.approvals import Approval, granted_calls
 from kando.views.choices import IMPORTED, Choices
 from kando.world.graph import World
 from kando.world.projection import apply
@@ -214,7 +214,7 @@ def import_run(
     _check(run_id, events)
     approved = [] if accepts_approvals else granted_calls(events)
     if approved:
-        named = ", ".join(f"{each.intent} ({each.reason:.80})" for each in approved[:3])
+        named = ", ".join(map(_approved, approved[:3]))
         more = f" and {len(approved) - 3} more" if len(approved) > 3 else ""
         msg = f"The file contains approvals of calls that are not made yet: {named}{more}."
         hint = "If you approve these calls, import it with --accept-approvals."
@@ -236,6 +236,12 @@ def import_run(
     ledger.append([*own], expected_length=0)
     missing = parent.id if parent is not None else None
     return ImportResult(run_id, len(events), header.digest, None, missing)
+
+
+def _approved(each: Approval) -> str:
+    changed = each.decision.arguments if each.decision is not None else None
+    sent = f" with {encode(changed).decode():.80}" if changed is not None else ""
+    return f"{each.intent}{sent} ({each.reason:.80})"
 
 
 def _check(run_id: str, events: list[RecordedEvent]) -> None:

@@ -266,8 +266,11 @@ class GroupWorker:
         if executor is None or executor.effect is None:
             msg = f"This worker cannot answer {intent.id} of {runtime.ledger.stream_name()}."
             raise ConfigurationError(msg, hint="Start it with --llm, or with the kit of the run.")
-        if all(each.id != intent.id for each in runtime.open_calls()):
+        # As it is sent: a person may have approved other arguments.
+        sent = next((each for each in runtime.open_calls() if each.id == intent.id), None)
+        if sent is None:
             return
+        intent = sent
         ledger_id, effects = id_of(runtime.ledger), Effects(1)
         release = self._slots.acquire(Call(intent, executor.name, executor.effect).lanes())
         if release is None:

@@ -13,8 +13,8 @@ from itertools import islice
 from typing import Any
 
 from kando.app.opened import OpenedRun
+from kando.responders.approved import APPROVED_ARGUMENTS, call_key
 from kando.schema.events import TOOL_CALLED, TOOL_RETURNED, KandoEvent, RecordedEvent
-from kando.schema.exact_json import encode
 from kando.views.pending import is_answer, is_by_hand
 
 __all__ = ["LineageAnswers"]
@@ -32,20 +32,25 @@ class LineageAnswers:
 
     def __init__(self, run: OpenedRun) -> None:
         self._run = run
-        # Results that are served, by the intent that they answer.
-        self._served: dict[str, dict[str, Any]] = {}
+        # Results that are served, and the call that they answer, by intent.
+        self._served: dict[str, tuple[bytes, dict[str, Any]]] = {}
 
     def answer_to(self, intent: KandoEvent) -> dict[str, Any] | None:
         """Return the data that answers an equal call of a parent, or None."""
         if intent.type != TOOL_CALLED:
             return None
+        key = call_key(intent.data)
+        if intent.id in self._served and self._served[intent.id][0] != key:
+            # A person has approved other arguments: its result is left to another call.
+            earlier, result = self._served.pop(intent.id)
+            self._results[earlier].insert(0, result)
         if intent.id not in self._served:
-            results = self._results.get(_key_of(intent))
+            results = self._results.get(key)
             if not results:
                 return None
-            self._served[intent.id] = {**results.pop(0), "cached": True}
+            self._served[intent.id] = key, results.pop(0)
         echoed = {k: v for k, v in intent.data.items() if k in ("cause_object_id", "conversation")}
-        return {**self._served[intent.id], **echoed}
+        return {**self._served[intent.id][1], "cached": True, **echoed}
 
     @cached_property
     def _results(self) -> dict[bytes, list[dict[str, Any]]]:
@@ -96,22 +101,17 @@ def _with_intents(
 
 def _calls(events: Iterator[RecordedEvent]) -> Iterator[tuple[RecordedEvent, bytes]]:
     """Yield the results of calls, each with the key of its call."""
-    keys: dict[str, bytes] = {}
+    calls: dict[str, RecordedEvent] = {}
     for event in events:
         if event.type == TOOL_CALLED:
-            keys[event.id] = _key_of(event)
+            calls[event.id] = event
         elif (
             event.type == TOOL_RETURNED
             and is_answer(event)
             and not is_by_hand(event.data)
             and "result" in event.data
         ):
-            key = next((keys[cause] for cause in event.cause if cause in keys), None)
-            if key is not None:
-                yield event, key
-
-
-def _key_of(intent: KandoEvent) -> bytes:
-    arguments = intent.data.get("arguments")
-    ordered = dict(sorted(arguments.items())) if isinstance(arguments, dict) else arguments
-    return encode([intent.data.get("tool"), ordered])
+            call = next((calls[cause] for cause in event.cause if cause in calls), None)
+            if call is not None:
+                # A person may have approved it with other arguments: the answer states them.
+                yield event, call_key(call.data, event.data.get(APPROVED_ARGUMENTS))

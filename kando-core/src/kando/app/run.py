@@ -439,21 +439,27 @@ class Run:
 
         return approvals_of(self._opened(), decided=decided)
 
-    def approve(self, event_id: str, *, by: str = "cli") -> Delivery:
+    def approve(
+        self, event_id: str, arguments: dict[str, Any] | None = None, *, by: str = "cli"
+    ) -> Delivery:
         """Grant a pending approval.
 
         Args:
             event_id: id of the ``approval.requested``, of the call that waits, or of an object that
                 is held back.
+            arguments: all arguments that a tool is called with, instead of those that were asked
+                for; they are checked first.
             by: the actor of the recorded decision.
 
         Raises:
             EventNotFound: no approval is pending under this id.
-            InvalidData: its deadline has passed.
+            InvalidData: its deadline has passed, or the call cannot be made with these arguments.
+            UnknownPlugin: the arguments cannot be checked: the kit of the run is not installed.
         """
         from kando.app.approvals import answer_approval
 
-        return answer_approval(self._opened(read_only=False), event_id, True, by=by)
+        run = self._opened(read_only=False)
+        return answer_approval(run, event_id, True, arguments=arguments, by=by)
 
     def deny(self, event_id: str, *, reason: str | None = None, by: str = "cli") -> Delivery:
         """Deny a pending approval.

@@ -106,6 +106,8 @@ class Effect:
             when the intent is dispatched.
         timed_out: ``timed_out(intent)`` returns the data that answers a call that timed out; if it
             is None, the firing fails.
+        check: ``check(intent)`` raises InvalidData if the call that an intent asks for cannot be made;
+            a person who approves a call with other arguments gets this error.
     """
 
     answer_type: str
@@ -122,6 +124,7 @@ class Effect:
     writes: Callable[[KandoEvent], bool] = lambda intent: False
     inline: Callable[[KandoEvent], Callable[[World], dict[str, Any]] | None] = lambda intent: None
     timed_out: Callable[[KandoEvent], dict[str, Any]] | None = None
+    check: Callable[[KandoEvent], None] = lambda intent: None
 
 
 @attrs.frozen

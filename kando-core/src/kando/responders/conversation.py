@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from kando.responders.approved import APPROVED_ARGUMENTS
 from kando.responders.redaction import replace_surrogates
 from kando.schema.events import KandoEvent
 from kando.schema.exact_json import encode, exact
@@ -71,6 +72,11 @@ def tool_result(event: KandoEvent) -> dict[str, Any]:
     if len(text) > _MAX_RESULT_CHARS:
         shown = f"[{_MAX_RESULT_CHARS:,} of {len(text):,} characters]"
         text = f"{text[:_MAX_RESULT_CHARS]}\n{shown}"
+    if APPROVED_ARGUMENTS in event.data:
+        sent = encode(event.data[APPROVED_ARGUMENTS]).decode()
+        if len(sent) > _MAX_RESULT_CHARS:
+            sent = f"{sent[:_MAX_RESULT_CHARS]}..."
+        text = f"[A person approved this call with other arguments: {sent}]\n{text}"
     return {"content": text, "is_error": is_error, "event": event.id}
 
 

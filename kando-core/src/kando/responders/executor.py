@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from kando.errors import InvalidData
 from kando.responders.base import CallLimits, Effect, Responder
 from kando.responders.idempotency import key_of
 from kando.responders.tools import WRITE, as_tool, error_data
@@ -69,12 +70,20 @@ def ToolExecutorResponder(
     def timed_out(intent: KandoEvent) -> dict[str, Any]:
         return _with_echo(intent, known[_tool_name(intent)].timed_out())
 
+    def check(intent: KandoEvent) -> None:
+        tool = known.get(_tool_name(intent))
+        if tool is None:
+            msg = f"Unknown tool {_tool_name(intent)!r:.80}."
+            raise InvalidData(msg)
+        tool.checked(intent.data.get("arguments", {}))
+
     effect = Effect(
         TOOL_RETURNED,
         call,
         limits=limits,
         timed_out=timed_out,
         knows=lambda intent: (name := _tool_name(intent)) in known or not name,
+        check=check,
         inline=inline,
         writes=lambda intent: (
             (tool := known.get(_tool_name(intent))) is not None and tool.effect == WRITE

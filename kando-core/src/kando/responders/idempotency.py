@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from hashlib import sha256
 
+from kando.responders.approved import approved_arguments, call_key
 from kando.schema.events import KandoEvent
 
 __all__ = ["idempotency_key"]
@@ -15,8 +17,12 @@ _VARIANT: ContextVar[str] = ContextVar("kando_call_variant", default="")
 
 
 def key_of(intent: KandoEvent) -> str:
-    """Return the key for the call of an intent: its ledger and its id, which are unique together."""
-    return f"{intent.source}/{intent.id}"
+    """Return the key for the call of an intent: its ledger and its id, which are unique together.
+
+    A call that a person approved with other arguments has a key of its own for these.
+    """
+    changed = sha256(call_key(intent.data)).hexdigest()[:16] if approved_arguments(intent) else ""
+    return f"{intent.source}/{intent.id}" + (f"/{changed}" if changed else "")
 
 
 @contextmanager

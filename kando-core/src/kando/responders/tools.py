@@ -92,15 +92,10 @@ class Tool:
             key: the idempotency key of the call.
             world: for a tool that takes the world.
         """
-        if not isinstance(arguments, dict):
-            found = type(arguments).__name__
-            return error_data("InvalidArguments", f"arguments must be an object, not {found}.")
         try:
-            checked: Any = structure(self.arguments, arguments)
+            given = self.checked(arguments)
         except InvalidData as error:
-            problems = error.message.partition(": ")[2]
-            return error_data("InvalidArguments", f"{self.name}: {problems}")
-        given = {name: getattr(checked, name) for name in arguments}
+            return error_data("InvalidArguments", error.message)
         given |= {KEY_PARAMETER: key} if self.takes_key else {}
         given |= {WORLD_PARAMETER: world} if self.takes_world else {}
         try:
@@ -108,6 +103,22 @@ class Tool:
         except (Exception, SystemExit) as error:
             return error_data(type(error).__name__, str(error))
         return self._checked(result)
+
+    def checked(self, arguments: object) -> dict[str, Any]:
+        """Return the arguments of a call as the function takes them.
+
+        Raises:
+            InvalidData: they do not match the schema; the message names each invalid field.
+        """
+        if not isinstance(arguments, dict):
+            msg = f"arguments must be an object, not {type(arguments).__name__}."
+            raise InvalidData(msg)
+        try:
+            made: Any = structure(self.arguments, arguments)
+        except InvalidData as error:
+            msg = f"{self.name}: {error.message.partition(': ')[2]}"
+            raise InvalidData(msg) from error
+        return {name: getattr(made, name) for name in arguments}
 
     def _checked(self, result: Any) -> dict[str, Any]:
         try:

@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from kando.errors import InvalidData
+from kando.responders.approved import approved_arguments
 from kando.runtime.failure import failure_data
 from kando.schema.events import ECHOED, RESPONDER_FAILED, RETRIED, KandoEvent, make_event
 from kando.schema.exact_json import exact_and_encoded
@@ -25,7 +26,8 @@ def recordable(answer: object, intent: KandoEvent, max_bytes: int) -> dict[str, 
 
     An answer cannot be recorded if it is not a JSON object, nests too deeply or is too large. The
     error says why, and keeps what the answer cost, its usage, its model, and as much of its text as
-    fits, so that it is charged once and not asked for again.
+    fits, so that it is charged once and not asked for again. The answer to a call that a person
+    approved with other arguments states these, for those who read the answer.
 
     Args:
         answer: what the executor returned.
@@ -38,7 +40,8 @@ def recordable(answer: object, intent: KandoEvent, max_bytes: int) -> dict[str, 
             raise InvalidData(msg)
         data: dict[str, Any]
         # Only an answer from outside says who gave it.
-        data, encoded = exact_and_encoded({k: v for k, v in answer.items() if k != BY})
+        given = {k: v for k, v in answer.items() if k != BY}
+        data, encoded = exact_and_encoded({**given, **approved_arguments(intent)})
     except InvalidData as error:
         problem = error.message
     else:

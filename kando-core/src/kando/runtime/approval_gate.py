@@ -28,9 +28,10 @@ from typing import Any
 import attrs
 
 from kando.errors import InvalidData
+from kando.responders.approved import ARGUMENTS, with_arguments
 from kando.responders.base import Responder
 from kando.responders.policies import Ask, Deny, Policy, all_asked, deadline_of, verdict_on
-from kando.runtime.decisions import not_open
+from kando.runtime.decisions import FindExecutor, check_arguments, not_open
 from kando.runtime.emission import step
 from kando.runtime.held_events import Drafts, Emitted, hold_event, release
 from kando.runtime.recorder import Recorder
@@ -81,10 +82,12 @@ class ApprovalGate:
         # Whether a call is one that only a branch asks about; set by the loop.
         self.asks_on_branch: Callable[[RecordedEvent], bool] = lambda intent: False
         self._asked_on_branch: dict[str, bool] = {}
+        # Finds the executor of an open call; set by the runtime.
+        self.executor_of: FindExecutor = lambda intent: None
         self._holds_objects = any(OBJECT_CREATED in each.on for each in self._policies)
         # By id of the intent, until it is answered.
         self._verdicts: dict[str, Ask | Deny | Exception] = {}
-        # Open intents, by id.
+        # Open intents as they are sent, by id: a person may have approved other arguments.
         self._intents: dict[str, RecordedEvent] = {}
         # Ids of open intents for which the ledger holds an ``approval.requested``.
         self._requested: set[str] = set()
@@ -141,6 +144,9 @@ class ApprovalGate:
         if event.type == APPROVAL_GRANTED and intent in self._intents:
             if event.source == self._source:
                 self._granted[intent] = event.position
+                if ARGUMENTS in event.data:
+                    changed = with_arguments(self._intents[intent], event.data[ARGUMENTS])
+                    self._intents[intent] = changed
             else:
                 self._granted_elsewhere.add(intent)
 
@@ -181,9 +187,15 @@ class ApprovalGate:
         )
 
     def intent_of(self, event: RecordedEvent) -> RecordedEvent:
-        """Return the intent that a decision is about; the event itself if it is not a decision."""
+        """Return the intent, as it is sent, that a decision is about; else `as_sent` of the event."""
         request = self._decided.get(event.id)
-        return self._intents.get(request.data.get("intent", ""), event) if request else event
+        if request is None:
+            return self.as_sent(event)
+        return self._intents.get(request.data.get("intent", ""), event)
+
+    def as_sent(self, intent: RecordedEvent) -> RecordedEvent:
+        """Return an open intent with the arguments that a person approved it with, if others."""
+        return self._intents.get(intent.id, intent)
 
     def may_call(self, intent_id: str, before: int | None = None) -> bool:
         """Whether an intent may be answered by a call.
@@ -331,7 +343,7 @@ class ApprovalGate:
             InvalidData: it must not be recorded.
         """
         if event.type in (APPROVAL_GRANTED, APPROVAL_DENIED):
-            return self._admit_decision(event)
+            return self._admit_decision(event, world)
         if event.type in ANSWERS:
             self._require_open(event)
         if event.type == APPROVAL_REQUESTED:
@@ -347,13 +359,16 @@ class ApprovalGate:
         asked = hold_event(verdict, [draft])
         return attrs.evolve(asked, id=event.id, actor=event.actor, cause=event.cause)
 
-    def _admit_decision(self, decision: KandoEvent) -> KandoEvent:
+    def _admit_decision(self, decision: KandoEvent, world: World) -> KandoEvent:
         approval = decision.data.get("approval")
         if not isinstance(approval, str) or approval not in self._open:
             decided = (id for id, each in self._decided.items() if each.id == approval)
             first = next(decided, None)
             known = self._recorder.find(first) if self._recorder and first is not None else None
             raise not_open(approval, known)
+        if decision.type == APPROVAL_GRANTED:
+            intent = self._intents.get(str(self._open[approval].data.get("intent")))
+            check_arguments(decision, intent, self.executor_of, self._policies, world)
         return decision
 
     def _require_open(self, answer: KandoEvent) -> None:

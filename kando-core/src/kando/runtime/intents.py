@@ -182,8 +182,8 @@ class Intents:
             self.plan(intent)
 
     def in_order(self) -> list[RecordedEvent]:
-        """Return the open intents, in the order in which they may be answered."""
-        intents = list(self._cursor.pending.intents.values())
+        """Return the open intents as they are sent, in the order in which they may be answered."""
+        intents = map(self._gate.as_sent, self._cursor.pending.intents.values())
         return sorted(intents, key=self._gate.released_at)
 
     def open_calls(self) -> list[RecordedEvent]:

@@ -367,7 +367,7 @@ class Loop:
         here = self._position()
         return [
             (handler, intent)
-            for intent in self.cursor.pending.intents.values()
+            for intent in map(self.gate.as_sent, self.cursor.pending.intents.values())
             if intent.position < here
             if self.gate.may_call(intent.id, before=here)
             if (handler := self.intents.executor_of(intent)) is not None

@@ -19,6 +19,7 @@ from kando.responders.base import AnswerPending, KitTypes, Responder
 from kando.responders.budget import Budget, BudgetEnforcer
 from kando.responders.llm_executor import remember
 from kando.runtime.approval_gate import OBSERVED_TYPES, ApprovalGate
+from kando.runtime.batch import Batch
 from kando.runtime.call_pool import AcquireSlots
 from kando.runtime.declared_types import DeclaredTypes
 from kando.runtime.effects import Effects
@@ -326,6 +327,16 @@ class Runtime:
         loop.recorder.save()
         return list(self.ledger.read(start))
 
+    def check(self, event: KandoEvent) -> None:
+        """Check whether an event from outside could be recorded now, without recording it.
+
+        Raises:
+            RefusedEvent: it must not be recorded.
+        """
+        loop = self._opened()
+        admitted = loop.gate.admit(event, loop.recorder.world)
+        Batch(loop.recorder, is_own=True).add(admitted)
+
     def load(self) -> World:
         """Return the world of the ledger, without firing any responder.
 
@@ -419,6 +430,7 @@ class Runtime:
             self._inbox,
             checks_purity=self._checks_purity,
         )
+        gate.executor_of = loop.intents.executor_of
         if self._lineage is not None:
             loop.intents.lineage = self._lineage.answer_to
             if not self._allows_writes:
