@@ -106,6 +106,87 @@ def test_an_approval_is_requested_granted_and_used_in_three_processes(
     assert "no approvals are pending" in kando("approvals", started).stderr
 
 
+def test_other_arguments_are_checked_recorded_and_sent(started: str, kando: Run) -> None:
+    call = json.loads(kando("approvals", started, "--json").stdout)["items"][1]["event_id"]
+    wrong = kando("approve", started, call, "--arguments", '{"amount": "3"}')
+    assert wrong.returncode == 1
+    assert "expected int, not str '3' @ data.amount" in wrong.stderr
+    for malformed in ("{", "[3]", ""):
+        assert kando("approve", started, call, "--arguments", malformed).returncode == 2
+
+    done = in_own_process("approve", started, call, "--arguments", '{"amount": 3}', "--by", "ann")
+    assert done.returncode == 0, done.stderr
+    kando("resume", started)
+
+    assert paid() == "3 "
+    listed = json.loads(kando("approvals", started, "--all", "--json").stdout)["items"]
+    assert [each["is_open"] for each in listed] == [True, False]
+    assert listed[0]["decision"] is None
+    decision = listed[1]["decision"]
+    assert (decision["by"], decision["arguments"]) == ("ann", {"amount": 3})
+    shown = kando("approvals", started, "--all").stdout.splitlines()
+    assert shown[0].endswith("pending")
+    assert shown[1].endswith('granted by ann with {"amount":3}')
+    events = [json.loads(line) for line in kando("events", started, "--json").stdout.splitlines()]
+    returned = next(each["id"] for each in events if each["type"] == "tool.returned")
+    traced = kando("trace", returned, "--run", started).stdout.splitlines()
+    assert [line.split()[1] for line in traced if line.startswith("approval.granted")] == ["ann"]
+    assert kando("replay", started, "--strict").returncode == 0
+
+
+def test_without_a_run_the_approvals_of_all_runs_are_listed_in_pages(
+    started: str, kando: Run
+) -> None:
+    other = kando("run", "paying", "--goal", "y").stdout.strip()
+    cancelled = kando("run", "paying", "--goal", "z").stdout.strip()
+    kando("cancel", cancelled)
+    kando("resume", cancelled)
+    everything = json.loads(kando("approvals", "--json").stdout)
+    assert everything["next_cursor"] is None
+    asked = [(each["run_id"], each["reason"]) for each in everything["items"]]
+    both = ["publish?", "pay 7?"]
+    assert asked == [(run, reason) for run in (other, started) for reason in both]
+    assert everything["items"][0]["requested_at"].endswith("Z")
+    assert everything["items"][0]["expires_at"] is None
+
+    found, cursor = [], []
+    while True:
+        page = json.loads(kando("approvals", "--limit", "1", "--json", *cursor).stdout)
+        found += page["items"]
+        if page["next_cursor"] is None:
+            break
+        cursor = ["--cursor", page["next_cursor"]]
+    assert found == everything["items"]
+    # A decision in the meantime does not shift the pages.
+    first = kando("approvals", "--limit", "1")
+    assert "more approvals: --cursor" in first.stderr
+    kando("deny", other, found[0]["event_id"], "--by", "ann")
+    kando("resume", other)
+    cursor = ["--cursor", f"{other}:{found[0]['event_id']}"]
+    page = json.loads(kando("approvals", "--json", *cursor).stdout)
+    assert page["items"] == everything["items"][1:]
+    text = kando("approvals").stdout
+    assert text.splitlines()[0].startswith(f"{other}  {found[1]['event_id']}  tool.called")
+    assert "since 20" in text
+
+    assert kando("approvals", "--cursor", "nothing").returncode == 2
+    assert kando("approvals", "--all").returncode == 2
+    assert kando("approvals", started, "--cursor", "x").returncode == 2
+
+
+def test_a_store_without_approvals_lists_an_empty_page(kando: Run) -> None:
+    done = kando("approvals", "--json")
+    assert (done.returncode, json.loads(done.stdout)) == (0, {"items": [], "next_cursor": None})
+    assert "no approvals are pending" in kando("approvals").stderr
+
+
+def test_a_decision_without_a_name_is_refused(started: str, kando: Run) -> None:
+    call = json.loads(kando("approvals", started, "--json").stdout)["items"][1]["event_id"]
+
+    assert kando("approve", started, call, "--by", " ").returncode == 1
+    assert kando("deny", started, call, "--by", "ann").returncode == 0
+
+
 def test_the_first_answer_counts(started: str, kando: Run) -> None:
     call = json.loads(kando("approvals", started, "--json").stdout)["items"][1]
 

@@ -2,28 +2,73 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import chain, count
 from typing import Any
 
+import attrs
+
+from kando.app.context import Context
 from kando.app.inbox import OWN_PREFIX, Delivery, deliver
 from kando.app.opened import OpenedRun
-from kando.errors import EventNotFound, InvalidData
+from kando.errors import ConfigurationError, EventNotFound, InvalidData, StoreDamaged
+from kando.ledger.substrate import LedgerInfo
 from kando.runtime import Runtime
 from kando.schema.events import (
     APPROVAL_DENIED,
     APPROVAL_GRANTED,
     INBOX_REFUSED,
+    RUN_CANCELLED,
     KandoEvent,
     make_event,
 )
 from kando.views.approvals import Approval, all_approvals, open_approvals
+from kando.views.status import StatusFold
+from kando.views.stored import status_fold_of
 
 __all__ = [
     "Approval",
+    "ApprovalPage",
+    "RunApproval",
     "answer_approval",
+    "approvals_in_store",
     "approvals_of",
 ]
+
+
+@attrs.frozen
+class RunApproval:
+    """An approval that a run waits for.
+
+    Attributes:
+        run_id: of the run or branch.
+        approval: what it asks.
+    """
+
+    run_id: str
+    approval: Approval
+
+
+@attrs.frozen
+class ApprovalPage:
+    """One page of the approvals that runs wait for; those of the newest run first.
+
+    Attributes:
+        items: the approvals; those of one run in the order of their requests.
+        next_cursor: continues the list after this page; None on the last page.
+        damaged: ids of runs that cannot be read, so that their approvals are unknown.
+    """
+
+    items: list[RunApproval] = attrs.field(factory=list)
+    next_cursor: str | None = None
+    damaged: list[str] = attrs.field(factory=list)
+
+    def __iter__(self) -> Iterator[RunApproval]:
+        return iter(self.items)
+
+    def __len__(self) -> int:
+        return len(self.items)
 
 
 def approvals_of(run: OpenedRun, *, decided: bool = False) -> list[Approval]:
@@ -35,6 +80,67 @@ def approvals_of(run: OpenedRun, *, decided: bool = False) -> list[Approval]:
     """
     read = all_approvals if decided else open_approvals
     return read(run.ledger.read_all())
+
+
+def approvals_in_store(context: Context, limit: int, cursor: str | None = None) -> ApprovalPage:
+    """Return the approvals that runs and branches wait for; a cancelled run waits for none.
+
+    Args:
+        context: the plugins, the settings and the substrate.
+        limit: maximum number of approvals.
+        cursor: `ApprovalPage.next_cursor` of the previous page, which names its last approval;
+            what has been asked or decided since then does not shift the pages.
+
+    Raises:
+        ConfigurationError: the cursor is malformed.
+    """
+    page = ApprovalPage()
+    for info, after in _runs_after(context, cursor):
+        try:
+            waiting = _waiting_in(context, info, after)
+        except StoreDamaged:
+            page.damaged.append(info.id)
+            continue
+        for each in waiting:
+            if len(page) == limit:
+                last = page.items[-1]
+                return attrs.evolve(page, next_cursor=f"{last.run_id}:{last.approval.event_id}")
+            page.items.append(RunApproval(info.id, each))
+    return page
+
+
+def _runs_after(context: Context, cursor: str | None) -> Iterator[tuple[LedgerInfo, str | None]]:
+    """Yield the runs from the one that a cursor names, which also names the last approval shown."""
+    run_id, _, event_id = (cursor or "").partition(":")
+    ledgers = iter(context.substrate().ledgers())
+    if cursor is not None:
+        info = next((each for each in ledgers if each.id == run_id), None)
+        if info is None or context.substrate().open(run_id).find(event_id) is None:
+            msg = f"{cursor!r} is not a cursor of this list."
+            raise ConfigurationError(msg, hint="Use the next_cursor of the previous page.")
+        yield info, event_id
+    for info in ledgers:
+        yield info, None
+
+
+def _waiting_in(context: Context, info: LedgerInfo, after: str | None) -> list[Approval]:
+    run = OpenedRun(context, context.substrate().open(info.id))
+    fold = status_fold_of(run.snapshot) if run.snapshot is not None else None
+    fold = fold or StatusFold()
+    for event in run.ledger.read(fold.length):
+        fold.observe(event)
+    if fold.halted_by == RUN_CANCELLED:
+        return []
+    waiting = fold.approvals.open()
+    if after is None:
+        return waiting
+    start = _position(run, after)
+    return [each for each in waiting if _position(run, each.event_id) > start]
+
+
+def _position(run: OpenedRun, event_id: str) -> int:
+    event = run.ledger.find(event_id)
+    return -1 if event is None else event.position
 
 
 def answer_approval(

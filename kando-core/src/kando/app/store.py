@@ -17,6 +17,7 @@ from kando.app.run import Run
 from kando.app.threads import in_thread
 
 if TYPE_CHECKING:
+    from kando.app.approvals import ApprovalPage
     from kando.app.compare import Outcome
     from kando.app.export import ImportResult
     from kando.app.inspect import RunPage
@@ -194,6 +195,20 @@ class Store:
         from kando.app.inspect import list_runs
 
         return list_runs(self.context, limit, cursor, state=state, kit=kit)
+
+    def approvals(self, *, limit: int = 20, cursor: str | None = None) -> ApprovalPage:
+        """Return the approvals that runs and branches wait for; those of the newest run first.
+
+        Args:
+            limit: maximum number of approvals.
+            cursor: the ``next_cursor`` of the previous page.
+
+        Raises:
+            ConfigurationError: the cursor is malformed.
+        """
+        from kando.app.approvals import approvals_in_store
+
+        return approvals_in_store(self.context, limit, cursor)
 
     def compare(self, names: Sequence[str]) -> list[Outcome]:
         """Return the outcomes of several runs or branches side by side.

@@ -2,35 +2,100 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import attrs
 import click
 
-from kando.app.approvals import Approval
+from kando.app.approvals import Approval, ApprovalPage
+from kando.app.inbox import Delivery
+from kando.app.store import Store
 from kando.cli.arguments import ANY_RUN, RUN
-from kando.cli.output import clean, print_json, print_line, warn
-from kando.cli.send import print_delivery
+from kando.cli.output import clean, moment, print_line, print_list, warn
+from kando.cli.send import json_object, print_delivery
 from kando.cli.shared import open_command_store, shared_options
 
 __all__ = ["approve", "deny", "list_approvals"]
 
+_by_option = click.option(
+    "--by",
+    metavar="NAME",
+    default="cli",
+    show_default=True,
+    help="Name of the person who decides.",
+)
+
 
 @click.command("approvals")
-@click.argument("run", type=ANY_RUN, metavar="[RUN]", default="@last")
+@click.argument("run", type=ANY_RUN, metavar="[RUN]", required=False)
+@click.option("--all", "show_all", is_flag=True, help="With RUN: include what was decided.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 1000),
+    metavar="N",
+    default=20,
+    show_default=True,
+    help="Maximum number of approvals, without RUN.",
+)
+@click.option(
+    "--cursor", metavar="CURSOR", help="Continue after the previous page: its next_cursor."
+)
 @shared_options
-def list_approvals(run: str, as_json: bool) -> None:
+def list_approvals(
+    run: str | None, show_all: bool, limit: int, cursor: str | None, as_json: bool
+) -> None:
     """List the pending approvals of a run.
 
-    Without RUN it is the newest one.
+    Without RUN list those of all runs of the store, the newest run first.
     """
+    if run is None and show_all:
+        msg = "--all needs a RUN."
+        raise click.UsageError(msg)
+    if run is not None and cursor is not None:
+        msg = "--cursor excludes RUN."
+        raise click.UsageError(msg)
     with open_command_store() as store:
-        found = store.run(run).approvals()
+        if run is None:
+            _print_page(store.approvals(limit=limit, cursor=cursor), as_json)
+            return
+        named = store.run(run)
+        found = named.approvals(decided=show_all)
         if as_json:
-            print_json({"items": [attrs.asdict(each) for each in found], "next_cursor": None})
+            print_list([attrs.asdict(each) for each in found])
             return
         for each in found:
-            print_line(f"{clean(each.event_id)}  {_subject(each)}  {clean(each.reason)}")
+            print_line(_line(each) + (_decision(each) if show_all else ""))
         if not found:
+            warn(
+                "no approvals are pending" if not show_all else "the run has asked for no approval"
+            )
+
+
+def _print_page(page: ApprovalPage, as_json: bool) -> None:
+    if as_json:
+        items = [{"run_id": each.run_id} | attrs.asdict(each.approval) for each in page]
+        print_list(items, page.next_cursor)
+    else:
+        for each in page:
+            print_line(f"{each.run_id}  {_line(each.approval)}")
+        if not page.items:
             warn("no approvals are pending")
+        if page.next_cursor is not None:
+            warn(f"more approvals: --cursor {page.next_cursor}")
+    for run_id in page.damaged:
+        warn(f"{run_id} is damaged: its approvals are unknown")
+
+
+def _line(each: Approval) -> str:
+    times = f"since {moment(each.requested_at)}"
+    times += f", until {moment(each.expires_at)}" if each.expires_at is not None else ""
+    return f"{clean(each.event_id)}  {_subject(each)}  {clean(each.reason)}  ({times})"
+
+
+def _decision(each: Approval) -> str:
+    if each.decision is not None:
+        return f"  {clean(each.decision.text())}"
+    return "  pending" if each.is_open else "  answered without a decision"
 
 
 def _subject(asked: Approval) -> str:
@@ -44,32 +109,40 @@ def _subject(asked: Approval) -> str:
 @click.command()
 @click.argument("run", type=RUN, metavar="RUN")
 @click.argument("event", metavar="EVENT")
+@click.option(
+    "--arguments",
+    metavar="JSON",
+    help="Call the tool with these arguments, all of them, instead of those that were asked for.",
+)
+@_by_option
 @shared_options
-def approve(run: str, event: str, as_json: bool) -> None:
+def approve(run: str, event: str, arguments: str | None, by: str, as_json: bool) -> None:
     """Grant a pending approval.
 
     EVENT is an id that `kando approvals RUN` lists, or the id of the call or object that waits.
+    Other arguments are checked against the schema of the tool first.
     """
-    _answer(run, event, True, None, as_json)
+    changed = json_object("--arguments", arguments) if arguments is not None else None
+    _answer(lambda store: store.run(run).approve(event, changed, by=by), as_json)
 
 
 @click.command()
 @click.argument("run", type=RUN, metavar="RUN")
 @click.argument("event", metavar="EVENT")
 @click.option("--reason", help="Reason, which the responder that asked receives.")
+@_by_option
 @shared_options
-def deny(run: str, event: str, reason: str | None, as_json: bool) -> None:
+def deny(run: str, event: str, reason: str | None, by: str, as_json: bool) -> None:
     """Deny a pending approval.
 
     EVENT is an id that `kando approvals RUN` lists, or the id of the call or object that waits.
     """
-    _answer(run, event, False, reason, as_json)
+    _answer(lambda store: store.run(run).deny(event, reason=reason, by=by), as_json)
 
 
-def _answer(run: str, event: str, approved: bool, reason: str | None, as_json: bool) -> None:
+def _answer(decide: Callable[[Store], Delivery], as_json: bool) -> None:
     with open_command_store() as store:
-        named = store.run(run)
-        delivery = named.approve(event) if approved else named.deny(event, reason=reason)
+        delivery = decide(store)
         if delivery.is_new or as_json:
             print_delivery(delivery, as_json)
         else:

@@ -15,7 +15,7 @@ from kando.cli.arguments import RUN
 from kando.cli.output import print_json, print_line, warn
 from kando.cli.shared import command_for, open_command_store, shared_options
 
-__all__ = ["cancel", "pause", "print_delivery", "send"]
+__all__ = ["cancel", "json_object", "pause", "print_delivery", "send"]
 
 
 @click.command()
@@ -50,9 +50,9 @@ def send(
     The event is put into the inbox of RUN. The process that works on the run records it. Give the
     event with --type and --data, or with a --file of {"type": ..., "data": ...}.
     """
-    body = _object("--file", file.read()) if file is not None else {}
+    body = json_object("--file", file.read()) if file is not None else {}
     body |= {"type": type_} if type_ else {}
-    body |= {"data": _object("--data", data)} if data else {}
+    body |= {"data": json_object("--data", data)} if data else {}
     body |= {"cause": list(cause)} if cause else {}
     if not isinstance(body.get("type"), str) or not isinstance(body.get("data", {}), dict):
         msg = "The event is missing: give --type TYPE and --data JSON, or --file FILE."
@@ -65,7 +65,16 @@ def send(
     _send(send_event, as_json)
 
 
-def _object(where: str, text: str) -> dict[str, Any]:
+def json_object(where: str, text: str) -> dict[str, Any]:
+    """Return the JSON object that an option holds.
+
+    Args:
+        where: name of the option.
+        text: its value.
+
+    Raises:
+        click.UsageError: it is not a JSON object.
+    """
     try:
         value = json.loads(text)
     except ValueError as error:
