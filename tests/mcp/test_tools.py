@@ -9,7 +9,15 @@ from mcp import Client
 from kando_mcp.settings import Settings
 from mcp_host import MODES, Place, calling, refusal
 
-READING = ["diff_branches", "explain_trace", "get_run", "list_kits", "list_runs", "query_world"]
+READING = [
+    "diff_branches",
+    "explain_trace",
+    "get_run",
+    "list_approvals",
+    "list_kits",
+    "list_runs",
+    "query_world",
+]
 WRITING = {
     # destructive, idempotent, open world
     "answer_approval": (True, True, True),
@@ -118,7 +126,7 @@ def test_every_tool_has_all_four_annotations_and_a_typed_result_with_a_summary(
         listed = [
             tool.model_dump(include={"name", "description", "input_schema"}) for tool in tools
         ]
-        assert len(json.dumps(listed)) < 12_000
+        assert len(json.dumps(listed)) < 12_500
 
     place.within(story, mode=mode)
 
@@ -294,6 +302,44 @@ def test_a_pending_approval_is_shown_and_the_decision_recorded(
         assert (done["state"], done["approvals"]) == ("finished", [])
         (step,) = (await call("query_world", run_id=run_id, type="Step"))["objects"]
         assert outcome in step["data"]["status"]
+
+    place.within(story)
+
+
+def test_a_person_changes_the_arguments_of_a_call_that_is_listed_for_all_runs(
+    place: Place,
+) -> None:
+    async def story(client: Client) -> None:
+        call = calling(client)
+        first = (await call("start_run", kit="tiny", goal="pay 7", wait_s=45))["run_id"]
+        second = (await call("start_run", kit="tiny", goal="pay 8", wait_s=45))["run_id"]
+
+        listed = await call("list_approvals")
+        assert listed["summary"] == "2 approvals are pending"
+        assert [each["run_id"] for each in listed["items"]] == [second, first]
+        page = await call("list_approvals", limit=1)
+        rest = await call("list_approvals", cursor=page["next_cursor"])
+        assert [*page["items"], *rest["items"]] == listed["items"]
+        assert rest["next_cursor"] is None
+        asked = listed["items"][1]
+        assert (asked["reason"], asked["expires_at"]) == ("May it pay?", None)
+
+        answer = {"run_id": first, "event_id": asked["event_id"], "approved": True}
+        text = await refusal(client, "answer_approval", **answer, arguments={"amount": "3"})
+        assert "amount" in text
+        wrong = {**answer, "approved": False}
+        text = await refusal(client, "answer_approval", **wrong, arguments={"amount": 3})
+        assert "denied call" in text
+        done = await call("answer_approval", **answer, arguments={"amount": 3}, by="ann", wait_s=45)
+
+        assert done["state"] == "finished"
+        (step,) = (await call("query_world", run_id=first, type="Step"))["objects"]
+        assert "'paid': 3" in step["data"]["status"]
+        asked_id = asked["event_id"]
+        trace = await call("explain_trace", event_id=asked_id, run_id=first, direction="down")
+        granted = [each["actor"] for each in trace["steps"] if each["type"] == "approval.granted"]
+        assert granted == ["ann"]
+        assert [each["run_id"] for each in (await call("list_approvals"))["items"]] == [second]
 
     place.within(story)
 

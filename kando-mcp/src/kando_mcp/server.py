@@ -21,7 +21,7 @@ from kando_mcp.settings import Settings
 from kando_mcp.subscriptions import Subscriptions
 from kando_mcp.tasks import RunTasks
 from kando_mcp.tools.answer import request_tool
-from kando_mcp.tools.approve import answer_tool
+from kando_mcp.tools.approve import answer_tool, list_approvals_tool
 from kando_mcp.tools.diff import diff_tool
 from kando_mcp.tools.fork import fork_tool
 from kando_mcp.tools.inspect import (
@@ -85,6 +85,7 @@ def _tools(access: Access, workers: Workers) -> list[Tool]:
     reading = [
         list_kits_tool(access),
         list_runs_tool(access),
+        list_approvals_tool(access),
         get_run_tool(access, workers),
         query_world_tool(access),
         diff_tool(access),

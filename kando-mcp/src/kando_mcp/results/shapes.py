@@ -20,6 +20,7 @@ from kando.app.status import (
 )
 
 __all__ = [
+    "ApprovalList",
     "ApprovalShape",
     "Branch",
     "Change",
@@ -31,6 +32,7 @@ __all__ = [
     "ObjectShape",
     "ProviderShape",
     "RelationShape",
+    "RunApprovalShape",
     "RunLine",
     "RunList",
     "RunState",
@@ -64,6 +66,22 @@ class ApprovalShape(TypedDict):
     type: str
     reason: str
     waiting: dict[str, Any]
+    requested_at: str
+    expires_at: str | None
+
+
+class RunApprovalShape(ApprovalShape):
+    """A pending approval of the run `run_id`."""
+
+    run_id: str
+
+
+class ApprovalList(TypedDict):
+    """The pending approvals of all runs, those of the newest run first."""
+
+    summary: str
+    items: list[RunApprovalShape]
+    next_cursor: str | None
 
 
 class RunState(TypedDict):
