@@ -24,6 +24,7 @@ WRITING = {
     "answer_request": (True, False, True),
     "cancel_run": (True, True, False),
     "fork_run": (False, False, True),
+    "park_firing": (True, True, True),
     "resume_run": (False, True, True),
     "start_run": (False, False, True),
 }
@@ -118,6 +119,7 @@ def test_every_tool_has_all_four_annotations_and_a_typed_result_with_a_summary(
             "answer_request",
             "cancel_run",
             "get_run",
+            "park_firing",
             "resume_run",
             "start_run",
         }

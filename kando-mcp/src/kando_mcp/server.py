@@ -30,6 +30,7 @@ from kando_mcp.tools.inspect import (
     list_runs_tool,
     query_world_tool,
 )
+from kando_mcp.tools.park import park_tool
 from kando_mcp.tools.start import cancel_tool, resume_tool, start_tool
 from kando_mcp.tools.trace import trace_tool
 from kando_mcp.worker.pool import Workers
@@ -93,7 +94,15 @@ def _tools(access: Access, workers: Workers) -> list[Tool]:
     ]
     if access.settings.is_read_only:
         return reading
-    makers = [start_tool, resume_tool, fork_tool, cancel_tool, answer_tool, request_tool]
+    makers = [
+        start_tool,
+        resume_tool,
+        fork_tool,
+        cancel_tool,
+        answer_tool,
+        request_tool,
+        park_tool,
+    ]
     return [*reading, *(make(access, workers) for make in makers)]
 
 

@@ -151,6 +151,10 @@ MESSAGES: dict[str, tuple[Callable[[Place], Any], set[int]]] = {
         lambda place: place("resume", "demo"),
         {0},
     ),
+    "`kando events {}` lists them.": (
+        lambda place: place("park", place.start(), "x-1", "tiny.on_goal"),
+        {0},
+    ),
     "`kando events {}` lists its events.": (
         lambda place: place("trace", "nothing", "--run", place.start()),
         {0},
@@ -172,6 +176,14 @@ MESSAGES: dict[str, tuple[Callable[[Place], Any], set[int]]] = {
         lambda place: place("approve", place.start("asks"), "nothing"),
         {0},
     ),
+    "`kando events {} --all` shows what fired.": (
+        lambda place: place("park", place.start(), "object.created-1", "tiny.on_goal"),
+        {0},
+    ),
+    "`kando deny {} {}` denies the request.": (
+        lambda place: place("park", place.start("asks"), "tool.called-3", "asks.tools"),
+        {0},
+    ),
     "`kando status {}` shows its state.": (lambda place: place("artifacts", place.start()), {0}),
     "`kando resume {} --no-budget` removes them.": (damaged_limits, {0}),
     "Wait until it stops; `kando resume {} --take-over` takes it over.": (busy_run, {0}),
@@ -188,7 +200,7 @@ MESSAGES: dict[str, tuple[Callable[[Place], Any], set[int]]] = {
         lambda place: place("resume", place.start(), "--group", "g", "--budget-usd", "1"),
         {0},
     ),
-    "`{}` shows the failure. {}": (lambda place: place("run", "fails", "--goal", "x"), {0, 6}),
+    "`{}` shows the failure{}. {}": (lambda place: place("run", "fails", "--goal", "x"), {0, 6}),
     "Its recorded events are kept. {}": (
         lambda place: place("run", "stops", "--goal", "x"),
         {130},
@@ -263,10 +275,12 @@ def test_every_suggested_command_works(place: Place, message: str) -> None:
 def test_the_hint_of_a_failed_run_leads_to_its_failure(place: Place) -> None:
     hint = place("run", "fails", "--goal", "x").stderr
 
-    events, resume = commands_in(hint)
+    events, park, resume = commands_in(hint)
 
     assert "raised: ValueError: no (" in place.kando(*events).stdout
     assert "failed: ValueError: no (" in place.kando(*resume).stderr
+    assert place.kando(*park).returncode == 0
+    assert place.kando(*resume).returncode == 0
 
 
 def test_a_provider_with_a_password_is_given_when_the_branch_is_resumed(place: Place) -> None:

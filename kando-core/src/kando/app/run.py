@@ -429,6 +429,32 @@ class Run:
 
         return cancel_run(self._opened(read_only=False))
 
+    def park(
+        self, event_id: str, responder: str, *, reason: str | None = None, by: str = "cli"
+    ) -> Delivery:
+        """Have the run step over a firing that it cannot get past.
+
+        All other responders handle the event as before. If the responder is the executor of a
+        request, the request is closed without an answer.
+
+        Args:
+            event_id: id of the event that is handled.
+            responder: name of the responder that is to be stepped over.
+            reason: why; `RunStatus.parked_reasons` holds it.
+            by: who parks the firing.
+
+        Raises:
+            EventNotFound: the run has no such event.
+            NotFoundError: no such responder handles the event.
+            InvalidData: the firing is not pending: it is done, parked, or waits for a person.
+            RunCancelled: the run was cancelled.
+            ConfigurationError: the run has no kit.
+        """
+        from kando.app.park import park_firing
+
+        run = self._opened(read_only=False)
+        return park_firing(run, event_id, responder, reason=reason, by=by)
+
     def approvals(self, *, decided: bool = False) -> list[Approval]:
         """Return the pending approvals, in the order of their requests.
 

@@ -26,6 +26,8 @@ from kando.cli.shared import (
 from kando.errors import KandoError, RunBusy, StoreError
 from kando.responders.budget import Budget
 from kando.runtime.failure import with_place
+from kando.schema.events import RESPONDER_FAILED
+from kando.views.pending import failed_intent
 
 __all__ = ["resume", "run", "work_on"]
 
@@ -228,7 +230,19 @@ def _explained(store: Store, run_id: str, error: BaseException) -> BaseException
     if store.url.startswith("memory:"):
         return RunFailed(msg, hint=resume)
     shown = command_for("events", run_id)
-    return RunFailed(msg, hint=f"`{shown}` shows the failure. {resume}")
+    hint = f"`{shown}` shows the failure{_parking_hint(store, run_id)}. {resume}"
+    return RunFailed(msg, hint=hint)
+
+
+def _parking_hint(store: Store, run_id: str) -> str:
+    """Return how to step over the firing at which a run has failed, if it has."""
+    ledger = store.context.ledger(run_id)
+    last = ledger.at(ledger.length() - 1)
+    if last is None or last.type != RESPONDER_FAILED:
+        return ""
+    event = failed_intent(last.data) or last.data["trigger"]
+    park = command_for("park", run_id, shlex.quote(event), shlex.quote(last.data["responder"]))
+    return f", `{park}` steps over it"
 
 
 def _report(store: Store, result: RunResult) -> None:

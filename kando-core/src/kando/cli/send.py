@@ -1,4 +1,4 @@
-"""`kando send`, `pause` and `cancel`: control a run from outside, active or not."""
+"""`kando send`, `pause`, `cancel` and `park`: control a run from outside, active or not."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kando.cli.arguments import RUN
 from kando.cli.output import print_json, print_line, warn
 from kando.cli.shared import command_for, open_command_store, shared_options
 
-__all__ = ["cancel", "json_object", "pause", "print_delivery", "send"]
+__all__ = ["cancel", "json_object", "park", "pause", "print_delivery", "send"]
 
 
 @click.command()
@@ -106,6 +106,23 @@ def cancel(run: str, as_json: bool) -> None:
     A cancelled run can be read and forked, but not resumed.
     """
     _send(lambda store: store.run(run).cancel(), as_json)
+
+
+@click.command()
+@click.argument("run", type=RUN, metavar="RUN")
+@click.argument("event", metavar="EVENT")
+@click.argument("responder", metavar="RESPONDER")
+@click.option("--reason", metavar="TEXT", help="Reason, which the status of the run shows.")
+@click.option("--by", metavar="NAME", default="cli", help="Name of the person.  [default: cli]")
+@shared_options
+def park(run: str, event: str, responder: str, reason: str | None, by: str, as_json: bool) -> None:
+    """Have a run step over a firing that it cannot get past.
+
+    RESPONDER never handles EVENT; all other responders do. `kando status RUN` names both if the run
+    has failed. If RESPONDER is the executor of a request, EVENT is the request, which is closed
+    without an answer.
+    """
+    _send(lambda store: store.run(run).park(event, responder, reason=reason, by=by), as_json)
 
 
 def _send(send_to: Callable[[Store], Delivery], as_json: bool) -> None:

@@ -197,6 +197,10 @@ class ApprovalGate:
         """Return an open intent with the arguments that a person approved it with, if others."""
         return self._intents.get(intent.id, intent)
 
+    def waits_for_person(self, intent_id: str) -> bool:
+        """Whether the ledger asks a person about an open intent, and holds no decision yet."""
+        return intent_id in self._requested and intent_id not in self._granted
+
     def may_call(self, intent_id: str, before: int | None = None) -> bool:
         """Whether an intent may be answered by a call.
 

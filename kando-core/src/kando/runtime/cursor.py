@@ -20,7 +20,7 @@ from kando.schema.events import (
     RecordedEvent,
 )
 from kando.schema.identity import step_key
-from kando.views.firings import FiringOrders, remaining
+from kando.views.firings import FiringOrders, parked_by_person, remaining
 from kando.views.pending import ANSWERS, PENDING, Pending, answered_by, track
 
 __all__ = ["AFTER", "Cursor", "OpenFiring", "names_after"]
@@ -64,6 +64,7 @@ class Cursor:
         open_firing: the firing that the ledger holds in part, if there is one.
         pending: open intents and timers, and the halt of the run.
         orders: the firing orders of the kits that worked on the run.
+        parked: names of the responders that a person had the run step over, by trigger.
     """
 
     def __init__(self) -> None:
@@ -78,6 +79,7 @@ class Cursor:
         # Number of failed attempts of each firing that is to be retried.
         self._failed: dict[tuple[str, str], int] = {}
         self._unresolved: set[tuple[str, str]] = set()
+        self.parked: dict[str, set[str]] = {}
 
     @property
     def current(self) -> RecordedEvent | None:
@@ -149,7 +151,9 @@ class Cursor:
 
     def _observe_failed(self, event: RecordedEvent) -> None:
         if event.data.get("in_turn") is False:
-            # A worker's attempt failed, wherever the cursor is.
+            # A worker's attempt failed, or a person parked a firing, wherever the cursor is.
+            if (stepped_over := parked_by_person(event.data)) is not None:
+                self.parked.setdefault(stepped_over[0], set()).add(stepped_over[1])
             return
         trigger, responder = self._advance_to_trigger(event), event.data["responder"]
         outcome = event.data["outcome"]
@@ -186,6 +190,11 @@ class Cursor:
     def failed_responders(self, trigger_id: str) -> set[str]:
         """Return the responders that failed to handle an event and are to handle it again."""
         return {responder for trigger, responder in self._unresolved if trigger == trigger_id}
+
+    def is_parked(self, trigger_id: str, names: Iterable[str]) -> bool:
+        """Whether a person had the run step over a firing, under one of its responder's names."""
+        parked = self.parked.get(trigger_id)
+        return parked is not None and not parked.isdisjoint(names)
 
     def has_failed(self, trigger_id: str, responder: str) -> bool:
         """Whether the ledger holds a failure of a firing, and no completion after it."""
@@ -253,10 +262,11 @@ class Cursor:
             event: the current one.
             handlers: the responders of its type, in today's firing order.
         """
-        if not self.done and self.orders.is_latest(event.position):
+        parked = self.parked.get(event.id)
+        if not self.done and not parked and self.orders.is_latest(event.position):
             return handlers
         failed = self.failed_responders(event.id)
-        return remaining(handlers, event.position, self.done, failed, self.orders)
+        return remaining(handlers, event.position, self.done, failed, self.orders, parked or set())
 
     def advance(self) -> None:
         """Leave the current event: all its firings are done."""

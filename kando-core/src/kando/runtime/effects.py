@@ -143,11 +143,11 @@ class Effects:
             return compute(world)
         recalled = effect.recall(intent, world)
         if recalled is not None:
-            self.discard(intent)
+            self.discard(intent.id)
             return recalled
         flying = self._in_flight.get(intent.id)
         if (flying is None or flying.is_elsewhere()) and (kept := self._kept(intent)):
-            self.discard(intent)
+            self.discard(intent.id)
             return kept
         call = flying or self._launch(Call(intent, executor.name, effect))
         end = None if seconds_left is None else time.monotonic() + seconds_left
@@ -199,10 +199,10 @@ class Effects:
             if call.future.done() and call.future.exception() is None:
                 account.settle(call.intent.id, call.effect.answer_type, call.future.result())
 
-    def discard(self, intent: RecordedEvent) -> None:
+    def discard(self, intent_id: str) -> None:
         """Discard the call for an intent; its next answer needs a new call."""
-        self._in_flight.pop(intent.id, None)
-        self._waiting.pop(intent.id, None)
+        self._in_flight.pop(intent_id, None)
+        self._waiting.pop(intent_id, None)
 
     def withdraw(self, intent_id: str) -> bool:
         """Do not make the call for an intent; return False if it has been started."""

@@ -114,7 +114,7 @@ class Intents:
     def discard(self, intent: RecordedEvent) -> None:
         """Discard the call of an intent and its reservation, after it failed."""
         self._recorder.account.release(intent.id)
-        self.effects.discard(intent)
+        self.effects.discard(intent.id)
 
     def _reserve(self, call: Call) -> bool:
         depth = self._recorder.depth_of(call.intent.position) + 1

@@ -40,6 +40,7 @@ from kando.runtime.handlers import Handlers
 from kando.runtime.inbox import Inbox
 from kando.runtime.intents import Intents
 from kando.runtime.messages import Messages
+from kando.runtime.parking import Parking
 from kando.runtime.purity import run_checked
 from kando.runtime.recorder import Recorder
 from kando.runtime.recovery import recover
@@ -75,6 +76,7 @@ class Loop:
         committer: records the firings.
         intents: makes the calls.
         messages: records what others deliver to the run.
+        parking: checks which firings a person may park.
         kit: data of the last ``kit.loaded`` in the ledger; None if it has none.
     """
 
@@ -96,7 +98,8 @@ class Loop:
         self.committer = Committer(recorder, handlers, save_interval)
         self.cursor = self.committer.cursor
         self.intents = Intents(self.committer, handlers, effects, gate, self.inbox)
-        self.messages = Messages(self.committer, gate, self.inbox)
+        self.parking = Parking(recorder, self.cursor, handlers, gate)
+        self.messages = Messages(self.committer, gate, self.inbox, self.parking)
         self.intents.may_start = self.messages.may_start_calls
         self.checks_purity = checks_purity
         self.kit: dict[str, Any] | None = None
@@ -210,7 +213,13 @@ class Loop:
     def _dispatch(self, event: RecordedEvent) -> bool:
         for handler in self._remaining(event):
             subject = self._subject_of(handler, event)
-            if subject is not None and not (self._poll() and self._fire(handler, event, subject)):
+            if subject is None:
+                continue
+            if not self._poll():
+                return False
+            # A message may have parked the firing just now.
+            is_parked = self.cursor.is_parked(event.id, (handler.name, *handler.was))
+            if not is_parked and not self._fire(handler, event, subject):
                 return False
         return True
 

@@ -11,6 +11,7 @@ from kando.ledger.inbox import InboxEntry
 from kando.runtime.approval_gate import ApprovalGate
 from kando.runtime.commit import Committer
 from kando.runtime.inbox import Inbox, refusal_event
+from kando.runtime.parking import Parking
 from kando.schema.events import (
     APPROVAL_DENIED,
     APPROVAL_GRANTED,
@@ -41,17 +42,21 @@ class Messages:
         committer: records the messages.
         gate: judges them.
         inbox: holds them.
+        parking: checks the firings that they park.
 
     Attributes:
         has_caught_up: whether the run has dispatched the events that its ledger held when it was
             opened. Until then only messages that decide about calls are recorded.
     """
 
-    def __init__(self, committer: Committer, gate: ApprovalGate, inbox: Inbox) -> None:
+    def __init__(
+        self, committer: Committer, gate: ApprovalGate, inbox: Inbox, parking: Parking
+    ) -> None:
         self.has_caught_up = False
         self._committer = committer
         self._gate = gate
         self._inbox = inbox
+        self._parking = parking
         self._is_reading = False
 
     def read(self) -> bool:
@@ -107,7 +112,14 @@ class Messages:
             RefusedEvent: it must not be recorded.
         """
         admitted = self._gate.admit(event, self._committer.recorder.world)
-        return self._committer.deliver([admitted], is_own=admitted.type in _OWN_MESSAGES)
+        parked = None
+        if admitted.type == RESPONDER_FAILED:
+            parked = self._parking.check(admitted.data)
+        if not self._committer.deliver([admitted], is_own=admitted.type in _OWN_MESSAGES):
+            return False
+        if parked is not None and admitted.data["call"]:
+            self._committer.on_failed(parked)
+        return True
 
 
 def _precedence(entry: InboxEntry) -> int:

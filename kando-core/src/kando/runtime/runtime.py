@@ -273,6 +273,11 @@ class Runtime:
         return self._opened().cursor.pending.halted_by is not None
 
     @property
+    def is_cancelled(self) -> bool:
+        """Whether the run is cancelled."""
+        return self._opened().cursor.pending.halted_by == RUN_CANCELLED
+
+    @property
     def is_exhausted(self) -> bool:
         """Whether a limit of the budget has stopped the run."""
         return self._opened().committer.is_exhausted
@@ -292,6 +297,24 @@ class Runtime:
     def executor_of(self, intent: RecordedEvent) -> Responder | None:
         """Return the executor that is to answer an open intent; None if it must stay open."""
         return self._opened().intents.executor_of(intent)
+
+    def parking_event(
+        self, event_id: str, responder: str, reason: str | None = None, by: str = "runtime"
+    ) -> KandoEvent:
+        """Return the event that has the run step over a pending firing, once it is recorded.
+
+        Args:
+            event_id: of the event that is handled.
+            responder: that handles it.
+            reason: why it is parked, if given.
+            by: who parks it.
+
+        Raises:
+            EventNotFound: the ledger has no such event.
+            NotFoundError: no such responder handles the event.
+            InvalidData: the firing is not pending: it is done, parked, or waits for a person.
+        """
+        return self._opened().parking.event(event_id, responder, reason, by)
 
     def record_returned(self) -> None:
         """Record the answers of calls that were begun before the run was halted, if it is cancelled."""

@@ -38,6 +38,7 @@ from kando.schema.events import (
     RecordedEvent,
     event_label,
 )
+from kando.views.firings import parked_by_person
 from kando.views.pending import is_answer, is_by_hand
 from kando.world.graph import World
 
@@ -155,12 +156,17 @@ class _StrictReplay:
         # Positions of the failures of each firing, and the firings that were parked in the end.
         self._failures: dict[tuple[str, str], list[int]] = {}
         self._parked: set[tuple[str, str]] = set()
+        # Where a person had the run step over a firing.
+        self._stepped_over: dict[tuple[str, str], int] = {}
         for event in recorded:
             if event.type == KIT_LOADED:
                 # All of them at once: a responder handles no event from before its own kit.loaded.
                 self.cursor.orders.observe(event.position, event.data)
             elif event.type == RESPONDER_FAILED:
                 key = event.data["trigger"], event.data["responder"]
+                if parked_by_person(event.data) is not None:
+                    self._stepped_over[key] = event.position
+                    continue
                 self._failures.setdefault(key, []).append(event.position)
                 if event.data["outcome"] == PARKED:
                     self._parked.add(key)
@@ -251,7 +257,7 @@ class _StrictReplay:
 
     def _fire(self, handler: Responder, event: RecordedEvent) -> None:
         self._insert_preceding(handler, event)
-        while True:
+        while not self._step_over(handler, event):
             batch = Batch(self.recorder, event, handler.name)
             try:
                 outputs = self._gate.outputs(handler, event, self.recorder.world)
@@ -267,6 +273,20 @@ class _StrictReplay:
             complete(batch, count or 0)
             if self._commit(batch, event):
                 return
+
+    def _step_over(self, handler: Responder, event: RecordedEvent) -> bool:
+        """Insert the parking of a firing by a person, unless an attempt was recorded before it."""
+        names = (handler.name, *handler.was)
+        keys = [key for name in names if (key := (event.id, name)) in self._stepped_over]
+        if not keys:
+            return False
+        here, end = self.recorder.length, self._stepped_over[keys[0]]
+        attempts = (position for key in keys for position in self._failures.get(key, ()))
+        if any(here <= position < end for position in attempts):
+            return False
+        while self.recorder.length <= end:
+            self._insert_external([])
+        return True
 
     def _insert_failure(
         self, handler: Responder, event: RecordedEvent, error: BaseException

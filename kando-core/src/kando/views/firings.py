@@ -10,16 +10,19 @@ moved, or renamed (`Responder.was`) between a crash and the resume, and none fir
 - A responder that the kit did not have then is new. It handles events after the ``kit.loaded`` that
   brought it.
 - Without such a list, only the named responders are done.
+- A firing that a person parked is stepped over, wherever the run is: it alone, no other responder.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from typing import Any, Protocol, TypeVar
 
 import attrs
 
-__all__ = ["FIRING_ORDER", "FiringOrders", "remaining"]
+from kando.schema.events import PARKED
+
+__all__ = ["FIRING_ORDER", "FiringOrders", "parked_by_person", "remaining"]
 
 #: Field of a ``kit.loaded``: names of the kit's responders, in firing order.
 FIRING_ORDER = "responders"
@@ -86,6 +89,7 @@ def remaining(
     done: Collection[str],
     failed: Collection[str],
     orders: FiringOrders,
+    parked: Set[str] = frozenset(),
 ) -> Sequence[Handler]:
     """Return the handlers of an event that have not handled it, in firing order.
 
@@ -95,7 +99,10 @@ def remaining(
         done: names of the responders that are known to have handled it.
         failed: names of those that failed and are to be repeated.
         orders: of the kits that worked on the run.
+        parked: names of those that a person had the run step over.
     """
+    if parked:
+        handlers = [each for each in handlers if not parked & {each.name, *each.was}]
     if not done and orders.is_latest(position):
         return handlers
     order = orders.at(position)
@@ -115,3 +122,14 @@ def remaining(
         if any(name in failed for name in names) or not (is_new or is_done):
             found.append(handler)
     return found
+
+
+def parked_by_person(failed: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Return the trigger and the responder of a firing that a person parked, else None.
+
+    Args:
+        failed: data of a ``responder.failed``.
+    """
+    if failed.get("outcome") == PARKED and failed.get("in_turn") is False:
+        return failed["trigger"], failed["responder"]
+    return None

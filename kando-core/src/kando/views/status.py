@@ -33,6 +33,7 @@ from kando.schema.events import (
 )
 from kando.views.approvals import ApprovalsFold
 from kando.views.choices import Choices
+from kando.views.firings import parked_by_person
 from kando.views.pending import ANSWERS, PENDING, answered_by, is_answer, track
 from kando.views.spending import CHARGED, Accounts
 from kando.world.graph import World
@@ -171,13 +172,21 @@ def _on_approval(fold: StatusFold, event: RecordedEvent) -> None:
 
 
 def _on_failure(fold: StatusFold, event: RecordedEvent) -> None:
-    outcome, error = event.data["outcome"], event.data["error"]
-    reason = f"{event.data['responder']}: {error['type']}: {error['message']}"
+    outcome = event.data["outcome"]
+    reason = f"{event.data['responder']}: {_reason_of(event)}"
     if outcome == PARKED:
         key = _firing(event.data["trigger"], event.data["responder"])
         fold.parked[key] = f"{event.data['trigger']}: {reason}"
     elif outcome == RAISED:
         fold.failure = reason
+
+
+def _reason_of(failed: RecordedEvent) -> str:
+    error = failed.data["error"]
+    if parked_by_person(failed.data) is None:
+        return f"{error['type']}: {error['message']}"
+    because = f": {error['message']}" if error["message"] else ""
+    return f"parked by {failed.data.get('by')}{because}"
 
 
 def _unpark(fold: StatusFold, event: RecordedEvent) -> None:

@@ -132,7 +132,8 @@ def _next_steps(status: RunStatus) -> list[str]:
     if status.state == FAILED:
         return [
             f"explain_trace({run}, event_id={status.last_event_id}) shows what led to it.",
-            f"resume_run({run}) retries the failed step.",
+            f"resume_run({run}) retries the failed step, and park_firing({run}, event_id=ID, "
+            "responder=NAME) steps over it.",
         ]
     if status.state == CANCELLED:
         return [f"fork_run({run}, fork_at=N, continue=true) continues from any position."]
