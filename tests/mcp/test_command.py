@@ -185,6 +185,8 @@ def test_setting_a_member_preserves_every_other_member(
         (["config", "--host", "notepad"], 2, "claude-desktop"),
         (["--max-usd-per-run", "-1"], 2, "-1"),
         (["--max-usd-per-run", "nan"], 2, "not an amount"),
+        (["--budget-events", "many"], 2, "many"),
+        (["--budget-usd", "nan"], 2, "not an amount"),
         (["--max-usd-per-day", "nan"], 2, "not an amount"),
         (["--read-only", "config", "--host", "cursor"], 2, "follow --"),
         (["config", "--host", "cursor", "--", "--readonly"], 2, "--read-only"),

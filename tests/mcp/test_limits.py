@@ -7,6 +7,7 @@ from kando.app.builtin import installed_plugins
 from kando.app.store import open_store
 from kando.errors import ConfigurationError
 from kando.schema.events import KandoEvent, make_event
+from kando.responders.budget import Budget
 from kando_mcp.settings import Settings
 from kando_mcp.spending import DailySpending
 from kando_mcp.worker.provider import open_provider
@@ -147,3 +148,13 @@ def test_a_client_cannot_name_a_file_or_emit_a_call(place: Place) -> None:
         assert named["state"] == "finished"
 
     place.within(story, Settings(allows_live_llm=True), KANDO_LLM="free:here")
+
+
+def test_the_operators_limits_hold_for_each_run(place: Place) -> None:
+    async def story(client: Client) -> None:
+        call = calling(client)
+        stopped = await call("start_run", kit="tiny", goal="plain hello", wait_s=45)
+        assert stopped["state"] == "exhausted"
+        assert stopped["problem"] == "max_events"
+
+    place.within(story, Settings(budget=Budget(max_events=3)))

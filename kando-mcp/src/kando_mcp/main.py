@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import click
 
+from kando.responders.budget import LIMITS, Budget
 from kando_mcp.settings import DEFAULT_MAX_RESULT_CHARS, Settings
 
 __all__ = ["main"]
@@ -29,6 +31,19 @@ def _amount(context: click.Context, parameter: click.Parameter, usd: float | Non
     return usd
 
 
+def _budget_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options of all limits that Kando knows."""
+    for each in reversed(LIMITS):
+        kind = click.IntRange(0) if each.is_whole else click.FloatRange(0)
+        help = each.help.replace("Limit on", "For each run: limit on")
+        check = None if each.is_whole else _amount
+        option = click.option(
+            each.option, each.name, type=kind, callback=check, metavar=each.unit, help=help
+        )
+        command = option(command)
+    return command
+
+
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version)
 @click.option("--ledger", metavar="URL", help="Substrate of the runs. [env: KANDO_LEDGER]")
@@ -45,6 +60,7 @@ def _amount(context: click.Context, parameter: click.Parameter, usd: float | Non
     callback=_amount,
     help="Cost limit of all runs per day (UTC), in US dollars.",
 )
+@_budget_options
 @click.option(
     "--allow-live-llm",
     is_flag=True,
@@ -67,6 +83,7 @@ def _amount(context: click.Context, parameter: click.Parameter, usd: float | Non
 @click.pass_context
 def cli(
     context: click.Context,
+    /,
     ledger: str | None,
     read_only: bool,
     max_usd_per_run: float | None,
@@ -75,13 +92,20 @@ def cli(
     max_result_chars: int,
     http: bool,
     port: int,
+    **limits: Any,
 ) -> None:
     """Serve Kando over the Model Context Protocol, on stdin and stdout.
 
     KANDO_LEDGER names the substrate, and KANDO_LLM the provider that answers LLM requests.
     """
     settings = Settings(
-        ledger, read_only, max_usd_per_run, max_usd_per_day, allow_live_llm, max_result_chars
+        ledger,
+        read_only,
+        max_usd_per_run,
+        max_usd_per_day,
+        allow_live_llm,
+        max_result_chars,
+        Budget(**limits),
     )
     if context.invoked_subcommand is not None:
         if settings != Settings() or http or port:
@@ -89,8 +113,14 @@ def cli(
             msg = f"Options of the server follow --, as in: kando-mcp {command} ... -- --read-only"
             raise click.UsageError(msg)
         return
+    from kando.app.limits import default_limits
+    from kando.errors import ConfigurationError
     from kando_mcp.server import serve_http, serve_stdio
 
+    try:
+        default_limits(os.environ)
+    except ConfigurationError as error:
+        raise click.UsageError(str(error)) from error
     if http:
         serve_http(os.environ, settings, port)
     else:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import attrs
 
+from kando.responders.budget import Budget
+
 __all__ = ["DEFAULT_MAX_RESULT_CHARS", "MAX_WAIT_SECONDS", "Settings"]
 
 #: Longest wait of a call, in seconds: hosts abort a call after 60.
@@ -24,6 +26,7 @@ class Settings:
         allows_live_llm: whether models that cost money or need a network may answer; if not, only
             offline providers and the cache may.
         max_result_chars: maximum length of a tool's result, in characters of its JSON.
+        budget: limits of each run: neither a client nor a ledger lifts one.
     """
 
     ledger_url: str | None = None
@@ -32,3 +35,4 @@ class Settings:
     max_usd_per_day: float | None = None
     allows_live_llm: bool = False
     max_result_chars: int = DEFAULT_MAX_RESULT_CHARS
+    budget: Budget = attrs.field(factory=Budget)

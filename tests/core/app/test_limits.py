@@ -6,16 +6,18 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import attrs
 import pytest
 
 from kando.app.builtin import installed_plugins
+from kando.app.limits import default_limits, variable_of
 from kando.app.opened import open_run
 from kando.app.store import Store, open_store
 from kando.emit import create, emit
-from kando.errors import InvalidData, RunCancelled
+from kando.errors import ConfigurationError, InvalidData, RunCancelled
 from kando.kit import Kit
 from kando.plugins import KitSpec, hookimpl
-from kando.responders.budget import Budget
+from kando.responders.budget import LIMITS, Budget, BudgetEnforcer, Limit
 from kando.runtime import Runtime
 from kando.schema.events import KandoEvent
 from kando.world.graph import World
@@ -125,3 +127,81 @@ def test_damaged_limits_are_reported_and_can_be_replaced(store: Store, data: Any
     status = store.run(run_id).resume(budget=Budget(max_events=99), forgets_limits=True).status
 
     assert (status.state, status.limits) == ("finished", {"max_events": 99})
+
+
+def settings(store: Store) -> dict[str, str]:
+    environ = store.context.environ
+    assert isinstance(environ, dict)
+    return environ
+
+
+@pytest.mark.parametrize("limit", LIMITS, ids=lambda limit: limit.word)
+def test_each_limit_has_a_field_a_variable_and_a_measured_value(limit: Limit) -> None:
+    for variable in (variable_of(limit), f"KANDO_BUDGET_{limit.name.upper()}"):
+        assert default_limits({variable: "7"}).limits() == {"max_recursion_depth": 1000} | {
+            limit.name: 7
+        }
+    if limit.usage is not None:
+        assert limit.usage in BudgetEnforcer().exhausted_data([], 0)
+    assert {each.name for each in LIMITS} == {each.name for each in attrs.fields(Budget)}
+
+
+@pytest.mark.parametrize(
+    ("environ", "said"),
+    [
+        ({"KANDO_BUDGET_EVENTS": "many"}, "KANDO_BUDGET_EVENTS is 'many', which is not a whole"),
+        ({"KANDO_BUDGET_EVENTS": "1.5"}, "KANDO_BUDGET_EVENTS is '1.5'"),
+        ({"KANDO_BUDGET_USD": "nan"}, "KANDO_BUDGET_USD is 'nan', which is not a number"),
+        ({"KANDO_BUDGET_USD": "-1"}, "KANDO_BUDGET_USD is '-1'"),
+        ({"KANDO_BUDGET_SECONDS": "inf"}, "KANDO_BUDGET_SECONDS is 'inf'"),
+        ({"KANDO_BUDGET_EVENT": "5"}, "KANDO_BUDGET_EVENT names no limit"),
+        (
+            {"KANDO_BUDGET_EVENTS": "5", "KANDO_BUDGET_MAX_EVENTS": "6"},
+            "KANDO_BUDGET_EVENTS and KANDO_BUDGET_MAX_EVENTS set the same limit",
+        ),
+    ],
+)
+def test_a_bad_variable_is_named_before_a_run_is_created(
+    store: Store, environ: dict[str, str], said: str
+) -> None:
+    for name, value in environ.items():
+        settings(store)[name] = value
+
+    with pytest.raises(ConfigurationError, match=said):
+        store.start("chain", "5")
+
+    assert list(store.runs()) == []
+
+
+def test_a_limit_of_the_environment_holds_unless_the_run_or_an_option_sets_it(
+    store: Store,
+) -> None:
+    settings(store)["KANDO_BUDGET_EVENTS"] = "8"
+    free, own = store.start("chain", "5"), store.start("chain", "5", budget=Budget(max_events=5))
+    assert (free.status().state, free.status().problem) == ("exhausted", "max_events")
+    assert free.status().limits == {}
+    assert own.status().events < free.status().events
+    assert free.replay(strict=True).events == free.status().events
+
+    assert free.resume(budget=Budget(max_events=100)).status.state == "finished"
+    settings(store)["KANDO_BUDGET_EVENTS"] = ""
+    assert own.resume(forgets_limits=True).status.state == "finished"
+
+
+def test_an_endless_chain_stops_at_the_default_depth(store: Store) -> None:
+    run = store.start("chain", "2000")
+    assert (run.status().state, run.status().problem) == ("exhausted", "max_recursion_depth")
+    assert len(run.world().objects) == 1001
+
+    assert run.resume(budget=Budget(max_recursion_depth=3000)).status.state == "finished"
+
+
+def test_a_branch_gets_the_limits_that_it_is_forked_with(store: Store) -> None:
+    run = store.start("chain", "5", budget=Budget(max_events=12, max_llm_calls=3))
+
+    branch = run.fork(at=3, budget=Budget(max_events=100))
+
+    assert branch.status().limits == {"max_events": 100, "max_llm_calls": 3}
+    assert branch.resume().status.state == "finished"
+    assert run.status().state == "exhausted"
+    branch.replay(strict=True)

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from kando.app.addresses import new_ledger_id, parse_address
 from kando.app.context import Context, id_of
 from kando.app.kits.find import kit_data, make_seeds
+from kando.app.limits import limits_event
 from kando.app.opened import OpenedRun
 from kando.app.send import check_type
 from kando.branch.draft import BranchDraft
@@ -23,6 +24,7 @@ from kando.errors import (
 )
 from kando.kit import Kit
 from kando.ledger.checks import check_fork_position
+from kando.responders.budget import Budget
 from kando.runtime import Runtime
 from kando.schema.events import (
     BRANCH_CHANGED,
@@ -49,6 +51,7 @@ def fork_run(
     kit: str | Kit | None = None,
     fresh: bool = False,
     allow_writes: bool = False,
+    budget: Budget | None = None,
     actor: str = "cli",
 ) -> BranchMeta:
     """Fork a run or branch; no event is copied, and no model or tool is called.
@@ -69,6 +72,7 @@ def fork_run(
         kit: the kit of the branch, or its name; the one that the ledger names if None.
         fresh: whether the branch ignores answers that were cached before the fork.
         allow_writes: whether the branch calls tools that write without asking a person.
+        budget: limits of the branch; where none is set, it has those of the run at the position.
         actor: of the fork.
 
     Raises:
@@ -84,14 +88,15 @@ def fork_run(
     meta = BranchMeta(new_ledger_id(), run.id, at)
     head = head_of(parent, meta, actor)
     chosen = _chosen(run.context, goal, model, llm, fresh, allow_writes)
-    is_changed = bool(chosen or patches or events or kit)
+    limits = budget or Budget()
+    is_changed = bool(chosen or patches or events or kit or limits.limits())
     own = [head]
     if is_changed:
         changes = [
             *_patches(patches, actor),
             *(_event(each, actor) for each in events),
         ]
-        own = _drafted(run, head, kit, goal, chosen, changes)
+        own = _drafted(run, head, kit, goal, chosen, limits, changes)
     run.context.substrate(read_only=False).fork_with(run.id, at, meta.branch_id, own)
     return meta
 
@@ -171,6 +176,7 @@ def _drafted(
     named: str | Kit | None,
     goal: str | None,
     chosen: dict[str, Any],
+    budget: Budget,
     changes: list[KandoEvent],
 ) -> list[RecordedEvent]:
     """Return the branch's own events, with the checks that recording makes."""
@@ -184,6 +190,8 @@ def _drafted(
         events.append(make_event(KIT_LOADED, "", head.actor, [], kit_data(kit)))
     if chosen:
         events.append(make_event(BRANCH_CHANGED, "", head.actor, [head.id], chosen))
+    if budget.limits():
+        events.append(limits_event(budget.with_defaults(forked.limits), head.actor))
     kits = [] if kit is None else [kit]
     responders = [] if kit is None else kit.create()
     runtime = Runtime(draft, responders, kits=kits, edge_logic=())

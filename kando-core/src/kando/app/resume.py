@@ -14,7 +14,7 @@ from kando.app.context import Context, id_of
 from kando.app.inbox import SubstrateInbox
 from kando.app.kits.demos import demo_provider
 from kando.app.kits.find import kit_data
-from kando.app.limits import agreed_limits
+from kando.app.limits import agreed_limits, default_limits
 from kando.app.lineage_answers import LineageAnswers
 from kando.app.observers import Observation
 from kando.app.opened import Choices, OpenedRun
@@ -218,12 +218,13 @@ def runtime_of(
         ledger: of the run.
         kit: whose responders work on it.
         provider: that answers its requests, if one is configured.
-        budget: limits of the run.
+        budget: limits of the run; those of the environment hold where it has none.
         chosen: the choices for the run when it was forked.
         substitute: returns the replacement of a responder.
         claim: on the run; None if the runtime only reads the run.
     """
     substrate = context.substrate(read_only=False)
+    limits = (budget or Budget()).with_defaults(default_limits(context.environ))
     is_branch = ledger.stream_name().startswith("branch:")
     responders = kit.create()
     if provider is not None:
@@ -236,7 +237,7 @@ def runtime_of(
     return Runtime(
         ledger,
         [substitute(each) for each in responders],
-        budget,
+        limits,
         cache_of(context, id_of(ledger), chosen),
         kits=[kit],
         edge_logic=(),

@@ -302,6 +302,7 @@ class Run:
         kit: str | Kit | None = None,
         fresh: bool = False,
         allow_writes: bool = False,
+        budget: Budget | None = None,
         actor: str = "cli",
     ) -> Run:
         """Fork the run, with or without changes; no event is copied, and no model or tool is called.
@@ -319,6 +320,7 @@ class Run:
             fresh: whether the branch ignores answers that were cached before the fork.
             allow_writes: whether the branch calls tools that write (`Kit.tool`) without asking a
                 person; it never repeats a call that its parent made.
+            budget: limits of the branch; where none is set, it has those of the run there.
             actor: of the fork.
 
         Raises:
@@ -343,6 +345,7 @@ class Run:
             kit=self._context.remember(kit),
             fresh=fresh,
             allow_writes=allow_writes,
+            budget=budget,
             actor=actor,
         )
         return Run(meta.branch_id, context=self._context)

@@ -12,6 +12,7 @@ import click
 from kando.app.resume import RunResult
 from kando.app.store import Store
 from kando.cli.arguments import KIT, PROVIDER, RUN
+from kando.cli.budget import budget_options
 from kando.cli.output import print_json, print_line, warn
 from kando.cli.run import work_on
 from kando.cli.shared import open_command_store, shared_options
@@ -58,6 +59,7 @@ __all__ = ["fork"]
     is_flag=True,
     help="Call tools that write without asking a person.",
 )
+@budget_options
 @click.option("--run", "resumes", is_flag=True, help="Resume the branch at once.")
 @shared_options
 def fork(

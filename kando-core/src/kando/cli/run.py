@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
-from functools import wraps
-from typing import Any
 
 import click
 
@@ -14,6 +12,7 @@ from kando.app.resume import RunResult
 from kando.app.status import EXHAUSTED, FAILED, RunStatus, read_status
 from kando.app.store import Store
 from kando.cli.arguments import KIT, PROVIDER, RUN
+from kando.cli.budget import budget_options, higher_limits
 from kando.cli.exit_codes import RunFailed, RunInterrupted
 from kando.cli.output import ReaderGone, print_json, print_line, status_dict, warn
 from kando.cli.shared import (
@@ -34,43 +33,13 @@ __all__ = ["resume", "run", "work_on"]
 _EXHAUSTED_CODE = 7
 
 
-#: Options of limits: the name after ``--budget-``, the limit, its type, metavar and help.
-_LIMITS = (
-    ("events", "max_events", click.IntRange(0), "N", "Limit on events in the ledger."),
-    ("usd", "max_llm_cost_usd", click.FloatRange(0), "USD", "Limit on the cost of LLM calls."),
-    ("seconds", "max_wall_seconds", click.FloatRange(0), "SECONDS", "Limit on the time of work."),
-    ("depth", "max_recursion_depth", click.IntRange(0), "N", "Limit on the depth of causes."),
-    ("llm-calls", "max_llm_calls", click.IntRange(0), "N", "Limit on LLM calls."),
-    ("llm-tokens", "max_llm_tokens", click.IntRange(0), "N", "Limit on tokens of LLM calls."),
-    ("tool-calls", "max_tool_calls", click.IntRange(0), "N", "Limit on tool calls."),
-    (
-        "fallback-usd",
-        "fallback_usd_per_call",
-        click.FloatRange(0),
-        "USD",
-        "Assumed cost of an LLM call of unknown price.  [default: 0.01]",
-    ),
+#: The option ``--llm``.
+_llm = click.option(
+    "--llm",
+    type=PROVIDER,
+    metavar="PROVIDER[:ARG]",
+    help="Provider that answers LLM requests. [env: KANDO_LLM]",
 )
-
-
-def _limits(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command ``--llm``, and the options of `_LIMITS` as its argument ``budget``."""
-
-    @wraps(function)
-    def limited(*arguments: Any, **named: Any) -> Any:
-        limits = {limit: named.pop(limit) for _, limit, *_ in _LIMITS}
-        return function(*arguments, budget=Budget(**limits), **named)
-
-    command: Callable[..., Any] = limited
-    for name, limit, kind, unit, help in reversed(_LIMITS):
-        option = click.option(f"--budget-{name}", limit, type=kind, metavar=unit, help=help)
-        command = option(command)
-    return click.option(
-        "--llm",
-        type=PROVIDER,
-        metavar="PROVIDER[:ARG]",
-        help="Provider that answers LLM requests. [env: KANDO_LLM]",
-    )(command)
 
 
 @click.command()
@@ -87,7 +56,8 @@ def _limits(function: Callable[..., Any]) -> Callable[..., Any]:
 )
 @click.option("--group", metavar="GROUP", help="Leave the work to the workers of this group.")
 @click.argument("more_inputs", nargs=-1, type=click.Path(), metavar="[PATH]...")
-@_limits
+@_llm
+@budget_options
 @stream_option
 @shared_options
 def run(
@@ -136,7 +106,8 @@ def run(
 @click.option("--take-over", is_flag=True, help="Take the run over from another process.")
 @click.option("--no-budget", is_flag=True, help="Remove the run's current limits.")
 @click.option("--group", metavar="GROUP", help="Leave the work to the workers of this group.")
-@_limits
+@_llm
+@budget_options
 @stream_option
 @shared_options
 def resume(
@@ -250,7 +221,7 @@ def _report(store: Store, result: RunResult) -> None:
     objects = ", ".join(f"{n} {type}" for type, n in status.objects.items()) or "no objects"
     warn(f"{status.state}: {status.events} events; {objects}")
     if status.state == EXHAUSTED:
-        more = _higher_limits(status.problem)
+        more = higher_limits(status.problem)
         hint = resume_hint(store, status.run_id, more, lead="Resume with a higher limit")
         warn(f"The budget is exhausted ({status.problem}). {hint}")
         return
@@ -266,12 +237,6 @@ def _report(store: Store, result: RunResult) -> None:
         warn(f"{n} {'request is' if n == 1 else 'requests are'} unanswered.")
         if result.provider is None:
             _report_missing_provider(store, status)
-
-
-def _higher_limits(problem: str | None) -> str:
-    """Return the options that raise the limits which were reached."""
-    reached = (problem or "").split(", ")
-    return "".join(f" --budget-{name} N" for name, limit, *_ in _LIMITS if limit in reached)
 
 
 def _report_missing_provider(store: Store, status: RunStatus) -> None:

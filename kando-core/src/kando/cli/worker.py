@@ -8,6 +8,7 @@ import click
 from kando.app.group_worker import LEASE_SECONDS, GroupWorker
 from kando.app.store import Store
 from kando.cli.arguments import KIT, PROVIDER
+from kando.cli.budget import budget_options
 from kando.cli.output import clean, columns, print_line, print_list, warn
 from kando.cli.shared import open_command_store, shared_options
 from kando.ledger.groups import ResponderGroup, check_group
@@ -34,18 +35,7 @@ __all__ = ["groups", "worker"]
     show_default=True,
     help="Time without a sign of life after which another worker takes a job.",
 )
-@click.option(
-    "--budget-events",
-    type=click.IntRange(0),
-    metavar="N",
-    help="Limit on events in the ledger of each run.",
-)
-@click.option(
-    "--budget-usd",
-    type=click.FloatRange(0),
-    metavar="USD",
-    help="Limit on the cost of LLM calls of each run.",
-)
+@budget_options
 @shared_options
 def worker(
     group: str,
@@ -53,8 +43,7 @@ def worker(
     llm: str | None,
     until_idle: bool,
     lease: float,
-    budget_events: int | None,
-    budget_usd: float | None,
+    budget: Budget,
     as_json: bool,
 ) -> None:
     """Work on the runs of a group.
@@ -63,7 +52,6 @@ def worker(
     resume --group` add runs to a group.
     """
     with open_command_store() as store:
-        budget = Budget(budget_events, budget_usd)
         working = GroupWorker(
             store.context, group, kit=kit, llm=llm, budget=budget, lease_seconds=lease, report=warn
         )

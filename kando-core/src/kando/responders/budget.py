@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from math import inf
 from typing import Any
 
 import attrs
@@ -23,7 +24,7 @@ from kando.views.pending import answered_by, failed_intent
 from kando.views.spending import CHARGED, Accounts, amount_of, charge_of
 from kando.world.graph import World
 
-__all__ = ["DEFAULT_FALLBACK_USD", "Budget", "BudgetEnforcer"]
+__all__ = ["DEFAULT_FALLBACK_USD", "LIMITS", "Budget", "BudgetEnforcer", "Limit"]
 
 #: Default cost of an LLM call of unknown price, in US dollars.
 DEFAULT_FALLBACK_USD = 0.01
@@ -87,6 +88,57 @@ class Budget:
         if (named := "fallback_usd_per_call") in both:
             both[named] = max(mine[named], theirs[named])
         return Budget(**(theirs | mine | both))  # type: ignore[arg-type]
+
+
+@attrs.frozen
+class Limit:
+    """A limit of a budget, as options, variables and reports name it.
+
+    Attributes:
+        name: of the field of `Budget`; ``budget.exhausted`` names it if it is reached.
+        word: of its option, after ``--budget-``.
+        unit: of its value; ``N`` is a whole number.
+        help: of its option.
+        usage: what is compared with it: an attribute of `BudgetEnforcer` or of its accounts, and a
+            field of ``budget.exhausted``. None if it is not a limit but an assumption.
+    """
+
+    name: str
+    word: str
+    unit: str
+    help: str
+    usage: str | None
+
+    @property
+    def option(self) -> str:
+        """Name of its option."""
+        return f"--budget-{self.word}"
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether its value is a whole number."""
+        return self.unit == "N"
+
+
+#: The limits of a budget: one for each field of `Budget`, in their order.
+LIMITS = (
+    Limit("max_events", "events", "N", "Limit on events in the ledger.", "event_count"),
+    Limit("max_llm_cost_usd", "usd", "USD", "Limit on the cost of LLM calls.", "llm_cost_usd"),
+    Limit(
+        "max_wall_seconds", "seconds", "SECONDS", "Limit on the time of work.", "elapsed_seconds"
+    ),
+    Limit("max_recursion_depth", "depth", "N", "Limit on the depth of causes.", "depth"),
+    Limit("max_llm_calls", "llm-calls", "N", "Limit on LLM calls.", "llm_calls"),
+    Limit("max_llm_tokens", "llm-tokens", "N", "Limit on tokens of LLM calls.", "llm_tokens"),
+    Limit("max_tool_calls", "tool-calls", "N", "Limit on tool calls.", "tool_calls"),
+    Limit(
+        "fallback_usd_per_call",
+        "fallback-usd",
+        "USD",
+        f"Assumed cost of an LLM call of unknown price.  [default: {DEFAULT_FALLBACK_USD}]",
+        None,
+    ),
+)
 
 
 class BudgetEnforcer:
@@ -234,11 +286,12 @@ class BudgetEnforcer:
         """
         if self.is_unlimited or event.type == BUDGET_EXHAUSTED:
             return []
-        reasons = self.reasons_against(0, self.depth)
-        for name in ("llm_calls", "llm_tokens", "tool_calls"):
-            limit = getattr(self.budget, f"max_{name}")
-            if limit is not None and getattr(self.accounts, name) > limit:
-                reasons.append(f"max_{name}")
+        limits, usage = self.budget.limits(), self._usage()
+        reasons = [
+            each.name
+            for each in LIMITS
+            if each.usage and usage[each.usage] > limits.get(each.name, inf) + _EXACTNESS
+        ]
         if not reasons:
             return []
         causes, data = [event.id] if event.id else [], self.exhausted_data(reasons, self.depth)
@@ -353,15 +406,18 @@ class BudgetEnforcer:
         `elapsed_seconds` is a measurement, but not under ``observed``: comparisons leave this event
         out altogether.
         """
-        return {
-            "reasons": reasons,
-            "event_count": self.event_count,
-            "llm_cost_usd": self.llm_cost_usd,
-            "elapsed_seconds": round(self.elapsed_seconds, 3),
+        usage = self._usage()
+        measured = {
+            "elapsed_seconds": round(usage["elapsed_seconds"], 3),
             "depth": max(self.depth, depth),
-            "llm_calls": self.accounts.llm_calls,
-            "llm_tokens": self.accounts.llm_tokens,
-            "tool_calls": self.accounts.tool_calls,
+        }
+        return {"reasons": reasons, **usage, **measured}
+
+    def _usage(self) -> dict[str, Any]:
+        """Return what is compared with the limits, by the name of `Limit.usage`."""
+        names = [each.usage for each in LIMITS if each.usage]
+        return {
+            name: getattr(self if hasattr(self, name) else self.accounts, name) for name in names
         }
 
     @property

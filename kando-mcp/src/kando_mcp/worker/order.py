@@ -22,6 +22,7 @@ class Order:
         allows_live_llm: whether models that cost money or need a network may answer.
         max_usd: cost limit of the run over its whole life, in US dollars; None for no limit.
         max_usd_per_day: cost limit of all runs of the substrate per day (UTC); None for no limit.
+        limits: further limits of the run, by the fields of `kando.responders.budget.Budget`.
     """
 
     run_id: str
@@ -30,6 +31,7 @@ class Order:
     allows_live_llm: bool = False
     max_usd: float | None = None
     max_usd_per_day: float | None = None
+    limits: dict[str, float] = attrs.field(factory=dict)
 
 
 @attrs.frozen

@@ -68,7 +68,8 @@ def _work(store: Store, order: Order) -> None:
         allows_live=order.allows_live_llm,
         max_usd_per_day=order.max_usd_per_day,
     )
-    at_most = Budget(max_llm_cost_usd=order.max_usd)
+    named = Budget(**order.limits)  # type: ignore[arg-type]
+    at_most = named.capped_by(Budget(max_llm_cost_usd=order.max_usd))
     substrate = store.context.substrate(read_only=False)
     seen: set[str] = set()
     while True:

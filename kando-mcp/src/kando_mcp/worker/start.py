@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kando.app.limits import default_limits
 from kando.app.opened import open_run
 from kando.app.status import CANCELLED, FINISHED
 from kando.app.store import Store
@@ -68,12 +69,23 @@ def order_for(
 ) -> Order:
     """Return the order for the worker of a run; `spent` is the cost of the run so far."""
     allowed = access.settings
+    # No client lifts a limit of the environment.
+    operators = default_limits(store.context.environ).max_llm_cost_usd
+    per_run = [each for each in (allowed.max_usd_per_run, operators) if each is not None]
     limit = allowance(
         store,
         access.spending,
         spent,
         budget_usd,
-        allowed.max_usd_per_run,
+        min(per_run, default=None),
         allowed.max_usd_per_day,
     )
-    return Order(run_id, store.url, llm, allowed.allows_live_llm, limit, allowed.max_usd_per_day)
+    return Order(
+        run_id,
+        store.url,
+        llm,
+        allowed.allows_live_llm,
+        limit,
+        allowed.max_usd_per_day,
+        allowed.budget.limits(),
+    )
