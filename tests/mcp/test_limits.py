@@ -6,8 +6,8 @@ from mcp import Client
 from kando.app.builtin import installed_plugins
 from kando.app.store import open_store
 from kando.errors import ConfigurationError
-from kando.schema.events import KandoEvent, make_event
 from kando.responders.budget import Budget
+from kando.schema.events import KandoEvent, make_event
 from kando_mcp.settings import Settings
 from kando_mcp.spending import DailySpending
 from kando_mcp.worker.provider import open_provider
