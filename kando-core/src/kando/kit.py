@@ -18,7 +18,14 @@ from kando.responders.executor import ToolExecutorResponder
 from kando.responders.llm_responder import CONVERSATION, LLMResponder, request_options
 from kando.responders.policies import Policy, as_policy
 from kando.responders.tools import DEFAULT_MAX_RESULT_BYTES, DEFAULT_TIMEOUT, Tool, as_tool
-from kando.schema.events import LLM_RESPONSE, OBJECT_CREATED, TOOL_CALLED, TOOL_RETURNED, KandoEvent
+from kando.schema.events import (
+    LLM_RESPONSE,
+    OBJECT_CREATED,
+    RUN_CANCELLED,
+    TOOL_CALLED,
+    TOOL_RETURNED,
+    KandoEvent,
+)
 from kando.schema.upcasting import Upcaster
 from kando.world.graph import World
 
@@ -71,6 +78,7 @@ class Kit:
         relation_types: declared relation types by name; their source and target types are checked.
         responders: in registration order.
         edge_responders: the kit's edge logic, in registration order.
+        cleaning: responders that clean up after a run was cancelled.
         tools: by name.
         prompts: texts by name, with ``$placeholders``.
         policies: each may deny a call or a new object, or have a person decide.
@@ -86,6 +94,7 @@ class Kit:
     relation_types: dict[str, RelationType] = attrs.field(factory=dict)
     responders: list[Responder] = attrs.field(factory=list)
     edge_responders: list[Responder] = attrs.field(factory=list)
+    cleaning: list[Responder] = attrs.field(factory=list)
     tools: dict[str, Tool] = attrs.field(factory=dict)
     prompts: dict[str, str] = attrs.field(factory=dict)
     policies: list[Policy] = attrs.field(factory=list)
@@ -157,6 +166,42 @@ class Kit:
             return fn
 
         return decorate
+
+    def on_cancelled(
+        self,
+        fn: _Function | None = None,
+        *,
+        seconds: float = 30.0,
+        name: str | None = None,
+        was: str | Iterable[str] = (),
+    ) -> Any:
+        """Register the decorated function ``fn(event, world)``, which cleans up after a cancelled run.
+
+        It fires once, after ``run.cancelled`` and the answers of the calls that were begun are
+        recorded. The tool calls that it emits are made, one after the other; no other responder
+        fires. It never fires on a branch.
+
+        Args:
+            fn: the function; None if the decorator is called with arguments.
+            seconds: time limit of the function and its calls. Later ones are recorded as parked.
+            name: ``{kit}.{function}`` if omitted.
+            was: names that it had in earlier versions of the kit.
+        """
+
+        def decorate(fn: _Function) -> _Function:
+            self.cleaning.append(
+                Responder(
+                    name or f"{self.name}.{fn.__name__}",
+                    frozenset({RUN_CANCELLED}),
+                    fn,
+                    kit=self,
+                    was=self._qualified(was),
+                    cleanup_seconds=seconds,
+                )
+            )
+            return fn
+
+        return decorate if fn is None else decorate(fn)
 
     def llm_responder(
         self,
@@ -399,7 +444,7 @@ class Kit:
 
     def create(self) -> list[Responder]:
         """Return the responders for a runtime: edge logic, responders, the executor of the tools."""
-        created = [*self.edge_responders, *self.responders]
+        created = [*self.edge_responders, *self.responders, *self.cleaning]
         if self.tools:
             name = f"{self.name}.tools"
             tools = ToolExecutorResponder(self.tools, name=name)

@@ -219,10 +219,13 @@ class GroupWorker:
             Observation(self._context.plugins.observers()) as observation,
         ):
             runtime = self._runtime(observation.over(ledger), _answered_elsewhere, claim)
+            if not runtime.is_halted:
+                work(runtime)
+            if runtime.is_cancelled:
+                # The one that records the cancellation also makes the calls of the clean-up.
+                self._runtime(observation.over(ledger), claim=claim).record_returned()
             if runtime.is_halted:
-                runtime.record_returned()
                 return
-            work(runtime)
         for intent in runtime.open_calls():
             self._group.offer(Job(job.ledger_id, intent.id))
         due = runtime.seconds_until_due()

@@ -184,6 +184,8 @@ class Responder:
             skips the firing, and the run continues.
         was: names that the responder had in earlier versions of its kit: what the ledger says of
             these holds for it.
+        cleanup_seconds: it handles only ``run.cancelled``, out of turn and within this time; None for
+            every other responder.
         kit: the kit it belongs to, if any.
     """
 
@@ -198,6 +200,11 @@ class Responder:
         default="raise", kw_only=True, validator=attrs.validators.in_(("raise", "park"))
     )
     was: tuple[str, ...] = attrs.field(default=(), kw_only=True, converter=_as_names)
+    cleanup_seconds: float | None = attrs.field(
+        default=None,
+        kw_only=True,
+        validator=attrs.validators.optional(attrs.validators.gt(0)),
+    )
     kit: KitTypes | None = attrs.field(default=None, kw_only=True, eq=False, repr=False)
 
     def handles(self, event: KandoEvent, world: World) -> bool:

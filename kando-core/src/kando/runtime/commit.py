@@ -137,6 +137,9 @@ class Committer:
             cost_usd: their cost.
             more: number of events that would follow.
         """
+        # A cancelled run records only results and its clean-up: no limit holds these back.
+        if self.cursor.cancelled is not None:
+            return []
         events = len(batch.entries) + more
         return self.recorder.account.reasons_against(events, batch.depth, cost_usd)
 

@@ -17,6 +17,7 @@ from kando.schema.events import (
     RESPONDER_FAILED,
     RESPONDER_FIRED,
     RETRIED,
+    RUN_CANCELLED,
     RecordedEvent,
 )
 from kando.schema.identity import step_key
@@ -65,6 +66,8 @@ class Cursor:
         pending: open intents and timers, and the halt of the run.
         orders: the firing orders of the kits that worked on the run.
         parked: names of the responders that a person had the run step over, by trigger.
+        cancelled: the ``run.cancelled``, while the run is cancelled.
+        cleaned: names of the responders that have cleaned up after it.
     """
 
     def __init__(self) -> None:
@@ -80,6 +83,8 @@ class Cursor:
         self._failed: dict[tuple[str, str], int] = {}
         self._unresolved: set[tuple[str, str]] = set()
         self.parked: dict[str, set[str]] = {}
+        self.cancelled: RecordedEvent | None = None
+        self.cleaned: set[str] = set()
 
     @property
     def current(self) -> RecordedEvent | None:
@@ -140,6 +145,10 @@ class Cursor:
             self._grants[event.id] = event
             return
         track(self.pending, event, event)
+        if event.type == RUN_CANCELLED:
+            self.cancelled = event
+        elif self.pending.halted_by is None:
+            self.cancelled = None
         for id in answered_by(event):
             self._grants.pop(id, None)
 
@@ -164,7 +173,13 @@ class Cursor:
             self._unresolved.discard((trigger.id, responder))
         if outcome == RETRIED:
             self._failed[trigger.id, responder] = event.data["attempt"]
-        elif outcome == PARKED and self._queue[0].id == trigger.id:
+        elif outcome == PARKED:
+            self._mark_parked(trigger, responder)
+
+    def _mark_parked(self, trigger: RecordedEvent, responder: str) -> None:
+        if self.cancelled is not None and trigger.id == self.cancelled.id:
+            self.cleaned.add(responder)
+        elif self._queue[0].id == trigger.id:
             self.done.add(responder)
 
     def _restore_silent(self, trigger: RecordedEvent, fired: RecordedEvent) -> None:
@@ -179,6 +194,9 @@ class Cursor:
         self._unresolved.discard(firing)
 
     def _mark_done(self, trigger: RecordedEvent, responder: str) -> None:
+        if self.cancelled is not None and trigger.id == self.cancelled.id:
+            self.cleaned.add(responder)
+            return
         self._silent = None
         if self._queue and self._queue[0].id == trigger.id:
             self.done.add(responder)
@@ -204,8 +222,12 @@ class Cursor:
         """Advance to the event that a firing handles, and return it."""
         trigger_id = event.data["trigger"]
         trigger = self.pending.intents.get(trigger_id) or self._grants.get(trigger_id)
-        # The answer to an intent that the cursor has passed does not move it back.
-        if trigger is not None and trigger.position < self._queue[0].position:
+        if self.cancelled is not None and trigger_id == self.cancelled.id:
+            trigger = self.cancelled
+        # The answer to an intent that the cursor has passed does not move it back. After the run was
+        # paused or cancelled, answers and the clean-up do not move it at all.
+        is_halted = self.pending.halted_by is not None
+        if trigger is not None and (is_halted or trigger.position < self._queue[0].position):
             return trigger
         while self._queue and self._queue[0].id != trigger_id:
             self.advance()

@@ -23,6 +23,7 @@ class Handlers:
 
     Attributes:
         has_executors: whether one of them is an executor.
+        cleaning: those that clean up after the run was cancelled; they handle nothing else.
 
     Raises:
         ConfigurationError: two have the same name.
@@ -34,6 +35,7 @@ class Handlers:
         others = [each for each in given if each.relation_type is None]
         self._registry = ResponderRegistry([*edges, *others])
         self.has_executors = any(each.effect is not None for each in self._registry)
+        self.cleaning = tuple(each for each in self._registry if each.cleanup_seconds is not None)
         self._renamed = {was: each.name for each in self._registry for was in each.was}
         # Needed for every event, so cached by type.
         self._by_type: dict[str, tuple[Responder, ...]] = {}
@@ -58,6 +60,7 @@ class Handlers:
             found = tuple(
                 h
                 for h in self._registry
+                if h.cleanup_seconds is None
                 if not h.pattern or type in h.pattern or (is_release and h.effect is not None)
             )
             self._by_type[type] = found

@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from kando.errors import ConcurrencyError, StoreError
 from kando.responders.base import AnswerPending, Effect, Responder
 from kando.runtime.answers import late_failure, recordable
 from kando.runtime.approval_gate import ApprovalGate
@@ -32,7 +33,7 @@ from kando.runtime.effects import Effects
 from kando.runtime.firing import collect, complete
 from kando.runtime.handlers import Handlers
 from kando.runtime.inbox import Inbox
-from kando.schema.events import APPROVAL_GRANTED, RAISED, RecordedEvent, make_event
+from kando.schema.events import APPROVAL_GRANTED, PARKED, RAISED, RecordedEvent, make_event
 from kando.views.pending import ANSWERS, INTENTS, answered_by, is_by_hand
 from kando.views.spending import Accounts, charge_of
 
@@ -257,6 +258,37 @@ class Intents:
                 # The model's answer may serve another request.
                 handler.effect.remember(intent, result, recorder.world)
 
+    def answer_within(self, intent: RecordedEvent, seconds: float) -> None:
+        """Answer an intent of the clean-up; if its call fails or takes longer, it is parked.
+
+        Args:
+            intent: whose call may be made.
+            seconds: that are left.
+
+        Raises:
+            AnswerPending: another process makes the call.
+        """
+        handler = self.executor_of(intent)
+        if handler is None or handler.effect is None:
+            return
+        try:
+            self._committer.save()
+            if seconds <= 0 or (result := self._result_of(intent, handler, seconds)) is None:
+                msg = f"the time to clean up was over before {intent.id} was answered"
+                raise TimeoutError(msg)
+        except (AnswerPending, ConcurrencyError, StoreError):
+            raise
+        except (Exception, SystemExit) as error:
+            self._committer.record_failure(handler, intent, error, intent, PARKED)
+            return
+        batch = Batch(self._recorder, intent, handler.name, is_call=True)
+        self._record_answer(handler, handler.effect, intent, batch, intent, result)
+
+    def _result_of(
+        self, intent: RecordedEvent, handler: Responder, seconds: float | None
+    ) -> dict[str, Any] | None:
+        return self.effects.answer(intent, handler, self._recorder.world, seconds)
+
     def answer(
         self,
         handler: Responder,
@@ -293,8 +325,7 @@ class Intents:
                 return False
             if self.executor_of(intent) is not handler:
                 return True
-            world = self._recorder.world
-            answer = self.effects.answer(intent, handler, world, account.seconds_left())
+            answer = self._result_of(intent, handler, account.seconds_left())
         if answer is None:
             return self._committer.exhaust(["max_wall_seconds"], intent, 0)
         return self._record_answer(handler, effect, intent, batch, trigger, answer, firing)
@@ -327,6 +358,8 @@ class Intents:
         # Saved before it is cached: after a crash in between, a cached answer would be recorded.
         committer.save()
         effect.remember(intent, answer, recorder.world)
+        if self._cursor.cancelled is not None:
+            return False
         reasons = recorder.account.reasons_against(0, 0)
         return committer.exhaust(reasons, intent, 0) if reasons else True
 

@@ -32,6 +32,7 @@ from typing import Any
 from kando.responders.base import AnswerPending, Effect, Responder
 from kando.runtime.approval_gate import GATE, ApprovalGate
 from kando.runtime.batch import Batch
+from kando.runtime.clean_up import clean_up
 from kando.runtime.commit import Committer
 from kando.runtime.cursor import OpenFiring
 from kando.runtime.effects import Effects
@@ -144,6 +145,15 @@ class Loop:
             self.messages.has_caught_up = True
             self._poll(force=True)
             raise
+
+    def end_cancelled(self, patience_seconds: float) -> None:
+        """Record what the begun calls of a cancelled run return, and clean up after it.
+
+        Args:
+            patience_seconds: how long to wait for a call that has no time limit of its own.
+        """
+        self.intents.record_returned(patience_seconds)
+        clean_up(self.committer, self.intents, self.handlers, self.gate)
 
     def _run(self) -> bool:
         if self.cursor.open_firing is not None and not self._finish(self.cursor.open_firing):

@@ -205,7 +205,7 @@ class Runtime:
                 if seed_events:
                     is_done = loop.committer.deliver(seed_events) and loop.run()
             if loop.cursor.pending.halted_by == RUN_CANCELLED:
-                loop.intents.record_returned(patience)
+                loop.end_cancelled(patience)
             loop.recorder.save()
             loop.intents.drop_answers(patience)
             if loop.committer.snapshots is not None:
@@ -241,7 +241,7 @@ class Runtime:
         try:
             self.unpause()
         except RunCancelled:
-            loop.intents.record_returned(0.0)
+            loop.end_cancelled(0.0)
             raise
         self._record_kit(loop)
 
@@ -317,10 +317,10 @@ class Runtime:
         return self._opened().parking.event(event_id, responder, reason, by)
 
     def record_returned(self) -> None:
-        """Record the answers of calls that were begun before the run was halted, if it is cancelled."""
+        """If the run is cancelled, record the answers of calls that were begun, and clean up."""
         loop = self._opened()
         if loop.cursor.pending.halted_by == RUN_CANCELLED:
-            loop.intents.record_returned(0.0)
+            loop.end_cancelled(0.0)
 
     def record(
         self, events: Sequence[KandoEvent], *, is_own: bool = False, is_external: bool = False

@@ -177,12 +177,15 @@ class _StrictReplay:
         firings = [e.position for e in recorded if e.type == RESPONDER_FIRED]
         heads = [e.position for e in recorded if e.type == BRANCH_CREATED]
         is_new_branch = bool(heads) and max(firings, default=-1) < heads[-1]
-        self._is_unfinished = is_new_branch or (bool(recorded) and recorded[-1].type in _UNFINISHED)
+        self._is_unfinished = is_new_branch or scan.pending.halted_by is not None
+        self._is_unfinished |= bool(recorded) and recorded[-1].type in _UNFINISHED
         # By position: where the next firing starts that the replay must reproduce.
         self._next_firing = [len(recorded)] * (len(recorded) + 1)
         for position in range(len(recorded) - 1, -1, -1):
             event = recorded[position]
-            is_start = event.type == RESPONDER_FIRED and not self._is_answer(event)
+            is_start = event.type == RESPONDER_FIRED and not (
+                self._is_answer(event) or self._is_clean_up(event)
+            )
             self._next_firing[position] = position if is_start else self._next_firing[position + 1]
 
     def run(self) -> None:
@@ -379,6 +382,8 @@ class _StrictReplay:
             self._insert_recorded(expected)
         elif expected is not None and self._is_answer(expected):
             self._insert_firing()
+        elif expected is not None and self._is_clean_up(expected):
+            self._replay_clean_up(expected)
         elif expected is None and self._is_unfinished:
             raise _LedgerEndsUnfinished
         else:
@@ -396,6 +401,32 @@ class _StrictReplay:
                 return
             self._insert_firing()
             position = self.recorder.length
+
+    def _is_clean_up(self, event: RecordedEvent) -> bool:
+        """Whether an event begins a firing that cleaned up after the run was cancelled."""
+        if event.type != RESPONDER_FIRED:
+            return False
+        handler = self._handlers.get(event.data["responder"])
+        return handler is not None and handler.cleanup_seconds is not None
+
+    def _replay_clean_up(self, fired: RecordedEvent) -> None:
+        """Repeat a firing that cleaned up, and compare it; a failed one is inserted as recorded."""
+        handler, trigger = self._handlers.get(fired.data["responder"]), self.cursor.cancelled
+        if handler is None or trigger is None:
+            raise divergence(fired, None, fired.position, self.recorder.source)
+        batch = Batch(self.recorder, trigger, fired.data["responder"])
+        try:
+            outputs = self._gate.outputs(handler, trigger, self.recorder.world)
+            complete(batch, collect(batch, handler, outputs, trigger) or 0)
+        except (Exception, SystemExit) as error:
+            raise self._raised(handler.name, error) from error
+        for replayed, *_ in batch.entries:
+            if replayed.position == len(self._recorded):
+                raise _LedgerEndsUnfinished
+            recorded = self._recorded[replayed.position]
+            if not _agree(recorded, replayed):
+                raise divergence(recorded, replayed, replayed.position, self.recorder.source)
+        self._insert(batch.entries, is_external=False)
 
     def _is_answer(self, event: RecordedEvent) -> bool:
         return event.type == RESPONDER_FIRED and event.data["responder"] in self._executors
