@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -15,6 +18,7 @@ from kando.app.inbox import answer_key
 from kando.app.store import Store, open_store
 from kando.emit import ask, call_tool, create, patch
 from kando.kit import Kit
+from kando.ledger.claims import Worker
 from kando.ledger.inbox import InboxEntry
 from kando.ledger.memory import MemoryLedgerStore
 from kando.responders.policies import Ask
@@ -198,3 +202,18 @@ def test_a_parked_call_that_is_answered_after_all_is_not_parked() -> None:
         counts.append(len(fold.parked))
 
     assert counts == [0, 1, 1, 0]
+
+
+def test_a_run_whose_process_has_died_is_stopped_and_names_it(store: Store) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True
+    )
+    run = store.start("k", "ask", work=False)
+    worker = Worker(socket.gethostname(), int(ended.stdout))
+    store.context.substrate(read_only=False).claim(run.id, worker, 600)
+
+    status = run.status()
+
+    assert (status.state, status.claim) == ("stopped", None)
+    assert status.problem == f"{worker} has died while it worked on the run"
+    assert run.resume().status.problem is None

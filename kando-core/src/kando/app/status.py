@@ -76,7 +76,7 @@ class RunStatus:
         updated_at: time of the last event, or None for an empty ledger.
         last_event_id: id of the last event, or None for an empty ledger.
         problem: why the run does not continue: its failure, the limits that it reached, unread
-            messages, or a parked firing; else None.
+            messages, a parked firing, or the death of its process; else None.
         parent_id: id of the ledger that a branch was forked from; None for a run.
         fork_position: number of events that a branch shares with its parent; None for a run.
         llm_unpriced: number of answers of unknown cost.
@@ -208,9 +208,8 @@ def status_of(run: OpenedRun, *, ignoring: Claim | None = None) -> RunStatus:
         run: the opened run.
         ignoring: the caller's own claim, which does not count.
     """
-    kit, stored = run.kit, run.current_snapshot
     try:
-        status = read_status(run.current, stored)
+        status = read_status(run.current, run.current_snapshot)
     except InvalidData:
         # Events that the kit's upcasters cannot convert are read as they were recorded.
         status = read_status(run.ledger)
@@ -219,8 +218,23 @@ def status_of(run: OpenedRun, *, ignoring: Claim | None = None) -> RunStatus:
         claim = run.context.substrate().claim_of(run.id)
         status = attrs.evolve(status, unread=_unread(run))
     is_own = claim is not None and ignoring is not None and claim.epoch == ignoring.epoch
-    if claim is not None and not is_own and claim.is_live():
-        return attrs.evolve(status, state=RUNNING, claim=claim)
+    if claim is not None and not is_own:
+        if claim.is_live():
+            return attrs.evolve(status, state=RUNNING, claim=claim)
+        return _after_death(claim, _at_rest(run, status))
+    return _at_rest(run, status)
+
+
+def _after_death(claim: Claim, status: RunStatus) -> RunStatus:
+    """Return a status that names the process which died at work on the run, if work is left."""
+    if not claim.is_held or status.problem is not None or status.state in (FINISHED, CANCELLED):
+        return status
+    return attrs.evolve(status, problem=f"{claim.worker} has died while it worked on the run")
+
+
+def _at_rest(run: OpenedRun, status: RunStatus) -> RunStatus:
+    """Return the state of a run that no process works on."""
+    kit, stored = run.kit, run.current_snapshot
     if status.state not in (FINISHED, WAITING):
         return status
     if status.unread:
