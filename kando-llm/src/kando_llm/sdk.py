@@ -8,6 +8,8 @@ from hashlib import sha256
 from types import ModuleType
 from typing import Any
 
+from kando.errors import KandoError
+from kando.responders.attempts import require_attempt
 from kando.responders.idempotency import idempotency_key
 from kando_llm.errors import ProviderError
 from kando_llm.live_provider import Connection, LiveProvider, OnText, Reply
@@ -35,6 +37,22 @@ class IncompleteAnswer(Exception):
         self.error = error
         self.model = model
         self.usage = usage
+
+
+class _Stopped(BaseException):
+    """No further attempt may be made. Not an `Exception`, which the SDK would retry."""
+
+    def __init__(self, error: KandoError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def _stop_if_taken_over(request: object) -> None:
+    """Stop before an attempt if another process has taken over the run."""
+    try:
+        require_attempt()
+    except KandoError as error:
+        raise _Stopped(error) from None
 
 
 def headers_for(arguments: Mapping[str, Any]) -> dict[str, str]:
@@ -75,13 +93,16 @@ def sdk_provider(
         http_client=sdk.DefaultHttpxClient(
             follow_redirects=False,
             timeout=connection.timeout_seconds,
-            event_hooks={"request": [connection.remove_other_keys]},
+            event_hooks={"request": [_stop_if_taken_over, connection.remove_other_keys]},
         ),
     )
 
     def send_safely(request: Request, on_text: OnText | None) -> Reply:
+        failure: KandoError
         try:
             return send(client, request, on_text, connection)
+        except _Stopped as stopped:
+            failure = stopped.error
         except Exception as error:
             failure = _failure_of(error, sdk, connection)
         # Raised outside the handler, so that the SDK's error does not become its context.

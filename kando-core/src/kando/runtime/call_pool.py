@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
+from kando.responders.attempts import checked_attempts
 from kando.responders.base import AnswerPending, Effect
 from kando.schema.events import RecordedEvent
 
@@ -85,7 +86,9 @@ class Call:
         """Call the executor, and store the answer or the exception in `future`."""
         try:
             before_call()
-            self.future.set_result(self.effect.call(self.intent))
+            with checked_attempts(before_call):
+                answer = self.effect.call(self.intent)
+            self.future.set_result(answer)
         except BaseException as error:
             self.future.set_exception(error)
 
