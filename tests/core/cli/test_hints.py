@@ -151,10 +151,6 @@ MESSAGES: dict[str, tuple[Callable[[Place], Any], set[int]]] = {
         lambda place: place("resume", "demo"),
         {0},
     ),
-    "`kando events {}` lists them.": (
-        lambda place: place("park", place.start(), "x-1", "tiny.on_goal"),
-        {0},
-    ),
     "`kando events {}` lists its events.": (
         lambda place: place("trace", "nothing", "--run", place.start()),
         {0},
