@@ -12,7 +12,6 @@ from kando.app.store import Store
 from kando_mcp.access import Access
 from kando_mcp.results.shapes import RunState
 from kando_mcp.tools.make import make_tool, write_annotations
-from kando_mcp.tools.start import BudgetUsd, Llm
 from kando_mcp.tools.wait import DEFAULT_WAIT_SECONDS, RunId, WaitSeconds, wait_for_run
 from kando_mcp.worker.pool import Workers
 from kando_mcp.worker.start import ensure_worker
@@ -32,8 +31,6 @@ def park_tool(access: Access, workers: Workers) -> Tool:
             str | None, Field(max_length=2_000, description="Reason, in the person's words.")
         ] = None,
         wait_s: WaitSeconds = DEFAULT_WAIT_SECONDS,
-        budget_usd: BudgetUsd = None,
-        llm: Llm = None,
     ) -> RunState:
         """Have a run step over one firing that fails each time; ask the person first.
 
@@ -44,7 +41,7 @@ def park_tool(access: Access, workers: Workers) -> Tool:
         def park(store: Store) -> str:
             run = store.run(run_id)
             delivery = run.park(event_id, responder, reason=reason, by="mcp")
-            return ensure_worker(access, workers, store, delivery.run_id, llm, budget_usd)
+            return ensure_worker(access, workers, store, delivery.run_id, None, None)
 
         known = await access.call(park)
         return await wait_for_run(access, workers, known, wait_s, ctx)
