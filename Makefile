@@ -97,6 +97,9 @@ soak: .venv/.tested ## kill runs, servers and workers, thousands of times, and c
 	@$(BIN)/python tests/helpers/eventstore_torture.py --kills 500 --rounds 300 --restarts 20
 	@$(BIN)/python tests/helpers/worker_torture.py --runs 200
 	@$(BIN)/python tests/helpers/worker_torture.py --runs 200 --server --restarts
+	@$(BIN)/python tests/helpers/kill_torture.py --kills 500
+	@$(BIN)/python tests/helpers/kill_torture.py --kills 500 --workers 3
+	@$(BIN)/python tests/helpers/kill_torture.py --kills 500 --workers 3 --runs 5
 	@$(BIN)/python tests/model/soak.py --programs 20000
 
 bench: .venv/.developed ## measure against a floor and a peer (see benchmarks/)
