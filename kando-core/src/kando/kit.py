@@ -432,10 +432,14 @@ class Kit:
         return self.prompts[name]
 
     def _qualified(self, names: str | Iterable[str]) -> list[str]:
-        """Return names of responders with the name of the kit in front, as responders have it."""
+        """Return names of responders as given, and with the name of the kit in front.
+
+        A responder has the latter unless its author named it.
+        """
         given = [names] if isinstance(names, str) else [*names]
         prefix = f"{self.name}."
-        return [each if each.startswith(prefix) else f"{prefix}{each}" for each in given]
+        qualified = [f"{prefix}{each}" for each in given if not each.startswith(prefix)]
+        return [*given, *qualified]
 
     def firing_order(self) -> list[str]:
         """Return the names of the kit's responders, in the order in which they handle an event."""

@@ -304,7 +304,8 @@ def test_a_branch_of_a_cancelled_run_is_not_cancelled(path: str) -> None:
         assert (run.status().state, branch.status().state) == ("cancelled", "finished")
 
 
-def test_a_renamed_responder_handles_no_event_again(path: str) -> None:
+@pytest.mark.parametrize("name", ["desk.first", "first"])
+def test_a_renamed_responder_handles_no_event_again(path: str, name: str) -> None:
     def kit(version: str, name: str, fails: bool, was: str = "") -> Kit:
         made = Kit("desk", version=version)
         made.seeds(lambda goal, run_id: [create("Go", {"n": 0}, id="go")])
@@ -321,7 +322,7 @@ def test_a_renamed_responder_handles_no_event_again(path: str) -> None:
         made.responder("object.created", type="Go", name="desk.second")(second)
         return made
 
-    with opened(path, kit("1", "desk.first", True)) as store:
+    with opened(path, kit("1", name, True)) as store:
         run = store.start("desk", "x", work=False)
         with pytest.raises(ValueError, match="a bug"):
             run.resume()
