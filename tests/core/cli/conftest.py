@@ -11,6 +11,7 @@ from textwrap import dedent
 
 import pytest
 
+from gated_runs import CHAIN, Scene
 from kando.cli.main import main
 
 Done = subprocess.CompletedProcess[str]
@@ -60,6 +61,7 @@ TINY = """
 #: background does.
 INTERRUPTIBLE = """
 import signal
+from gated_runs import CHAIN, Scene
 from kando.cli.main import main
 signal.signal(signal.SIGINT, signal.default_int_handler)
 main()
@@ -165,3 +167,17 @@ def process(environ: dict[str, str], tmp_path: Path) -> Callable[..., Done]:
         )
 
     return process
+
+
+@pytest.fixture
+def scene(
+    environ: dict[str, str], install: Callable[[str, str], Path], tmp_path: Path
+) -> Iterator[Scene]:
+    install("chain", CHAIN)
+    scene = Scene(environ, tmp_path)
+    yield scene
+    for process in scene.processes:
+        with process:
+            if process.poll() is None:
+                process.kill()
+            process.communicate()

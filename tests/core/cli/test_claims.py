@@ -4,165 +4,20 @@ import json
 import os
 import signal
 import subprocess
-import sys
-import time
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kando.ledger.claims import Claim, Worker
+from gated_runs import Scene, until
+from kando.ledger.claims import Worker
 from kando.ledger.sqlite_substrate import SQLiteSubstrate
 
 Run = Callable[..., Any]
 Start = Callable[..., subprocess.Popen[str]]
 
 ELSEWHERE = Worker("elsewhere", 1)
-
-#: A goal that is asked about three times, one after the other. The provider ``gate`` notes who asks,
-#: and answers as soon as the gate is open. The tool ``api`` also notes how many calls are in flight.
-CHAIN = """
-    import os
-    import time
-    from pathlib import Path
-
-    from kando.emit import ask, call_tool, create
-    from kando.kit import Kit
-    from kando.plugins import KitSpec, ProviderSpec, hookimpl
-
-    kit = Kit("chain", version="1")
-
-    @kit.seeds
-    def seeds(goal, run_id):
-        return [create("Goal", {"text": goal}, id="goal")]
-
-    @kit.tool("api", max_parallel=1, effect="read")
-    def api(n: int) -> int:
-        room = Path(os.environ["ROOM"])
-        (room / f"{os.getpid()}-{n}").touch()
-        with open(os.environ["CALLS"], "a") as file:
-            print(os.getpid(), file=file)
-        with open(os.environ["BUSY"], "a") as file:
-            print(len(list(room.iterdir())), file=file)
-        while not os.path.exists(os.environ["GATE"]):
-            time.sleep(0.01)
-        time.sleep(0.05)
-        (room / f"{os.getpid()}-{n}").unlink()
-        return n
-
-    @kit.responder("object.created", type="Goal")
-    def on_goal(event, world):
-        if event.data["data"]["text"] == "api":
-            for n in range(4):
-                yield call_tool("api", {"n": n})
-            return
-        yield ask([{"role": "user", "content": "0"}], about=event)
-
-    @kit.responder("llm.response")
-    def on_answer(event, world):
-        if int(event.data["text"]) < 3:
-            yield ask([{"role": "user", "content": event.data["text"]}], about="goal")
-
-    def open_gate(argument, environ):
-        def complete(request):
-            with open(environ["CALLS"], "a") as file:
-                print(os.getpid(), file=file)
-            while not os.path.exists(environ["GATE"]):
-                time.sleep(0.01)
-            text = str(int(request["messages"][-1]["content"]) + 1)
-            return {"text": text, "model": "gate", "cost_usd": 0.5}
-        return complete
-
-    @hookimpl
-    def kando_kits():
-        return [KitSpec("chain", "chain_plugin:kit", "three questions")]
-
-    @hookimpl
-    def kando_providers():
-        return [ProviderSpec("gate", "chain_plugin:open_gate", summary="waits for a gate")]
-"""
-
-
-def until(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end, "it took too long"
-        time.sleep(0.02)
-
-
-class Scene:
-    """The kit ``chain``, its processes, and what they did."""
-
-    def __init__(self, environ: dict[str, str], root: Path) -> None:
-        self.store = root / "runs.sqlite"
-        self.calls, self.gate = root / "calls", root / "gate"
-        self.busy, room = root / "busy", root / "room"
-        room.mkdir()
-        self.processes: list[subprocess.Popen[str]] = []
-        self.environ = environ | {
-            "KANDO_LEDGER": f"sqlite:{self.store}",
-            "CALLS": str(self.calls),
-            "GATE": str(self.gate),
-            "BUSY": str(self.busy),
-            "ROOM": str(room),
-        }
-
-    def start(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "kando.cli.main", *arguments],
-            env=self.environ | variables,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self.processes.append(process)
-        return process
-
-    def do(self, *arguments: str, **variables: str) -> tuple[int, str, str]:
-        process = self.start(*arguments, **variables)
-        out, err = process.communicate(timeout=60)
-        return process.returncode, out, err
-
-    def owner(self, **variables: str) -> tuple[subprocess.Popen[str], str]:
-        """Start a run, and return its process and its id while it waits for its first answer."""
-        process = self.start("run", "chain", "--goal", "x", "--llm", "gate", **variables)
-        assert process.stdout is not None
-        run_id = process.stdout.readline().strip()
-        until(self.calls.exists)
-        return process, run_id
-
-    def callers(self) -> Counter[int]:
-        """Return how many calls each process made, by process id."""
-        return Counter(map(int, self.calls.read_text().split()))
-
-    def claim(self, run_id: str) -> Claim | None:
-        with SQLiteSubstrate(self.store, read_only=True) as substrate:
-            return substrate.claim_of(run_id)
-
-    def types(self, run_id: str) -> Counter[str]:
-        with SQLiteSubstrate(self.store, read_only=True) as substrate:
-            return Counter(event.type for event in substrate.open(run_id).read_all())
-
-    def status(self, run_id: str) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.do("status", run_id, "--json")[1])
-        return found
-
-
-@pytest.fixture
-def scene(
-    environ: dict[str, str], install: Callable[[str, str], Path], tmp_path: Path
-) -> Iterator[Scene]:
-    install("chain", CHAIN)
-    scene = Scene(environ, tmp_path)
-    yield scene
-    for process in scene.processes:
-        with process:
-            if process.poll() is None:
-                process.kill()
-            process.communicate()
 
 
 def test_a_second_resume_makes_no_call_and_ends_with_8(scene: Scene) -> None:
@@ -188,6 +43,32 @@ def test_a_second_resume_makes_no_call_and_ends_with_8(scene: Scene) -> None:
     status = scene.status(run_id)
     assert (status["state"], status["claim"]) == ("finished", None)
     assert scene.do("resume", run_id)[0] == 0
+
+
+@pytest.mark.parametrize("second", ["resume", "worker"])
+@pytest.mark.parametrize("first", ["run", "resume", "worker"])
+def test_of_two_live_processes_one_makes_a_call_of_a_run(
+    scene: Scene, first: str, second: str
+) -> None:
+    owner, run_id = scene.owner(by=first)
+    if second == "worker":
+        scene.do("resume", run_id, "--group", "g")
+
+    other = scene.start(*scene.command(second, run_id))
+    if second == "worker":
+        scene.wait_for_a_free_worker()
+    else:
+        other.communicate(timeout=60)
+    assert scene.callers() == {owner.pid: 1}
+
+    scene.gate.touch()
+    for process in (owner, other):
+        process.communicate(timeout=60)
+    assert (owner.returncode, other.returncode) == (0, 8 if second == "resume" else 0)
+    # Two workers of a group share the calls.
+    assert scene.callers().total() == scene.types(run_id)["llm.response"] == 3
+    assert first == second == "worker" or scene.callers() == {owner.pid: 3}
+    assert scene.status(run_id)["state"] == "finished"
 
 
 def test_a_run_whose_owner_was_killed_is_resumed_at_once(scene: Scene) -> None:
@@ -244,6 +125,79 @@ def test_an_owner_that_continues_after_a_take_over_makes_no_call_and_no_event(
     assert second.returncode == 0
     assert scene.callers() == {owner.pid: 1, second.pid: 3}
     assert scene.types(run_id)["llm.response"] == 3
+    assert scene.do("replay", run_id, "--strict")[0] == 0
+
+
+@pytest.mark.parametrize(("goal", "in_flight"), [("several", 4), ("api", 1)])
+def test_an_owner_of_several_calls_makes_no_other_call_after_a_take_over(
+    scene: Scene, tmp_path: Path, goal: str, in_flight: int
+) -> None:
+    owner, run_id = scene.owner(goal=goal, KANDO_LEASE_SECONDS="1")
+    until(lambda: scene.callers()[owner.pid] == in_flight)
+    os.kill(owner.pid, signal.SIGSTOP)
+    until(lambda: (claim := scene.claim(run_id)) is not None and not claim.is_live())
+    later = tmp_path / "later"
+    second = scene.start("resume", run_id, "--llm", "gate", GATE=str(later))
+    until(lambda: scene.callers()[second.pid] == in_flight)
+    events = scene.types(run_id)
+
+    scene.gate.touch()
+    os.kill(owner.pid, signal.SIGCONT)
+    _, err = owner.communicate(timeout=60)
+
+    assert owner.returncode == 8
+    assert "was taken over" in err
+    assert scene.types(run_id) == events
+    later.touch()
+    second.communicate(timeout=60)
+    assert second.returncode == 0
+    assert scene.callers() == {owner.pid: in_flight, second.pid: 4}
+    answers = "llm.response" if goal == "several" else "tool.returned"
+    assert scene.types(run_id)[answers] == 4
+    assert scene.status(run_id)["unread"] == 0
+    assert scene.do("replay", run_id, "--strict")[0] == 0
+
+
+def is_stopped(process: subprocess.Popen[str]) -> bool:
+    """Whether SIGSTOP has stopped a process."""
+    stat = Path(f"/proc/{process.pid}/stat").read_text()
+    return stat.rpartition(")")[2].split()[0] == "T"
+
+
+def test_a_worker_that_continues_after_its_job_was_taken_makes_no_call_of_it(scene: Scene) -> None:
+    # With a limit, a worker asks what the request may cost before it makes the call.
+    start = ["run", "chain", "--goal", "x", "--group", "g", "--budget-usd", "100"]
+    run_id = scene.do(*start)[1].strip()
+    worker = ["worker", "--group", "g", "--lease", "1", "--llm", "gate"]
+    slow = scene.start(*worker, STOPS_IN=run_id)
+    until(lambda: is_stopped(slow))
+    fast = scene.start(*worker, "--until-idle")
+    until(scene.calls.exists)
+
+    os.kill(slow.pid, signal.SIGCONT)
+    scene.wait_for_a_free_worker()
+
+    assert scene.callers() == {fast.pid: 1}
+    scene.gate.touch()
+    until(lambda: scene.status(run_id)["state"] == "finished")
+    assert scene.callers().total() == scene.types(run_id)["llm.response"] == 3
+
+
+def test_a_worker_that_continues_in_a_call_delivers_no_second_answer(scene: Scene) -> None:
+    slow, run_id = scene.owner(by="worker", options=("--lease", "1"))
+    os.kill(slow.pid, signal.SIGSTOP)
+    fast = scene.start(*scene.command("worker", run_id), "--lease", "1")
+    until(lambda: fast.pid in scene.callers())
+
+    os.kill(slow.pid, signal.SIGCONT)
+    scene.gate.touch()
+    for process in (slow, fast):
+        process.communicate(timeout=60)
+
+    assert (slow.returncode, fast.returncode) == (0, 0)
+    assert scene.callers().total() == 4
+    assert scene.types(run_id)["llm.response"] == 3
+    assert scene.status(run_id)["state"] == "finished"
     assert scene.do("replay", run_id, "--strict")[0] == 0
 
 

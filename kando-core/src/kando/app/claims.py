@@ -12,7 +12,7 @@ from kando.app.context import Context
 from kando.errors import ConcurrencyError, ConfigurationError, KandoError, RunBusy
 from kando.ledger.claims import Claim, this_process
 
-__all__ = ["HEARTBEAT", "RunClaim", "busy", "calls_lane", "lease_seconds"]
+__all__ = ["HEARTBEAT", "RunClaim", "busy", "calls_lane", "lease_seconds", "seconds_now"]
 
 _LEASE = "KANDO_LEASE_SECONDS"
 _LEASE_SECONDS = 30.0
@@ -67,7 +67,7 @@ class RunClaim:
 
     def __enter__(self) -> Self:
         # Taken before the call: from then on the lease runs.
-        now, last = _now(), self._substrate.claim_of(self._run_id)
+        now, last = seconds_now(), self._substrate.claim_of(self._run_id)
         claim = self._inherited(last) or self._substrate.claim(
             self._run_id, this_process(self.group), self._seconds, take_over=self._take_over
         )
@@ -127,7 +127,7 @@ class RunClaim:
         """
         with self._lock:
             trusted = min(self._seconds / 3, _TRUSTED_SECONDS)
-            is_recent = trusts and _now() - self._renewed_at < trusted
+            is_recent = trusts and seconds_now() - self._renewed_at < trusted
             if not self._is_lost and (is_recent or self._renew()):
                 return
         raise self._lost()
@@ -139,7 +139,7 @@ class RunClaim:
         return RunBusy(msg, hint=f"`kando status {self._run_id}` shows its state.")
 
     def _renew(self) -> bool:
-        now = _now()
+        now = seconds_now()
         self._is_lost = self.held is None or not self._substrate.renew(self.held, self._seconds)
         self._renewed_at = now
         return not self._is_lost
@@ -192,7 +192,7 @@ def _time(claim: Claim) -> str:
     return claim.since.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _now() -> float:
+def seconds_now() -> float:
     """Return a time that advances while the machine is suspended, where the system has one."""
     clock = getattr(time, "CLOCK_BOOTTIME", None)
     return time.monotonic() if clock is None else time.clock_gettime(clock)

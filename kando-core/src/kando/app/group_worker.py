@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from kando.app.claims import RunClaim, busy
+from kando.app.claims import RunClaim, busy, seconds_now
 from kando.app.context import Context, id_of
 from kando.app.inbox import answer_key, failure_key
 from kando.app.observers import Observation
@@ -75,6 +75,10 @@ class _LaneFull(Exception):
     """As many calls of a tool or provider as it allows are in flight, here or elsewhere."""
 
 
+class _JobLost(Exception):
+    """Another worker has taken the job, because its lease ended while this process was suspended."""
+
+
 class GroupWorker:
     """One of the workers of a group.
 
@@ -109,6 +113,8 @@ class GroupWorker:
         self._substrate = context.substrate(read_only=False)
         self._group: ResponderGroup = self._substrate.group(group)
         self._slots = StoreSlots(context, group)
+        # When the lease of the job was known to be held.
+        self._held_at = 0.0
 
     def work(self, *, until_idle: bool = False) -> int:
         """Take jobs and do them, forever or until no job is left, and return how many were done.
@@ -119,6 +125,7 @@ class GroupWorker:
         done = 0
         try:
             while True:
+                self._held_at = seconds_now()
                 lease = self._group.take(this_process(), self._lease_seconds)
                 if lease is not None:
                     self._attempt(lease)
@@ -140,7 +147,7 @@ class GroupWorker:
             with self._extended(lease):
                 if job.intent:
                     with self._marked(job):
-                        self._answer(job)
+                        self._answer(lease)
                 else:
                     self._resume(job)
         except RunBusy:
@@ -148,6 +155,8 @@ class GroupWorker:
             self._postpone(lease, _BUSY_SECONDS)
         except _LaneFull:
             self._postpone(lease, _CONFLICT_SECONDS)
+        except _JobLost:
+            return
         except StoreError:
             self._group.retry(lease, "the substrate could not be used")
             raise
@@ -177,14 +186,23 @@ class GroupWorker:
             while not is_over.wait(self._lease_seconds / 3):
                 # The next attempt may succeed. If the store is lost, the job itself fails.
                 with suppress(StoreError):
+                    now = seconds_now()
                     if not self._group.extend(lease, self._lease_seconds):
                         return
+                    self._held_at = now
 
         threading.Thread(target=extend, daemon=True).start()
         try:
             yield
         finally:
             is_over.set()
+
+    def _require(self, lease: Lease) -> None:
+        """Check that no other worker has taken a job, before its call is made."""
+        if seconds_now() - self._held_at < self._lease_seconds / 3:
+            return
+        if not self._group.extend(lease, self._lease_seconds):
+            raise _JobLost
 
     def _postpone(self, lease: Lease, seconds: float) -> None:
         """Put a job that cannot be done now back into the queue; it does not count as failed."""
@@ -252,18 +270,19 @@ class GroupWorker:
         limits = run.limits.capped_by(self._budget)
         return runtime_of(self._context, ledger, kit, provider, limits, chosen, substitute, claim)
 
-    def _answer(self, job: Job) -> None:
+    def _answer(self, lease: Lease) -> None:
         """Make the call that an intent requests, and deliver the answer."""
+        job = lease.job
         ledger = self._substrate.open(job.ledger_id)
         intent = ledger.find(job.intent)
         if intent is None:
             msg = f"{ledger.stream_name()} has no event {job.intent!r}."
             raise EventNotFound(msg, hint=f"`kando events {job.ledger_id}` lists them.")
         if self._is_open(ledger, intent):
-            self._call(self._runtime(ledger), intent)
+            self._call(self._runtime(ledger), intent, lease)
         self._group.offer(Job(job.ledger_id))
 
-    def _call(self, runtime: Runtime, intent: RecordedEvent) -> None:
+    def _call(self, runtime: Runtime, intent: RecordedEvent, lease: Lease) -> None:
         """Make a call, if the limits of its run allow it, as the run itself would."""
         executor = runtime.executor_of(intent)
         if executor is None or executor.effect is None:
@@ -274,12 +293,16 @@ class GroupWorker:
         if sent is None:
             return
         intent = sent
-        ledger_id, effects = id_of(runtime.ledger), Effects(1)
+        ledger_id = id_of(runtime.ledger)
+        effects = Effects(1, before_call=lambda: self._require(lease))
         release = self._slots.acquire(Call(intent, executor.name, executor.effect).lanes())
         if release is None:
             raise _LaneFull
         try:
             answer = effects.answer(intent, executor, World())
+        except (_JobLost, StoreError):
+            # No call was made.
+            raise
         except (Exception, SystemExit) as error:
             # The owner of the run charges the usage of the attempt.
             attempt = self._failures(runtime.ledger, intent) + 1
