@@ -183,6 +183,21 @@ def test_an_answer_is_read_while_the_previous_worker_is_exiting(place: Place) ->
     place.within(story, LINGER="1")
 
 
+def test_a_worker_that_starts_slowly_keeps_its_claim(place: Place) -> None:
+    slow = "import os, time\ntime.sleep(float(os.environ.get('SLOW_START', 0)))\n"
+    (place.root / "installed" / "sitecustomize.py").write_text(slow)
+
+    async def story(client: Client) -> None:
+        # Longer than the lease: without a claim, another host would start a second worker.
+        call = calling(client)
+        state = await call("start_run", kit="tiny", goal="plain", wait_s=0)
+        while state["state"] == "running":
+            state = await call("get_run", run_id=state["run_id"], wait_s=0.2)
+        assert state["state"] == "finished"
+
+    place.within(story, SLOW_START="4", KANDO_LEASE_SECONDS="1")
+
+
 def test_a_worker_reads_an_answer_sent_as_it_stops(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:

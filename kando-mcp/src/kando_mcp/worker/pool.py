@@ -8,10 +8,10 @@ import threading
 
 import attrs
 
-from kando.app.claims import lease_seconds
+from kando.app.claims import HEARTBEAT, lease_seconds
 from kando.app.store import Store
-from kando.errors import ConfigurationError
-from kando.ledger.claims import local_worker
+from kando.errors import ConfigurationError, KandoError
+from kando.ledger.claims import Claim, local_worker
 from kando_mcp.worker.order import Order, Report, decode_report, encode
 
 __all__ = ["Workers", "has_worker"]
@@ -62,13 +62,12 @@ class Workers:
                 start_new_session=True,
                 env=dict(store.context.environ),
             )
-            if not _claim_for(process, store, order.run_id):
+            claim = _claim_for(process, store, order.run_id)
+            if claim is None:
                 return False
             self._jobs[order.run_id] = _Job(process)
-        thread = threading.Thread(
-            target=_supervise, args=(self._jobs[order.run_id], encode(order)), daemon=True
-        )
-        thread.start()
+        arguments = (self._jobs[order.run_id], encode(order), store, claim)
+        threading.Thread(target=_supervise, args=arguments, daemon=True).start()
         return True
 
     def is_done(self, run_id: str) -> bool:
@@ -88,11 +87,11 @@ def has_worker(store: Store, run_id: str) -> bool:
     return claim is not None and claim.is_live()
 
 
-def _claim_for(process: subprocess.Popen[bytes], store: Store, run_id: str) -> bool:
+def _claim_for(process: subprocess.Popen[bytes], store: Store, run_id: str) -> Claim | None:
     """Claim a run on behalf of a new process, so that the run is `running` while that one starts.
 
     Returns:
-        False if another process has claimed the run in the meantime; the new one is ended.
+        None if another process has claimed the run in the meantime; the new one is ended.
     """
     claim = None
     try:
@@ -103,16 +102,45 @@ def _claim_for(process: subprocess.Popen[bytes], store: Store, run_id: str) -> b
         if claim is None:
             process.kill()
             process.communicate()
-    return claim is not None
+    return claim
 
 
-def _supervise(job: _Job, order: bytes) -> None:
+def _supervise(job: _Job, order: bytes, store: Store, claim: Claim) -> None:
     """Send a process its order and wait for its exit, so that it does not become a zombie."""
     process = job.process
     try:
-        output, _ = process.communicate(order)
+        output = _output_of(process, order, store, claim)
     except OSError:
         output = b""
         process.wait()
     job.report = decode_report(output)
     job.is_done.set()
+
+
+def _output_of(process: subprocess.Popen[bytes], order: bytes, store: Store, claim: Claim) -> bytes:
+    """Send a process its order and return its output; keep its claim alive while it starts."""
+    seconds = lease_seconds(store.context)
+    unsent: bytes | None = order
+    starting: Claim | None = claim
+    while True:
+        try:
+            wait = seconds * HEARTBEAT if starting is not None else None
+            return process.communicate(unsent, wait)[0]
+        except subprocess.TimeoutExpired:
+            unsent = None
+            starting = starting and _renewed(store, starting, seconds)
+
+
+def _renewed(store: Store, claim: Claim, seconds: float) -> Claim | None:
+    """Renew the claim of a process that has not done so itself; None if it has, or has ended.
+
+    On a busy machine a process may take longer than its lease to start.
+    """
+    substrate = store.context.substrate(read_only=False)
+    try:
+        if substrate.claim_of(claim.ledger_id) == claim and substrate.renew(claim, seconds):
+            return substrate.claim_of(claim.ledger_id)
+    except KandoError:
+        # The next attempt may succeed.
+        return claim
+    return None
