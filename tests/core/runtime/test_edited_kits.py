@@ -30,7 +30,7 @@ from kando.world.graph import World
 TYPES = ("t0", "t1", "t2", "t3")
 
 patterns = st.sets(st.sampled_from(TYPES[:-1]), min_size=1, max_size=2)
-#: What a firing emits: an event, a call of a tool, both, or nothing at all.
+#: A firing emits an event, a call of a tool, both, or nothing at all.
 outputs = st.sampled_from((("note",), ("note",), ("call",), ("note", "call"), ()))
 
 
