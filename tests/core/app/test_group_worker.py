@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 import threading
 from collections import Counter
@@ -27,7 +29,7 @@ from kando.ledger.inbox import InboxEntry
 from kando.plugins import KitSpec, ProviderSpec, hookimpl
 from kando.responders.base import Responder
 from kando.responders.budget import Budget
-from kando.schema.events import KandoEvent, make_event
+from kando.schema.events import RESPONDER_FAILED, KandoEvent, make_event
 from kando.world.graph import World
 
 PARTS = 5
@@ -238,6 +240,64 @@ def test_a_failing_call_is_retried_then_parked_and_can_be_replayed(
     assert group.replay_parked() == 3
     worked(store)
     assert store.run(run).status().state == FINISHED
+
+
+def test_a_job_waits_until_the_process_has_file_handles_again(
+    make_store: Callable[[str], Store],
+    provider: Counting,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("kando.app.group_worker._RETRY_SECONDS", 0.001)
+    store = make_store(f"sqlite:{tmp_path / 'store.sqlite'}")
+    shortages = [*range(3 * MAX_ATTEMPTS)]
+
+    def open_one() -> None:
+        """Connect, as a provider does; there is no handle for the first attempts."""
+        if shortages.pop() if shortages else 0:
+            try:
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+            except OSError as error:
+                raise ConnectionError("Connection error.") from error
+
+    provider.meanwhile = open_one
+    run = begun(store)
+
+    lines = worked(store)
+
+    assert store.run(run).status().state == FINISHED
+    assert store.context.substrate().group("g").info().parked == 0
+    assert "is tried again: ConnectionError" in lines[0]
+    assert not [e for e in store.run(run).events() if e.type == RESPONDER_FAILED]
+
+
+def test_a_worker_opens_its_provider_once_and_closes_it(
+    make_store: Callable[[str], Store], provider: Counting, tmp_path: Path
+) -> None:
+    store = make_store(f"sqlite:{tmp_path / 'store.sqlite'}")
+    opened, closed = [], []
+
+    class Client:
+        def __init__(self) -> None:
+            opened.append(self)
+
+        def __call__(self, request: dict[str, Any]) -> dict[str, Any]:
+            assert not closed
+            return provider.complete(request)
+
+        def close(self) -> None:
+            closed.append(self)
+
+    vars(sys.modules["spread_plugin"])["open_counting"] = lambda argument, environ: Client()
+    for n in range(3):
+        begun(store, f"why {n}")
+    context = attrs.evolve(store.context, environ={"KANDO_LLM": "counting"})
+
+    GroupWorker(context, "g").work(until_idle=True)
+
+    assert len(opened) == 1
+    assert closed == opened
+    context.close()
 
 
 def test_a_lease_is_extended_again_after_an_extension_failed(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,10 +17,11 @@ from kando.app.context import Context, id_of
 from kando.app.inbox import answer_key, failure_key
 from kando.app.observers import Observation
 from kando.app.opened import OpenedRun
-from kando.app.providers import choose_provider
+from kando.app.providers import Provider, choose_provider
 from kando.app.resume import provider_of, runtime_of, work
 from kando.app.slots import StoreSlots
 from kando.errors import ConcurrencyError, ConfigurationError, EventNotFound, RunBusy, StoreError
+from kando.kit import Kit
 from kando.ledger.claims import this_process
 from kando.ledger.groups import Job, Lease, ResponderGroup
 from kando.ledger.inbox import InboxEntry
@@ -79,6 +81,15 @@ class _JobLost(Exception):
     """Another worker has taken the job, because its lease ended while this process was suspended."""
 
 
+def _lacks_handles(error: BaseException | None) -> bool:
+    """Whether an error has the cause that the process, or the machine, has no file handle left."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 class GroupWorker:
     """One of the workers of a group.
 
@@ -106,36 +117,56 @@ class GroupWorker:
     ) -> None:
         self._context = context
         self._kit = kit
-        self._provider = choose_provider(llm, context.plugins, context.environ) if llm else None
+        self._llm = llm
+        # Opened once, for all jobs; None until the first job needs it.
+        self._providers: dict[tuple[str | None, str], Provider | None] = {}
+        if llm:
+            self._providers[llm, ""] = choose_provider(llm, context.plugins, context.environ)
         self._budget = budget or Budget()
         self._lease_seconds = lease_seconds
         self._report = report
         self._substrate = context.substrate(read_only=False)
         self._group: ResponderGroup = self._substrate.group(group)
         self._slots = StoreSlots(context, group)
+        self._is_stopping = threading.Event()
         # When the lease of the job was known to be held.
         self._held_at = 0.0
 
+    def stop(self) -> None:
+        """Have `work` return after the job that it does now. Any thread may call this."""
+        self._is_stopping.set()
+
     def work(self, *, until_idle: bool = False) -> int:
-        """Take jobs and do them, forever or until no job is left, and return how many were done.
+        """Take jobs and do them until `stop` is called, and return how many were done.
+
+        Args:
+            until_idle: return as soon as no job is left, too.
 
         Raises:
             StoreError: the substrate can no longer be used.
         """
         done = 0
         try:
-            while True:
+            while not self._is_stopping.is_set():
                 self._held_at = seconds_now()
                 lease = self._group.take(this_process(), self._lease_seconds)
                 if lease is not None:
                     self._attempt(lease)
                     done += 1
                 elif until_idle and self._is_idle():
-                    return done
+                    break
                 else:
                     time.sleep(_IDLE_SECONDS)
+            return done
         finally:
             self._group.close()
+            self._close_providers()
+
+    def _close_providers(self) -> None:
+        while self._providers:
+            provider = self._providers.popitem()[1]
+            if provider is not None:
+                provider.close()
 
     def _is_idle(self) -> bool:
         info = self._group.info()
@@ -157,13 +188,24 @@ class GroupWorker:
             self._postpone(lease, _CONFLICT_SECONDS)
         except _JobLost:
             return
-        except StoreError:
-            self._group.retry(lease, "the substrate could not be used")
-            raise
+        except StoreError as error:
+            if not _lacks_handles(error):
+                self._group.retry(lease, "the substrate could not be used")
+                raise
+            self._postpone(lease, _RETRY_SECONDS)
         except ConcurrencyError as error:
             self._group.retry(lease, error.message, _CONFLICT_SECONDS)
         except (Exception, SystemExit) as error:
-            self._fail(lease, with_place(f"{type(error).__name__}: {error}", error))
+            reason = with_place(f"{type(error).__name__}: {error}", error)
+            if _lacks_handles(error):
+                self._report(f"{job.key} is tried again: {reason}")
+                self._postpone(lease, _RETRY_SECONDS)
+            else:
+                self._fail(lease, reason)
+        except KeyboardInterrupt:
+            # Another worker takes it at once; without this it would count as a death in the job.
+            self._postpone(lease, 0)
+            raise
         else:
             self._group.finish(lease)
 
@@ -262,13 +304,19 @@ class GroupWorker:
             known = chosen.kit["name"]
             msg = f"{ledger.stream_name()} is a run of kit {known!r}, not {kit.name!r}."
             raise ConfigurationError(msg, hint="Use a separate group for each kit.")
-        provider = self._provider
-        if provider is None:
-            provider = provider_of(self._context, kit, run.chosen_llm(), run.is_demo_of(kit))
-            if provider is not None:
-                self._context.close_later(provider.close)
+        provider = self._provider_of(kit, run.chosen_llm(), run.is_demo_of(kit))
         limits = run.limits.capped_by(self._budget)
         return runtime_of(self._context, ledger, kit, provider, limits, chosen, substitute, claim)
+
+    def _provider_of(self, kit: Kit, chosen: str | None, is_demo: bool) -> Provider | None:
+        """Return the provider of a run: an open one, if a run before needed the same."""
+        if self._llm:
+            return self._providers[self._llm, ""]
+        # The script of a demo belongs to its kit.
+        key = (chosen, kit.name if is_demo and chosen is None else "")
+        if key not in self._providers:
+            self._providers[key] = provider_of(self._context, kit, chosen, is_demo)
+        return self._providers[key]
 
     def _answer(self, lease: Lease) -> None:
         """Make the call that an intent requests, and deliver the answer."""
@@ -304,6 +352,8 @@ class GroupWorker:
             # No call was made.
             raise
         except (Exception, SystemExit) as error:
+            if _lacks_handles(error):
+                raise
             # The owner of the run charges the usage of the attempt.
             attempt = self._failures(runtime.ledger, intent) + 1
             data = failure_data(executor.name, intent.id, error, attempt, RETRIED)

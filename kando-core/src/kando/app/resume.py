@@ -21,6 +21,7 @@ from kando.app.opened import Choices, OpenedRun
 from kando.app.providers import Provider, choose_provider
 from kando.app.slots import StoreSlots
 from kando.app.status import RUNNING, STOPPED, WAITING, RunStatus, status_of
+from kando.app.termination import grace_seconds
 from kando.cache.asked import Asked
 from kando.errors import RunBusy
 from kando.kit import Kit
@@ -251,6 +252,7 @@ def runtime_of(
         require_claim=claim.require if claim is not None else None,
         # The workers of a group make the calls of its runs.
         acquire_slots=StoreSlots(context).acquire if claim and not claim.group else None,
+        patience_seconds=grace_seconds(context.environ),
     )
 
 

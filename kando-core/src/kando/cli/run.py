@@ -17,10 +17,12 @@ from kando.cli.exit_codes import RunFailed, RunInterrupted
 from kando.cli.output import ReaderGone, print_json, print_line, status_dict, warn
 from kando.cli.shared import (
     command_for,
+    grace_option,
     open_command_store,
     resume_hint,
     shared_options,
     stream_option,
+    termination,
 )
 from kando.errors import KandoError, RunBusy, StoreError
 from kando.responders.budget import Budget
@@ -59,6 +61,7 @@ _llm = click.option(
 @_llm
 @budget_options
 @stream_option
+@grace_option
 @shared_options
 def run(
     kit: str,
@@ -109,6 +112,7 @@ def run(
 @_llm
 @budget_options
 @stream_option
+@grace_option
 @shared_options
 def resume(
     run: str,
@@ -167,7 +171,7 @@ def work_on(work: Callable[[Store, Callable[[str], None]], RunResult], as_json: 
         if not as_json:
             print_line(run_id)
 
-    with open_command_store() as store:
+    with open_command_store() as store, termination(store):
         try:
             result = work(store, on_started)
         except (Exception, SystemExit, KeyboardInterrupt) as error:

@@ -7,19 +7,21 @@ import shlex
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from typing import Any, TypeVar
 
 import click
 
 from kando.app.builtin import installed_plugins
 from kando.app.store import Store, open_store
+from kando.app.termination import GRACE, Termination, grace_seconds, interrupt
 from kando.cli.output import DATA_STREAM, json_option, warn
 from kando.ledger.urls import redact_url
 from kando.schema.visible import clean
 
 __all__ = [
     "command_for",
+    "grace_option",
     "open_command_store",
     "options_of",
     "plugin_environ",
@@ -28,6 +30,7 @@ __all__ = [
     "store_options",
     "stream_option",
     "stream_to_stderr",
+    "termination",
 ]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -58,7 +61,9 @@ def shared_options(function: _Function) -> _Function:
     return json_option(function)
 
 
-def _keep(context: click.Context, parameter: click.Parameter, value: str | bool | None) -> None:
+def _keep(
+    context: click.Context, parameter: click.Parameter, value: str | float | bool | None
+) -> None:
     if value is not None and parameter.name is not None:
         context.find_root().ensure_object(dict)[parameter.name] = value
 
@@ -76,6 +81,31 @@ def stream_option(function: _Function) -> _Function:
         callback=_keep,
         help="Show answers on stderr as they stream in.",
     )(function)
+
+
+def grace_option(function: _Function) -> _Function:
+    """Give a command ``--grace``."""
+    return click.option(
+        "--grace",
+        type=click.FloatRange(0),
+        metavar="SECONDS",
+        expose_value=False,
+        callback=_keep,
+        help="Time for calls in flight when SIGTERM or SIGHUP ends the command.  [default: 60]",
+    )(function)
+
+
+def termination(store: Store, on_signal: Callable[[], None] = interrupt) -> Termination:
+    """Return what handles SIGTERM and SIGHUP during the work of a command, and announces it."""
+    seconds = grace_seconds(store.context.environ)
+
+    def announced() -> None:
+        # The signal may have arrived while a line was written.
+        with suppress(RuntimeError):
+            warn(f"ending: calls in flight have {seconds:g} s to return")
+        on_signal()
+
+    return Termination(seconds, announced)
 
 
 @contextmanager
@@ -131,7 +161,11 @@ def open_command_store() -> Iterator[Store]:
     with warnings.catch_warnings(), redirect_stdout(sys.stderr):
         warnings.showwarning = _show_warning
         listen = stream_to_stderr if options.get("stream") else None
-        with open_store(options.get("ledger"), plugins=plugins, listen=listen) as store:
+        grace = options.get("grace")
+        environ = os.environ if grace is None else {**os.environ, GRACE: str(grace)}
+        with open_store(
+            options.get("ledger"), environ=environ, plugins=plugins, listen=listen
+        ) as store:
             yield store
     # Only plugins that the command needed: others are not loaded just to report them.
     failures = plugins.failures(load=False)

@@ -10,7 +10,7 @@ from kando.app.store import Store
 from kando.cli.arguments import KIT, PROVIDER
 from kando.cli.budget import budget_options
 from kando.cli.output import clean, columns, print_line, print_list, warn
-from kando.cli.shared import open_command_store, shared_options
+from kando.cli.shared import grace_option, open_command_store, shared_options, termination
 from kando.ledger.groups import ResponderGroup, check_group
 from kando.responders.budget import Budget
 
@@ -36,6 +36,7 @@ __all__ = ["groups", "worker"]
     help="Time without a sign of life after which another worker takes a job.",
 )
 @budget_options
+@grace_option
 @shared_options
 def worker(
     group: str,
@@ -48,14 +49,15 @@ def worker(
 ) -> None:
     """Work on the runs of a group.
 
-    Any number of workers share a group. Each works until Ctrl-C. `kando run --group` and `kando
-    resume --group` add runs to a group.
+    Any number of workers share a group. Each works until Ctrl-C, or until SIGTERM, after which it
+    completes its job. `kando run --group` and `kando resume --group` add runs to a group.
     """
     with open_command_store() as store:
         working = GroupWorker(
             store.context, group, kit=kit, llm=llm, budget=budget, lease_seconds=lease, report=warn
         )
-        done = working.work(until_idle=until_idle)
+        with termination(store, working.stop):
+            done = working.work(until_idle=until_idle)
         if as_json:
             print_list([{"group": group, "jobs": done}])
         else:

@@ -60,8 +60,7 @@ DEFAULT_MAX_PARALLEL_CALLS = 20
 DEFAULT_SAVE_INTERVAL = 0.05
 
 #: Seconds that a stopping run waits for the answers of calls that have started.
-_PATIENCE = 60.0
-
+DEFAULT_PATIENCE_SECONDS = 60.0
 
 #: Minimum number of events between two snapshots during a run.
 DEFAULT_SNAPSHOT_INTERVAL = 5000
@@ -116,6 +115,8 @@ class Runtime:
         lineage: of a branch: its parents' answers to equal calls are served, and a tool that writes
             is not called for any other call unless a person approves it.
         allows_writes: call tools that write on a branch, too.
+        patience_seconds: how long a run that stops waits for each call in flight that has no time
+            limit of its own.
 
     Raises:
         ConfigurationError: two responders have the same name, two kits declare a type differently,
@@ -146,6 +147,7 @@ class Runtime:
         allows_writes: bool = False,
         require_claim: Callable[[], None] | None = None,
         acquire_slots: AcquireSlots | None = None,
+        patience_seconds: float = DEFAULT_PATIENCE_SECONDS,
     ) -> None:
         self.responders = list(responders)
         every_kit = [*kits, *(each.kit for each in self.responders if each.kit is not None)]
@@ -169,6 +171,7 @@ class Runtime:
         self._lineage, self._allows_writes = lineage, allows_writes
         self._require_claim = require_claim or (lambda: None)
         self._acquire_slots = acquire_slots
+        self._patience_seconds = patience_seconds
         self._types = DeclaredTypes(every_kit)
         kits_once = {id(kit): kit for kit in every_kit}.values()
         self._policies = [policy for kit in kits_once for policy in kit.policies]
@@ -193,7 +196,7 @@ class Runtime:
             Exception: the exception of a responder, after ``responder.failed`` is recorded.
         """
         loop = self._opened()
-        patience = _PATIENCE
+        patience = self._patience_seconds
         account = loop.recorder.account
         account.start()
         try:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from kando.app.claims import RunClaim
 from kando.app.status import WAITING, RunStatus
 from kando.app.store import Store, open_store
+from kando.app.termination import Termination, grace_seconds
 from kando.errors import KandoError
 from kando.responders.budget import Budget
 from kando.runtime.timers import seconds_until_due
@@ -32,9 +33,13 @@ def main() -> None:
     os.dup2(nowhere, 0)
     os.dup2(nowhere, 1)
     try:
-        report = work(decode_order(body))
+        with Termination(grace_seconds(os.environ)):
+            report = work(decode_order(body))
     except ValueError:
         report = Report("no_order", "The order was truncated.", 0)
+    except KeyboardInterrupt:
+        # The answers of calls in flight are kept; the run can be resumed.
+        sys.exit(130)
     if report is not None:
         try:
             os.write(report_to, encode(report))
