@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import attrs
 import pytest
 
 from kando.schema.events import TOOL_CALLED, TOOL_RETURNED
@@ -38,10 +39,20 @@ class Pages(BaseHTTPRequestHandler):
         self._send("image/png", b"\0")
 
     def _garbled(self, argument: str) -> None:
-        self._send("text/plain", b"\xc3(\xff")
+        self._send("text/plain", bytes(range(256)))
 
     def _unknown(self, argument: str) -> None:
         self._send("text/plain; charset=klingon", b"x")
+
+    def _punycode(self, argument: str) -> None:
+        self._send("text/html; charset=punycode", b"<p>kas-" + b"z" * 50)
+
+    def _truncated(self, argument: str) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/plain")
+        self.send_header("Content-Length", "400")
+        self.end_headers()
+        self.wfile.write(b"text")
 
     def _large(self, argument: str) -> None:
         self._send("text/plain", b"x" * 10_001)
@@ -130,8 +141,8 @@ def test_a_redirect_is_followed_to_the_page(base: str) -> None:
     ("path", "reason"),
     [
         ("/binary", "has the media type image/png, which is not text"),
-        ("/garbled", "cannot be decoded"),
-        ("/unknown", "cannot be decoded: unknown encoding"),
+        ("/garbled", "cannot be read: binary file"),
+        ("/truncated", "ended after 4 of 400 bytes"),
         ("/large", "is larger than 10000 bytes"),
         ("/status/404", "returned HTTP status 404"),
         ("/status/204", "returned HTTP status 204"),
@@ -145,6 +156,20 @@ def test_a_response_that_is_not_an_acceptable_page_is_refused_with_a_reason(
 ) -> None:
     with pytest.raises(FetchRefused, match=reason):
         fetch(f"{base}{path}", SMALL, is_allowed=anywhere)
+
+
+@pytest.mark.parametrize(("path", "name"), [("/unknown", "klingon"), ("/punycode", "punycode")])
+def test_an_unknown_charset_is_noted(base: str, path: str, name: str) -> None:
+    page = fetch(f"{base}{path}", SMALL, is_allowed=anywhere)
+
+    assert page.text
+    assert page.notes == [f"unknown charset {name!r}"]
+
+
+def test_the_text_of_a_page_is_cut_with_a_note(base: str) -> None:
+    page = fetch(f"{base}/text", attrs.evolve(SMALL, chars=8), is_allowed=anywhere)
+
+    assert (page.text, page.notes) == ("The moon", ["cut after 8 characters"])
 
 
 @pytest.mark.parametrize("path", ["/drip", "/slow"])

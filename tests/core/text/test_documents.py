@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
+import sys
 from pathlib import Path
 
 import msgspec
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from documents import pdf, zipped
 from kando.text.documents import (
     MAX_PART_CHARS,
     Document,
@@ -20,6 +22,8 @@ from kando.text.documents import (
     passages,
     read_documents,
 )
+
+OFFICE_CURE = "Office support is not installed: pip install 'kando-core[office]'"
 
 texts = st.text(
     st.one_of(st.sampled_from(" \n\t.!?#-=`~a。』\r\u00a0\u2028"), st.characters()), max_size=400
@@ -45,37 +49,6 @@ def text_of(found: Document | Skipped) -> str:
 def reason_of(found: Document | Skipped) -> str:
     assert isinstance(found, Skipped), found
     return found.reason
-
-
-def pdf(*pages: str) -> bytes:
-    """Return a PDF with a line of text on each page."""
-    kids = " ".join(f"{4 + 2 * i} 0 R" for i in range(len(pages)))
-    objects = [
-        "<< /Type /Catalog /Pages 2 0 R >>",
-        f"<< /Type /Pages /Kids [{kids}] /Count {len(pages)} >>",
-        "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
-    ]
-    for i, line in enumerate(pages):
-        content = f"BT /F1 12 Tf 72 720 Td ({line}) Tj ET"
-        objects += [
-            f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents {5 + 2 * i} 0 R "
-            "/Resources << /Font << /F1 3 0 R >> >> >>",
-            f"<< /Length {len(content)} >>\nstream\n{content}\nendstream",
-        ]
-    data = b"%PDF-1.4\n"
-    offsets = []
-    for number, body in enumerate(objects, start=1):
-        offsets.append(len(data))
-        data += f"{number} 0 obj\n{body}\nendobj\n".encode()
-    table = "".join(f"{offset:010} 00000 n \n" for offset in offsets)
-    size = len(objects) + 1
-    return (
-        data
-        + (
-            f"xref\n0 {size}\n0000000000 65535 f \n{table}"
-            f"trailer\n<< /Size {size} /Root 1 0 R >>\nstartxref\n{len(data)}\n%%EOF\n"
-        ).encode()
-    )
 
 
 @pytest.fixture
@@ -152,25 +125,17 @@ def test_unprintable_characters_of_a_file_name_are_escaped(here: Path) -> None:
     [
         (b"", "empty"),
         (b" \n\t\n", "empty"),
-        (b"caf\xe9 au lait", "not UTF-8 text"),
-        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\xff", "binary file"),
-        ("ASCII in UTF-16 without a mark".encode("utf-16-le"), "binary file"),
-        (b"\xff\xfea", "not UTF-8 text"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\xff", "unknown type: PNG image"),
+        (b"\x7f\0\1\2\xff\xfe\xfd\0", "binary file"),
+        (bytes(range(256)), "binary file"),
+        (b"PK\3\4 an archive that is cut", "unknown type: ZIP archive"),
+        (b"{\\rtf1 text}", "unknown type: RTF"),
     ],
 )
 def test_a_file_without_readable_text_is_skipped_with_the_reason(
     tmp_path: Path, data: bytes, reason: str
 ) -> None:
     assert reason_of(read_bytes(tmp_path, "a.txt", data)) == reason
-
-
-@given(st.binary(max_size=200), st.sampled_from(["a.txt", "a.html", "a.pdf"]))
-def test_reading_never_raises_for_any_content(
-    tmp_path_factory: pytest.TempPathFactory, data: bytes, name: str
-) -> None:
-    found = read_bytes(tmp_path_factory.getbasetemp(), name, data)
-
-    assert found.path.endswith(name)
 
 
 # Long texts
@@ -291,25 +256,49 @@ def test_inputs_come_in_the_order_they_are_named(here: Path) -> None:
     assert [found.path for found in read("b", here / "c", "a")] == ["b", f"{here}/c", "a"]
 
 
-def test_hidden_files_and_unknown_texts_in_a_folder_are_ignored_unless_named(
+def test_hidden_files_and_packages_in_a_folder_are_named_and_read_only_if_given(
     here: Path,
 ) -> None:
-    names = [".hidden.txt", ".git/a.txt", "__pycache__/a.txt", "node_modules/a.md", "Makefile"]
+    hidden = [".git", ".hidden.txt", "__pycache__", "node_modules"]
+    names = [".hidden.txt", ".git/a.txt", "__pycache__/a.txt", "node_modules/a.md"]
     for name in names:
         (here / "top" / name).parent.mkdir(parents=True, exist_ok=True)
         (here / "top" / name).write_text(name)
 
-    assert read("top") == []
-    assert [text_of(found) for found in read("top", *(f"top/{name}" for name in names))] == names
+    assert read("top") == [
+        Skipped("top/.git", "hidden folder, read only if it is named"),
+        Skipped("top/.hidden.txt", "hidden file, read only if it is named"),
+        Skipped("top/__pycache__", "folder, read only if it is named"),
+        Skipped("top/node_modules", "folder, read only if it is named"),
+    ]
+    found = read("top", *(f"top/{name}" for name in names))
+    assert [text_of(each) for each in found[len(hidden) :]] == names
 
 
-def test_unknown_binary_files_in_a_folder_are_skipped_and_hidden_ones_ignored(
-    here: Path,
-) -> None:
+def test_files_without_a_suffix_are_read_by_their_content(here: Path) -> None:
+    (here / "Makefile").write_text("all:")
+    (here / "page").write_text("<!doctype html><p hidden>no<p>seen")
+    (here / "report.txt").write_text("\n<!-- x --><html><p>seen too")
+    (here / "note.html").write_text("%PDF is a format.")
+
+    found = [each for each in read(".") if isinstance(each, Document)]
+
+    assert [(each.path, each.media_type, each.text) for each in found] == [
+        ("./Makefile", "text/plain", "all:"),
+        ("./note.html", "text/html", "%PDF is a format."),
+        ("./page", "text/html", "seen"),
+        ("./report.txt", "text/html", "seen too"),
+    ]
+
+
+def test_unknown_types_in_a_folder_are_named(here: Path) -> None:
     (here / "photo.jpg").write_bytes(b"\xff\xd8\xff\xe0\0\x10JFIF")
-    (here / ".photo.jpg").write_bytes(b"\xff\xd8\xff\xe0\0\x10JFIF")
+    (here / "old.doc").write_bytes(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(100))
 
-    assert read(".") == [Skipped("./photo.jpg", "binary file")]
+    assert read(".") == [
+        Skipped("./old.doc", "unknown type: Office document in the old or an encrypted format"),
+        Skipped("./photo.jpg", "unknown type: JPEG image"),
+    ]
 
 
 def test_a_file_reached_twice_is_read_once(here: Path) -> None:
@@ -333,8 +322,9 @@ def test_symlinks_that_leave_the_folder_are_skipped_and_those_that_stay_are_foll
     (here / "docs/b.txt").symlink_to(here / "outside/secret.txt")
     (here / "docs/c").symlink_to(here / "outside")
 
-    a, b, c = read("docs")
+    hidden, a, b, c = read("docs")
 
+    assert hidden == Skipped("docs/.data", "hidden folder, read only if it is named")
     assert text_of(a) == "a"
     assert b == Skipped("docs/b.txt", "symlink that leaves the folder")
     assert c == Skipped("docs/c", "symlink that leaves the folder")
@@ -469,14 +459,31 @@ def test_an_encrypted_pdf_is_skipped_unless_it_opens_without_a_password(tmp_path
     assert text_of(restricted) == "text"
 
 
-def test_without_pdf_support_a_pdf_is_skipped_with_the_cure(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_pages_of_a_pdf_without_text_are_noted(tmp_path: Path) -> None:
+    pytest.importorskip("pypdf")
+
+    found = read_bytes(tmp_path, "a.pdf", pdf("One.", "", "", "Four.", ""))
+
+    assert isinstance(found, Document)
+    assert found.notes == ["no text on pages 2-3, 5"]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "cure"),
+    [
+        ("a.pdf", pdf("text"), "PDF support is not installed: pip install 'kando-core[pdf]'"),
+        ("a.docx", zipped({"word/document.xml": "<a/>"}), OFFICE_CURE),
+        ("a.pptx", zipped({"ppt/presentation.xml": "<a/>"}), OFFICE_CURE),
+        ("a.xlsx", zipped({"xl/workbook.xml": "<a/>"}), OFFICE_CURE),
+    ],
+)
+def test_without_the_library_of_a_format_a_file_is_skipped_with_the_cure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, data: bytes, cure: str
 ) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "pypdf", None)
+    # The parsing process searches where this one does.
+    monkeypatch.setattr(sys, "path", [each for each in sys.path if "site-packages" not in each])
 
-    found = read_bytes(tmp_path, "a.pdf", pdf("text"))
-
-    assert reason_of(found) == "PDF support is not installed: pip install 'kando-core[pdf]'"
+    assert reason_of(read_bytes(tmp_path, name, data)) == cure
 
 
 # Passages

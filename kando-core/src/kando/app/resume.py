@@ -32,7 +32,7 @@ from kando.responders.budget import Budget
 from kando.responders.llm_executor import asking
 from kando.runtime import Runtime
 from kando.schema.events import KandoEvent
-from kando.text.documents import Skipped
+from kando.text.documents import Document, Skipped
 
 __all__ = [
     "RunResult",
@@ -57,11 +57,13 @@ class RunResult:
         status: of the run, afterwards.
         provider: name of the LLM provider that answered, or None.
         skipped: input files that could not be read.
+        noted: input files of which something was guessed, cut or lost.
     """
 
     status: RunStatus
     provider: str | None
     skipped: list[Skipped] = attrs.field(factory=list)
+    noted: list[Document] = attrs.field(factory=list)
 
 
 def resume_run(

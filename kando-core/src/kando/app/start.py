@@ -37,6 +37,9 @@ SKIPPED_DOCUMENT = "SkippedDocument"
 
 _ACTOR = "cli"
 
+# Reasons in the message about inputs of which none could be read.
+_MAX_REASONS = 5
+
 
 def start_run(
     context: Context,
@@ -70,7 +73,8 @@ def start_run(
 
     Raises:
         UnknownPlugin: no such kit or provider is installed.
-        ConfigurationError: the kit cannot be started from a goal, or the goal is missing.
+        ConfigurationError: the kit cannot be started from a goal, the goal is missing, or none of
+            the inputs could be read.
         NotFoundError: the kit has no demo.
         PluginBroken: the kit fails to make seeds for the goal.
         RefusedEvent: a seed cannot be recorded; no event was recorded.
@@ -81,7 +85,7 @@ def start_run(
         opened_provider(context, loaded, llm, demo) as provider,
         Observation(context.plugins.observers()) as observation,
     ):
-        documents = list(read_documents(inputs))
+        documents = _read(inputs)
         ledger = _created(context, loaded, goal, documents, demo, budget, observation.over)
         if group is not None:
             context.substrate(read_only=False).group(group).offer(Job(id_of(ledger)))
@@ -91,8 +95,9 @@ def start_run(
                 on_started(id_of(ledger))
                 work(runtime_of(context, ledger, loaded, provider, budget, claim=claim))
     skipped = [each for each in documents if isinstance(each, Skipped)]
+    noted = [each for each in documents if isinstance(each, Document) and each.notes]
     status = status_of(OpenedRun(context, ledger))
-    return RunResult(status, provider.name if provider else None, skipped)
+    return RunResult(status, provider.name if provider else None, skipped, noted)
 
 
 def create_run(
@@ -118,13 +123,25 @@ def create_run(
 
     Raises:
         UnknownPlugin: no such kit is installed.
-        ConfigurationError: the kit cannot be started from a goal, or the goal is missing.
+        ConfigurationError: the kit cannot be started from a goal, the goal is missing, or none of
+            the inputs could be read.
         NotFoundError: the kit has no demo.
         PluginBroken: the kit fails to make seeds for the goal.
         RefusedEvent: a seed cannot be recorded; no event was recorded.
     """
     loaded = kit if isinstance(kit, Kit) else context.kit(kit)
-    return id_of(_created(context, loaded, goal, list(read_documents(inputs)), demo, budget))
+    return id_of(_created(context, loaded, goal, _read(inputs), demo, budget))
+
+
+def _read(inputs: Sequence[str | Path]) -> list[Document | Skipped]:
+    """Read the inputs of a run, which must contain a document if there are any."""
+    found = list(read_documents(inputs))
+    if inputs and not any(isinstance(each, Document) for each in found):
+        reasons = [f"{each.path}: {each.reason}" for each in found if isinstance(each, Skipped)]
+        more = f"; and {len(reasons) - _MAX_REASONS} more" if len(reasons) > _MAX_REASONS else ""
+        msg = f"No input could be read: {'; '.join(reasons[:_MAX_REASONS]) or 'no files'}{more}."
+        raise ConfigurationError(msg, hint="Give at least one file that contains text.")
+    return found
 
 
 def _created(
@@ -170,5 +187,8 @@ def _record(ledger: LedgerStore, kit: Kit, seeds: Sequence[KandoEvent]) -> None:
 
 def _document_event(document: Document | Skipped, cause: list[str]) -> KandoEvent:
     type = DOCUMENT if isinstance(document, Document) else SKIPPED_DOCUMENT
-    data = {"type": type, "data": attrs.asdict(document)}
+    fields = attrs.asdict(document)
+    if not fields.get("notes"):
+        fields.pop("notes", None)
+    data = {"type": type, "data": fields}
     return make_event(OBJECT_CREATED, "", _ACTOR, cause, data)

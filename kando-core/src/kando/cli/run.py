@@ -180,6 +180,8 @@ def work_on(work: Callable[[Store, Callable[[str], None]], RunResult], as_json: 
             raise _explained(store, started[0], error) from error
         for skipped in result.skipped:
             warn(f"skipped {skipped.path}: {skipped.reason}")
+        for document in result.noted:
+            warn(f"read {document.path}: {'; '.join(document.notes)}")
         if as_json:
             print_json(status_dict(result.status) | {"provider": result.provider})
         else:

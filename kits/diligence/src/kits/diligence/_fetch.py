@@ -20,7 +20,8 @@ from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 import attrs
 
-from kando.text.documents import text_of
+from kando.text.documents import Limits as TextLimits
+from kando.text.documents import extract_text
 
 __all__ = ["FetchRefused", "Limits", "Page", "fetch", "is_public"]
 
@@ -61,12 +62,14 @@ class Page:
         media_type: media type from the response.
         sha256: digest of the body, in hexadecimal.
         text: visible text of the page.
+        notes: what was guessed, cut or lost.
     """
 
     url: str
     media_type: str
     sha256: str
     text: str
+    notes: list[str] = attrs.field(factory=list)
 
 
 def is_public(address: str) -> bool:
@@ -133,11 +136,11 @@ def _step(
             msg = f"{url} returned HTTP status {response.status}."
             raise FetchRefused(msg)
         media_type = response.headers.get_content_type()
-        charset = response.headers.get_content_charset("utf-8")
+        charset = response.headers.get_content_charset()
         body = _body(url, response, media_type, limits)
         # A connection that the timer shut down looks like one that ended normally.
         _remaining(deadline)
-    return url, _page(url, body, media_type, charset, limits)
+    return url, _page(url, body, media_type, charset, limits, deadline)
 
 
 def _checked(url: str) -> SplitResult:
@@ -202,19 +205,25 @@ def _body(url: str, response: HTTPResponse, media_type: str, limits: Limits) -> 
     if len(body) > limits.bytes:
         msg = f"{url} is larger than {limits.bytes} bytes."
         raise FetchRefused(msg)
+    if response.length:  # announced by Content-Length, and not received
+        msg = f"{url} ended after {len(body)} of {len(body) + response.length} bytes."
+        raise FetchRefused(msg)
     return body
 
 
-def _page(url: str, body: bytes, media_type: str, charset: str, limits: Limits) -> Page:
-    sha256 = hashlib.sha256(body).hexdigest()
+def _page(
+    url: str, body: bytes, media_type: str, charset: str | None, limits: Limits, deadline: float
+) -> Page:
+    """Return the page with its text, which another process extracts in the time that is left."""
+    within = TextLimits(seconds=_remaining(deadline), chars=limits.chars)
+    declared = "text/html" if media_type in _HTML else media_type
     try:
-        if charset not in ("utf-8", "utf8") and media_type != "application/pdf":
-            body = body.decode(charset, "replace").encode()
-        text = text_of(body, "text/html" if media_type in _HTML else media_type)
-    except (LookupError, ValueError) as error:
-        msg = f"{url} cannot be decoded: {error}."
+        found = extract_text(body, media_type=declared, charset=charset, limits=within)
+    except ValueError as error:
+        msg = f"{url} cannot be read: {error}."
         raise FetchRefused(msg) from error
-    return Page(url, media_type, sha256, text[: limits.chars])
+    sha256 = hashlib.sha256(body).hexdigest()
+    return Page(url, media_type, sha256, found.text, found.notes)
 
 
 def _remaining(deadline: float) -> float:

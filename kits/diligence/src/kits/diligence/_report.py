@@ -170,7 +170,15 @@ def _failures(world: World) -> list[str]:
         f"- {_escaped(str(each.data.get('path')))}: {_escaped(str(each.data.get('reason')))}"
         for each in world.objects_of("SkippedDocument")
     ]
-    return ["", "## Not read", "", *failed] if failed else []
+    noted = [
+        f"- {_escaped(str(each.data.get('path')))}: {_escaped('; '.join(map(str, notes)))}"
+        for each in world.objects_of("Document")
+        if isinstance(notes := each.data.get("notes"), list) and notes
+    ]
+    return [
+        *(["", "## Not read", "", *failed] if failed else []),
+        *(["", "## Read with losses or guesses", "", *noted] if noted else []),
+    ]
 
 
 def _sources(numbers: dict[str, int], world: World) -> list[str]:

@@ -113,7 +113,8 @@ def fetch_url(url: str, about: str, limit: int = MAX_EVIDENCE) -> dict[str, Any]
     """
     page = fetch(url)
     found = [{"part": 0, **_place(passage)} for passage in passages(page.text)]
-    return {"path": url, "sha256": page.sha256, "passages": _select(found, about, limit)}
+    read = {"path": url, "sha256": page.sha256, "passages": _select(found, about, limit)}
+    return read | ({"notes": page.notes} if page.notes else {})
 
 
 @kit.responder(OBJECT_CREATED, type=Company)
