@@ -4,7 +4,7 @@ BIN := .venv/bin
 PACKAGES := kando-core kando-llm kando-eventstore kando-mcp kits/diligence kits/research
 PROJECTS := $(PACKAGES:%=%/pyproject.toml)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
-EDITABLE := $(PACKAGES:%=-e ./%) -e ./kando-core[pdf] -e ./kando-eventstore[kurrent]
+EDITABLE := $(PACKAGES:%=-e ./%) -e ./kando-core[documents] -e ./kando-eventstore[kurrent]
 export PATH := $(or $(PATH),/usr/local/bin:/usr/bin:/bin)
 
 # A virtual environment cannot be moved: one that came with a copy of the checkout is made anew.
@@ -101,6 +101,7 @@ soak: .venv/.tested ## kill runs, servers and workers, thousands of times, and c
 	@$(BIN)/python tests/helpers/kill_torture.py --kills 500 --workers 3
 	@$(BIN)/python tests/helpers/kill_torture.py --kills 500 --workers 3 --runs 5
 	@$(BIN)/python tests/model/soak.py --programs 20000
+	@$(BIN)/python tests/helpers/mutated_documents.py --documents 2000
 
 bench: .venv/.developed ## measure against a floor and a peer (see benchmarks/)
 	@$(PIP) -r benchmarks/requirements.txt
