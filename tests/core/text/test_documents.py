@@ -130,6 +130,10 @@ def test_unprintable_characters_of_a_file_name_are_escaped(here: Path) -> None:
         (bytes(range(256)), "binary file"),
         (b"PK\3\4 an archive that is cut", "unknown type: ZIP archive"),
         (b"{\\rtf1 text}", "unknown type: RTF"),
+        (
+            zipped({"mimetype": "application/vnd.oasis.opendocument.text"}),
+            "unknown type: OpenDocument",
+        ),
     ],
 )
 def test_a_file_without_readable_text_is_skipped_with_the_reason(

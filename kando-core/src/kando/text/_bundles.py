@@ -27,7 +27,11 @@ _MAIL_FIELDS = ("From", "To", "Cc", "Date", "Subject")
 
 
 def zipped_type(data: bytes) -> str | None:
-    """Return the type of a document that is a ZIP archive; None if it is another archive."""
+    """Return the type of a document that is a ZIP archive; None if it is another archive.
+
+    Raises:
+        Unreadable: it is in a format that is not read.
+    """
     try:
         with zipfile.ZipFile(BytesIO(data)) as archive:
             names = set(archive.namelist()[:_MAX_MEMBERS])
@@ -36,8 +40,11 @@ def zipped_type(data: bytes) -> str | None:
                     return media_type
             if "META-INF/container.xml" in names:
                 return EPUB
+            is_open = "mimetype" in names and b"opendocument" in archive.read("mimetype")
     except Exception:  # a damaged archive: its name decides, and the library reports the damage
         return None
+    if is_open:
+        raise Unreadable("unknown type: OpenDocument")
     return None
 
 

@@ -83,8 +83,10 @@ _UNKNOWN = (
 )
 _SNIFFED_BYTES = 8 * 1024
 _PDF_WITHIN = 1024
+_PAGE_WITHIN = 64 * 1024
 # An element that only a whole page begins with.
 _ROOT = re.compile(rb"<(?:!doctype\s+html|html|head|body)[\s>/]", re.IGNORECASE)
+_SPACE_OR_MARK = re.compile(rb"(?:\xef\xbb\xbf)?\s*")
 _SKIPPED = ((b"<!--", b"-->"), (b"<?", b">"))
 _FIELD = re.compile(rb"([!-9;-~]+):[ \t]?.*\r?\n(?:[ \t].*\r?\n)*")
 _MAIL_FIELDS = frozenset(
@@ -97,10 +99,10 @@ _ESCAPE_SEQUENCE = re.compile(
     r"|(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # colours and cursor movements
     r"|\x1b[ -/][0-~]"  # character sets
 )
-_NEWLINE = re.compile(r"\r\n|[\r\v\f\x85]")
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 # Characters that show nothing and can carry a hidden text: tags, except those of flags, and the
 # selectors of variants, except one after a character.
+_INVISIBLE = re.compile("[\ufe00-\ufe0f\U000e0000-\U000e01ef]")
 _SMUGGLED = re.compile(
     "(\U0001f3f4[\U000e0030-\U000e007a]{3,6}\U000e007f)|[\U000e0000-\U000e007f]"
     "|(?<=[\U000e0100-\U000e01ef])[\U000e0100-\U000e01ef]|(?<=[\ufe00-\ufe0f])[\ufe00-\ufe0f]"
@@ -221,20 +223,26 @@ def is_utf_8(data: bytes) -> bool:
     return True
 
 
-def _is_page(start: bytes) -> bool:
+def _is_page(text: bytes) -> bool:
     """Whether a text begins as a page does, after what a browser skips."""
-    start = start.removeprefix(b"\xef\xbb\xbf").lstrip()
-    while opening := next((each for each in _SKIPPED if start.startswith(each[0])), None):
-        start = start[len(opening[0]) :].partition(opening[1])[2].lstrip()
-    return _ROOT.match(start) is not None
+    position = 0
+    while found := _SPACE_OR_MARK.match(text, position):
+        position = found.end()
+        opening = next((each for each in _SKIPPED if text.startswith(each[0], position)), None)
+        if opening is None:
+            break
+        end = text.find(opening[1], position + len(opening[0]))
+        if end < 0:
+            return False
+        position = end + len(opening[1])
+    return _ROOT.match(text, position) is not None
 
 
 def _ascii_start(data: bytes) -> bytes:
     """Return the beginning of a text, with characters of one byte."""
-    start = data[:_SNIFFED_BYTES]
-    if start.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in start[:16]:
-        return start[2 * start.startswith((b"\xff\xfe", b"\xfe\xff")) :].replace(b"\0", b"")
-    return start
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in data[:16]:
+        return data[:_PAGE_WITHIN].strip(b"\xff\xfe").replace(b"\0", b"")
+    return data[:_PAGE_WITHIN]
 
 
 def _is_notebook(data: bytes) -> bool:
@@ -255,9 +263,16 @@ def _mail_fields(data: bytes) -> int:
 
 def clean(text: str) -> str:
     """Return a text without control characters and characters that show nothing."""
-    text = _NEWLINE.sub("\n", _ESCAPE_SEQUENCE.sub("", text))
+    # Each search is preceded by a fast one: a text may have 50 MB.
+    if "\x1b" in text or "\x9b" in text:
+        text = _ESCAPE_SEQUENCE.sub("", text)
+    text = text.replace("\r\n", "\n")
+    for newline in "\r\v\f\x85":
+        text = text.replace(newline, "\n")
     text = _UNPRINTABLE.sub("", text)
-    return text if text.isascii() else _SMUGGLED.sub(lambda found: found[1] or "", text)
+    if text.isascii() or not _INVISIBLE.search(text):
+        return text
+    return _SMUGGLED.sub(lambda found: found[1] or "", text)
 
 
 def extract(data: bytes, media_type: str, limits: Limits, charset: str | None = None) -> Extracted:

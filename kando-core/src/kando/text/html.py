@@ -46,7 +46,15 @@ _ENDED_BY = {
 }
 _SPACE = re.compile(r"[ \t\n\r\f]+")
 _STYLE_SHEET = re.compile(r"<style|stylesheet", re.IGNORECASE)
-_RANKS = ["", " ", "\t", "\n", "\n\n"]
+_SEPARATORS = ["", " ", "\t", "\n", "\n\n"]
+_LINE, _PARAGRAPH = 3, 4
+# The gap before and after an element, as an index of `_SEPARATORS`; the widest one counts.
+_GAPS = {
+    **dict.fromkeys(_APART, 1),
+    **dict.fromkeys(("td", "th"), 2),
+    **dict.fromkeys((*_LINES, "br"), _LINE),
+    **dict.fromkeys(_PARAGRAPHS, _PARAGRAPH),
+}
 
 
 def visible_text(markup: str) -> str:
@@ -86,7 +94,7 @@ class VisibleText(HTMLParser):
         super().__init__(convert_charrefs=True)
         self._markup = markup
         self._pieces: list[str] = []
-        self._gap = ""
+        self._gap = 0
         self._page = Look(has_style_sheet=_STYLE_SHEET.search(markup) is not None)
         self._open: list[_Open] = []  # outermost first
         self._open_tags: Counter[str] = Counter()
@@ -109,8 +117,8 @@ class VisibleText(HTMLParser):
             if tag in _ENDED_BY.get(innermost, ()) or (innermost == "head" and tag not in _IN_HEAD):
                 self._leave(innermost)
         # The first attribute of a name counts.
-        attributes = {name: value or "" for name, value in reversed(attrs)}
-        is_block = is_styled_block(attributes)
+        attributes = {name: value or "" for name, value in reversed(attrs)} if attrs else {}
+        is_block = bool(attrs) and is_styled_block(attributes)
         self._separate("div" if is_block and tag not in _BLOCKS else tag)
         if tag in _VOID:
             return
@@ -149,8 +157,8 @@ class VisibleText(HTMLParser):
             return
         if self._gap and self._pieces:
             self._pieces[-1] = self._pieces[-1].rstrip()
-            self._pieces.append(self._gap)
-        self._gap = ""
+            self._pieces.append(_SEPARATORS[self._gap])
+        self._gap = 0
         self._pieces.append(data)
 
     def _is_seen(self) -> bool:
@@ -176,17 +184,9 @@ class VisibleText(HTMLParser):
             self._open_tags[left] -= 1
 
     def _separate(self, tag: str) -> None:
-        if self._open and self._open[-1].look.is_gone and tag != "title":
+        rank = _GAPS.get(tag)
+        if rank is None or (self._open and self._open[-1].look.is_gone and tag != "title"):
             return
-        gap = ""
-        if tag in _PARAGRAPHS:
-            gap = "\n\n"
-        elif tag == "br":
-            gap = "\n\n" if "\n" in self._gap else "\n"
-        elif tag in _LINES:
-            gap = "\n"
-        elif tag in ("td", "th"):
-            gap = "\t"
-        elif tag in _APART:
-            gap = " "
-        self._gap = max(gap, self._gap, key=_RANKS.index)
+        if tag == "br" and self._gap >= _LINE:
+            rank = _PARAGRAPH
+        self._gap = max(rank, self._gap)
