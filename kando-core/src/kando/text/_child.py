@@ -17,7 +17,15 @@ from queue import SimpleQueue
 from types import FrameType
 from typing import Any, BinaryIO
 
-from kando.text._formats import Extracted, Late, Limits, Unreadable, extract, media_type_of
+from kando.text._formats import (
+    Extracted,
+    Late,
+    Limits,
+    Unreadable,
+    extract,
+    load_library,
+    media_type_of,
+)
 
 __all__ = ["main"]
 
@@ -75,11 +83,13 @@ def _wait_for(stream: BinaryIO, parent: int) -> None:
 
 def _reply(request: dict[str, Any], data: bytes) -> dict[str, Any]:
     limits = Limits(**request["limits"])
-    _limit(limits)
     try:
         try:
-            _clock.is_running = True
+            _start_clock(limits)
             media_type = media_type_of(data, request["suffix"], request["media_type"])
+            _stop_clock()
+            load_library(media_type)  # not at the cost of the document
+            _start_clock(limits)
             found = extract(data, media_type, limits, request["charset"])
         finally:
             _stop_clock()
@@ -97,7 +107,6 @@ def _reply(request: dict[str, Any], data: bytes) -> dict[str, Any]:
 
 def _limit(limits: Limits) -> None:
     """Limit what parsing may use, as far as the system can."""
-    _limit_time(limits.seconds)
     try:
         import resource
     except ImportError:  # pragma: no cover - Windows: the parent's deadline remains
@@ -132,6 +141,12 @@ def _limit_time(seconds: float) -> None:
         signal.signal(signal.SIGALRM, _on_alarm)
         # Again after a while, since an exception in a destructor is ignored.
         signal.setitimer(signal.ITIMER_REAL, seconds, _SECONDS_TO_END if seconds else 0.0)
+
+
+def _start_clock(limits: Limits) -> None:
+    _limit(limits)
+    _clock.is_running = True
+    _limit_time(limits.seconds)
 
 
 def _stop_clock() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from typing import NamedTuple
 
 from kando.text._encodings import Binary, decode
@@ -32,6 +33,7 @@ __all__ = [
     "clean",
     "extract",
     "is_utf_8",
+    "load_library",
     "media_type_of",
 ]
 
@@ -50,6 +52,12 @@ _SUFFIXES = {
     ".ipynb": NOTEBOOK,
 }
 _ZIPPED_SUFFIXES = {".docx": DOCX, ".pptx": PPTX, ".xlsx": XLSX, ".epub": EPUB}
+_LIBRARIES = {
+    PDF: ("pypdf", "PDF"),
+    DOCX: ("docx", "Office"),
+    PPTX: ("pptx", "Office"),
+    XLSX: ("openpyxl", "Office"),
+}
 _COMPRESSED = frozenset({PDF, DOCX, PPTX, XLSX, EPUB})
 _NAMES = {
     PDF: "PDF",
@@ -345,32 +353,40 @@ def _is_markup(data: bytes, media_type: str) -> bool:
     return media_type == HTML or data[:100].lstrip().startswith(b"<?xml")
 
 
-def _reader(media_type: str) -> Reader | None:
-    """Return what reads a type with a library; None for text and HTML.
+def load_library(media_type: str) -> None:
+    """Import the library of a format, which can take longer than parsing.
 
     Raises:
         Unreadable: the library is not installed.
     """
+    library, extra = _LIBRARIES.get(media_type, ("", ""))
+    try:
+        if library:
+            import_module(library)
+    except ModuleNotFoundError:
+        msg = f"{extra} support is not installed: pip install 'kando-core[{extra.lower()}]'"
+        raise Unreadable(msg) from None
+
+
+def _reader(media_type: str) -> Reader | None:
+    """Return the reader of a type; None for text and HTML.
+
+    Raises:
+        Unreadable: its library is not installed.
+    """
     from kando.text import _bundles
 
-    if media_type in (EPUB, EML, NOTEBOOK):
-        return {EPUB: _bundles.chapters, EML: _bundles.mail_parts, NOTEBOOK: _bundles.cells}[
-            media_type
-        ]
-    try:
-        if media_type == PDF:
-            from kando.text._pdf import pdf_pages
+    load_library(media_type)
+    if media_type == PDF:
+        from kando.text._pdf import pdf_pages
 
-            return pdf_pages
-        if media_type in (DOCX, PPTX, XLSX):
-            from kando.text import _office
+        return pdf_pages
+    if media_type in _LIBRARIES:
+        from kando.text import _office
 
-            return {DOCX: _office.blocks, PPTX: _office.slides, XLSX: _office.sheets}[media_type]
-    except ModuleNotFoundError:
-        name, extra = ("PDF", "pdf") if media_type == PDF else ("Office", "office")
-        msg = f"{name} support is not installed: pip install 'kando-core[{extra}]'"
-        raise Unreadable(msg) from None
-    return None
+        return {DOCX: _office.blocks, PPTX: _office.slides, XLSX: _office.sheets}[media_type]
+    readers = {EPUB: _bundles.chapters, EML: _bundles.mail_parts, NOTEBOOK: _bundles.cells}
+    return readers.get(media_type)
 
 
 def _gathered(pieces: Iterator[Piece], limits: Limits, notes: list[str]) -> str:

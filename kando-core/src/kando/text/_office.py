@@ -7,10 +7,6 @@ from io import BytesIO
 from typing import Any
 from xml.etree import ElementTree
 
-import docx
-import openpyxl
-import pptx
-
 from kando.text._bundles import opened_zip
 from kando.text._formats import Limits, Piece, Unreadable
 
@@ -30,6 +26,8 @@ def _damaged(what: str, error: Exception) -> Unreadable:
 
 def blocks(data: bytes, limits: Limits, notes: list[str]) -> Iterator[Piece]:
     """Yield the paragraphs and tables of a Word document, then its foot and end notes."""
+    import docx  # only if needed: each of the three libraries takes long to import
+
     opened_zip(data).close()
     try:
         document = docx.Document(BytesIO(data))
@@ -143,6 +141,8 @@ def _paragraph(paragraph: Any, hidden: set[str]) -> str:
 
 def slides(data: bytes, limits: Limits, notes: list[str]) -> Iterator[Piece]:
     """Yield the texts of the slides of a presentation; hidden slides and notes are noted."""
+    import pptx
+
     opened_zip(data).close()
     try:
         found = list(pptx.Presentation(BytesIO(data)).slides)
@@ -207,6 +207,8 @@ def _runs(paragraph: Any) -> Iterator[str]:
 
 def sheets(data: bytes, limits: Limits, notes: list[str]) -> Iterator[Piece]:
     """Yield the rows of the visible sheets of a workbook, with tabs between the cells."""
+    import openpyxl
+
     archive = opened_zip(data)
     try:
         book = openpyxl.load_workbook(BytesIO(data), read_only=True, data_only=True)

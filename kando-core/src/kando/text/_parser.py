@@ -112,7 +112,9 @@ class Parser:
             is_late.set()
             process.kill()
 
-        timer = Timer(limits.seconds + _GRACE_SECONDS + (_START_SECONDS if is_new else 0.0), end)
+        # The time of a document begins when its library is loaded, which can take seconds.
+        loads = is_new or any(magic in request[:2048] for magic in (b"\nPK\3\4", b"%PDF-"))
+        timer = Timer(limits.seconds + _GRACE_SECONDS + _START_SECONDS * loads, end)
         timer.daemon = True
         timer.start()
         try:
