@@ -40,10 +40,14 @@ def heavy_pdf(pages: int) -> bytes:
         b"<</Length %d/Filter/FlateDecode>>stream\n%s\nendstream" % (len(stream), stream),
         *[page] * pages,
     ]
-    data = b"%PDF-1.4\n"
+    data, offsets = b"%PDF-1.4\n", []
     for number, body in enumerate(objects, 1):
+        offsets.append(len(data))
         data += b"%d 0 obj\n%s\nendobj\n" % (number, body)
-    return data + b"trailer<</Root 1 0 R>>\n%%EOF"
+    table = b"xref\n0 %d\n0000000000 65535 f \n" % (len(objects) + 1)
+    table += b"".join(b"%010d 00000 n \n" % offset for offset in offsets)
+    trailer = b"trailer<</Size %d/Root 1 0 R>>\n" % (len(objects) + 1)
+    return data + table + trailer + b"startxref\n%d\n%%%%EOF" % len(data)
 
 
 def child_of(parser: Parser) -> subprocess.Popen[bytes]:

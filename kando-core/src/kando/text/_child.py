@@ -94,6 +94,9 @@ def _reply(request: dict[str, Any], data: bytes) -> dict[str, Any]:
         finally:
             _stop_clock()
     except Unreadable as error:
+        if _clock.is_over and str(error).startswith("damaged"):
+            # A library took the end of its time for damage.
+            return {"error": f"took longer than {limits.seconds:g} s to read ({error})"}
         return {"error": str(error)}
     except Late:
         _stop_clock()
@@ -131,6 +134,7 @@ class _Clock:
     """Whether a document is being parsed: an alarm that comes late must not end the process."""
 
     is_running = False
+    is_over = False
 
 
 _clock = _Clock()
@@ -145,7 +149,7 @@ def _limit_time(seconds: float) -> None:
 
 def _start_clock(limits: Limits) -> None:
     _limit(limits)
-    _clock.is_running = True
+    _clock.is_running, _clock.is_over = True, False
     _limit_time(limits.seconds)
 
 
@@ -156,4 +160,5 @@ def _stop_clock() -> None:
 
 def _on_alarm(number: int, frame: FrameType | None) -> None:
     if _clock.is_running:
+        _clock.is_over = True
         raise Late

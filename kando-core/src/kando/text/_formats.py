@@ -135,7 +135,7 @@ class Limits(NamedTuple):
             file, but a million.
     """
 
-    seconds: float = 10.0
+    seconds: float = 8.0
     memory: int = 1024**3
     pages: int = 2_000
     chars: int = 50 * 1024**2
