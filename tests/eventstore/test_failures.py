@@ -101,6 +101,30 @@ def test_an_append_that_never_reached_the_server_is_recorded_once(
     assert numbers(substrate) == [0]
 
 
+def test_an_append_that_times_out_on_the_server_is_recorded_once(
+    server: FakeEventStoreServer, substrate: EventStoreSubstrate
+) -> None:
+    ledger = substrate.create("r1")
+    server.faults.timed_out_appends = 3
+
+    assert ledger.append([event(0), event(1)], expected_length=0) == 2
+
+    assert server.faults.timed_out_appends == 0
+    assert numbers(substrate) == [0, 1]
+
+
+def test_calls_wait_while_the_cluster_has_no_leader(
+    server: FakeEventStoreServer, substrate: EventStoreSubstrate
+) -> None:
+    ledger = substrate.create("r1")
+    server.faults.leaderless_calls = 3
+    ledger.append([event(0)], expected_length=0)
+    server.faults.leaderless_calls = 3
+
+    assert numbers(substrate) == [0]
+    assert server.faults.leaderless_calls == 0
+
+
 def test_a_connection_that_is_cut_during_appends_loses_and_duplicates_nothing(
     server: FakeEventStoreServer,
 ) -> None:

@@ -1,11 +1,13 @@
 """Groups on a server, in addition to their contract: truncated streams and dropped connections."""
 
+from functools import partial
 from pathlib import Path
 
 from kando.ledger.claims import this_process
 from kando.ledger.groups import GroupInfo, Job
 from kando.testing.groups import GroupContract
-from kando_eventstore.substrate import open_eventstore
+from kando_eventstore._connection import Connection
+from kando_eventstore.substrate import EventStoreSubstrate, open_eventstore
 from kando_eventstore.testing import FakeEventStoreServer
 
 CONTRACT = GroupContract()
@@ -40,6 +42,24 @@ def test_a_group_keeps_working_after_its_done_events_were_truncated(tmp_path: Pa
         assert (lease.job, lease.attempt) == (Job("r1"), 1)
         group.finish(lease)
         CONTRACT.eventually(lambda: group.info() == GroupInfo("g", 0, 0, 0))
+        group.close()
+
+
+def test_workers_get_jobs_after_a_node_dropped_their_connects(tmp_path: Path) -> None:
+    connection = partial(Connection, confirm_seconds=0.3)
+    with (
+        FakeEventStoreServer(tmp_path / "store") as server,
+        EventStoreSubstrate(connection(server.url)) as opened,
+    ):
+        group = opened.group("g")
+        group.offer(Job("r1"))
+        server.faults.dropped_connects = 2
+
+        lease = CONTRACT.next_job(group)
+
+        assert lease.job == Job("r1")
+        assert server.faults.dropped_connects == 0
+        group.finish(lease)
         group.close()
 
 

@@ -22,6 +22,7 @@ from kando.runtime import Runtime
 from kando.trace.lineage import build_lineage_index
 from kando.views.metrics import measure
 from kando.world.projection import project
+from kando_eventstore._connection import Connection
 from kando_eventstore._view_file import ViewFile
 from kando_eventstore.substrate import EventStoreSubstrate, open_eventstore
 from kando_eventstore.testing import FakeEventStoreServer
@@ -112,6 +113,22 @@ def test_a_damaged_run_is_reported_and_the_other_runs_have_views(
     with pytest.raises(LedgerNotFound):
         file.view("r1")
     file.close()
+
+
+def test_views_are_updated_after_a_node_dropped_the_subscription(
+    server: FakeEventStoreServer, tmp_path: Path
+) -> None:
+    connection = Connection(server.url, confirm_seconds=0.3)
+    with EventStoreSubstrate(connection) as substrate:
+        record(substrate.create("r0"), 0)
+        file = ViewFile(tmp_path / "views", server.url)
+        server.faults.dropped_connects = 2
+
+        assert ViewKeeper(substrate, file).keep(once=True) == 1
+
+        assert server.faults.dropped_connects == 0
+        assert stored(file, "r0") == expected(substrate.open("r0"))
+        file.close()
 
 
 def test_runs_without_new_events_are_not_read_again(

@@ -20,6 +20,13 @@ Answer = TypeVar("Answer")
 #: Timeout of one call, in seconds.
 CALL_SECONDS = 10.0
 
+#: Seconds in which a server confirms a subscription. A node that becomes the leader may drop the call
+#: without an answer (every version before 26.0.3), and the client would wait for it for ever.
+CONFIRM_SECONDS = 3.0
+
+# Said by a node while the cluster elects its leader.
+_NO_LEADER = "no leader info available"
+
 # A restart of a node and an election take a few seconds; a wrong URL should be reported sooner.
 _PATIENCE_SECONDS = 30.0
 _FIRST_PATIENCE_SECONDS = 3.0
@@ -29,6 +36,7 @@ _TRANSIENT = (
     "DeadlineExceeded",
     "NodeIsNotLeader",
     "DiscoveryFailed",
+    "LeaderNotFound",
     "AbortedByServer",
     "Cancelled",
     "Grpc",
@@ -51,6 +59,7 @@ class Connection:
         url: see `connection_string`.
         patience: seconds for which a call is retried while the server does not answer.
         first_patience: the same, for the first call.
+        confirm_seconds: after which a subscription that is not confirmed is opened again.
 
     Raises:
         ConfigurationError: the URL is malformed.
@@ -63,12 +72,14 @@ class Connection:
         *,
         patience: float = _PATIENCE_SECONDS,
         first_patience: float = _FIRST_PATIENCE_SECONDS,
+        confirm_seconds: float = CONFIRM_SECONDS,
     ) -> None:
         self.library: ClientLibrary = client_library()
         #: The URL without user and password.
         self.display_url = redact_url(url)
         self._url, self._string = url, connection_string(url)
         self._patience, self._first_patience = patience, first_patience
+        self._confirm_seconds = confirm_seconds
         self._client: Any = None
         self._clones: list[Connection] = []
         self._is_closed = self._has_answered = False
@@ -92,7 +103,11 @@ class Connection:
         A subscription needs its own connection: a client that reconnects ends its subscriptions,
         and one that another thread opens at that moment may fail with any error.
         """
-        patience = {"patience": self._patience, "first_patience": self._first_patience}
+        patience = {
+            "patience": self._patience,
+            "first_patience": self._first_patience,
+            "confirm_seconds": self._confirm_seconds,
+        }
         self._clones.append(Connection(self._url, **patience))
         return self._clones[-1]
 
@@ -134,6 +149,41 @@ class Connection:
             self._follow_leader(failure)
             time.sleep(wait)
             wait = min(wait * 2, 1.0)
+
+    def subscribe(self, action: Callable[[Any], Answer]) -> Answer:
+        """Call `action`, which opens a subscription, and call it again if it is not confirmed in time.
+
+        The connection should be used for nothing else: its client is replaced (see `clone`).
+
+        Args:
+            action: returns when the server has confirmed the subscription.
+
+        Raises:
+            StoreError: as for `call`.
+        """
+
+        def watched(client: Any) -> Answer:
+            confirmed = threading.Event()
+            watchdog = threading.Thread(target=self._watch, args=(client, confirmed), daemon=True)
+            watchdog.start()
+            try:
+                return action(client)
+            finally:
+                confirmed.set()
+
+        return self.call(watched)
+
+    def _watch(self, client: Any, confirmed: threading.Event) -> None:
+        """Close a client until its subscription is confirmed or fails; the next call opens another."""
+        while not confirmed.wait(self._confirm_seconds):
+            with self._lock:
+                if self._client is client:
+                    self._client = None
+            client.close()
+            # A client that is closed opens another channel for its own retry, and closes itself once.
+            channel = getattr(client, "_connection", None)
+            if channel is not None:
+                channel.close()
 
     def client(self) -> Any:
         """Return the client, which connects on first use."""
@@ -181,6 +231,7 @@ class Connection:
             raise StoreDamaged(msg, hint="Restore it from a backup.") from error
         # The clients raise a bare base error if a call ends without an answer.
         is_transient = isinstance(error, self._transient) or type(error) is self.library.base_error
+        is_transient = is_transient or _NO_LEADER in str(error).lower()
         if status in _LASTING_STATUS or not is_transient:
             msg = f"{self.display_url} rejects the call: {type(error).__name__}: {_brief(error)}."
             raise StoreError(msg, hint="See the server's log.") from error

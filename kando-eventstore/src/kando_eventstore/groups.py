@@ -165,7 +165,7 @@ class EventStoreGroup(ResponderGroup):
         connection = self._connection.clone()
         while not self._is_closed:
             with contextlib.suppress(KandoError, ValueError, connection.library.base_error):
-                self._subscription = connection.call(
+                self._subscription = connection.subscribe(
                     lambda client: client.read_subscription_to_stream(
                         _WORKERS,
                         self._stream,

@@ -161,7 +161,7 @@ class ViewKeeper:
         connection, position = self._subscriber, self._start
         while not self._is_closed:
             try:
-                subscription = connection.call(
+                subscription = connection.subscribe(
                     lambda client: client.subscribe_to_all(
                         commit_position=position,  # noqa: B023 - called before it changes
                         filter_include=(_LEDGERS,),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -16,6 +17,7 @@ __all__ = [
     "abort",
     "abort_deleted",
     "abort_not_leader",
+    "drop_connect",
     "event_filter",
     "expected_version",
     "fill_recorded_event",
@@ -31,11 +33,18 @@ class Faults:
         lost_answers: how many of the next appends lose their answer: they are written, and the
             call ends as if the connection had been dropped.
         refused_calls: how many of the next writes end the same way before anything is written.
+        timed_out_appends: how many of the next appends are answered with a timeout, though they
+            are written, as a leader does that loses its followers.
+        dropped_connects: how many of the next subscriptions get no answer, not even a confirmation.
+        leaderless_calls: how many of the next calls find no leader, and none is named.
         leader: host and port of the node that leads instead of this one; None if this one does.
     """
 
     lost_answers: int = 0
     refused_calls: int = 0
+    timed_out_appends: int = 0
+    dropped_connects: int = 0
+    leaderless_calls: int = 0
     leader: tuple[str, int] | None = None
 
 
@@ -65,6 +74,9 @@ def abort_deleted(context: Any, stream: str) -> NoReturn:
 
 def abort_not_leader(context: Any, faults: Faults) -> None:
     """End a call that requires a leader, if this node does not lead."""
+    if faults.leaderless_calls > 0:
+        faults.leaderless_calls -= 1
+        abort(context, "UNKNOWN", "No leader info available in response")
     if faults.leader is None or ("requires-leader", "true") not in context.invocation_metadata():
         return
     host, port = faults.leader
@@ -76,6 +88,16 @@ def abort_not_leader(context: Any, faults: Faults) -> None:
         leader_endpoint_host=host,
         leader_endpoint_port=str(port),
     )
+
+
+def drop_connect(context: Any, faults: Faults) -> None:
+    """Leave a subscription without an answer until its client gives up, if that is to be simulated."""
+    if faults.dropped_connects <= 0:
+        return
+    faults.dropped_connects -= 1
+    gone = threading.Event()
+    if context.add_callback(gone.set):
+        gone.wait()
 
 
 def expected_version(options: Any, field: str, revision: str) -> int:

@@ -13,7 +13,13 @@ import attrs
 
 from kando_eventstore._client import ClientLibrary
 from kando_eventstore.testing._group import ALL, Delivery, Group, Settings
-from kando_eventstore.testing._messages import abort, fill_recorded_event
+from kando_eventstore.testing._messages import (
+    Faults,
+    abort,
+    abort_not_leader,
+    drop_connect,
+    fill_recorded_event,
+)
 from kando_eventstore.testing._store import Record, StreamStore
 
 __all__ = ["PersistentSubscriptionsService"]
@@ -27,10 +33,12 @@ class PersistentSubscriptionsService:
     Args:
         library: client whose protocol messages are used.
         store: the streams, and the checkpoints of groups.
+        faults: failures to simulate.
     """
 
-    def __init__(self, library: ClientLibrary, store: StreamStore) -> None:
+    def __init__(self, library: ClientLibrary, store: StreamStore, faults: Faults) -> None:
         self._library = library
+        self._faults = faults
         self._pb = library.protocol("persistent_pb2")
         self._store = store
         self._consumers = count()
@@ -145,7 +153,9 @@ class PersistentSubscriptionsService:
 
     def Read(self, requests: Iterator[Any], context: Any) -> Iterator[Any]:
         """Deliver events to one consumer of a group, and read its acknowledgements."""
+        abort_not_leader(context, self._faults)
         options = next(requests).options
+        drop_connect(context, self._faults)
         consumer = next(self._consumers)
         with self._store.changed:
             group = self._found(options, context)

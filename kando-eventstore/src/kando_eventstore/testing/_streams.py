@@ -13,6 +13,7 @@ from kando_eventstore.testing._messages import (
     abort,
     abort_deleted,
     abort_not_leader,
+    drop_connect,
     event_filter,
     expected_version,
     fill_recorded_event,
@@ -34,6 +35,10 @@ __all__ = ["StreamsService"]
 
 _END = 2**62
 _POLL_SECONDS = 0.2
+
+
+class _TimedOut(Exception):
+    """The leader did not hear from enough followers in time; the events may be written."""
 
 
 class StreamsService:
@@ -66,6 +71,8 @@ class StreamsService:
             _fill_conflict(answer.wrong_expected_version, conflict)
         except StreamDeleted as deleted:
             abort_deleted(context, deleted.stream)
+        except _TimedOut:
+            abort(context, "ABORTED", "Operation timed out: Timeout")
         except AppendTooLarge:
             abort(
                 context,
@@ -112,6 +119,8 @@ class StreamsService:
         except AppendTooLarge:
             detail = self._shared.MaximumAppendSizeExceeded(maxAppendSize=MAX_APPEND_BYTES)
             _fill_error(answer.error, 3, "Maximum Append Size Exceeded", detail)
+        except _TimedOut:
+            _fill_error(answer.error, 4, "Timeout", self._shared.Timeout())
         else:
             _fill_success(answer.success, done)
         return answer
@@ -126,6 +135,9 @@ class StreamsService:
         if self._faults.lost_answers > 0:
             self._faults.lost_answers -= 1
             abort(context, "UNAVAILABLE", "Socket closed")
+        if self._faults.timed_out_appends > 0:
+            self._faults.timed_out_appends -= 1
+            raise _TimedOut
         return done
 
     def Read(self, request: Any, context: Any) -> Iterator[Any]:
@@ -169,6 +181,7 @@ class StreamsService:
         return self._store.read_all(start, stop, backwards=backwards)
 
     def _subscription(self, options: Any, context: Any) -> Iterator[Any]:
+        drop_connect(context, self._faults)
         confirmed = self._pb.ReadResp()
         confirmed.confirmation.subscription_id = str(uuid4())
         yield confirmed

@@ -70,7 +70,7 @@ class FakeEventStoreServer:
         service = _with_stubs(
             PersistentSubscriptionsService, persistent.PersistentSubscriptionsServicer
         )
-        self._groups: PersistentSubscriptionsService = service(library, self._store)
+        self._groups: PersistentSubscriptionsService = service(library, self._store, self.faults)
         persistent.add_PersistentSubscriptionsServicer_to_server(self._groups, self._server)
         gossip = library.protocol("gossip_pb2_grpc")
         gossip.add_GossipServicer_to_server(_Gossip(self, library), self._server)
