@@ -190,7 +190,7 @@ def test_unreported_usage_is_absent_and_its_cost_unknown(asking):
     assert (answer["usage"], answer["cost_usd"]) == ({}, None)
 
 
-def test_malformed_tool_arguments_are_an_error_and_are_not_retried(wire):
+def test_a_malformed_call_is_returned_with_the_reason_and_is_not_a_call(wire):
     call = {"id": "c", "type": "function", "function": {"name": "t", "arguments": "{oops"}}
     message = {"role": "assistant", "content": "", "tool_calls": [call]}
     choice = {"index": 0, "message": message, "finish_reason": "tool_calls"}
@@ -200,9 +200,10 @@ def test_malformed_tool_arguments_are_an_error_and_are_not_retried(wire):
     answer = provider({"messages": TALK})
     provider.close()
 
-    assert answer["error"]["type"] == "BadReply"
-    assert "oops" in answer["error"]["message"]
     assert "tool_calls" not in answer
+    (malformed,) = answer["malformed_calls"]
+    assert (malformed["id"], malformed["name"], malformed["arguments"]) == ("c", "t", "{oops")
+    assert "not valid JSON" in malformed["error"]
 
 
 def test_openrouter_reports_the_cost_and_has_a_default_model(wire):

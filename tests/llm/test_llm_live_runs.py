@@ -71,9 +71,8 @@ def test_an_answer_is_recorded_with_model_usage_cost_and_stop(runs, wire, dialec
         (Says("I will not.", stop="refusal"), "refusal"),
         (Says("It is bl", stop="length"), "length"),
         (Says("", stop="tool", calls=CALLS), "tool"),
-        (Says("", stop="something_new"), "other"),
     ],
-    ids=["refusal", "cut at max tokens", "parallel tool calls", "unknown stop"],
+    ids=["refusal", "cut at max tokens", "parallel tool calls"],
 )
 def test_how_an_answer_ends_is_recorded(runs, wire, dialect, says, stop):
     server = wire(says)
@@ -119,6 +118,8 @@ FAILURES = {
     "no credit": (Fails(400, {"error": {"message": "Your credit balance is low"}}), NotAllowed, 1),
     "malformed body": (Fails(200, '{"id": "msg'), BadReply, 1),
     "other JSON": (Fails(200, ["no", "answer"]), BadReply, 1),
+    "unknown stop": (Says("Half", stop="something_new"), BadReply, 1),
+    "unknown 400": (Fails(400, {"error": {"message": "tools[0].name"}}), NotAllowed, 1),
     "not JSON": (Fails(200, "<html>", {"content-type": "text/html"}), BadReply, 1),
 }
 

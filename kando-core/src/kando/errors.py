@@ -23,6 +23,9 @@
       StoreError                          a substrate cannot be opened, read or written
         StoreDamaged                        its content differs from what was written
       PluginError                         see kando.plugins.errors
+      ProviderError                       a provider cannot be opened, or cannot answer; see kando_llm.errors
+        BadReply                            an answer is malformed, incomplete, or marked as broken
+        RequestRejected                     one request cannot be sent, or its server rejects it
 
 Where a caller would expect a builtin exception, the class also derives from that builtin.
 """
@@ -34,6 +37,7 @@ from typing import Any, ClassVar
 
 __all__ = [
     "AmbiguousName",
+    "BadReply",
     "ConcurrencyError",
     "ConfigurationError",
     "DuplicateEvent",
@@ -48,8 +52,10 @@ __all__ = [
     "ObjectNotFound",
     "PayloadTooLarge",
     "PositionOutOfRange",
+    "ProviderError",
     "RefusedEvent",
     "ReplayDivergence",
+    "RequestRejected",
     "RunBusy",
     "RunCancelled",
     "StoreDamaged",
@@ -229,3 +235,48 @@ class StoreDamaged(StoreError):
     """The content of a substrate differs from what was written to it."""
 
     code = "store_damaged"
+
+
+class ProviderError(KandoError):
+    """A provider of language models cannot be opened, or cannot answer a request.
+
+    Attributes:
+        status: of the HTTP response; None if there was none.
+        attempts: how often the request was sent, from 1.
+        retry_after: seconds to wait, as the server asks; or None.
+        spent: ``usage`` and ``cost_usd`` as in an ``llm.response``, if the server reported them
+            before the failure; else None. The run is charged for them.
+    """
+
+    code: ClassVar[str] = "provider"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        status: int | None = None,
+        attempts: int = 1,
+        retry_after: float | None = None,
+        spent: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+        self.attempts = attempts
+        self.retry_after = retry_after
+        self.spent = spent
+
+
+class BadReply(ProviderError):
+    """An answer is malformed or incomplete, or its server marked it as broken."""
+
+    code = "bad_reply"
+
+
+class RequestRejected(ProviderError):
+    """One request cannot be sent, or its server rejects it; a retry does not help.
+
+    In a run this error is not raised: it is the ``error`` of the answer, and the run continues.
+    """
+
+    code = "request_rejected"

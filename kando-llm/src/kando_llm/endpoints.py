@@ -29,6 +29,7 @@ class Server:
         model: the default; empty if the user must name one.
         limit: name of the request field that limits an answer's tokens.
         has_usage_option: whether it reports the cost on request.
+        knows_strict_schemas: whether it enforces a JSON Schema, next to tools too.
     """
 
     provider: str
@@ -38,6 +39,7 @@ class Server:
     model: str = ""
     limit: str = "max_tokens"
     has_usage_option: bool = False
+    knows_strict_schemas: bool = False
 
 
 #: The kinds of servers, by provider.
@@ -58,6 +60,7 @@ SERVERS = {
             "OPENAI_API_KEY",
             "gpt-5.4-mini",
             limit="max_completion_tokens",
+            knows_strict_schemas=True,
         ),
         Server(
             "openrouter",
@@ -66,6 +69,7 @@ SERVERS = {
             "OPENROUTER_API_KEY",
             "anthropic/claude-haiku-4-5",
             has_usage_option=True,
+            knows_strict_schemas=True,
         ),
         Server("openai-compatible", "OPENAI_COMPATIBLE", ""),
         Server("ollama", "OLLAMA", "http://localhost:11434/v1"),

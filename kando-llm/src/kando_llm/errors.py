@@ -1,15 +1,15 @@
-"""Errors of providers.
+"""Errors of providers; the base class and those that any provider may cause are in `kando.errors`.
 
 KandoError
   ProviderError        a provider cannot be opened, or cannot answer
     MissingKey           it needs a key, and has no usable one
-    NotAllowed           the server does not accept this key, or denies this model
+    NotAllowed           the server does not accept the key, the model, or a setting
     RateLimited          the server received too many requests
     Overloaded           the server failed
     ProviderTimeout      the server was silent for too long (TimeoutError)
     Unreachable          the server cannot be connected to (ConnectionError)
-    BadReply             an answer is malformed or incomplete
-    RequestRejected      the server rejects this one request; recorded as ``error``, never raised in a run
+    BadReply             an answer is malformed, incomplete, or marked as broken
+    RequestRejected      one request cannot be sent, or is rejected; recorded as ``error``, never raised in a run
 
 All but the last end a run in ``responder.failed``; the request stays pending, and is sent again when
 the run is resumed.
@@ -17,9 +17,7 @@ the run is resumed.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
-
-from kando.errors import KandoError
+from kando.errors import BadReply, ProviderError, RequestRejected
 
 __all__ = [
     "BadReply",
@@ -34,36 +32,6 @@ __all__ = [
 ]
 
 
-class ProviderError(KandoError):
-    """A provider cannot be opened, or cannot answer a request.
-
-    Attributes:
-        status: of the HTTP response; None if there was none.
-        attempts: how often the request was sent, from 1.
-        retry_after: seconds to wait, as the server asks; or None.
-        spent: ``usage`` and ``cost_usd`` as in an ``llm.response``, if the server reported them
-            before the failure; else None. The run is charged for them.
-    """
-
-    code: ClassVar[str] = "provider"
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        hint: str | None = None,
-        status: int | None = None,
-        attempts: int = 1,
-        retry_after: float | None = None,
-        spent: dict[str, Any] | None = None,
-    ) -> None:
-        super().__init__(message, hint=hint)
-        self.status = status
-        self.attempts = attempts
-        self.retry_after = retry_after
-        self.spent = spent
-
-
 class MissingKey(ProviderError):
     """A provider needs a key, and has no usable one."""
 
@@ -71,7 +39,7 @@ class MissingKey(ProviderError):
 
 
 class NotAllowed(ProviderError):
-    """The server does not accept this key, or denies this model."""
+    """The server does not accept the key, the model, or a setting such as an option or a tool's name."""
 
     code = "not_allowed"
 
@@ -98,15 +66,3 @@ class Unreachable(ProviderError, ConnectionError):
     """The server cannot be connected to."""
 
     code = "unreachable"
-
-
-class BadReply(ProviderError):
-    """An answer is malformed or incomplete."""
-
-    code = "bad_reply"
-
-
-class RequestRejected(ProviderError):
-    """The server rejects this one request; a retry does not help."""
-
-    code = "request_rejected"

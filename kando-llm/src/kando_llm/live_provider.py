@@ -10,11 +10,13 @@ from typing import Any, TypeGuard
 import attrs
 
 from kando.errors import InvalidData
+from kando.responders.replies import judged, rejected
 from kando.schema.exact_json import encode, exact
+from kando_llm.adaptations import Adaptations
 from kando_llm.endpoints import Endpoint, Server, endpoint_of
 from kando_llm.errors import ProviderError, RequestRejected
 from kando_llm.prices import Prices, load_prices
-from kando_llm.request import Request, ToolCall, read_request
+from kando_llm.request import Request, read_request
 from kando_llm.scrubber import Scrubber, secrets_of
 
 __all__ = ["Connection", "LiveProvider", "OnText", "Reply", "connection_of", "is_token_count"]
@@ -47,6 +49,7 @@ class Connection:
         prices: what its models cost.
         scrubber: removes keys from what it sends.
         other_keys: finds keys that belong to other servers.
+        adaptations: what the server has refused, so that it is not sent again.
     """
 
     server: Server
@@ -57,6 +60,7 @@ class Connection:
     prices: Prices
     scrubber: Scrubber
     other_keys: Scrubber
+    adaptations: Adaptations = attrs.field(factory=Adaptations, eq=False, repr=False)
 
     @property
     def key(self) -> str:
@@ -75,30 +79,30 @@ class Reply:
     """A server's answer.
 
     Attributes:
-        text: of the answer.
+        text: of the answer, or its parts.
         model: that answered, according to the server.
-        stop: ``end``, ``length``, ``tool``, ``refusal`` or ``other``.
+        stop: one of `kando.responders.replies.STOPS`, other than ``error``.
         stop_raw: the server's own word for it.
         usage: tokens by name, as in an ``llm.response``; counts that were not reported are absent.
-        tool_calls: that the model requests.
+        tool_calls: that the model requests: ``id``, ``name`` and ``arguments``, as they were sent.
         cost_usd: as the server reports it, or None.
         attempts: how often the request was sent, from 1.
         request_id: assigned by the server, or None.
         dropped: options of the request that the model does not support.
-        problem: what is wrong with a complete answer, or None.
+        reasoning: what the model thought, if the server says so.
     """
 
-    text: str
+    text: str | list[Any]
     model: str
     stop: str
     stop_raw: str
     usage: dict[str, int]
-    tool_calls: tuple[ToolCall, ...] = ()
+    tool_calls: tuple[dict[str, Any], ...] = ()
     cost_usd: float | None = None
     attempts: int = 1
     request_id: str | None = None
     dropped: tuple[str, ...] = ()
-    problem: str | None = None
+    reasoning: str = ""
 
 
 @attrs.frozen
@@ -136,11 +140,12 @@ class LiveProvider:
             reply = self.send(asked, words)
         except RequestRejected as error:
             seconds = round(time.monotonic() - started, 3)
-            return self._rejected(asked, error, seconds)
+            observed = {"attempts": error.attempts, "seconds": seconds}
+            return {"model": asked.model, **rejected(error), "observed": observed}
         finally:
             if words is not None:
                 words.end()
-        return self._answer(reply, round(time.monotonic() - started, 3))
+        return self._answer(reply, request, round(time.monotonic() - started, 3))
 
     def worst_case_usd(self, request: dict[str, Any]) -> float | None:
         """Return the most that a request can cost, in US dollars; None if the price is unknown.
@@ -165,7 +170,7 @@ class LiveProvider:
         hint = f"Name one, {server.provider}:MODEL, or set {server.prefix}_MODEL."
         raise ProviderError(msg, hint=hint)
 
-    def _answer(self, reply: Reply, seconds: float) -> dict[str, Any]:
+    def _answer(self, reply: Reply, request: dict[str, Any], seconds: float) -> dict[str, Any]:
         connection = self.connection
         cost = reply.cost_usd
         if cost is None:
@@ -179,29 +184,16 @@ class LiveProvider:
             "stop_raw": reply.stop_raw,
         }
         if reply.tool_calls:
-            answer["tool_calls"] = [attrs.asdict(call) for call in reply.tool_calls]
+            answer["tool_calls"] = list(reply.tool_calls)
         if reply.dropped:
             answer["dropped"] = list(reply.dropped)
-        if reply.problem is not None:
-            answer["error"] = {"type": "BadReply", "message": reply.problem}
         answer["observed"] = {
             "attempts": reply.attempts,
             "request_id": reply.request_id,
             "seconds": seconds,
+            **({"reasoning": reply.reasoning} if reply.reasoning else {}),
         }
-        return _recordable(connection.scrubber.data(answer))
-
-    def _rejected(self, request: Request, error: RequestRejected, seconds: float) -> dict[str, Any]:
-        return {
-            "model": request.model,
-            "cost_usd": 0.0,
-            "error": {
-                "type": type(error).__name__,
-                "message": error.message,
-                "status": error.status,
-            },
-            "observed": {"attempts": error.attempts, "seconds": seconds},
-        }
+        return _recordable(connection.scrubber.data(judged(answer, request)))
 
 
 def is_token_count(value: object) -> TypeGuard[int]:
@@ -220,6 +212,7 @@ def _recordable(answer: dict[str, Any]) -> dict[str, Any]:
     except InvalidData as error:
         what = error.message
     kept = {name: answer[name] for name in ("cost_usd", "usage", "observed")}
+    kept["observed"].pop("reasoning", None)
     message = f"The answer cannot be recorded: {what}."
     model = answer["model"][:_MAX_MODEL_CHARS]
     return {"model": model, **kept, "error": {"type": "BadReply", "message": message}}

@@ -17,7 +17,7 @@ def texts_of(request: Mapping[str, Any]) -> list[str]:
         request: the data of an ``llm.request``.
 
     Raises:
-        ProviderError: the request has no messages, or a malformed one.
+        RequestRejected: the request has no messages, or a malformed one.
     """
     return [text for _, text in _messages(request)]
 
@@ -26,7 +26,7 @@ def last_user_text(request: Mapping[str, Any]) -> str:
     """Return the text of the last message whose role is ``user``; empty if there is none.
 
     Raises:
-        ProviderError: the request has no messages, or a malformed one.
+        RequestRejected: the request has no messages, or a malformed one.
     """
     return next((text for role, text in reversed(_messages(request)) if role == "user"), "")
 
@@ -35,7 +35,7 @@ def first_line(request: Mapping[str, Any]) -> str:
     """Return the first non-blank line of a request, of a user message if there is one.
 
     Raises:
-        ProviderError: the request has no messages, or a malformed one.
+        RequestRejected: the request has no messages, or a malformed one.
     """
     messages = _messages(request)
     # A system message is the same in many requests, so it does not tell them apart.

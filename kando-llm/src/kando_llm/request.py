@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from kando_llm.errors import ProviderError
+from kando_llm.errors import RequestRejected
 
 __all__ = [
     "DEFAULT_MAX_TOKENS",
@@ -110,7 +110,7 @@ def read_request(data: Mapping[str, Any]) -> Request:
     """Read the data of an ``llm.request``.
 
     Raises:
-        ProviderError: a field is malformed; the message names it.
+        RequestRejected: a field is malformed; the message names it.
     """
     turns = read_turns(data)
     model = data.get("model") or "default"
@@ -137,12 +137,12 @@ def read_turns(data: Mapping[str, Any]) -> tuple[Turn, ...]:
     """Read the messages of a request.
 
     Raises:
-        ProviderError: the request has no messages, or a malformed one.
+        RequestRejected: the request has no messages, or a malformed one.
     """
     messages = data.get("messages")
     if not isinstance(messages, list) or not messages:
         msg = f"The request has no messages: {messages!r:.60}."
-        raise ProviderError(msg, hint='Give it "messages", a list of at least one.')
+        raise RequestRejected(msg, hint='Give it "messages", a list of at least one.')
     return tuple(_turn(index, message) for index, message in enumerate(messages))
 
 
@@ -150,34 +150,34 @@ def max_tokens_of(data: Mapping[str, Any]) -> int:
     """Return the token limit of a request's answer.
 
     Raises:
-        ProviderError: the limit is not a whole number of at least 1.
+        RequestRejected: the limit is not a whole number of at least 1.
     """
     limit = data.get("max_tokens", DEFAULT_MAX_TOKENS)
     if isinstance(limit, int) and not isinstance(limit, bool) and limit > 0:
         return limit
     msg = f"max_tokens of the request must be a whole number of at least 1, not {limit!r:.60}."
-    raise ProviderError(msg, hint="Leave it out for the default.")
+    raise RequestRejected(msg, hint="Leave it out for the default.")
 
 
 def _turn(index: int, message: object) -> Turn:
     wrong = f"messages[{index}] of the request is malformed: {message!r:.60}."
     if not isinstance(message, dict) or not isinstance(message.get("role"), str):
-        raise ProviderError(wrong, hint=_SHAPE)
+        raise RequestRejected(wrong, hint=_SHAPE)
     role, content = message["role"], message.get("content")
     if role not in _ROLES:
-        raise ProviderError(wrong, hint=f"Its role must be one of {', '.join(_ROLES)}.")
+        raise RequestRejected(wrong, hint=f"Its role must be one of {', '.join(_ROLES)}.")
     if role == "tool":
         id = message.get("tool_call_id")
         if not isinstance(id, str):
             hint = 'A result is {"role": "tool", "tool_call_id": "...", "content": "..."}.'
-            raise ProviderError(wrong, hint=hint)
+            raise RequestRejected(wrong, hint=hint)
         text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
         return Turn(role, text, tool_call_id=id, is_error=bool(message.get("is_error")))
     calls = tuple(_call(call, wrong) for call in message.get("tool_calls") or ())
     if content is None and calls:
         content = ""
     if not isinstance(content, str):
-        raise ProviderError(wrong, hint=_SHAPE)
+        raise RequestRejected(wrong, hint=_SHAPE)
     return Turn(role, content, calls)
 
 
@@ -187,7 +187,7 @@ def _call(call: object, wrong: str) -> ToolCall:
         if isinstance(id, str) and isinstance(name, str) and isinstance(arguments, dict):
             return ToolCall(id, name, arguments)
     hint = 'A tool call is {"id": "...", "name": "...", "arguments": {...}}.'
-    raise ProviderError(wrong, hint=hint)
+    raise RequestRejected(wrong, hint=hint)
 
 
 def _tool(tool: object) -> Tool:
@@ -197,7 +197,7 @@ def _tool(tool: object) -> Tool:
         schema = {"type": "object", "properties": {}} if schema is None else schema
         return Tool(tool["name"], str(tool.get("description") or ""), schema)
     msg = f"A tool of the request is malformed: {tool!r:.60}."
-    raise ProviderError(
+    raise RequestRejected(
         msg, hint='Write it as {"name": "...", "description": "...", "schema": {...}}.'
     )
 
@@ -209,9 +209,9 @@ def _list(data: Mapping[str, Any], name: str) -> list[Any]:
     raise _malformed(name, value, "a list")
 
 
-def _malformed(name: str, value: object, expected: str) -> ProviderError:
+def _malformed(name: str, value: object, expected: str) -> RequestRejected:
     msg = f"{name} of the request must be {expected}, not {value!r:.60}."
-    return ProviderError(msg, hint="Leave it out for the default.")
+    return RequestRejected(msg, hint="Leave it out for the default.")
 
 
 def _is_number(value: object) -> bool:

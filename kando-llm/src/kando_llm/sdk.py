@@ -8,16 +8,37 @@ from hashlib import sha256
 from types import ModuleType
 from typing import Any
 
+import attrs
+
 from kando.errors import KandoError
 from kando.responders.attempts import require_attempt
 from kando.responders.idempotency import idempotency_key
+from kando_llm.adaptations import (
+    MAX_ATTEMPTS,
+    Adaptations,
+    has_option,
+    refused_option,
+    without,
+)
 from kando_llm.errors import ProviderError
 from kando_llm.live_provider import Connection, LiveProvider, OnText, Reply
 from kando_llm.logs import scrub_logs
 from kando_llm.request import Request
-from kando_llm.sdk_errors import provider_error
+from kando_llm.sdk_errors import broken_answer, incomplete_answer, not_an_answer, provider_error
 
-__all__ = ["IncompleteAnswer", "Send", "headers_for", "sdk_provider"]
+__all__ = [
+    "BrokenAnswer",
+    "IncompleteAnswer",
+    "NotAnAnswer",
+    "Send",
+    "adapted",
+    "body_of",
+    "failure_in_answer",
+    "field_of",
+    "headers_for",
+    "is_stream",
+    "sdk_provider",
+]
 
 #: Sends a request through a client of the SDK.
 Send = Callable[[Any, Request, OnText | None, Connection], Reply]
@@ -55,6 +76,58 @@ def _stop_if_taken_over(request: object) -> None:
         raise _Stopped(error) from None
 
 
+class BrokenAnswer(Exception):
+    """An answer that its server marked as broken, at any status.
+
+    Args:
+        error: the server's words: an object with ``message``, or anything else.
+        status: of the response.
+    """
+
+    def __init__(self, error: object, status: int = 200) -> None:
+        super().__init__(str(error))
+        self.body = error
+        self.status_code = status
+
+
+class NotAnAnswer(Exception):
+    """A body that is not an answer, such as a page of HTML.
+
+    Args:
+        body: what was sent.
+    """
+
+    def __init__(self, body: object = None) -> None:
+        super().__init__(str(body))
+        self.body = body
+
+
+def field_of(of: Any, name: str) -> Any:
+    """Return a field of an object of an SDK, which passes on what it does not know as it is."""
+    return of.get(name) if isinstance(of, Mapping) else getattr(of, name, None)
+
+
+def is_stream(response: Any) -> bool:
+    """Whether a server sent a stream: some answer a request for one with a whole body."""
+    return "text/event-stream" in str(response.headers.get("content-type", ""))
+
+
+def body_of(response: Any) -> Any:
+    """Return the JSON in the body of a response.
+
+    Raises:
+        NotAnAnswer: it is not a JSON object.
+    """
+    response.read()
+    try:
+        body = json.loads(response.content)
+    except (ValueError, RecursionError):
+        body = None
+    if not isinstance(body, dict):
+        raise NotAnAnswer(response.content.decode("utf-8", "replace"))
+    return body
+
+
 def headers_for(arguments: Mapping[str, Any]) -> dict[str, str]:
     """Return the headers with the idempotency key of this call, the same for every retry.
 
@@ -68,7 +141,9 @@ def headers_for(arguments: Mapping[str, Any]) -> dict[str, str]:
     call = idempotency_key()
     if not call:
         return {}
-    request = json.dumps(arguments, sort_keys=True, default=str)
+    # Whether an answer is streamed makes no difference to it.
+    asked = {name: value for name, value in arguments.items() if not name.startswith("stream")}
+    request = json.dumps(asked, sort_keys=True, default=str)
     digest = sha256(f"{call}\n{request}".encode("utf-8", "surrogatepass")).hexdigest()
     return {"Idempotency-Key": f"kando-{digest}"}
 
@@ -117,6 +192,62 @@ def sdk_provider(
     return LiveProvider(connection, send_safely, close)
 
 
+def adapted(
+    arguments: dict[str, Any],
+    dropped: tuple[str, ...],
+    adaptations: Adaptations,
+    send: Callable[[dict[str, Any]], Reply],
+) -> Reply:
+    """Send a request, without what its server refuses.
+
+    Args:
+        arguments: of the SDK's method.
+        dropped: options that are not in them.
+        adaptations: what the server has refused before.
+        send: sends arguments; it raises the SDK's error.
+
+    Raises:
+        Exception: the error of `send`, if the server refuses something else.
+    """
+    model = str(arguments.get("model"))
+    for attempt in range(MAX_ATTEMPTS):
+        names = adaptations.of(model)
+        sent = arguments
+        for name in names:
+            sent = without(sent, name) or sent
+        try:
+            reply = send(sent)
+        except Exception as error:
+            refused = refused_option(error, sent)
+            if refused is None or attempt == MAX_ATTEMPTS - 1 or without(sent, refused) is None:
+                raise
+            adaptations.note(model, names, refused)
+            continue
+        applied = [name for name in names if has_option(arguments, name)]
+        every = tuple(dict.fromkeys((*dropped, *reply.dropped, *applied)))
+        return attrs.evolve(reply, dropped=every, attempts=reply.attempts + attempt)
+    msg = "unreachable"
+    raise AssertionError(msg)
+
+
+def failure_in_answer(error: Exception, connection: Connection, attempts: int) -> Exception:
+    """Return the error to raise for one that occurred while an answer was read.
+
+    Args:
+        error: raised while it was read.
+        connection: to the server.
+        attempts: how often the request was sent.
+    """
+    if isinstance(error, IncompleteAnswer):
+        inner = failure_in_answer(error.error, connection, attempts)
+        return IncompleteAnswer(inner, error.model, error.usage)
+    # The server reported the error itself, or sent something else.
+    is_known = isinstance(error, BrokenAnswer | NotAnAnswer)
+    if is_known or getattr(error, "body", None) is not None:
+        return error
+    return incomplete_answer(error, connection, attempts)
+
+
 def _failure_of(error: Exception, sdk: ModuleType, connection: Connection) -> ProviderError:
     if isinstance(error, IncompleteAnswer):
         failure = _failure_of(error.error, sdk, connection)
@@ -127,4 +258,8 @@ def _failure_of(error: Exception, sdk: ModuleType, connection: Connection) -> Pr
         return failure
     if isinstance(error, ProviderError):
         return error
+    if isinstance(error, BrokenAnswer):
+        return broken_answer(error, connection)
+    if isinstance(error, NotAnAnswer):
+        return not_an_answer(error.body, connection)
     return provider_error(error, sdk, connection)

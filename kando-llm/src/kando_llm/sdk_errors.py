@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,19 +17,38 @@ from kando_llm.errors import (
     Unreachable,
 )
 from kando_llm.live_provider import Connection
+from kando_llm.server_words import kind_of, message_of, status_in
 
-__all__ = ["bad_reply", "incomplete_answer", "provider_error"]
+__all__ = [
+    "bad_reply",
+    "broken_answer",
+    "incomplete_answer",
+    "not_an_answer",
+    "provider_error",
+]
 
 _PENDING = "The request stays pending, and is sent again when the run is resumed."
 _MAX_CHARS = 500
 
-# Words that mark a fault of the account or the settings, at any status.
-_ACCOUNT_FAULTS = (
-    "billing_error",
-    "insufficient_quota",
-    "model_not_found",
-    "credit balance",
-    "invalid_api_key",
+# Words that mark a fault of the settings (key, account, model), at any status.
+_SETTINGS_FAULTS = re.compile(
+    r"billing|insufficient.?(quota|credit|balance|funds)|credit balance|payment.?required"
+    r"|invalid.{0,20}(api|access).?(key|token)|(api|access).?(key|token).{0,40}"
+    r"(invalid|not valid|incorrect|expired|missing|not found|required|revoked)"
+    r"|incorrect api.?key|authentication|unauthori[sz]ed|invalid.?(credentials|token)"
+    r"|model.?not.?found|(no such|unknown|invalid) model|not a valid model"
+    r"|model\b.{0,120}(not exist|not found|not available|not support|unavailable|no access)"
+    r"|no endpoints found",
+    re.IGNORECASE,
+)
+# Words that mark a fault of one request: it is too long, or its content is not accepted. All other
+# rejections are faults of the settings, which the same request does not have once they are mended.
+_REQUEST_FAULTS = re.compile(
+    r"prompt is too long|input is too long|input too long|request.?too.?large|too many (input )?tokens"
+    r"|context.?(length|window|size)|maximum context|string_above_max_length|reduce the length"
+    r"|content.?(policy|management|filter)|responsible.?ai|safety|moderation|flagged|invalid_prompt"
+    r"|usage polic|\bmessages?[.\[]|\bmessages?: |could not process|image|document",
+    re.IGNORECASE,
 )
 # Errors that arrive in the middle of a stream, where the HTTP status is 200.
 _STATUS_OF_TYPE = {
@@ -84,11 +104,37 @@ def bad_reply(error: Exception, connection: Connection, attempts: int = 1) -> Ba
     return BadReply(msg, hint=_PENDING, attempts=attempts)
 
 
+def broken_answer(error: Any, connection: Connection) -> ProviderError:
+    """Return the error for an answer that the server marked as broken.
+
+    Args:
+        error: with the ``body`` that describes it.
+        connection: to the server.
+    """
+    # A gateway reports the status of the server that it asked.
+    is_known = status_in(error.body) is not None or kind_of(error.body) in _STATUS_OF_TYPE
+    if is_known or _SETTINGS_FAULTS.search(message_of(error.body)):
+        return _of_status(error, connection, 1, "")
+    words = connection.scrubber.text(message_of(error.body))[:_MAX_CHARS]
+    who = connection.server.provider
+    msg = f"{who} broke its answer off: {words or 'no reason given'}"
+    return BadReply(msg if msg.endswith(".") else f"{msg}.", hint=_PENDING)
+
+
+def not_an_answer(body: object, connection: Connection) -> ProviderError:
+    """Return the error for a body that is not an answer; it quotes the start of the body."""
+    start = connection.scrubber.text(message_of(body) if body is not None else "")[:200]
+    quoted = f": {start!r}" if start else ", but JSON of another form"
+    msg = f"{connection.server.provider} sent no answer{quoted}."
+    hint = f"Check {connection.server.prefix}_BASE_URL. {_PENDING}"
+    return BadReply(msg, hint=hint)
+
+
 def _of_status(error: Any, connection: Connection, attempts: int, times: str) -> ProviderError:
-    kind, message = _details(error)
+    kind, message = kind_of(error.body), message_of(error.body)
     status = int(getattr(error, "status_code", 200))
     if status < 300:
-        status = _STATUS_OF_TYPE.get(kind, 500)
+        status = status_in(error.body) or _STATUS_OF_TYPE.get(kind, 500)
     reason = ": ".join(filter(None, [kind, message])) or "no reason given"
     reason = connection.scrubber.text(reason)[:_MAX_CHARS]
     id = connection.scrubber.text(str(getattr(error, "request_id", None) or ""))[:100]
@@ -96,40 +142,34 @@ def _of_status(error: Any, connection: Connection, attempts: int, times: str) ->
     msg = f"{connection.server.provider} answered {status}{times}{by}: {reason}"
     msg += "" if msg.endswith(".") else "."
     facts: dict[str, Any] = {"status": status, "attempts": attempts}
-    is_account_fault = any(word in reason for word in _ACCOUNT_FAULTS)
-    if status in (401, 402, 403, 404) or is_account_fault or 300 <= status < 400:
-        return NotAllowed(msg, hint=_hint(status, connection), **facts)
+    is_settings_fault = _SETTINGS_FAULTS.search(reason) is not None
+    if status in (401, 402, 404) or is_settings_fault or 300 <= status < 400:
+        return NotAllowed(msg, hint=_hint(status, reason, connection), **facts)
     if status == 429:
         wait = _retry_after(error)
         hint = f"Wait {wait:g} s. {_PENDING}" if wait else _PENDING
         return RateLimited(msg, hint=hint, retry_after=wait, **facts)
     if status in (408, 409) or status >= 500:
         return Overloaded(msg, hint=_PENDING, **facts)
-    return RequestRejected(msg, hint="Change the request.", **facts)
+    if status == 413 or _REQUEST_FAULTS.search(reason):
+        return RequestRejected(msg, hint="Change the request.", **facts)
+    return NotAllowed(msg, hint=_hint(status, reason, connection), **facts)
 
 
-def _hint(status: int, connection: Connection) -> str:
+def _hint(status: int, reason: str, connection: Connection) -> str:
     server, endpoint = connection.server, connection.endpoint
     if 300 <= status < 400:
         return (
             f"Set {server.prefix}_BASE_URL to the server's final URL: redirects are not followed."
         )
-    if status == 404:
+    if status == 404 or "model" in reason:
         return f"Check the model, {server.provider}:MODEL, and {server.prefix}_BASE_URL."
+    is_about_key = status in (401, 402, 403) or _SETTINGS_FAULTS.search(reason) is not None
+    if not is_about_key:
+        return f"Change the setting that the server names. {_PENDING}"
     if not endpoint.key and not endpoint.is_own:
         return f"Set {endpoint.key_name}: other keys are never sent to this server."
     return f"Check {endpoint.key_name} and its account. {_PENDING}"
-
-
-def _details(error: Any) -> tuple[str, str]:
-    """Return the type and the message in the body of an error."""
-    body = error.body
-    inner = body.get("error", body) if isinstance(body, Mapping) else body
-    if not isinstance(inner, Mapping):
-        return "", str(inner or "")[:_MAX_CHARS]
-    words = [inner.get("type"), inner.get("code")]
-    kind = " ".join(dict.fromkeys(str(word) for word in words if word))
-    return kind, str(inner.get("message") or "")
 
 
 def _is_timeout(error: Exception) -> bool:

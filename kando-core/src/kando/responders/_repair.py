@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import attrs
 import msgspec
 
 from kando.responders._schema_errors import schema_errors
+from kando.responders.conversation import calls_in
+from kando.responders.replies import answer_from, without_thoughts
 from kando.schema.events import OBSERVED
 
 __all__ = ["SchemaRepair"]
@@ -21,10 +25,14 @@ _MAX_PROBLEMS = 20
 # An answer of n tokens becomes about n tokens of the second request; a bound on the price counts
 # each byte as a token.
 _BYTES_PER_TOKEN = 2
+# The server may know no schemas, so that the model has not seen it.
 _REPAIR_PROMPT = (
     "Your answer does not match the required JSON Schema: {problems}. "
-    "Answer again with JSON that matches it and nothing else."
+    "Answer again with JSON that matches it and nothing else. The JSON Schema:\n{schema}"
 )
+# How many places of a text are tried as the start of its JSON.
+_MAX_STARTS = 200
+_START = re.compile(r"[{\[]")
 
 
 @attrs.frozen
@@ -43,7 +51,7 @@ class SchemaRepair:
         An answer that is invalid both times has an ``error`` instead. Usage and cost are the sums of
         both calls.
         """
-        answer = self._answer(request)
+        answer = answer_from(self.complete, request)
         schema = request.get("output_schema")
         if not isinstance(schema, Mapping) or "error" in answer or not _is_final(answer):
             return answer
@@ -51,9 +59,9 @@ class SchemaRepair:
         if not problems:
             return validated
         if answer.get("stop") == "length":
-            return _invalid(validated, ["it was truncated at max_tokens"])
+            return _invalid(validated, ["it was truncated at max_tokens", *problems[:1]])
         try:
-            second = self._answer(_repair_request(request, answer, problems))
+            second = answer_from(self.complete, _repair_request(request, answer, problems))
         except Exception as error:
             # The first answer was paid for: raising would cause the request to be sent again.
             both = _with_spent(validated, getattr(error, "spent", None))
@@ -63,13 +71,6 @@ class SchemaRepair:
             return both
         validated, problems = _validated(both, schema)
         return _invalid(validated, problems) if problems else validated
-
-    def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        answer: object = self.complete(request)
-        if isinstance(answer, dict):
-            return answer
-        msg = f"The provider returned {answer!r:.60}, which is not the data of an llm.response."
-        return {"error": {"type": "Unrecordable", "message": msg}}
 
     def worst_case_usd(self, request: dict[str, Any]) -> float | None:
         """Return the maximum cost of an answer in US dollars; None if the price is unknown."""
@@ -94,7 +95,7 @@ class SchemaRepair:
 
 
 def _is_final(answer: Mapping[str, Any]) -> bool:
-    return not answer.get("tool_calls") and answer.get("stop", "end") in ("end", "length")
+    return not calls_in(answer) and answer.get("stop", "end") in ("end", "length")
 
 
 def _validated(
@@ -102,17 +103,35 @@ def _validated(
 ) -> tuple[dict[str, Any], list[str]]:
     """Return the answer with its parsed content as ``data``, or without it and with its errors."""
     bare = {name: value for name, value in answer.items() if name != "data"}
-    if "data" in answer:
-        data = answer["data"]
-    else:
-        text = str(answer.get("text", ""))
-        fenced = _FENCED.fullmatch(text)
-        try:
-            data = msgspec.json.decode(fenced["inside"] if fenced else text)
-        except (msgspec.MsgspecError, RecursionError, UnicodeError):
-            return bare, ["it is not JSON"]
-    problems = schema_errors(schema, data)
-    return (bare, problems[:_MAX_PROBLEMS]) if problems else ({**bare, "data": data}, [])
+    found = [answer["data"]] if "data" in answer else _json_in(str(answer.get("text", "")))
+    problems = ["it is not JSON"]
+    # The last one: a draft or an example comes before the answer.
+    for data in reversed(found):
+        wrong = schema_errors(schema, data)
+        if not wrong:
+            return {**bare, "data": data}, []
+        problems = wrong if problems == ["it is not JSON"] else problems
+    return bare, problems[:_MAX_PROBLEMS]
+
+
+def _json_in(text: str) -> list[Any]:
+    """Return the JSON in an answer, in order, without thoughts and prose around it."""
+    shown, _ = without_thoughts(text)
+    fenced = _FENCED.fullmatch(shown)
+    for whole in (fenced["inside"],) if fenced else (shown,):
+        with suppress(msgspec.MsgspecError, RecursionError, UnicodeError):
+            return [msgspec.json.decode(whole)]
+    found, at, decoder = list[Any](), 0, json.JSONDecoder()
+    for _ in range(_MAX_STARTS):
+        start = _START.search(shown, at)
+        if start is None:
+            break
+        at = start.end()
+        with suppress(ValueError, RecursionError, msgspec.MsgspecError, UnicodeError):
+            _, end = decoder.raw_decode(shown, start.start())
+            found.append(msgspec.json.decode(shown[start.start() : end]))
+            at = end
+    return found
 
 
 def _invalid(answer: dict[str, Any], problems: list[str]) -> dict[str, Any]:
@@ -124,7 +143,8 @@ def _repair_request(
     request: dict[str, Any], answer: Mapping[str, Any], problems: list[str]
 ) -> dict[str, Any]:
     text = str(answer.get("text") or "(nothing)")
-    prompt = _REPAIR_PROMPT.format(problems="; ".join(problems))
+    schema = json.dumps(request.get("output_schema"), ensure_ascii=False)
+    prompt = _REPAIR_PROMPT.format(problems="; ".join(problems), schema=schema)
     messages = [
         *request.get("messages", ()),
         {"role": "assistant", "content": text},

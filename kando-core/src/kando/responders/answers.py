@@ -8,6 +8,9 @@ from typing import Any
 __all__ = ["failure_of", "text_of"]
 
 
+_CUT = "[The answer was cut off at its limit of tokens.]"
+
+
 def failure_of(answer: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the error of a failed or refused answer, else None.
 
@@ -15,24 +18,41 @@ def failure_of(answer: Mapping[str, Any]) -> dict[str, Any] | None:
         answer: the data of an ``llm.response`` or a ``tool.returned``.
 
     Returns:
-        ``{"type": ..., "message": ...}``; a refusal has type ``Refused`` and quotes the model.
+        ``{"type": ..., "message": ...}``; a refusal has type ``Refused`` and quotes the model. An
+        answer that a filter of the server ended is ``Filtered``, one that reached its limit of
+        tokens before it had any text is ``Truncated``, one whose calls are all malformed is
+        ``MalformedCalls``.
     """
     error = answer.get("error")
     if isinstance(error, dict):
         return error
     if error is not None:
         return {"type": "Error", "message": str(error)}
-    if answer.get("stop") == "refusal":
-        text = f": {answer['text']}" if answer.get("text") else ""
-        return {"type": "Refused", "message": f"the model refused{text}"}
+    stop, text = answer.get("stop"), answer.get("text")
+    quoted = f": {text}" if text else ""
+    if stop == "refusal":
+        return {"type": "Refused", "message": f"the model refused{quoted}"}
+    if stop == "filtered":
+        return {"type": "Filtered", "message": f"a filter of the server ended the answer{quoted}"}
+    if stop == "length" and not str(text or "").strip() and "data" not in answer:
+        message = "the answer reached its limit of tokens before it had any text: raise max_tokens"
+        return {"type": "Truncated", "message": message}
+    malformed = answer.get("malformed_calls")
+    if malformed and not answer.get("tool_calls"):
+        return {"type": "MalformedCalls", "message": str(malformed[0].get("error"))}
     return None
 
 
 def text_of(answer: Mapping[str, Any]) -> str | None:
     """Return the text of a model's answer; None if it failed or has no text.
 
+    A text that was cut off ends with a note that says so.
+
     Args:
         answer: the data of an ``llm.response``.
     """
     text = answer.get("text")
-    return text if isinstance(text, str) and failure_of(answer) is None else None
+    if not isinstance(text, str) or failure_of(answer) is not None:
+        return None
+    is_cut = answer.get("stop") == "length" and "data" not in answer
+    return f"{text.rstrip()}\n\n{_CUT}" if is_cut else text

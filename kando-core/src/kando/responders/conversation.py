@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -10,7 +11,16 @@ from kando.responders.redaction import replace_surrogates
 from kando.schema.events import KandoEvent
 from kando.schema.exact_json import encode, exact
 
-__all__ = ["MAX_CALLS", "assistant_message", "is_too_long", "tool_message", "tool_result"]
+__all__ = [
+    "MAX_CALLS",
+    "assistant_message",
+    "calls_in",
+    "is_too_long",
+    "malformed_in",
+    "rejection",
+    "tool_message",
+    "tool_result",
+]
 
 #: How many tool calls one answer may contain; the rest are not made.
 MAX_CALLS = 32
@@ -19,6 +29,7 @@ MAX_CALLS = 32
 _MAX_BYTES = 700_000
 
 _MAX_RESULT_CHARS = 20_000
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.-]")
 
 
 def is_too_long(messages: list[dict[str, Any]]) -> bool:
@@ -26,20 +37,43 @@ def is_too_long(messages: list[dict[str, Any]]) -> bool:
     return len(encode(exact(messages, "messages"))) > _MAX_BYTES
 
 
+def calls_in(answer: Mapping[str, Any]) -> bool:
+    """Whether an answer calls tools: only one that ended to do so does.
+
+    Args:
+        answer: the data of an ``llm.response``.
+    """
+    is_whole = "error" not in answer and answer.get("stop", "tool") in ("tool", "end")
+    return is_whole and bool(answer.get("tool_calls") or answer.get("malformed_calls"))
+
+
 def assistant_message(answer: Mapping[str, Any]) -> dict[str, Any]:
     """Return an answer with tool calls as a message, with malformed fields replaced.
+
+    Malformed calls stand where the model made them: each call in a message needs a result.
 
     Args:
         answer: the data of an ``llm.response``.
     """
     requested = answer.get("tool_calls")
-    calls = [
-        _call(number, each)
-        for number, each in enumerate(requested if isinstance(requested, list) else ())
-    ]
+    calls = list(requested) if isinstance(requested, list) else []
+    for each in _malformed(answer):
+        calls.insert(each["place"], {**each, "arguments": {}})
     text = answer.get("text")
     content = replace_surrogates(text) if isinstance(text, str) else ""
-    return {"role": "assistant", "content": content, "tool_calls": calls}
+    shaped = [_call(number, each) for number, each in enumerate(calls)]
+    return {"role": "assistant", "content": content, "tool_calls": shaped}
+
+
+def malformed_in(answer: Mapping[str, Any]) -> dict[int, str]:
+    """Return what is wrong with the malformed calls of an answer, by the place of the call."""
+    return {each["place"]: str(each.get("error")) for each in _malformed(answer)}
+
+
+def _malformed(answer: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    found = answer.get("malformed_calls")
+    known = [each for each in found if isinstance(each, Mapping)] if isinstance(found, list) else []
+    return [each for each in known if type(each.get("place")) is int and each["place"] >= 0]
 
 
 def _call(number: int, call: object) -> dict[str, Any]:
@@ -47,7 +81,8 @@ def _call(number: int, call: object) -> dict[str, Any]:
     id, name, arguments = fields.get("id"), fields.get("name"), fields.get("arguments")
     return {
         "id": id if isinstance(id, str) and id else f"call-{number}",
-        "name": name if isinstance(name, str) else "",
+        # Servers reject a conversation that contains other names.
+        "name": _NOT_IN_NAMES.sub("_", name)[:64] if isinstance(name, str) and name else "unknown",
         # The tool rejects the empty arguments with an error that names its parameters.
         "arguments": arguments if isinstance(arguments, dict) else {},
     }
@@ -80,11 +115,22 @@ def tool_result(event: KandoEvent) -> dict[str, Any]:
     return {"content": text, "is_error": is_error, "event": event.id}
 
 
-def rejection(number: int, call: Mapping[str, Any], offered: Iterable[str]) -> str | None:
-    """Return the reason why a call that a model requests is not made, or None if it is made."""
+def rejection(
+    number: int, call: Mapping[str, Any], offered: Iterable[str], malformed: Mapping[int, str]
+) -> str | None:
+    """Return the reason why a call that a model requests is not made, or None if it is made.
+
+    Args:
+        number: of the call.
+        call: one of the ``tool_calls`` of `assistant_message`.
+        offered: names of the tools that the model may call.
+        malformed: what is wrong with malformed calls, by number.
+    """
     if number >= MAX_CALLS:
         return f"Not called: one answer may contain at most {MAX_CALLS} tool calls."
     names = sorted(offered)
     if call["name"] not in names:
         return f"Unknown tool {call['name']!r:.80}; available: {', '.join(names) or 'none'}."
+    if number in malformed:
+        return f"Not called: {malformed[number]}"
     return None

@@ -15,10 +15,12 @@ import msgspec
 
 from kando.emit import ask, call_tool, create, emit, patch, relate
 from kando.errors import InvalidData
-from kando.responders.answers import failure_of
+from kando.responders.answers import failure_of, text_of
 from kando.responders.conversation import (
     assistant_message,
+    calls_in,
     is_too_long,
+    malformed_in,
     rejection,
     tool_message,
     tool_result,
@@ -111,10 +113,10 @@ class LLMResponder:
         if conversation is None:
             return
         failure = failure_of(event.data)
-        if failure is not None:
-            yield from self._fail(conversation, failure, world)
-        elif event.data.get("tool_calls"):
+        if calls_in(event.data):
             yield from self._call(conversation, assistant_message(event.data), event, world)
+        elif failure is not None:
+            yield from self._fail(conversation, failure, world)
         else:
             try:
                 output = self._output_of(event.data)
@@ -168,10 +170,11 @@ class LLMResponder:
             yield from self._fail(conversation, error, world)
             return
         offered = [tool["name"] for tool in self.options.get("tools", ())]
+        malformed = malformed_in(event.data)
         refused = {
             _slot(n): {"content": why, "is_error": True, "event": event.id}
             for n, call in enumerate(calls)
-            if (why := rejection(n, call, offered)) is not None
+            if (why := rejection(n, call, offered, malformed)) is not None
         }
         if len(refused) == len(calls):
             yield from self._next_turn(conversation, reply, refused, world)
@@ -239,8 +242,8 @@ class LLMResponder:
             InvalidData: the answer does not match.
         """
         if self.output is None:
-            text = answer.get("text")
-            if isinstance(text, str):
+            text = text_of(answer)
+            if text is not None:
                 return text
             msg = "The answer has no text."
             raise InvalidData(msg, hint="Check the provider that returned it.")
