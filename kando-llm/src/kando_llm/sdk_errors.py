@@ -82,7 +82,7 @@ def provider_error(error: Exception, sdk: Any, connection: Connection) -> Provid
         msg = f"{who} cannot be reached at {where}{times}: {_reason(error)}."
         return Unreachable(msg, hint=_PENDING, attempts=attempts)
     if isinstance(error, sdk.APIError) and isinstance(error.body, Mapping):
-        return _of_status(error, connection, attempts, times)
+        return broken_answer(error, connection)
     return incomplete_answer(error, connection, attempts)
 
 
@@ -187,7 +187,7 @@ def _attempts(error: Any) -> int:
 def _retry_after(error: Any) -> float | None:
     try:
         return float(error.response.headers.get("retry-after"))
-    except (TypeError, ValueError):
+    except (AttributeError, TypeError, ValueError):
         return None
 
 

@@ -185,3 +185,36 @@ def test_an_invalid_answer_is_not_cached():
     first, second = [e.data for e in store.read_all() if e.type == LLM_RESPONSE]
     assert "error" in first
     assert second["data"] == {"n": 5}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '<think>\nIs {"n": 1} right?\n</think>\n\n{"n": 3}',
+        'Sure! Here it is:\n```json\n{"n": 3}\n```\nAnything else?',
+        'A draft is {"n": 1}. The answer is {"n": 3}.',
+        '{"n": 3} Note [1]: counted twice.',
+        'Not {this} but {"n": 3}',
+    ],
+)
+def test_json_is_found_in_thoughts_and_prose(text):
+    model = Model(response(text))
+
+    answer = SchemaRepair(model)(request())
+
+    assert answer["data"] == {"n": 3}
+    assert len(model.requests) == 1
+
+
+def test_a_second_attempt_shows_the_schema():
+    model = Model(response("three"), response('{"n": 3}'))
+
+    SchemaRepair(model)(request())
+
+    assert '"required": ["n"]' in model.requests[1]["messages"][-1]["content"]
+
+
+def test_prose_full_of_brackets_takes_no_time():
+    answer = SchemaRepair(Model(response("{[" * 200_000), response("[" * 300_000)))(request())
+
+    assert answer["error"]["type"] == "Misfit"

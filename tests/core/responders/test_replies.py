@@ -249,3 +249,10 @@ def test_the_provider_of_another_package_is_judged_too() -> None:
 
     assert "tool_calls" not in answer
     assert answer["error"]["type"] == "Truncated"
+
+
+def test_an_empty_answer_that_was_cut_off_is_recorded_as_an_error() -> None:
+    answer = judged({"text": "<think>Long", "stop": "length"}, REQUEST)
+
+    assert answer["error"]["type"] == "Truncated"
+    assert answer[OBSERVED]["reasoning"] == "Long"

@@ -63,7 +63,7 @@ def test_a_schema_describes_the_fields_of_a_class():
     assert schema["properties"] == {
         "text": {"type": "string"},
         "confidence": {"type": "number"},
-        "kind": {"enum": ["fact", "opinion"]},
+        "kind": {"type": "string", "enum": ["fact", "opinion"]},
         "sources": {
             "type": "array",
             "items": {
@@ -77,7 +77,7 @@ def test_a_schema_describes_the_fields_of_a_class():
                 "additionalProperties": False,
             },
         },
-        "mood": {"enum": ["good", "bad"]},
+        "mood": {"type": "string", "enum": ["good", "bad"]},
         "tags": {"type": "array", "items": {"type": "string"}},
         "scores": {"type": "object", "additionalProperties": {"type": "number"}},
         "said_on": {"anyOf": [{"type": "string", "format": "date"}, {"type": "null"}]},
@@ -195,3 +195,10 @@ def test_every_instance_matches_its_schema_and_survives_a_round_trip(claim):
 
     assert schema_errors(schema_of(Claim), data) == []
     assert structure(Claim, data) == claim
+
+
+def test_a_choice_has_the_type_of_its_values_which_some_servers_need() -> None:
+    assert schema_of(Literal["a", 1, None]) == {
+        "type": ["string", "integer", "null"],
+        "enum": ["a", 1, None],
+    }

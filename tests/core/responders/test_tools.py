@@ -69,7 +69,7 @@ def test_the_schema_of_a_tool_is_derived_from_its_signature_and_docstring(kit: K
         "type": "string",
         "description": "words that occur in them.",
     }
-    assert parameters["properties"]["kind"] == {"enum": ["news", "all"]}
+    assert parameters["properties"]["kind"] == {"type": "string", "enum": ["news", "all"]}
     assert parameters["properties"]["near"]["anyOf"][0]["required"] == ["city"]
     with pytest.raises(NotFoundError, match="It has: search"):
         kit.tool_schemas(["serch"])

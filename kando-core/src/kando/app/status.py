@@ -76,7 +76,8 @@ class RunStatus:
         updated_at: time of the last event, or None for an empty ledger.
         last_event_id: id of the last event, or None for an empty ledger.
         problem: why the run does not continue: its failure, the limits that it reached, unread
-            messages, a parked firing, or the death of its process; else None.
+            messages, a parked firing, or the death of its process; or that every answer to its
+            requests is an error; else None.
         parent_id: id of the ledger that a branch was forked from; None for a run.
         fork_position: number of events that a branch shares with its parent; None for a run.
         llm_unpriced: number of answers of unknown cost.
@@ -124,6 +125,11 @@ class RunStatus:
     parked_reasons: list[str] = attrs.field(factory=list)
     claim: Claim | None = None
 
+    @property
+    def got_no_answer(self) -> bool:
+        """Whether the run is finished although every answer to its requests is an error."""
+        return self.state == FINISHED and self.problem is not None and not self.parked
+
 
 def read_status(ledger: LedgerStore, stored: StoredSnapshot | None = None) -> RunStatus:
     """Return the state of a run according to its ledger.
@@ -158,6 +164,9 @@ def _status(ledger: LedgerStore, fold: StatusFold) -> RunStatus:
     if fold.halted_by is not None:
         state = CANCELLED if fold.halted_by == RUN_CANCELLED else PAUSED
     parked = list(fold.parked.values())
+    if problem is None and fold.got_no_answer:
+        failed = _counted(fold.failed, "request has", "requests have")
+        problem = f"{failed} no answer: {fold.last_error}"
     if problem is None and parked:
         problem = f"{_counted(len(parked), 'firing is', 'firings are')} parked: {parked[0]}"
     kit, branch = fold.choices.kit or {}, fold.branch or {}

@@ -32,7 +32,7 @@ from kando.views.pending import failed_intent
 
 __all__ = ["resume", "run", "work_on"]
 
-_EXHAUSTED_CODE = 7
+_FAILED_CODE, _EXHAUSTED_CODE = 6, 7
 
 
 #: The option ``--llm``.
@@ -186,6 +186,8 @@ def work_on(work: Callable[[Store, Callable[[str], None]], RunResult], as_json: 
             print_json(status_dict(result.status) | {"provider": result.provider})
         else:
             _report(store, result)
+    if result.status.got_no_answer:
+        return _FAILED_CODE
     return _EXHAUSTED_CODE if result.status.state == EXHAUSTED else 0
 
 
@@ -231,6 +233,9 @@ def _report(store: Store, result: RunResult) -> None:
         hint = resume_hint(store, status.run_id, more, lead="Resume with a higher limit")
         warn(f"The budget is exhausted ({status.problem}). {hint}")
         return
+    if status.got_no_answer:
+        shown = command_for("events", status.run_id)
+        warn(f"{status.problem} `{shown}` shows the answers.")
     if status.parked:
         n, reason = status.parked, status.parked_reasons[0]
         warn(f"{n} {'firing is' if n == 1 else 'firings are'} parked: {reason}")

@@ -35,7 +35,7 @@ def failure_of(answer: Mapping[str, Any]) -> dict[str, Any] | None:
     if stop == "filtered":
         return {"type": "Filtered", "message": f"a filter of the server ended the answer{quoted}"}
     if stop == "length" and not str(text or "").strip() and "data" not in answer:
-        message = "the answer reached its limit of tokens before it had any text: raise max_tokens"
+        message = "The answer reached its limit of tokens before it had any text: raise max_tokens."
         return {"type": "Truncated", "message": message}
     malformed = answer.get("malformed_calls")
     if malformed and not answer.get("tool_calls"):

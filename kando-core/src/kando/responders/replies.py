@@ -120,7 +120,7 @@ def judged(answer: dict[str, Any], request: Mapping[str, Any]) -> dict[str, Any]
     if not calls:
         if stop == TOOL and not found.get("malformed_calls"):
             return _without_calls(found)
-        return found
+        return _with_error_if_empty(found)
     if "error" in found or stop in (LENGTH, REFUSAL, FILTERED):
         return _with_calls_not_made(found, calls)
     good, malformed = _shaped(calls, request)
@@ -159,6 +159,15 @@ def _with_calls_not_made(answer: dict[str, Any], calls: list[Any]) -> dict[str, 
         message = f"The answer was cut off at its limit of tokens in a call of {names:.200}."
         answer = {**answer, "error": {"type": "Truncated", "message": message}}
     return _observing(answer, calls_not_made=[_name_of(call) for call in calls])
+
+
+def _with_error_if_empty(answer: dict[str, Any]) -> dict[str, Any]:
+    """Return an answer with an error if it was cut off before it had any text."""
+    is_cut = answer.get("stop") == LENGTH and "error" not in answer and "data" not in answer
+    if not is_cut or str(answer.get("text") or "").strip():
+        return answer
+    message = "The answer reached its limit of tokens before it had any text: raise max_tokens."
+    return {**answer, "error": {"type": "Truncated", "message": message}}
 
 
 def _with_text(answer: dict[str, Any]) -> dict[str, Any]:

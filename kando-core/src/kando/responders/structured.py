@@ -30,6 +30,13 @@ _PRIMITIVES: dict[Any, dict[str, Any]] = {
     Any: {},
     object: {},
 }
+_TYPE_NAMES: dict[Any, str] = {
+    str: "string",
+    int: "integer",
+    float: "number",
+    bool: "boolean",
+    NoneType: "null",
+}
 _LISTS = (list, tuple, set, frozenset, collections.abc.Sequence, collections.abc.Iterable)
 _MAPPINGS = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
 
@@ -95,9 +102,9 @@ def _schema(
     if isinstance(kind, type) and attrs.has(kind):
         return _class_schema(kind, found, recursive)
     if isinstance(kind, type) and issubclass(kind, Enum):
-        return {"enum": [member.value for member in kind]}
+        return _enum_schema([member.value for member in kind])
     if origin is Literal:
-        return {"enum": list(arguments)}
+        return _enum_schema([e.value if isinstance(e, Enum) else e for e in arguments])
     if origin in (Union, UnionType):
         return {"anyOf": [_schema(each, found, recursive) for each in arguments]}
     if (origin or kind) in _MAPPINGS:
@@ -112,6 +119,14 @@ def _schema(
         return _list_schema(origin, arguments, found, recursive)
     msg = f"{type_name(kind)} has no JSON Schema."
     raise ConfigurationError(msg, hint="Use attrs classes, str, int, float, bool, list and dict.")
+
+
+def _enum_schema(values: list[Any]) -> dict[str, Any]:
+    """Return the schema of a choice; with its type, which some servers need to enforce it."""
+    names = list(dict.fromkeys(_TYPE_NAMES.get(type(value)) for value in values))
+    if None in names or not names:
+        return {"enum": values}
+    return {"type": names[0] if len(names) == 1 else names, "enum": values}
 
 
 def _list_schema(

@@ -66,6 +66,8 @@ class StatusFold:
         requests: number of requests to language models.
         answers: number of answers to these.
         cached: number of answers from the cache.
+        failed: number of answers that are errors.
+        last_error: the last of these errors, or None.
         spent: on calls.
         spent_before: the part of `spent` from before the branch was forked.
         objects: number of objects by type, at the last `count`.
@@ -90,6 +92,8 @@ class StatusFold:
     requests: int = 0
     answers: int = 0
     cached: int = 0
+    failed: int = 0
+    last_error: str | None = None
     spent: Accounts = attrs.field(factory=Accounts)
     spent_before: Accounts = attrs.field(factory=Accounts)
     objects: dict[str, int] = attrs.field(factory=dict)
@@ -129,6 +133,11 @@ class StatusFold:
         return limits if isinstance(limits, dict) else {}
 
     @property
+    def got_no_answer(self) -> bool:
+        """Whether the run has asked models, and every answer is an error."""
+        return 0 < self.answers == self.failed and not self.is_waiting
+
+    @property
     def is_waiting(self) -> bool:
         """Whether the run waits for an answer, a person or a timer."""
         return bool(self.intents or self.timers or self.approvals.waiting)
@@ -164,6 +173,11 @@ def _on_answer(fold: StatusFold, event: RecordedEvent) -> None:
     if is_answer(event):
         fold.answers += event.type == LLM_RESPONSE
         fold.cached += event.data.get("cached") is True
+        error = event.data.get("error") if event.type == LLM_RESPONSE else None
+        if error is not None:
+            fold.failed += 1
+            about = error if isinstance(error, dict) else {"type": "Error", "message": error}
+            fold.last_error = f"{about.get('type')}: {about.get('message')}"
     fold.approvals.observe(event)
 
 
