@@ -48,6 +48,7 @@ def _send(client: Any, request: Request, on_text: OnText | None, connection: Con
         dropped,
         connection.adaptations,
         lambda sent: _send_once(client, sent, on_text, connection),
+        required=frozenset({"max_tokens"}),
     )
 
 

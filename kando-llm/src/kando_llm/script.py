@@ -50,7 +50,8 @@ class ScriptedAnswer:
         cost_usd: the cost to report, in US dollars.
         data: the answer as JSON, instead of `text`.
         tool_calls: that the answer requests.
-        stop: why it ends: ``end``, ``length``, ``refusal`` or ``other``.
+        stop: why it ends: ``end``, ``length``, ``refusal``, ``filtered``, or ``error``, which is not
+            an answer.
     """
 
     contains: str | list[str]
@@ -58,7 +59,7 @@ class ScriptedAnswer:
     cost_usd: float = 0.0
     data: Any = None
     tool_calls: list[ScriptedCall] = attrs.field(factory=list)
-    stop: Literal["end", "length", "refusal", "other"] = "end"
+    stop: Literal["end", "length", "refusal", "filtered", "error", "other"] = "end"
 
     @property
     def as_text(self) -> str:

@@ -197,6 +197,7 @@ def adapted(
     dropped: tuple[str, ...],
     adaptations: Adaptations,
     send: Callable[[dict[str, Any]], Reply],
+    required: frozenset[str] = frozenset(),
 ) -> Reply:
     """Send a request, without what its server refuses.
 
@@ -205,6 +206,7 @@ def adapted(
         dropped: options that are not in them.
         adaptations: what the server has refused before.
         send: sends arguments; it raises the SDK's error.
+        required: names of options that the SDK does not let out, nor spell otherwise.
 
     Raises:
         Exception: the error of `send`, if the server refuses something else.
@@ -219,7 +221,12 @@ def adapted(
             reply = send(sent)
         except Exception as error:
             refused = refused_option(error, sent)
-            if refused is None or attempt == MAX_ATTEMPTS - 1 or without(sent, refused) is None:
+            if (
+                refused is None
+                or refused in required
+                or attempt == MAX_ATTEMPTS - 1
+                or without(sent, refused) is None
+            ):
                 raise
             adaptations.note(model, names, refused)
             continue

@@ -25,6 +25,7 @@ from kando.errors import KandoError
 from kando.ledger.memory import MemoryLedgerStore
 from kando.responders.base import Responder
 from kando.responders.llm_executor import provider_executor
+from kando.responders.replies import judged
 from kando.runtime import Runtime
 from kando.schema.events import LLM_RESPONSE, OBSERVED, KandoEvent, make_event
 from kando.schema.exact_json import exact
@@ -34,7 +35,7 @@ __all__ = ["ProviderSuite"]
 
 _Complete = Callable[[dict[str, Any]], dict[str, Any]]
 
-_STOPS = {"end", "length", "tool", "refusal", "other"}
+_STOPS = {"end", "length", "tool", "refusal", "filtered"}
 _USAGE = {
     "input_tokens",
     "output_tokens",
@@ -50,6 +51,7 @@ _ANSWER = {
     "stop",
     "stop_raw",
     "tool_calls",
+    "malformed_calls",
     "data",
     "dropped",
     "error",
@@ -106,6 +108,12 @@ class ProviderSuite:
         assert set(answer) <= _ANSWER
         assert answer.get("stop", "end") in _STOPS
         assert all(isinstance(each, str) for each in answer.get("dropped", []))
+
+    def test_a_run_records_an_answer_as_the_provider_returned_it(self, provider: _Complete) -> None:
+        # In any other form, calls would not be made, and text would be moved.
+        answer = provider(self.request_for())
+
+        assert judged(answer, self.request_for()) == answer
 
     def test_usage_totals_include_cached_and_reasoning_tokens(self, provider: _Complete) -> None:
         usage = provider(self.request_for()).get("usage", {})

@@ -1,0 +1,195 @@
+"""500 mutated replies: no crash, no hang, and no text or call is lost without a word."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from kando.errors import ProviderError
+from kando.responders.answers import failure_of
+from kando.responders.llm_executor import provider_executor
+from kando.responders.replies import STOPS
+from kando.schema.events import make_event
+from kando.schema.exact_json import exact
+from kando_llm.anthropic import open_anthropic
+from kando_llm.openai import open_compatible
+from wire import Fails, Says, Wire, completion, completion_events, message, message_events
+
+CALLS = (("c1", "look", {"at": "sky"}), ("c2", "look", {"at": "sea"}))
+SAYS = (Says("A marked text."), Says("A marked text.", "tool", CALLS), Says("Cut", "length", CALLS))
+TOOL = {"name": "look", "schema": {"type": "object", "properties": {"at": {"type": "string"}}}}
+REQUEST = {"messages": [{"role": "user", "content": "?"}], "max_tokens": 50, "tools": [TOOL]}
+#: Values that servers have put where others belong.
+JUNK: list[Any] = [
+    None,
+    "",
+    "x",
+    0,
+    -1,
+    2.5,
+    True,
+    [],
+    {},
+    [None],
+    {"a": 1},
+    "null",
+    "{",
+    "é\ud83d",
+]
+
+
+def paths(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the place of each part of JSON."""
+    yield path
+    inner: Any = ()
+    if isinstance(value, dict | list):
+        inner = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, each in inner:
+        yield from paths(each, (*path, key))
+
+
+def mutated(value: Any, path: tuple[Any, ...], how: str, junk: Any) -> Any:
+    """Return JSON with one part replaced, removed or repeated."""
+    if not path:
+        return junk if how == "replace" else value
+    copy: Any = dict(value) if isinstance(value, dict) else list(value)
+    key, *rest = path
+    if rest:
+        copy[key] = mutated(copy[key], tuple(rest), how, junk)
+    elif how == "replace":
+        copy[key] = junk
+    elif how == "remove":
+        del copy[key]
+    elif isinstance(copy, list):
+        copy.insert(key, copy[key])
+    else:
+        copy[f"{key}2"] = copy[key]
+    return copy
+
+
+@st.composite
+def bodies(draw: st.DrawFn, dialect: str) -> Fails:
+    says = draw(st.sampled_from(SAYS))
+    if draw(st.booleans()):
+        events = list((message_events if dialect == "anthropic" else completion_events)(says))
+        for _ in range(draw(st.integers(1, 3))):
+            at = draw(st.integers(0, len(events) - 1))
+            how = draw(st.sampled_from(["replace", "remove", "repeat", "mutate"]))
+            if how == "remove" and len(events) > 1:
+                del events[at]
+            elif how == "repeat":
+                events.insert(at, events[at])
+            elif how == "mutate" and "{" in events[at]:
+                head, _, data = events[at].partition("data: ")
+                data_json = json.loads(data) if data.lstrip().startswith("{") else {}
+                events[at] = f"{head}data: {json.dumps(mutate(draw, data_json))}\n\n"
+            else:
+                cut = draw(st.integers(0, len(events[at])))
+                events[at] = events[at][:cut]
+        return Fails(200, "".join(events), {"content-type": "text/event-stream"})
+    body = (message if dialect == "anthropic" else completion)(says)
+    for _ in range(draw(st.integers(1, 3))):
+        body = mutate(draw, body)
+    text = json.dumps(body)
+    if draw(st.integers(0, 9)) == 0:
+        text = text[: draw(st.integers(0, len(text)))]
+    return Fails(draw(st.sampled_from([200, 200, 200, 200, 400, 422])), text, {})
+
+
+def mutate(draw: st.DrawFn, body: Any) -> Any:
+    path = draw(st.sampled_from(list(paths(body))))
+    how = draw(st.sampled_from(["replace", "replace", "remove", "repeat"]))
+    return mutated(body, path, how, draw(st.sampled_from(JUNK)))
+
+
+class Asked:
+    """A provider on a server that sends one reply after another."""
+
+    def __init__(self, dialect: str) -> None:
+        self.reply = Fails()
+        self.server = Wire(lambda seen, before: self.reply).__enter__()
+        opener, prefix = open_compatible, "OPENAI_COMPATIBLE"
+        base = f"{self.server.url}/v1"
+        if dialect == "anthropic":
+            opener, prefix, base = open_anthropic, "ANTHROPIC", self.server.url
+        environ = {f"{prefix}_BASE_URL": base, "KANDO_LLM_RETRIES": "0", "KANDO_LLM_TIMEOUT": "5"}
+        self.provider = opener("m", environ)
+
+    def ask(self, reply: Fails, *, streams: bool) -> dict[str, Any]:
+        self.reply = reply
+
+        def complete(request: dict[str, Any]) -> dict[str, Any]:
+            on_text = (lambda piece: None) if streams else None
+            return self.provider.stream(request, on_text)
+
+        effect = provider_executor(complete).effect
+        assert effect is not None
+        return effect.call(make_event("llm.request", "run:r", "x", [], REQUEST))
+
+    def close(self) -> None:
+        self.provider.close()
+        self.server.__exit__()
+
+
+@pytest.mark.parametrize("mutated_dialect", ["anthropic", "openai"])
+def test_a_mutated_reply_is_an_answer_or_a_failure_and_loses_nothing_in_silence(
+    mutated_dialect: str,
+) -> None:
+    asked = Asked(mutated_dialect)
+
+    @settings(
+        max_examples=250,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(st.data())
+    def check(data: st.DataObject) -> None:
+        reply = data.draw(bodies(mutated_dialect))
+        streams = "content-type" in reply.headers
+        started = time.monotonic()
+        try:
+            answer = asked.ask(reply, streams=streams)
+        except ProviderError:
+            return
+        finally:
+            assert time.monotonic() - started < 10
+        assert exact(answer, "answer") == answer
+        assert answer.get("stop", "end") in STOPS
+        assert "error" in answer or isinstance(answer["text"], str)
+        if failure_of(answer) is None and not streams:
+            body = json.loads(reply.body)
+            assert _is_kept(body, answer)
+        for call in answer.get("tool_calls", ()):
+            assert answer["stop"] == "tool"
+            assert isinstance(call["arguments"], dict)
+        ids = [c["id"] for c in (*answer.get("tool_calls", ()), *answer.get("malformed_calls", ()))]
+        assert len(ids) == len(set(ids))
+
+    try:
+        check()
+    finally:
+        asked.close()
+
+
+def _is_kept(body: dict[str, Any], answer: dict[str, Any]) -> bool:
+    """Whether the text and each call of a whole body are in an answer, or are named in it."""
+    if "choices" in body:
+        said = body["choices"][0]["message"]
+        texts, calls = [said.get("content")], said.get("tool_calls") or []
+    else:
+        content = body["content"] if isinstance(body["content"], list) else []
+        blocks = [each for each in content if isinstance(each, dict)]
+        texts = [each.get("text") for each in blocks if each.get("type") == "text"]
+        calls = [each for each in blocks if each.get("type") == "tool_use"]
+    kept = len(answer.get("tool_calls", ())) + len(answer.get("malformed_calls", ()))
+    known = [text for text in texts if isinstance(text, str) and text.isascii()]
+    found = all(text in answer["text"] for text in known)
+    return found and (not isinstance(calls, list) or kept >= len(calls))
