@@ -192,3 +192,59 @@ def test_a_run_whose_kit_cannot_be_loaded_is_shown_and_not_resumed(
     resumed = process("resume", run_id)
     assert resumed.returncode == 1
     assert f"RuntimeError: no longer ({tiny}:1)" in resumed.stderr
+
+
+REJECTING = """
+    from kando.emit import ask
+    from kando.errors import RequestRejected
+    from kando.kit import Kit
+    from kando.plugins import KitSpec, ProviderSpec, hookimpl
+    from kando.schema.events import make_event
+
+    kit = Kit("asks", seed=lambda goal, run_id: [make_event("go", "", "cli", [], {"goal": goal})])
+
+    @kit.responder("go")
+    def on_go(event, world):
+        for word in event.data["goal"].split():
+            yield ask([{"role": "user", "content": word}])
+
+    def open_strict(argument, environ):
+        def complete(request):
+            if "bad" in request["messages"][-1]["content"]:
+                raise RequestRejected("The prompt is too long.")
+            return {"text": "Yes.", "model": "strict", "cost_usd": 0.0}
+        return complete
+
+    @hookimpl
+    def kando_kits():
+        return [KitSpec("asks", "asks_plugin:kit")]
+
+    @hookimpl
+    def kando_providers():
+        return [ProviderSpec("strict", "asks_plugin:open_strict", summary="rejects requests")]
+"""
+
+
+def test_a_run_of_which_every_request_is_rejected_ends_with_the_code_of_a_failure(
+    kando: Run, install: Run
+) -> None:
+    install("asks", REJECTING)
+
+    done = kando("run", "asks", "--goal", "bad bad2", "--llm", "strict")
+    shown = json.loads(kando("status", "@last", "--json").stdout)
+
+    assert done.returncode == 6
+    assert "2 requests have no answer: RequestRejected: The prompt is too long." in done.stderr
+    assert (shown["state"], shown["problem"].split(":")[0]) == (
+        "finished",
+        "2 requests have no answer",
+    )
+    assert kando("resume", "@last", "--llm", "strict").returncode == 6
+
+
+def test_a_run_with_one_answer_finishes_well(kando: Run, install: Run) -> None:
+    install("asks", REJECTING)
+
+    done = kando("run", "asks", "--goal", "bad good", "--llm", "strict")
+
+    assert (done.returncode, "no answer" in done.stderr) == (0, False)

@@ -34,7 +34,7 @@ from kando.schema.events import (
 from kando.views.approvals import ApprovalsFold
 from kando.views.choices import Choices
 from kando.views.firings import parked_by_person
-from kando.views.pending import ANSWERS, PENDING, answered_by, is_answer, track
+from kando.views.pending import ANSWERS, PENDING, answered_by, is_answer, is_by_hand, track
 from kando.views.spending import CHARGED, Accounts
 from kando.world.graph import World
 from kando.world.projection import due_at
@@ -66,7 +66,7 @@ class StatusFold:
         requests: number of requests to language models.
         answers: number of answers to these.
         cached: number of answers from the cache.
-        failed: number of answers that are errors.
+        failed: number of answers that are errors, without those given by hand.
         last_error: the last of these errors, or None.
         spent: on calls.
         spent_before: the part of `spent` from before the branch was forked.
@@ -174,7 +174,7 @@ def _on_answer(fold: StatusFold, event: RecordedEvent) -> None:
         fold.answers += event.type == LLM_RESPONSE
         fold.cached += event.data.get("cached") is True
         error = event.data.get("error") if event.type == LLM_RESPONSE else None
-        if error is not None:
+        if error is not None and not is_by_hand(event.data):
             fold.failed += 1
             about = error if isinstance(error, dict) else {"type": "Error", "message": error}
             fold.last_error = f"{about.get('type')}: {about.get('message')}"
