@@ -1,4 +1,4 @@
-"""Situations in which a provider may be, and the row of the table in the docs for each."""
+"""Situations of providers, and their rows in a table of the docs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _EQUAL = (("c1", "look", {"at": "sky"}), ("c1", "look", {"at": "sea"}))
 
 @attrs.frozen
 class Situation:
-    """What a server sends, by the name of the dialect.
+    """The replies of a server, by the name of the dialect.
 
     Attributes:
         replies: to the request; a dialect that is not in it cannot be in the situation.

@@ -288,7 +288,7 @@ def test_a_schema_is_strict_only_for_servers_that_enforce_it(opened):
     assert server.seen[0].body["response_format"]["json_schema"]["strict"] is False
 
 
-def test_calls_that_share_an_index_of_a_stream_are_told_apart(opened):
+def test_calls_that_share_an_index_of_a_stream_are_separated(opened):
     pieces = [
         {"delta": {"tool_calls": [call('{"at": "sky"}', "a", index=0)]}},
         {"delta": {"tool_calls": [call('{"at": ', "b", index=0)]}},
