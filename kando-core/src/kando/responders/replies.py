@@ -172,7 +172,8 @@ def _with_error_if_empty(answer: dict[str, Any]) -> dict[str, Any]:
 
 def _with_text(answer: dict[str, Any]) -> dict[str, Any]:
     """Return a copy of an answer whose content is one text, without what the model thought."""
-    if "text" not in answer:
+    if not isinstance(answer.get("text", 0), str | list | None):
+        # It has no text, or something that is not one: it is recorded as it is.
         return dict(answer)
     text, thoughts = _joined(answer["text"])
     shown, more = without_thoughts(text)
@@ -197,15 +198,14 @@ def _shortened(text: str) -> str:
     return f"{text[:_MAX_REASONING_CHARS]}\n[{len(text) - _MAX_REASONING_CHARS:,} more characters]"
 
 
-def _joined(content: object) -> tuple[str, list[str]]:
+def _joined(content: str | list[Any] | None) -> tuple[str, list[str]]:
     """Return the text of a content that may come in parts, and what the model thought."""
     if isinstance(content, str):
         return content, []
     if content is None:
         return "", []
-    parts = content if isinstance(content, list) else [content]
     texts, thoughts = list[str](), list[str]()
-    for part in parts:
+    for part in content:
         kind = part.get("type") if isinstance(part, Mapping) else None
         is_thought = kind in ("thinking", "reasoning", "thought", "redacted_thinking")
         (thoughts if is_thought else texts).extend(_texts_in(part, 0))
