@@ -61,7 +61,6 @@ TINY = """
 #: background does.
 INTERRUPTIBLE = """
 import signal
-from gated_runs import CHAIN, Scene
 from kando.cli.main import main
 signal.signal(signal.SIGINT, signal.default_int_handler)
 main()
