@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -76,14 +77,22 @@ class Seen:
         return json.dumps(self.body, ensure_ascii=False)
 
 
+class _QuietServer(ThreadingHTTPServer):
+    def handle_error(self, *_: object) -> None:
+        """Print nothing: clients that break off are part of the tests."""
+
+
 class Wire:
     """A server on the loopback interface.
 
     Args:
         answer: returns the reply to a request; given the request and how many came before it.
+        tls: with which it encrypts; None for plain HTTP.
     """
 
-    def __init__(self, answer: Callable[[Seen, int], Reply]) -> None:
+    def __init__(
+        self, answer: Callable[[Seen, int], Reply], tls: ssl.SSLContext | None = None
+    ) -> None:
         self.answer = answer
         self.seen: list[Seen] = []
         #: Requests that were answered in full.
@@ -101,7 +110,10 @@ class Wire:
             def log_message(self, *_: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = _QuietServer(("127.0.0.1", 0), Handler)
+        if tls is not None:
+            socket = self._server.socket
+            self._server.socket = tls.wrap_socket(socket, server_side=True)
         self._server.daemon_threads = True
         self._server.block_on_close = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,30 @@ def wire() -> Iterator[Callable[..., Wire]]:
             return stack.enter_context(Wire(answer or in_order))
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Return files with a key and with a certificate for localhost that no system trusts."""
+    x509 = pytest.importorskip("cryptography.x509")
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    secret, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    builder = (
+        x509.CertificateBuilder(name, name, secret.public_key(), 1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+    )
+    pem, folder = serialization.Encoding.PEM, tmp_path_factory.mktemp("tls")
+    key, chain = folder / "key.pem", folder / "chain.pem"
+    private = serialization.PrivateFormat.PKCS8
+    key.write_bytes(secret.private_bytes(pem, private, serialization.NoEncryption()))
+    chain.write_bytes(builder.sign(secret, hashes.SHA256()).public_bytes(pem))
+    return key, chain
 
 
 @pytest.fixture(params=["anthropic", "openai"])

@@ -15,6 +15,7 @@ from kando.schema.exact_json import encode, exact
 from kando_llm.adaptations import Adaptations
 from kando_llm.endpoints import Endpoint, Server, endpoint_of
 from kando_llm.errors import ProviderError, RequestRejected
+from kando_llm.network import Network, header_secrets, network_of
 from kando_llm.prices import Prices, load_prices
 from kando_llm.request import Request, read_request
 from kando_llm.scrubber import Scrubber, secrets_of
@@ -50,6 +51,8 @@ class Connection:
         scrubber: removes keys from what it sends.
         other_keys: finds keys that belong to other servers.
         adaptations: what the server has refused, so that it is not sent again.
+        network: how requests reach the server.
+        environ: keys and settings.
     """
 
     server: Server
@@ -61,6 +64,8 @@ class Connection:
     scrubber: Scrubber
     other_keys: Scrubber
     adaptations: Adaptations = attrs.field(factory=Adaptations, eq=False, repr=False)
+    network: Network = attrs.field(factory=Network)
+    environ: Mapping[str, str] = attrs.field(factory=dict, repr=False)
 
     @property
     def key(self) -> str:
@@ -255,6 +260,7 @@ def connection_of(server: Server, argument: str, environ: Mapping[str, str]) -> 
     secrets = secrets_of(os.environ) | secrets_of(environ)
     own = {endpoint.key_name: endpoint.key} if endpoint.key else {}
     others = {name: value for name, value in secrets.items() if value != endpoint.key}
+    in_headers = header_secrets(os.environ) | header_secrets(environ)
     return Connection(
         server,
         endpoint,
@@ -262,8 +268,10 @@ def connection_of(server: Server, argument: str, environ: Mapping[str, str]) -> 
         _number("KANDO_LLM_TIMEOUT", environ, _DEFAULT_TIMEOUT, above=0),
         int(_number("KANDO_LLM_RETRIES", environ, _DEFAULT_RETRIES)),
         load_prices(environ),
-        Scrubber({**others, **own}),
+        Scrubber({**in_headers, **others, **own}),
         Scrubber(others),
+        network_of(endpoint.base_url, environ),
+        environ,
     )
 
 

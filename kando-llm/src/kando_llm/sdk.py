@@ -23,6 +23,7 @@ from kando_llm.adaptations import (
 from kando_llm.errors import ProviderError
 from kando_llm.live_provider import Connection, LiveProvider, OnText, Reply
 from kando_llm.logs import scrub_logs
+from kando_llm.network import sdk_headers
 from kando_llm.request import Request
 from kando_llm.sdk_errors import broken_answer, incomplete_answer, not_an_answer, provider_error
 
@@ -165,7 +166,15 @@ def sdk_provider(
         base_url=connection.endpoint.base_url,
         timeout=connection.timeout_seconds,
         max_retries=connection.retries,
+        default_headers=sdk_headers(
+            connection.server,
+            connection.endpoint,
+            connection.key,
+            connection.environ,
+            sdk.Omit(),
+        ),
         http_client=sdk.DefaultHttpxClient(
+            **connection.network.client_arguments(),
             follow_redirects=False,
             timeout=connection.timeout_seconds,
             event_hooks={"request": [_stop_if_taken_over, connection.remove_other_keys]},

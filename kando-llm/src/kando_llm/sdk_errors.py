@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import socket
+import ssl
 from collections.abc import Mapping
 from typing import Any
 
@@ -72,18 +74,29 @@ def provider_error(error: Exception, sdk: Any, connection: Connection) -> Provid
         sdk: the module ``anthropic`` or ``openai``: their errors have the same names.
         connection: to the server.
     """
-    who = connection.server.provider
     attempts = _attempts(error)
     times = f" after {attempts} attempts" if attempts > 1 else ""
     if isinstance(error, sdk.APIStatusError):
         return _of_status(error, connection, attempts, times)
     if isinstance(error, sdk.APIConnectionError) and not _is_timeout(error):
-        where = connection.scrubber.text(connection.endpoint.base_url)
-        msg = f"{who} cannot be reached at {where}{times}: {_reason(error)}."
-        return Unreachable(msg, hint=_PENDING, attempts=attempts)
+        return _unreachable(error, connection, attempts, times)
     if isinstance(error, sdk.APIError) and isinstance(error.body, Mapping):
         return broken_answer(error, connection)
     return incomplete_answer(error, connection, attempts)
+
+
+def _unreachable(
+    error: Exception, connection: Connection, attempts: int, times: str
+) -> Unreachable:
+    network, who = connection.network, connection.server.provider
+    where = connection.scrubber.text(connection.endpoint.base_url)
+    through = f" through the proxy in {network.proxy_name}" if network.proxy else ""
+    reason, cure = _reason(error)
+    if reason.startswith("ProxyError") and network.proxy:
+        cure = f"Check {network.proxy_name}, or list the server in NO_PROXY."
+    msg = f"{who} cannot be reached at {where}{through}{times}: {reason}."
+    hint = f"{cure} {_PENDING}".strip()
+    return Unreachable(msg, hint=hint, attempts=attempts)
 
 
 def incomplete_answer(error: Exception, connection: Connection, attempts: int = 1) -> ProviderError:
@@ -191,7 +204,24 @@ def _retry_after(error: Any) -> float | None:
         return None
 
 
-def _reason(error: Exception) -> str:
-    cause = error.__cause__
+def _reason(error: BaseException) -> tuple[str, str]:
+    """Return why a server cannot be reached, and the cure; an empty cure if there is no simple one."""
+    causes: list[BaseException] = []
+    each: BaseException | None = error
+    while each is not None and each not in causes:
+        causes.append(each)
+        each = each.__cause__ or each.__context__
+    for cause in causes:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            cure = (
+                "If the server's certificate is from a private authority, set SSL_CERT_FILE to it."
+            )
+            return f"its certificate is not trusted: {cause.verify_message}", cure
+        if isinstance(cause, ssl.SSLError):
+            return f"TLS failed: {cause.reason or 'no reason given'}", ""
+        if isinstance(cause, socket.gaierror):
+            return "its name cannot be resolved", ""
+        if isinstance(cause, ConnectionRefusedError):
+            return "the connection was refused", ""
     # The text may contain the URL, or more; the type is enough.
-    return type(cause).__name__ if cause is not None else type(error).__name__
+    return type(causes[1] if len(causes) > 1 else error).__name__, ""
