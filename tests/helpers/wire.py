@@ -315,7 +315,8 @@ def completion_events(reply: Says) -> Iterator[str]:
 
 
 def _pieces(text: str) -> list[str]:
-    return [text[at : at + 5] for at in range(0, len(text), 5)]
+    size = max(5, len(text) // 1000)
+    return [text[at : at + size] for at in range(0, len(text), size)]
 
 
 def _sse(event: dict[str, Any], *, names_type: bool = True) -> str:

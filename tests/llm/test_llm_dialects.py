@@ -60,9 +60,10 @@ def test_messages_tools_schema_and_limits_are_sent_on_the_wire(asking, dialect):
     calls = [("c1", {"at": "sky"}), ("c2", {"at": "sea"})]
     if dialect == "anthropic":
         uses = [{"type": "tool_use", "id": i, "name": "look", "input": a} for i, a in calls]
-        assert body["system"] == "Be brief."
+        mark = {"cache_control": {"type": "ephemeral"}}
+        assert body["system"] == [{"type": "text", "text": "Be brief.", **mark}]
         assert body["messages"] == [
-            {"role": "user", "content": [{"type": "text", "text": "What is up?"}]},
+            {"role": "user", "content": [{"type": "text", "text": "What is up?", **mark}]},
             {"role": "assistant", "content": [{"type": "text", "text": "I look."}, *uses]},
             {
                 "role": "user",
@@ -73,6 +74,7 @@ def test_messages_tools_schema_and_limits_are_sent_on_the_wire(asking, dialect):
                         "tool_use_id": "c2",
                         "content": "wet",
                         "is_error": True,
+                        **mark,
                     },
                 ],
             },
@@ -121,18 +123,6 @@ def test_a_temperature_of_zero_is_sent_and_an_absent_one_is_not(asking, dialect)
     assert "temperature" not in asking()[1]
 
 
-def test_a_temperature_that_a_model_does_not_support_is_dropped_and_reported():
-    from kando_llm.anthropic import _arguments
-    from kando_llm.request import read_request
-
-    request = read_request({"messages": TALK, "model": "claude-opus-5-5", "temperature": 0.5})
-
-    arguments, dropped = _arguments(request)
-
-    assert "extra_body" not in arguments
-    assert dropped == ("temperature",)
-
-
 def test_an_answer_lists_the_options_that_were_dropped(wire):
     server = wire(Says())
     provider = open_anthropic("claude-opus-5-5", reaching("anthropic", server.url))
@@ -166,11 +156,12 @@ def test_a_truncated_stream_is_a_bad_reply(asking, cut):
         asking(Says("It is blue. " * 20, cut=cut), on_text=lambda piece: None)
 
 
-def test_a_long_answer_is_streamed_where_the_sdk_requires_it(asking, dialect):
-    answer, body = asking(max_tokens=30_000)
+@pytest.mark.parametrize("limit", [5, 30_000])
+def test_every_answer_is_streamed(asking, limit):
+    answer, body = asking(max_tokens=limit)
 
     assert answer["text"] == "Yes."
-    assert body.get("stream", False) is (dialect == "anthropic")
+    assert body["stream"] is True
 
 
 def test_an_error_inside_a_stream_is_raised_as_the_servers(wire, dialect):

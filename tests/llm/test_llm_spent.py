@@ -53,14 +53,18 @@ def test_a_truncated_stream_has_spent_the_usage_it_reported(opened, dialect):
     with pytest.raises(BadReply) as caught:
         opened(Says(cut=size - 8)).stream(asked(), lambda piece: None)
 
-    assert caught.value.spent == {"usage": WHOLE, "cost_usd": COST}
+    assert caught.value.spent == {"usage": WHOLE, "cost_usd": COST, "calls": 1}
 
 
-def test_a_stream_truncated_before_it_reports_usage_has_spent_an_unknown_amount(opened, dialect):
+def test_a_stream_truncated_before_it_reports_usage_counts_with_its_worst_case(opened, dialect):
     with pytest.raises(BadReply) as caught:
         opened(Says(cut=20)).stream(asked(), lambda piece: None)
 
-    assert caught.value.spent is None
+    spent = caught.value.spent
+    assert spent is not None
+    assert (spent["usage"]["output_tokens"], spent["calls"]) == (50, 1)
+    assert spent["usage"]["input_tokens"] > 11
+    assert spent["cost_usd"] > COST
 
 
 def test_an_incomplete_body_has_spent_the_usage_it_reports(opened, dialect):
@@ -73,7 +77,7 @@ def test_an_incomplete_body_has_spent_the_usage_it_reports(opened, dialect):
     with pytest.raises(BadReply) as caught:
         opened(Fails(200, whole))(asked())
 
-    assert caught.value.spent == {"usage": WHOLE, "cost_usd": COST}
+    assert caught.value.spent == {"usage": WHOLE, "cost_usd": COST, "calls": 1}
 
 
 def test_an_error_inside_a_stream_has_spent_the_usage_reported_before(opened, dialect):
@@ -93,11 +97,15 @@ def test_an_error_inside_a_stream_has_spent_the_usage_reported_before(opened, di
 
 
 @pytest.mark.parametrize("usage", [{}, None, "much", {"input_tokens": -1}])
-def test_a_body_without_valid_usage_has_spent_an_unknown_amount(opened, usage):
+def test_a_body_without_valid_usage_counts_with_its_worst_case(opened, usage):
     with pytest.raises(BadReply) as caught:
         opened(Fails(200, {"usage": usage}))(asked())
 
-    assert caught.value.spent is None
+    spent = caught.value.spent
+    assert spent is not None
+    assert (spent["usage"]["output_tokens"], spent["calls"]) == (50, 1)
+    assert spent["usage"]["input_tokens"] > 11
+    assert spent["cost_usd"] > COST
 
 
 def test_an_unknown_price_is_null(wire, dialect):
@@ -108,7 +116,7 @@ def test_an_unknown_price_is_null(wire, dialect):
     with pytest.raises(BadReply) as caught:
         provider(asked())
 
-    assert caught.value.spent == {"usage": WHOLE, "cost_usd": None}
+    assert caught.value.spent == {"usage": WHOLE, "cost_usd": None, "calls": 1}
     provider.close()
 
 

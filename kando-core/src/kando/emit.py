@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 from kando.errors import InvalidData
+from kando.responders.options import check_options
 from kando.schema.events import (
     LLM_REQUEST,
     OBJECT_CREATED,
@@ -90,7 +91,7 @@ def ask(
     *,
     about: ObjectRef | None = None,
     model: str = "default",
-    max_tokens: int = 1024,
+    max_tokens: int | None = None,
     **options: Any,
 ) -> KandoEvent:
     """Send a request to a language model; the answer is an ``llm.response``.
@@ -99,9 +100,15 @@ def ask(
         messages: ``{"role": "system" | "user" | "assistant", "content": str}`` each.
         about: the object it is about; the answer echoes it as ``cause_object_id``.
         model: ``provider:model``, or ``default`` for the one the run was started with.
-        max_tokens: maximum length of the answer.
-        options: further fields of the request, such as ``temperature``.
+        max_tokens: maximum length of the answer, thinking included; None for the default of the
+            provider. A model that thinks may need thousands.
+        options: further fields of the request, such as ``temperature``, ``effort`` or ``thinking``.
+            A field that Kando does not know is sent as it is.
+
+    Raises:
+        ConfigurationError: an option cannot be honoured, or has a value of another type.
     """
+    check_options({"max_tokens": max_tokens, **options})
     data = {"messages": messages, "model": model, "max_tokens": max_tokens, **options}
     if about is not None:
         data["cause_object_id"] = _id_of(about)

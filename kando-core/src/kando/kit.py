@@ -16,6 +16,7 @@ from kando.responders.base import Responder, Retry
 from kando.responders.edge import edge_responder
 from kando.responders.executor import ToolExecutorResponder
 from kando.responders.llm_responder import CONVERSATION, LLMResponder, request_options
+from kando.responders.options import check_options
 from kando.responders.policies import Policy, as_policy
 from kando.responders.tools import DEFAULT_MAX_RESULT_BYTES, DEFAULT_TIMEOUT, Tool, as_tool
 from kando.schema.events import (
@@ -238,11 +239,14 @@ class Kit:
             max_turns: how many requests one conversation may contain.
             name: ``{kit}.{function}`` if omitted.
             was: names that it had in earlier versions of the kit.
-            options: further fields of the request: ``model``, ``max_tokens``, ``temperature``.
+            options: further fields of the request: ``model``, ``max_tokens``, ``temperature``,
+                ``effort``, ``thinking`` and others, as for `kando.emit.ask`.
 
         Raises:
             NotFoundError: the kit has no such prompt or tool.
+            ConfigurationError: an option cannot be honoured, or has a value of another type.
         """
+        check_options(options, f"kit {self.name!r}")
         for each in (prompt, *((system,) if system is not None else ())):
             self._prompt_named(each)
         schemas = self.tool_schemas(tools)

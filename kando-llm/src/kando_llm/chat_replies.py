@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import attrs
@@ -11,6 +11,7 @@ import attrs
 from kando.responders.replies import stop_of
 from kando_llm.live_provider import OnText, Reply, is_token_count
 from kando_llm.sdk import BrokenAnswer, IncompleteAnswer, NotAnAnswer, field_of
+from kando_llm.thoughts import kept_fields, merge_fields
 
 __all__ = ["read_completion", "read_stream"]
 
@@ -26,11 +27,13 @@ class _Call:
         id: as sent; None if it was not.
         name: of the tool.
         arguments: JSON text, or whatever else was sent.
+        kept: fields that return with the call in the next turn.
     """
 
     id: Any = None
     name: Any = ""
     arguments: Any = None
+    kept: dict[str, Any] = attrs.field(factory=dict)
 
     def raw(self) -> dict[str, Any]:
         """Return the call for `kando.responders.replies`, which judges it."""
@@ -48,6 +51,8 @@ class _SoFar:
     refusals: list[str] = attrs.field(factory=list)
     thoughts: list[str] = attrs.field(factory=list)
     calls: list[_Call] = attrs.field(factory=list)
+    # Fields that return with the message in the next turn.
+    kept: dict[str, Any] = attrs.field(factory=dict)
 
 
 def read_completion(completion: Any) -> Reply:
@@ -99,6 +104,7 @@ def _read_completion(completion: Any, so_far: _SoFar) -> Reply:
     so_far.texts.append(field_of(message, "content"))
     so_far.refusals.append(_text(field_of(message, "refusal")))
     so_far.thoughts.append(_thoughts(message))
+    so_far.kept = kept_fields(_further(message))
     calls = field_of(message, "tool_calls")
     for call in calls if isinstance(calls, list) else [calls] if calls else []:
         so_far.calls.append(_whole_call(call))
@@ -111,7 +117,19 @@ def _whole_call(call: Any) -> _Call:
     function = field_of(call, "function")
     if function is None:
         function = field_of(call, "custom") or call
-    return _Call(field_of(call, "id"), field_of(function, "name"), field_of(function, "arguments"))
+    id, name, arguments = (
+        field_of(call, "id"),
+        field_of(function, "name"),
+        field_of(function, "arguments"),
+    )
+    return _Call(id, name, arguments, kept_fields(_further(call)))
+
+
+def _further(of: Any) -> Mapping[str, Any]:
+    """Return the fields of an object that the SDK does not know."""
+    if isinstance(of, Mapping):
+        return of
+    return getattr(of, "model_extra", None) or {}
 
 
 def _read_chunks(chunks: Iterable[Any], on_text: OnText, so_far: _SoFar) -> Reply:
@@ -143,6 +161,7 @@ def _read_delta(delta: Any, so_far: _SoFar, at: dict[Any, _Call], on_text: OnTex
             on_text(content)
     so_far.refusals.append(_text(field_of(delta, "refusal")))
     so_far.thoughts.append(_thoughts(delta))
+    merge_fields(so_far.kept, kept_fields(_further(delta)))
     pieces = field_of(delta, "tool_calls")
     for piece in pieces if isinstance(pieces, list) else [pieces] if pieces else []:
         _read_piece(piece, so_far, at)
@@ -156,9 +175,10 @@ def _read_piece(piece: Any, so_far: _SoFar, at: dict[Any, _Call]) -> None:
     key = index if isinstance(index, int) else None
     known = at.get(key)
     if known is None or _begins_another(known, id, name):
-        known = at[key] = _Call(id, name or "", arguments)
+        known = at[key] = _Call(id, name or "", arguments, kept_fields(_further(piece)))
         so_far.calls.append(known)
         return
+    merge_fields(known.kept, kept_fields(_further(piece)))
     known.id = known.id or id
     if isinstance(name, str) and name != known.name:
         known.name = f"{known.name}{name}"
@@ -205,7 +225,15 @@ def _reply(so_far: _SoFar) -> Reply:
         tool_calls=tuple(each.raw() for each in so_far.calls),
         cost_usd=cost,
         reasoning="".join(so_far.thoughts),
+        thoughts=_kept(so_far),
     )
+
+
+def _kept(so_far: _SoFar) -> dict[str, Any]:
+    """Return what a model gave with its reasoning, in the message and in its tool calls."""
+    calls = {str(n): call.kept for n, call in enumerate(so_far.calls) if call.kept}
+    message = {"message": so_far.kept} if so_far.kept else {}
+    return {**message, **({"calls": calls} if calls else {})}
 
 
 def _check_error(whole: Any) -> None:

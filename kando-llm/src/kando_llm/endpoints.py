@@ -30,6 +30,7 @@ class Server:
         limit: name of the request field that limits an answer's tokens.
         has_usage_option: whether it reports the cost on request.
         knows_strict_schemas: whether it enforces a JSON Schema, next to tools too.
+        needs_limit: whether each request must limit its answer.
     """
 
     provider: str
@@ -40,6 +41,7 @@ class Server:
     limit: str = "max_tokens"
     has_usage_option: bool = False
     knows_strict_schemas: bool = False
+    needs_limit: bool = False
 
 
 #: The kinds of servers, by provider.
@@ -52,6 +54,7 @@ SERVERS = {
             "https://api.anthropic.com",
             "ANTHROPIC_API_KEY",
             "claude-haiku-4-5",
+            needs_limit=True,
         ),
         Server(
             "openai",

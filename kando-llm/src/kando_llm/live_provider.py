@@ -10,6 +10,7 @@ from typing import Any, TypeGuard
 import attrs
 
 from kando.errors import InvalidData
+from kando.responders.options import DEFAULT_MAX_TOKENS
 from kando.responders.replies import judged, rejected
 from kando.schema.exact_json import encode, exact
 from kando_llm.adaptations import Adaptations
@@ -19,6 +20,7 @@ from kando_llm.network import Network, header_secrets, network_of
 from kando_llm.prices import Prices, load_prices
 from kando_llm.request import Request, read_request
 from kando_llm.scrubber import Scrubber, secrets_of
+from kando_llm.thoughts import giver
 
 __all__ = ["Connection", "LiveProvider", "OnText", "Reply", "connection_of", "is_token_count"]
 
@@ -72,6 +74,24 @@ class Connection:
         """The key sent with requests; the SDKs require one even if the server does not."""
         return self.endpoint.key or "none"
 
+    def worst_case(self, request: Request, calls: int = 1) -> dict[str, Any]:
+        """Return the most that calls may have used, in the form of a failure's ``spent``.
+
+        Args:
+            request: with its model and its limit.
+            calls: how often it was sent.
+        """
+        items = len(request.turns) + len(request.tools)
+        most = request.size + _ADDED_TOKENS + _ADDED_TOKENS_PER_ITEM * items
+        limit = request.max_tokens or DEFAULT_MAX_TOKENS
+        cost = self.prices.worst_case(self.endpoint.priced_as, request.model, most, limit)
+        usage = {"input_tokens": most * calls, "output_tokens": limit * calls}
+        return {"usage": usage, "cost_usd": None if cost is None else cost * calls, "calls": calls}
+
+    def giver(self, model: str) -> str:
+        """Return under which name a model of this server keeps its thoughts."""
+        return giver(self.server.provider, self.endpoint.base_url, model)
+
     def remove_other_keys(self, request: Any) -> None:
         """Remove headers that hold keys of other servers from a request of `httpx2`."""
         for name, value in list(request.headers.items()):
@@ -95,6 +115,8 @@ class Reply:
         request_id: assigned by the server, or None.
         dropped: options of the request that the model does not support.
         reasoning: what the model thought, if the server says so.
+        thoughts: to return in the next turn; see `kando_llm.thoughts`.
+        lost: how many of the attempts reached the server and brought no answer.
     """
 
     text: str | list[Any]
@@ -108,6 +130,18 @@ class Reply:
     request_id: str | None = None
     dropped: tuple[str, ...] = ()
     reasoning: str = ""
+    thoughts: dict[str, Any] = attrs.field(factory=dict)
+    lost: int = 0
+
+    def given_by(self, name: str) -> Reply:
+        """Return the reply whose thoughts say who gave them; see `kando_llm.thoughts.giver`."""
+        return attrs.evolve(self, thoughts={"by": name, **self.thoughts}) if self.thoughts else self
+
+    def shown(self, on_text: OnText | None) -> Reply:
+        """Pass the text of a reply that came as a whole to `on_text`, and return the reply."""
+        if on_text is not None and isinstance(self.text, str):
+            on_text(self.text)
+        return self
 
 
 @attrs.frozen
@@ -138,7 +172,7 @@ class LiveProvider:
         Raises:
             ProviderError: the server did not answer; a later retry may succeed.
         """
-        asked = self._with_model(read_request(request))
+        asked = self._as_sent(request)
         started = time.monotonic()
         words = _WholeWords(self.connection.scrubber, on_text) if on_text is not None else None
         try:
@@ -150,18 +184,32 @@ class LiveProvider:
         finally:
             if words is not None:
                 words.end()
-        return self._answer(reply, request, round(time.monotonic() - started, 3))
+        return self._answer(reply, request, asked, round(time.monotonic() - started, 3))
 
     def worst_case_usd(self, request: dict[str, Any]) -> float | None:
         """Return the most that a request can cost, in US dollars; None if the price is unknown.
 
         A token holds at least one byte of what is sent, and ``max_tokens`` limits the answer.
         """
-        asked = self._with_model(read_request(request))
-        items = len(asked.turns) + len(asked.tools)
-        most = asked.size + _ADDED_TOKENS + _ADDED_TOKENS_PER_ITEM * items
-        priced_as = self.connection.endpoint.priced_as
-        return self.connection.prices.worst_case(priced_as, asked.model, most, asked.max_tokens)
+        cost: float | None = self.connection.worst_case(self._as_sent(request))["cost_usd"]
+        return cost
+
+    def _as_sent(self, data: Mapping[str, Any]) -> Request:
+        """Return a request with the model, and with a limit if one is needed.
+
+        Without a limit, the cost of an answer has no bound: a model whose price is known gets one.
+        """
+        request, connection = self._with_model(read_request(data)), self.connection
+        if request.max_tokens is not None:
+            return request
+        price = connection.prices.of(connection.endpoint.priced_as, request.model, 0)
+        if price is None and not connection.server.needs_limit:
+            return request
+        thinking = request.options.get("thinking")
+        asked = thinking.get("budget_tokens") if isinstance(thinking, dict) else thinking
+        # The tokens for thinking are part of the limit.
+        more = asked if isinstance(asked, int) and not isinstance(asked, bool) else 0
+        return attrs.evolve(request, max_tokens=DEFAULT_MAX_TOKENS + more)
 
     def _with_model(self, request: Request) -> Request:
         if request.model != "default":
@@ -175,7 +223,9 @@ class LiveProvider:
         hint = f"Name one, {server.provider}:MODEL, or set {server.prefix}_MODEL."
         raise ProviderError(msg, hint=hint)
 
-    def _answer(self, reply: Reply, request: dict[str, Any], seconds: float) -> dict[str, Any]:
+    def _answer(
+        self, reply: Reply, request: dict[str, Any], asked: Request, seconds: float
+    ) -> dict[str, Any]:
         connection = self.connection
         cost = reply.cost_usd
         if cost is None:
@@ -192,6 +242,10 @@ class LiveProvider:
             answer["tool_calls"] = list(reply.tool_calls)
         if reply.dropped:
             answer["dropped"] = list(reply.dropped)
+        if reply.thoughts:
+            answer["thoughts"] = reply.thoughts
+        if reply.lost:
+            answer["lost"] = connection.worst_case(asked, reply.lost)
         answer["observed"] = {
             "attempts": reply.attempts,
             "request_id": reply.request_id,
@@ -216,7 +270,8 @@ def _recordable(answer: dict[str, Any]) -> dict[str, Any]:
             return recordable
     except InvalidData as error:
         what = error.message
-    kept = {name: answer[name] for name in ("cost_usd", "usage", "observed")}
+    names = ("cost_usd", "usage", "lost", "observed")
+    kept: dict[str, Any] = {name: answer[name] for name in names if name in answer}
     kept["observed"].pop("reasoning", None)
     message = f"The answer cannot be recorded: {what}."
     model = answer["model"][:_MAX_MODEL_CHARS]
@@ -270,8 +325,8 @@ def connection_of(server: Server, argument: str, environ: Mapping[str, str]) -> 
         load_prices(environ),
         Scrubber({**in_headers, **others, **own}),
         Scrubber(others),
-        network_of(endpoint.base_url, environ),
-        environ,
+        network=network_of(endpoint.base_url, environ),
+        environ=environ,
     )
 
 

@@ -10,6 +10,7 @@ import attrs
 from kando.responders.replies import stop_of
 from kando_llm.live_provider import OnText, Reply, is_token_count
 from kando_llm.sdk import BrokenAnswer, IncompleteAnswer, NotAnAnswer, field_of
+from kando_llm.thoughts import kept_blocks
 
 __all__ = ["read_events", "read_message"]
 
@@ -149,6 +150,7 @@ def _reply(so_far: _SoFar) -> Reply:
         usage=_usage(so_far.usage),
         tool_calls=tuple(calls),
         reasoning="\n\n".join(filter(None, thoughts)),
+        thoughts={"blocks": blocks} if (blocks := kept_blocks(so_far.blocks)) else {},
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import attrs
 
+from kando.responders.options import option_names
 from kando_llm.errors import ProviderError
 from kando_llm.messages import first_line, last_user_text, texts_of, word_count
 from kando_llm.request import max_tokens_of
@@ -51,6 +52,10 @@ class OfflineProvider:
             "stop_raw": answer.stop,
         }
         calls = answer.calls_for(texts_of(request))
+        # Without a model there is nothing to steer.
+        honoured = ("max_tokens",) if self.name == "echo" else ("max_tokens", "stop")
+        dropped = [name for name in option_names(request) if name not in honoured]
+        data |= {"dropped": dropped} if dropped else {}
         return {**data, "tool_calls": calls} if calls else data
 
     def worst_case_usd(self, request: dict[str, Any]) -> float | None:
@@ -112,4 +117,5 @@ def _echoed(request: dict[str, Any]) -> ScriptedAnswer:
     words = [*_ECHO.split(), *last_user_text(request).split()]
     limit = max_tokens_of(request)
     text = " ".join(words[:limit])
-    return ScriptedAnswer([], text, stop="length" if len(words) > limit else "end")
+    is_cut = limit is not None and len(words) > limit
+    return ScriptedAnswer([], text, stop="length" if is_cut else "end")

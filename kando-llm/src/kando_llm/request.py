@@ -8,10 +8,11 @@ from typing import Any
 
 import attrs
 
+from kando.errors import ConfigurationError
+from kando.responders.options import check_options, option_names
 from kando_llm.errors import RequestRejected
 
 __all__ = [
-    "DEFAULT_MAX_TOKENS",
     "Request",
     "Tool",
     "ToolCall",
@@ -20,8 +21,6 @@ __all__ = [
     "read_request",
     "read_turns",
 ]
-
-DEFAULT_MAX_TOKENS = 1024
 
 _ROLES = ("system", "user", "assistant", "tool")
 _SHAPE = 'Write it as {"role": "user", "content": "..."}, both strings.'
@@ -52,6 +51,7 @@ class Turn:
         tool_calls: that an assistant requested.
         tool_call_id: the call that a tool's result belongs to.
         is_error: whether that call failed.
+        thoughts: that the model gave with the turn; see `kando_llm.thoughts`.
     """
 
     role: str
@@ -59,6 +59,7 @@ class Turn:
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str = ""
     is_error: bool = False
+    thoughts: dict[str, Any] | None = None
 
 
 @attrs.frozen
@@ -83,22 +84,42 @@ class Request:
     Attributes:
         turns: the messages, in order.
         model: ``default`` or an id.
-        max_tokens: limit of the answer.
+        max_tokens: limit of the answer; None for the default.
         temperature: None for the server's default.
         tools: that the model may call.
         output_schema: JSON Schema of the answer, or None for text.
         stop: strings that end the answer.
         size: bytes of all text that is sent.
+        options: all others by name, without those that are null.
     """
 
     turns: tuple[Turn, ...]
     model: str
-    max_tokens: int
+    max_tokens: int | None
     temperature: float | None
     tools: tuple[Tool, ...]
     output_schema: dict[str, Any] | None
     stop: tuple[str, ...]
     size: int
+    options: dict[str, Any] = attrs.field(factory=dict)
+
+    @property
+    def effort(self) -> str | None:
+        """How much the model is to think, under either name of the option; None for the default."""
+        effort = self.options.get("effort") or self.options.get("reasoning_effort")
+        return effort if isinstance(effort, str) else None
+
+    @property
+    def caches_prompt(self) -> bool:
+        """Whether the prompt is marked for the server's cache: a conversation sends it again."""
+        is_conversation = bool(self.tools) or any(t.role == "assistant" for t in self.turns)
+        return is_conversation and self.options.get("prompt_cache", True) is not False
+
+    def further(self, *handled: str) -> dict[str, Any]:
+        """Return the options that are sent as they are: all but those that `handled` names."""
+        names = {"prompt_cache", "extra_body", *handled}
+        rest = {name: value for name, value in self.options.items() if name not in names}
+        return {**rest, **self.options.get("extra_body", {})}
 
     @property
     def system(self) -> str:
@@ -114,23 +135,25 @@ def read_request(data: Mapping[str, Any]) -> Request:
     """
     turns = read_turns(data)
     model = data.get("model") or "default"
+    try:
+        check_options(data)
+    except ConfigurationError as error:
+        raise RequestRejected(error.message, hint=error.hint) from None
     temperature = data.get("temperature")
     schema = data.get("output_schema")
     if not isinstance(model, str):
         raise _malformed("model", model, "a string")
-    if temperature is not None and not _is_number(temperature):
-        raise _malformed("temperature", temperature, "a number")
     if schema is not None and not isinstance(schema, dict):
         raise _malformed("output_schema", schema, "a JSON Schema")
     tools = tuple(_tool(tool) for tool in _list(data, "tools"))
     stop = data.get("stop") or ()
     stop = (stop,) if isinstance(stop, str) else tuple(stop)
-    if not all(isinstance(each, str) and each for each in stop):
-        raise _malformed("stop", stop, "a list of strings")
     sent = json.dumps([data["messages"], data.get("tools"), schema], ensure_ascii=False)
     size = len(sent.encode("utf-8", "surrogatepass"))
     limit = max_tokens_of(data)
-    return Request(turns, model, limit, temperature, tools, schema, stop, size)
+    apart = ("max_tokens", "temperature", "stop")
+    options = {name: data[name] for name in option_names(data) if name not in apart}
+    return Request(turns, model, limit, temperature, tools, schema, stop, size, options)
 
 
 def read_turns(data: Mapping[str, Any]) -> tuple[Turn, ...]:
@@ -146,13 +169,15 @@ def read_turns(data: Mapping[str, Any]) -> tuple[Turn, ...]:
     return tuple(_turn(index, message) for index, message in enumerate(messages))
 
 
-def max_tokens_of(data: Mapping[str, Any]) -> int:
-    """Return the token limit of a request's answer.
+def max_tokens_of(data: Mapping[str, Any]) -> int | None:
+    """Return the token limit of a request's answer; None if it sets none.
 
     Raises:
         RequestRejected: the limit is not a whole number of at least 1.
     """
-    limit = data.get("max_tokens", DEFAULT_MAX_TOKENS)
+    limit = data.get("max_tokens")
+    if limit is None:
+        return None
     if isinstance(limit, int) and not isinstance(limit, bool) and limit > 0:
         return limit
     msg = f"max_tokens of the request must be a whole number of at least 1, not {limit!r:.60}."
@@ -178,7 +203,8 @@ def _turn(index: int, message: object) -> Turn:
         content = ""
     if not isinstance(content, str):
         raise RequestRejected(wrong, hint=_SHAPE)
-    return Turn(role, content, calls)
+    thoughts = message.get("thoughts")
+    return Turn(role, content, calls, thoughts=thoughts if isinstance(thoughts, dict) else None)
 
 
 def _call(call: object, wrong: str) -> ToolCall:
@@ -212,7 +238,3 @@ def _list(data: Mapping[str, Any], name: str) -> list[Any]:
 def _malformed(name: str, value: object, expected: str) -> RequestRejected:
     msg = f"{name} of the request must be {expected}, not {value!r:.60}."
     return RequestRejected(msg, hint="Leave it out for the default.")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

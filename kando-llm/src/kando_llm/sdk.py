@@ -20,12 +20,13 @@ from kando_llm.adaptations import (
     refused_option,
     without,
 )
-from kando_llm.errors import ProviderError
+from kando_llm.errors import Overloaded, ProviderError, RateLimited
 from kando_llm.live_provider import Connection, LiveProvider, OnText, Reply
 from kando_llm.logs import scrub_logs
 from kando_llm.network import sdk_headers
 from kando_llm.request import Request
-from kando_llm.sdk_errors import broken_answer, incomplete_answer, not_an_answer, provider_error
+from kando_llm.retries import Attempt, send_with_retries
+from kando_llm.sdk_errors import attempt_of, broken_answer, incomplete_answer, not_an_answer
 
 __all__ = [
     "BrokenAnswer",
@@ -165,7 +166,8 @@ def sdk_provider(
         api_key=connection.key,
         base_url=connection.endpoint.base_url,
         timeout=connection.timeout_seconds,
-        max_retries=connection.retries,
+        # Kando retries itself: the SDK repeats a request that the server may still be answering.
+        max_retries=0,
         default_headers=sdk_headers(
             connection.server,
             connection.endpoint,
@@ -181,16 +183,18 @@ def sdk_provider(
         ),
     )
 
-    def send_safely(request: Request, on_text: OnText | None) -> Reply:
-        failure: KandoError
+    def send_once(request: Request, on_text: OnText | None, number: int) -> Reply | Attempt:
         try:
             return send(client, request, on_text, connection)
         except _Stopped as stopped:
             failure = stopped.error
         except Exception as error:
-            failure = _failure_of(error, sdk, connection)
+            return _attempt_of(error, sdk, connection, number)
         # Raised outside the handler, so that the SDK's error does not become its context.
         raise failure
+
+    def send_safely(request: Request, on_text: OnText | None) -> Reply:
+        return send_with_retries(send_once, request, on_text, connection)
 
     stop_scrubbing = scrub_logs(connection.scrubber)
 
@@ -246,36 +250,44 @@ def adapted(
     raise AssertionError(msg)
 
 
-def failure_in_answer(error: Exception, connection: Connection, attempts: int) -> Exception:
+def failure_in_answer(error: Exception, connection: Connection) -> Exception:
     """Return the error to raise for one that occurred while an answer was read.
 
     Args:
         error: raised while it was read.
         connection: to the server.
-        attempts: how often the request was sent.
     """
     if isinstance(error, IncompleteAnswer):
-        inner = failure_in_answer(error.error, connection, attempts)
+        inner = failure_in_answer(error.error, connection)
         return IncompleteAnswer(inner, error.model, error.usage)
     # The server reported the error itself, or sent something else.
     is_known = isinstance(error, BrokenAnswer | NotAnAnswer)
     if is_known or getattr(error, "body", None) is not None:
         return error
-    return incomplete_answer(error, connection, attempts)
+    return incomplete_answer(error, connection)
 
 
-def _failure_of(error: Exception, sdk: ModuleType, connection: Connection) -> ProviderError:
+def _attempt_of(error: Exception, sdk: ModuleType, connection: Connection, number: int) -> Attempt:
     if isinstance(error, IncompleteAnswer):
-        failure = _failure_of(error.error, sdk, connection)
+        attempt = _attempt_of(error.error, sdk, connection, number)
         if error.usage:
             name, model = connection.endpoint.priced_as, str(error.model)
             cost = connection.prices.cost(name, model, error.usage)
-            failure.spent = {"usage": error.usage, "cost_usd": cost}
-        return failure
+            attempt.failure.spent = {"usage": error.usage, "cost_usd": cost, "calls": 1}
+            return attrs.evolve(attempt, may_retry=False, was_lost=False)
+        if attempt.failure.status is not None and not error.model:
+            # The server reported an error instead of an answer.
+            return attrs.evolve(
+                attempt,
+                may_retry=isinstance(attempt.failure, Overloaded | RateLimited),
+                was_lost=False,
+            )
+        return attempt
     if isinstance(error, ProviderError):
-        return error
+        error.attempts = number
+        return Attempt(error, was_lost=True)
     if isinstance(error, BrokenAnswer):
-        return broken_answer(error, connection)
+        return Attempt(broken_answer(error, connection), was_lost=True)
     if isinstance(error, NotAnAnswer):
-        return not_an_answer(error.body, connection)
-    return provider_error(error, sdk, connection)
+        return Attempt(not_an_answer(error.body, connection), was_lost=True)
+    return attempt_of(error, sdk, connection, number)

@@ -6,6 +6,7 @@ import re
 import socket
 import ssl
 from collections.abc import Mapping
+from math import inf
 from typing import Any
 
 from kando_llm.errors import (
@@ -19,14 +20,15 @@ from kando_llm.errors import (
     Unreachable,
 )
 from kando_llm.live_provider import Connection
+from kando_llm.retries import Attempt
 from kando_llm.server_words import kind_of, message_of, status_in
 
 __all__ = [
+    "attempt_of",
     "bad_reply",
     "broken_answer",
     "incomplete_answer",
     "not_an_answer",
-    "provider_error",
 ]
 
 _PENDING = "The request stays pending, and is sent again when the run is resumed."
@@ -52,6 +54,10 @@ _REQUEST_FAULTS = re.compile(
     r"|usage polic|\bmessages?[.\[]|\bmessages?: |could not process|image|document",
     re.IGNORECASE,
 )
+# Errors of the HTTP library before anything was sent.
+_NOT_SENT = frozenset(
+    {"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol"}
+)
 # Errors that arrive in the middle of a stream, where the HTTP status is 200.
 _STATUS_OF_TYPE = {
     "overloaded_error": 529,
@@ -64,25 +70,39 @@ _STATUS_OF_TYPE = {
 }
 
 
-def provider_error(error: Exception, sdk: Any, connection: Connection) -> ProviderError:
-    """Return the error to raise in place of an SDK's.
+def attempt_of(error: Exception, sdk: Any, connection: Connection, number: int = 1) -> Attempt:
+    """Return a failed attempt: the error to raise in place of an SDK's, and whether to retry.
 
-    It keeps no reference to the SDK's error, which holds the whole request and so its key.
+    The error keeps no reference to the SDK's, which holds the whole request and so its key.
 
     Args:
         error: what the SDK raised.
         sdk: the module ``anthropic`` or ``openai``: their errors have the same names.
         connection: to the server.
+        number: of the attempt, from 1.
     """
-    attempts = _attempts(error)
-    times = f" after {attempts} attempts" if attempts > 1 else ""
+    times = f" after {number} attempts" if number > 1 else ""
     if isinstance(error, sdk.APIStatusError):
-        return _of_status(error, connection, attempts, times)
-    if isinstance(error, sdk.APIConnectionError) and not _is_timeout(error):
-        return _unreachable(error, connection, attempts, times)
+        failure = _of_status(error, connection, number, times)
+        return Attempt(failure, may_retry=_may_retry(error, failure))
+    if isinstance(error, sdk.APIConnectionError):
+        names = {each.__name__ for each in type(error.__cause__).__mro__}
+        if names & _NOT_SENT:
+            reason = _unreachable(error, connection, number, times)
+            return Attempt(reason, may_retry="not trusted" not in reason.message)
+        if not _is_timeout(error):
+            broken = _unreachable(error, connection, number, times)
+            return Attempt(broken, may_retry=True, was_lost=True)
     if isinstance(error, sdk.APIError) and isinstance(error.body, Mapping):
-        return broken_answer(error, connection)
-    return incomplete_answer(error, connection, attempts)
+        # An event of the stream.
+        return Attempt(broken_answer(error, connection), was_lost=True)
+    return Attempt(incomplete_answer(error, connection, number), was_lost=True)
+
+
+def _may_retry(error: Any, failure: ProviderError) -> bool:
+    if not isinstance(failure, Overloaded | RateLimited):
+        return False
+    return bool(error.response.headers.get("x-should-retry") != "false")
 
 
 def _unreachable(
@@ -163,7 +183,7 @@ def _of_status(error: Any, connection: Connection, attempts: int, times: str) ->
         hint = f"Wait {wait:g} s. {_PENDING}" if wait else _PENDING
         return RateLimited(msg, hint=hint, retry_after=wait, **facts)
     if status in (408, 409) or status >= 500:
-        return Overloaded(msg, hint=_PENDING, **facts)
+        return Overloaded(msg, hint=_PENDING, retry_after=_retry_after(error), **facts)
     if status == 413 or _REQUEST_FAULTS.search(reason):
         return RequestRejected(msg, hint="Change the request.", **facts)
     return NotAllowed(msg, hint=_hint(status, reason, connection), **facts)
@@ -190,18 +210,15 @@ def _is_timeout(error: Exception) -> bool:
     return any("Timeout" in kind.__name__ for kind in type(error).__mro__)
 
 
-def _attempts(error: Any) -> int:
-    # Each retry carries its number in a header; the error holds the last request.
-    request = getattr(error, "request", None) if hasattr(error, "body") else None
-    count = request.headers.get("x-stainless-retry-count", "0") if request is not None else "0"
-    return int(count) + 1 if count.isdecimal() else 1
-
-
 def _retry_after(error: Any) -> float | None:
-    try:
-        return float(error.response.headers.get("retry-after"))
-    except (AttributeError, TypeError, ValueError):
-        return None
+    for name, unit in (("retry-after-ms", 1000), ("retry-after", 1)):
+        try:
+            wait = float(error.response.headers.get(name)) / unit
+        except (AttributeError, TypeError, ValueError):
+            continue
+        if 0 <= wait < inf:
+            return wait
+    return None
 
 
 def _reason(error: BaseException) -> tuple[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import attrs
 
@@ -35,6 +35,7 @@ class Context:
         environ: settings and keys, such as ``KANDO_LEDGER``.
         ledger_url: URL of the substrate; taken from the environment if None.
         listen: receives the text of answers as it streams in; None for no streaming.
+        llm_options: of all requests to models; they override the environment's and the kit's.
         kits: kits that are not installed as plugins, by name; they take precedence.
     """
 
@@ -44,6 +45,7 @@ class Context:
     ledger_url: str | None = None
     listen: Listen | None = attrs.field(default=None, repr=False)
     kits: dict[str, Kit] = attrs.field(factory=dict, repr=lambda kits: str([*kits]))
+    llm_options: Mapping[str, Any] = attrs.field(factory=dict)
     _opened: dict[bool, Substrate] = attrs.field(factory=dict, init=False, repr=False)
     _closers: list[Callable[[], None]] = attrs.field(factory=list, init=False, repr=False)
     _lock: threading.RLock = attrs.field(factory=threading.RLock, init=False, repr=False)

@@ -121,7 +121,9 @@ class GroupWorker:
         # Opened once, for all jobs; None until the first job needs it.
         self._providers: dict[tuple[str | None, str], Provider | None] = {}
         if llm:
-            self._providers[llm, ""] = choose_provider(llm, context.plugins, context.environ)
+            self._providers[llm, ""] = choose_provider(
+                llm, context.plugins, context.environ, options=context.llm_options
+            )
         self._budget = budget or Budget()
         self._lease_seconds = lease_seconds
         self._report = report

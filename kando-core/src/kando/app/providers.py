@@ -16,6 +16,7 @@ from kando.plugins import Plugins, ProviderSpec, UnknownPlugin
 from kando.plugins.records import Offered
 from kando.responders.base import Responder
 from kando.responders.llm_executor import Complete, provider_executor
+from kando.responders.options import check_settings, merge_options, options_in
 
 __all__ = [
     "KEY_ORDER",
@@ -47,12 +48,14 @@ class Provider:
         argument: the part after the first colon, such as a model.
         executor: the responder that answers requests through it.
         close: closes its connections.
+        options: of all requests, which override those of the kit.
     """
 
     name: str
     argument: str
     executor: Responder
     close: Callable[[], None] = attrs.field(default=lambda: None, repr=False)
+    options: Mapping[str, Any] = attrs.field(factory=dict, hash=False)
 
     @property
     def identity(self) -> str:
@@ -65,6 +68,7 @@ def choose_provider(
     plugins: Plugins,
     environ: Mapping[str, str],
     listen: Listen | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> Provider | None:
     """Return the provider that answers a run's requests, or None if none is configured.
 
@@ -75,8 +79,11 @@ def choose_provider(
         plugins: the installed plugins.
         environ: keys, or files of keys (``OPENAI_API_KEY_FILE``), and settings.
         listen: receives the text of answers as it streams in; only whole answers are recorded.
+        options: of all requests; they override those in ``KANDO_LLM_OPTIONS``, which override the
+            kit's.
 
     Raises:
+        ConfigurationError: an option cannot be honoured.
         UnknownPlugin: no installed plugin offers the provider.
         AmbiguousName: several providers know the model.
         KandoError: the provider cannot be opened.
@@ -95,8 +102,12 @@ def choose_provider(
         )
     if not wanted:
         return None
+    named_options = options or {}
+    check_settings(named_options, "the command")
+    merged = merge_options(options_in(environ), named_options)
     router = open_provider(wanted, plugins, environ, listen)
-    return Provider(router.name, router.argument, provider_executor(router), router.close)
+    executor = provider_executor(router)
+    return Provider(router.name, router.argument, executor, router.close, merged)
 
 
 def open_provider(

@@ -188,7 +188,9 @@ def provider_of(
     # A demo uses only a named provider: keys in the environment are for other runs.
     if demo and llm is None:
         return demo_provider(kit)
-    return choose_provider(llm, context.plugins, context.environ, context.listen)
+    return choose_provider(
+        llm, context.plugins, context.environ, context.listen, context.llm_options
+    )
 
 
 @contextmanager
@@ -232,9 +234,9 @@ def runtime_of(
     responders = kit.create()
     if provider is not None:
         chosen = chosen or Choices()
-        sent = Asked(chosen.model, provider.identity)
+        sent = Asked(chosen.model, provider.identity, provider.options or None)
         # A branch that named a provider is served no other's answers; any other is served all.
-        wanted = sent if chosen.llm is not None else Asked(chosen.model)
+        wanted = sent if chosen.llm is not None else attrs.evolve(sent, llm=None)
         # A fresh branch asks anew, so its requests must not share idempotency keys with its parents.
         responders.append(asking(provider.executor, sent, wanted, key_variant=chosen.fresh_id))
     return Runtime(

@@ -36,6 +36,7 @@ def open_store(
     environ: Mapping[str, str] | None = None,
     plugins: Plugins | None = None,
     listen: Listen | None = None,
+    llm_options: Mapping[str, Any] | None = None,
 ) -> Store:
     """Open a store; use it as a context manager, so that it is closed again.
 
@@ -51,13 +52,15 @@ def open_store(
         environ: settings and keys; those of the process if None.
         plugins: the installed plugins; looked up if None.
         listen: receives the text of answers as it streams in.
+        llm_options: of all requests to models, such as ``max_tokens``; they override those in
+            ``KANDO_LLM_OPTIONS``, which override the kit's.
     """
     from kando.app.builtin import installed_plugins
 
     settings = os.environ if environ is None else environ
     found = installed_plugins(settings) if plugins is None else plugins
     by_name = {kit.name: kit for kit in kits}
-    return Store(Context(found, settings, url, listen, by_name))
+    return Store(Context(found, settings, url, listen, by_name, dict(llm_options or {})))
 
 
 @attrs.frozen

@@ -28,14 +28,17 @@ class Asked:
         model: that it was sent to instead of the model that it names; None for the one it names.
         llm: identity of the provider, as `provider_identity` returns it. In a look-up, None stands
             for any provider: no provider was chosen for the branch.
+        options: that were sent instead of those that it names. In a look-up, None stands for any.
     """
 
     model: str | None = None
     llm: str | None = None
+    options: Mapping[str, Any] | None = attrs.field(default=None, hash=False)
 
     def sent(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Return a request as it was sent."""
-        return {**request} if self.model is None else {**request, "model": self.model}
+        sent = {**request, **(self.options or {})}
+        return sent if self.model is None else {**sent, "model": self.model}
 
     def entry(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Return the request under which a cache keeps the answer of this provider."""
@@ -44,7 +47,12 @@ class Asked:
 
     def noted(self, answer: dict[str, Any]) -> dict[str, Any]:
         """Return an answer that says what was asked."""
-        about = {name: value for name, value in attrs.asdict(self).items() if value is not None}
+        fields = {"model": self.model, "llm": self.llm, "options": self.options}
+        about = {
+            name: value
+            for name, value in fields.items()
+            if value is not None and (name != "options" or value)
+        }
         observed = answer.get(OBSERVED)
         known = observed if isinstance(observed, dict) else {}
         return {**answer, OBSERVED: {**known, _ASKED: about}} if about else answer
@@ -62,7 +70,12 @@ def asked_in(answer: Mapping[str, Any], model: str | None = None) -> Asked:
     if not isinstance(about, Mapping):
         return Asked(model)
     named, llm = about.get("model"), about.get("llm")
-    return Asked(named if isinstance(named, str) else None, llm if isinstance(llm, str) else None)
+    options = about.get("options")
+    return Asked(
+        named if isinstance(named, str) else None,
+        llm if isinstance(llm, str) else None,
+        options if isinstance(options, dict) else None,
+    )
 
 
 def provider_identity(name: str, argument: str = "") -> str:
@@ -83,7 +96,13 @@ def put_answer(
 ) -> None:
     """Store the answer to a request that was sent like this.
 
-    It is found by look-ups of this provider, and by those of any provider.
+    It is found by look-ups of this provider, and by those of any provider; with these options, and
+    with any.
     """
-    for each in dict.fromkeys((asked, attrs.evolve(asked, llm=None))):
-        cache.put(each.entry(request), answer)
+    found_by = [asked, attrs.evolve(asked, llm=None)]
+    if asked.options:
+        found_by += [attrs.evolve(each, options=None) for each in found_by]
+    for entry in {
+        request_key(each.entry(request)): each.entry(request) for each in found_by
+    }.values():
+        cache.put(entry, answer)

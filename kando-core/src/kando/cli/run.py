@@ -16,6 +16,7 @@ from kando.cli.budget import budget_options, higher_limits
 from kando.cli.exit_codes import RunFailed, RunInterrupted
 from kando.cli.output import ReaderGone, print_json, print_line, status_dict, warn
 from kando.cli.shared import (
+    answer_options,
     command_for,
     grace_option,
     open_command_store,
@@ -60,6 +61,7 @@ _llm = click.option(
 @click.argument("more_inputs", nargs=-1, type=click.Path(), metavar="[PATH]...")
 @_llm
 @budget_options
+@answer_options
 @stream_option
 @grace_option
 @shared_options
@@ -111,6 +113,7 @@ def run(
 @click.option("--group", metavar="GROUP", help="Leave the work to the workers of this group.")
 @_llm
 @budget_options
+@answer_options
 @stream_option
 @grace_option
 @shared_options

@@ -20,6 +20,7 @@ from kando.ledger.urls import redact_url
 from kando.schema.visible import clean
 
 __all__ = [
+    "answer_options",
     "command_for",
     "grace_option",
     "open_command_store",
@@ -108,6 +109,31 @@ def termination(store: Store, on_signal: Callable[[], None] = interrupt) -> Term
     return Termination(seconds, announced)
 
 
+def answer_options(function: _Function) -> _Function:
+    """Give a command ``--max-tokens`` and ``--no-prompt-cache``."""
+    function = click.option(
+        "--no-prompt-cache",
+        is_flag=True,
+        expose_value=False,
+        callback=_keep,
+        help="Do not mark prompts for the server's cache.",
+    )(function)
+    return click.option(
+        "--max-tokens",
+        type=click.IntRange(1),
+        metavar="N",
+        expose_value=False,
+        callback=_keep,
+        help="Limit on the tokens of each answer; overrides the kit's.",
+    )(function)
+
+
+def _llm_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of requests to models that a command was given."""
+    limit = {"max_tokens": options["max_tokens"]} if options.get("max_tokens") else {}
+    return limit | ({"prompt_cache": False} if options.get("no_prompt_cache") else {})
+
+
 @contextmanager
 def stream_to_stderr(request: dict[str, Any]) -> Iterator[Callable[[str], None]]:
     """Show the text of one answer on stderr line by line, since several may stream in at once.
@@ -164,7 +190,11 @@ def open_command_store() -> Iterator[Store]:
         grace = options.get("grace")
         environ = os.environ if grace is None else {**os.environ, GRACE: str(grace)}
         with open_store(
-            options.get("ledger"), environ=environ, plugins=plugins, listen=listen
+            options.get("ledger"),
+            environ=environ,
+            plugins=plugins,
+            listen=listen,
+            llm_options=_llm_options(options),
         ) as store:
             yield store
     # Only plugins that the command needed: others are not loaded just to report them.

@@ -10,7 +10,13 @@ from kando.app.store import Store
 from kando.cli.arguments import KIT, PROVIDER
 from kando.cli.budget import budget_options
 from kando.cli.output import clean, columns, print_line, print_list, warn
-from kando.cli.shared import grace_option, open_command_store, shared_options, termination
+from kando.cli.shared import (
+    answer_options,
+    grace_option,
+    open_command_store,
+    shared_options,
+    termination,
+)
 from kando.ledger.groups import ResponderGroup, check_group
 from kando.responders.budget import Budget
 
@@ -36,6 +42,7 @@ __all__ = ["groups", "worker"]
     help="Time without a sign of life after which another worker takes a job.",
 )
 @budget_options
+@answer_options
 @grace_option
 @shared_options
 def worker(

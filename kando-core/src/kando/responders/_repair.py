@@ -13,6 +13,7 @@ import msgspec
 
 from kando.responders._schema_errors import schema_errors
 from kando.responders.conversation import calls_in
+from kando.responders.options import DEFAULT_MAX_TOKENS
 from kando.responders.replies import answer_from, without_thoughts
 from kando.schema.events import OBSERVED
 
@@ -87,7 +88,7 @@ class SchemaRepair:
         first: float | None = worst(request)
         if first is None or not isinstance(request.get("output_schema"), Mapping):
             return first
-        longest = "x" * (_BYTES_PER_TOKEN * int(request.get("max_tokens") or 1024))
+        longest = "x" * (_BYTES_PER_TOKEN * int(request.get("max_tokens") or DEFAULT_MAX_TOKENS))
         second: float | None = worst(
             _repair_request(request, {"text": longest}, ["x" * 100] * _MAX_PROBLEMS)
         )

@@ -11,6 +11,7 @@ import attrs
 
 from kando.errors import ConfigurationError
 from kando.responders.base import BOOKKEEPING, Effect
+from kando.responders.options import DEFAULT_MAX_TOKENS
 from kando.schema.events import (
     BUDGET_EXHAUSTED,
     LLM_RESPONSE,
@@ -29,7 +30,6 @@ __all__ = ["DEFAULT_FALLBACK_USD", "LIMITS", "Budget", "BudgetEnforcer", "Limit"
 #: Default cost of an LLM call of unknown price, in US dollars.
 DEFAULT_FALLBACK_USD = 0.01
 
-_DEFAULT_MAX_TOKENS = 1024
 
 # Tokens that a server may add to a request.
 _ADDED_TOKENS = 1024
@@ -368,7 +368,7 @@ class BudgetEnforcer:
             return Accounts(tool_calls=1), False
         asked = intent.data
         limit = asked.get("max_tokens")
-        out = limit if isinstance(limit, int) and limit > 0 else _DEFAULT_MAX_TOKENS
+        out = limit if isinstance(limit, int) and limit > 0 else DEFAULT_MAX_TOKENS
         # Each token of the request represents at least one byte.
         tokens = len(intent.encoded) + _ADDED_TOKENS + out
         if "output_schema" in asked:

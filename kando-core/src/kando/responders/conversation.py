@@ -62,7 +62,10 @@ def assistant_message(answer: Mapping[str, Any]) -> dict[str, Any]:
     text = answer.get("text")
     content = replace_surrogates(text) if isinstance(text, str) else ""
     shaped = [_call(number, each) for number, each in enumerate(calls)]
-    return {"role": "assistant", "content": content, "tool_calls": shaped}
+    message = {"role": "assistant", "content": content, "tool_calls": shaped}
+    # Opaque: some servers refuse the next turn without what they gave with this one.
+    thoughts = answer.get("thoughts")
+    return {**message, "thoughts": thoughts} if isinstance(thoughts, Mapping) else message
 
 
 def malformed_in(answer: Mapping[str, Any]) -> dict[int, str]:

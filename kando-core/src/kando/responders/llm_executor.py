@@ -14,6 +14,7 @@ from kando.responders._repair import SchemaRepair
 from kando.responders.base import Effect, Responder
 from kando.responders.executor import answer_inline
 from kando.responders.idempotency import call_context, call_variant
+from kando.responders.options import DEFAULT_MAX_TOKENS, option_names
 from kando.schema.events import ECHOED, LLM_REQUEST, LLM_RESPONSE, OBSERVED, KandoEvent
 from kando.views.pending import is_by_hand
 from kando.world.graph import World
@@ -26,8 +27,6 @@ LLMFunction = Callable[[list[dict[str, Any]], str, int], tuple[str, float]]
 #: ``complete(request) -> answer``: takes the data of an ``llm.request``, returns that of its
 #: ``llm.response``.
 Complete = Callable[[dict[str, Any]], dict[str, Any]]
-
-_DEFAULT_MAX_TOKENS = 1024
 
 # Requests are sent as they are written, to whichever provider there is.
 _AS_WRITTEN = Asked()
@@ -47,9 +46,13 @@ def LLMExecutorResponder(llm_fn: LLMFunction, *, name: str = "llm") -> Responder
 
     def answer(request: dict[str, Any]) -> dict[str, Any]:
         model = request.get("model", "default")
-        max_tokens = request.get("max_tokens", _DEFAULT_MAX_TOKENS)
+        max_tokens = request.get("max_tokens") or DEFAULT_MAX_TOKENS
         text, cost = llm_fn(request["messages"], model, max_tokens)
-        return {"text": text, "model": model, "cost_usd": cost}
+        # The function takes nothing else.
+        dropped = [name for name in option_names(request) if name != "max_tokens"]
+        dropped += ["tools"] if request.get("tools") else []
+        answer = {"text": text, "model": model, "cost_usd": cost}
+        return {**answer, "dropped": dropped} if dropped else answer
 
     return provider_executor(answer, name=name)
 
@@ -159,7 +162,7 @@ def recall(intent: KandoEvent, world: World, asked: Asked = _AS_WRITTEN) -> dict
     if isinstance(known, dict):
         free = {**known, "cost_usd": 0.0, "cached": True}
         return _with_echo(intent, asked.noted(free))
-    kept = cached_answer(cache, _own_key(intent, asked), attrs.evolve(asked, model=None))
+    kept = cached_answer(cache, _own_key(intent, asked), _of_any_request(asked))
     return kept if isinstance(kept, dict) else None
 
 
@@ -171,7 +174,7 @@ def keep(
     if cache is not None:
         asked = asked_in(answer, asked.model)
         key = _own_key(intent, asked)
-        put_answer(cache, key, answer, attrs.evolve(asked, model=None))
+        put_answer(cache, key, answer, _of_any_request(asked))
 
 
 def remember(
@@ -192,8 +195,12 @@ def remember(
         put_answer(cache, intent.data, kept, asked_in(answer, asked.model))
 
 
+def _of_any_request(asked: Asked) -> Asked:
+    return attrs.evolve(asked, model=None, options=None)
+
+
 def _own_key(intent: KandoEvent, asked: Asked) -> dict[str, Any]:
-    request = request_key(asked.sent(intent.data))
+    request = request_key(attrs.evolve(asked, options=None).sent(intent.data))
     return {"answer_to": intent.id, "in": intent.source, "request": request}
 
 

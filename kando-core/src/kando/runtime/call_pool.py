@@ -11,10 +11,12 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
 from kando.responders.attempts import checked_attempts
 from kando.responders.base import AnswerPending, Effect
+from kando.responders.cancellation import cancellable
 from kando.schema.events import RecordedEvent
 
 __all__ = ["AcquireSlots", "Call", "CallPool", "Lane"]
@@ -155,7 +157,8 @@ class CallPool:
     def _work(self) -> None:
         while (call := self._next()) is not None:
             if self._enter(call):
-                call.make(self._before_call)
+                with cancellable(partial(self._is_unwanted, call)):
+                    call.make(self._before_call)
             call.release()
             with self._ready:
                 if call.is_abandoned:
@@ -195,6 +198,9 @@ class CallPool:
                     call.started_at = time.monotonic()
                     return not call.future.done()
                 self._ready.wait(_SLOT_INTERVAL)
+
+    def _is_unwanted(self, call: Call) -> bool:
+        return self._closed or call.is_abandoned
 
     def _leave(self, call: Call) -> None:
         self._busy.subtract(lane for lane, _ in call.lanes())

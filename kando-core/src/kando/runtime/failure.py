@@ -90,4 +90,6 @@ def _charged(spent: Mapping[str, Any]) -> dict[str, Any]:
     counts = {str(name): count for name, count in usage.items() if count >= 0}
     if not isinstance(cost, int | float) or isinstance(cost, bool) or not 0 <= cost < inf:
         cost = None
-    return {"usage": counts, "cost_usd": cost} if counts else {}
+    calls = spent.get("calls")
+    number = {"calls": calls} if type(calls) is int and calls > 0 else {}
+    return {"usage": counts, "cost_usd": cost, **number} if counts else {}

@@ -34,7 +34,8 @@ class Accounts:
     """The calls, tokens and cost of a run. Immutable: applying an event returns new accounts.
 
     Attributes:
-        llm_calls: number of answers of models, without those from the cache and those by hand.
+        llm_calls: number of answers of models, without those from the cache and those by hand, and of
+            attempts that reached a server and brought none.
         llm_tokens: input and output tokens of these answers and, if known, of failed attempts.
         llm_cost_usd: known cost of these answers and failed attempts, in US dollars.
         llm_unpriced: number of these answers and failed attempts whose cost is unknown.
@@ -101,10 +102,12 @@ def charge_of(answer_type: str, answer: Mapping[str, Any]) -> Accounts:
         return Accounts()
     if answer_type == TOOL_RETURNED:
         return Accounts(tool_calls=1)
+    lost = answer.get("lost")
+    before = _charge_of_failure(lost) if isinstance(lost, Mapping) else Accounts()
     cost = amount_of(answer.get("cost_usd"))
     # An error without a cost field was free; a cost of null is unknown.
     is_free = error is not None and "cost_usd" not in answer
-    return Accounts(
+    return before + Accounts(
         llm_calls=1,
         llm_tokens=_tokens_of(answer),
         llm_cost_usd=cost or 0.0,
@@ -114,11 +117,15 @@ def charge_of(answer_type: str, answer: Mapping[str, Any]) -> Accounts:
 
 
 def _charge_of_failure(failed: Mapping[str, Any]) -> Accounts:
-    """Return the charge for a failed attempt: not a call, but the usage that it reported."""
+    """Return the charge for failed attempts: the usage that they reported, or may have had.
+
+    They are calls if they say so: each that reached the server, whatever came of it.
+    """
     if "usage" not in failed:
         return Accounts()
-    cost = amount_of(failed.get("cost_usd"))
+    cost, calls = amount_of(failed.get("cost_usd")), amount_of(failed.get("calls"))
     return Accounts(
+        llm_calls=int(calls or 0),
         llm_tokens=_tokens_of(failed),
         llm_cost_usd=cost or 0.0,
         llm_unpriced=int(cost is None),

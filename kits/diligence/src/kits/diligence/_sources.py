@@ -65,7 +65,6 @@ DEFAULT_QUESTIONS = (
     "What could go wrong with it?",
 )
 
-_MAX_ANSWER_TOKENS = 1024
 _MAX_LISTED = 50
 _MAX_NAME_CHARS = 300
 _DOCUMENT = "Document"
@@ -235,7 +234,7 @@ def ask_about(about: WorldObject, prompt: str, world: World, **values: str) -> K
         {"role": "system", "content": kit.prompt("system")},
         {"role": "user", "content": kit.prompt(prompt, company=name, **values)},
     ]
-    return ask(messages, about=about, max_tokens=_MAX_ANSWER_TOKENS)
+    return ask(messages, about=about)
 
 
 def company_of(world: World) -> WorldObject | None:

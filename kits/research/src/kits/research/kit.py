@@ -58,8 +58,6 @@ _MAX_ANSWER_CHARS = 16_000
 
 _MAX_GOAL_CHARS = 4_000
 
-_MAX_ANSWER_TOKENS = 1024
-
 _PLACES_PER_DOCUMENT = 2
 
 #: Maximum number of documents that the request for a plan lists.
@@ -315,7 +313,7 @@ def _ask(prompt: str, about: RecordedEvent) -> KandoEvent:
         {"role": "system", "content": kit.prompt("system")},
         {"role": "user", "content": prompt},
     ]
-    return ask(messages, about=about, max_tokens=_MAX_ANSWER_TOKENS)
+    return ask(messages, about=about)
 
 
 def _create_finding(
