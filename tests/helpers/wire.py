@@ -7,6 +7,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socket import SHUT_RDWR
 from typing import Any, Self
 
 import attrs
@@ -60,7 +61,27 @@ class Stalls:
     """No answer at all, until the server is closed."""
 
 
-Reply = Says | Fails | Stalls
+@attrs.frozen
+class Drips:
+    """An answer that takes long: signs of life come first.
+
+    Attributes:
+        says: the answer.
+        signs: how many comments come before it.
+        pause: seconds before each.
+    """
+
+    says: Says
+    signs: int = 8
+    pause: float = 0.1
+
+
+@attrs.frozen
+class HangsUp:
+    """No answer: the connection is closed after the request."""
+
+
+Reply = Says | Fails | Stalls | Drips | HangsUp
 
 
 @attrs.frozen
@@ -145,6 +166,10 @@ class Wire:
         try:
             if isinstance(reply, Stalls):
                 self._closing.wait(60)
+            elif isinstance(reply, HangsUp):
+                http.connection.shutdown(SHUT_RDWR)
+            elif isinstance(reply, Drips):
+                self._drip(http, seen, reply)
             elif isinstance(reply, Fails):
                 self._fail(http, reply)
             else:
@@ -174,6 +199,18 @@ class Wire:
         http.wfile.write(sent)
         if reply.cut is None:
             self._note(seen)
+
+    def _drip(self, http: BaseHTTPRequestHandler, seen: Seen, reply: Drips) -> None:
+        is_anthropic = seen.path.endswith("/messages")
+        events = message_events(reply.says) if is_anthropic else completion_events(reply.says)
+        sign, stream = b": at work\n\n", "".join(events).encode()
+        length = reply.signs * len(sign) + len(stream)
+        self._head(http, 200, "text/event-stream", reply.says.headers, length)
+        for _ in range(reply.signs):
+            self._closing.wait(reply.pause)
+            http.wfile.write(sign)
+        http.wfile.write(stream)
+        self._note(seen)
 
     def _head(
         self,

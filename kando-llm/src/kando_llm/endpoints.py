@@ -7,7 +7,7 @@ A provider's ``..._API_KEY`` is sent to the provider's own server only. A server
 from __future__ import annotations
 
 from collections.abc import Mapping
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import attrs
 
@@ -31,6 +31,9 @@ class Server:
         has_usage_option: whether it reports the cost on request.
         knows_strict_schemas: whether it enforces a JSON Schema, next to tools too.
         needs_limit: whether each request must limit its answer.
+        counts_streams: whether it reports the usage of a stream on request.
+        host_env: variable of other programs that names the server.
+        key_header: that carries the key, instead of ``Authorization``.
     """
 
     provider: str
@@ -42,6 +45,9 @@ class Server:
     has_usage_option: bool = False
     knows_strict_schemas: bool = False
     needs_limit: bool = False
+    counts_streams: bool = True
+    host_env: str = ""
+    key_header: str = ""
 
 
 #: The kinds of servers, by provider.
@@ -75,7 +81,33 @@ SERVERS = {
             knows_strict_schemas=True,
         ),
         Server("openai-compatible", "OPENAI_COMPATIBLE", ""),
-        Server("ollama", "OLLAMA", "http://localhost:11434/v1"),
+        Server(
+            "gemini",
+            "GEMINI",
+            "https://generativelanguage.googleapis.com/v1beta/openai",
+            "GEMINI_API_KEY",
+        ),
+        # It refuses fields that it does not know, and reports the usage anyway.
+        Server(
+            "mistral",
+            "MISTRAL",
+            "https://api.mistral.ai/v1",
+            "MISTRAL_API_KEY",
+            counts_streams=False,
+        ),
+        Server("deepseek", "DEEPSEEK", "https://api.deepseek.com/v1", "DEEPSEEK_API_KEY"),
+        Server("xai", "XAI", "https://api.x.ai/v1", "XAI_API_KEY"),
+        Server("groq", "GROQ", "https://api.groq.com/openai/v1", "GROQ_API_KEY"),
+        Server(
+            "azure",
+            "AZURE_OPENAI",
+            "",
+            "AZURE_OPENAI_API_KEY",
+            limit="max_completion_tokens",
+            host_env="AZURE_OPENAI_ENDPOINT",
+            key_header="api-key",
+        ),
+        Server("ollama", "OLLAMA", "http://localhost:11434/v1", host_env="OLLAMA_HOST"),
         Server("vllm", "VLLM", "http://localhost:8000/v1"),
         Server("lmstudio", "LMSTUDIO", "http://localhost:1234/v1"),
     )
@@ -92,6 +124,7 @@ class Endpoint:
         key_name: of the variable that holds the key, whether it is set or not.
         is_own: whether it is the provider's own server, not one set with ``..._BASE_URL``.
         priced_as: provider in the price list: its own name, or the host of another server.
+        query: sent with each request.
     """
 
     base_url: str
@@ -99,6 +132,7 @@ class Endpoint:
     key_name: str
     is_own: bool
     priced_as: str
+    query: dict[str, str] = attrs.field(factory=dict)
 
 
 def endpoint_of(server: Server, environ: Mapping[str, str]) -> Endpoint:
@@ -109,24 +143,60 @@ def endpoint_of(server: Server, environ: Mapping[str, str]) -> Endpoint:
         ProviderError: no server is set, or its URL is malformed.
     """
     variable = f"{server.prefix}_BASE_URL"
-    url = environ.get(variable, "").strip() or server.base_url
+    named = environ.get(variable, "").strip()
+    from_host = "" if named else _url_of_host(server, environ)
+    url = named or from_host or server.base_url
     if not url:
         msg = f"No server is set for provider {server.provider!r}."
-        raise ProviderError(msg, hint=f"Set {variable} to the base URL of its API.")
-    host = _host(url, variable)
-    if _origin(url) == _origin(server.base_url):
-        if not server.key_env:
-            key_name = f"{server.prefix}_ENDPOINT_KEY"
-            key = read_key(key_name, environ) or ""
-            return Endpoint(url, key, key_name, True, server.provider)
-        needed = read_key(server.key_env, environ)
-        if needed is None:
+        cure = f"Set {server.host_env or variable} to the base URL of its API."
+        raise ProviderError(msg, hint=cure)
+    host = _host(url, variable if named else server.host_env or variable)
+    url, query = _without_query(url)
+    # The key of Azure is for the server that AZURE_OPENAI_ENDPOINT names.
+    is_own = _origin(url) == _origin(server.base_url) or bool(from_host and server.key_env)
+    if is_own and server.key_env:
+        key = read_key(server.key_env, environ)
+        if key is None:
             msg = f"Provider {server.provider!r} needs a key, and {server.key_env} is not set."
             hint = f"Set it, or set {server.key_env}_FILE to a file with mode 600 that holds it."
             raise MissingKey(msg, hint=hint)
-        return Endpoint(url, needed, server.key_env, True, server.provider)
+        return Endpoint(url, key, server.key_env, True, server.provider, query)
     key_name = f"{server.prefix}_ENDPOINT_KEY"
-    return Endpoint(url, read_key(key_name, environ) or "", key_name, False, host)
+    priced_as = server.provider if is_own else host
+    return Endpoint(url, read_key(key_name, environ) or "", key_name, is_own, priced_as, query)
+
+
+def _url_of_host(server: Server, environ: Mapping[str, str]) -> str:
+    """Return the base URL that another program's variable names; empty if it is not set."""
+    host = environ.get(server.host_env, "").strip().rstrip("/") if server.host_env else ""
+    if not host:
+        return ""
+    if server.provider == "azure":
+        return _azure_url(host, environ)
+    scheme, split, rest = host.rpartition("://")
+    name, slash, path = rest.partition("/")
+    name = f"127.0.0.1{name}" if name.startswith(":") else name
+    # A server that listens on every address is reached on this machine.
+    name = name.replace("0.0.0.0", "127.0.0.1") if name.startswith("0.0.0.0") else name
+    has_port = name.rpartition(":")[2].isdecimal() and not name.endswith("]")
+    port = "" if has_port or split else ":11434"
+    return f"{scheme or 'http'}://{name}{port}{slash}{path}/v1"
+
+
+def _azure_url(endpoint: str, environ: Mapping[str, str]) -> str:
+    names = ("AZURE_OPENAI_API_VERSION", "OPENAI_API_VERSION")
+    version = next((environ[name].strip() for name in names if environ.get(name)), "")
+    if urlsplit(endpoint).path.strip("/"):
+        return endpoint if not version or "?" in endpoint else f"{endpoint}?api-version={version}"
+    if not version:
+        return f"{endpoint}/openai/v1"
+    # A deployment is part of the path; its name is the model.
+    return f"{endpoint}/openai/deployments/{{model}}?api-version={version}"
+
+
+def _without_query(url: str) -> tuple[str, dict[str, str]]:
+    parts = urlsplit(url)
+    return parts._replace(query="", fragment="").geturl(), dict(parse_qsl(parts.query))
 
 
 def _host(url: str, variable: str) -> str:
@@ -139,7 +209,8 @@ def _host(url: str, variable: str) -> str:
         is_url, host, parts = False, "", urlsplit("")
     if "@" in parts.netloc:
         msg = f"{variable} contains a user name or password."
-        raise ProviderError(msg, hint=f"Put the key in {variable[:-8]}ENDPOINT_KEY instead.")
+        prefix = variable.removesuffix("BASE_URL").removesuffix("HOST")
+        raise ProviderError(msg, hint=f"Put the key in {prefix}ENDPOINT_KEY instead.")
     if not is_url:
         msg = f"{variable} is not a base URL: {url!r:.80}."
         raise ProviderError(msg, hint=hint)

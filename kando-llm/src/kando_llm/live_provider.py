@@ -16,7 +16,7 @@ from kando.schema.exact_json import encode, exact
 from kando_llm.adaptations import Adaptations
 from kando_llm.endpoints import Endpoint, Server, endpoint_of
 from kando_llm.errors import ProviderError, RequestRejected
-from kando_llm.network import Network, header_secrets, network_of
+from kando_llm.network import Network, header_secrets, key_header_of, network_of
 from kando_llm.prices import Prices, load_prices
 from kando_llm.request import Request, read_request
 from kando_llm.scrubber import Scrubber, secrets_of
@@ -93,7 +93,12 @@ class Connection:
         return giver(self.server.provider, self.endpoint.base_url, model)
 
     def remove_other_keys(self, request: Any) -> None:
-        """Remove headers that hold keys of other servers from a request of `httpx2`."""
+        """Remove headers that hold keys of other servers from a request of `httpx2`.
+
+        Also the one in which the SDK sends the key, if the server takes it in another.
+        """
+        if key_header_of(self.server, self.endpoint):
+            request.headers.pop("authorization", None)
         for name, value in list(request.headers.items()):
             if self.other_keys.finds(value):
                 del request.headers[name]
@@ -202,8 +207,8 @@ class LiveProvider:
         request, connection = self._with_model(read_request(data)), self.connection
         if request.max_tokens is not None:
             return request
-        price = connection.prices.of(connection.endpoint.priced_as, request.model, 0)
-        if price is None and not connection.server.needs_limit:
+        is_priced = connection.prices.knows(connection.endpoint.priced_as, request.model)
+        if not is_priced and not connection.server.needs_limit:
             return request
         thinking = request.options.get("thinking")
         asked = thinking.get("budget_tokens") if isinstance(thinking, dict) else thinking

@@ -23,7 +23,14 @@ import attrs
 from kando_llm.endpoints import Endpoint, Server
 from kando_llm.errors import ProviderError
 
-__all__ = ["Network", "header_secrets", "is_this_machine", "network_of", "sdk_headers"]
+__all__ = [
+    "Network",
+    "header_secrets",
+    "is_this_machine",
+    "key_header_of",
+    "network_of",
+    "sdk_headers",
+]
 
 #: Variables from which the SDKs take headers by themselves.
 _SDK_HEADERS = ("ANTHROPIC_CUSTOM_HEADERS", "OPENAI_CUSTOM_HEADERS")
@@ -31,6 +38,8 @@ _OPENAI_IDENTITY = {
     "OpenAI-Organization": "OPENAI_ORG_ID",
     "OpenAI-Project": "OPENAI_PROJECT_ID",
 }
+#: Hosts that take the key in a header of its own.
+_AZURE = (".openai.azure.com", ".cognitiveservices.azure.com", ".services.ai.azure.com")
 _SCHEMES = ("http", "https", "socks5", "socks5h")
 _LOOPBACK_NAMES = ("localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback")
 
@@ -228,6 +237,8 @@ def sdk_headers(
     for name in found:
         if name.lower() == "authorization":
             headers[name] = f"Bearer {key}"
+    if key_header_of(server, endpoint):
+        headers[key_header_of(server, endpoint)] = key
     if endpoint.is_own and server.provider in ("anthropic", "openai"):
         wanted = _parsed(environ.get(f"{server.prefix}_CUSTOM_HEADERS", ""))
         if server.provider == "openai":
@@ -240,6 +251,13 @@ def sdk_headers(
         headers = {n: v for n, v in headers.items() if n.lower() != name.lower()}
         headers[name] = value
     return headers
+
+
+def key_header_of(server: Server, endpoint: Endpoint) -> str:
+    """Return the header that carries the key instead of ``Authorization``; empty for none."""
+    host = urlsplit(endpoint.base_url).hostname or ""
+    is_azure = host.endswith(_AZURE) and server.provider != "anthropic"
+    return server.key_header or ("api-key" if is_azure else "")
 
 
 def endpoint_headers(server: Server, environ: Mapping[str, str]) -> dict[str, str]:

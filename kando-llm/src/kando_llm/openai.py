@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 import attrs
 
@@ -15,12 +16,18 @@ from kando_llm.request import Request
 from kando_llm.sdk import adapted, body_of, failure_in_answer, headers_for, is_stream, sdk_provider
 
 __all__ = [
+    "open_azure",
     "open_compatible",
+    "open_deepseek",
+    "open_gemini",
+    "open_groq",
     "open_lmstudio",
+    "open_mistral",
     "open_ollama",
     "open_openai",
     "open_openrouter",
     "open_vllm",
+    "open_xai",
 ]
 
 
@@ -63,6 +70,36 @@ def open_lmstudio(argument: str, environ: Mapping[str, str]) -> LiveProvider:
     return _open("lmstudio", argument, environ)
 
 
+def open_gemini(argument: str, environ: Mapping[str, str]) -> LiveProvider:
+    """Return a provider for Gemini; arguments and errors as `open_openai`."""
+    return _open("gemini", argument, environ)
+
+
+def open_mistral(argument: str, environ: Mapping[str, str]) -> LiveProvider:
+    """Return a provider for Mistral; arguments and errors as `open_openai`."""
+    return _open("mistral", argument, environ)
+
+
+def open_deepseek(argument: str, environ: Mapping[str, str]) -> LiveProvider:
+    """Return a provider for DeepSeek; arguments and errors as `open_openai`."""
+    return _open("deepseek", argument, environ)
+
+
+def open_xai(argument: str, environ: Mapping[str, str]) -> LiveProvider:
+    """Return a provider for xAI; arguments and errors as `open_openai`."""
+    return _open("xai", argument, environ)
+
+
+def open_groq(argument: str, environ: Mapping[str, str]) -> LiveProvider:
+    """Return a provider for Groq; arguments and errors as `open_openai`."""
+    return _open("groq", argument, environ)
+
+
+def open_azure(argument: str, environ: Mapping[str, str]) -> LiveProvider:
+    """Return a provider for OpenAI models on Azure; arguments and errors as `open_openai`."""
+    return _open("azure", argument, environ)
+
+
 def _open(provider: str, argument: str, environ: Mapping[str, str]) -> LiveProvider:
     connection = connection_of(SERVERS[provider], argument, environ)
     import openai
@@ -74,7 +111,12 @@ def _send(client: Any, request: Request, on_text: OnText | None, connection: Con
     by = connection.giver(request.model)
     arguments, dropped = chat_arguments(request, connection, by)
     # Always as a stream: then a long answer is not a silent one.
-    arguments |= {"stream": True, "stream_options": {"include_usage": True}}
+    arguments["stream"] = True
+    if connection.server.counts_streams:
+        arguments["stream_options"] = {"include_usage": True}
+    if "{model}" in connection.endpoint.base_url:
+        url = connection.endpoint.base_url.replace("{model}", quote(request.model, safe=""))
+        client = client.with_options(base_url=url)
     reply = adapted(
         arguments,
         dropped,

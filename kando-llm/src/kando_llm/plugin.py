@@ -19,15 +19,48 @@ def kando_providers() -> list[ProviderSpec]:
             summary="Claude models, anthropic:MODEL",
         ),
         ProviderSpec(
+            "azure",
+            "kando_llm.openai:open_azure",
+            key_env=("AZURE_OPENAI_API_KEY",),
+            summary="OpenAI models on Azure, azure:DEPLOYMENT",
+        ),
+        ProviderSpec(
+            "deepseek",
+            "kando_llm.openai:open_deepseek",
+            key_env=("DEEPSEEK_API_KEY",),
+            models=("deepseek-*",),
+            summary="DeepSeek models, deepseek:MODEL",
+        ),
+        ProviderSpec(
             "echo",
             "kando_llm.offline_provider:open_echo",
             summary="Answers with the request's own words; offline, free",
             is_offline=True,
         ),
         ProviderSpec(
+            "gemini",
+            "kando_llm.openai:open_gemini",
+            key_env=("GEMINI_API_KEY",),
+            models=("gemini-*",),
+            summary="Gemini models, gemini:MODEL",
+        ),
+        ProviderSpec(
+            "groq",
+            "kando_llm.openai:open_groq",
+            key_env=("GROQ_API_KEY",),
+            summary="Models that Groq serves, groq:MODEL",
+        ),
+        ProviderSpec(
             "lmstudio",
             "kando_llm.openai:open_lmstudio",
             summary="LM Studio on this machine, lmstudio:MODEL",
+        ),
+        ProviderSpec(
+            "mistral",
+            "kando_llm.openai:open_mistral",
+            key_env=("MISTRAL_API_KEY",),
+            models=("mistral-*", "ministral-*", "magistral-*", "codestral-*"),
+            summary="Mistral models, mistral:MODEL",
         ),
         ProviderSpec(
             "ollama",
@@ -68,5 +101,12 @@ def kando_providers() -> list[ProviderSpec]:
             "vllm",
             "kando_llm.openai:open_vllm",
             summary="vLLM on this machine, vllm:MODEL",
+        ),
+        ProviderSpec(
+            "xai",
+            "kando_llm.openai:open_xai",
+            key_env=("XAI_API_KEY",),
+            models=("grok-*",),
+            summary="Grok models, xai:MODEL",
         ),
     ]

@@ -1,4 +1,4 @@
-"""Prices of tokens, from a file with a date and a source for each figure."""
+"""Prices of tokens: from a file with a date and a source for each, else from `genai_prices`."""
 
 from __future__ import annotations
 
@@ -21,6 +21,22 @@ __all__ = ["Price", "Prices", "load_prices"]
 _MILLION = 1_000_000
 # Dated versions of a model have its price: claude-haiku-4-5-20251001, gpt-5-2025-08-07.
 _DATED = re.compile(r"-(?:\d{8}|\d{4}-\d{2}-\d{2})$")
+
+
+#: Providers as `genai_prices` names them.
+_LISTED_AS = {
+    "anthropic": "anthropic",
+    "azure": "azure",
+    "bedrock": "aws",
+    "deepseek": "deepseek",
+    "gemini": "google",
+    "groq": "groq",
+    "mistral": "mistral",
+    "openai": "openai",
+    "openrouter": "openrouter",
+    "vertex": "google",
+    "xai": "x-ai",
+}
 
 
 def _check_amount(instance: object, attribute: attrs.Attribute[float], value: float | None) -> None:
@@ -101,7 +117,11 @@ class Prices:
         if "input_tokens" not in usage or "output_tokens" not in usage:
             return None
         price = self.of(provider, model, usage["input_tokens"])
-        return None if price is None else price.usd(usage)
+        return _published_usd(provider, model, usage) if price is None else price.usd(usage)
+
+    def knows(self, provider: str, model: str) -> bool:
+        """Whether the price of a model is known; arguments as for `of`."""
+        return self.worst_case(provider, model, 0, 0) is not None
 
     def worst_case(
         self, provider: str, model: str, input_tokens: int, output_tokens: int
@@ -117,6 +137,8 @@ class Prices:
         starts = {each.over_input_tokens + 1 for each in self.price if each.over_input_tokens}
         reached = {0, *(start for start in starts if start <= input_tokens)}
         bands = [self.of(provider, model, tokens) for tokens in sorted(reached)]
+        if bands == [None] * len(bands):
+            return _published_worst_usd(provider, model, input_tokens, output_tokens)
         if None in bands:
             return None
         dearest = [
@@ -126,6 +148,31 @@ class Prices:
             if each is not None
         ]
         return max(dearest) / _MILLION
+
+
+def _published_usd(provider: str, model: str, usage: Mapping[str, int]) -> float | None:
+    """Return the cost of a call by the prices of `genai_prices`; None if they do not list the model."""
+    listed = _LISTED_AS.get(provider)
+    if listed is None:
+        return None
+    # Imported late: it is large, and most models have a price of ours.
+    from genai_prices import Usage, calc_price
+
+    names = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
+    counts = {name: usage[name] for name in names if usage.get(name)}
+    try:
+        found = calc_price(Usage(**counts), model_ref=model, provider_id=listed)
+    except Exception:
+        # A LookupError for a model that is not listed; counts that contradict each other.
+        return None
+    return round(float(found.total_price), 9)
+
+
+def _published_worst_usd(provider: str, model: str, given: int, answered: int) -> float | None:
+    usage = {"input_tokens": given, "output_tokens": answered}
+    plain = _published_usd(provider, model, usage)
+    written = _published_usd(provider, model, {**usage, "cache_write_tokens": given})
+    return None if plain is None else max(plain, written or 0.0)
 
 
 def load_prices(environ: Mapping[str, str]) -> Prices:

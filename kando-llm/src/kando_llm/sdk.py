@@ -168,6 +168,7 @@ def sdk_provider(
         timeout=connection.timeout_seconds,
         # Kando retries itself: the SDK repeats a request that the server may still be answering.
         max_retries=0,
+        default_query=connection.endpoint.query or None,
         default_headers=sdk_headers(
             connection.server,
             connection.endpoint,
