@@ -40,7 +40,7 @@ OPTIONS = {
     "service_tier": "auto",
     "something_new": {"a": 1},
 }
-#: What each becomes, if its name is another one.
+#: How servers spell those that have another name.
 SPELLING = {
     "effort": ("reasoning_effort", '"effort": "high"'),
     "thinking": ("2048",),

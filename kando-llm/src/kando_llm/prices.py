@@ -165,7 +165,10 @@ def _published_usd(provider: str, model: str, usage: Mapping[str, int]) -> float
     except Exception:
         # A LookupError for a model that is not listed; counts that contradict each other.
         return None
-    return round(float(found.total_price), 9)
+    # It also finds a model whose name only begins like this one, such as a faster and dearer one.
+    accepted = (model, _DATED.sub("", model), model.removesuffix("-latest"))
+    ids = (found.model.id, re.sub(r"-\d{4,}$", "", found.model.id))
+    return round(float(found.total_price), 9) if set(ids) & set(accepted) else None
 
 
 def _published_worst_usd(provider: str, model: str, given: int, answered: int) -> float | None:

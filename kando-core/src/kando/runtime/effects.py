@@ -242,6 +242,22 @@ class Effects:
         left = call.seconds_left()
         return patience_seconds if left is None else max(left, 0)
 
+    def failures(self, patience_seconds: float) -> dict[str, Exception]:
+        """Wait for the calls in flight, and return the errors that say what they spent, by intent.
+
+        Args:
+            patience_seconds: how long to wait for a call that has no time limit of its own.
+        """
+        found = {}
+        for id, call in self._in_flight.items():
+            if call.started_at is None:
+                continue
+            with suppress(FutureTimeout):
+                error = call.future.exception(self._patience_with(call, patience_seconds))
+                if isinstance(error, Exception) and getattr(error, "spent", None) is not None:
+                    found[id] = error
+        return found
+
     def returned(
         self, patience_seconds: float, of: Container[str] | None = None
     ) -> Iterator[tuple[Call, _Answer | BaseException]]:

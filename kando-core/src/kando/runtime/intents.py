@@ -289,6 +289,18 @@ class Intents:
     ) -> dict[str, Any] | None:
         return self.effects.answer(intent, handler, self._recorder.world, seconds)
 
+    def record_lost(self, patience_seconds: float) -> None:
+        """Record the failures of the calls in flight that may have been paid for, after another failed.
+
+        Args:
+            patience_seconds: how long to wait for a call that has no time limit of its own.
+        """
+        errors = self.effects.failures(patience_seconds)
+        for intent in self.in_order() if errors else ():
+            handler, error = self.executor_of(intent), errors.get(intent.id)
+            if handler is not None and error is not None:
+                self._committer.record_failure(handler, intent, error, intent, RAISED)
+
     def answer(
         self,
         handler: Responder,

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from kando.cache.asked import Asked
 from kando.cache.llm import LLMCache
-from kando.errors import NoRootError, RunCancelled
+from kando.errors import KandoError, NoRootError, ProviderError, RunCancelled
 from kando.ledger.interface import LedgerStore
 from kando.ledger.upcast import upcast
 from kando.responders import edge
@@ -214,10 +214,15 @@ class Runtime:
             if loop.committer.snapshots is not None:
                 recorder, kit = loop.recorder, self._kit_loaded if is_done else None
                 loop.committer.snapshots.finish(recorder.world, recorder.length, kit)
-        except BaseException:
+        except BaseException as error:
             # Recorded events are kept; the next run recovers from the ledger.
             self._loop = None
             loop.recorder.save()
+            if _is_of_call(error):
+                # A failure here must not hide the reason why the run stops.
+                with suppress(Exception):
+                    loop.intents.record_lost(patience)
+                    loop.recorder.save()
             raise
         finally:
             account.stop()
@@ -490,3 +495,9 @@ class Runtime:
                     if intent is not None:
                         remember(intent, event.data, world, Asked(choices.model))
             yield event
+
+
+def _is_of_call(error: BaseException) -> bool:
+    """Whether an error comes from a provider or a responder, and the ledger can still be written."""
+    is_kandos = isinstance(error, KandoError) and not isinstance(error, ProviderError)
+    return isinstance(error, Exception) and not is_kandos
