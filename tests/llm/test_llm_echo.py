@@ -45,11 +45,11 @@ def test_usage_counts_words():
     assert usage == {"input_tokens": 5, "output_tokens": 5}
 
 
-def test_an_echo_without_max_tokens_is_limited_to_the_default():
+def test_an_echo_without_max_tokens_is_not_limited():
     asked = request("word " * 5000)
     del asked["max_tokens"]
 
-    assert len(open_echo("", {})(asked)["text"].split()) == 1024
+    assert len(open_echo("", {})(asked)["text"].split()) > 5000
 
 
 def test_an_echo_without_a_user_message_only_identifies_itself():
@@ -79,7 +79,7 @@ def test_echo_refuses_an_argument():
         open_echo("gpt", {})
 
 
-@pytest.mark.parametrize("limit", [0, -1, True, 1.5, "9", None])
+@pytest.mark.parametrize("limit", [0, -1, True, 1.5, "9"])
 def test_a_limit_that_is_not_a_whole_number_of_at_least_one_is_refused(limit):
     with pytest.raises(ProviderError, match="max_tokens"):
         open_echo("", {})(request("one", max_tokens=limit))

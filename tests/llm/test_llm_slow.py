@@ -83,7 +83,7 @@ def test_an_attempt_without_an_answer_counts_in_the_next_process(runs, wire, dia
     assert len(server.seen) == 1
 
 
-def test_calls_in_flight_beside_one_that_fails_are_charged(runs, wire, dialect):
+def test_calls_in_flight_next_to_one_that_fails_are_charged(runs, wire, dialect):
     server = wire(Stalls())
     environ = {**reaching(dialect, server.url), "KANDO_LLM_TIMEOUT": "0.5"}
 

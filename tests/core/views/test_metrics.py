@@ -63,6 +63,13 @@ def test_types_responders_models_tools_and_time_are_counted() -> None:
     assert metrics.elapsed_seconds == 10
 
 
+def test_tokens_of_the_cache_of_a_server_are_counted() -> None:
+    usage = {"input_tokens": 10, "cache_read_tokens": 7, "cache_write_tokens": 2}
+    metrics = measure([event(0, "llm.request", {}), answer(1, "e0", cost_usd=0.1, usage=usage)])
+
+    assert (metrics.llm.cache_read_tokens, metrics.llm.cache_write_tokens) == (7, 2)
+
+
 def test_an_answer_to_a_request_before_the_measured_events_counts_for_its_model() -> None:
     metrics = measure([answer(5, "e0", cost_usd=1)])
 

@@ -54,7 +54,7 @@ def _print(name: str, found: RunMetrics) -> None:
         ("llm", f"{llm.requests} requests, {llm.answers} answered, {llm.errors} errors"),
         ("cache", f"{llm.cached} hits"),
         ("cost", f"{llm.cost_usd:.4f} USD"),
-        ("tokens", f"{llm.input_tokens} in, {llm.output_tokens} out"),
+        ("tokens", f"{llm.input_tokens} in, {llm.output_tokens} out{_of_cache(llm)}"),
         ("tools", f"{found.tool_calls} calls, {found.tool_errors} errors"),
     ):
         print_line(f"{label:<10}{text}")
@@ -67,6 +67,13 @@ def _print(name: str, found: RunMetrics) -> None:
         ("RESPONDER", "FIRINGS", "EVENTS", "FAILURES", "REQUESTS", *_USED),
         [[clean(name), *_counts(each)] for name, each in found.responders.items()],
     )
+
+
+def _of_cache(use: Usage) -> str:
+    """Return how many tokens were read from and written to the cache of the server, if any."""
+    if not use.cache_read_tokens and not use.cache_write_tokens:
+        return ""
+    return f" ({use.cache_read_tokens} read from and {use.cache_write_tokens} written to its cache)"
 
 
 def _counts(each: ResponderMetrics) -> list[str]:

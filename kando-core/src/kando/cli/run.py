@@ -28,7 +28,7 @@ from kando.cli.shared import (
 from kando.errors import KandoError, RunBusy, StoreError
 from kando.responders.budget import Budget
 from kando.runtime.failure import with_place
-from kando.schema.events import RESPONDER_FAILED
+from kando.schema.events import LLM_RESPONSE, RESPONDER_FAILED
 from kando.views.pending import failed_intent
 
 __all__ = ["resume", "run", "work_on"]
@@ -239,6 +239,8 @@ def _report(store: Store, result: RunResult) -> None:
     if status.got_no_answer:
         shown = command_for("events", status.run_id)
         warn(f"{status.problem} `{shown}` shows the answers.")
+    if result.provider is not None:
+        _report_cut_answers(store, status.run_id)
     if status.parked:
         n, reason = status.parked, status.parked_reasons[0]
         warn(f"{n} {'firing is' if n == 1 else 'firings are'} parked: {reason}")
@@ -251,6 +253,17 @@ def _report(store: Store, result: RunResult) -> None:
         warn(f"{n} {'request is' if n == 1 else 'requests are'} unanswered.")
         if result.provider is None:
             _report_missing_provider(store, status)
+
+
+def _report_cut_answers(store: Store, run_id: str) -> None:
+    answers = (each for each in store.context.ledger(run_id).read() if each.type == LLM_RESPONSE)
+    n = sum(each.data.get("stop") == "length" for each in answers)
+    if n:
+        were = "1 answer was" if n == 1 else f"{n} answers were"
+        how = (
+            "--max-tokens N, or max_tokens in KANDO_LLM_OPTIONS, sets a higher limit for a new run"
+        )
+        warn(f"{were} cut off at the limit of tokens: {how}, or for a branch.")
 
 
 def _report_missing_provider(store: Store, status: RunStatus) -> None:

@@ -29,7 +29,7 @@ DEFAULT_MAX_TOKENS = 8192
 _NOT_OPTIONS = frozenset({"messages", "model", "tools", "output_schema", OBSERVED, *ECHOED})
 #: Kando sets these itself. To honour them, it would have to answer in another form.
 _REFUSED = {
-    "stream": "an answer is recorded as a whole; `kando run --stream` shows it as it arrives",
+    "stream": "an answer is recorded as a whole, and --stream shows it as it arrives",
     "stream_options": "an answer is recorded as a whole",
     "n": "a request has one answer",
     "extra_headers": "headers are settings of the server: ..._ENDPOINT_HEADERS",

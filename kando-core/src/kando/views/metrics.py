@@ -36,6 +36,8 @@ class Usage:
         cost_usd: in US dollars.
         input_tokens: as the provider counts them.
         output_tokens: as the provider counts them.
+        cache_read_tokens: input tokens that the server read from its cache.
+        cache_write_tokens: input tokens that the server wrote to its cache.
     """
 
     requests: int = 0
@@ -45,6 +47,8 @@ class Usage:
     cost_usd: float = 0.0
     input_tokens: int = 0
     output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
 
 
 @attrs.frozen
@@ -121,6 +125,8 @@ class _Account:
     cost_usd: float = 0.0
     input_tokens: int = 0
     output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
 
     def add_answer(self, event: KandoEvent) -> None:
         self.answers += 1
@@ -137,6 +143,8 @@ class _Account:
         if charge.llm_tokens and isinstance(usage, dict):
             self.input_tokens += _count(usage.get("input_tokens"))
             self.output_tokens += _count(usage.get("output_tokens"))
+            self.cache_read_tokens += _count(usage.get("cache_read_tokens"))
+            self.cache_write_tokens += _count(usage.get("cache_write_tokens"))
 
     def usage(self) -> Usage:
         return Usage(**attrs.asdict(self))
