@@ -218,3 +218,17 @@ def test_prose_full_of_brackets_takes_no_time():
     answer = SchemaRepair(Model(response("{[" * 200_000), response("[" * 300_000)))(request())
 
     assert answer["error"]["type"] == "Misfit"
+
+
+def test_attempts_that_brought_no_answer_are_those_of_both_calls():
+    lost = {"usage": {"input_tokens": 3, "output_tokens": 5}, "cost_usd": 0.5, "calls": 1}
+    bad = {"text": "?", "model": "m", "cost_usd": 0.1, "usage": {}, "stop": "end", "lost": lost}
+    answers = iter([bad, {**bad, "text": '{"n": 1}'}])
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    request = {"messages": [{"role": "user", "content": "?"}], "output_schema": schema}
+
+    answer = SchemaRepair(lambda asked: next(answers))(request)
+
+    assert answer["data"] == {"n": 1}
+    assert answer["lost"]["calls"] == 2
+    assert answer["lost"]["cost_usd"] == 1.0

@@ -172,10 +172,25 @@ def _sum(first: Mapping[str, Any], second: dict[str, Any]) -> dict[str, Any]:
         for name in ("attempts", "seconds")
         if all(isinstance(each.get(name), int | float) for each in observed)
     }
+    lost = _lost_by(first.get("lost"), second.get("lost"))
     return {
         **second,
+        **({"lost": lost} if lost else {}),
         # A count that one of the answers lacks is unknown for the sum.
         "usage": {name: one[name] + two[name] for name in one if name in two},
         "cost_usd": None if None in costs else sum(costs),
         OBSERVED: {**observed[1], **measured, "repairs": 1},
+    }
+
+
+def _lost_by(one: object, two: object) -> dict[str, Any]:
+    """Return the attempts of two calls that brought no answer, as one; empty if there are none."""
+    found = [each for each in (one, two) if isinstance(each, Mapping)]
+    if len(found) < 2:
+        return dict(found[0]) if found else {}
+    usages, costs = [each["usage"] for each in found], [each["cost_usd"] for each in found]
+    return {
+        "usage": {name: sum(each.get(name, 0) for each in usages) for name in usages[0]},
+        "cost_usd": None if None in costs else sum(costs),
+        "calls": sum(each["calls"] for each in found),
     }
