@@ -9,7 +9,7 @@ import argparse
 import time
 from collections import Counter
 
-from machine import Difference, run_program
+from machine import KNOWN, Difference, run_program
 from programs import generate
 from shrink import shrunk, text_of
 
@@ -23,7 +23,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="of the first program")
     parser.add_argument("--stop-after", type=int, default=5, help="failures of different checks")
     parser.add_argument("--no-shrink", action="store_true")
+    parser.add_argument("--also", default="", help="known faults to look for, or `all`")
     options = parser.parse_args()
+    also = set(KNOWN) if options.also == "all" else set(options.also.split(","))
+    for name in also & KNOWN.keys():
+        del KNOWN[name]
     started, failures = time.monotonic(), Counter[str]()
     taken: Counter[str] = Counter()
     for seed in range(options.seed, options.seed + options.programs):
