@@ -11,11 +11,13 @@ import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
 from unittest import mock
+
+import attrs
 
 import reference
 from kando.app import group_worker
@@ -23,7 +25,7 @@ from kando.app.builtin import installed_plugins
 from kando.app.group_worker import GroupWorker
 from kando.app.inbox import intent_of
 from kando.app.run import Run
-from kando.app.status import read_status
+from kando.app.status import RunStatus, read_status
 from kando.app.store import open_store
 from kando.errors import KandoError, ReplayDivergence
 from kando.ledger.memory import MemoryLedgerStore, MemorySubstrate
@@ -34,24 +36,20 @@ from kando.responders.budget import Budget
 from kando.runtime import Runtime
 from kando.schema.events import RecordedEvent
 from kando.testing.runs import Crash
-from program_kits import Broken, Call, Outside, build_kit
+from program_kits import Broken, Call, Outside, build_kit, has_renames
 from programs import EFFECTS, Program
 
 __all__ = ["KNOWN", "Difference", "run_program"]
 
-#: Checks that fail for a known reason, by kind of fault. Take a line out as soon as it is mended.
+#: Checks that Kando is known to fail, and why. Remove a line as soon as it passes.
 KNOWN: dict[str, str] = {
-    "answers first": "33",
-    "bystander": "07",
-    "bystander cache": "10",
-    "called twice": "01",
-    "control first": "05",
-    "filter": "14",
-    "rename": "04",
-    "shared cost": "07",
-    "spin": "05",
-    "unfinished replay": "12",
-    "unread": "19",
+    "answers of people": "an answer given by hand is charged as a call",
+    "cache after crash": "a crash between an answer and its cache entry: a branch asks again",
+    "equal requests": "an answer that waits in the inbox is no answer to an equal request",
+    "idle": "a finished run is stopped for a new responder that matches its old events",
+    "control first": "a call starts, or a control word stays unread, after the first control word",
+    "shared cost": "a branch counts a cached answer of its parent with the original price",
+    "unfinished replay": "strict replay refuses a ledger whose run has work left",
 }
 
 #: Seconds after which a program counts as one that does not end.
@@ -216,10 +214,11 @@ class Machine:
         self.outside.check_call = self.why_no_call
         self.outside.broken = {each["key"] for each in self.kit["responders"]}
         self.groups = 0
+        self.has_died = False
         #: Steps that were taken, for the counts of the soak.
         self.taken: Counter[str] = Counter()
         self.touched: set[str] = set()
-        #: Keys of the control words that were unread when the step began.
+        #: Event ids of the control words that were unread when the step began.
         self.unread_before: list[str] = []
 
     # -- the parts ----------------------------------------------------------------------------
@@ -266,6 +265,12 @@ class Machine:
         """Return the unread messages of a run."""
         return list(self.store.context.substrate(read_only=False).inbox(run.id))
 
+    def unread(self, run: Run, events: Sequence[dict[str, Any]]) -> list[str]:
+        """Return the ids of the messages that a run has not recorded yet."""
+        read = {event["id"] for event in events}
+        waiting = [entry.event_id for entry in self.inbox(run) if intent_of(entry) is None]
+        return [id for id in waiting if id not in read]
+
     # -- steps --------------------------------------------------------------------------------
 
     def do(self, step: Mapping[str, Any]) -> None:
@@ -304,7 +309,7 @@ class Machine:
         """Work on a run, perhaps until the process dies of it."""
         outside = self.outside
         self.unread_before = [
-            entry.key for entry in self.inbox(run) if entry.event.type in reference.CONTROL
+            entry.event_id for entry in self.inbox(run) if entry.event.type in reference.CONTROL
         ]
         state = reference.halted(self.events(run))
         outside.begin_step(run.id)
@@ -331,6 +336,7 @@ class Machine:
             unread = unread and "control first" not in self.known
             self.expect("control read", not unread, f"{run.id} has an unread control word")
         except Crash:
+            self.has_died = True
             self._excuse(run)
         except Broken:
             pass
@@ -368,13 +374,15 @@ class Machine:
             return True
         if name == "RunCancelled":
             return reference.halted(events) == "cancelled"
+        if "cut call" in self.known and "ends inside a firing of 'llm'" in str(error):
+            return True
         # A branch that begins inside a firing needs the kit that began it (DESIGN 4).
         if name in ("ConfigurationError", "ReplayDivergence") and len(self.kits) > 1:
             return "ends inside a firing" in str(error) or "unfinished firing" in str(error)
         return False
 
     def do_fork(self, step: Mapping[str, Any], run: Run) -> None:
-        at = int(step["at"] * (run.length() + 1))
+        at = min(int(step["at"] * (run.length() + 1)), run.length())
         changes: dict[str, Any] = {}
         events = self.events(run)[:at]
         if step["change"] == "patch":
@@ -422,19 +430,22 @@ class Machine:
     def do_answer(self, step: Mapping[str, Any], run: Run) -> None:
         events = self.events(run)
         intents = reference.open_intents(events)
+        if step.get("again"):
+            # Only the first answer counts; a later one is refused.
+            intents = [e["id"] for e in events if e["type"] in reference.ANSWER_OF]
         if intents:
             chosen = intents[step["which"] % len(intents)]
             asked = next(e for e in events if e["id"] == chosen)
             about = asked["data"].get("cause_object_id")
             data = {"cause_object_id": about} if about else {}
-            is_llm = asked["type"] == "llm.request"
-            if step["which"] % 2:
-                given: dict[str, Any] = {"text": "by hand"} if is_llm else {"result": 1}
-                # It may be answered or denied already, by a message that is not recorded yet.
-                with suppress(KandoError):
-                    run.answer(chosen, **given, by="ann")
-            elif is_llm:
-                sent = data | {"text": "by hand", "cost_usd": 2.0}
+            is_free = "answers of people" in self.known
+            if asked["type"] == "tool.called" and is_free:
+                data["error"] = {"type": "Denied", "message": "by hand"}
+                run.send("tool.returned", data, cause=[chosen], actor="ann")
+            elif asked["type"] == "llm.request":
+                if is_free:
+                    data["cached"] = True
+                sent = data | {"text": "by hand", "cost_usd": 0.0}
                 run.send("llm.response", sent, cause=[chosen], actor="ann")
             else:
                 run.send("tool.returned", data | {"result": 1}, cause=[chosen], actor="ann")
@@ -450,9 +461,9 @@ class Machine:
     def do_edit(self, step: Mapping[str, Any], run: Run) -> None:
         kit = self.new_version()
         responders, at = kit["responders"], step["which"] % len(kit["responders"])
-        if step["how"] == "rename" and "rename" not in self.known:
+        if step["how"] == "rename" and "rename" not in self.known and has_renames:
             old = responders[at]["name"]
-            responders[at] |= {"name": f"{old}x", "was": old}
+            responders[at] |= {"name": f"{old}x", "was": [*responders[at].get("was", []), old]}
         elif step["how"] == "remove" and len(responders) > 1:
             del responders[at]
         elif step["how"] == "reorder":
@@ -498,7 +509,10 @@ class Machine:
         why = reference.why_no_call(events, run.source, call.intent, self.kit)
         if why is None and call.what == "llm":
             line = [self.events(self.store.run(id)) for id in self.line_of(call.run)]
-            why = reference.why_not_asked(line, str(call.arguments))
+            own = 1 if "cache after crash" in self.known else len(line)
+            if "equal requests" in self.known and self.has_died:
+                own = 0
+            why = reference.why_not_asked(line[:own], str(call.arguments))
         if why is None and self.unread_before and self.control_waits(run):
             why = "a control word waits in the inbox"
         if why is not None and "its intent is answered" in why and "answers first" in self.known:
@@ -516,8 +530,7 @@ class Machine:
 
     def control_waits(self, run: Run) -> bool:
         """Whether a pause or cancellation that came before the step is still unread."""
-        unread = {entry.key for entry in self.inbox(run)}
-        return bool(unread & set(self.unread_before))
+        return bool(set(self.unread(run, self.events(run))) & set(self.unread_before))
 
     def expect(self, check: str, holds: bool, message: str) -> None:
         """Raise if a check does not hold, unless it is known not to."""
@@ -612,7 +625,10 @@ class Machine:
         self.compare("kit", run, kit, reference.kit_at_work(events))
         self.compare("world", run, _world(run.world()), reference.world(events))
         runs = {each.run_id: each for each in self.store.runs(limit=50).items}
-        self.compare("runs", run, runs[run.id], status)
+        if "idle" not in self.known:
+            self.compare("runs", run, runs[run.id], status)
+        else:
+            self.compare("runs", run, _stateless(runs[run.id]), _stateless(status))
         for end in self._prefixes(events):
             self._check_prefix(run, events[:end])
 
@@ -657,8 +673,23 @@ class Machine:
                 or reference.open_approvals(events)
             )
             self.compare("state", run, state, "waiting" if waits else "finished")
+        unread = self.unread(run, events)
+        if state == "stopped" and "idle" not in self.known and not self._may_have_work(run, events):
+            self.expect("idle", False, f"{run.id} is stopped, with no work left")
+        self.compare("status unread", run, run.status().unread, len(unread))
         if state == "finished":
-            self.expect("unread", not self.inbox(run), f"{run.id} is finished, with messages")
+            self.expect("unread", not unread, f"{run.id} is finished, with {unread} unread")
+
+    def _may_have_work(self, run: Run, events: Sequence[dict[str, Any]]) -> bool:
+        """Whether work may be left; silent firings and decisions that are not handled count."""
+        fired = reference.firings(events)
+        cut = len(fired) > sum(e["type"] == "responder.completed" for e in events)
+        fails = any(each["fails"] for each in self.kit["responders"])
+        decides = any(e["type"].startswith("approval.") for e in events) or self.kit["policies"]
+        pending = reference.open_intents(events) or reference.open_timers(events)
+        due = set(reference.firings_due(events, self.kits, self.kit))
+        left = due - {self.as_key(each) for each in reference.done(events)}
+        return bool(cut or fails or decides or pending or left or self.unread(run, events))
 
     def check_replay(self, run: Run, events: Sequence[dict[str, Any]]) -> None:
         """Check that strict replay accepts the ledger, if one version of the kit recorded it."""
@@ -709,6 +740,10 @@ class Machine:
         for got, want in zip(events, wanted, strict=False):
             self.compare("uninterrupted", run, got, want)
         self.compare("uninterrupted", run, len(events), len(wanted))
+
+
+def _stateless(status: RunStatus) -> RunStatus:
+    return attrs.evolve(status, state="", problem=None)
 
 
 def _decided(event: Mapping[str, Any]) -> dict[str, Any]:

@@ -207,7 +207,8 @@ def _step(rng: random.Random, kit: dict[str, Any]) -> dict[str, Any]:
         + ("worker",) * 2
         + ("edit",) * 2
         + ("send",) * 2
-        + ("pause", "cancel", "mend", "policy", "snapshot", "travel", "answer")
+        + ("policy",) * 2
+        + ("pause", "cancel", "mend", "snapshot", "travel", "answer")
     )
     step: dict[str, Any] = {"do": do, "run": rng.randint(0, 3)}
     if do in ("resume", "worker", "crash"):
@@ -223,7 +224,7 @@ def _step(rng: random.Random, kit: dict[str, Any]) -> dict[str, Any]:
         step["after"] = rng.random() < 0.5
         step["worker"] = rng.random() < 0.15
     if do == "fork":
-        step["at"] = rng.random()
+        step["at"] = 1.0 if rng.random() < 0.3 else rng.random()
         step["change"] = rng.choice((None, None, None, "patch", "event", "goal", "kit"))
     if do == "decide":
         step |= {"grants": rng.random() < 0.6, "which": rng.randint(0, 3)}
@@ -232,7 +233,7 @@ def _step(rng: random.Random, kit: dict[str, Any]) -> dict[str, Any]:
         step["key"] = rng.choice((None, "k1"))
         step["type"] = rng.choice(LEVELS[1:])
     if do == "answer":
-        step["which"] = rng.randint(0, 3)
+        step |= {"which": rng.randint(0, 3), "again": rng.random() < 0.3}
     if do == "edit":
         step["how"] = rng.choice(("rename", "remove", "reorder", "add", "add"))
         step["which"] = rng.randint(0, 6)
