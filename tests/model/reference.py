@@ -281,6 +281,15 @@ def firings(events: Iterable[Event]) -> list[Firing]:
     ]
 
 
+def completed(events: Iterable[Event]) -> list[Firing]:
+    """Return the firings that the ledger holds as a whole."""
+    return [
+        (e["data"]["trigger"], e["data"]["responder"])
+        for e in events
+        if e["type"] == "responder.completed"
+    ]
+
+
 def done(events: Sequence[Event]) -> set[Firing]:
     """Return the firings that are not repeated: those completed, and those parked."""
     return {

@@ -25,10 +25,6 @@ from kando.runtime.recovery import recover
 from kando.schema.differences import Difference, decided_data, differences
 from kando.schema.events import (
     APPROVAL_REQUESTED,
-    BRANCH_CHANGED,
-    BRANCH_CREATED,
-    BUDGET_EXHAUSTED,
-    BUDGET_SET,
     KIT_LOADED,
     PARKED,
     RESPONDER_COMPLETED,
@@ -43,11 +39,6 @@ from kando.views.pending import is_answer, is_by_hand
 from kando.world.graph import World
 
 __all__ = ["replay_strictly"]
-
-# A ledger that ends with one of these may have pending work.
-_UNFINISHED = frozenset(
-    {BRANCH_CREATED, BRANCH_CHANGED, BUDGET_EXHAUSTED, BUDGET_SET, KIT_LOADED, RESPONDER_FAILED}
-)
 
 
 def replay_strictly(
@@ -143,13 +134,13 @@ class _StrictReplay:
         self._handlers = handlers
         self._gate = gate
         self._recorded = recorded
-        # Which calls wait on a branch depends on its parents: the ledger says which did.
-        asked = {
-            event.data.get("intent")
+        # Which calls wait on a branch, and from when, depends on its parents: these questions are
+        # inserted as recorded.
+        self._asks_on_branch = {
+            event.position - 1
             for event in recorded
             if event.type == APPROVAL_REQUESTED and event.data.get("reason") == ON_BRANCH
         }
-        gate.asks_on_branch = lambda intent: intent.id in asked
         self._executors = executors
         scan = Cursor()
         self._is_external = [not scan.observe(event) for event in recorded]
@@ -172,13 +163,6 @@ class _StrictReplay:
                     self._parked.add(key)
             elif event.type == RESPONDER_FIRED:
                 self._parked.discard((event.data["trigger"], event.data["responder"]))
-        # A ledger that ends like this says itself that work is left: so does a branch that was not
-        # worked on since it was forked.
-        firings = [e.position for e in recorded if e.type == RESPONDER_FIRED]
-        heads = [e.position for e in recorded if e.type == BRANCH_CREATED]
-        is_new_branch = bool(heads) and max(firings, default=-1) < heads[-1]
-        self._is_unfinished = is_new_branch or scan.pending.halted_by is not None
-        self._is_unfinished |= bool(recorded) and recorded[-1].type in _UNFINISHED
         # By position: where the next firing starts that the replay must reproduce.
         self._next_firing = [len(recorded)] * (len(recorded) + 1)
         for position in range(len(recorded) - 1, -1, -1):
@@ -197,7 +181,7 @@ class _StrictReplay:
         try:
             while self.recorder.length < len(self._recorded):
                 self._step()
-            # The replay must not produce more events than the ledger holds.
+            # A ledger may end anywhere: a firing that it does not hold is pending.
             while (event := self.cursor.current) is not None:
                 self._complete_cut_firing()
                 self._dispatch(event)
@@ -254,7 +238,8 @@ class _StrictReplay:
     def _dispatch(self, event: RecordedEvent) -> None:
         for handler in self.cursor.remaining(event, self._handlers.for_type(event.type)):
             self._insert_answer(event)
-            if handler.handles(event, self.recorder.world):
+            is_done = handler.name in self.cursor.done
+            if not is_done and handler.handles(event, self.recorder.world):
                 self._fire(handler, event)
         self._insert_answer(event)
 
@@ -356,7 +341,12 @@ class _StrictReplay:
             position = start + offset
             if position < len(self._recorded) and _agree(self._recorded[position], event):
                 continue
-            if offset and position < len(self._recorded) and self._is_external[position]:
+            is_cut = position == len(self._recorded)
+            if is_cut and (offset or self._is_pending(trigger, event)):
+                if offset:
+                    self._insert(batch.entries[:offset], is_external=False)
+                raise _LedgerEndsUnfinished
+            if offset and not is_cut and self._is_external[position]:
                 self._insert(batch.entries[:offset], is_external=False)
                 self._complete_cut_firing()
                 return True
@@ -369,6 +359,11 @@ class _StrictReplay:
         self.cursor.observe_firing(trigger, events, self._is_met)
         self.recorder.save()
         return True
+
+    def _is_pending(self, trigger: RecordedEvent, fired: RecordedEvent) -> bool:
+        """Whether the kit that recorded the ledger had the responder of a firing at its end."""
+        handler = self._handlers.get_known(fired.data["responder"])
+        return not self.cursor.orders.is_new(handler, trigger.position)
 
     def _is_met(self, type: str) -> bool:
         """Whether events of a type are dispatched: bookkeeping only if a responder handles it."""
@@ -384,8 +379,6 @@ class _StrictReplay:
             self._insert_firing()
         elif expected is not None and self._is_clean_up(expected):
             self._replay_clean_up(expected)
-        elif expected is None and self._is_unfinished:
-            raise _LedgerEndsUnfinished
         else:
             replayed = instead[0] if instead else None
             at = replayed.position if replayed is not None else position
@@ -429,7 +422,8 @@ class _StrictReplay:
         self._insert(batch.entries, is_external=False)
 
     def _is_answer(self, event: RecordedEvent) -> bool:
-        return event.type == RESPONDER_FIRED and event.data["responder"] in self._executors
+        is_answered = event.position in self._asks_on_branch or event.actor in self._executors
+        return event.type == RESPONDER_FIRED and is_answered
 
     def _insert_firing(self) -> None:
         while True:

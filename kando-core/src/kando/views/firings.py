@@ -82,6 +82,18 @@ class FiringOrders:
                 return order
         return None
 
+    def is_new(self, handler: _Named, position: int) -> bool:
+        """Whether a kit did not have this responder when it first handled the event at a position.
+
+        Args:
+            handler: a responder of today's kit.
+            position: of the event.
+        """
+        order = self.at(position)
+        if order is None or handler.kit is None or handler.kit.name != order.kit:
+            return False
+        return not any(name in order.places for name in (handler.name, *handler.was))
+
 
 def remaining(
     handlers: Sequence[Handler],
@@ -112,12 +124,7 @@ def remaining(
     for handler in handlers:
         names = (handler.name, *handler.was)
         place = next((places[name] for name in names if name in places), None)
-        is_new = (
-            order is not None
-            and place is None
-            and handler.kit is not None
-            and handler.kit.name == order.kit
-        )
+        is_new = orders.is_new(handler, position)
         is_done = any(name in done for name in names) or (place is not None and place <= passed)
         if any(name in failed for name in names) or not (is_new or is_done):
             found.append(handler)
