@@ -277,6 +277,7 @@ def _fail(data: Mapping[str, Any], event: Any, outside: Outside) -> None:
         raise error
     if fails["how"] == "retry":
         key = (data["key"], event.id)
-        outside.attempts[key] += 1
-        if outside.attempts[key] <= fails["times"]:
+        # Readers that fire a responder to find out whether work is left count as no attempt.
+        outside.attempts[key] += outside.is_armed
+        if outside.attempts[key] < fails["times"] + outside.is_armed:
             raise error

@@ -79,7 +79,7 @@ def _calm(seed: int, rng: random.Random, kit: dict[str, Any]) -> Program:
 def _kit(rng: random.Random) -> dict[str, Any]:
     responders = [_responder(rng, n) for n in range(rng.randint(2, 7))]
     # The goal always leads to something.
-    responders[0] |= {"on": ["object.created"], "type": "T0", "fails": None}
+    responders[0] |= {"on": ["object.created"], "type": "T0", "relation": None, "fails": None}
     responders[0]["emits"] = _emissions(rng, 0, may_call=True) or [_create(rng, 0)]
     return {
         "name": "model",

@@ -122,10 +122,16 @@ def limits(events: Iterable[Event]) -> dict[str, float]:
     return found
 
 
-def above(events: Sequence[Event], limits: Mapping[str, float]) -> list[str]:
-    """Return the limits that a run has passed (DESIGN 1: a limit is a limit)."""
+def above(events: Sequence[Event], limits: Mapping[str, float], forked: int = 0) -> list[str]:
+    """Return the limits that a run has passed (DESIGN 1: a limit is a limit).
+
+    Args:
+        events: of the ledger.
+        limits: by name.
+        forked: number of events that forks have recorded, which do not count.
+    """
     used = spent(events)
-    used["events"] = sum(e["type"] != "budget.exhausted" for e in events)
+    used["events"] = sum(e["type"] != "budget.exhausted" for e in events) - forked
     counted = ("events", "llm_calls", "llm_cost_usd", "llm_tokens", "tool_calls")
     return [each for each in counted if used[each] > limits.get(f"max_{each}", used[each])]
 
