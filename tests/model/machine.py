@@ -35,8 +35,8 @@ from kando.plugins import Plugins, ProviderSpec, hookimpl
 from kando.responders.budget import Budget
 from kando.runtime import Runtime
 from kando.schema.events import RecordedEvent
-from kando.views.approvals import GATE
 from kando.testing.runs import Crash
+from kando.views.approvals import GATE
 from program_kits import Broken, Call, Outside, build_kit, has_renames
 from programs import EFFECTS, Program
 

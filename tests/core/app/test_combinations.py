@@ -9,6 +9,7 @@ import attrs
 import pytest
 
 from kando.app.group_worker import GroupWorker
+from kando.app.inbox import SubstrateInbox
 from kando.app.providers import Provider
 from kando.app.run import Run
 from kando.app.store import Store, open_store
@@ -18,7 +19,7 @@ from kando.kit import Kit
 from kando.responders.budget import Budget
 from kando.responders.llm_executor import provider_executor
 from kando.responders.policies import Ask, Deny
-from kando.schema.events import KandoEvent
+from kando.schema.events import KandoEvent, make_event
 
 
 @attrs.define
@@ -331,3 +332,53 @@ def test_a_renamed_responder_handles_no_event_again(path: str, name: str) -> Non
         run.resume()
         world = run.world()
         assert (world.objects["go"].data["n"], len(world.objects_of("Mail"))) == (1, 1)
+
+
+def test_a_request_that_a_person_has_answered_is_not_asked_while_other_work_is_done(
+    path: str,
+) -> None:
+    asked: list[Any] = []
+    kit = Kit("desk", version="1")
+    kit.seeds(lambda goal, run_id: [create("Go", {}, id="go")])
+    kit.tool("look", effect="read")(lambda n: n)
+
+    @kit.responder("object.created", type="Go")
+    def on_go(event: KandoEvent, world: object) -> Any:
+        yield ask([{"role": "user", "content": "0"}], about="go")
+        yield call_tool("look", {"n": 1}, about="go")
+
+    with opened(path, kit) as store:
+        with pytest.raises(ConnectionError):
+            store.start("desk", "x", llm=counting(asked, ConnectionError("away")))
+        (item,) = store.runs().items
+        run = store.run(item.run_id)
+        request = next(e.id for e in run.events() if e.type == "llm.request")
+        run.send("llm.response", {"text": "by hand"}, cause=[request], actor="ann")
+        asked.clear()
+        run.resume(llm=counting(asked))
+
+        assert asked == []
+        assert sum(e.type == "llm.response" for e in run.events()) == 1
+
+
+def test_an_answer_that_waits_in_the_inbox_is_the_answer_to_equal_requests(path: str) -> None:
+    asked: list[Any] = []
+    kit = Kit("desk", version="1")
+    kit.seeds(lambda goal, run_id: [create("Go", {}, id="go")])
+
+    @kit.responder("object.created", type="Go")
+    def on_go(event: KandoEvent, world: object) -> Any:
+        yield ask([{"role": "user", "content": "0"}], about="go")
+        yield ask([{"role": "user", "content": "0"}], about="go")
+
+    with opened(path, kit) as store:
+        run = store.start("desk", "x", work=False)
+        run.resume()
+        request = next(e.id for e in run.events() if e.type == "llm.request")
+        kept = make_event("llm.response", "", "llm", [request], {"text": "kept", "cost_usd": 0.5})
+        inbox = SubstrateInbox(store.context.substrate(read_only=False), run.id)
+        inbox.keep(request, kept)
+        run.resume(llm=counting(asked))
+
+        texts = [e.data["text"] for e in run.events() if e.type == "llm.response"]
+        assert (texts, asked) == (["kept", "kept"], [])

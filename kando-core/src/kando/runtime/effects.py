@@ -62,18 +62,34 @@ class Effects:
         """Whether the call for an intent has been started."""
         return intent.id in self._in_flight
 
-    def plan(self, intent: RecordedEvent, executor: Responder, world: World) -> _Answer | None:
+    def plan(
+        self,
+        intent: RecordedEvent,
+        executor: Responder,
+        world: World,
+        known: _Answer | None = None,
+    ) -> _Answer | None:
         """Plan the call for a recorded intent, without starting it.
 
-        An intent whose answer is cached, or that equals an earlier planned one, gets no call of its
-        own: when it is dispatched, the answer is known.
+        An intent whose answer is cached, or that equals an earlier one with a planned call or a known
+        answer, gets no call of its own: when it is dispatched, the answer is known.
+
+        Args:
+            intent: the request.
+            executor: answers it.
+            world: of the run.
+            known: the answer, if it waits to be recorded.
 
         Returns:
-            The answer, if it is cached.
+            The answer, if it is known or cached.
         """
         effect = executor.effect
         if effect is None:
-            return None
+            return known
+        if known is not None:
+            if (key := effect.dedup_key(intent, world)) is not None:
+                self._planned_keys.add(key)
+            return known
         if effect.inline(intent) is not None:
             return None
         recalled = effect.recall(intent, world)

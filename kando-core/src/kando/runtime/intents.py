@@ -99,10 +99,11 @@ class Intents:
 
     def observe_by_hand(self, event: RecordedEvent) -> None:
         """Process an event from outside: a call whose request it answers is not made any more."""
-        if event.type not in ANSWERS or not is_by_hand(event.data):
+        if event.type not in ANSWERS:
             return
         for intent_id in answered_by(event):
-            self.by_hand.setdefault(intent_id, event.actor)
+            if is_by_hand(event.data):
+                self.by_hand.setdefault(intent_id, event.actor)
             if self.effects.withdraw(intent_id):
                 self._recorder.account.release(intent_id)
 
@@ -131,9 +132,8 @@ class Intents:
         handler = self.executor_of(intent) if intent is not None else None
         if intent is None or handler is None or handler.effect is None:
             return
-        answer = self.known_answer(intent)
-        if answer is None:
-            answer = self.effects.plan(intent, handler, self._recorder.world)
+        known, world = self.known_answer(intent), self._recorder.world
+        answer = self.effects.plan(intent, handler, world, known)
         if answer is not None:
             self._reserve_recalled(intent, handler.effect, answer)
 
