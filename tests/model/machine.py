@@ -46,10 +46,7 @@ __all__ = ["KNOWN", "Difference", "run_program"]
 KNOWN: dict[str, str] = {
     "answers of people": "an answer given by hand is charged as a call",
     "cache after crash": "a crash between an answer and its cache entry: a branch asks again",
-    "equal requests": "an answer that waits in the inbox is no answer to an equal request",
     "idle": "a finished run is stopped for a new responder that matches its old events",
-    "control first": "a call starts, or a control word stays unread, after the first control word",
-    "shared cost": "a branch counts a cached answer of its parent with the original price",
 }
 
 #: Seconds after which a program counts as one that does not end.
@@ -227,13 +224,6 @@ class Machine:
 
     def install(self, kit: dict[str, Any]) -> None:
         """Make a version of the kit the installed one."""
-        if "bystander" in self.known:
-            for each in kit["responders"]:
-                each["fails"] = each["fails"] and {**each["fails"], "spent": False}
-        if "bystander cache" in self.known:
-            for each in kit["responders"]:
-                if each["on"] == ["llm.request"]:
-                    each["emits"] = [e for e in each["emits"] if e["do"] != "answer"]
         self.kit = kit
         self.kits[kit["name"], kit["version"]] = kit
         self.store.context.kits[kit["name"]] = build_kit(kit, self.outside, EFFECTS)
@@ -335,7 +325,6 @@ class Machine:
                 forgets = bool(step.get("lifts")) and state is None
                 run.resume(llm=llm, budget=budget, forgets_limits=forgets)
             unread = self.control_waits(run) and state != "cancelled"
-            unread = unread and "control first" not in self.known
             self.expect("control read", not unread, f"{run.id} has an unread control word")
         except Crash:
             self.has_died = True
@@ -351,8 +340,6 @@ class Machine:
     def _work_in_group(self, run: Run, step: Mapping[str, Any]) -> None:
         events = self.events(run)
         if reference.kit_at_work(events) is None:
-            return
-        if "spin" in self.known and reference.open_timers(events) and reference.limits(events):
             return
         self.groups += 1
         group = f"g{self.groups}"
@@ -376,8 +363,6 @@ class Machine:
             return True
         if name == "RunCancelled":
             return reference.halted(events) == "cancelled"
-        if "cut call" in self.known and "ends inside a firing of 'llm'" in str(error):
-            return True
         # A branch that begins inside a firing needs the kit that began it (DESIGN 4).
         if name in ("ConfigurationError", "ReplayDivergence") and len(self.kits) > 1:
             return "ends inside a firing" in str(error) or "unfinished firing" in str(error)
@@ -426,7 +411,7 @@ class Machine:
             objects = reference.world(self.events(run))["objects"]
             if objects:
                 id = list(objects)[-1]
-                type = objects[id][0] if "filter" in self.known else step["type"]
+                type = step["type"]
                 data = {"id": id, "type": type, "data": {"again": 1}}
                 run.send("object.created", data)
 
@@ -464,7 +449,7 @@ class Machine:
     def do_edit(self, step: Mapping[str, Any], run: Run) -> None:
         kit = self.new_version()
         responders, at = kit["responders"], step["which"] % len(kit["responders"])
-        if step["how"] == "rename" and "rename" not in self.known and has_renames:
+        if step["how"] == "rename":
             old = responders[at]["name"]
             responders[at] |= {"name": f"{old}x", "was": [*responders[at].get("was", []), old]}
         elif step["how"] == "remove" and len(responders) > 1:
@@ -513,15 +498,9 @@ class Machine:
         if why is None and call.what == "llm":
             line = [self.events(self.store.run(id)) for id in self.line_of(call.run)]
             own = 1 if "cache after crash" in self.known else len(line)
-            if "equal requests" in self.known and self.has_died:
-                own = 0
             why = reference.why_not_asked(line[:own], str(call.arguments))
         if why is None and self.unread_before and self.control_waits(run):
             why = "a control word waits in the inbox"
-        if why is not None and "its intent is answered" in why and "answers first" in self.known:
-            return None
-        if why is not None and ("the run is" in why or "control word" in why):
-            return None if "control first" in self.known else why
         return why
 
     def line_of(self, run_id: str) -> list[str]:
@@ -604,8 +583,6 @@ class Machine:
                 begun.setdefault(call.intent, []).append(call)
         for intent, calls in begun.items():
             again = [c for c in calls if not c.excused and not (c.failed and c.what == "llm")]
-            if "called twice" in self.known and calls[0].what != "llm":
-                continue
             self.expect("called twice", len(again) <= 1, f"{intent} of {run.id}: {calls}")
 
     def check_views(self, run: Run, events: Sequence[dict[str, Any]]) -> None:
@@ -617,8 +594,7 @@ class Machine:
         self.compare("metrics cost", run, metrics.llm.cost_usd, money["llm_cost_usd"])
         cache = run.cache()
         paid = cache.spent_usd + cache.shared_usd
-        if run.id not in self.parents or "shared cost" not in self.known:
-            self.compare("cache cost", run, paid, money["llm_cost_usd"])
+        self.compare("cache cost", run, paid, money["llm_cost_usd"])
         outcome = self.store.compare([run.id])[0]
         self.compare("compare cost", run, outcome.llm.cost_usd, money["llm_cost_usd"])
         self.compare("unanswered", run, status.unanswered, len(reference.open_intents(events)))

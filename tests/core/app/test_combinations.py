@@ -361,8 +361,7 @@ def test_a_request_that_a_person_has_answered_is_not_asked_while_other_work_is_d
         assert sum(e.type == "llm.response" for e in run.events()) == 1
 
 
-def test_an_answer_that_waits_in_the_inbox_is_the_answer_to_equal_requests(path: str) -> None:
-    asked: list[Any] = []
+def asking_twice() -> Kit:
     kit = Kit("desk", version="1")
     kit.seeds(lambda goal, run_id: [create("Go", {}, id="go")])
 
@@ -371,7 +370,22 @@ def test_an_answer_that_waits_in_the_inbox_is_the_answer_to_equal_requests(path:
         yield ask([{"role": "user", "content": "0"}], about="go")
         yield ask([{"role": "user", "content": "0"}], about="go")
 
-    with opened(path, kit) as store:
+    return kit
+
+
+def test_a_branch_counts_the_cost_of_an_answer_that_its_parent_used_twice_once(path: str) -> None:
+    with opened(path, asking_twice()) as store:
+        run = store.start("desk", "x", llm=counting([]))
+        branch = run.fork(at=run.length())
+
+        assert (run.cache().spent_usd, run.cache().saved_usd) == (0.5, 0.5)
+        assert (branch.cache().shared_answers, branch.cache().shared_usd) == (2, 0.5)
+        assert branch.status().llm_cost_usd == 0.5
+
+
+def test_an_answer_that_waits_in_the_inbox_is_the_answer_to_equal_requests(path: str) -> None:
+    asked: list[Any] = []
+    with opened(path, asking_twice()) as store:
         run = store.start("desk", "x", work=False)
         run.resume()
         request = next(e.id for e in run.events() if e.type == "llm.request")

@@ -33,7 +33,7 @@ class CacheUse:
         spent_usd: cost of the misses, in US dollars.
         saved_usd: original cost of the hits.
         shared_answers: number of answers in the prefix that a branch shares with its parent.
-        shared_usd: cost of the shared answers.
+        shared_usd: cost of the shared answers that were paid for.
     """
 
     run_id: str
@@ -55,7 +55,7 @@ def cache_use(run: OpenedRun) -> CacheUse:
         if event.type == BRANCH_CREATED:
             # All answers so far are in the shared prefix.
             answers = use.shared_answers + use.hits + use.misses
-            spent = use.shared_usd + use.spent_usd + use.saved_usd
+            spent = use.shared_usd + use.spent_usd
             use = CacheUse(use.run_id, shared_answers=answers, shared_usd=spent)
         elif event.type == LLM_REQUEST:
             intents[event.id] = event
