@@ -396,3 +396,33 @@ def test_an_answer_that_waits_in_the_inbox_is_the_answer_to_equal_requests(path:
 
         texts = [e.data["text"] for e in run.events() if e.type == "llm.response"]
         assert (texts, asked) == (["kept", "kept"], [])
+
+
+def test_a_finished_run_stays_finished_when_a_new_version_adds_a_responder(path: str) -> None:
+    def version(number: str, *, has_more: bool) -> Kit:
+        kit = Kit("desk", version=number)
+        kit.seeds(lambda goal, run_id: [create("Go", {}, id="go")])
+
+        @kit.responder("object.created", type="Go", name="desk.on_go")
+        def on_go(event: KandoEvent, world: object) -> Any:
+            yield patch("go", {"n": 1})
+
+        if has_more:
+
+            @kit.responder("object.patched", type="Go", name="desk.on_patch")
+            def on_patch(event: KandoEvent, world: object) -> Any:
+                yield create("Late", {})
+
+        return kit
+
+    with opened(path, version("1", has_more=False)) as store:
+        run_id = store.start("desk", "x").id
+    with opened(path, version("2", has_more=True)) as store:
+        run = store.run(run_id)
+
+        assert run.status().state == "finished"
+        run.resume()
+        assert [each.data["type"] for each in run.events() if each.type == "object.created"] == [
+            "Go"
+        ]
+        assert run.status().state == "finished"

@@ -255,7 +255,14 @@ def _at_rest(run: OpenedRun, status: RunStatus) -> RunStatus:
         return status
     upcasters = run.context.plugins.upcasters()
     try:
-        runtime = Runtime(run.ledger, kit.create(), kits=[kit], edge_logic=(), upcasters=upcasters)
+        runtime = Runtime(
+            run.ledger,
+            kit.create(),
+            kits=[kit],
+            edge_logic=(),
+            upcasters=upcasters,
+            kit_loaded=kit_data(kit),
+        )
     except KandoError:
         return status
     return attrs.evolve(status, state=STOPPED) if _has_work(runtime) else status

@@ -255,20 +255,24 @@ class Runtime:
 
     def _record_kit(self, loop: Loop) -> None:
         """Record ``kit.loaded`` if another kit or version worked on the run before."""
+        position, data = loop.recorder.length, self._changed_kit(loop)
+        if data is not None:
+            event = make_event(KIT_LOADED, "", "runtime", [], data)
+            if loop.committer.deliver([event], is_own=True):
+                loop.observe_kit(position, data)
+
+    def _changed_kit(self, loop: Loop) -> dict[str, Any] | None:
+        """Return the data of the ``kit.loaded`` that a resume records first, or None."""
         kit_loaded, known = self._kit_loaded, loop.kit
         if kit_loaded is None or known is None:
-            return
+            return None
         compared = ["name", "version", "distribution"]
         # Before 0.2 a kit.loaded did not list the responders.
         compared += [FIRING_ORDER] if FIRING_ORDER in known else []
-        if any(kit_loaded.get(each) != known.get(each) for each in compared):
-            is_demo = known.get("demo") is True and known.get("name") == kit_loaded.get("name")
-            data = {**kit_loaded, "demo": True} if is_demo else kit_loaded
-            position = loop.recorder.length
-            if loop.committer.deliver(
-                [make_event(KIT_LOADED, "", "runtime", [], data)], is_own=True
-            ):
-                loop.observe_kit(position, data)
+        if all(kit_loaded.get(each) == known.get(each) for each in compared):
+            return None
+        is_demo = known.get("demo") is True and known.get("name") == kit_loaded.get("name")
+        return {**kit_loaded, "demo": True} if is_demo else kit_loaded
 
     def seconds_until_due(self) -> float | None:
         """Return the seconds until the next timer or deadline of the run is due, or None."""
@@ -395,6 +399,9 @@ class Runtime:
         Plain responders are fired to find out, but nothing is recorded.
         """
         loop = self._opened()
+        # A responder of a new version handles no event from before the version is loaded.
+        if (loaded := self._changed_kit(loop)) is not None:
+            loop.observe_kit(loop.recorder.length, loaded)
         pending = loop.has_pending_work()
         self._loop = None
         return pending
