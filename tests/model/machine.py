@@ -37,7 +37,7 @@ from kando.runtime import Runtime
 from kando.schema.events import RecordedEvent
 from kando.testing.runs import Crash
 from kando.views.approvals import GATE
-from program_kits import Broken, Call, Outside, build_kit, has_renames
+from program_kits import Broken, Call, Outside, build_kit
 from programs import EFFECTS, Program
 
 __all__ = ["KNOWN", "Difference", "run_program"]

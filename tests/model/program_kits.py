@@ -19,11 +19,7 @@ from kando.schema.events import KandoEvent
 from kando.testing.runs import Crash
 from kando.world.graph import World
 
-__all__ = ["Broken", "Call", "Outside", "build_kit", "has_effects", "has_renames"]
-
-#: Whether tools declare what they do outside, and responders the name that they had.
-has_effects = "effect" in Kit.tool.__kwdefaults__ or "effect" in Kit.tool.__annotations__
-has_renames = "was" in attrs.fields_dict(Responder)
+__all__ = ["Broken", "Call", "Outside", "build_kit"]
 
 _PRICE = 0.25
 _USAGE = {"input_tokens": 3, "output_tokens": 5}
@@ -189,15 +185,13 @@ def build_kit(data: Mapping[str, Any], outside: Outside, effects: Mapping[str, s
 
 
 def _declare_tool(kit: Kit, name: str, effect: str, outside: Outside) -> None:
-    options: dict[str, Any] = {"effect": effect} if has_effects else {}
-
     def reach(n: int, idempotency_key: str) -> Any:
         return outside.call_tool(name, n, idempotency_key)
 
     def look(n: int, world: World) -> Any:
         return {"n": n, "objects": world.count_of("T1")}
 
-    kit.tool(name, **options)(look if name == "look" else reach)
+    kit.tool(name, effect=effect)(look if name == "look" else reach)
 
 
 def _declare_policy(kit: Kit, policy: Mapping[str, Any]) -> None:
@@ -216,7 +210,7 @@ def _responder(data: Mapping[str, Any], kit: Kit, outside: Outside) -> Responder
         return _emitted(data, event, world, outside)
 
     how = (data["fails"] or {}).get("how")
-    options: dict[str, Any] = {"was": data["was"]} if has_renames and data.get("was") else {}
+    options: dict[str, Any] = {"was": data.get("was", ())}
     options["retry"] = Retry(attempts=3, backoff_seconds=0) if how == "retry" else Retry()
     options["on_error"] = "park" if how == "park" else "raise"
     if data.get("relation"):

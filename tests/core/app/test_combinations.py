@@ -426,3 +426,58 @@ def test_a_finished_run_stays_finished_when_a_new_version_adds_a_responder(path:
             "Go"
         ]
         assert run.status().state == "finished"
+
+
+@pytest.mark.parametrize("again", ["Go", "Stop"])
+def test_a_responder_handles_an_event_about_an_object_that_got_another_type_later(
+    path: str, again: str
+) -> None:
+    kit = Kit("desk", version="1")
+    kit.seeds(lambda goal, run_id: [create("Go", {}, id="go")])
+
+    @kit.responder("object.created", type="Go", name="desk.on_go")
+    def on_go(event: KandoEvent, world: Any) -> Any:
+        if world.count_of("Part") == 0:
+            yield create("Part", {})
+            yield patch("go", {"n": 1})
+
+    @kit.responder("object.created", type="Part", name="desk.on_part")
+    def on_part(event: KandoEvent, world: object) -> Any:
+        yield create(again, {}, id="go")
+
+    @kit.responder("object.patched", type="Go", name="desk.on_patch")
+    def on_patch(event: KandoEvent, world: object) -> Any:
+        yield emit("handled", {})
+
+    with opened(path, kit) as store:
+        run = store.start("desk", "x")
+
+        assert [e.type for e in run.events()].count("handled") == 1
+        run.replay(strict=True)
+        patched = next(e for e in run.events() if e.type == "object.patched")
+        for at in range(patched.position, run.length()):
+            branch = run.fork(at=at)
+            branch.resume()
+            assert [e.type for e in branch.events()].count("handled") == 1
+
+
+def test_a_strict_replay_asks_about_a_write_of_a_branch_where_the_branch_asked(path: str) -> None:
+    kit = Kit("desk", version="1")
+    kit.seeds(lambda goal, run_id: [create("Go", {}, id="go")])
+    kit.tool("charge", effect="write")(lambda n: n)
+
+    @kit.responder("object.created", type="Go", name="desk.on_go")
+    def on_go(event: KandoEvent, world: object) -> Any:
+        yield call_tool("charge", {"n": 1}, about="go")
+
+    @kit.responder("tool.called", name="desk.on_call")
+    def on_call(event: KandoEvent, world: object) -> Any:
+        yield emit("seen", {})
+
+    with opened(path, kit) as store:
+        run = store.start("desk", "x", budget=Budget(max_tool_calls=0))
+        branch = run.fork(at=run.length())
+        branch.resume(budget=Budget(), forgets_limits=True)
+
+        assert len(branch.approvals()) == 1
+        branch.replay(strict=True)

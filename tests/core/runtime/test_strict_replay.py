@@ -6,10 +6,11 @@ import attrs
 import pytest
 
 from kando.app.kits.find import kit_data
+from kando.branch.fork import fork
 from kando.emit import ask, create, emit, patch, relate
 from kando.errors import ReplayDivergence, StoreDamaged
 from kando.kit import Kit
-from kando.ledger.memory import MemoryLedgerStore
+from kando.ledger.memory import MemoryLedgerStore, MemorySubstrate
 from kando.responders.base import Responder
 from kando.responders.edge import edge_responder
 from kando.responders.llm_executor import provider_executor
@@ -256,6 +257,21 @@ def test_a_change_before_the_place_where_a_ledger_is_cut_is_detected(
 
         with pytest.raises(ReplayDivergence):
             replay(cut, changed(CHANGES["a value"]))
+
+
+def test_a_branch_that_begins_after_a_responder_raised_is_accepted() -> None:
+    def raises(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
+        raise ValueError("never")
+
+    substrate = MemorySubstrate()
+    run = substrate.create("r")
+    kit = [Responder("raises", frozenset({"go"}), raises)]
+    with pytest.raises(ValueError, match="never"):
+        Runtime(run, kit, edge_logic=()).run([emit("go", {})])
+    for position in range(1, run.length() + 1):
+        branch = fork(substrate, "r", position, "b" * position)
+
+        Runtime(branch, kit, edge_logic=()).replay(strict=True)
 
 
 def test_an_added_responder_is_detected_also_if_it_handles_the_last_event() -> None:

@@ -207,24 +207,36 @@ class Responder:
     )
     kit: KitTypes | None = attrs.field(default=None, kw_only=True, eq=False, repr=False)
 
-    def handles(self, event: KandoEvent, world: World) -> bool:
-        """Whether the responder handles `event`."""
+    def handles(
+        self, event: KandoEvent, world: World, is_later: Callable[[str], bool] = lambda id: False
+    ) -> bool:
+        """Whether the responder handles `event`.
+
+        Args:
+            event: any event.
+            world: after the event, or later.
+            is_later: whether the event with an id follows `event`: an object that was replaced later
+                had another type then.
+        """
         if self.pattern and event.type not in self.pattern:
             return False
         if self.relation_type is not None:
             return event.type == RELATION_CREATED and event.data["type"] == self.relation_type
         if self.object_type is not None:
-            return _object_type_of(event, world) == self.object_type
+            return _object_type_of(event, world, is_later) == self.object_type
         return True
 
 
-def _object_type_of(event: KandoEvent, world: World) -> str | None:
+def _object_type_of(event: KandoEvent, world: World, is_later: Callable[[str], bool]) -> str | None:
     if event.type == OBJECT_CREATED:
         type: str = event.data["type"]
         return type
     named = event.data.get("id" if event.type == OBJECT_PATCHED else "cause_object_id")
     found = world.get_object(named) if isinstance(named, str) else None
-    return found.type if found is not None else None
+    if found is None:
+        return None
+    former = world.objects.former_types.get(found.id, ())
+    return next((type for replaced_by, type in former if is_later(replaced_by)), found.type)
 
 
 def responder(

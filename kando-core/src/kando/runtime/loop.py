@@ -240,7 +240,7 @@ class Loop:
         not an intent that waits for an approval.
         """
         if handler.effect is None:
-            return event if handler.handles(event, self.recorder.world) else None
+            return event if self.recorder.is_handled(handler, event) else None
         intent: RecordedEvent | None = event
         if event.type == APPROVAL_GRANTED:
             intent = self.gate.released_by(event)

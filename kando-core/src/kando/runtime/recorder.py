@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from kando.ledger.interface import LedgerStore
-from kando.responders.base import BOOKKEEPING
+from kando.responders.base import BOOKKEEPING, Responder
 from kando.responders.budget import BudgetEnforcer
 from kando.runtime.declared_types import DeclaredTypes
 from kando.schema.events import RecordedEvent
@@ -109,6 +109,17 @@ class Recorder:
     def number(self) -> int:
         """The number of events, not counting the heads of branches (see `default_event_id`)."""
         return self.length - self.heads
+
+    def is_handled(self, responder: Responder, event: RecordedEvent) -> bool:
+        """Whether a responder handles a recorded event, in the world at the time of the event."""
+        if not self.world.objects.former_types:
+            return responder.handles(event, self.world)
+
+        def is_later(event_id: str) -> bool:
+            position = self.position_of(event_id)
+            return position is not None and position > event.position
+
+        return responder.handles(event, self.world, is_later)
 
     def has_default_id(self, event: RecordedEvent) -> bool:
         """Whether an event that is not yet recorded has the default id of its position."""

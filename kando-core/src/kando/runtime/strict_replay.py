@@ -30,6 +30,7 @@ from kando.schema.events import (
     RESPONDER_COMPLETED,
     RESPONDER_FAILED,
     RESPONDER_FIRED,
+    RETRIED,
     KandoEvent,
     RecordedEvent,
     event_label,
@@ -239,7 +240,7 @@ class _StrictReplay:
         for handler in self.cursor.remaining(event, self._handlers.for_type(event.type)):
             self._insert_answer(event)
             is_done = handler.name in self.cursor.done
-            if not is_done and handler.handles(event, self.recorder.world):
+            if not is_done and self.recorder.is_handled(handler, event):
                 self._fire(handler, event)
         self._insert_answer(event)
 
@@ -290,9 +291,13 @@ class _StrictReplay:
         positions = self._failures.get((event.id, handler.name), [])
         position = next((each for each in positions if each >= here), None)
         if position is None:
-            if positions and here == len(self._recorded):
+            is_cut = here == len(self._recorded)
+            if is_cut and not self._is_new(handler.name, event):
                 raise _LedgerEndsUnfinished from error
-            raise self._raised(handler.name, error) from error
+            if is_cut or not self._is_external[here]:
+                raise self._raised(handler.name, error) from error
+            self._insert_external([])
+            return RETRIED
         recorded = self._recorded[position]
         if recorded.data["error"]["type"] != type(error).__name__:
             raise self._raised(handler.name, error) from error
@@ -303,6 +308,11 @@ class _StrictReplay:
             raise _LedgerEndsUnfinished from error
         self._insert_preceding(handler, event)
         return outcome
+
+    def _is_new(self, responder: str, trigger: RecordedEvent) -> bool:
+        """Whether the kit that recorded the ledger lacked a responder when it handled an event."""
+        handler = self._handlers.get_known(responder)
+        return self.cursor.orders.is_new(handler, trigger.position)
 
     def _not_raised(self, responder: str) -> ReplayDivergence:
         position = self.recorder.length
@@ -342,7 +352,7 @@ class _StrictReplay:
             if position < len(self._recorded) and _agree(self._recorded[position], event):
                 continue
             is_cut = position == len(self._recorded)
-            if is_cut and (offset or self._is_pending(trigger, event)):
+            if is_cut and (offset or not self._is_new(event.actor, trigger)):
                 if offset:
                     self._insert(batch.entries[:offset], is_external=False)
                 raise _LedgerEndsUnfinished
@@ -359,11 +369,6 @@ class _StrictReplay:
         self.cursor.observe_firing(trigger, events, self._is_met)
         self.recorder.save()
         return True
-
-    def _is_pending(self, trigger: RecordedEvent, fired: RecordedEvent) -> bool:
-        """Whether the kit that recorded the ledger had the responder of a firing at its end."""
-        handler = self._handlers.get_known(fired.data["responder"])
-        return not self.cursor.orders.is_new(handler, trigger.position)
 
     def _is_met(self, type: str) -> bool:
         """Whether events of a type are dispatched: bookkeeping only if a responder handles it."""

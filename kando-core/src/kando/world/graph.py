@@ -97,7 +97,13 @@ class _Indexed(dict[str, _Thing]):
 class _Objects(_Indexed[WorldObject]):
     """Objects by id, and their ids by type."""
 
-    __slots__ = ()
+    __slots__ = ("former_types",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        #: By id of an object that another type replaced: the event of each replacement, and the type
+        #: before it.
+        self.former_types: dict[str, list[tuple[str, str]]] = {}
 
     def put(self, id: str, new: WorldObject) -> None:
         """Do what `__setitem__` does, in less time: every event of a ledger passes here."""
@@ -105,6 +111,7 @@ class _Objects(_Indexed[WorldObject]):
         if old is None or old.type != new.type:
             if old is not None:
                 del self.index[old.type][id]
+                self.former_types.setdefault(id, []).append((new.event_id, old.type))
             self.index.setdefault(new.type, {})[id] = None
         _set(self, id, new)
 
