@@ -16,6 +16,7 @@ from kando.app.store import Store, open_store
 from kando.emit import ask, call_tool, create, emit, patch
 from kando.errors import InvalidData, RunCancelled
 from kando.kit import Kit
+from kando.ledger.sqlite_substrate import SQLiteSubstrate
 from kando.responders.budget import Budget
 from kando.responders.llm_executor import provider_executor
 from kando.responders.policies import Ask, Deny
@@ -481,3 +482,24 @@ def test_a_strict_replay_asks_about_a_write_of_a_branch_where_the_branch_asked(p
 
         assert len(branch.approvals()) == 1
         branch.replay(strict=True)
+
+
+def test_a_branch_is_served_an_answer_that_its_parent_recorded_but_had_no_time_to_cache(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    with opened(path, asking_twice()) as store:
+        with monkeypatch.context() as patched:
+            # As after a crash between the append and the cache entry.
+            patched.setattr(SQLiteSubstrate, "cache", lambda *args: None)
+            run = store.start("desk", "x", llm=counting([]))
+        first = next(e.position for e in run.events() if e.type == "llm.request")
+        branch = run.fork(at=first)
+        nested = branch.fork(at=first)
+        for each in (nested, branch):
+            each.resume(llm=counting(asked))
+            assert asked == []
+            assert each.status().llm_cost_usd == 0
+        fresh = run.fork(at=first, fresh=True)
+        fresh.resume(llm=counting(asked))
+        assert asked

@@ -9,6 +9,7 @@ from kando.app.opened import Choices, OpenedRun
 from kando.cache.asked import Asked, asked_in, cached_answer
 from kando.cache.llm import LLMCache, ScopedStore
 from kando.ledger.substrate import Substrate
+from kando.responders.llm_executor import cached_while_read
 from kando.schema.events import (
     BRANCH_CREATED,
     LLM_REQUEST,
@@ -92,20 +93,42 @@ def cache_of(
         chosen: its choices: a branch that was forked with ``fresh`` uses no older entries.
         read_only: whether the caller only reads.
     """
-    store = _SubstrateCache(context.substrate(read_only=read_only), run_id)
+    store = _SubstrateCache(context.substrate(read_only=read_only), run_id, read_only)
     fresh = chosen.fresh_id if chosen is not None else None
     return LLMCache(store=store if fresh is None else ScopedStore(store, f"branch:{fresh}"))
 
 
-@attrs.frozen
+@attrs.define
 class _SubstrateCache:
-    """The entries of one ledger and its ancestors."""
+    """The entries of one ledger and its ancestors.
+
+    A process may die after it has recorded an answer and before it caches it. So the ledgers of the
+    ancestors are read once, at the first request that has no entry.
+    """
 
     substrate: Substrate
     ledger_id: str
+    has_all: bool = False
 
     def get(self, key: str) -> bytes | None:
-        return self.substrate.cached(self.ledger_id, key)
+        found = self.substrate.cached(self.ledger_id, key)
+        if found is None and not self.has_all:
+            self.has_all = True
+            if self._cache_ancestors():
+                found = self.substrate.cached(self.ledger_id, key)
+        return found
+
+    def _cache_ancestors(self) -> bool:
+        """Cache the answers in the ledgers of all ancestors; False if there is none."""
+        info = self.substrate.info(self.ledger_id)
+        has_parent = info.parent_id is not None
+        while info.parent_id is not None:
+            position, parent = info.fork_position or 0, info.parent_id
+            cache = LLMCache(store=_SubstrateCache(self.substrate, parent, has_all=True))
+            for _ in cached_while_read(self.substrate.open(parent).read_all(), cache, position):
+                pass
+            info = self.substrate.info(parent)
+        return has_parent
 
     def put(self, key: str, response: bytes) -> None:
         # Recovery of a ledger caches all its answers, most of which are cached already.

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
 import attrs
 
 from kando.cache.asked import Asked, asked_in, cached_answer, put_answer
-from kando.cache.llm import request_key
+from kando.cache.llm import LLMCache, request_key
 from kando.responders._repair import SchemaRepair
 from kando.responders.base import Effect, Responder
 from kando.responders.executor import answer_inline
 from kando.responders.idempotency import call_context, call_variant
 from kando.responders.options import DEFAULT_MAX_TOKENS, option_names
-from kando.schema.events import ECHOED, LLM_REQUEST, LLM_RESPONSE, OBSERVED, KandoEvent
-from kando.views.pending import is_by_hand
+from kando.schema.events import (
+    ECHOED,
+    LLM_REQUEST,
+    LLM_RESPONSE,
+    OBSERVED,
+    KandoEvent,
+    RecordedEvent,
+)
+from kando.views.choices import CHOOSING, Choices
+from kando.views.pending import answered_by, is_answer, is_by_hand
 from kando.world.graph import World
 
 __all__ = ["Complete", "LLMExecutorResponder", "LLMFunction", "provider_executor"]
@@ -189,10 +197,40 @@ def remember(
         asked: what was asked, if the answer does not say; its provider does not count.
     """
     cache = world.context.get("cache")
-    is_answer = "text" in answer and "error" not in answer and not is_by_hand(answer)
-    if cache is not None and is_answer and not answer.get("cached"):
+    if cache is not None:
+        _put(cache, intent, answer, asked.model)
+
+
+def _put(cache: LLMCache, intent: KandoEvent, answer: dict[str, Any], model: str | None) -> None:
+    has_text = "text" in answer and "error" not in answer and not is_by_hand(answer)
+    if has_text and not answer.get("cached"):
         kept = {k: v for k, v in answer.items() if k not in (*ECHOED, OBSERVED)}
-        put_answer(cache, intent.data, kept, asked_in(answer, asked.model))
+        put_answer(cache, intent.data, kept, asked_in(answer, model))
+
+
+def cached_while_read(
+    events: Iterable[RecordedEvent], cache: LLMCache, start: int = 0
+) -> Iterator[RecordedEvent]:
+    """Yield the events of a ledger, and put their answers into a cache, which is a fold over them.
+
+    Args:
+        events: from the first on.
+        cache: for the answers.
+        start: position of the first event whose answer is put into it.
+    """
+    requests: dict[str, RecordedEvent] = {}
+    choices = Choices()
+    for event in events:
+        if event.type in CHOOSING:
+            choices = choices.apply(event)
+        elif event.type == LLM_REQUEST:
+            requests[event.id] = event
+        elif event.type == LLM_RESPONSE and is_answer(event):
+            for id in answered_by(event):
+                intent = requests.pop(id, None)
+                if intent is not None and event.position >= start:
+                    _put(cache, intent, event.data, choices.model)
+        yield event
 
 
 def _of_any_request(asked: Asked) -> Asked:

@@ -9,7 +9,6 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from kando.cache.asked import Asked
 from kando.cache.llm import LLMCache
 from kando.errors import KandoError, NoRootError, ProviderError, RunCancelled
 from kando.ledger.interface import LedgerStore
@@ -17,7 +16,7 @@ from kando.ledger.upcast import upcast
 from kando.responders import edge
 from kando.responders.base import AnswerPending, KitTypes, Responder
 from kando.responders.budget import Budget, BudgetEnforcer
-from kando.responders.llm_executor import remember
+from kando.responders.llm_executor import cached_while_read
 from kando.runtime.approval_gate import OBSERVED_TYPES, ApprovalGate
 from kando.runtime.batch import Batch
 from kando.runtime.call_pool import AcquireSlots
@@ -32,8 +31,6 @@ from kando.runtime.strict_replay import replay_strictly
 from kando.runtime.timers import seconds_until_due
 from kando.schema.events import (
     KIT_LOADED,
-    LLM_REQUEST,
-    LLM_RESPONSE,
     RUN_CANCELLED,
     RUN_PAUSED,
     RUN_RESUMED,
@@ -42,9 +39,7 @@ from kando.schema.events import (
     make_event,
 )
 from kando.schema.upcasting import Upcaster
-from kando.views.choices import CHOOSING, Choices
 from kando.views.firings import FIRING_ORDER
-from kando.views.pending import answered_by, is_answer
 from kando.world.graph import World
 from kando.world.projection import apply, project
 from kando.world.snapshot import SnapshotStore, load_snapshot
@@ -481,27 +476,9 @@ class Runtime:
             )
             recorder.on_saved = loop.committer.snapshots.observe
             events = loop.committer.snapshots.observe_restored(events)
-        loop.recover(self._fill_cache(events, recorder.world))
+        loop.recover(cached_while_read(events, self.cache, self._cache_from))
         self._loop = loop
         return loop
-
-    def _fill_cache(self, events: Iterable[RecordedEvent], world: World) -> Iterable[RecordedEvent]:
-        """Pass events on, and put their answers into the cache, which is a fold over the ledger."""
-        requests: dict[str, RecordedEvent] = {}
-        choices = Choices()
-        for event in events:
-            if event.type in CHOOSING:
-                choices = choices.apply(event)
-            elif event.position < self._cache_from:
-                pass
-            elif event.type == LLM_REQUEST:
-                requests[event.id] = event
-            elif event.type == LLM_RESPONSE and is_answer(event):
-                for id in answered_by(event):
-                    intent = requests.pop(id, None)
-                    if intent is not None:
-                        remember(intent, event.data, world, Asked(choices.model))
-            yield event
 
 
 def _is_of_call(error: BaseException) -> bool:
