@@ -17,15 +17,13 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import attrs
-
 import reference
 from kando.app import group_worker
 from kando.app.builtin import installed_plugins
 from kando.app.group_worker import GroupWorker
 from kando.app.inbox import intent_of
 from kando.app.run import Run
-from kando.app.status import RunStatus, read_status
+from kando.app.status import read_status
 from kando.app.store import open_store
 from kando.errors import KandoError, ReplayDivergence
 from kando.ledger.memory import MemoryLedgerStore, MemorySubstrate
@@ -45,8 +43,6 @@ __all__ = ["KNOWN", "Difference", "run_program"]
 #: Checks that Kando is known to fail, and why. Remove a line as soon as it passes.
 KNOWN: dict[str, str] = {
     "answers of people": "an answer given by hand is charged as a call",
-    "cache after crash": "a crash between an answer and its cache entry: a branch asks again",
-    "idle": "a finished run is stopped for a new responder that matches its old events",
 }
 
 #: Seconds after which a program counts as one that does not end.
@@ -213,7 +209,6 @@ class Machine:
         self.outside.check_call = self.why_no_call
         self.outside.broken = {each["key"] for each in self.kit["responders"]}
         self.groups = 0
-        self.has_died = False
         #: Steps that were taken, for the counts of the soak.
         self.taken: Counter[str] = Counter()
         self.touched: set[str] = set()
@@ -327,7 +322,6 @@ class Machine:
             unread = self.control_waits(run) and state != "cancelled"
             self.expect("control read", not unread, f"{run.id} has an unread control word")
         except Crash:
-            self.has_died = True
             self._excuse(run)
         except Broken:
             pass
@@ -497,8 +491,7 @@ class Machine:
         why = reference.why_no_call(events, run.source, call.intent, self.kit)
         if why is None and call.what == "llm":
             line = [self.events(self.store.run(id)) for id in self.line_of(call.run)]
-            own = 1 if "cache after crash" in self.known else len(line)
-            why = reference.why_not_asked(line[:own], str(call.arguments))
+            why = reference.why_not_asked(line, str(call.arguments))
         if why is None and self.unread_before and self.control_waits(run):
             why = "a control word waits in the inbox"
         return why
@@ -606,10 +599,7 @@ class Machine:
         self.compare("kit", run, kit, reference.kit_at_work(events))
         self.compare("world", run, _world(run.world()), reference.world(events))
         runs = {each.run_id: each for each in self.store.runs(limit=50).items}
-        if "idle" not in self.known:
-            self.compare("runs", run, runs[run.id], status)
-        else:
-            self.compare("runs", run, _stateless(runs[run.id]), _stateless(status))
+        self.compare("runs", run, runs[run.id], status)
         for end in self._prefixes(events):
             self._check_prefix(run, events[:end])
 
@@ -655,7 +645,7 @@ class Machine:
             )
             self.compare("state", run, state, "waiting" if waits else "finished")
         unread = self.unread(run, events)
-        if state == "stopped" and "idle" not in self.known and not self._may_have_work(run, events):
+        if state == "stopped" and not self._may_have_work(run, events):
             self.expect("idle", False, f"{run.id} is stopped, with no work left")
         self.compare("status unread", run, run.status().unread, len(unread))
         if state == "finished":
@@ -719,10 +709,6 @@ class Machine:
         for got, want in zip(events, wanted, strict=False):
             self.compare("uninterrupted", run, got, want)
         self.compare("uninterrupted", run, len(events), len(wanted))
-
-
-def _stateless(status: RunStatus) -> RunStatus:
-    return attrs.evolve(status, state="", problem=None)
 
 
 def _decided(event: Mapping[str, Any]) -> dict[str, Any]:
