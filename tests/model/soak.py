@@ -43,6 +43,8 @@ def main() -> None:
                     print(text_of(shrunk(program, check)), flush=True)
             if len(failures) >= options.stop_after:
                 break
+        if (done := seed - options.seed + 1) % 1000 == 0:
+            print(f"{done} programs, {time.monotonic() - started:.0f} s", flush=True)
     seconds = time.monotonic() - started
     done = seed - options.seed + 1
     steps = ", ".join(f"{count} {name}" for name, count in sorted(taken.items()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Any
 
 import attrs
@@ -31,12 +32,16 @@ class DeclaredTypes:
     def __init__(self, kits: Iterable[KitTypes]) -> None:
         self._classes: dict[str, type] = {}
         self._relations: dict[str, Any] = {}
-        self._converter = strict_converter()
         for kit in {id(kit): kit for kit in kits}.values():
             for name, cls in kit.object_types.items():
                 _claim(self._classes, name, cls)
             for name, relation_type in kit.relation_types.items():
                 _claim(self._relations, name, relation_type)
+
+    @cached_property
+    def _converter(self) -> cattrs.Converter:
+        # Slow to make, and most readers of a run never need it.
+        return strict_converter()
 
     def check(self, event: KandoEvent, change: Change, world: Lookup) -> None:
         """Check a change against its declared type.
