@@ -274,6 +274,24 @@ def test_a_branch_that_begins_after_a_responder_raised_is_accepted() -> None:
         Runtime(branch, kit, edge_logic=()).replay(strict=True)
 
 
+def test_a_responder_that_raised_and_was_mended_is_accepted_before_and_after_its_resume() -> None:
+    problems = [ValueError("broken")]
+
+    def fails(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
+        if problems:
+            raise problems[0]
+        yield from ()
+
+    ledger, kit = MemoryLedgerStore("r"), [Responder("fails", frozenset({"go"}), fails)]
+    with pytest.raises(ValueError, match="broken"):
+        Runtime(ledger, kit, edge_logic=()).run([emit("go", {})])
+    problems.clear()
+
+    Runtime(ledger, kit, edge_logic=()).replay(strict=True)
+    Runtime(ledger, kit, edge_logic=()).run([])
+    Runtime(ledger, kit, edge_logic=()).replay(strict=True)
+
+
 def test_an_added_responder_is_detected_also_if_it_handles_the_last_event() -> None:
     def kit(*names: str) -> Kit:
         kit = Kit("adds", version=str(len(names)))

@@ -258,7 +258,12 @@ class _StrictReplay:
             if (event.id, handler.name) in self._parked:
                 raise self._not_raised(handler.name)
             if not count and not self.cursor.has_failed(event.id, handler.name):
-                return
+                failed = self._next_failure(handler, event)
+                if failed is None:
+                    return
+                # It raised when the run was recorded, and was mended before it was repeated.
+                self._insert_up_to(failed)
+                continue
             complete(batch, count or 0)
             if self._commit(batch, event):
                 return
@@ -288,8 +293,7 @@ class _StrictReplay:
             ReplayDivergence: the responder did not fail here when the run was recorded, or otherwise.
         """
         here = self.recorder.length
-        positions = self._failures.get((event.id, handler.name), [])
-        position = next((each for each in positions if each >= here), None)
+        position = self._next_failure(handler, event)
         if position is None:
             is_cut = here == len(self._recorded)
             if is_cut and not self._is_new(handler.name, event):
@@ -301,13 +305,22 @@ class _StrictReplay:
         recorded = self._recorded[position]
         if recorded.data["error"]["type"] != type(error).__name__:
             raise self._raised(handler.name, error) from error
-        while self.recorder.length <= position:
-            self._insert_external([])
+        self._insert_up_to(position)
         outcome: str = recorded.data["outcome"]
         if outcome != PARKED and self.recorder.length == len(self._recorded):
             raise _LedgerEndsUnfinished from error
         self._insert_preceding(handler, event)
         return outcome
+
+    def _next_failure(self, handler: Responder, event: RecordedEvent) -> int | None:
+        """Return the position of the next recorded failure of a firing, or None."""
+        positions = self._failures.get((event.id, handler.name), [])
+        return next((each for each in positions if each >= self.recorder.length), None)
+
+    def _insert_up_to(self, position: int) -> None:
+        """Insert the external events up to a position."""
+        while self.recorder.length <= position:
+            self._insert_external([])
 
     def _is_new(self, responder: str, trigger: RecordedEvent) -> bool:
         """Whether the kit that recorded the ledger lacked a responder when it handled an event."""
