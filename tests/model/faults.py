@@ -40,8 +40,7 @@ def _costs_nothing(original: Any) -> Any:
 
 def _starts_before_it_saves(original: Any) -> Any:
     def save(self: Any) -> None:
-        if self._may_call:
-            self.effects.start(self._reserve_call)
+        self.on_saved()
         original(self)
 
     return save
@@ -82,6 +81,17 @@ def _all_of_them(original: Any) -> Any:
     return lambda handlers, *args: handlers
 
 
+def _asks_the_world_of_today(original: Any) -> Any:
+    return lambda self, responder, event: responder.handles(event, self.world)
+
+
+def _forgets_what_is_known(original: Any) -> Any:
+    def plan(self: Any, intent: Any, executor: Any, world: Any, known: Any = None) -> Any:
+        return known if known is not None else original(self, intent, executor, world)
+
+    return plan
+
+
 def _takes_first(original: Any) -> Any:
     def entries(self: Any) -> Any:
         found = original(self)
@@ -92,7 +102,7 @@ def _takes_first(original: Any) -> Any:
     return entries
 
 
-#: Name of each fault, the number of its case, and what it puts in place of what.
+#: Name of each fault, the number of its kind, and what it puts in place of what.
 FAULTS: dict[str, tuple[str, list[Patch]]] = {
     "a bystander's answer counts as the answer": (
         "10",
@@ -152,11 +162,27 @@ FAULTS: dict[str, tuple[str, list[Patch]]] = {
     ),
     "calls start before their intent is on disk": (
         "06",
-        [("kando.runtime.tail:Tail.save", _starts_before_it_saves)],
+        [("kando.runtime.commit:Committer.save", _starts_before_it_saves)],
     ),
     "limits of calls are not asked": (
         "07",
         [("kando.responders.budget:BudgetEnforcer.reasons_against_call", _always([]))],
+    ),
+    "a request that a person has answered is asked": (
+        "33",
+        [("kando.runtime.effects:Effects.withdraw", _nothing)],
+    ),
+    "an answer that waits is no answer to an equal request": (
+        "30",
+        [("kando.runtime.effects:Effects.plan", _forgets_what_is_known)],
+    ),
+    "a filter is asked with the world of today": (
+        "14",
+        [("kando.runtime.recorder:Recorder.is_handled", _asks_the_world_of_today)],
+    ),
+    "a branch buys an answer that was not cached": (
+        "01",
+        [("kando.app.cache:_SubstrateCache._cache_ancestors", _always(False))],
     ),
     "a message leaves the inbox before it is recorded": (
         "43",
