@@ -1,142 +1,41 @@
-"""Run a program on Kando, and compare what every view says with the reference after each step."""
-
-# long: one class that knows how to do each step, next to the checks that follow it.
+"""Run a program on Kando: each of its steps, and the checks after it."""
 
 from __future__ import annotations
 
 import copy
-import signal
-import sys
 import tempfile
-import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from itertools import count
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import reference
-from kando.app import group_worker
+from checks import (
+    KNOWN,
+    Difference,
+    check_all,
+    check_end,
+    compare,
+    control_waits,
+    expect,
+    why_no_call,
+)
 from kando.app.builtin import installed_plugins
 from kando.app.group_worker import GroupWorker
 from kando.app.inbox import intent_of
 from kando.app.run import Run
-from kando.app.status import read_status
-from kando.app.store import open_store
-from kando.errors import KandoError, ReplayDivergence
-from kando.ledger.memory import MemoryLedgerStore, MemorySubstrate
-from kando.ledger.sqlite import SQLiteLedgerStore
-from kando.ledger.sqlite_substrate import SQLiteSubstrate
-from kando.plugins import Plugins, ProviderSpec, hookimpl
+from kando.app.store import Store, open_store
+from kando.errors import KandoError, RunBusy
+from kando.plugins import Plugins
 from kando.responders.budget import Budget
-from kando.runtime import Runtime
 from kando.schema.events import RecordedEvent
 from kando.testing.runs import Crash
-from kando.views.approvals import GATE
-from program_kits import Broken, Call, Outside, build_kit
+from process import Offers, limited, watched
+from program_kits import Broken, Outside, build_kit
 from programs import EFFECTS, Program
 
 __all__ = ["KNOWN", "Difference", "run_program"]
-
-#: Checks that Kando is known to fail, and why. Remove a line as soon as it passes.
-KNOWN: dict[str, str] = {
-    "answers of people": "an answer given by hand is charged as a call",
-}
-
-#: Seconds after which a program counts as one that does not end.
-_LIMIT = 20.0
-
-
-class Difference(AssertionError):
-    """Kando and the reference differ.
-
-    Attributes:
-        check: name of the check.
-    """
-
-    def __init__(self, check: str, message: str) -> None:
-        super().__init__(f"{check}: {message}")
-        self.check = check
-
-
-class _Offers:
-    """A plugin with the provider of the current program."""
-
-    @hookimpl
-    def kando_providers(self) -> list[ProviderSpec]:
-        return [ProviderSpec("model", "machine:open_model")]
-
-
-_current: list[Outside] = []
-
-
-def open_model(argument: str, environ: Mapping[str, str]) -> Callable[..., Any]:
-    """Open the provider of the current program."""
-    outside = _current[-1]
-
-    def complete(request: dict[str, Any]) -> dict[str, Any]:
-        return outside.complete(request)
-
-    complete.worst_case_usd = lambda request: 0.25  # type: ignore[attr-defined]
-    return complete
-
-
-_WRITES = (
-    (MemoryLedgerStore, ("append",)),
-    (SQLiteLedgerStore, ("append",)),
-    (MemorySubstrate, ("deliver", "acknowledge", "cache", "store_snapshot")),
-    (SQLiteSubstrate, ("deliver", "acknowledge", "cache", "store_snapshot")),
-)
-
-
-@contextmanager
-def _watched(outside: Outside) -> Iterator[None]:
-    """Have `outside` know of everything that is made durable, and shorten waits."""
-
-    def counted(original: Callable[..., Any]) -> Callable[..., Any]:
-        def write(self: Any, *args: Any, **named: Any) -> Any:
-            outside.before_write()
-            result = original(self, *args, **named)
-            outside.after_write()
-            return result
-
-        return write
-
-    with ExitStack() as stack:
-        for cls, names in _WRITES:
-            for name in names:
-                patched = mock.patch.object(cls, name, counted(getattr(cls, name)))
-                stack.enter_context(patched)
-        names = (f"run{number}" for number in count())
-        for module in ("start", "fork"):
-            target = f"kando.app.{module}.new_ledger_id"
-            stack.enter_context(mock.patch(target, names.__next__))
-        for name, seconds in (("_RETRY_SECONDS", 0.001), ("_IDLE_SECONDS", 0.002)):
-            stack.enter_context(mock.patch.object(group_worker, name, seconds, create=True))
-        stack.enter_context(warnings.catch_warnings())
-        # A damaged snapshot is reported, and ignored.
-        warnings.simplefilter("ignore")
-        _current.append(outside)
-        try:
-            yield
-        finally:
-            _current.pop()
-
-
-@contextmanager
-def _limited() -> Iterator[None]:
-    def stop(*_: object) -> None:
-        raise Difference("end", f"the program runs for more than {_LIMIT:.0f} s")
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, _LIMIT)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
 def as_dict(event: RecordedEvent) -> dict[str, Any]:
@@ -147,9 +46,17 @@ def as_dict(event: RecordedEvent) -> dict[str, Any]:
         "source": event.source,
         "actor": event.actor,
         "cause": list(event.cause),
-        "data": copy.deepcopy(event.data),
+        "data": event.data,
         "position": event.position,
     }
+
+
+@cache
+def _plugins() -> Plugins:
+    """Return the installed plugins and the provider of programs; reading them takes long."""
+    plugins = installed_plugins({"KANDO_PLUGINS": ""})
+    plugins.register(Offers(), name="model")
+    return plugins
 
 
 def run_program(program: Program, known: Mapping[str, str] | None = None) -> Machine:
@@ -161,16 +68,17 @@ def run_program(program: Program, known: Mapping[str, str] | None = None) -> Mac
 
     Raises:
         Difference: Kando and the reference differ.
+        TimeoutError: the program does not end.
     """
     outside = Outside()
-    with tempfile.TemporaryDirectory() as folder, _watched(outside), _limited():
+    with tempfile.TemporaryDirectory() as folder, watched(outside), limited():
         machine = Machine(program, outside, Path(folder), KNOWN if known is None else known)
         try:
             for number, step in enumerate(program["steps"]):
                 machine.number = number
                 machine.do(step)
-                machine.check_all()
-            machine.check_end()
+                check_all(machine)
+            check_end(machine)
         finally:
             machine.store.close()
         return machine
@@ -192,10 +100,8 @@ class Machine:
         self.program, self.outside, self.folder, self.known = program, outside, folder, known
         self.number = 0
         self.environ = {"KANDO_SNAPSHOT_DIR": str(folder / "snapshots")}
-        self.plugins: Plugins = installed_plugins({"KANDO_PLUGINS": ""})
-        self.plugins.register(_Offers(), name="model")
-        name = "memory:" if program["store"] == "memory" else f"sqlite:{folder / 'runs.db'}"
-        self.store = open_store(name, plugins=self.plugins, environ=self.environ)
+        self.plugins = _plugins()
+        self.store = self.opened()
         self.kit: dict[str, Any] = {}
         #: Every version of the kit, by name and version.
         self.kits: dict[tuple[str, str], dict[str, Any]] = {}
@@ -206,12 +112,14 @@ class Machine:
         self.forked: dict[str, int] = {}
         #: Ids of the events that messages become, by run.
         self.sent: dict[str, set[str]] = {}
-        self.outside.check_call = self.why_no_call
+        self.outside.check_call = lambda call: why_no_call(self, call)
         self.outside.broken = {each["key"] for each in self.kit["responders"]}
         self.groups = 0
         #: Steps that were taken, for the counts of the soak.
         self.taken: Counter[str] = Counter()
         self.touched: set[str] = set()
+        #: What the checks of a run depend on, as it was when they were made last.
+        self.checked: dict[str, tuple[Any, ...]] = {}
         #: Event ids of the control words that were unread when the step began.
         self.unread_before: list[str] = []
 
@@ -229,20 +137,32 @@ class Machine:
         kit["version"] = str(len(self.kits) + 1)
         return kit
 
+    def opened(self) -> Store:
+        """Open the store, as one process does."""
+        name = self.program["store"]
+        url = "memory:" if name == "memory" else f"sqlite:{self.folder / 'runs.db'}"
+        return open_store(url, plugins=self.plugins, environ=self.environ)
+
     def reopen(self) -> None:
         """Open the store anew, as another process does; a store in memory stays."""
         if self.program["store"] == "memory":
             return
         kits = self.store.context.kits
         self.store.close()
-        url = f"sqlite:{self.folder / 'runs.db'}"
-        self.store = open_store(url, plugins=self.plugins, environ=self.environ)
+        self.store = self.opened()
         self.store.context.kits.update(kits)
         self.runs = [self.store.run(run.id) for run in self.runs]
 
     def events(self, run: Run) -> list[dict[str, Any]]:
         """Return the events of a run."""
         return [as_dict(event) for event in run.events()]
+
+    def has_changed(self, run: Run) -> bool:
+        """Whether a run, its inbox or its kit has changed since this was asked last."""
+        waiting = tuple(entry.event_id for entry in self.inbox(run))
+        now = run.length(), waiting, self.kit["version"], len(self.outside.broken)
+        before, self.checked[run.id] = self.checked.get(run.id), now
+        return before != now
 
     def source(self, run_id: str) -> str:
         """Return the identity of a ledger."""
@@ -280,19 +200,19 @@ class Machine:
         self.runs.append(run)
         self.touched = {run.id}
         if not step.get("stops"):
-            self._work(run, {"llm": True})
+            self.work(run, {"llm": True})
 
     def do_resume(self, step: Mapping[str, Any], run: Run) -> None:
-        self._work(run, step)
+        self.work(run, step)
 
     def do_worker(self, step: Mapping[str, Any], run: Run) -> None:
-        self._work(run, {**step, "worker": True})
+        self.work(run, {**step, "worker": True})
 
     def do_crash(self, step: Mapping[str, Any], run: Run) -> None:
-        self._work(run, step)
+        self.work(run, step)
         self.reopen()
 
-    def _work(self, run: Run, step: Mapping[str, Any]) -> None:
+    def work(self, run: Run, step: Mapping[str, Any]) -> None:
         """Work on a run, perhaps until the process dies of it."""
         outside = self.outside
         self.unread_before = [
@@ -309,7 +229,7 @@ class Machine:
             store = self.store
             outside.meanwhile = (
                 during["call"],
-                lambda: _send(store.run(run.id), during["send"]),
+                lambda: self._meanwhile(store.run(run.id), during["send"]),
             )
         try:
             if step.get("worker"):
@@ -319,8 +239,8 @@ class Machine:
                 llm = "model" if step.get("llm") else None
                 forgets = bool(step.get("lifts")) and state is None
                 run.resume(llm=llm, budget=budget, forgets_limits=forgets)
-            unread = self.control_waits(run) and state != "cancelled"
-            self.expect("control read", not unread, f"{run.id} has an unread control word")
+            unread = control_waits(self, run) and state != "cancelled"
+            expect(self, "control read", not unread, f"{run.id} has an unread control word")
         except Crash:
             self._excuse(run)
         except Broken:
@@ -330,6 +250,26 @@ class Machine:
                 raise Difference("error", f"{type(error).__name__}: {error}") from error
         finally:
             outside.end_step()
+
+    def _meanwhile(self, run: Run, what: str) -> None:
+        """Do what another process does while a call of a run is in flight."""
+        if what != "rival":
+            _send(run, what)
+            return
+        calls = len(self.outside.calls)
+        try:
+            if self.program["store"] == "memory":
+                run.resume(llm="model")
+            else:
+                with self.opened() as other:
+                    other.context.kits.update(self.store.context.kits)
+                    other.run(run.id).resume(llm="model")
+        except RunBusy:
+            pass
+        else:
+            self.outside.faults.append(f"two processes work on {run.id}")
+        if len(self.outside.calls) > calls:
+            self.outside.faults.append(f"a second process calls for {run.id}")
 
     def _work_in_group(self, run: Run, step: Mapping[str, Any]) -> None:
         events = self.events(run)
@@ -480,240 +420,7 @@ class Machine:
             with file.open("rb") as lines:
                 other.import_run(lines, accepts_approvals=True)
             copied = other.run(run.id)
-            self.compare("import", run, self.events(copied), self.events(run))
-
-    # -- what must be true ----------------------------------------------------------------------
-
-    def why_no_call(self, call: Call) -> str | None:
-        """Return why a call that begins must not be made, or None."""
-        run = self.store.run(call.run)
-        events = self.events(run)
-        why = reference.why_no_call(events, run.source, call.intent, self.kit)
-        if why is None and call.what == "llm":
-            line = [self.events(self.store.run(id)) for id in self.line_of(call.run)]
-            why = reference.why_not_asked(line, str(call.arguments))
-        if why is None and self.unread_before and self.control_waits(run):
-            why = "a control word waits in the inbox"
-        return why
-
-    def line_of(self, run_id: str) -> list[str]:
-        """Return the ids of a run and of those that it was forked from."""
-        line = [run_id]
-        while line[-1] in self.parents:
-            line.append(self.parents[line[-1]])
-        return line
-
-    def control_waits(self, run: Run) -> bool:
-        """Whether a pause or cancellation that came before the step is still unread."""
-        return bool(set(self.unread(run, self.events(run))) & set(self.unread_before))
-
-    def expect(self, check: str, holds: bool, message: str) -> None:
-        """Raise if a check does not hold, unless it is known not to."""
-        if not holds and check not in self.known:
-            raise Difference(check, message)
-
-    def compare(self, check: str, run: Run, got: Any, wanted: Any) -> None:
-        """Raise if Kando and the reference say different things of a run."""
-        if got != wanted:
-            self.expect(check, False, f"of {run.id}: Kando {got!r:.600}, reference {wanted!r:.600}")
-
-    def check_all(self) -> None:
-        """Check everything about the runs that the last step was about."""
-        for fault in self.outside.faults:
-            self.expect("call", False, fault)
-        self.outside.faults.clear()
-        for run in self.runs:
-            if run.id in self.touched:
-                events = self.events(run)
-                self.check_ledger(run, events)
-                self.check_calls(run, events)
-                self.check_views(run, events)
-                self.check_state(run, events)
-                self.check_replay(run, events)
-
-    def check_ledger(self, run: Run, events: Sequence[dict[str, Any]]) -> None:
-        """Check the ledger alone: answers, firings, hash chain."""
-        for event in events:
-            if event["type"] in reference.ANSWER_OF:
-                answers = reference.answers_to(events, event["id"])
-                self.expect("answers", len(answers) <= 1, f"{event['id']} has {answers}")
-        fired = [self.as_key(each) for each in reference.firings(events)]
-        # A later version may deny what an earlier one has asked a person about.
-        fired = [each for each in fired if each[1] != GATE]
-        twice = [each for each, count in Counter(fired).items() if count > 1]
-        self.expect("fired twice", not twice, f"{twice} of {run.id}")
-        unread = {entry.event_id for entry in self.inbox(run)}
-        ids = Counter(event["id"] for event in events)
-        for id in sorted(self.sent.get(run.id, ())):
-            self.expect("message", ids[id] == 1 or id in unread, f"{id} of {run.id} is lost")
-        early = reference.fired_early(events, self.kits)
-        self.expect("fired early", not early, f"{early} of {run.id}")
-        limits = reference.limits(events)
-        set_at = [n for n, e in enumerate(events) if e["type"] == "budget.set"]
-        # A limit that a run is given later may be below what it has used by then.
-        is_first = len(set_at) == 1 and not any(reference.is_answer(e) for e in events[: set_at[0]])
-        if limits and is_first:
-            above = reference.above(events, limits, self.forked.get(run.id, 0))
-            self.expect("budget", not above, f"{run.id} is above {limits}: {above}")
-        passed = reference.passed_the_gate(events, self.kits)
-        self.expect("gate", not passed, f"{passed} of {run.id} came in without an approval")
-        verdict = run.verify()
-        self.expect("verify", verdict.is_intact, f"{verdict}")
-
-    def as_key(self, firing: tuple[str, str]) -> tuple[str, str]:
-        """Return a firing with the key of the responder instead of its name."""
-        for kit in self.kits.values():
-            for each in kit["responders"]:
-                if each["name"] == firing[1]:
-                    return firing[0], each["key"]
-        return firing
-
-    def check_calls(self, run: Run, events: Sequence[dict[str, Any]]) -> None:
-        """Check that no call was made twice, unless the process died in it or it failed."""
-        begun: dict[str, list[Call]] = {}
-        for call in self.outside.calls:
-            if call.run == run.id:
-                begun.setdefault(call.intent, []).append(call)
-        for intent, calls in begun.items():
-            again = [c for c in calls if not c.excused and not (c.failed and c.what == "llm")]
-            self.expect("called twice", len(again) <= 1, f"{intent} of {run.id}: {calls}")
-
-    def check_views(self, run: Run, events: Sequence[dict[str, Any]]) -> None:
-        """Check what each view says of the whole ledger."""
-        money = reference.spent(events)
-        status, metrics = run.status(), run.metrics()
-        for name in ("llm_cost_usd", "llm_tokens", "tool_calls", "llm_unpriced"):
-            self.compare(f"status {name}", run, getattr(status, name), money[name])
-        self.compare("metrics cost", run, metrics.llm.cost_usd, money["llm_cost_usd"])
-        cache = run.cache()
-        paid = cache.spent_usd + cache.shared_usd
-        self.compare("cache cost", run, paid, money["llm_cost_usd"])
-        outcome = self.store.compare([run.id])[0]
-        self.compare("compare cost", run, outcome.llm.cost_usd, money["llm_cost_usd"])
-        self.compare("unanswered", run, status.unanswered, len(reference.open_intents(events)))
-        self.compare("timers", run, status.timers, len(reference.open_timers(events)))
-        waiting = reference.open_approvals(events)
-        self.compare("approvals", run, [each.event_id for each in run.approvals()], waiting)
-        self.compare("status approvals", run, status.approvals, len(waiting))
-        kit = (status.kit, status.kit_version) if status.kit is not None else None
-        self.compare("kit", run, kit, reference.kit_at_work(events))
-        self.compare("world", run, _world(run.world()), reference.world(events))
-        runs = {each.run_id: each for each in self.store.runs(limit=50).items}
-        self.compare("runs", run, runs[run.id], status)
-        for end in self._prefixes(events):
-            self._check_prefix(run, events[:end])
-
-    def _prefixes(self, events: Sequence[Any]) -> list[int]:
-        length = len(events)
-        chosen = (self.number * 7919 + 13, self.number * 104729 + 7)
-        return sorted({each % (length + 1) for each in chosen} - {0}) if length else []
-
-    def _check_prefix(self, run: Run, events: Sequence[dict[str, Any]]) -> None:
-        """Check what readers of the first events of a ledger report."""
-        end = len(events)
-        self.compare("world at", run, _world(run.world(at=end)), reference.world(events))
-        money = reference.spent(events)
-        metrics = run.metrics(at=end)
-        self.compare("metrics at", run, metrics.llm.cost_usd, money["llm_cost_usd"])
-        copied = MemoryLedgerStore(run.id)
-        copied.append(list(run.events(at=end)))
-        status = read_status(copied)
-        intents = reference.open_intents(events)
-        self.compare("unanswered at", run, status.unanswered, len(intents))
-        self.compare("cost at", run, status.llm_cost_usd, money["llm_cost_usd"])
-        kit = self.store.context.kits["model"]
-        runtime = Runtime(copied, kit.create(), kits=[kit], edge_logic=())
-        self.compare("open intents at", run, [e.id for e in runtime.open_intents()], intents)
-        halted = reference.halted(events)
-        self.compare("halted at", run, runtime.is_halted, halted is not None)
-
-    def check_state(self, run: Run, events: Sequence[dict[str, Any]]) -> None:
-        """Check the state of a run, and that nothing was skipped if no work is left."""
-        state = run.status().state
-        halted = reference.halted(events)
-        if halted is not None or state in ("paused", "cancelled"):
-            self.compare("state", run, state, halted)
-            return
-        if state in ("finished", "waiting"):
-            due = set(reference.firings_due(events, self.kits, self.kit))
-            done = {self.as_key(each) for each in reference.done(events)}
-            self.expect("skipped", due <= done, f"{sorted(due - done)} of {run.id}, {state}")
-            waits = bool(
-                reference.open_intents(events)
-                or reference.open_timers(events)
-                or reference.open_approvals(events)
-            )
-            self.compare("state", run, state, "waiting" if waits else "finished")
-        unread = self.unread(run, events)
-        if state == "stopped" and not self._may_have_work(run, events):
-            self.expect("idle", False, f"{run.id} is stopped, with no work left")
-        self.compare("status unread", run, run.status().unread, len(unread))
-        if state == "finished":
-            self.expect("unread", not unread, f"{run.id} is finished, with {unread} unread")
-
-    def _may_have_work(self, run: Run, events: Sequence[dict[str, Any]]) -> bool:
-        """Whether work may be left; silent firings and decisions that are not handled count."""
-        fired = reference.firings(events)
-        cut = len(fired) > sum(e["type"] == "responder.completed" for e in events)
-        fails = any(each["fails"] for each in self.kit["responders"])
-        decides = any(e["type"].startswith("approval.") for e in events) or self.kit["policies"]
-        pending = reference.open_intents(events) or reference.open_timers(events)
-        due = set(reference.firings_due(events, self.kits, self.kit))
-        left = due - {self.as_key(each) for each in reference.done(events)}
-        return bool(cut or fails or decides or pending or left or self.unread(run, events))
-
-    def check_replay(self, run: Run, events: Sequence[dict[str, Any]]) -> None:
-        """Check that strict replay accepts the ledger, if one version of the kit recorded it."""
-        versions = {e["data"]["version"] for e in events if e["type"] == "kit.loaded"}
-        if versions != {self.kit["version"]}:
-            return
-        try:
-            run.replay(strict=True)
-        except Exception as error:
-            self.expect("strict replay", False, f"of {run.id}: {type(error).__name__}: {error}")
-            return
-        changed = self.changed_kit(events)
-        if changed is not None and self.number % 3 == 0:
-            try:
-                run.replay(strict=True, kit=build_kit(changed, self.outside, EFFECTS))
-            except ReplayDivergence:
-                return
-            self.expect("changed replay", False, f"of {run.id} accepts {changed}")
-
-    def changed_kit(self, events: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-        """Return the kit with one output changed that the ledger holds, or None."""
-        done = {key for _, key in (self.as_key(each) for each in reference.completed(events))}
-        kit = copy.deepcopy(self.kit)
-        for each in kit["responders"]:
-            for emission in each["emits"]:
-                if each["key"] in done and "n" in emission:
-                    emission["n"] += 10
-                    return kit
-        return None
-
-    def check_end(self) -> None:
-        """Check what takes a whole program: a journey of each run, and the run without a stop."""
-        for run in self.runs:
-            self.do_travel({}, run)
-        if self.program.get("calm"):
-            run = self.runs[0]
-            self.check_uninterrupted(run)
-
-    def check_uninterrupted(self, run: Run) -> None:
-        """Check that a run that was only stopped and resumed has the ledger of one that was not."""
-        self._work(run, {"llm": True})
-        self.check_all()
-        events = [_decided(each) for each in self.events(run)]
-        straight = self.store.start("model", "a goal", llm="model")
-        wanted = [_decided(each) for each in self.events(straight)]
-        for got, want in zip(events, wanted, strict=False):
-            self.compare("uninterrupted", run, got, want)
-        self.compare("uninterrupted", run, len(events), len(wanted))
-
-
-def _decided(event: Mapping[str, Any]) -> dict[str, Any]:
-    data = {name: value for name, value in event["data"].items() if name != "observed"}
-    return {**event, "data": data, "source": None}
+            compare(self, "import", run, self.events(copied), self.events(run))
 
 
 def _send(run: Run, what: str) -> None:
@@ -723,15 +430,3 @@ def _send(run: Run, what: str) -> None:
         run.cancel()
     else:
         run.send("note", {"n": 2})
-
-
-def _world(world: Any) -> dict[str, dict[str, Any]]:
-    objects = {id: [each.type, each.data] for id, each in world.objects.items()}
-    relations = {
-        id: [each.type, each.source_id, each.target_id, each.data]
-        for id, each in world.relations.items()
-    }
-    return {"objects": objects, "relations": relations}
-
-
-sys.modules.setdefault("machine", sys.modules[__name__])

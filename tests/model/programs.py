@@ -216,7 +216,7 @@ def _step(rng: random.Random, kit: dict[str, Any]) -> dict[str, Any]:
         step["budget"] = _budget(rng) if rng.random() < 0.3 else None
         step["lifts"] = rng.random() < 0.3
     if do == "resume" and rng.random() < 0.4:
-        send = rng.choice(("pause", "pause", "cancel", "note"))
+        send = rng.choice(("pause", "pause", "cancel", "note", "rival", "rival"))
         step["during"] = {"call": rng.randint(1, 3), "send": send}
     if do == "crash":
         step["in"] = rng.choice(("write", "write", "call"))

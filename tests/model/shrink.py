@@ -9,18 +9,21 @@ from collections.abc import Iterator
 from machine import Difference, run_program
 from programs import Program
 
-__all__ = ["failure_of", "shrunk", "text_of"]
+__all__ = ["check_of", "failure_of", "shrunk", "text_of"]
 
 
 def failure_of(program: Program) -> str | None:
     """Return the name of the check that a program fails, or None."""
     try:
         run_program(program)
-    except Difference as error:
-        return error.check
     except Exception as error:
-        return type(error).__name__
+        return check_of(error)
     return None
+
+
+def check_of(error: Exception) -> str:
+    """Return the name of the check that a program fails with an error."""
+    return error.check if isinstance(error, Difference) else type(error).__name__
 
 
 def shrunk(program: Program, check: str, attempts: int = 400) -> Program:

@@ -9,9 +9,9 @@ import argparse
 import time
 from collections import Counter
 
-from machine import KNOWN, Difference, run_program
+from machine import KNOWN, run_program
 from programs import generate
-from shrink import shrunk, text_of
+from shrink import check_of, shrunk, text_of
 
 __all__ = ["main"]
 
@@ -35,7 +35,7 @@ def main() -> None:
         try:
             taken += run_program(program).taken
         except Exception as error:
-            check = error.check if isinstance(error, Difference) else type(error).__name__
+            check = check_of(error)
             failures[check] += 1
             if failures[check] == 1:
                 print(f"seed {seed}: {error!s:.1500}", flush=True)

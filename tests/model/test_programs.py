@@ -13,10 +13,11 @@ import pytest
 from machine import run_program
 from programs import generate
 from reference import is_answer, open_intents, spent
+from shrink import check_of, shrunk, text_of
 
 PROGRAMS = 150
 #: Seconds after which no further program is begun.
-ENOUGH = 50.0
+ENOUGH = 5.0
 
 
 @pytest.mark.parametrize("part", range(3))
@@ -28,7 +29,8 @@ def test_random_programs_agree_with_the_reference(part: int) -> None:
         try:
             run_program(generate(seed))
         except Exception as error:
-            pytest.fail(f"seed {seed}: {error}")
+            smallest = text_of(shrunk(generate(seed), check_of(error), attempts=60))
+            pytest.fail(f"seed {seed}: {error}\n{smallest}")
 
 
 def test_a_program_is_a_function_of_its_seed() -> None:
