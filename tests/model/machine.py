@@ -31,9 +31,9 @@ from kando.plugins import Plugins
 from kando.responders.budget import Budget
 from kando.schema.events import RecordedEvent
 from kando.testing.runs import Crash
-from process import Offers, limited, watched
+from process import Offers, limited, spoil, watched
 from program_kits import Broken, Outside, build_kit
-from programs import EFFECTS, Program
+from programs import EFFECTS, Program, edit
 
 __all__ = ["KNOWN", "Difference", "run_program"]
 
@@ -382,34 +382,12 @@ class Machine:
 
     def do_edit(self, step: Mapping[str, Any], run: Run) -> None:
         kit = self.new_version()
-        responders, at = kit["responders"], step["which"] % len(kit["responders"])
-        if step["how"] == "rename":
-            old = responders[at]["name"]
-            responders[at] |= {"name": f"{old}x", "was": [*responders[at].get("was", []), old]}
-        elif step["how"] == "remove" and len(responders) > 1:
-            del responders[at]
-        elif step["how"] == "reorder":
-            responders.insert(0, responders.pop(at))
-        elif step["how"] == "add":
-            new = copy.deepcopy(step["new"])
-            if all(new["key"] != each["key"] for each in responders):
-                responders.insert(at, new)
+        edit(kit, step)
         self.install(kit)
 
     def do_snapshot(self, step: Mapping[str, Any], run: Run) -> None:
         for file in sorted((self.folder / "snapshots").glob("*.snapshot")):
-            if step["how"] == "drop":
-                file.unlink()
-            elif step["how"] == "damage":
-                body = bytearray(file.read_bytes())
-                body[int(step["offset"] * len(body)) % len(body)] ^= 0x55
-                file.write_bytes(bytes(body))
-            else:
-                kept = file.with_suffix(".kept")
-                if kept.exists():
-                    file.write_bytes(kept.read_bytes())
-                else:
-                    kept.write_bytes(file.read_bytes())
+            spoil(file, step["how"], step["offset"])
 
     def do_travel(self, step: Mapping[str, Any], run: Run) -> None:
         """Export a run, and import it into another store, which has the same events."""

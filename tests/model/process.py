@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from itertools import count
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -17,7 +18,7 @@ from kando.ledger.sqlite_substrate import SQLiteSubstrate
 from kando.plugins import ProviderSpec, hookimpl
 from program_kits import Outside
 
-__all__ = ["Offers", "limited", "open_model", "watched"]
+__all__ = ["Offers", "limited", "open_model", "spoil", "watched"]
 
 #: Seconds after which a program counts as one that does not end.
 _LIMIT = 20.0
@@ -106,3 +107,24 @@ def limited() -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+def spoil(snapshot: Path, how: str, offset: float) -> None:
+    """Drop or damage a stored snapshot, or put back the one that was stored when this was done first.
+
+    Args:
+        snapshot: its file.
+        how: ``drop``, ``damage`` or ``stale``.
+        offset: which part to damage, from 0 to 1.
+    """
+    kept = snapshot.with_suffix(".kept")
+    if how == "drop":
+        snapshot.unlink()
+    elif how == "damage":
+        body = bytearray(snapshot.read_bytes())
+        body[int(offset * len(body)) % len(body)] ^= 0x55
+        snapshot.write_bytes(bytes(body))
+    elif kept.exists():
+        snapshot.write_bytes(kept.read_bytes())
+    else:
+        kept.write_bytes(snapshot.read_bytes())

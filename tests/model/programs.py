@@ -10,10 +10,12 @@ it reacts to, so every run ends.
 
 from __future__ import annotations
 
+import copy
 import random
+from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["LEVELS", "Program", "generate"]
+__all__ = ["LEVELS", "Program", "edit", "generate"]
 
 Program = dict[str, Any]
 
@@ -193,6 +195,22 @@ def _budget(rng: random.Random) -> dict[str, Any]:
         )
     )
     return dict(limit)
+
+
+def edit(kit: dict[str, Any], step: Mapping[str, Any]) -> None:
+    """Change the responders of a kit as a step says."""
+    responders, at = kit["responders"], step["which"] % len(kit["responders"])
+    if step["how"] == "rename":
+        old = responders[at]["name"]
+        responders[at] |= {"name": f"{old}x", "was": [*responders[at].get("was", []), old]}
+    elif step["how"] == "remove" and len(responders) > 1:
+        del responders[at]
+    elif step["how"] == "reorder":
+        responders.insert(0, responders.pop(at))
+    elif step["how"] == "add":
+        new = copy.deepcopy(step["new"])
+        if all(new["key"] != each["key"] for each in responders):
+            responders.insert(at, new)
 
 
 # -- schedules ------------------------------------------------------------------------------------
