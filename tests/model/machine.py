@@ -29,26 +29,12 @@ from kando.app.store import Store, open_store
 from kando.errors import KandoError, RunBusy
 from kando.plugins import Plugins
 from kando.responders.budget import Budget
-from kando.schema.events import RecordedEvent
 from kando.testing.runs import Crash
-from process import Offers, limited, spoil, watched
+from process import Offers, as_dict, limited, spoil, watched
 from program_kits import Broken, Outside, build_kit
 from programs import EFFECTS, Program, edit
 
 __all__ = ["KNOWN", "Difference", "run_program"]
-
-
-def as_dict(event: RecordedEvent) -> dict[str, Any]:
-    """Return an event as the reference reads it."""
-    return {
-        "id": event.id,
-        "type": event.type,
-        "source": event.source,
-        "actor": event.actor,
-        "cause": list(event.cause),
-        "data": event.data,
-        "position": event.position,
-    }
 
 
 @cache
@@ -311,7 +297,7 @@ class Machine:
             changes["patches"] = [(id, {"forked": True}) for id in list(objects)[:1]]
         elif step["change"] == "event":
             changes["events"] = [{"type": "note", "data": {"n": 1}}]
-        elif step["change"] == "goal" and events:
+        elif step["change"] == "goal" and reference.kit_at_work(events):
             changes["goal"] = "another goal"
         elif step["change"] == "kit" and events:
             changes["kit"] = "model"

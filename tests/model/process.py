@@ -16,9 +16,10 @@ from kando.ledger.memory import MemoryLedgerStore, MemorySubstrate
 from kando.ledger.sqlite import SQLiteLedgerStore
 from kando.ledger.sqlite_substrate import SQLiteSubstrate
 from kando.plugins import ProviderSpec, hookimpl
+from kando.schema.events import RecordedEvent
 from program_kits import Outside
 
-__all__ = ["Offers", "limited", "open_model", "spoil", "watched"]
+__all__ = ["Offers", "as_dict", "limited", "open_model", "spoil", "watched"]
 
 #: Seconds after which a program counts as one that does not end.
 _LIMIT = 20.0
@@ -107,6 +108,19 @@ def limited() -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+def as_dict(event: RecordedEvent) -> dict[str, Any]:
+    """Return an event as the reference reads it."""
+    return {
+        "id": event.id,
+        "type": event.type,
+        "source": event.source,
+        "actor": event.actor,
+        "cause": list(event.cause),
+        "data": event.data,
+        "position": event.position,
+    }
 
 
 def spoil(snapshot: Path, how: str, offset: float) -> None:
