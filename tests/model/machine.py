@@ -228,13 +228,15 @@ class Machine:
             unread = control_waits(self, run) and state != "cancelled"
             expect(self, "control read", not unread, f"{run.id} has an unread control word")
         except Crash:
-            self._excuse(run)
+            pass
         except Broken:
             pass
         except KandoError as error:
             if not self._is_expected(run, error):
                 raise Difference("error", f"{type(error).__name__}: {error}") from error
         finally:
+            if outside.is_dead:
+                self._excuse(run)
             outside.end_step()
 
     def _meanwhile(self, run: Run, what: str) -> None:

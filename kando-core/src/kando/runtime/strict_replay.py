@@ -298,7 +298,7 @@ class _StrictReplay:
             is_cut = here == len(self._recorded)
             if is_cut and not self._is_new(handler.name, event):
                 raise _LedgerEndsUnfinished from error
-            if is_cut or not self._is_external[here]:
+            if is_cut or not (self._is_external[here] or self._is_answer(self._recorded[here])):
                 raise self._raised(handler.name, error) from error
             self._insert_external([])
             return RETRIED
