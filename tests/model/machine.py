@@ -6,6 +6,7 @@ import copy
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -104,7 +105,7 @@ class Machine:
         #: Steps that were taken, for the counts of the soak.
         self.taken: Counter[str] = Counter()
         self.touched: set[str] = set()
-        #: What the checks of a run depend on, as it was when they were made last.
+        #: The state that the checks of a run depend on, as it was when they were made last.
         self.checked: dict[str, tuple[Any, ...]] = {}
         #: Event ids of the control words that were unread when the step began.
         self.unread_before: list[str] = []
@@ -348,14 +349,14 @@ class Machine:
             asked = next(e for e in events if e["id"] == chosen)
             about = asked["data"].get("cause_object_id")
             data = {"cause_object_id": about} if about else {}
-            is_free = "answers of people" in self.known
-            if asked["type"] == "tool.called" and is_free:
-                data["error"] = {"type": "Denied", "message": "by hand"}
-                run.send("tool.returned", data, cause=[chosen], actor="ann")
-            elif asked["type"] == "llm.request":
-                if is_free:
-                    data["cached"] = True
-                sent = data | {"text": "by hand", "cost_usd": 0.0}
+            is_llm = asked["type"] == "llm.request"
+            if step["which"] % 2:
+                given: dict[str, Any] = {"text": "by hand"} if is_llm else {"result": 1}
+                # It may be answered or denied already, by a message that is not recorded yet.
+                with suppress(KandoError):
+                    run.answer(chosen, **given, by="ann")
+            elif is_llm:
+                sent = data | {"text": "by hand", "cost_usd": 2.0}
                 run.send("llm.response", sent, cause=[chosen], actor="ann")
             else:
                 run.send("tool.returned", data | {"result": 1}, cause=[chosen], actor="ann")
