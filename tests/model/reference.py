@@ -131,7 +131,9 @@ def above(events: Sequence[Event], limits: Mapping[str, float], forked: int = 0)
         forked: number of events that forks have recorded, which do not count.
     """
     used = spent(events)
-    used["events"] = sum(e["type"] != "budget.exhausted" for e in events) - forked
+    # No limit forbids a person to pause, resume or cancel.
+    free = {"budget.exhausted", *CONTROL}
+    used["events"] = sum(e["type"] not in free for e in events) - forked
     counted = ("events", "llm_calls", "llm_cost_usd", "llm_tokens", "tool_calls")
     return [each for each in counted if used[each] > limits.get(f"max_{each}", used[each])]
 
