@@ -9,7 +9,6 @@ import attrs
 
 from kando.errors import InvalidData
 from kando.responders.approved import approved_arguments
-from kando.responders.approved import approved_arguments
 from kando.runtime.failure import failure_data
 from kando.schema.events import ECHOED, RESPONDER_FAILED, RETRIED, KandoEvent, make_event
 from kando.schema.exact_json import exact_and_encoded
