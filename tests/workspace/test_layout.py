@@ -39,7 +39,10 @@ HOSPITALITY = [
     ".github/workflows/release.yml",
 ]
 # Starts Python with a module of its own, and with nothing that a caller names.
-STARTS_PROCESSES = {"kando-mcp/src/kando_mcp/worker/pool.py"}
+STARTS_PROCESSES = {
+    "kando-core/src/kando/text/_parser.py",
+    "kando-mcp/src/kando_mcp/worker/pool.py",
+}
 SOURCES = [path for folder in PACKAGES for path in sorted((ROOT / folder / "src").rglob("*.py"))]
 
 

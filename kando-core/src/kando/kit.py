@@ -263,26 +263,8 @@ class Kit:
                 base, fill, messages, output, many, relation, {}, max(max_turns, 1)
             )
             responder.options = request_options(responder.answer_class(), schemas, options)
-            about, old = _type_name(type), self._qualified(was)
-            responder.was = old
-
-            def part(suffix: str, pattern: str, fn: Callable[..., Any]) -> Responder:
-                names = [f"{each}{suffix}" for each in old]
-                return Responder(f"{base}{suffix}", frozenset({pattern}), fn, was=names, kit=self)
-
-            self.responders += [
-                Responder(
-                    base,
-                    frozenset(pattern),
-                    responder.on_event,
-                    object_type=about,
-                    was=old,
-                    kit=self,
-                ),
-                part(".answer", LLM_RESPONSE, responder.on_answer),
-            ]
-            if schemas:
-                self.responders.append(part(".tool", TOOL_RETURNED, responder.on_tool))
+            responder.was = self._qualified(was)
+            self.responders += _parts_of(responder, pattern, _type_name(type), self, bool(schemas))
             return responder
 
         return decorate
@@ -486,3 +468,24 @@ def _is_attrs_class(cls: type) -> bool:
 
 def _type_name(type: type | str | None) -> str | None:
     return type if type is None or isinstance(type, str) else type.__name__
+
+
+def _parts_of(
+    asking: LLMResponder, pattern: Iterable[str], about: str | None, kit: Kit, has_tools: bool
+) -> list[Responder]:
+    """Return the responders that ask a model, handle its answers, and return results of tools."""
+
+    def part(suffix: str, pattern: str, fn: Callable[..., Any]) -> Responder:
+        names = [f"{each}{suffix}" for each in asking.was]
+        return Responder(f"{asking.name}{suffix}", frozenset({pattern}), fn, was=names, kit=kit)
+
+    first = Responder(
+        asking.name,
+        frozenset(pattern),
+        asking.on_event,
+        object_type=about,
+        was=asking.was,
+        kit=kit,
+    )
+    parts = [first, part(".answer", LLM_RESPONSE, asking.on_answer)]
+    return [*parts, part(".tool", TOOL_RETURNED, asking.on_tool)] if has_tools else parts

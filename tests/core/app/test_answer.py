@@ -346,8 +346,7 @@ def test_a_worker_whose_call_returns_after_an_answer_by_hand_is_charged(
     desk.llm_gate.clear()
     with opened(path, desk) as store:
         run = store.start("desk", "x", group="g")
-        worker = GroupWorker(store.context, "g")
-        worker._provider = desk.provider()
+        worker = GroupWorker(store.context, "g", llm=desk.provider())
         thread = threading.Thread(target=lambda: worker.work(until_idle=True))
         thread.start()
         while not desk.asked:
@@ -402,8 +401,7 @@ def test_the_answer_of_a_call_that_was_delivered_first_counts(path: str) -> None
     desk = Desk(("llm",))
     with opened(path, desk) as store:
         run = store.start("desk", "x", group="g")
-        worker = GroupWorker(store.context, "g")
-        worker._provider = desk.provider()
+        worker = GroupWorker(store.context, "g", llm=desk.provider())
         # Resumes the run, then makes the call; the answer waits in the inbox.
         for _ in range(2):
             lease = worker._group.take(this_process(), 30)

@@ -233,8 +233,7 @@ def test_workers_charge_failed_attempts_and_stop_at_the_limit_of_the_run(path: s
     calls: list[Any] = []
     with opened(path, Desk(asks=True).kit()) as store:
         run = store.start("desk", "x", group="g", budget=Budget(max_llm_cost_usd=1.0))
-        worker = GroupWorker(store.context, "g")
-        worker._provider = counting(calls, CutOff("cut off"))
+        worker = GroupWorker(store.context, "g", llm=counting(calls, CutOff("cut off")))
         worker.work(until_idle=True)
         status = run.status()
         assert (len(calls), status.llm_cost_usd) == (2, 1.0)

@@ -97,8 +97,8 @@ class GroupWorker:
         context: the plugins, the settings and the substrate.
         group: name of the group.
         kit: name of the kit whose runs it works on; any installed one if None.
-        llm: ``provider`` or ``provider:argument``; if None, the provider that each run was started
-            or forked with, or that of the environment.
+        llm: ``provider`` or ``provider:argument``, or an open provider, which stays open; if None,
+            the provider that each run was started or forked with, or that of the environment.
         budget: limits of each run, in addition to those that its ledger remembers.
         lease_seconds: seconds without a sign of life after which another worker takes a job.
         report: receives a line for each failed attempt and each parked job.
@@ -110,7 +110,7 @@ class GroupWorker:
         group: str,
         *,
         kit: str | None = None,
-        llm: str | None = None,
+        llm: str | Provider | None = None,
         budget: Budget | None = None,
         lease_seconds: float = LEASE_SECONDS,
         report: Callable[[str], None] = lambda line: None,
@@ -120,7 +120,7 @@ class GroupWorker:
         self._llm = llm
         # Opened once, for all jobs; None until the first job needs it.
         self._providers: dict[tuple[str | None, str], Provider | None] = {}
-        if llm:
+        if isinstance(llm, str):
             self._providers[llm, ""] = choose_provider(
                 llm, context.plugins, context.environ, options=context.llm_options
             )
@@ -306,16 +306,18 @@ class GroupWorker:
             known = chosen.kit["name"]
             msg = f"{ledger.stream_name()} is a run of kit {known!r}, not {kit.name!r}."
             raise ConfigurationError(msg, hint="Use a separate group for each kit.")
-        provider = self._provider_of(kit, run.chosen_llm(), run.is_demo_of(kit))
+        provider = self._provider_of(run, kit)
         limits = run.limits.capped_by(self._budget)
         return runtime_of(self._context, ledger, kit, provider, limits, chosen, substitute, claim)
 
-    def _provider_of(self, kit: Kit, chosen: str | None, is_demo: bool) -> Provider | None:
+    def _provider_of(self, run: OpenedRun, kit: Kit) -> Provider | None:
         """Return the provider of a run: an open one, if a run before needed the same."""
-        if self._llm:
-            return self._providers[self._llm, ""]
+        if isinstance(self._llm, Provider):
+            return self._llm
+        chosen = self._llm or run.chosen_llm()
+        is_demo = chosen is None and run.is_demo_of(kit)
         # The script of a demo belongs to its kit.
-        key = (chosen, kit.name if is_demo and chosen is None else "")
+        key = (chosen, kit.name if is_demo else "")
         if key not in self._providers:
             self._providers[key] = provider_of(self._context, kit, chosen, is_demo)
         return self._providers[key]

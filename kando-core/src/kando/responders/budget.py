@@ -1,5 +1,7 @@
 """Budgets: the limits of a run, and the account of its usage."""
 
+# long: the table of limits and the account that keeps each of them, side by side.
+
 from __future__ import annotations
 
 import time

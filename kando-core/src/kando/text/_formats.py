@@ -4,6 +4,8 @@ The module and what it imports use the standard library only, except the library
 the process that parses documents starts quickly.
 """
 
+# long: one reader per format, and the steps that they share.
+
 from __future__ import annotations
 
 import re
