@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from kando.app.substrates import substrate_url
 from kando.errors import ConfigurationError
+from kando.ledger.files import write_whole
 from kando_mcp.jsonc import parse, with_member
 
 __all__ = ["config_path", "configuration", "merge"]
@@ -127,7 +127,7 @@ def merge(path: str | Path, entry: Mapping[str, Any]) -> bool:
     for name, server in servers.items():
         text = with_member(text, (section, name), server)
     try:
-        _replace(file, text)
+        write_whole(file, [text.encode("utf-8")], make_folder=True)
     except OSError as error:
         msg = f"{file} cannot be written: {error.strerror}."
         raise ConfigurationError(msg, hint="Name another file with --file.") from error
@@ -155,18 +155,3 @@ def _parsed(file: Path, text: str) -> dict[str, Any]:
         return known
     msg = f"{file} does not contain a JSON object."
     raise ConfigurationError(msg, hint=_FIX_BY_HAND)
-
-
-def _replace(file: Path, text: str) -> None:
-    """Replace a file atomically: a host that reads it sees either the old or the new contents."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    mode = file.stat().st_mode & 0o777 if file.exists() else 0o600
-    descriptor, made = tempfile.mkstemp(dir=file.parent, prefix=file.name)
-    try:
-        with os.fdopen(descriptor, "wb") as out:
-            out.write(text.encode("utf-8"))
-        os.chmod(made, mode)
-        os.replace(made, file)
-    except BaseException:
-        Path(made).unlink(missing_ok=True)
-        raise

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import BinaryIO
 
 import attrs
 
@@ -16,6 +15,7 @@ from kando.app.opened import OpenedRun
 from kando.app.status import read_status
 from kando.errors import InvalidData, KandoError, LedgerExists, LedgerNotFound, StoreError
 from kando.ledger.chain import GENESIS, link
+from kando.ledger.files import write_whole
 from kando.ledger.interface import LedgerStore
 from kando.ledger.jsonl import Header, Parent, lines_of, read_lines
 from kando.ledger.memory import MemoryLedgerStore
@@ -41,7 +41,7 @@ class ExportResult:
 
     Attributes:
         run_id: of the run or branch.
-        file: that was written.
+        file: that was written; ``-`` for an open stream.
         format: of the file.
         events: number of exported events.
         digest: chained hash of these events, 64 hexadecimal digits.
@@ -74,13 +74,13 @@ class ImportResult:
     missing_parent_id: str | None = None
 
 
-def export_run(run: OpenedRun, end: int, file: str | Path, format: str) -> ExportResult:
-    """Write a run or branch to a file, as a whole or not at all.
+def export_run(run: OpenedRun, end: int, file: str | Path | BinaryIO, format: str) -> ExportResult:
+    """Write a run or branch to a file, as a whole or not at all; or to an open stream.
 
     Args:
         run: the opened run.
         end: number of events to export.
-        file: to write; an existing one is replaced.
+        file: to write; where it is a link, the file that it leads to. An existing file is replaced.
         format: one of `FORMATS`.
 
     Raises:
@@ -88,28 +88,21 @@ def export_run(run: OpenedRun, end: int, file: str | Path, format: str) -> Expor
         StoreError: the file cannot be written.
     """
     write = FORMATS[format]
+    name = str(file) if isinstance(file, str | Path) else "-"
     try:
-        _write(Path(file), write(run, end))
+        _write(file, write(run, end))
     except OSError as error:
-        msg = f"{file} cannot be written: {error.strerror or error}."
+        msg = f"{name} cannot be written: {error.strerror or error}."
         raise StoreError(msg, hint="Choose another file.") from error
-    return ExportResult(run.id, str(file), format, end, run.ledger.digest(end).hex())
+    return ExportResult(run.id, name, format, end, run.ledger.digest(end).hex())
 
 
-def _write(path: Path, lines: Iterable[bytes]) -> None:
-    if path.exists() and not path.is_file():
-        # Such as /dev/stdout, which must not be replaced.
-        with path.open("wb") as file:
-            file.writelines(lines)
-        return
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.writelines(lines)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+def _write(file: str | Path | BinaryIO, lines: Iterable[bytes]) -> None:
+    if isinstance(file, str | Path):
+        write_whole(file, lines)
+    else:
+        file.writelines(lines)
+        file.flush()
 
 
 def _jsonl(run: OpenedRun, end: int) -> Iterator[bytes]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import attrs
 
@@ -205,12 +205,13 @@ class Run:
         return verify_run(self._opened())
 
     def export(
-        self, file: str | Path, *, format: str = "jsonl", at: int | None = None
+        self, file: str | Path | BinaryIO, *, format: str = "jsonl", at: int | None = None
     ) -> ExportResult:
-        """Write the run to a file, as a whole or not at all.
+        """Write the run to a file, as a whole or not at all; or to an open stream.
 
         Args:
-            file: to write; an existing one is replaced.
+            file: to write; where it is a link, the file that it leads to. An existing file is
+                replaced.
             format: ``jsonl``, which can be imported, ``cloudevents``, ``dot``, ``mermaid``, ``svg``.
             at: see `Run`.
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from kando.ledger.files import write_whole
 from kando.ledger.interface import LedgerStore
 from kando.schema.differences import decided_data, differences
 from kando.schema.events import KandoEvent
@@ -83,9 +84,8 @@ def assert_golden(ledger: LedgerStore, path: str | Path) -> None:
     # Converted to JSON and back, so that both sides have the same types.
     actual = [json.loads(json.dumps(decided(event))) for event in ledger.read_all()]
     if os.environ.get("KANDO_UPDATE_GOLDEN") == "1":
-        file.parent.mkdir(parents=True, exist_ok=True)
         lines = [json.dumps(each, ensure_ascii=False) + "\n" for each in actual]
-        file.write_text("".join(lines), encoding="utf-8")
+        write_whole(file, (line.encode() for line in lines), mode=0o666, make_folder=True)
         return
     cure = "To accept the ledger, run the test again with KANDO_UPDATE_GOLDEN=1."
     assert file.exists(), f"The golden file {file} does not exist. {cure}"

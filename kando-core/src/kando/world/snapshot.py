@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ import attrs
 import msgspec
 
 from kando.errors import ConfigurationError, PositionOutOfRange
+from kando.ledger.files import write_whole
 from kando.ledger.interface import LedgerStore
 from kando.ledger.upcast import UpcastLedger
 from kando.schema.exact_json import encode, exact
@@ -110,7 +110,7 @@ class FileSnapshots:
 
     def put(self, body: bytes) -> None:
         """Keep a snapshot in place of the one before."""
-        _replace(self.path, body)
+        write_whole(self.path, [body], make_folder=True)
 
 
 @attrs.frozen
@@ -252,7 +252,7 @@ def _save_file(run_id: str, world: World, position: int) -> None:
     for each in things:
         exact(each.data, f"the data of {each.id!r}")
     content = {"run_id": run_id, "position": position, "world": _rows(world)}
-    _replace(path, encode(content, "the snapshot"))
+    write_whole(path, [encode(content, "the snapshot")], make_folder=True)
 
 
 @overload
@@ -341,21 +341,6 @@ def _file_of(run_id: str) -> Path:
         msg = f"The run id {run_id!r:.80} is not a file name."
         raise ConfigurationError(msg, hint="Use the id without a path: letters, digits, - and _.")
     return Path(os.environ.get("KANDO_SNAPSHOT_DIR") or ".kando_snapshots", run_id)
-
-
-def _replace(path: Path, body: bytes) -> None:
-    """Write a file as a whole: a reader finds the old content or the new, never half of one."""
-    # Replace the target of a link, not the link.
-    target = Path(os.path.realpath(path))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".snapshot-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(body)
-        os.replace(temporary, target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _versions(ledger: LedgerStore) -> dict[str, int]:
