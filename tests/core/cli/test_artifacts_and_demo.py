@@ -100,6 +100,18 @@ def test_the_only_artifact_is_printed_with_control_characters_escaped(kando: Run
     assert listed["text"] == "# only\n\x1b[2Jend\ttab"
 
 
+def test_an_artifact_is_written_through_a_link_and_to_stdout(kando: Run, tmp_path: Path) -> None:
+    kando("run", "writer", "--demo", "--goal", "one")
+    (tmp_path / "target").write_text("old")
+    (tmp_path / "link").symlink_to("target")
+
+    assert kando("artifacts", "@last", "-o", "link").returncode == 0
+    done = kando("artifacts", "@last", "-o", "-")
+
+    assert (tmp_path / "link").is_symlink()
+    assert done.stdout == (tmp_path / "target").read_text() == "# only\n\x1b[2Jend\ttab"
+
+
 def test_several_artifacts_are_listed_and_each_is_printed_by_its_name_or_id(kando: Run) -> None:
     kando("run", "writer", "--demo")
 

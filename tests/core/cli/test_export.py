@@ -2,7 +2,10 @@
 
 import io
 import json
+import os
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -140,3 +143,57 @@ def test_wrong_usage_is_refused(kando: Run, tmp_path: Path, command: list[str], 
 
     assert (done.returncode, done.stdout) == (code, "")
     assert not (tmp_path / "out").exists()
+
+
+def test_an_export_to_a_link_writes_the_file_that_it_leads_to(
+    kando: Run, run_id: str, tmp_path: Path
+) -> None:
+    (tmp_path / "target").write_text("old")
+    (tmp_path / "link").symlink_to("target")
+
+    kando("export", run_id, "-o", "link")
+    kando("export", run_id, "-o", "plain")
+
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "target").read_bytes() == (tmp_path / "plain").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        ("-", "jsonl"),
+        ("-", "svg"),
+        ("/dev/stdout", "jsonl"),
+        ("/dev/fd/1", "dot"),
+        ("link", "jsonl"),
+    ],
+)
+def test_stdout_receives_only_the_export(
+    process: Run, run_id: str, tmp_path: Path, name: str, form: str
+) -> None:
+    (tmp_path / "link").symlink_to("/dev/stdout")
+    process("export", run_id, "-o", "out", "--format", form)
+
+    done = process("export", run_id, "-o", name, "--format", form)
+    reported = process("export", run_id, "-o", name, "--format", form, "--json")
+
+    assert (done.returncode, done.stdout) == (0, (tmp_path / "out").read_text())
+    assert done.stderr.startswith("kando: exported: ")
+    assert reported.stdout == done.stdout
+    assert json.loads(reported.stderr)["file"] == name
+    assert not (tmp_path / "-").exists()
+
+
+def test_an_export_through_stdout_continues_a_redirected_file(
+    environ: dict[str, str], run_id: str, tmp_path: Path
+) -> None:
+    before = os.lstat("/dev/stdout")
+    command = [sys.executable, "-m", "kando.cli.main", "export", run_id, "-o", "/dev/stdout"]
+    (tmp_path / "file").write_text("first\n")
+
+    with (tmp_path / "file").open("ab") as file:
+        subprocess.run(command, cwd=tmp_path, env=environ, stdout=file, check=True)
+
+    first, head, *_ = (tmp_path / "file").read_text().splitlines()
+    assert (first, json.loads(head)["kando"]) == ("first", "ledger")
+    assert os.lstat("/dev/stdout").st_ino == before.st_ino

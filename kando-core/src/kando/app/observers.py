@@ -99,15 +99,18 @@ class Observation:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        reports = [each for each in self.close() if each.dropped or each.failed]
-        if not reports:
-            return
-        # The filters belong to the process, and runs may end in several of its threads at once.
-        with _FILTERS_LOCK, warnings.catch_warnings():
-            # Even if warnings are errors: an observer does not end a run.
-            warnings.simplefilter("always")
-            for report in reports:
-                warnings.warn(str(report), stacklevel=2)
+        warn_always([str(each) for each in self.close() if each.dropped or each.failed])
+
+
+def warn_always(problems: Sequence[str]) -> None:
+    """Issue warnings, even if warnings are errors: an observer does not end a run."""
+    if not problems:
+        return
+    # The filters belong to the process, and runs may end in several of its threads at once.
+    with _FILTERS_LOCK, warnings.catch_warnings():
+        warnings.simplefilter("always")
+        for problem in problems:
+            warnings.warn(problem, stacklevel=3)
 
 
 class _Observed(LedgerStore):

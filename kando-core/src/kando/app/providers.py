@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from fnmatch import fnmatchcase
 from typing import Any
 
 import attrs
 
+from kando.app.observers import warn_always
 from kando.cache.asked import provider_identity
 from kando.errors import AmbiguousName, ConfigurationError
 from kando.plugins import Plugins, ProviderSpec, UnknownPlugin
+from kando.plugins._targets import describe
 from kando.plugins.records import Offered
 from kando.responders.base import Responder
 from kando.responders.llm_executor import Complete, provider_executor
@@ -169,7 +171,7 @@ class Router:
         complete, asked = self._route(request)
         if self._listen is None:
             return complete(asked)
-        with self._listen(request) as on_text:
+        with _Listener(self._listen, request) as on_text:
             stream = getattr(complete, "stream", None)
             if stream is not None:
                 streamed: dict[str, Any] = stream(asked, on_text)
@@ -269,3 +271,37 @@ def _open(
         raise ConfigurationError(msg, hint="Report this to the authors of the plugin.")
     checked: Complete = complete
     return checked
+
+
+class _Listener:
+    """What shows one answer as it streams in; if it raises, it is not called again."""
+
+    def __init__(self, listen: Listen, request: dict[str, Any]) -> None:
+        self._listen, self._request = listen, request
+        self._on_text: Callable[[str], None] | None = None
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Callable[[str], None]:
+        with self._guarded():
+            self._on_text = self._stack.enter_context(self._listen(self._request))
+        return self._show
+
+    def __exit__(self, *about: object) -> None:
+        with self._guarded():
+            self._stack.close()
+
+    def _show(self, text: str) -> None:
+        with self._guarded():
+            if self._on_text is not None:
+                self._on_text(text)
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        try:
+            yield
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            # Including SystemExit: who watches a run has no part in it.
+            self._on_text = None
+            warn_always([f"This answer is not shown as it streams in: {describe(error)}."])

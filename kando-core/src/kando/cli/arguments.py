@@ -6,6 +6,7 @@ cannot be found in time.
 
 from __future__ import annotations
 
+import os
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ from click.shell_completion import CompletionItem
 if TYPE_CHECKING:
     from kando.app.context import Context
 
-__all__ = ["ANY_RUN", "KIT", "PROVIDER", "RUN", "described", "quiet"]
+__all__ = ["ANY_RUN", "KIT", "PROVIDER", "RUN", "described", "quiet", "unicode_text"]
 
 #: Seconds after which completion gives up, such as on a server that does not answer.
 _SECONDS = 3.0
@@ -37,6 +38,10 @@ class _Name(click.ParamType[str]):
     def __init__(self, name: str, find: Find) -> None:
         self.name = name
         self._find = find
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the name in Unicode, whatever the locale."""
+        return unicode_text(value)
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
@@ -106,6 +111,16 @@ def _kits(context: Context, prefix: str) -> Iterator[CompletionItem]:
 def _providers(context: Context, prefix: str) -> Iterator[CompletionItem]:
     for offered in context.plugins.providers():
         yield described(offered.spec.name, offered.spec.summary)
+
+
+def unicode_text(argument: str) -> str:
+    """Return an argument in Unicode, also where the locale cannot decode what was typed."""
+    if argument.isprintable():
+        return argument
+    try:
+        return os.fsencode(argument).decode("utf-8", "replace")
+    except UnicodeError:
+        return argument
 
 
 def described(value: str, text: str) -> CompletionItem:

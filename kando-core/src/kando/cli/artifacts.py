@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import attrs
 import click
 
 from kando.app.artifacts import Artifact
 from kando.cli.arguments import ANY_RUN
-from kando.cli.output import clean, columns, print_json, print_line, print_list, warn
+from kando.cli.output import (
+    binary_stdout,
+    clean,
+    columns,
+    is_stdout,
+    print_json,
+    print_line,
+    print_list,
+    warn,
+)
 from kando.cli.shared import open_command_store, shared_options
 from kando.errors import ConfigurationError
+from kando.ledger.files import write_whole
 
 __all__ = ["artifacts"]
 
@@ -23,8 +31,8 @@ __all__ = ["artifacts"]
     "-o",
     "--output",
     metavar="FILE",
-    type=click.Path(dir_okay=False),
-    help="Write the artifact to FILE.",
+    type=click.Path(dir_okay=False, allow_dash=True),
+    help="Write the artifact to FILE, or - for stdout.",
 )
 @shared_options
 def artifacts(run: str, name: str | None, output: str | None, as_json: bool) -> None:
@@ -61,7 +69,13 @@ def artifacts(run: str, name: str | None, output: str | None, as_json: bool) -> 
 def _write(artifact: Artifact, output: str) -> None:
     try:
         # A lone surrogate has no UTF-8 form; newlines are kept as they are.
-        Path(output).write_bytes(artifact.text.encode("utf-8", "replace"))
+        body = artifact.text.encode("utf-8", "replace")
+        if is_stdout(output):
+            stream = binary_stdout()
+            stream.write(body)
+            stream.flush()
+            return
+        write_whole(output, [body], mode=0o666)
     except OSError as error:
         msg = f"{artifact.name} cannot be written to {output}: {error.strerror}."
         raise ConfigurationError(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-import sys
 import traceback
 
 import click
 
-from kando.cli.output import ReaderGone, json_option, print_line, print_list, to_json, warn
+from kando.app.streams import ReaderGone
+from kando.cli.output import json_option, print_json, print_line, print_list, say, warn
 from kando.errors import (
     AmbiguousName,
     ConfigurationError,
@@ -70,9 +69,7 @@ def report(error: BaseException, arguments: list[str]) -> int:
         error: that ended the command.
         arguments: of the command line; ``--json`` and ``--debug`` determine the form.
     """
-    if isinstance(error, ReaderGone | BrokenPipeError):
-        # Otherwise the interpreter reports an error when it flushes the closed stream.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(error, ReaderGone):
         return 141
     if isinstance(error, click.exceptions.Exit):
         return error.exit_code
@@ -82,7 +79,7 @@ def report(error: BaseException, arguments: list[str]) -> int:
         _write("Interrupted.", "interrupted", None, arguments)
         return 130
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
-        click.echo(error.message, err=True)
+        say(error.message)
         return error.exit_code
     if "--debug" in arguments:
         traceback.print_exception(error)
@@ -138,7 +135,7 @@ def _value_of(option: str, arguments: list[str]) -> str | None:
 def _write(message: str, code: str, hint: str | None, arguments: list[str]) -> None:
     if "--json" in arguments:
         body = {"error": {"code": code, "message": message, "hint": hint}}
-        click.echo(to_json(body), err=True)
+        print_json(body, to_stderr=True)
     else:
         end = "" if message.endswith((".", "!", "?", ":")) else "."
         warn(f"{message}{end} {hint}" if hint else message)

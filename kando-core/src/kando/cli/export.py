@@ -9,7 +9,7 @@ import click
 
 from kando.app.export import FORMATS
 from kando.cli.arguments import ANY_RUN
-from kando.cli.output import print_json, print_line, warn
+from kando.cli.output import binary_stdout, is_stdout, print_json, print_line, warn
 from kando.cli.shared import open_command_store, shared_options
 from kando.ledger.jsonl import lines_in
 
@@ -23,9 +23,9 @@ __all__ = ["export", "import_"]
     "--output",
     "file",
     required=True,
-    type=click.Path(dir_okay=False),
+    type=click.Path(dir_okay=False, allow_dash=True),
     metavar="FILE",
-    help="File to write; an existing one is replaced.",
+    help="File to write, or - for stdout; an existing file is replaced.",
 )
 @click.option(
     "--format",
@@ -39,13 +39,17 @@ __all__ = ["export", "import_"]
 def export(run: str, file: str, form: str, as_json: bool) -> None:
     """Write a run to a file.
 
-    RUN@N writes the first N events. The file is written as a whole or not at all.
+    RUN@N writes the first N events. The file is written as a whole or not at all. What is written
+    to stdout is only the export; the report is then on stderr.
     """
     with open_command_store() as store:
         named, at = store.run_at(run)
-        result = named.export(file, format=form, at=at)
+        is_data = is_stdout(file)
+        result = named.export(binary_stdout() if is_data else file, format=form, at=at)
         if as_json:
-            print_json(attrs.asdict(result))
+            print_json(attrs.asdict(result) | {"file": file}, to_stderr=is_data)
+        elif is_data:
+            warn(f"exported: {result.events} events, {result.digest}")
         else:
             print_line(f"exported: {result.events} events, {result.digest}")
 

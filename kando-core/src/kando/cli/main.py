@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 from importlib import import_module
@@ -10,6 +9,7 @@ from typing import Any
 
 import click
 
+from kando.app.streams import safe_streams
 from kando.cli.lazy import LazyGroup
 
 __all__ = ["cli", "main"]
@@ -114,16 +114,14 @@ def main(arguments: list[str] | None = None) -> None:
     if "_KANDO_COMPLETE" in os.environ:
         # Registers the completion for bash.
         import_module("kando.cli.completion")
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # Characters that the locale cannot encode are escaped: a goal may be in any script.
-        sys.stdout.reconfigure(errors="backslashreplace")
-    try:
-        result: Any = cli.main(given, prog_name="kando", standalone_mode=False)
-        sys.stdout.flush()
-    except BaseException as error:
-        from kando.cli.exit_codes import report
+    with safe_streams(as_json="--json" in given):
+        try:
+            result: Any = cli.main(given, prog_name="kando", standalone_mode=False)
+            sys.stdout.flush()
+        except BaseException as error:
+            from kando.cli.exit_codes import report
 
-        sys.exit(report(error, given))
+            result = report(error, given)
     sys.exit(result if isinstance(result, int) else 0)
 
 

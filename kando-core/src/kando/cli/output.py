@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, TypeVar
 
 import attrs
 import click
 
+from kando.app.streams import OutputFailed, ReaderGone, is_utf8
+from kando.ledger.files import own_descriptor
 from kando.schema.visible import clean, truncate, visible
 
 if TYPE_CHECKING:
@@ -18,17 +22,18 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DATA_STREAM",
-    "ReaderGone",
+    "binary_stdout",
     "clean",
     "columns",
     "event_dict",
+    "is_stdout",
     "json_option",
     "moment",
     "print_json",
     "print_line",
     "print_list",
+    "say",
     "status_dict",
-    "to_json",
     "truncate",
     "warn",
 ]
@@ -37,10 +42,6 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 #: Key of the context's ``meta``: the stream for data, while kits print to stderr.
 DATA_STREAM = "kando.data"
-
-
-class ReaderGone(Exception):
-    """The reader of stdout closed it. (click handles a BrokenPipeError in its own way.)"""
 
 
 def json_option(function: _Function) -> _Function:
@@ -63,24 +64,62 @@ def print_line(text: str = "") -> None:
 
     Raises:
         ReaderGone: the reader closed it.
+        OutputFailed: it cannot be written to.
     """
-    context = click.get_current_context(silent=True)
     # Ids, too, may come from a stranger's ledger.
     line = text if text.isprintable() else "".join(map(visible, text))
     try:
-        click.echo(line, file=context.meta.get(DATA_STREAM) if context is not None else None)
+        click.echo(line, file=_data_stream())
     except BrokenPipeError as error:
         raise ReaderGone from error
+    except OSError as error:
+        msg = f"The output cannot be written: {error.strerror or error}."
+        raise OutputFailed(msg) from error
 
 
-def print_json(value: Any) -> None:
-    """Write one JSON value on one line to stdout."""
-    print_line(to_json(value))
+def _data_stream() -> TextIO | None:
+    context = click.get_current_context(silent=True)
+    found: TextIO | None = context.meta.get(DATA_STREAM) if context is not None else None
+    return found if found is not None else sys.stdout
 
 
-def to_json(value: Any) -> str:
+def is_stdout(file: str) -> bool:
+    """Whether ``-o FILE`` names stdout: it is ``-``, or leads to stdout as /dev/stdout does."""
+    return file == "-" or own_descriptor(file) == 1
+
+
+def binary_stdout() -> BinaryIO:
+    """Return stdout for bytes.
+
+    Raises:
+        OutputFailed: it takes only text.
+    """
+    stream = _data_stream()
+    buffer: BinaryIO | None = getattr(stream, "buffer", None)
+    if stream is None or buffer is None:
+        msg = "Standard output takes no bytes."
+        raise OutputFailed(msg, hint="Name a file with -o.")
+    stream.flush()
+    return buffer
+
+
+def say(text: str) -> None:
+    """Write a line to stderr, if that is possible: no command fails because it is not."""
+    with suppress(OSError, ValueError):
+        click.echo(text, err=True)
+
+
+def print_json(value: Any, *, to_stderr: bool = False) -> None:
+    """Write one JSON value on one line to stdout, or to stderr."""
+    if to_stderr:
+        say(_to_json(value, is_ascii=not is_utf8(sys.stderr)))
+    else:
+        print_line(_to_json(value, is_ascii=not is_utf8(_data_stream())))
+
+
+def _to_json(value: Any, *, is_ascii: bool) -> str:
     """Return a value as readable JSON on one line, with control characters escaped."""
-    text = json.dumps(value, ensure_ascii=False, default=_json_default)
+    text = json.dumps(value, ensure_ascii=is_ascii, default=_json_default)
     # JSON itself escapes only control characters below the space.
     is_plain = text.isascii() and "\x7f" not in text
     return text if is_plain else "".join(map(visible, text))
@@ -119,7 +158,7 @@ def event_dict(event: Any) -> dict[str, Any]:
 
 def warn(text: str) -> None:
     """Write a line that is not data to stderr."""
-    click.echo(f"kando: {clean(text)}", err=True)
+    say(f"kando: {clean(text)}")
 
 
 def status_dict(status: RunStatus) -> dict[str, Any]:

@@ -11,10 +11,11 @@ from kando.app.providers import KEY_ORDER, keys_without_provider
 from kando.app.resume import RunResult
 from kando.app.status import EXHAUSTED, FAILED, RunStatus, read_status
 from kando.app.store import Store
+from kando.app.streams import OutputFailed, ReaderGone
 from kando.cli.arguments import KIT, PROVIDER, RUN
 from kando.cli.budget import budget_options, higher_limits
 from kando.cli.exit_codes import RunFailed, RunInterrupted
-from kando.cli.output import ReaderGone, print_json, print_line, status_dict, warn
+from kando.cli.output import print_json, print_line, status_dict, warn
 from kando.cli.shared import (
     answer_options,
     command_for,
@@ -166,13 +167,23 @@ def _refuse_llm_with_group(group: str | None, llm: str | None) -> None:
 
 
 def work_on(work: Callable[[Store, Callable[[str], None]], RunResult], as_json: bool) -> int:
-    """Do the work, report its result, and return the exit code."""
+    """Do the work, report its result, and return the exit code.
+
+    Output that cannot be written is reported when the work is done: it does not end the work.
+    """
     started: list[str] = []
+    unshown: list[OutputFailed | ReaderGone] = []
+
+    def show(write: Callable[[], None]) -> None:
+        try:
+            write()
+        except (OutputFailed, ReaderGone) as error:
+            unshown.append(error)
 
     def on_started(run_id: str) -> None:
         started.append(run_id)
         if not as_json:
-            print_line(run_id)
+            show(lambda: print_line(run_id))
 
     with open_command_store() as store, termination(store):
         try:
@@ -186,12 +197,21 @@ def work_on(work: Callable[[Store, Callable[[str], None]], RunResult], as_json: 
         for document in result.noted:
             warn(f"read {document.path}: {'; '.join(document.notes)}")
         if as_json:
-            print_json(status_dict(result.status) | {"provider": result.provider})
+            show(lambda: print_json(status_dict(result.status) | {"provider": result.provider}))
         else:
             _report(store, result)
-    if result.status.got_no_answer:
+    code = _code_of(result.status)
+    if unshown and code == 0:
+        raise unshown[0]
+    if unshown and isinstance(unshown[0], OutputFailed):
+        warn(str(unshown[0]))
+    return code
+
+
+def _code_of(status: RunStatus) -> int:
+    if status.got_no_answer:
         return _FAILED_CODE
-    return _EXHAUSTED_CODE if result.status.state == EXHAUSTED else 0
+    return _EXHAUSTED_CODE if status.state == EXHAUSTED else 0
 
 
 def _explained(store: Store, run_id: str, error: BaseException) -> BaseException:
@@ -199,7 +219,7 @@ def _explained(store: Store, run_id: str, error: BaseException) -> BaseException
     if isinstance(error, KeyboardInterrupt):
         hint = f"Its recorded events are kept. {resume_hint(store, run_id)}"
         return RunInterrupted(f"Run {run_id} was interrupted.", hint=hint)
-    if isinstance(error, StoreError | RunBusy | ReaderGone):
+    if isinstance(error, StoreError | RunBusy):
         return error
     if isinstance(error, KandoError) and read_status(store.context.ledger(run_id)).state != FAILED:
         return error

@@ -15,7 +15,7 @@ import click
 from kando.app.builtin import installed_plugins
 from kando.app.store import Store, open_store
 from kando.app.termination import GRACE, Termination, grace_seconds, interrupt
-from kando.cli.output import DATA_STREAM, json_option, warn
+from kando.cli.output import DATA_STREAM, json_option, say, warn
 from kando.ledger.urls import redact_url
 from kando.schema.visible import clean
 
@@ -153,7 +153,7 @@ def stream_to_stderr(request: dict[str, Any]) -> Iterator[Callable[[str], None]]
             rest = rest[at + 1 :]
 
     def show(line: str) -> None:
-        click.echo(clean(f"{about}| {line}"), err=True)
+        say(clean(f"{about}| {line}"))
 
     try:
         yield on_text

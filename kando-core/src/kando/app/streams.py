@@ -1,0 +1,178 @@
+"""The standard streams of a process whose readers may go away, stop reading or have no room."""
+
+from __future__ import annotations
+
+import io
+import os
+import select
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, TextIO
+
+from kando.errors import KandoError
+
+__all__ = ["OutputFailed", "ReaderGone", "is_utf8", "safe_streams"]
+
+#: How long a message waits for a reader that does not read, before it is dropped.
+_PATIENCE_SECONDS = 2.0
+# A pipe that can be written to takes this much without blocking.
+_PIECE = 512
+
+
+class OutputFailed(KandoError):
+    """The output cannot be written: its device is full, or stdout is closed."""
+
+    code = "output_failed"
+
+
+class ReaderGone(Exception):
+    """The reader of stdout closed it."""
+
+
+@contextmanager
+def safe_streams(*, as_json: bool = False) -> Iterator[None]:
+    """Make stdout report by itself what it cannot write, and stderr fail nothing.
+
+    A write to stdout raises `ReaderGone` or `OutputFailed`, which no code takes for an error of its
+    own. What stderr cannot take is dropped. Streams that a program has put in place are left as
+    they are.
+
+    Args:
+        as_json: whether both streams are for JSON, which is ASCII unless they are in UTF-8.
+    """
+    _fill_closed_descriptors()
+    before = sys.stdout, sys.stderr
+    sys.stdout = _wrapped(sys.stdout, sys.__stdout__, 1, _Data)
+    sys.stderr = _wrapped(sys.stderr, sys.__stderr__, 2, _Messages)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # Characters that the locale cannot encode are escaped: a goal may be in any script.
+            encoding = "ascii" if as_json and not is_utf8(stream) else stream.encoding
+            stream.reconfigure(encoding=encoding, errors="backslashreplace")
+    try:
+        yield
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            # Of the caller, who has handled the errors of stdout.
+            with suppress(OutputFailed, ReaderGone, OSError, ValueError, AttributeError):
+                stream.flush()
+        sys.stdout, sys.stderr = before
+
+
+def is_utf8(stream: object) -> bool:
+    """Whether a text stream is in UTF-8. One without an encoding keeps all characters."""
+    name = getattr(stream, "encoding", None) or "utf-8"
+    return name.lower().replace("_", "-") in ("utf-8", "utf8")
+
+
+def _fill_closed_descriptors() -> None:
+    """Open closed standard descriptors, which the next opened file would otherwise receive."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            with suppress(OSError):
+                os.open(os.devnull, os.O_RDWR)
+
+
+def _wrapped(
+    stream: TextIO | None, original: TextIO | None, descriptor: int, kind: type[_Raw]
+) -> Any:
+    if stream is not original:
+        return stream
+    if stream is None:
+        raw = kind(None, descriptor)
+        return io.TextIOWrapper(io.BufferedWriter(raw), "utf-8", write_through=True)
+    buffer = getattr(stream, "buffer", None)
+    if buffer is None:
+        return stream
+    raw = kind(getattr(buffer, "raw", buffer), descriptor)
+    return io.TextIOWrapper(
+        io.BufferedWriter(raw),
+        stream.encoding,
+        stream.errors,
+        line_buffering=getattr(stream, "line_buffering", False),
+        write_through=descriptor == 2 or getattr(stream, "write_through", False),
+    )
+
+
+class _Raw(io.RawIOBase):
+    """The bytes of a standard stream; None stands for a closed one."""
+
+    def __init__(self, inner: Any, descriptor: int) -> None:
+        super().__init__()
+        self._inner, self._descriptor = inner, descriptor
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def isatty(self) -> bool:
+        return self._inner is not None and bool(self._inner.isatty())
+
+
+class _Data(_Raw):
+    """Standard output: what it cannot write is reported once, as an error of its own."""
+
+    _has_failed = False
+
+    def write(self, data: Any) -> int:
+        if self._has_failed:
+            return len(data)
+        try:
+            if self._inner is None:
+                msg = "stdout is closed"
+                raise OSError(msg)
+            return self._written(data)
+        except BrokenPipeError as error:
+            self._has_failed = True
+            raise ReaderGone from error
+        except (OSError, ValueError) as error:
+            self._has_failed = True
+            reason = getattr(error, "strerror", None) or error
+            msg = f"The output cannot be written: {reason}."
+            raise OutputFailed(msg, hint="Write it to another file or pipe.") from error
+
+    def _written(self, data: Any) -> int:
+        while (written := self._inner.write(data)) is None:
+            # A pipe that its other owner has made non-blocking.
+            select.select([], [self._descriptor], [])
+        return int(written)
+
+
+class _Messages(_Raw):
+    """Standard error: what cannot be written is dropped, and a reader who stops is not waited for."""
+
+    _is_stuck = False
+
+    def __init__(self, inner: Any, descriptor: int) -> None:
+        super().__init__(inner, descriptor)
+        try:
+            kind = os.fstat(descriptor).st_mode
+        except OSError:
+            kind = 0
+        # A person who stops the output of a terminal wants it to wait.
+        self._may_block = os.name == "posix" and (stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind))
+
+    def write(self, data: Any) -> int:
+        body = memoryview(data).cast("B")
+        if self._inner is not None:
+            with suppress(OSError, ValueError):
+                self._write(body)
+        return len(body)
+
+    def _write(self, body: memoryview) -> None:
+        if not self._may_block:
+            self._inner.write(body)
+            return
+        at = 0
+        while at < len(body):
+            patience = 0.0 if self._is_stuck else _PATIENCE_SECONDS
+            self._is_stuck = not select.select([], [self._descriptor], [], patience)[1]
+            if self._is_stuck:
+                return
+            at += self._inner.write(body[at : at + _PIECE]) or 0
