@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from textwrap import dedent, indent
 from typing import Any
 
 import pytest
@@ -130,6 +131,76 @@ def test_doctor_fails_for_a_provider_that_cannot_be_opened_and_names_the_cure(
     assert states["llm"]["state"] == "fail"
     assert "parrot" in states["llm"]["cure"]
     assert states["store"]["state"] == "ok"
+
+
+RAISES = {
+    "RuntimeError": "raise RuntimeError('no good')",
+    "SystemExit": "raise SystemExit(3)",
+    "BaseException": "raise BaseException",
+    "GeneratorExit": "raise GeneratorExit",
+    "KeyboardInterrupt": "raise KeyboardInterrupt",
+    "Mute": """
+        class Mute(BaseException):
+            def __str__(self):
+                raise ValueError
+        raise Mute
+    """,
+}
+PLACES = {
+    "import": "{raises}",
+    "hook": """
+        from kando.plugins import hookimpl
+
+        @hookimpl
+        def kando_kits():
+            {raises}
+    """,
+    "target": """
+        from kando.plugins import KitSpec, hookimpl
+
+        def __getattr__(name):
+            if name == "kit":
+                {raises}
+            raise AttributeError(name)
+
+        @hookimpl
+        def kando_kits():
+            return [KitSpec("bad", "bad_plugin:kit", "raises")]
+    """,
+    "provider": """
+        from kando.plugins import ProviderSpec, hookimpl
+
+        def open_bad(argument, environ):
+            {raises}
+
+        @hookimpl
+        def kando_providers():
+            return [ProviderSpec("bad", "bad_plugin:open_bad", summary="raises")]
+    """,
+}
+
+
+@pytest.mark.parametrize("error", RAISES)
+@pytest.mark.parametrize("place", PLACES)
+def test_doctor_reports_what_a_plugin_raises(
+    kando: Run,
+    install: Callable[[str, str], Path],
+    monkeypatch: pytest.MonkeyPatch,
+    place: str,
+    error: str,
+) -> None:
+    monkeypatch.setenv("KANDO_LLM", "bad" if place == "provider" else "echo")
+    source = dedent(PLACES[place])
+    (line,) = [each for each in source.splitlines() if "{raises}" in each]
+    margin = line[: line.index("{")]
+    install("bad", source.replace(line, indent(dedent(RAISES[error]).strip("\n"), margin)))
+
+    done = kando("doctor", "--json")
+
+    assert done.returncode == 1
+    failed = [item for item in json.loads(done.stdout)["items"] if item["state"] == "fail"]
+    assert any(error in item["detail"] for item in failed)
+    assert done.stderr.count("\n") <= 1
 
 
 def test_doctor_creates_nothing(kando: Run, home: Path) -> None:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import platform
+import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from itertools import islice
+from types import FrameType
 from typing import Any
 
 import attrs
@@ -16,6 +20,7 @@ from kando.app.providers import KEY_ORDER, choose_provider, keys_without_provide
 from kando.errors import KandoError
 from kando.ledger.urls import redact_url
 from kando.plugins import PluginConflict
+from kando.plugins._targets import describe
 from kando.plugins.records import Offered
 
 __all__ = ["FAIL", "OK", "WARN", "Finding", "run_checks"]
@@ -43,22 +48,60 @@ class Finding:
 
 
 def run_checks(context: Context) -> Iterator[Finding]:
-    """Yield the result of each check."""
+    """Yield the result of each check. What a plugin raises is the result of a check, too."""
     yield Finding("python", OK, f"{platform.python_implementation()} {platform.python_version()}")
     yield Finding("kando-core", OK, version("kando-core"))
-    yield _store(context)
-    yield from _plugins(context)
-    yield from _targets(context)
-    yield _provider(context)
+    with _interrupts() as interrupts:
+        for what, check in _CHECKS.items():
+            yield from _results(what, check(context), interrupts)
 
 
-def _store(context: Context) -> Finding:
+def _results(
+    what: str, findings: Iterator[Finding], interrupts: Sequence[int] = ()
+) -> list[Finding]:
+    """Return what a check finds, and after it the error that ended the check, if one did."""
+    found = []
+    try:
+        for finding in findings:
+            found.append(finding)
+    except KandoError as error:
+        found.append(Finding(what, FAIL, error.message, error.hint or ""))
+    except BaseException as error:
+        if interrupts:
+            raise
+        cure = "Report this to the authors of the plugin."
+        found.append(Finding(what, FAIL, f"The check raised {describe(error)}.", cure))
+    return found
+
+
+@contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """Collect the SIGINTs that arrive: a plugin, too, can raise KeyboardInterrupt."""
+    arrived: list[int] = []
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield arrived
+        return
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        arrived.append(number)
+        before(number, frame)
+
+    signal.signal(signal.SIGINT, handler)
+    try:
+        yield arrived
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _store(context: Context) -> Iterator[Finding]:
     where = redact_url(context.url)
     try:
         newest = list(islice(context.substrate().ledgers(), 1))
     except KandoError as error:
-        return Finding("store", FAIL, f"{where}: {error.message}", error.hint or "")
-    return Finding("store", OK, f"{where}: {'has runs' if newest else 'no runs yet'}")
+        yield Finding("store", FAIL, f"{where}: {error.message}", error.hint or "")
+        return
+    yield Finding("store", OK, f"{where}: {'has runs' if newest else 'no runs yet'}")
 
 
 def _plugins(context: Context) -> Iterator[Finding]:
@@ -69,10 +112,11 @@ def _plugins(context: Context) -> Iterator[Finding]:
     else:
         yield Finding("kits", WARN, "none installed", "pip install kando-kit-diligence")
     for failed in context.plugins.failures():
+        first, *_ = (failed.error or "").split("\n")
         yield Finding(
             f"plugin {failed.name}",
             FAIL,
-            f"{failed.distribution} {failed.version}: {(failed.error or '').splitlines()[0]}",
+            f"{failed.distribution} {failed.version}: {first}",
             f"Repair or uninstall it, or set KANDO_DISABLE_PLUGINS={failed.name}.",
         )
     for conflict in context.plugins.conflicts():
@@ -91,35 +135,42 @@ def _targets(context: Context) -> Iterator[Finding]:
     )
     for kind, offers, find in kinds:
         for name in dict.fromkeys(each.spec.name for each in offers):
-            about = f"{kind} {name}"
-            try:
-                found = find(name)
-            except PluginConflict:
-                # `_plugins` reports it.
-                continue
-            except KandoError as error:
-                yield Finding(about, FAIL, error.message, error.hint or "")
-                continue
-            if kind != "kit" and not callable(found):
-                detail = f"Its target is a {type(found).__name__}, which cannot be called."
-                yield Finding(about, FAIL, detail, "Report this to the authors of the plugin.")
+            yield from _results(f"{kind} {name}", _target(kind, name, find))
 
 
-def _provider(context: Context) -> Finding:
-    unused = keys_without_provider(context.plugins, context.environ)
+def _target(kind: str, name: str, find: Callable[[str], Any]) -> Iterator[Finding]:
+    about = f"{kind} {name}"
     try:
-        provider = choose_provider(None, context.plugins, context.environ)
-    except KandoError as error:
-        return Finding("llm", FAIL, error.message, error.hint or "")
+        found = find(name)
+    except PluginConflict:
+        # `_plugins` reports it.
+        return
+    if kind != "kit" and not callable(found):
+        detail = f"Its target is a {type(found).__name__}, which cannot be called."
+        yield Finding(about, FAIL, detail, "Report this to the authors of the plugin.")
+
+
+def _provider(context: Context) -> Iterator[Finding]:
+    unused = keys_without_provider(context.plugins, context.environ)
+    provider = choose_provider(None, context.plugins, context.environ)
     if provider is not None:
         provider.close()
-        return Finding("llm", OK, provider.name)
-    if unused:
-        return Finding(
+        yield Finding("llm", OK, provider.name)
+    elif unused:
+        yield Finding(
             "llm",
             WARN,
             "; ".join(f"{key} is set, but no installed provider uses it" for key in unused),
             "pip install --upgrade kando-llm",
         )
-    keys = ", ".join(KEY_ORDER)
-    return Finding("llm", WARN, "no provider configured", f"Set one of {keys}, or KANDO_LLM.")
+    else:
+        keys = ", ".join(KEY_ORDER)
+        yield Finding("llm", WARN, "no provider configured", f"Set one of {keys}, or KANDO_LLM.")
+
+
+_CHECKS: dict[str, Callable[[Context], Iterator[Finding]]] = {
+    "store": _store,
+    "plugins": _plugins,
+    "targets of plugins": _targets,
+    "llm": _provider,
+}

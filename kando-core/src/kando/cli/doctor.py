@@ -21,10 +21,9 @@ def doctor(as_json: bool) -> int:
     """
     with open_command_store() as store:
         findings = list(run_checks(store.context))
-    if as_json:
-        print_list([attrs.asdict(finding) for finding in findings])
-    else:
-        columns(
-            [[f.state.upper(), f.what, clean(f"{f.detail}  {f.cure}".rstrip())] for f in findings]
-        )
+        if as_json:
+            print_list([attrs.asdict(finding) for finding in findings])
+        else:
+            rows = [[f.state.upper(), f.what, f"{f.detail}  {f.cure}".rstrip()] for f in findings]
+            columns([[clean(cell) for cell in row] for row in rows])
     return 1 if any(finding.state == FAIL for finding in findings) else 0

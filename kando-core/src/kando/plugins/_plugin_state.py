@@ -108,7 +108,9 @@ class PluginState:
             try:
                 result = implementation.function()
                 records = _as_list(result, kind)
-            except (Exception, SystemExit) as error:
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
                 self.record_problem(error, kind.hook)
                 continue
             for record in records:

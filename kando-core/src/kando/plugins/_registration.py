@@ -42,7 +42,7 @@ def register(hooks: pluggy.PluginManager, plugin: object, key: str) -> tuple[str
         _check_marks(plugin, {implementation.function for _, implementation in implemented})
         for caller, implementation in implemented:
             _check_implementation(caller, implementation)
-    except Exception:
+    except BaseException:
         hooks.unregister(plugin)
         raise
     return tuple(sorted({caller.name for caller, _ in implemented}))

@@ -14,7 +14,10 @@ __all__ = ["describe", "import_target"]
 
 def describe(error: BaseException) -> str:
     """Return the message of `error` in one line, with its type unless it is one of Kando's."""
-    text = " ".join(str(error).split())
+    try:
+        text = " ".join(str(error).split())
+    except Exception:
+        text = "its message cannot be shown"
     if isinstance(error, KandoError):
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
@@ -31,13 +34,17 @@ def import_target(noun: str, offered: Offered[Any]) -> object:
     module_name, _, path = spec.target.partition(":")
     try:
         found: object = import_module(module_name)
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         msg = f"{what}: importing {module_name} raised {describe(error)}."
         raise PluginBroken(msg, hint=_cure_for_import(offered.distribution, error)) from error
     for name in path.split("."):
         try:
             found = getattr(found, name)
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             msg = f"{what}: resolving its target {spec.target!r} raised {describe(error)}."
             hint = f"Reinstall or upgrade {offered.distribution}."
             raise PluginBroken(msg, hint=hint) from error

@@ -124,7 +124,9 @@ class Plugins:
         start = time.perf_counter()
         try:
             state.hooks = register(self._hooks, plugin.load(), state.key)
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             state.record_problem(error)
         finally:
             state.seconds = time.perf_counter() - start
@@ -182,7 +184,9 @@ class Plugins:
                     try:
                         offered: Any = implementation.function()
                         found += offered
-                    except Exception as error:
+                    except KeyboardInterrupt:
+                        raise
+                    except BaseException as error:
                         msg = f"{state.key}: kando_upcasters failed: {describe(error)}."
                         raise PluginBroken(msg, hint=f"Repair or upgrade {state.key}.") from error
         return found
