@@ -159,6 +159,8 @@ def _created(
     goal = goal if goal is not None or shipped is None else shipped.goal
     if goal is None:
         raise ConfigurationError("The run has no goal.", hint="Give a goal.")
+    if not goal.strip():
+        raise ConfigurationError("The goal is empty.", hint="Give a goal.")
     run_id = new_ledger_id()
     inputs = [*(demo_documents(shipped) if shipped else ()), *documents]
     seeds = _seeds(kit, make_seeds(kit, goal, run_id), inputs, demo)

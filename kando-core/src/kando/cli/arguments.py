@@ -21,10 +21,13 @@ from click.shell_completion import CompletionItem
 if TYPE_CHECKING:
     from kando.app.context import Context
 
-__all__ = ["ANY_RUN", "KIT", "PROVIDER", "RUN", "described", "quiet", "unicode_text"]
+__all__ = ["ANY_RUN", "GOAL", "KIT", "PROVIDER", "RUN", "described", "quiet", "unicode_text"]
 
 #: Seconds after which completion gives up, such as on a server that does not answer.
 _SECONDS = 3.0
+
+#: A goal is part of every request to a model.
+_MAX_GOAL_BYTES = 1_000_000
 
 #: How many runs are offered: the newest ones.
 _MAX_RUNS = 50
@@ -129,9 +132,30 @@ def described(value: str, text: str) -> CompletionItem:
     return CompletionItem(value, help=" ".join(text.replace(",", ";").split()) or None)
 
 
+class _Goal(click.ParamType[str]):
+    """A goal, or where it is: ``-`` is stdin, and ``@FILE`` a file."""
+
+    name = "text"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the goal."""
+        if value != "-" and not value.startswith("@"):
+            return unicode_text(value)
+        where = "stdin" if value == "-" else value[1:]
+        file = click.File("rb").convert(value.removeprefix("@"), param, ctx)
+        body = file.read(_MAX_GOAL_BYTES + 1)
+        if len(body) > _MAX_GOAL_BYTES:
+            self.fail(f"The goal in {where} is longer than {_MAX_GOAL_BYTES} bytes.", param, ctx)
+        try:
+            return str(body.decode("utf-8-sig")).strip()
+        except UnicodeDecodeError as error:
+            self.fail(f"{where} is not text in UTF-8: byte {error.start}.", param, ctx)
+
+
 #: A run or branch, without the demo run: for commands that write.
 RUN = _Name("run", _runs)
 #: A run or branch, or the demo run: for commands that read.
 ANY_RUN = _Name("run", _runs_and_demo)
+GOAL = _Goal()
 KIT = _Name("kit", _kits)
 PROVIDER = _Name("provider", _providers)

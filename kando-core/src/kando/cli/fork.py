@@ -11,7 +11,7 @@ import click
 
 from kando.app.resume import RunResult
 from kando.app.store import Store
-from kando.cli.arguments import KIT, PROVIDER, RUN
+from kando.cli.arguments import GOAL, KIT, PROVIDER, RUN
 from kando.cli.budget import budget_options
 from kando.cli.output import print_json, print_line, warn
 from kando.cli.run import work_on
@@ -44,7 +44,12 @@ __all__ = ["fork"]
     metavar="FILE",
     help="Add the events of a JSON file; - is stdin; may be repeated.",
 )
-@click.option("--goal", help="Add the kit's seeds for another goal.")
+@click.option(
+    "--goal",
+    type=GOAL,
+    metavar="TEXT",
+    help="Add the kit's seeds for another goal; - is stdin, and @FILE a file.",
+)
 @click.option("--model", metavar="MODEL", help="Model for all requests of the branch.")
 @click.option(
     "--llm",

@@ -12,7 +12,7 @@ from kando.app.resume import RunResult
 from kando.app.status import EXHAUSTED, FAILED, RunStatus, read_status
 from kando.app.store import Store
 from kando.app.streams import OutputFailed, ReaderGone
-from kando.cli.arguments import KIT, PROVIDER, RUN
+from kando.cli.arguments import GOAL, KIT, PROVIDER, RUN
 from kando.cli.budget import budget_options, higher_limits
 from kando.cli.exit_codes import RunFailed, RunInterrupted
 from kando.cli.output import print_json, print_line, status_dict, warn
@@ -48,7 +48,9 @@ _llm = click.option(
 
 @click.command()
 @click.argument("kit", type=KIT)
-@click.option("--goal", help="Goal of the run.")
+@click.option(
+    "--goal", type=GOAL, metavar="TEXT", help="Goal of the run; - is stdin, and @FILE a file."
+)
 @click.option("--demo", is_flag=True, help="Work offline from the kit's demo documents.")
 @click.option(
     "--input",
