@@ -1,4 +1,4 @@
-"""Who reads the output of a command, or does not, has no part in what the command does."""
+"""Broken output streams have no influence on the work of a command."""
 
 import json
 import os

@@ -48,7 +48,7 @@ class Finding:
 
 
 def run_checks(context: Context) -> Iterator[Finding]:
-    """Yield the result of each check. What a plugin raises is the result of a check, too."""
+    """Yield the result of each check. An error of a plugin is a result, too."""
     yield Finding("python", OK, f"{platform.python_implementation()} {platform.python_version()}")
     yield Finding("kando-core", OK, version("kando-core"))
     with _interrupts() as interrupts:

@@ -274,7 +274,7 @@ def _open(
 
 
 class _Listener:
-    """What shows one answer as it streams in; if it raises, it is not called again."""
+    """The display of one answer as it streams in; if it raises, it is not called again."""
 
     def __init__(self, listen: Listen, request: dict[str, Any]) -> None:
         self._listen, self._request = listen, request

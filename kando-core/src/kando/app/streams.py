@@ -35,8 +35,8 @@ class ReaderGone(Exception):
 def safe_streams(*, as_json: bool = False) -> Iterator[None]:
     """Make stdout report by itself what it cannot write, and stderr fail nothing.
 
-    A write to stdout raises `ReaderGone` or `OutputFailed`, which no code takes for an error of its
-    own. What stderr cannot take is dropped. Streams that a program has put in place are left as
+    A write to stdout raises `ReaderGone` or `OutputFailed`, which no code takes for another error.
+    Stderr drops text that it cannot take. Streams that a program has put in place are left as
     they are.
 
     Args:
@@ -116,7 +116,7 @@ class _Raw(io.RawIOBase):
 
 
 class _Data(_Raw):
-    """Standard output: what it cannot write is reported once, as an error of its own."""
+    """Standard output: a failed write is reported once, as a separate error."""
 
     _has_failed = False
 
@@ -145,7 +145,7 @@ class _Data(_Raw):
 
 
 class _Messages(_Raw):
-    """Standard error: what cannot be written is dropped, and a reader who stops is not waited for."""
+    """Standard error: text that it cannot take is dropped, and a stopped reader delays nothing."""
 
     _is_stuck = False
 

@@ -39,8 +39,8 @@ __all__ = ["export", "import_"]
 def export(run: str, file: str, form: str, as_json: bool) -> None:
     """Write a run to a file.
 
-    RUN@N writes the first N events. The file is written as a whole or not at all. What is written
-    to stdout is only the export; the report is then on stderr.
+    RUN@N writes the first N events. The file is written as a whole or not at all. With -
+    stdout receives only the export, and the report is on stderr.
     """
     with open_command_store() as store:
         named, at = store.run_at(run)
