@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from kando.app.inspect import RunPage
     from kando.app.providers import Listen, Provider
     from kando.kit import Kit
+    from kando.ledger.verification import Verdict
     from kando.plugins import Plugins
     from kando.responders.budget import Budget
 
@@ -212,6 +213,12 @@ class Store:
         from kando.app.approvals import approvals_in_store
 
         return approvals_in_store(self.context, limit, cursor)
+
+    def verify_all(self) -> Iterator[tuple[str, Verdict]]:
+        """Yield the id and the verdict of each run and branch, newest first; see `Run.verify`."""
+        from kando.app.verify import verify_store
+
+        return verify_store(self.context)
 
     def compare(self, names: Sequence[str]) -> list[Outcome]:
         """Return the outcomes of several runs or branches side by side.

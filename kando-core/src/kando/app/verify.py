@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import attrs
 
-from kando.app.opened import OpenedRun
+from kando.app.context import Context
+from kando.app.opened import OpenedRun, open_run
+from kando.errors import KandoError
+from kando.ledger.chain import GENESIS
 from kando.ledger.verification import Verdict, verify
 from kando.views.stored import mismatched_views
 
-__all__ = ["verify_run"]
+__all__ = ["verify_run", "verify_store"]
 
 
 def verify_run(run: OpenedRun) -> Verdict:
@@ -21,3 +26,12 @@ def verify_run(run: OpenedRun) -> Verdict:
     views = ", ".join(wrong)
     problem = f"the snapshot at position {stored.position} contradicts the ledger: {views}"
     return attrs.evolve(verdict, problem=problem)
+
+
+def verify_store(context: Context) -> Iterator[tuple[str, Verdict]]:
+    """Yield the id and the verdict of each run and branch, newest first."""
+    for id in [info.id for info in context.substrate().ledgers()]:
+        try:
+            yield id, verify_run(open_run(context, id))
+        except KandoError as error:
+            yield id, Verdict(0, GENESIS.hex(), f"the ledger cannot be opened: {error.message}")
