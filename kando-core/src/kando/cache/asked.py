@@ -99,7 +99,7 @@ def put_answer(
     It is found by look-ups of this provider, and by those of any provider; with these options, and
     with any.
     """
-    found_by = [asked, attrs.evolve(asked, llm=None)]
+    found_by = [asked] if asked.llm is None else [asked, attrs.evolve(asked, llm=None)]
     if asked.options:
         found_by += [attrs.evolve(each, options=None) for each in found_by]
     for entry in {

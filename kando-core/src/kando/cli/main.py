@@ -23,7 +23,7 @@ _GROUPS = {
         "send": ("kando.cli.send:send", "Send an event to a run."),
         "pause": ("kando.cli.send:pause", "Pause a run after its current firing."),
         "cancel": ("kando.cli.send:cancel", "Stop a run for good after its current firing."),
-        "park": ("kando.cli.send:park", "Step over a firing that a run cannot get past."),
+        "park": ("kando.cli.send:park", "Have a run step over a firing that it cannot get past."),
     },
     "Look": {
         "status": ("kando.cli.inspect:status", "Show the state of a run."),
