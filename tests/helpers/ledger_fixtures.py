@@ -33,7 +33,7 @@ def notes_kit() -> Kit:
         for n in range(2):
             note = yield create("Note", {"n": n, "text": "কাণ্ড \u2028 \x00"})
             yield relate("about", note, event)
-            yield ask([{"role": "user", "content": f"{n}?"}], about=note)
+            yield ask([{"role": "user", "content": f"{n}?"}], about=note, max_tokens=1024)
 
     @kit.responder("llm.response")
     def on_answer(event: RecordedEvent, world: World) -> Iterator[KandoEvent]:

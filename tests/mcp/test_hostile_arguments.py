@@ -42,6 +42,8 @@ def values(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
         return st.sampled_from(schema["enum"])
     if "anyOf" in schema:
         return st.one_of([values(each) for each in schema["anyOf"]])
+    if "type" not in schema:
+        return st.one_of(st.none(), st.booleans(), st.integers(), st.text(), st.just({}))
     kind = schema["type"]
     if kind == "integer":
         return st.integers(schema.get("minimum"), schema.get("maximum"))

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import attrs
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kando.app.kits.find import kit_data
@@ -137,7 +137,20 @@ def responder_of(part: Part) -> Any:
     return fn
 
 
+#: An event is handled under two orders: the second responder first, after the first was moved behind it.
+MOVED = [
+    Step(
+        0,
+        True,
+        [("rename", 0, frozenset({"t0"}), ("note",)), ("move", 0, frozenset({"t0"}), ("note",))],
+        True,
+    ),
+    Step(3, False, [("rename", 0, frozenset({"t0"}), ("note",))], True),
+]
+
+
 @settings(max_examples=200)
+@example(first=[(frozenset({"t0"}), ("note",))] * 2, steps=MOVED, save_interval=0.0)
 @given(
     first=st.lists(st.tuples(patterns.map(frozenset), outputs), min_size=1, max_size=5),
     steps=st.lists(steps, min_size=1, max_size=3),

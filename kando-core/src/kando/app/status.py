@@ -49,6 +49,9 @@ DAMAGED = "damaged"
 PAUSED = "paused"
 CANCELLED = "cancelled"
 
+#: How often the status of a run that goes on meanwhile is read again.
+_READINGS = 5
+
 
 @attrs.frozen
 class RunStatus:
@@ -217,6 +220,16 @@ def status_of(run: OpenedRun, *, ignoring: Claim | None = None) -> RunStatus:
         run: the opened run.
         ignoring: the caller's own claim, which does not count.
     """
+    for _ in range(_READINGS):
+        status = _status_now(run, ignoring)
+        # Ledger, claim and pending work are read in turn; all are to be of one moment.
+        if run.is_demo_run or status.state == RUNNING or run.ledger.length() == status.events:
+            break
+        run = OpenedRun(run.context, run.ledger)
+    return status
+
+
+def _status_now(run: OpenedRun, ignoring: Claim | None) -> RunStatus:
     try:
         status = read_status(run.current, run.current_snapshot)
     except InvalidData:

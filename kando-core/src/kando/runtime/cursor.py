@@ -61,7 +61,8 @@ class Cursor:
     Each event of the ledger must be passed to `observe` once: on recovery, or when it is recorded.
 
     Attributes:
-        done: names of the responders that have handled the current event.
+        done: the responders that have handled the current event: by name, the position at which the
+            ledger shows it.
         open_firing: the firing that the ledger holds in part, if there is one.
         pending: open intents and timers, and the halt of the run.
         orders: the firing orders of the kits that worked on the run.
@@ -72,7 +73,7 @@ class Cursor:
 
     def __init__(self) -> None:
         self._queue: deque[RecordedEvent] = deque()
-        self.done: set[str] = set()
+        self.done: dict[str, int] = {}
         self.open_firing: OpenFiring | None = None
         self.pending: Pending[RecordedEvent] = Pending()
         self.orders = FiringOrders()
@@ -130,7 +131,7 @@ class Cursor:
         responder = events[0].data["responder"]
         if self._unresolved:
             self._mark_resolved(trigger, responder)
-        self._mark_done(trigger, responder)
+        self._mark_done(trigger, responder, events[0].position)
 
     def recover_firing(self, events: Sequence[RecordedEvent]) -> RecordedEvent:
         """Process a whole firing of the ledger, as `observe_firing` does, and return its trigger."""
@@ -174,32 +175,32 @@ class Cursor:
         if outcome == RETRIED:
             self._failed[trigger.id, responder] = event.data["attempt"]
         elif outcome == PARKED:
-            self._mark_parked(trigger, responder)
+            self._mark_parked(trigger, responder, event.position)
 
-    def _mark_parked(self, trigger: RecordedEvent, responder: str) -> None:
+    def _mark_parked(self, trigger: RecordedEvent, responder: str, at: int) -> None:
         if self.cancelled is not None and trigger.id == self.cancelled.id:
             self.cleaned.add(responder)
         elif self._queue[0].id == trigger.id:
-            self.done.add(responder)
+            self.done[responder] = at
 
     def _restore_silent(self, trigger: RecordedEvent, fired: RecordedEvent) -> None:
         """Restore the silent firings of the current event that a ``responder.fired`` notes."""
         noted = fired.data.get(OBSERVED)
         if noted and self._queue and self._queue[0].id == trigger.id:
-            self.done.update(names_after(noted))
+            self.done |= dict.fromkeys(names_after(noted), fired.position)
 
     def _mark_resolved(self, trigger: RecordedEvent, responder: str) -> None:
         firing = (trigger.id, responder)
         self._failed.pop(firing, None)
         self._unresolved.discard(firing)
 
-    def _mark_done(self, trigger: RecordedEvent, responder: str) -> None:
+    def _mark_done(self, trigger: RecordedEvent, responder: str, at: int) -> None:
         if self.cancelled is not None and trigger.id == self.cancelled.id:
             self.cleaned.add(responder)
             return
         self._silent = None
         if self._queue and self._queue[0].id == trigger.id:
-            self.done.add(responder)
+            self.done[responder] = at
 
     def failed_attempts(self, trigger_id: str, responder: str) -> int:
         """Return how many attempts of a firing have failed in the current round."""
@@ -239,7 +240,7 @@ class Cursor:
     def _observe_output(self, event: RecordedEvent, firing: OpenFiring) -> bool:
         if event.type == RESPONDER_COMPLETED and event.cause == [firing.fired.id]:
             self.open_firing = None
-            self._mark_done(firing.trigger, firing.responder)
+            self._mark_done(firing.trigger, firing.responder, firing.fired.position)
             return True
         key = step_key(firing.trigger.lineage_key, firing.responder, len(firing.outputs))
         if event.lineage_key != key:
@@ -247,24 +248,31 @@ class Cursor:
         firing.outputs.append(event)
         return True
 
-    def skip_to(self, position: int, responders: Iterable[str]) -> None:
+    def skip_to(self, position: int, responders: Iterable[str], at: int) -> None:
         """Advance past firings without outputs, which another event has noted.
 
         Args:
             position: of the event that it handled.
             responders: the responders that did.
+            at: position of the last event before the one that notes them.
         """
         while self._queue and self._queue[0].position < position:
             self.advance()
         if self._queue and self._queue[0].position == position:
-            self.done.update(responders)
+            self.done |= dict.fromkeys(responders, at)
 
-    def note_silent(self, trigger: RecordedEvent, responder: str) -> None:
-        """Note a firing without outputs, which the ledger does not hold."""
+    def note_silent(self, trigger: RecordedEvent, responder: str, at: int) -> None:
+        """Note a firing without outputs, which the ledger does not hold.
+
+        Args:
+            trigger: the event that it handled.
+            responder: its name.
+            at: position of the next event.
+        """
         if self._silent is None or self._silent[0] != trigger.id:
             self._silent = (trigger.id, [])
         self._silent[1].append(responder)
-        self.done.add(responder)
+        self.done[responder] = at
 
     @property
     def silent(self) -> tuple[str, list[str]] | None:
@@ -294,7 +302,7 @@ class Cursor:
         """Leave the current event: all its firings are done."""
         self._queue.popleft()
         if self.done:
-            self.done = set()
+            self.done = {}
 
 
 def names_after(observed: object) -> list[str]:

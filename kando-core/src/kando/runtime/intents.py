@@ -331,9 +331,10 @@ class Intents:
             reasons = self._reasons_against_call(effect, intent)
             if reasons:
                 return self._committer.exhaust(reasons, intent, 0)
-            # The intent is on disk before its call starts, and the messages to the run are read.
+            # The intent is on disk before its call starts, and the messages to the run are read,
+            # one of which may be its answer.
             self._committer.save()
-            if not self.effects.is_in_flight(intent) and not self.may_start():
+            if not self.may_start():
                 return False
             if self.executor_of(intent) is not handler:
                 return True

@@ -286,7 +286,7 @@ class Loop:
         if count == 0 and not self.cursor.has_failed(event.id, handler.name):
             # The gate judges again after a resume: a later version's policies may ask.
             if handler.name != GATE:
-                self.cursor.note_silent(event, handler.name)
+                self.cursor.note_silent(event, handler.name, self.recorder.length)
             return True
         if count is None:
             return self.committer.exhaust_by(batch, event)

@@ -82,4 +82,5 @@ def _restore_place(cursor: Cursor, recorder: Recorder, event: RecordedEvent) -> 
     names = names_after(observed)
     position = recorder.position_of(observed[AFTER][0]) if names and observed else None
     if position is not None:
-        cursor.skip_to(position, names)
+        # The note of a ``kit.loaded`` is about firings of the kit before it.
+        cursor.skip_to(position, names, event.position - 1)

@@ -5,7 +5,7 @@ that have handled an event, and those that handled it silently. ``kando-core`` r
 order the responders fired then: a ``kit.loaded`` lists them. So a responder may be added, removed,
 moved, or renamed (`Responder.was`) between a crash and the resume, and none fires twice or is skipped:
 
-- In the order of then, everything before the last responder that is known to be done is done too:
+- In the order of the kit that fired it, everything before a responder that is known to be done is done too:
   those fired silently, or did not handle the event.
 - A responder that the kit did not have then is new. It handles events after the ``kit.loaded`` that
   brought it.
@@ -82,6 +82,25 @@ class FiringOrders:
                 return order
         return None
 
+    def passed(self, done: Mapping[str, int]) -> set[str]:
+        """Return the responders that come before a done one, in the order in which that one fired.
+
+        Args:
+            done: by name of a responder, the position at which the ledger shows that it is done.
+        """
+        last: dict[int, tuple[_Order, int]] = {}
+        for name, position in done.items():
+            order = self.at(position)
+            if order is not None and name in order.places:
+                _, place = last.get(order.since, (order, -1))
+                last[order.since] = order, max(place, order.places[name])
+        return {
+            name
+            for order, latest in last.values()
+            for name, place in order.places.items()
+            if place <= latest
+        }
+
     def is_new(self, handler: _Named, position: int) -> bool:
         """Whether a kit did not have this responder when it first handled the event at a position.
 
@@ -98,7 +117,7 @@ class FiringOrders:
 def remaining(
     handlers: Sequence[Handler],
     position: int,
-    done: Collection[str],
+    done: Mapping[str, int],
     failed: Collection[str],
     orders: FiringOrders,
     parked: Set[str] = frozenset(),
@@ -108,7 +127,8 @@ def remaining(
     Args:
         handlers: of the event's type, in today's firing order.
         position: of the event.
-        done: names of the responders that are known to have handled it.
+        done: the responders that are known to have handled it: by name, the position at which the
+            ledger shows it, which says in which order they fired.
         failed: names of those that failed and are to be repeated.
         orders: of the kits that worked on the run.
         parked: names of those that a person had the run step over.
@@ -117,15 +137,12 @@ def remaining(
         handlers = [each for each in handlers if not parked & {each.name, *each.was}]
     if not done and orders.is_latest(position):
         return handlers
-    order = orders.at(position)
-    places = order.places if order is not None else {}
-    passed = max((places[name] for name in done if name in places), default=-1)
+    passed = orders.passed(done)
     found = []
     for handler in handlers:
         names = (handler.name, *handler.was)
-        place = next((places[name] for name in names if name in places), None)
         is_new = orders.is_new(handler, position)
-        is_done = any(name in done for name in names) or (place is not None and place <= passed)
+        is_done = any(name in done or name in passed for name in names)
         if any(name in failed for name in names) or not (is_new or is_done):
             found.append(handler)
     return found

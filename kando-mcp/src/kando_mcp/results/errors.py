@@ -28,7 +28,7 @@ _REPLACEMENTS = {
     r"`kando run KIT --goal TEXT`": "start_run",
     r"`kando resume BRANCH --llm [^`]*`": "give it to resume_run",
     r"\w+ one with --kit\.": "A person must resume it: `kando resume RUN --kit KIT`.",
-    r"--at N, or RUN@N": "fork_at",
+    r"(?:either )?--at N(?:,| or) --before EVENT(?:, or RUN@N)?": "fork_at or before",
     r"--goal and --input": "a goal",
     r"--(demo|goal|llm)\b": r"\1",
 }
