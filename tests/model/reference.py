@@ -341,11 +341,15 @@ def firings_due(
         installed: the kit that works on it next; it has no use for what its author has removed.
     """
     since: dict[str, int] = {}
+    is_first = True
     for event in events:
         if event["type"] == "kit.loaded":
             kit = kits[event["data"]["name"], event["data"]["version"]]
             known = {each["key"] for each in kit["responders"]}
-            since = {key: since.get(key, event["position"]) for key in sorted(known)}
+            # The first kit of a ledger handles what was put in before it.
+            begin = 0 if is_first else event["position"]
+            is_first = False
+            since = {key: since.get(key, begin) for key in sorted(known)}
     objects: dict[str, Any] = {}
     for event in events:
         if event["type"] == "object.created":
@@ -359,6 +363,7 @@ def firings_due(
 def fired_early(events: Sequence[Event], kits: Mapping[tuple[str, str], Kit]) -> list[Firing]:
     """Return the firings of events from before the ``kit.loaded`` that brought their responder."""
     since: dict[str, int] = {}
+    is_first = True
     keys: dict[str, str] = {}
     positions: dict[str, int] = {}
     found = []
@@ -369,7 +374,9 @@ def fired_early(events: Sequence[Event], kits: Mapping[tuple[str, str], Kit]) ->
             kit = kits[data["name"], data["version"]]
             keys |= {each["name"]: each["key"] for each in kit["responders"]}
             known = {each["key"] for each in kit["responders"]}
-            since = {key: since.get(key, event["position"]) for key in sorted(known)}
+            begin = 0 if is_first else event["position"]
+            is_first = False
+            since = {key: since.get(key, begin) for key in sorted(known)}
         elif event["type"] == "responder.fired":
             key = keys.get(data["responder"])
             if positions[data["trigger"]] < since.get(key or "", 0):

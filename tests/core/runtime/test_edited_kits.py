@@ -137,7 +137,7 @@ def responder_of(part: Part) -> Any:
     return fn
 
 
-#: An event is handled under two orders: the second responder first, after the first was moved behind it.
+#: An event is handled under two orders: the second responder first, after the first was moved.
 MOVED = [
     Step(
         0,

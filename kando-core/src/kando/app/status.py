@@ -49,7 +49,7 @@ DAMAGED = "damaged"
 PAUSED = "paused"
 CANCELLED = "cancelled"
 
-#: How often the status of a run that goes on meanwhile is read again.
+#: How often the status of a run that changes meanwhile is read again.
 _READINGS = 5
 
 

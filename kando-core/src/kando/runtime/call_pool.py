@@ -122,6 +122,7 @@ class CallPool:
         self._threads = 0
         self._idle = 0
         self._closed = False
+        self._is_held = False
 
     def submit(self, call: Call) -> None:
         """Queue a call; it starts as soon as the limits allow."""
@@ -141,6 +142,12 @@ class CallPool:
                 self._leave(call)
                 self._ensure_thread()
         call.release()
+
+    def hold(self, *, is_held: bool) -> None:
+        """Start no further call until this is called with False; calls in flight continue."""
+        with self._ready:
+            self._is_held = is_held
+            self._ready.notify_all()
 
     def close(self) -> None:
         """Drop calls that have not started, without waiting for the others."""
@@ -168,7 +175,7 @@ class CallPool:
     def _next(self) -> Call | None:
         with self._ready:
             while not self._closed:
-                for call in self._calls:
+                for call in () if self._is_held else self._calls:
                     if all(self._busy[lane] < limit for lane, limit in call.lanes()):
                         self._calls.remove(call)
                         self._busy.update(lane for lane, _ in call.lanes())
@@ -193,7 +200,9 @@ class CallPool:
                 if self._closed or call.is_abandoned:
                     call.release = release or call.release
                     return False
-                if release is not None:
+                if release is not None and self._is_held and not call.future.done():
+                    release()
+                elif release is not None:
                     call.release = release
                     call.started_at = time.monotonic()
                     return not call.future.done()

@@ -215,6 +215,11 @@ class Effects:
             if call.future.done() and call.future.exception() is None:
                 account.settle(call.intent.id, call.effect.answer_type, call.future.result())
 
+    def hold(self, *, is_held: bool) -> None:
+        """Start no further call until this is called with False; calls in flight continue."""
+        if self._pool is not None:
+            self._pool.hold(is_held=is_held)
+
     def discard(self, intent_id: str) -> None:
         """Discard the call for an intent; its next answer needs a new call."""
         self._in_flight.pop(intent_id, None)

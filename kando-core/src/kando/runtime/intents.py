@@ -331,8 +331,7 @@ class Intents:
             reasons = self._reasons_against_call(effect, intent)
             if reasons:
                 return self._committer.exhaust(reasons, intent, 0)
-            # The intent is on disk before its call starts, and the messages to the run are read,
-            # one of which may be its answer.
+            # The intent is on disk before its call starts, and messages, such as its answer, are read.
             self._committer.save()
             if not self.may_start():
                 return False

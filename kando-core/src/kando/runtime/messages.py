@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import attrs
 
@@ -47,12 +47,15 @@ class Messages:
     Attributes:
         has_caught_up: whether the run has dispatched the events that its ledger held when it was
             opened. Until then only messages that decide about calls are recorded.
+        hold_calls: called with True before a control word is recorded, so that no call starts after
+            the word that pauses or cancels the run, and with False if the run continues.
     """
 
     def __init__(
         self, committer: Committer, gate: ApprovalGate, inbox: Inbox, parking: Parking
     ) -> None:
         self.has_caught_up = False
+        self.hold_calls: Callable[[bool], None] = lambda is_held: None
         self._committer = committer
         self._gate = gate
         self._inbox = inbox
@@ -61,11 +64,18 @@ class Messages:
 
     def read(self) -> bool:
         """Record the messages to the run; False if it must stop."""
+        entries = sorted(self._inbox.entries(), key=_precedence)
+        has_control = bool(entries) and _precedence(entries[0]) == _CONTROL
+        if has_control:
+            self.hold_calls(True)
         self._is_reading = True
         try:
-            return self._record(sorted(self._inbox.entries(), key=_precedence))
+            may_continue = self._record(entries)
         finally:
             self._is_reading = False
+        if has_control and may_continue:
+            self.hold_calls(False)
+        return may_continue
 
     def may_start_calls(self) -> bool:
         """Record the messages to the run; False if one of them forbids to start calls."""
