@@ -122,7 +122,10 @@ def check_ledger(machine: Machine, run: Run, events: Sequence[dict[str, Any]]) -
     # A limit that a run is given later may be below what it has used by then.
     is_first = len(set_at) == 1 and not any(reference.is_answer(e) for e in events[: set_at[0]])
     if limits and is_first:
-        above = reference.above(events, limits, machine.forked.get(run.id, 0))
+        # Whatever the limits are, a cancelled run records the answers of calls that were begun.
+        ends = [n for n, event in enumerate(events) if event["type"] == "run.cancelled"]
+        counted = events[: ends[0]] if ends else events
+        above = reference.above(counted, limits, machine.forked.get(run.id, 0))
         expect(machine, "budget", not above, f"{run.id} is above {limits}: {above}")
     passed = reference.passed_the_gate(events, machine.kits)
     expect(machine, "gate", not passed, f"{passed} of {run.id} came in without an approval")

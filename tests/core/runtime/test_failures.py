@@ -5,12 +5,12 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 import pytest
 
-from kando.emit import create, emit
+from kando.emit import ask, create, emit
 from kando.errors import ConfigurationError, DuplicateEvent, InvalidData, UnknownReference
 from kando.ledger.memory import MemoryLedgerStore
 from kando.responders.base import Responder, Retry
@@ -340,3 +340,49 @@ def test_a_repaired_firing_without_outputs_records_its_completion() -> None:
     types = [e.type for e in ledger.read_all()]
     assert types == ["go", RESPONDER_FAILED, "responder.fired", "responder.completed"]
     assert runtime.replay(strict=True) == runtime.load()
+
+
+def test_a_firing_that_raised_is_repeated_though_a_call_in_flight_failed_too() -> None:
+    """The failure of a call in flight is recorded after that of an event before its request."""
+
+    class CutOff(Exception):
+        spent: ClassVar[dict[str, Any]] = {"cost_usd": 0.5, "usage": {"input_tokens": 10}}
+
+    faults = {"plain", "model"}
+
+    def starts(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
+        yield ask([{"role": "user", "content": "what?"}])
+        yield emit("step", {})
+        yield ask([{"role": "user", "content": "why?"}])
+
+    def steps(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
+        if "plain" in faults:
+            assert has_begun.wait(60)
+            raise ValueError("not yet")
+        yield emit("done", {})
+
+    def complete(request: dict[str, Any]) -> dict[str, Any]:
+        is_second = request["messages"][0]["content"] == "why?"
+        if is_second:
+            has_begun.set()
+        if is_second and "model" in faults:
+            raise CutOff("cut off")
+        return {"text": "because", "model": "m", "cost_usd": 0.25}
+
+    has_begun = threading.Event()
+    ledger = MemoryLedgerStore("r1")
+    responders = [
+        Responder("starts", "go", starts),
+        Responder("steps", "step", steps),
+        provider_executor(complete),
+    ]
+    with pytest.raises(ValueError, match="not yet"):
+        Runtime(ledger, responders, save_interval=0).run([emit("go", {})])
+    faults.clear()
+    Runtime(ledger, responders).run([])
+
+    types = [event.type for event in ledger.read_all()]
+    assert types.count(RESPONDER_FAILED) == 2
+    assert types.count("done") == 1
+    assert types.count("llm.response") == 2
+    Runtime(ledger, responders).replay(strict=True)

@@ -204,12 +204,26 @@ class Committer:
         error: BaseException,
         subject: RecordedEvent,
         outcome: str,
+        *,
+        is_in_turn: bool = True,
     ) -> None:
-        """Record that a responder raised, with the outcome: retried, parked or raised."""
+        """Record that a responder raised.
+
+        Args:
+            handler: raised.
+            event: that it handled.
+            error: the exception.
+            subject: the intent, for an executor; else the event.
+            outcome: retried, parked or raised.
+            is_in_turn: whether the loop dispatches the event now. A recovered cursor does not move
+                to it otherwise: events before it may not be handled yet.
+        """
         attempt = self.cursor.failed_attempts(event.id, handler.name) + 1
         batch = Batch(self.recorder, event, handler.name, is_own=True)
         data = failure_data(handler.name, event.id, error, attempt, outcome)
         data["call"] = is_call = handler.effect is not None
+        if not is_in_turn:
+            data["in_turn"] = False
         if is_call and subject.id != event.id:
             data["intent"] = subject.id
         failed = make_event(RESPONDER_FAILED, "", handler.name, [event.id], data)

@@ -16,6 +16,8 @@ delivered it to the inbox, the cache, or the parents of a branch. Only an answer
 it used.
 """
 
+# long: every way from a request to its recorded answer, in one place.
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
@@ -299,7 +301,9 @@ class Intents:
         for intent in self.in_order() if errors else ():
             handler, error = self.executor_of(intent), errors.get(intent.id)
             if handler is not None and error is not None:
-                self._committer.record_failure(handler, intent, error, intent, RAISED)
+                self._committer.record_failure(
+                    handler, intent, error, intent, RAISED, is_in_turn=False
+                )
 
     def answer(
         self,
