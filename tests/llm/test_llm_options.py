@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-
 import pytest
 
 from kando.emit import ask
@@ -193,22 +188,3 @@ def test_a_branch_is_served_an_answer_unless_it_asks_with_other_options(runs, wi
     runs.resume(other, "openai:m", KANDO_LLM_OPTIONS='{"max_tokens": 5000}', **environ)
 
     assert [each.body["max_tokens"] for each in server.seen] == [4000, 5000]
-
-
-def test_a_run_reports_answers_that_were_cut_off_and_how_to_raise_the_limit(tmp_path):
-    script = tmp_path / "answers.json"
-    script.write_text(
-        json.dumps({"answers": [{"contains": "anvils", "text": "It is", "stop": "length"}]})
-    )
-    command = ["run", "research", "--goal", "anvils", "--llm", f"scripted:{script}"]
-    environ = {**os.environ, "KANDO_LEDGER": f"sqlite:{tmp_path}/runs.db"}
-
-    done = subprocess.run(
-        [sys.executable, "-m", "kando.cli.main", *command],
-        env=environ,
-        capture_output=True,
-        encoding="utf-8",
-        check=True,
-    )
-
-    assert "3 answers were cut off at the limit of tokens: --max-tokens N" in done.stderr
