@@ -39,6 +39,7 @@ _TRANSIENT = (
     "LeaderNotFound",
     "AbortedByServer",
     "Cancelled",
+    "CancelledByClient",
     "Grpc",
 )
 _TOO_LARGE = ("MaximumAppendSizeExceeded", "RecordMaxSizeExceeded", "TransactionMaxSizeExceeded")

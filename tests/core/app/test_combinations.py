@@ -1,7 +1,7 @@
 """Promises that must hold together: pauses during calls of tools, changed policies, cancelled runs, branches."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,6 +21,7 @@ from kando.responders.budget import Budget
 from kando.responders.llm_executor import provider_executor
 from kando.responders.policies import Ask, Deny
 from kando.schema.events import KandoEvent, make_event
+from kando.world.graph import World
 
 
 @attrs.define
@@ -502,3 +503,26 @@ def test_a_branch_is_served_an_answer_that_its_parent_recorded_but_had_no_time_t
         fresh = run.fork(at=first, fresh=True)
         fresh.resume(llm=counting(asked))
         assert asked
+
+
+def test_a_tool_that_reads_the_world_counts_on_a_branch_whatever_its_parent_got(path: str) -> None:
+    kit = Kit("reader", version="1")
+
+    @kit.seeds
+    def seeds(goal: str, run_id: str) -> list[KandoEvent]:
+        return [emit("look", {})]
+
+    @kit.tool("count")
+    def count(world: World) -> int:
+        return len(world.objects)
+
+    @kit.responder("look")
+    def looks(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
+        yield call_tool("count", {})
+
+    with opened(path, kit) as store:
+        run = store.start("reader", "x", budget=Budget(max_tool_calls=2))
+        branch = run.fork(at=run.length(), events=[{"type": "look"}, {"type": "look"}])
+        branch.resume()
+        assert branch.status().state == "exhausted"
+        assert branch.status().tool_calls == 2

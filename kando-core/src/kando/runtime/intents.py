@@ -385,9 +385,10 @@ class Intents:
         if account.is_unlimited or self.effects.is_in_flight(intent):
             return []
         account.release(intent.id)
-        is_inline = effect.inline(intent) is not None
-        recalled = None if is_inline else effect.recall(intent, self._recorder.world)
-        recalled = recalled or self.known_answer(intent)
+        recalled = None
+        # What is computed from the world is computed again, whatever a parent of the branch got.
+        if effect.inline(intent) is None:
+            recalled = effect.recall(intent, self._recorder.world) or self.known_answer(intent)
         if recalled is not None:
             charge, is_guess = charge_of(effect.answer_type, recalled), False
         else:
