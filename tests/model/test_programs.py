@@ -33,6 +33,11 @@ def test_random_programs_agree_with_the_reference(part: int) -> None:
             pytest.fail(f"seed {seed}: {error}\n{smallest}")
 
 
+@pytest.mark.parametrize("seed", [94, 3000763, 4001237, 4002842, 5003783, 7001800])
+def test_programs_that_once_differed_agree_with_the_reference(seed: int) -> None:
+    run_program(generate(seed))
+
+
 def test_a_program_is_a_function_of_its_seed() -> None:
     assert generate(7) == generate(7)
     assert generate(7) != generate(8)
