@@ -226,7 +226,7 @@ def check_state(machine: Machine, run: Run, events: Sequence[dict[str, Any]]) ->
     unread = machine.unread(run, events)
     if state == "stopped" and not _may_have_work(machine, run, events):
         expect(machine, "idle", False, f"{run.id} is stopped, with no work left")
-    # A worker's report of a failed attempt is no message of a person.
+    # A worker's report of a failed attempt does not count as a message.
     messages = [id for id in unread if not id.startswith("responder.failed@")]
     compare(machine, "status unread", run, status.unread, len(messages))
     if state == "finished":

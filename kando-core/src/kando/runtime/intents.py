@@ -386,7 +386,7 @@ class Intents:
             return []
         account.release(intent.id)
         recalled = None
-        # What is computed from the world is computed again, whatever a parent of the branch got.
+        # A tool that reads the world runs again, whatever a parent of the branch got.
         if effect.inline(intent) is None:
             recalled = effect.recall(intent, self._recorder.world) or self.known_answer(intent)
         if recalled is not None:
