@@ -73,7 +73,7 @@ def answer_request(
         text: the answer to an ``llm.request``; JSON if the request has an ``output_schema``.
         data: the answer to an ``llm.request`` that has an ``output_schema``, as JSON.
         result: the result of a ``tool.called``, as JSON.
-        error: why there is no answer, for a request of either type.
+        error: reason why the request fails, for a request of either type.
         by: who answers: the actor of the event.
 
     Raises:

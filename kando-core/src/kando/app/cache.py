@@ -119,7 +119,7 @@ class _SubstrateCache:
         return found
 
     def _cache_ancestors(self) -> bool:
-        """Cache the answers in the ledgers of all ancestors; False if there is none."""
+        """Cache the answers in the ledgers of all ancestors; False for a run, which has no ancestor."""
         info = self.substrate.info(self.ledger_id)
         has_parent = info.parent_id is not None
         while info.parent_id is not None:

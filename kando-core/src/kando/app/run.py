@@ -398,7 +398,7 @@ class Run:
             text: the answer to an ``llm.request``; JSON if the request has an ``output_schema``.
             data: the answer to an ``llm.request`` that has an ``output_schema``, as JSON.
             result: the result of a ``tool.called``, as JSON.
-            error: why there is no answer, for a request of either type.
+            error: reason why the request fails, for a request of either type.
             by: the actor of the recorded answer.
 
         Raises:
