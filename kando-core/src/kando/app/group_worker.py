@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -351,7 +352,15 @@ class GroupWorker:
         if release is None:
             raise _LaneFull
         try:
-            answer = effects.answer(intent, executor, World())
+            answer = effects.answer(
+                intent,
+                executor,
+                World(),
+                is_wanted=partial(self._is_open, runtime.ledger, intent),
+            )
+            if answer is None:
+                # It is not repeated any more; what it still returns is paid for.
+                answer = effects.answer(intent, executor, World())
         except (_JobLost, StoreError):
             # No call was made.
             raise

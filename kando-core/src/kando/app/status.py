@@ -15,8 +15,8 @@ from kando.ledger.claims import Claim
 from kando.ledger.interface import WORLD_TYPES, LedgerStore
 from kando.ledger.substrate import LedgerInfo
 from kando.runtime import Runtime
-from kando.schema.events import RESPONDER_FAILED, RUN_CANCELLED, KandoEvent
-from kando.views.firings import parked_by_person
+from kando.schema.events import RUN_CANCELLED
+from kando.views.firings import is_failed_attempt
 from kando.views.status import StatusFold
 from kando.views.stored import status_fold_of
 from kando.world.graph import World
@@ -284,14 +284,10 @@ def _at_rest(run: OpenedRun, status: RunStatus) -> RunStatus:
 def _unread(run: OpenedRun) -> int:
     """Return the number of messages that wait in the inbox of a run."""
     entries = SubstrateInbox(run.context.substrate(), run.id).entries()
-    messages = [entry for entry in entries if not _is_attempt(entry.event)]
+    # A failed attempt that a worker reports is not a message of a person.
+    messages = [entry for entry in entries if not is_failed_attempt(entry.event)]
     # A process that was killed may have recorded a message without removing it.
     return sum(run.ledger.find(entry.event_id) is None for entry in messages)
-
-
-def _is_attempt(message: KandoEvent) -> bool:
-    """Whether a worker reports a failed attempt of a call: that is not a message of a person."""
-    return message.type == RESPONDER_FAILED and parked_by_person(message.data) is None
 
 
 def _has_work(runtime: Runtime) -> bool:

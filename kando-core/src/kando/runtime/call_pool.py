@@ -53,6 +53,8 @@ class Call:
         self.future: Future[dict[str, Any]] = Future()
         self.started_at: float | None = None
         self.is_abandoned = False
+        # Whether its answer is not waited for any more: it is not repeated, but may still return.
+        self.is_unwanted = False
         # Gives its slots back; harmless if it has none.
         self.release: Callable[[], None] = lambda: None
         # Whether its answer is kept until its turn comes.
@@ -209,7 +211,7 @@ class CallPool:
                 self._ready.wait(_SLOT_INTERVAL)
 
     def _is_unwanted(self, call: Call) -> bool:
-        return self._closed or call.is_abandoned
+        return self._closed or call.is_abandoned or call.is_unwanted
 
     def _leave(self, call: Call) -> None:
         self._busy.subtract(lane for lane, _ in call.lanes())

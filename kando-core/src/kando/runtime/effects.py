@@ -21,6 +21,9 @@ _Answer = dict[str, Any]
 #: Seconds between two checks whether a queued call has started.
 _POLL_INTERVAL = 0.02
 
+#: Seconds between two checks whether an answer is still wanted.
+_WANTED_INTERVAL = 1.0
+
 
 class Effects:
     """The planned calls of one run, and those in flight.
@@ -136,6 +139,7 @@ class Effects:
         executor: Responder,
         world: World,
         seconds_left: float | None = None,
+        is_wanted: Callable[[], bool] = lambda: True,
     ) -> _Answer | None:
         """Return the answer to an intent: cached, from its call in flight, or from a new call.
 
@@ -144,9 +148,11 @@ class Effects:
             executor: answers it.
             world: of the run.
             seconds_left: after which the call is interrupted; None for never.
+            is_wanted: asked about once a second; when it returns False, the wait ends and the call
+                is not repeated, but it stays in flight.
 
         Returns:
-            The data of the answer; None if the call was interrupted.
+            The data of the answer; None if the call was interrupted, or is not wanted any more.
 
         Raises:
             TimeoutError: the call took longer than its executor allows.
@@ -167,7 +173,8 @@ class Effects:
             return kept
         call = flying or self._launch(Call(intent, executor.name, effect))
         end = None if seconds_left is None else time.monotonic() + seconds_left
-        self._await(call, end)
+        if not self._await(call, end, is_wanted):
+            return None
         if not call.future.done() and not call.is_late():
             self._is_interrupted = True
             return None
@@ -180,19 +187,29 @@ class Effects:
         msg = f"{executor.name} took longer than {call.timeout_seconds} s for {intent.id}"
         raise TimeoutError(msg)
 
-    def _await(self, call: Call, end: float | None) -> None:
-        """Wait until a call is done or has timed out, or until `end`."""
+    def _await(
+        self, call: Call, end: float | None, is_wanted: Callable[[], bool] = lambda: True
+    ) -> bool:
+        """Wait until a call is done or has timed out, or until `end`; False if it is unwanted."""
+        asked_at = time.monotonic()
         while not call.future.done() and not call.is_late():
+            if time.monotonic() - asked_at >= _WANTED_INTERVAL:
+                if not is_wanted():
+                    call.is_unwanted = True
+                    return False
+                asked_at = time.monotonic()
             left = [each for each in (call.seconds_left(), _until(end)) if each is not None]
             if left and min(left) <= 0:
-                return
+                return True
+            left.append(max(asked_at + _WANTED_INTERVAL - time.monotonic(), 0))
             # The timeout counts from the start of the call. Others may return in the meantime.
             if call.started_at is None or len(self._in_flight) > 1:
                 left.append(_POLL_INTERVAL)
             with suppress(FutureTimeout):
-                call.future.exception(min(left, default=None))
+                call.future.exception(min(left))
             if not call.future.done():
                 self._keep_returned()
+        return True
 
     def _keep_returned(self) -> None:
         """Keep the answers of the calls that have returned before their turn."""
@@ -202,16 +219,23 @@ class Effects:
                 self._keep(call, future.result())
                 call.is_kept = True
 
-    def settle(self, account: BudgetEnforcer, seconds_left: float | None = None) -> None:
+    def settle(
+        self,
+        account: BudgetEnforcer,
+        seconds_left: float | None = None,
+        is_wanted: Callable[[], bool] = lambda: True,
+    ) -> None:
         """Wait for the calls in flight, and pass their actual cost to the account.
 
         Args:
             account: of the run.
             seconds_left: how long to wait; None for no limit.
+            is_wanted: asked about once a second; when it returns False, the wait ends.
         """
         end = None if seconds_left is None else time.monotonic() + seconds_left
-        for call in self._in_flight.values():
-            self._await(call, end)
+        # Messages that are read meanwhile may withdraw a call.
+        for call in list(self._in_flight.values()):
+            self._await(call, end, is_wanted)
             if call.future.done() and call.future.exception() is None:
                 account.settle(call.intent.id, call.effect.answer_type, call.future.result())
 
@@ -266,13 +290,16 @@ class Effects:
     def failures(self, patience_seconds: float) -> dict[str, Exception]:
         """Wait for the calls in flight, and return the errors that say what they spent, by intent.
 
+        The calls are not repeated.
+
         Args:
             patience_seconds: how long to wait for a call that has no time limit of its own.
         """
         found = {}
-        for id, call in self._in_flight.items():
-            if call.started_at is None:
-                continue
+        started = {id: each for id, each in self._in_flight.items() if each.started_at is not None}
+        for call in started.values():
+            call.is_unwanted = True
+        for id, call in started.items():
             with suppress(FutureTimeout):
                 error = call.future.exception(self._patience_with(call, patience_seconds))
                 if isinstance(error, Exception) and getattr(error, "spent", None) is not None:
@@ -289,7 +316,10 @@ class Effects:
             of: ids of intents; those of all calls if None.
         """
         started = [each for each in self._in_flight.values() if each.started_at is not None]
-        for call in [each for each in started if of is None or each.intent.id in of]:
+        ending = [each for each in started if of is None or each.intent.id in of]
+        for call in ending:
+            call.is_unwanted = True
+        for call in ending:
             try:
                 error = call.future.exception(self._patience_with(call, patience_seconds))
             except FutureTimeout:

@@ -287,22 +287,27 @@ class Intents:
         self._record_answer(handler, handler.effect, intent, batch, intent, result)
 
     def _result_of(
-        self, intent: RecordedEvent, handler: Responder, seconds: float | None
+        self,
+        intent: RecordedEvent,
+        handler: Responder,
+        seconds: float | None,
+        is_wanted: Callable[[], bool] = lambda: True,
     ) -> dict[str, Any] | None:
-        return self.effects.answer(intent, handler, self._recorder.world, seconds)
+        return self.effects.answer(intent, handler, self._recorder.world, seconds, is_wanted)
 
-    def record_lost(self, patience_seconds: float) -> None:
-        """Record the failures of the calls in flight that may have been paid for, after another failed.
+    def record_lost(self, patience_seconds: float, outcome: str) -> None:
+        """Record the failures of the calls in flight that may have been paid for, when the run stops.
 
         Args:
             patience_seconds: how long to wait for a call that has no time limit of its own.
+            outcome: of these failures, as in ``responder.failed``.
         """
         errors = self.effects.failures(patience_seconds)
         for intent in self.in_order() if errors else ():
             handler, error = self.executor_of(intent), errors.get(intent.id)
             if handler is not None and error is not None:
                 self._committer.record_failure(
-                    handler, intent, error, intent, RAISED, is_in_turn=False
+                    handler, intent, error, intent, outcome, is_in_turn=False
                 )
 
     def answer(
@@ -334,15 +339,22 @@ class Intents:
         if refusal is None:
             reasons = self._reasons_against_call(effect, intent)
             if reasons:
-                return self._committer.exhaust(reasons, intent, 0)
-            # The intent is on disk before its call starts, and messages, such as its answer, are read.
+                is_halted = self._cursor.pending.halted_by is not None
+                return not is_halted and self._committer.exhaust(reasons, intent, 0)
+            # The intent is on disk before its call starts.
             self._committer.save()
+
+            def is_wanted() -> bool:
+                # A message may pause the run or answer the request: before the call, or during it.
+                return self.may_start() and self.executor_of(intent) is handler
+
+            if is_wanted():
+                answer = self._result_of(intent, handler, account.seconds_left(), is_wanted)
+        if answer is None:
             if not self.may_start():
                 return False
             if self.executor_of(intent) is not handler:
                 return True
-            answer = self._result_of(intent, handler, account.seconds_left())
-        if answer is None:
             return self._committer.exhaust(["max_wall_seconds"], intent, 0)
         return self._record_answer(handler, effect, intent, batch, trigger, answer, firing)
 
@@ -396,7 +408,7 @@ class Intents:
         reasons = account.reasons_against_call(charge)
         if reasons and account.has_reserved:
             # The actual cost of calls in flight is known when they are done.
-            self.effects.settle(account, account.seconds_left())
+            self.effects.settle(account, account.seconds_left(), self.may_start)
             reasons = account.reasons_against_call(charge)
         # A call is made only if its answer can be recorded.
         reasons += account.reasons_against(3, self._recorder.depth_of(intent.position) + 1)

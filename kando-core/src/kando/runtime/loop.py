@@ -153,6 +153,7 @@ class Loop:
         Args:
             patience_seconds: how long to wait for a call that has no time limit of its own.
         """
+        self.messages.read_failed_attempts()
         self.intents.record_returned(patience_seconds)
         clean_up(self.committer, self.intents, self.handlers, self.gate)
 

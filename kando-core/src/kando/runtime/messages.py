@@ -19,6 +19,7 @@ from kando.schema.events import (
     RESPONDER_FAILED,
     KandoEvent,
 )
+from kando.views.firings import is_failed_attempt
 from kando.views.pending import ANSWERS, CONTROL, answered_by
 
 __all__ = ["Messages"]
@@ -91,20 +92,33 @@ class Messages:
                 return False
             if not self.has_caught_up and _precedence(entry) == _ORDINARY:
                 continue
-            if committer.recorder.position_of(entry.event_id) is None:
-                try:
-                    self._require_first(entry)
-                    event = attrs.evolve(entry.event, id=entry.event_id)
-                    is_within_limits = self.admit(event)
-                except RefusedEvent as error:
-                    refused = refusal_event(entry, error)
-                    is_within_limits = committer.deliver([refused], is_own=True)
-                if not is_within_limits:
-                    return False
-                # Saved before it leaves the inbox: after a crash it is read again, and ignored.
-                committer.save()
-            self._inbox.take(entry.key)
+            if not self._record_entry(entry):
+                return False
         return pending.halted_by is None
+
+    def _record_entry(self, entry: InboxEntry) -> bool:
+        """Record a message and take it; False if a limit forbids it."""
+        committer = self._committer
+        if committer.recorder.position_of(entry.event_id) is None:
+            try:
+                self._require_first(entry)
+                event = attrs.evolve(entry.event, id=entry.event_id)
+                is_within_limits = self.admit(event)
+            except RefusedEvent as error:
+                refused = refusal_event(entry, error)
+                is_within_limits = committer.deliver([refused], is_own=True)
+            if not is_within_limits:
+                return False
+            # Saved before it leaves the inbox: after a crash it is read again, and ignored.
+            committer.save()
+        self._inbox.take(entry.key)
+        return True
+
+    def read_failed_attempts(self) -> None:
+        """Record what workers report of failed attempts: a stopped run is charged for them, too."""
+        for entry in self._inbox.entries():
+            if is_failed_attempt(entry.event):
+                self._record_entry(entry)
 
     def _require_first(self, entry: InboxEntry) -> None:
         """Refuse an answer by hand if the answer of the call was delivered before it."""

@@ -31,6 +31,8 @@ from kando.runtime.strict_replay import replay_strictly
 from kando.runtime.timers import seconds_until_due
 from kando.schema.events import (
     KIT_LOADED,
+    RAISED,
+    RETRIED,
     RUN_CANCELLED,
     RUN_PAUSED,
     RUN_RESUMED,
@@ -204,6 +206,8 @@ class Runtime:
                     is_done = loop.committer.deliver(seed_events) and loop.run()
             if loop.cursor.pending.halted_by == RUN_CANCELLED:
                 loop.end_cancelled(patience)
+            elif loop.cursor.pending.halted_by == RUN_PAUSED:
+                loop.intents.record_lost(patience, RETRIED)
             loop.recorder.save()
             loop.intents.drop_answers(patience)
             if loop.committer.snapshots is not None:
@@ -216,7 +220,7 @@ class Runtime:
             if _is_of_call(error):
                 # A failure here must not hide the reason why the run stops.
                 with suppress(Exception):
-                    loop.intents.record_lost(patience)
+                    loop.intents.record_lost(patience, RAISED)
                     loop.recorder.save()
             raise
         finally:

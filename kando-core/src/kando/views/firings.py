@@ -20,9 +20,15 @@ from typing import Any, Protocol, TypeVar
 
 import attrs
 
-from kando.schema.events import PARKED
+from kando.schema.events import PARKED, RESPONDER_FAILED, KandoEvent
 
-__all__ = ["FIRING_ORDER", "FiringOrders", "parked_by_person", "remaining"]
+__all__ = [
+    "FIRING_ORDER",
+    "FiringOrders",
+    "is_failed_attempt",
+    "parked_by_person",
+    "remaining",
+]
 
 #: Field of a ``kit.loaded``: names of the kit's responders, in firing order.
 FIRING_ORDER = "responders"
@@ -157,3 +163,8 @@ def parked_by_person(failed: Mapping[str, Any]) -> tuple[str, str] | None:
     if failed.get("outcome") == PARKED and failed.get("in_turn") is False:
         return failed["trigger"], failed["responder"]
     return None
+
+
+def is_failed_attempt(event: KandoEvent) -> bool:
+    """Whether an event reports a failed attempt of a firing, and does not park it for a person."""
+    return event.type == RESPONDER_FAILED and parked_by_person(event.data) is None
