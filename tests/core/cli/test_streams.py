@@ -148,3 +148,39 @@ def test_what_shows_an_answer_has_no_part_in_the_run(tiny: Path, environ: dict[s
             run = store.start("tiny", "x", llm="parrot")
 
         assert run.status().state == "finished"
+
+
+#: Interrupts the program at the moment when a write to a stream has reached its reader.
+INTERRUPTED = """
+import sys
+from kando.app.streams import safe_streams
+
+def interrupt(frame, event, called):
+    if event == "c_return" and called.__name__ == "write" and called.__self__.__class__.__name__ == "FileIO":
+        sys.setprofile(None)
+        raise KeyboardInterrupt
+
+with safe_streams():
+    stream = getattr(sys, sys.argv[1])
+    try:
+        sys.setprofile(interrupt)
+        print("blocked", file=stream, flush=True)
+    except KeyboardInterrupt:
+        print("interrupted", file=stream)
+    finally:
+        sys.setprofile(None)
+"""
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_an_interruption_writes_no_text_twice(environ: dict[str, str], stream: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, stream],
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert done.returncode == 0
+    assert "".join((done.stdout + done.stderr).split("\n")) == "blockedinterrupted"

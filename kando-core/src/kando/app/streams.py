@@ -83,14 +83,14 @@ def _wrapped(
     if stream is not original:
         return stream
     if stream is None:
-        raw = kind(None, descriptor)
-        return io.TextIOWrapper(io.BufferedWriter(raw), "utf-8", write_through=True)
+        return io.TextIOWrapper(kind(None, descriptor), "utf-8", write_through=True)
     buffer = getattr(stream, "buffer", None)
     if buffer is None:
         return stream
-    raw = kind(getattr(buffer, "raw", buffer), descriptor)
+    # Without a `BufferedWriter` in between: after an interruption it would repeat a write that it
+    # does not know to be complete.
     return io.TextIOWrapper(
-        io.BufferedWriter(raw),
+        kind(getattr(buffer, "raw", buffer), descriptor),
         stream.encoding,
         stream.errors,
         line_buffering=getattr(stream, "line_buffering", False),
@@ -99,11 +99,12 @@ def _wrapped(
 
 
 class _Raw(io.RawIOBase):
-    """The bytes of a standard stream; None stands for a closed one."""
+    """The bytes of a standard stream; None stands for a closed one. A write takes all of them."""
 
     def __init__(self, inner: Any, descriptor: int) -> None:
         super().__init__()
         self._inner, self._descriptor = inner, descriptor
+        self.name = f"<{('stdin', 'stdout', 'stderr')[descriptor]}>"
 
     def writable(self) -> bool:
         return True
@@ -121,13 +122,15 @@ class _Data(_Raw):
     _has_failed = False
 
     def write(self, data: Any) -> int:
-        if self._has_failed:
-            return len(data)
+        body = memoryview(data).cast("B")
+        # An empty write only asks what kind of stream it is.
+        if self._has_failed or not body:
+            return len(body)
         try:
             if self._inner is None:
                 msg = "stdout is closed"
                 raise OSError(msg)
-            return self._written(data)
+            self._write(body)
         except BrokenPipeError as error:
             self._has_failed = True
             raise ReaderGone from error
@@ -136,12 +139,15 @@ class _Data(_Raw):
             reason = getattr(error, "strerror", None) or error
             msg = f"The output cannot be written: {reason}."
             raise OutputFailed(msg, hint="Write it to another file or pipe.") from error
+        return len(body)
 
-    def _written(self, data: Any) -> int:
-        while (written := self._inner.write(data)) is None:
-            # A pipe that its other owner has made non-blocking.
-            select.select([], [self._descriptor], [])
-        return int(written)
+    def _write(self, body: memoryview) -> None:
+        at = 0
+        while at < len(body):
+            while (written := self._inner.write(body[at:])) is None:
+                # A pipe that its other owner has made non-blocking.
+                select.select([], [self._descriptor], [])
+            at += written
 
 
 class _Messages(_Raw):
