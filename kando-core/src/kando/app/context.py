@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import attrs
 
+from kando.app.activities import Activities
 from kando.app.addresses import parse_address, resolve_ledger_id
 from kando.app.demo import DEMO_ID, demo_ledger
 from kando.app.kits.find import find_kit
@@ -37,6 +38,7 @@ class Context:
         listen: receives the text of answers as it streams in; None for no streaming.
         llm_options: of all requests to models; they override the environment's and the kit's.
         kits: kits that are not installed as plugins, by name; they take precedence.
+        activities: what the threads of the store are doing now.
     """
 
     plugins: Plugins = attrs.field(repr=False)
@@ -46,6 +48,7 @@ class Context:
     listen: Listen | None = attrs.field(default=None, repr=False)
     kits: dict[str, Kit] = attrs.field(factory=dict, repr=lambda kits: str([*kits]))
     llm_options: Mapping[str, Any] = attrs.field(factory=dict)
+    activities: Activities = attrs.field(factory=Activities, init=False, repr=False)
     _opened: dict[bool, Substrate] = attrs.field(factory=dict, init=False, repr=False)
     _closers: list[Callable[[], None]] = attrs.field(factory=list, init=False, repr=False)
     _lock: threading.RLock = attrs.field(factory=threading.RLock, init=False, repr=False)

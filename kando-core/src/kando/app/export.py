@@ -90,7 +90,8 @@ def export_run(run: OpenedRun, end: int, file: str | Path | BinaryIO, format: st
     write = FORMATS[format]
     name = str(file) if isinstance(file, str | Path) else "-"
     try:
-        _write(file, write(run, end))
+        with run.context.activities.step(f"export {run.id}", unit="lines") as step:
+            _write(file, step.over(write(run, end)))
     except OSError as error:
         msg = f"{name} cannot be written: {error.strerror or error}."
         raise StoreError(msg, hint="Choose another file.") from error
@@ -198,6 +199,13 @@ def import_run(
         LedgerExists: a run or branch of this id already exists.
         StoreError: the substrate cannot be used.
     """
+    with context.activities.step("import", unit="lines") as step:
+        return _imported(context, step.over(lines), accepts_approvals, accepts_choices)
+
+
+def _imported(
+    context: Context, lines: Iterable[bytes], accepts_approvals: bool, accepts_choices: bool
+) -> ImportResult:
     header, events = read_lines(lines)
     kind, _, run_id = header.ledger.partition(":")
     if kind not in ("run", "branch") or run_id == DEMO_ID:

@@ -1,5 +1,7 @@
 """A worker of a responder group: it resumes runs, and makes their calls to models and tools."""
 
+# long: one class; most of it is what becomes of a job that cannot be done now.
+
 from __future__ import annotations
 
 import errno
@@ -148,22 +150,24 @@ class GroupWorker:
         Raises:
             StoreError: the substrate can no longer be used.
         """
-        done = 0
-        try:
-            while not self._is_stopping.is_set():
-                self._held_at = seconds_now()
-                lease = self._group.take(this_process(), self._lease_seconds)
-                if lease is not None:
-                    self._attempt(lease)
-                    done += 1
-                elif until_idle and self._is_idle():
-                    break
-                else:
-                    time.sleep(_IDLE_SECONDS)
-            return done
-        finally:
-            self._group.close()
-            self._close_providers()
+        name, activities = self._group.name, self._context.activities
+        with activities.step(f"group {name}", unit="jobs done", is_waiting=True) as jobs:
+            jobs.add(0)
+            try:
+                while not self._is_stopping.is_set():
+                    self._held_at = seconds_now()
+                    lease = self._group.take(this_process(), self._lease_seconds)
+                    if lease is not None:
+                        self._attempt(lease)
+                        jobs.add(1)
+                    elif until_idle and self._is_idle():
+                        break
+                    else:
+                        time.sleep(_IDLE_SECONDS)
+                return jobs.done or 0
+            finally:
+                self._group.close()
+                self._close_providers()
 
     def _close_providers(self) -> None:
         while self._providers:
@@ -283,7 +287,7 @@ class GroupWorker:
         ):
             runtime = self._runtime(observation.over(ledger), _answered_elsewhere, claim)
             if not runtime.is_halted:
-                work(runtime)
+                work(self._context, runtime)
             if runtime.is_cancelled:
                 # The one that records the cancellation also makes the calls of the clean-up.
                 self._runtime(observation.over(ledger), claim=claim).record_returned()
@@ -332,7 +336,8 @@ class GroupWorker:
             msg = f"{ledger.stream_name()} has no event {job.intent!r}."
             raise EventNotFound(msg, hint=f"`kando events {job.ledger_id}` lists them.")
         if self._is_open(ledger, intent):
-            self._call(self._runtime(ledger), intent, lease)
+            with self._context.activities.step(f"run {job.ledger_id}: call for {job.intent}"):
+                self._call(self._runtime(ledger), intent, lease)
         self._group.offer(Job(job.ledger_id))
 
     def _call(self, runtime: Runtime, intent: RecordedEvent, lease: Lease) -> None:

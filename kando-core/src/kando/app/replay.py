@@ -51,9 +51,17 @@ def replay_run(
         ReplayDivergence: in a strict replay, an event differs from the recorded one.
     """
     ledger = run.ledger
+    activities = run.context.activities
     if not strict:
-        world = Runtime(run.current, [], edge_logic=()).replay()
+        with activities.reading(f"replay {run.id}", run.current) as counted:
+            world = Runtime(counted, [], edge_logic=()).replay()
         return ReplayResult(run.id, world, ledger.length(), False)
+    with activities.step(f"re-fire {run.id}"):
+        return _replayed_strictly(run, kit)
+
+
+def _replayed_strictly(run: OpenedRun, kit: str | Kit | None) -> ReplayResult:
+    ledger = run.ledger
     if kit is None and (stages := _stages(ledger)):
         return _replayed_in_stages(run, stages)
     loaded = run.require_kit(kit)

@@ -125,15 +125,24 @@ def resume_run(
                 context, observed, loaded, provider, allowed, run.choices, claim=held
             )
             on_started(run.id)
-            work(runtime, limit_events)
-        while wait and _goes_on(_status(run, held)):
+            work(context, runtime, limit_events)
+        while wait and _gets_news(run, runtime, held):
+            # The run is not claimed while it waits. If another process works on it now, wait on.
+            with suppress(RunBusy), during:
+                work(context, runtime)
+    return RunResult(_status(run, held), provider.name if provider else None)
+
+
+def _gets_news(run: OpenedRun, runtime: Runtime, held: RunClaim) -> bool:
+    """Wait for work; return False if the run cannot continue."""
+    what = f"run {run.id}: waiting for a timer or a message"
+    with run.context.activities.step(what, is_waiting=True):
+        while _goes_on(_status(run, held)):
             due = runtime.seconds_until_due()
             time.sleep(_POLL_SECONDS if due is None else min(due, _POLL_SECONDS))
-            # The run is not claimed while it waits. If another process works on it now, wait on.
-            if _has_news(context, run, runtime):
-                with suppress(RunBusy), during:
-                    work(runtime)
-    return RunResult(_status(run, held), provider.name if provider else None)
+            if _has_news(run.context, run, runtime):
+                return True
+    return False
 
 
 def _goes_on(status: RunStatus) -> bool:
@@ -260,17 +269,19 @@ def runtime_of(
     )
 
 
-def work(runtime: Runtime, events: Sequence[KandoEvent] = ()) -> None:
+def work(context: Context, runtime: Runtime, events: Sequence[KandoEvent] = ()) -> None:
     """Work on a run until no work is left.
 
     Args:
+        context: whose activity it is.
         runtime: of the run, which this process has claimed.
         events: to record first.
 
     Raises:
         Exception: as `Runtime.run` does.
     """
-    if events:
-        runtime.unpause()
-        runtime.record(events, is_own=True)
-    runtime.run([])
+    with context.activities.working(id_of(runtime.ledger), runtime.progress):
+        if events:
+            runtime.unpause()
+            runtime.record(events, is_own=True)
+        runtime.run([])

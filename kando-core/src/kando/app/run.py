@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from kando.responders.budget import Budget
     from kando.schema.events import RecordedEvent
     from kando.views.metrics import RunMetrics
+    from kando.views.progress import Follower, Progress
     from kando.world.graph import World
 
 __all__ = ["Run"]
@@ -68,6 +69,17 @@ class Run:
         from kando.app.status import status_of
 
         return status_of(self._opened())
+
+    def progress(self, follower: Follower | None = None) -> Progress:
+        """Return a few numbers of the run's status, for those who wait for the run.
+
+        Args:
+            follower: keeps what was read: a later call with it reads only the events since then.
+        """
+        from kando.app.status import progress_of_run
+        from kando.views.progress import Follower
+
+        return progress_of_run(self._opened(), follower or Follower())
 
     def events(self, from_position: int = 0, *, at: int | None = None) -> Iterator[RecordedEvent]:
         """Return the events of the run, from a position on.

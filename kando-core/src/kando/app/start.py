@@ -85,7 +85,7 @@ def start_run(
         opened_provider(context, loaded, llm, demo) as provider,
         Observation(context.plugins.observers()) as observation,
     ):
-        documents = _read(inputs)
+        documents = _read(context, inputs)
         ledger = _created(context, loaded, goal, documents, demo, budget, observation.over)
         if group is not None:
             context.substrate(read_only=False).group(group).offer(Job(id_of(ledger)))
@@ -93,7 +93,8 @@ def start_run(
         else:
             with RunClaim(context, id_of(ledger)) as claim:
                 on_started(id_of(ledger))
-                work(runtime_of(context, ledger, loaded, provider, budget, claim=claim))
+                runtime = runtime_of(context, ledger, loaded, provider, budget, claim=claim)
+                work(context, runtime)
     skipped = [each for each in documents if isinstance(each, Skipped)]
     noted = [each for each in documents if isinstance(each, Document) and each.notes]
     status = status_of(OpenedRun(context, ledger))
@@ -130,12 +131,13 @@ def create_run(
         RefusedEvent: a seed cannot be recorded; no event was recorded.
     """
     loaded = kit if isinstance(kit, Kit) else context.kit(kit)
-    return id_of(_created(context, loaded, goal, _read(inputs), demo, budget))
+    return id_of(_created(context, loaded, goal, _read(context, inputs), demo, budget))
 
 
-def _read(inputs: Sequence[str | Path]) -> list[Document | Skipped]:
+def _read(context: Context, inputs: Sequence[str | Path]) -> list[Document | Skipped]:
     """Read the inputs of a run, which must contain a document if there are any."""
-    found = list(read_documents(inputs))
+    with context.activities.step("read documents", unit="parts") as step:
+        found = list(step.over(read_documents(inputs)))
     if inputs and not any(isinstance(each, Document) for each in found):
         reasons = [f"{each.path}: {each.reason}" for each in found if isinstance(each, Skipped)]
         more = f"; and {len(reasons) - _MAX_REASONS} more" if len(reasons) > _MAX_REASONS else ""

@@ -17,6 +17,7 @@ from kando.ledger.substrate import LedgerInfo
 from kando.runtime import Runtime
 from kando.schema.events import RUN_CANCELLED
 from kando.views.firings import is_failed_attempt
+from kando.views.progress import Follower, Progress
 from kando.views.status import StatusFold
 from kando.views.stored import status_fold_of
 from kando.world.graph import World
@@ -35,6 +36,7 @@ __all__ = [
     "WAITING",
     "RunStatus",
     "damaged_status",
+    "progress_of_run",
     "read_status",
     "status_of",
 ]
@@ -158,6 +160,20 @@ def read_status(ledger: LedgerStore, stored: StoredSnapshot | None = None) -> Ru
     if world is not None:
         fold.count(world)
     return _status(ledger, fold)
+
+
+def progress_of_run(run: OpenedRun, follower: Follower) -> Progress:
+    """Return the progress of a run that another process works on.
+
+    Args:
+        run: the opened run.
+        follower: of the same run, which has read its events so far.
+    """
+
+    def restore() -> StatusFold | None:
+        return status_fold_of(run.snapshot) if run.snapshot is not None else None
+
+    return follower.observe(run.ledger, restore)
 
 
 def _status(ledger: LedgerStore, fold: StatusFold) -> RunStatus:

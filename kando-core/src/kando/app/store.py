@@ -17,6 +17,7 @@ from kando.app.run import Run
 from kando.app.threads import in_thread
 
 if TYPE_CHECKING:
+    from kando.app.activities import Activity
     from kando.app.approvals import ApprovalPage
     from kando.app.compare import Outcome
     from kando.app.export import ImportResult
@@ -137,6 +138,14 @@ class Store:
         return Run(result.status.run_id, result, context=self.context)
 
     astart = in_thread(start)
+
+    def activities(self) -> list[Activity]:
+        """Return what the threads of this store are doing now, in the order in which they began.
+
+        It costs next to nothing, and any thread may ask at any time: for a display of progress, or
+        for the health check of a service. Work on a run has its `kando.views.progress.Progress`.
+        """
+        return self.context.activities.now()
 
     def run(self, name: str) -> Run:
         """Return a run or branch.

@@ -18,9 +18,12 @@ __all__ = ["verify_run", "verify_store"]
 
 def verify_run(run: OpenedRun) -> Verdict:
     """Recompute the hash chain of a run, and compare its snapshot, if any, with its ledger."""
-    verdict = verify(run.ledger)
-    stored = run.current_snapshot if verdict.is_intact else None
-    wrong = mismatched_views(stored) if stored is not None else []
+    activities = run.context.activities
+    with activities.reading(f"verify {run.id}", run.ledger) as ledger:
+        verdict = verify(ledger)
+    with activities.step(f"verify the snapshot of {run.id}"):
+        stored = run.current_snapshot if verdict.is_intact else None
+        wrong = mismatched_views(stored) if stored is not None else []
     if stored is None or not wrong:
         return verdict
     views = ", ".join(wrong)
@@ -30,8 +33,11 @@ def verify_run(run: OpenedRun) -> Verdict:
 
 def verify_store(context: Context) -> Iterator[tuple[str, Verdict]]:
     """Yield the id and the verdict of each run and branch, newest first."""
-    for id in [info.id for info in context.substrate().ledgers()]:
-        try:
-            yield id, verify_run(open_run(context, id))
-        except KandoError as error:
-            yield id, Verdict(0, GENESIS.hex(), f"the ledger cannot be opened: {error.message}")
+    ids = [info.id for info in context.substrate().ledgers()]
+    with context.activities.step("verify", total=len(ids), unit="runs") as step:
+        for id in step.over(ids):
+            try:
+                yield id, verify_run(open_run(context, id))
+            except KandoError as error:
+                problem = f"the ledger cannot be opened: {error.message}"
+                yield id, Verdict(0, GENESIS.hex(), problem)

@@ -61,6 +61,12 @@ class Effects:
         """Whether a call waits for its intent to be saved."""
         return self._has_new
 
+    @property
+    def calls_in_flight(self) -> int:
+        """The number of calls that have started and have not returned. Any thread may ask."""
+        calls = list(self._in_flight.values())
+        return sum(each.started_at is not None and not each.future.done() for each in calls)
+
     def is_in_flight(self, intent: RecordedEvent) -> bool:
         """Whether the call for an intent has been started."""
         return intent.id in self._in_flight

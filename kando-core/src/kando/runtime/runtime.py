@@ -42,6 +42,7 @@ from kando.schema.events import (
 )
 from kando.schema.upcasting import Upcaster
 from kando.views.firings import FIRING_ORDER
+from kando.views.progress import Progress, progress_of
 from kando.world.graph import World
 from kando.world.projection import apply, project
 from kando.world.snapshot import SnapshotStore, load_snapshot
@@ -292,6 +293,20 @@ class Runtime:
     def is_exhausted(self) -> bool:
         """Whether a limit of the budget has stopped the run."""
         return self._opened().committer.is_exhausted
+
+    def progress(self) -> Progress | None:
+        """Return what the run has done so far. Any thread may call this while another one works.
+
+        It is that of the saved events, so at most as old as `save_interval`.
+
+        Returns:
+            None while the ledger is read, after a failure, and for a runtime without snapshots.
+        """
+        loop = self._loop
+        fold = loop.committer.snapshots.status if loop and loop.committer.snapshots else None
+        if loop is None or fold is None:
+            return None
+        return progress_of(fold, loop.intents.effects.calls_in_flight)
 
     def open_intents(self) -> list[RecordedEvent]:
         """Return the recorded intents without an answer, in order."""

@@ -9,6 +9,7 @@ from typing import Any
 from kando.errors import StoreError
 from kando.ledger.interface import LedgerStore
 from kando.schema.events import RecordedEvent
+from kando.views.status import StatusFold
 from kando.views.stored import Views
 from kando.world.graph import World
 from kando.world.snapshot import SnapshotStore, open_snapshot, save_snapshot
@@ -52,6 +53,11 @@ class Snapshots:
             self._position = stored.position
         else:
             self._position = 0
+
+    @property
+    def status(self) -> StatusFold | None:
+        """The fold of the run's status; None if the views cannot process its events."""
+        return self._views.status if self._views is not None else None
 
     def observe_restored(self, events: Iterable[RecordedEvent]) -> Iterator[RecordedEvent]:
         """Pass on the events of the ledger, and show the views those that they have not seen."""

@@ -106,6 +106,11 @@ class Views:
         self._lineage, self._metrics, self._status = lineage, metrics, status
         return True
 
+    @property
+    def status(self) -> StatusFold:
+        """The fold of the run's status."""
+        return self._status
+
     def observe(self, events: Sequence[RecordedEvent]) -> None:
         """Update the views with the next events."""
         self._lineage.extend(events, self._position_of)

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from kando.app.demo import DEMO_ID
 from kando.app.store import Store
+from kando.views.progress import Follower, Progress
 from kando_mcp.access import Access
 from kando_mcp.results.run_state import run_state
 from kando_mcp.results.shapes import RunState
@@ -51,14 +52,15 @@ async def wait_for_run(
     run_id = await access.call(lambda store: _id_of(store, run))
     start = anyio.current_time()
     reported = 0.0
-    known = -1
+    known: Progress | None = None
+    follower = Follower()
     while (waited := anyio.current_time() - start) < wait_s:
-        events, is_done = await access.call(lambda store: _pulse(store, workers, run_id))
-        if is_done:
+        progress = await access.call(lambda store: _pulse(store, workers, run_id, follower))
+        if progress is None:
             break
-        if events != known or waited - reported >= _REPORT_SECONDS:
-            known, reported = events, waited
-            await ctx.report_progress(round(waited, 3), wait_s, f"{run_id}: {events} events")
+        if progress != known or waited - reported >= _REPORT_SECONDS:
+            known, reported = progress, waited
+            await ctx.report_progress(round(waited, 3), wait_s, f"{run_id}: {progress}")
         await anyio.sleep(min(_POLL_SECONDS, max(0.0, wait_s - waited)))
     return await access.call(
         lambda store: run_state(
@@ -74,9 +76,8 @@ def _id_of(store: Store, run: str) -> str:
     return store.run(run).id
 
 
-def _pulse(store: Store, workers: Workers, run_id: str) -> tuple[int, bool]:
-    """Return the length of a ledger, and whether no worker has it."""
-    ledger = store.context.ledger(run_id)
-    if not workers.is_done(run_id):
-        return ledger.length(), False
-    return ledger.length(), run_id == DEMO_ID or not has_worker(store, run_id)
+def _pulse(store: Store, workers: Workers, run_id: str, follower: Follower) -> Progress | None:
+    """Return the progress of a run; None if no worker has it."""
+    if workers.is_done(run_id) and (run_id == DEMO_ID or not has_worker(store, run_id)):
+        return None
+    return store.run(run_id).progress(follower)

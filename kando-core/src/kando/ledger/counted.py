@@ -1,0 +1,70 @@
+"""A ledger that counts the events that are read from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+
+from kando.ledger.interface import LedgerStore, Link
+from kando.schema.events import KandoEvent, RecordedEvent
+
+__all__ = ["CountedLedger"]
+
+#: How many events are counted together.
+_AT_ONCE = 100
+
+
+class CountedLedger(LedgerStore):
+    """A view of a ledger that reports how many events are read.
+
+    Args:
+        ledger: that stores the events.
+        count: called with a number of events that were read since the last call.
+    """
+
+    def __init__(self, ledger: LedgerStore, count: Callable[[int], None]) -> None:
+        self._ledger = ledger
+        self._count = count
+
+    def append(self, events: list[KandoEvent], *, expected_length: int | None = None) -> int:
+        return self._ledger.append(events, expected_length=expected_length)
+
+    def read(self, from_position: int = 0) -> Iterator[RecordedEvent]:
+        # Not a generator itself: a negative position is reported at once, as the ledger does.
+        return self._counted(self._ledger.read(from_position))
+
+    def _counted(self, events: Iterator[RecordedEvent]) -> Iterator[RecordedEvent]:
+        number = 0
+        for number, event in enumerate(events, 1):
+            if number % _AT_ONCE == 0:
+                self._count(_AT_ONCE)
+            yield event
+        self._count(number % _AT_ONCE)
+
+    def stream_name(self) -> str:
+        return self._ledger.stream_name()
+
+    def length(self) -> int:
+        return self._ledger.length()
+
+    def at(self, position: int) -> RecordedEvent | None:
+        return self._ledger.at(position)
+
+    def find(self, event_id: str) -> RecordedEvent | None:
+        return self._ledger.find(event_id)
+
+    def links(self, start: int, stop: int, *, excluding: Collection[str] = ()) -> Iterator[Link]:
+        return self._ledger.links(start, stop, excluding=excluding)
+
+    def events_about(
+        self, objects: Collection[str], relations: Collection[str], stop: int
+    ) -> Iterator[RecordedEvent]:
+        return self._ledger.events_about(objects, relations, stop)
+
+    def stray_position(self) -> int | None:
+        return self._ledger.stray_position()
+
+    def digest(self, position: int) -> bytes:
+        return self._ledger.digest(position)
+
+    def close(self) -> None:
+        self._ledger.close()
