@@ -182,6 +182,8 @@ class Page:
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), "/usr/bin", "/bin"]),
             "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONPATH": "",
+            # An example may take longer than the time after which a command shows its progress.
+            "KANDO_QUIET": "1",
             "PYTHONWARNINGS": "error",
         }
         self.folder.mkdir()

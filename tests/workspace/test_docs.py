@@ -23,7 +23,7 @@ REFERENCE = DOCS / "reference"
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 LANGUAGES = {"console", "html", "json", "markdown", "python", "text", "toml"}
 # Options that each command may have, described once for all.
-COMMON = {"--debug", "--json", "--ledger", "--prefer"}
+COMMON = {"-q", "--debug", "--json", "--ledger", "--prefer", "--quiet"}
 # A statement of plugins, and a variable that shell completion sets: not settings of Kando.
 NO_SETTINGS = {"KANDO_COMPLETE", "KANDO_PLUGIN_API"}
 

@@ -95,6 +95,8 @@ def environ(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict
         "PATH": os.environ.get("PATH", ""),
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONPATH": os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")]),
+        # A test may take longer than the time after which a command shows its progress.
+        "KANDO_QUIET": "1",
         "PYTHONWARNINGS": "error",
     }
     for name in set(os.environ) - set(environ):

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
+from kando.app.status_line import StatusLine
 from kando.errors import KandoError
 
-__all__ = ["OutputFailed", "ReaderGone", "is_utf8", "safe_streams"]
+__all__ = ["OutputFailed", "ReaderGone", "is_utf8", "safe_streams", "status_line_of"]
 
 #: How long a message waits for a reader that does not read, before it is dropped.
 _PATIENCE_SECONDS = 2.0
@@ -43,9 +44,9 @@ def safe_streams(*, as_json: bool = False) -> Iterator[None]:
         as_json: whether both streams are for JSON, which is ASCII unless they are in UTF-8.
     """
     _fill_closed_descriptors()
-    before = sys.stdout, sys.stderr
-    sys.stdout = _wrapped(sys.stdout, sys.__stdout__, 1, _Data)
-    sys.stderr = _wrapped(sys.stderr, sys.__stderr__, 2, _Messages)
+    before, line = (sys.stdout, sys.stderr), StatusLine()
+    sys.stdout = _wrapped(sys.stdout, sys.__stdout__, 1, _Data, line)
+    sys.stderr = _wrapped(sys.stderr, sys.__stderr__, 2, _Messages, line)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # Characters that the locale cannot encode are escaped: a goal may be in any script.
@@ -77,20 +78,30 @@ def _fill_closed_descriptors() -> None:
                 os.open(os.devnull, os.O_RDWR)
 
 
+def status_line_of(stream: object) -> StatusLine | None:
+    """Return the status line of a terminal that `safe_streams` writes to; None for other streams."""
+    raw = getattr(stream, "buffer", None)
+    return raw.line if isinstance(raw, _Raw) and raw.isatty() else None
+
+
 def _wrapped(
-    stream: TextIO | None, original: TextIO | None, descriptor: int, kind: type[_Raw]
+    stream: TextIO | None,
+    original: TextIO | None,
+    descriptor: int,
+    kind: type[_Raw],
+    line: StatusLine,
 ) -> Any:
     if stream is not original:
         return stream
     if stream is None:
-        return io.TextIOWrapper(kind(None, descriptor), "utf-8", write_through=True)
+        return io.TextIOWrapper(kind(None, descriptor, line), "utf-8", write_through=True)
     buffer = getattr(stream, "buffer", None)
     if buffer is None:
         return stream
     # Without a `BufferedWriter` in between: after an interruption it would repeat a write that it
     # does not know to be complete.
     return io.TextIOWrapper(
-        kind(getattr(buffer, "raw", buffer), descriptor),
+        kind(getattr(buffer, "raw", buffer), descriptor, line),
         stream.encoding,
         stream.errors,
         line_buffering=getattr(stream, "line_buffering", False),
@@ -99,11 +110,16 @@ def _wrapped(
 
 
 class _Raw(io.RawIOBase):
-    """The bytes of a standard stream; None stands for a closed one. A write takes all of them."""
+    """The bytes of a standard stream; None stands for a closed one. A write takes all of them.
 
-    def __init__(self, inner: Any, descriptor: int) -> None:
+    A write to a terminal clears the status line first.
+    """
+
+    def __init__(self, inner: Any, descriptor: int, line: StatusLine) -> None:
         super().__init__()
         self._inner, self._descriptor = inner, descriptor
+        self.line = line
+        self._is_terminal = self.isatty()
         self.name = f"<{('stdin', 'stdout', 'stderr')[descriptor]}>"
 
     def writable(self) -> bool:
@@ -111,6 +127,17 @@ class _Raw(io.RawIOBase):
 
     def fileno(self) -> int:
         return self._descriptor
+
+    def write(self, data: Any) -> int:
+        body = memoryview(data).cast("B")
+        if not self._is_terminal or not body:
+            return self._take(body)
+        with self.line.lock:
+            self.line.give_way(body)
+            return self._take(body)
+
+    def _take(self, body: memoryview) -> int:
+        raise NotImplementedError
 
     def isatty(self) -> bool:
         return self._inner is not None and bool(self._inner.isatty())
@@ -121,8 +148,7 @@ class _Data(_Raw):
 
     _has_failed = False
 
-    def write(self, data: Any) -> int:
-        body = memoryview(data).cast("B")
+    def _take(self, body: memoryview) -> int:
         # An empty write only asks what kind of stream it is.
         if self._has_failed or not body:
             return len(body)
@@ -155,8 +181,8 @@ class _Messages(_Raw):
 
     _is_stuck = False
 
-    def __init__(self, inner: Any, descriptor: int) -> None:
-        super().__init__(inner, descriptor)
+    def __init__(self, inner: Any, descriptor: int, line: StatusLine) -> None:
+        super().__init__(inner, descriptor, line)
         try:
             kind = os.fstat(descriptor).st_mode
         except OSError:
@@ -164,8 +190,7 @@ class _Messages(_Raw):
         # A person who stops the output of a terminal wants it to wait.
         self._may_block = os.name == "posix" and (stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind))
 
-    def write(self, data: Any) -> int:
-        body = memoryview(data).cast("B")
+    def _take(self, body: memoryview) -> int:
         if self._inner is not None:
             with suppress(OSError, ValueError):
                 self._write(body)

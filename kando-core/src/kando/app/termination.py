@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from kando.errors import ConfigurationError
 
-__all__ = ["GRACE", "Termination", "grace_seconds", "interrupt"]
+__all__ = ["GRACE", "LastWords", "Termination", "grace_seconds", "interrupt"]
 
 #: Environment variable of `grace_seconds`.
 GRACE = "KANDO_GRACE_SECONDS"
@@ -56,7 +56,7 @@ class Termination:
         if threading.current_thread() is threading.main_thread():
             for number in _SIGNALS:
                 # Python's default: the process would end at once, and as process 1 never.
-                if signal.getsignal(number) is signal.SIG_DFL:
+                if _ends_process(signal.getsignal(number)):
                     self._before[number] = signal.signal(number, self._receive)
         return self
 
@@ -88,6 +88,46 @@ class Termination:
             signal.pthread_kill(threading.main_thread().ident or 0, number)
         else:
             _thread.interrupt_main(signal.Signals(number))
+
+
+class LastWords:
+    """Calls a function before SIGTERM or SIGHUP ends the process, in a ``with`` block of the main thread.
+
+    Signals that do not end the process are left alone.
+
+    Args:
+        say: called in the main thread, between two of its instructions.
+    """
+
+    def __init__(self, say: Callable[[], None]) -> None:
+        self._say = say
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in _SIGNALS:
+                if signal.getsignal(number) is signal.SIG_DFL:
+                    self._before[number] = signal.signal(number, self.end)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def end(self, number: int, frame: FrameType | None) -> None:
+        """Call the function, and end the process by the signal."""
+        self._say()
+        signal.signal(number, signal.SIG_DFL)
+        signal.raise_signal(number)
+
+
+def _ends_process(handler: object) -> bool:
+    return handler is signal.SIG_DFL or isinstance(getattr(handler, "__self__", None), LastWords)
 
 
 def grace_seconds(environ: Mapping[str, str]) -> float:

@@ -20,7 +20,7 @@ def cache(run: str, as_json: bool) -> None:
 
     Also shows what the misses cost, and what the hits saved.
     """
-    with open_command_store() as store:
+    with open_command_store(shows_progress=True) as store:
         use = store.run(run).cache()
         if as_json:
             print_json(attrs.asdict(use))

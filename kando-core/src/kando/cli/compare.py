@@ -59,7 +59,7 @@ def diff(
     worlds; without an option the first details follow: - is only in RUN_A, + only in RUN_B, ~ in
     both with different content, and = in both under different ids.
     """
-    with open_command_store() as store:
+    with open_command_store(shows_progress=True) as store:
         (a, at), (b, other_at) = store.run_at(run_a), store.run_at(run_b)
         found = a.diff(b, at=at, other_at=other_at)
         if as_json:
@@ -214,7 +214,7 @@ def compare(runs: tuple[str, ...], as_json: bool) -> None:
     Prints one table row per run or branch. DIVERGES AT is how many events it shares with the
     first.
     """
-    with open_command_store() as store:
+    with open_command_store(shows_progress=True) as store:
         outcomes = store.compare(runs)
         if as_json:
             print_list([attrs.asdict(each) for each in outcomes])

@@ -19,7 +19,7 @@ def doctor(as_json: bool) -> int:
 
     Changes nothing. The exit code is 1 if a check fails.
     """
-    with open_command_store() as store:
+    with open_command_store(shows_progress=True) as store:
         findings = list(run_checks(store.context))
         if as_json:
             print_list([attrs.asdict(finding) for finding in findings])

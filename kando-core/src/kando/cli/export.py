@@ -42,9 +42,9 @@ def export(run: str, file: str, form: str, as_json: bool) -> None:
     RUN@N writes the first N events. The file is written as a whole or not at all. With -
     stdout receives only the export, and the report is on stderr.
     """
-    with open_command_store() as store:
+    is_data = is_stdout(file)
+    with open_command_store(shows_progress=True, is_paged=is_data) as store:
         named, at = store.run_at(run)
-        is_data = is_stdout(file)
         result = named.export(binary_stdout() if is_data else file, format=form, at=at)
         if as_json:
             print_json(attrs.asdict(result) | {"file": file}, to_stderr=is_data)
@@ -73,7 +73,7 @@ def import_(file: BinaryIO, accept_approvals: bool, accept_choices: bool, as_jso
     FILE is one that `kando export` wrote as jsonl, or - for stdin. Every line is verified before
     anything is written.
     """
-    with open_command_store() as store:
+    with open_command_store(shows_progress=True) as store:
         result = store.import_run(
             lines_in(file), accepts_approvals=accept_approvals, accepts_choices=accept_choices
         )

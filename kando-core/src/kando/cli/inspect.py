@@ -46,7 +46,7 @@ def status(run: str, as_json: bool) -> None:
 
     Without RUN it is the newest one. The run `demo` always exists.
     """
-    with open_command_store() as store:
+    with open_command_store(shows_progress=True) as store:
         found = store.run(run).status()
         if as_json:
             print_json(status_dict(found))

@@ -26,7 +26,7 @@ def metrics(run: str, as_json: bool) -> None:
 
     Without RUN it is the newest one. RUN@N counts the first N events.
     """
-    with open_command_store() as store:
+    with open_command_store(shows_progress=True) as store:
         named, at = store.run_at(run)
         found = named.metrics(at=at)
         if as_json:

@@ -22,7 +22,7 @@ def replay(run: str, strict: bool, kit: str | None, as_json: bool) -> None:
     The world is projected from the ledger of RUN. With --strict the responders are re-fired with
     the recorded answers, and every event is compared with the ledger. No model or tool is called.
     """
-    with open_command_store() as store:
+    with open_command_store(shows_progress=True) as store:
         result = store.run(run).replay(strict=strict, kit=kit)
         if result.kit_versions:
             recorded, installed = result.kit_versions

@@ -187,7 +187,7 @@ def work_on(work: Callable[[Store, Callable[[str], None]], RunResult], as_json: 
         if not as_json:
             show(lambda: print_line(run_id))
 
-    with open_command_store() as store, termination(store):
+    with open_command_store(shows_progress=True) as store, termination(store):
         try:
             result = work(store, on_started)
         except (Exception, SystemExit, KeyboardInterrupt) as error:

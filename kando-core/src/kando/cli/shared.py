@@ -7,7 +7,13 @@ import shlex
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import (
+    AbstractContextManager,
+    contextmanager,
+    nullcontext,
+    redirect_stdout,
+    suppress,
+)
 from typing import Any, TypeVar
 
 import click
@@ -36,10 +42,21 @@ __all__ = [
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
+#: Environment variable that stands for ``--quiet``.
+QUIET = "KANDO_QUIET"
+
 
 def shared_options(function: _Function) -> _Function:
-    """Give a command ``--json``, and ``--ledger``, ``--prefer`` and ``--debug`` as `kando` has them."""
+    """Give a command ``--json``, ``--quiet``, and ``--ledger``, ``--prefer``, ``--debug`` of `kando`."""
     for option in (
+        click.option(
+            "--quiet",
+            "-q",
+            is_flag=True,
+            expose_value=False,
+            callback=_keep,
+            help="Show no progress on stderr. [env: KANDO_QUIET]",
+        ),
         click.option(
             "--debug", is_flag=True, expose_value=False, help="Show a traceback with each error."
         ),
@@ -175,10 +192,14 @@ def plugin_environ(context: click.Context | None) -> Mapping[str, str]:
 
 
 @contextmanager
-def open_command_store() -> Iterator[Store]:
+def open_command_store(*, shows_progress: bool = False, is_paged: bool = False) -> Iterator[Store]:
     """Open the store for one command, and report once if plugins failed to load.
 
     Only the command's data reaches stdout: what kits and plugins print goes to stderr.
+
+    Args:
+        shows_progress: whether stderr shows what the command is doing, unless ``--quiet`` is given.
+        is_paged: whether the command writes data to stdout bit by bit, perhaps to a pager.
     """
     context = click.get_current_context()
     options = options_of(context)
@@ -189,13 +210,16 @@ def open_command_store() -> Iterator[Store]:
         listen = stream_to_stderr if options.get("stream") else None
         grace = options.get("grace")
         environ = os.environ if grace is None else {**os.environ, GRACE: str(grace)}
-        with open_store(
-            options.get("ledger"),
-            environ=environ,
-            plugins=plugins,
-            listen=listen,
-            llm_options=_llm_options(options),
-        ) as store:
+        with (
+            open_store(
+                options.get("ledger"),
+                environ=environ,
+                plugins=plugins,
+                listen=listen,
+                llm_options=_llm_options(options),
+            ) as store,
+            _progress(store, is_paged=is_paged) if shows_progress else nullcontext(),
+        ):
             yield store
     # Only plugins that the command needed: others are not loaded just to report them.
     failures = plugins.failures(load=False)
@@ -203,6 +227,21 @@ def open_command_store() -> Iterator[Store]:
         names = ", ".join(f"{f.distribution} {f.version}".strip() for f in failures)
         many = "plugins" if len(failures) > 1 else "plugin"
         warn(f"{len(failures)} {many} failed to load: {names} (see `{command_for('plugins')}`)")
+
+
+def _progress(store: Store, *, is_paged: bool) -> AbstractContextManager[None]:
+    """Return what shows the progress of the current command, if it is to be shown."""
+    context = click.get_current_context()
+    if options_of(context).get("quiet") or os.environ.get(QUIET, "0") not in ("", "0"):
+        return nullcontext()
+    from kando.cli.progress import progress_shown
+
+    return progress_shown(
+        store.context.activities,
+        f"kando {context.info_name}",
+        as_json=bool(context.params.get("as_json")),
+        is_paged=is_paged,
+    )
 
 
 def _show_warning(message: Warning | str, *where: object, **more: object) -> None:

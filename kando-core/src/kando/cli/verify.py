@@ -30,7 +30,7 @@ def verify(run: str | None, every: bool, as_json: bool) -> int:
     """
     if (run is None) != every:
         raise click.UsageError("Name a run, or give --all.")
-    with open_command_store() as store:
+    with open_command_store(shows_progress=True, is_paged=every) as store:
         if run is not None:
             verdicts = [store.run(run).verify()]
             if as_json:

@@ -59,7 +59,7 @@ def worker(
     Any number of workers share a group. Each works until Ctrl-C, or until SIGTERM, after which it
     completes its job. `kando run --group` and `kando resume --group` add runs to a group.
     """
-    with open_command_store() as store:
+    with open_command_store(shows_progress=True) as store:
         working = GroupWorker(
             store.context, group, kit=kit, llm=llm, budget=budget, lease_seconds=lease, report=warn
         )
