@@ -9,6 +9,9 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("kando", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("kando")
 
+# A command that takes long on a busy machine must not add lines to what a test reads.
+os.environ.setdefault("KANDO_QUIET", "1")
+
 #: Variables that pytest sets for each test, and that gRPC's users set once when they are imported.
 _SET_BY_OTHERS = ("PYTEST_CURRENT_TEST", "GRPC_DNS_RESOLVER")
 
