@@ -87,12 +87,14 @@ _PROVIDERS = [
         "recorded",
         "kando_llm.cassette:open_recorded",
         summary="Plays back a recorded run, recorded:FILE; offline, free",
+        reads_file=True,
     ),
     ProviderSpec(
         "scripted",
         "kando_llm.offline_provider:open_scripted",
         summary="Answers from a JSON file, scripted:FILE; offline, free",
         is_offline=True,
+        reads_file=True,
     ),
     ProviderSpec(
         "vllm",

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from kando.app.providers import Router, choose_provider, open_provider
-from kando.errors import AmbiguousName
+from kando.errors import AmbiguousName, RequestRejected
 from kando.plugins import InvalidSpec, Plugins, ProviderSpec, UnknownPlugin
 from kando.providers import open_provider as open_installed
 from plugin_installation import Installation
@@ -26,6 +26,7 @@ def kando_providers():
         ProviderSpec("many", "kando_two_plugin:open_many", models=("*/*", "shared")),
         ProviderSpec("local", "kando_two_plugin:open_local"),
         ProviderSpec("stand-in", "kando_two_plugin:open_stand_in"),
+        ProviderSpec("filed", "kando_two_plugin:open_filed", reads_file=True),
     ]
 
 class Complete:
@@ -48,6 +49,8 @@ def open_many(argument, environ):
     return open_one("many", argument)
 def open_local(argument, environ):
     return open_one("local", argument)
+def open_filed(argument, environ):
+    return open_one("filed", argument)
 def open_stand_in(argument, environ):
     complete = open_one("stand-in", argument)
     complete.answers_every_model = True
@@ -100,7 +103,7 @@ def test_a_model_of_several_providers_is_refused_with_the_candidates(plugins):
 
 
 def test_an_unknown_model_is_refused_with_the_providers(plugins):
-    with pytest.raises(UnknownPlugin, match="ant, local, many, stand-in"):
+    with pytest.raises(UnknownPlugin, match="ant, filed, local, many, stand-in"):
         open_provider("llama", plugins, {})
     # The cure works: with its provider, any model can be named.
     with pytest.raises(UnknownPlugin, match="PROVIDER:llama"):
@@ -196,3 +199,17 @@ def test_a_plugin_opens_an_installed_provider_by_name_alone(installation, monkey
     assert [each.is_closed for each in sys.modules[module].opened] == [True]
     with pytest.raises(UnknownPlugin):
         open_installed("local")
+
+
+@pytest.mark.parametrize("model", ["filed:/etc/notes.json", "kando-two/filed:notes.json", "filed"])
+def test_a_request_does_not_choose_a_file_that_is_opened(plugins, model):
+    router = open_provider("ant:claude-1", plugins, {})
+
+    with pytest.raises(RequestRejected, match="names a file, which is not opened") as raised:
+        asked(router, model)
+
+    assert [each.who for each in sys.modules["kando_two_plugin"].opened] == ["ant:claude-1"]
+    # The cure works: a person names the file.
+    assert raised.value.hint == "To use the file, name it with --llm or KANDO_LLM."
+    named = open_provider("filed:notes.json", plugins, {})
+    assert asked(named, "filed:notes.json") == ("filed:notes.json", "default")

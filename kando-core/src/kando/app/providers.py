@@ -12,7 +12,7 @@ import attrs
 
 from kando.app.observers import warn_always
 from kando.cache.asked import provider_identity
-from kando.errors import AmbiguousName, ConfigurationError
+from kando.errors import AmbiguousName, ConfigurationError, RequestRejected
 from kando.plugins import Plugins, ProviderSpec, UnknownPlugin
 from kando.plugins._targets import describe
 from kando.plugins.records import Offered
@@ -139,8 +139,8 @@ class Router:
 
     The named provider answers requests for the model ``default``, and for models that it knows, or
     may know since it declares none. A request for ``provider:argument``, or for a model that only
-    one other provider knows, goes to that provider, which is opened on first use. A provider that
-    ``answers_every_model``, or is offline, answers all requests.
+    one other provider knows, goes to that provider, which is opened on first use, unless its argument
+    is a file. A provider that ``answers_every_model``, or is offline, answers all requests.
 
     Attributes:
         name: of the named provider.
@@ -166,6 +166,7 @@ class Router:
 
         Raises:
             UnknownPlugin, AmbiguousName: no provider, or more than one, knows the model.
+            RequestRejected: the model of the request names a file for another provider.
             Exception: the error of the provider.
         """
         complete, asked = self._route(request)
@@ -206,6 +207,9 @@ class Router:
         where = (offered.spec.name, argument)
         if where == (self.name, self.argument):
             return self.default, asked
+        if offered.spec.reads_file:
+            msg = f"The model {model!r:.200} of the request names a file, which is not opened."
+            raise RequestRejected(msg, hint="To use the file, name it with --llm or KANDO_LLM.")
         with self._lock:
             if where not in self._others:
                 opened = _open(offered, argument, self._plugins, self._environ)

@@ -130,6 +130,8 @@ class ProviderSpec:
             spend money offers only such providers.
         models: patterns of the models that it has, such as ``claude-*``; they find the provider if
             a user names only a model.
+        reads_file: whether its argument is the path of a file. Then only the person who chooses the
+            provider of a run names it: a request, and so an imported run, cannot have it opened.
 
     Raises:
         InvalidSpec: an argument is malformed.
@@ -145,6 +147,7 @@ class ProviderSpec:
     models: tuple[str, ...] = attrs.field(
         default=(), converter=_as_tuple, validator=_check_each(_MODELS, "pattern of models")
     )
+    reads_file: bool = False
 
 
 @attrs.frozen
