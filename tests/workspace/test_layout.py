@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = {
     "kando-core": "kando",
     "kando-llm": "kando_llm",
+    "kando-llamacpp": "kando_llamacpp",
     "kando-eventstore": "kando_eventstore",
     "kando-mcp": "kando_mcp",
     "kits/diligence": "kits/diligence",

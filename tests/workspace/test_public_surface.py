@@ -32,6 +32,7 @@ GUESTS = [
     *sorted(TEMPLATES.rglob("*.py.tmpl")),
     *sorted((ROOT / "kits").glob("*/src/**/*.py")),
     *sorted((ROOT / "kando-eventstore" / "src").rglob("*.py")),
+    *sorted((ROOT / "kando-llamacpp" / "src").rglob("*.py")),
     *sorted((ROOT / "kando-llm" / "src").rglob("*.py")),
 ]
 PAGES = [
