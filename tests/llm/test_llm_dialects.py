@@ -116,6 +116,30 @@ def test_a_schema_that_openai_cannot_enforce_is_not_sent_as_strict(wire):
     assert server.seen[0].body["response_format"]["json_schema"]["strict"] is False
 
 
+def test_a_choice_without_a_type_gets_one_in_the_schemas_that_are_sent(asking, dialect):
+    grade = {"enum": ["good", "bad", None]}
+    schema = {
+        **SCHEMA,
+        "properties": {"n": {"anyOf": [{"const": 1}, {"type": "array", "items": grade}]}},
+    }
+    tool = {**LOOK, "schema": {"type": "object", "properties": {"enum": {"enum": [1.5, 2.5]}}}}
+
+    _, plain = asking(output_schema=schema)
+    _, called = asking(tools=[tool])
+
+    if dialect == "anthropic":
+        sent = plain["output_config"]["format"]["schema"]
+        parameters = called["tools"][0]["input_schema"]
+    else:
+        sent = plain["response_format"]["json_schema"]["schema"]
+        parameters = called["tools"][0]["function"]["parameters"]
+        assert plain["response_format"]["json_schema"]["strict"] is True
+    one, several = sent["properties"]["n"]["anyOf"]
+    assert one == {"type": "integer", "const": 1}
+    assert several["items"] == {"type": ["string", "null"], **grade}
+    assert parameters["properties"]["enum"] == {"type": "number", "enum": [1.5, 2.5]}
+
+
 def test_a_temperature_of_zero_is_sent_and_an_absent_one_is_not(asking, dialect):
     old = {"anthropic": "claude-haiku-4-5", "openai": "gpt-4o"}[dialect]
 

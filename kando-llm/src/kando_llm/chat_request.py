@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from kando_llm.adaptations import with_schema_in_last_turn
-from kando_llm.json_schema import is_strict
+from kando_llm.json_schema import is_strict, typed
 from kando_llm.live_provider import Connection
 from kando_llm.request import Request, Turn
 from kando_llm.thoughts import returned_fields, thoughts_in
@@ -49,7 +49,7 @@ def chat_arguments(
                 "function": {
                     "name": tool.name,
                     "description": tool.description,
-                    "parameters": tool.schema,
+                    "parameters": typed(tool.schema),
                 },
             }
             for tool in request.tools
@@ -154,7 +154,7 @@ def _with_schema(
 
     Most servers that take a schema next to tools keep the model from calling a tool.
     """
-    knows_strict = connection.server.knows_strict_schemas
+    knows_strict, schema = connection.server.knows_strict_schemas, typed(schema)
     if arguments.get("tools") and not knows_strict:
         return with_schema_in_last_turn(arguments, schema)
     strict = knows_strict and is_strict(schema)

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from kando.responders.options import DEFAULT_MAX_TOKENS
+from kando_llm.json_schema import typed
 from kando_llm.request import Request, Turn
 from kando_llm.thoughts import message_blocks, thoughts_in
 
@@ -58,7 +59,7 @@ def messages_arguments(request: Request, by: str) -> tuple[dict[str, Any], tuple
         arguments["stop_sequences"] = list(request.stop)
     if request.tools:
         arguments["tools"] = [
-            {"name": tool.name, "description": tool.description, "input_schema": tool.schema}
+            {"name": tool.name, "description": tool.description, "input_schema": typed(tool.schema)}
             for tool in request.tools
         ]
         choice = _tool_choice(options)
@@ -102,7 +103,7 @@ def _thinking(request: Request) -> dict[str, Any] | None:
 
 
 def _output_config(request: Request) -> dict[str, Any]:
-    schema = request.output_schema
+    schema = typed(request.output_schema)
     format = {"format": {"type": "json_schema", "schema": schema}} if schema is not None else {}
     return {**format, **({"effort": request.effort} if request.effort else {})}
 
