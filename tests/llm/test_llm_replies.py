@@ -288,6 +288,15 @@ def test_a_schema_is_strict_only_for_servers_that_enforce_it(opened):
     assert server.seen[0].body["response_format"]["json_schema"]["strict"] is False
 
 
+def test_a_refusal_next_to_text_is_kept(opened):
+    body = chat({"content": "I could, but", "refusal": "I will not."})
+    provider, _ = opened(open_compatible, "OPENAI_COMPATIBLE", Fails(200, body, {}))
+
+    found = ask(provider)
+
+    assert (found["stop"], found["text"]) == ("refusal", "I could, but\n\nI will not.")
+
+
 def test_calls_that_share_an_index_of_a_stream_are_separated(opened):
     pieces = [
         {"delta": {"tool_calls": [call('{"at": "sky"}', "a", index=0)]}},

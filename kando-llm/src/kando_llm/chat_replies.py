@@ -215,9 +215,11 @@ def _reply(so_far: _SoFar) -> Reply:
     if stop == "error":
         raise BrokenAnswer({"message": f"it ended with finish_reason {so_far.finish!r}"})
     contents = [each for each in so_far.texts if each]
+    if refusal:
+        contents.append(f"\n\n{refusal}" if contents else refusal)
     is_plain = all(isinstance(each, str) for each in contents)
     return Reply(
-        text=("".join(contents) or refusal) if is_plain else contents,
+        text="".join(contents) if is_plain else contents,
         model=str(so_far.model),
         stop="refusal" if refusal and stop == "end" else stop,
         stop_raw=so_far.finish,
