@@ -9,7 +9,7 @@ import attrs
 
 from kando.schema.events import LLM_RESPONSE, RESPONDER_FAILED
 from live_runs import Runs
-from wire import Fails, Reply, Says, Stalls, completion, message
+from wire import Fails, Reply, Says, Stalls, completion, message, response
 
 #: The page with the table.
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "providers.md"
@@ -33,55 +33,69 @@ class Situation:
     timeout: str = "20"
 
 
-def _both(reply: Reply, **more: Any) -> Situation:
-    return Situation({"anthropic": reply, "openai": reply}, **more)
+#: The wire forms, by the provider that stands for them in the docs.
+DIALECTS = ("anthropic", "openai", "openai-responses")
 
 
-def _bodies(anthropic: dict[str, Any], openai: dict[str, Any]) -> Situation:
-    return Situation({"anthropic": Fails(200, anthropic), "openai": Fails(200, openai)})
+def _all(reply: Reply, **more: Any) -> Situation:
+    return Situation(dict.fromkeys(DIALECTS, reply), **more)
+
+
+def _bodies(*bodies: dict[str, Any]) -> Situation:
+    return Situation({name: Fails(200, body) for name, body in zip(DIALECTS, bodies, strict=True)})
+
+
+def _all_forms(says: Says) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    return message(says), completion(says), response(says)
 
 
 def _error(status: int, kind: str, words: str, headers: dict[str, str] | None = None) -> Situation:
     body = {"type": "error", "error": {"type": kind, "message": words}}
-    return _both(Fails(status, body, headers or {}))
+    return _all(Fails(status, body, headers or {}))
 
 
 def _with_thoughts() -> Situation:
-    one, other = message(Says("", "tool", _CALLS)), completion(Says("", "tool", _CALLS))
+    one, other, third = _all_forms(Says("", "tool", _CALLS))
     one["content"].insert(0, {"type": "thinking", "thinking": "Hm.", "signature": "x"})
     other["choices"][0]["message"]["reasoning_content"] = "Hm."
-    return _bodies(one, other)
+    summary = [{"type": "summary_text", "text": "Hm."}]
+    reasoning = {"id": "rs-1", "type": "reasoning", "summary": summary, "encrypted_content": "x"}
+    third["output"].insert(0, reasoning)
+    return _bodies(one, other, third)
 
 
 def _in_parts() -> Situation:
-    one, other = message(Says()), completion(Says())
+    one, other, third = _all_forms(Says())
     parts = [{"type": "text", "text": "Ye"}, {"type": "text", "text": "s."}]
     one["content"] = parts
     other["choices"][0]["message"]["content"] = parts
-    return _bodies(one, other)
+    third["output"][0]["content"] = [{**part, "type": "output_text"} for part in parts]
+    return _bodies(one, other, third)
 
 
 def _one_malformed() -> Situation:
-    one, other = message(Says("", "tool", _CALLS)), completion(Says("", "tool", _CALLS))
+    one, other, third = _all_forms(Says("", "tool", _CALLS))
     one["content"][0]["input"] = "sky"
     other["choices"][0]["message"]["tool_calls"][0]["function"]["arguments"] = '{"at": "s'
-    return _bodies(one, other)
+    third["output"][0]["arguments"] = '{"at": "s'
+    return _bodies(one, other, third)
 
 
 def _filtered() -> Situation:
-    return Situation({"openai": Fails(200, completion(Says("It is", "content_filter")))})
+    _, other, third = _all_forms(Says("It is", "content_filter"))
+    return Situation({"openai": Fails(200, other), "openai-responses": Fails(200, third)})
 
 
 SITUATIONS: dict[str, Situation] = {
-    "complete answer": _both(Says()),
-    "text cut off at its limit": _both(Says("It is bl", "length")),
-    "call cut off at its limit": _both(Says("", "length", _CALLS)),
-    "cut off before any text": _both(Says("", "length")),
-    "refusal": _both(Says("I will not.", "refusal")),
+    "complete answer": _all(Says()),
+    "text cut off at its limit": _all(Says("It is bl", "length")),
+    "call cut off at its limit": _all(Says("", "length", _CALLS)),
+    "cut off before any text": _all(Says("", "length")),
+    "refusal": _all(Says("I will not.", "refusal")),
     "ended by a filter of the server": _filtered(),
-    "unknown reason to end": _both(Says("Half", "something_new")),
+    "unknown reason to end": _all(Says("Half", "something_new")),
     "error in a body with status 200": _error(200, "error", "The upstream server broke off."),
-    "page of HTML with status 200": _both(Fails(200, "<html>Sign in</html>", {})),
+    "page of HTML with status 200": _all(Fails(200, "<html>Sign in</html>", {})),
     "400: invalid key": _error(400, "invalid_request_error", "API key not valid."),
     "400: refused parameter": _error(400, "invalid_request_error", "Unknown parameter 'flavour'."),
     "400: `max_tokens` refused": _error(
@@ -96,14 +110,14 @@ SITUATIONS: dict[str, Situation] = {
     "429 without it": _error(429, "rate_limit_error", "Slow."),
     "500": _error(500, "api_error", "Broken."),
     "529": _error(529, "overloaded_error", "Busy."),
-    "silence": _both(Stalls(), timeout="0.3"),
-    "stream cut off": _both(Says("It is blue. " * 20, cut=600), streams=True),
+    "silence": _all(Stalls(), timeout="0.3"),
+    "stream cut off": _all(Says("It is blue. " * 20, cut=600), streams=True),
     "reasoning, then tool calls": _with_thoughts(),
-    "parallel calls with equal ids": _both(Says("", "tool", _EQUAL)),
+    "parallel calls with equal ids": _all(Says("", "tool", _EQUAL)),
     "malformed call next to a good one": _one_malformed(),
-    "empty content": _both(Says("")),
+    "empty content": _all(Says("")),
     "content as a list of parts": _in_parts(),
-    "usage missing": _both(Says(usage=None)),
+    "usage missing": _all(Says(usage=None)),
 }
 
 
@@ -142,9 +156,14 @@ def rows_of(situation: str, found: dict[str, tuple[str, str]]) -> list[str]:
         situation: its name.
         found: what the ledger holds, and what a resume does, by dialect.
     """
-    if len(set(found.values())) == 1 and len(found) == 2:
-        found = {"all": next(iter(found.values()))}
-    return [f"| {situation} | {who} | {holds} | {then} |" for who, (holds, then) in found.items()]
+    who: dict[tuple[str, str], list[str]] = {}
+    for dialect, outcome_of_it in found.items():
+        who.setdefault(outcome_of_it, []).append(dialect)
+    return [
+        f"| {situation} | {'all' if len(names) == len(DIALECTS) else ', '.join(names)} "
+        f"| {holds} | {then} |"
+        for (holds, then), names in who.items()
+    ]
 
 
 def rows_in_docs(situation: str) -> list[str]:

@@ -1,14 +1,21 @@
-"""A loopback server with the wire formats of Anthropic and OpenAI, for good and bad replies."""
+"""A loopback server with the wire formats of Anthropic and OpenAI, for good and bad replies.
+
+The formats are those of Messages, Chat Completions and the Responses API; Messages also as Bedrock
+and Vertex stream them.
+"""
 
 from __future__ import annotations
 
 import json
 import ssl
 import threading
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socket import SHUT_RDWR
+from struct import pack
 from typing import Any, Self
+from zlib import crc32
 
 import attrs
 
@@ -97,6 +104,11 @@ class Seen:
         """Everything in its body."""
         return json.dumps(self.body, ensure_ascii=False)
 
+    @property
+    def is_of_bedrock(self) -> bool:
+        """Whether Bedrock's client has sent it, which says in the path that it wants a stream."""
+        return self.path.endswith("/invoke-with-response-stream")
+
 
 class _QuietServer(ThreadingHTTPServer):
     def handle_error(self, *_: object) -> None:
@@ -184,26 +196,24 @@ class Wire:
         http.wfile.write(content)
 
     def _say(self, http: BaseHTTPRequestHandler, seen: Seen, reply: Says) -> None:
-        is_anthropic = seen.path.endswith("/messages")
-        if not seen.body.get("stream"):
-            whole = json.dumps(message(reply) if is_anthropic else completion(reply)).encode()
+        if not (seen.body.get("stream") or seen.is_of_bedrock):
+            whole = json.dumps(whole_answer(seen.path, reply)).encode()
             self._head(http, 200, "application/json", reply.headers, len(whole))
             http.wfile.write(whole)
             self._note(seen)
             return
-        events = message_events(reply) if is_anthropic else completion_events(reply)
-        stream = "".join(events).encode()
+        kind, stream = "text/event-stream", streamed_answer(seen.path, reply)
+        if seen.is_of_bedrock:
+            kind = "application/vnd.amazon.eventstream"
         sent = stream if reply.cut is None else stream[: reply.cut]
         # With a length, so that the client can tell that the stream is incomplete.
-        self._head(http, 200, "text/event-stream", reply.headers, len(stream))
+        self._head(http, 200, kind, reply.headers, len(stream))
         http.wfile.write(sent)
         if reply.cut is None:
             self._note(seen)
 
     def _drip(self, http: BaseHTTPRequestHandler, seen: Seen, reply: Drips) -> None:
-        is_anthropic = seen.path.endswith("/messages")
-        events = message_events(reply.says) if is_anthropic else completion_events(reply.says)
-        sign, stream = b": at work\n\n", "".join(events).encode()
+        sign, stream = b": at work\n\n", streamed_answer(seen.path, reply.says)
         length = reply.signs * len(sign) + len(stream)
         self._head(http, 200, "text/event-stream", reply.says.headers, length)
         for _ in range(reply.signs):
@@ -234,9 +244,28 @@ class Wire:
 
 def reaching(dialect: str, url: str) -> dict[str, str]:
     """Return the settings with which a provider sends its requests to a server."""
-    prefix = dialect.upper()
-    base = url if dialect == "anthropic" else f"{url}/v1"
+    prefix = {"openai-responses": "OPENAI"}.get(dialect, dialect.upper())
+    base = url if dialect in ("anthropic", "bedrock") else f"{url}/v1"
     return {f"{prefix}_BASE_URL": base, f"{prefix}_ENDPOINT_KEY": "key-for-the-loopback"}
+
+
+def whole_answer(path: str, reply: Says) -> dict[str, Any]:
+    """Return an answer in the form of the API that has a path."""
+    if path.endswith("/messages") or "rawPredict" in path:
+        return message(reply)
+    return response(reply) if path.endswith("/responses") else completion(reply)
+
+
+def streamed_answer(path: str, reply: Says) -> bytes:
+    """Return the stream of an answer, in the form of the API that has a path."""
+    if path.endswith("/invoke-with-response-stream"):
+        return b"".join(bedrock_frame(event) for event in message_parts(reply))
+    if path.endswith("/messages") or "streamRawPredict" in path:
+        events = message_events(reply)
+    else:
+        is_responses = path.partition("?")[0].endswith("/responses")
+        events = response_events(reply) if is_responses else completion_events(reply)
+    return "".join(events).encode()
 
 
 def message(reply: Says) -> dict[str, Any]:
@@ -267,23 +296,124 @@ def message(reply: Says) -> dict[str, Any]:
 
 def message_events(reply: Says) -> Iterator[str]:
     """Yield an answer as the events of Anthropic's stream."""
+    for part in message_parts(reply):
+        yield _sse(part)
+
+
+def message_parts(reply: Says) -> Iterator[dict[str, Any]]:
+    """Yield the content of each event of Anthropic's stream."""
     whole = message(reply)
     start = {**whole, "content": [], "stop_reason": None}
-    yield _sse({"type": "message_start", "message": start})
+    yield {"type": "message_start", "message": start}
     for index, block in enumerate(whole["content"]):
         is_text = block["type"] == "text"
         empty = {**block, "text": ""} if is_text else {**block, "input": {}}
-        yield _sse({"type": "content_block_start", "index": index, "content_block": empty})
+        yield {"type": "content_block_start", "index": index, "content_block": empty}
         text = block["text"] if is_text else json.dumps(block["input"])
         for piece in _pieces(text):
             kind = {"type": "text_delta", "text": piece}
             if not is_text:
                 kind = {"type": "input_json_delta", "partial_json": piece}
-            yield _sse({"type": "content_block_delta", "index": index, "delta": kind})
-        yield _sse({"type": "content_block_stop", "index": index})
+            yield {"type": "content_block_delta", "index": index, "delta": kind}
+        yield {"type": "content_block_stop", "index": index}
     delta = {"stop_reason": whole["stop_reason"], "stop_sequence": None}
-    yield _sse({"type": "message_delta", "delta": delta, "usage": whole.get("usage") or {}})
-    yield _sse({"type": "message_stop"})
+    yield {"type": "message_delta", "delta": delta, "usage": whole.get("usage") or {}}
+    yield {"type": "message_stop"}
+
+
+def bedrock_frame(event: dict[str, Any], *, exception: str = "") -> bytes:
+    """Return an event as Bedrock sends it: in a binary frame, or as an exception of that type."""
+    if exception:
+        content = json.dumps(event).encode()
+        headers = {":exception-type": exception, ":message-type": "exception"}
+    else:
+        content = json.dumps({"bytes": b64encode(json.dumps(event).encode()).decode()}).encode()
+        headers = {":event-type": "chunk", ":message-type": "event"}
+    headers |= {":content-type": "application/json"}
+    head = b"".join(
+        bytes([len(name)]) + name.encode() + b"\x07" + pack(">H", len(value)) + value.encode()
+        for name, value in headers.items()
+    )
+    prelude = pack(">II", 16 + len(head) + len(content), len(head))
+    frame = prelude + pack(">I", crc32(prelude)) + head + content
+    return frame + pack(">I", crc32(frame))
+
+
+def response(reply: Says) -> dict[str, Any]:
+    """Return an answer in the form of OpenAI's Responses API."""
+    reasons = {"length": "max_output_tokens"}
+    output: list[dict[str, Any]] = []
+    if reply.text or not reply.calls:
+        part = {"type": "output_text", "text": reply.text, "annotations": []}
+        if reply.stop == "refusal":
+            part = {"type": "refusal", "refusal": reply.text}
+        said = {"id": "msg-1", "type": "message", "role": "assistant", "status": "completed"}
+        output.append({**said, "content": [part]})
+    for number, (id, name, arguments) in enumerate(reply.calls):
+        call = {"id": f"fc-{number}", "type": "function_call", "status": "completed"}
+        output.append({**call, "call_id": id, "name": name, "arguments": json.dumps(arguments)})
+    is_whole = reply.stop in ("end", "tool", "refusal")
+    whole: dict[str, Any] = {
+        "id": "resp-1",
+        "object": "response",
+        "created_at": 1,
+        "model": reply.model,
+        "status": "completed" if is_whole else "incomplete",
+        "error": None,
+        "incomplete_details": None if is_whole else {"reason": reasons.get(reply.stop, reply.stop)},
+        "output": output,
+    }
+    if reply.usage is not None:
+        given, answered, cached, reasoning = reply.usage
+        whole["usage"] = {
+            "input_tokens": given + cached,
+            "input_tokens_details": {"cached_tokens": cached, "cache_write_tokens": 0},
+            "output_tokens": answered,
+            "output_tokens_details": {"reasoning_tokens": reasoning},
+            "total_tokens": given + cached + answered,
+        }
+    return whole
+
+
+def response_events(reply: Says) -> Iterator[str]:
+    """Yield an answer as the events of the stream of the Responses API."""
+    return streamed_response(response(reply))
+
+
+def streamed_response(whole: dict[str, Any]) -> Iterator[str]:
+    """Yield a whole answer of the Responses API as the events of a stream."""
+    number = 0
+
+    def event(kind: str, **fields: Any) -> str:
+        nonlocal number
+        number += 1
+        return _sse({"type": f"response.{kind}", "sequence_number": number, **fields})
+
+    begun = {**whole, "status": "in_progress", "output": [], "usage": None}
+    begun |= {"incomplete_details": None}
+    yield event("created", response=begun)
+    yield event("in_progress", response=begun)
+    for index, item in enumerate(whole["output"]):
+        at = {"output_index": index, "item_id": item["id"]}
+        is_call = item["type"] == "function_call"
+        empty = {**item, "arguments": ""} if is_call else {**item, "content": []}
+        yield event("output_item.added", output_index=index, item=empty)
+        if is_call:
+            for piece in _pieces(item["arguments"]):
+                yield event("function_call_arguments.delta", **at, delta=piece)
+            yield event("function_call_arguments.done", **at, arguments=item["arguments"])
+        parts = item["content"] if item["type"] == "message" else []
+        for place, part in enumerate(parts):
+            name = "refusal" if part["type"] == "refusal" else "text"
+            kind = "refusal" if name == "refusal" else "output_text"
+            inside = {**at, "content_index": place}
+            yield event("content_part.added", **inside, part={**part, name: ""})
+            for piece in _pieces(part[name]):
+                yield event(f"{kind}.delta", **inside, delta=piece)
+            yield event(f"{kind}.done", **inside, **{name: part[name]})
+            yield event("content_part.done", **inside, part=part)
+        yield event("output_item.done", output_index=index, item=item)
+    yield event(str(whole["status"]), response=whole)
 
 
 def completion(reply: Says) -> dict[str, Any]:

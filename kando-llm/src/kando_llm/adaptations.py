@@ -32,10 +32,17 @@ MAX_ATTEMPTS = 8
 
 # The request itself, and features without which the answer would be another.
 _NEVER_DROPPED = frozenset(
-    {"model", "messages", "system", "tools", "stream", "extra_headers", "extra_query", "timeout"}
+    {
+        *("model", "messages", "system", "input", "instructions", "tools"),
+        # Without it, the cost of an answer would have no bound.
+        "max_output_tokens",
+        *("stream", "extra_headers", "extra_query", "timeout"),
+    }
 )
 _SPELLINGS = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
-_FORMATS = ("response_format", "output_config")
+_FORMATS = ("response_format", "output_config", "text")
+#: Options whose names are common words: a message is about them only if it names them as such.
+_COMMON = frozenset({"text", "include", "store"})
 _FORMAT_WORDS = re.compile(
     r"json.?schema|json.?mode|json.?object|structured.?output|response.?format|response.?schema"
     r"|response.?mime|output.?format|guided|grammar|invalid schema",
@@ -69,14 +76,25 @@ class Adaptations:
 
     Attributes:
         refused: names of options in the order in which they were refused, by model.
+        only_responses: models that the server has in OpenAI's Responses API only.
     """
 
     refused: dict[str, tuple[str, ...]] = attrs.field(factory=dict)
+    only_responses: set[str] = attrs.field(factory=set)
     _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False, repr=False)
 
     def of(self, model: str) -> tuple[str, ...]:
         """Return the options that the server has refused for a model."""
         return self.refused.get(model, ())
+
+    def has_only_responses(self, model: str) -> bool:
+        """Whether the server has sent a model to OpenAI's Responses API."""
+        return model in self.only_responses
+
+    def note_only_responses(self, model: str) -> None:
+        """Note that the server has sent a model to OpenAI's Responses API."""
+        with self._lock:
+            self.only_responses.add(model)
 
     def note(self, model: str, before: tuple[str, ...], name: str) -> None:
         """Note an option that the server has refused, after others."""
@@ -95,6 +113,8 @@ def without(arguments: _Arguments, name: str) -> _Arguments | None:
         return {other if each == name else each: value for each, value in arguments.items()}
     if name == "response_format" and name in arguments:
         return _with_simpler_format(arguments)
+    if name == "text" and "format" in (arguments.get(name) or {}):
+        return _with_simpler_text(arguments)
     if name == "output_config" and "format" in (arguments.get(name) or {}):
         rest = {each: value for each, value in arguments[name].items() if each != "format"}
         schema = arguments[name]["format"].get("schema")
@@ -130,19 +150,35 @@ def _with_simpler_format(arguments: _Arguments) -> _Arguments:
     return {each: value for each, value in arguments.items() if each != "response_format"}
 
 
+def _with_simpler_text(arguments: _Arguments) -> _Arguments:
+    """Return the same for the Responses API, which has the format in ``text``."""
+    format, rest = arguments["text"]["format"], dict(arguments["text"])
+    del rest["format"]
+    if format.get("type") == "json_schema":
+        if format.get("strict"):
+            return {**arguments, "text": {"format": {**format, "strict": False}, **rest}}
+        shown = with_schema_in_last_turn(arguments, format.get("schema"))
+        if not arguments.get("tools"):
+            return {**shown, "text": {"format": {"type": "json_object"}, **rest}}
+        arguments = shown
+    bare = {each: value for each, value in arguments.items() if each != "text"}
+    return {**bare, **({"text": rest} if rest else {})}
+
+
 def with_schema_in_last_turn(arguments: _Arguments, schema: object) -> _Arguments:
     """Return arguments whose last message says which JSON Schema the answer has to match."""
     form = _SCHEMA_PROMPT_WITH_TOOLS if arguments.get("tools") else _SCHEMA_PROMPT
     prompt = form.format(schema=json.dumps(schema, ensure_ascii=False))
-    *others, last = arguments["messages"]
+    name = "input" if "input" in arguments else "messages"
+    *others, last = arguments[name]
     content = last.get("content")
     if last.get("role") != "user":
-        return {**arguments, "messages": [*others, last, {"role": "user", "content": prompt}]}
+        return {**arguments, name: [*others, last, {"role": "user", "content": prompt}]}
     if isinstance(content, list):
         content = [*content, {"type": "text", "text": prompt}]
     else:
         content = f"{content}\n\n{prompt}"
-    return {**arguments, "messages": [*others, {**last, "content": content}]}
+    return {**arguments, name: [*others, {**last, "content": content}]}
 
 
 def refused_option(error: Exception, sent: _Arguments) -> str | None:
@@ -154,9 +190,10 @@ def refused_option(error: Exception, sent: _Arguments) -> str | None:
     if status in _OTHER_STATUSES:
         return None
     words = " ".join(words_of(body)) or str(error)
-    names = [*_options_in(sent)]
-    for name in [*_named_by(body), *names]:
-        if name not in names or not re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", words):
+    names, named = [*_options_in(sent)], [*_named_by(body)]
+    for name in [*named, *names]:
+        is_common = name in _COMMON and name not in named
+        if name not in names or not _names(words, name, is_common=is_common):
             continue
         is_refused = _REFUSES.search(words) is not None
         if name in _SPELLINGS and _DISLIKES_VALUE.search(words):
@@ -167,6 +204,13 @@ def refused_option(error: Exception, sent: _Arguments) -> str | None:
     if formats and _FORMAT_WORDS.search(words):
         return formats[0]
     return None
+
+
+def _names(words: str, name: str, *, is_common: bool) -> bool:
+    """Whether words name an option; one whose name is a common word is quoted, or has a part."""
+    name = re.escape(name)
+    form = rf"['\"`]{name}['\"`.]|(?<![\w-]){name}\.\w" if is_common else ""
+    return re.search(form or rf"(?<![\w-]){name}(?![\w-])", words) is not None
 
 
 def has_option(arguments: _Arguments, name: str) -> bool:

@@ -55,6 +55,7 @@ class Connection:
         adaptations: what the server has refused, so that it is not sent again.
         network: how requests reach the server.
         environ: keys and settings.
+        only_responses: whether every request goes to OpenAI's Responses API.
     """
 
     server: Server
@@ -68,6 +69,7 @@ class Connection:
     adaptations: Adaptations = attrs.field(factory=Adaptations, eq=False, repr=False)
     network: Network = attrs.field(factory=Network)
     environ: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    only_responses: bool = False
 
     @property
     def key(self) -> str:

@@ -9,7 +9,7 @@ import attrs
 
 from kando.responders.replies import stop_of
 from kando_llm.live_provider import OnText, Reply, is_token_count
-from kando_llm.sdk import BrokenAnswer, IncompleteAnswer, NotAnAnswer, field_of
+from kando_llm.sdk import BrokenAnswer, IncompleteAnswer, NotAnAnswer, as_dict, field_of
 from kando_llm.thoughts import kept_blocks
 
 __all__ = ["read_events", "read_message"]
@@ -162,12 +162,7 @@ def _check_error(message: Any) -> None:
 
 def _known(block: Any) -> dict[str, Any]:
     """Return a block of the SDK, or whatever else a server sent, as a dictionary."""
-    if isinstance(block, dict):
-        return dict(block)
-    as_dict = getattr(block, "to_dict", None)
-    if as_dict is not None:
-        return dict(as_dict())
-    return {"type": "text", "text": block} if isinstance(block, str) else {}
+    return {"type": "text", "text": block} if isinstance(block, str) else as_dict(block)
 
 
 def _usage(reported: dict[str, Any]) -> dict[str, int]:

@@ -1,8 +1,13 @@
-"""The provider ``openai`` and others with its Chat Completions API, through the official SDK."""
+"""The provider ``openai`` and others with its APIs, through the official SDK.
+
+Requests go to Chat Completions, which all of them have. They go to the Responses API for a model that
+has only that: OpenAI's by name, and any that a server sends there with its error. The provider
+``openai-responses`` sends every request there.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -13,7 +18,14 @@ from kando_llm.chat_request import chat_arguments
 from kando_llm.endpoints import SERVERS
 from kando_llm.live_provider import Connection, LiveProvider, OnText, Reply, connection_of
 from kando_llm.request import Request
+from kando_llm.responses_replies import read_response, read_response_events
+from kando_llm.responses_request import (
+    needs_responses,
+    refers_to_responses,
+    responses_arguments,
+)
 from kando_llm.sdk import adapted, body_of, failure_in_answer, headers_for, is_stream, sdk_provider
+from kando_llm.server_words import words_of
 
 __all__ = [
     "open_azure",
@@ -25,6 +37,7 @@ __all__ = [
     "open_mistral",
     "open_ollama",
     "open_openai",
+    "open_openai_responses",
     "open_openrouter",
     "open_vllm",
     "open_xai",
@@ -43,6 +56,11 @@ def open_openai(argument: str, environ: Mapping[str, str]) -> LiveProvider:
         ProviderError: a setting is malformed.
     """
     return _open("openai", argument, environ)
+
+
+def open_openai_responses(argument: str, environ: Mapping[str, str]) -> LiveProvider:
+    """Return a provider like `open_openai` that sends every request to the Responses API."""
+    return _open("openai", argument, environ, only_responses=True)
 
 
 def open_openrouter(argument: str, environ: Mapping[str, str]) -> LiveProvider:
@@ -100,16 +118,39 @@ def open_azure(argument: str, environ: Mapping[str, str]) -> LiveProvider:
     return _open("azure", argument, environ)
 
 
-def _open(provider: str, argument: str, environ: Mapping[str, str]) -> LiveProvider:
+def _open(
+    provider: str, argument: str, environ: Mapping[str, str], *, only_responses: bool = False
+) -> LiveProvider:
     connection = connection_of(SERVERS[provider], argument, environ)
+    connection = attrs.evolve(connection, only_responses=only_responses)
     import openai
 
     return sdk_provider(openai, openai.OpenAI, connection, _send)
 
 
+class _NeedsResponses(Exception):
+    """The server has the model in its Responses API only."""
+
+
 def _send(client: Any, request: Request, on_text: OnText | None, connection: Connection) -> Reply:
-    by = connection.giver(request.model)
-    arguments, dropped = chat_arguments(request, connection, by)
+    by, adaptations = connection.giver(request.model), connection.adaptations
+    if connection.only_responses or adaptations.has_only_responses(request.model):
+        return _send_responses(client, request, on_text, connection).given_by(by)
+    is_openai = connection.server.provider == "openai" and connection.endpoint.is_own
+    if is_openai and needs_responses(request.model):
+        return _send_responses(client, request, on_text, connection).given_by(by)
+    try:
+        return _send_chat(client, request, on_text, connection).given_by(by)
+    except _NeedsResponses:
+        adaptations.note_only_responses(request.model)
+    reply = _send_responses(client, request, on_text, connection).given_by(by)
+    return attrs.evolve(reply, attempts=reply.attempts + 1)
+
+
+def _send_chat(
+    client: Any, request: Request, on_text: OnText | None, connection: Connection
+) -> Reply:
+    arguments, dropped = chat_arguments(request, connection, connection.giver(request.model))
     # Always as a stream: then a long answer is not a silent one.
     arguments["stream"] = True
     if connection.server.counts_streams:
@@ -117,25 +158,60 @@ def _send(client: Any, request: Request, on_text: OnText | None, connection: Con
     if "{model}" in connection.endpoint.base_url:
         url = connection.endpoint.base_url.replace("{model}", quote(request.model, safe=""))
         client = client.with_options(base_url=url)
-    reply = adapted(
-        arguments,
-        dropped,
-        connection.adaptations,
-        lambda sent: _send_once(client, sent, on_text, connection),
-    )
-    return reply.given_by(by)
+
+    def send(sent: dict[str, Any]) -> Reply:
+        sent = {**sent, "extra_headers": headers_for(sent)}
+        try:
+            raw = client.chat.completions.with_raw_response.create(**sent)
+        except Exception as error:
+            if not _refers_to_responses(error):
+                raise
+            raw = None
+        if raw is None:
+            raise _NeedsResponses
+        return _read(raw, read_completion, read_stream, on_text, connection)
+
+    return adapted(arguments, dropped, connection.adaptations, send)
 
 
-def _send_once(
-    client: Any, arguments: dict[str, Any], on_text: OnText | None, connection: Connection
+def _send_responses(
+    client: Any, request: Request, on_text: OnText | None, connection: Connection
 ) -> Reply:
-    arguments = {**arguments, "extra_headers": headers_for(arguments)}
-    raw = client.chat.completions.with_raw_response.create(**arguments)
+    arguments, dropped = responses_arguments(request, connection, connection.giver(request.model))
+    arguments["stream"] = True
+    if "{model}" in connection.endpoint.base_url:
+        # Azure has one path for all deployments.
+        url = connection.endpoint.base_url.replace("/deployments/{model}", "")
+        client = client.with_options(base_url=url)
+
+    def send(sent: dict[str, Any]) -> Reply:
+        sent = {**sent, "extra_headers": headers_for(sent)}
+        raw = client.responses.with_raw_response.create(**sent)
+        return _read(raw, read_response, read_response_events, on_text, connection)
+
+    return adapted(arguments, dropped, connection.adaptations, send)
+
+
+def _refers_to_responses(error: Exception) -> bool:
+    """Whether a server does not answer since it has the model in its Responses API only."""
+    if getattr(error, "status_code", None) not in (400, 404):
+        return False
+    return refers_to_responses(" ".join(words_of(getattr(error, "body", None))) or str(error))
+
+
+def _read(
+    raw: Any,
+    read_whole: Callable[[Any], Reply],
+    read_events: Callable[[Any, OnText], Reply],
+    on_text: OnText | None,
+    connection: Connection,
+) -> Reply:
+    """Read the answer in a response of the SDK."""
     try:
         if is_stream(raw.http_response):
-            read = read_stream(raw.parse(), on_text or (lambda piece: None))
+            read = read_events(raw.parse(), on_text or (lambda piece: None))
         else:
-            read = read_completion(body_of(raw.http_response)).shown(on_text)
+            read = read_whole(body_of(raw.http_response)).shown(on_text)
         # The cost that other servers report may not be in US dollars.
         cost = read.cost_usd if connection.server.has_usage_option else None
         return attrs.evolve(read, request_id=raw.headers.get("x-request-id"), cost_usd=cost)

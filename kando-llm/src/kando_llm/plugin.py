@@ -77,6 +77,12 @@ _PROVIDERS = [
         summary="Any server with OpenAI's API, at OPENAI_COMPATIBLE_BASE_URL",
     ),
     ProviderSpec(
+        "openai-responses",
+        "kando_llm.openai:open_openai_responses",
+        key_env=("OPENAI_API_KEY",),
+        summary="OpenAI models through the Responses API, openai-responses:MODEL",
+    ),
+    ProviderSpec(
         "openrouter",
         "kando_llm.openai:open_openrouter",
         key_env=("OPENROUTER_API_KEY",),

@@ -34,6 +34,7 @@ __all__ = [
     "NotAnAnswer",
     "Send",
     "adapted",
+    "as_dict",
     "body_of",
     "failure_in_answer",
     "field_of",
@@ -109,9 +110,19 @@ def field_of(of: Any, name: str) -> Any:
     return of.get(name) if isinstance(of, Mapping) else getattr(of, name, None)
 
 
+def as_dict(of: Any) -> dict[str, Any]:
+    """Return an object of an SDK, or JSON that a server sent instead, as a dictionary."""
+    if isinstance(of, Mapping):
+        return dict(of)
+    converted = getattr(of, "to_dict", None)
+    # Without warnings: the fields hold whatever the server sent.
+    return dict(converted(warnings=False)) if converted is not None else {}
+
+
 def is_stream(response: Any) -> bool:
     """Whether a server sent a stream: some answer a request for one with a whole body."""
-    return "text/event-stream" in str(response.headers.get("content-type", ""))
+    kind = str(response.headers.get("content-type", ""))
+    return "text/event-stream" in kind or "vnd.amazon.eventstream" in kind
 
 
 def body_of(response: Any) -> Any:

@@ -67,6 +67,17 @@ _STATUS_OF_TYPE = {
     "authentication_error": 401,
     "permission_error": 403,
     "timeout_error": 504,
+    # Of the Responses API.
+    "server_error": 500,
+    "rate_limit_exceeded": 429,
+    "invalid_prompt": 400,
+    # Of Bedrock.
+    "internalServerException": 500,
+    "modelStreamErrorException": 500,
+    "modelTimeoutException": 504,
+    "serviceUnavailableException": 503,
+    "throttlingException": 429,
+    "validationException": 400,
 }
 
 

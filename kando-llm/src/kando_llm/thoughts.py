@@ -8,7 +8,7 @@ server and the model that gave it can read it, so no other gets it.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
@@ -18,8 +18,10 @@ __all__ = [
     "giver",
     "kept_blocks",
     "kept_fields",
+    "kept_items",
     "merge_fields",
     "message_blocks",
+    "message_items",
     "returned_fields",
     "thoughts_in",
 ]
@@ -74,23 +76,75 @@ def message_blocks(
         calls: its tool calls, as blocks.
         thoughts: as `thoughts_in` returns them.
     """
+    return _in_order(turn, calls, thoughts, lambda text, _: {"type": "text", "text": text})
+
+
+def kept_items(output: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the order of the items of an answer of the Responses API; as `kept_blocks`.
+
+    Reasoning that is neither encrypted nor written out is left out: a server that stores nothing
+    does not find it again. The phase of a message is kept with its length.
+
+    Args:
+        output: the items: those of type ``message`` with their ``text``, calls as ``call``, and
+            others as the server sent them.
+    """
+    kept: list[dict[str, Any]] = []
+    for item in output:
+        kind = item.get("type")
+        if kind == "message":
+            phase = {"phase": item["phase"]} if item.get("phase") else {}
+            kept.append({"text": len(item["text"]), **phase})
+        elif kind == "call":
+            kept.append({"call": sum("call" in each for each in kept)})
+        elif kind != "reasoning" or item.get("encrypted_content") or item.get("content"):
+            kept.append({"block": {k: v for k, v in item.items() if v is not None}})
+    return kept if any("block" in each or "phase" in each for each in kept) else []
+
+
+def message_items(
+    turn: Turn, calls: Sequence[dict[str, Any]], thoughts: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Return the items of an assistant's turn for the Responses API; arguments as `message_blocks`."""
+
+    def written(text: str, kept: Mapping[str, Any]) -> dict[str, Any]:
+        phase = {"phase": kept["phase"]} if "phase" in kept else {}
+        return {"role": "assistant", "content": text, **phase}
+
+    return _in_order(turn, calls, thoughts, written)
+
+
+def _in_order(
+    turn: Turn,
+    calls: Sequence[dict[str, Any]],
+    thoughts: Mapping[str, Any],
+    written: Callable[[str, Mapping[str, Any]], dict[str, Any]],
+) -> list[dict[str, Any]]:
+    """Return text, calls and thoughts of a turn in the order in which they came.
+
+    Args:
+        turn: of the assistant.
+        calls: its tool calls, in the form of the server.
+        thoughts: as `thoughts_in` returns them.
+        written: returns text in the form of the server.
+    """
     order = thoughts.get("blocks") or []
-    text = [{"type": "text", "text": turn.text}] if turn.text else []
     lengths = [each["text"] for each in order if "text" in each]
     numbers = [each["call"] for each in order if "call" in each]
     if sum(lengths) != len(turn.text) or numbers != [*range(len(calls))]:
         # The turn was changed since: thoughts come first.
+        text = [written(turn.text, {})] if turn.text else []
         return [*(each["block"] for each in order if "block" in each), *text, *calls]
-    blocks, at = [], 0
+    found, at = [], 0
     for each in order:
         if "block" in each:
-            blocks.append(each["block"])
+            found.append(each["block"])
         elif "call" in each:
-            blocks.append(calls[each["call"]])
+            found.append(calls[each["call"]])
         elif each["text"]:
-            blocks.append({"type": "text", "text": turn.text[at : at + each["text"]]})
+            found.append(written(turn.text[at : at + each["text"]], each))
             at += each["text"]
-    return blocks
+    return found
 
 
 def kept_fields(message: Mapping[str, Any]) -> dict[str, Any]:
