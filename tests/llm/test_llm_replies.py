@@ -9,8 +9,13 @@ import pytest
 
 from kando_llm.anthropic import open_anthropic
 from kando_llm.errors import BadReply, NotAllowed, Overloaded, ProviderError, RateLimited
-from kando_llm.openai import open_compatible, open_openai, open_openrouter
-from wire import Fails, Says, Seen, reaching
+from kando_llm.openai import (
+    open_compatible,
+    open_openai,
+    open_openai_responses,
+    open_openrouter,
+)
+from wire import Fails, Says, Seen, message, message_events, reaching, response
 
 TALK = [{"role": "user", "content": "What is up?"}]
 LOOK = {
@@ -23,6 +28,7 @@ SCHEMA = {
     "required": ["n"],
     "additionalProperties": False,
 }
+RESPONSES = (open_openai_responses, "OPENAI")
 EVENTS = {"content-type": "text/event-stream"}
 
 
@@ -286,6 +292,49 @@ def test_a_schema_is_strict_only_for_servers_that_enforce_it(opened):
     ask(provider, output_schema=SCHEMA)
 
     assert server.seen[0].body["response_format"]["json_schema"]["strict"] is False
+
+
+@pytest.mark.parametrize("form", ["choice", "message", "delta", "block", "piece", "item"])
+def test_text_in_place_of_an_object_is_a_bad_reply_and_not_an_empty_answer(opened, form):
+    where, body = (open_compatible, "OPENAI_COMPATIBLE"), dict[str, Any]()
+    if form in ("choice", "message"):
+        body = chat({})
+        body["choices"] = ["It is blue."] if form == "choice" else body["choices"]
+        if form == "message":
+            body["choices"][0]["message"] = "It is blue."
+    elif form == "item":
+        body, where = {**response(Says()), "output": ["It is blue."]}, RESPONSES
+    elif form == "block":
+        body, where = {**message(Says()), "content": [5]}, (open_anthropic, "ANTHROPIC")
+    reply = Fails(200, body)
+    if form == "delta":
+        reply = chunks({"delta": "It is blue."}, {"delta": {}, "finish_reason": "stop"})
+    if form == "piece":
+        where, events = (open_anthropic, "ANTHROPIC"), "".join(message_events(Says()))
+        piece = '{"type": "text_delta", "text": "Yes."}'
+        assert piece in events
+        reply = Fails(200, events.replace(piece, '"Yes."'), EVENTS)
+    provider, _ = opened(*where, reply)
+
+    with pytest.raises(BadReply, match="not an object"):
+        ask(provider)
+
+
+def test_a_choice_without_a_message_is_not_an_answer(opened):
+    body = chat({})
+    body["choices"][0]["message"] = ""
+    provider, _ = opened(open_compatible, "OPENAI_COMPATIBLE", Fails(200, body))
+
+    with pytest.raises(BadReply, match="sent no answer"):
+        ask(provider)
+
+
+def test_text_that_is_not_text_is_shown_as_it_is(opened):
+    body = message(Says())
+    body["content"][0]["text"] = {"said": "Yes."}
+    provider, _ = opened(open_anthropic, "ANTHROPIC", Fails(200, body))
+
+    assert ask(provider)["text"] == '{"said": "Yes."}'
 
 
 def test_a_refusal_next_to_text_is_kept(opened):

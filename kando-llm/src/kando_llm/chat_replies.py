@@ -10,7 +10,7 @@ import attrs
 
 from kando.responders.replies import stop_of
 from kando_llm.live_provider import OnText, Reply, is_token_count
-from kando_llm.sdk import BrokenAnswer, IncompleteAnswer, NotAnAnswer, field_of
+from kando_llm.sdk import BrokenAnswer, IncompleteAnswer, NotAnAnswer, field_of, require_object
 from kando_llm.thoughts import kept_fields, merge_fields
 
 __all__ = ["read_completion", "read_stream"]
@@ -96,9 +96,11 @@ def _read_completion(completion: Any, so_far: _SoFar) -> Reply:
     if not isinstance(choices, list) or not choices or choices[0] is None:
         raise NotAnAnswer
     choice = choices[0]
+    require_object(choice, "the choice")
     _check_error(choice)
     message = field_of(choice, "message")
-    if message is None:
+    require_object(message, "the message")
+    if not isinstance(message, Mapping):
         raise NotAnAnswer
     so_far.finish = field_of(choice, "finish_reason")
     so_far.texts.append(field_of(message, "content"))
@@ -142,6 +144,7 @@ def _read_chunks(chunks: Iterable[Any], on_text: OnText, so_far: _SoFar) -> Repl
         _check_error(chunk)
         choices = field_of(chunk, "choices")
         for choice in choices if isinstance(choices, list) else ():
+            require_object(choice, "a choice of the stream")
             so_far.finish = field_of(choice, "finish_reason") or so_far.finish
             _check_error(choice)
             _read_delta(
@@ -154,6 +157,7 @@ def _read_chunks(chunks: Iterable[Any], on_text: OnText, so_far: _SoFar) -> Repl
 
 
 def _read_delta(delta: Any, so_far: _SoFar, at: dict[Any, _Call], on_text: OnText) -> None:
+    require_object(delta, "a piece of the stream")
     content = field_of(delta, "content")
     if content:
         so_far.texts.append(content)

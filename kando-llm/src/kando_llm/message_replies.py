@@ -9,7 +9,14 @@ import attrs
 
 from kando.responders.replies import stop_of
 from kando_llm.live_provider import OnText, Reply, is_token_count
-from kando_llm.sdk import BrokenAnswer, IncompleteAnswer, NotAnAnswer, as_dict, field_of
+from kando_llm.sdk import (
+    BrokenAnswer,
+    IncompleteAnswer,
+    NotAnAnswer,
+    as_dict,
+    field_of,
+    require_object,
+)
 from kando_llm.thoughts import kept_blocks
 
 __all__ = ["read_events", "read_message"]
@@ -107,6 +114,7 @@ def _read_event(event: Any, so_far: _SoFar, at: dict[Any, dict[str, Any]], on_te
 
 
 def _read_delta(delta: Any, block: dict[str, Any], on_text: OnText) -> None:
+    require_object(delta, "a piece of the stream")
     fields = {
         "text_delta": ("text", "text"),
         "input_json_delta": ("partial_json", "json"),
@@ -131,7 +139,7 @@ def _reply(so_far: _SoFar) -> Reply:
     stop = stop_of(so_far.stop)
     if stop == "error":
         raise BrokenAnswer({"message": f"it ended with stop_reason {so_far.stop!r}"})
-    texts, thoughts, calls = list[str](), list[str](), list[dict[str, Any]]()
+    texts, thoughts, calls = list[Any](), list[str](), list[dict[str, Any]]()
     for block in so_far.blocks:
         kind = block.get("type")
         if kind == "thinking":
@@ -140,10 +148,11 @@ def _reply(so_far: _SoFar) -> Reply:
             # A block without pieces has its arguments in it.
             given = block["json"] if block.get("json") else block.get("input")
             calls.append({"id": block.get("id"), "name": block.get("name"), "arguments": given})
-        elif isinstance(block.get("text"), str):
+        elif block.get("text") is not None:
             texts.append(block["text"])
+    is_plain = all(isinstance(text, str) for text in texts)
     return Reply(
-        text="".join(texts),
+        text="".join(texts) if is_plain else texts,
         model=str(so_far.model),
         stop=stop,
         stop_raw=so_far.stop,
@@ -161,7 +170,13 @@ def _check_error(message: Any) -> None:
 
 
 def _known(block: Any) -> dict[str, Any]:
-    """Return a block of the SDK, or whatever else a server sent, as a dictionary."""
+    """Return a block of the SDK, or text that a server sent instead, as a dictionary.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if not isinstance(block, str):
+        require_object(block, "a part of the message")
     return {"type": "text", "text": block} if isinstance(block, str) else as_dict(block)
 
 

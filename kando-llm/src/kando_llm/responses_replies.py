@@ -9,7 +9,14 @@ import attrs
 
 from kando.responders.replies import stop_of
 from kando_llm.live_provider import OnText, Reply, is_token_count
-from kando_llm.sdk import BrokenAnswer, IncompleteAnswer, NotAnAnswer, as_dict, field_of
+from kando_llm.sdk import (
+    BrokenAnswer,
+    IncompleteAnswer,
+    NotAnAnswer,
+    as_dict,
+    field_of,
+    require_object,
+)
 from kando_llm.thoughts import kept_items
 
 __all__ = ["read_response", "read_response_events"]
@@ -85,7 +92,7 @@ def read_response(response: Any) -> Reply:
         output = so_far.end.get("output")
         if not isinstance(output, list):
             raise NotAnAnswer
-        return _reply(so_far, [as_dict(item) for item in output])
+        return _reply(so_far, _objects(output))
     except Exception as error:
         failure = _failed_with_usage(so_far, error)
     raise failure
@@ -144,6 +151,7 @@ def _read_event(kind: Any, event: Any, so_far: _SoFar, on_text: OnText) -> None:
     place = _place(event)
     if kind in ("response.output_item.added", "response.output_item.done"):
         begun = so_far.items.setdefault(place, _Streamed())
+        require_object(field_of(event, "item"), "an item of the stream")
         begun.item = as_dict(field_of(event, "item")) or begun.item
     elif kind in _PIECES:
         piece, name = field_of(event, "delta"), _PIECES[kind]
@@ -171,13 +179,19 @@ def _whole_output(so_far: _SoFar) -> list[dict[str, Any]]:
     as they were streamed.
     """
     output = so_far.end.get("output")
-    last = [as_dict(item) for item in output] if isinstance(output, list) else []
+    last = _objects(output) if isinstance(output, list) else []
     streamed = [each.whole() for each in so_far.items.values()]
     if all(_amount(last, kind) >= _amount(streamed, kind) for kind in ("message", *_CALLS)):
         is_said = bool("".join(_all_said(last))) or not "".join(_all_said(streamed))
         if is_said and _amount(last, "reasoning") >= _amount(streamed, "reasoning"):
             return last
     return streamed
+
+
+def _objects(output: list[Any]) -> list[dict[str, Any]]:
+    for item in output:
+        require_object(item, "an item of the answer")
+    return [as_dict(item) for item in output]
 
 
 def _amount(items: list[dict[str, Any]], kind: str) -> int:

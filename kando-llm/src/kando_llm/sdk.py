@@ -40,6 +40,7 @@ __all__ = [
     "field_of",
     "headers_for",
     "is_stream",
+    "require_object",
     "sdk_provider",
 ]
 
@@ -117,6 +118,21 @@ def as_dict(of: Any) -> dict[str, Any]:
     converted = getattr(of, "to_dict", None)
     # Without warnings: the fields hold whatever the server sent.
     return dict(converted(warnings=False)) if converted is not None else {}
+
+
+def require_object(of: Any, what: str) -> None:
+    """Refuse text, a number or a list where a server sends an object: its content would be lost.
+
+    Args:
+        of: what was sent; nothing is accepted.
+        what: its name, for the error.
+
+    Raises:
+        ValueError: it is not an object.
+    """
+    if of and isinstance(of, str | int | float | list):
+        msg = f"{what} is not an object: {of!r:.100}"
+        raise ValueError(msg)
 
 
 def is_stream(response: Any) -> bool:
