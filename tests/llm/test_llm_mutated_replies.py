@@ -19,13 +19,32 @@ from kando.responders.replies import STOPS
 from kando.schema.events import make_event
 from kando.schema.exact_json import exact
 from kando_llm.anthropic import open_anthropic
-from kando_llm.openai import open_compatible
-from wire import Fails, Says, Wire, completion, completion_events, message, message_events
+from kando_llm.openai import open_compatible, open_openai_responses
+from wire import (
+    Fails,
+    Says,
+    Wire,
+    completion,
+    completion_events,
+    message,
+    message_events,
+    response,
+    response_events,
+)
 
 CALLS = (("c1", "look", {"at": "sky"}), ("c2", "look", {"at": "sea"}))
 SAYS = (Says("A marked text."), Says("A marked text.", "tool", CALLS), Says("Cut", "length", CALLS))
 TOOL = {"name": "look", "schema": {"type": "object", "properties": {"at": {"type": "string"}}}}
 REQUEST = {"messages": [{"role": "user", "content": "?"}], "max_tokens": 50, "tools": [TOOL]}
+#: The whole answer and the events of a stream, in each wire form.
+FORMS = {
+    "anthropic": (message, message_events),
+    "openai": (completion, completion_events),
+    "openai-responses": (response, response_events),
+}
+#: Of each form, so that there are more than 500.
+EXAMPLES = 170
+TEXTS = ("text", "refusal")
 #: Values that servers have put where others belong.
 JUNK: list[Any] = [
     None,
@@ -76,14 +95,16 @@ def mutated(value: Any, path: tuple[Any, ...], how: str, junk: Any) -> Any:
 
 @st.composite
 def bodies(draw: st.DrawFn, dialect: str) -> Fails:
-    says = draw(st.sampled_from(SAYS))
+    says, (whole, parts) = draw(st.sampled_from(SAYS)), FORMS[dialect]
     if draw(st.booleans()):
-        events = list((message_events if dialect == "anthropic" else completion_events)(says))
+        events = list(parts(says))
         for _ in range(draw(st.integers(1, 3))):
             at = draw(st.integers(0, len(events) - 1))
-            how = draw(st.sampled_from(["replace", "remove", "repeat", "mutate"]))
+            how = draw(st.sampled_from(["replace", "remove", "repeat", "move", "mutate"]))
             if how == "remove" and len(events) > 1:
                 del events[at]
+            elif how == "move":
+                events.insert(draw(st.integers(0, len(events) - 1)), events.pop(at))
             elif how == "repeat":
                 events.insert(at, events[at])
             elif how == "mutate" and "{" in events[at]:
@@ -96,7 +117,7 @@ def bodies(draw: st.DrawFn, dialect: str) -> Fails:
                 cut = draw(st.integers(0, len(events[at])))
                 events[at] = events[at][:cut]
         return Fails(200, "".join(events), {"content-type": "text/event-stream"})
-    body = (message if dialect == "anthropic" else completion)(says)
+    body = whole(says)
     for _ in range(draw(st.integers(1, 3))):
         body = mutate(draw, body)
     text = json.dumps(body)
@@ -117,19 +138,24 @@ class Asked:
     def __init__(self, dialect: str) -> None:
         self.reply = Fails()
         self.server = Wire(lambda seen, before: self.reply).__enter__()
-        opener, prefix = open_compatible, "OPENAI_COMPATIBLE"
-        base = f"{self.server.url}/v1"
-        if dialect == "anthropic":
-            opener, prefix, base = open_anthropic, "ANTHROPIC", self.server.url
+        opener, prefix, base = {
+            "anthropic": (open_anthropic, "ANTHROPIC", self.server.url),
+            "openai": (open_compatible, "OPENAI_COMPATIBLE", f"{self.server.url}/v1"),
+            "openai-responses": (open_openai_responses, "OPENAI", f"{self.server.url}/v1"),
+        }[dialect]
         environ = {f"{prefix}_BASE_URL": base, "KANDO_LLM_RETRIES": "0", "KANDO_LLM_TIMEOUT": "5"}
         self.provider = opener("m", environ)
+        #: The text that was shown while the last answer arrived.
+        self.shown = ""
+
+    def _show(self, piece: str) -> None:
+        self.shown += piece
 
     def ask(self, reply: Fails, *, streams: bool) -> dict[str, Any]:
-        self.reply = reply
+        self.reply, self.shown = reply, ""
 
         def complete(request: dict[str, Any]) -> dict[str, Any]:
-            on_text = (lambda piece: None) if streams else None
-            return self.provider.stream(request, on_text)
+            return self.provider.stream(request, self._show if streams else None)
 
         effect = provider_executor(complete).effect
         assert effect is not None
@@ -140,14 +166,14 @@ class Asked:
         self.server.__exit__()
 
 
-@pytest.mark.parametrize("mutated_dialect", ["anthropic", "openai"])
+@pytest.mark.parametrize("mutated_dialect", FORMS)
 def test_a_mutated_reply_is_an_answer_or_a_failure_and_loses_nothing_in_silence(
     mutated_dialect: str,
 ) -> None:
     asked = Asked(mutated_dialect)
 
     @settings(
-        max_examples=250,
+        max_examples=EXAMPLES,
         deadline=None,
         derandomize=True,
         database=None,
@@ -170,6 +196,10 @@ def test_a_mutated_reply_is_an_answer_or_a_failure_and_loses_nothing_in_silence(
         if failure_of(answer) is None and not streams:
             body = json.loads(reply.body)
             assert _is_kept(body, answer)
+        if failure_of(answer) is None and streams:
+            # The last event of the Responses API has the final word on the text.
+            is_final = mutated_dialect == "openai-responses"
+            assert answer["text"] if is_final and asked.shown else asked.shown in answer["text"]
         for call in answer.get("tool_calls", ()):
             assert answer["stop"] == "tool"
             assert isinstance(call["arguments"], dict)
@@ -184,7 +214,13 @@ def test_a_mutated_reply_is_an_answer_or_a_failure_and_loses_nothing_in_silence(
 
 def _is_kept(body: dict[str, Any], answer: dict[str, Any]) -> bool:
     """Whether the text and each call of a whole body are in an answer, or are named in it."""
-    if "choices" in body:
+    if isinstance(body.get("output"), list):
+        items = [each for each in body["output"] if isinstance(each, dict)]
+        contents = [each.get("content") for each in items if each.get("type") == "message"]
+        parts = [part for each in contents if isinstance(each, list) for part in each]
+        texts = [part.get(name) for part in parts if isinstance(part, dict) for name in TEXTS]
+        calls = [each for each in items if each.get("type") == "function_call"]
+    elif "choices" in body:
         said = body["choices"][0]["message"]
         texts, calls = [said.get("content")], said.get("tool_calls") or []
     else:
