@@ -15,13 +15,29 @@ from live_runs import Runs, make_runs
 from plugin_installation import Installation
 from wire import Reply, Seen, Wire
 
+_SETTINGS = (
+    "ANTHROPIC_",
+    "OPENAI_",
+    "KANDO_",
+    "AWS_",
+    "GOOGLE_",
+    "BEDROCK_",
+    "VERTEX_",
+    "CLOUD_ML_",
+)
+
 
 @pytest.fixture(autouse=True)
-def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Hide the surrounding environment from the SDKs."""
     for name in list(os.environ):
-        if name.upper().endswith("_PROXY") or name.startswith(("ANTHROPIC_", "OPENAI_", "KANDO_")):
+        if name.upper().endswith("_PROXY") or name.startswith(_SETTINGS):
             monkeypatch.delenv(name)
+    # The libraries of clouds look for credentials on the machine and in the network around it.
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "CLOUDSDK_CONFIG"):
+        monkeypatch.setenv(name, str(tmp_path / "no-credentials"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
 
 
 @pytest.fixture

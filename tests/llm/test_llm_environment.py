@@ -7,6 +7,7 @@ import os
 import re
 import socket
 import ssl
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import attrs
@@ -24,11 +25,29 @@ _NAME = re.compile(r"[\"']([A-Z][A-Z0-9]*_[A-Z0-9_]+)[\"']")
 _NOT_MARKED = re.compile(r"_PROXY$|^SSL_CERT_|^DEFER_PYDANTIC_BUILD$")
 
 
+#: With which the SDK finds the credentials of a cloud, if it is installed.
+LIBRARIES = {"bedrock": "botocore", "vertex": "google.auth"}
+#: The names that a cloud itself needs to find the model, and sends to any server of its API.
+PLACE = {
+    "bedrock": {"AWS_REGION": "us-east-1"},
+    "vertex": {"CLOUD_ML_REGION": "us-east5", "ANTHROPIC_VERTEX_PROJECT_ID": "our-project"},
+}
+
+
+def spec_of(package: str) -> ModuleSpec | None:
+    try:
+        return importlib.util.find_spec(package)
+    except ModuleNotFoundError:
+        return None
+
+
 def variables_of_the_sdks() -> set[str]:
     """Return the names of all variables that the installed SDKs may read, from their sources."""
     found = set()
-    for package in ("anthropic", "openai", "httpx2", "httpcore2"):
-        spec = importlib.util.find_spec(package)
+    for package in ("anthropic", "openai", "httpx2", "httpcore2", *LIBRARIES.values()):
+        spec = spec_of(package)
+        if spec is None:
+            continue
         for path in Path(str(spec.origin)).parent.rglob("*.py"):
             text = path.read_text("utf-8")
             if "environ" in text or "getenv" in text or "ENV_" in text:
@@ -57,12 +76,28 @@ def test_the_sdks_read_the_variables_that_this_file_knows():
     assert known | {"ANTHROPIC_AUTH_TOKEN", "OPENAI_ADMIN_KEY"} <= variables_of_the_sdks()
 
 
+@pytest.mark.parametrize(
+    ("provider", "names"),
+    [
+        ("bedrock", {"AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_BEARER_TOKEN_BEDROCK"}),
+        ("vertex", {"GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_CLOUD_PROJECT"}),
+    ],
+)
+def test_the_libraries_of_clouds_read_the_variables_that_this_file_knows(provider, names):
+    if spec_of(LIBRARIES[provider]) is None:
+        pytest.skip(f"the extra {provider} is not installed")
+
+    assert names <= variables_of_the_sdks()
+
+
 @pytest.mark.parametrize("provider", SERVERS)
 def test_no_variable_of_an_sdk_reaches_another_server(wire, monkeypatch, provider):
+    if provider in LIBRARIES and spec_of(LIBRARIES[provider]) is None:
+        pytest.skip(f"the extra {provider} is not installed")
     server, kind = wire(Says()), SERVERS[provider]
     for name in variables_of_the_sdks():
-        monkeypatch.setenv(name, marker(name))
-    base = server.url if provider == "anthropic" else f"{server.url}/v1"
+        monkeypatch.setenv(name, PLACE.get(provider, {}).get(name) or marker(name))
+    base = server.url if provider in ("anthropic", "bedrock") else f"{server.url}/v1"
     own = {f"{kind.prefix}_BASE_URL": base, f"{kind.prefix}_ENDPOINT_KEY": "key-of-this-server"}
 
     complete = opened(provider, {**os.environ, **own})
@@ -72,6 +107,32 @@ def test_no_variable_of_an_sdk_reaches_another_server(wire, monkeypatch, provide
     (seen,) = server.seen
     assert "marker-" not in f"{seen.path} {seen.headers} {seen.body}"
     assert "key-of-this-server" in str(seen.headers)
+
+
+@pytest.mark.parametrize(
+    ("provider", "credentials"),
+    [
+        ("bedrock", {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "secret-of-aws"}),
+        ("vertex", {"VERTEX_ACCESS_TOKEN": "token-of-google-0123"}),
+    ],
+)
+def test_no_variable_of_another_provider_reaches_a_cloud(wire, monkeypatch, provider, credentials):
+    if spec_of(LIBRARIES[provider]) is None:
+        pytest.skip(f"the extra {provider} is not installed")
+    server, own = wire(Says()), {**PLACE[provider], **credentials}
+    base = server.url if provider == "bedrock" else f"{server.url}/v1"
+    monkeypatch.setitem(SERVERS, provider, attrs.evolve(SERVERS[provider], base_url=base))
+    # Its own token and profile would be used.
+    of_cloud = {"AWS_BEARER_TOKEN_BEDROCK", "AWS_SESSION_TOKEN"} if provider == "bedrock" else set()
+    for name in variables_of_the_sdks() - of_cloud:
+        monkeypatch.setenv(name, own.get(name) or marker(name))
+
+    complete = opened(provider, {**os.environ, **own})
+    complete(ASKED)
+    complete.close()
+
+    (seen,) = server.seen
+    assert "marker-" not in f"{seen.path} {seen.headers} {seen.body}"
 
 
 @pytest.mark.parametrize("provider", ["anthropic", "openai"])

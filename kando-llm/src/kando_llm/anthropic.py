@@ -14,7 +14,7 @@ from kando_llm.messages_request import messages_arguments
 from kando_llm.request import Request
 from kando_llm.sdk import adapted, body_of, failure_in_answer, headers_for, is_stream, sdk_provider
 
-__all__ = ["open_anthropic"]
+__all__ = ["open_anthropic", "send_messages"]
 
 
 def open_anthropic(argument: str, environ: Mapping[str, str]) -> LiveProvider:
@@ -31,10 +31,17 @@ def open_anthropic(argument: str, environ: Mapping[str, str]) -> LiveProvider:
     connection = connection_of(SERVERS["anthropic"], argument, environ)
     import anthropic
 
-    return sdk_provider(anthropic, anthropic.Anthropic, connection, _send)
+    return sdk_provider(anthropic, anthropic.Anthropic, connection, send_messages)
 
 
-def _send(client: Any, request: Request, on_text: OnText | None, connection: Connection) -> Reply:
+def send_messages(
+    client: Any, request: Request, on_text: OnText | None, connection: Connection
+) -> Reply:
+    """Send a request through a client of the SDK: its own, or one for a cloud.
+
+    Raises:
+        Exception: an error of the SDK.
+    """
     by = connection.giver(request.model)
     arguments, dropped = messages_arguments(request, by)
     # Always as a stream: then a long answer is not a silent one.
@@ -59,7 +66,8 @@ def _send_once(
             read = read_events(raw.parse(), on_text or (lambda piece: None))
         else:
             read = read_message(body_of(raw.http_response)).shown(on_text)
-        return attrs.evolve(read, request_id=raw.headers.get("request-id"))
+        id = raw.headers.get("request-id") or raw.headers.get("x-amzn-requestid")
+        return attrs.evolve(read, request_id=id)
     except Exception as error:
         failure = failure_in_answer(error, connection)
     raise failure

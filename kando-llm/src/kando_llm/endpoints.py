@@ -6,6 +6,7 @@ A provider's ``..._API_KEY`` is sent to the provider's own server only. A server
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from urllib.parse import parse_qsl, urlsplit
 
@@ -32,6 +33,9 @@ class Server:
         knows_strict_schemas: whether it enforces a JSON Schema, next to tools too.
         needs_limit: whether each request must limit its answer.
         counts_streams: whether it reports the usage of a stream on request.
+        own_hosts: pattern of further hosts that are the provider's own.
+        has_credentials: whether its client signs requests itself if there is no key.
+        serves_other_names: whether it answers with another name of the model than it was asked for.
         host_env: variable of other programs that names the server.
         key_header: that carries the key, instead of ``Authorization``.
     """
@@ -46,6 +50,9 @@ class Server:
     knows_strict_schemas: bool = False
     needs_limit: bool = False
     counts_streams: bool = True
+    own_hosts: str = ""
+    has_credentials: bool = False
+    serves_other_names: bool = False
     host_env: str = ""
     key_header: str = ""
 
@@ -107,6 +114,25 @@ SERVERS = {
             host_env="AZURE_OPENAI_ENDPOINT",
             key_header="api-key",
         ),
+        Server(
+            "bedrock",
+            "BEDROCK",
+            "https://bedrock-runtime.{region}.amazonaws.com",
+            "AWS_BEARER_TOKEN_BEDROCK",
+            needs_limit=True,
+            own_hosts=r"([\w-]+\.)?bedrock-runtime(-fips)?\.[\w-]+\.(vpce\.)?amazonaws\.com(\.cn)?",
+            has_credentials=True,
+            serves_other_names=True,
+        ),
+        Server(
+            "vertex",
+            "VERTEX",
+            "https://{region}-aiplatform.googleapis.com/v1",
+            "VERTEX_ACCESS_TOKEN",
+            needs_limit=True,
+            own_hosts=r"([\w-]+-)?aiplatform(-[\w-]+)?(\.[a-z]+\.rep|\.p)?\.googleapis\.com",
+            has_credentials=True,
+        ),
         Server("ollama", "OLLAMA", "http://localhost:11434/v1", host_env="OLLAMA_HOST"),
         Server("vllm", "VLLM", "http://localhost:8000/v1"),
         Server("lmstudio", "LMSTUDIO", "http://localhost:1234/v1"),
@@ -154,13 +180,15 @@ def endpoint_of(server: Server, environ: Mapping[str, str]) -> Endpoint:
     url, query = _without_query(url)
     # The key of Azure is for the server that AZURE_OPENAI_ENDPOINT names.
     is_own = _origin(url) == _origin(server.base_url) or bool(from_host and server.key_env)
+    if server.own_hosts and url.startswith("https:"):
+        is_own = is_own or re.fullmatch(server.own_hosts, host) is not None
     if is_own and server.key_env:
         key = read_key(server.key_env, environ)
-        if key is None:
+        if key is None and not server.has_credentials:
             msg = f"Provider {server.provider!r} needs a key, and {server.key_env} is not set."
             hint = f"Set it, or set {server.key_env}_FILE to a file with mode 600 that holds it."
             raise MissingKey(msg, hint=hint)
-        return Endpoint(url, key, server.key_env, True, server.provider, query)
+        return Endpoint(url, key or "", server.key_env, True, server.provider, query)
     key_name = f"{server.prefix}_ENDPOINT_KEY"
     priced_as = server.provider if is_own else host
     return Endpoint(url, read_key(key_name, environ) or "", key_name, is_own, priced_as, query)

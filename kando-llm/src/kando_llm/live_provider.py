@@ -236,7 +236,10 @@ class LiveProvider:
         connection = self.connection
         cost = reply.cost_usd
         if cost is None:
-            cost = connection.prices.cost(connection.endpoint.priced_as, reply.model, reply.usage)
+            where, prices = connection.endpoint.priced_as, connection.prices
+            cost = prices.cost(where, reply.model, reply.usage)
+            if cost is None and connection.server.serves_other_names:
+                cost = prices.cost(where, asked.model, reply.usage)
         answer: dict[str, Any] = {
             "text": reply.text,
             "model": reply.model,
@@ -307,13 +310,19 @@ class _WholeWords:
         self._rest = ""
 
 
-def connection_of(server: Server, argument: str, environ: Mapping[str, str]) -> Connection:
+def connection_of(
+    server: Server,
+    argument: str,
+    environ: Mapping[str, str],
+    credentials: Mapping[str, str] | None = None,
+) -> Connection:
     """Return the connection to a kind of server.
 
     Args:
         server: the kind.
         argument: the model; if empty, the one set in the environment, else the server's default.
         environ: keys and settings.
+        credentials: further secrets that its client sends to the server, by name.
 
     Raises:
         ProviderError: a setting is malformed or missing.
@@ -321,7 +330,8 @@ def connection_of(server: Server, argument: str, environ: Mapping[str, str]) -> 
     endpoint = endpoint_of(server, environ)
     secrets = secrets_of(os.environ) | secrets_of(environ)
     own = {endpoint.key_name: endpoint.key} if endpoint.key else {}
-    others = {name: value for name, value in secrets.items() if value != endpoint.key}
+    own |= credentials or {}
+    others = {name: value for name, value in secrets.items() if value not in own.values()}
     in_headers = header_secrets(os.environ) | header_secrets(environ)
     return Connection(
         server,

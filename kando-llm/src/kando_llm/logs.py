@@ -11,8 +11,8 @@ from kando_llm.scrubber import Scrubber
 
 __all__ = ["scrub_logs"]
 
-#: The loggers of the SDKs, and of the HTTP library that both use.
-_ROOTS = ("anthropic", "openai", "httpx2", "httpcore2")
+#: The loggers of the SDKs, of the HTTP library that both use, and of the signer of Bedrock's requests.
+_ROOTS = ("anthropic", "openai", "httpx2", "httpcore2", "botocore.auth")
 
 
 def scrub_logs(scrubber: Scrubber) -> Callable[[], None]:

@@ -16,6 +16,8 @@ __all__ = ["messages_arguments"]
 _TAKES_SAMPLING = re.compile(r"claude-(3|(opus|sonnet|haiku)-4(-[0-6])?(-\d{8})?$)")
 # These know thinking with a number of tokens only.
 _THINKS_BY_TOKENS = re.compile(r"claude-(3-7|(opus|sonnet)-4(-[015])?(-\d{8})?$|haiku-4-5)")
+# Bedrock has it after the name.
+_VERSION = re.compile(r"-v\d+(:\d+)?$")
 _SAMPLING = ("temperature", "top_p", "top_k")
 #: Options of other servers that Anthropic's does not have.
 _UNKNOWN = ("seed", "presence_penalty", "frequency_penalty", "logprobs", "logit_bias")
@@ -78,9 +80,10 @@ def messages_arguments(request: Request, by: str) -> tuple[dict[str, Any], tuple
 
 
 def _bare(model: str) -> str:
-    """Return a model without the vendor or the region that other servers put in front of it."""
+    """Return a model as Anthropic names it, without what other servers put around the name."""
     at = model.find("claude-")
-    return model[at:] if at >= 0 else model
+    bare = _VERSION.sub("", model[at:] if at >= 0 else model)
+    return bare.replace("@", "-")
 
 
 def _is_on(thinking: dict[str, Any] | None) -> bool:

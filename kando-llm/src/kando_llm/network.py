@@ -235,7 +235,7 @@ def sdk_headers(
     found = [name for each in _SDK_HEADERS for name in _parsed(os.environ.get(each, ""))]
     headers: dict[str, Any] = dict.fromkeys([*found, *_OPENAI_IDENTITY], omit)
     for name in found:
-        if name.lower() == "authorization":
+        if name.lower() == "authorization" and not server.has_credentials:
             headers[name] = f"Bearer {key}"
     if key_header_of(server, endpoint):
         headers[key_header_of(server, endpoint)] = key

@@ -22,6 +22,12 @@ _PROVIDERS = [
         summary="OpenAI models on Azure, azure:DEPLOYMENT",
     ),
     ProviderSpec(
+        "bedrock",
+        "kando_llm.clouds:open_bedrock",
+        key_env=("AWS_BEARER_TOKEN_BEDROCK",),
+        summary="Claude models on Amazon Bedrock, bedrock:MODEL",
+    ),
+    ProviderSpec(
         "deepseek",
         "kando_llm.openai:open_deepseek",
         key_env=("DEEPSEEK_API_KEY",),
@@ -101,6 +107,12 @@ _PROVIDERS = [
         summary="Answers from a JSON file, scripted:FILE; offline, free",
         is_offline=True,
         reads_file=True,
+    ),
+    ProviderSpec(
+        "vertex",
+        "kando_llm.clouds:open_vertex",
+        key_env=("VERTEX_ACCESS_TOKEN",),
+        summary="Claude models on Google's Vertex AI, vertex:MODEL",
     ),
     ProviderSpec(
         "vllm",

@@ -20,7 +20,10 @@ __all__ = ["Price", "Prices", "load_prices"]
 
 _MILLION = 1_000_000
 # Dated versions of a model have its price: claude-haiku-4-5-20251001, gpt-5-2025-08-07.
-_DATED = re.compile(r"-(?:\d{8}|\d{4}-\d{2}-\d{2})$")
+# Vertex has the date after an @.
+_DATED = re.compile(r"[-@](?:\d{8}|\d{4}-\d{2}-\d{2})$")
+# Bedrock has a version after the name.
+_VERSION = re.compile(r"-v\d+(?::\d+)?$")
 
 
 #: Providers as `genai_prices` names them.
@@ -160,15 +163,34 @@ def _published_usd(provider: str, model: str, usage: Mapping[str, int]) -> float
 
     names = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
     counts = {name: usage[name] for name in names if usage.get(name)}
+    model = _listed_model(provider, model)
+    # The list has the prices of one place of Bedrock under "regional", and finds them by the bare name.
+    at_one_place = provider == "bedrock" and not model.startswith("global.")
+    listed_id = f"regional.{model}" if at_one_place else model
     try:
         found = calc_price(Usage(**counts), model_ref=model, provider_id=listed)
     except Exception:
         # A LookupError for a model that is not listed; counts that contradict each other.
         return None
     # It also finds a model whose name only begins like this one, such as a faster and dearer one.
-    accepted = (model, _DATED.sub("", model), model.removesuffix("-latest"))
-    ids = (found.model.id, re.sub(r"-\d{4,}$", "", found.model.id))
-    return round(float(found.total_price), 9) if set(ids) & set(accepted) else None
+    if provider == "bedrock":
+        is_it = _VERSION.sub("", found.model.id) == _VERSION.sub("", listed_id)
+    else:
+        accepted = {model, _DATED.sub("", model), model.removesuffix("-latest")}
+        is_it = not accepted.isdisjoint([found.model.id, re.sub(r"-\d{4,}$", "", found.model.id)])
+    return round(float(found.total_price), 9) if is_it else None
+
+
+def _listed_model(provider: str, model: str) -> str:
+    """Return a model under a name by which `genai_prices` finds it."""
+    if provider == "vertex":
+        return model.replace("@", "-")
+    at = model.find("anthropic.")
+    if provider != "bedrock" or at < 0:
+        return model
+    # Prices differ between requests that may be answered anywhere, and those of one place.
+    is_global = model.rpartition("/")[2].startswith("global.")
+    return f"global.{model[at:]}" if is_global else model[at:]
 
 
 def _published_worst_usd(provider: str, model: str, given: int, answered: int) -> float | None:

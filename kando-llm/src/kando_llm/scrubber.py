@@ -12,7 +12,10 @@ import attrs
 __all__ = ["Scrubber", "secrets_of"]
 
 #: Names of variables that hold keys of providers.
-_KEY_NAME = re.compile(r"(_API_KEY|_ENDPOINT_KEY|_AUTH_TOKEN|_ADMIN_KEY)$")
+_KEY_NAME = re.compile(
+    r"(_API_KEY|_ENDPOINT_KEY|_AUTH_TOKEN|_ADMIN_KEY|_ACCESS_TOKEN|_SECRET_ACCESS_KEY|_SESSION_TOKEN"
+    r"|_BEARER_TOKEN_BEDROCK)$"
+)
 # Shorter values are words such as "none", which local servers accept as keys.
 _MIN_CHARS = 8
 

@@ -26,7 +26,14 @@ from kando_llm.logs import scrub_logs
 from kando_llm.network import sdk_headers
 from kando_llm.request import Request
 from kando_llm.retries import Attempt, send_with_retries
-from kando_llm.sdk_errors import attempt_of, broken_answer, incomplete_answer, not_an_answer
+from kando_llm.sdk_errors import (
+    attempt_of,
+    broken_answer,
+    credentials_attempt,
+    incomplete_answer,
+    is_about_credentials,
+    not_an_answer,
+)
 
 __all__ = [
     "BrokenAnswer",
@@ -314,6 +321,8 @@ def _attempt_of(error: Exception, sdk: ModuleType, connection: Connection, numbe
     if isinstance(error, ProviderError):
         error.attempts = number
         return Attempt(error, was_lost=True)
+    if is_about_credentials(error):
+        return credentials_attempt(error, connection, number)
     if isinstance(error, BrokenAnswer):
         return Attempt(broken_answer(error, connection), was_lost=True)
     if isinstance(error, NotAnAnswer):

@@ -27,7 +27,9 @@ __all__ = [
     "attempt_of",
     "bad_reply",
     "broken_answer",
+    "credentials_attempt",
     "incomplete_answer",
+    "is_about_credentials",
     "not_an_answer",
 ]
 
@@ -58,6 +60,8 @@ _REQUEST_FAULTS = re.compile(
 _NOT_SENT = frozenset(
     {"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol"}
 )
+# Errors of the libraries of clouds whose server for tokens does not answer.
+_NO_TOKEN_SERVER = frozenset({"TransportError", "HTTPClientError", "ConnectionError"})
 # Errors that arrive in the middle of a stream, where the HTTP status is 200.
 _STATUS_OF_TYPE = {
     "overloaded_error": 529,
@@ -108,6 +112,27 @@ def attempt_of(error: Exception, sdk: Any, connection: Connection, number: int =
         # An event of the stream.
         return Attempt(broken_answer(error, connection), was_lost=True)
     return Attempt(incomplete_answer(error, connection, number), was_lost=True)
+
+
+def is_about_credentials(error: Exception) -> bool:
+    """Whether an error comes from the library with which a cloud's credentials are found."""
+    is_of_library = type(error).__module__.partition(".")[0] in ("botocore", "boto3", "google")
+    # The SDK has no class for it.
+    is_of_sdk = isinstance(error, RuntimeError) and str(error).startswith("Could not resolve")
+    return is_of_library or is_of_sdk
+
+
+def credentials_attempt(error: Exception, connection: Connection, number: int) -> Attempt:
+    """Return the failed attempt of a request that could not be signed, and so was not sent."""
+    who = connection.server.provider
+    reason = connection.scrubber.text(f"{type(error).__name__}: {error}".rstrip("."))[:_MAX_CHARS]
+    names = {each.__name__ for each in type(error).__mro__}
+    if names & _NO_TOKEN_SERVER:
+        msg = f"The credentials of {who} cannot be refreshed: {reason}."
+        return Attempt(Unreachable(msg, hint=_PENDING, attempts=number), may_retry=True)
+    msg = f"The credentials of {who} cannot be used: {reason}."
+    hint = f"Sign in again, or set {connection.endpoint.key_name}. {_PENDING}"
+    return Attempt(NotAllowed(msg, hint=hint, attempts=number))
 
 
 def _may_retry(error: Any, failure: ProviderError) -> bool:
