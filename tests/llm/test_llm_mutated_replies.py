@@ -189,7 +189,8 @@ def test_a_mutated_reply_is_an_answer_or_a_failure_and_loses_nothing_in_silence(
         except ProviderError:
             return
         finally:
-            assert time.monotonic() - started < 10
+            # A hang, also on a machine that is busy with other things.
+            assert time.monotonic() - started < 60
         assert exact(answer, "answer") == answer
         assert answer.get("stop", "end") in STOPS
         assert "error" in answer or isinstance(answer["text"], str)
@@ -199,7 +200,8 @@ def test_a_mutated_reply_is_an_answer_or_a_failure_and_loses_nothing_in_silence(
         if failure_of(answer) is None and streams:
             # The last event of the Responses API has the final word on the text.
             is_final = mutated_dialect == "openai-responses"
-            assert answer["text"] if is_final and asked.shown else asked.shown in answer["text"]
+            assert answer["text"] or not asked.shown
+            assert is_final or _is_within(asked.shown, answer["text"])
         for call in answer.get("tool_calls", ()):
             assert answer["stop"] == "tool"
             assert isinstance(call["arguments"], dict)
@@ -210,6 +212,13 @@ def test_a_mutated_reply_is_an_answer_or_a_failure_and_loses_nothing_in_silence(
         check()
     finally:
         asked.close()
+
+
+def _is_within(shown: str, text: str) -> bool:
+    """Whether a text has all characters that were shown, in their order."""
+    # JSON can hold a lone surrogate, which is replaced in an answer.
+    rest = iter(text)
+    return all(each in rest for each in shown.encode("utf-8", "replace").decode())
 
 
 def _is_kept(body: dict[str, Any], answer: dict[str, Any]) -> bool:
