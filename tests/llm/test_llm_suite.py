@@ -11,8 +11,14 @@ import pytest
 from kando.testing.providers import ProviderSuite
 from kando_llm.anthropic import open_anthropic
 from kando_llm.cassette import open_recorded
+from kando_llm.clouds import open_bedrock, open_vertex
 from kando_llm.offline_provider import open_echo, open_scripted
-from kando_llm.openai import open_compatible, open_openai, open_openrouter
+from kando_llm.openai import (
+    open_compatible,
+    open_openai,
+    open_openai_responses,
+    open_openrouter,
+)
 from wire import Says, Wire, reaching
 
 
@@ -60,6 +66,24 @@ class TestOpenAI(Live):
         )
         environ = reaching("openai", self.url) | {"KANDO_PRICES": str(prices)}
         return open_openai("gpt-x", environ)
+
+
+class TestOpenAIResponses(Live):
+    def open_provider(self, path: Path):
+        return open_openai_responses("gpt-x", reaching("openai-responses", self.url))
+
+
+class TestBedrock(Live):
+    def open_provider(self, path: Path):
+        pytest.importorskip("boto3")
+        return open_bedrock("anthropic.claude-x", reaching("bedrock", self.url))
+
+
+class TestVertex(Live):
+    def open_provider(self, path: Path):
+        pytest.importorskip("google.auth")
+        place = {"ANTHROPIC_VERTEX_PROJECT_ID": "our-project"}
+        return open_vertex("claude-x", {**place, **reaching("vertex", self.url)})
 
 
 class TestOpenRouter(Live):
