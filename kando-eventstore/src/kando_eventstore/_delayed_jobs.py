@@ -72,9 +72,16 @@ class DelayedJobs:
         first = min((each.revision for each in self._heap), default=self._next)
         self._streams.truncate(self._stream, first)
 
-    def count(self) -> int:
-        """Return how many jobs are delayed."""
-        return len(self._from(0))
+    def times(self) -> list[float]:
+        """Return the time at which each delayed job is due, in seconds since 1970, earliest first.
+
+        Those of jobs that are due, but were not offered yet, are included.
+        """
+        first: dict[str, float] = {}
+        for each in self._from(0):
+            key = each.job.key
+            first[key] = min(each.at, first.get(key, each.at))
+        return sorted(first.values())
 
     def _from(self, revision: int) -> list[_Delayed]:
         found = []

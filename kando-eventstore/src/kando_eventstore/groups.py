@@ -6,6 +6,7 @@ import contextlib
 import queue
 import threading
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import attrs
@@ -255,8 +256,16 @@ class EventStoreGroup(ResponderGroup):
         lag = (last.revision if last is not None else -1) - done
         # The lag also counts events that were done out of order.
         in_flight = info.total_in_flight_messages
-        waiting = max(lag - in_flight, 0) + self._delayed.count()
-        return GroupInfo(self.name, waiting, in_flight, info.parked_message_count)
+        times = self._delayed.times()
+        later = [at for at in times if at > time.time()]
+        return GroupInfo(
+            self.name,
+            max(lag - in_flight, 0) + len(times),
+            in_flight,
+            info.parked_message_count,
+            len(later),
+            datetime.fromtimestamp(later[0], UTC) if later else None,
+        )
 
     def close(self) -> None:
         self._is_closed = True

@@ -1,6 +1,7 @@
 """`kando worker`, `kando groups` and `--group`."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,15 @@ def test_a_run_of_a_group_is_finished_by_a_worker(kando: Run) -> None:
     started = kando("run", "tiny", "--goal", "hello", "--group", "g")
     run = started.stdout.strip()
     assert started.returncode == 0
-    assert groups(kando) == [{"name": "g", "waiting": 1, "in_flight": 0, "parked": 0}]
-    assert "g" in kando("groups").stdout
+    assert groups(kando) == [{"name": "g", "waiting": 1, "in_flight": 0, "parked": 0, "delayed": 0}]
+    assert kando("groups").stdout.splitlines()[0].split() == [
+        "GROUP",
+        "WAITING",
+        "IN",
+        "FLIGHT",
+        "PARKED",
+        "DELAYED",
+    ]
 
     done = kando("worker", "--group", "g", "--kit", "tiny", "--llm", "parrot", "--until-idle")
 
@@ -81,6 +89,35 @@ def test_a_worker_for_another_kit_parks_the_run(kando: Run, install: Run) -> Non
     assert kando("groups", "replay-parked", "g").stdout == "1 parked job will be retried\n"
     kando("worker", "--group", "g", "--llm", "parrot", "--until-idle")
     assert state(kando, run) == "finished"
+
+
+def test_a_worker_until_idle_leaves_a_timer_that_is_not_due(kando: Run, install: Run) -> None:
+    later = """
+        from kando.emit import create, set_timer
+        from kando.kit import Kit
+        from kando.plugins import KitSpec, hookimpl
+
+        kit = Kit("later", version="1")
+
+        @kit.seeds
+        def seeds(goal, run_id):
+            return [create("Goal", {"text": goal}), set_timer(seconds=3600)]
+
+        @hookimpl
+        def kando_kits():
+            return [KitSpec("later", "later_plugin:kit", "waits for an hour")]
+    """
+    install("later", later)
+    begun = kando("run", "later", "--goal", "hello", "--group", "g")
+    assert begun.returncode == 0, begun.stderr
+    run = begun.stdout.strip()
+
+    done = kando("worker", "--group", "g", "--kit", "later", "--until-idle")
+
+    assert (done.returncode, done.stdout) == (0, "1 jobs done\n")
+    assert re.search(r"^kando: 1 job is delayed; the next is due at \d{4}-\S+Z$", done.stderr, re.M)
+    assert state(kando, run) == "waiting"
+    assert groups(kando) == [{"name": "g", "waiting": 1, "in_flight": 0, "parked": 0, "delayed": 1}]
 
 
 def test_the_provider_must_be_given_to_the_workers(kando: Run) -> None:

@@ -63,6 +63,10 @@ _BUSY_SECONDS = 1.0
 # Delay before a retry if another worker wrote to the ledger first.
 _CONFLICT_SECONDS = 0.2
 
+_SOON_SECONDS = (
+    10.0  # `until_idle` waits for jobs that are due this soon: more than any delay above.
+)
+
 
 def _answered_elsewhere(responder: Responder) -> Responder:
     """Return an executor that makes no call: the run records what workers deliver to its inbox."""
@@ -104,7 +108,7 @@ class GroupWorker:
             the provider that each run was started or forked with, or that of the environment.
         budget: limits of each run, in addition to those that its ledger remembers.
         lease_seconds: seconds without a sign of life after which another worker takes a job.
-        report: receives a line for each failed attempt and each parked job.
+        report: receives a line for each failed attempt, each parked job, and delayed jobs that remain.
     """
 
     def __init__(
@@ -145,7 +149,7 @@ class GroupWorker:
         """Take jobs and do them until `stop` is called, and return how many were done.
 
         Args:
-            until_idle: return as soon as no job is left, too.
+            until_idle: return, too, when no job is in flight or due within 10 seconds.
 
         Raises:
             StoreError: the substrate can no longer be used.
@@ -177,7 +181,9 @@ class GroupWorker:
 
     def _is_idle(self) -> bool:
         info = self._group.info()
-        return info.waiting == info.in_flight == 0
+        if (is_idle := info.is_idle(_SOON_SECONDS)) and info.delayed:
+            self._report(info.delayed_text())
+        return is_idle
 
     def _attempt(self, lease: Lease) -> None:
         job = lease.job

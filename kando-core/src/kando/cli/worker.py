@@ -32,7 +32,7 @@ __all__ = ["groups", "worker"]
     metavar="PROVIDER[:ARG]",
     help="Provider that answers LLM requests. [env: KANDO_LLM]",
 )
-@click.option("--until-idle", is_flag=True, help="Exit when the group has no jobs left.")
+@click.option("--until-idle", is_flag=True, help="Exit when no job is due.")
 @click.option(
     "--lease",
     type=click.FloatRange(1),
@@ -77,7 +77,7 @@ def worker(
 def groups(context: click.Context, as_json: bool) -> None:
     """Show groups and their jobs.
 
-    Counts the jobs of each group that wait, are in flight, and are parked.
+    Counts the jobs of each group that wait, are in flight, are parked, and are not due yet.
     """
     if context.invoked_subcommand is not None:
         return
@@ -85,10 +85,16 @@ def groups(context: click.Context, as_json: bool) -> None:
         opened = [_opened(store, name) for name in store.context.substrate().groups()]
         found = [each.info() for each in opened if each is not None]
         if as_json:
-            print_list([attrs.asdict(each) for each in found])
+            print_list([attrs.asdict(each, filter=_is_shown) for each in found])
             return
-        rows = [(g.name, f"{g.waiting}", f"{g.in_flight}", f"{g.parked}") for g in found]
-        columns(rows, ("GROUP", "WAITING", "IN FLIGHT", "PARKED"))
+        rows = [
+            (g.name, f"{g.waiting}", f"{g.in_flight}", f"{g.parked}", f"{g.delayed}") for g in found
+        ]
+        columns(rows, ("GROUP", "WAITING", "IN FLIGHT", "PARKED", "DELAYED"))
+
+
+def _is_shown(field: attrs.Attribute[object], value: object) -> bool:
+    return field.name != "next_due"
 
 
 @groups.command()

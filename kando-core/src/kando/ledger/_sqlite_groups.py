@@ -7,6 +7,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from datetime import UTC, datetime
 
 from kando.ledger.claims import Worker
 from kando.ledger.groups import MAX_ATTEMPTS, GroupInfo, Job, Lease, ParkedJob, ResponderGroup
@@ -161,8 +162,14 @@ class SQLiteGroup(ResponderGroup):
 
     def info(self) -> GroupInfo:
         query = (
-            "SELECT count(*) FILTER (WHERE token IS NULL AND parked IS NULL), "
-            "count(token), count(parked) FROM jobs WHERE name = ?"
+            "SELECT count(*), count(token), count(parked), "
+            "count(*) FILTER (WHERE is_delayed), min(not_before) FILTER (WHERE is_delayed) "
+            "FROM (SELECT *, token IS NULL AND parked IS NULL AND not_before > ? AS is_delayed "
+            "FROM jobs WHERE name = ?)"
         )
         with self._writing() as connection:
-            return GroupInfo(self.name, *connection.execute(query, (self.name,)).fetchone())
+            row = connection.execute(query, (time.time(), self.name)).fetchone()
+        total, in_flight, parked, delayed, due = row
+        waiting = total - in_flight - parked
+        next_due = None if due is None else datetime.fromtimestamp(due, UTC)
+        return GroupInfo(self.name, waiting, in_flight, parked, delayed, next_due)

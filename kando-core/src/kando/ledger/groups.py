@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from datetime import UTC, datetime, timedelta
 
 import attrs
 
@@ -77,15 +78,36 @@ class GroupInfo:
 
     Attributes:
         name: of the group.
-        waiting: number of jobs that no worker has taken: its lag.
+        waiting: number of jobs that no worker has taken, delayed jobs included: its lag.
         in_flight: number of jobs that workers have taken.
         parked: number of jobs that are parked.
+        delayed: number of waiting jobs that are not due yet.
+        next_due: when the first delayed job becomes due, timezone-aware; None if no job is
+            delayed, or if the time is unknown.
     """
 
     name: str
     waiting: int
     in_flight: int
     parked: int
+    delayed: int = 0
+    next_due: datetime | None = None
+
+    def is_idle(self, seconds: float) -> bool:
+        """Whether no job is in flight, and none is due now or within a number of seconds."""
+        if self.in_flight or self.waiting > self.delayed:
+            return False
+        return self.next_due is None or self.next_due > datetime.now(UTC) + timedelta(
+            seconds=seconds
+        )
+
+    def delayed_text(self) -> str:
+        """Return how many jobs are delayed, and when the next is due, as text."""
+        text = "1 job is delayed" if self.delayed == 1 else f"{self.delayed} jobs are delayed"
+        if self.next_due is None:
+            return text
+        due = self.next_due.astimezone(UTC).isoformat(timespec="seconds")
+        return f"{text}; the next is due at {due.removesuffix('+00:00')}Z"
 
 
 class ResponderGroup(ABC):

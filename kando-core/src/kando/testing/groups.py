@@ -14,6 +14,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -181,6 +182,24 @@ class GroupContract:
             group.finish(lease)
 
         assert jobs == ["r2", "r1"]
+
+    def test_delayed_jobs_are_counted_and_the_next_is_known(self, group: ResponderGroup) -> None:
+        group.offer(Job("r1"))
+        group.offer(Job("r2"), 7200)
+        group.offer(Job("r3"), 3600)
+        before = datetime.now(UTC)
+
+        self.eventually(lambda: group.info().waiting == 3)
+
+        info = group.info()
+        assert (info.in_flight, info.parked, info.delayed) == (0, 0, 2)
+        assert info.next_due is not None
+        assert abs(info.next_due - before - timedelta(hours=1)) < timedelta(minutes=5)
+        assert not info.is_idle(60)
+        group.finish(self.next_job(group))
+        self.eventually(lambda: group.info().waiting == 2)
+        assert group.info().is_idle(60)
+        assert not group.info().is_idle(7200)
 
     def test_a_delayed_job_outlives_the_worker_that_offered_it(
         self, group: ResponderGroup, substrate: Substrate
