@@ -105,6 +105,24 @@ def test_known_events_followed_by_new_ones_are_not_taken_for_a_retry(
     assert positions(client, stream) == [0]
 
 
+@pytest.mark.parametrize("count", [1, 2], ids=["all known", "a new one follows"])
+def test_known_events_at_any_version_are_written_once_and_none_with_a_new_one(
+    client: Any, library: ClientLibrary, stream: str, event: Callable[..., Any], count: int
+) -> None:
+    state = library.stream_state
+    known = event()
+    client.append_to_stream(stream, current_version=state.ANY, events=[known])
+    again = [known, event()][:count]
+
+    if count == 1:
+        client.append_to_stream(stream, current_version=state.ANY, events=again)
+    else:
+        with pytest.raises(library.error("WrongCurrentVersion")):
+            client.append_to_stream(stream, current_version=state.ANY, events=again)
+
+    assert ids(client, stream) == [known.id]
+
+
 def test_an_event_id_is_unique_per_stream_only(
     client: Any, library: ClientLibrary, stream: str, event: Callable[..., Any]
 ) -> None:
@@ -125,6 +143,22 @@ def test_an_append_over_the_limit_is_refused_as_a_whole(
 
     with pytest.raises(library.error("NotFound")):
         client.get_stream(stream)
+
+
+@pytest.mark.parametrize("as_batch", [True, False], ids=["BatchAppend", "Append"])
+def test_an_append_of_exactly_one_mebibyte_is_accepted(
+    client: Any, library: ClientLibrary, stream: str, event: Callable[..., Any], as_batch: bool
+) -> None:
+    type = "it.is.large"
+    new = event(type, b"0" * (1024 * 1024 - len(type)), content_type="application/octet-stream")
+
+    client.append_to_stream(
+        stream,
+        current_version=library.stream_state.NO_STREAM,
+        events=[new] if as_batch else new,
+    )
+
+    assert ids(client, stream) == [new.id]
 
 
 def test_a_read_starts_at_the_given_position_and_ends_at_the_limit(
@@ -170,7 +204,11 @@ def test_truncated_events_are_not_read(
 
 
 def test_a_deleted_stream_is_not_found_and_continues_its_revisions_when_created_again(
-    client: Any, library: ClientLibrary, stream: str, event: Callable[..., Any]
+    client: Any,
+    library: ClientLibrary,
+    stream: str,
+    event: Callable[..., Any],
+    eventually: Callable[[Callable[[], Any]], Any],
 ) -> None:
     state = library.stream_state
     client.append_to_stream(stream, current_version=state.NO_STREAM, events=[event(), event()])
@@ -181,7 +219,49 @@ def test_a_deleted_stream_is_not_found_and_continues_its_revisions_when_created_
         client.get_stream(stream)
     assert client.get_stream_metadata(stream)[0]["$tb"] == 2**63 - 1
     client.append_to_stream(stream, current_version=state.NO_STREAM, events=[event()])
-    assert positions(client, stream) == [2]
+    # For some milliseconds, a server may not find the stream that it has created again.
+    assert eventually(lambda: positions(client, stream)) == [2]
+
+
+def test_a_missing_stream_cannot_be_deleted_and_a_deleted_one_can_be_deleted_again(
+    client: Any, library: ClientLibrary, stream: str, event: Callable[..., Any]
+) -> None:
+    state = library.stream_state
+    for expected in (state.NO_STREAM, state.ANY, 0):
+        with pytest.raises(library.error("NotFound")):
+            client.delete_stream(stream, current_version=expected)
+    client.append_to_stream(stream, current_version=state.NO_STREAM, events=[event()])
+
+    for _ in range(2):
+        client.delete_stream(stream, current_version=0)
+
+    with pytest.raises(library.error("NotFound")):
+        client.get_stream(stream)
+
+
+def link(event: Callable[..., Any], target: str) -> Any:
+    return event("$>", target.encode(), content_type="application/octet-stream")
+
+
+def test_links_are_resolved_on_request_and_skipped_if_their_target_is_gone(
+    client: Any, library: ClientLibrary, stream: str, event: Callable[..., Any]
+) -> None:
+    state, targets = library.stream_state, [event() for _ in range(2)]
+    client.append_to_stream(stream, current_version=state.NO_STREAM, events=targets)
+    links = [link(event, f"{n}@{stream}") for n in (0, 1, 7)] + [link(event, f"0@{stream}:none")]
+    name = f"{stream}:links"
+    client.append_to_stream(name, current_version=state.NO_STREAM, events=links)
+    client.set_stream_metadata(stream, metadata={"$tb": 1})
+
+    as_stored = client.get_stream(name)
+    resolved = client.get_stream(name, resolve_links=True)
+
+    assert [e.data for e in as_stored] == [each.data for each in links]
+    assert [e.id for e in resolved] == [targets[1].id]
+    assert resolved[0].stream_name == stream
+    assert (resolved[0].link.id, resolved[0].ack_id) == (links[1].id, links[1].id)
+    with client.subscribe_to_stream(name, resolve_links=True) as subscription:
+        assert next(subscription).id == targets[1].id
 
 
 def test_a_tombstoned_stream_is_refused_permanently(

@@ -31,6 +31,7 @@ class Settings:
         max_subscriber_count: how many consumers may read at once; 0 for any number.
         regex: selects streams or types, in a group of all streams; empty for all.
         filters_streams: whether `regex` is matched against names of streams.
+        resolves_links: whether the event that a link refers to is delivered with it.
     """
 
     message_timeout_ms: int = 30_000
@@ -38,6 +39,7 @@ class Settings:
     max_subscriber_count: int = 0
     regex: str = ""
     filters_streams: bool = False
+    resolves_links: bool = False
 
 
 @attrs.frozen
@@ -71,6 +73,7 @@ class Group:
         settings: see `Settings`.
         checkpoint: revision or position up to which all events are done.
         accepts: selects the events of the group.
+        checkpoint_seconds: after an acknowledgement, until the checkpoint is written.
     """
 
     def __init__(
@@ -81,6 +84,7 @@ class Group:
         settings: Settings,
         checkpoint: int,
         accepts: Callable[[Record], bool],
+        checkpoint_seconds: float = 0.0,
     ) -> None:
         self.source, self.name, self.settings = source, name, settings
         self.checkpoint = checkpoint
@@ -91,6 +95,9 @@ class Group:
         self.total = 0
         self._store = store
         self._accepts = accepts
+        self._checkpoint_seconds = checkpoint_seconds
+        # When the checkpoint is to be written; None if it is up to date.
+        self._write_at: float | None = None
         self._read = checkpoint
         self._ahead: deque[Record] = deque()
 
@@ -112,6 +119,7 @@ class Group:
     def take(self, consumer: int) -> Delivery | None:
         """Return the next event for a consumer that has room in its buffer, or None."""
         self._expire()
+        self._write_checkpoint()
         held = sum(1 for each in self.in_flight.values() if each.consumer == consumer)
         if held >= self.consumers[consumer]:
             return None
@@ -150,8 +158,9 @@ class Group:
 
     def ack(self, id: str) -> None:
         """Acknowledge an event."""
-        if self.in_flight.pop(id, None) is not None:
-            self._move_checkpoint()
+        if self.in_flight.pop(id, None) is not None and self._write_at is None:
+            self._write_at = time.monotonic() + self._checkpoint_seconds
+        self._write_checkpoint()
 
     def retry(self, id: str) -> None:
         """Deliver an event again, or park it if it has no retries left."""
@@ -204,7 +213,10 @@ class Group:
         for id in [i for i, each in self.in_flight.items() if each.consumer == consumer]:
             self.retry(id)
 
-    def _move_checkpoint(self) -> None:
+    def _write_checkpoint(self) -> None:
+        if self._write_at is None or time.monotonic() < self._write_at:
+            return
+        self._write_at = None
         open_positions = [
             self.position_of(each.record)
             for each in (*self.in_flight.values(), *self.retrying)
@@ -220,6 +232,7 @@ class Group:
 
     def info(self) -> dict[str, Any]:
         """Return the fields of ``GetInfo``, by name."""
+        self._write_checkpoint()
         return {
             "event_source": self.source,
             "group_name": self.name,

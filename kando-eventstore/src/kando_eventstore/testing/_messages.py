@@ -10,9 +10,17 @@ from typing import Any, NoReturn
 import attrs
 
 from kando_eventstore._client import ClientLibrary
-from kando_eventstore.testing._store import ANY, EXISTS, NO_STREAM, NewRecord, Record
+from kando_eventstore.testing._store import (
+    ANY,
+    EXISTS,
+    NO_STREAM,
+    NewRecord,
+    Record,
+    StreamStore,
+)
 
 __all__ = [
+    "Behaviour",
     "Faults",
     "abort",
     "abort_deleted",
@@ -20,9 +28,26 @@ __all__ = [
     "drop_connect",
     "event_filter",
     "expected_version",
-    "fill_recorded_event",
+    "fill_read_event",
     "new_record",
 ]
+
+
+@attrs.frozen
+class Behaviour:
+    """What differs between versions of the servers, and what a real one takes time for.
+
+    Attributes:
+        checkpoint_seconds: after an acknowledgement, until the checkpoint of its group is written;
+            a server that is killed before delivers again what was acknowledged.
+        recreated_seconds: in which a stream that was deleted and created again is not found.
+        catches_up_early: whether a subscription to a stream that does not exist is caught up at
+            once, as in EventStoreDB 24.10 and newer; in 23.10, it is once the stream exists.
+    """
+
+    checkpoint_seconds: float = 1.0
+    recreated_seconds: float = 0.01
+    catches_up_early: bool = True
 
 
 @attrs.define
@@ -136,6 +161,28 @@ def fill_recorded_event(library: ClientLibrary, message: Any, record: Record) ->
     message.metadata["created"] = str(record.created)
     message.custom_metadata = record.metadata
     message.data = record.data
+
+
+def fill_read_event(
+    library: ClientLibrary, message: Any, record: Record, links: StreamStore | None
+) -> None:
+    """Fill a ReadEvent message of either service.
+
+    Args:
+        library: client whose protocol messages are used.
+        message: to fill.
+        record: the event, perhaps a link.
+        links: the streams, if links are to be resolved. A link to an event that was deleted or
+            truncated is sent without an event, and clients skip it.
+    """
+    if links is None or record.type != "$>":
+        fill_recorded_event(library, message.event, record)
+    else:
+        fill_recorded_event(library, message.link, record)
+        target = links.target(record)
+        if target is not None:
+            fill_recorded_event(library, message.event, target)
+    message.commit_position = record.position
 
 
 def event_filter(options: Any) -> Callable[[Record], bool]:

@@ -14,11 +14,12 @@ import attrs
 from kando_eventstore._client import ClientLibrary
 from kando_eventstore.testing._group import ALL, Delivery, Group, Settings
 from kando_eventstore.testing._messages import (
+    Behaviour,
     Faults,
     abort,
     abort_not_leader,
     drop_connect,
-    fill_recorded_event,
+    fill_read_event,
 )
 from kando_eventstore.testing._store import Record, StreamStore
 
@@ -34,10 +35,14 @@ class PersistentSubscriptionsService:
         library: client whose protocol messages are used.
         store: the streams, and the checkpoints of groups.
         faults: failures to simulate.
+        behaviour: see `Behaviour`.
     """
 
-    def __init__(self, library: ClientLibrary, store: StreamStore, faults: Faults) -> None:
+    def __init__(
+        self, library: ClientLibrary, store: StreamStore, faults: Faults, behaviour: Behaviour
+    ) -> None:
         self._library = library
+        self._behaviour = behaviour
         self._faults = faults
         self._pb = library.protocol("persistent_pb2")
         self._store = store
@@ -55,8 +60,15 @@ class PersistentSubscriptionsService:
             self._store.changed.notify_all()
 
     def _open(self, source: str, name: str, settings: Settings, checkpoint: int) -> None:
-        accepts = _accepts(settings)
-        self._groups[source, name] = Group(self._store, source, name, settings, checkpoint, accepts)
+        self._groups[source, name] = Group(
+            self._store,
+            source,
+            name,
+            settings,
+            checkpoint,
+            _accepts(settings),
+            self._behaviour.checkpoint_seconds,
+        )
 
     def Create(self, request: Any, context: Any) -> Any:
         """Create a group."""
@@ -180,7 +192,7 @@ class PersistentSubscriptionsService:
                     if found is None and not group.is_deleted:
                         self._store.changed.wait(_POLL_SECONDS)
                 if found is not None:
-                    yield self._event(found)
+                    yield self._event(group, found)
         finally:
             with self._store.changed:
                 if not self._store.is_closed:
@@ -210,16 +222,16 @@ class PersistentSubscriptionsService:
         nack = self._pb.ReadReq.Nack
         for id in request.nack.ids:
             if action == nack.Park:
-                group.park(id.string, "Client explicitly NAK'ed message.")
+                group.park(id.string, "Client explicitly NAK'ed message.\n")
             elif action in (nack.Retry, nack.Unknown):
                 group.retry(id.string)
             else:
                 group.ack(id.string)
 
-    def _event(self, found: Delivery) -> Any:
+    def _event(self, group: Group, found: Delivery) -> Any:
         answer = self._pb.ReadResp()
-        fill_recorded_event(self._library, answer.event.event, found.record)
-        answer.event.commit_position = found.record.position
+        links = self._store if group.settings.resolves_links else None
+        fill_read_event(self._library, answer.event, found.record, links)
         answer.event.retry_count = found.retries
         return answer
 
@@ -250,6 +262,7 @@ def _settings(options: Any) -> Settings:
         given.max_subscriber_count,
         getattr(filter, by).regex if by else "",
         by == "stream_identifier",
+        given.resolve_links,
     )
 
 

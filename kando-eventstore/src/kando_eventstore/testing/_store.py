@@ -146,9 +146,12 @@ class StreamStore:
 
     Args:
         path: of the file; created if it is missing.
+        recreated_seconds: in which a stream that was deleted and created again is not found.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, recreated_seconds: float = 0.0) -> None:
+        self._recreated_seconds = recreated_seconds
+        self._found_from: dict[str, float] = {}
         self.changed = threading.Condition(threading.RLock())
         self.is_closed = False
         self.connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
@@ -196,6 +199,7 @@ class StreamStore:
             raise WrongVersion(stream, expected, known.actual)
         if known.retention.get("$tb") == _DELETED and events:
             self._write_metadata(stream, known.retention | {"$tb": known.last + 1})
+            self._found_from[stream] = time.monotonic() + self._recreated_seconds
         return self._insert(stream, known.last, events)
 
     def _not_tombstoned(self, stream: str) -> _Stream:
@@ -216,7 +220,12 @@ class StreamStore:
             found = [
                 self.connection.execute(query, (stream, event.id)).fetchone() for event in events
             ]
-            return Appended(*found[-1]) if all(found) else None
+            if found[0] is None:
+                # Known events after a new one are written again.
+                return None
+            if not all(found):
+                raise WrongVersion(stream, expected, known.actual)
+            return Appended(*found[-1])
         if expected >= known.last:
             return None
         query = f"SELECT {_COLUMNS} FROM events WHERE stream = ? AND revision > ? LIMIT ?"
@@ -270,7 +279,11 @@ class StreamStore:
         """
         with self.transaction() as connection:
             known = self._not_tombstoned(stream)
-            if not _is_expected(known, expected) or (expected != NO_STREAM and not known.exists):
+            # A stream that is already deleted can be deleted again.
+            is_missing = known.last < 0
+            if tombstone:
+                is_missing = expected != NO_STREAM and not known.exists
+            if is_missing or not _is_expected(known, expected):
                 raise WrongVersion(stream, expected, known.actual)
             if tombstone:
                 connection.execute(
@@ -296,7 +309,18 @@ class StreamStore:
             StreamDeleted: the stream is tombstoned.
         """
         known = self._not_tombstoned(name)
-        return known if known.exists else None
+        is_found = known.exists and time.monotonic() >= self._found_from.get(name, 0.0)
+        return known if is_found else None
+
+    def target(self, link: Record) -> Record | None:
+        """Return the event that a link refers to; None if it was deleted or truncated."""
+        number, _, stream = link.data.decode().partition("@")
+        try:
+            is_readable = self.readable(stream) is not None
+        except StreamDeleted:
+            return None
+        found = self.read_stream(stream, int(number), int(number) + 1, backwards=False)
+        return next(found, None) if is_readable else None
 
     def last_position(self) -> int:
         """Return the position of the last event in the log."""

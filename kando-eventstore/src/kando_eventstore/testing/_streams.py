@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from kando_eventstore._client import ClientLibrary
 from kando_eventstore.testing._messages import (
+    Behaviour,
     Faults,
     abort,
     abort_deleted,
@@ -16,7 +17,7 @@ from kando_eventstore.testing._messages import (
     drop_connect,
     event_filter,
     expected_version,
-    fill_recorded_event,
+    fill_read_event,
     new_record,
 )
 from kando_eventstore.testing._store import (
@@ -48,10 +49,14 @@ class StreamsService:
         library: client whose protocol messages are used.
         store: the streams.
         faults: failures to simulate.
+        behaviour: see `Behaviour`.
     """
 
-    def __init__(self, library: ClientLibrary, store: StreamStore, faults: Faults) -> None:
+    def __init__(
+        self, library: ClientLibrary, store: StreamStore, faults: Faults, behaviour: Behaviour
+    ) -> None:
         self._library = library
+        self._behaviour = behaviour
         self._pb = library.protocol("streams_pb2")
         self._shared = library.protocol("shared_pb2")
         self._store = store
@@ -151,7 +156,8 @@ class StreamsService:
                 yield from self._stream(options)
             else:
                 records = filter(event_filter(options), self._all(options))
-                yield from map(self._event, islice(records, _count(options)))
+                for record in islice(records, _count(options)):
+                    yield self._event(options, record)
         except StreamDeleted as deleted:
             abort_deleted(context, deleted.stream)
 
@@ -170,7 +176,8 @@ class StreamsService:
             revision = options.stream.revision
             start, stop = (0, min(stop, revision + 1)) if backwards else (revision, stop)
         records = self._store.read_stream(name, min(start, _END), stop, backwards=backwards)
-        yield from map(self._event, islice(records, _count(options)))
+        for record in islice(records, _count(options)):
+            yield self._event(options, record)
 
     def _all(self, options: Any) -> Iterator[Record]:
         backwards = options.read_direction == self._pb.ReadReq.Options.Backwards
@@ -191,16 +198,23 @@ class StreamsService:
         caught_up = False
         while context.is_active() and not self._store.is_closed:
             seen = self._store.last_position()
+            may_catch_up = self._may_catch_up(options)
             for answer, position in follow(options, reached):
                 reached = position
                 if answer is not None:
                     yield answer
-            if not caught_up:
+            if not caught_up and may_catch_up:
                 caught_up = True
                 yield self._caught_up(reached, is_of_stream)
             with self._store.changed:
                 if not self._store.is_closed and self._store.last_position() == seen:
                     self._store.changed.wait(_POLL_SECONDS)
+
+    def _may_catch_up(self, options: Any) -> bool:
+        if options.WhichOneof("stream_option") != "stream" or self._behaviour.catches_up_early:
+            return True
+        name = options.stream.stream_identifier.stream_name.decode()
+        return self._store.readable(name) is not None
 
     def _start_of(self, options: Any) -> int:
         """Return the last revision or position that the subscriber has."""
@@ -220,7 +234,7 @@ class StreamsService:
         if self._store.readable(name) is None:
             return
         for record in self._store.read_stream(name, reached + 1, _END, backwards=False):
-            yield self._event(record), record.revision
+            yield self._event(options, record), record.revision
 
     def _follow_all(self, options: Any, reached: int) -> Iterator[tuple[Any, int]]:
         is_accepted = event_filter(options)
@@ -228,14 +242,14 @@ class StreamsService:
         every = max(options.filter.max * options.filter.checkpointIntervalMultiplier, 1)
         records = self._store.read_all(reached + 1, _END, backwards=False)
         for scanned, record in enumerate(records, 1):
-            yield (self._event(record) if is_accepted(record) else None), record.position
+            yield (self._event(options, record) if is_accepted(record) else None), record.position
             if is_filtered and scanned % every == 0:
                 yield self._checkpoint(record.position), record.position
 
-    def _event(self, record: Record) -> Any:
+    def _event(self, options: Any, record: Record) -> Any:
         answer = self._pb.ReadResp()
-        fill_recorded_event(self._library, answer.event.event, record)
-        answer.event.commit_position = record.position
+        links = self._store if options.resolve_links else None
+        fill_read_event(self._library, answer.event, record, links)
         return answer
 
     def _checkpoint(self, position: int) -> Any:

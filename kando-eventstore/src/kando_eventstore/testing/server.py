@@ -9,10 +9,12 @@ from types import TracebackType
 from typing import Any, Self
 
 from kando_eventstore._client import client_library
-from kando_eventstore.testing._messages import Faults
+from kando_eventstore.testing._messages import Behaviour, Faults
 from kando_eventstore.testing._store import StreamStore
 
 __all__ = ["FakeEventStoreServer"]
+
+_BEHAVIOUR = Behaviour()
 
 # Each subscription holds a thread for as long as it lives.
 _THREADS = 64
@@ -34,6 +36,7 @@ class FakeEventStoreServer:
         port: on the loopback interface; a free one if 0.
         certificate: private key and certificate chain in PEM, for TLS; None for no TLS.
         user: name and password that every client must send; None to admit any client.
+        behaviour: see `Behaviour`.
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class FakeEventStoreServer:
         port: int = 0,
         certificate: tuple[bytes, bytes] | None = None,
         user: tuple[str, str] | None = None,
+        behaviour: Behaviour = _BEHAVIOUR,
     ) -> None:
         import grpc
 
@@ -54,7 +58,7 @@ class FakeEventStoreServer:
         library = client_library()
         #: Failures to simulate.
         self.faults = Faults()
-        self._store = StreamStore(path)
+        self._store = StreamStore(path, recreated_seconds=behaviour.recreated_seconds)
         self._server: Any = grpc.server(
             ThreadPoolExecutor(_THREADS, thread_name_prefix="fake-eventstore"),
             # Two servers on one port would share its connections.
@@ -64,13 +68,15 @@ class FakeEventStoreServer:
         streams = library.protocol("streams_pb2_grpc")
         service = _with_stubs(StreamsService, streams.StreamsServicer)
         streams.add_StreamsServicer_to_server(
-            service(library, self._store, self.faults), self._server
+            service(library, self._store, self.faults, behaviour), self._server
         )
         persistent = library.protocol("persistent_pb2_grpc")
         service = _with_stubs(
             PersistentSubscriptionsService, persistent.PersistentSubscriptionsServicer
         )
-        self._groups: PersistentSubscriptionsService = service(library, self._store, self.faults)
+        self._groups: PersistentSubscriptionsService = service(
+            library, self._store, self.faults, behaviour
+        )
         persistent.add_PersistentSubscriptionsServicer_to_server(self._groups, self._server)
         gossip = library.protocol("gossip_pb2_grpc")
         gossip.add_GossipServicer_to_server(_Gossip(self, library), self._server)
