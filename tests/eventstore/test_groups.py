@@ -4,11 +4,11 @@ from functools import partial
 from pathlib import Path
 
 from kando.ledger.claims import this_process
-from kando.ledger.groups import GroupInfo, Job
+from kando.ledger.groups import GroupInfo, Job, Lease, ResponderGroup
 from kando.testing.groups import GroupContract
 from kando_eventstore._connection import Connection
 from kando_eventstore.substrate import EventStoreSubstrate, open_eventstore
-from kando_eventstore.testing import FakeEventStoreServer
+from kando_eventstore.testing import Behaviour, FakeEventStoreServer
 
 CONTRACT = GroupContract()
 
@@ -45,6 +45,73 @@ def test_a_group_keeps_working_after_its_done_events_were_truncated(tmp_path: Pa
         group.close()
 
 
+def test_jobs_are_counted_by_their_own_states_however_late_the_checkpoint_is(
+    tmp_path: Path,
+) -> None:
+    late = Behaviour(checkpoint_seconds=3600)
+    with (
+        FakeEventStoreServer(tmp_path / "store", behaviour=late) as server,
+        open_eventstore(server.url) as opened,
+    ):
+        group = opened.group("g")
+        for number in range(4):
+            group.offer(Job(f"r{number}"))
+        assert group.info() == GroupInfo("g", 4, 0, 0)
+        for _ in range(2):
+            group.finish(CONTRACT.next_job(group))
+        lease = CONTRACT.next_job(group)
+
+        assert group.info() == GroupInfo("g", 1, 1, 0)
+        group.park(lease, "it failed")
+        CONTRACT.eventually(lambda: group.info() == GroupInfo("g", 1, 0, 1))
+        assert group.replay_parked() == 1
+        assert group.info() == GroupInfo("g", 2, 0, 0)
+        for _ in range(2):
+            group.finish(CONTRACT.next_job(group))
+
+        assert group.info() == GroupInfo("g", 0, 0, 0)
+        assert group.take(this_process(), 60) is None
+        group.close()
+
+
+def test_jobs_that_were_done_or_parked_are_not_taken_again_after_the_server_was_restarted(
+    tmp_path: Path,
+) -> None:
+    late = Behaviour(checkpoint_seconds=3600)
+    with (
+        FakeEventStoreServer(tmp_path / "store", behaviour=late) as server,
+        open_eventstore(server.url) as opened,
+    ):
+        group = opened.group("g")
+        for run in ("done", "parked", "again"):
+            group.offer(Job(run))
+        for _ in range(3):
+            lease = CONTRACT.next_job(group)
+            settle = group.finish if lease.job.ledger_id == "done" else partial(park, group)
+            settle(lease)
+        CONTRACT.eventually(lambda: len(group.parked()) == 2)
+        assert group.replay_parked() == 2
+        for _ in range(2):
+            lease = CONTRACT.next_job(group)
+            settle = group.finish if lease.job.ledger_id == "again" else partial(park, group)
+            settle(lease)
+        CONTRACT.eventually(lambda: len(group.parked()) == 1)
+        group.close()
+
+    with FakeEventStoreServer(tmp_path / "store") as again, open_eventstore(again.url) as opened:
+        group = opened.group("g")
+        group.offer(Job("new"))
+
+        assert CONTRACT.next_job(group).job == Job("new")
+        assert [each.job for each in group.parked()] == [Job("parked")]
+        assert group.info() == GroupInfo("g", 0, 1, 1)
+        group.close()
+
+
+def park(group: ResponderGroup, lease: Lease) -> None:
+    group.park(lease, "it failed")
+
+
 def test_workers_get_jobs_after_a_node_dropped_their_connects(tmp_path: Path) -> None:
     connection = partial(Connection, confirm_seconds=0.3)
     with (
@@ -69,7 +136,15 @@ def test_a_delivery_from_a_dropped_connection_does_not_end_the_worker(tmp_path: 
         group.offer(Job("r1"))
         group.finish(CONTRACT.next_job(group))
         group.offer(Job("r2"))
-        CONTRACT.eventually(lambda: group.info().in_flight == 1)
+        client = opened.connection.client()
+        CONTRACT.eventually(
+            lambda: (
+                client.get_subscription_info(
+                    "workers", "group:g", timeout=10
+                ).total_in_flight_messages
+                == 1
+            )
+        )
 
         # The first group has received it, but not opened it, when its connection ends.
         group.close()

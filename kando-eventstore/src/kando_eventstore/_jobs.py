@@ -28,6 +28,8 @@ class JobState:
         token: of the worker that holds it.
         is_due_again: whether it was offered while it was held.
         reason: why it is parked.
+        replaces: id of the event that was parked, if the job was replayed; the server delivers that
+            event again, too.
     """
 
     WAITING: ClassVar[str] = "waiting"
@@ -41,15 +43,28 @@ class JobState:
     token: str = ""
     is_due_again: bool = False
     reason: str = ""
+    replaces: str = ""
 
-    @classmethod
-    def taken(cls, event: str, attempt: int) -> JobState:
-        """Return the state of a job that a worker takes now."""
-        return cls(cls.HELD, event, attempt, secrets.token_hex(8))
+    def queued(self, event: str) -> JobState:
+        """Return the state of this job once an event in the group's stream will deliver it."""
+        return self._next(self.WAITING, event)
+
+    def taken(self, event: str, attempt: int) -> JobState:
+        """Return the state of this job once a worker has taken it from an event."""
+        held = self._next(self.HELD, event)
+        return attrs.evolve(held, attempt=attempt, token=secrets.token_hex(8))
 
     def parked(self, reason: str) -> JobState:
         """Return the state of this job once it is parked."""
-        return JobState(self.PARKED, self.event, reason=reason)
+        return attrs.evolve(self._next(self.PARKED, self.event), reason=reason)
+
+    def done(self) -> JobState:
+        """Return the state of this job once it is done."""
+        return self._next(self.DONE, self.event)
+
+    def _next(self, kind: str, event: str) -> JobState:
+        is_replayed = self.is_parked and event != self.event
+        return JobState(kind, event, replaces=self.event if is_replayed else self.replaces)
 
     @property
     def is_waiting(self) -> bool:
@@ -66,10 +81,19 @@ class JobState:
         """Whether it is parked."""
         return self.kind == self.PARKED
 
-    def is_stale(self, event: str) -> bool:
-        """Whether a delivery is obsolete: its job is done, or another delivery has replaced it."""
+    def is_stale(self, event: str, *, is_replay: bool) -> bool:
+        """Whether a delivery is obsolete: its job is done, or another delivery has replaced it.
+
+        Args:
+            event: id of the event that is delivered.
+            is_replay: whether the event was queued to replay the parked job.
+        """
+        if event == self.replaces:
+            return True
         if self.kind == self.DONE:
             return self.event == event
+        if self.kind == self.PARKED and is_replay:
+            return False
         return self.event != event and self.kind in (self.WAITING, self.PARKED)
 
 

@@ -51,6 +51,7 @@ class StoredEvent:
     type: str
     data: bytes
     metadata: bytes
+    id: str
 
 
 @attrs.frozen
@@ -126,7 +127,9 @@ class Streams:
             )
         except self.connection.not_found:
             return []
-        return [StoredEvent(e.stream_position, e.type, e.data, e.metadata) for e in events]
+        return [
+            StoredEvent(e.stream_position, e.type, e.data, e.metadata, str(e.id)) for e in events
+        ]
 
     def forwards(self, stream: str, start: int = 0) -> Iterator[StoredEvent]:
         """Yield the events from revision `start` on, page by page."""

@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 import msgspec
 
-from kando.errors import KandoError
+from kando.errors import KandoError, StoreError
 from kando.ledger.claims import Worker
 from kando.ledger.groups import MAX_ATTEMPTS, GroupInfo, Job, Lease, ParkedJob, ResponderGroup
 from kando_eventstore._connection import CALL_SECONDS
@@ -30,6 +30,7 @@ _WORKERS = "workers"
 
 _LISTED = "group.created"
 _OFFERED = "job.offered"
+_REPLAYED = "job.replayed"
 
 # The server takes a job back if its worker's connection ends; this is for one that hangs.
 _MESSAGE_TIMEOUT_SECONDS = 3600
@@ -40,6 +41,10 @@ _SERVER_RETRIES = 1000
 _MAX_WORKERS = 1000
 _TAKE_SECONDS = 0.05
 _RECONNECT_SECONDS = 0.2
+
+# How many events after the checkpoint are counted by the states of their jobs. The checkpoint lags by
+# a second, so jobs that are done are among the first; the later ones wait.
+_COUNTED_BY_STATE = 500
 
 
 def group_names(streams: Streams) -> list[str]:
@@ -59,6 +64,7 @@ class EventStoreGroup(ResponderGroup):
     def __init__(self, name: str, streams: Streams) -> None:
         self.name = name
         self._stream = f"group:{name}"
+        self._parked_stream = f"$persistentsubscription-{self._stream}::{_WORKERS}-parked"
         self._streams = streams
         self._connection = streams.connection
         self._states = JobStates(streams, name)
@@ -84,10 +90,10 @@ class EventStoreGroup(ResponderGroup):
                 return
         # Queued first: if the process dies now, the job is done all the same.
         event = self._queue(job)
-        self._states.change(job, JobState(JobState.WAITING, event), revision)
+        self._states.change(job, state.queued(event), revision)
 
-    def _queue(self, job: Job) -> str:
-        event = NewEvent(_OFFERED, msgspec.json.encode(attrs.asdict(job)))
+    def _queue(self, job: Job, type: str = _OFFERED) -> str:
+        event = NewEvent(type, msgspec.json.encode(attrs.asdict(job)))
         return self._streams.append_one(self._stream, event)
 
     def _create(self) -> None:
@@ -139,8 +145,12 @@ class EventStoreGroup(ResponderGroup):
         job, id = Job(**msgspec.json.decode(event.data)), str(event.id)
         while True:
             state, revision = self._states.of(job)
-            if state.is_stale(id):
+            if state.is_stale(id, is_replay=event.type == _REPLAYED):
                 _report(subscription, event, "ack")
+                return None
+            if state.is_parked and state.event == id:
+                # The server was not told, or was killed before it had written its checkpoint.
+                _report(subscription, event, "ack" if self._is_listed(event) else "park")
                 return None
             if state.is_held and state.event != id:
                 # Another worker holds it, from another delivery; that worker will do it once more.
@@ -149,17 +159,25 @@ class EventStoreGroup(ResponderGroup):
                     return None
                 continue
             # Lease from this same delivery: the server has given up on the previous worker.
-            attempt = state.attempt + 1 if state.event == id and not state.is_parked else 1
+            attempt = state.attempt + 1 if state.event == id else 1
             if attempt > MAX_ATTEMPTS:
                 reason = f"its worker died or lost its connection {state.attempt} times"
                 if self._states.change(job, state.parked(reason), revision):
                     _report(subscription, event, "park")
                     return None
                 continue
-            taken = JobState.taken(id, attempt)
+            taken = state.taken(id, attempt)
             if self._states.change(job, taken, revision):
                 self._deliveries[taken.token] = (subscription, event)
                 return Lease(job, attempt, taken.token)
+
+    def _is_listed(self, event: Any) -> bool:
+        """Whether the server lists an event as parked."""
+        link = f"{event.stream_position}@{self._stream}".encode()
+        # A user who may not read the list has the event listed twice.
+        with contextlib.suppress(StoreError):
+            return any(each.data == link for each in self._streams.forwards(self._parked_stream))
+        return False
 
     def _read(self) -> None:
         """Queue the server's deliveries for `take`, one job at a time."""
@@ -189,9 +207,9 @@ class EventStoreGroup(ResponderGroup):
             state, revision = self._states.of(lease.job)
             if state.token != lease.token:
                 return
-            following = JobState(JobState.DONE, state.event)
+            following = state.done()
             if state.is_due_again:
-                following = JobState(JobState.WAITING, self._queue(lease.job))
+                following = state.queued(self._queue(lease.job))
             if self._states.change(lease.job, following, revision):
                 self._settle(lease, "ack")
                 return
@@ -220,9 +238,12 @@ class EventStoreGroup(ResponderGroup):
             _report(subscription, event, what)
 
     def parked(self) -> list[ParkedJob]:
-        found = []
-        stream = f"$persistentsubscription-{self._stream}::{_WORKERS}-parked"
-        for link in self._streams.forwards(stream):
+        return [ParkedJob(job, reason) for job, reason in self._parked().items()]
+
+    def _parked(self) -> dict[Job, str]:
+        """Return the parked jobs, with the reason for each, in the order in which they were parked."""
+        found: dict[Job, str] = {}
+        for link in self._streams.forwards(self._parked_stream):
             revision = int(link.data.decode().partition("@")[0])
             for event in self._streams.page(self._stream, revision, 1):
                 if event.revision != revision:
@@ -231,18 +252,25 @@ class EventStoreGroup(ResponderGroup):
                 job = Job(**msgspec.json.decode(event.data))
                 about = msgspec.json.decode(link.metadata) if link.metadata else {}
                 state, _ = self._states.of(job)
-                found.append(ParkedJob(job, state.reason or about.get("reason", "")))
+                if state.event == event.id:
+                    found.setdefault(job, state.reason or about.get("reason", "").strip())
         return found
 
     def replay_parked(self) -> int:
-        count = len(self.parked())
-        if count:
+        jobs = list(self._parked())
+        for job in jobs:
+            state, revision = self._states.of(job)
+            event = self._queue(job, _REPLAYED)
+            # If a worker has already taken it from this event, its state stays.
+            self._states.change(job, state.queued(event), revision)
+        if jobs:
+            # The server empties its list, and delivers the events that were parked; they are obsolete.
             self._connection.call(
                 lambda client: client.replay_parked_events(
                     _WORKERS, self._stream, timeout=CALL_SECONDS
                 )
             )
-        return count
+        return len(jobs)
 
     def info(self) -> GroupInfo:
         self._create()
@@ -251,21 +279,34 @@ class EventStoreGroup(ResponderGroup):
                 _WORKERS, self._stream, timeout=CALL_SECONDS
             )
         )
-        last = self._streams.last(self._stream)
-        done = int(info.last_checkpointed_event_position or -1)
-        lag = (last.revision if last is not None else -1) - done
-        # The lag also counts events that were done out of order.
-        in_flight = info.total_in_flight_messages
+        waiting, in_flight = self._open_jobs(int(info.last_checkpointed_event_position or -1))
         times = self._delayed.times()
         later = [at for at in times if at > time.time()]
         return GroupInfo(
             self.name,
-            max(lag - in_flight, 0) + len(times),
-            in_flight,
+            len(waiting) + len(times),
+            len(in_flight),
             info.parked_message_count,
             len(later),
             datetime.fromtimestamp(later[0], UTC) if later else None,
         )
+
+    def _open_jobs(self, checkpoint: int) -> tuple[set[Job], set[Job]]:
+        """Return the jobs that wait and those in flight, by their own states."""
+        waiting: set[Job] = set()
+        in_flight: set[Job] = set()
+        for number, event in enumerate(self._streams.forwards(self._stream, checkpoint + 1)):
+            job = Job(**msgspec.json.decode(event.data))
+            if number >= _COUNTED_BY_STATE:
+                waiting.add(job)
+                continue
+            state, _ = self._states.of(job)
+            is_parked = state.is_parked and state.event == event.id
+            if state.is_held:
+                in_flight.add(job)
+            elif not is_parked and not state.is_stale(event.id, is_replay=event.type == _REPLAYED):
+                waiting.add(job)
+        return waiting - in_flight, in_flight
 
     def close(self) -> None:
         self._is_closed = True
