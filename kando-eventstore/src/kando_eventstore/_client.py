@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
+import threading
+import time
 from functools import cache
 from importlib import import_module
 from importlib.metadata import version
@@ -20,6 +24,9 @@ _LIBRARIES = (
     ("kurrentdbclient", "KurrentDBClient", "KurrentDBClientError", "protos.v1"),
     ("esdbclient", "EventStoreDBClient", "EventStoreDBClientException", "protos.Grpc"),
 )
+
+# How long the end of the process waits for threads of gRPC.
+_EXIT_SECONDS = 5.0
 
 
 @attrs.frozen
@@ -83,6 +90,21 @@ class ClientLibrary:
         return import_module(f"{self._protocol}.{name}")
 
 
+def _await_threads() -> None:
+    """Wait until gRPC's threads have ended, at the end of a process that has closed its clients.
+
+    A thread that is frozen by the end of the interpreter keeps its locks, and an object that is
+    deleted later, and needs one of them, would wait for ever.
+    """
+    gc.collect()
+    deadline = time.monotonic() + _EXIT_SECONDS
+    for thread in threading.enumerate():
+        # gRPC names them after their function.
+        if thread.daemon and thread.name.endswith("(_run)"):
+            thread.join(max(deadline - time.monotonic(), 0))
+    gc.collect()
+
+
 class _NeverRaised(Exception):
     """Placeholder for an error that the installed client lacks."""
 
@@ -102,6 +124,7 @@ def client_library() -> ClientLibrary:
                 raise
             continue
         errors = import_module(f"{name}.exceptions")
+        atexit.register(_await_threads)
         return ClientLibrary(
             name,
             version(name),

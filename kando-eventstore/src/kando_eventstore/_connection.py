@@ -257,8 +257,8 @@ class Connection:
 
     def close(self) -> None:
         """Close the connection. Closing twice is harmless."""
-        for clone in self._clones:
-            clone.close()
+        while self._clones:
+            self._clones.pop().close()
         with self._lock:
             self._is_closed = True
             if self._client is not None:

@@ -315,6 +315,7 @@ class EventStoreGroup(ResponderGroup):
                 self._subscription.stop()
         if self._reader is not None:
             self._reader.join(timeout=CALL_SECONDS)
+        self._subscription = None
 
 
 def _report(subscription: Any, event: Any, what: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
@@ -27,6 +28,7 @@ from kando.schema.visible import clean
 from kando.views.metrics import MetricsFold, RunMetrics
 from kando.world.graph import World
 from kando.world.projection import apply
+from kando_eventstore._connection import CALL_SECONDS
 from kando_eventstore._view_file import ViewFile
 from kando_eventstore.substrate import EventStoreSubstrate, open_eventstore
 
@@ -118,6 +120,7 @@ class ViewKeeper:
         finally:
             self._is_closed = True
             self._subscriber.close()
+            reader.join(timeout=CALL_SECONDS)
 
     def _batch(self) -> Iterator[Any]:
         """Yield at least one message, and those that follow at once."""
@@ -171,14 +174,21 @@ class ViewKeeper:
                     )
                 )
                 for message in subscription:
-                    self._messages.put(message)
+                    self._put(message)
                     position = max(position or 0, message.commit_position) or None
             except KandoError as error:
-                self._messages.put(error)
+                self._put(error)
                 return
             except (ValueError, connection.library.base_error):
                 # The connection was dropped; resume after the last message.
                 time.sleep(_RECONNECT_SECONDS)
+
+    def _put(self, message: Any) -> None:
+        """Queue a message, unless `keep` has ended and takes no more."""
+        while not self._is_closed:
+            with contextlib.suppress(queue.Full):
+                self._messages.put(message, timeout=_RECONNECT_SECONDS)
+                return
 
 
 @click.command()
