@@ -26,6 +26,10 @@ class _OnServers:
             substrate.close()
         for server in self.servers.values():
             server.close()
+            # Deliveries end only with the worker; their confirmation has a deadline, and pings do.
+            assert server.methods_without_deadline <= {
+                "/event_store.client.persistent_subscriptions.PersistentSubscriptions/Read"
+            }
 
     def substrate_at(self, path: Path) -> Substrate:
         if path not in self.servers:

@@ -20,10 +20,11 @@ from kando.errors import (
     StoreDamaged,
     StoreError,
 )
+from kando.ledger.claims import this_process
 from kando.ledger.verification import verify
 from kando.schema.events import make_event
 from kando.testing.ledgers import event
-from kando_eventstore._client import client_library
+from kando_eventstore._client import _channel_options, client_library
 from kando_eventstore._connection import Connection
 from kando_eventstore._streams import NewEvent, StoredEvent, Streams
 from kando_eventstore.substrate import EventStoreSubstrate, open_eventstore
@@ -123,6 +124,86 @@ def test_calls_wait_while_the_cluster_has_no_leader(
 
     assert numbers(substrate) == [0]
     assert server.faults.leaderless_calls == 0
+
+
+def test_calls_wait_while_a_node_names_no_leader(
+    server: FakeEventStoreServer, substrate: EventStoreSubstrate
+) -> None:
+    server.faults.redirected_calls = 3
+    ledger = substrate.create("r1")
+    server.faults.redirected_calls = 3
+
+    ledger.append([event(0)], expected_length=0)
+
+    assert numbers(substrate) == [0]
+    assert server.faults.redirected_calls == 0
+
+
+def test_a_denied_call_names_the_right_that_the_user_lacks(
+    server: FakeEventStoreServer, substrate: EventStoreSubstrate
+) -> None:
+    ledger, group = substrate.create("r1"), substrate.group("g")
+    server.faults.denied = frozenset(["run:r1", "$ops"])
+
+    for attempt, right in (
+        (ledger.length, "the right to read run:r1"),
+        (lambda: ledger.append([event(0)]), "the right to (read|write to) run:r1"),
+        (group.info, r"persistent subscriptions, which only members of \$ops and \$admins"),
+        (lambda: group.take(this_process(), 60), r"members of \$ops and \$admins"),
+    ):
+        with pytest.raises(StoreError, match=f"denies access: the user lacks .*{right}"):
+            attempt()
+
+    parked = "$persistentsubscription-group:g::workers-parked"
+    server.faults.denied = frozenset([parked])
+    with pytest.raises(StoreError, match=r"read \$persist.*by default only members of \$admins"):
+        group.parked()
+
+
+@pytest.mark.parametrize("name", ["grpc_proxy", "http_proxy", "https_proxy"])
+def test_a_proxy_of_the_environment_is_not_used_for_a_server_on_this_machine(
+    server: FakeEventStoreServer, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    for each in ("no_proxy", "no_grpc_proxy"):
+        monkeypatch.delenv(each, raising=False)
+    # Nothing listens there.
+    monkeypatch.setenv(name, "http://127.0.0.1:1")
+
+    with open_eventstore(server.url) as substrate:
+        substrate.create("r1").append([event(0)])
+        assert numbers(substrate) == [0]
+
+
+@pytest.mark.parametrize(
+    ("target", "is_local"),
+    [
+        ("127.0.0.1:2113", True),
+        ("127.8.9.1:2113", True),
+        ("[::1]:2113", True),
+        ("localhost:2113", True),
+        ("db.localhost:2113", True),
+        ("0.0.0.0:2113", True),
+        ("db:2113", False),
+        ("10.0.0.1:2113", False),
+        ("localhost.example.com:2113", False),
+    ],
+)
+def test_the_proxy_rule_concerns_this_machine_only(target: str, is_local: bool) -> None:
+    assert (("grpc.enable_http_proxy", 0) in _channel_options(target)) == is_local
+
+
+def test_a_subscription_to_a_server_that_no_longer_answers_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kando_eventstore._client._KEEP_ALIVE_SECONDS", 0.5)
+    with FakeEventStoreProcess(tmp_path / "store") as process:
+        connection = Connection(process.url)
+        subscription = connection.subscribe(lambda client: client.subscribe_to_all())
+        process.suspend()
+
+        with pytest.raises((client_library().base_error, StopIteration)):
+            next(subscription)
+        connection.close()
 
 
 def test_a_connection_that_is_cut_during_appends_loses_and_duplicates_nothing(

@@ -130,6 +130,24 @@ def test_workers_get_jobs_after_a_node_dropped_their_connects(tmp_path: Path) ->
         group.close()
 
 
+def test_workers_get_jobs_after_a_cluster_had_no_leader_and_appends_timed_out(
+    tmp_path: Path,
+) -> None:
+    with FakeEventStoreServer(tmp_path / "store") as server, open_eventstore(server.url) as opened:
+        group = opened.group("g")
+        for fault in ("leaderless_calls", "redirected_calls", "timed_out_appends"):
+            group.offer(Job(fault))
+            setattr(server.faults, fault, 3)
+
+            lease = CONTRACT.next_job(group)
+            group.finish(lease)
+
+            assert lease.job == Job(fault)
+            assert getattr(server.faults, fault) == 0
+        group.close()
+        assert group.info() == GroupInfo("g", 0, 0, 0)
+
+
 def test_a_delivery_from_a_dropped_connection_does_not_end_the_worker(tmp_path: Path) -> None:
     with FakeEventStoreServer(tmp_path / "store") as server, open_eventstore(server.url) as opened:
         group, other = opened.group("g"), opened.group("g")

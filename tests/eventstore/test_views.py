@@ -16,7 +16,7 @@ import pytest
 
 from kando.branch.fork import fork
 from kando.emit import create, patch, relate
-from kando.errors import LedgerNotFound
+from kando.errors import LedgerNotFound, StoreError
 from kando.ledger.interface import LedgerStore
 from kando.runtime import Runtime
 from kando.trace.lineage import build_lineage_index
@@ -112,6 +112,31 @@ def test_a_damaged_run_is_reported_and_the_other_runs_have_views(
         assert stored(file, run) == expected(substrate.open(run))
     with pytest.raises(LedgerNotFound):
         file.view("r1")
+    file.close()
+
+
+def test_views_are_updated_after_a_cluster_had_no_leader(
+    substrate: EventStoreSubstrate, server: FakeEventStoreServer, tmp_path: Path
+) -> None:
+    record(substrate.create("r0"), 0)
+    file = ViewFile(tmp_path / "views", server.url)
+    server.faults.leaderless_calls = server.faults.redirected_calls = 2
+
+    assert ViewKeeper(substrate, file).keep(once=True) == 1
+
+    assert server.faults.leaderless_calls == server.faults.redirected_calls == 0
+    assert stored(file, "r0") == expected(substrate.open("r0"))
+    file.close()
+
+
+def test_views_name_the_right_that_the_user_lacks(
+    substrate: EventStoreSubstrate, server: FakeEventStoreServer, tmp_path: Path
+) -> None:
+    file = ViewFile(tmp_path / "views", server.url)
+    server.faults.denied = frozenset(["$all"])
+
+    with pytest.raises(StoreError, match=r"denies access: .*read \$all, which .*\$admins"):
+        ViewKeeper(substrate, file).keep(once=True)
     file.close()
 
 

@@ -58,6 +58,11 @@ class FakeEventStoreProcess:
             self._process.stdout.close()
             self._process = None
 
+    def suspend(self) -> None:
+        """Suspend it (SIGSTOP): its connections stay open, and it answers nothing."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
     def restart(self) -> None:
         """Kill it, and start it again on the same file and port."""
         self.kill()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import ipaddress
 import threading
 import time
 from functools import cache
@@ -24,6 +25,10 @@ _LIBRARIES = (
     ("kurrentdbclient", "KurrentDBClient", "KurrentDBClientError", "protos.v1"),
     ("esdbclient", "EventStoreDBClient", "EventStoreDBClientException", "protos.Grpc"),
 )
+
+# Pings on a connection with calls in flight, and the time for their answers: a subscription has no
+# deadline, and would wait for ever for a server that has disappeared. Options of a URL come first.
+_KEEP_ALIVE_SECONDS = 10.0
 
 # How long the end of the process waits for threads of gRPC.
 _EXIT_SECONDS = 5.0
@@ -51,10 +56,16 @@ class ClientLibrary:
     _errors: Any
     _protocol: str
 
-    def connect(self, string: str) -> Any:
+    def connect(self, string: str, timeout: float) -> Any:
         """Return a client for a connection string.
 
-        Neither client decodes a percent-encoded user and password, so this method does.
+        It differs from the client of the library: a percent-encoded user and password are decoded, a
+        connection that does not answer pings is closed, and a proxy of the environment is not used
+        for a server on this machine.
+
+        Args:
+            string: see `kando_eventstore._url.connection_string`.
+            timeout: seconds for the call with which a client checks a new connection.
 
         Raises:
             ValueError: the string is malformed.
@@ -65,7 +76,22 @@ class ClientLibrary:
         def decoded(client: Any, user: str | None, password: str | None) -> Any:
             return encoded(client, user and unquote(user), password and unquote(password))
 
-        overridden = {"construct_call_credentials": decoded}
+        channel = self.client._construct_grpc_channel
+
+        def tuned(client: Any, target: str, options: tuple[Any, ...] = ()) -> Any:
+            given = {name for name, _ in (*client.grpc_options, *options)}
+            more = [each for each in _channel_options(target) if each[0] not in given]
+            return channel(client, target, (*options, *more))
+
+        overridden = {"construct_call_credentials": decoded, "_construct_grpc_channel": tuned}
+        # Only the newer client has this method, which its `reconnect` calls.
+        check = getattr(self.client, "_get_commit_position", None)
+        if check is not None:
+
+            def limited(client: Any, **how: Any) -> Any:
+                return check(client, **{"timeout": timeout} | how)
+
+            overridden["_get_commit_position"] = limited
         return type(self.client.__name__, (self.client,), overridden)(string)
 
     def error(self, name: str) -> type[Exception]:
@@ -88,6 +114,33 @@ class ClientLibrary:
     def protocol(self, name: str) -> Any:
         """Return a module of the protocol, such as ``streams_pb2`` or ``streams_pb2_grpc``."""
         return import_module(f"{self._protocol}.{name}")
+
+
+def _channel_options(target: str) -> list[tuple[str, int]]:
+    """Return options of the channel to a server, by their names in gRPC."""
+    milliseconds = int(_KEEP_ALIVE_SECONDS * 1000)
+    options = [
+        ("grpc.keepalive_time_ms", milliseconds),
+        ("grpc.keepalive_timeout_ms", milliseconds),
+        # Newer versions of gRPC wait for this time instead, a minute by default.
+        ("grpc.http2.ping_timeout_ms", milliseconds),
+        ("grpc.http2.max_pings_without_data", 0),
+    ]
+    if _is_loopback(target):
+        options.append(("grpc.enable_http_proxy", 0))
+    return options
+
+
+def _is_loopback(target: str) -> bool:
+    """Whether a target, ``HOST:PORT``, is on this machine."""
+    host = target.rpartition(":")[0].strip("[]").lower()
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_unspecified
 
 
 def _await_threads() -> None:

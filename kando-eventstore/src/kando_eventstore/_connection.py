@@ -43,13 +43,11 @@ _TRANSIENT = (
     "Grpc",
 )
 _TOO_LARGE = ("MaximumAppendSizeExceeded", "RecordMaxSizeExceeded", "TransactionMaxSizeExceeded")
-_DENIED = ("AccessDenied", "Unauthenticated")
 _DELETED = ("StreamIsDeleted", "StreamTombstoned")
 
 # The clients pass on errors that they have no class for as text written by gRPC.
 _STATUS = re.compile(r"status = StatusCode\.(\w+)")
 _DETAILS = re.compile(r'details = "(.+)"')
-_DENIED_STATUS = ("UNAUTHENTICATED", "PERMISSION_DENIED")
 _LASTING_STATUS = ("INVALID_ARGUMENT", "UNIMPLEMENTED", "OUT_OF_RANGE", "DATA_LOSS")
 
 
@@ -60,7 +58,8 @@ class Connection:
         url: see `connection_string`.
         patience: seconds for which a call is retried while the server does not answer.
         first_patience: the same, for the first call.
-        confirm_seconds: after which a subscription that is not confirmed is opened again.
+        confirm_seconds: after which a subscription that is not confirmed is opened again; twice as
+            long after each attempt.
 
     Raises:
         ConfigurationError: the URL is malformed.
@@ -88,7 +87,6 @@ class Connection:
         error = self.library.error
         self._transient = tuple(map(error, _TRANSIENT))
         self._too_large = tuple(map(error, _TOO_LARGE))
-        self._denied = tuple(map(error, _DENIED))
         self._deleted = tuple(map(error, _DELETED))
         self._passed_on = tuple(map(error, ("WrongCurrentVersion", "NotFound", "AlreadyExists")))
         #: Raised by `call` if a stream is not at the expected revision.
@@ -112,11 +110,15 @@ class Connection:
         self._clones.append(Connection(self._url, **patience))
         return self._clones[-1]
 
-    def call(self, action: Callable[[Any], Answer]) -> Answer:
+    def call(self, action: Callable[[Any], Answer], *, right: str = "") -> Answer:
         """Call `action` with the client and return its result; retry while the server is silent.
 
         An append must therefore fix the ids of its events in advance: a server that already has
         them answers as it did the first time (https://docs.kurrent.io/server/ on idempotent appends).
+
+        Args:
+            action: makes one call; it must have a deadline (`CALL_SECONDS`).
+            right: that the user needs, for the message if the server denies access.
 
         Raises:
             wrong_version, not_found, already_exists: as the server reports.
@@ -138,8 +140,13 @@ class Connection:
                 if "channel" not in str(error).lower():
                     raise
                 failure: Exception = error
+            except KeyError as error:
+                # The older client raises this if a node names no leader.
+                if not str(error.args[0]).startswith("leader-endpoint"):
+                    raise
+                failure = error
             except self.library.base_error as error:
-                self._raise_if_lasting(error)
+                self._raise_if_lasting(error, right)
                 failure = error
             else:
                 self._has_answered = True
@@ -151,32 +158,40 @@ class Connection:
             time.sleep(wait)
             wait = min(wait * 2, 1.0)
 
-    def subscribe(self, action: Callable[[Any], Answer]) -> Answer:
+    def subscribe(self, action: Callable[[Any], Answer], *, right: str = "") -> Answer:
         """Call `action`, which opens a subscription, and call it again if it is not confirmed in time.
 
         The connection should be used for nothing else: its client is replaced (see `clone`).
 
         Args:
             action: returns when the server has confirmed the subscription.
+            right: see `call`.
 
         Raises:
             StoreError: as for `call`.
         """
 
+        seconds = self._confirm_seconds
+
         def watched(client: Any) -> Answer:
+            nonlocal seconds
             confirmed = threading.Event()
-            watchdog = threading.Thread(target=self._watch, args=(client, confirmed), daemon=True)
+            watchdog = threading.Thread(
+                target=self._watch, args=(client, confirmed, seconds), daemon=True
+            )
+            # The server may be slow.
+            seconds = min(2 * seconds, _PATIENCE_SECONDS)
             watchdog.start()
             try:
                 return action(client)
             finally:
                 confirmed.set()
 
-        return self.call(watched)
+        return self.call(watched, right=right)
 
-    def _watch(self, client: Any, confirmed: threading.Event) -> None:
+    def _watch(self, client: Any, confirmed: threading.Event, seconds: float) -> None:
         """Close a client until its subscription is confirmed or fails; the next call opens another."""
-        while not confirmed.wait(self._confirm_seconds):
+        while not confirmed.wait(seconds):
             with self._lock:
                 if self._client is client:
                     self._client = None
@@ -192,7 +207,7 @@ class Connection:
             self._refuse_if_closed()
             if self._client is None:
                 try:
-                    self._client = self.library.connect(self._string)
+                    self._client = self.library.connect(self._string, CALL_SECONDS)
                 except (ValueError, OSError) as error:
                     raise self._options_error(error) from None
             return self._client
@@ -213,7 +228,7 @@ class Connection:
             msg = f"The connection to {self.display_url} is closed."
             raise StoreError(msg, hint="Open a new one.")
 
-    def _raise_if_lasting(self, error: Exception) -> None:
+    def _raise_if_lasting(self, error: Exception, right: str) -> None:
         """Raise Kando's error for a failure, unless it may be transient."""
         if isinstance(error, self.library.error("SSL")):
             msg = f"{self.display_url}: a TLS connection failed ({_brief(error)})."
@@ -224,8 +239,12 @@ class Connection:
             msg = f"{self.display_url} rejects an append of this size."
             hint = "Raise the server's MaxAppendSize, or record less at once."
             raise PayloadTooLarge(msg, hint=hint) from error
-        if isinstance(error, self._denied) or status in _DENIED_STATUS:
-            msg = f"{self.display_url} denies access."
+        is_denied = isinstance(error, self.library.error("AccessDenied"))
+        is_denied = is_denied or status == "PERMISSION_DENIED"
+        is_unknown = isinstance(error, self.library.error("Unauthenticated"))
+        if is_denied or is_unknown or status == "UNAUTHENTICATED":
+            lack = f": the user lacks {right}" if is_denied and right else ""
+            msg = f"{self.display_url} denies access{lack}."
             raise StoreError(msg, hint="Check the user, the password and the user's permissions.")
         if isinstance(error, self._deleted) or "is deleted" in str(error):
             msg = f"{self.display_url}: a stream was deleted permanently ({_brief(error)})."
@@ -239,12 +258,19 @@ class Connection:
 
     def _unreachable(self, error: Exception, seconds: float) -> StoreError:
         msg = f"{self.display_url} did not answer for {seconds:g} s ({_brief(error)})."
-        hint = "Check that it is running. Use http:// for a server without TLS, https:// with TLS."
+        hint = (
+            "Check that it is running: one with EVENTSTORE_URL in its own environment does not start. "
+            "Use http:// for a server without TLS, https:// with TLS."
+        )
         return StoreError(msg, hint=hint)
 
     def _follow_leader(self, error: Exception) -> None:
         """Reconnect to the leader, if this node's answer names it."""
-        target = getattr(error, "leader_grpc_target", None)
+        try:
+            target = getattr(error, "leader_grpc_target", None)
+        except KeyError:
+            # The older client raises this if the answer names no leader.
+            return
         host, port = getattr(error, "host", None), getattr(error, "port", None)
         if target is None and host and port:
             target = f"{host}:{port}"

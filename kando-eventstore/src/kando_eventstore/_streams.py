@@ -103,7 +103,8 @@ class Streams:
         self.connection.call(
             lambda client: client.append_to_stream(
                 stream, current_version=version, events=new, timeout=CALL_SECONDS
-            )
+            ),
+            right=_right("write to", stream),
         )
 
     def append_one(self, stream: str, event: NewEvent) -> str:
@@ -123,7 +124,8 @@ class Streams:
             events = self.connection.call(
                 lambda client: client.get_stream(
                     stream, limit=limit, backwards=backwards, timeout=CALL_SECONDS, **where
-                )
+                ),
+                right=_right("read", stream),
             )
         except self.connection.not_found:
             return []
@@ -155,7 +157,8 @@ class Streams:
     def is_deleted(self, stream: str) -> bool:
         """Whether a stream without events was deleted."""
         metadata = self.connection.call(
-            lambda client: client.get_stream_metadata(stream, timeout=CALL_SECONDS)
+            lambda client: client.get_stream_metadata(stream, timeout=CALL_SECONDS),
+            right=_right("read the metadata of", stream),
         )
         return bool(metadata[0].get("$tb") == _DELETED)
 
@@ -164,7 +167,8 @@ class Streams:
         self.connection.call(
             lambda client: client.set_stream_metadata(
                 stream, metadata={"$maxCount": count}, timeout=CALL_SECONDS
-            )
+            ),
+            right=_right("set the metadata of", stream),
         )
 
     def truncate(self, stream: str, first: int) -> None:
@@ -172,7 +176,8 @@ class Streams:
         self.connection.call(
             lambda client: client.set_stream_metadata(
                 stream, metadata={"$tb": first}, timeout=CALL_SECONDS
-            )
+            ),
+            right=_right("set the metadata of", stream),
         )
 
     def store(self, content: bytes) -> str:
@@ -208,3 +213,8 @@ class Streams:
         """Return the error for events that do not fit in one append."""
         msg = f"{what} is too large for one append to {self.connection.display_url}."
         return PayloadTooLarge(msg, hint="Record less at once.")
+
+
+def _right(what: str, stream: str) -> str:
+    note = ", which by default only members of $admins have" if stream.startswith("$") else ""
+    return f"the right to {what} {stream}{note}"

@@ -32,6 +32,8 @@ _LISTED = "group.created"
 _OFFERED = "job.offered"
 _REPLAYED = "job.replayed"
 
+_RIGHT = "the right to use persistent subscriptions, which only members of $ops and $admins have"
+
 # The server takes a job back if its worker's connection ends; this is for one that hangs.
 _MESSAGE_TIMEOUT_SECONDS = 3600
 
@@ -111,7 +113,8 @@ class EventStoreGroup(ResponderGroup):
                     min_checkpoint_count=1,
                     checkpoint_after=0.5,
                     timeout=CALL_SECONDS,
-                )
+                ),
+                right=_RIGHT,
             )
         except self._connection.already_exists:
             pass
@@ -149,7 +152,7 @@ class EventStoreGroup(ResponderGroup):
                 _report(subscription, event, "ack")
                 return None
             if state.is_parked and state.event == id:
-                # The server was not told, or was killed before it had written its checkpoint.
+                # The worker's report was lost, or the server was killed before it wrote its checkpoint.
                 _report(subscription, event, "ack" if self._is_listed(event) else "park")
                 return None
             if state.is_held and state.event != id:
@@ -191,7 +194,8 @@ class EventStoreGroup(ResponderGroup):
                         event_buffer_size=1,
                         max_ack_batch_size=1,
                         max_ack_delay=0.05,
-                    )
+                    ),
+                    right=_RIGHT,
                 )
                 for event in self._subscription:
                     self._arrived.put((self._subscription, event))
@@ -268,7 +272,8 @@ class EventStoreGroup(ResponderGroup):
             self._connection.call(
                 lambda client: client.replay_parked_events(
                     _WORKERS, self._stream, timeout=CALL_SECONDS
-                )
+                ),
+                right=_RIGHT,
             )
         return len(jobs)
 
@@ -277,7 +282,8 @@ class EventStoreGroup(ResponderGroup):
         info = self._connection.call(
             lambda client: client.get_subscription_info(
                 _WORKERS, self._stream, timeout=CALL_SECONDS
-            )
+            ),
+            right=_RIGHT,
         )
         waiting, in_flight = self._open_jobs(int(info.last_checkpointed_event_position or -1))
         times = self._delayed.times()

@@ -39,6 +39,8 @@ _FILE_NAME = "kando-views.sqlite"
 #: Matches the streams of ledgers, and those that claim their ids.
 _LEDGERS = "(run|branch|ledger):.*"
 
+_RIGHT = "the right to read $all, which by default only members of $admins have"
+
 # The folds of this many runs stay in memory; the ledger of any other run is folded again.
 _FOLDS = 200
 
@@ -171,7 +173,8 @@ class ViewKeeper:
                         filter_by_stream_name=True,
                         include_checkpoints=True,
                         include_caught_up=True,
-                    )
+                    ),
+                    right=_RIGHT,
                 )
                 for message in subscription:
                     self._put(message)

@@ -63,9 +63,8 @@ _BUSY_SECONDS = 1.0
 # Delay before a retry if another worker wrote to the ledger first.
 _CONFLICT_SECONDS = 0.2
 
-_SOON_SECONDS = (
-    10.0  # `until_idle` waits for jobs that are due this soon: more than any delay above.
-)
+# `until_idle` waits for jobs that are due this soon, which covers every delay above.
+_SOON_SECONDS = 10.0
 
 
 def _answered_elsewhere(responder: Responder) -> Responder:

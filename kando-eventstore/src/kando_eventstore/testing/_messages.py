@@ -24,6 +24,7 @@ __all__ = [
     "Faults",
     "abort",
     "abort_deleted",
+    "abort_denied",
     "abort_not_leader",
     "drop_connect",
     "event_filter",
@@ -35,7 +36,7 @@ __all__ = [
 
 @attrs.frozen
 class Behaviour:
-    """What differs between versions of the servers, and what a real one takes time for.
+    """Differences between versions of the servers, and what a real one takes time for.
 
     Attributes:
         checkpoint_seconds: after an acknowledgement, until the checkpoint of its group is written;
@@ -62,6 +63,10 @@ class Faults:
             are written, as a leader does that loses its followers.
         dropped_connects: how many of the next subscriptions get no answer, not even a confirmation.
         leaderless_calls: how many of the next calls find no leader, and none is named.
+        redirected_calls: how many of the next calls are refused because another node leads, which is
+            not named.
+        denied: names of streams, ``$all`` or ``$ops`` (persistent subscriptions) that no user has the
+            right to use.
         leader: host and port of the node that leads instead of this one; None if this one does.
     """
 
@@ -70,6 +75,8 @@ class Faults:
     timed_out_appends: int = 0
     dropped_connects: int = 0
     leaderless_calls: int = 0
+    redirected_calls: int = 0
+    denied: frozenset[str] = frozenset()
     leader: tuple[str, int] | None = None
 
 
@@ -102,6 +109,9 @@ def abort_not_leader(context: Any, faults: Faults) -> None:
     if faults.leaderless_calls > 0:
         faults.leaderless_calls -= 1
         abort(context, "UNKNOWN", "No leader info available in response")
+    if faults.redirected_calls > 0:
+        faults.redirected_calls -= 1
+        abort(context, "NOT_FOUND", "Leader info available", exception="not-leader")
     if faults.leader is None or ("requires-leader", "true") not in context.invocation_metadata():
         return
     host, port = faults.leader
@@ -113,6 +123,12 @@ def abort_not_leader(context: Any, faults: Faults) -> None:
         leader_endpoint_host=host,
         leader_endpoint_port=str(port),
     )
+
+
+def abort_denied(context: Any, faults: Faults, name: str) -> None:
+    """End a call that uses what is denied."""
+    if name in faults.denied:
+        abort(context, "PERMISSION_DENIED", "Access Denied", exception="access-denied")
 
 
 def drop_connect(context: Any, faults: Faults) -> None:

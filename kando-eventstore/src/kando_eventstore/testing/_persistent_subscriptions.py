@@ -17,6 +17,7 @@ from kando_eventstore.testing._messages import (
     Behaviour,
     Faults,
     abort,
+    abort_denied,
     abort_not_leader,
     drop_connect,
     fill_read_event,
@@ -72,6 +73,8 @@ class PersistentSubscriptionsService:
 
     def Create(self, request: Any, context: Any) -> Any:
         """Create a group."""
+        abort_not_leader(context, self._faults)
+        abort_denied(context, self._faults, "$ops")
         options = request.options
         source, name = _source(options), options.group_name
         settings = _settings(options)
@@ -122,6 +125,8 @@ class PersistentSubscriptionsService:
 
     def GetInfo(self, request: Any, context: Any) -> Any:
         """Describe a group."""
+        abort_not_leader(context, self._faults)
+        abort_denied(context, self._faults, "$ops")
         answer = self._pb.GetInfoResp()
         with self._store.changed:
             self._describe(answer.subscription_info, self._found(request.options, context))
@@ -152,6 +157,8 @@ class PersistentSubscriptionsService:
 
     def ReplayParked(self, request: Any, context: Any) -> Any:
         """Redeliver the parked events of a group."""
+        abort_not_leader(context, self._faults)
+        abort_denied(context, self._faults, "$ops")
         with self._store.changed:
             self._found(request.options, context).replay()
             self._store.changed.notify_all()
@@ -166,6 +173,7 @@ class PersistentSubscriptionsService:
     def Read(self, requests: Iterator[Any], context: Any) -> Iterator[Any]:
         """Deliver events to one consumer of a group, and read its acknowledgements."""
         abort_not_leader(context, self._faults)
+        abort_denied(context, self._faults, "$ops")
         options = next(requests).options
         drop_connect(context, self._faults)
         consumer = next(self._consumers)

@@ -13,6 +13,7 @@ from kando_eventstore.testing._messages import (
     Faults,
     abort,
     abort_deleted,
+    abort_denied,
     abort_not_leader,
     drop_connect,
     event_filter,
@@ -133,6 +134,7 @@ class StreamsService:
     def _append(
         self, context: Any, stream: str, expected: int, events: list[NewRecord]
     ) -> Appended:
+        abort_denied(context, self._faults, stream)
         if self._faults.refused_calls > 0:
             self._faults.refused_calls -= 1
             abort(context, "UNAVAILABLE", "Socket closed")
@@ -149,6 +151,9 @@ class StreamsService:
         """Read a stream or all streams, or subscribe to them."""
         abort_not_leader(context, self._faults)
         options = request.options
+        is_of_stream = options.WhichOneof("stream_option") == "stream"
+        name = options.stream.stream_identifier.stream_name.decode() if is_of_stream else "$all"
+        abort_denied(context, self._faults, name)
         try:
             if options.WhichOneof("count_option") == "subscription":
                 yield from self._subscription(options, context)

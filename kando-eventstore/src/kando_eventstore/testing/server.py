@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +16,9 @@ from kando_eventstore.testing._store import StreamStore
 __all__ = ["FakeEventStoreServer"]
 
 _BEHAVIOUR = Behaviour()
+
+# gRPC reports a very distant deadline for a call that has none.
+_UNLIMITED_SECONDS = 365 * 86_400
 
 # Each subscription holds a thread for as long as it lives.
 _THREADS = 64
@@ -58,12 +62,22 @@ class FakeEventStoreServer:
         library = client_library()
         #: Failures to simulate.
         self.faults = Faults()
+        #: Methods that clients have called without a deadline.
+        self.methods_without_deadline: set[str] = set()
         self._store = StreamStore(path, recreated_seconds=behaviour.recreated_seconds)
         self._server: Any = grpc.server(
             ThreadPoolExecutor(_THREADS, thread_name_prefix="fake-eventstore"),
             # Two servers on one port would share its connections.
-            options=(("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", 17 << 20)),
-            interceptors=() if user is None else (_authentication(*user),),
+            options=(
+                ("grpc.so_reuseport", 0),
+                ("grpc.max_receive_message_length", 17 << 20),
+                # As many pings as a client sends, like the servers it imitates.
+                ("grpc.http2.max_ping_strikes", 0),
+            ),
+            interceptors=(
+                _deadlines(self.methods_without_deadline.add),
+                *(() if user is None else (_authentication(*user),)),
+            ),
         )
         streams = library.protocol("streams_pb2_grpc")
         service = _with_stubs(StreamsService, streams.StreamsServicer)
@@ -119,6 +133,30 @@ class FakeEventStoreServer:
 def _with_stubs(service: type, servicer: type) -> Any:
     """Return a class that answers RPCs that `service` lacks with UNIMPLEMENTED, as the stubs do."""
     return type(service.__name__, (service, servicer), {})
+
+
+def _deadlines(note: Callable[[str], None]) -> Any:
+    """Return an interceptor that notes the methods which are called without a deadline."""
+    import grpc
+
+    class Deadlines(grpc.ServerInterceptor):  # type: ignore[misc]
+        def intercept_service(self, continuation: Any, call: Any) -> Any:
+            handler = continuation(call)
+            if handler is None:
+                return None
+            streams = (handler.request_streaming, handler.response_streaming)
+            name = "_".join("stream" if each else "unary" for each in streams)
+            behaviour = getattr(handler, name)
+
+            def noted(request: Any, context: Any) -> Any:
+                if context.time_remaining() > _UNLIMITED_SECONDS:
+                    note(call.method)
+                return behaviour(request, context)
+
+            make = getattr(grpc, f"{name}_rpc_method_handler")
+            return make(noted, handler.request_deserializer, handler.response_serializer)
+
+    return Deadlines()
 
 
 def _authentication(name: str, password: str) -> Any:
