@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import errno
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -35,7 +34,7 @@ from kando.runtime import Runtime
 from kando.runtime.answers import recordable
 from kando.runtime.call_pool import Call
 from kando.runtime.effects import Effects
-from kando.runtime.failure import failure_data, with_place
+from kando.runtime.failure import failure_data, lacks_handles, with_place
 from kando.runtime.runtime import DEFAULT_MAX_PAYLOAD_BYTES
 from kando.schema.events import (
     RESPONDER_FAILED,
@@ -85,15 +84,6 @@ class _LaneFull(Exception):
 
 class _JobLost(Exception):
     """Another worker has taken the job, because its lease ended while this process was suspended."""
-
-
-def _lacks_handles(error: BaseException | None) -> bool:
-    """Whether an error has the cause that the process, or the machine, has no file handle left."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
 
 
 class GroupWorker:
@@ -201,7 +191,7 @@ class GroupWorker:
         except _JobLost:
             return
         except StoreError as error:
-            if not _lacks_handles(error):
+            if not lacks_handles(error):
                 self._group.retry(lease, "the substrate could not be used")
                 raise
             self._postpone(lease, _RETRY_SECONDS)
@@ -209,7 +199,7 @@ class GroupWorker:
             self._group.retry(lease, error.message, _CONFLICT_SECONDS)
         except (Exception, SystemExit) as error:
             reason = with_place(f"{type(error).__name__}: {error}", error)
-            if _lacks_handles(error):
+            if lacks_handles(error):
                 self._report(f"{job.key} is tried again: {reason}")
                 self._postpone(lease, _RETRY_SECONDS)
             else:
@@ -375,7 +365,7 @@ class GroupWorker:
             # No call was made.
             raise
         except (Exception, SystemExit) as error:
-            if _lacks_handles(error):
+            if lacks_handles(error):
                 raise
             # The owner of the run charges the usage of the attempt.
             attempt = self._failures(runtime.ledger, intent) + 1

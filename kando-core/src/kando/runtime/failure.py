@@ -1,7 +1,8 @@
-"""The data of a recorded failure: type, message and traceback, without secrets."""
+"""Failures: the data that is recorded of one, without secrets, and what caused it."""
 
 from __future__ import annotations
 
+import errno
 import sys
 import traceback
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from typing import Any
 from kando.responders.redaction import redact
 from kando.schema.events import OBSERVED
 
-__all__ = ["failure_data", "raised_at", "with_place"]
+__all__ = ["failure_data", "lacks_handles", "raised_at", "with_place"]
 
 #: Top-level modules that are not a kit's: Kando's own, and those through which it calls a kit.
 _NOT_OF_KITS = frozenset(
@@ -93,3 +94,12 @@ def _charged(spent: Mapping[str, Any]) -> dict[str, Any]:
     calls = spent.get("calls")
     number = {"calls": calls} if type(calls) is int and calls > 0 else {}
     return {"usage": counts, "cost_usd": cost, **number} if counts else {}
+
+
+def lacks_handles(error: BaseException | None) -> bool:
+    """Whether an error has the cause that the process, or the machine, has no file handle left."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
