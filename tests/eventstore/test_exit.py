@@ -32,4 +32,4 @@ later.start()
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="makes a certificate with openssl")
 def test_every_command_against_a_server_ends(tmp_path: Path) -> None:
-    run_commands(3, tmp_path)
+    assert "6 commands ended" in run_commands(6, tmp_path)

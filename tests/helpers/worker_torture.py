@@ -33,11 +33,26 @@ def facts(store: Store, run: str) -> list[Any]:
     ]
 
 
-def started(url: str) -> subprocess.Popen[bytes]:
+def started(url: str) -> subprocess.Popen[str]:
     """Start a worker process."""
     command = [sys.executable, "-m", "kando.cli.main", "--ledger", url, "worker"]
     command += ["--group", GROUP, "--kit", "diligence", "--llm", "echo", "--lease", "5"]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    return subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace"
+    )
+
+
+def restarted(process: subprocess.Popen[str], url: str) -> subprocess.Popen[str]:
+    """Return a worker in place of one that ended by itself: its first call met a server that restarts.
+
+    Raises:
+        SystemExit: it ended for another reason.
+    """
+    said = process.communicate()[1]
+    if "did not answer for 3 s" not in said:
+        msg = f"a worker ended by itself: {said}"
+        raise SystemExit(msg)
+    return started(url)
 
 
 def distribute(
@@ -76,17 +91,18 @@ def distribute(
                 if killed < kills and time.monotonic() > due:
                     victim = chance.randrange(workers)
                     processes[victim].send_signal(signal.SIGKILL)
-                    processes[victim].wait()
+                    processes[victim].communicate()
                     processes[victim] = started(url)
                     restart()
                     killed, due = killed + 1, time.monotonic() + seconds
-                if any(process.poll() is not None for process in processes):
-                    raise SystemExit("a worker ended by itself")
+                for place, process in enumerate(processes):
+                    if process.poll() is not None:
+                        processes[place] = restarted(process, url)
                 time.sleep(0.02)
         finally:
             for process in processes:
                 process.kill()
-                process.wait()
+                process.communicate()
         took = time.monotonic() - begun
         group.close()
         if parked := group.parked():
