@@ -10,9 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import chain
-from typing import Any
-
-import attrs
 
 from kando.app.claims import RunClaim, busy, seconds_now
 from kando.app.context import Context, id_of
@@ -20,7 +17,7 @@ from kando.app.inbox import answer_key, failure_key
 from kando.app.observers import Observation
 from kando.app.opened import OpenedRun
 from kando.app.providers import Provider, choose_provider
-from kando.app.resume import provider_of, runtime_of, work
+from kando.app.resume import answered_elsewhere, provider_of, runtime_of, work
 from kando.app.slots import StoreSlots
 from kando.errors import ConcurrencyError, ConfigurationError, EventNotFound, RunBusy, StoreError
 from kando.kit import Kit
@@ -28,7 +25,7 @@ from kando.ledger.claims import this_process
 from kando.ledger.groups import Job, Lease, ResponderGroup
 from kando.ledger.inbox import InboxEntry
 from kando.ledger.interface import LedgerStore
-from kando.responders.base import AnswerPending, Responder
+from kando.responders.base import Responder
 from kando.responders.budget import Budget
 from kando.runtime import Runtime
 from kando.runtime.answers import recordable
@@ -64,18 +61,6 @@ _CONFLICT_SECONDS = 0.2
 
 # `until_idle` waits for jobs that are due this soon, which covers every delay above.
 _SOON_SECONDS = 10.0
-
-
-def _answered_elsewhere(responder: Responder) -> Responder:
-    """Return an executor that makes no call: the run records what workers deliver to its inbox."""
-    if responder.effect is None:
-        return responder
-    effect = attrs.evolve(responder.effect, call=_pending, keep=None, timed_out=None)
-    return attrs.evolve(responder, effect=effect)
-
-
-def _pending(intent: KandoEvent) -> dict[str, Any]:
-    raise AnswerPending(intent.id)
 
 
 class _LaneFull(Exception):
@@ -280,7 +265,7 @@ class GroupWorker:
             ) as claim,
             Observation(self._context.plugins.observers()) as observation,
         ):
-            runtime = self._runtime(observation.over(ledger), _answered_elsewhere, claim)
+            runtime = self._runtime(observation.over(ledger), answered_elsewhere, claim)
             if not runtime.is_halted:
                 work(self._context, runtime)
             if runtime.is_cancelled:
