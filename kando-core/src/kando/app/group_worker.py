@@ -1,7 +1,5 @@
 """A worker of a responder group: it resumes runs, and makes their calls to models and tools."""
 
-# long: one class; most of it is what becomes of a job that cannot be done now.
-
 from __future__ import annotations
 
 import threading
