@@ -13,6 +13,7 @@ import attrs
 
 from kando.cache.llm import request_key
 from kando.providers import open_provider
+from kando.settings import RECORD, value_of
 from kando_llm.errors import ProviderError
 from kando_llm.messages import first_line
 from kando_llm.scrubber import Scrubber, secrets_of
@@ -37,12 +38,12 @@ def open_recorded(argument: str, environ: Mapping[str, str]) -> Cassette:
     if not argument:
         msg = "Provider 'recorded' needs a cassette file."
         raise ProviderError(msg, hint="Name the file: recorded:FILE.")
-    path, live = Path(argument).expanduser(), environ.get("KANDO_RECORD", "").strip()
+    path, live = Path(argument).expanduser(), value_of(RECORD, environ)
     if not live and not path.exists():
         msg = f"Cassette {str(path)!r} does not exist."
         raise ProviderError(msg, hint="To record it, set KANDO_RECORD to a provider.")
     answers = _read(path) if path.exists() else {}
-    if live.partition(":")[0] == "recorded":
+    if live and live.partition(":")[0] == "recorded":
         msg = "KANDO_RECORD names the provider 'recorded' itself."
         raise ProviderError(msg, hint="Name the provider to record from, such as anthropic.")
     complete = open_provider(live, environ) if live else None

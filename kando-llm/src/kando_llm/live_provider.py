@@ -9,10 +9,11 @@ from typing import Any, TypeGuard
 
 import attrs
 
-from kando.errors import InvalidData
+from kando.errors import ConfigurationError, InvalidData
 from kando.responders.options import DEFAULT_MAX_TOKENS
 from kando.responders.replies import judged, rejected
 from kando.schema.exact_json import encode, exact
+from kando.settings import LLM_RETRIES, LLM_TIMEOUT, Setting, value_of
 from kando_llm.adaptations import Adaptations
 from kando_llm.endpoints import Endpoint, Server, endpoint_of
 from kando_llm.errors import ProviderError, RequestRejected
@@ -34,9 +35,6 @@ _ADDED_TOKENS_PER_ITEM = 100
 # The most bytes of an answer: an event holds 1 MiB.
 _MAX_BYTES = 900_000
 _MAX_MODEL_CHARS = 200
-
-_DEFAULT_TIMEOUT = 120.0
-_DEFAULT_RETRIES = 4
 
 
 @attrs.frozen
@@ -337,8 +335,8 @@ def connection_of(
         server,
         endpoint,
         argument or environ.get(f"{server.prefix}_MODEL", "").strip() or server.model,
-        _number("KANDO_LLM_TIMEOUT", environ, _DEFAULT_TIMEOUT, above=0),
-        int(_number("KANDO_LLM_RETRIES", environ, _DEFAULT_RETRIES)),
+        _number(LLM_TIMEOUT, environ),
+        int(_number(LLM_RETRIES, environ)),
         load_prices(environ),
         Scrubber({**in_headers, **others, **own}),
         Scrubber(others),
@@ -347,18 +345,8 @@ def connection_of(
     )
 
 
-def _number(
-    name: str, environ: Mapping[str, str], default: float, above: float | None = None
-) -> float:
-    text = environ.get(name, "").strip()
-    if not text:
-        return default
+def _number(setting: Setting[float], environ: Mapping[str, str]) -> float:
     try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if 0 <= value < 1e6 and (above is None or value > above):
-        return value
-    least = "above 0" if above is not None else "of at least 0"
-    msg = f"{name} must be a number {least}, not {text!r:.60}."
-    raise ProviderError(msg, hint=f"Unset it for the default, {default:g}.")
+        return value_of(setting, environ)
+    except ConfigurationError as error:
+        raise ProviderError(error.message, hint=error.hint) from None

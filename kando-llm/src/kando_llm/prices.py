@@ -14,6 +14,7 @@ import attrs
 import cattrs
 
 from kando.schema.strict_json import WrongType, describe_errors, strict_converter
+from kando.settings import PRICES, value_of
 from kando_llm.errors import ProviderError
 
 __all__ = ["Price", "Prices", "load_prices"]
@@ -207,7 +208,7 @@ def load_prices(environ: Mapping[str, str]) -> Prices:
         ProviderError: the named file cannot be read, or is malformed.
     """
     shipped = _parse(files("kando_llm").joinpath("prices.toml").read_text("utf-8"), "prices.toml")
-    named = environ.get("KANDO_PRICES", "").strip()
+    named = value_of(PRICES, environ)
     if not named:
         return shipped
     path = Path(named).expanduser()

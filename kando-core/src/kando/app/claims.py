@@ -9,13 +9,11 @@ from types import TracebackType
 from typing import Self
 
 from kando.app.context import Context
-from kando.errors import ConcurrencyError, ConfigurationError, KandoError, RunBusy
+from kando.errors import ConcurrencyError, KandoError, RunBusy
 from kando.ledger.claims import Claim, this_process
+from kando.settings import LEASE_SECONDS, value_of
 
 __all__ = ["HEARTBEAT", "RunClaim", "busy", "calls_lane", "lease_seconds", "seconds_now"]
-
-_LEASE = "KANDO_LEASE_SECONDS"
-_LEASE_SECONDS = 30.0
 
 # A check asks the substrate only if the last renewal is older than this, or than a third of the
 # lease. So a process detects within a second that another has taken over.
@@ -172,12 +170,7 @@ def lease_seconds(context: Context) -> float:
     Raises:
         ConfigurationError: ``KANDO_LEASE_SECONDS`` is not a number of at least 1.
     """
-    text = context.environ.get(_LEASE) or str(_LEASE_SECONDS)
-    with suppress(ValueError):
-        if 1 <= (seconds := float(text)) < float("inf"):
-            return seconds
-    msg = f"{_LEASE} is {text!r}, which is not a number of seconds."
-    raise ConfigurationError(msg, hint="Use a number of at least 1.")
+    return value_of(LEASE_SECONDS, context.environ)
 
 
 def busy(run_id: str, by: Claim | None) -> RunBusy:

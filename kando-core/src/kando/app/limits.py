@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 from kando.app.opened import OpenedRun
 from kando.errors import ConfigurationError, InvalidData
 from kando.responders.budget import LIMITS, Budget, Limit
 from kando.schema.events import BUDGET_SET, KandoEvent, make_event
+from kando.settings import Setting, number_of
 
-__all__ = ["DEFAULT_LIMITS", "agreed_limits", "default_limits", "limits_event", "variable_of"]
+__all__ = [
+    "DEFAULT_LIMITS",
+    "agreed_limits",
+    "default_limits",
+    "limit_settings",
+    "limits_event",
+    "variable_of",
+]
 
 #: Limits of a run where neither its ledger, nor an option, nor the environment sets one.
 DEFAULT_LIMITS = Budget(max_recursion_depth=1000)
@@ -33,36 +40,47 @@ def default_limits(environ: Mapping[str, str]) -> Budget:
     Raises:
         ConfigurationError: a variable has an invalid value, or names no limit.
     """
-    limits = {name: limit for limit in LIMITS for name in _variables(limit)}
-    found: dict[str, tuple[str, float]] = {}
+    limits = {
+        variable: (name, setting)
+        for name, setting in limit_settings().items()
+        for variable in (setting.variable, *setting.others)
+    }
+    found: dict[str, tuple[str, float | None]] = {}
     for variable in sorted(name for name in environ if name.startswith(_PREFIX)):
         if variable not in limits:
             msg = f"{variable} names no limit."
             raise ConfigurationError(msg, hint=f"Limits: {', '.join(map(variable_of, LIMITS))}.")
         if environ[variable]:
-            limit, value = limits[variable], _value(limits[variable], variable, environ[variable])
-            other, known = found.setdefault(limit.name, (variable, value))
+            name, setting = limits[variable]
+            value = setting.parsed(environ[variable], variable)
+            other, known = found.setdefault(name, (variable, value))
             if value != known:
                 msg = f"{other} and {variable} set the same limit to different values."
-                raise ConfigurationError(msg, hint=f"Set only {variable_of(limit)}.")
+                raise ConfigurationError(msg, hint=f"Set only {setting.variable}.")
     named = Budget(**{name: value for name, (_, value) in found.items()})  # type: ignore[arg-type]
     return named.with_defaults(DEFAULT_LIMITS)
 
 
-def _variables(limit: Limit) -> tuple[str, str]:
-    return variable_of(limit), _PREFIX + limit.name.upper()
+def limit_settings() -> dict[str, Setting[float | None]]:
+    """Return the setting of each limit, by the name of the limit."""
+    return {limit.name: _setting_of(limit) for limit in LIMITS}
 
 
-def _value(limit: Limit, variable: str, text: str) -> float:
-    try:
-        value = int(text) if limit.is_whole else float(text)
-    except ValueError:
-        value = math.nan
-    if math.isfinite(value) and value >= 0:
-        return value
+def _setting_of(limit: Limit) -> Setting[float | None]:
     kind = "a whole number" if limit.is_whole else "a number"
-    msg = f"{variable} is {text!r:.80}, which is not {kind} of at least 0."
-    raise ConfigurationError(msg, hint="Correct it, or remove it for no such limit.")
+    return Setting(
+        variable_of(limit),
+        f"budget.{limit.word.replace('-', '_')}",
+        limit.help[0].lower() + limit.help[1:].partition(".")[0],
+        number_of(lambda number: number >= 0, is_whole=limit.is_whole),
+        getattr(DEFAULT_LIMITS, limit.name),
+        expected=f"{kind} of at least 0",
+        cure="Correct it, or remove it for no such limit.",
+        option=limit.option,
+        others=(_PREFIX + limit.name.upper(),),
+        # Assumed to cost less, a call of unknown price passes every limit on costs.
+        is_choice=limit.usage is None,
+    )
 
 
 def limits_event(budget: Budget, actor: str) -> KandoEvent:

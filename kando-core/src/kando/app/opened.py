@@ -16,6 +16,7 @@ from kando.ledger.interface import LedgerStore
 from kando.ledger.substrate import Substrate
 from kando.ledger.upcast import upcast
 from kando.responders.budget import Budget
+from kando.settings import SNAPSHOT_DIR, value_of
 from kando.views.choices import CHOOSING, Choices
 from kando.views.stored import status_fold_of
 from kando.world.snapshot import FileSnapshots, SnapshotStore, StoredSnapshot, open_snapshot
@@ -55,7 +56,7 @@ class OpenedRun:
         Returns:
             None for the demo run, which has no snapshot.
         """
-        directory = self.context.environ.get("KANDO_SNAPSHOT_DIR")
+        directory = value_of(SNAPSHOT_DIR, self.context.environ)
         if directory:
             return FileSnapshots(Path(directory), self.ledger)
         if self.is_demo_run:

@@ -19,6 +19,7 @@ from kando.plugins.records import Offered
 from kando.responders.base import Responder
 from kando.responders.llm_executor import Complete, provider_executor
 from kando.responders.options import check_settings, merge_options, options_in
+from kando.settings import LLM, value_of
 
 __all__ = [
     "KEY_ORDER",
@@ -90,7 +91,7 @@ def choose_provider(
         AmbiguousName: several providers know the model.
         KandoError: the provider cannot be opened.
     """
-    wanted = named or environ.get("KANDO_LLM")
+    wanted = named or value_of(LLM, environ)
     if not wanted:
         wanted = next(
             (

@@ -22,7 +22,6 @@ from kando.app.opened import Choices, OpenedRun
 from kando.app.providers import Provider, choose_provider
 from kando.app.slots import StoreSlots
 from kando.app.status import RUNNING, STOPPED, WAITING, RunStatus, status_of
-from kando.app.termination import grace_seconds
 from kando.cache.asked import Asked
 from kando.errors import RunBusy
 from kando.kit import Kit
@@ -33,6 +32,7 @@ from kando.responders.budget import Budget
 from kando.responders.llm_executor import asking
 from kando.runtime import Runtime
 from kando.schema.events import KandoEvent
+from kando.settings import GRACE_SECONDS, value_of
 from kando.text.documents import Document, Skipped
 
 __all__ = [
@@ -267,7 +267,7 @@ def runtime_of(
         require_claim=claim.require if claim is not None else None,
         # The workers of a group make the calls of its runs.
         acquire_slots=StoreSlots(context).acquire if claim and not claim.group else None,
-        patience_seconds=grace_seconds(context.environ),
+        patience_seconds=value_of(GRACE_SECONDS, context.environ),
     )
 
 

@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 from kando.errors import ConfigurationError
 from kando.ledger.substrate import Substrate
 from kando.plugins import Plugins
+from kando.settings import LEDGER, value_of
 
 __all__ = ["default_path", "open_memory", "open_sqlite", "open_substrate", "substrate_url"]
 
@@ -29,8 +30,7 @@ def substrate_url(url: str | None, environ: Mapping[str, str]) -> str:
     It is the first of `url`, ``KANDO_LEDGER`` and ``EVENTSTORE_URL`` that is set, else a SQLite file
     in the user's data directory.
     """
-    chosen = url or environ.get("KANDO_LEDGER") or environ.get("EVENTSTORE_URL")
-    return chosen or f"sqlite:{default_path()}"
+    return url or value_of(LEDGER, environ) or f"sqlite:{default_path()}"
 
 
 def open_substrate(url: str, plugins: Plugins, *, read_only: bool = False) -> Substrate:

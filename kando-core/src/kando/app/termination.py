@@ -5,19 +5,11 @@ from __future__ import annotations
 import _thread
 import signal
 import threading
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-from kando.errors import ConfigurationError
-
-__all__ = ["GRACE", "LastWords", "Termination", "grace_seconds", "interrupt"]
-
-#: Environment variable of `grace_seconds`.
-GRACE = "KANDO_GRACE_SECONDS"
-
-_GRACE_SECONDS = 60.0
+__all__ = ["LastWords", "Termination", "interrupt"]
 
 # Windows has no SIGHUP.
 _SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -128,17 +120,3 @@ class LastWords:
 
 def _ends_process(handler: object) -> bool:
     return handler is signal.SIG_DFL or isinstance(getattr(handler, "__self__", None), LastWords)
-
-
-def grace_seconds(environ: Mapping[str, str]) -> float:
-    """Return the seconds that a process may take to end when it is asked to.
-
-    Raises:
-        ConfigurationError: ``KANDO_GRACE_SECONDS`` is not a number of at least 0.
-    """
-    text = environ.get(GRACE) or str(_GRACE_SECONDS)
-    with suppress(ValueError):
-        if 0 <= (seconds := float(text)) < float("inf"):
-            return seconds
-    msg = f"{GRACE} is {text!r}, which is not a number of seconds."
-    raise ConfigurationError(msg, hint="Use a number of at least 0.")

@@ -20,10 +20,11 @@ import click
 
 from kando.app.builtin import installed_plugins
 from kando.app.store import Store, open_store
-from kando.app.termination import GRACE, Termination, grace_seconds, interrupt
+from kando.app.termination import Termination, interrupt
 from kando.cli.output import DATA_STREAM, json_option, say, warn
 from kando.ledger.urls import redact_url
 from kando.schema.visible import clean
+from kando.settings import GRACE_SECONDS, value_of
 
 __all__ = [
     "answer_options",
@@ -115,7 +116,7 @@ def grace_option(function: _Function) -> _Function:
 
 def termination(store: Store, on_signal: Callable[[], None] = interrupt) -> Termination:
     """Return what handles SIGTERM and SIGHUP during the work of a command, and announces it."""
-    seconds = grace_seconds(store.context.environ)
+    seconds = value_of(GRACE_SECONDS, store.context.environ)
 
     def announced() -> None:
         # The signal may have arrived while a line was written.
@@ -209,7 +210,9 @@ def open_command_store(*, shows_progress: bool = False, is_paged: bool = False) 
         warnings.showwarning = _show_warning
         listen = stream_to_stderr if options.get("stream") else None
         grace = options.get("grace")
-        environ = os.environ if grace is None else {**os.environ, GRACE: str(grace)}
+        environ = (
+            os.environ if grace is None else {**os.environ, GRACE_SECONDS.variable: str(grace)}
+        )
         with (
             open_store(
                 options.get("ledger"),

@@ -7,6 +7,13 @@ from collections.abc import Mapping
 import attrs
 
 from kando.plugins.records import normalised
+from kando.settings import (
+    DISABLED_PLUGINS,
+    ONLY_PLUGINS,
+    PREFERRED_PLUGINS,
+    STRICT_PLUGINS,
+    value_of,
+)
 
 __all__ = ["Switches", "read_switches"]
 
@@ -43,14 +50,12 @@ def read_switches(environ: Mapping[str, str]) -> Switches:
     separated by commas. ``KANDO_PREFER`` lists distributions, the most preferred first.
     ``KANDO_STRICT_PLUGINS`` is off if unset, empty, ``0``, ``false`` or ``no``.
     """
-    only = environ.get("KANDO_PLUGINS")
+    only = value_of(ONLY_PLUGINS, environ)
+    disabled = value_of(DISABLED_PLUGINS, environ)
+    preferred = value_of(PREFERRED_PLUGINS, environ)
     return Switches(
-        only=None if only is None else frozenset(_names(only)),
-        disabled=frozenset(_names(environ.get("KANDO_DISABLE_PLUGINS", ""))),
-        preferred=_names(environ.get("KANDO_PREFER", "")),
-        strict=environ.get("KANDO_STRICT_PLUGINS", "").lower() not in {"", "0", "false", "no"},
+        only=None if only is None else frozenset(map(normalised, only)),
+        disabled=frozenset(map(normalised, disabled)),
+        preferred=tuple(map(normalised, preferred)),
+        strict=value_of(STRICT_PLUGINS, environ),
     )
-
-
-def _names(value: str) -> tuple[str, ...]:
-    return tuple(normalised(name.strip()) for name in value.split(",") if name.strip())

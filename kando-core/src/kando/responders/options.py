@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from kando.errors import ConfigurationError
 from kando.schema.events import ECHOED, OBSERVED
+from kando.settings import LLM_OPTIONS, value_of
 
 __all__ = [
     "DEFAULT_MAX_TOKENS",
-    "LLM_OPTIONS",
     "check_options",
     "check_settings",
     "merge_options",
     "option_names",
     "options_in",
 ]
-
-#: Variable that holds options for all requests, as a JSON object.
-LLM_OPTIONS = "KANDO_LLM_OPTIONS"
 
 #: Limit of an answer where one is needed and none is set: for a price, a budget, or the server.
 DEFAULT_MAX_TOKENS = 8192
@@ -136,17 +132,8 @@ def options_in(environ: Mapping[str, str]) -> dict[str, Any]:
     Raises:
         ConfigurationError: the variable is malformed, or holds an option that cannot be honoured.
     """
-    text = environ.get(LLM_OPTIONS, "").strip()
-    if not text:
-        return {}
-    try:
-        found = json.loads(text)
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        msg = f"{LLM_OPTIONS} is not a JSON object: {text!r:.60}."
-        raise ConfigurationError(msg, hint=f"Set {LLM_OPTIONS}='{{\"max_tokens\": 4000}}'.")
-    check_settings(found, LLM_OPTIONS)
+    found = value_of(LLM_OPTIONS, environ)
+    check_settings(found, LLM_OPTIONS.variable)
     return found
 
 

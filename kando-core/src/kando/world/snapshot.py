@@ -16,6 +16,7 @@ from kando.ledger.files import write_whole
 from kando.ledger.interface import LedgerStore
 from kando.ledger.upcast import UpcastLedger
 from kando.schema.exact_json import encode, exact
+from kando.settings import SNAPSHOT_DIR, value_of
 from kando.world._container import Container, Header, Rest, pack, unpack
 from kando.world.graph import Relation, World, WorldObject
 
@@ -340,7 +341,7 @@ def _file_of(run_id: str) -> Path:
     if run_id in ("", ".", "..") or not _NO_FILE_NAME.isdisjoint(run_id):
         msg = f"The run id {run_id!r:.80} is not a file name."
         raise ConfigurationError(msg, hint="Use the id without a path: letters, digits, - and _.")
-    return Path(os.environ.get("KANDO_SNAPSHOT_DIR") or ".kando_snapshots", run_id)
+    return Path(value_of(SNAPSHOT_DIR, os.environ) or ".kando_snapshots", run_id)
 
 
 def _versions(ledger: LedgerStore) -> dict[str, int]:

@@ -10,11 +10,12 @@ from datetime import UTC, datetime
 from kando.app.claims import RunClaim
 from kando.app.status import WAITING, RunStatus
 from kando.app.store import Store, open_store
-from kando.app.termination import Termination, grace_seconds
+from kando.app.termination import Termination
 from kando.errors import KandoError
 from kando.responders.budget import Budget
 from kando.runtime.timers import seconds_until_due
 from kando.schema.events import TIMER_FIRED, TIMER_SET, RecordedEvent
+from kando.settings import GRACE_SECONDS, value_of
 from kando_mcp.worker.order import Order, Report, decode_order, encode
 from kando_mcp.worker.pool import has_worker
 from kando_mcp.worker.provider import open_provider
@@ -33,7 +34,7 @@ def main() -> None:
     os.dup2(nowhere, 0)
     os.dup2(nowhere, 1)
     try:
-        with Termination(grace_seconds(os.environ)):
+        with Termination(value_of(GRACE_SECONDS, os.environ)):
             report = work(decode_order(body))
     except ValueError:
         report = Report("no_order", "The order was truncated.", 0)

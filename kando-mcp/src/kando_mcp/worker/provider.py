@@ -17,6 +17,7 @@ from kando.plugins.records import Offered
 from kando.responders.base import AnswerPending
 from kando.responders.llm_executor import provider_executor
 from kando.schema.events import KandoEvent
+from kando.settings import LLM, value_of
 from kando_mcp.spending import DailySpending
 
 __all__ = ["allowed_provider", "open_provider", "reject_file_argument"]
@@ -107,7 +108,7 @@ def open_provider(
     chosen = None if named else opened.chosen_llm()
     if not (named or chosen) and opened.is_demo_of(opened.require_kit()):
         return None
-    default = chosen or store.context.environ.get("KANDO_LLM")
+    default = chosen or value_of(LLM, store.context.environ)
     allowed = allowed_provider(named, default, store.context.plugins, allows_live=allows_live)
     is_silent = allowed is None and not allows_live
     provider = (

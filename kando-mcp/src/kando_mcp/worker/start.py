@@ -7,6 +7,7 @@ from kando.app.opened import open_run
 from kando.app.status import CANCELLED, FINISHED
 from kando.app.store import Store
 from kando.errors import RunCancelled
+from kando.settings import LLM, value_of
 from kando_mcp.access import Access
 from kando_mcp.spending import allowance
 from kando_mcp.worker.order import Order
@@ -53,7 +54,7 @@ def require_allowed_provider(access: Access, store: Store, llm: str | None) -> N
         UnknownPlugin: no installed plugin offers the provider.
         ConfigurationError: the provider is not allowed.
     """
-    default = store.context.environ.get("KANDO_LLM")
+    default = value_of(LLM, store.context.environ)
     allowed_provider(
         llm, default, store.context.plugins, allows_live=access.settings.allows_live_llm
     )
