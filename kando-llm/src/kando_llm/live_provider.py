@@ -191,6 +191,11 @@ class LiveProvider:
                 words.end()
         return self._answer(reply, request, asked, round(time.monotonic() - started, 3))
 
+    @property
+    def default_model(self) -> str:
+        """The model to which requests for ``default`` are sent; empty if none is set."""
+        return self.connection.model
+
     def worst_case_usd(self, request: dict[str, Any]) -> float | None:
         """Return the most that a request can cost, in US dollars; None if the price is unknown.
 

@@ -18,7 +18,7 @@ from kando.plugins._targets import describe
 from kando.plugins.records import Offered
 from kando.responders.base import Responder
 from kando.responders.llm_executor import Complete, provider_executor
-from kando.responders.options import check_settings, merge_options, options_in
+from kando.responders.options import check_settings, merge_options, model_options_in, options_in
 from kando.settings import LLM, value_of
 
 __all__ = [
@@ -52,6 +52,9 @@ class Provider:
         executor: the responder that answers requests through it.
         close: closes its connections.
         options: of all requests, which override those of the kit.
+        model_options: of the requests to one model, by its name or a pattern of names; they override
+            `options`.
+        default_model: to which it sends requests for the model ``default``; empty if unknown.
     """
 
     name: str
@@ -59,6 +62,8 @@ class Provider:
     executor: Responder
     close: Callable[[], None] = attrs.field(default=lambda: None, repr=False)
     options: Mapping[str, Any] = attrs.field(factory=dict, hash=False)
+    model_options: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict, hash=False)
+    default_model: str = ""
 
     @property
     def identity(self) -> str:
@@ -82,8 +87,8 @@ def choose_provider(
         plugins: the installed plugins.
         environ: keys, or files of keys (``OPENAI_API_KEY_FILE``), and settings.
         listen: receives the text of answers as it streams in; only whole answers are recorded.
-        options: of all requests; they override those in ``KANDO_LLM_OPTIONS``, which override the
-            kit's.
+        options: of all requests; they override those in ``KANDO_LLM_MODEL_OPTIONS`` for one model,
+            which override those in ``KANDO_LLM_OPTIONS``, which override the kit's.
 
     Raises:
         ConfigurationError: an option cannot be honoured.
@@ -108,9 +113,14 @@ def choose_provider(
     named_options = options or {}
     check_settings(named_options, "the command")
     merged = merge_options(options_in(environ), named_options)
+    by_model = {
+        model: merge_options(each, named_options)
+        for model, each in model_options_in(environ).items()
+    }
     router = open_provider(wanted, plugins, environ, listen)
+    model = str(getattr(router.default, "default_model", "") or router.argument)
     executor = provider_executor(router)
-    return Provider(router.name, router.argument, executor, router.close, merged)
+    return Provider(router.name, router.argument, executor, router.close, merged, by_model, model)
 
 
 def open_provider(

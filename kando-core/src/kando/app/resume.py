@@ -245,7 +245,14 @@ def runtime_of(
     responders = kit.create()
     if provider is not None:
         chosen = chosen or Choices()
-        sent = Asked(chosen.model, provider.identity, provider.options or None)
+        sent = Asked(
+            chosen.model,
+            provider.identity,
+            provider.options or None,
+            provider.model_options,
+            provider.default_model,
+            provider.name,
+        )
         # A branch that named a provider is served no other's answers; any other is served all.
         wanted = sent if chosen.llm is not None else attrs.evolve(sent, llm=None)
         # A fresh branch asks anew, so its requests must not share idempotency keys with its parents.

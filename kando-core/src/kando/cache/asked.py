@@ -7,6 +7,7 @@ answer says so, under ``observed.asked``, so that the cache can be restored from
 from __future__ import annotations
 
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from hashlib import sha256
 from typing import Any
 
@@ -29,11 +30,34 @@ class Asked:
         llm: identity of the provider, as `provider_identity` returns it. In a look-up, None stands
             for any provider: no provider was chosen for the branch.
         options: that were sent instead of those that it names. In a look-up, None stands for any.
+        by_model: options of the requests to one model, by its name or a pattern of names; they
+            override `options`. See `of`.
+        default_model: to which the provider sends requests for ``default``; empty if unknown.
+        provider: its name, which a pattern may name before a colon; a look-up has it, too.
     """
 
     model: str | None = None
     llm: str | None = None
     options: Mapping[str, Any] | None = attrs.field(default=None, hash=False)
+    by_model: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict, hash=False)
+    default_model: str = ""
+    provider: str = ""
+
+    def of(self, request: Mapping[str, Any]) -> Asked:
+        """Return what is asked for one request: the same, with the options of its model."""
+        if not self.by_model:
+            return self
+        names = self._names_of_model(request)
+        options = dict(self.options or {})
+        for pattern, named in self.by_model.items():
+            if any(fnmatchcase(name, pattern) for name in names):
+                options.update(named)
+        return Asked(self.model, self.llm, options or None)
+
+    def _names_of_model(self, request: Mapping[str, Any]) -> set[str]:
+        model = str(self.model or request.get("model") or "default")
+        model = self.default_model or model if model == "default" else model
+        return {model, model.partition(":")[2] or model, f"{self.provider}:{model}"}
 
     def sent(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Return a request as it was sent."""

@@ -14,7 +14,7 @@ from kando.responders._repair import SchemaRepair
 from kando.responders.base import Effect, Responder
 from kando.responders.executor import answer_inline
 from kando.responders.idempotency import call_context, call_variant
-from kando.responders.options import DEFAULT_MAX_TOKENS, option_names
+from kando.responders.options import DEFAULT_MAX_TOKENS, option_names, without_unset
 from kando.schema.events import (
     ECHOED,
     LLM_REQUEST,
@@ -82,7 +82,8 @@ def provider_executor(complete: Complete, *, name: str = "llm") -> Responder:
 
     def call(intent: KandoEvent) -> dict[str, Any]:
         with call_context(intent):
-            return _with_echo(intent, complete(intent.data))
+            # A provider reads an option that is absent as one that has its default.
+            return _with_echo(intent, complete(without_unset(intent.data)))
 
     effect = Effect(
         LLM_RESPONSE,
@@ -118,10 +119,11 @@ def asking(
     variant = "/".join(each for each in (sent.model, key_variant) if each)
 
     def call(intent: KandoEvent) -> dict[str, Any]:
+        asked = sent.of(intent.data)
         with call_variant(variant):
-            answer = effect.call(attrs.evolve(intent, data=sent.sent(intent.data)))
+            answer = effect.call(attrs.evolve(intent, data=asked.sent(intent.data)))
         # An answer that is not a JSON object is refused where answers are recorded.
-        return sent.noted(answer) if isinstance(answer, dict) else answer
+        return asked.noted(answer) if isinstance(answer, dict) else answer
 
     evolved = attrs.evolve(
         effect,
@@ -130,7 +132,7 @@ def asking(
         remember=partial(remember, asked=wanted),
         dedup_key=partial(_dedup_key, asked=wanted),
         keep=partial(keep, asked=wanted),
-        worst_case_usd=lambda request: effect.worst_case_usd(sent.sent(request)),
+        worst_case_usd=lambda request: effect.worst_case_usd(sent.of(request).sent(request)),
     )
 
     def fn(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
@@ -145,7 +147,7 @@ def _worst_case_of(complete: Complete) -> Callable[[dict[str, Any]], float | Non
 
     def worst_case(request: dict[str, Any]) -> float | None:
         try:
-            return estimate(request) if estimate is not None else None
+            return estimate(without_unset(request)) if estimate is not None else None
         except Exception:
             # If the request is malformed, its call reports it.
             return None
@@ -166,6 +168,7 @@ def recall(intent: KandoEvent, world: World, asked: Asked = _AS_WRITTEN) -> dict
     cache = world.context.get("cache")
     if cache is None:
         return None
+    asked = asked.of(intent.data)
     known = cached_answer(cache, intent.data, asked)
     if isinstance(known, dict):
         free = {**known, "cost_usd": 0.0, "cached": True}
@@ -245,7 +248,7 @@ def _own_key(intent: KandoEvent, asked: Asked) -> dict[str, Any]:
 def _dedup_key(intent: KandoEvent, world: World, asked: Asked = _AS_WRITTEN) -> str | None:
     # Without a cache every request needs a call of its own.
     has_cache = world.context.get("cache") is not None
-    return request_key(asked.sent(intent.data)) if has_cache else None
+    return request_key(asked.of(intent.data).sent(intent.data)) if has_cache else None
 
 
 def _with_echo(intent: KandoEvent, answer: dict[str, Any]) -> dict[str, Any]:

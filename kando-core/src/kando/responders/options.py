@@ -7,15 +7,18 @@ from typing import Any
 
 from kando.errors import ConfigurationError
 from kando.schema.events import ECHOED, OBSERVED
-from kando.settings import LLM_OPTIONS, value_of
+from kando.settings import LLM_MODEL_OPTIONS, LLM_OPTIONS, value_of
 
 __all__ = [
     "DEFAULT_MAX_TOKENS",
+    "KNOWN_OPTIONS",
     "check_options",
     "check_settings",
     "merge_options",
+    "model_options_in",
     "option_names",
     "options_in",
+    "without_unset",
 ]
 
 #: Limit of an answer where one is needed and none is set: for a price, a budget, or the server.
@@ -80,6 +83,10 @@ _TYPES = {
 }
 
 
+#: Options that Kando knows; it sends others as they are.
+KNOWN_OPTIONS = frozenset(_TYPES)
+
+
 def check_options(options: Mapping[str, Any], where: str = "the request") -> None:
     """Check options of a request.
 
@@ -111,6 +118,11 @@ def option_names(request: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def without_unset(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a request without its fields that are None, which are not set."""
+    return {name: value for name, value in request.items() if value is not None}
+
+
 def merge_options(*layers: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return the options of several layers of settings; a later layer takes precedence.
 
@@ -134,6 +146,18 @@ def options_in(environ: Mapping[str, str]) -> dict[str, Any]:
     """
     found = value_of(LLM_OPTIONS, environ)
     check_settings(found, LLM_OPTIONS.variable)
+    return found
+
+
+def model_options_in(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Return the options in ``KANDO_LLM_MODEL_OPTIONS``, by the name or the pattern of a model.
+
+    Raises:
+        ConfigurationError: as for `options_in`.
+    """
+    found = value_of(LLM_MODEL_OPTIONS, environ)
+    for model, options in found.items():
+        check_settings(options, f"{LLM_MODEL_OPTIONS.variable} for {model}")
     return found
 
 

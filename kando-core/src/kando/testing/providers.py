@@ -141,6 +141,13 @@ class ProviderSuite:
 
         assert request == before
 
+    def test_a_request_without_a_limit_is_answered(self, provider: _Complete) -> None:
+        # Options that are not set are absent: `max_tokens`, too.
+        request = self.request_for()
+        del request["max_tokens"]
+
+        assert isinstance(provider(request)["text"], str)
+
     def test_it_can_be_called_from_several_threads_at_once(self, provider: _Complete) -> None:
         answers: list[dict[str, Any]] = []
         barrier = threading.Barrier(4)
