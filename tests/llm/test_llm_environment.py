@@ -345,3 +345,19 @@ def test_an_untrusted_certificate_is_an_error_with_the_cure(tmp_path, certificat
         assert trusting(ASKED)["text"] == "Yes."
         untrusting.close()
         trusting.close()
+
+
+def test_the_proxy_of_the_system_is_used_with_the_environment_of_the_process_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(
+        "kando_llm.network.getproxies", lambda: {"https": "http://proxy.example:3128"}
+    )
+    url = "https://models.example/v1"
+
+    with_files = {**os.environ, "KANDO_LLM_OPTIONS": '{"max_tokens": 4000}'}
+    for environ in (os.environ, with_files):
+        assert network_of(url, environ).proxy == "http://proxy.example:3128"
+    assert network_of(url, {"KANDO_LLM": "openai"}).proxy is None

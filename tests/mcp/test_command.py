@@ -59,6 +59,21 @@ def test_the_printed_configuration_starts_a_server_from_any_folder(place: Place)
     anyio.run(story)
 
 
+def test_a_file_of_settings_is_read_and_a_malformed_one_is_refused(place: Place) -> None:
+    file = place.root / ".config" / "kando" / "kando.toml"
+    file.parent.mkdir(parents=True)
+    file.write_text('ledger = "sqlite:mine.sqlite"\n[llm]\nprovider = "echo"\n')
+
+    printed, _ = command(place, "config", "--host", "cursor", KANDO_LEDGER="", XDG_CONFIG_HOME="")
+
+    environ = json.loads(printed)["mcpServers"]["kando"]["env"]
+    assert environ["KANDO_LEDGER"] == f"sqlite:{file.parent}/mine.sqlite"
+    assert environ["KANDO_LLM"] == "echo"
+    file.write_text("[budget]\nevent = 3\n")
+    _, said = command(place, code=2, XDG_CONFIG_HOME="")
+    assert "line 2: there is no setting 'budget.event'. Did you mean budget.events?" in said
+
+
 def test_the_ledger_is_written_as_an_absolute_path_and_never_with_a_password(place: Place) -> None:
     def configured(*options: str, **environ: str) -> tuple[dict[str, Any], str]:
         out, err = command(place, "config", "--host", "vscode", "--", *options, **environ)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
+from enum import Enum
 from typing import Any, Generic, TypeVar
 
 import attrs
@@ -34,12 +35,24 @@ __all__ = [
     "SETTINGS",
     "SNAPSHOT_DIR",
     "STRICT_PLUGINS",
+    "Kind",
     "Setting",
     "number_of",
     "value_of",
 ]
 
 T = TypeVar("T")
+
+
+class Kind(Enum):
+    """The type that a setting has in `kando.toml`."""
+
+    TEXT = "text"
+    PATH = "path"
+    NUMBER = "number"
+    FLAG = "flag"
+    NAMES = "names"
+    OBJECT = "object"
 
 
 @attrs.frozen
@@ -53,6 +66,7 @@ class Setting(Generic[T]):
         about: what it sets, in a few words.
         parse: returns the value of a text; raises ValueError if the text is malformed.
         default: its value if it is not set.
+        kind: its type in a file.
         expected: what its text must be, such as ``a number of seconds``.
         cure: what to do if its text is malformed.
         option: of `kando` that takes precedence; empty if there is none.
@@ -67,6 +81,7 @@ class Setting(Generic[T]):
     about: str
     parse: Callable[[str], T] = attrs.field(repr=False)
     default: T
+    kind: Kind = Kind.TEXT
     expected: str = "a text"
     cure: str = "Correct it, or remove it for the default."
     option: str = ""
@@ -185,6 +200,7 @@ LLM_OPTIONS: Setting[dict[str, Any]] = Setting(
     "options of all requests to models",
     _object,
     {},
+    Kind.OBJECT,
     expected="a JSON object",
     cure="Set KANDO_LLM_OPTIONS='{\"max_tokens\": 4000}'.",
     option="--max-tokens",
@@ -196,6 +212,7 @@ LLM_MODEL_OPTIONS: Setting[dict[str, dict[str, Any]]] = Setting(
     "options of requests to one model",
     _objects,
     {},
+    Kind.OBJECT,
     expected="a JSON object of objects",
     cure='Set KANDO_LLM_MODEL_OPTIONS=\'{"MODEL": {"max_tokens": 4000}}\'.',
 )
@@ -206,6 +223,7 @@ LLM_TIMEOUT = Setting(
     "seconds of silence after which an attempt to reach a model fails",
     number_of(lambda n: 0 < n < 1e6),
     120.0,
+    Kind.NUMBER,
     expected="a number above 0",
     cure="Unset it for the default, 120.",
 )
@@ -216,12 +234,13 @@ LLM_RETRIES = Setting(
     "how often a failed attempt to reach a model is retried",
     number_of(lambda n: 0 <= n < 1e6),
     4.0,
+    Kind.NUMBER,
     expected="a number of at least 0",
     cure="Unset it for the default, 4.",
 )
 
 PRICES: Setting[str | None] = Setting(
-    "KANDO_PRICES", "llm.prices", "file of prices", str, None, is_choice=True
+    "KANDO_PRICES", "llm.prices", "file of prices", str, None, Kind.PATH, is_choice=True
 )
 
 RECORD: Setting[str | None] = Setting(
@@ -239,6 +258,7 @@ GRACE_SECONDS = Setting(
     "seconds that calls in flight have when a process is ended",
     number_of(lambda n: n >= 0),
     60.0,
+    Kind.NUMBER,
     expected="a number of seconds",
     cure="Use a number of at least 0.",
     option="--grace",
@@ -250,12 +270,19 @@ LEASE_SECONDS = Setting(
     "seconds without a sign of life after which a process loses its claim on a run",
     number_of(lambda n: n >= 1),
     30.0,
+    Kind.NUMBER,
     expected="a number of seconds",
     cure="Use a number of at least 1.",
 )
 
 SNAPSHOT_DIR: Setting[str | None] = Setting(
-    "KANDO_SNAPSHOT_DIR", "snapshot_dir", "folder for snapshots", str, None, is_choice=True
+    "KANDO_SNAPSHOT_DIR",
+    "snapshot_dir",
+    "folder for snapshots",
+    str,
+    None,
+    Kind.PATH,
+    is_choice=True,
 )
 
 ONLY_PLUGINS: Setting[tuple[str, ...] | None] = Setting(
@@ -264,12 +291,19 @@ ONLY_PLUGINS: Setting[tuple[str, ...] | None] = Setting(
     "the only plugins to load",
     _names,
     None,
+    Kind.NAMES,
     is_choice=True,
     may_be_empty=True,
 )
 
 DISABLED_PLUGINS: Setting[tuple[str, ...]] = Setting(
-    "KANDO_DISABLE_PLUGINS", "plugins.disabled", "plugins not to load", _names, (), is_choice=True
+    "KANDO_DISABLE_PLUGINS",
+    "plugins.disabled",
+    "plugins not to load",
+    _names,
+    (),
+    Kind.NAMES,
+    is_choice=True,
 )
 
 PREFERRED_PLUGINS: Setting[tuple[str, ...]] = Setting(
@@ -278,6 +312,7 @@ PREFERRED_PLUGINS: Setting[tuple[str, ...]] = Setting(
     "distributions to prefer when several plugins claim a name",
     _names,
     (),
+    Kind.NAMES,
     option="--prefer",
     is_choice=True,
 )
@@ -288,6 +323,7 @@ STRICT_PLUGINS = Setting(
     "whether a plugin that fails is an error at once",
     _flag,
     False,
+    Kind.FLAG,
     is_choice=True,
 )
 

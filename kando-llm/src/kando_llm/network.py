@@ -143,10 +143,16 @@ def _proxy_for(
                 is_direct = is_this_machine(host) or _is_excepted(host, port, environ)
                 return ("", None) if is_direct else (name, _checked_proxy(url, name))
     # Without a variable, macOS and Windows may have a proxy in their settings.
-    url = getproxies().get(scheme, "") if environ is os.environ and not _names(environ) else ""
+    url = getproxies().get(scheme, "") if _is_of_process(environ) and not _names(environ) else ""
     if not url or is_this_machine(host) or _is_excepted(host, port, environ):
         return "", None
     return "the system's settings", _checked_proxy(url, "the system's settings")
+
+
+def _is_of_process(environ: Mapping[str, str]) -> bool:
+    """Whether settings include the whole environment of the process; Kando's own may differ."""
+    own = os.environ.items()
+    return all(environ.get(name) == value for name, value in own if not name.startswith("KANDO_"))
 
 
 def _names(environ: Mapping[str, str]) -> list[str]:

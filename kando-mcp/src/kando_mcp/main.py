@@ -96,7 +96,8 @@ def cli(
 ) -> None:
     """Serve Kando over the Model Context Protocol, on stdin and stdout.
 
-    KANDO_LEDGER names the substrate, and KANDO_LLM the provider that answers LLM requests.
+    KANDO_LEDGER names the substrate, and KANDO_LLM the provider that answers LLM requests. A
+    kando.toml can set them, too.
     """
     settings = Settings(
         ledger,
@@ -113,18 +114,20 @@ def cli(
             msg = f"Options of the server follow --, as in: kando-mcp {command} ... -- --read-only"
             raise click.UsageError(msg)
         return
+    from kando.app.config import read_settings
     from kando.app.limits import default_limits
     from kando.errors import ConfigurationError
     from kando_mcp.server import serve_http, serve_stdio
 
     try:
-        default_limits(os.environ)
+        environ = read_settings().environ
+        default_limits(environ)
     except ConfigurationError as error:
         raise click.UsageError(str(error)) from error
     if http:
-        serve_http(os.environ, settings, port)
+        serve_http(environ, settings, port)
     else:
-        serve_stdio(os.environ, settings)
+        serve_stdio(environ, settings)
 
 
 @cli.command()
@@ -146,12 +149,13 @@ def config(host: str, write: bool, file: str | None, options: tuple[str, ...]) -
 
     Options after -- are passed to kando-mcp: kando-mcp config --host cursor -- --read-only
     """
+    from kando.app.config import read_settings
     from kando_mcp.hosts import config_path, configuration, merge
 
     path = file or config_path(host, os.environ)
     # Refuse options that kando-mcp would refuse before they reach the host's file.
     given = cli.make_context("kando-mcp", list(options)).params
-    entry, is_complete = configuration(host, options, given["ledger"], os.environ)
+    entry, is_complete = configuration(host, options, given["ledger"], read_settings().environ)
     if not is_complete:
         found = "The ledger's URL contains a user or a password and is not written to the file."
         click.echo(f"{found} Set KANDO_LEDGER in the environment of the host.", err=True)

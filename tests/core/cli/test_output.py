@@ -61,6 +61,7 @@ LISTS = {
     "compare RUN demo": OUTCOME,
     "branches RUN": {"id", "parent_id", "fork_position", "length", "depth"},
     "branches demo": {"id", "parent_id", "fork_position", "length", "depth"},
+    "config": {"key", "value", "origin", "where", "variable"},
     "doctor": {"what", "state", "detail", "cure"},
     "exit-codes": {"code", "meaning"},
 }

@@ -8,7 +8,7 @@ from kando.app.opened import OpenedRun
 from kando.errors import ConfigurationError, InvalidData
 from kando.responders.budget import LIMITS, Budget, Limit
 from kando.schema.events import BUDGET_SET, KandoEvent, make_event
-from kando.settings import Setting, number_of
+from kando.settings import Kind, Setting, number_of
 
 __all__ = [
     "DEFAULT_LIMITS",
@@ -74,6 +74,7 @@ def _setting_of(limit: Limit) -> Setting[float | None]:
         limit.help[0].lower() + limit.help[1:].partition(".")[0],
         number_of(lambda number: number >= 0, is_whole=limit.is_whole),
         getattr(DEFAULT_LIMITS, limit.name),
+        Kind.NUMBER,
         expected=f"{kind} of at least 0",
         cure="Correct it, or remove it for no such limit.",
         option=limit.option,

@@ -12,7 +12,14 @@ from kando.ledger.substrate import Substrate
 from kando.plugins import Plugins
 from kando.settings import LEDGER, value_of
 
-__all__ = ["default_path", "open_memory", "open_sqlite", "open_substrate", "substrate_url"]
+__all__ = [
+    "default_path",
+    "open_memory",
+    "open_sqlite",
+    "open_substrate",
+    "sqlite_path",
+    "substrate_url",
+]
 
 _FILE_NAME = "kando.sqlite"
 
@@ -61,17 +68,26 @@ def open_substrate(url: str, plugins: Plugins, *, read_only: bool = False) -> Su
     return opened
 
 
-def open_sqlite(url: str, *, read_only: bool = False) -> Substrate:
-    """Open a SQLite substrate from ``sqlite:PATH``, or ``sqlite:///absolute/path``."""
-    from kando.ledger.memory import MemorySubstrate
-    from kando.ledger.sqlite_substrate import SQLiteSubstrate
+def sqlite_path(url: str) -> Path:
+    """Return the file that ``sqlite:PATH``, or ``sqlite:///absolute/path``, names.
 
+    Raises:
+        ConfigurationError: the URL names no file.
+    """
     parts = urlsplit(url)
     path = unquote(parts.path)
     if parts.netloc or not path:
         msg = f"{url!r} names no file."
         raise ConfigurationError(msg, hint="Write sqlite:relative/path or sqlite:/absolute/path.")
-    file = Path(path).expanduser()
+    return Path(path).expanduser()
+
+
+def open_sqlite(url: str, *, read_only: bool = False) -> Substrate:
+    """Open a SQLite substrate from ``sqlite:PATH``, or ``sqlite:///absolute/path``."""
+    from kando.ledger.memory import MemorySubstrate
+    from kando.ledger.sqlite_substrate import SQLiteSubstrate
+
+    file = sqlite_path(url)
     if read_only and not file.exists():
         # Nothing is recorded there yet, and a reader must not create the file.
         return MemorySubstrate()

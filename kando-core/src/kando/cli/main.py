@@ -59,6 +59,7 @@ _GROUPS = {
         "import": ("kando.cli.export:import_", "Restore a run from an exported file."),
         "verify": ("kando.cli.verify:verify", "Check the hash chain of a run."),
         "plugins": ("kando.cli.plugins:plugins", "List installed plugins and what they offer."),
+        "config": ("kando.cli.config:config", "Show the settings, and where each comes from."),
         "doctor": ("kando.cli.doctor:doctor", "Check the installation and the store."),
         "completion": ("kando.cli.completion:completion", "Print a shell completion script."),
         "exit-codes": ("kando.cli.exit_codes:exit_codes", "List the exit codes."),

@@ -9,7 +9,7 @@ import click
 
 from kando.app.substrates import default_path, substrate_url
 from kando.cli.output import warn
-from kando.cli.shared import options_of, plugin_environ
+from kando.cli.shared import command_environ, lenient_environ, options_of
 from kando.errors import KandoError
 from kando.plugins import CommandSettings, Plugins
 
@@ -49,7 +49,7 @@ class _PluginCommand(click.Command):
 
 
 def _settings(parent: click.Context | None) -> CommandSettings:
-    environ = plugin_environ(parent)
+    environ = command_environ(parent)
     url = substrate_url(options_of(parent).get("ledger"), environ)
     return CommandSettings(url, default_path().parent, environ)
 
@@ -60,7 +60,7 @@ def plugin_commands(taken: set[str]) -> dict[str, click.Command]:
     Args:
         taken: names of built-in commands, which plugins cannot replace.
     """
-    plugins = Plugins(environ=plugin_environ(click.get_current_context(silent=True)))
+    plugins = Plugins(environ=lenient_environ(click.get_current_context(silent=True)))
     found: dict[str, click.Command] = {}
     try:
         # A plugin may print on import, but stdout is for data.

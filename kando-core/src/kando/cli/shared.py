@@ -19,27 +19,35 @@ from typing import Any, TypeVar
 import click
 
 from kando.app.builtin import installed_plugins
+from kando.app.config import Settings, read_settings
 from kando.app.store import Store, open_store
 from kando.app.termination import Termination, interrupt
 from kando.cli.output import DATA_STREAM, json_option, say, warn
+from kando.errors import ConfigurationError
 from kando.ledger.urls import redact_url
 from kando.schema.visible import clean
-from kando.settings import GRACE_SECONDS, value_of
+from kando.settings import GRACE_SECONDS, PREFERRED_PLUGINS, value_of
 
 __all__ = [
     "answer_options",
+    "command_environ",
     "command_for",
     "grace_option",
+    "ignore_files",
+    "lenient_environ",
     "open_command_store",
     "options_of",
-    "plugin_environ",
     "resume_hint",
+    "settings_of",
     "shared_options",
     "store_options",
     "stream_option",
     "stream_to_stderr",
     "termination",
 ]
+
+#: Key of the settings in the meta data of a click context.
+_SETTINGS = "kando.settings"
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -186,10 +194,44 @@ def options_of(context: click.Context | None) -> dict[str, Any]:
     return {**root.params, **(root.obj or {})} if root is not None else {}
 
 
-def plugin_environ(context: click.Context | None) -> Mapping[str, str]:
-    """Return the environment for looking up plugins: that of the process, with ``--prefer``."""
-    preferred = options_of(context).get("prefer")
-    return os.environ if preferred is None else {**os.environ, "KANDO_PREFER": preferred}
+def settings_of(context: click.Context | None) -> Settings:
+    """Return the settings of the process, which are read once: its environment, and the files.
+
+    Raises:
+        ConfigurationError: a file is malformed, or sets what it may not set.
+    """
+    kept = context.meta if context is not None else {}
+    if _SETTINGS not in kept:
+        kept[_SETTINGS] = read_settings()
+    found: Settings = kept[_SETTINGS]
+    return found
+
+
+def ignore_files(context: click.Context | None) -> None:
+    """Have `settings_of` return the environment alone: a file of settings is malformed."""
+    if context is not None:
+        context.meta[_SETTINGS] = Settings(os.environ, os.environ)
+
+
+def command_environ(context: click.Context | None) -> Mapping[str, str]:
+    """Return the environment of a command: with the settings of files, ``--prefer`` and ``--grace``."""
+    options, environ = options_of(context), settings_of(context).environ
+    named = ((PREFERRED_PLUGINS, options.get("prefer")), (GRACE_SECONDS, options.get("grace")))
+    given = {setting.variable: str(value) for setting, value in named if value is not None}
+    return {**environ, **given} if given else environ
+
+
+def lenient_environ(context: click.Context | None) -> Mapping[str, str]:
+    """Return the same; if a file of settings is malformed, report it and leave the files out.
+
+    For unknown commands and completion, which a file must not disable.
+    """
+    try:
+        return command_environ(context)
+    except ConfigurationError as error:
+        warn(str(error))
+        ignore_files(context)
+        return command_environ(context)
 
 
 @contextmanager
@@ -204,15 +246,12 @@ def open_command_store(*, shows_progress: bool = False, is_paged: bool = False) 
     """
     context = click.get_current_context()
     options = options_of(context)
-    plugins = installed_plugins(plugin_environ(context))
+    environ = command_environ(context)
+    plugins = installed_plugins(environ)
     context.meta[DATA_STREAM] = sys.stdout
     with warnings.catch_warnings(), redirect_stdout(sys.stderr):
         warnings.showwarning = _show_warning
         listen = stream_to_stderr if options.get("stream") else None
-        grace = options.get("grace")
-        environ = (
-            os.environ if grace is None else {**os.environ, GRACE_SECONDS.variable: str(grace)}
-        )
         with (
             open_store(
                 options.get("ledger"),
