@@ -343,6 +343,24 @@ def test_options_are_merged_one_by_one_and_those_of_a_model_precede(
     assert of_model == {"max_tokens": 5, "top_p": 0.2, "top_k": 3, "seed": 4}
 
 
+def test_doctor_shows_the_files_and_survives_a_malformed_one(kando: Run, place: Place) -> None:
+    place.user("grace_seconds = 5")
+    place.own("[budget]\nevents = 5")
+
+    def settings() -> list[dict[str, str]]:
+        items = json.loads(kando("doctor", "--json").stdout)["items"]
+        return [item for item in items if item["what"] == "settings"]
+
+    user, own = settings()
+    assert (user["state"], user["detail"]) == ("ok", f"{place.user_file} (user): grace_seconds")
+    assert own["detail"] == f"{place.project}/kando.toml (project, not trusted): budget.events"
+    place.own("\nbudget\n")
+    (failed,) = settings()
+    assert failed["state"] == "fail"
+    assert "kando.toml, line 2 is not TOML" in failed["detail"]
+    assert kando("doctor").returncode == 1
+
+
 def test_help_needs_no_file_and_reads_none(process: Run, place: Place) -> None:
     place.own("a malformed file")
     code = (

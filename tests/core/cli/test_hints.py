@@ -15,8 +15,10 @@ from kando.app.store import open_store
 from kando.cli.main import _GROUPS
 from kando.emit import emit
 from kando.ledger.claims import Worker
+from kando.ledger.groups import Job
 from kando.ledger.sqlite_substrate import SQLiteSubstrate
 from kando.runtime import Runtime
+from stores import damage_index
 
 Run = Callable[..., Any]
 
@@ -108,6 +110,30 @@ def busy_run(place: Place) -> Any:
     with SQLiteSubstrate(place.path) as substrate:
         substrate.claim(run, Worker("elsewhere", 1), 600)
     return place("resume", run)
+
+
+def stale_claim(place: Place) -> Any:
+    run = place.start()
+    with SQLiteSubstrate(place.path) as substrate:
+        substrate.claim(run, Worker("elsewhere", 1), -1.0)
+    return place("doctor")
+
+
+def parked_job(place: Place) -> Any:
+    run = place.start()
+    with SQLiteSubstrate(place.path) as substrate:
+        group = substrate.group("team")
+        group.offer(Job(run))
+        lease = group.take(Worker("elsewhere", 1), 600)
+        assert lease is not None
+        group.park(lease, "no kit")
+    return place("doctor")
+
+
+def damaged_page(place: Place) -> Any:
+    place.start()
+    damage_index(place.path)
+    return place("doctor")
 
 
 def imported_branch(place: Place) -> Any:
@@ -216,6 +242,15 @@ MESSAGES: dict[str, tuple[Callable[[Place], Any], set[int]]] = {
     "Then resume with: {}": (lambda place: place("run", "tiny", "--goal", "x"), {0}),
     "sent; the process that works on the run records it, or `{}`": (
         lambda place: place("send", place.start(), "--type", "note"),
+        {0},
+    ),
+    "`kando resume {}` resumes it.": (stale_claim, {0}),
+    "`kando groups parked {}` shows why; `kando groups replay-parked {}` retries.": (
+        parked_job,
+        {0},
+    ),
+    "Restore the file from a copy, or export the runs that `kando verify --all` accepts.": (
+        damaged_page,
         {0},
     ),
     "1 plugin failed to load: {} (see `{}`)": (a_failed_plugin, {0}),

@@ -7,7 +7,15 @@ import click
 
 from kando.app.doctor import FAIL, run_checks
 from kando.cli.output import clean, columns, print_list
-from kando.cli.shared import open_command_store, shared_options
+from kando.cli.shared import (
+    ignore_files,
+    in_same_store,
+    open_command_store,
+    options_of,
+    settings_of,
+    shared_options,
+)
+from kando.errors import ConfigurationError
 
 __all__ = ["doctor"]
 
@@ -19,8 +27,21 @@ def doctor(as_json: bool) -> int:
 
     Changes nothing. The exit code is 1 if a check fails.
     """
+    context = click.get_current_context()
+    problem = None
+    try:
+        settings_of(context)
+    except ConfigurationError as error:
+        problem = error
+        ignore_files(context)
     with open_command_store(shows_progress=True) as store:
-        findings = list(run_checks(store.context))
+        options = options_of(context)
+        findings = [
+            attrs.evolve(
+                each, cure=in_same_store(each.cure, options.get("ledger"), options.get("prefer"))
+            )
+            for each in run_checks(store.context, settings_of(context), problem)
+        ]
         if as_json:
             print_list([attrs.asdict(finding) for finding in findings])
         else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import traceback
 
 import click
@@ -116,10 +115,9 @@ def _in_same_store(hint: str | None, arguments: list[str]) -> str | None:
     ledger, prefer = _value_of("--ledger", arguments), _value_of("--prefer", arguments)
     if hint is None or ledger is prefer is None:
         return hint
-    from kando.cli.shared import store_options
+    from kando.cli.shared import in_same_store
 
-    options = store_options(ledger, prefer)
-    return re.sub(r"`(kando (?![^`]*--ledger)[^`]*)`", lambda found: f"`{found[1]}{options}`", hint)
+    return in_same_store(hint, ledger, prefer)
 
 
 def _value_of(option: str, arguments: list[str]) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import sys
 import warnings
@@ -34,6 +35,7 @@ __all__ = [
     "command_for",
     "grace_option",
     "ignore_files",
+    "in_same_store",
     "lenient_environ",
     "open_command_store",
     "options_of",
@@ -296,6 +298,12 @@ def store_options(ledger: str | None, prefer: str | None) -> str:
     url = None if ledger is None else shlex.quote(ledger) if ledger == redact_url(ledger) else "URL"
     given = (("--ledger", url), ("--prefer", shlex.quote(prefer) if prefer else None))
     return "".join(f" {name} {value}" for name, value in given if value)
+
+
+def in_same_store(text: str, ledger: str | None, prefer: str | None) -> str:
+    """Return a text whose suggested commands use the same store and plugins."""
+    options = store_options(ledger, prefer)
+    return re.sub(r"`(kando (?![^`]*--ledger)[^`]*)`", lambda found: f"`{found[1]}{options}`", text)
 
 
 def command_for(*words: str) -> str:

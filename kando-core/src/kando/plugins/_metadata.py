@@ -13,7 +13,7 @@ from kando.plugins.records import normalised
 if TYPE_CHECKING:
     from importlib_metadata import EntryPoint
 
-__all__ = ["InstalledPlugin", "core_version", "installed_plugins"]
+__all__ = ["InstalledPlugin", "core_version", "damaged_distributions", "installed_plugins"]
 
 
 @attrs.frozen
@@ -52,10 +52,23 @@ def installed_plugins() -> list[InstalledPlugin]:
 
     If ``sys.path`` has several copies of a distribution, the first counts, as it does for imports.
     """
+    return _read_all()[0]
+
+
+def damaged_distributions() -> list[tuple[str, str]]:
+    """Return the path and the problem of each distribution whose metadata cannot be read.
+
+    If it offers plugins, they are not found.
+    """
+    return sorted(_read_all()[1])
+
+
+def _read_all() -> tuple[list[InstalledPlugin], list[tuple[str, str]]]:
     # Imported here because it takes tens of milliseconds, and built-in plugins do not need it.
     from importlib_metadata import distributions
 
     found: dict[str, list[InstalledPlugin]] = {}
+    damaged: list[tuple[str, str]] = []
     for distribution in distributions():
         # One by one, because a damaged distribution, such as the remains of an interrupted
         # uninstall, must not hide the others.
@@ -64,13 +77,26 @@ def installed_plugins() -> list[InstalledPlugin]:
             if not entry_points:
                 continue
             name, version = _name_and_version(distribution.read_text)
-        except Exception:
+        except Exception as error:
+            damaged.append((_path_of(distribution), _problem(error)))
             continue
         plugins = [InstalledPlugin(entry.name, name, version, entry) for entry in entry_points]
         found.setdefault(normalised(name), plugins)
-    return [
+    by_name = [
         plugin for name in sorted(found) for plugin in sorted(found[name], key=lambda p: p.name)
     ]
+    return by_name, damaged
+
+
+def _path_of(distribution: object) -> str:
+    # Only distributions in a folder have a path, which importlib_metadata does not publish.
+    return str(getattr(distribution, "_path", distribution))
+
+
+def _problem(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"its METADATA is missing, or has no {error.args[0]}"
+    return f"{type(error).__name__}: {error}"
 
 
 def _name_and_version(read_text: Callable[[str], str | None]) -> tuple[str, str]:

@@ -30,7 +30,7 @@ import pluggy
 
 from kando.plugins._kinds import COMMAND, KINDS, KIT, PROVIDER, SUBSTRATE, Kind, names_of
 from kando.plugins._lookup_errors import broken, conflict, unknown
-from kando.plugins._metadata import InstalledPlugin, installed_plugins
+from kando.plugins._metadata import InstalledPlugin, damaged_distributions, installed_plugins
 from kando.plugins._plugin_state import PluginState
 from kando.plugins._registration import implementations_of, new_hooks, register
 from kando.plugins._switches import read_switches
@@ -206,6 +206,13 @@ class Plugins:
     def failures(self, *, load: bool = True) -> list[LoadedPlugin]:
         """Return the plugins with errors; `load` as in `plugins`."""
         return [plugin for plugin in self.plugins(load=load) if plugin.error is not None]
+
+    def damaged(self) -> list[tuple[str, str]]:
+        """Return the path and the problem of each distribution whose metadata cannot be read.
+
+        If it offers plugins, they are not found.
+        """
+        return damaged_distributions()
 
     def conflicts(self) -> list[PluginConflict]:
         """Return an error for each name, of any kind, that more than one plugin claims.
