@@ -88,7 +88,9 @@ def pay(amount: int):
 
 @kit.policy
 def careful(intent, world):
-    return Ask("May it pay?") if intent.data["tool"] == "pay" else Allow()
+    is_eight = intent.data["arguments"].get("amount") == 8
+    expires = 3600 if is_eight else None
+    return Ask("May it pay?", expires=expires) if intent.data["tool"] == "pay" else Allow()
 
 
 @kit.responder("tool.returned")

@@ -325,6 +325,10 @@ def test_a_person_changes_the_arguments_of_a_call_that_is_listed_for_all_runs(
         assert rest["next_cursor"] is None
         asked = listed["items"][1]
         assert (asked["reason"], asked["expires_at"]) == ("May it pay?", None)
+        states = [await call("get_run", run_id=run_id) for run_id in (first, second)]
+        deadlines = [(each["event_id"], each["expires_at"]) for each in states[1]["deadlines"]]
+        assert states[0]["deadlines"] == []
+        assert deadlines == [(listed["items"][0]["event_id"], listed["items"][0]["expires_at"])]
 
         answer = {"run_id": first, "event_id": asked["event_id"], "approved": True}
         text = await refusal(client, "answer_approval", **answer, arguments={"amount": "3"})

@@ -121,6 +121,41 @@ def test_a_run_denies_a_question_when_its_deadline_has_passed_and_not_before() -
     assert runtime().replay(strict=True) == runtime().load()
 
 
+def test_the_state_of_a_run_shows_the_deadlines_of_what_waits_the_next_one_first(
+    tmp_path: Path,
+) -> None:
+    kit = Kit("paying", version="1")
+    kit.seeds(lambda goal, run_id: [create("Go", {}, id="go")])
+
+    @kit.tool("pay")
+    def pay(hours: int) -> str:
+        raise NotImplementedError
+
+    @kit.policy
+    def careful(intent: KandoEvent) -> Ask:
+        hours = intent.data["arguments"]["hours"]
+        return Ask("pay?", expires=timedelta(hours=hours) if hours else None)
+
+    @kit.responder(OBJECT_CREATED, type="Go")
+    def on_go(event: KandoEvent, world: object) -> Any:
+        for hours in (9, 0, 3):
+            yield call_tool("pay", {"hours": hours})
+
+    url = f"sqlite:{tmp_path / 'runs.sqlite'}"
+    with open_store(url, kits=[kit], environ={"KANDO_PLUGINS": ""}) as store:
+        run = store.start("paying", "x")
+        late, _, soon = run.approvals()
+        status = run.status()
+
+        assert (status.state, status.approvals) == ("waiting", 3)
+        assert [(each.event_id, each.expires_at) for each in status.deadlines] == [
+            (soon.event_id, soon.expires_at),
+            (late.event_id, late.expires_at),
+        ]
+        run.deny(soon.event_id)
+        assert [each.event_id for each in run.resume().status.deadlines] == [late.event_id]
+
+
 def test_a_decision_that_was_made_in_time_counts_and_a_later_one_is_refused_with_the_reason() -> (
     None
 ):

@@ -134,6 +134,21 @@ def test_other_arguments_are_checked_recorded_and_sent(started: str, kando: Run)
     assert kando("replay", started, "--strict").returncode == 0
 
 
+def test_status_shows_the_next_deadline(install: Callable[[str, str], Path], kando: Run) -> None:
+    expiring = PAYING.replace('Ask("publish?")', 'Ask("publish?", expires=3600)')
+    install("paying", expiring.replace("amount']}?\")", "amount']}?\", expires=60)"))
+    run_id = kando("run", "paying", "--goal", "x").stdout.strip()
+
+    later, first = json.loads(kando("approvals", run_id, "--json").stdout)["items"]
+    state = json.loads(kando("status", run_id, "--json").stdout)
+
+    assert state["deadlines"] == [
+        {"event_id": each["event_id"], "expires_at": each["expires_at"]} for each in (first, later)
+    ]
+    line = f"deadline  {first['expires_at']} for {first['event_id']} and 1 more"
+    assert line in kando("status", run_id).stdout.splitlines()
+
+
 def test_without_a_run_the_approvals_of_all_runs_are_listed_in_pages(
     started: str, kando: Run
 ) -> None:

@@ -34,6 +34,7 @@ __all__ = [
     "RUNNING",
     "STOPPED",
     "WAITING",
+    "Deadline",
     "RunStatus",
     "damaged_status",
     "progress_of_run",
@@ -53,6 +54,19 @@ CANCELLED = "cancelled"
 
 #: How often the status of a run that changes meanwhile is read again.
 _READINGS = 5
+
+
+@attrs.frozen
+class Deadline:
+    """The deadline of a pending approval.
+
+    Attributes:
+        event_id: id of its ``approval.requested``.
+        expires_at: when the run denies it, timezone-aware.
+    """
+
+    event_id: str
+    expires_at: datetime
 
 
 @attrs.frozen
@@ -97,6 +111,8 @@ class RunStatus:
         parked: number of parked firings, calls among them.
         parked_reasons: the event, the responder and the error of each parked firing.
         claim: of the process that works on the run; None if no live process does.
+        deadlines: of the pending approvals that have one, the next one first: the run denies these
+            questions itself then.
     """
 
     run_id: str
@@ -129,6 +145,7 @@ class RunStatus:
     parked: int = 0
     parked_reasons: list[str] = attrs.field(factory=list)
     claim: Claim | None = None
+    deadlines: list[Deadline] = attrs.field(factory=list)
 
     @property
     def got_no_answer(self) -> bool:
@@ -218,7 +235,17 @@ def _status(ledger: LedgerStore, fold: StatusFold) -> RunStatus:
         limits=fold.budget,
         parked=len(parked),
         parked_reasons=parked,
+        deadlines=_deadlines(fold),
     )
+
+
+def _deadlines(fold: StatusFold) -> list[Deadline]:
+    found = [
+        Deadline(each.event_id, each.expires_at)
+        for each in fold.approvals.open()
+        if each.expires_at is not None
+    ]
+    return sorted(found, key=lambda each: each.expires_at)
 
 
 def _counted(n: int, one: str, many: str) -> str:

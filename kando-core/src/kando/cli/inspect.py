@@ -71,6 +71,11 @@ def _status_lines(found: RunStatus) -> list[tuple[str, str]]:
         reasons = "; ".join(clean(reason) for reason in found.parked_reasons[:_REASONS])
         more = "; ..." if found.parked > _REASONS else ""
         lines.append(("parked", f"{found.parked}: {reasons}{more}"))
+    if found.deadlines:
+        first, *rest = found.deadlines
+        more = f" and {len(rest)} more" if rest else ""
+        when = f"{moment(first.expires_at)} for {clean(first.event_id)}{more}"
+        lines.append(("deadline", when))
     lines += [("goal", clean(found.goal or "")), ("kit", clean(kit))]
     if found.parent_id is not None:
         lines.append(("parent", f"{found.parent_id}@{found.fork_position}"))

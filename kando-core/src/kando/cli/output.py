@@ -167,6 +167,10 @@ def status_dict(status: RunStatus) -> dict[str, Any]:
         "created_at": moment(status.created_at),
         "updated_at": moment(status.updated_at),
         "claim": _claim_dict(status.claim) if status.claim is not None else None,
+        "deadlines": [
+            {"event_id": each.event_id, "expires_at": moment(each.expires_at)}
+            for each in status.deadlines
+        ],
     }
 
 

@@ -82,6 +82,10 @@ def _state_of(
         "last_event_id": status.last_event_id,
         "problem": truncate(problem, _PROBLEM_CHARS) if problem else None,
         "approvals": pending,
+        "deadlines": [
+            {"event_id": each.event_id, "expires_at": each.expires_at.isoformat()}
+            for each in status.deadlines[:_REASONS]
+        ],
         "parent_id": status.parent_id,
         "fork_position": status.fork_position,
         "next_steps": _read_only_steps(status) if is_read_only else _next_steps(status),

@@ -24,6 +24,7 @@ __all__ = [
     "ApprovalShape",
     "Branch",
     "Change",
+    "DeadlineShape",
     "DiffResult",
     "Direction",
     "KitList",
@@ -84,6 +85,13 @@ class ApprovalList(TypedDict):
     next_cursor: str | None
 
 
+class DeadlineShape(TypedDict):
+    """The deadline of a pending approval."""
+
+    event_id: str
+    expires_at: str
+
+
 class RunState(TypedDict):
     """The state of a run or branch."""
 
@@ -107,6 +115,7 @@ class RunState(TypedDict):
     last_event_id: str | None
     problem: str | None
     approvals: list[ApprovalShape]
+    deadlines: list[DeadlineShape]
     parent_id: str | None
     fork_position: int | None
     next_steps: list[str]
