@@ -7,13 +7,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from importlib import resources
 from string import Template
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import attrs
 
 from kando.errors import ConfigurationError, NotFoundError
 from kando.responders.base import Responder, Retry
-from kando.responders.edge import edge_responder
+from kando.responders.edge import check_relation_type, edge_responder
 from kando.responders.executor import ToolExecutorResponder
 from kando.responders.llm_responder import CONVERSATION, LLMResponder, request_options
 from kando.responders.options import check_options
@@ -125,11 +125,19 @@ class Kit:
             name: such as ``supports``.
             source: type of its source objects; any if omitted.
             target: type of its target objects; any if omitted.
+
+        Raises:
+            ConfigurationError: the name is already declared, or is not a text.
         """
+        check_relation_type(name)
         self._claim(self.relation_types, name, "relation type")
         self.relation_types[name] = RelationType(name, _type_name(source), _type_name(target))
         return name
 
+    @overload
+    def responder(self, fn: _Function, /) -> _Function: ...
+
+    @overload
     def responder(
         self,
         *pattern: str,
@@ -138,24 +146,38 @@ class Kit:
         retry: Retry | None = None,
         on_error: str = "raise",
         was: str | Iterable[str] = (),
-    ) -> Callable[[_Function], _Function]:
+    ) -> Callable[[_Function], _Function]: ...
+
+    def responder(
+        self,
+        *pattern: Any,
+        type: type | str | None = None,
+        name: str | None = None,
+        retry: Retry | None = None,
+        on_error: str = "raise",
+        was: str | Iterable[str] = (),
+    ) -> Any:
         """Register the decorated function ``fn(event, world)`` as a responder of the kit.
 
         Args:
-            pattern: the event types it handles; every type if omitted.
+            pattern: the event types it handles; every type if omitted, as without parentheses.
             type: handle only events about objects of this type.
             name: ``{kit}.{function}`` if omitted.
             retry: how often a firing that raises is attempted; once if omitted.
             on_error: ``raise`` or ``park``, see `kando.responders.base.Responder`.
             was: names that it had in earlier versions of the kit, so that a run which is resumed
                 with this version does not fire it again.
+
+        Raises:
+            ConfigurationError: `pattern` is not made of event types.
         """
+        fn, types = self._function_or_types("responder", pattern)
 
         def decorate(fn: _Function) -> _Function:
             self.responders.append(
                 Responder(
                     name or f"{self.name}.{fn.__name__}",
-                    frozenset(pattern),
+                    frozenset(types),
                     fn,
                     object_type=_type_name(type),
                     kit=self,
@@ -166,7 +188,7 @@ class Kit:
             )
             return fn
 
-        return decorate
+        return decorate if fn is None else decorate(fn)
 
     def on_cancelled(
         self,
@@ -244,8 +266,10 @@ class Kit:
 
         Raises:
             NotFoundError: the kit has no such prompt or tool.
-            ConfigurationError: an option cannot be honoured, or has a value of another type.
+            ConfigurationError: an option cannot be honoured, or has a value of another type; or
+                `pattern` is not made of event types.
         """
+        self._check_types("llm_responder", pattern)
         check_options(options, f"kit {self.name!r}")
         for each in (prompt, *((system,) if system is not None else ())):
             self._prompt_named(each)
@@ -278,7 +302,11 @@ class Kit:
             relation_type: such as ``contradicts``.
             name: ``{kit}.{function}`` if omitted.
             was: names that it had in earlier versions of the kit.
+
+        Raises:
+            ConfigurationError: `relation_type` is not the name of one.
         """
+        check_relation_type(relation_type)
 
         def decorate(fn: _Function) -> _Function:
             full_name = name or f"{self.name}.{fn.__name__}"
@@ -288,16 +316,31 @@ class Kit:
 
         return decorate
 
+    @overload
+    def tool(self, name: _Function, /) -> _Function: ...
+
+    @overload
     def tool(
         self,
-        name: str,
+        name: str | None = None,
         *,
         timeout: float | None = DEFAULT_TIMEOUT,
         max_parallel: int | None = None,
         max_result_bytes: int = DEFAULT_MAX_RESULT_BYTES,
         effect: str | None = None,
         undo: str | None = None,
-    ) -> Callable[[_Function], _Function]:
+    ) -> Callable[[_Function], _Function]: ...
+
+    def tool(
+        self,
+        name: Any = None,
+        *,
+        timeout: float | None = DEFAULT_TIMEOUT,
+        max_parallel: int | None = None,
+        max_result_bytes: int = DEFAULT_MAX_RESULT_BYTES,
+        effect: str | None = None,
+        undo: str | None = None,
+    ) -> Any:
         """Offer the decorated function as a tool, called through ``tool.called``.
 
         Its signature and docstring become the tool's schema. It is called in a thread, with keyword
@@ -305,7 +348,7 @@ class Kit:
         same whenever the call is repeated.
 
         Args:
-            name: by which it is called.
+            name: by which it is called; that of the function if omitted, as without parentheses.
             timeout: seconds after which a call is answered with an error; None for never.
             max_parallel: how many of its calls may be in flight at once, in all processes of a
                 store together; None for the limit of the runtime.
@@ -316,13 +359,19 @@ class Kit:
             undo: name of the tool that takes a call back.
 
         Raises:
-            ConfigurationError: the name is taken, or a parameter cannot be passed by name.
+            ConfigurationError: the name is taken or not a text, or a parameter cannot be passed by
+                name.
         """
+        bare = name if _is_function(name) else None
+        if bare is None and name is not None and not isinstance(name, str):
+            msg = f"The name of a tool of kit {self.name!r} is {name!r:.60}."
+            raise ConfigurationError(msg, hint='Pass a text: @kit.tool("look_up").')
 
         def decorate(fn: _Function) -> _Function:
-            self._claim(self.tools, name, "tool")
-            self.tools[name] = as_tool(
-                name,
+            named = name if isinstance(name, str) else fn.__name__
+            self._claim(self.tools, named, "tool")
+            self.tools[named] = as_tool(
+                named,
                 fn,
                 timeout_seconds=timeout,
                 max_parallel=max_parallel,
@@ -332,7 +381,7 @@ class Kit:
             )
             return fn
 
-        return decorate
+        return decorate if bare is None else decorate(bare)
 
     def tool_schemas(self, names: Iterable[str] | None = None) -> list[dict[str, Any]]:
         """Return ``{"name", "description", "parameters"}`` of each tool, as requests hold them.
@@ -365,15 +414,14 @@ class Kit:
         Raises:
             ConfigurationError: policies cannot judge events of such a type.
         """
-        if len(on) == 1 and callable(on[0]):
-            return self.policy()(on[0])
+        fn, types = self._function_or_types("policy", on)
         default = (TOOL_CALLED,) if type is None else (OBJECT_CREATED,)
 
         def decorate(fn: _Function) -> _Function:
-            self.policies.append(as_policy(fn, on or default, _type_name(type)))
+            self.policies.append(as_policy(fn, types or default, _type_name(type)))
             return fn
 
-        return decorate
+        return decorate if fn is None else decorate(fn)
 
     def upcaster(self, type: str, version: int) -> Callable[[_Function], _Function]:
         """Register the decorated ``fn(data)``, which upgrades the data of old events.
@@ -416,6 +464,25 @@ class Kit:
             msg = f"Kit {self.name!r} has no prompt {name!r}."
             raise NotFoundError(msg, hint=f"It has: {', '.join(sorted(self.prompts)) or 'none'}.")
         return self.prompts[name]
+
+    def _function_or_types(
+        self, decorator: str, given: tuple[Any, ...]
+    ) -> tuple[Any, tuple[str, ...]]:
+        """Return the function that a decorator without parentheses is given, else the event types."""
+        if len(given) == 1 and _is_function(given[0]):
+            return given[0], ()
+        self._check_types(decorator, given)
+        return None, given
+
+    def _check_types(self, decorator: str, given: tuple[Any, ...]) -> None:
+        wrong = next((each for each in given if not isinstance(each, str)), None)
+        if wrong is None:
+            return
+        shown = wrong.__name__ if isinstance(wrong, type) else repr(wrong)
+        msg = f"@kit.{decorator} of kit {self.name!r} got {shown:.60}, not the type of an event."
+        is_class = isinstance(wrong, type)
+        hint = f"For objects of a type, write type={shown}." if is_class else 'Write "a.type".'
+        raise ConfigurationError(msg, hint=hint)
 
     def _qualified(self, names: str | Iterable[str]) -> list[str]:
         """Return names of responders as given, and with the name of the kit in front.
@@ -460,6 +527,10 @@ def load_prompts(package: str, folder: str = "prompts") -> dict[str, str]:
         for file in sorted(files.iterdir(), key=lambda file: file.name)
         if file.name.endswith(".md")
     }
+
+
+def _is_function(given: object) -> bool:
+    return callable(given) and not isinstance(given, type)
 
 
 def _is_attrs_class(cls: type) -> bool:

@@ -43,6 +43,62 @@ def item(id: str = "i1", **data: Any) -> KandoEvent:
     return create("Item", {"name": "hat", "price": 2.5, **data}, id=id)
 
 
+@pytest.mark.parametrize("is_called", [False, True])
+def test_a_decorator_works_without_parentheses_as_with_empty_ones(is_called: bool) -> None:
+    kit = Kit("a")
+
+    def every(event: KandoEvent, world: World) -> None: ...
+
+    def look(word: str) -> str:
+        """Look a word up."""
+        return word
+
+    def careful(intent: KandoEvent) -> None: ...
+
+    for decorator, fn in (
+        (kit.responder, every),
+        (kit.on_cancelled, every),
+        (kit.tool, look),
+        (kit.policy, careful),
+    ):
+        decorate: Any = decorator
+        assert (decorate()(fn) if is_called else decorate(fn)) is fn
+
+    (only,) = kit.responders
+    assert (only.name, only.pattern, only.fn) == ("a.every", frozenset(), every)
+    assert kit.tools["look"].schema()["description"] == "Look a word up."
+    assert [each.on for each in kit.policies] == [frozenset({"tool.called"})]
+    assert [each.fn for each in kit.cleaning] == [every]
+
+
+def test_a_decorator_that_needs_an_argument_refuses_a_function_at_once() -> None:
+    kit = Kit("a", prompts={"p": "Hi"})
+
+    def fn(event: KandoEvent, world: World) -> None: ...
+
+    for decorator in (kit.edge_logic, kit.relation, edge_logic):
+        with pytest.raises(ConfigurationError, match="The name of a relation type is <function"):
+            decorator(fn)  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match=r"@kit\.llm_responder of kit 'a' got <function"):
+        kit.llm_responder(fn, prompt="p")  # type: ignore[arg-type]
+    for bare in (kit.llm_responder, kit.upcaster, responder):
+        with pytest.raises(TypeError, match="missing 1 required"):
+            bare(fn)  # type: ignore[operator]
+
+
+def test_a_decorator_refuses_a_class_in_place_of_an_event_type() -> None:
+    kit = Kit("a")
+
+    for decorator in (kit.responder, kit.policy):
+        with pytest.raises(ConfigurationError, match=r"got Item, not the type.* write type=Item"):
+            decorator(type("Item", (), {}))
+    with pytest.raises(ConfigurationError, match="got 3, not the type of an event"):
+        kit.responder("a", 3)  # type: ignore[call-overload]
+    with pytest.raises(ConfigurationError, match="The name of a tool of kit 'a' is 3"):
+        kit.tool(3)  # type: ignore[call-overload]
+    assert (kit.responders, kit.policies, kit.tools) == ([], [], {})
+
+
 def test_data_of_a_declared_type_is_recorded_unchanged(kit: Kit) -> None:
     world, _ = run(kit, item(price=2, tags=["red"]), create("Undeclared", {"anything": [1]}))
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from kando.errors import ConfigurationError
 from kando.responders.base import Responder
 from kando.schema.events import RELATION_CREATED, KandoEvent
 from kando.world.graph import World
@@ -18,6 +19,17 @@ __all__ = ["dispatch", "edge_logic"]
 
 # A decorator without a kit needs a registry of the process.
 _registered: dict[str, Responder] = {}
+
+
+def check_relation_type(name: object) -> None:
+    """Check the name of a relation type: a decorator without parentheses gets its function instead.
+
+    Raises:
+        ConfigurationError: it is not a text.
+    """
+    if not isinstance(name, str):
+        msg = f"The name of a relation type is {name!r:.60}, which is not a text."
+        raise ConfigurationError(msg, hint='Pass its name, such as "contradicts", in parentheses.')
 
 
 def edge_responder(
@@ -43,7 +55,11 @@ def edge_logic(
 
     Several functions may be attached to one type; all fire, in the order they were attached. If a
     module redefines a function, the new definition replaces the old one.
+
+    Raises:
+        ConfigurationError: `relation_type` is not the name of one.
     """
+    check_relation_type(relation_type)
 
     def decorate(fn: Callable[[Any, World], Any]) -> Callable[[Any, World], Any]:
         base = f"edge.{relation_type}.{fn.__qualname__}"
