@@ -183,6 +183,20 @@ def test_a_fresh_branch_stays_fresh_whichever_model_and_provider_its_branches_na
     assert answers(served) == ["a m1"] * 3
 
 
+def exported(folder: Path, *runs: Run) -> list[Path]:
+    """Return a file for each run, to which it is exported."""
+    files = [folder / f"{each.id}.jsonl" for each in runs]
+    for each, file in zip(runs, files, strict=True):
+        each.export(file)
+    return files
+
+
+def import_files(store: Store, *files: Path, accepts_choices: bool = False) -> None:
+    for file in files:
+        lines = file.read_bytes().splitlines(keepends=True)
+        import_run(store.context, lines, accepts_choices=accepts_choices)
+
+
 @pytest.mark.parametrize("with_parent", [True, False])
 @pytest.mark.parametrize(
     ("chosen", "asked"),
@@ -205,15 +219,11 @@ def test_a_branch_keeps_its_model_provider_and_freshness_when_it_is_imported(
 ) -> None:
     run = store.start("k", "x", llm="a")
     branch = again(run, **chosen)
-    files = [tmp_path / f"{each.id}.jsonl" for each in (run, branch)]
-    for each, file in zip((run, branch), files, strict=True):
-        each.export(file)
+    files = exported(tmp_path, run, branch)
     providers.asked.clear()
 
     with opened("memory:", plugins, KANDO_LLM="b") as there:
-        for file in files if with_parent else files[1:]:
-            lines = file.read_bytes().splitlines(keepends=True)
-            import_run(there.context, lines, accepts_choices=True)
+        import_files(there, *files[not with_parent :], accepts_choices=True)
         imported = there.run(branch.id)
         before, after = (
             open_run(each, branch.id).choices for each in (store.context, there.context)
@@ -222,11 +232,10 @@ def test_a_branch_keeps_its_model_provider_and_freshness_when_it_is_imported(
         resumed(imported)
         assert providers.asked == asked
         # The ledger says to which provider it was sent: a branch is served, from a new cache too.
-        imported.export(moved := tmp_path / "moved.jsonl")
+        moved = exported(tmp_path, imported)
         resumed(again(imported))
     with opened("memory:", plugins, KANDO_LLM="b") as elsewhere:
-        lines = moved.read_bytes().splitlines(keepends=True)
-        import_run(elsewhere.context, lines, accepts_choices=True)
+        import_files(elsewhere, *moved, accepts_choices=True)
         resumed(again(elsewhere.run(branch.id)))
     assert providers.asked == asked
 
@@ -246,14 +255,11 @@ def test_an_imported_branch_asks_no_provider_that_only_its_file_chooses(
 ) -> None:
     run = store.start("k", "x", llm="a")
     branch = again(run, **chosen)
-    files = [tmp_path / f"{each.id}.jsonl" for each in (run, branch)]
-    for each, file in zip((run, branch), files, strict=True):
-        each.export(file)
+    files = exported(tmp_path, run, branch)
     providers.asked.clear()
 
     with opened("memory:", plugins, KANDO_LLM="b") as there:
-        for file in files if with_parent else files[1:]:
-            import_run(there.context, file.read_bytes().splitlines(keepends=True))
+        import_files(there, *files[not with_parent :])
         imported = there.run(branch.id)
         with pytest.raises(ConfigurationError, match="was imported from a file that chooses"):
             imported.resume()
@@ -272,13 +278,10 @@ def test_an_imported_branch_asks_before_its_tools_write(
 ) -> None:
     run = store.start("k", "x", llm="a")
     branch = run.fork(at=run.length(), allow_writes=True)
-    files = [tmp_path / f"{each.id}.jsonl" for each in (run, branch)]
-    for each, file in zip((run, branch), files, strict=True):
-        each.export(file)
+    files = exported(tmp_path, run, branch)
 
     with opened("memory:", plugins) as there:
-        for file in files if with_parent else files[1:]:
-            import_run(there.context, file.read_bytes().splitlines(keepends=True))
+        import_files(there, *files[not with_parent :])
         assert not open_run(there.context, branch.id).choices.allows_writes
         there.run(branch.id).verify()
 
@@ -287,10 +290,8 @@ def test_a_run_that_chooses_nothing_is_imported_as_it_was(
     store: Store, plugins: Plugins, tmp_path: Path
 ) -> None:
     run = store.start("k", "x", llm="a")
-    run.export(file := tmp_path / "run.jsonl")
-
     with opened("memory:", plugins) as there:
-        import_run(there.context, file.read_bytes().splitlines(keepends=True))
+        import_files(there, *exported(tmp_path, run))
         assert list(there.run(run.id).events()) == list(run.events())
 
 
