@@ -13,7 +13,7 @@ from kando.app.store import Store
 from kando.cli.arguments import ANY_RUN, RUN
 from kando.cli.output import clean, moment, print_line, print_list, warn
 from kando.cli.send import json_object, print_delivery
-from kando.cli.shared import open_command_store, shared_options
+from kando.cli.shared import open_command_store, page_options, shared_options
 
 __all__ = ["approve", "deny", "list_approvals"]
 
@@ -29,17 +29,7 @@ _by_option = click.option(
 @click.command("approvals")
 @click.argument("run", type=ANY_RUN, metavar="[RUN]", required=False)
 @click.option("--all", "show_all", is_flag=True, help="With RUN: include what was decided.")
-@click.option(
-    "--limit",
-    type=click.IntRange(1, 1000),
-    metavar="N",
-    default=20,
-    show_default=True,
-    help="Maximum number of approvals, without RUN.",
-)
-@click.option(
-    "--cursor", metavar="CURSOR", help="Continue after the previous page: its next_cursor."
-)
+@page_options("approvals, without RUN")
 @shared_options
 def list_approvals(
     run: str | None, show_all: bool, limit: int, cursor: str | None, as_json: bool

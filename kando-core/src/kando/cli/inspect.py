@@ -23,7 +23,7 @@ from kando.cli.output import (
     truncate,
     warn,
 )
-from kando.cli.shared import command_for, open_command_store, shared_options
+from kando.cli.shared import command_for, open_command_store, page_options, shared_options
 from kando.responders.base import BOOKKEEPING
 from kando.schema.events import OBSERVED, RESPONDER_FAILED, KandoEvent, RecordedEvent
 
@@ -107,17 +107,7 @@ def _spent(spent: dict[str, Any]) -> str:
 
 
 @click.command()
-@click.option(
-    "--limit",
-    type=click.IntRange(1, 1000),
-    metavar="N",
-    default=20,
-    show_default=True,
-    help="Maximum number of runs.",
-)
-@click.option(
-    "--cursor", metavar="CURSOR", help="Continue after the previous page: its next_cursor."
-)
+@page_options("runs")
 @shared_options
 def runs(limit: int, cursor: str | None, as_json: bool) -> int:
     """List runs and branches, newest first.

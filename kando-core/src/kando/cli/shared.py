@@ -39,6 +39,7 @@ __all__ = [
     "lenient_environ",
     "open_command_store",
     "options_of",
+    "page_options",
     "resume_hint",
     "settings_of",
     "shared_options",
@@ -95,6 +96,29 @@ def _keep(
 ) -> None:
     if value is not None and parameter.name is not None:
         context.find_root().ensure_object(dict)[parameter.name] = value
+
+
+def page_options(items: str) -> Callable[[_Function], _Function]:
+    """Give a command ``--limit`` and ``--cursor``, for the pages of a list.
+
+    Args:
+        items: what is listed, for the help text.
+    """
+
+    def decorate(function: _Function) -> _Function:
+        cursor = click.option(
+            "--cursor", metavar="CURSOR", help="Continue after the previous page: its next_cursor."
+        )
+        return click.option(
+            "--limit",
+            type=click.IntRange(1, 1000),
+            metavar="N",
+            default=20,
+            show_default=True,
+            help=f"Maximum number of {items}.",
+        )(cursor(function))
+
+    return decorate
 
 
 # Characters of one line of a streamed answer.
