@@ -31,6 +31,7 @@ __all__ = [
     "ONLY_PLUGINS",
     "PREFERRED_PLUGINS",
     "PRICES",
+    "QUIET",
     "RECORD",
     "SETTINGS",
     "SNAPSHOT_DIR",
@@ -327,6 +328,16 @@ STRICT_PLUGINS = Setting(
     is_choice=True,
 )
 
+QUIET = Setting(
+    "KANDO_QUIET",
+    "quiet",
+    "whether commands show no progress",
+    _flag,
+    False,
+    Kind.FLAG,
+    option="--quiet",
+)
+
 #: File of settings to read instead of those of the user and of the project; empty: read none.
 CONFIG: Setting[str | None] = Setting(
     "KANDO_CONFIG", "", "file of settings to read instead of others", str, None, may_be_empty=True
@@ -349,4 +360,5 @@ SETTINGS: tuple[Setting[Any], ...] = (
     DISABLED_PLUGINS,
     PREFERRED_PLUGINS,
     STRICT_PLUGINS,
+    QUIET,
 )

@@ -26,6 +26,7 @@ ledger = "sqlite:runs.sqlite"
 grace_seconds = 5
 lease_seconds = 7.5
 snapshot_dir = "snapshots"
+quiet = true
 trusted = ["~/mine"]
 
 [llm]
@@ -106,7 +107,10 @@ def values(kando: Run, *options: str) -> dict[str, tuple[Any, str]]:
     return {item["key"]: (item["value"], item["origin"]) for item in items}
 
 
-def test_a_file_may_hold_every_setting(kando: Run, place: Place) -> None:
+def test_a_file_may_hold_every_setting(
+    kando: Run, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("KANDO_QUIET")
     place.user(FULL)
 
     found = values(kando)

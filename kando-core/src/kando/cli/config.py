@@ -13,7 +13,7 @@ from kando.app.config import sourced_values
 from kando.cli.output import columns, print_list, warn
 from kando.cli.shared import options_of, settings_of, shared_options
 from kando.schema.visible import clean
-from kando.settings import LEDGER, PREFERRED_PLUGINS
+from kando.settings import LEDGER, PREFERRED_PLUGINS, QUIET
 
 __all__ = ["config"]
 
@@ -50,6 +50,8 @@ def _given(options: Mapping[str, Any]) -> dict[str, tuple[str, Any]]:
         given[LEDGER.key] = (LEDGER.option, options["ledger"])
     if options.get("prefer") is not None:
         given[PREFERRED_PLUGINS.key] = (PREFERRED_PLUGINS.option, options["prefer"].split(","))
+    if options.get("quiet"):
+        given[QUIET.key] = (QUIET.option, True)
     return given
 
 

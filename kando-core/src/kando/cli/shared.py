@@ -27,7 +27,7 @@ from kando.cli.output import DATA_STREAM, json_option, say, warn
 from kando.errors import ConfigurationError
 from kando.ledger.urls import redact_url
 from kando.schema.visible import clean
-from kando.settings import GRACE_SECONDS, PREFERRED_PLUGINS, value_of
+from kando.settings import GRACE_SECONDS, PREFERRED_PLUGINS, QUIET, value_of
 
 __all__ = [
     "answer_options",
@@ -53,9 +53,6 @@ __all__ = [
 _SETTINGS = "kando.settings"
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
-
-#: Environment variable that stands for ``--quiet``.
-QUIET = "KANDO_QUIET"
 
 
 def shared_options(function: _Function) -> _Function:
@@ -300,7 +297,7 @@ def open_command_store(*, shows_progress: bool = False, is_paged: bool = False) 
 def _progress(store: Store, *, is_paged: bool) -> AbstractContextManager[None]:
     """Return what shows the progress of the current command, if it is to be shown."""
     context = click.get_current_context()
-    if options_of(context).get("quiet") or os.environ.get(QUIET, "0") not in ("", "0"):
+    if options_of(context).get("quiet") or value_of(QUIET, store.context.environ):
         return nullcontext()
     from kando.cli.progress import progress_shown
 
