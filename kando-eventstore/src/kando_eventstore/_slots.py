@@ -6,7 +6,7 @@ from hashlib import sha256
 
 import msgspec
 
-from kando.ledger.claims import Slot, Worker, new_slot
+from kando.ledger.claims import Slot, Worker, has_room, new_slot
 from kando_eventstore._streams import NO_EVENTS, NewEvent, Streams
 
 __all__ = ["Slots"]
@@ -24,14 +24,16 @@ class Slots:
     def __init__(self, streams: Streams) -> None:
         self._streams = streams
 
-    def acquire(self, lane: str, limit: int, worker: Worker, seconds: float) -> Slot | None:
+    def acquire(
+        self, lane: str, limit: float, worker: Worker, seconds: float, weight: float = 1.0
+    ) -> Slot | None:
         """Acquire a slot; see `kando.ledger.substrate.Substrate.acquire_slot`."""
         while True:
             taken, revision = self._taken(lane)
             live = [slot for slot in taken if slot.is_live()]
-            if len(live) >= limit:
+            if not has_room(live, limit, weight):
                 return None
-            slot = new_slot(lane, worker, seconds)
+            slot = new_slot(lane, worker, seconds, weight)
             if self._append(lane, [*live, slot], revision):
                 return slot
 

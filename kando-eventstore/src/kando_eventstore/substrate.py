@@ -185,9 +185,11 @@ class EventStoreSubstrate(Substrate):
         last = self._claims.last(ledger_id)
         return last if last is not None and last.is_held else None
 
-    def acquire_slot(self, lane: str, limit: int, worker: Worker, seconds: float) -> Slot | None:
+    def acquire_slot(
+        self, lane: str, limit: float, worker: Worker, seconds: float, weight: float = 1.0
+    ) -> Slot | None:
         self._refuse_if_read_only()
-        return self._slots.acquire(lane, limit, worker, seconds)
+        return self._slots.acquire(lane, limit, worker, seconds, weight)
 
     def renew_slot(self, slot: Slot, seconds: float) -> bool:
         self._refuse_if_read_only()

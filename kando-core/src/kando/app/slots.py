@@ -44,21 +44,55 @@ class StoreSlots:
         Raises:
             StoreError: the substrate cannot be used.
         """
-        return self._acquire([("calls/" + "/".join(lane), limit) for lane, limit in lanes])
+        return self._acquire([("calls/" + "/".join(lane), limit, 1.0) for lane, limit in lanes])
+
+    def reserve(self, lane: str, limit: float, weight: float) -> Callable[[], None] | None:
+        """Reserve a part of what a lane may hold, and return the function that gives it back.
+
+        A reservation ends with this process.
+
+        Args:
+            lane: any text.
+            limit: of the sum of all reservations in the lane, by all processes of the store.
+            weight: of the reservation.
+
+        Returns:
+            None if it does not fit.
+
+        Raises:
+            StoreError: the substrate cannot be used.
+        """
+        return self._acquire([(lane, limit, weight)])
 
     def mark(self, run_id: str) -> Callable[[], None]:
         """Show all processes that this one makes a call of a run, and return the function that
         ends it.
         """
-        release = self._acquire([(calls_lane(run_id), _NO_LIMIT)])
+        release = self._acquire([(calls_lane(run_id), _NO_LIMIT, 1.0)])
         assert release is not None, "the lane has no limit"
         return release
 
-    def _acquire(self, lanes: Sequence[tuple[str, int]]) -> Callable[[], None] | None:
+    def inherit(self, lane: str, limit: float) -> Callable[[], None] | None:
+        """Keep the slot that the parent process acquired for this one, or acquire one.
+
+        Args:
+            lane: any text.
+            limit: how many slots of the lane may be live at once.
+
+        Returns:
+            A function that gives it back; None if the slot has ended and the lane is full.
+        """
+        held = [slot for slot in self._substrate.slots(lane) if slot.worker == self._worker]
+        if not held:
+            return self._acquire([(lane, limit, 1.0)])
+        self._keep(held)
+        return lambda: self._release(held)
+
+    def _acquire(self, lanes: Sequence[tuple[str, float, float]]) -> Callable[[], None] | None:
         acquired: list[Slot] = []
         try:
-            for lane, limit in lanes:
-                slot = self._substrate.acquire_slot(lane, limit, self._worker, self._seconds)
+            for lane, limit, weight in lanes:
+                slot = self._acquired(lane, limit, weight)
                 if slot is None:
                     self._release(acquired)
                     return None
@@ -68,6 +102,12 @@ class StoreSlots:
             raise
         self._keep(acquired)
         return lambda: self._release(acquired)
+
+    def _acquired(self, lane: str, limit: float, weight: float) -> Slot | None:
+        worker, seconds = self._worker, self._seconds
+        if weight == 1:
+            return self._substrate.acquire_slot(lane, limit, worker, seconds)
+        return self._substrate.acquire_slot(lane, limit, worker, seconds, weight)
 
     def _release(self, slots: Sequence[Slot]) -> None:
         for slot in slots:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 import attrs
@@ -18,11 +19,14 @@ __all__ = [
     "decode_slot",
     "encode_claim",
     "encode_slot",
+    "has_room",
     "local_worker",
     "new_slot",
     "next_claim",
     "this_process",
 ]
+
+_EXACTNESS = 1e-9
 
 
 @attrs.frozen
@@ -111,12 +115,14 @@ class Slot:
         worker: that holds the slot.
         token: distinguishes the slots of a lane.
         until: end of the lease unless it is renewed, by the clock of the holder; timezone-aware.
+        weight: part of the limit of the lane that it takes; 1 where calls are counted.
     """
 
     lane: str
     worker: Worker
     token: str
     until: datetime
+    weight: float = 1.0
 
     def is_live(self) -> bool:
         """Whether its holder may still make the call."""
@@ -127,9 +133,21 @@ class Slot:
         return attrs.evolve(self, until=datetime.now(UTC) + timedelta(seconds=seconds))
 
 
-def new_slot(lane: str, worker: Worker, seconds: float) -> Slot:
-    """Return a new slot, for a substrate to store if fewer than the limit are live."""
-    return Slot(lane, worker, secrets.token_hex(8), datetime.now(UTC)).renewed(seconds)
+def new_slot(lane: str, worker: Worker, seconds: float, weight: float = 1.0) -> Slot:
+    """Return a new slot, for a substrate to store if the lane has room (see `has_room`)."""
+    return Slot(lane, worker, secrets.token_hex(8), datetime.now(UTC), weight).renewed(seconds)
+
+
+def has_room(live: Iterable[Slot], limit: float, weight: float = 1.0) -> bool:
+    """Whether another slot of a lane fits.
+
+    Args:
+        live: the live slots of the lane.
+        limit: of the sum of their weights.
+        weight: of the new slot.
+    """
+    # Sums of floating-point weights are not exact.
+    return sum(slot.weight for slot in live) + weight <= limit + _EXACTNESS
 
 
 def next_claim(

@@ -19,7 +19,7 @@ from kando.ledger.checks import (
     check_from_position,
     duplicate,
 )
-from kando.ledger.claims import Claim, Slot, Worker, new_slot, next_claim
+from kando.ledger.claims import Claim, Slot, Worker, has_room, new_slot, next_claim
 from kando.ledger.completion import complete_all
 from kando.ledger.groups import check_group
 from kando.ledger.inbox import InboxEntry, decode_entry, encode_entry
@@ -262,12 +262,14 @@ class MemorySubstrate(Substrate):
         last = self._claims.get(ledger_id)
         return last if last is not None and last.is_held else None
 
-    def acquire_slot(self, lane: str, limit: int, worker: Worker, seconds: float) -> Slot | None:
+    def acquire_slot(
+        self, lane: str, limit: float, worker: Worker, seconds: float, weight: float = 1.0
+    ) -> Slot | None:
         with self._lock:
             live = self._slots[lane] = {t: s for t, s in self._slots[lane].items() if s.is_live()}
-            if len(live) >= limit:
+            if not has_room(live.values(), limit, weight):
                 return None
-            slot = new_slot(lane, worker, seconds)
+            slot = new_slot(lane, worker, seconds, weight)
             live[slot.token] = slot
             return slot
 

@@ -26,7 +26,7 @@ from kando.ledger._sqlite_groups import SQLiteGroup, group_names
 from kando.ledger._sqlite_reader import SQLiteReader
 from kando.ledger._sqlite_rows import Segment, datetime_of, microseconds
 from kando.ledger.checks import check_fork_position
-from kando.ledger.claims import Claim, Slot, Worker, new_slot, next_claim
+from kando.ledger.claims import Claim, Slot, Worker, has_room, new_slot, next_claim
 from kando.ledger.groups import check_group
 from kando.ledger.inbox import InboxEntry, decode_entry, encode_entry
 from kando.ledger.sqlite import SQLiteLedgerStore
@@ -238,12 +238,14 @@ class SQLiteSubstrate(Substrate):
         )
         return last if last is not None and last.is_held else None
 
-    def acquire_slot(self, lane: str, limit: int, worker: Worker, seconds: float) -> Slot | None:
+    def acquire_slot(
+        self, lane: str, limit: float, worker: Worker, seconds: float, weight: float = 1.0
+    ) -> Slot | None:
         with self._writing(is_synchronised=False) as connection:
             remove_dead_slots(connection, lane)
-            if len(slots_of(connection, lane)) >= limit:
+            if not has_room(slots_of(connection, lane), limit, weight):
                 return None
-            slot = new_slot(lane, worker, seconds)
+            slot = new_slot(lane, worker, seconds, weight)
             store_slot(connection, slot)
             return slot
 

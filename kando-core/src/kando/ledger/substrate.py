@@ -208,17 +208,21 @@ class Substrate(ABC):
         """
 
     @abstractmethod
-    def acquire_slot(self, lane: str, limit: int, worker: Worker, seconds: float) -> Slot | None:
+    def acquire_slot(
+        self, lane: str, limit: float, worker: Worker, seconds: float, weight: float = 1.0
+    ) -> Slot | None:
         """Acquire one of the slots of a lane, for a call that all processes together limit.
 
         Args:
             lane: any text.
-            limit: how many slots of the lane may be live at once.
+            limit: of the sum of the weights of the slots of the lane that are live at once: of
+                their number, if each has the weight 1.
             worker: that makes the call.
             seconds: until the slot ends unless it is renewed.
+            weight: of the slot, such as the cost of the call.
 
         Returns:
-            None if `limit` slots are live (`Slot.is_live`).
+            None if the lane has no room for it (`kando.ledger.claims.has_room`).
         """
 
     @abstractmethod

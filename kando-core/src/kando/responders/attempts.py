@@ -18,8 +18,14 @@ _CHECK: ContextVar[Callable[[], None]] = ContextVar("kando_attempt", default=_al
 
 @contextmanager
 def checked_attempts(check: Callable[[], None]) -> Iterator[None]:
-    """Have `require_attempt` call `check`, in this thread."""
-    token = _CHECK.set(check)
+    """Have `require_attempt` call `check`, in this thread, after the checks of enclosing blocks."""
+    outer = _CHECK.get()
+
+    def both() -> None:
+        outer()
+        check()
+
+    token = _CHECK.set(both)
     try:
         yield
     finally:

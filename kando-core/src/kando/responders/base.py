@@ -108,6 +108,8 @@ class Effect:
             is None, the firing fails.
         check: ``check(intent)`` raises InvalidData if the call that an intent asks for cannot be made;
             a person who approves a call with other arguments gets this error.
+        on_durable: ``on_durable(intent)`` is called when the answer of a call is on disk: recorded, or
+            kept until its turn to be recorded.
     """
 
     answer_type: str
@@ -125,6 +127,7 @@ class Effect:
     inline: Callable[[KandoEvent], Callable[[World], dict[str, Any]] | None] = lambda intent: None
     timed_out: Callable[[KandoEvent], dict[str, Any]] | None = None
     check: Callable[[KandoEvent], None] = lambda intent: None
+    on_durable: Callable[[KandoEvent], None] = lambda intent: None
 
 
 @attrs.frozen

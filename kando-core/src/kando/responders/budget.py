@@ -377,13 +377,25 @@ class BudgetEnforcer:
             # An invalid answer is sent back and answered again.
             tokens = 2 * tokens + 2 * out + _ADDED_TOKENS * 4
         is_limited = self.budget.max_llm_cost_usd is not None
-        # An amount that is not a number, such as NaN, would never exceed a limit.
-        cost = amount_of(effect.worst_case_usd(asked)) if is_limited else 0.0
-        dearest = self.accounts.llm_dearest_usd
-        is_guess = cost is None and self.budget.fallback_usd_per_call is None and not dearest
-        if cost is None:
-            cost = max(self._fallback, dearest)
+        cost, is_guess = self.worst_cost(asked, effect) if is_limited else (0.0, False)
         return Accounts(llm_calls=1, llm_tokens=tokens, llm_cost_usd=cost), is_guess
+
+    def worst_cost(self, request: dict[str, Any], effect: Effect) -> tuple[float, bool]:
+        """Return the maximum cost of an LLM call in US dollars, and whether it was guessed.
+
+        A call of unknown price may cost as much as the most expensive one so far.
+
+        Args:
+            request: data of the ``llm.request``.
+            effect: of its executor.
+        """
+        # An amount that is not a number, such as NaN, would never exceed a limit.
+        cost = amount_of(effect.worst_case_usd(request))
+        if cost is not None:
+            return cost, False
+        dearest = self.accounts.llm_dearest_usd
+        is_guess = self.budget.fallback_usd_per_call is None and not dearest
+        return max(self._fallback, dearest), is_guess
 
     def reserve(self, intent_id: str, charge: Accounts, *, is_guess: bool = False) -> None:
         """Reserve the maximum charge of a call, until its answer is recorded."""

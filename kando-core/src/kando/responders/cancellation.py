@@ -15,8 +15,9 @@ _IS_CANCELLED: ContextVar[Callable[[], bool]] = ContextVar(
 
 @contextmanager
 def cancellable(is_cancelled: Callable[[], bool]) -> Iterator[None]:
-    """Have `call_is_cancelled` ask `is_cancelled`, in this thread."""
-    token = _IS_CANCELLED.set(is_cancelled)
+    """Have `call_is_cancelled` ask `is_cancelled`, in this thread, after those of enclosing blocks."""
+    outer = _IS_CANCELLED.get()
+    token = _IS_CANCELLED.set(lambda: outer() or is_cancelled())
     try:
         yield
     finally:

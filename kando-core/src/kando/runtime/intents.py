@@ -161,6 +161,7 @@ class Intents:
         self._inbox.keep(intent.id, event)
         if not self._inbox.is_durable and effect.keep is not None:
             effect.keep(intent, answer, self._recorder.world)
+        effect.on_durable(intent)
 
     def known_answer(self, intent: RecordedEvent) -> dict[str, Any] | None:
         """Return the answer to an intent that needs no call, as far as it is known already."""
@@ -259,6 +260,7 @@ class Intents:
             if handler is not None and handler.effect is not None and isinstance(result, dict):
                 # The model's answer may serve another request.
                 handler.effect.remember(intent, result, recorder.world)
+                handler.effect.on_durable(intent)
 
     def answer_within(self, intent: RecordedEvent, seconds: float) -> None:
         """Answer an intent of the clean-up; if its call fails or takes longer, it is parked.
@@ -386,6 +388,7 @@ class Intents:
         # Saved before it is cached: after a crash in between, a cached answer would be recorded.
         committer.save()
         effect.remember(intent, answer, recorder.world)
+        effect.on_durable(intent)
         if self._cursor.cancelled is not None:
             return False
         reasons = recorder.account.reasons_against(0, 0)

@@ -406,6 +406,20 @@ class SubstrateContract:
         assert substrate.acquire_slot("a", 2, _HERE, 60) is None
         assert substrate.acquire_slot("b", 1, _HERE, 60) is not None
 
+    def test_the_weights_of_the_slots_of_a_lane_do_not_exceed_its_limit(
+        self, substrate: Substrate
+    ) -> None:
+        first = substrate.acquire_slot("a", 1, _HERE, 60, 0.7)
+        assert first is not None
+        assert substrate.acquire_slot("a", 1, _ELSEWHERE, 60, 0.4) is None
+        second = substrate.acquire_slot("a", 1, _ELSEWHERE, 60, 0.3)
+        assert second is not None
+        assert substrate.renew_slot(first, 60)
+        assert sorted(slot.weight for slot in substrate.slots("a")) == [0.3, 0.7]
+        assert substrate.acquire_slot("a", 1, _HERE, 60, 0.1) is None
+        substrate.release_slot(second)
+        assert substrate.acquire_slot("a", 1, _HERE, 60, 0.2) is not None
+
     def test_a_slot_ends_with_its_lease_unless_it_is_renewed(self, substrate: Substrate) -> None:
         first = substrate.acquire_slot("a", 1, _ELSEWHERE, -1)
         assert first is not None
