@@ -56,6 +56,8 @@ def on_goal(event, world):
             # Delays the end of the process that works on the run.
             atexit.register(pass_gate, 0)
         yield call_tool("pay", {"amount": int(rest)}, about=step)
+    elif word == "reveal":
+        yield create("Revealed", {"value": os.environ.get(rest)})
     elif word == "fail":
         raise RuntimeError("this step always fails")
     elif word == "wait":
@@ -112,6 +114,26 @@ def open_costly(argument, environ):
     return lambda request: {"text": "costly", "model": "costly", "cost_usd": 0.4}
 
 
+class Priced:
+    """A provider that knows the worst case of a call; its calls wait for the gate, if there is one."""
+
+    def worst_case_usd(self, request):
+        return 0.3
+
+    def __call__(self, request):
+        if request["messages"][0]["content"] == "gated":
+            pass_gate(0)
+        return {"text": "priced", "model": "priced", "cost_usd": 0.25}
+
+
+def open_priced(argument, environ):
+    return Priced()
+
+
+def open_echoing(argument, environ):
+    return lambda request: {"text": str(request.get("max_tokens")), "model": "echoing"}
+
+
 @hookimpl
 def kando_kits():
     return [KitSpec("tiny", "tiny_kit:kit", "does what its goal says")]
@@ -122,6 +144,10 @@ def kando_providers():
     return [
         ProviderSpec("free", "tiny_kit:open_free", summary="costs nothing", is_offline=True),
         ProviderSpec("costly", "tiny_kit:open_costly", summary="costs 0.4 dollars"),
+        ProviderSpec("priced", "tiny_kit:open_priced", summary="costs 0.3 dollars at most"),
+        ProviderSpec(
+            "echoing", "tiny_kit:open_echoing", summary="answers with max_tokens", is_offline=True
+        ),
     ]
 '''
 

@@ -1,16 +1,20 @@
 """The operator's limits override the arguments of clients."""
 
+import os
+import signal
+from collections import Counter
+from typing import Any
+
+import anyio
 import pytest
 from mcp import Client
 
 from kando.app.builtin import installed_plugins
 from kando.app.store import open_store
-from kando.errors import ConfigurationError
 from kando.responders.budget import Budget
 from kando.schema.events import KandoEvent, make_event
 from kando_mcp.settings import Settings
 from kando_mcp.spending import DailySpending
-from kando_mcp.worker.provider import open_provider
 from mcp_host import Place, calling, refusal
 
 
@@ -59,7 +63,8 @@ def test_a_limit_per_day_covers_all_runs_and_servers(place: Place) -> None:
         call = calling(client)
         arguments = {"kit": "tiny", "goal": "ask why", "llm": "costly", "wait_s": 45}
         states = [await call("start_run", **arguments) for _ in range(3)]
-        assert [state["llm_cost_usd"] for state in states] == [0.4, 0.4, 0.0]
+        # The price of a call is unknown: another one may cost as much as the first.
+        assert [state["llm_cost_usd"] for state in states] == [0.4, 0.0, 0.0]
         assert [state["state"] for state in states] == ["finished", "exhausted", "exhausted"]
 
     async def second(client: Client) -> None:
@@ -72,33 +77,104 @@ def test_a_limit_per_day_covers_all_runs_and_servers(place: Place) -> None:
     place.within(second, Settings(allows_live_llm=True, max_usd_per_day=0.6))
 
 
-def test_concurrent_runs_share_the_limit_per_day(
-    place: Place,
-) -> None:
+def test_a_run_that_the_limit_per_day_stopped_continues_with_a_higher_one(place: Place) -> None:
+    stopped: list[str] = []
+
+    async def first(client: Client) -> None:
+        call = calling(client)
+        arguments = {"kit": "tiny", "goal": "ask why", "llm": "priced", "wait_s": 45}
+        assert (await call("start_run", **arguments))["llm_cost_usd"] == 0.25
+        state = await call("start_run", **arguments)
+        assert (state["state"], state["llm_cost_usd"]) == ("exhausted", 0.0)
+        assert "per day" in state["next_steps"][0]
+        stopped.append(state["run_id"])
+
+    async def second(client: Client) -> None:
+        state = await calling(client)("resume_run", run_id=stopped[0], llm="priced", wait_s=45)
+        assert (state["state"], state["llm_cost_usd"]) == ("finished", 0.25)
+
+    place.within(first, Settings(allows_live_llm=True, max_usd_per_day=0.5))
+    place.within(second, Settings(allows_live_llm=True, max_usd_per_day=0.6))
+
+
+@pytest.mark.parametrize("llm", ["priced", "costly"])
+def test_twenty_parallel_runs_never_pass_the_limit_per_day(place: Place, llm: str) -> None:
+    # With "priced", whose worst case is 0.3, three runs fit; with "costly", which states none, two.
+    fitting, cost, limit = {"priced": (3, 0.25, 1.0), "costly": (2, 0.4, 1.1)}[llm]
+
     async def story(client: Client) -> None:
-        state = await calling(client)(
-            "start_run", kit="tiny", goal="ask why", llm="costly", wait_s=45
-        )
-        assert state["llm_cost_usd"] == 0.4
-        started.append(state["run_id"])
+        call = calling(client)
+        arguments = {"kit": "tiny", "goal": "ask gated", "llm": llm}
+        states: list[dict[str, Any]] = []
 
-    started: list[str] = []
-    place.within(story, Settings(allows_live_llm=True))
-    environ = {"KANDO_LEDGER": place.environ["KANDO_LEDGER"]}
-    intent: KandoEvent = make_event("llm.request", "", "x", [], {"messages": []})
-    with open_store(plugins=installed_plugins(environ), environ=environ) as store:
+        async def start() -> None:
+            states.append(await call("start_run", **arguments, wait_s=45))
 
-        def call(max_usd_per_day: float) -> object:
-            provider = open_provider(
-                store, started[0], "costly", allows_live=True, max_usd_per_day=max_usd_per_day
-            )
-            assert provider is not None
-            assert provider.executor.effect is not None
-            return provider.executor.effect.call(intent)
+        async with anyio.create_task_group() as tasks:
+            for _ in range(20):
+                tasks.start_soon(start)
+            if llm == "priced":
+                await _callers(place, fitting)
+                place.open_gate()
+        assert Counter(state["state"] for state in states) == {
+            "finished": fitting,
+            "exhausted": 20 - fitting,
+        }
+        assert sum(state["llm_cost_usd"] for state in states) == pytest.approx(fitting * cost)
+        assert len(place.callers()) == (fitting if llm == "priced" else 0)
 
-        assert call(0.5) == {"text": "costly", "model": "costly", "cost_usd": 0.4}
-        with pytest.raises(ConfigurationError, match="has been reached"):
-            call(0.4)
+    place.within(story, Settings(allows_live_llm=True, max_usd_per_day=limit))
+
+
+def test_a_call_in_flight_is_booked_until_its_process_ends(place: Place) -> None:
+    settings = Settings(allows_live_llm=True, max_usd_per_day=0.4)
+
+    async def story(client: Client) -> None:
+        call = calling(client)
+        gated = {"kit": "tiny", "goal": "ask gated", "llm": "priced", "wait_s": 0}
+        run_id = (await call("start_run", **gated))["run_id"]
+        while not place.callers():
+            await anyio.sleep(0.02)
+        other = {"kit": "tiny", "goal": "ask why", "llm": "priced"}
+        waiting = (await call("start_run", **other, wait_s=2))["run_id"]
+        state = await call("get_run", run_id=waiting)
+        assert (state["state"], state["llm_answered"]) == ("running", 0)
+
+        os.kill(place.callers()[0], signal.SIGKILL)
+
+        state = await call("get_run", run_id=waiting, wait_s=45)
+        assert (state["state"], state["llm_cost_usd"]) == ("finished", 0.25)
+        killed = await call("resume_run", run_id=run_id, llm="priced", wait_s=45)
+        assert (killed["state"], killed["llm_cost_usd"]) == ("exhausted", 0.0)
+
+    place.within(story, settings)
+
+
+def test_only_so_many_runs_are_worked_on_at_once(place: Place) -> None:
+    async def story(client: Client) -> None:
+        call = calling(client)
+        gated = {"kit": "tiny", "goal": "gate", "wait_s": 0}
+        runs = [(await call("start_run", **gated))["run_id"] for _ in range(2)]
+        text = await refusal(client, "start_run", **gated)
+        assert "--max-parallel-runs" in text
+        assert len((await call("list_runs"))["items"]) == 2
+
+        os.kill((await _callers(place, 2))[0], signal.SIGKILL)
+
+        third = await call("start_run", kit="tiny", goal="plain", wait_s=45)
+        assert third["state"] == "finished"
+        place.open_gate()
+        for run_id in runs:
+            state = await call("resume_run", run_id=run_id, wait_s=45)
+            assert state["state"] == "finished"
+
+    place.within(story, Settings(max_parallel_runs=2))
+
+
+async def _callers(place: Place, count: int) -> list[int]:
+    while len(place.callers()) < count:
+        await anyio.sleep(0.02)
+    return place.callers()
 
 
 def test_the_cost_of_a_day_is_counted_once_while_runs_grow(place: Place) -> None:

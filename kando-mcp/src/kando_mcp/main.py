@@ -62,6 +62,18 @@ def _budget_options(command: Callable[..., Any]) -> Callable[..., Any]:
 )
 @_budget_options
 @click.option(
+    "--max-parallel-runs",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Limit on runs that the servers of the substrate work on at once.",
+)
+@click.option(
+    "--max-tokens",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Limit on the tokens of each answer; overrides the kit's.",
+)
+@click.option(
     "--allow-live-llm",
     is_flag=True,
     help="Allow models that cost money or need a network.",
@@ -88,6 +100,8 @@ def cli(
     read_only: bool,
     max_usd_per_run: float | None,
     max_usd_per_day: float | None,
+    max_parallel_runs: int | None,
+    max_tokens: int | None,
     allow_live_llm: bool,
     max_result_chars: int,
     http: bool,
@@ -107,6 +121,8 @@ def cli(
         allow_live_llm,
         max_result_chars,
         Budget(**limits),
+        max_tokens,
+        max_parallel_runs,
     )
     if context.invoked_subcommand is not None:
         if settings != Settings() or http or port:

@@ -27,6 +27,10 @@ class Settings:
             offline providers and the cache may.
         max_result_chars: maximum length of a tool's result, in characters of its JSON.
         budget: limits of each run: neither a client nor a ledger lifts one.
+        max_tokens: limit of each answer of a model, in tokens; None for the one of the environment,
+            the client or the kit. A client may set a lower one.
+        max_parallel_runs: how many runs all servers of the substrate work on at once; None for no
+            limit.
     """
 
     ledger_url: str | None = None
@@ -36,3 +40,5 @@ class Settings:
     allows_live_llm: bool = False
     max_result_chars: int = DEFAULT_MAX_RESULT_CHARS
     budget: Budget = attrs.field(factory=Budget)
+    max_tokens: int | None = None
+    max_parallel_runs: int | None = None

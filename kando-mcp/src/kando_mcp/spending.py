@@ -1,4 +1,4 @@
-"""The cost of runs as recorded in their ledgers, for the limits per run and per day."""
+"""The cost of all runs on a day as recorded in their ledgers, for the limit per day."""
 
 from __future__ import annotations
 
@@ -9,75 +9,93 @@ from itertools import islice
 import attrs
 
 from kando.app.store import Store
-from kando.errors import StoreDamaged
+from kando.errors import KandoError, StoreDamaged
 from kando.ledger.interface import LedgerStore
 from kando.ledger.substrate import LedgerInfo
-from kando.views.spending import spent_by
+from kando.views.spending import Accounts, spent_by
 
-__all__ = ["DailySpending", "allowance"]
+__all__ = ["DailySpending", "kept_by"]
+
+
+@attrs.frozen
+class _Counted:
+    """The counted part of a ledger.
+
+    Attributes:
+        length: number of its events that were counted, or are older than the day.
+        accounts: of its own events since midnight.
+        is_active: whether it has own events since midnight.
+    """
+
+    length: int
+    accounts: Accounts = attrs.field(factory=Accounts)
+    is_active: bool = False
 
 
 @attrs.define
 class DailySpending:
-    """Cost of all runs of a substrate on the current day (UTC); each event is read only once."""
+    """Accounts of all runs of a substrate on the current day (UTC); each event is read only once."""
 
     _midnight: datetime | None = attrs.field(default=None, init=False)
-    # By ledger: the number of events that were counted, and their cost.
-    _counted: dict[str, tuple[int, float]] = attrs.field(factory=dict, init=False)
+    _counted: dict[str, _Counted] = attrs.field(factory=dict, init=False)
     _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False)
 
     def today(self, store: Store) -> float:
-        """Return the cost since midnight, in US dollars.
+        """Return the known cost since midnight, in US dollars; see `accounts`."""
+        return self.accounts(store).llm_cost_usd
 
-        Events that a branch shares with its parent count once.
+    def accounts(self, store: Store) -> Accounts:
+        """Return the accounts since midnight.
+
+        Events that a branch shares with its parent count once. Answers that are kept in the inbox of
+        a run, until they can be recorded, count too.
         """
         midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         with self._lock:
             if midnight != self._midnight:
                 self._midnight, self._counted = midnight, {}
+            # Read before the ledgers: an answer that is recorded in the meantime counts twice, and
+            # not never.
+            active = [id for id, counted in self._counted.items() if counted.is_active]
+            kept = sum((kept_by(store, id) for id in active), Accounts())
             for info in store.context.substrate().ledgers():
-                self._counted[info.id] = self._count(store, info, midnight)
-            return sum(spent for _, spent in self._counted.values())
+                is_new = info.id not in self._counted
+                counted = self._counted[info.id] = self._count(store, info, midnight)
+                if is_new and counted.is_active:
+                    kept += kept_by(store, info.id)
+            return sum((each.accounts for each in self._counted.values()), kept)
 
-    def _count(self, store: Store, info: LedgerInfo, midnight: datetime) -> tuple[int, float]:
-        counted, spent = self._counted.get(info.id, (None, 0.0))
+    def _count(self, store: Store, info: LedgerInfo, midnight: datetime) -> _Counted:
+        known = self._counted.get(info.id)
         own = info.fork_position or 0
-        if info.length <= (own if counted is None else counted):
-            return info.length, spent
+        if info.length <= (own if known is None else known.length):
+            return known or _Counted(info.length)
+        accounts = known.accounts if known is not None else Accounts()
+        is_active = known is not None
         try:
             ledger = store.context.substrate().open(info.id)
-            if counted is None:
-                counted = _first_since(ledger, midnight, own, info.length)
-            since = islice(ledger.read(counted), info.length - counted)
-            spent += sum(spent_by(event).llm_cost_usd for event in since)
+            start = (
+                known.length
+                if known is not None
+                else _first_since(ledger, midnight, own, info.length)
+            )
+            is_active = start < info.length
+            for event in islice(ledger.read(start), info.length - start):
+                accounts += spent_by(event)
         except StoreDamaged:
             # A damaged ledger cannot be counted, and must not block the other runs.
             pass
-        return info.length, spent
+        return _Counted(info.length, accounts, is_active)
 
 
-def allowance(
-    store: Store,
-    spending: DailySpending,
-    spent_by_run: float,
-    requested: float | None,
-    max_usd_per_run: float | None,
-    max_usd_per_day: float | None,
-) -> float | None:
-    """Return the cost limit of a run over its whole life, in US dollars, or None for no limit.
-
-    Args:
-        store: the store of the runs.
-        spending: cost of the day.
-        spent_by_run: cost of the run so far.
-        requested: limit given by the client.
-        max_usd_per_run: the operator's limit per run.
-        max_usd_per_day: the operator's limit per day for all runs.
-    """
-    limits = [limit for limit in (requested, max_usd_per_run) if limit is not None]
-    if max_usd_per_day is not None:
-        limits.append(spent_by_run + max(0.0, max_usd_per_day - spending.today(store)))
-    return min(limits, default=None)
+def kept_by(store: Store, run_id: str) -> Accounts:
+    """Return what the answers in the inbox of a run are charged, which are not recorded yet."""
+    try:
+        inbox = store.context.substrate().inbox(run_id)
+    except KandoError:
+        # As for a damaged ledger.
+        return Accounts()
+    return sum((spent_by(entry.event) for entry in inbox), Accounts())
 
 
 def _first_since(ledger: LedgerStore, moment: datetime, low: int, high: int) -> int:

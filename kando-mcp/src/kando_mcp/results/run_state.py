@@ -57,6 +57,7 @@ def _state_of(
 ) -> RunState:
     # Why the worker ended early says more than that messages are unread.
     is_ended = status.state in (FAILED, EXHAUSTED, DAMAGED)
+    why = problem
     problem = status.problem if is_ended or problem is None else problem
     objects = ", ".join(f"{n} {type}" for type, n in list(status.objects.items())[:8])
     reason = f": {truncate(problem, 300)}" if problem else ""
@@ -88,7 +89,7 @@ def _state_of(
         ],
         "parent_id": status.parent_id,
         "fork_position": status.fork_position,
-        "next_steps": _read_only_steps(status) if is_read_only else _next_steps(status),
+        "next_steps": _read_only_steps(status) if is_read_only else _next_steps(status, why),
     }
 
 
@@ -108,7 +109,8 @@ def _world_step(status: RunStatus) -> str:
     return f"query_world(run_id={status.run_id}) shows its objects and relations."
 
 
-def _next_steps(status: RunStatus) -> list[str]:
+def _next_steps(status: RunStatus, why: str | None = None) -> list[str]:
+    """Return the next steps; `why` is the error that ended the last worker early."""
     run = f"run_id={status.run_id}"
     inspect = [_world_step(status)]
     if status.state in (RUNNING, WAITING) and status.approvals:
@@ -129,6 +131,8 @@ def _next_steps(status: RunStatus) -> list[str]:
         return [f"resume_run({run}) records the {status.unread} unread messages.", *inspect]
     if status.state in (STOPPED, PAUSED, WAITING):
         return [f"resume_run({run}) resumes the run.", *inspect]
+    if status.state == EXHAUSTED and why is not None:
+        return [f"{why} resume_run({run}) resumes the run then."]
     if status.state == EXHAUSTED:
         return [
             f"resume_run({run}) resumes the run, with a larger budget_usd if cost was the limit."

@@ -12,7 +12,7 @@ from kando.app.store import Store
 from kando_mcp.access import Access
 from kando_mcp.results.shapes import RunState
 from kando_mcp.tools.make import make_tool, write_annotations
-from kando_mcp.tools.start import BudgetUsd, Llm
+from kando_mcp.tools.start import BudgetUsd, Llm, MaxTokens
 from kando_mcp.tools.wait import DEFAULT_WAIT_SECONDS, RunId, WaitSeconds, wait_for_run
 from kando_mcp.worker.pool import Workers
 from kando_mcp.worker.start import ensure_worker
@@ -40,6 +40,7 @@ def request_tool(access: Access, workers: Workers) -> Tool:
         wait_s: WaitSeconds = DEFAULT_WAIT_SECONDS,
         budget_usd: BudgetUsd = None,
         llm: Llm = None,
+        max_tokens: MaxTokens = None,
     ) -> RunState:
         """Answer a request instead of the model or tool, which is then not called.
 
@@ -52,7 +53,9 @@ def request_tool(access: Access, workers: Workers) -> Tool:
             # Clients send null for an argument that they leave out.
             given = {name: value for name, value in answers.items() if value is not None}
             delivery = store.run(run_id).answer(request_id, **given, by="mcp")
-            return ensure_worker(access, workers, store, delivery.run_id, llm, budget_usd)
+            return ensure_worker(
+                access, workers, store, delivery.run_id, llm, budget_usd, max_tokens
+            )
 
         known = await access.call(answer)
         return await wait_for_run(access, workers, known, wait_s, ctx)

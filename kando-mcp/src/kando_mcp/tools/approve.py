@@ -15,7 +15,7 @@ from kando_mcp.results.approvals import approval_page
 from kando_mcp.results.shapes import ApprovalList, RunState
 from kando_mcp.tools.inspect import Cursor, Limit
 from kando_mcp.tools.make import READ_ONLY, make_tool, write_annotations
-from kando_mcp.tools.start import BudgetUsd, Llm
+from kando_mcp.tools.start import BudgetUsd, Llm, MaxTokens
 from kando_mcp.tools.wait import DEFAULT_WAIT_SECONDS, RunId, WaitSeconds, wait_for_run
 from kando_mcp.worker.pool import Workers
 from kando_mcp.worker.start import ensure_worker
@@ -63,6 +63,7 @@ def answer_tool(access: Access, workers: Workers) -> Tool:
         wait_s: WaitSeconds = DEFAULT_WAIT_SECONDS,
         budget_usd: BudgetUsd = None,
         llm: Llm = None,
+        max_tokens: MaxTokens = None,
     ) -> RunState:
         """Record a person's decision on an approval. Never decide yourself.
 
@@ -85,7 +86,9 @@ def answer_tool(access: Access, workers: Workers) -> Tool:
                 open_ids = ", ".join(each.event_id for each in run.approvals()[:_MAX_LISTED])
                 hint = f"Pending: {open_ids}." if open_ids else "The run has no pending approvals."
                 raise EventNotFound(error.message, hint=hint) from error
-            return ensure_worker(access, workers, store, delivery.run_id, llm, budget_usd)
+            return ensure_worker(
+                access, workers, store, delivery.run_id, llm, budget_usd, max_tokens
+            )
 
         known = await access.call(answer)
         return await wait_for_run(access, workers, known, wait_s, ctx)

@@ -15,7 +15,7 @@ from kando.errors import InvalidData
 from kando_mcp.access import Access
 from kando_mcp.results.shapes import Branch
 from kando_mcp.tools.make import make_tool, write_annotations
-from kando_mcp.tools.start import BudgetUsd, Llm
+from kando_mcp.tools.start import BudgetUsd, Llm, MaxTokens
 from kando_mcp.tools.wait import DEFAULT_WAIT_SECONDS, RunId, WaitSeconds, wait_for_run
 from kando_mcp.worker.pool import Workers
 from kando_mcp.worker.provider import reject_file_argument
@@ -67,6 +67,7 @@ def fork_tool(access: Access, workers: Workers) -> Tool:
         wait_s: WaitSeconds = DEFAULT_WAIT_SECONDS,
         budget_usd: BudgetUsd = None,
         llm: Llm = None,
+        max_tokens: MaxTokens = None,
     ) -> Branch:
         """Fork a run: the branch shares its first fork_at events, or those before an event.
 
@@ -89,7 +90,7 @@ def fork_tool(access: Access, workers: Workers) -> Tool:
                 actor="mcp",
             )
             if continue_:
-                ensure_worker(access, workers, store, branch.id, llm, budget_usd)
+                ensure_worker(access, workers, store, branch.id, llm, budget_usd, max_tokens)
             meta = branch.branch_meta()
             assert meta is not None, "a fork is a branch"
             return meta

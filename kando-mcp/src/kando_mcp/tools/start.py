@@ -14,10 +14,10 @@ from kando_mcp.results.shapes import RunState
 from kando_mcp.tools.make import make_tool, write_annotations
 from kando_mcp.tools.wait import DEFAULT_WAIT_SECONDS, RunId, WaitSeconds, wait_for_run
 from kando_mcp.worker.order import Order
-from kando_mcp.worker.pool import Workers
+from kando_mcp.worker.pool import Workers, require_place
 from kando_mcp.worker.start import ensure_worker, order_for, require_allowed_provider
 
-__all__ = ["BudgetUsd", "Llm", "cancel_tool", "resume_tool", "start_tool"]
+__all__ = ["BudgetUsd", "Llm", "MaxTokens", "cancel_tool", "resume_tool", "start_tool"]
 
 
 BudgetUsd = Annotated[
@@ -31,6 +31,10 @@ BudgetUsd = Annotated[
 Llm = Annotated[
     str | None,
     Field(description="LLM provider: a name from list_kits, or PROVIDER:MODEL."),
+]
+MaxTokens = Annotated[
+    int | None,
+    Field(ge=1, le=2**31, description="Limit on the tokens of each answer; overrides the kit's."),
 ]
 
 
@@ -51,6 +55,7 @@ def start_tool(access: Access, workers: Workers) -> Tool:
         wait_s: WaitSeconds = DEFAULT_WAIT_SECONDS,
         budget_usd: BudgetUsd = None,
         llm: Llm = None,
+        max_tokens: MaxTokens = None,
     ) -> RunState:
         """Start a run of a kit with a goal.
 
@@ -61,8 +66,10 @@ def start_tool(access: Access, workers: Workers) -> Tool:
         def start(store: Store) -> str:
             # A forbidden provider must be rejected before the run is created.
             require_allowed_provider(access, store, llm)
+            require_place(store, access.settings.max_parallel_runs)
             run_id = store.start(kit, goal, demo=demo, work=False).id
-            workers.start(store, order_for(access, store, run_id, llm, budget_usd, 0.0))
+            order = order_for(access, store, run_id, llm, budget_usd, max_tokens)
+            workers.start(store, order)
             return run_id
 
         run_id = await access.call(start)
@@ -80,13 +87,14 @@ def resume_tool(access: Access, workers: Workers) -> Tool:
         wait_s: WaitSeconds = DEFAULT_WAIT_SECONDS,
         budget_usd: BudgetUsd = None,
         llm: Llm = None,
+        max_tokens: MaxTokens = None,
     ) -> RunState:
         """Resume a run or branch where it stopped; completed steps are not repeated.
 
         Sends requests that are still unanswered. Does nothing if the run is running or finished.
         """
         known = await access.call(
-            lambda store: ensure_worker(access, workers, store, run_id, llm, budget_usd)
+            lambda store: ensure_worker(access, workers, store, run_id, llm, budget_usd, max_tokens)
         )
         return await wait_for_run(access, workers, known, wait_s, ctx)
 

@@ -23,6 +23,9 @@ class Order:
         max_usd: cost limit of the run over its whole life, in US dollars; None for no limit.
         max_usd_per_day: cost limit of all runs of the substrate per day (UTC); None for no limit.
         limits: further limits of the run, by the fields of `kando.responders.budget.Budget`.
+        max_tokens: limit of each answer of a model, in tokens; None for the one of the environment,
+            the run or its kit.
+        max_parallel_runs: how many such processes may run at once; None for no limit.
     """
 
     run_id: str
@@ -32,6 +35,8 @@ class Order:
     max_usd: float | None = None
     max_usd_per_day: float | None = None
     limits: dict[str, float] = attrs.field(factory=dict)
+    max_tokens: int | None = None
+    max_parallel_runs: int | None = None
 
 
 @attrs.frozen

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 
 import attrs
 
@@ -14,7 +15,10 @@ from kando.errors import ConfigurationError, KandoError
 from kando.ledger.claims import Claim, local_worker
 from kando_mcp.worker.order import Order, Report, decode_report, encode
 
-__all__ = ["Workers", "has_worker"]
+__all__ = ["RUNS_LANE", "Workers", "has_worker", "require_place", "runs_limit_reached"]
+
+#: Lane in which each worker process has a slot, if parallel runs are limited.
+RUNS_LANE = "mcp/runs"
 
 # With -P: the host may start the server in a folder with untrusted code.
 _COMMAND = (sys.executable, "-P", "-m", "kando_mcp.worker.process")
@@ -45,7 +49,8 @@ class Workers:
             False if the run already has a worker.
 
         Raises:
-            ConfigurationError: the run is in memory, where no other process can read it.
+            ConfigurationError: the run is in memory, where no other process can read it; or as
+                many runs are running as may.
         """
         if order.ledger_url.startswith("memory:"):
             msg = "Runs in memory: cannot run in a separate process."
@@ -62,13 +67,26 @@ class Workers:
                 start_new_session=True,
                 env=dict(store.context.environ),
             )
-            claim = _claim_for(process, store, order.run_id)
+            claim = _claim_for(process, store, order)
             if claim is None:
                 return False
             self._jobs[order.run_id] = _Job(process)
         arguments = (self._jobs[order.run_id], encode(order), store, claim)
         threading.Thread(target=_supervise, args=arguments, daemon=True).start()
         return True
+
+    def end(self, seconds: float) -> None:
+        """End the worker processes of this server as SIGTERM does, and wait for them.
+
+        Args:
+            seconds: how long to wait for all of them.
+        """
+        until = time.monotonic() + seconds
+        for job in [*self._jobs.values()]:
+            if not job.is_done.is_set():
+                job.process.terminate()
+        for job in [*self._jobs.values()]:
+            job.is_done.wait(max(0.0, until - time.monotonic()))
 
     def is_done(self, run_id: str) -> bool:
         """Whether this server has no worker process for the run."""
@@ -87,17 +105,45 @@ def has_worker(store: Store, run_id: str) -> bool:
     return claim is not None and claim.is_live()
 
 
-def _claim_for(process: subprocess.Popen[bytes], store: Store, run_id: str) -> Claim | None:
+def runs_limit_reached(limit: int, run_id: str | None = None) -> ConfigurationError:
+    """Return the error for a run that must not start, because as many are running as may."""
+    msg = f"{limit} runs are running, the limit of this server (--max-parallel-runs)."
+    hint = "Wait until one stops (get_run with wait_s), or cancel_run one; list_runs lists them."
+    if run_id is not None:
+        hint += f" Then resume_run(run_id={run_id}) continues this run, with all that it was sent."
+    return ConfigurationError(msg, hint=hint)
+
+
+def require_place(store: Store, limit: int | None) -> None:
+    """Check that another run may start.
+
+    Raises:
+        ConfigurationError: as many are running as may.
+    """
+    if limit is not None and len(store.context.substrate().slots(RUNS_LANE)) >= limit:
+        raise runs_limit_reached(limit)
+
+
+def _claim_for(process: subprocess.Popen[bytes], store: Store, order: Order) -> Claim | None:
     """Claim a run on behalf of a new process, so that the run is `running` while that one starts.
 
     Returns:
         None if another process has claimed the run in the meantime; the new one is ended.
+
+    Raises:
+        ConfigurationError: as many runs are running as may.
     """
     claim = None
     try:
-        seconds = lease_seconds(store.context)
+        seconds, worker = lease_seconds(store.context), local_worker(process.pid)
         substrate = store.context.substrate(read_only=False)
-        claim = substrate.claim(run_id, local_worker(process.pid), seconds)
+        limit = order.max_parallel_runs
+        if limit is not None:
+            slot = substrate.acquire_slot(RUNS_LANE, limit, worker, seconds)
+            if slot is None:
+                raise runs_limit_reached(limit, order.run_id)
+        # If it is not granted, the slot ends with the process.
+        claim = substrate.claim(order.run_id, worker, seconds)
     finally:
         if claim is None:
             process.kill()

@@ -5,19 +5,25 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from kando.app.claims import RunClaim
+from kando.app.limits import default_limits
+from kando.app.slots import StoreSlots
 from kando.app.status import WAITING, RunStatus
 from kando.app.store import Store, open_store
 from kando.app.termination import Termination
 from kando.errors import KandoError
-from kando.responders.budget import Budget
+from kando.responders.budget import Budget, BudgetEnforcer
 from kando.runtime.timers import seconds_until_due
 from kando.schema.events import TIMER_FIRED, TIMER_SET, RecordedEvent
 from kando.settings import GRACE_SECONDS, value_of
+from kando.views.spending import Accounts
+from kando_mcp.spending import kept_by
+from kando_mcp.worker.daily_limit import DailyLimit
 from kando_mcp.worker.order import Order, Report, decode_order, encode
-from kando_mcp.worker.pool import has_worker
+from kando_mcp.worker.pool import RUNS_LANE, has_worker, runs_limit_reached
 from kando_mcp.worker.provider import open_provider
 
 __all__ = ["main", "work"]
@@ -59,37 +65,79 @@ def work(order: Order) -> Report | None:
         The error that ended the work early, or None.
     """
     with open_store(order.ledger_url) as store:
+        release = None
         try:
-            _work(store, order)
+            release = _own_slot(store, order)
+            return _work(store, order)
         except (Exception, SystemExit) as error:
             return _report(store, order, error)
-    return None
+        finally:
+            if release is not None:
+                release()
 
 
-def _work(store: Store, order: Order) -> None:
+def _own_slot(store: Store, order: Order) -> Callable[[], None] | None:
+    """Keep the place among the parallel runs that the server acquired for this process.
+
+    Raises:
+        ConfigurationError: it has ended, and others have taken all places.
+    """
+    limit = order.max_parallel_runs
+    if limit is None:
+        return None
+    release = StoreSlots(store.context).inherit(RUNS_LANE, limit)
+    if release is None:
+        raise runs_limit_reached(limit, order.run_id)
+    return release
+
+
+def _work(store: Store, order: Order) -> Report | None:
+    named = Budget(**order.limits)  # type: ignore[arg-type]
+    at_most = named.capped_by(Budget(max_llm_cost_usd=order.max_usd))
+    fallback = named.with_defaults(default_limits(store.context.environ)).fallback_usd_per_call
+    limit = None
+    if order.max_usd_per_day is not None:
+        limit = DailyLimit(store, order.max_usd_per_day, fallback)
+        store.context.close_later(limit.close)
+    options = {} if order.max_tokens is None else {"max_tokens": order.max_tokens}
     provider = open_provider(
         store,
         order.run_id,
         order.llm,
         allows_live=order.allows_live_llm,
-        max_usd_per_day=order.max_usd_per_day,
+        limit=limit,
+        options=options,
     )
-    named = Budget(**order.limits)  # type: ignore[arg-type]
-    at_most = named.capped_by(Budget(max_llm_cost_usd=order.max_usd))
+    reached: float | None = None
     substrate = store.context.substrate(read_only=False)
     seen: set[str] = set()
     while True:
         with RunClaim(store.context, order.run_id, inherits=not seen) as claim:
             run = store.run(order.run_id)
             status = run.resume(llm=provider, at_most=at_most, claim=claim).status
-            while status.state == WAITING and status.timers:
-                _wait_for_timer(store, status)
+            while status.state == WAITING:
+                if limit is not None and limit.is_reached:
+                    # The run stops as for a limit of its own: no further call is within it.
+                    at_most = at_most.capped_by(_spent_by(store, status, fallback))
+                    limit.is_reached, reached = False, limit.usd
+                elif status.timers:
+                    _wait_for_timer(store, status)
+                else:
+                    break
                 status = run.resume(llm=provider, at_most=at_most, claim=claim).status
         # Senders that saw our claim rely on this process to read the inbox.
         sent = {entry.key for entry in substrate.inbox(order.run_id)} - seen
         if not sent or has_worker(store, order.run_id):
-            return
+            return None if reached is None else _limit_report(store, order, reached)
         seen |= sent
+
+
+def _spent_by(store: Store, status: RunStatus, fallback: float | None) -> Budget:
+    """Return the limit that allows a run what it has spent, and nothing more."""
+    account = BudgetEnforcer(Budget(fallback_usd_per_call=fallback))
+    recorded = Accounts(llm_cost_usd=status.llm_cost_usd, llm_unpriced=status.llm_unpriced)
+    account.accounts = recorded + kept_by(store, status.run_id)
+    return Budget(max_llm_cost_usd=account.llm_cost_usd)
 
 
 def _wait_for_timer(store: Store, status: RunStatus) -> None:
@@ -106,6 +154,12 @@ def _wait_for_timer(store: Store, status: RunStatus) -> None:
         if not seconds:
             return
         time.sleep(min(seconds, _POLL_SECONDS))
+
+
+def _limit_report(store: Store, order: Order, usd: float) -> Report:
+    message = f"The limit of {usd:g} US dollars per day (UTC) has been reached:"
+    message += " wait for the next day, or ask a person to raise --max-usd-per-day."
+    return Report("daily_limit", message, store.run(order.run_id).length())
 
 
 def _report(store: Store, order: Order, error: BaseException) -> Report:

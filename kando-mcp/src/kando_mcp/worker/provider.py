@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -18,7 +19,7 @@ from kando.responders.base import AnswerPending
 from kando.responders.llm_executor import provider_executor
 from kando.schema.events import KandoEvent
 from kando.settings import LLM, value_of
-from kando_mcp.spending import DailySpending
+from kando_mcp.worker.daily_limit import DailyLimit
 
 __all__ = ["allowed_provider", "open_provider", "reject_file_argument"]
 
@@ -87,7 +88,8 @@ def open_provider(
     named: str | None,
     *,
     allows_live: bool,
-    max_usd_per_day: float | None,
+    limit: DailyLimit | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> Provider | None:
     """Open the provider of a run.
 
@@ -96,7 +98,8 @@ def open_provider(
         run: id of the run.
         named: given by the client; if None, the choice made at the fork, else ``KANDO_LLM``.
         allows_live: as for `allowed_provider`.
-        max_usd_per_day: cost limit of all runs per day, in US dollars; None for no limit.
+        limit: cost limit of all runs per day; None for no limit.
+        options: of all requests, as for `kando.app.providers.choose_provider`.
 
     Returns:
         None for a demo, which contains its answers.
@@ -114,32 +117,15 @@ def open_provider(
     provider = (
         None
         if is_silent
-        else choose_provider(allowed, store.context.plugins, store.context.environ)
+        else choose_provider(allowed, store.context.plugins, store.context.environ, options=options)
     )
     if provider is None:
         return _cache_only(store, opened)
     store.context.close_later(provider.close)
-    return (
-        provider if max_usd_per_day is None else _with_daily_limit(store, provider, max_usd_per_day)
-    )
-
-
-def _with_daily_limit(store: Store, provider: Provider, max_usd_per_day: float) -> Provider:
-    """Return a provider that makes no calls once all runs together have reached the daily limit."""
     effect = provider.executor.effect
-    if effect is None:
+    if limit is None or effect is None:
         return provider
-    call, spending = effect.call, DailySpending()
-
-    def limited_call(intent: KandoEvent) -> dict[str, object]:
-        if spending.today(store) >= max_usd_per_day:
-            msg = f"The limit of {max_usd_per_day} US dollars per day (UTC) has been reached."
-            raise ConfigurationError(
-                msg, hint="Resume the run tomorrow, or raise --max-usd-per-day."
-            )
-        return call(intent)
-
-    executor = attrs.evolve(provider.executor, effect=attrs.evolve(effect, call=limited_call))
+    executor = attrs.evolve(provider.executor, effect=limit.over(effect))
     return attrs.evolve(provider, executor=executor)
 
 

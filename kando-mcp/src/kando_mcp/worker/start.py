@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TypeVar
+
 from kando.app.limits import default_limits
 from kando.app.opened import open_run
 from kando.app.status import CANCELLED, FINISHED
@@ -9,12 +12,13 @@ from kando.app.store import Store
 from kando.errors import RunCancelled
 from kando.settings import LLM, value_of
 from kando_mcp.access import Access
-from kando_mcp.spending import allowance
 from kando_mcp.worker.order import Order
 from kando_mcp.worker.pool import Workers, has_worker
 from kando_mcp.worker.provider import allowed_provider
 
 __all__ = ["ensure_worker", "order_for", "require_allowed_provider"]
+
+_Number = TypeVar("_Number", int, float)
 
 
 def ensure_worker(
@@ -24,12 +28,14 @@ def ensure_worker(
     run: str,
     llm: str | None,
     budget_usd: float | None,
+    max_tokens: int | None = None,
 ) -> str:
     """Start a worker for a run, unless it is running or finished, and return the run's id.
 
     Raises:
         RunCancelled: the run was cancelled.
-        ConfigurationError: the run has no kit, or its provider is not allowed.
+        ConfigurationError: the run has no kit, its provider is not allowed, or as many runs are
+            running as may.
     """
     require_allowed_provider(access, store, llm)
     named = store.run(run)
@@ -43,7 +49,7 @@ def ensure_worker(
     if status.state == FINISHED:
         return run_id
     open_run(store.context, run_id).require_kit()
-    workers.start(store, order_for(access, store, run_id, llm, budget_usd, status.llm_cost_usd))
+    workers.start(store, order_for(access, store, run_id, llm, budget_usd, max_tokens))
     return run_id
 
 
@@ -66,27 +72,34 @@ def order_for(
     run_id: str,
     llm: str | None,
     budget_usd: float | None,
-    spent: float,
+    max_tokens: int | None = None,
 ) -> Order:
-    """Return the order for the worker of a run; `spent` is the cost of the run so far."""
+    """Return the order for the worker of a run.
+
+    Args:
+        access: the operator's limits.
+        store: the store of the run.
+        run_id: id of the run.
+        llm: provider given by the client.
+        budget_usd: cost limit given by the client.
+        max_tokens: limit of each answer given by the client.
+    """
     allowed = access.settings
     # No client lifts a limit of the environment.
     operators = default_limits(store.context.environ).max_llm_cost_usd
-    per_run = [each for each in (allowed.max_usd_per_run, operators) if each is not None]
-    limit = allowance(
-        store,
-        access.spending,
-        spent,
-        budget_usd,
-        min(per_run, default=None),
-        allowed.max_usd_per_day,
-    )
+    per_run = [allowed.max_usd_per_run, operators, budget_usd]
     return Order(
         run_id,
         store.url,
         llm,
         allowed.allows_live_llm,
-        limit,
+        _least(per_run),
         allowed.max_usd_per_day,
         allowed.budget.limits(),
+        _least([allowed.max_tokens, max_tokens]),
+        allowed.max_parallel_runs,
     )
+
+
+def _least(limits: Sequence[_Number | None]) -> _Number | None:
+    return min((limit for limit in limits if limit is not None), default=None)
