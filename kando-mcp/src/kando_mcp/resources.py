@@ -13,7 +13,7 @@ from kando.app.store import Store
 from kando.errors import AmbiguousName, NotFoundError, PositionOutOfRange
 from kando.schema.events import RecordedEvent
 from kando_mcp.access import Access
-from kando_mcp.results.paging import page, to_json, truncate
+from kando_mcp.results.paging import page, to_json, truncate, without_surrogates
 from kando_mcp.results.run_state import run_state
 from kando_mcp.results.runs import run_page
 from kando_mcp.results.worlds import world_page
@@ -35,7 +35,7 @@ def add_resources(server: MCPServer, access: Access) -> None:
 
     async def answer(work: Callable[[Store], Any]) -> str:
         try:
-            return to_json(await access.call(work))
+            return to_json(without_surrogates(await access.call(work)))
         except ToolError as error:
             cause = error.__cause__
             is_missing = isinstance(cause, NotFoundError | AmbiguousName | PositionOutOfRange)
@@ -67,8 +67,8 @@ def add_resources(server: MCPServer, access: Access) -> None:
         description="Events of a run, oldest first, starting at position `after`.",
         mime_type=_JSON,
     )
-    async def events(run_id: str, after: str = "0", limit: str = str(_LIMIT)) -> str:
-        start, wanted = _number("after", after), _number("limit", limit)
+    async def events(run_id: str, after: str = "", limit: str = "") -> str:
+        start, wanted = _number("after", after or "0"), _number("limit", limit or str(_LIMIT))
         return await answer(lambda store: _events(store, run_id, start, wanted, chars))
 
     @server.resource(

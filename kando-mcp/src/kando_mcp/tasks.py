@@ -27,8 +27,9 @@ from kando.app.status import CANCELLED, RUNNING, RunStatus
 from kando.app.store import Store
 from kando.errors import LedgerNotFound
 from kando_mcp.access import Access
-from kando_mcp.results.paging import to_json
+from kando_mcp.results.paging import to_json, without_surrogates
 from kando_mcp.results.run_state import run_state
+from kando_mcp.tools.make import without_blanks
 from kando_mcp.worker.order import Order
 from kando_mcp.worker.pool import Workers
 
@@ -78,6 +79,7 @@ class RunTasks(Extension):
         if params.name not in _TOOLS or not _declares_tasks(ctx):
             return await call_next(ctx)
         arguments = params.arguments or {}
+        arguments = without_blanks(arguments, {"wait_s"})
         params.arguments = {**arguments, "wait_s": 0} if _is_valid_wait(arguments) else arguments
         result = await call_next(ctx)
         if not isinstance(result, CallToolResult) or result.is_error:
@@ -122,7 +124,7 @@ class RunTasks(Extension):
     async def _result(self, run_id: str) -> dict[str, Any]:
         report = self._workers.report_of(run_id)
         state = await self._access.call(
-            lambda store: run_state(store, run_id, report, is_read_only=False)
+            lambda store: without_surrogates(run_state(store, run_id, report, is_read_only=False))
         )
         content = [{"type": "text", "text": to_json(state)}]
         return {"resultType": "complete", "content": content, "structuredContent": dict(state)}

@@ -10,7 +10,7 @@ from kando.app.demo import DEMO_ID
 from kando.app.store import Store
 from kando.errors import EventNotFound, KandoError, LedgerNotFound
 from kando.plugins.errors import UnknownPlugin
-from kando_mcp.results.paging import truncate
+from kando_mcp.results.paging import truncate, without_surrogates
 
 __all__ = ["error_text", "event_not_found"]
 
@@ -49,7 +49,7 @@ def error_text(store: Store, error: KandoError) -> str:
         hint = f"{hint} list_kits lists kits and providers."
     for terminal, tool in _REPLACEMENTS.items():
         hint, message = re.sub(terminal, tool, hint), re.sub(terminal, tool, message)
-    return truncate(f"{message} {hint}".strip(), _MAX_CHARS)
+    return without_surrogates(truncate(f"{message} {hint}".strip(), _MAX_CHARS))
 
 
 def event_not_found(store: Store, run: str, id: str) -> EventNotFound:

@@ -8,10 +8,21 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from kando.errors import ConfigurationError
+from kando.responders.redaction import replace_surrogates
 
-__all__ = ["format_cursor", "page", "parse_cursor", "to_json", "truncate", "truncate_data"]
+__all__ = [
+    "format_cursor",
+    "has_surrogates",
+    "page",
+    "parse_cursor",
+    "to_json",
+    "truncate",
+    "truncate_data",
+    "without_surrogates",
+]
 
 _Item = TypeVar("_Item")
+_Value = TypeVar("_Value")
 
 # Reserved for the fields of a page other than its items.
 _ENVELOPE_CHARS = 2_000
@@ -24,6 +35,30 @@ _NUMBER = re.compile(r"[0-9]{1,12}")
 def to_json(value: object) -> str:
     """Return `value` as JSON on one line."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+
+
+def has_surrogates(value: object) -> bool:
+    """Whether the texts in a JSON value hold a lone surrogate, which UTF-8 cannot encode."""
+    try:
+        to_json(value).encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def without_surrogates(value: _Value) -> _Value:
+    """Return a JSON value with U+FFFD for each lone surrogate in its texts."""
+    return _replaced(value) if has_surrogates(value) else value
+
+
+def _replaced(value: Any) -> Any:
+    if isinstance(value, str):
+        return replace_surrogates(value)
+    if isinstance(value, dict):
+        return {_replaced(key): _replaced(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_replaced(each) for each in value]
+    return value
 
 
 def truncate(text: str, chars: int) -> str:

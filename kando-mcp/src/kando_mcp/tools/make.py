@@ -5,18 +5,18 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Container
 from typing import Annotated, Any
 
 from mcp.server.mcpserver.context import Context
 from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp_types import CallToolResult, TextContent, ToolAnnotations
-from pydantic import ConfigDict, ValidationError
+from pydantic import ConfigDict, ValidationError, model_validator
 
-from kando_mcp.results.paging import to_json, truncate
+from kando_mcp.results.paging import to_json, truncate, without_surrogates
 
-__all__ = ["READ_ONLY", "make_tool", "write_annotations"]
+__all__ = ["READ_ONLY", "make_tool", "without_blanks", "write_annotations"]
 
 _MAX_ERRORS = 5
 
@@ -52,7 +52,7 @@ def make_tool(
     @functools.wraps(function)
     async def call(**given: Any) -> CallToolResult:
         known = {name if name in parameters else f"{name}_": v for name, v in given.items()}
-        value = await function(**known)
+        value = without_surrogates(await function(**known))
         text = TextContent(type="text", text=to_json(value))
         return CallToolResult(content=[text], structured_content=value)
 
@@ -87,14 +87,32 @@ class _StrictTool(Tool):
 
 def _strict(tool: Tool) -> Tool:
     """Reject unknown arguments: a misspelt limit must not be ignored."""
+    fields = tool.fn_metadata.arg_model.model_fields
+    optional = {field.alias or name for name, field in fields.items() if not field.is_required()}
 
     class Arguments(tool.fn_metadata.arg_model):  # type: ignore[misc, name-defined]
         model_config = ConfigDict(extra="forbid", title=tool.name)
+
+        @model_validator(mode="before")
+        @classmethod
+        def _leave_out(cls, given: Any) -> Any:
+            return without_blanks(given, optional) if isinstance(given, dict) else given
 
     tool.fn_metadata.arg_model = Arguments
     tool.parameters = _without_titles(Arguments.model_json_schema(by_alias=True))
     tool.fn_metadata.output_schema = _without_titles(tool.fn_metadata.output_schema)
     return tool
+
+
+def without_blanks(arguments: dict[str, Any], optional: Container[str]) -> dict[str, Any]:
+    """Return arguments without the optional ones that are null or empty text: models send these for
+    an argument that they leave out.
+    """
+    return {
+        name: value
+        for name, value in arguments.items()
+        if name not in optional or (value is not None and value != "")
+    }
 
 
 def _describe(tool: Tool, error: ValidationError) -> str:
@@ -111,7 +129,8 @@ def _describe(tool: Tool, error: ValidationError) -> str:
             problems.append(f"Unknown argument {name!r}.{suggestion}")
         else:
             problems.append(f"{name}: {wrong['msg']}, not {truncate(repr(wrong['input']), 100)}.")
-    return f"{' '.join(problems)} The arguments are {', '.join(known)}."
+    text = f"{' '.join(problems)} The arguments are {', '.join(known)}."
+    return without_surrogates(text)
 
 
 def _without_titles(schema: Any, *, is_names: bool = False) -> Any:
