@@ -45,9 +45,14 @@ class Wire:
         }
         number = next(self._numbers)
         body = {"jsonrpc": "2.0", "id": number, "method": method}
-        self._lines.write(json.dumps({**body, "params": {**params, "_meta": meta}}) + "\n")
-        self._lines.flush()
+        message = {**body, "params": {**params, "_meta": meta}}
+        self.write(json.dumps(message, ensure_ascii=False))
         return number
+
+    def write(self, line: str) -> None:
+        """Write a line, whatever it holds."""
+        self._lines.write(line + "\n")
+        self._lines.flush()
 
     def receive(self, seconds: float = 120.0) -> dict[str, Any]:
         """Return the next message; any other output is an error.
@@ -92,6 +97,7 @@ def wire(place: Place, *options: str, stderr: Any = subprocess.DEVNULL) -> Itera
         stderr=stderr,
         text=True,
         encoding="utf-8",
+        errors="surrogateescape",
     ) as server:
         assert server.stdin is not None
         assert server.stdout is not None

@@ -13,9 +13,9 @@ from mcp.server.mcpserver.exceptions import ToolError
 from kando.app.store import Store, open_store
 from kando.errors import KandoError
 from kando.plugins import Plugins
+from kando_mcp.ending import Ending
 from kando_mcp.results.errors import error_text
 from kando_mcp.settings import Settings
-from kando_mcp.spending import DailySpending
 from kando_mcp.world_cache import WorldCache
 
 __all__ = ["Access"]
@@ -31,15 +31,15 @@ class Access:
         plugins: the installed plugins.
         environ: settings and keys, such as ``KANDO_LEDGER``.
         settings: the operator's limits.
+        ending: says when the server is ending.
         worlds: cache of recently shown worlds.
-        spending: cost of all runs on the current day.
     """
 
     plugins: Plugins
     environ: Mapping[str, str]
     settings: Settings
+    ending: Ending = attrs.field(factory=Ending)
     worlds: WorldCache = attrs.field(factory=WorldCache, init=False)
-    spending: DailySpending = attrs.field(factory=DailySpending, init=False)
 
     def open(self) -> Store:
         """Open the store, which the caller must close."""

@@ -133,7 +133,6 @@ def cli(
     from kando.app.config import read_settings
     from kando.app.limits import default_limits
     from kando.errors import ConfigurationError
-    from kando_mcp.server import serve_http, serve_stdio
 
     try:
         environ = read_settings().environ
@@ -141,8 +140,12 @@ def cli(
     except ConfigurationError as error:
         raise click.UsageError(str(error)) from error
     if http:
+        from kando_mcp.http import serve_http
+
         serve_http(environ, settings, port)
     else:
+        from kando_mcp.server import serve_stdio
+
         serve_stdio(environ, settings)
 
 

@@ -87,9 +87,20 @@ PASSES = {
 }
 
 
+# The tool cannot send a token.
+WITHOUT_TOKEN = """
+import os
+import kando_mcp.http
+from kando_mcp.settings import Settings
+
+kando_mcp.http.TokenRequired = lambda app, token: app
+kando_mcp.http.serve_http(os.environ, Settings(), 0)
+"""
+
+
 @pytest.fixture
 def url(environ: dict[str, str], tmp_path: Path) -> Iterator[str]:
-    command = [sys.executable, "-P", "-m", "kando_mcp.main", "--http"]
+    command = [sys.executable, "-P", "-c", WITHOUT_TOKEN]
     with subprocess.Popen(
         command, env=environ, cwd=tmp_path, stderr=subprocess.PIPE, text=True
     ) as server:

@@ -42,6 +42,8 @@ async def wait_for_run(
 ) -> RunState:
     """Return the state of a run as soon as no worker has it, or after `wait_s` seconds.
 
+    If the server is ending, it waits no longer.
+
     Args:
         access: access to the runs.
         workers: processes started by this server.
@@ -56,7 +58,7 @@ async def wait_for_run(
     follower = Follower()
     while (waited := anyio.current_time() - start) < wait_s:
         progress = await access.call(lambda store: _pulse(store, workers, run_id, follower))
-        if progress is None:
+        if progress is None or access.ending.has_begun:
             break
         if progress != known or waited - reported >= _REPORT_SECONDS:
             known, reported = progress, waited
