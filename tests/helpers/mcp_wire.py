@@ -23,9 +23,11 @@ class Wire:
     Args:
         lines: its stdin.
         answers: its stdout, which holds nothing but messages, each on a line.
+        pid: its process id.
     """
 
-    def __init__(self, lines: IO[str], answers: IO[str]) -> None:
+    def __init__(self, lines: IO[str], answers: IO[str], pid: int = 0) -> None:
+        self.pid = pid
         self._lines = lines
         self._numbers = count(1)
         self._answers: queue.Queue[str] = queue.Queue()
@@ -102,7 +104,7 @@ def wire(place: Place, *options: str, stderr: Any = subprocess.DEVNULL) -> Itera
         assert server.stdin is not None
         assert server.stdout is not None
         try:
-            spoken = Wire(server.stdin, server.stdout)
+            spoken = Wire(server.stdin, server.stdout, server.pid)
             yield spoken
         except BaseException:
             server.kill()
