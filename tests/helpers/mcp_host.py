@@ -22,6 +22,7 @@ KIT = '''
 
 import atexit
 import os
+import threading
 import time
 
 from kando.emit import ask, call_tool, create, patch, relate, set_timer
@@ -79,6 +80,9 @@ def pass_gate(number):
     with open(os.environ["GATE"] + ".callers", "a") as file:
         print(os.getpid(), file=file)
     while not os.path.exists(os.environ["GATE"]):
+        if any(isinstance(thread, threading.Timer) for thread in threading.enumerate()):
+            # The grace of SIGTERM has begun.
+            open(os.environ["GATE"] + ".ending", "w").close()
         time.sleep(0.01)
     return {"number": number}
 
@@ -196,6 +200,10 @@ class Place:
     def open_gate(self) -> None:
         """Let runs with the goal ``gate`` continue."""
         self.gate.touch()
+
+    def is_ending(self) -> bool:
+        """Whether a process that makes a call of ``pass_gate`` has received SIGTERM."""
+        return Path(f"{self.gate}.ending").exists()
 
     def callers(self) -> list[int]:
         """Return the id of the process that made each call of ``pass_gate``, in order."""

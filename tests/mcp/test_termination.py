@@ -100,6 +100,7 @@ def test_a_worker_process_that_is_asked_to_end_keeps_the_answer_of_its_call(plac
         (worker,) = place.callers()
 
         os.kill(worker, signal.SIGTERM)
+        until(place.is_ending)
         place.open_gate()
 
         assert ask_until_stopped(server, "get_run", run_id)["state"] == "stopped"
@@ -135,6 +136,7 @@ def test_process_1_of_a_container_ends_its_workers_in_order(place: Place) -> Non
         path = Path(f"/proc/{outside.process.pid}/task/{outside.process.pid}/children")
 
         os.kill(int(path.read_text().split()[0]), signal.SIGTERM)
+        until(place.is_ending)
         place.open_gate()
 
         assert outside.process.wait(HANG_SECONDS) == 0

@@ -213,8 +213,8 @@ def test_wrong_arguments_are_reported_with_the_valid_ones(place: Place) -> None:
         assert "run_id is required." in text
         assert "Unknown argument 'run'. Did you mean run_id?" in text
         assert "The arguments are run_id, wait_s." in text
-        text = await refusal(client, "start_run", kit="tiny", goal="")
-        assert "goal: String should have at least 1 character" in text
+        text = await refusal(client, "start_run", kit="")
+        assert "kit" in text
         text = await refusal(client, "fork_run", run_id="demo", fork_at="x" * 9_000)
         assert "pydantic" not in text
         assert len(text) < 500

@@ -51,10 +51,11 @@ def serve_http(environ: Mapping[str, str], settings: Settings, port: int) -> Non
         app = TokenRequired(server.streamable_http_app(transport_security=security), token)
         config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=ceil(seconds))
         serving = _Serving(config, ending)
-        print(f"http://{_LOOPBACK}:{port}/mcp", file=sys.stderr)
-        # One that was given is known, and stays out of logs of stderr.
-        print(f"Token: {token if given is None else f'in {TOKEN}'}", file=sys.stderr, flush=True)
         with Termination(seconds, ending.begin):
+            print(f"http://{_LOOPBACK}:{port}/mcp", file=sys.stderr)
+            # One that was given is known, and stays out of logs of stderr.
+            shown = token if given is None else f"in {TOKEN}"
+            print(f"Token: {shown}", file=sys.stderr, flush=True)
             serving.run(sockets=[bound])
             end_workers(workers, ending, seconds)
 

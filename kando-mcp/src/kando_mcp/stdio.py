@@ -105,7 +105,7 @@ class Lines:
 
     def answered(self, id: object) -> None:
         """Note that a request was answered."""
-        self._unanswered.discard(id)  # type: ignore[arg-type]
+        self._unanswered.discard(id)
         if not self._unanswered:
             self._is_idle.set()
 

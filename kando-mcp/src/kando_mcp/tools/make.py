@@ -134,7 +134,10 @@ def _describe(tool: Tool, error: ValidationError) -> str:
 
 
 def _without_titles(schema: Any, *, is_names: bool = False) -> Any:
-    """Return a schema without titles: they repeat the names, and models pay for every token."""
+    """Return a schema without titles, which repeat the names, and without defaults of null.
+
+    Models pay for every token.
+    """
     if isinstance(schema, list):
         return [_without_titles(each) for each in schema]
     if not isinstance(schema, dict):
@@ -142,5 +145,5 @@ def _without_titles(schema: Any, *, is_names: bool = False) -> Any:
     return {
         key: _without_titles(value, is_names=key in ("properties", "$defs"))
         for key, value in schema.items()
-        if is_names or key != "title"
+        if is_names or not (key == "title" or (key == "default" and value is None))
     }

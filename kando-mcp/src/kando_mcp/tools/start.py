@@ -34,7 +34,7 @@ Llm = Annotated[
 ]
 MaxTokens = Annotated[
     int | None,
-    Field(ge=1, le=2**31, description="Limit on the tokens of each answer; overrides the kit's."),
+    Field(ge=1, description="Token limit of each answer."),
 ]
 
 
@@ -46,7 +46,7 @@ def start_tool(access: Access, workers: Workers) -> Tool:
         kit: Annotated[str, Field(description="Name of a kit from list_kits.")],
         goal: Annotated[
             str | None,
-            Field(min_length=1, description="The goal in words. Required, except with demo."),
+            Field(description="The goal in words. Required, except with demo."),
         ] = None,
         demo: Annotated[
             bool,
