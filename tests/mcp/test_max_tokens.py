@@ -1,4 +1,4 @@
-"""Who sets the limit on the tokens of an answer: the kit, the environment, the client, the operator."""
+"""The limit on the tokens of an answer: of the kit, the environment, the client and the operator."""
 
 import pytest
 from mcp import Client
