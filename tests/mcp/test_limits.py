@@ -11,6 +11,7 @@ from mcp import Client
 
 from kando.app.builtin import installed_plugins
 from kando.app.store import open_store
+from kando.ledger.claims import local_worker
 from kando.responders.budget import Budget
 from kando.schema.events import KandoEvent, make_event
 from kando_mcp.settings import Settings
@@ -159,7 +160,10 @@ def test_only_so_many_runs_are_worked_on_at_once(place: Place) -> None:
         assert "--max-parallel-runs" in text
         assert len((await call("list_runs"))["items"]) == 2
 
-        os.kill((await _callers(place, 2))[0], signal.SIGKILL)
+        killed = local_worker((await _callers(place, 2))[0])
+        os.kill(killed.pid, signal.SIGKILL)
+        while killed.may_be_alive():
+            await anyio.sleep(0.02)
 
         third = await call("start_run", kit="tiny", goal="plain", wait_s=45)
         assert third["state"] == "finished"
