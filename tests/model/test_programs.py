@@ -33,7 +33,7 @@ def test_random_programs_agree_with_the_reference(part: int) -> None:
             pytest.fail(f"seed {seed}: {error}\n{smallest}")
 
 
-@pytest.mark.parametrize("seed", [94, 3000763, 4001237, 4002842, 5003783, 7001800])
+@pytest.mark.parametrize("seed", [94, 3000763, 4001237, 4002842, 5003783, 7001800, 10004979])
 def test_programs_that_once_differed_agree_with_the_reference(seed: int) -> None:
     run_program(generate(seed))
 

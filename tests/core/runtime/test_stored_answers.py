@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from datetime import UTC, datetime
 
 import pytest
 
@@ -104,3 +105,31 @@ def test_a_stored_answer_belongs_to_its_request_only():
     Runtime(other, [on_go, provider_executor(model)], cache=cache).run([seed])
 
     assert sorted(model.asked) == QUESTIONS
+
+
+def test_an_answer_that_has_returned_survives_an_interruption_before_it_is_recorded():
+    store, cache, asked = MemoryLedgerStore("r1"), LLMCache(), []
+
+    def complete(request):
+        asked.append(request)
+        return {"text": "yes", "model": "m", "cost_usd": 0.5}
+
+    def clock():
+        # First asked for after the call when its answer is about to be recorded.
+        if len(asked) == 1 and not interrupted:
+            interrupted.append(True)
+            raise KeyboardInterrupt
+        return datetime.now(UTC)
+
+    interrupted: list[bool] = []
+    seed = make_event("go", "run:r1", "cli", [], {})
+    one = responder("test.one", {"go"})(
+        lambda event, world: [ask([{"role": "user", "content": "x"}])]
+    )
+
+    with pytest.raises(KeyboardInterrupt):
+        Runtime(store, [one, provider_executor(complete)], cache=cache, clock=clock).run([seed])
+    assert texts(store) == []
+    Runtime(store, [one, provider_executor(complete)], cache=cache, clock=clock).run([])
+
+    assert (len(asked), texts(store)) == (1, [("yes", 0.5)])

@@ -158,7 +158,8 @@ class Effects:
                 is not repeated, but it stays in flight.
 
         Returns:
-            The data of the answer; None if the call was interrupted, or is not wanted any more.
+            The data of the answer; None if the call was interrupted, or is not wanted any more. The
+            caller records the answer and discards the call.
 
         Raises:
             TimeoutError: the call took longer than its executor allows.
@@ -184,6 +185,9 @@ class Effects:
         if not call.future.done() and not call.is_late():
             self._is_interrupted = True
             return None
+        if call.future.done() and call.future.exception() is None:
+            # In flight until it is discarded: an interruption before it is recorded does not lose it.
+            return call.future.result()
         self._in_flight.pop(intent.id, None)
         if call.future.done():
             return call.future.result()

@@ -383,8 +383,10 @@ class Intents:
         against = committer.reasons_against(batch, 0.0)
         if reasons := [each for each in against if each != "max_wall_seconds"]:
             self.keep(Call(intent, handler.name, effect), answer)
+            self.effects.discard(intent.id)
             return committer.exhaust(reasons, intent, batch.depth)
         committer.record(batch, trigger)
+        self.effects.discard(intent.id)
         # Saved before it is cached: after a crash in between, a cached answer would be recorded.
         committer.save()
         effect.remember(intent, answer, recorder.world)

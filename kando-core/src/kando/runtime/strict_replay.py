@@ -96,6 +96,26 @@ def _executors_in(recorded: Iterable[RecordedEvent]) -> set[str]:
     return executors - {GATE}
 
 
+def _questions_on_branch(recorded: Iterable[RecordedEvent]) -> set[int]:
+    """Return where the gate began to ask about calls because they are made on a branch.
+
+    A firing that was cut before its first output may be one of them.
+    """
+    found: set[int] = set()
+    begun: dict[str, int] = {}
+    for event in recorded:
+        if event.actor != GATE:
+            continue
+        if event.type == RESPONDER_FIRED:
+            begun[event.data["trigger"]] = event.position
+        elif event.type == APPROVAL_REQUESTED and event.data.get("reason") == ON_BRANCH:
+            found.update(begun.pop(each) for each in event.cause if each in begun)
+        else:
+            for each in event.cause:
+                begun.pop(each, None)
+    return found.union(begun.values())
+
+
 class _DiscardingLedger(MemoryLedgerStore):
     """A ledger in memory that has the name of another and discards its events."""
 
@@ -137,11 +157,7 @@ class _StrictReplay:
         self._recorded = recorded
         # Which calls wait on a branch, and from when, depends on its parents: these questions are
         # inserted as recorded.
-        self._asks_on_branch = {
-            event.position - 1
-            for event in recorded
-            if event.type == APPROVAL_REQUESTED and event.data.get("reason") == ON_BRANCH
-        }
+        self._asks_on_branch = _questions_on_branch(recorded)
         self._executors = executors
         scan = Cursor()
         self._is_external = [not scan.observe(event) for event in recorded]
@@ -205,7 +221,7 @@ class _StrictReplay:
         while (firing := self.cursor.open_firing) is not None:
             if self.recorder.length == len(self._recorded):
                 raise _LedgerEndsUnfinished
-            if firing.responder in self._executors:
+            if self._is_answer(firing.fired):
                 if not firing.outputs and self._is_closed(firing.trigger):
                     # The request was answered by hand, after the call was cut.
                     self.cursor.open_firing = None
