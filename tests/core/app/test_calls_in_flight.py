@@ -16,6 +16,7 @@ from kando.app.store import Store, open_store
 from kando.emit import ask, call_tool, create
 from kando.errors import ProviderError, RunCancelled
 from kando.kit import Kit
+from kando.responders.budget import Budget
 from kando.responders.cancellation import call_is_cancelled
 from kando.responders.llm_executor import provider_executor
 from kando.schema.events import KandoEvent
@@ -196,4 +197,40 @@ def test_a_worker_stops_the_retries_of_a_call_whose_run_is_stopped(
             assert (outside.begun, run.metrics().llm.cost_usd) == (["model"] * 2, 0.5)
         else:
             assert (outside.begun, run.metrics().llm.cost_usd) == (["model"], 0.25)
+        run.replay(strict=True)
+
+
+def test_a_call_that_fails_while_a_limit_stops_the_run_is_charged(tmp_path: Path) -> None:
+    begun = threading.Barrier(2)
+    stopped = threading.Event()
+
+    def complete(request: dict[str, Any]) -> dict[str, Any]:
+        if not stopped.is_set():
+            begun.wait(60)
+            if request["messages"][0]["content"] == "b":
+                while not call_is_cancelled():
+                    pass
+                msg = "The server is busy."
+                raise ProviderError(msg, spent=SPENT)
+        return {"text": "yes", "model": "m", **SPENT}
+
+    # The first answer costs more than that, which stops the run while the second call is in flight.
+    complete.worst_case_usd = lambda request: 0.1  # type: ignore[attr-defined]
+    kit = Kit("pair", seed=lambda goal, run_id: [create("Go", {}, id="go")])
+
+    @kit.responder("object.created", type="Go")
+    def on_go(event: KandoEvent, world: object) -> Any:
+        yield ask([{"role": "user", "content": "a"}])
+        yield ask([{"role": "user", "content": "b"}])
+
+    provider = Provider("pair", "", provider_executor(complete))
+    url = f"sqlite:{tmp_path / 'pair.sqlite'}"
+    with open_store(url, kits=[kit], environ={"KANDO_PLUGINS": ""}) as store:
+        run = store.start("pair", "x", llm=provider, budget=Budget(max_llm_cost_usd=0.2))
+        assert run.status().state == "exhausted"
+        assert run.metrics().llm.cost_usd == 0.5
+        run.replay(strict=True)
+        stopped.set()
+        run.resume(llm=provider, forgets_limits=True)
+        assert (run.status().state, run.metrics().llm.cost_usd) == ("finished", 0.75)
         run.replay(strict=True)

@@ -168,6 +168,11 @@ class Committer:
         recorder.save()
         return False
 
+    def repeat_exhaustion(self) -> None:
+        """Record again which limits stopped the run, if failed calls were recorded after that."""
+        if self.is_exhausted:
+            self.exhaust(self.recorder.account.last_reasons, None, 0)
+
     def fail(
         self,
         handler: Responder,

@@ -207,8 +207,9 @@ class Runtime:
                     is_done = loop.committer.deliver(seed_events) and loop.run()
             if loop.cursor.pending.halted_by == RUN_CANCELLED:
                 loop.end_cancelled(patience)
-            elif loop.cursor.pending.halted_by == RUN_PAUSED:
+            elif loop.cursor.pending.halted_by == RUN_PAUSED or loop.committer.is_exhausted:
                 loop.intents.record_lost(patience, RETRIED)
+                loop.committer.repeat_exhaustion()
             loop.recorder.save()
             loop.intents.drop_answers(patience)
             if loop.committer.snapshots is not None:
