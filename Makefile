@@ -53,7 +53,7 @@ setup: .venv/.installed ## create .venv and install every package, editable
 	@touch $@
 
 .venv/.tested: .venv/.installed requirements-test.txt
-	@$(PIP) -r requirements-test.txt
+	@$(PIP) -e ./kando-llm[bedrock,vertex] -r requirements-test.txt
 	@touch $@
 
 .venv/.developed: .venv/.installed requirements-dev.txt requirements-test.txt requirements-build.txt
