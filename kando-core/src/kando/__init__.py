@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from kando.responders.base import responder
     from kando.responders.budget import Budget
     from kando.responders.edge import edge_logic
+    from kando.responders.tool_context import ToolContext
     from kando.runtime import Runtime
     from kando.schema.events import KandoEvent, RecordedEvent, make_event
     from kando.world.graph import Relation, World, WorldObject
@@ -51,6 +52,7 @@ else:
             "kando.responders.base": ["responder"],
             "kando.responders.budget": ["Budget"],
             "kando.responders.edge": ["edge_logic"],
+            "kando.responders.tool_context": ["ToolContext"],
             "kando.runtime": ["Runtime"],
             "kando.schema.events": ["KandoEvent", "RecordedEvent", "make_event"],
             "kando.world.graph": ["Relation", "World", "WorldObject"],
@@ -71,6 +73,7 @@ __all__ = [
     "Runtime",
     "SQLiteLedgerStore",
     "Store",
+    "ToolContext",
     "World",
     "WorldObject",
     "ask",

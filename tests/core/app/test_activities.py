@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 import pytest
 
-from kando import Kit, ask, emit, open_store
+from kando import Kit, ToolContext, ask, call_tool, emit, open_store
 from kando.app.group_worker import GroupWorker
 from kando.ledger.memory import MemoryLedgerStore
 from kando.runtime import Runtime
@@ -76,6 +76,24 @@ def test_the_numbers_of_a_run_are_those_of_its_status(watched: Watched) -> None:
     assert (end.answered, end.requests) == (status.llm_answered, status.llm_requests)
     assert (end.events, end.unanswered) == (status.events, status.unanswered) == (status.events, 2)
     assert end.in_flight is None
+
+
+def test_the_progress_of_a_tool_is_shown_and_not_recorded(watched: Watched) -> None:
+    kit = Kit("index", seed=lambda goal, run_id: [call_tool("index", {})])
+
+    @kit.tool("index")
+    def index(ctx: ToolContext) -> str:
+        ctx.progress("indexing\x1b[2J", done=3, total=10)
+        watched.look()
+        return "done"
+
+    run = watched.store.start(kit, "x")
+
+    (seen,) = watched.progress
+    assert seen is not None
+    assert seen.report == "indexing\\u001b[2J: 3 of 10"
+    assert watched.seen == [f"run {run.id}: {seen}"]
+    assert "indexing" not in repr(list(run.events()))
 
 
 def test_a_follower_reads_each_event_once(watched: Watched) -> None:

@@ -229,14 +229,9 @@ def test_a_repeated_call_has_the_same_idempotency_key() -> None:
     assert "idempotency_key" not in kit.tool_schemas()[0]["parameters"]["properties"]
 
 
-async def later() -> None:
-    """Answer some time."""
-
-
 @pytest.mark.parametrize(
     ("fn", "limits", "says"),
     [
-        (later, {}, "async"),
         (lambda *args: None, {}, "by name"),
         (lambda **more: None, {}, "by name"),
         (lambda: None, {"timeout": 0}, "timeout"),

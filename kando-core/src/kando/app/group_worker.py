@@ -330,7 +330,8 @@ class GroupWorker:
             return
         intent = sent
         ledger_id = id_of(runtime.ledger)
-        effects = Effects(1, before_call=lambda: self._require(lease))
+        stream = runtime.ledger.stream_name()
+        effects = Effects(1, before_call=lambda: self._require(lease), ledger=stream)
         release = self._slots.acquire(Call(intent, executor.name, executor.effect).lanes())
         if release is None:
             raise _LaneFull

@@ -17,6 +17,7 @@ from kando.plugins import Plugins, ProviderSpec, UnknownPlugin
 from kando.plugins._targets import describe
 from kando.plugins.records import Offered
 from kando.responders.base import Responder
+from kando.responders.event_loop import awaited
 from kando.responders.llm_executor import Complete, provider_executor
 from kando.responders.options import check_settings, merge_options, model_options_in, options_in
 from kando.settings import LLM, value_of
@@ -182,13 +183,14 @@ class Router:
         """
         complete, asked = self._route(request)
         if self._listen is None:
-            return complete(asked)
+            answered: dict[str, Any] = awaited(complete(asked))
+            return answered
         with _Listener(self._listen, request) as on_text:
             stream = getattr(complete, "stream", None)
             if stream is not None:
-                streamed: dict[str, Any] = stream(asked, on_text)
+                streamed: dict[str, Any] = awaited(stream(asked, on_text))
                 return streamed
-            answer = complete(asked)
+            answer: dict[str, Any] = awaited(complete(asked))
             on_text(str(answer.get("text", "")))
             return answer
 

@@ -13,15 +13,29 @@ _IS_CANCELLED: ContextVar[Callable[[], bool]] = ContextVar(
 )
 
 
+_IS_ABANDONED: ContextVar[Callable[[], bool]] = ContextVar(
+    "kando_call_is_abandoned", default=lambda: False
+)
+
+
 @contextmanager
-def cancellable(is_cancelled: Callable[[], bool]) -> Iterator[None]:
-    """Have `call_is_cancelled` ask `is_cancelled`, in this thread, after those of enclosing blocks."""
+def cancellable(
+    is_cancelled: Callable[[], bool], is_abandoned: Callable[[], bool] = lambda: False
+) -> Iterator[None]:
+    """Have the functions below ask these, in this thread.
+
+    Args:
+        is_cancelled: for `call_is_cancelled`, after those of enclosing blocks.
+        is_abandoned: for `call_is_abandoned`.
+    """
     outer = _IS_CANCELLED.get()
-    token = _IS_CANCELLED.set(lambda: outer() or is_cancelled())
+    cancelled = _IS_CANCELLED.set(lambda: outer() or is_cancelled())
+    abandoned = _IS_ABANDONED.set(is_abandoned)
     try:
         yield
     finally:
-        _IS_CANCELLED.reset(token)
+        _IS_ABANDONED.reset(abandoned)
+        _IS_CANCELLED.reset(cancelled)
 
 
 def call_is_cancelled() -> bool:
@@ -30,3 +44,13 @@ def call_is_cancelled() -> bool:
     A provider asks it before it repeats a request; an answer that has begun is still kept.
     """
     return _IS_CANCELLED.get()()
+
+
+def call_is_abandoned() -> bool:
+    """Whether the call in progress in this thread has timed out: no answer of it is used any more."""
+    return _IS_ABANDONED.get()()
+
+
+def cancellation_of_call() -> Callable[[], bool]:
+    """Return a function that any thread may call: whether the call in progress here was given up."""
+    return _IS_CANCELLED.get()

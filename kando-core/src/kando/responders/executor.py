@@ -7,7 +7,7 @@ from typing import Any
 
 from kando.errors import InvalidData
 from kando.responders.base import CallLimits, Effect, Responder
-from kando.responders.idempotency import key_of
+from kando.responders.tool_context import context_of
 from kando.responders.tools import WRITE, as_tool, error_data
 from kando.schema.events import ECHOED, TOOL_CALLED, TOOL_RETURNED, KandoEvent, make_event
 from kando.world.graph import World
@@ -53,7 +53,7 @@ def ToolExecutorResponder(
             message = f"Unknown tool {_tool_name(intent)!r:.80}; available: {names}."
             return _with_echo(intent, error_data("UnknownTool", message))
         arguments = intent.data.get("arguments", {})
-        return _with_echo(intent, tool.answer(arguments, key_of(intent), world))
+        return _with_echo(intent, tool.answer(arguments, context_of(intent), world))
 
     def inline(intent: KandoEvent) -> Callable[[World], dict[str, Any]] | None:
         tool = known.get(_tool_name(intent))

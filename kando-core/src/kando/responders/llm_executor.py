@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -12,6 +12,7 @@ from kando.cache.asked import Asked, asked_in, cached_answer, put_answer
 from kando.cache.llm import LLMCache, request_key
 from kando.responders._repair import SchemaRepair
 from kando.responders.base import Effect, Responder
+from kando.responders.event_loop import awaited
 from kando.responders.executor import answer_inline
 from kando.responders.idempotency import call_context, call_variant
 from kando.responders.options import DEFAULT_MAX_TOKENS, option_names, without_unset
@@ -30,7 +31,9 @@ from kando.world.graph import World
 __all__ = ["Complete", "LLMExecutorResponder", "LLMFunction", "provider_executor"]
 
 #: ``llm_fn(messages, model, max_tokens) -> (text, cost_usd)``
-LLMFunction = Callable[[list[dict[str, Any]], str, int], tuple[str, float]]
+LLMFunction = Callable[
+    [list[dict[str, Any]], str, int], tuple[str, float] | Awaitable[tuple[str, float]]
+]
 
 #: ``complete(request) -> answer``: takes the data of an ``llm.request``, returns that of its
 #: ``llm.response``.
@@ -48,14 +51,14 @@ def LLMExecutorResponder(llm_fn: LLMFunction, *, name: str = "llm") -> Responder
 
     Args:
         llm_fn: ``llm_fn(messages, model, max_tokens) -> (text, cost_usd)``; may run in another
-            thread.
+            thread. It may be an async function, which runs on the event loop of the process.
         name: the actor of the answers.
     """
 
     def answer(request: dict[str, Any]) -> dict[str, Any]:
         model = request.get("model", "default")
         max_tokens = request.get("max_tokens") or DEFAULT_MAX_TOKENS
-        text, cost = llm_fn(request["messages"], model, max_tokens)
+        text, cost = awaited(llm_fn(request["messages"], model, max_tokens))
         # The function takes nothing else.
         dropped = [name for name in option_names(request) if name != "max_tokens"]
         dropped += ["tools"] if request.get("tools") else []
@@ -73,7 +76,7 @@ def provider_executor(complete: Complete, *, name: str = "llm") -> Responder:
 
     Args:
         complete: takes the data of an ``llm.request`` and returns that of the ``llm.response``;
-            may run in another thread. Its optional attribute ``worst_case_usd(request)`` returns the
+            may run in another thread, and may be an async function. Its optional attribute ``worst_case_usd(request)`` returns the
             maximum cost of a request in US dollars, or None if it is unknown.
         name: the actor of the answers.
     """

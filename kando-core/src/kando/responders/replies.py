@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from kando.errors import BadReply, RequestRejected
+from kando.responders.event_loop import awaited
 from kando.schema.events import OBSERVED
 
 __all__ = ["STOPS", "answer_from", "judged", "rejected", "stop_of", "without_thoughts"]
@@ -75,7 +76,7 @@ def answer_from(
     """Return the data of an ``llm.response`` from a provider, for the data of an ``llm.request``.
 
     Args:
-        complete: the provider.
+        complete: the provider; an async function runs on the event loop of the process.
         request: sent to it. If it cannot be sent at all, the answer has an ``error``.
 
     Raises:
@@ -83,7 +84,7 @@ def answer_from(
         Exception: the error of the provider; a later retry may succeed.
     """
     try:
-        answer: object = complete(request)
+        answer: object = awaited(complete(request))
     except RequestRejected as error:
         return rejected(error)
     if isinstance(answer, dict):

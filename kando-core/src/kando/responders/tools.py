@@ -9,8 +9,10 @@ from typing import Any, get_type_hints
 import attrs
 
 from kando.errors import ConfigurationError, InvalidData
+from kando.responders.event_loop import awaited
 from kando.responders.redaction import redact, replace_surrogates
 from kando.responders.structured import schema_of, structure
+from kando.responders.tool_context import ToolContext
 from kando.schema.exact_json import encode, exact
 from kando.world.graph import World
 
@@ -30,6 +32,9 @@ KEY_PARAMETER = "idempotency_key"
 
 #: A parameter of this name gets the world; such a tool does not reach outside the process.
 WORLD_PARAMETER = "world"
+
+#: A parameter of this name without a type gets the context of the call, as one of type `ToolContext`.
+CONTEXT_PARAMETER = "ctx"
 
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
@@ -51,6 +56,7 @@ class Tool:
         descriptions: of the parameters, by name.
         takes_key: whether it has a parameter ``idempotency_key``.
         takes_world: whether it has a parameter ``world``.
+        context_parameter: name of the parameter that gets the `ToolContext`, or None.
         timeout_seconds: after which a call is answered with an error; None for never.
         max_parallel: how many of its calls may be in flight at once, in all processes of a store
             together; None for the limit of the runtime.
@@ -71,6 +77,7 @@ class Tool:
     max_result_bytes: int = DEFAULT_MAX_RESULT_BYTES
     effect: str = WRITE
     undo: str | None = None
+    context_parameter: str | None = None
 
     def __call__(self, *args: Any, **named: Any) -> Any:
         """Call the function without checking arguments or result."""
@@ -84,25 +91,30 @@ class Tool:
             parameters["properties"][name] = {**parameters["properties"][name], "description": text}
         return {"name": self.name, "description": self.description, "parameters": parameters}
 
-    def answer(self, arguments: object, key: str, world: World | None = None) -> dict[str, Any]:
+    def answer(
+        self, arguments: object, context: ToolContext, world: World | None = None
+    ) -> dict[str, Any]:
         """Call the tool and return ``{"result": ...}``, or ``{"error": {"type", "message"}}``.
+
+        An async function runs on the event loop of the process, while this thread waits.
 
         Args:
             arguments: by parameter name; they are checked before the call.
-            key: the idempotency key of the call.
+            context: of the call.
             world: for a tool that takes the world.
         """
         try:
             given = self.checked(arguments)
         except InvalidData as error:
             return error_data("InvalidArguments", error.message)
-        given |= {KEY_PARAMETER: key} if self.takes_key else {}
+        given |= {KEY_PARAMETER: context.idempotency_key} if self.takes_key else {}
+        given |= {self.context_parameter: context} if self.context_parameter else {}
         given |= {WORLD_PARAMETER: world} if self.takes_world else {}
         try:
-            result = self.fn(**given)
+            result = awaited(self.fn(**given))
         except (Exception, SystemExit) as error:
-            return error_data(type(error).__name__, str(error))
-        return self._checked(result)
+            return error_data(type(error).__name__, context.without_secrets(str(error)))
+        return self._checked(result, context)
 
     def checked(self, arguments: object) -> dict[str, Any]:
         """Return the arguments of a call as the function takes them.
@@ -120,9 +132,9 @@ class Tool:
             raise InvalidData(msg) from error
         return {name: getattr(made, name) for name in arguments}
 
-    def _checked(self, result: Any) -> dict[str, Any]:
+    def _checked(self, result: Any, context: ToolContext) -> dict[str, Any]:
         try:
-            plain = exact(_plain(result), "result")
+            plain = context.without_secrets(exact(_plain(result), "result"))
             size = len(encode(plain))
         except (InvalidData, RecursionError, ValueError) as error:
             message = error.message if isinstance(error, InvalidData) else str(error)
@@ -162,12 +174,12 @@ def as_tool(name: str, fn: Callable[..., Any], **limits: Any) -> Tool:
         raise ConfigurationError(msg, hint=f"Use one of: {', '.join(EFFECTS)}.")
     if isinstance(fn, Tool):
         return attrs.evolve(fn, name=name, **limits)
-    if inspect.iscoroutinefunction(fn):
-        msg = f"Tool {name!r} is an async function."
-        raise ConfigurationError(msg, hint="Write a plain function: calls run in parallel anyway.")
     parameters = _parameters(name, fn)
     takes_key = parameters.pop(KEY_PARAMETER, None) is not None
     takes_world = parameters.pop(WORLD_PARAMETER, None) is not None
+    context_parameter = _context_parameter(name, parameters)
+    if context_parameter is not None:
+        del parameters[context_parameter]
     fields = {each: _field(name, each, *what) for each, what in parameters.items()}
     description, descriptions = _parse_docstring(inspect.getdoc(fn) or "")
     tool = Tool(
@@ -178,7 +190,11 @@ def as_tool(name: str, fn: Callable[..., Any], **limits: Any) -> Tool:
         {each: text for each, text in descriptions.items() if each in fields},
         takes_key,
         takes_world,
-        **{"effect": READ if takes_world else WRITE, **limits},
+        **{
+            "effect": READ if takes_world else WRITE,
+            "context_parameter": context_parameter,
+            **limits,
+        },
     )
     _check_limits(tool)
     # A signature without a schema is an error now, where it was written, not at the first call.
@@ -207,6 +223,19 @@ def _parameters(name: str, fn: Callable[..., Any]) -> dict[str, tuple[Any, Any]]
             raise ConfigurationError(msg, hint="Give each parameter a name of its own.")
         found[each.name] = (hints.get(each.name, Any), each.default)
     return found
+
+
+def _context_parameter(name: str, parameters: Mapping[str, tuple[Any, Any]]) -> str | None:
+    """Return the name of the parameter that gets the context of the call, or None."""
+    found = [
+        each
+        for each, (kind, _) in parameters.items()
+        if kind is ToolContext or (each == CONTEXT_PARAMETER and kind is Any)
+    ]
+    if len(found) > 1:
+        msg = f"Tool {name!r} takes its context twice: {' and '.join(found)}."
+        raise ConfigurationError(msg, hint="Keep one of the two parameters.")
+    return found[0] if found else None
 
 
 def _field(tool: str, name: str, kind: Any, default: Any) -> Any:

@@ -17,6 +17,7 @@ from typing import Any
 from kando.responders.attempts import checked_attempts
 from kando.responders.base import AnswerPending, Effect
 from kando.responders.cancellation import cancellable
+from kando.responders.tool_context import ToolProgress, call_place
 from kando.schema.events import RecordedEvent
 
 __all__ = ["AcquireSlots", "Call", "CallPool", "Lane"]
@@ -38,19 +39,25 @@ class Call:
         intent: the request.
         executor: name of the executor that answers it.
         effect: of the executor.
+        ledger: stream of the run or branch that makes it.
 
     Attributes:
         future: its answer.
+        progress: what it has reported last; None if nothing.
         timeout_seconds: counted from its start; None for no timeout.
         started_at: by `time.monotonic`; None until it starts.
     """
 
-    def __init__(self, intent: RecordedEvent, executor: str, effect: Effect) -> None:
+    def __init__(
+        self, intent: RecordedEvent, executor: str, effect: Effect, ledger: str = ""
+    ) -> None:
         limits = effect.limits(intent)
         self.intent = intent
         self.executor = executor
+        self._ledger = ledger
         self.effect = effect
         self.future: Future[dict[str, Any]] = Future()
+        self.progress: ToolProgress | None = None
         self.started_at: float | None = None
         self.is_abandoned = False
         # Whether its answer is not waited for any more: it is not repeated, but may still return.
@@ -90,11 +97,18 @@ class Call:
         """Call the executor, and store the answer or the exception in `future`."""
         try:
             before_call()
-            with checked_attempts(before_call):
+            with checked_attempts(before_call), call_place(self._ledger, self._report):
                 answer = self.effect.call(self.intent)
             self.future.set_result(answer)
         except BaseException as error:
             self.future.set_exception(error)
+
+    def _report(self, progress: ToolProgress) -> None:
+        self.progress = progress
+
+
+def _is_abandoned(call: Call) -> bool:
+    return call.is_abandoned
 
 
 class CallPool:
@@ -166,7 +180,7 @@ class CallPool:
     def _work(self) -> None:
         while (call := self._next()) is not None:
             if self._enter(call):
-                with cancellable(partial(self._is_unwanted, call)):
+                with cancellable(partial(self._is_unwanted, call), partial(_is_abandoned, call)):
                     call.make(self._before_call)
             call.release()
             with self._ready:

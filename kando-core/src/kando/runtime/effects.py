@@ -10,6 +10,7 @@ from typing import Any
 
 from kando.responders.base import Responder
 from kando.responders.budget import BudgetEnforcer
+from kando.responders.tool_context import ToolProgress, call_place
 from kando.runtime.call_pool import AcquireSlots, Call, CallPool
 from kando.schema.events import RecordedEvent
 from kando.world.graph import World
@@ -34,6 +35,7 @@ class Effects:
         kept: returns the answer to an intent that is kept, here or by another process, or None.
         before_call: called before each call starts; raises if this process must not make it.
         acquire_slots: see `kando.runtime.call_pool.CallPool`.
+        ledger: stream of the run or branch.
     """
 
     def __init__(
@@ -43,7 +45,9 @@ class Effects:
         kept: Callable[[RecordedEvent], _Answer | None] = lambda intent: None,
         before_call: Callable[[], None] = lambda: None,
         acquire_slots: AcquireSlots | None = None,
+        ledger: str = "",
     ) -> None:
+        self._ledger = ledger
         self._limit = limit
         self._keep = keep
         self._kept = kept
@@ -66,6 +70,13 @@ class Effects:
         """The number of calls that have started and have not returned. Any thread may ask."""
         calls = list(self._in_flight.values())
         return sum(each.started_at is not None and not each.future.done() for each in calls)
+
+    @property
+    def last_progress(self) -> ToolProgress | None:
+        """The last progress that a tool in flight has reported, or None. Any thread may ask."""
+        calls = reversed(list(self._in_flight.values()))
+        found = (each.progress for each in calls if not each.future.done())
+        return next((each for each in found if each is not None), None)
 
     def is_in_flight(self, intent: RecordedEvent) -> bool:
         """Whether the call for an intent has been started."""
@@ -109,7 +120,7 @@ class Effects:
             if dedup_key in self._planned_keys:
                 return None
             self._planned_keys.add(dedup_key)
-        self._waiting[intent.id] = Call(intent, executor.name, effect)
+        self._waiting[intent.id] = Call(intent, executor.name, effect, self._ledger)
         self._has_new = True
         return None
 
@@ -169,7 +180,8 @@ class Effects:
         assert effect is not None
         compute = effect.inline(intent)
         if compute is not None:
-            return compute(world)
+            with call_place(self._ledger):
+                return compute(world)
         recalled = effect.recall(intent, world)
         if recalled is not None:
             self.discard(intent.id)
@@ -178,7 +190,7 @@ class Effects:
         if (flying is None or flying.is_elsewhere()) and (kept := self._kept(intent)):
             self.discard(intent.id)
             return kept
-        call = flying or self._launch(Call(intent, executor.name, effect))
+        call = flying or self._launch(Call(intent, executor.name, effect, self._ledger))
         end = None if seconds_left is None else time.monotonic() + seconds_left
         if not self._await(call, end, is_wanted):
             return None

@@ -307,7 +307,8 @@ class Runtime:
         fold = loop.committer.snapshots.status if loop and loop.committer.snapshots else None
         if loop is None or fold is None:
             return None
-        return progress_of(fold, loop.intents.effects.calls_in_flight)
+        effects = loop.intents.effects
+        return progress_of(fold, effects.calls_in_flight, effects.last_progress)
 
     def open_intents(self) -> list[RecordedEvent]:
         """Return the recorded intents without an answer, in order."""
@@ -472,6 +473,7 @@ class Runtime:
             lambda intent: loop.intents.kept_answer(intent),
             self._require_claim,
             self._acquire_slots,
+            recorder.source,
         )
         gate = ApprovalGate(self._policies, recorder.source, recorder)
         loop = Loop(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import attrs
 
 from kando.ledger.interface import LedgerStore
+from kando.schema.visible import clean
 from kando.views.status import StatusFold
 
 __all__ = ["Follower", "Progress", "progress_of"]
@@ -26,6 +27,7 @@ class Progress:
         unanswered: number of requests of any kind that wait for an answer.
         in_flight: number of calls that this process makes now; None if another process works on
             the run.
+        report: what a tool in flight has reported last, as text; empty if nothing.
     """
 
     events: int
@@ -36,6 +38,7 @@ class Progress:
     unpriced: int
     unanswered: int
     in_flight: int | None = None
+    report: str = ""
 
     def __str__(self) -> str:
         parts = []
@@ -49,19 +52,21 @@ class Progress:
             parts.append(_counted(self.tool_calls, "tool call"))
         if self.cost_usd or self.unpriced:
             parts.append(f"{'at least ' if self.unpriced else ''}${self.cost_usd:.4f}")
-        return ", ".join([*parts, _counted(self.events, "event")])
+        parts.append(_counted(self.events, "event"))
+        return ", ".join([*parts, self.report] if self.report else parts)
 
 
 def _counted(n: int, what: str) -> str:
     return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
 
 
-def progress_of(fold: StatusFold, in_flight: int | None = None) -> Progress:
+def progress_of(fold: StatusFold, in_flight: int | None = None, report: object = None) -> Progress:
     """Return the progress of a run from the fold of its status.
 
     Args:
         fold: of the events so far. Another thread may be extending it.
         in_flight: number of calls that this process makes now.
+        report: what a tool has reported last, or None.
     """
     return Progress(
         events=fold.length,
@@ -72,6 +77,8 @@ def progress_of(fold: StatusFold, in_flight: int | None = None) -> Progress:
         unpriced=fold.spent.llm_unpriced,
         unanswered=len(fold.intents),
         in_flight=in_flight,
+        # From a tool: it may hold anything, and is shown on a terminal.
+        report="" if report is None else clean(str(report)),
     )
 
 
