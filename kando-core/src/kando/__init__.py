@@ -13,7 +13,17 @@ if TYPE_CHECKING:
     from kando.app.run import Run
     from kando.app.store import Store, open_store
     from kando.cache.llm import LLMCache
-    from kando.emit import ask, call_tool, create, emit, patch, relate, set_timer, unrelate
+    from kando.emit import (
+        ask,
+        ask_person,
+        call_tool,
+        create,
+        emit,
+        patch,
+        relate,
+        set_timer,
+        unrelate,
+    )
     from kando.errors import KandoError
     from kando.kit import Demo, Kit
     from kando.ledger.memory import MemoryLedgerStore
@@ -36,6 +46,7 @@ else:
             # Also a module of its own: see kando/_lazy.py.
             "kando.emit": [
                 "ask",
+                "ask_person",
                 "call_tool",
                 "create",
                 "emit",
@@ -77,6 +88,7 @@ __all__ = [
     "World",
     "WorldObject",
     "ask",
+    "ask_person",
     "call_tool",
     "create",
     "edge_logic",

@@ -10,14 +10,18 @@ back from its yield::
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from kando.errors import InvalidData
 from kando.responders.options import check_options
+from kando.responders.policies import seconds_of
 from kando.schema.events import (
+    EXPIRES,
     LLM_REQUEST,
     OBJECT_CREATED,
     OBJECT_PATCHED,
+    PERSON_ASKED,
     RELATION_CREATED,
     RELATION_REMOVED,
     TIMER_SET,
@@ -27,7 +31,17 @@ from kando.schema.events import (
 )
 from kando.world.graph import Relation, WorldObject
 
-__all__ = ["ask", "call_tool", "create", "emit", "patch", "relate", "set_timer", "unrelate"]
+__all__ = [
+    "ask",
+    "ask_person",
+    "call_tool",
+    "create",
+    "emit",
+    "patch",
+    "relate",
+    "set_timer",
+    "unrelate",
+]
 
 #: A reference to an object: its id, the object itself, or the event that created it.
 ObjectRef = str | WorldObject | KandoEvent
@@ -131,6 +145,43 @@ def call_tool(
     return emit(TOOL_CALLED, data)
 
 
+def ask_person(
+    question: str,
+    schema: Any = None,
+    *,
+    about: ObjectRef | None = None,
+    expires: float | timedelta | None = None,
+) -> KandoEvent:
+    """Ask a person; the reply is a ``person.replied``, and the run waits for it.
+
+    Its data has the ``answer``, or an ``error`` if the deadline passed. A person replies with
+    `kando reply`, `Run.reply` or kando-mcp, also after the process has ended.
+
+    Args:
+        question: the text.
+        schema: what the answer must match: a JSON Schema, an attrs class, or any type whose values
+            are JSON, such as ``Literal["yes", "no"]``; text if omitted.
+        about: the object it is about; the reply echoes it as ``cause_object_id``.
+        expires: seconds, or a `datetime.timedelta`, from the recording of the question until the run
+            answers it itself with the error ``Expired``.
+
+    Raises:
+        InvalidData: the question is empty.
+        ConfigurationError: the schema or the deadline is malformed.
+    """
+    if not isinstance(question, str) or not question.strip():
+        msg = f"The question to a person is {question!r:.60}."
+        raise InvalidData(msg, hint="Ask with a text.")
+    data: dict[str, Any] = {"question": question}
+    if schema is not None:
+        data["schema"] = schema if isinstance(schema, dict) else _schema_of(schema)
+    if (seconds := seconds_of(expires, "ask_person")) is not None:
+        data[EXPIRES] = seconds
+    if about is not None:
+        data["cause_object_id"] = _id_of(about)
+    return emit(PERSON_ASKED, data)
+
+
 def set_timer(
     *, seconds: float | None = None, at: str | None = None, about: ObjectRef | None = None
 ) -> KandoEvent:
@@ -145,6 +196,13 @@ def set_timer(
     if about is not None:
         data["cause_object_id"] = _id_of(about)
     return emit(TIMER_SET, data)
+
+
+def _schema_of(cls: Any) -> dict[str, Any]:
+    # Not needed by most responders, and costly to import.
+    from kando.responders.structured import schema_of
+
+    return schema_of(cls)
 
 
 def _id_of(object: ObjectRef) -> str:

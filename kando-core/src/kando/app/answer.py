@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from hashlib import sha256
 from itertools import chain
 from typing import Any
@@ -28,13 +29,15 @@ from kando.schema.events import (
     ECHOED,
     LLM_REQUEST,
     PARKED,
+    PERSON_ASKED,
     RESPONDER_FAILED,
     RUN_CANCELLED,
+    TOOL_CALLED,
     KandoEvent,
     RecordedEvent,
     make_event,
 )
-from kando.schema.exact_json import exact, exact_and_encoded
+from kando.schema.exact_json import encode, exact, exact_and_encoded
 from kando.views.pending import INTENTS, Pending, answered_by, failed_intent, track
 
 __all__ = ["BY_HAND", "NOT_GIVEN", "answer_request"]
@@ -58,6 +61,7 @@ def answer_request(
     text: str | None = None,
     data: Any = NOT_GIVEN,
     result: Any = NOT_GIVEN,
+    reply: Any = NOT_GIVEN,
     error: str | None = None,
     by: str = "cli",
 ) -> Delivery:
@@ -69,11 +73,13 @@ def answer_request(
 
     Args:
         run: opened for writing.
-        request_id: id of an ``llm.request`` or a ``tool.called`` that is not answered.
+        request_id: id of an ``llm.request``, a ``tool.called`` or a ``person.asked`` that is not
+            answered.
         text: the answer to an ``llm.request``; JSON if the request has an ``output_schema``.
         data: the answer to an ``llm.request`` that has an ``output_schema``, as JSON.
         result: the result of a ``tool.called``, as JSON.
-        error: reason why the request fails, for a request of either type.
+        reply: the answer to a ``person.asked``: JSON that matches its schema, or text.
+        error: reason why the request fails, for a request of any type.
         by: who answers: the actor of the event.
 
     Raises:
@@ -81,14 +87,14 @@ def answer_request(
         RunCancelled: the run was cancelled.
         InvalidData: the event is not a request, is answered already, or the answer does not fit it.
         PayloadTooLarge: the answer is too large for an event.
-        ConfigurationError: not exactly one of the four answers is given.
+        ConfigurationError: not exactly one of the answers is given.
     """
-    given = {"text": text, "data": data, "result": result, "error": error}
+    given = {"text": text, "data": data, "result": result, "reply": reply, "error": error}
     given = {k: v for k, v in given.items() if v is not (None if k in _TEXTS else NOT_GIVEN)}
     if len(given) != 1:
         names = " and ".join(given) or "no answer"
         msg = f"{request_id} needs one answer, not {names}."
-        raise ConfigurationError(msg, hint="Give one of text, data, result and error.")
+        raise ConfigurationError(msg, hint="Give one of text, data, result, reply and error.")
     request = _open_request(run, request_id)
     ((kind, value),) = given.items()
     answer, encoded = exact_and_encoded(
@@ -208,8 +214,8 @@ def _answer(request: RecordedEvent, kind: str, given: Any) -> dict[str, Any]:
         InvalidData: the answer does not fit the request.
     """
     is_llm = request.type == LLM_REQUEST
-    if is_llm == (kind == "result") and kind != "error":
-        right = "text, or data if it has an output_schema" if is_llm else "result"
+    fits, right = _FITTING[request.type]
+    if kind not in fits and kind != "error":
         msg = f"{request.id} is {_a(request.type)}: {kind} does not answer it."
         raise InvalidData(msg, hint=f"Give {right}; or error.")
     if kind == "error":
@@ -218,6 +224,8 @@ def _answer(request: RecordedEvent, kind: str, given: Any) -> dict[str, Any]:
         return {**failed, "model": BY_HAND, "cost_usd": 0.0} if is_llm else failed
     if kind == "result":
         return {"result": given}
+    if kind == "reply":
+        return {"answer": _reply(request, given)}
     schema = request.data.get("output_schema")
     answer: dict[str, Any] = {"model": BY_HAND, "cost_usd": 0.0, "stop": "end"}
     if kind == "text":
@@ -231,6 +239,33 @@ def _answer(request: RecordedEvent, kind: str, given: Any) -> dict[str, Any]:
         raise InvalidData(msg, hint="Give text.")
     value = _fitting(request, schema, given)
     return {**answer, "text": json.dumps(value, ensure_ascii=False), "data": value}
+
+
+#: The answers that fit a request, by its type, and how to say so.
+_FITTING = {
+    LLM_REQUEST: (("text", "data"), "text, or data if it has an output_schema"),
+    TOOL_CALLED: (("result",), "result"),
+    PERSON_ASKED: (("reply",), "reply"),
+}
+
+
+def _reply(question: RecordedEvent, given: Any) -> Any:
+    schema = question.data.get("schema")
+    if not isinstance(schema, Mapping):
+        _require_text("reply", given)
+        return given
+    problems = schema_errors(schema, given, "reply")
+    if not problems:
+        return given
+    # At a terminal every answer is text.
+    if isinstance(given, str):
+        with suppress(msgspec.MsgspecError, RecursionError, UnicodeError):
+            decoded = msgspec.json.decode(given)
+            if not schema_errors(schema, decoded, "reply"):
+                return decoded
+    msg = f"The reply does not match the schema of {question.id}: {'; '.join(problems[:_MAX_ERRORS])}."
+    shown = encode(schema).decode()
+    raise InvalidData(msg, hint=f"Its schema: {shown:.500}")
 
 
 def _require_text(name: str, given: object) -> None:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from kando.schema.events import RecordedEvent
     from kando.views.metrics import RunMetrics
     from kando.views.progress import Follower, Progress
+    from kando.views.questions import Question
     from kando.world.graph import World
 
 __all__ = ["Run"]
@@ -406,7 +407,8 @@ class Run:
         keeps it.
 
         Args:
-            request_id: id of an ``llm.request`` or a ``tool.called`` without an answer.
+            request_id: id of an ``llm.request`` or a ``tool.called`` without an answer. To a
+                question use `reply`.
             text: the answer to an ``llm.request``; JSON if the request has an ``output_schema``.
             data: the answer to an ``llm.request`` that has an ``output_schema``, as JSON.
             result: the result of a ``tool.called``, as JSON.
@@ -470,6 +472,33 @@ class Run:
 
         run = self._opened(read_only=False)
         return park_firing(run, event_id, responder, reason=reason, by=by)
+
+    def questions(self) -> list[Question]:
+        """Return the questions to people that wait for a reply, in order."""
+        from kando.views.questions import open_questions
+
+        return open_questions(self._opened().ledger.read_all())
+
+    def reply(self, question_id: str, answer: Any, *, by: str = "cli") -> Delivery:
+        """Reply to a question that the run asks a person.
+
+        The reply is put into the run's inbox; the process that works on the run records it.
+
+        Args:
+            question_id: id of a ``person.asked`` without a reply.
+            answer: JSON that matches the schema of the question, also as text; text if it has none.
+            by: the actor of the recorded reply.
+
+        Raises:
+            EventNotFound: the run has no such event.
+            RunCancelled: the run was cancelled.
+            InvalidData: the event is not a question, has a reply already, or the answer does not
+                match its schema.
+            PayloadTooLarge: the answer is too large for an event.
+        """
+        from kando.app.answer import answer_request
+
+        return answer_request(self._opened(read_only=False), question_id, reply=answer, by=by)
 
     def approvals(self, *, decided: bool = False) -> list[Approval]:
         """Return the pending approvals, in the order of their requests.

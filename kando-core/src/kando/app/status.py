@@ -16,8 +16,10 @@ from kando.ledger.interface import WORLD_TYPES, LedgerStore
 from kando.ledger.substrate import LedgerInfo
 from kando.runtime import Runtime
 from kando.schema.events import RUN_CANCELLED
+from kando.views.approvals import Approval
 from kando.views.firings import is_failed_attempt
 from kando.views.progress import Follower, Progress
+from kando.views.questions import Question
 from kando.views.status import StatusFold
 from kando.views.stored import status_fold_of
 from kando.world.graph import World
@@ -58,11 +60,11 @@ _READINGS = 5
 
 @attrs.frozen
 class Deadline:
-    """The deadline of a pending approval.
+    """The deadline of a pending approval, or of a question to a person.
 
     Attributes:
-        event_id: id of its ``approval.requested``.
-        expires_at: when the run denies it, timezone-aware.
+        event_id: id of its ``approval.requested`` or ``person.asked``.
+        expires_at: when the run denies it, or answers it with an error; timezone-aware.
     """
 
     event_id: str
@@ -105,14 +107,15 @@ class RunStatus:
         own: usage of a branch without the shared events: ``llm_calls``, ``llm_tokens``,
             ``llm_cost_usd``, ``llm_unpriced`` and ``tool_calls``; None for a run.
         approvals: number of pending approvals.
+        questions: number of questions to people that wait for a reply.
         limits: current limits of the run, by name; empty if it has none.
         unread: number of messages in its inbox that are not recorded yet, without the answers of
             workers.
         parked: number of parked firings, calls among them.
         parked_reasons: the event, the responder and the error of each parked firing.
         claim: of the process that works on the run; None if no live process does.
-        deadlines: of the pending approvals that have one, the next one first: the run denies these
-            questions itself then.
+        deadlines: of the pending approvals and questions that have one, the next one first: the
+            run denies an approval itself then, and answers a question with an error.
     """
 
     run_id: str
@@ -140,6 +143,7 @@ class RunStatus:
     tool_calls: int = 0
     own: dict[str, Any] | None = None
     approvals: int = 0
+    questions: int = 0
     limits: dict[str, Any] = attrs.field(factory=dict)
     unread: int = 0
     parked: int = 0
@@ -232,6 +236,7 @@ def _status(ledger: LedgerStore, fold: StatusFold) -> RunStatus:
         tool_calls=fold.spent.tool_calls,
         own=fold.spent.since(fold.spent_before) if branch else None,
         approvals=len(fold.approvals.waiting),
+        questions=len(fold.questions),
         limits=fold.budget,
         parked=len(parked),
         parked_reasons=parked,
@@ -240,10 +245,9 @@ def _status(ledger: LedgerStore, fold: StatusFold) -> RunStatus:
 
 
 def _deadlines(fold: StatusFold) -> list[Deadline]:
+    waiting: list[Approval | Question] = [*fold.approvals.open(), *fold.questions.values()]
     found = [
-        Deadline(each.event_id, each.expires_at)
-        for each in fold.approvals.open()
-        if each.expires_at is not None
+        Deadline(each.event_id, each.expires_at) for each in waiting if each.expires_at is not None
     ]
     return sorted(found, key=lambda each: each.expires_at)
 

@@ -13,9 +13,11 @@ from kando.app.store import Store
 from kando.cli.arguments import ANY_RUN, RUN
 from kando.cli.output import clean, moment, print_line, print_list, warn
 from kando.cli.send import json_object, print_delivery
-from kando.cli.shared import open_command_store, page_options, shared_options
+from kando.cli.shared import command_for, open_command_store, page_options, shared_options
+from kando.schema.events import PERSON_ASKED
+from kando.views.questions import Question
 
-__all__ = ["approve", "deny", "list_approvals"]
+__all__ = ["approve", "deny", "list_approvals", "reply"]
 
 _by_option = click.option(
     "--by",
@@ -36,7 +38,8 @@ def list_approvals(
 ) -> None:
     """List the pending approvals of a run.
 
-    Without RUN list those of all runs of the store, the newest run first.
+    The questions of the run to people are listed, too. Without RUN list the approvals of all runs of
+    the store, the newest run first.
     """
     if run is None and show_all:
         msg = "--all needs a RUN."
@@ -49,13 +52,17 @@ def list_approvals(
             _print_page(store.approvals(limit=limit, cursor=cursor), as_json)
             return
         named = store.run(run)
-        found = named.approvals(decided=show_all)
+        found, asked = named.approvals(decided=show_all), named.questions()
         if as_json:
-            print_list([attrs.asdict(each) for each in found])
+            print_list([attrs.asdict(each) for each in (*found, *map(_as_approval, asked))])
             return
         for each in found:
             print_line(_line(each) + (_decision(each) if show_all else ""))
-        if not found:
+        for question in asked:
+            print_line(_line(_as_approval(question)))
+        if asked:
+            warn(f"to reply: {command_for('reply', named.id)} EVENT ANSWER")
+        if not found and not asked:
             warn(
                 "no approvals are pending" if not show_all else "the run has asked for no approval"
             )
@@ -86,6 +93,20 @@ def _decision(each: Approval) -> str:
     if each.decision is not None:
         return f"  {clean(each.decision.text())}"
     return "  pending" if each.is_open else "  answered without a decision"
+
+
+def _as_approval(question: Question) -> Approval:
+    """Return a question in the form of an approval."""
+    return Approval(
+        question.event_id,
+        question.event_id,
+        PERSON_ASKED,
+        question.question,
+        [],
+        question.cause_object_id,
+        question.asked_at,
+        question.expires_at,
+    )
 
 
 def _subject(asked: Approval) -> str:
@@ -128,6 +149,22 @@ def deny(run: str, event: str, reason: str | None, by: str, as_json: bool) -> No
     EVENT is an id that `kando approvals RUN` lists, or the id of the call or object that waits.
     """
     _answer(lambda store: store.run(run).deny(event, reason=reason, by=by), as_json)
+
+
+@click.command()
+@click.argument("run", type=RUN, metavar="RUN")
+@click.argument("question", metavar="QUESTION")
+@click.argument("answer", metavar="ANSWER")
+@_by_option
+@shared_options
+def reply(run: str, question: str, answer: str, by: str, as_json: bool) -> None:
+    """Reply to a question that a run asks a person.
+
+    QUESTION is the id of a person.asked that `kando approvals RUN` lists. ANSWER is text, or JSON if
+    the question has a schema.
+    """
+    with open_command_store() as store:
+        print_delivery(store.run(run).reply(question, answer, by=by), as_json)
 
 
 def _answer(decide: Callable[[Store], Delivery], as_json: bool) -> None:

@@ -71,6 +71,10 @@ def _status_lines(found: RunStatus) -> list[tuple[str, str]]:
         reasons = "; ".join(clean(reason) for reason in found.parked_reasons[:_REASONS])
         more = "; ..." if found.parked > _REASONS else ""
         lines.append(("parked", f"{found.parked}: {reasons}{more}"))
+    if found.approvals:
+        lines.append(("approvals", str(found.approvals)))
+    if found.questions:
+        lines.append(("questions", str(found.questions)))
     if found.deadlines:
         first, *rest = found.deadlines
         more = f" and {len(rest)} more" if rest else ""

@@ -46,6 +46,7 @@ _GROUPS = {
         "approvals": ("kando.cli.approvals:list_approvals", "List the pending approvals of a run."),
         "approve": ("kando.cli.approvals:approve", "Grant a pending approval."),
         "deny": ("kando.cli.approvals:deny", "Deny a pending approval."),
+        "reply": ("kando.cli.approvals:reply", "Reply to a question that a run asks a person."),
         "answer": ("kando.cli.answer:answer", "Answer an open request by hand."),
     },
     "Kits": {

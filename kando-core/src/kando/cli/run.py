@@ -270,7 +270,11 @@ def _report(store: Store, result: RunResult) -> None:
         n = status.approvals
         pending = "1 approval is" if n == 1 else f"{n} approvals are"
         warn(f"{pending} pending: {command_for('approvals', status.run_id)}")
-    n = status.unanswered - status.approvals
+    if status.questions:
+        n = status.questions
+        wait = "1 question waits for a reply" if n == 1 else f"{n} questions wait for a reply"
+        warn(f"{wait}: {command_for('approvals', status.run_id)}")
+    n = status.unanswered - status.approvals - status.questions
     if n > 0:
         warn(f"{n} {'request is' if n == 1 else 'requests are'} unanswered.")
         if result.provider is None:

@@ -42,14 +42,23 @@ class Deny:
     reason: str
 
 
-def _as_seconds(expires: float | timedelta | None) -> float | None:
+def seconds_of(expires: float | timedelta | None, caller: str) -> float | None:
+    """Return a deadline in seconds, in one spelling; None for none.
+
+    Raises:
+        ConfigurationError: it is not a number of seconds in the range; the message names `caller`.
+    """
     seconds = expires.total_seconds() if isinstance(expires, timedelta) else expires
     is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
     if seconds is not None and not (is_number and 0 < seconds <= LONGEST_EXPIRES):
-        msg = f"Ask(..., expires={expires!r:.60}) has no deadline."
+        msg = f"{caller}(..., expires={expires!r:.60}) has no deadline."
         raise ConfigurationError(msg, hint="Use seconds, more than 0, or a timedelta.")
     # One spelling of a number, so that 60 and a timedelta of a minute are recorded alike.
     return int(seconds) if isinstance(seconds, float) and seconds.is_integer() else seconds
+
+
+def _as_seconds(expires: float | timedelta | None) -> float | None:
+    return seconds_of(expires, "Ask")
 
 
 @attrs.frozen

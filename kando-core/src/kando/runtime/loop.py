@@ -48,8 +48,10 @@ from kando.runtime.recovery import recover
 from kando.runtime.timers import due_timers
 from kando.schema.events import (
     APPROVAL_GRANTED,
+    EXPIRES,
     KIT_LOADED,
     PARKED,
+    PERSON_ASKED,
     RAISED,
     RecordedEvent,
 )
@@ -196,7 +198,7 @@ class Loop:
             # A decision that was made in time counts: it is in the inbox before the deadline passes.
             if not self.messages.read():
                 return False
-            if self.messages.has_caught_up and not self._record_due(self.gate.deadlines()):
+            if self.messages.has_caught_up and not self._record_due(self._deadlines()):
                 return False
         return self.cursor.pending.halted_by is None
 
@@ -206,7 +208,12 @@ class Loop:
 
     def waiting_for_time(self) -> list[RecordedEvent]:
         """Return the timers that have not fired, and the questions to people that have a deadline."""
-        return [*self.cursor.pending.timers.values(), *self.gate.deadlines()]
+        return [*self.cursor.pending.timers.values(), *self._deadlines()]
+
+    def _deadlines(self) -> list[RecordedEvent]:
+        intents = self.cursor.pending.intents.values()
+        questions = (each for each in intents if each.type == PERSON_ASKED)
+        return [*self.gate.deadlines(), *(each for each in questions if EXPIRES in each.data)]
 
     def has_pending_work(self) -> bool:
         """Whether `run` would record anything; the loop cannot be used afterwards."""

@@ -28,6 +28,8 @@ __all__ = [
     "OBJECT_PATCHED",
     "OBSERVED",
     "PARKED",
+    "PERSON_ASKED",
+    "PERSON_REPLIED",
     "RAISED",
     "RELATION_CREATED",
     "RELATION_REMOVED",
@@ -66,6 +68,8 @@ RESPONDER_FIRED = "responder.fired"
 RESPONDER_COMPLETED = "responder.completed"
 RESPONDER_FAILED = "responder.failed"
 KIT_LOADED = "kit.loaded"
+PERSON_ASKED = "person.asked"
+PERSON_REPLIED = "person.replied"
 APPROVAL_REQUESTED = "approval.requested"
 APPROVAL_GRANTED = "approval.granted"
 APPROVAL_DENIED = "approval.denied"
@@ -107,7 +111,8 @@ RETRIED = "retried"
 PARKED = "parked"
 RAISED = "raised"
 
-#: Field of an ``approval.requested``: the seconds after its recording at which it is denied.
+#: Field of an ``approval.requested`` or ``person.asked``: the seconds after its recording at which
+#: the run denies it, or answers it with an error.
 EXPIRES = "expires"
 #: A hundred years, in seconds: the longest of these, so that every date can be represented.
 LONGEST_EXPIRES = 100 * 366 * 86_400

@@ -2,8 +2,9 @@
 
 The runtime, the status of a run, workers and kando-mcp all ask this fold:
 
-- An intent (``llm.request``, ``tool.called``) is open until its executor has answered or failed it,
-  or a person or another program has answered it by hand. An answer by hand is recorded with
+- An intent (``llm.request``, ``tool.called``, ``person.asked``) is open until its executor has answered
+  or failed it, or a person or another program has answered it by hand. No executor answers a question
+  to a person. An answer by hand is recorded with
   ``"by"``: it is not a call, so it is not charged and no cache keeps it. An event of an answer's
   type that any other responder emits answers nothing: it is recorded with ``"answers": false``.
 - A timer is open until it has fired.
@@ -23,6 +24,8 @@ from kando.schema.events import (
     LLM_REQUEST,
     LLM_RESPONSE,
     PARKED,
+    PERSON_ASKED,
+    PERSON_REPLIED,
     RESPONDER_FAILED,
     RUN_CANCELLED,
     RUN_PAUSED,
@@ -50,7 +53,11 @@ __all__ = [
 ]
 
 #: Types of intents, by the type of the event that answers them.
-ANSWERS = {LLM_RESPONSE: LLM_REQUEST, TOOL_RETURNED: TOOL_CALLED}
+ANSWERS = {
+    LLM_RESPONSE: LLM_REQUEST,
+    TOOL_RETURNED: TOOL_CALLED,
+    PERSON_REPLIED: PERSON_ASKED,
+}
 #: Types of answers, by the type of the intent.
 INTENTS = {intent: answer for answer, intent in ANSWERS.items()}
 #: Field of an answer that a person or another program gave: who did. The runtime records it with

@@ -23,6 +23,8 @@ from kando.schema.events import (
     LLM_RESPONSE,
     OBJECT_CREATED,
     PARKED,
+    PERSON_ASKED,
+    PERSON_REPLIED,
     RAISED,
     RESPONDER_FAILED,
     RESPONDER_FIRED,
@@ -35,6 +37,7 @@ from kando.views.approvals import ApprovalsFold
 from kando.views.choices import Choices
 from kando.views.firings import parked_by_person
 from kando.views.pending import ANSWERS, PENDING, answered_by, is_answer, is_by_hand, track
+from kando.views.questions import Question, track_questions
 from kando.views.spending import CHARGED, Accounts
 from kando.world.graph import World
 from kando.world.projection import due_at
@@ -61,6 +64,7 @@ class StatusFold:
         intents: ids of the intents without an answer.
         timers: ids of the timers that have not fired.
         approvals: that are open.
+        questions: to people, that are open, by id.
         parked: reasons of the firings that are parked, by trigger and responder; one that fired
             after all, or whose call was answered, is not in it.
         requests: number of requests to language models.
@@ -88,6 +92,7 @@ class StatusFold:
     intents: dict[str, None] = attrs.field(factory=dict)
     timers: dict[str, None] = attrs.field(factory=dict)
     approvals: ApprovalsFold = attrs.field(factory=ApprovalsFold)
+    questions: dict[str, Question] = attrs.field(factory=dict)
     parked: dict[str, str] = attrs.field(factory=dict)
     requests: int = 0
     answers: int = 0
@@ -185,6 +190,10 @@ def _on_approval(fold: StatusFold, event: RecordedEvent) -> None:
     fold.approvals.observe(event)
 
 
+def _on_question(fold: StatusFold, event: RecordedEvent) -> None:
+    track_questions(fold.questions, event)
+
+
 def _on_failure(fold: StatusFold, event: RecordedEvent) -> None:
     outcome = event.data["outcome"]
     reason = f"{event.data['responder']}: {_reason_of(event)}"
@@ -244,6 +253,8 @@ _HANDLERS: dict[str, Callable[[StatusFold, RecordedEvent], None]] = {
     TOOL_CALLED: _on_intent,
     LLM_RESPONSE: _on_answer,
     TOOL_RETURNED: _on_answer,
+    PERSON_ASKED: _on_question,
+    PERSON_REPLIED: _on_question,
     APPROVAL_REQUESTED: _on_approval,
     APPROVAL_GRANTED: _on_approval,
     APPROVAL_DENIED: _on_approval,

@@ -14,6 +14,7 @@ from kando.schema.events import (
     LONGEST_EXPIRES,
     OBJECT_CREATED,
     OBJECT_PATCHED,
+    PERSON_ASKED,
     RELATION_CREATED,
     RELATION_REMOVED,
     TIMER_SET,
@@ -24,6 +25,9 @@ from kando.schema.events import (
 from kando.world.graph import Relation, World, WorldObject
 
 __all__ = ["apply", "project", "reproject"]
+
+#: Types of events that ask a person and may have a deadline.
+_QUESTIONS = frozenset({APPROVAL_REQUESTED, PERSON_ASKED})
 
 #: The change that an event makes to a world: an object or relation to put, the id of a relation to
 #: drop, or None.
@@ -109,7 +113,7 @@ def change_of(event: KandoEvent, world: Lookup, *, copies: bool = False) -> Chan
         if world.get_relation(id) is None:
             raise _unknown(event, "relation", id)
         return id
-    if kind == TIMER_SET or (kind == APPROVAL_REQUESTED and EXPIRES in event.data):
+    if kind == TIMER_SET or (kind in _QUESTIONS and EXPIRES in event.data):
         due_at(event)
     return None
 
@@ -127,7 +131,7 @@ def commit(world: World, change: Change) -> None:
 
 
 def due_at(event: KandoEvent) -> datetime:
-    """Return when a ``timer.set``, or the deadline of an ``approval.requested``, is due.
+    """Return when a ``timer.set``, or the deadline of a question to a person, is due.
 
     A timer is due at its ``at``, or ``seconds`` after it was recorded; a question is due ``expires``
     seconds after it was recorded.
@@ -135,7 +139,7 @@ def due_at(event: KandoEvent) -> datetime:
     Raises:
         InvalidData: the event has neither or both of these, or one of them is malformed.
     """
-    if event.type == APPROVAL_REQUESTED:
+    if event.type in _QUESTIONS:
         return _deadline_of(event)
     at, seconds = event.data.get("at"), event.data.get("seconds")
     try:

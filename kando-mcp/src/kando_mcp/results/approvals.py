@@ -1,4 +1,4 @@
-"""The approvals that runs are waiting for."""
+"""The approvals and the questions that runs are waiting for."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from kando.app.approvals import RunApproval
 from kando.app.store import Store
 from kando.views.approvals import Approval
 from kando_mcp.results.paging import page, truncate, truncate_data
-from kando_mcp.results.shapes import ApprovalList, ApprovalShape, RunApprovalShape
+from kando_mcp.results.shapes import ApprovalList, ApprovalShape, QuestionShape, RunApprovalShape
 
-__all__ = ["approval_page", "pending_approvals"]
+__all__ = ["approval_page", "pending_approvals", "pending_questions"]
 
 #: Number of approvals in a state, and characters of the reason and the request of each.
 _SHOWN, _CHARS = 10, 500
@@ -78,3 +78,21 @@ def _shape(store: Store, run: str, approval: Approval) -> ApprovalShape:
         "requested_at": approval.requested_at.isoformat(),
         "expires_at": expires_at.isoformat() if expires_at is not None else None,
     }
+
+
+def pending_questions(store: Store, run: str) -> list[QuestionShape]:
+    """Return the questions of a run that wait for a person, in order.
+
+    Args:
+        store: the store of the run.
+        run: its id.
+    """
+    return [
+        {
+            "event_id": each.event_id,
+            "question": truncate(each.question, _CHARS),
+            "schema": each.schema,
+            "expires_at": each.expires_at.isoformat() if each.expires_at is not None else None,
+        }
+        for each in store.run(run).questions()[:_SHOWN]
+    ]

@@ -16,9 +16,9 @@ from kando.app.status import (
     RunStatus,
 )
 from kando.app.store import Store
-from kando_mcp.results.approvals import pending_approvals
+from kando_mcp.results.approvals import pending_approvals, pending_questions
 from kando_mcp.results.paging import truncate
-from kando_mcp.results.shapes import ApprovalShape, RunState
+from kando_mcp.results.shapes import ApprovalShape, QuestionShape, RunState
 from kando_mcp.worker.order import Report
 
 __all__ = ["run_state"]
@@ -48,12 +48,17 @@ def run_state(
     status = store.run(run).status()
     is_current = report is not None and report.events == status.events and status.state != RUNNING
     pending = pending_approvals(store, status.run_id) if status.approvals else []
+    asked = pending_questions(store, status.run_id) if status.questions else []
     problem = report.message if report is not None and is_current else None
-    return _state_of(status, problem, pending, is_read_only)
+    return _state_of(status, problem, pending, asked, is_read_only)
 
 
 def _state_of(
-    status: RunStatus, problem: str | None, pending: list[ApprovalShape], is_read_only: bool
+    status: RunStatus,
+    problem: str | None,
+    pending: list[ApprovalShape],
+    asked: list[QuestionShape],
+    is_read_only: bool,
 ) -> RunState:
     # Why the worker ended early says more than that messages are unread.
     is_ended = status.state in (FAILED, EXHAUSTED, DAMAGED)
@@ -83,6 +88,7 @@ def _state_of(
         "last_event_id": status.last_event_id,
         "problem": truncate(problem, _PROBLEM_CHARS) if problem else None,
         "approvals": pending,
+        "questions": asked,
         "deadlines": [
             {"event_id": each.event_id, "expires_at": each.expires_at.isoformat()}
             for each in status.deadlines[:_REASONS]
@@ -117,6 +123,12 @@ def _next_steps(status: RunStatus, why: str | None = None) -> list[str]:
         return [
             f"{status.approvals} approvals are pending: ask the person, then call "
             f"answer_approval({run}, event_id=ID, approved=true or false).",
+            *inspect,
+        ]
+    if status.state in (RUNNING, WAITING) and status.questions:
+        return [
+            f"{status.questions} questions wait for a reply: ask the person, then call "
+            f"answer_request({run}, request_id=ID, reply=ANSWER).",
             *inspect,
         ]
     if status.state == RUNNING:

@@ -32,6 +32,7 @@ __all__ = [
     "MovedShape",
     "ObjectShape",
     "ProviderShape",
+    "QuestionShape",
     "RelationShape",
     "RunApprovalShape",
     "RunLine",
@@ -68,6 +69,15 @@ class ApprovalShape(TypedDict):
     reason: str
     waiting: dict[str, Any]
     requested_at: str
+    expires_at: str | None
+
+
+class QuestionShape(TypedDict):
+    """A question to a person; `schema` is the JSON Schema of the answer, None for text."""
+
+    event_id: str
+    question: str
+    schema: dict[str, Any] | None
     expires_at: str | None
 
 
@@ -115,6 +125,7 @@ class RunState(TypedDict):
     last_event_id: str | None
     problem: str | None
     approvals: list[ApprovalShape]
+    questions: list[QuestionShape]
     deadlines: list[DeadlineShape]
     parent_id: str | None
     fork_position: int | None

@@ -19,10 +19,13 @@ from kando_mcp.worker.start import ensure_worker
 
 __all__ = ["request_tool"]
 
-RequestId = Annotated[str, Field(description="Id of an unanswered llm.request or tool.called.")]
+RequestId = Annotated[
+    str, Field(description="Id of an unanswered llm.request, tool.called or person.asked.")
+]
 Text = Annotated[str | None, Field(description="Answer to an llm.request.")]
 Data = Annotated[Any, Field(description="Answer to an llm.request with an output_schema.")]
 Result = Annotated[Any, Field(description="Result of a tool.called.")]
+Reply = Annotated[Any, Field(description="The person's answer to a person.asked.")]
 Error = Annotated[str | None, Field(description="Why the request has no answer.")]
 
 
@@ -36,6 +39,7 @@ def request_tool(access: Access, workers: Workers) -> Tool:
         text: Text = None,
         data: Data = None,
         result: Result = None,
+        reply: Reply = None,
         error: Error = None,
         wait_s: WaitSeconds = DEFAULT_WAIT_SECONDS,
         budget_usd: BudgetUsd = None,
@@ -44,15 +48,19 @@ def request_tool(access: Access, workers: Workers) -> Tool:
     ) -> RunState:
         """Answer a request instead of the model or tool, which is then not called.
 
-        Give one of text, data, result and error. If the request waits for approval, only with the
+        Give one of text, data, result, reply and error. If the request waits for approval, only with the
         words of the person. The run resumes with it.
         """
 
         def answer(store: Store) -> str:
-            answers = {"text": text, "data": data, "result": result, "error": error}
+            answers = {"text": text, "data": data, "result": result, "reply": reply, "error": error}
             # Clients send null for an argument that they leave out.
             given = {name: value for name, value in answers.items() if value is not None}
-            delivery = store.run(run_id).answer(request_id, **given, by="mcp")
+            run = store.run(run_id)
+            if set(given) == {"reply"}:
+                delivery = run.reply(request_id, reply, by="mcp")
+            else:
+                delivery = run.answer(request_id, **given, by="mcp")
             return ensure_worker(
                 access, workers, store, delivery.run_id, llm, budget_usd, max_tokens
             )

@@ -20,6 +20,7 @@ from kando.schema.events import (
     LLM_REQUEST,
     OBJECT_CREATED,
     OBJECT_PATCHED,
+    PERSON_ASKED,
     RELATION_CREATED,
     RELATION_REMOVED,
     TIMER_SET,
@@ -36,6 +37,7 @@ _EMITTERS = {
     "relate": (RELATION_CREATED, True),
     "unrelate": (RELATION_REMOVED, False),
     "ask": (LLM_REQUEST, False),
+    "ask_person": (PERSON_ASKED, True),
     "call_tool": (TOOL_CALLED, True),
     "set_timer": (TIMER_SET, False),
 }
