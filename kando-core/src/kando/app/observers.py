@@ -26,6 +26,7 @@ from kando.ledger.interface import LedgerStore
 from kando.responders.redaction import redact
 from kando.schema.events import KandoEvent, RecordedEvent
 from kando.schema.exact_json import decode
+from kando.schema.parts import copied, has_references
 
 __all__ = ["Observation", "ObserverReport"]
 
@@ -210,4 +211,6 @@ class _Watcher:
 
 
 def _copy(event: RecordedEvent) -> RecordedEvent:
-    return attrs.evolve(event, data=decode(event.encoded), cause=list(event.cause))
+    is_split = has_references(event.encoded)
+    data = copied(event.data) if is_split else decode(event.encoded)
+    return attrs.evolve(event, data=data, cause=list(event.cause))

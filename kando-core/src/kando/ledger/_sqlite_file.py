@@ -20,7 +20,7 @@ __all__ = ["FORMAT", "open_to_read", "open_to_write"]
 _APPLICATION_ID = 0x4B6E646F
 
 #: Every table that a file may hold.
-_TABLES = ("ledgers", "events", "cache", "inbox", "jobs", "claims", "slots", "snapshots")
+_TABLES = ("ledgers", "events", "cache", "inbox", "jobs", "claims", "slots", "snapshots", "blobs")
 
 #: Version of the tables below.
 FORMAT = 1

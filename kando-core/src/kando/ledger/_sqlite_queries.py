@@ -21,14 +21,19 @@ from kando.schema.events import (
 
 __all__ = ["EVENTS_ABOUT", "Search", "links_of", "links_query"]
 
+# Data with references has one more byte in front (see `kando.schema.parts`).
+_ID = (
+    "json_extract(CAST(iif(hex(substr(body, 1, 1)) = '01', substr(body, 2), body) AS TEXT), '$.id')"
+)
+
 # Cast, since SQLite's functions would read the stored bytes as its own binary JSON.
 EVENTS_ABOUT = f"""
     SELECT {COLUMNS} FROM events
     WHERE address >= ? AND address < ? AND (
         type IN ('{OBJECT_CREATED}', '{OBJECT_PATCHED}')
-        AND json_extract(CAST(body AS TEXT), '$.id') IN (SELECT value FROM json_each(?))
+        AND {_ID} IN (SELECT value FROM json_each(?))
         OR type IN ('{RELATION_CREATED}', '{RELATION_REMOVED}')
-        AND json_extract(CAST(body AS TEXT), '$.id') IN (SELECT value FROM json_each(?))
+        AND {_ID} IN (SELECT value FROM json_each(?))
     )
     ORDER BY address DESC
 """

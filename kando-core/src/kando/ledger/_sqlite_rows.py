@@ -12,9 +12,10 @@ import msgspec
 
 from kando.errors import StoreDamaged
 from kando.ledger.chain import link
-from kando.schema.events import RecordedEvent, make_recorded_event
+from kando.schema.events import RecordedEvent, make_recorded_event, make_unread_event
 from kando.schema.exact_json import encode
 from kando.schema.identity import default_event_id
+from kando.schema.parts import Parts
 
 __all__ = [
     "COLUMNS",
@@ -51,12 +52,15 @@ DAMAGED = (
     msgspec.DecodeError,
     ArithmeticError,
     AttributeError,
+    IndexError,
     RecursionError,
     TypeError,
     ValueError,
 )
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# The first byte of data with references.
+_MARK = 1
 _POSITION_MASK = 2**32 - 1
 
 _decode_cause = msgspec.json.Decoder(list[str]).decode
@@ -175,8 +179,15 @@ def _rows_of(
         )
 
 
-def events_of(rows: Iterable[tuple[Any, ...]], segment: Segment) -> Iterator[RecordedEvent]:
+def events_of(
+    rows: Iterable[tuple[Any, ...]], segment: Segment, parts: Parts
+) -> Iterator[RecordedEvent]:
     """Yield the events in rows of a segment.
+
+    Args:
+        rows: with the `COLUMNS`.
+        segment: that they belong to.
+        parts: of the events of the file.
 
     Raises:
         StoreDamaged: a row cannot be decoded.
@@ -195,6 +206,23 @@ def events_of(rows: Iterable[tuple[Any, ...]], segment: Segment) -> Iterator[Rec
             # All events of a batch have the same timestamp.
             if at_us != last_us:
                 last_us, timestamp = at_us, _EPOCH + timedelta(microseconds=at_us)
+            if body[0] == _MARK:
+                source = stream if source is None else source
+                causes = [] if cause is None else _decode_cause(cause)
+                yield make_unread_event(
+                    id,
+                    type,
+                    source,
+                    actor,
+                    causes,
+                    timestamp,
+                    parts,
+                    position,
+                    key.hex(),
+                    body,
+                    version,
+                )
+                continue
             yield make_recorded_event(
                 id,
                 type,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import NamedTuple
 
@@ -40,7 +40,18 @@ class Link(NamedTuple):
 
 
 class LedgerStore(ABC):
-    """One ledger. Implementations must pass ``kando.testing.ledgers.LedgerContract``."""
+    """One ledger. Implementations must pass ``kando.testing.ledgers.LedgerContract``.
+
+    Attributes:
+        keeps_blobs: whether the store keeps the parts of events apart from them (see
+            `kando.schema.parts`): long texts once, and of a growing list of messages what is new.
+            Its `append` stores, in the same step as the events, the blobs that
+            ``parts_of(event).missing(is_stored)`` returns; its events are read by
+            `make_unread_event` if their encoding has references. Other stores get events whose
+            encoding is whole.
+    """
+
+    keeps_blobs: bool = False
 
     @abstractmethod
     def append(self, events: list[KandoEvent], *, expected_length: int | None = None) -> int:
@@ -143,6 +154,13 @@ class LedgerStore(ABC):
         from kando.ledger.chain import digest_of
 
         return digest_of(self.read(0), position)
+
+    def blobs(self, digests: Sequence[bytes]) -> Mapping[bytes, bytes]:
+        """Return the stored blobs with these SHA-256 digests; those that are missing are left out.
+
+        A store that keeps no blobs returns none.
+        """
+        return {}
 
     def close(self) -> None:  # noqa: B027 - optional: most ledgers hold nothing open themselves
         """Release files and connections that the ledger holds open."""

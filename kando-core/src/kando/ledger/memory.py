@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import islice
@@ -25,8 +25,9 @@ from kando.ledger.groups import check_group
 from kando.ledger.inbox import InboxEntry, decode_entry, encode_entry
 from kando.ledger.interface import LedgerStore
 from kando.ledger.substrate import LedgerInfo, Substrate, check_ledger_id
-from kando.schema.events import KandoEvent, RecordedEvent
+from kando.schema.events import KandoEvent, RecordedEvent, detach, parts_of
 from kando.schema.identity import stream_of
+from kando.schema.parts import has_references
 
 __all__ = ["MemoryLedgerStore", "MemorySubstrate"]
 
@@ -42,6 +43,8 @@ class MemoryLedgerStore(LedgerStore):
         ConfigurationError: the id is malformed.
     """
 
+    keeps_blobs = True
+
     def __init__(self, run_id: str) -> None:
         self._stream = stream_of(run_id)
         id = check_ledger_id(self._stream.partition(":")[2])
@@ -52,6 +55,9 @@ class MemoryLedgerStore(LedgerStore):
         self._positions: dict[str, int] = {}
         # Chained hashes after each event of its own, as far as they were requested.
         self._digests: list[bytes] = []
+        # Blobs of the first events of its own, as far as they were requested.
+        self._blobs: dict[bytes, bytes] = {}
+        self._indexed = 0
         self._lock = threading.Lock()
 
     def append(self, events: list[KandoEvent], *, expected_length: int | None = None) -> int:
@@ -68,6 +74,9 @@ class MemoryLedgerStore(LedgerStore):
             if taken is not None:
                 raise duplicate(stream, event.id, taken)
             positions[event.id] = event.position
+            if has_references(event.encoded):
+                # From now on it does not depend on the store that it may have been read from.
+                detach(event)
         self._own += whole
         self._positions |= positions
         return length + len(whole)
@@ -81,6 +90,21 @@ class MemoryLedgerStore(LedgerStore):
             yield from self._parent._read(start, min(self._shared, stop))
         own = max(min(start, stop) - self._shared, 0)
         yield from islice(self._own, own, max(stop - self._shared, 0))
+
+    def blobs(self, digests: Sequence[bytes]) -> Mapping[bytes, bytes]:
+        """Return the blobs of the events with these digests; they are made of the events' data."""
+        wanted = set(digests)
+        found: dict[bytes, bytes] = {}
+        while (number := self._indexed) < len(self._own):
+            parts = parts_of(self._own[number])
+            if parts is not None:
+                self._blobs |= parts.missing(self._blobs.__contains__)
+            self._indexed = number + 1
+        for digest in wanted & self._blobs.keys():
+            found[digest] = self._blobs[digest]
+        if self._parent is not None and len(found) < len(wanted):
+            found |= self._parent.blobs([*wanted - found.keys()])
+        return found
 
     def stream_name(self) -> str:
         return self._stream

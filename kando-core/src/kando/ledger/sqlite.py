@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +57,8 @@ class SQLiteLedgerStore(LedgerStore):
         LedgerNotFound: the ledger is of the other kind, or a branch that does not exist.
     """
 
+    keeps_blobs = True
+
     def __init__(self, run_id: str, path: str | Path) -> None:
         from kando.ledger.sqlite_substrate import SQLiteSubstrate
 
@@ -82,7 +84,9 @@ class SQLiteLedgerStore(LedgerStore):
 
     def append(self, events: list[KandoEvent], *, expected_length: int | None = None) -> int:
         with self._substrate._writing() as connection:
-            return self._append(connection, events, expected_length)
+            length = self._append(connection, events, expected_length)
+        self._substrate._blobs.committed()
+        return length
 
     def _append(
         self,
@@ -96,6 +100,7 @@ class SQLiteLedgerStore(LedgerStore):
         names = names_of(whole, self._own)
         self._refuse_duplicates(connection, whole, names)
         previous = self._digest(connection, length)
+        self._substrate._blobs.store(connection, whole)
         insert(connection, whole, names, self._own, previous)
         length += len(whole)
         connection.execute(
@@ -179,7 +184,7 @@ class SQLiteLedgerStore(LedgerStore):
                 if len(rows) != upto - position:
                     lost = f"{upto - position - len(rows)} of its events {position} to {upto - 1}"
                     raise self._substrate._damaged(f"{segment.stream} lacks {lost}.")
-                yield from events_of(rows, segment)
+                yield from events_of(rows, segment, self._substrate._blobs.parts)
                 position = upto
 
     def _rows(self, query: str, span: tuple[int | str, ...]) -> list[tuple[Any, ...]]:
@@ -209,7 +214,8 @@ class SQLiteLedgerStore(LedgerStore):
         row = connection.execute(
             f"SELECT {COLUMNS} FROM events WHERE address = ?", (self._address_of(position),)
         ).fetchone()
-        return next(events_of([row], segment)) if row is not None else None
+        parts = self._substrate._blobs.parts
+        return next(events_of([row], segment, parts)) if row is not None else None
 
     def _segment_of(self, position: int) -> Segment:
         return next(s for s in self._segments if s.stop is None or position < s.stop)
@@ -246,7 +252,8 @@ class SQLiteLedgerStore(LedgerStore):
             while last > first and search.is_incomplete:
                 start = max(last - page, first)
                 span = (segment.base + start, segment.base + last, *search.parameters())
-                for event in events_of(self._rows(EVENTS_ABOUT, span), segment):
+                parts = self._substrate._blobs.parts
+                for event in events_of(self._rows(EVENTS_ABOUT, span), segment, parts):
                     search.add(event)
                 last, page = start, min(2 * page, _LARGEST_PAGE)
         return search.found()
@@ -289,6 +296,9 @@ class SQLiteLedgerStore(LedgerStore):
             msg = f"{self.stream_name()} has lost the hash of event {position - 1}."
             raise self._substrate._damaged(msg)
         return row[0]
+
+    def blobs(self, digests: Sequence[bytes]) -> Mapping[bytes, bytes]:
+        return self._substrate._blobs.get(digests)
 
     def close(self) -> None:
         """Close the file, if this ledger opened it."""

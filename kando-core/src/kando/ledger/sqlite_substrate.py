@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from kando.errors import LedgerExists, LedgerNotFound, StoreDamaged, StoreError
+from kando.ledger._sqlite_blobs import SQLiteBlobs
 from kando.ledger._sqlite_claims import (
     last_claim,
     remove_dead_slots,
@@ -89,6 +90,7 @@ class SQLiteSubstrate(Substrate):
         self._lock = threading.RLock()
         self._reader: SQLiteReader | None = None
         self._connection: sqlite3.Connection | None = None
+        self._blobs = SQLiteBlobs(self.path, self._query_if_open)
         if read_only:
             self._reader = open_to_read(self.path)
         else:
@@ -364,6 +366,9 @@ class SQLiteSubstrate(Substrate):
             if self._reader is not None:
                 return self._reader.query(function)
             return function(self._open_connection())
+
+    def _query_if_open(self) -> Callable[[Callable[[sqlite3.Connection], Any]], Any] | None:
+        return None if self._reader is None and self._connection is None else self._query
 
     @contextmanager
     def _writing(self, *, is_synchronised: bool = True) -> Iterator[sqlite3.Connection]:

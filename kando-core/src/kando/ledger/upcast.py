@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import attrs
 
@@ -52,6 +52,14 @@ class UpcastLedger(LedgerStore):
 
     def read(self, from_position: int = 0) -> Iterator[RecordedEvent]:
         return map(self._upcasters.upcast, self._ledger.read(from_position))
+
+    @property
+    def keeps_blobs(self) -> bool:  # type: ignore[override]
+        """Whether the ledger that stores the events keeps blobs."""
+        return self._ledger.keeps_blobs
+
+    def blobs(self, digests: Sequence[bytes]) -> Mapping[bytes, bytes]:
+        return self._ledger.blobs(digests)
 
     def stream_name(self) -> str:
         return self._ledger.stream_name()

@@ -23,6 +23,7 @@ from kando.schema.events import (
     make_event,
 )
 from kando.schema.identity import stream_of
+from kando.schema.parts import size_of
 from kando.views.pending import answered_by, failed_intent
 from kando.views.spending import CHARGED, Accounts, amount_of, charge_of
 from kando.world.graph import World
@@ -372,7 +373,7 @@ class BudgetEnforcer:
         limit = asked.get("max_tokens")
         out = limit if isinstance(limit, int) and limit > 0 else DEFAULT_MAX_TOKENS
         # Each token of the request represents at least one byte.
-        tokens = len(intent.encoded) + _ADDED_TOKENS + out
+        tokens = size_of(intent.encoded) + _ADDED_TOKENS + out
         if "output_schema" in asked:
             # An invalid answer is sent back and answered again.
             tokens = 2 * tokens + 2 * out + _ADDED_TOKENS * 4

@@ -22,10 +22,12 @@ from kando.schema.events import (
     KandoEvent,
     RecordedEvent,
     event_label,
+    limited_size,
     make_recorded_event,
 )
-from kando.schema.exact_json import encode, exact_and_encoded
+from kando.schema.exact_json import encode
 from kando.schema.identity import default_event_id, object_id, step_key
+from kando.schema.parts import whole_encoded
 from kando.views.approvals import GATE
 from kando.views.pending import ANSWERS, BY
 from kando.views.spending import spent_by
@@ -113,9 +115,10 @@ class Batch:
     def _add(self, event: RecordedEvent, has_default_id: bool) -> None:
         """Check a complete event, which follows the entries, and add it."""
         recorder, trigger, id = self._recorder, self._trigger, event.id
-        if len(event.encoded) > recorder.max_payload_bytes:
+        size = limited_size(event)
+        if size > recorder.max_payload_bytes:
             msg = (
-                f"{event_label(event)}: its data takes {len(event.encoded):,} bytes; the "
+                f"{event_label(event)}: its data takes {size:,} bytes; the "
                 f"limit is {recorder.max_payload_bytes:,}."
             )
             raise PayloadTooLarge(
@@ -245,14 +248,14 @@ class Batch:
                 key = step_key(trigger.lineage_key, self._responder, ordinal)
                 if needs_id:
                     given = {"id": self._free_id(event, key), **given}
-                data, encoded = exact_and_encoded(given)
+                data, encoded, parts = recorder.encoded(given)
             else:
-                data, encoded = exact_and_encoded(given)
-                identity = event.id.encode() or encoded
+                data, encoded, parts = recorder.encoded(given)
+                identity = event.id.encode() or whole_encoded(data, encoded)
                 key = recorder.free_root_key(kind, identity, self._roots)
                 if needs_id:
-                    data = {"id": self._free_id(event, key), **data}
-                    encoded = encode(data)
+                    named = {"id": self._free_id(event, key), **data}
+                    data, encoded, parts = recorder.encoded(named)
         except InvalidData as error:
             msg = f"{id} by {actor}: {error.message}" if actor else f"{id}: {error.message}"
             raise InvalidData(msg, hint=error.hint) from error
@@ -267,6 +270,7 @@ class Batch:
             position,
             key,
             encoded,
+            parts=parts,
         )
 
     def _marked(self, answer: dict[str, Any], actor: str) -> dict[str, Any]:

@@ -5,18 +5,21 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from kando.ledger.interface import LedgerStore
 from kando.responders.base import BOOKKEEPING, Responder
 from kando.responders.budget import BudgetEnforcer
 from kando.runtime.declared_types import DeclaredTypes
 from kando.schema.events import RecordedEvent
+from kando.schema.exact_json import exact_and_encoded
 from kando.schema.identity import (
     default_event_id,
     number_of_default_id,
     position_of_number,
     root_key,
 )
+from kando.schema.parts import Chains, Split, split
 from kando.world.graph import World
 from kando.world.projection import Change, change_of, commit
 
@@ -54,6 +57,8 @@ class Recorder:
         self.account = account
         self.max_payload_bytes = max_payload_bytes
         self.clock = clock
+        # The lists of messages that were recorded last; None if the ledger keeps no blobs.
+        self._chains = Chains() if ledger.keeps_blobs else None
         self.world = World()
         self.length = 0
         self.last_type: str | None = None
@@ -120,6 +125,16 @@ class Recorder:
             return position is not None and position > event.position
 
         return responder.handles(event, self.world, is_later)
+
+    def encoded(self, data: Any) -> tuple[Any, bytes, Split | None]:
+        """Return checked data, what the ledger stores of it, and its parts (see `split`).
+
+        Raises:
+            InvalidData: a value in it has no exact JSON form; the message names its path.
+        """
+        if self._chains is None:
+            return *exact_and_encoded(data), None
+        return split(data, self._chains)
 
     def has_default_id(self, event: RecordedEvent) -> bool:
         """Whether an event that is not yet recorded has the default id of its position."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, SupportsIndex
 
 import attrs
 
+from kando.errors import InvalidData
 from kando.schema.identity import head_id
+from kando.schema.parts import Chains, Parts, Split, has_references, split
 
 __all__ = [
     "APPROVAL_DENIED",
@@ -47,9 +49,13 @@ __all__ = [
     "TOOL_RETURNED",
     "KandoEvent",
     "RecordedEvent",
+    "detach",
     "event_label",
+    "limited_size",
     "make_event",
     "make_recorded_event",
+    "make_unread_event",
+    "parts_of",
 ]
 
 OBJECT_CREATED = "object.created"
@@ -138,6 +144,7 @@ class _Fields:
         "encoded",
         "id",
         "lineage_key",
+        "parts",
         "position",
         "source",
         "timestamp",
@@ -206,7 +213,8 @@ class RecordedEvent(KandoEvent):
         position: 0-based index in the ledger; on a branch the shared prefix counts.
         lineage_key: identifies the step that produced the event, as 32 hexadecimal digits; the
             same step has the same key on every branch (see `kando.schema.identity`).
-        encoded: its data as stored, kept so that it is encoded only once.
+        encoded: its data as stored, kept so that it is encoded only once. It may have references
+            to parts of the data (see `kando.schema.parts`).
         version: schema version of its data.
     """
 
@@ -259,8 +267,14 @@ def make_recorded_event(
     lineage_key: str,
     encoded: bytes,
     version: int = 1,
+    parts: Parts | Split | None = None,
 ) -> RecordedEvent:
-    """Make a `RecordedEvent` faster than its class does; the arguments are its attributes."""
+    """Make a `RecordedEvent` faster than its class does; the arguments are its attributes.
+
+    Args:
+        id: as its other attributes.
+        parts: of its data, if its encoding has references.
+    """
     event: Any = _Fields()
     event.id = id
     event.type = type
@@ -273,6 +287,121 @@ def make_recorded_event(
     event.lineage_key = lineage_key
     event.encoded = encoded
     event.version = version
+    event.parts = parts
     event.__class__ = RecordedEvent
     made: RecordedEvent = event
+    return made
+
+
+class _UnreadEvent(RecordedEvent):
+    """An event whose data has references that are not resolved yet.
+
+    When its data is read for the first time, it becomes a `RecordedEvent`. A class of its own, since
+    a ``__getattr__`` of `RecordedEvent` would slow down every access to an attribute.
+    """
+
+    __slots__ = ()
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The whole data."""
+        try:
+            known: dict[str, Any] = _data.__get__(self)
+        except AttributeError:
+            known = _parts.__get__(self).resolve(self.encoded)
+            _data.__set__(self, known)
+        object.__setattr__(self, "__class__", RecordedEvent)
+        return known
+
+    @data.setter
+    def data(self, value: dict[str, Any]) -> None:
+        _data.__set__(self, value)
+
+    # Copied, pickled and shown as what it becomes.
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
+        return self._read().__reduce_ex__(protocol)
+
+    def __repr__(self) -> str:
+        return repr(self._read())
+
+    def _read(self) -> RecordedEvent:
+        _ = self.data
+        return self
+
+
+_data: Any = vars(_Fields)["data"]
+_parts: Any = vars(_Fields)["parts"]
+
+
+def make_unread_event(
+    id: str,
+    type: str,
+    source: str,
+    actor: str,
+    cause: list[str],
+    timestamp: datetime,
+    parts: Parts,
+    position: int,
+    lineage_key: str,
+    encoded: bytes,
+    version: int = 1,
+) -> RecordedEvent:
+    """Make a `RecordedEvent` from an encoding with references, which are resolved when they are read.
+
+    Args:
+        id: as its other attributes.
+        parts: of the store that it was read from.
+    """
+    event: Any = _Fields()
+    event.id = id
+    event.type = type
+    event.source = source
+    event.actor = actor
+    event.cause = cause
+    event.timestamp = timestamp
+    event.position = position
+    event.lineage_key = lineage_key
+    event.encoded = encoded
+    event.version = version
+    event.parts = parts
+    event.__class__ = _UnreadEvent
+    made: RecordedEvent = event
+    return made
+
+
+def limited_size(event: RecordedEvent) -> int:
+    """Return the size in bytes that the limit of an event holds for.
+
+    That is the size of its data, in which each message of a long list counts for itself.
+    """
+    known = getattr(event, "parts", None)
+    return known.largest if isinstance(known, Split) else len(event.encoded)
+
+
+def detach(event: RecordedEvent) -> None:
+    """Read the data of an event, so that it no longer depends on the store that it was read from."""
+    _ = event.data
+    if isinstance(getattr(event, "parts", None), Parts):
+        _parts.__set__(event, None)
+
+
+def parts_of(event: RecordedEvent) -> Split | None:
+    """Return the parts of an event whose encoding has references, else None.
+
+    Raises:
+        InvalidData: its data is not what its encoding refers to.
+    """
+    if not has_references(event.encoded):
+        return None
+    # Unset in a copy of an event.
+    known = getattr(event, "parts", None)
+    if isinstance(known, Split):
+        return known
+    if isinstance(known, Parts):
+        return known.split(event.encoded)
+    _, encoded, made = split(event.data, Chains())
+    if encoded != event.encoded or made is None:
+        msg = f"The data of {event_label(event)} is not what its encoding refers to."
+        raise InvalidData(msg, hint="Set `encoded` together with `data`.")
     return made

@@ -1,0 +1,138 @@
+"""Blobs in a SQLite file: the parts of events, each stored once in the file (see `kando.schema.parts`)."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from kando.ledger._sqlite_file import open_to_read
+from kando.schema.events import RecordedEvent, parts_of
+from kando.schema.parts import Parts, has_references
+
+__all__ = ["SQLiteBlobs"]
+
+Result = TypeVar("Result")
+
+# Made with the first blob. Bodies are in the order in which they were stored, the index is small.
+_BLOBS = """
+    CREATE TABLE IF NOT EXISTS blobs (
+        number INTEGER PRIMARY KEY,
+        digest BLOB NOT NULL UNIQUE,
+        body BLOB NOT NULL
+    ) STRICT
+"""
+
+_HAS_BLOBS = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'blobs'"
+
+# A node of a chain begins with the digest of the node before it.
+_LINE = """
+    WITH RECURSIVE line (n, digest, body) AS (
+        SELECT 1, digest, body FROM blobs WHERE digest = ?
+        UNION ALL
+        SELECT n + 1, b.digest, b.body
+        FROM line JOIN blobs AS b ON b.digest = substr(line.body, 1, 32) WHERE n < ?
+    )
+    SELECT digest, body FROM line ORDER BY n
+"""
+
+# SQLite's default limit of parameters is 999 in old versions.
+_AT_ONCE = 500
+
+# Digests that are remembered as stored.
+_MOST_KNOWN = 200_000
+
+
+class SQLiteBlobs:
+    """The blobs of one file.
+
+    Args:
+        path: of the file.
+        query: reads from the file; None once it is closed.
+
+    Attributes:
+        parts: of the events of the file.
+    """
+
+    def __init__(self, path: Path, query: Callable[[], Callable[[Any], Any] | None]) -> None:
+        self.parts = Parts(self.get, self._line)
+        self._path = path
+        self._query_now = query
+        # Blobs are never removed, so what was stored once needs no look-up.
+        self._known: set[bytes] = set()
+        self._pending: set[bytes] = set()
+
+    def store(self, connection: sqlite3.Connection, events: Iterable[RecordedEvent]) -> None:
+        """Insert the blobs of events that the file lacks.
+
+        Args:
+            connection: in the transaction that appends the events. `committed` follows it.
+            events: complete.
+        """
+        self._pending = set()
+        marked = [event for event in events if has_references(event.encoded)]
+        if not marked:
+            return
+        connection.execute(_BLOBS)
+
+        def is_stored(digest: bytes) -> bool:
+            if digest in self._known or digest in self._pending:
+                return True
+            found = connection.execute("SELECT 1 FROM blobs WHERE digest = ?", (digest,)).fetchone()
+            if found is not None:
+                self._pending.add(digest)
+            return found is not None
+
+        for event in marked:
+            parts = parts_of(event)
+            missing = parts.missing(is_stored) if parts is not None else {}
+            connection.executemany(
+                "INSERT INTO blobs (digest, body) VALUES (?, ?)",
+                ((bytearray(digest), bytearray(body)) for digest, body in missing.items()),
+            )
+            self._pending.update(missing)
+
+    def committed(self) -> None:
+        """Remember what the last transaction stored."""
+        if len(self._known) > _MOST_KNOWN:
+            self._known.clear()
+        self._known |= self._pending
+        self._pending = set()
+
+    def get(self, digests: Sequence[bytes]) -> dict[bytes, bytes]:
+        """Return the stored blobs with these digests."""
+        return self._query(lambda connection: _get(connection, digests))
+
+    def _line(self, digest: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        return self._query(lambda connection: _line(connection, digest, limit))
+
+    def _query(self, function: Callable[[sqlite3.Connection], Result]) -> Result:
+        query = self._query_now()
+        if query is not None:
+            found: Result = query(function)
+            return found
+        # Events stay readable when the ledger that they were read from is closed.
+        reader = open_to_read(self._path)
+        try:
+            return reader.query(function)
+        finally:
+            reader.close()
+
+
+def _get(connection: sqlite3.Connection, digests: Sequence[bytes]) -> dict[bytes, bytes]:
+    found: dict[bytes, bytes] = {}
+    if connection.execute(_HAS_BLOBS).fetchone() is None:
+        return found
+    for first in range(0, len(digests), _AT_ONCE):
+        some = digests[first : first + _AT_ONCE]
+        marks = ", ".join("?" * len(some))
+        query = f"SELECT digest, body FROM blobs WHERE digest IN ({marks})"
+        found.update(connection.execute(query, tuple(some)).fetchall())
+    return found
+
+
+def _line(connection: sqlite3.Connection, digest: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+    if connection.execute(_HAS_BLOBS).fetchone() is None:
+        return []
+    return connection.execute(_LINE, (digest, limit)).fetchall()
