@@ -1,9 +1,12 @@
 """Responses are found by what was asked, not by who asked."""
 
 from collections.abc import Callable
+from hashlib import sha256
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kando.cache.llm import LLMCache, ScopedStore, request_key
 from kando.emit import ask, create, emit
@@ -12,6 +15,8 @@ from kando.ledger.memory import MemoryLedgerStore
 from kando.responders.llm_executor import provider_executor
 from kando.runtime import Runtime
 from kando.schema.events import LLM_RESPONSE, KandoEvent
+from kando.schema.exact_json import decode, encode, sorted_encode
+from kando.schema.parts import Chains, split
 
 ASKED = {"messages": [{"role": "user", "content": "hi"}], "model": "m", "max_tokens": 5}
 
@@ -156,3 +161,34 @@ def test_ids_and_times_of_events_do_not_change_the_key_of_a_request() -> None:
         keys.add(request_key(last.data))
 
     assert len(keys) == 1
+
+
+fields = st.dictionaries(
+    st.text(max_size=3)
+    | st.sampled_from(["max_tokens", "model", "message", "messagesx", "Z", "é"]),
+    st.none() | st.integers() | st.text(max_size=3),
+    max_size=4,
+)
+
+
+@given(
+    fields,
+    st.integers(0, 12),
+    st.lists(st.dictionaries(st.text(max_size=2), st.text()), max_size=3),
+)
+def test_a_request_has_the_same_key_whether_its_messages_were_recorded_or_not(
+    options: dict[str, Any], recorded: int, more: list[dict[str, Any]]
+) -> None:
+    said = [{"role": "user", "n": n, "content": "x" * 500} for n in range(recorded)]
+    known, _, _ = split({"messages": said}, Chains())
+
+    for messages in (known["messages"], [*known["messages"], *more]):
+        plain = {**options, "messages": decode(encode(messages))}
+        expected = request_key(plain)
+        assert expected == sha256(sorted_encode(_asked(plain))).hexdigest()
+        assert request_key({**options, "messages": messages}) == expected
+        assert request_key({"messages": messages, **options}) == expected
+
+
+def _asked(request: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in request.items() if v is not None}

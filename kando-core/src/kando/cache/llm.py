@@ -12,6 +12,7 @@ import attrs
 from kando.errors import ConfigurationError
 from kando.schema.events import ECHOED, OBSERVED
 from kando.schema.exact_json import decode, encode, exact, sorted_encode
+from kando.schema.parts import Hash, Node, known_prefix
 
 __all__ = [
     "DEFAULT_MAX_ENTRIES",
@@ -28,9 +29,14 @@ DEFAULT_MAX_ENTRIES = 2048
 # The asking object and measurements are not part of the question.
 _NOT_ASKED = frozenset({*ECHOED, OBSERVED})
 
+_MESSAGES = "messages"
+
 
 def request_key(request: dict[str, Any]) -> str:
     """Return the SHA-256 (hexadecimal) of a normalised request.
+
+    The hash covers the sorted JSON of the request. Its state after each recorded list of messages is
+    kept with the list, so that the key of a longer list costs what is new.
 
     Normalised means: without ``cause_object_id``, ``conversation`` and ``observed``, without options that are null,
     and with sorted keys, so that equal questions have equal keys.
@@ -39,7 +45,39 @@ def request_key(request: dict[str, Any]) -> str:
         InvalidData: the request is not exact JSON.
     """
     asked = {k: v for k, v in request.items() if k not in _NOT_ASKED and v is not None}
-    return sha256(sorted_encode(exact(asked, "request"))).hexdigest()
+    messages = asked.get(_MESSAGES)
+    node = known_prefix(messages) if isinstance(messages, list) else None
+    if node is None or messages is None:
+        return sha256(sorted_encode(exact(asked, "request"))).hexdigest()
+    del asked[_MESSAGES]
+    fields = exact(asked, "request")
+    before = sorted_encode({k: v for k, v in fields.items() if k < _MESSAGES})[1:-1]
+    after = sorted_encode({k: v for k, v in fields.items() if k > _MESSAGES})[1:-1]
+    start = b"{" + before + (b"," if before else b"") + b'"messages":['
+    hashed = _hash_over(node, start).copy()
+    for index, message in enumerate(messages[node.count :], node.count):
+        hashed.update(b"," + sorted_encode(exact(message, f"request.{_MESSAGES}[{index}]")))
+    hashed.update(b"]" + (b"," if after else b"") + after + b"}")
+    return hashed.hexdigest()
+
+
+def _hash_over(node: Node, start: bytes) -> Hash:
+    """Return the state of the hash of a request after some recorded messages; costs what is new.
+
+    Args:
+        node: of the messages.
+        start: of the encoded request, before them.
+    """
+    new: list[Node] = []
+    found: Node | None = node
+    while found is not None and start not in found.key_states:
+        new.append(found)
+        found = found.previous
+    state = sha256(start) if found is None else found.key_states[start].copy()
+    for each in reversed(new):
+        state.update((b"," if each.previous is not None else b"") + sorted_encode(each.message))
+    node.key_states[start] = state
+    return state
 
 
 class CacheStore(Protocol):

@@ -22,7 +22,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from operator import is_
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 import attrs
 import msgspec
@@ -35,11 +35,13 @@ __all__ = [
     "REFERENCE",
     "Blobs",
     "Chains",
+    "Hash",
     "Message",
     "Node",
     "Parts",
     "Split",
     "blob_problem",
+    "blobs_of",
     "copied",
     "has_references",
     "known_prefix",
@@ -64,6 +66,20 @@ _CACHE_BYTES = 64 * 1024 * 1024
 
 # Lists whose equal, but not identical, beginning is recognised.
 _RECENT = 32
+
+
+class Hash(Protocol):
+    """The state of a SHA-256."""
+
+    def update(self, data: bytes, /) -> None:
+        """Continue with more bytes."""
+
+    def copy(self) -> Hash:
+        """Return an independent copy."""
+
+    def hexdigest(self) -> str:
+        """Return the hash so far."""
+
 
 #: Returns the bodies of those blobs that exist, by digest.
 Blobs = Callable[[Sequence[bytes]], Mapping[bytes, bytes]]
@@ -188,7 +204,7 @@ class Node:
         self.message = message = Message(content)
         message.node = self
         own = len(encoded) + sum(map(_bytes_of, texts.values()))
-        self.key_states: dict[bytes, Any] = {}
+        self.key_states: dict[bytes, Hash] = {}
         if previous is None:
             self.count, self.stored, self.size, self.largest = 1, len(encoded), own, own
             self._line = [message]
@@ -613,7 +629,10 @@ class Parts:
             found = [*_walk(value)]
             nodes = {digest: self._node(digest) for kind, digest, _ in found if kind == _MESSAGES}
             texts = self._texts([digest for kind, digest, _ in found if kind == _TEXT])
-            whole: dict[str, Any] = _resolved(value, texts, nodes)
+            whole = _resolved(value, texts, nodes)
+            if not isinstance(whole, dict):
+                msg = "its data is not an object"
+                raise ValueError(msg)
         except (ValueError, msgspec.DecodeError) as error:
             msg = f"An event cannot be read: {error}."
             raise StoreDamaged(msg, hint="Restore the store from a copy.") from error
@@ -717,6 +736,44 @@ def blob_problem(digest: bytes, body: bytes | None) -> str | None:
     if sha256(body).digest() != digest:
         return f"the blob {digest.hex()} does not match its digest"
     return None
+
+
+def blobs_of(
+    encoded: bytes, blobs: Blobs, seen: set[bytes]
+) -> Iterator[tuple[bytes, bytes | None, bool]]:
+    """Yield the blobs that an event needs, each after those that it names.
+
+    Args:
+        encoded: data of the event.
+        blobs: returns stored blobs.
+        seen: digests of those to leave out; updated.
+
+    Yields:
+        The digest, the body, which is None if it is missing, and whether it is a node of a chain.
+
+    Raises:
+        ValueError: a reference is malformed.
+    """
+    texts, lists = references_in(encoded)
+    nodes: list[tuple[bytes, bytes | None]] = []
+    for digest in lists:
+        chain: list[tuple[bytes, bytes | None]] = []
+        while digest != _START and digest not in seen:
+            seen.add(digest)
+            body = blobs([digest]).get(digest)
+            chain.append((digest, body))
+            if blob_problem(digest, body) is not None or body is None:
+                break
+            texts += references_in(body[32:])[0]
+            digest = body[:32]
+        nodes += reversed(chain)
+    wanted = [digest for digest in dict.fromkeys(texts) if digest not in seen]
+    seen.update(wanted)
+    bodies = blobs(wanted) if wanted else {}
+    for digest in wanted:
+        yield digest, bodies.get(digest), False
+    for digest, body in nodes:
+        yield digest, body, True
 
 
 def whole_encoded(data: dict[str, Any], encoded: bytes) -> bytes:
