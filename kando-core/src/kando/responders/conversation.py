@@ -25,16 +25,16 @@ __all__ = [
 #: How many tool calls one answer may contain; the rest are not made.
 MAX_CALLS = 32
 
-# One event holds all messages; the default limit of an event is 1 MiB.
-_MAX_BYTES = 700_000
+# The default limit of an event, 1 MiB, holds for each message.
+_MAX_MESSAGE_BYTES = 1_000_000
 
 _MAX_RESULT_CHARS = 20_000
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.-]")
 
 
 def is_too_long(messages: list[dict[str, Any]]) -> bool:
-    """Whether the messages exceed what one event can hold."""
-    return len(encode(exact(messages, "messages"))) > _MAX_BYTES
+    """Whether one of the messages is longer than a message can be; their number has no limit."""
+    return any(len(encode(exact(each, "message"))) > _MAX_MESSAGE_BYTES for each in messages)
 
 
 def calls_in(answer: Mapping[str, Any]) -> bool:

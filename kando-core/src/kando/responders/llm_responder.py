@@ -197,11 +197,6 @@ class LLMResponder:
         found = [results[_slot(n)] for n in range(len(reply["tool_calls"]))]
         answers = map(tool_message, reply["tool_calls"], found)
         messages = [*conversation.data["messages"], reply, *answers]
-        if is_too_long(messages):
-            message = f"After {conversation.data['turn']} turns the conversation is too long."
-            error = {"type": "ConversationTooLong", "message": message}
-            yield from self._fail(conversation, error, world)
-            return
         turn, about = conversation.data["turn"] + 1, conversation.data["about"]
         emptied = {_slot(n): None for n in range(len(found))}
         yield patch(conversation, {"turn": turn, "messages": messages, "said": None, **emptied})

@@ -12,7 +12,7 @@ from kando.responders.base import BOOKKEEPING, Responder
 from kando.responders.budget import BudgetEnforcer
 from kando.runtime.declared_types import DeclaredTypes
 from kando.schema.events import RecordedEvent
-from kando.schema.exact_json import exact_and_encoded
+from kando.schema.exact_json import encode
 from kando.schema.identity import (
     default_event_id,
     number_of_default_id,
@@ -57,8 +57,8 @@ class Recorder:
         self.account = account
         self.max_payload_bytes = max_payload_bytes
         self.clock = clock
-        # The lists of messages that were recorded last; None if the ledger keeps no blobs.
-        self._chains = Chains() if ledger.keeps_blobs else None
+        # The lists of messages that were recorded last.
+        self._chains = Chains()
         self.world = World()
         self.length = 0
         self.last_type: str | None = None
@@ -132,9 +132,10 @@ class Recorder:
         Raises:
             InvalidData: a value in it has no exact JSON form; the message names its path.
         """
-        if self._chains is None:
-            return *exact_and_encoded(data), None
-        return split(data, self._chains)
+        whole, encoded, parts = split(data, self._chains)
+        if parts is not None and not self.ledger.keeps_blobs:
+            encoded = encode(whole)
+        return whole, encoded, parts
 
     def has_default_id(self, event: RecordedEvent) -> bool:
         """Whether an event that is not yet recorded has the default id of its position."""
