@@ -15,7 +15,7 @@ from kando.ledger.jsonl import Parent, lines_of, read_lines
 from kando.ledger.memory import MemoryLedgerStore
 from kando.schema.events import KandoEvent, make_event
 from kando.schema.exact_json import encode
-from kando.testing.ledgers import all_fields
+from kando.testing.ledgers import all_fields, conversation, with_parts
 
 texts = st.text(max_size=8)
 values = texts | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False)
@@ -104,7 +104,7 @@ def test_a_changed_field_is_refused_with_the_number_of_its_line(
         (lambda lines: [b"\xff\xfe", *lines[1:]], 1),
         (lambda lines: [*lines[:2], b"\xff", *lines[3:]], 3),
         (lambda lines: [lines[0].replace(b'"events":5', b'"events":4'), *lines[1:]], 6),
-        (lambda lines: [lines[0].replace(b'"format":1', b'"format":2'), *lines[1:]], 1),
+        (lambda lines: [lines[0].replace(b'"format":2', b'"format":3'), *lines[1:]], 1),
         (lambda lines: [lines[0].replace(b'"digest":"', b'"digest":"0'), *lines[1:]], 1),
         (lambda lines: [*lines[:2], lines[2].replace(b'"n":1', b'"n":1,"n":1'), *lines[3:]], 3),
         (lambda lines: [*lines[:2], lines[2].replace(b'"n":1', b'"n": 1'), *lines[3:]], 3),
@@ -120,6 +120,69 @@ def test_missing_added_and_moved_lines_are_refused(
 ) -> None:
     with pytest.raises(InvalidData, match=rf"^Line {line} "):
         read_lines(edit(lines))
+
+
+@pytest.fixture
+def with_texts() -> list[bytes]:
+    """Return an exported ledger of two requests of a conversation."""
+    ledger = MemoryLedgerStore("r")
+    ledger.append([with_parts(conversation(9)), with_parts(conversation(10))])
+    return list(lines_of(ledger, 2))
+
+
+def test_parts_are_exported_once_before_the_first_event_that_refers_to_them(
+    with_texts: list[bytes],
+) -> None:
+    kinds = [next(iter(json.loads(line))) for line in with_texts]
+
+    header, events = read_lines(with_texts)
+
+    nodes = 1 + 2 * 9
+    assert kinds == [
+        "kando",
+        *["text"] * 5,
+        *["message"] * nodes,
+        "position",
+        "text",
+        *["message"] * 2,
+        "position",
+    ]
+    assert [e.data for e in events] == [with_parts(conversation(n)).data for n in (9, 10)]
+    copy = MemoryLedgerStore("r")
+    copy.append([*events])
+    assert copy.digest(2).hex() == header.digest
+    assert list(lines_of(copy, 2)) == with_texts
+
+
+@pytest.mark.parametrize(
+    ("edit", "line"),
+    [
+        (lambda lines: [*lines[:1], *lines[2:]], 25),
+        (lambda lines: [*lines[:1], lines[1].replace(b'"text":"', b'"text":"x'), *lines[2:]], 26),
+        (lambda lines: [*lines[:8], lines[8].replace(b"tool", b"user"), *lines[9:]], 26),
+        (lambda lines: [*lines[:8], lines[8].replace(b'"after":"', b'"after":"x'), *lines[9:]], 9),
+        (lambda lines: [*lines[:8], lines[8].replace(b"}", b'},"more":1', 1), *lines[9:]], 9),
+        (lambda lines: [*lines[:25], lines[25].replace(b'"text"', b'"txt"'), *lines[26:]], 26),
+        (
+            lambda lines: [*lines[:25], lines[25].replace(b',"references":true', b""), *lines[26:]],
+            26,
+        ),
+    ],
+    ids=["removed", "text", "message", "link", "field", "reference", "mark"],
+)
+def test_a_missing_or_changed_part_is_refused(
+    with_texts: list[bytes], edit: Callable[[list[bytes]], list[bytes]], line: int
+) -> None:
+    with pytest.raises(InvalidData, match=rf"^Line {line} "):
+        read_lines(edit(with_texts))
+
+
+def test_an_export_in_format_1_is_read(lines: list[bytes]) -> None:
+    lines[0] = lines[0].replace(b'"format":2', b'"format":1')
+
+    header, events = read_lines(lines)
+
+    assert (header.events, len(events)) == (5, 5)
 
 
 def test_the_first_events_of_a_ledger_can_be_exported_alone() -> None:

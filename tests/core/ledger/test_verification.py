@@ -10,7 +10,7 @@ from kando.ledger.memory import MemoryLedgerStore
 from kando.ledger.sqlite_substrate import SQLiteSubstrate
 from kando.ledger.verification import verify
 from kando.schema.exact_json import encode
-from kando.testing.ledgers import event
+from kando.testing.ledgers import conversation, event, with_parts
 
 SWAP = """
 UPDATE events SET body = CASE address & 7
@@ -60,6 +60,33 @@ def path(tmp_path: Path) -> Path:
 def verdict_on(path: Path, ledger: str = "r1"):
     with SQLiteSubstrate(path, read_only=True) as substrate:
         return verify(substrate.open(ledger))
+
+
+@pytest.mark.parametrize(
+    ("tampering", "problem"),
+    [
+        ("DELETE FROM blobs WHERE number = 5", "is missing"),
+        ("UPDATE blobs SET body = x'7b7d' WHERE number = 5", "does not match its digest"),
+        ("DROP TABLE blobs", "is missing"),
+    ],
+)
+def test_a_missing_or_changed_blob_is_reported_with_position_and_digest(
+    tmp_path: Path, tampering: str, problem: str
+) -> None:
+    path = tmp_path / "store"
+    with SQLiteSubstrate(path) as substrate:
+        substrate.create("r1").append([event(0), with_parts(conversation(9)), event(1)])
+    with sqlite3.connect(path) as file:
+        (digest,) = file.execute("SELECT hex(digest) FROM blobs WHERE number = 5").fetchone()
+        file.execute(tampering)
+
+    verdict = verdict_on(path)
+
+    assert verdict.events == 1
+    assert verdict.problem is not None
+    assert verdict.problem.startswith("position 1: llm.request-1 is not whole: the blob ")
+    assert verdict.problem.endswith(problem)
+    assert "DROP" in tampering or digest.lower() in verdict.problem
 
 
 def test_an_unchanged_ledger_is_intact_and_its_digest_identifies_its_history(path: Path) -> None:

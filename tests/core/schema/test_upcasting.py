@@ -87,10 +87,11 @@ def test_an_event_that_is_looked_up_is_upcast() -> None:
 def test_an_upcast_ledger_has_every_method_of_a_ledger() -> None:
     offered = {name for name in vars(LedgerStore) if not name.startswith("_")}
 
-    assert offered - set(vars(UpcastLedger)) == {"read_all"}
+    assert offered - set(vars(UpcastLedger)) == {"keeps_blobs", "read_all"}
     ledger = MemoryLedgerStore("r")
     runtime_on(ledger, 1).run([placed(1, "ann")])
     read = runtime_on(ledger, 2).ledger
+    assert read.keeps_blobs == ledger.keeps_blobs
     invoice = ledger.at(2)
     assert invoice is not None
     assert list(read.events_about([invoice.data["id"]], [], 4)) == [invoice]

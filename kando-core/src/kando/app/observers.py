@@ -15,7 +15,7 @@ from __future__ import annotations
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from queue import SimpleQueue
 from types import TracebackType
 from typing import Self
@@ -119,6 +119,7 @@ class _Observed(LedgerStore):
 
     def __init__(self, inner: LedgerStore, watchers: Sequence[_Watcher]) -> None:
         self._inner, self._watchers = inner, watchers
+        self.keeps_blobs = inner.keeps_blobs
 
     def append(self, events: list[KandoEvent], *, expected_length: int | None = None) -> int:
         length = self._inner.append(events, expected_length=expected_length)
@@ -129,6 +130,9 @@ class _Observed(LedgerStore):
 
     def read(self, from_position: int = 0) -> Iterator[RecordedEvent]:
         return self._inner.read(from_position)
+
+    def blobs(self, digests: Sequence[bytes]) -> Mapping[bytes, bytes]:
+        return self._inner.blobs(digests)
 
     def stream_name(self) -> str:
         return self._inner.stream_name()

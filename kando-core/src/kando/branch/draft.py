@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
 from kando.ledger.checks import check_from_position
@@ -23,13 +23,18 @@ class BranchDraft(LedgerStore):
 
     def __init__(self, parent: LedgerStore, head: RecordedEvent) -> None:
         self._parent = parent
+        self.keeps_blobs = parent.keeps_blobs
         self._shared = head.position
         self._stream = head.source
         self.own = [head]
 
     def append(self, events: list[KandoEvent], *, expected_length: int | None = None) -> int:
         start = self.length()
-        self.own += [complete(event, n, self._stream) for n, event in enumerate(events, start)]
+        keeps = self.keeps_blobs
+        self.own += [
+            complete(event, n, self._stream, keeps_blobs=keeps)
+            for n, event in enumerate(events, start)
+        ]
         return self.length()
 
     def read(self, from_position: int = 0) -> Iterator[RecordedEvent]:
@@ -38,6 +43,9 @@ class BranchDraft(LedgerStore):
         if shared:
             yield from islice(self._parent.read(from_position), shared)
         yield from self.own[max(from_position - self._shared, 0) :]
+
+    def blobs(self, digests: Sequence[bytes]) -> Mapping[bytes, bytes]:
+        return self._parent.blobs(digests)
 
     def stream_name(self) -> str:
         return self._stream

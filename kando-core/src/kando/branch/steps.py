@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from kando.schema.differences import decided_data, differences, is_same_json
+from kando.schema.differences import decided_data, differences, is_same_data, is_same_json
 from kando.schema.events import (
     BRANCH_CREATED,
     LLM_RESPONSE,
@@ -118,7 +118,7 @@ class _Comparison:
                 getattr(before, name), getattr(after, name), name, self._is_same
             )
         ]
-        if before.encoded != after.encoded:
+        if not is_same_data(before, after):
             found += differences(_compared(before), _compared(after), "data", self._is_same)
         return {path: (old, new) for path, old, new in found}
 

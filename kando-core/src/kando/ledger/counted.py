@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from kando.ledger.interface import LedgerStore, Link
 from kando.schema.events import KandoEvent, RecordedEvent
@@ -23,6 +23,7 @@ class CountedLedger(LedgerStore):
 
     def __init__(self, ledger: LedgerStore, count: Callable[[int], None]) -> None:
         self._ledger = ledger
+        self.keeps_blobs = ledger.keeps_blobs
         self._count = count
 
     def append(self, events: list[KandoEvent], *, expected_length: int | None = None) -> int:
@@ -39,6 +40,9 @@ class CountedLedger(LedgerStore):
                 self._count(_AT_ONCE)
             yield event
         self._count(number % _AT_ONCE)
+
+    def blobs(self, digests: Sequence[bytes]) -> Mapping[bytes, bytes]:
+        return self._ledger.blobs(digests)
 
     def stream_name(self) -> str:
         return self._ledger.stream_name()

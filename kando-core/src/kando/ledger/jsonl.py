@@ -1,7 +1,8 @@
 """A ledger as JSON Lines: exact, and with its hash chain, so that reading it back verifies it.
 
 The first line describes the ledger. Every other line is one event with its fields, its data as stored,
-and the chained hash up to and including it.
+and the chained hash up to and including it; or a part, before the first event whose data refers to it:
+a long text, or a message after another one (see `kando.schema.parts`).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from hashlib import sha256
 from itertools import islice
 from typing import BinaryIO
 
@@ -17,12 +19,24 @@ import msgspec
 from kando.errors import InvalidData, StoreDamaged
 from kando.ledger.chain import GENESIS, link
 from kando.ledger.interface import LedgerStore
-from kando.schema.events import RecordedEvent
+from kando.schema.events import RecordedEvent, make_recorded_event
 from kando.schema.exact_json import decode, encode
+from kando.schema.parts import (
+    Chains,
+    Parts,
+    Split,
+    blob_problem,
+    blobs_of,
+    has_references,
+    split,
+)
 
 __all__ = ["Header", "Parent", "lines_in", "lines_of", "read_lines"]
 
-FORMAT = 1
+FORMAT = 2
+
+# Format 1 has no parts.
+_READ = (1, 2)
 
 #: Limit of a line, far above the largest event that a run records.
 _MAX_LINE_BYTES = 64 * 1024 * 1024
@@ -49,7 +63,17 @@ class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     parent: Parent | None
 
 
-class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _Text(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    text: str
+
+
+class _Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    message: msgspec.Raw
+    after: str | None = None
+    references: bool = False
+
+
+class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     position: int
     id: str
     type: str
@@ -61,11 +85,17 @@ class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     version: int
     data: msgspec.Raw
     hash: str
+    references: bool = False
 
 
 _encode = msgspec.json.Encoder().encode
 _decode_header = msgspec.json.Decoder(Header).decode
 _decode_line = msgspec.json.Decoder(_Line).decode
+_decode_text = msgspec.json.Decoder(_Text).decode
+_decode_message = msgspec.json.Decoder(_Message).decode
+
+_MARK = b"\x01"
+_START = bytes(32)
 
 
 def lines_of(ledger: LedgerStore, end: int, parent: Parent | None = None) -> Iterator[bytes]:
@@ -79,9 +109,15 @@ def lines_of(ledger: LedgerStore, end: int, parent: Parent | None = None) -> Ite
     head = Header("ledger", FORMAT, ledger.stream_name(), end, stored.hex(), parent)
     yield _encode(head) + b"\n"
     digest = GENESIS
+    seen: set[bytes] = set()
     for event in islice(ledger.read_all(), end):
         digest = link(digest, event)
-        if encode(event.data) != event.encoded:
+        references = has_references(event.encoded)
+        if references:
+            yield from _parts_of(ledger, event, seen)
+        encoded = event.encoded[references:]
+        data = decode(encoded) if references else event.data
+        if encode(data) != encoded:
             stream = ledger.stream_name()
             msg = f"The data of {event.id} in {stream} is not encoded as Kando encodes it."
             raise InvalidData(msg, hint="Export it in another format.")
@@ -95,14 +131,36 @@ def lines_of(ledger: LedgerStore, end: int, parent: Parent | None = None) -> Ite
             event.timestamp.astimezone(UTC),
             event.lineage_key,
             event.version,
-            msgspec.Raw(event.encoded),
+            msgspec.Raw(encoded),
             digest.hex(),
+            references,
         )
         yield _encode(line) + b"\n"
     if digest != stored:
         msg = f"{ledger.stream_name()} does not match its hash chain."
         id = ledger.stream_name().partition(":")[2]
         raise StoreDamaged(msg, hint=f"`kando verify {id}` names the position.")
+
+
+def _parts_of(ledger: LedgerStore, event: RecordedEvent, seen: set[bytes]) -> Iterator[bytes]:
+    """Yield the lines of the parts that an event refers to and no event before it."""
+    try:
+        for digest, body, is_message in blobs_of(event.encoded, ledger.blobs, seen):
+            problem = blob_problem(digest, body)
+            if problem is not None or body is None:
+                msg = f"{ledger.stream_name()} is damaged at position {event.position}: {problem}."
+                raise StoreDamaged(msg, hint="Restore the store from a copy.")
+            if not is_message:
+                yield _encode(_Text(body.decode())) + b"\n"
+                continue
+            after = None if body[:32] == _START else body[:32].hex()
+            message = body[32:]
+            references = has_references(message)
+            line = _Message(msgspec.Raw(message[references:]), after, references)
+            yield _encode(line) + b"\n"
+    except (ValueError, msgspec.DecodeError) as error:
+        msg = f"{ledger.stream_name()} is damaged at position {event.position}: {error}."
+        raise StoreDamaged(msg, hint="Restore the store from a copy.") from error
 
 
 def lines_in(file: BinaryIO) -> Iterator[bytes]:
@@ -129,8 +187,15 @@ def read_lines(lines: Iterable[bytes]) -> tuple[Header, list[RecordedEvent]]:
     header = _header(next(remaining, b""))
     digest = GENESIS
     events: list[RecordedEvent] = []
+    blobs: dict[bytes, bytes] = {}
+    parts, chains = Parts(lambda wanted: {d: blobs[d] for d in wanted if d in blobs}), Chains()
+    number = 1
     for number, text in enumerate(remaining, 2):
-        event, claimed = _event(text, number)
+        if text.startswith((b'{"text":', b'{"message":')):
+            body = _blob(text, number)
+            blobs[sha256(body).digest()] = body
+            continue
+        event, claimed = _event(text, number, parts, chains)
         if event.position != len(events):
             what = f"has position {event.position} instead of {len(events)}"
             raise _refused(number, what)
@@ -140,7 +205,7 @@ def read_lines(lines: Iterable[bytes]) -> tuple[Header, list[RecordedEvent]]:
         events.append(event)
     if len(events) != header.events:
         what = f"is the last, after {len(events)} of {header.events} events"
-        raise _refused(len(events) + 1, what)
+        raise _refused(number, what)
     if digest.hex() != header.digest:
         raise _refused(1, "has a different hash than the last event")
     return header, events
@@ -151,23 +216,41 @@ def _header(text: bytes) -> Header:
         header = _decode_header(text)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise _refused(1, f"is not the header of an exported ledger: {error}") from error
-    if header.kando != "ledger" or header.format != FORMAT:
-        what = f"has format {header.format}, but this version of Kando reads format {FORMAT}"
+    if header.kando != "ledger" or header.format not in _READ:
+        what = f"has format {header.format}, but this version of Kando reads up to format {FORMAT}"
         raise _refused(1, what)
     return header
 
 
-def _event(text: bytes, number: int) -> tuple[RecordedEvent, str]:
+def _blob(text: bytes, number: int) -> bytes:
+    try:
+        if text.startswith(b'{"text":'):
+            return _decode_text(text).text.encode()
+        line = _decode_message(text)
+        after = _START if line.after is None else bytes.fromhex(line.after)
+        encoded = bytes(line.message)
+    except (msgspec.DecodeError, UnicodeError, ValueError) as error:
+        raise _refused(number, f"is not a part of an event: {error}") from error
+    return after + (_MARK if line.references else b"") + encoded
+
+
+def _event(text: bytes, number: int, parts: Parts, chains: Chains) -> tuple[RecordedEvent, str]:
+    made: Split | None = None
     try:
         line = _decode_line(text)
         encoded = bytes(line.data)
-        data = decode(encoded)
+        canonical = encode(data := decode(encoded))
+        if line.references:
+            encoded = _MARK + encoded
+            data, canonical, made = split(parts.resolve(encoded), chains)
+    except StoreDamaged as error:
+        raise _refused(number, f"is not an event: {error.message.rstrip('.')}") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise _refused(number, f"is not an event: {error}") from error
     problem = None
     if not isinstance(data, dict):
         problem = "its data is not an object"
-    elif encode(data) != encoded:
+    elif canonical != encoded:
         # A duplicate key, for example, would be ambiguous.
         problem = "its data is not encoded as Kando encodes it"
     elif line.timestamp.tzinfo is None:
@@ -178,7 +261,7 @@ def _event(text: bytes, number: int) -> tuple[RecordedEvent, str]:
         problem = f"its version is {line.version}"
     if problem is not None:
         raise _refused(number, f"is not an event: {problem}")
-    event = RecordedEvent(
+    event = make_recorded_event(
         line.id,
         line.type,
         line.source,
@@ -186,10 +269,11 @@ def _event(text: bytes, number: int) -> tuple[RecordedEvent, str]:
         line.cause,
         line.timestamp,
         data,
-        position=line.position,
-        lineage_key=line.lineage_key,
-        version=line.version,
-        encoded=encoded,
+        line.position,
+        line.lineage_key,
+        encoded,
+        line.version,
+        made,
     )
     return event, line.hash
 

@@ -67,7 +67,9 @@ class MemoryLedgerStore(LedgerStore):
     def _append(self, events: list[KandoEvent], expected_length: int | None) -> int:
         stream, length = self.stream_name(), self.length()
         check_expected_length(stream, length, expected_length)
-        whole = complete_all(events, length, stream, lambda: self._heads_before(length))
+        whole = complete_all(
+            events, length, stream, lambda: self._heads_before(length), keeps_blobs=True
+        )
         positions: dict[str, int] = {}
         for event in whole:
             taken = positions.get(event.id, self._position_of(event.id))

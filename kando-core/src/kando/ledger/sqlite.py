@@ -96,7 +96,9 @@ class SQLiteLedgerStore(LedgerStore):
     ) -> int:
         stream, length = self.stream_name(), self._length(connection)
         check_expected_length(stream, length, expected_length)
-        whole = complete_all(events, length, stream, lambda: self._heads(connection))
+        whole = complete_all(
+            events, length, stream, lambda: self._heads(connection), keeps_blobs=True
+        )
         names = names_of(whole, self._own)
         self._refuse_duplicates(connection, whole, names)
         previous = self._digest(connection, length)

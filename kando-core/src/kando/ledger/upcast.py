@@ -33,6 +33,7 @@ class UpcastLedger(LedgerStore):
 
     def __init__(self, ledger: LedgerStore, upcasters: Upcasters) -> None:
         self._ledger = ledger
+        self.keeps_blobs = ledger.keeps_blobs
         self._upcasters = upcasters
 
     @property
@@ -52,11 +53,6 @@ class UpcastLedger(LedgerStore):
 
     def read(self, from_position: int = 0) -> Iterator[RecordedEvent]:
         return map(self._upcasters.upcast, self._ledger.read(from_position))
-
-    @property
-    def keeps_blobs(self) -> bool:  # type: ignore[override]
-        """Whether the ledger that stores the events keeps blobs."""
-        return self._ledger.keeps_blobs
 
     def blobs(self, digests: Sequence[bytes]) -> Mapping[bytes, bytes]:
         return self._ledger.blobs(digests)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import attrs
+import msgspec
 
 from kando.errors import StoreDamaged
 from kando.ledger.chain import GENESIS, link
 from kando.ledger.interface import LedgerStore
 from kando.schema.events import RecordedEvent
+from kando.schema.parts import blob_problem, blobs_of, has_references
 
 __all__ = ["Verdict", "verify"]
 
@@ -37,15 +39,20 @@ class Verdict:
 def verify(ledger: LedgerStore) -> Verdict:
     """Recompute the hash chain of a ledger and compare it with the stored one.
 
-    This detects changed, reordered, removed and inserted events. To detect that the whole chain was
+    This detects changed, reordered, removed and inserted events, and blobs (long texts, messages)
+    that are missing or changed. To detect that the whole chain was
     rewritten, compare `Verdict.digest` with a copy that is kept elsewhere.
     """
     digest, matching = GENESIS, 0
+    seen: set[bytes] = set()
     try:
         for event in _one_by_one(ledger):
             following = link(digest, event)
             if event.position != matching or ledger.digest(matching + 1) != following:
                 return _mismatch(matching, digest, f"{event.id} is not what was recorded")
+            problem = _problem_of_parts(ledger, event, seen)
+            if problem is not None:
+                return _mismatch(matching, digest, f"{event.id} is not whole: {problem}")
             digest, matching = following, matching + 1
         stray = ledger.stray_position()
     except StoreDamaged as error:
@@ -54,6 +61,20 @@ def verify(ledger: LedgerStore) -> Verdict:
         what = f"the ledger ends here, but there is an event at position {stray}"
         return _mismatch(matching, digest, what)
     return Verdict(matching, digest.hex())
+
+
+def _problem_of_parts(ledger: LedgerStore, event: RecordedEvent, seen: set[bytes]) -> str | None:
+    """Return what is wrong with the blobs that an event names and no event before it, or None."""
+    if not has_references(event.encoded):
+        return None
+    try:
+        for digest, body, _ in blobs_of(event.encoded, ledger.blobs, seen):
+            problem = blob_problem(digest, body)
+            if problem is not None:
+                return problem
+    except (ValueError, msgspec.DecodeError) as error:
+        return str(error)
+    return None
 
 
 def _one_by_one(ledger: LedgerStore) -> Iterator[RecordedEvent]:

@@ -22,7 +22,7 @@ from kando.runtime.firing import collect, complete, missing_responder, repeat
 from kando.runtime.handlers import Handlers
 from kando.runtime.recorder import Entry, Recorder
 from kando.runtime.recovery import recover
-from kando.schema.differences import Difference, decided_data, differences
+from kando.schema.differences import Difference, decided_data, differences, is_same_data
 from kando.schema.events import (
     APPROVAL_REQUESTED,
     KIT_LOADED,
@@ -511,7 +511,7 @@ def divergence(
 def _agree(recorded: RecordedEvent, replayed: RecordedEvent) -> bool:
     """Whether no compared field differs; the common case of equal events is checked fast."""
     return (
-        recorded.encoded == replayed.encoded
+        is_same_data(recorded, replayed)
         and recorded.lineage_key == replayed.lineage_key
         and recorded.id == replayed.id
         and recorded.type == replayed.type
@@ -527,7 +527,7 @@ def _differing_fields(recorded: RecordedEvent, replayed: RecordedEvent) -> list[
         old, new = getattr(recorded, field), getattr(replayed, field)
         if old != new:
             found.append((field, old, new))
-    if recorded.encoded != replayed.encoded:
+    if not is_same_data(recorded, replayed):
         found += differences(decided_data(recorded), decided_data(replayed), "data")
     return found
 

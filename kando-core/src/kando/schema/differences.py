@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from kando.schema.events import OBSERVED, KandoEvent
+from kando.schema.events import OBSERVED, KandoEvent, RecordedEvent
+from kando.schema.parts import has_references, whole_encoded
 
-__all__ = ["Difference", "decided_data", "differences", "is_same_json"]
+__all__ = ["Difference", "decided_data", "differences", "is_same_data", "is_same_json"]
 
 #: The path of a value, and the two values.
 Difference = tuple[str, Any, Any]
@@ -16,6 +17,18 @@ Difference = tuple[str, Any, Any]
 def decided_data(event: KandoEvent) -> dict[str, Any]:
     """Return the data of an event without ``observed``, which may differ between equal runs."""
     return {name: value for name, value in event.data.items() if name != OBSERVED}
+
+
+def is_same_data(old: RecordedEvent, new: RecordedEvent) -> bool:
+    """Whether two events have the same data, although only one of them may have references to parts.
+
+    Data that differs in measured fields only is not the same: see `differences`.
+    """
+    if old.encoded == new.encoded:
+        return True
+    if has_references(old.encoded) == has_references(new.encoded):
+        return False
+    return whole_encoded(old.data, old.encoded) == whole_encoded(new.data, new.encoded)
 
 
 def is_same_json(old: object, new: object) -> bool:
@@ -41,6 +54,8 @@ def differences(
         is_same: compares two values that are not both objects, or both lists of one length.
         missing: stands for the value of a field that one of them lacks.
     """
+    if old is new:
+        return []
     if isinstance(old, dict) and isinstance(new, dict):
         found = []
         for name in [*old, *(name for name in new if name not in old)]:

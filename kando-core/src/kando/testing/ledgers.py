@@ -12,17 +12,21 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 from kando.errors import ConcurrencyError, DuplicateEvent, InvalidData, PositionOutOfRange
 from kando.ledger.chain import digest_of
 from kando.ledger.interface import LedgerStore
+from kando.ledger.verification import verify
 from kando.schema.events import KandoEvent, RecordedEvent, make_event
+from kando.schema.parts import blobs_of
 
-__all__ = ["LedgerContract", "all_fields", "event"]
+__all__ = ["LedgerContract", "all_fields", "conversation", "event", "with_parts"]
 
 _EAST = timezone(timedelta(hours=5, minutes=30))
 
@@ -31,6 +35,24 @@ def event(n: int = 0, *, id: str = "", cause: list[str] | None = None) -> KandoE
     """Return an event to append; `n` distinguishes it from others."""
     new = make_event("thing.happened", "", "tester", cause or [], {"n": n})
     return KandoEvent(id, new.type, new.source, new.actor, new.cause, new.timestamp, new.data)
+
+
+def conversation(turns: int) -> list[dict[str, Any]]:
+    """Return the messages of a conversation; every other result of a tool is a long text."""
+    said: list[dict[str, Any]] = [{"role": "system", "content": "Go on."}]
+    for n in range(turns):
+        call = {"id": f"c{n}", "name": "look", "arguments": {"n": n}}
+        said.append({"role": "assistant", "content": "", "tool_calls": [call]})
+        said.append(
+            {"role": "tool", "tool_call_id": f"c{n}", "content": f"{n}é" * (600 if n % 2 else 9)}
+        )
+    return said
+
+
+def with_parts(messages: list[dict[str, Any]]) -> KandoEvent:
+    """Return an event to append, with these messages and a long text."""
+    data = {"messages": messages, "model": "m", "system": "é" * 1000, "own": {"$kando": ["text"]}}
+    return make_event("llm.request", "", "tester", [], data)
 
 
 def all_fields(recorded: RecordedEvent) -> tuple[Any, ...]:
@@ -294,6 +316,78 @@ class LedgerContract:
         written = [e.data["n"] for e in ledger.read_all()]
         assert len(written) == 100
         assert written[::2] == written[1::2]
+
+    def test_long_texts_and_growing_lists_are_read_back_whole(self, ledger: LedgerStore) -> None:
+        said = conversation(30)
+        for count in range(0, len(said) + 1, 5):
+            ledger.append([with_parts(said[:count])])
+        appended = [with_parts(said[:count]).data for count in range(0, len(said) + 1, 5)]
+
+        assert [e.data for e in ledger.read_all()] == appended
+        last = ledger.at(len(appended) - 1)
+        assert last is not None
+        assert last.data == appended[-1]
+        assert verify(ledger).is_intact
+
+    def test_what_was_stored_before_is_not_stored_again(self, ledger: LedgerStore) -> None:
+        self.needs_blobs(ledger)
+        said = conversation(30)
+
+        for count in (50, 60, 61):
+            ledger.append([with_parts(said[:count])])
+
+        assert [len(e.encoded) < 500 for e in ledger.read_all()] == [True] * 3
+        seen: set[bytes] = set()
+        new = [len([*blobs_of(e.encoded, ledger.blobs, seen)]) for e in ledger.read_all()]
+        assert new == [50 + 12 + 1, 10 + 2, 1 + 1]
+
+    def test_blobs_are_found_by_their_digest(self, ledger: LedgerStore) -> None:
+        self.needs_blobs(ledger)
+        ledger.append([with_parts(conversation(3))])
+        (recorded,) = ledger.read_all()
+
+        found = [*blobs_of(recorded.encoded, ledger.blobs, set())]
+
+        assert found
+        for digest, body, _ in found:
+            assert body is not None
+            assert sha256(body).digest() == digest
+            assert ledger.blobs([digest, bytes(32)]) == {digest: body}
+        assert ledger.blobs([]) == {}
+
+    def test_an_event_takes_its_parts_along_into_another_ledger(
+        self, ledger: LedgerStore, tmp_path: Path
+    ) -> None:
+        said = conversation(30)
+        for count in (20, 61):
+            ledger.append([with_parts(said[:count])])
+        (last,) = ledger.read(1)
+        other = self.make_ledger(tmp_path / "other", "r1")
+
+        other.append([attrs.evolve(last, position=0)])
+
+        (copied,) = other.read_all()
+        assert copied.data == with_parts(said).data
+        assert copied.encoded == last.encoded
+        assert verify(other).is_intact
+        other.close()
+
+    def test_an_append_that_is_refused_leaves_no_parts_that_a_later_one_misses(
+        self, ledger: LedgerStore
+    ) -> None:
+        ledger.append([event(0, id="taken")])
+        with pytest.raises(DuplicateEvent):
+            ledger.append([with_parts(conversation(9)), event(1, id="taken")])
+
+        ledger.append([with_parts(conversation(9))])
+
+        assert [e.data for e in ledger.read(1)] == [with_parts(conversation(9)).data]
+        assert verify(ledger).is_intact
+
+    def needs_blobs(self, ledger: LedgerStore) -> None:
+        """Skip a test of a store that keeps no blobs."""
+        if not ledger.keeps_blobs:
+            pytest.skip("the store keeps no blobs: its events are whole")
 
     def test_appended_events_persist_when_the_ledger_is_reopened(
         self, ledger: LedgerStore, tmp_path: Path

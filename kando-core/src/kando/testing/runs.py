@@ -52,6 +52,7 @@ class CrashingLedger(LedgerStore):
 
     def __init__(self, inner: LedgerStore, at: int) -> None:
         self.inner, self.at_most = inner, at
+        self.keeps_blobs = inner.keeps_blobs
 
     def append(self, events: list[KandoEvent], *, expected_length: int | None = None) -> int:
         room = self.at_most - self.inner.length()
@@ -63,6 +64,9 @@ class CrashingLedger(LedgerStore):
 
     def read(self, from_position: int = 0) -> Iterator[RecordedEvent]:
         return self.inner.read(from_position)
+
+    def blobs(self, digests: Sequence[bytes]) -> Mapping[bytes, bytes]:
+        return self.inner.blobs(digests)
 
     def stream_name(self) -> str:
         return self.inner.stream_name()

@@ -33,8 +33,9 @@ from kando.ledger.claims import Claim, Slot, Worker, local_worker, this_process
 from kando.ledger.inbox import InboxEntry
 from kando.ledger.interface import LedgerStore
 from kando.ledger.substrate import Substrate
+from kando.ledger.verification import verify
 from kando.schema.events import KandoEvent, make_event
-from kando.testing.ledgers import all_fields, event
+from kando.testing.ledgers import all_fields, conversation, event, with_parts
 
 __all__ = ["SubstrateContract"]
 
@@ -457,6 +458,27 @@ class SubstrateContract:
         acquired = {slot.token for slot in slots if slot is not None}
         assert len(acquired) == 3
         assert {slot.token for slot in substrate.slots("a")} == acquired
+
+    def test_ledgers_of_a_substrate_share_their_parts(
+        self, substrate: Substrate, tmp_path: Path
+    ) -> None:
+        said = conversation(20)
+        substrate.create("r1").append([with_parts(said[:20]), with_parts(said[:30])])
+        branch = substrate.fork("r1", 1, "b1")
+        branch.append([with_parts(said)])
+        run = substrate.create("r2")
+        run.append([with_parts(said)])
+
+        for ledger, expected in ((branch, [said[:20], said]), (run, [said])):
+            assert [e.data["messages"] for e in ledger.read_all()] == expected
+            assert verify(ledger).is_intact
+        if not self.is_durable:
+            return
+        with self.open_substrate(tmp_path / "store") as again:
+            assert [e.data["messages"] for e in again.open("b1").read_all()] == [said[:20], said]
+            again.open("b1").append([with_parts([*said, *said])])
+        assert branch.at(2) is not None
+        assert verify(branch).is_intact
 
     def test_the_last_snapshot_of_each_ledger_is_kept(self, substrate: Substrate) -> None:
         substrate.create("r1")
