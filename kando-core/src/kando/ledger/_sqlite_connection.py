@@ -1,14 +1,32 @@
-"""Connect to a SQLite file with the settings that Kando needs."""
+"""Connect to a SQLite file with the settings that Kando needs, and wait for its lock fairly."""
 
 from __future__ import annotations
 
+import random
 import sqlite3
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
-__all__ = ["BUSY_TIMEOUT_SECONDS", "connect"]
+__all__ = ["BUSY_TIMEOUT_SECONDS", "PATIENCE_SECONDS", "connect", "is_busy", "patiently"]
 
-#: How long a connection waits for locks of other connections.
+Result = TypeVar("Result")
+
+#: How long a connection waits for locks of other connections, unless it waits in `patiently`.
 BUSY_TIMEOUT_SECONDS = 5.0
+
+#: How long `patiently` waits for the lock of the file.
+PATIENCE_SECONDS = 60.0
+
+# Mean seconds between two attempts: at first, and those that the interval grows to meanwhile.
+_SHORTEST, _LONGEST = 0.0005, 0.012
+
+# Seconds of waiting after which a writer asks more often again, ahead of those that came later.
+_LONG_WAIT = 0.5
+
+# Seeded by the system: forked processes must not wait in step.
+_SYSTEM_RANDOM = random.SystemRandom()
 
 
 def connect(path: Path, parameters: str) -> sqlite3.Connection:
@@ -33,3 +51,43 @@ def connect(path: Path, parameters: str) -> sqlite3.Connection:
     # A file of a stranger may define views and indexes: they get no functions with side effects.
     connection.execute("PRAGMA trusted_schema = OFF")
     return connection
+
+
+def patiently(action: Callable[[], Result]) -> Result:
+    """Return the result of an action, and repeat it while another connection holds the lock it needs.
+
+    SQLite's own busy handler waits longer after each attempt, up to 100 ms. With many writers the
+    lock then goes to those that came last, and one of them waits for seconds. Here the intervals
+    are short and random, so each waiting process is as likely to be next as any other; a process
+    that has waited long asks more often.
+
+    Args:
+        action: needs the lock of the file, and changes nothing if it fails. The busy timeout of
+            its connection should be 0.
+
+    Raises:
+        sqlite3.OperationalError: the file is still locked after `PATIENCE_SECONDS`.
+    """
+    start: float | None = None
+    while True:
+        try:
+            return action()
+        except sqlite3.OperationalError as error:
+            now = time.monotonic()
+            start = now if start is None else start
+            if not is_busy(error) or now - start >= PATIENCE_SECONDS:
+                raise
+        time.sleep(_SYSTEM_RANDOM.uniform(0.5, 1.5) * _interval(now - start))
+
+
+def _interval(waited: float) -> float:
+    """Return the mean seconds until the next attempt of a process that has waited for a while."""
+    if waited >= _LONG_WAIT:
+        return _LONGEST / 3
+    return min(max(waited / 4, _SHORTEST), _LONGEST)
+
+
+def is_busy(error: sqlite3.Error) -> bool:
+    """Whether an error says that another connection holds a lock."""
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF == sqlite3.SQLITE_BUSY

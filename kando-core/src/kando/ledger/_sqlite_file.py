@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from kando.errors import StoreDamaged, StoreError
-from kando.ledger._sqlite_connection import BUSY_TIMEOUT_SECONDS, connect
+from kando.ledger._sqlite_connection import BUSY_TIMEOUT_SECONDS, connect, is_busy
 from kando.ledger._sqlite_errors import not_a_store, translate_errors
 from kando.ledger._sqlite_reader import SQLiteReader
 from kando.schema.visible import clean
@@ -199,7 +199,7 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
             connection.execute("PRAGMA journal_mode = WAL")
         except sqlite3.OperationalError as error:
             # SQLite does not wait here if another process switches the mode at the same time.
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+            if not is_busy(error) or time.monotonic() > deadline:
                 raise
             time.sleep(0.001)
         else:

@@ -21,6 +21,7 @@ from kando.ledger._sqlite_claims import (
     store_claim,
     store_slot,
 )
+from kando.ledger._sqlite_connection import patiently
 from kando.ledger._sqlite_errors import translate_errors
 from kando.ledger._sqlite_file import open_to_read, open_to_write
 from kando.ledger._sqlite_groups import SQLiteGroup, group_names
@@ -95,6 +96,8 @@ class SQLiteSubstrate(Substrate):
             self._reader = open_to_read(self.path)
         else:
             self._connection = open_to_write(self.path)
+            # From now on `patiently` waits for locks.
+            self._connection.execute("PRAGMA busy_timeout = 0")
 
     def create(self, ledger_id: str) -> SQLiteLedgerStore:
         with self._writing() as connection:
@@ -365,7 +368,8 @@ class SQLiteSubstrate(Substrate):
         with self._lock, translate_errors(self.path):
             if self._reader is not None:
                 return self._reader.query(function)
-            return function(self._open_connection())
+            connection = self._open_connection()
+            return patiently(lambda: function(connection))
 
     def _query_if_open(self) -> Callable[[Callable[[sqlite3.Connection], Any]], Any] | None:
         return None if self._reader is None and self._connection is None else self._query
@@ -386,7 +390,7 @@ class SQLiteSubstrate(Substrate):
             if not is_synchronised:
                 connection.execute("PRAGMA synchronous = NORMAL")
             try:
-                connection.execute("BEGIN IMMEDIATE")
+                patiently(lambda: connection.execute("BEGIN IMMEDIATE"))
                 yield connection
                 connection.execute("COMMIT")
             except BaseException:
