@@ -1,5 +1,6 @@
 """Events are on disk when promised: another process that opens the file sees it."""
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from kando.cache.llm import LLMCache
 from kando.emit import ask, create, emit
 from kando.ledger.sqlite_substrate import SQLiteSubstrate
 from kando.responders.base import Responder
@@ -184,3 +186,33 @@ def test_a_subscriber_may_get_an_event_again_after_a_crash(tmp_path: Path) -> No
         Runtime(substrate.open("r1"), [create_delivery_responder(bus)]).run([])
 
     assert delivered == ["number-0", "number-0"]
+
+
+def test_cached_answers_are_saved_together_and_not_before_they_are_used(tmp_path: Path) -> None:
+    cache, on_disk = LLMCache(), []
+
+    def ask_all(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
+        for number in range(5):
+            yield ask([{"role": "user", "content": f"Question {number}?"}])
+
+    def complete(request: dict[str, Any]) -> dict[str, Any]:
+        return {"text": "Because.", "model": "m", "cost_usd": 0.0}
+
+    def on_answer(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
+        on_disk.append(types_on_disk(path).count("llm.response"))
+        return iter(())
+
+    responders = [
+        Responder("asks", {"object.created"}, ask_all),
+        Responder("answer", {"llm.response"}, on_answer),
+        provider_executor(complete),
+    ]
+    for path in (tmp_path / "called.sqlite", tmp_path / "cached.sqlite"):
+        on_disk.clear()
+        with SQLiteSubstrate(path) as substrate:
+            runtime = Runtime(substrate.create("r1"), responders, cache=cache, save_interval=NEVER)
+            runtime.run([create("Goal", {})])
+        found = [*on_disk]
+        assert types_on_disk(path).count("llm.response") == 5
+        # An answer of a call is on disk before a responder uses it.
+        assert found == ([5] * 5 if path.name == "called.sqlite" else [0] * 5)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from typing import Any
 
 import attrs
 
@@ -27,7 +26,7 @@ from kando.errors import RunBusy
 from kando.kit import Kit
 from kando.ledger.groups import Job
 from kando.ledger.interface import LedgerStore
-from kando.responders.base import AnswerPending, Responder
+from kando.responders.base import Responder
 from kando.responders.budget import Budget
 from kando.responders.llm_executor import asking
 from kando.runtime import Runtime
@@ -300,9 +299,5 @@ def answered_elsewhere(responder: Responder) -> Responder:
     """Return an executor that makes no call: the run records what workers deliver to its inbox."""
     if responder.effect is None:
         return responder
-    effect = attrs.evolve(responder.effect, call=_pending, keep=None, timed_out=None)
+    effect = attrs.evolve(responder.effect, is_elsewhere=True, keep=None, timed_out=None)
     return attrs.evolve(responder, effect=effect)
-
-
-def _pending(intent: KandoEvent) -> dict[str, Any]:
-    raise AnswerPending(intent.id)

@@ -154,7 +154,8 @@ class SQLiteSubstrate(Substrate):
         return None
 
     def cache(self, ledger_id: str, key: str, response: bytes) -> None:
-        with self._writing() as connection:
+        # A lost entry is in the ledger as well: the cache is a fold over it.
+        with self._writing(is_synchronised=False) as connection:
             number = self._ancestry(connection, ledger_id)[0][0]
             connection.execute(
                 "INSERT OR IGNORE INTO cache (ledger, key, response) VALUES (?, ?, ?)",
@@ -203,7 +204,8 @@ class SQLiteSubstrate(Substrate):
         return [decode_entry(*row) for row in connection.execute(query, (number,)).fetchall()]
 
     def acknowledge(self, ledger_id: str, key: str) -> None:
-        with self._writing() as connection:
+        # If this is lost, the entry is read again, and the ledger shows that it is recorded.
+        with self._writing(is_synchronised=False) as connection:
             number = self._ancestry(connection, ledger_id)[0][0]
             connection.execute(
                 "UPDATE inbox SET body = NULL WHERE ledger = ? AND key = ?", (number, key)

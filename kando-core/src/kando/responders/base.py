@@ -110,6 +110,8 @@ class Effect:
             a person who approves a call with other arguments gets this error.
         on_durable: ``on_durable(intent)`` is called when the answer of a call is on disk: recorded, or
             kept until its turn to be recorded.
+        is_elsewhere: whether another process makes the calls, and delivers their answers; `call` is
+            not called then.
     """
 
     answer_type: str
@@ -128,6 +130,7 @@ class Effect:
     timed_out: Callable[[KandoEvent], dict[str, Any]] | None = None
     check: Callable[[KandoEvent], None] = lambda intent: None
     on_durable: Callable[[KandoEvent], None] = lambda intent: None
+    is_elsewhere: bool = False
 
 
 @attrs.frozen

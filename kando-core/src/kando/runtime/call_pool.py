@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from kando.responders.attempts import checked_attempts
-from kando.responders.base import AnswerPending, Effect
+from kando.responders.base import Effect
 from kando.responders.cancellation import cancellable
 from kando.responders.tool_context import ToolProgress, call_place
 from kando.schema.events import RecordedEvent
@@ -83,10 +83,6 @@ class Call:
         if self.timeout_seconds is None or self.started_at is None:
             return None
         return self.started_at + self.timeout_seconds - time.monotonic()
-
-    def is_elsewhere(self) -> bool:
-        """Whether another process makes it, and will deliver its answer."""
-        return self.future.done() and isinstance(self.future.exception(), AnswerPending)
 
     def is_late(self) -> bool:
         """Whether it has timed out."""

@@ -7,6 +7,8 @@
    `on_recorded`, which plans the calls of intents (see `kando.runtime.intents`).
 3. `Committer.save` appends the recorded events to the ledger, and only then calls `on_saved`, which
    starts planned calls. So an intent is on disk before its call starts.
+4. The answer of a call is saved before the next responder fires. Answers that arrived together are
+   recorded one after the other and saved together (`Committer.save_soon`, `save_answers`).
 
 `Committer.fail` records a firing that raised, and decides whether it is retried, parked or raised.
 """
@@ -71,14 +73,38 @@ class Committer:
         self.on_failed: Callable[[RecordedEvent], None] = lambda intent: None
         self._handlers = handlers
         self._saved_at = time.monotonic()
+        # When the first answer was recorded that came from a call and is not saved yet.
+        self._answered_at: float | None = None
+        self._when_durable: list[Callable[[], None]] = []
+
+    def flush(self) -> None:
+        """Make all recorded events durable, without starting calls."""
+        self.recorder.save()
+        self._saved_at, self._answered_at = time.monotonic(), None
+        waiting, self._when_durable = self._when_durable, []
+        for each in waiting:
+            each()
 
     def save(self) -> None:
         """Make all recorded events durable, and start the calls that waited for that."""
-        self.recorder.save()
-        self._saved_at = time.monotonic()
+        self.flush()
         self.on_saved()
         if self.snapshots is not None:
             self.snapshots.update(self.recorder.world, self.recorder.length)
+
+    def when_durable(self, action: Callable[[], None]) -> None:
+        """Have something done after the events recorded so far are durable."""
+        self._when_durable.append(action)
+
+    def save_soon(self) -> None:
+        """Save the answer of a call within `_GATHER_INTERVAL`, with others that have arrived."""
+        if self._answered_at is None:
+            self._answered_at = time.monotonic()
+
+    def save_answers(self) -> None:
+        """Save the answers of calls that are not saved yet, before a responder uses them."""
+        if self._answered_at is not None:
+            self.save()
 
     def record(self, batch: Batch, trigger: RecordedEvent | None = None) -> None:
         """Record a batch whatever the limits are, and save it if it is time to.
@@ -94,7 +120,9 @@ class Committer:
             for event in events:
                 self.cursor.observe(event)
         wait = _GATHER_INTERVAL if self.on_recorded(events) else self.save_interval
-        if time.monotonic() - self._saved_at >= wait:
+        now, answered_at = time.monotonic(), self._answered_at
+        is_late = answered_at is not None and now - answered_at >= _GATHER_INTERVAL
+        if is_late or now - self._saved_at >= wait:
             self.save()
 
     def commit(self, batch: Batch, trigger: RecordedEvent) -> bool:
@@ -165,7 +193,7 @@ class Committer:
             event = make_event(BUDGET_EXHAUSTED, "", "budget", [], data)
             batch.add(event, f"exhausted-{recorder.number}")
             self.record(batch)
-        recorder.save()
+        self.flush()
         return False
 
     def repeat_exhaustion(self) -> None:

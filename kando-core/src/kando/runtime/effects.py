@@ -8,7 +8,7 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
 from typing import Any
 
-from kando.responders.base import Responder
+from kando.responders.base import AnswerPending, Effect, Responder
 from kando.responders.budget import BudgetEnforcer
 from kando.responders.tool_context import ToolProgress, call_place
 from kando.runtime.call_pool import AcquireSlots, Call, CallPool
@@ -121,7 +121,7 @@ class Effects:
                 return None
             self._planned_keys.add(dedup_key)
         self._waiting[intent.id] = Call(intent, executor.name, effect, self._ledger)
-        self._has_new = True
+        self._has_new = self._has_new or not effect.is_elsewhere
         return None
 
     def start(self, can_start: Callable[[Call], bool]) -> None:
@@ -132,7 +132,8 @@ class Effects:
         """
         self._has_new = False
         for call in self.startable(can_start):
-            self._launch(call)
+            if not call.effect.is_elsewhere:
+                self._launch(call)
 
     def startable(self, can_start: Callable[[Call], bool]) -> Iterator[Call]:
         """Yield the planned calls that may start, in order.
@@ -157,6 +158,7 @@ class Effects:
         world: World,
         seconds_left: float | None = None,
         is_wanted: Callable[[], bool] = lambda: True,
+        before_call: Callable[[], None] = lambda: None,
     ) -> _Answer | None:
         """Return the answer to an intent: cached, from its call in flight, or from a new call.
 
@@ -167,12 +169,15 @@ class Effects:
             seconds_left: after which the call is interrupted; None for never.
             is_wanted: asked about once a second; when it returns False, the wait ends and the call
                 is not repeated, but it stays in flight.
+            before_call: called before a call is made or waited for: it saves the intent, and may
+                start planned calls. It is not called if the answer is there.
 
         Returns:
             The data of the answer; None if the call was interrupted, or is not wanted any more. The
             caller records the answer and discards the call.
 
         Raises:
+            AnswerPending: another process makes the call, and its answer has not arrived.
             TimeoutError: the call took longer than its executor allows.
             Exception: the exception of the call.
         """
@@ -182,15 +187,25 @@ class Effects:
         if compute is not None:
             with call_place(self._ledger):
                 return compute(world)
-        recalled = effect.recall(intent, world)
-        if recalled is not None:
-            self.discard(intent.id)
-            return recalled
-        flying = self._in_flight.get(intent.id)
-        if (flying is None or flying.is_elsewhere()) and (kept := self._kept(intent)):
-            self.discard(intent.id)
-            return kept
-        call = flying or self._launch(Call(intent, executor.name, effect, self._ledger))
+        known = self._known(intent, effect, world)
+        if known is not None:
+            return known
+        if effect.is_elsewhere:
+            raise AnswerPending(intent.id)
+        call = self._in_flight.get(intent.id)
+        if call is None or not call.future.done():
+            before_call()
+            # What was saved may have paused the run.
+            if not is_wanted():
+                if call is not None:
+                    call.is_unwanted = True
+                return None
+            # The answer to an equal request may have been saved, and is cached since then.
+            if call is None and (recalled := effect.recall(intent, world)) is not None:
+                self.discard(intent.id)
+                return recalled
+            call = self._in_flight.get(intent.id)
+        call = call or self._launch(Call(intent, executor.name, effect, self._ledger))
         end = None if seconds_left is None else time.monotonic() + seconds_left
         if not self._await(call, end, is_wanted):
             return None
@@ -208,6 +223,27 @@ class Effects:
             return effect.timed_out(intent)
         msg = f"{executor.name} took longer than {call.timeout_seconds} s for {intent.id}"
         raise TimeoutError(msg)
+
+    def _known(self, intent: RecordedEvent, effect: Effect, world: World) -> _Answer | None:
+        """Return the answer to an intent that is cached or kept, or None."""
+        known = effect.recall(intent, world)
+        if known is None and intent.id not in self._in_flight:
+            known = self._kept(intent) or None
+        if known is not None:
+            self.discard(intent.id)
+        return known
+
+    def has_returned(self) -> bool:
+        """Whether another call in flight has returned its answer, which is recorded at its turn."""
+        return any(
+            each.future.done() and each.future.exception() is None
+            for each in self._in_flight.values()
+        )
+
+    def note_answered(self, intent: RecordedEvent, effect: Effect, world: World) -> None:
+        """Make no call for a request that equals an answered one, whose answer is not cached yet."""
+        if (key := effect.dedup_key(intent, world)) is not None:
+            self._planned_keys.add(key)
 
     def _await(
         self, call: Call, end: float | None, is_wanted: Callable[[], bool] = lambda: True

@@ -21,6 +21,7 @@ it used.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from kando.errors import ConcurrencyError, StoreError
@@ -276,7 +277,6 @@ class Intents:
         if handler is None or handler.effect is None:
             return
         try:
-            self._committer.save()
             if seconds <= 0 or (result := self._result_of(intent, handler, seconds)) is None:
                 msg = f"the time to clean up was over before {intent.id} was answered"
                 raise TimeoutError(msg)
@@ -295,7 +295,9 @@ class Intents:
         seconds: float | None,
         is_wanted: Callable[[], bool] = lambda: True,
     ) -> dict[str, Any] | None:
-        return self.effects.answer(intent, handler, self._recorder.world, seconds, is_wanted)
+        # The intent is on disk before its call starts.
+        save, world = self._committer.save, self._recorder.world
+        return self.effects.answer(intent, handler, world, seconds, is_wanted, save)
 
     def record_lost(self, patience_seconds: float, outcome: str) -> None:
         """Record the failures of the calls in flight that may have been paid for, when the run stops.
@@ -343,8 +345,6 @@ class Intents:
             if reasons:
                 is_halted = self._cursor.pending.halted_by is not None
                 return not is_halted and self._committer.exhaust(reasons, intent, 0)
-            # The intent is on disk before its call starts.
-            self._committer.save()
 
             def is_wanted() -> bool:
                 # A message may pause the run or answer the request: before the call, or during it.
@@ -372,6 +372,7 @@ class Intents:
     ) -> bool:
         """Record the answer of an intent, from any source; False if a limit stops the run."""
         committer, recorder = self._committer, self._recorder
+        was_called = self.effects.is_in_flight(intent)
         answer = recordable(answer, intent, recorder.max_payload_bytes)
         cause = list(dict.fromkeys((intent.id, trigger.id)))
         output = make_event(effect.answer_type, "", "", cause, answer)
@@ -388,13 +389,22 @@ class Intents:
         committer.record(batch, trigger)
         self.effects.discard(intent.id)
         # Saved before it is cached: after a crash in between, a cached answer would be recorded.
-        committer.save()
-        effect.remember(intent, answer, recorder.world)
-        effect.on_durable(intent)
+        committer.when_durable(partial(self._remember, effect, intent, answer))
+        if was_called and not self.effects.has_returned():
+            committer.save()
+        else:
+            self.effects.note_answered(intent, effect, recorder.world)
+            if was_called:
+                # The answers that arrived with it follow at once, and are saved together with it.
+                committer.save_soon()
         if self._cursor.cancelled is not None:
             return False
         reasons = recorder.account.reasons_against(0, 0)
         return committer.exhaust(reasons, intent, 0) if reasons else True
+
+    def _remember(self, effect: Effect, intent: RecordedEvent, answer: dict[str, Any]) -> None:
+        effect.remember(intent, answer, self._recorder.world)
+        effect.on_durable(intent)
 
     def _reasons_against_call(self, effect: Effect, intent: RecordedEvent) -> list[str]:
         """Return the limits that forbid answering an intent now; if there are none, reserve its cost."""

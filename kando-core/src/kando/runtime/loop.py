@@ -286,6 +286,7 @@ class Loop:
                     return True
 
     def _fire_plain(self, handler: Responder, event: RecordedEvent, batch: Batch) -> bool:
+        self.committer.save_answers()
         if self.checks_purity:
             world = self.recorder.world
             count = run_checked(handler.name, world, lambda: self._collect(handler, event, batch))

@@ -210,7 +210,7 @@ class Runtime:
             elif loop.cursor.pending.halted_by == RUN_PAUSED or loop.committer.is_exhausted:
                 loop.intents.record_lost(patience, RETRIED)
                 loop.committer.repeat_exhaustion()
-            loop.recorder.save()
+            loop.committer.flush()
             loop.intents.drop_answers(patience)
             if loop.committer.snapshots is not None:
                 recorder, kit = loop.recorder, self._kit_loaded if is_done else None
@@ -218,12 +218,12 @@ class Runtime:
         except BaseException as error:
             # Recorded events are kept; the next run recovers from the ledger.
             self._loop = None
-            loop.recorder.save()
+            loop.committer.flush()
             if _is_of_call(error):
                 # A failure here must not hide the reason why the run stops.
                 with suppress(Exception):
                     loop.intents.record_lost(patience, RAISED)
-                    loop.recorder.save()
+                    loop.committer.flush()
             raise
         finally:
             account.stop()
@@ -243,7 +243,7 @@ class Runtime:
             raise RunCancelled(msg, hint="Fork it to continue from any position.")
         if loop.cursor.pending.halted_by == RUN_PAUSED:
             loop.committer.deliver([make_event(RUN_RESUMED, "", "runtime", [], {})], is_own=True)
-            loop.recorder.save()
+            loop.committer.flush()
 
     def _resume(self, loop: Loop) -> None:
         """Record that the run continues, and with which kit; an answer to a cancelled run is kept."""
@@ -375,7 +375,7 @@ class Runtime:
                 return []
         elif not loop.committer.deliver(events, is_own=is_own):
             return []
-        loop.recorder.save()
+        loop.committer.flush()
         return list(self.ledger.read(start))
 
     def check(self, event: KandoEvent) -> None:
