@@ -188,6 +188,28 @@ def test_a_subscriber_may_get_an_event_again_after_a_crash(tmp_path: Path) -> No
     assert delivered == ["number-0", "number-0"]
 
 
+def test_seeds_survive_a_process_that_is_killed_in_the_first_responder(tmp_path: Path) -> None:
+    path = tmp_path / "store.sqlite"
+    script = """
+        import os, signal, sys
+        from kando.emit import create
+        from kando.ledger.sqlite import SQLiteLedgerStore
+        from kando.responders.base import Responder
+        from kando.runtime import Runtime
+
+        def die(event, world):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        ledger = SQLiteLedgerStore("r1", sys.argv[1])
+        Runtime(ledger, [Responder("die", {"object.created"}, die)]).run([create("Goal", {})])
+    """
+
+    done = subprocess.run([sys.executable, "-c", dedent(script), path], check=False)
+
+    assert done.returncode == -signal.SIGKILL
+    assert types_on_disk(path) == ["object.created"]
+
+
 def test_cached_answers_are_saved_together_and_not_before_they_are_used(tmp_path: Path) -> None:
     cache, on_disk = LLMCache(), []
 

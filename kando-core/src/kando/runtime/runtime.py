@@ -203,8 +203,10 @@ class Runtime:
             is_done = False
             with suppress(AnswerPending):
                 is_done = loop.run()
-                if seed_events:
-                    is_done = loop.committer.deliver(seed_events) and loop.run()
+                if seed_events and (is_done := loop.committer.deliver(seed_events)):
+                    # Durable before anything fires: the caller may have no other copy of them.
+                    loop.committer.flush()
+                    is_done = loop.run()
             if loop.cursor.pending.halted_by == RUN_CANCELLED:
                 loop.end_cancelled(patience)
             elif loop.cursor.pending.halted_by == RUN_PAUSED or loop.committer.is_exhausted:
