@@ -193,7 +193,7 @@ def test_a_run_that_a_process_outside_the_group_works_on_is_left_alone_until_it_
             claims.append(substrate.claim(run, worker, 0.5))
 
     provider.meanwhile = claim_again
-    told = worked(store)
+    told = worked(store, max_parallel_calls=1)
 
     assert None not in claims
     assert told == []
@@ -363,7 +363,7 @@ def test_calls_not_yet_started_are_not_made_after_the_run_is_cancelled(
     run = begun(store)
     provider.meanwhile = lambda: store.run(run).cancel()
 
-    worked(store)
+    worked(store, max_parallel_calls=1)
 
     assert sum(provider.calls.values()) == 1
     assert store.run(run).status().state == CANCELLED
@@ -376,7 +376,7 @@ def test_a_run_paused_between_its_calls_continues_when_it_is_offered_again(
 ) -> None:
     run = begun(store)
     provider.meanwhile = lambda: store.run(run).pause()
-    worked(store)
+    worked(store, max_parallel_calls=1)
     assert sum(provider.calls.values()) == 1
     assert store.run(run).status().state == PAUSED
 

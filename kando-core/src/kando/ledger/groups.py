@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import attrs
 
 from kando.errors import ConfigurationError
 from kando.ledger.claims import Worker
+from kando.ledger.inbox import InboxEntry
+
+if TYPE_CHECKING:
+    from kando.ledger.substrate import Substrate
 
 __all__ = [
     "MAX_ATTEMPTS",
     "GroupInfo",
+    "HandOver",
     "Job",
     "Lease",
     "ParkedJob",
@@ -57,6 +64,23 @@ class Lease:
     job: Job
     attempt: int
     token: str
+
+
+@attrs.frozen
+class HandOver:
+    """What a worker changes when jobs are done, as one step if the group can (`ResponderGroup.hand_over`).
+
+    Attributes:
+        done: leases of the jobs that are done.
+        entries: what came of them: each a ledger id, and an entry for the inbox of that ledger.
+        jobs: what follows: each a job, and the seconds after which it is due.
+        takes: those of these jobs that the worker would like to do itself.
+    """
+
+    done: Sequence[Lease] = ()
+    entries: Sequence[tuple[str, InboxEntry]] = ()
+    jobs: Sequence[tuple[Job, float]] = ()
+    takes: Sequence[Job] = ()
 
 
 @attrs.frozen
@@ -146,6 +170,36 @@ class ResponderGroup(ABC):
     @abstractmethod
     def finish(self, lease: Lease) -> None:
         """Remove a job that is done. Nothing happens if another worker has it."""
+
+    def hand_over(
+        self, handed: HandOver, substrate: Substrate, worker: Worker, seconds: float
+    ) -> list[Lease]:
+        """Deliver what came of jobs, offer what follows, finish the jobs, and take what follows.
+
+        Here one is done after the other, in the order in which a worker that dies in between loses
+        nothing: jobs that are not finished are done again. A group that stores jobs, inboxes and
+        ledgers in one place overrides this and does all of it in one step.
+
+        Args:
+            handed: what to change.
+            substrate: of the group.
+            worker: that takes jobs.
+            seconds: until the leases of the jobs it takes expire, unless they are extended.
+
+        Returns:
+            Leases of jobs of `handed.takes`; none of those that another worker has, or that this
+            group does not hand out directly. The others wait for `take`.
+
+        Raises:
+            LedgerNotFound: the ledger of an entry does not exist; no job was finished.
+        """
+        for ledger_id, entry in handed.entries:
+            substrate.deliver(ledger_id, entry)
+        for job, delay in handed.jobs:
+            self.offer(job, delay)
+        for lease in handed.done:
+            self.finish(lease)
+        return []
 
     @abstractmethod
     def retry(self, lease: Lease, reason: str, delay: float = 0.0) -> bool:

@@ -315,14 +315,18 @@ class MemorySubstrate(Substrate):
             return [slot for slot in self._slots[lane].values() if slot.is_live()]
 
     def group(self, name: str) -> SQLiteGroup:
-        return SQLiteGroup(check_group(name), self._writing_jobs)
+        return SQLiteGroup(
+            check_group(name),
+            self._writing_jobs,
+            lambda connection, ledger_id, entry: self.deliver(ledger_id, entry),
+        )
 
     def groups(self) -> list[str]:
         with self._writing_jobs() as connection:
             return group_names(connection)
 
     @contextmanager
-    def _writing_jobs(self) -> Iterator[sqlite3.Connection]:
+    def _writing_jobs(self, *, is_synchronised: bool = True) -> Iterator[sqlite3.Connection]:
         with self._jobs_lock:
             if self._jobs is None:
                 self._jobs = sqlite3.connect(

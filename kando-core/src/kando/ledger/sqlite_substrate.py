@@ -185,14 +185,17 @@ class SQLiteSubstrate(Substrate):
             )
 
     def deliver(self, ledger_id: str, entry: InboxEntry) -> bool:
-        body = encode_entry(entry)
         with self._writing() as connection:
-            number = self._ancestry(connection, ledger_id)[0][0]
-            done = connection.execute(
-                "INSERT OR IGNORE INTO inbox (ledger, key, body) VALUES (?, ?, ?)",
-                (number, entry.key, body),
-            )
-            return done.rowcount == 1
+            return self._deliver(connection, ledger_id, entry)
+
+    def _deliver(self, connection: sqlite3.Connection, ledger_id: str, entry: InboxEntry) -> bool:
+        body = encode_entry(entry)
+        number = self._ancestry(connection, ledger_id)[0][0]
+        done = connection.execute(
+            "INSERT OR IGNORE INTO inbox (ledger, key, body) VALUES (?, ?, ?)",
+            (number, entry.key, body),
+        )
+        return done.rowcount == 1
 
     def inbox(self, ledger_id: str) -> list[InboxEntry]:
         return self._query(lambda connection: self._inbox(connection, ledger_id))
@@ -272,7 +275,7 @@ class SQLiteSubstrate(Substrate):
         return [slot for slot in found if slot.is_live()]
 
     def group(self, name: str) -> SQLiteGroup:
-        return SQLiteGroup(check_group(name), self._writing)
+        return SQLiteGroup(check_group(name), self._writing, self._deliver)
 
     def groups(self) -> list[str]:
         return self._query(group_names)

@@ -72,7 +72,8 @@ class Committer:
         self.on_saved: Callable[[], None] = lambda: None
         self.on_failed: Callable[[RecordedEvent], None] = lambda intent: None
         self._handlers = handlers
-        self._saved_at = time.monotonic()
+        # When the first event was recorded that is not saved yet.
+        self._unsaved_since = time.monotonic()
         # When the first answer was recorded that came from a call and is not saved yet.
         self._answered_at: float | None = None
         self._when_durable: list[Callable[[], None]] = []
@@ -80,7 +81,7 @@ class Committer:
     def flush(self) -> None:
         """Make all recorded events durable, without starting calls."""
         self.recorder.save()
-        self._saved_at, self._answered_at = time.monotonic(), None
+        self._answered_at = None
         waiting, self._when_durable = self._when_durable, []
         for each in waiting:
             each()
@@ -113,6 +114,8 @@ class Committer:
             batch: its events are checked.
             trigger: the event whose firing it is; None for external events.
         """
+        if not self.recorder.has_unsaved:
+            self._unsaved_since = time.monotonic()
         events = batch.record()
         if trigger is not None and events[0].type == RESPONDER_FIRED:
             self.cursor.observe_firing(trigger, events, self._handlers.for_type)
@@ -122,7 +125,7 @@ class Committer:
         wait = _GATHER_INTERVAL if self.on_recorded(events) else self.save_interval
         now, answered_at = time.monotonic(), self._answered_at
         is_late = answered_at is not None and now - answered_at >= _GATHER_INTERVAL
-        if is_late or now - self._saved_at >= wait:
+        if is_late or now - self._unsaved_since >= wait:
             self.save()
 
     def commit(self, batch: Batch, trigger: RecordedEvent) -> bool:

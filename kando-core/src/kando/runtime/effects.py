@@ -190,8 +190,6 @@ class Effects:
         known = self._known(intent, effect, world)
         if known is not None:
             return known
-        if effect.is_elsewhere:
-            raise AnswerPending(intent.id)
         call = self._in_flight.get(intent.id)
         if call is None or not call.future.done():
             before_call()
@@ -204,6 +202,8 @@ class Effects:
             if call is None and (recalled := effect.recall(intent, world)) is not None:
                 self.discard(intent.id)
                 return recalled
+            if effect.is_elsewhere:
+                raise AnswerPending(intent.id)
             call = self._in_flight.get(intent.id)
         call = call or self._launch(Call(intent, executor.name, effect, self._ledger))
         end = None if seconds_left is None else time.monotonic() + seconds_left

@@ -275,6 +275,11 @@ class Recorder:
         self.last_type = events[-1].type
         self._saved += len(events)
 
+    @property
+    def has_unsaved(self) -> bool:
+        """Whether an event is recorded that the ledger does not have yet."""
+        return bool(self._unsaved)
+
     def save(self) -> None:
         """Append the recorded events to the ledger, as one step.
 
