@@ -110,6 +110,15 @@ class Connection:
         self._clones.append(Connection(self._url, **patience))
         return self._clones[-1]
 
+    def reopened(self) -> Connection:
+        """Return a new connection to the same server; the caller closes it."""
+        return Connection(self._url)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it was closed."""
+        return self._is_closed
+
     def call(self, action: Callable[[Any], Answer], *, right: str = "") -> Answer:
         """Call `action` with the client and return its result; retry while the server is silent.
 

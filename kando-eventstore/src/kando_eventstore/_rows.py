@@ -11,8 +11,9 @@ import msgspec
 
 from kando.errors import StoreDamaged
 from kando.ledger.chain import link
-from kando.schema.events import RecordedEvent, make_recorded_event
+from kando.schema.events import RecordedEvent, make_recorded_event, make_unread_event
 from kando.schema.exact_json import encode
+from kando.schema.parts import MARK, Parts, has_references
 
 __all__ = ["Row", "event_of", "hash_of", "rows_of"]
 
@@ -22,6 +23,9 @@ _MICROSECOND = timedelta(microseconds=1)
 # Types with this prefix are the server's own.
 _RESERVED = "$"
 _ESCAPED = "kando:"
+
+#: Field of the metadata of an event whose data refers to parts (see `kando.schema.parts`).
+_PARTS = "parts"
 
 _decode_data = msgspec.json.Decoder(dict[str, Any]).decode
 _decode_metadata = msgspec.json.Decoder(dict[str, Any]).decode
@@ -76,12 +80,22 @@ def _row(event: RecordedEvent, stream: str, hash: bytes) -> Row:
         metadata["cause"] = event.cause
     if event.source != stream:
         metadata["source"] = event.source
+    data = event.encoded
+    if has_references(data):
+        # The server takes JSON, so that its projections and its page can read it.
+        data, metadata[_PARTS] = data[1:], True
     type = event.type if is_plain else f"{_ESCAPED}{event.type}"
-    return Row(type, event.encoded, encode(metadata), hash)
+    return Row(type, data, encode(metadata), hash)
 
 
-def event_of(row: Row, stream: str, position: int) -> RecordedEvent:
+def event_of(row: Row, stream: str, position: int, parts: Parts) -> RecordedEvent:
     """Return the event that a row holds.
+
+    Args:
+        row: as it is stored.
+        stream: name of the ledger.
+        position: of the event.
+        parts: of the events of the server.
 
     Raises:
         StoreDamaged: the row cannot be decoded.
@@ -89,13 +103,28 @@ def event_of(row: Row, stream: str, position: int) -> RecordedEvent:
     try:
         metadata = _decode_metadata(row.metadata)
         type = row.type.removeprefix(_ESCAPED)
+        timestamp = _EPOCH + timedelta(microseconds=metadata["at_us"])
+        if metadata.get(_PARTS) is True:
+            return make_unread_event(
+                metadata["id"],
+                type,
+                metadata.get("source", stream),
+                metadata["actor"],
+                metadata.get("cause", []),
+                timestamp,
+                parts,
+                position,
+                metadata["key"],
+                MARK + row.data,
+                metadata["version"],
+            )
         return make_recorded_event(
             metadata["id"],
             type,
             metadata.get("source", stream),
             metadata["actor"],
             metadata.get("cause", []),
-            _EPOCH + timedelta(microseconds=metadata["at_us"]),
+            timestamp,
             _decode_data(row.data),
             position,
             metadata["key"],

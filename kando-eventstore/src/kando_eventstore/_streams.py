@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 
 from kando.errors import PayloadTooLarge, StoreDamaged
+from kando_eventstore._blobs import Blobs
 from kando_eventstore._connection import CALL_SECONDS, Connection
 
 __all__ = ["NO_EVENTS", "NewEvent", "StoredEvent", "Streams"]
@@ -56,9 +57,19 @@ class StoredEvent:
 
 @attrs.frozen
 class Streams:
-    """The streams of a server."""
+    """The streams of a server.
+
+    Attributes:
+        connection: to the server.
+        blobs: the parts of events.
+    """
 
     connection: Connection
+    blobs: Blobs = attrs.field(init=False, repr=False, eq=False)
+
+    @blobs.default
+    def _blobs_of_the_server(self) -> Blobs:
+        return Blobs(self)
 
     def fits(self, events: Sequence[NewEvent]) -> bool:
         """Whether events fit in one append."""
@@ -187,9 +198,12 @@ class Streams:
         """
         name = sha256(content).hexdigest()
         stream = f"blob:{name}"
+        if len(content) < _CHUNK_BYTES:
+            # A faster writer, or an earlier one, has stored the same.
+            self.append(stream, [NewEvent(_CHUNK, content, is_json=False)], after=NO_EVENTS)
+            return name
         chunks = [
-            content[start : start + _CHUNK_BYTES]
-            for start in range(0, max(len(content), 1), _CHUNK_BYTES)
+            content[start : start + _CHUNK_BYTES] for start in range(0, len(content), _CHUNK_BYTES)
         ]
         stored = self.last(stream)
         for number in range(stored.revision + 1 if stored else 0, len(chunks)):
@@ -197,13 +211,28 @@ class Streams:
             self.append(stream, [NewEvent(_CHUNK, chunks[number], is_json=False)], after=number - 1)
         return name
 
+    def has_content(self, name: str) -> bool:
+        """Whether all chunks of content are stored under a name."""
+        last = self.last(f"blob:{name}")
+        # A writer that was killed between two chunks leaves full ones.
+        return last is not None and (
+            len(last.data) < _CHUNK_BYTES or sha256(self._content(name)).hexdigest() == name
+        )
+
+    def content_if_any(self, name: str) -> bytes | None:
+        """Return the content that is stored under a name, unchecked; None if there is none."""
+        return self._content(name) or None
+
+    def _content(self, name: str) -> bytes:
+        return b"".join(event.data for event in self.forwards(f"blob:{name}"))
+
     def content(self, name: str) -> bytes:
         """Return the content that was stored under a name.
 
         Raises:
             StoreDamaged: the content is missing or altered.
         """
-        found = b"".join(event.data for event in self.forwards(f"blob:{name}"))
+        found = self._content(name)
         if sha256(found).hexdigest() != name:
             msg = f"{self.connection.display_url}: the content of stream blob:{name} does not match its name."
             raise StoreDamaged(msg, hint="Restore the server from a backup.")

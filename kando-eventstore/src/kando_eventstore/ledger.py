@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
 import msgspec
@@ -70,6 +70,8 @@ class EventStoreLedger(LedgerStore):
         is_read_only: refuse to append.
     """
 
+    keeps_blobs = True
+
     def __init__(
         self, streams: Streams, segments: Sequence[Segment], *, is_read_only: bool = False
     ) -> None:
@@ -101,6 +103,8 @@ class EventStoreLedger(LedgerStore):
         known, stream = self._known, self._own.stream
         whole = complete_all(events, known.length, stream, lambda: known.heads)
         self._refuse_duplicates(whole)
+        # Before the events that refer to them: a blob without an event harms nobody.
+        self._streams.blobs.store(whole)
         rows = rows_of(whole, stream, known.digest)
         if not self._written(rows, after=known.length - self._own.base - 1):
             return False
@@ -117,6 +121,7 @@ class EventStoreLedger(LedgerStore):
         Returns:
             False if its stream already has events; nothing was written.
         """
+        self._streams.blobs.store(events)
         rows = rows_of(events, self._own.stream, self.digest(self._own.base))
         return self._written(rows, after=NO_EVENTS)
 
@@ -199,7 +204,8 @@ class EventStoreLedger(LedgerStore):
         digest = hash_of(found.metadata, stream, position)
         packed = msgspec.json.decode(found.metadata).get(_PACKED)
         data, metadata = self._unpack(*packed) if packed else (found.data, found.metadata)
-        return event_of(Row(found.type, data, metadata, digest), stream, position), digest
+        row = Row(found.type, data, metadata, digest)
+        return event_of(row, stream, position, self._streams.blobs.parts), digest
 
     def _unpack(self, name: str, place: int) -> tuple[bytes, bytes]:
         # The events of a batch are consecutive, so the last content serves many reads.
@@ -207,6 +213,9 @@ class EventStoreLedger(LedgerStore):
             self._unpacked = (name, msgspec.msgpack.decode(self._streams.content(name)))
         data, metadata = self._unpacked[1][place]
         return data, metadata
+
+    def blobs(self, digests: Sequence[bytes]) -> Mapping[bytes, bytes]:
+        return self._streams.blobs.get(digests)
 
     def stream_name(self) -> str:
         return self._own.stream

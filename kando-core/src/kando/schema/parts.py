@@ -32,6 +32,7 @@ from kando.schema.exact_json import decode, encode, exact_and_encoded
 
 __all__ = [
     "LONG",
+    "MARK",
     "REFERENCE",
     "Blobs",
     "Chains",
@@ -57,7 +58,8 @@ LONG = 1024
 #: The single key of a reference.
 REFERENCE = "$kando"
 
-_MARK = b"\x01"
+#: Begins an encoding with references.
+MARK = b"\x01"
 _TEXT, _MESSAGES, _OBJECT = "text", "messages", "object"
 _START = bytes(32)
 
@@ -90,7 +92,7 @@ Line = Callable[[bytes, int], Sequence[tuple[bytes, bytes]]]
 
 def has_references(encoded: bytes) -> bool:
     """Whether the encoded data of an event has references."""
-    return encoded[:1] == _MARK
+    return encoded[:1] == MARK
 
 
 # Values that events share are read-only.
@@ -277,7 +279,7 @@ class Chains:
         texts: dict[bytes, str] = {}
         if len(encoded) >= LONG:
             stored = _with_references(plain, texts)
-            encoded = _MARK + encode(stored) if texts else encoded
+            encoded = MARK + encode(stored) if texts else encoded
         content = {name: _read_only(each) for name, each in plain.items()}
         return self._shared(Node(node, encoded, content, texts))
 
@@ -402,7 +404,7 @@ def split(data: Any, chains: Chains) -> tuple[Any, bytes, Split | None]:
             stored = _with_references(whole, texts, is_top=True)
             if not texts:
                 return whole, encoded, None
-            encoded_parts = _MARK + encode(stored)
+            encoded_parts = MARK + encode(stored)
             return whole, encoded_parts, Split(texts, (), _whole_size(encoded_parts, texts))
     rest, nodes = found
     texts = {}
@@ -415,7 +417,7 @@ def split(data: Any, chains: Chains) -> tuple[Any, bytes, Split | None]:
         _put(stored, outer, name, reference)
     last = tuple(nodes.values())
     largest = max(rest_size, *(node.largest for node in last))
-    return rest, _MARK + encode(stored), Split(texts, last, largest)
+    return rest, MARK + encode(stored), Split(texts, last, largest)
 
 
 #: Where a list of messages is in the data: in the object of this name (None for the data itself),
