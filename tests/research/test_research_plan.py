@@ -100,7 +100,7 @@ def test_without_a_provider_findings_stay_pending_and_the_plan_is_requested(rese
 def test_without_documents_no_plan_is_requested(research):
     research.run()
 
-    assert questions(research)[0] == {"text": TEMPLATE}
+    assert questions(research)[0] == {"text": TEMPLATE, "status": "settled"}
     assert len(research.events(LLM_REQUEST)) == 3
 
 

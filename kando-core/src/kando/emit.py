@@ -11,7 +11,7 @@ back from its yield::
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, overload
 
 from kando.errors import InvalidData
 from kando.responders.options import check_options
@@ -29,6 +29,7 @@ from kando.schema.events import (
     KandoEvent,
     make_event,
 )
+from kando.schema.typed import is_declarable, to_json
 from kando.world.graph import Relation, WorldObject
 
 __all__ = [
@@ -61,16 +62,58 @@ def emit(
     return make_event(type, "", "", ids, data)
 
 
+@overload
 def create(
     type: str,
     data: dict[str, Any],
     *,
     id: str | None = None,
     cause: list[KandoEvent | str] | None = None,
+) -> KandoEvent: ...
+
+
+@overload
+def create(
+    object: Any, /, *, id: str | None = None, cause: list[KandoEvent | str] | None = None
+) -> KandoEvent: ...
+
+
+def create(
+    type: Any,
+    data: Any = None,
+    *,
+    id: str | None = None,
+    cause: list[KandoEvent | str] | None = None,
 ) -> KandoEvent:
-    """Create an object; if no id is given, it is derived from the lineage key."""
+    """Create an object: ``create(Task(title="x"))``, or ``create("Task", {"title": "x"})``.
+
+    The fields that the data of a declared type lacks get the defaults of its class.
+
+    Args:
+        type: an instance of an attrs class, a dataclass or a pydantic model; or the name of a type.
+        data: of an object whose type is given by name.
+        id: of the object; derived from the lineage key if omitted.
+        cause: its causes, events or ids; the event that is being handled if omitted.
+
+    Raises:
+        InvalidData: `type` is not an instance of such a class.
+    """
     named = {"id": id} if id is not None else {}
+    if not isinstance(type, str):
+        type, data = _typed(type, data)
     return emit(OBJECT_CREATED, {**named, "type": type, "data": data}, cause=cause)
+
+
+def _typed(object: Any, data: Any) -> tuple[str, Any]:
+    cls = object.__class__
+    if data is None and is_declarable(cls):
+        return cls.__name__, to_json(object)
+    if isinstance(object, type) and is_declarable(object):
+        msg = f"create() got the class {object.__name__}, not an instance of it."
+        raise InvalidData(msg, hint=f"Write create({object.__name__}(...)).")
+    what = f"{object!r:.60}" if data is None else f"{object!r:.60} and data"
+    msg = f"create() got {what}, not an object."
+    raise InvalidData(msg, hint='Write create(Task(...)) or create("Task", {...}).')
 
 
 def patch(

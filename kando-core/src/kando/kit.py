@@ -11,6 +11,7 @@ from typing import Any, TypeVar, overload
 
 import attrs
 
+from kando._kit_checks import check_kit
 from kando.errors import ConfigurationError, NotFoundError
 from kando.responders.base import Responder, Retry
 from kando.responders.edge import check_relation_type, edge_responder
@@ -27,10 +28,12 @@ from kando.schema.events import (
     TOOL_RETURNED,
     KandoEvent,
 )
+from kando.schema.names import suggestion
+from kando.schema.typed import OMITTED, is_declarable
 from kando.schema.upcasting import Upcaster
 from kando.world.graph import World
 
-__all__ = ["Demo", "Kit", "RelationType", "load_prompts"]
+__all__ = ["OMITTED", "Demo", "Kit", "RelationType", "load_prompts"]
 
 _Class = TypeVar("_Class")
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -75,8 +78,9 @@ class Kit:
         name: as in the kit's entry point.
         version: of the kit.
         distribution: name of the distribution that ships it.
-        object_types: attrs classes by type name; data of these types is checked when recorded.
+        object_types: classes by type name; data of these types is checked when recorded.
         relation_types: declared relation types by name; their source and target types are checked.
+        event_types: the declared types of events of the kit's own.
         responders: in registration order.
         edge_responders: the kit's edge logic, in registration order.
         cleaning: responders that clean up after a run was cancelled.
@@ -102,15 +106,21 @@ class Kit:
     upcasters: list[Upcaster] = attrs.field(factory=list)
     seed: Callable[[str, str], list[KandoEvent]] | None = None
     demo: Demo | None = None
+    event_types: set[str] = attrs.field(factory=set)
 
     def object(self, cls: type[_Class]) -> type[_Class]:
-        """Declare the decorated attrs class as the object type of its name.
+        """Declare the decorated class as the object type of its name.
+
+        Args:
+            cls: an attrs class, a dataclass or a pydantic model. Each object of the type has the
+                defaults of its fields, whoever creates it.
 
         Raises:
-            ConfigurationError: it is not an attrs class, or the name is already declared.
+            ConfigurationError: it is not such a class, or the name is already declared.
         """
-        if not _is_attrs_class(cls):
-            msg = f"Kit {self.name!r}: object type {cls.__name__} is not an attrs class."
+        if not is_declarable(cls):
+            named = getattr(cls, "__name__", repr(cls))
+            msg = f"Kit {self.name!r}: object type {named} is not an attrs class, a dataclass or a pydantic model."
             raise ConfigurationError(msg, hint="Put @attrs.frozen under @kit.object.")
         self._claim([*self.object_types, CONVERSATION], cls.__name__, "object type")
         self.object_types[cls.__name__] = cls
@@ -133,6 +143,16 @@ class Kit:
         self._claim(self.relation_types, name, "relation type")
         self.relation_types[name] = RelationType(name, _type_name(source), _type_name(target))
         return name
+
+    def event(self, type: str) -> str:
+        """Declare a type of event of the kit's own and return it.
+
+        A type need not be declared. It is then compared with all types that are: a responder that
+        handles one which differs by a few letters is refused.
+        """
+        self._check_types("event", (type,))
+        self.event_types.add(type)
+        return type
 
     @overload
     def responder(self, fn: _Function, /) -> _Function: ...
@@ -396,8 +416,7 @@ class Kit:
         for name in wanted:
             if name not in self.tools:
                 msg = f"Kit {self.name!r} has no tool {name!r}."
-                known = ", ".join(sorted(self.tools)) or "none"
-                raise NotFoundError(msg, hint=f"It has: {known}.")
+                raise NotFoundError(msg, hint=suggestion(name, self.tools))
         return [self.tools[name].schema() for name in wanted]
 
     def policy(self, *on: Any, type: type | str | None = None) -> Any:
@@ -462,7 +481,7 @@ class Kit:
     def _prompt_named(self, name: str) -> str:
         if name not in self.prompts:
             msg = f"Kit {self.name!r} has no prompt {name!r}."
-            raise NotFoundError(msg, hint=f"It has: {', '.join(sorted(self.prompts)) or 'none'}.")
+            raise NotFoundError(msg, hint=suggestion(name, self.prompts))
         return self.prompts[name]
 
     def _function_or_types(
@@ -500,7 +519,13 @@ class Kit:
         return [*order, f"{self.name}.tools"] if self.tools else order
 
     def create(self) -> list[Responder]:
-        """Return the responders for a runtime: edge logic, responders, the executor of the tools."""
+        """Return the responders for a runtime: edge logic, responders, the executor of the tools.
+
+        Raises:
+            ConfigurationError: a name is misspelled, or a default of a declared class cannot be
+                filled in.
+        """
+        check_kit(self)
         created = [*self.edge_responders, *self.responders, *self.cleaning]
         if self.tools:
             name = f"{self.name}.tools"
@@ -531,10 +556,6 @@ def load_prompts(package: str, folder: str = "prompts") -> dict[str, str]:
 
 def _is_function(given: object) -> bool:
     return callable(given) and not isinstance(given, type)
-
-
-def _is_attrs_class(cls: type) -> bool:
-    return attrs.has(cls)
 
 
 def _type_name(type: type | str | None) -> str | None:

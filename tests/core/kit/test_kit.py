@@ -102,7 +102,8 @@ def test_a_decorator_refuses_a_class_in_place_of_an_event_type() -> None:
 def test_data_of_a_declared_type_is_recorded_unchanged(kit: Kit) -> None:
     world, _ = run(kit, item(price=2, tags=["red"]), create("Undeclared", {"anything": [1]}))
 
-    assert world.get_object("i1").data == {"name": "hat", "price": 2, "tags": ["red"]}
+    expected = {"name": "hat", "price": 2, "tags": ["red"], "note": None}
+    assert world.get_object("i1").data == expected
     assert len(world.objects_of("Undeclared")) == 1
 
 

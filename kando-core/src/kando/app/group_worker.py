@@ -630,9 +630,7 @@ class GroupWorker:
         is_wanted = partial(self._is_open, ledger, intent, call.length)
         if not is_wanted():
             return []
-        effects = Effects(
-            1, before_call=lambda: self._require(lease), ledger=ledger.stream_name()
-        )
+        effects = Effects(1, before_call=lambda: self._require(lease), ledger=ledger.stream_name())
         release = self._slots.acquire(Call(intent, executor.name, executor.effect).lanes())
         if release is None:
             raise _LaneFull

@@ -12,6 +12,7 @@ from kando.app.claims import RunClaim
 from kando.app.context import Context, id_of
 from kando.app.kits.demos import demo_documents, demo_of
 from kando.app.kits.find import kit_data, make_seeds
+from kando.app.kits.spelling import check_spelling
 from kando.app.limits import default_limits, limits_event
 from kando.app.observers import Observation
 from kando.app.opened import OpenedRun
@@ -155,8 +156,9 @@ def _created(
     budget: Budget | None,
     over: Callable[[LedgerStore], LedgerStore] = lambda ledger: ledger,
 ) -> LedgerStore:
-    # Invalid settings are reported before a run is created.
+    # Invalid settings and misspelled names are reported before a run is created.
     default_limits(context.environ)
+    check_spelling(kit)
     shipped = demo_of(kit) if demo else None
     goal = goal if goal is not None or shipped is None else shipped.goal
     if goal is None:

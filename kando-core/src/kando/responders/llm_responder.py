@@ -89,6 +89,10 @@ class LLMResponder:
         self._failed = fn
         return fn
 
+    def handlers(self) -> list[Then]:
+        """Return the functions that `then` and `failed` have set."""
+        return [fn for fn in (self._then, self._failed) if fn is not None]
+
     def on_event(self, event: KandoEvent, world: World) -> _Emitted:
         """Open a conversation about the object of an event."""
         values = self.fill(event, world)

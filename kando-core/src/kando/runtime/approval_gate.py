@@ -337,6 +337,11 @@ class ApprovalGate:
     def _verdict_on_object(self, event: KandoEvent, world: World) -> Ask | Deny | None:
         if event.type != OBJECT_CREATED:
             return None
+        if self._recorder is not None and isinstance(event.data, dict):
+            # A policy judges the object as it would be recorded.
+            completed = self._recorder.types.completed(event.type, event.data)
+            if completed is not event.data:
+                event = attrs.evolve(event, data=completed)
         verdict = verdict_on(self._policies, event, world)
         return verdict if isinstance(verdict, Ask | Deny) else None
 

@@ -6,7 +6,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from kando.errors import DuplicateEvent, InvalidData, PayloadTooLarge, UnknownReference
+from kando.errors import (
+    DuplicateEvent,
+    InvalidData,
+    PayloadTooLarge,
+    ReplayDivergence,
+    UnknownReference,
+)
 from kando.responders.base import BOOKKEEPING
 from kando.runtime.cursor import AFTER
 from kando.runtime.emission import OwnEvent
@@ -25,7 +31,7 @@ from kando.schema.events import (
     limited_size,
     make_recorded_event,
 )
-from kando.schema.exact_json import encode
+from kando.schema.exact_json import encode, exact
 from kando.schema.identity import default_event_id, object_id, step_key
 from kando.schema.parts import whole_encoded
 from kando.views.approvals import GATE
@@ -34,7 +40,7 @@ from kando.views.spending import spent_by
 from kando.world.projection import change_of
 from kando.world.staged import StagedWorld
 
-__all__ = ["Batch"]
+__all__ = ["Batch", "diverged"]
 
 _SEQUENCES = (list, tuple)
 
@@ -111,6 +117,25 @@ class Batch:
             RefusedEvent: it must not be recorded; the batch is unchanged.
         """
         self._add(event, self._recorder.has_default_id(event))
+
+    def checked(self, event: KandoEvent, present: RecordedEvent) -> RecordedEvent:
+        """Compare an output of a repeated firing with the one that the ledger holds; return the latter.
+
+        The ledger may have been recorded before defaults were filled in.
+
+        Raises:
+            ReplayDivergence: they differ.
+        """
+        data = exact(event.data)
+        if "id" not in data and "id" in present.data:
+            data = {"id": present.data["id"], **data}
+        is_same = event.type == present.type and present.data in (
+            data,
+            self._recorder.types.completed(event.type, data),
+        )
+        if not is_same:
+            raise diverged(present, f"{present.actor} now emits {event.type} with other data")
+        return present
 
     def _add(self, event: RecordedEvent, has_default_id: bool) -> None:
         """Check a complete event, which follows the entries, and add it."""
@@ -256,6 +281,10 @@ class Batch:
                 if needs_id:
                     named = {"id": self._free_id(event, key), **data}
                     data, encoded, parts = recorder.encoded(named)
+            if kind in _NAMED:
+                completed = recorder.completed(kind, data, position)
+                if completed is not data:
+                    data, encoded, parts = recorder.encoded(completed)
         except InvalidData as error:
             msg = f"{id} by {actor}: {error.message}" if actor else f"{id}: {error.message}"
             raise InvalidData(msg, hint=error.hint) from error
@@ -304,3 +333,13 @@ class Batch:
         staged = self._staged
         is_object = event.type == OBJECT_CREATED
         return object_id(type, key, staged.get_object if is_object else staged.get_relation)
+
+
+def diverged(present: RecordedEvent, what: str) -> ReplayDivergence:
+    """Return the error for a firing whose outputs differ from those that the ledger holds."""
+    msg = f"{present.source} holds {present.id} of an unfinished firing, but {what}."
+    return ReplayDivergence(
+        msg,
+        position=present.position,
+        hint="Use the kit version that began the firing, or fork before it.",
+    )

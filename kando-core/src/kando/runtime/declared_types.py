@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cached_property
 from typing import Any
-
-import attrs
-import cattrs
 
 from kando.errors import ConfigurationError, InvalidData
 from kando.responders.base import KitTypes
-from kando.schema.events import KandoEvent, event_label
-from kando.schema.strict_json import WrongType, describe_errors, strict_converter, type_name
+from kando.schema.events import OBJECT_CREATED, RELATION_CREATED, KandoEvent, event_label
+from kando.schema.names import nearest
+from kando.schema.typed import declared_fields, problems_in, with_defaults
 from kando.world.graph import Relation, WorldObject
 from kando.world.projection import Change, Lookup
 
@@ -38,10 +35,35 @@ class DeclaredTypes:
             for name, relation_type in kit.relation_types.items():
                 _claim(self._relations, name, relation_type)
 
-    @cached_property
-    def _converter(self) -> cattrs.Converter:
-        # Slow to make, and most readers of a run never need it.
-        return strict_converter()
+    def completed(self, type: str, data: dict[str, Any]) -> dict[str, Any]:
+        """Return the data of a new event with the defaults that a declared object lacks.
+
+        Args:
+            type: of the event.
+            data: of the event, as JSON.
+
+        Returns:
+            The same dict if it lacks none.
+
+        Raises:
+            InvalidData: no kit declares its object or relation type, but one that differs from it
+                by a letter or two.
+        """
+        kind = data.get("type")
+        if type == RELATION_CREATED:
+            _require_declared("relation type", kind, self._relations)
+        if type != OBJECT_CREATED:
+            return data
+        cls, fields = self._classes.get(kind) if isinstance(kind, str) else None, data.get("data")
+        if cls is None:
+            _require_declared("object type", kind, self._classes)
+            return data
+        if fields is None:
+            fields = {}
+        if not isinstance(fields, dict):
+            return data
+        filled = with_defaults(fields, cls)
+        return data if filled is fields else {**data, "data": filled}
 
     def check(self, event: KandoEvent, change: Change, world: Lookup) -> None:
         """Check a change against its declared type.
@@ -57,17 +79,10 @@ class DeclaredTypes:
             self._check_ends(event, change, world)
 
     def _check_object(self, event: KandoEvent, object: WorldObject, cls: type) -> None:
-        try:
-            self._converter.structure(object.data, cls)
-        except (cattrs.BaseValidationError, WrongType) as error:
-            problems = describe_errors(error, "data")
-        else:
-            return
-        msg = f"{event_label(event)}: {object.type} {object.id!r}: {problems}."
-        declared = ", ".join(
-            f"{field.name}: {type_name(field.type)}" for field in attrs.fields(cls)
-        )
-        raise InvalidData(msg, hint=f"{object.type} declares {declared or 'no fields'}.")
+        problems = problems_in(object.data, cls)
+        if problems is not None:
+            msg = f"{event_label(event)}: {object.type} {object.id!r}: {problems}."
+            raise InvalidData(msg, hint=f"{object.type} declares {declared_fields(cls)}.")
 
     def _check_ends(self, event: KandoEvent, relation: Relation, world: Lookup) -> None:
         declared = self._relations[relation.type]
@@ -86,6 +101,14 @@ class DeclaredTypes:
                     hint=f"{relation.type!r} relates {declared.source or 'any object'} to "
                     f"{declared.target or 'any object'}.",
                 )
+
+
+def _require_declared(what: str, name: Any, declared: dict[str, Any]) -> None:
+    if isinstance(name, str) and name not in declared:
+        meant = nearest(name, declared)
+        if meant is not None:
+            msg = f"The kit declares no {what} {name!r}."
+            raise InvalidData(msg, hint=f"Write {meant!r}, or declare {name!r}, too.")
 
 
 def _claim(declared: dict[str, Any], name: str, what: Any) -> None:

@@ -6,18 +6,14 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from types import GeneratorType
 from typing import Any
 
-from kando.errors import ConfigurationError, ReplayDivergence
+from kando.errors import ConfigurationError
 from kando.responders.base import Responder
 from kando.runtime.approval_gate import ApprovalGate
-from kando.runtime.batch import Batch
+from kando.runtime.batch import Batch, diverged
 from kando.runtime.cursor import OpenFiring
 from kando.runtime.emission import step
 from kando.runtime.recorder import Recorder
-from kando.schema.events import (
-    KandoEvent,
-    RecordedEvent,
-)
-from kando.schema.exact_json import exact
+from kando.schema.events import RecordedEvent
 from kando.world.projection import project
 
 __all__ = ["collect", "complete", "is_productive", "missing_responder", "repeat"]
@@ -64,7 +60,7 @@ def collect(
             msg = "A responder yielded None, not an event."
             raise ConfigurationError(msg, hint="Yield what make_event() or kando.emit returns.")
         if count < len(known):
-            recorded = _checked(event, known[count])
+            recorded = batch.checked(event, known[count])
         else:
             if not batch.entries and present is None:
                 batch.open()
@@ -75,7 +71,7 @@ def collect(
                 return None
         count += 1
     if count < len(known):
-        raise _divergence(known[count], f"{responder.name} emitted {count} events")
+        raise diverged(known[count], f"{responder.name} emitted {count} events")
     return count
 
 
@@ -141,21 +137,3 @@ def _iterator(outputs: object, responder: Responder) -> Any:
         return iter(outputs)
     msg = f"Responder {responder.name!r} returned a {type(outputs).__name__}, not events."
     raise ConfigurationError(msg, hint="Yield events, or return a list of them.")
-
-
-def _checked(event: KandoEvent, present: RecordedEvent) -> RecordedEvent:
-    data = exact(event.data)
-    if "id" not in data and "id" in present.data:
-        data = {"id": present.data["id"], **data}
-    if event.type != present.type or data != present.data:
-        raise _divergence(present, f"{present.actor} now emits {event.type} with other data")
-    return present
-
-
-def _divergence(present: RecordedEvent, what: str) -> ReplayDivergence:
-    msg = f"{present.source} holds {present.id} of an unfinished firing, but {what}."
-    return ReplayDivergence(
-        msg,
-        position=present.position,
-        hint="Use the kit version that began the firing, or fork before it.",
-    )

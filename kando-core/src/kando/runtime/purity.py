@@ -85,7 +85,7 @@ def run_checked(responder: str, world: World, work: Callable[[], _Result]) -> _R
             msg,
             hint="Emit an intent (llm.request, tool.called, timer.set) and react to its answer.",
         )
-    if _fingerprint(world) != before:
+    if _fingerprint(world) != before or world.changed_instances():
         msg = f"Responder {responder!r} changed the world."
         raise ImpureResponder(msg, hint="Emit object.patched instead; the world is derived.")
     return result

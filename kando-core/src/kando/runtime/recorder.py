@@ -65,6 +65,8 @@ class Recorder:
         # Called with each event of the types in `observed_types`, and the world after it.
         self.on_recorded: Callable[[RecordedEvent, World], None] = lambda event, world: None
         self.observed_types: frozenset[str] = frozenset()
+        # In a strict replay: the event that the ledger holds at a position.
+        self.recorded_at: Callable[[int], RecordedEvent | None] | None = None
         # Called before each append; raises if this process must not append.
         self.before_save: Callable[[], None] = lambda: None
         # Called with the events that were saved.
@@ -136,6 +138,16 @@ class Recorder:
         if parts is not None and not self.ledger.keeps_blobs:
             encoded = encode(whole)
         return whole, encoded, parts
+
+    def completed(self, type: str, data: dict[str, Any], position: int) -> dict[str, Any]:
+        """Return the data of a new event with the defaults of its declared class.
+
+        A strict replay leaves them out if the ledger was recorded before they were filled in.
+        """
+        recorded = self.recorded_at(position) if self.recorded_at is not None else None
+        if recorded is not None and recorded.type == type and recorded.data == data:
+            return data
+        return self.types.completed(type, data)
 
     def has_default_id(self, event: RecordedEvent) -> bool:
         """Whether an event that is not yet recorded has the default id of its position."""

@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Any
 
@@ -36,6 +37,7 @@ from kando.schema.events import (
     event_label,
 )
 from kando.views.firings import parked_by_person
+from kando.views.kit import FILLS_DEFAULTS
 from kando.views.pending import is_answer, is_by_hand
 from kando.world.graph import World
 
@@ -78,6 +80,7 @@ def replay_strictly(
     gate = ApprovalGate(policies, recorder.source, recorder)
     plain.insert(0, gate.responder())
     recorder.on_recorded, recorder.observed_types = gate.observe, OBSERVED_TYPES
+    recorder.recorded_at = _recorded_without_defaults(recorded)
     replay = _StrictReplay(recorder, Handlers(edge_logic, plain), gate, recorded, executors)
     recover(replay.cursor, recorder, recorded[:start])
     replay.run()
@@ -94,6 +97,25 @@ def _executors_in(recorded: Iterable[RecordedEvent]) -> set[str]:
             executors.add(event.data["responder"])
     # The answers of the approval gate are replayed, since they do not come from outside.
     return executors - {GATE}
+
+
+def _recorded_without_defaults(
+    recorded: Sequence[RecordedEvent],
+) -> Callable[[int], RecordedEvent | None]:
+    """Return a function that looks up events which may lack the defaults of declared classes.
+
+    A ``kit.loaded`` of a version that fills them in says so. A ledger without any ``kit.loaded`` may be
+    older or not: then each event may have them or lack them all.
+    """
+    loaded = [event for event in recorded if event.type == KIT_LOADED]
+    starts = [event.position for event in loaded]
+
+    def recorded_at(position: int) -> RecordedEvent | None:
+        index = bisect_right(starts, position) - 1
+        is_filled = index >= 0 and loaded[index].data.get(FILLS_DEFAULTS) is True
+        return recorded[position] if position < len(recorded) and not is_filled else None
+
+    return recorded_at
 
 
 def _questions_on_branch(recorded: Iterable[RecordedEvent]) -> set[int]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import builtins
 from datetime import UTC, datetime
-from typing import Any, SupportsIndex
+from typing import Any, SupportsIndex, TypeVar
 
 import attrs
 
@@ -23,6 +24,7 @@ __all__ = [
     "EXPIRES",
     "INBOX_REFUSED",
     "KIT_LOADED",
+    "KNOWN_TYPES",
     "LLM_REQUEST",
     "LLM_RESPONSE",
     "LONGEST_EXPIRES",
@@ -112,6 +114,21 @@ RESERVED = frozenset(
     }
 )
 
+#: All types of events that Kando records or reacts to.
+KNOWN_TYPES = RESERVED | {
+    LLM_REQUEST,
+    LLM_RESPONSE,
+    OBJECT_CREATED,
+    OBJECT_PATCHED,
+    PERSON_ASKED,
+    PERSON_REPLIED,
+    RELATION_CREATED,
+    RELATION_REMOVED,
+    TIMER_SET,
+    TOOL_CALLED,
+    TOOL_RETURNED,
+}
+
 #: ``outcome`` of a ``responder.failed``: retried, skipped, or raised to the caller.
 RETRIED = "retried"
 PARKED = "parked"
@@ -126,6 +143,11 @@ LONGEST_EXPIRES = 100 * 366 * 86_400
 #: Fields of an intent that its answer repeats, for the responders that react to the answer. They
 #: say who asks, so they are not part of the question.
 ECHOED = ("cause_object_id", "conversation")
+
+#: Types of events about objects, and the field of their data with the data of the object.
+_OF_OBJECTS = {OBJECT_CREATED: "data", OBJECT_PATCHED: "patch"}
+
+_Class = TypeVar("_Class")
 
 
 class _Fields:
@@ -203,6 +225,44 @@ class KandoEvent(_Fields):
     def is_head(self) -> bool:
         """Whether this is the head of a branch: the ``branch.created`` after its shared prefix."""
         return self.type == BRANCH_CREATED and self.id == head_id(self.source)
+
+    @property
+    def object_id(self) -> str | None:
+        """The id of the object that it creates or patches, or that an answer is about; else None."""
+        named = self.data.get("id" if self.type in _OF_OBJECTS else "cause_object_id")
+        return named if isinstance(named, str) else None
+
+    @property
+    def object(self) -> dict[str, Any]:
+        """The data of the object that it creates, or the fields that it patches; else empty.
+
+        `kando.world.graph.World.get` returns the whole object, as an instance of its class.
+        """
+        field = _OF_OBJECTS.get(self.type)
+        found = self.data.get(field) if field is not None else None
+        return found if isinstance(found, dict) else {}
+
+    def as_object(self, cls: builtins.type[_Class]) -> _Class:
+        """Return the object that it creates as an instance of its class.
+
+        Args:
+            cls: the declared class; its name is the type of the object.
+
+        Raises:
+            InvalidData: it creates no object of this class, or one whose data does not fit.
+        """
+        from kando.schema.typed import instance_of
+
+        if self.type != OBJECT_CREATED or self.data.get("type") != cls.__name__:
+            msg = f"{event_label(self)} creates no {cls.__name__}."
+            raise InvalidData(msg, hint="world.get(cls, event.object_id) returns a patched object.")
+        return instance_of(cls, self.object)
+
+    @property
+    def text(self) -> str:
+        """The text of an answer or a message; empty if it has none, as a failed answer has."""
+        text = self.data.get("text")
+        return text if isinstance(text, str) and self.data.get("error") is None else ""
 
 
 @attrs.frozen(eq=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from datetime import date, datetime
 from types import GenericAlias, NoneType, UnionType
 from typing import Any, Union, get_args, get_origin
 
@@ -9,6 +11,9 @@ import attrs
 import cattrs
 from cattrs.cols import is_mapping, is_sequence, list_structure_factory, mapping_structure_factory
 from cattrs.gen import make_dict_structure_fn
+
+from kando.schema.exact_json import encode
+from kando.schema.typed import is_model
 
 __all__ = ["WrongType", "describe_errors", "strict_converter"]
 
@@ -55,6 +60,10 @@ def strict_converter() -> cattrs.Converter:
     converter.register_structure_hook_func(_is_collected, _collected(converter))
     converter.register_structure_hook_factory(is_mapping, only(dict, mapping_structure_factory))
     converter.register_structure_hook_factory(attrs.has, only(dict, of_class))
+    converter.register_structure_hook_factory(_is_dataclass, only(dict, of_class))
+    converter.register_structure_hook_func(is_model, _model)
+    for moment in (datetime, date):
+        converter.register_structure_hook(moment, _moment)
     return converter
 
 
@@ -113,6 +122,39 @@ def _first_that_fits(converter: cattrs.Converter) -> Any:
         raise _wrong(value, kind)
 
     return structure
+
+
+def _is_dataclass(kind: Any) -> bool:
+    return isinstance(kind, type) and dataclasses.is_dataclass(kind)
+
+
+def _model(value: Any, kind: Any) -> Any:
+    """Structure a pydantic model, strictly: as JSON, in which an enum or a date is a text."""
+    if not isinstance(value, dict):
+        raise _wrong(value, kind)
+    known = set(kind.model_fields)
+    for field in kind.model_fields.values():
+        known |= {each for each in (field.alias, field.validation_alias) if isinstance(each, str)}
+    unknown = sorted(repr(name) for name in value if name not in known)
+    if unknown and kind.model_config.get("extra") != "allow":
+        msg = f"unknown field {', '.join(unknown)}"
+        raise WrongType(msg)
+    try:
+        return kind.model_validate_json(encode(value), strict=True)
+    except ValueError as error:
+        errors: Any = getattr(error, "errors", None)
+        if errors is None:
+            raise
+        problems = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in errors())
+        raise WrongType("; ".join(problems)) from error
+
+
+def _moment(value: Any, kind: Any) -> Any:
+    try:
+        return kind.fromisoformat(value)
+    except (TypeError, ValueError):
+        msg = f"expected {kind.__name__} in ISO 8601, not {value!r:.60}"
+        raise WrongType(msg) from None
 
 
 def _wrong(value: object, kind: Any) -> WrongType:

@@ -18,8 +18,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from kando.app.kits.spelling import check_spelling
 from kando.branch.diff import diff
-from kando.errors import ImpureResponder, ReplayDivergence
+from kando.errors import ConfigurationError, ImpureResponder, ReplayDivergence
 from kando.kit import Kit
 from kando.ledger.interface import LedgerStore
 from kando.ledger.memory import MemoryLedgerStore
@@ -176,6 +177,12 @@ class KitContract:
             or (event.type == RELATION_CREATED and event.data["type"] not in run.kit.relation_types)
         ]
         assert undeclared == [], "declare it with @kit.object or kit.relation"
+
+    def test_its_names_are_spelled_right(self) -> None:
+        try:
+            check_spelling(self.make_kit())
+        except ConfigurationError as error:
+            raise AssertionError(str(error)) from error
 
     def test_its_responders_are_pure(self) -> None:
         try:

@@ -9,7 +9,10 @@ import attrs
 
 from kando.schema.events import KIT_LOADED, RecordedEvent
 
-__all__ = ["LoadedKit", "kit_after", "kits_in_turn"]
+__all__ = ["FILLS_DEFAULTS", "LoadedKit", "kit_after", "kits_in_turn"]
+
+#: Field of a ``kit.loaded``: the data of each object of a declared class has all its defaults.
+FILLS_DEFAULTS = "fills_defaults"
 
 
 @attrs.frozen

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, overload
 
 import attrs
+
+from kando.errors import InvalidData
+from kando.schema.typed import instance_of, is_frozen, to_json
 
 __all__ = ["Relation", "World", "WorldObject"]
 
 _Thing = TypeVar("_Thing")
+_Class = TypeVar("_Class")
 
 
 @attrs.frozen
@@ -169,6 +173,8 @@ class World:
         self.objects = _Objects()
         self.relations = _Relations()
         self.context: dict[str, Any] = {}
+        # By id: the object that an instance was made of, and the instance.
+        self._instances: dict[str, tuple[WorldObject, Any]] = {}
 
     def get_object(self, id: str) -> WorldObject | None:
         """Return the object with this id, or None."""
@@ -191,6 +197,109 @@ class World:
     def objects_of(self, type: str) -> list[WorldObject]:
         """Return the objects of a type, in creation order."""
         return [self.objects[id] for id in self.objects.index.get(type, ())]
+
+    def get(self, cls: type[_Class], id: str) -> _Class | None:
+        """Return an object as an instance of its class.
+
+        Args:
+            cls: the declared class; its name is the type of the object.
+            id: of the object.
+
+        Returns:
+            None if no object has this id, or if it has another type.
+
+        Raises:
+            InvalidData: the data does not fit the class, for example because an older version of the
+                kit recorded it.
+        """
+        found = self.objects.get(id)
+        if found is None or found.type != cls.__name__:
+            return None
+        return self._as_instance(cls, found)
+
+    def all(self, cls: type[_Class]) -> list[_Class]:
+        """Return the objects of a class as instances of it, in creation order (see `ids`).
+
+        Raises:
+            InvalidData: as for `get`.
+        """
+        return [self._as_instance(cls, each) for each in self.objects_of(cls.__name__)]
+
+    def ids(self, type: str | type) -> list[str]:
+        """Return the ids of the objects of a type or class, in creation order."""
+        name = type if isinstance(type, str) else type.__name__
+        return [*self.objects.index.get(name, ())]
+
+    @overload
+    def targets(self, id: str, relation_type: str | None = None) -> list[WorldObject]: ...
+
+    @overload
+    def targets(self, id: str, relation_type: str | None, cls: type[_Class]) -> list[_Class]: ...
+
+    def targets(self, id: str, relation_type: str | None = None, cls: Any = None) -> list[Any]:
+        """Return the objects that the relations of an object lead to, in order of the relations.
+
+        Args:
+            id: of the source.
+            relation_type: only along relations of this type.
+            cls: only the objects of this class, as its instances.
+
+        Raises:
+            InvalidData: as for `get`.
+        """
+        relations = self.get_relations(id, relation_type)
+        return self._ends(cls, (each.target_id for each in relations if each.source_id == id))
+
+    @overload
+    def sources(self, id: str, relation_type: str | None = None) -> list[WorldObject]: ...
+
+    @overload
+    def sources(self, id: str, relation_type: str | None, cls: type[_Class]) -> list[_Class]: ...
+
+    def sources(self, id: str, relation_type: str | None = None, cls: Any = None) -> list[Any]:
+        """Return the objects whose relations lead to an object, in order of the relations.
+
+        Args:
+            id: of the target.
+            relation_type: only along relations of this type.
+            cls: only the objects of this class, as its instances.
+
+        Raises:
+            InvalidData: as for `get`.
+        """
+        relations = self.get_relations(id, relation_type)
+        return self._ends(cls, (each.source_id for each in relations if each.target_id == id))
+
+    def _ends(self, cls: Any, ids: Iterator[str]) -> list[Any]:
+        found = [self.objects[id] for id in dict.fromkeys(ids)]
+        if cls is None:
+            return found
+        return [self._as_instance(cls, each) for each in found if each.type == cls.__name__]
+
+    def _as_instance(self, cls: type[_Class], object: WorldObject) -> _Class:
+        made_of, instance = self._instances.get(object.id, (None, None))
+        if made_of is object and isinstance(instance, cls):
+            return instance
+        try:
+            instance = instance_of(cls, object.data)
+        except InvalidData as error:
+            msg = f"{object.type} {object.id!r}: {error.message}"
+            cure = (
+                "Add an upcaster to the kit, or a default to the class, if an older version of it"
+            )
+            raise InvalidData(msg, hint=f"{error.hint} {cure} recorded the object.") from error
+        # Otherwise a responder that sets a field would change what the others see.
+        if is_frozen(instance):
+            self._instances[object.id] = object, instance
+        return instance
+
+    def changed_instances(self) -> list[str]:
+        """Return the ids of objects whose instances a responder has changed, which it must not do."""
+        return [
+            id
+            for id, (made_of, instance) in self._instances.items()
+            if to_json(instance) != to_json(instance_of(type(instance), made_of.data))
+        ]
 
     def count_of(self, type: str) -> int:
         """Return the number of objects of a type."""

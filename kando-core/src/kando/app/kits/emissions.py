@@ -27,7 +27,7 @@ from kando.schema.events import (
     TOOL_CALLED,
 )
 
-__all__ = ["Emission", "emissions_of"]
+__all__ = ["Emission", "emissions_of", "prompts_in"]
 
 #: For each function of `kando.emit`, the type of its event, and whether its first argument is the
 #: subject: the type of an object or relation, or the name of a tool.
@@ -77,6 +77,27 @@ def emissions_of(fn: Callable[..., Any]) -> list[Emission] | None:
     certain = {(each.type, each.subject) for each in found if each.is_certain}
     kinds = dict.fromkeys((each.type, each.subject) for each in found)
     return [Emission(type, subject, (type, subject) in certain) for type, subject in kinds]
+
+
+def prompts_in(fn: Callable[..., Any]) -> list[tuple[Any, str]]:
+    """Return the calls of ``kit.prompt`` in a function: the object called, and the constant name."""
+    function = getattr(inspect.unwrap(fn), "__func__", fn)
+    if not isinstance(function, FunctionType):
+        return []
+    names = _names_in(function)
+    try:
+        calls = [call for call, _ in _calls(_body_of(function), names, True)]
+    except (OSError, TypeError, SyntaxError):
+        return []
+    found = []
+    for call in calls:
+        method = call.func
+        if isinstance(method, ast.Attribute) and method.attr == "prompt":
+            owner = names.get(method.value.id) if isinstance(method.value, ast.Name) else None
+            name = _constant(call, 0, "name", names)
+            if owner is not None and name is not None:
+                found.append((owner, name))
+    return found
 
 
 def _in_function(fn: Any, seen: set[object], is_certain: bool) -> Iterator[Emission]:
@@ -161,6 +182,8 @@ def _constant(call: ast.Call, index: int, keyword: str, names: dict[str, Any]) -
     node = given if given is not None else call.args[index] if len(call.args) > index else None
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return node.value
+    # `create(Task(...))` creates an object of the class that it calls.
+    node = node.func if isinstance(node, ast.Call) else node
     value = _called(node, names) if node is not None else None
     if isinstance(value, type):
         return value.__name__

@@ -10,6 +10,7 @@ from kando.kit import Kit
 from kando.plugins import PluginBroken, Plugins
 from kando.schema.events import KandoEvent
 from kando.views.firings import FIRING_ORDER
+from kando.views.kit import FILLS_DEFAULTS
 
 __all__ = ["find_kit", "kit_data", "make_seeds"]
 
@@ -75,5 +76,6 @@ def kit_data(kit: Kit, *, demo: bool = False) -> dict[str, Any]:
         "version": kit.version,
         "distribution": kit.distribution,
         FIRING_ORDER: kit.firing_order(),
+        FILLS_DEFAULTS: True,
     }
     return {**about, "demo": True} if demo else about

@@ -6,7 +6,7 @@ from typing import Literal
 
 import attrs
 
-from kando.kit import Demo, Kit, load_prompts
+from kando.kit import OMITTED, Demo, Kit, load_prompts
 
 __all__ = [
     "CLAIM",
@@ -52,7 +52,7 @@ class Company:
     """
 
     name: str
-    questions: list[str] = attrs.field(factory=list)
+    questions: list[str] = attrs.field(factory=list, metadata=OMITTED)
 
 
 @kit.object
