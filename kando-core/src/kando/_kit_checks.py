@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["check_kit", "require_name"]
 
-#: What Kando's own types of events begin with: another type that begins so is a mistake.
+#: The first words of Kando's types of events: another type that begins with one is a mistake.
 _NAMESPACES = frozenset(type.partition(".")[0] for type in KNOWN_TYPES)
 
 

@@ -112,8 +112,8 @@ class Kit:
         """Declare the decorated class as the object type of its name.
 
         Args:
-            cls: an attrs class, a dataclass or a pydantic model. Each object of the type has the
-                defaults of its fields, whoever creates it.
+            cls: an attrs class, a dataclass or a pydantic model. Each object of the type is
+                recorded with the defaults of its fields.
 
         Raises:
             ConfigurationError: it is not such a class, or the name is already declared.

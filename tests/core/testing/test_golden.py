@@ -28,7 +28,10 @@ def golden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_an_equal_run_matches_its_golden_file(golden: Path) -> None:
     assert_golden(greeted("Hello."), golden)
 
-    assert json.loads(golden.read_text().splitlines()[0])["data"]["data"] == {"name": "Ada"}
+    assert json.loads(golden.read_text().splitlines()[0])["data"]["data"] == {
+        "name": "Ada",
+        "status": "new",
+    }
 
 
 def test_a_difference_names_its_position_its_fields_and_the_cure(golden: Path) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import inspect
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from decimal import Decimal
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ from kando.emit import ask, create, emit
 from kando.errors import InvalidData
 from kando.kit import Kit
 from kando.ledger.claims import Claim, Slot, Worker
-from kando.ledger.interface import LedgerStore
+from kando.ledger.inbox import InboxEntry
+from kando.ledger.interface import LedgerStore, Link
 from kando.ledger.memory import MemoryLedgerStore, MemorySubstrate
+from kando.ledger.sqlite import SQLiteLedgerStore
 from kando.ledger.substrate import LedgerInfo, Substrate
 from kando.schema.events import LLM_RESPONSE, OBJECT_CREATED, KandoEvent, RecordedEvent
 from kando.testing.kits import KitContract
@@ -90,7 +93,88 @@ class ForgetsWhenItCloses(MemoryLedgerStore):
     """A ledger that claims to be durable and is not."""
 
 
+class LosesEvery501stEvent(MemoryLedgerStore):
+    def _read(self, start: int, stop: int) -> Iterator[RecordedEvent]:
+        return (each for n, each in enumerate(super()._read(start, stop)) if n % 501 != 500)
+
+
+class RepeatsTheFirstEventOfAPage(MemoryLedgerStore):
+    def _read(self, start: int, stop: int) -> Iterator[RecordedEvent]:
+        for n, each in enumerate(super()._read(start, stop)):
+            if n and n % 1000 == 0:
+                yield each
+            yield each
+
+
+class LosesLinksBeyondAPage(MemoryLedgerStore):
+    def links(self, start: int, stop: int, *, excluding: Collection[str] = ()) -> Iterator[Link]:
+        return islice(super().links(start, stop, excluding=excluding), 500)
+
+
+class ForgetsTheVersion(MemoryLedgerStore):
+    def append(self, events: list[KandoEvent], *, expected_length: int | None = None) -> int:
+        first = [
+            attrs.evolve(each, version=1) if isinstance(each, RecordedEvent) else each
+            for each in events
+        ]
+        return super().append(first, expected_length=expected_length)
+
+
+class ReadsLaterPagesAsTheyAreNow(MemoryLedgerStore):
+    def read(self, from_position: int = 0) -> Iterator[RecordedEvent]:
+        first = self.length()
+        yield from islice(super().read(from_position), 500)
+        if first - from_position > 500:
+            yield from super().read(from_position + 500)
+
+
+class CutsLongText(MemoryLedgerStore):
+    def append(self, events: list[KandoEvent], *, expected_length: int | None = None) -> int:
+        cut = [attrs.evolve(each, data=self._cut(each.data)) for each in events]
+        return super().append(cut, expected_length=expected_length)
+
+    def _cut(self, data: dict[str, Any]) -> dict[str, Any]:
+        return {name: v[:65_536] if isinstance(v, str) else v for name, v in data.items()}
+
+
+class WritesLater(SQLiteLedgerStore):
+    """A ledger that is written when it is closed, or read."""
+
+    _waiting: list[KandoEvent]
+
+    def append(self, events: list[KandoEvent], *, expected_length: int | None = None) -> int:
+        self._waiting = [*getattr(self, "_waiting", []), *events]
+        return super().length() + len(self._waiting)
+
+    def read(self, from_position: int = 0) -> Iterator[RecordedEvent]:
+        self._write()
+        return super().read(from_position)
+
+    def close(self) -> None:
+        self._write()
+        super().close()
+
+    def _write(self) -> None:
+        waiting, self._waiting = getattr(self, "_waiting", []), []
+        super().append(waiting)
+
+
+class SuiteOfWritesLater(LedgerContract):
+    def make_ledger(self, path: Path, run_id: str) -> LedgerStore:
+        return WritesLater(run_id, path)
+
+
+def test_a_ledger_that_is_written_later_is_caught(tmp_path: Path) -> None:
+    assert fails(SuiteOfWritesLater, "test_what_a_killed_process_appended_is_kept", tmp_path)
+
+
 FAULTY_LEDGERS = {
+    LosesEvery501stEvent: "test_events_beyond_a_page_are_read_back_from_any_position",
+    RepeatsTheFirstEventOfAPage: "test_events_beyond_a_page_are_read_back_from_any_position",
+    LosesLinksBeyondAPage: "test_links_and_events_about_an_object_cross_pages",
+    ForgetsTheVersion: "test_the_version_of_an_event_is_kept",
+    ReadsLaterPagesAsTheyAreNow: "test_a_reader_across_pages_sees_no_event_that_is_appended_later",
+    CutsLongText: "test_data_of_any_size_is_kept",
     LosesAnEvent: "test_append_returns_the_length_afterwards",
     Reorders: "test_reading_starts_at_a_position",
     AcceptsAStaleLength: "test_an_append_with_a_wrong_expected_length_is_refused_and_writes_nothing",
@@ -227,7 +311,33 @@ class CountsSlotsWithoutALock(MemorySubstrate):
         return super().acquire_slot(lane, 99, worker, seconds) if is_free else None
 
 
+class ListsOnePage(MemorySubstrate):
+    def ledgers(self) -> Iterator[LedgerInfo]:
+        return islice(super().ledgers(), 100)
+
+
+class DeliversOnePage(MemorySubstrate):
+    def inbox(self, ledger_id: str) -> list[InboxEntry]:
+        return super().inbox(ledger_id)[:100]
+
+
+class ForgetsOldResponses(MemorySubstrate):
+    def cache(self, ledger_id: str, key: str, response: bytes) -> None:
+        super().cache(ledger_id, key, response)
+        if len(self._cache) > 100:
+            del self._cache[next(iter(self._cache))]
+
+
+class CutsSnapshots(MemorySubstrate):
+    def store_snapshot(self, ledger_id: str, body: bytes) -> None:
+        super().store_snapshot(ledger_id, body[: 1 << 20])
+
+
 FAULTY_SUBSTRATES = {
+    ListsOnePage: "test_more_ledgers_than_a_page_are_listed",
+    DeliversOnePage: "test_more_entries_than_a_page_stay_in_order",
+    ForgetsOldResponses: "test_more_responses_than_a_page_are_cached",
+    CutsSnapshots: "test_a_snapshot_of_many_pages_is_kept",
     AcquiresOneSlotTooMany: "test_a_lane_has_as_many_slots_as_its_limit",
     SharesTheSlotsOfAllLanes: "test_a_lane_has_as_many_slots_as_its_limit",
     NeverEndsASlot: "test_a_slot_ends_with_its_lease_unless_it_is_renewed",

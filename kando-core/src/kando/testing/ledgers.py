@@ -25,6 +25,8 @@ from kando.ledger.interface import LedgerStore
 from kando.ledger.verification import verify
 from kando.schema.events import KandoEvent, RecordedEvent, make_event
 from kando.schema.parts import blobs_of
+from kando.testing._killed import KilledLedgerTests
+from kando.testing._pages import LargeLedgerTests
 
 __all__ = ["LedgerContract", "all_fields", "conversation", "event", "with_parts"]
 
@@ -64,7 +66,7 @@ def all_fields(recorded: RecordedEvent) -> tuple[Any, ...]:
     )
 
 
-class LedgerContract:
+class LedgerContract(LargeLedgerTests, KilledLedgerTests):
     """Tests of the promises of every ledger store."""
 
     def make_ledger(self, path: Path, run_id: str) -> LedgerStore:

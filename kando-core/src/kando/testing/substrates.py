@@ -35,6 +35,8 @@ from kando.ledger.interface import LedgerStore
 from kando.ledger.substrate import Substrate
 from kando.ledger.verification import verify
 from kando.schema.events import KandoEvent, make_event
+from kando.testing._killed import KilledSubstrateTests
+from kando.testing._pages import LargeSubstrateTests
 from kando.testing.ledgers import all_fields, conversation, event, with_parts
 
 __all__ = ["SubstrateContract"]
@@ -43,7 +45,7 @@ _HERE = this_process()
 _ELSEWHERE = Worker("elsewhere", 1)
 
 
-class SubstrateContract:
+class SubstrateContract(LargeSubstrateTests, KilledSubstrateTests):
     """Tests of the promises of every substrate."""
 
     def open_substrate(self, path: Path) -> Substrate:
