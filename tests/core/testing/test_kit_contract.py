@@ -1,12 +1,17 @@
 """A kit that keeps every promise passes its conformance suite."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import attrs
 
+from kando.emit import call_tool, create
 from kando.kit import Kit
+from kando.responders.policies import Ask
 from kando.schema.events import OBJECT_CREATED, KandoEvent, make_event
 from kando.testing.kits import KitContract
+from kando.views.approvals import Approval
+from kando.world.graph import World
 from sample_kit import sample_kit
 
 
@@ -65,3 +70,79 @@ class TestAskingKit(KitContract):
 
     def answer(self, request: dict[str, Any]) -> str:
         return '{"mood": "sunny"}'
+
+
+class TestGatedKit(KitContract):
+    """A kit whose tool writes outside, and whose calls and objects wait for a person."""
+
+    goal = "Lisbon"
+    is_installed = False
+
+    def make_kit(self) -> Kit:
+        kit = Kit("gated")
+        kit.object(Town)
+
+        @kit.seeds
+        def seed(goal: str, run_id: str) -> list[KandoEvent]:
+            return [make_event("opened", f"run:{run_id}", "cli", [], {"names": [goal, "Porto"]})]
+
+        @kit.tool
+        def book(name: str, idempotency_key: str) -> int:
+            """Book a place."""
+            self.booked.setdefault(idempotency_key, name)
+            return [*self.booked].index(idempotency_key) + 1
+
+        @kit.policy("tool.called")
+        def ask_first(intent: KandoEvent) -> Ask:
+            return Ask("it costs money")
+
+        @kit.policy(type=Town)
+        def ask_about_towns(intent: KandoEvent) -> Ask | None:
+            return Ask("a large town") if intent.object["mood"] == "3" else None
+
+        @kit.responder("opened")
+        def on_opened(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
+            for name in [*event.data["names"], "Faro", "Braga"]:
+                yield call_tool("book", {"name": name})
+
+        @kit.responder("tool.returned")
+        def on_booked(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
+            result = event.data.get("result", event.data.get("error", {}).get("message"))
+            yield create(Town(name="booked", mood=str(result)))
+
+        return kit
+
+    def reset(self) -> None:
+        self.booked: dict[str, str] = {}
+
+    def decide(self, approval: Approval) -> bool | str | dict[str, Any] | None:
+        if approval.intent is None:
+            return True
+        answers: dict[str, bool | str | dict[str, Any]] = {
+            "tool.called-2": True,
+            "tool.called-3": {"name": "Sintra"},
+            "tool.called-4": "too far",
+            "tool.called-5": True,
+        }
+        return answers[approval.intent]
+
+    def test_the_decisions_take_effect(self) -> None:
+        run = self.finished_run()
+
+        assert sorted(town.mood for town in run.world.all(Town)) == ["1", "2", "3", "too far"]
+        assert [*self.booked.values()] == ["Lisbon", "Sintra", "Braga"]
+
+
+class TestDeniedKit(TestGatedKit):
+    def decide(self, approval: Approval) -> bool | None:
+        return (
+            None
+            if approval.intent == "tool.called-3"
+            else KitContract.decide(self, approval) is True
+        )
+
+    def test_the_decisions_take_effect(self) -> None:
+        run = self.finished_run()
+
+        assert self.booked == {}
+        assert [town.mood for town in run.world.all(Town)] == ["denied"] * 3

@@ -14,7 +14,8 @@ The test of a kit is a subclass that returns the kit and the answers of the mode
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +31,18 @@ from kando.responders.budget import Budget
 from kando.responders.llm_executor import provider_executor
 from kando.responders.llm_responder import CONVERSATION
 from kando.schema.events import (
+    APPROVAL_DENIED,
+    APPROVAL_GRANTED,
     BUDGET_EXHAUSTED,
     OBJECT_CREATED,
     RELATION_CREATED,
     KandoEvent,
     RecordedEvent,
+    make_event,
 )
 from kando.testing.golden import assert_same_events, decided, difference
-from kando.testing.runs import Answer, KandoRun, llm_response
+from kando.testing.runs import Answer, Crash, CrashingLedger, KandoRun, llm_response
+from kando.views.approvals import Approval, open_approvals
 from kando.world.projection import reproject
 
 __all__ = ["KitContract"]
@@ -75,6 +80,30 @@ class KitContract:
         assert kit.seed is not None, f"Kit {kit.name!r} has no seed: declare one with @kit.seeds."
         return kit.seed(self.goal, run_id)
 
+    def decide(self, approval: Approval) -> bool | str | Mapping[str, Any] | None:
+        """Decide, as a person, about a call or an object that waits for an approval.
+
+        The suite asks one question after the other, whenever the run has no other work. By default
+        each is denied, so that no test changes anything outside.
+
+        Args:
+            approval: the question; `Approval.intent` is the id of the call, `Approval.held` has the
+                objects.
+
+        Returns:
+            True grants it; False, or a text as the reason, denies it; a mapping grants a tool call
+            with other arguments; None leaves it waiting.
+        """
+        return False
+
+    def reset(self) -> None:
+        """Bring everything outside that the tools change back to its first state.
+
+        It is called before each run. If it is overridden, a run is interrupted by a crash at each
+        event, so that the outside is as the crash left it; else a finished ledger is cut there. A call
+        whose answer the crash lost is repeated with the same idempotency key.
+        """
+
     def run_on(
         self,
         ledger: LedgerStore,
@@ -93,8 +122,24 @@ class KitContract:
 
     def finished_run(self, *, checks_purity: bool = False) -> KandoRun:
         """Return a run of the kit that has finished."""
+        self.reset()
         run = self.run_on(MemoryLedgerStore("r1"), checks_purity=checks_purity)
-        run.work(self.seeds(run.kit, "r1"))
+        return self._finish(run, self.seeds(run.kit, "r1"))
+
+    def _finish(self, run: KandoRun, seeds: Sequence[KandoEvent] = ()) -> KandoRun:
+        """Work on a run until it waits for no decision that `decide` makes."""
+        run.work(seeds)
+        undecided: set[str] = set()
+        while waiting := [a for a in open_approvals(run.events) if a.event_id not in undecided]:
+            decision = self.decide(waiting[0])
+            # One decision at a time: so a run that is interrupted between two makes the second next.
+            undecided.add(waiting[0].event_id)
+            runtime = run.runtime()
+            if decision is None:
+                continue
+            if not runtime.record([_decided(waiting[0], decision)], is_external=True):
+                break
+            runtime.run([])
         return run
 
     def test_its_responders_have_unique_names(self) -> None:
@@ -134,15 +179,26 @@ class KitContract:
     def test_a_run_interrupted_at_any_event_ends_with_the_same_ledger(self) -> None:
         whole = self.finished_run().events
         first = len(self.seeds(self.make_kit(), "r1"))
+        is_reset = type(self).reset is not KitContract.reset
         expected = [decided(event) for event in whole]
 
         step = max(1, (len(whole) - first) // self.max_interruptions)
         for length in range(first, len(whole), step):
             ledger = MemoryLedgerStore("r1")
-            ledger.append(list(whole[:length]))
-            self.run_on(ledger).work()
+            if is_reset:
+                self._crash_at(length, ledger)
+            else:
+                ledger.append(list(whole[:length]))
+            self._finish(self.run_on(ledger))
             found = difference([decided(event) for event in ledger.read_all()], expected)
             assert found is None, f"Resumed at {length} events, the ledger differs at {found}"
+
+    def _crash_at(self, length: int, ledger: MemoryLedgerStore) -> None:
+        """Run the kit on a ledger until it would hold more events."""
+        self.reset()
+        run = self.run_on(CrashingLedger(ledger, length))
+        with suppress(Crash):
+            self._finish(run, self.seeds(run.kit, "r1"))
 
     def test_an_error_as_answer_does_not_fail_the_run(self) -> None:
         self._ends_with({"error": {"type": "RequestRejected", "message": "too long"}})
@@ -156,9 +212,10 @@ class KitContract:
         def complete(request: dict[str, Any]) -> dict[str, Any]:
             return llm_response(answer, "test")
 
+        self.reset()
         run = self.run_on(MemoryLedgerStore("r1"), provider_executor(complete))
         try:
-            run.work(self.seeds(run.kit, "r1"))
+            self._finish(run, self.seeds(run.kit, "r1"))
         except Exception as error:
             about = f"{type(error).__name__}: {error}"
             msg = f"a failed or refused answer of the model ends the run with {about}"
@@ -194,6 +251,7 @@ class KitContract:
         from kando.ledger.sqlite import SQLiteLedgerStore
 
         # A file, because a ledger in memory shares its data with the world.
+        self.reset()
         ledger = SQLiteLedgerStore("r1", tmp_path / "world.sqlite")
         try:
             run = self.run_on(ledger)
@@ -212,6 +270,17 @@ class KitContract:
             f"{event.id} by {event.actor}" for event in run.events[seeds:] if not event.cause
         ]
         assert rootless == []
+
+
+def _decided(approval: Approval, decision: bool | str | Mapping[str, Any]) -> KandoEvent:
+    data: dict[str, Any] = {"approval": approval.event_id}
+    if isinstance(decision, Mapping):
+        data["arguments"] = dict(decision)
+    elif isinstance(decision, str):
+        data["reason"] = decision
+    is_granted = decision is True or isinstance(decision, Mapping)
+    type = APPROVAL_GRANTED if is_granted else APPROVAL_DENIED
+    return make_event(type, "", "person", [approval.event_id], data)
 
 
 def _type_of(event: RecordedEvent) -> str:
