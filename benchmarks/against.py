@@ -61,7 +61,7 @@ def _measure(root: Path) -> dict[str, float]:
             ).wall,
         }
         length = 10_000
-        _run(root, "chain.py", (length + 2) // 3, folder / f"{length}.db", folder / "sizes.json")
+        _run(root, "chain.py", (length + 2) // 3, folder / f"{length}.db", folder / "lengths.json")
         _run(root, "history_work.py", "prepare", folder / f"{length}.db", length)
         for action in ("load", "snapshot", "strict", "trace"):
             figure = _run(root, "history_work.py", action, folder / f"{length}.db", length)

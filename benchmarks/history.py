@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from measuring import Figure, Settings, fresh_folder, progress, repetition
-from peer import NOT_INSTALLED, is_installed
+from peer import ACTIVEGRAPH
 from start_up import process
 from table import Goal, Line, missing
 
@@ -47,25 +47,25 @@ def _prepare(folder: Path, length: int, found: _Found) -> None:
     progress(f"history: a ledger of {length:,} events")
     # A step is three events, but for the first, which is a seed.
     steps = (length + 2) // 3
-    repetition("chain.py", steps, folder / f"{length}.db", folder / "sizes.json")
+    repetition("chain.py", steps, folder / f"{length}.db", folder / "lengths.json")
     before = (folder / f"{length}.db").stat().st_size
     done = repetition(*_kando("prepare", folder, length))
     done.facts["size"] = before
     found["prepare", length] = [done]
-    if is_installed() and length <= _PEERS_LONGEST:
+    if ACTIVEGRAPH.is_installed and length <= _PEERS_LONGEST:
         for view in _views(length):
-            figure = repetition(*_peer("prepare", folder, length, view))
+            figure = ACTIVEGRAPH.repetition(*_peer("prepare", folder, length, view))
             found[f"peer {view} prepare", length] = [figure]
 
 
 def _measure(folder: Path, length: int, found: _Found) -> None:
     for action in _OURS:
         _keep(found, action, length, repetition(*_kando(action, folder, length)))
-    if not is_installed() or length > _PEERS_LONGEST:
+    if not ACTIVEGRAPH.is_installed or length > _PEERS_LONGEST:
         return
     for action in _PEERS:
         for view in _views(length) if action == "strict" else ("fast",):
-            figure = repetition(*_peer(action, folder, length, view))
+            figure = ACTIVEGRAPH.repetition(*_peer(action, folder, length, view))
             _keep(found, f"peer {view} {action}", length, figure)
 
 
@@ -81,8 +81,8 @@ def _kando(action: str, folder: Path, length: int) -> tuple[str, str, Path, int]
     return "history_work.py", action, folder / f"{length}.db", length
 
 
-def _peer(action: str, folder: Path, length: int, view: str) -> tuple[str, str, Path, int, str]:
-    return "history_peer.py", action, folder / f"peer-{view}-{length}.db", length, view
+def _peer(action: str, folder: Path, length: int, view: str) -> tuple[str, Path, int, str]:
+    return action, folder / f"peer-{view}-{length}.db", length, view
 
 
 def _lines_of(length: int, shortest: int, found: _Found) -> Iterator[Line]:
@@ -91,7 +91,7 @@ def _lines_of(length: int, shortest: int, found: _Found) -> Iterator[Line]:
     ) -> Line:
         mine, others = found[ours, length], found.get((theirs, at), [])
         if not others:
-            why = "not measured at this length" if is_installed() else NOT_INSTALLED
+            why = "not measured at this length" if ACTIVEGRAPH.is_installed else ACTIVEGRAPH.absence
             return missing(what, f"{length:,} events", f"{against}: {why}")
         count = min(len(mine), len(others))
         pairs = [[1000 * figure.cpu for figure in each[:count]] for each in (mine, others)]

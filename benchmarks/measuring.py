@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-__all__ = ["Figure", "Settings", "Stopwatch", "fresh_folder", "progress", "repetition", "timed"]
+from stopwatch import Stopwatch, timed
 
-_HERE = Path(__file__).resolve().parent
+__all__ = [
+    "HERE",
+    "Figure",
+    "Settings",
+    "Stopwatch",
+    "bytes_of",
+    "fresh_folder",
+    "progress",
+    "repetition",
+    "repetition_of",
+    "timed",
+]
+
+#: The folder of the benchmarks.
+HERE = Path(__file__).resolve().parent
 
 
 @attrs.frozen
@@ -49,30 +62,6 @@ class Figure:
     facts: dict[str, Any] = attrs.field(factory=dict)
 
 
-@attrs.define
-class Stopwatch:
-    """The measurement of `timed`; filled in at the end of its block."""
-
-    cpu: float = 0.0
-    wall: float = 0.0
-
-    def report(self, **facts: Any) -> None:
-        """Print the figure and further facts for the process that asked for a repetition."""
-        print(json.dumps({"cpu": self.cpu, "wall": self.wall, "facts": facts}))
-
-
-@contextmanager
-def timed() -> Iterator[Stopwatch]:
-    """Time a block. A call of getppid before and after it marks it in a trace of system calls."""
-    watch = Stopwatch()
-    gc.collect()
-    os.getppid()
-    wall, cpu = time.perf_counter(), time.process_time()
-    yield watch
-    watch.cpu, watch.wall = time.process_time() - cpu, time.perf_counter() - wall
-    os.getppid()
-
-
 def repetition(script: str, *arguments: object, under: Sequence[str] = ()) -> Figure:
     """Run a script of this folder in a fresh process, and return the figure it reports.
 
@@ -84,12 +73,38 @@ def repetition(script: str, *arguments: object, under: Sequence[str] = ()) -> Fi
     Raises:
         RuntimeError: the script failed.
     """
-    command = [*under, sys.executable, str(_HERE / script), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    return repetition_of([*under, sys.executable, str(HERE / script), *map(str, arguments)])
+
+
+def repetition_of(command: Sequence[str], environ: Mapping[str, str] | None = None) -> Figure:
+    """Run a command and return the figure it reports.
+
+    Args:
+        command: a program and its arguments.
+        environ: its environment; that of this process if omitted.
+
+    Raises:
+        RuntimeError: the command failed.
+    """
+    environment = None if environ is None else dict(environ)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
         msg = f"{' '.join(command)} failed with {done.returncode}:\n{done.stderr}"
         raise RuntimeError(msg)
     return Figure(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def bytes_of(path: Path) -> int:
+    """Return the bytes of a SQLite file, after moving its log into it."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return sum(
+        os.stat(each).st_size for each in (path, f"{path}-wal", f"{path}-journal") if _is_file(each)
+    )
+
+
+def _is_file(path: str | Path) -> bool:
+    return Path(path).is_file()
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from kando.responders.base import responder
 from kando.runtime import Runtime
 from kando.schema.events import OBJECT_CREATED, make_event
 from measuring import Figure, Settings, fresh_folder, progress, repetition, timed
-from peer import NOT_INSTALLED, is_installed
+from peer import ACTIVEGRAPH
 from table import Goal, Line, costs, missing, rates
 from workload import data_of
 
@@ -31,19 +31,19 @@ def lines(settings: Settings) -> Iterator[Line]:
         progress(f"objects {count:,}, {number + 1} of {settings.repetitions}")
         with fresh_folder() as folder:
             ours.append(repetition("objects.py", count, folder / "kando.db"))
-            sizes = folder / "sizes.json"
-            full, rest = divmod(count, _ROWS_PER_TRANSACTION)
-            sizes.write_text(json.dumps([_ROWS_PER_TRANSACTION] * full + [rest] * bool(rest)))
-            floor.append(repetition("floor.py", folder / "kando.db", folder / "floor.db", sizes))
-            if is_installed():
-                peer.append(repetition("peer.py", "objects", count, folder / "peer.db"))
+            lengths = folder / "lengths.json"
+            full = range(_ROWS_PER_TRANSACTION, count, _ROWS_PER_TRANSACTION)
+            lengths.write_text(json.dumps([*full, count]))
+            floor.append(repetition("floor.py", folder / "kando.db", folder / "floor.db", lengths))
+            if ACTIVEGRAPH.is_installed:
+                peer.append(ACTIVEGRAPH.repetition("objects", count, folder / "peer.db"))
     size = f"{count:,} objects"
     yield from costs("objects", size, ours, "bare sqlite3", floor, cpu_goal=Goal(most=4))
     if peer:
         goal = Goal(least=10)
         yield from rates("objects", size, count, ours, "activegraph", peer, wall_goal=goal)
     else:
-        yield missing("objects", size, NOT_INSTALLED)
+        yield missing("objects", size, ACTIVEGRAPH.absence)
 
 
 def main(size: str, path: str) -> None:

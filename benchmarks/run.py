@@ -1,30 +1,47 @@
-"""Run the benchmarks and print one table: ``python benchmarks/run.py [--quick] [NAME...]``."""
+"""Run the benchmarks and print one table: ``python benchmarks/run.py [--quick] [NAME...]``.
+
+A benchmark is a module of this folder whose ``lines(settings)`` yields the lines of the table.
+"""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator
+from importlib import import_module
 
-import calls
-import chain
-import history
-import objects
-import observers
-import start_up
-from measuring import Settings
+from measuring import HERE, Settings
 from table import Line, render
 
 __all__ = ["main"]
 
-_BENCHMARKS: dict[str, Callable[[Settings], Iterator[Line]]] = {
-    "objects": objects.lines,
-    "chain": chain.lines,
-    "calls": calls.lines,
-    "history": history.lines,
-    "observers": observers.lines,
-    "start-up": start_up.lines,
-    "plugins": start_up.plugin_lines,
+#: The function of each benchmark, by the benchmark's name, in the order of the table.
+_TARGETS = {
+    "objects": "objects:lines",
+    "chain": "chain:lines",
+    "steps": "steps:lines",
+    "conversation": "conversation:lines",
+    "calls": "calls:lines",
+    "history": "history:lines",
+    "state": "state:lines",
+    "resume": "resume:lines",
+    "forks": "forks:lines",
+    "workers": "workers:lines",
+    "writers": "writers:lines",
+    "observers": "observers:lines",
+    "start-up": "start_up:lines",
+    "instructions": "start_up:instruction_lines",
+    "plugins": "start_up:plugin_lines",
 }
+
+_Lines = Callable[[Settings], Iterator[Line]]
+
+
+def _benchmarks() -> dict[str, str]:
+    """Return the benchmarks whose modules exist."""
+    found = {name: target.partition(":")[0] for name, target in _TARGETS.items()}
+    return {
+        name: _TARGETS[name] for name, module in found.items() if (HERE / f"{module}.py").is_file()
+    }
 
 
 def main(arguments: list[str] | None = None) -> None:

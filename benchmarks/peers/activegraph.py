@@ -1,4 +1,4 @@
-"""The time that the peer takes for the actions of the benchmark `history`, on its own chain."""
+"""ActiveGraph: objects, a chain of steps, and what an existing chain costs to read and fork."""
 
 from __future__ import annotations
 
@@ -7,16 +7,57 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from measuring import timed
-from workload import data_of
+from activegraph import Graph, Runtime, behavior
+from activegraph.trace.causal import causal_chain
+
+from stopwatch import timed
+from workload import data_of, short_data_of
 
 __all__: list[str] = []
 
+# An empty view. Its default one is a copy of the whole graph for each behavior that runs.
 _CHEAPEST = {"around": "event.nothing", "recent_events": 0}
 
 
-def main(action: str, path: str, length: str, view: str) -> None:
-    """Time one action and report.
+def _respond(count: int, view: str, data: Any = data_of) -> Any:
+    options: dict[str, Any] = {} if view == "default" else {"view": _CHEAPEST}
+
+    @behavior(name="respond", on=["object.created"], **options)
+    def respond(event: Any, graph: Any, context: Any) -> None:
+        number = event.payload["object"]["data"]["number"] + 1
+        if number < count:
+            graph.add_object("Step", data(number))
+
+    return respond
+
+
+def run(workload: str, size: str, path: str) -> None:
+    """Run a workload and report.
+
+    Args:
+        workload: ``objects``, ``chain``, or ``steps``, a chain with texts of 100 bytes.
+        size: how many objects it creates.
+        path: of the new SQLite file.
+    """
+    count = int(size)
+    data = short_data_of if workload == "steps" else data_of
+    graph = Graph()
+    behaviors = [_respond(0 if workload == "objects" else count, "fast", data)]
+    runtime = Runtime(graph, behaviors, persist_to=path)
+    seeds = [data(number) for number in range(count if workload == "objects" else 1)]
+    with timed() as watch:
+        for seed in seeds:
+            graph.add_object("Item", seed)
+        runtime.run_until_idle()
+    created = len(graph.all_objects())
+    if created != count:
+        msg = f"ActiveGraph created {created} objects, not {count}."
+        raise RuntimeError(msg)
+    watch.report()
+
+
+def history(action: str, path: str, length: str, view: str) -> None:
+    """Time one action on a chain and report.
 
     Args:
         action: ``prepare``, which runs the chain, or ``load``, ``strict``, ``forking``,
@@ -25,18 +66,8 @@ def main(action: str, path: str, length: str, view: str) -> None:
         length: number of events.
         view: ``default``, by which each behavior gets a copy of the whole graph, or ``fast``.
     """
-    from activegraph import Graph, Runtime, behavior
-
-    count = (int(length) + 2) // 3
     name = Path(f"{path}.id")
-    options: dict[str, Any] = {} if view == "default" else {"view": _CHEAPEST}
-
-    @behavior(name="respond", on=["object.created"], **options)
-    def respond(event: Any, graph: Any, context: Any) -> None:
-        number = event.payload["object"]["data"]["number"] + 1
-        if number < count:
-            graph.add_object("Step", data_of(number))
-
+    respond = _respond((int(length) + 2) // 3, view)
     if action == "prepare":
         graph = Graph()
         runtime = Runtime(graph, [respond], persist_to=path)
@@ -58,8 +89,6 @@ def main(action: str, path: str, length: str, view: str) -> None:
 
 
 def _acted(action: str, runtime: Any, respond: Any, loading: Any) -> Any:
-    from activegraph.trace.causal import causal_chain
-
     middle = runtime.graph.events[len(runtime.graph.events) // 2].id
     branch = runtime.fork(middle, behaviors=[respond]) if action == "diff_half" else None
     with timed() as watch:
@@ -81,4 +110,7 @@ def _bytes_of(path: str) -> int:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    if sys.argv[1] in ("objects", "chain", "steps"):
+        run(*sys.argv[1:])
+    else:
+        history(*sys.argv[1:])
