@@ -14,20 +14,32 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from kando.errors import ConfigurationError
+from kando.errors import ConfigurationError, LedgerNotFound
 from kando.ledger.claims import Worker, this_process
-from kando.ledger.groups import MAX_ATTEMPTS, GroupInfo, Job, Lease, ResponderGroup
+from kando.ledger.groups import (
+    MAX_ATTEMPTS,
+    GroupInfo,
+    HandOver,
+    Job,
+    Lease,
+    ResponderGroup,
+)
+from kando.ledger.inbox import InboxEntry
 from kando.ledger.substrate import Substrate
+from kando.schema.events import make_event
 
 __all__ = ["GroupContract"]
 
 _LEASE = 60.0
 _PATIENCE = 20.0
+
+_ENTRY = InboxEntry("answer", make_event("note", "", "worker", [], {"text": "done"}))
 
 
 class GroupContract:
@@ -218,6 +230,98 @@ class GroupContract:
                 assert lease_again.job == Job("r1")
                 group.finish(lease_again)
         self.eventually(lambda: group.info() == GroupInfo("g", 0, 0, 0))
+
+    def test_a_hand_over_finishes_a_job_delivers_its_result_and_offers_what_follows(
+        self, group: ResponderGroup, substrate: Substrate
+    ) -> None:
+        group.offer(Job("r1", "x-1"))
+        lease = self.next_job(group)
+        handed = HandOver([lease], [("r1", _ENTRY)], [(Job("r1"), 0.0), (Job("r2"), 0.0)])
+
+        assert group.hand_over(handed, substrate, this_process(), _LEASE) == []
+
+        assert [entry.key for entry in substrate.inbox("r1")] == ["answer"]
+        following = []
+        for _ in range(2):
+            lease = self.next_job(group)
+            following.append(lease.job)
+            group.finish(lease)
+        assert set(following) == {Job("r1"), Job("r2")}
+        self.eventually(lambda: group.info() == GroupInfo("g", 0, 0, 0))
+
+    def test_a_worker_may_take_what_follows_and_no_other_worker_gets_it(
+        self, group: ResponderGroup, other: ResponderGroup, substrate: Substrate
+    ) -> None:
+        group.offer(Job("r1"))
+        lease = self.next_job(group)
+        calls = [Job("r1", "x-1"), Job("r1", "x-2")]
+        handed = HandOver([lease], jobs=[(each, 0.0) for each in calls], takes=calls[:1])
+
+        taken = group.hand_over(handed, substrate, this_process(), _LEASE)
+
+        assert [each.job for each in taken] in ([], calls[:1])
+        left = [self.next_job(other, group).job for _ in range(len(calls) - len(taken))]
+        assert sorted([each.job.key for each in taken] + [each.key for each in left]) == [
+            "r1/x-1",
+            "r1/x-2",
+        ]
+        assert all(group.extend(each, _LEASE) for each in taken)
+
+    def test_a_job_in_flight_elsewhere_is_not_taken_by_a_hand_over(
+        self, group: ResponderGroup, other: ResponderGroup, substrate: Substrate
+    ) -> None:
+        group.offer(Job("r1"))
+        elsewhere = self.next_job(other, group)
+        group.offer(Job("r2"))
+        lease = self.next_job(group, other)
+        handed = HandOver([lease], jobs=[(Job("r1"), 0.0)], takes=[Job("r1")])
+
+        assert group.hand_over(handed, substrate, this_process(), _LEASE) == []
+
+        for each in (group, other):
+            each.finish(elsewhere)
+        again = self.next_job(group, other)
+        assert again.job == Job("r1")
+
+    def test_a_hand_over_that_fails_leaves_its_job_undone(
+        self, group: ResponderGroup, substrate: Substrate
+    ) -> None:
+        group.offer(Job("r1"))
+        lease = self.next_job(group)
+        handed = HandOver([lease], [("unknown", _ENTRY)], [(Job("r2"), 0.0)])
+
+        with pytest.raises(LedgerNotFound):
+            group.hand_over(handed, substrate, this_process(), _LEASE)
+
+        assert group.extend(lease, _LEASE)
+        assert group.info().in_flight == 1
+        assert group.take(this_process(), _LEASE) is None
+        group.finish(lease)
+
+    def test_a_worker_that_dies_in_a_hand_over_loses_no_job(
+        self, substrate: Substrate, group: ResponderGroup, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        dying = substrate.group("g")
+        dying.offer(Job("r1", "x-1"))
+        lease = self.next_job(dying, worker=self.dead_worker())
+        handed = HandOver([lease], [("r1", _ENTRY)], [(Job("r1"), 0.0)])
+
+        def die(lease: Lease) -> None:
+            raise SystemExit
+
+        # A group that hands over in one step never gets here, and has done all of it.
+        monkeypatch.setattr(dying, "finish", die)
+        with suppress(SystemExit):
+            dying.hand_over(handed, substrate, this_process(), _LEASE)
+        dying.close()
+
+        assert [entry.key for entry in substrate.inbox("r1")] == ["answer"]
+        done = set()
+        while Job("r1") not in done:
+            lease = self.next_job(group)
+            done.add(lease.job)
+            group.finish(lease)
+        assert done <= {Job("r1"), Job("r1", "x-1")}
 
     def test_groups_are_independent_and_listed(self, substrate: Substrate) -> None:
         assert substrate.groups() == []
