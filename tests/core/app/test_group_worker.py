@@ -15,20 +15,24 @@ from typing import Any
 import attrs
 import pytest
 
+from kando.app import group_worker
 from kando.app.builtin import installed_plugins
 from kando.app.group_worker import GroupWorker
 from kando.app.inbox import answer_key
 from kando.app.status import CANCELLED, EXHAUSTED, FINISHED, PAUSED, WAITING
 from kando.app.store import Store, open_store
-from kando.emit import ask, create, patch, set_timer
+from kando.emit import ask, call_tool, create, patch, set_timer
 from kando.errors import InvalidData, RunCancelled, StoreError
 from kando.kit import Kit
 from kando.ledger.claims import Worker
 from kando.ledger.groups import MAX_ATTEMPTS, Job, Lease
 from kando.ledger.inbox import InboxEntry
+from kando.ledger.interface import LedgerStore
+from kando.ledger.sqlite_substrate import SQLiteSubstrate
 from kando.plugins import KitSpec, ProviderSpec, hookimpl
 from kando.responders.base import Responder
 from kando.responders.budget import Budget
+from kando.runtime import Runtime
 from kando.schema.events import RESPONDER_FAILED, KandoEvent, make_event
 from kando.world.graph import World
 
@@ -458,3 +462,124 @@ def test_workers_make_no_call_that_exceeds_the_budget_of_its_run(
     worked(store, workers)
     assert store.run(run).status().state == FINISHED
     assert set(provider.calls.values()) == {1}
+
+
+def test_a_worker_makes_the_calls_of_a_run_side_by_side(store: Store, provider: Counting) -> None:
+    together = threading.Barrier(3)
+    first = [*range(3)]
+
+    def wait_for_the_others() -> None:
+        if first:
+            first.pop()
+            together.wait(30)
+
+    provider.meanwhile = wait_for_the_others
+    run = begun(store)
+
+    assert worked(store) == []
+
+    assert store.run(run).status().state == FINISHED
+    assert set(provider.calls.values()) == {1}
+
+
+def test_a_worker_makes_calls_of_several_runs_side_by_side(
+    store: Store, provider: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "PARTS", 1)
+    together = threading.Barrier(2)
+    provider.meanwhile = lambda: together.wait(30)
+    runs = [begun(store), begun(store)]
+
+    assert worked(store) == []
+
+    assert [store.run(run).status().state for run in runs] == [FINISHED] * 2
+
+
+def test_a_worker_calls_one_tool_at_a_time(store: Store, kit: Kit) -> None:
+    in_flight, most = [], []
+
+    @kit.tool("look", effect="read")
+    def look(n: int) -> int:
+        in_flight.append(n)
+        most.append(len(in_flight))
+        in_flight.remove(n)
+        return n
+
+    def calls(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
+        for n in range(5):
+            yield call_tool("look", {"n": n})
+
+    kit.responders.append(Responder("calls", "object.created", calls, object_type="Goal"))
+    run = begun(store)
+
+    assert worked(store) == []
+
+    assert store.run(run).status().state == FINISHED
+    assert most == [1] * 5
+
+
+def opened_runtimes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return a list to which each runtime that a worker opens adds its run."""
+    opened: list[str] = []
+    open_runtime = group_worker.runtime_of
+
+    def noted(context: Any, ledger: LedgerStore, *rest: Any, **more: Any) -> Runtime:
+        opened.append(ledger.stream_name())
+        return open_runtime(context, ledger, *rest, **more)
+
+    monkeypatch.setattr(group_worker, "runtime_of", noted)
+    return opened
+
+
+def test_a_worker_keeps_the_runtime_of_a_run_until_its_answers_arrive(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = opened_runtimes(monkeypatch)
+    run = begun(store)
+
+    worked(store)
+
+    assert store.run(run).status().state == FINISHED
+    assert opened == [f"run:{run}"]
+
+
+def test_a_run_whose_ledger_has_moved_is_read_again(
+    store: Store, provider: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = opened_runtimes(monkeypatch)
+    run = begun(store)
+
+    def write() -> None:
+        """Record an event, as a process that has taken the run over does."""
+        provider.meanwhile = lambda: None
+        ledger = store.context.ledger(run, read_only=False)
+        Runtime(ledger, [], edge_logic=()).record([make_event("note", "", "cli", [], {})])
+
+    provider.meanwhile = write
+
+    assert worked(store, max_parallel_calls=1) == []
+
+    assert store.run(run).status().state == FINISHED
+    assert [e.type for e in store.run(run).events()].count("note") == 1
+    assert len(opened) > 1
+
+
+def test_a_worker_waits_for_the_disk_before_and_after_the_calls_of_a_run(
+    make_store: Callable[[str], Store], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "PARTS", 1)
+    store = make_store(f"sqlite:{tmp_path / 'store.sqlite'}")
+    run = begun(store)
+    worker = GroupWorker(store.context, "g", llm="counting")
+    writing, synchronised = SQLiteSubstrate._writing, []
+
+    def counted(self: SQLiteSubstrate, *, is_synchronised: bool = True) -> Any:
+        synchronised.append(is_synchronised)
+        return writing(self, is_synchronised=is_synchronised)
+
+    monkeypatch.setattr(SQLiteSubstrate, "_writing", counted)
+    worker.work(until_idle=True)
+
+    assert store.run(run).status().state == FINISHED
+    # Two calls, one after the other: their requests, their answers, and the end of the run.
+    assert sum(synchronised) <= 5

@@ -19,6 +19,7 @@ from kando.cli.shared import (
 )
 from kando.ledger.groups import ResponderGroup, check_group
 from kando.responders.budget import Budget
+from kando.runtime.runtime import DEFAULT_MAX_PARALLEL_CALLS
 
 __all__ = ["groups", "worker"]
 
@@ -41,6 +42,14 @@ __all__ = ["groups", "worker"]
     show_default=True,
     help="Time without a sign of life after which another worker takes a job.",
 )
+@click.option(
+    "--calls",
+    type=click.IntRange(1),
+    metavar="N",
+    default=DEFAULT_MAX_PARALLEL_CALLS,
+    show_default=True,
+    help="Calls in flight at once; one of them to a tool.",
+)
 @budget_options
 @answer_options
 @grace_option
@@ -51,6 +60,7 @@ def worker(
     llm: str | None,
     until_idle: bool,
     lease: float,
+    calls: int,
     budget: Budget,
     as_json: bool,
 ) -> None:
@@ -61,7 +71,14 @@ def worker(
     """
     with open_command_store(shows_progress=True) as store:
         working = GroupWorker(
-            store.context, group, kit=kit, llm=llm, budget=budget, lease_seconds=lease, report=warn
+            store.context,
+            group,
+            kit=kit,
+            llm=llm,
+            budget=budget,
+            lease_seconds=lease,
+            max_parallel_calls=calls,
+            report=warn,
         )
         with termination(store, working.stop):
             done = working.work(until_idle=until_idle)
