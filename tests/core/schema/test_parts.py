@@ -53,7 +53,7 @@ messages = st.lists(
     max_size=6,
 )
 objects = st.dictionaries(
-    st.sampled_from(["a", "messages", "history", "id", REFERENCE]),
+    st.sampled_from(["a", "messages", "history", "id", "tools", REFERENCE]),
     values | messages | st.fixed_dictionaries({"messages": messages, "b": values}),
     max_size=3,
 )
@@ -133,6 +133,20 @@ def test_a_list_has_the_same_digest_however_it_grew(first: list[Data], more: lis
     _, encoded, _ = split({"messages": [*grown, *more]}, chains)
 
     assert encoded == split({"messages": said + more}, Chains())[1]
+
+
+@pytest.mark.parametrize("outer", [None, "a", "tools", REFERENCE])
+@pytest.mark.parametrize("name", ["messages", "tools", REFERENCE])
+def test_a_list_is_read_back_wherever_it_is(outer: str | None, name: str) -> None:
+    said: Data = {name: [{"role": "user", "content": f"{n}" * LONG} for n in range(3)]}
+    data = said if outer is None else {outer: said}
+    chains = Chains()
+
+    for _ in range(2):
+        stored = Stored()
+        event = stored.event(stored.add(data, chains)[0])
+
+        assert event.data == data
 
 
 def test_a_turn_stores_what_is_new() -> None:

@@ -11,7 +11,7 @@ import attrs
 
 from kando.errors import ConfigurationError
 from kando.schema.events import ECHOED, OBSERVED
-from kando.schema.exact_json import decode, encode, exact, sorted_encode
+from kando.schema.exact_json import decode, encode, exact, exact_and_encoded, sorted_encode
 from kando.schema.parts import Hash, Node, known_prefix
 
 __all__ = [
@@ -50,7 +50,7 @@ def request_key(request: dict[str, Any]) -> str:
     if node is None or messages is None:
         return sha256(sorted_encode(exact(asked, "request"))).hexdigest()
     del asked[_MESSAGES]
-    fields = exact(asked, "request")
+    fields, _ = exact_and_encoded(asked, "request")
     before = sorted_encode({k: v for k, v in fields.items() if k < _MESSAGES})[1:-1]
     after = sorted_encode({k: v for k, v in fields.items() if k > _MESSAGES})[1:-1]
     start = b"{" + before + (b"," if before else b"") + b'"messages":['

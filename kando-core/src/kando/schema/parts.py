@@ -8,6 +8,8 @@
   node before it (32 zero bytes before the first), then the encoding of one message, which may have
   references in turn. So a list that grows costs what is new, and a list has the same digest however
   it grew.
+- ``["json", digest, bytes]``: the tools or the schema that a request repeats, if they take as much. Its
+  blob is their JSON.
 - ``["object", value]``: an object of the author's own with that single key.
 
 A digest is the SHA-256 of a blob, in hexadecimal. ``bytes`` is the size of the whole content.
@@ -60,7 +62,10 @@ REFERENCE = "$kando"
 
 #: Begins an encoding with references.
 MARK = b"\x01"
-_TEXT, _MESSAGES, _OBJECT = "text", "messages", "object"
+_TEXT, _JSON, _MESSAGES, _OBJECT = "text", "json", "messages", "object"
+
+# Fields of an event that are equal in every request of a conversation.
+_REPEATED = ("tools", "output_schema")
 _START = bytes(32)
 
 # Texts and messages kept in memory by their digest, in bytes.
@@ -170,7 +175,6 @@ class Node:
         message: whole.
         texts: the long texts of the message, by digest.
         count: number of messages up to this one.
-        stored: bytes that they take, with their long texts as references.
         size: bytes that they take as a whole.
         largest: bytes of the largest of them.
         key_states: states of hashes over these messages, by what comes before them.
@@ -186,7 +190,6 @@ class Node:
         "message",
         "previous",
         "size",
-        "stored",
         "texts",
     )
 
@@ -208,11 +211,10 @@ class Node:
         own = len(encoded) + sum(map(_bytes_of, texts.values()))
         self.key_states: dict[bytes, Hash] = {}
         if previous is None:
-            self.count, self.stored, self.size, self.largest = 1, len(encoded), own, own
+            self.count, self.size, self.largest = 1, own, own
             self._line = [message]
             return
         self.count = previous.count + 1
-        self.stored = previous.stored + len(encoded)
         self.size = previous.size + own
         self.largest = max(previous.largest, own)
         # The nodes of a chain share one list, of which each uses its beginning.
@@ -401,14 +403,14 @@ def split(data: Any, chains: Chains) -> tuple[Any, bytes, Split | None]:
         if found is None:
             # Without lists of messages.
             texts: dict[bytes, str] = {}
-            stored = _with_references(whole, texts, is_top=True)
+            stored = _top_with_references(whole, texts)
             if not texts:
                 return whole, encoded, None
             encoded_parts = MARK + encode(stored)
             return whole, encoded_parts, Split(texts, (), _whole_size(encoded_parts, texts))
     rest, nodes = found
     texts = {}
-    stored = _with_references(rest, texts, is_top=True)
+    stored = _top_with_references(rest, texts)
     rest_size = len(encode(stored)) + sum(map(_bytes_of, texts.values()))
     for (outer, name), node in nodes.items():
         chains.remember(node)
@@ -450,7 +452,7 @@ def _grown(data: Any, chains: Chains) -> tuple[dict[str, Any], dict[_Place, Node
         except InvalidData:
             # The whole is checked, for an error that names the path.
             return None
-        if node is None or node.stored < LONG:
+        if node is None or node.size < LONG:
             # A short list stays in the event.
             continue
         nodes[place] = node
@@ -478,7 +480,7 @@ def _lists_of(
             continue
         for message in messages:
             node = chains.extended(node, message)
-        if node is not None and node.stored >= LONG:
+        if node is not None and node.size >= LONG:
             nodes[place] = node
     for outer, name in nodes:
         _put(whole, outer, name, None)
@@ -492,23 +494,25 @@ def _candidates(data: Any) -> Iterator[tuple[_Place, list[Any]]]:
     for outer, value in data.items():
         kind = type(value)
         if kind is list:
-            if value and _is_message(value[0], (None, outer)):
+            if value and _is_message(value[0], (None, outer)) and outer not in _REPEATED:
                 yield (None, outer), value
-        elif kind is dict and type(outer) is str:
+        elif kind is dict and outer not in _REPEATED:
             for name, each in value.items():
                 if type(each) is list and each and _is_message(each[0], (outer, name)):
                     yield (outer, name), each
 
 
 def _is_message(value: Any, place: _Place) -> bool:
-    return isinstance(value, dict) and (place[1] == "messages" or "role" in value)
+    if REFERENCE in place or not isinstance(value, dict):
+        return False
+    return place[1] == "messages" or "role" in value
 
 
 def _bytes_of(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode())
 
 
-def _with_references(value: Any, texts: dict[bytes, str], *, is_top: bool = False) -> Any:
+def _with_references(value: Any, texts: dict[bytes, str]) -> Any:
     """Return plain JSON with references in place of its long texts, which are put into `texts`."""
     kind = type(value)
     if kind is str:
@@ -518,17 +522,26 @@ def _with_references(value: Any, texts: dict[bytes, str], *, is_top: bool = Fals
         texts[digest] = value
         return {REFERENCE: [_TEXT, digest.hex(), size]}
     if isinstance(value, dict):
-        made = {
-            # Stores search for the ids of objects in what is stored.
-            name: each
-            if is_top and name == "id" and type(each) is str
-            else _with_references(each, texts)
-            for name, each in value.items()
-        }
+        made = {name: _with_references(each, texts) for name, each in value.items()}
         return {REFERENCE: [_OBJECT, made[REFERENCE]]} if [*made] == [REFERENCE] else made
     if isinstance(value, list):
         return [_with_references(each, texts) for each in value]
     return value
+
+
+def _top_with_references(data: dict[str, Any], texts: dict[bytes, str]) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    for name, each in data.items():
+        if name == "id" and type(each) is str:
+            # Stores search for the ids of objects in what is stored.
+            made[name] = each
+        elif name in _REPEATED and len(encoded := encode(each)) >= LONG:
+            digest = sha256(encoded).digest()
+            texts[digest] = encoded.decode()
+            made[name] = {REFERENCE: [_JSON, digest.hex(), len(encoded)]}
+        else:
+            made[name] = _with_references(each, texts)
+    return {REFERENCE: [_OBJECT, made[REFERENCE]]} if [*made] == [REFERENCE] else made
 
 
 def _whole_size(encoded: bytes, texts: Mapping[bytes, str]) -> int:
@@ -548,7 +561,7 @@ def references_in(encoded: bytes) -> tuple[list[bytes], list[bytes]]:
     lists: list[bytes] = []
     if has_references(encoded):
         for kind, digest, _ in _walk(decode(encoded[1:])):
-            (texts if kind == _TEXT else lists).append(digest)
+            (lists if kind == _MESSAGES else texts).append(digest)
     return texts, lists
 
 
@@ -581,7 +594,7 @@ def _reference(value: Any) -> tuple[str, list[Any]]:
     match value:
         case ["object", _]:
             return _OBJECT, value[1:]
-        case [("text" | "messages") as kind, str(digest), int()] if len(digest) == 64:
+        case [("text" | "json" | "messages") as kind, str(digest), int()] if len(digest) == 64:
             return kind, value[1:]
     msg = f"malformed reference {value!r:.80}"
     raise ValueError(msg)
@@ -594,7 +607,9 @@ def _resolved(value: Any, texts: Mapping[bytes, str], nodes: Mapping[bytes, Node
             if kind == _OBJECT:
                 return {REFERENCE: _resolved(content[0], texts, nodes)}
             digest = bytes.fromhex(content[0])
-            return texts[digest] if kind == _TEXT else nodes[digest].messages()
+            if kind == _MESSAGES:
+                return nodes[digest].messages()
+            return texts[digest] if kind == _TEXT else decode(texts[digest])
         return {name: _resolved(each, texts, nodes) for name, each in value.items()}
     return [_resolved(each, texts, nodes) for each in value] if isinstance(value, list) else value
 
@@ -630,7 +645,7 @@ class Parts:
             value = decode(encoded[1:])
             found = [*_walk(value)]
             nodes = {digest: self._node(digest) for kind, digest, _ in found if kind == _MESSAGES}
-            texts = self._texts([digest for kind, digest, _ in found if kind == _TEXT])
+            texts = self._texts([digest for kind, digest, _ in found if kind != _MESSAGES])
             whole = _resolved(value, texts, nodes)
             if not isinstance(whole, dict):
                 msg = "its data is not an object"
