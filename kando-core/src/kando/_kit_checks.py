@@ -25,8 +25,9 @@ def check_kit(kit: Kit) -> None:
     Raises:
         ConfigurationError: one of them is misspelled, or a default of a class cannot be filled in.
     """
-    for cls in kit.object_types.values():
-        check_defaults(cls)
+    for cls in (*kit.object_types.values(), kit.settings_class):
+        if cls is not None:
+            check_defaults(cls)
     for responder in (*kit.responders, *kit.edge_responders):
         of = f"Responder {responder.name!r}"
         for type in sorted(responder.pattern):

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, overload
 import attrs
 
 from kando._kit_checks import check_kit
-from kando.errors import ConfigurationError, NotFoundError
+from kando.errors import ConfigurationError, InvalidData, NotFoundError
 from kando.responders.base import Responder, Retry
 from kando.responders.edge import check_relation_type, edge_responder
 from kando.responders.executor import ToolExecutorResponder
@@ -29,7 +29,7 @@ from kando.schema.events import (
     KandoEvent,
 )
 from kando.schema.names import suggestion
-from kando.schema.typed import OMITTED, is_declarable
+from kando.schema.typed import OMITTED, instance_of, is_declarable
 from kando.schema.upcasting import Upcaster
 from kando.world.graph import World
 
@@ -81,6 +81,7 @@ class Kit:
         object_types: classes by type name; data of these types is checked when recorded.
         relation_types: declared relation types by name; their source and target types are checked.
         event_types: the declared types of events of the kit's own.
+        settings_class: the class of the kit's settings, or None.
         responders: in registration order.
         edge_responders: the kit's edge logic, in registration order.
         cleaning: responders that clean up after a run was cancelled.
@@ -107,6 +108,7 @@ class Kit:
     seed: Callable[[str, str], list[KandoEvent]] | None = None
     demo: Demo | None = None
     event_types: set[str] = attrs.field(factory=set)
+    settings_class: type | None = None
 
     def object(self, cls: type[_Class]) -> type[_Class]:
         """Declare the decorated class as the object type of its name.
@@ -124,6 +126,32 @@ class Kit:
             raise ConfigurationError(msg, hint="Put @attrs.frozen under @kit.object.")
         self._claim([*self.object_types, CONVERSATION], cls.__name__, "object type")
         self.object_types[cls.__name__] = cls
+        return cls
+
+    def settings(self, cls: type[_Class]) -> type[_Class]:
+        """Declare the decorated class as the settings of a run of the kit.
+
+        Their values are given when a run is started or forked, and recorded in its ledger. A
+        responder reads them with `World.settings`, and a tool gets them as the parameter that is
+        annotated with the class.
+
+        Args:
+            cls: an attrs class, a dataclass or a pydantic model.
+
+        Raises:
+            ConfigurationError: it is not such a class, the kit has settings already, or a tool was
+                declared before.
+        """
+        if not is_declarable(cls):
+            msg = f"Kit {self.name!r}: its settings are {cls!r:.60}, not an attrs class."
+            raise ConfigurationError(msg, hint="Put @attrs.frozen under @kit.settings.")
+        if self.settings_class is not None:
+            msg = f"Kit {self.name!r} declares settings twice."
+            raise ConfigurationError(msg, hint="Put all fields into one class.")
+        if self.tools:
+            msg = f"Kit {self.name!r} declares settings after tools, which could not get them."
+            raise ConfigurationError(msg, hint="Move @kit.settings before the first @kit.tool.")
+        self.settings_class = cls
         return cls
 
     def relation(
@@ -398,6 +426,7 @@ class Kit:
                 max_result_bytes=max_result_bytes,
                 effect=effect,
                 undo=undo,
+                settings_class=self.settings_class,
             )
             return fn
 
@@ -518,8 +547,12 @@ class Kit:
         order = [each.name for each in (*self.edge_responders, *self.responders)]
         return [*order, f"{self.name}.tools"] if self.tools else order
 
-    def create(self) -> list[Responder]:
+    def create(self, settings: Mapping[str, Any] | None = None) -> list[Responder]:
         """Return the responders for a runtime: edge logic, responders, the executor of the tools.
+
+        Args:
+            settings: of the run, for the tools, as ``kit.loaded`` holds them; the defaults if
+                omitted. Responders read those in the ledger.
 
         Raises:
             ConfigurationError: a name is misspelled, or a default of a declared class cannot be
@@ -529,9 +562,20 @@ class Kit:
         created = [*self.edge_responders, *self.responders, *self.cleaning]
         if self.tools:
             name = f"{self.name}.tools"
-            tools = ToolExecutorResponder(self.tools, name=name)
+            tools = ToolExecutorResponder(self._tools_with(settings or {}), name=name)
             created.append(attrs.evolve(tools, kit=self))
         return created
+
+    def _tools_with(self, settings: Mapping[str, Any]) -> dict[str, Tool]:
+        cls = self.settings_class
+        if cls is None:
+            return self.tools
+        try:
+            made: Any = instance_of(cls, settings)
+        except InvalidData:
+            # A call then says so; a run that makes none needs no settings.
+            made = None
+        return {name: attrs.evolve(tool, settings=made) for name, tool in self.tools.items()}
 
     def _claim(self, declared: Iterable[str], name: str, kind: str) -> None:
         if name in declared:

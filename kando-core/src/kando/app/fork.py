@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from kando.app.addresses import new_ledger_id, parse_address
 from kando.app.context import Context, id_of
 from kando.app.kits.find import kit_data, make_seeds
+from kando.app.kits.settings import KitSettings, recorded_settings, settings_data
 from kando.app.limits import limits_event
 from kando.app.opened import OpenedRun
 from kando.app.send import check_type
@@ -52,6 +53,7 @@ def fork_run(
     fresh: bool = False,
     allow_writes: bool = False,
     budget: Budget | None = None,
+    settings: KitSettings | None = None,
     actor: str = "cli",
 ) -> BranchMeta:
     """Fork a run or branch; no event is copied, and no model or tool is called.
@@ -73,6 +75,7 @@ def fork_run(
         fresh: whether the branch ignores answers that were cached before the fork.
         allow_writes: whether the branch calls tools that write without asking a person.
         budget: limits of the branch; where none is set, it has those of the run at the position.
+        settings: of the kit, to change: by name, or an instance of its class.
         actor: of the fork.
 
     Raises:
@@ -89,14 +92,14 @@ def fork_run(
     head = head_of(parent, meta, actor)
     chosen = _chosen(run.context, goal, model, llm, fresh, allow_writes)
     limits = budget or Budget()
-    is_changed = bool(chosen or patches or events or kit or limits.limits())
+    is_changed = bool(chosen or patches or events or kit or settings or limits.limits())
     own = [head]
     if is_changed:
         changes = [
             *_patches(patches, actor),
             *(_event(each, actor) for each in events),
         ]
-        own = _drafted(run, head, kit, goal, chosen, limits, changes)
+        own = _drafted(run, head, kit, goal, chosen, limits, settings, changes)
     run.context.substrate(read_only=False).fork_with(run.id, at, meta.branch_id, own)
     return meta
 
@@ -177,6 +180,7 @@ def _drafted(
     goal: str | None,
     chosen: dict[str, Any],
     budget: Budget,
+    settings: KitSettings | None,
     changes: list[KandoEvent],
 ) -> list[RecordedEvent]:
     """Return the branch's own events, with the checks that recording makes."""
@@ -184,10 +188,13 @@ def _drafted(
     # The kit that worked on the run at the fork position; if that is before any, the run's own.
     forked = OpenedRun(run.context, draft)
     is_loaded = forked.choices.kit is not None
-    kit = _kit(forked if is_loaded else run, named, needed=goal is not None)
+    kit = _kit(forked if is_loaded else run, named, needed=goal is not None or bool(settings))
     events: list[KandoEvent] = []
-    if kit is not None and (named is not None or (goal is not None and not is_loaded)):
-        events.append(make_event(KIT_LOADED, "", head.actor, [], kit_data(kit)))
+    is_new = named is not None or (goal is not None and not is_loaded)
+    if kit is not None and (is_new or settings):
+        of_run = recorded_settings(kit, (forked if is_loaded else run).choices.kit)
+        loaded = kit_data(kit, settings=settings_data(kit, settings, of_run))
+        events.append(make_event(KIT_LOADED, "", head.actor, [], loaded))
     if chosen:
         events.append(make_event(BRANCH_CHANGED, "", head.actor, [head.id], chosen))
     if budget.limits():
@@ -206,6 +213,6 @@ def _kit(run: OpenedRun, named: str | Kit | None, *, needed: bool) -> Kit | None
     if named is not None or run.choices.kit is not None:
         return run.require_kit(named)
     if needed:
-        msg = f"{run.ledger.stream_name()} has no kit that could make seeds for the goal."
+        msg = f"{run.ledger.stream_name()} has no kit that could make seeds or have settings."
         raise ConfigurationError(msg, hint="Name one with --kit.")
     return None

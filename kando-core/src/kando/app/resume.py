@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from typing import Any
 
 import attrs
 
@@ -14,6 +15,7 @@ from kando.app.context import Context, id_of
 from kando.app.inbox import SubstrateInbox
 from kando.app.kits.demos import demo_provider
 from kando.app.kits.find import kit_data
+from kando.app.kits.settings import recorded_settings
 from kando.app.limits import agreed_limits, default_limits
 from kando.app.lineage_answers import LineageAnswers
 from kando.app.observers import Observation
@@ -225,6 +227,7 @@ def runtime_of(
     chosen: Choices | None = None,
     substitute: Callable[[Responder], Responder] = lambda responder: responder,
     claim: RunClaim | None = None,
+    settings: dict[str, Any] | None = None,
 ) -> Runtime:
     """Return the runtime of a ledger: its kit, the provider, cache, inbox and snapshots.
 
@@ -237,11 +240,14 @@ def runtime_of(
         chosen: the choices for the run when it was forked.
         substitute: returns the replacement of a responder.
         claim: on the run; None if the runtime only reads the run.
+        settings: of a run that has just been created; those that `chosen` remembers if None.
     """
     substrate = context.substrate(read_only=False)
     limits = (budget or Budget()).with_defaults(default_limits(context.environ))
     is_branch = ledger.stream_name().startswith("branch:")
-    responders = kit.create()
+    if settings is None:
+        settings = recorded_settings(kit, chosen.kit if chosen is not None else None)
+    responders = kit.create(settings)
     if provider is not None:
         chosen = chosen or Choices()
         sent = Asked(
@@ -265,7 +271,7 @@ def runtime_of(
         edge_logic=(),
         inbox=SubstrateInbox(substrate, id_of(ledger)),
         cache_from=chosen.fresh_from if chosen is not None else 0,
-        kit_loaded=kit_data(kit),
+        kit_loaded=kit_data(kit, settings=settings),
         upcasters=context.plugins.upcasters(),
         snapshots=OpenedRun(context, ledger).snapshots(read_only=False),
         lineage=LineageAnswers(OpenedRun(context, ledger)) if is_branch else None,

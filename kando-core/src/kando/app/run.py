@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from kando.app.claims import RunClaim
     from kando.app.export import ExportResult
     from kando.app.inbox import Delivery
+    from kando.app.kits.settings import KitSettings
     from kando.app.providers import Provider
     from kando.app.replay import ReplayResult
     from kando.app.resume import RunResult
@@ -317,6 +318,7 @@ class Run:
         fresh: bool = False,
         allow_writes: bool = False,
         budget: Budget | None = None,
+        settings: KitSettings | None = None,
         actor: str = "cli",
     ) -> Run:
         """Fork the run, with or without changes; no event is copied, and no model or tool is called.
@@ -335,6 +337,7 @@ class Run:
             allow_writes: whether the branch calls tools that write (`Kit.tool`) without asking a
                 person; it never repeats a call that its parent made.
             budget: limits of the branch; where none is set, it has those of the run there.
+            settings: of the kit, to change: by name, or an instance of its class.
             actor: of the fork.
 
         Raises:
@@ -360,6 +363,7 @@ class Run:
             fresh=fresh,
             allow_writes=allow_writes,
             budget=budget,
+            settings=settings,
             actor=actor,
         )
         return Run(meta.branch_id, context=self._context)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import attrs
 
@@ -12,6 +13,7 @@ from kando.app.claims import RunClaim
 from kando.app.context import Context, id_of
 from kando.app.kits.demos import demo_documents, demo_of
 from kando.app.kits.find import kit_data, make_seeds
+from kando.app.kits.settings import KitSettings, settings_data
 from kando.app.kits.spelling import check_spelling
 from kando.app.limits import default_limits, limits_event
 from kando.app.observers import Observation
@@ -51,6 +53,7 @@ def start_run(
     demo: bool = False,
     llm: str | Provider | None = None,
     budget: Budget | None = None,
+    settings: KitSettings | None = None,
     group: str | None = None,
     on_started: Callable[[str], None] = lambda run_id: None,
 ) -> RunResult:
@@ -69,6 +72,7 @@ def start_run(
         llm: ``provider`` or ``provider:argument``, or an open provider, which stays open; from the
             environment if None.
         budget: limits of the run, which its ledger remembers.
+        settings: of the kit: by name, or an instance of its class; the defaults if omitted.
         group: the responder group whose workers do the work, instead of this process.
         on_started: called with the run's id as soon as it is durable.
 
@@ -87,14 +91,17 @@ def start_run(
         Observation(context.plugins.observers()) as observation,
     ):
         documents = _read(context, inputs)
-        ledger = _created(context, loaded, goal, documents, demo, budget, observation.over)
+        chosen = settings_data(loaded, settings)
+        ledger = _created(context, loaded, goal, documents, demo, budget, chosen, observation.over)
         if group is not None:
             context.substrate(read_only=False).group(group).offer(Job(id_of(ledger)))
             on_started(id_of(ledger))
         else:
             with RunClaim(context, id_of(ledger)) as claim:
                 on_started(id_of(ledger))
-                runtime = runtime_of(context, ledger, loaded, provider, budget, claim=claim)
+                runtime = runtime_of(
+                    context, ledger, loaded, provider, budget, claim=claim, settings=chosen
+                )
                 work(context, runtime)
     skipped = [each for each in documents if isinstance(each, Skipped)]
     noted = [each for each in documents if isinstance(each, Document) and each.notes]
@@ -110,6 +117,7 @@ def create_run(
     inputs: Sequence[str | Path] = (),
     demo: bool = False,
     budget: Budget | None = None,
+    settings: KitSettings | None = None,
 ) -> str:
     """Create a run of a kit, with its goal recorded and no work done yet, and return its id.
 
@@ -122,6 +130,7 @@ def create_run(
         inputs: as for `start_run`.
         demo: as for `start_run`.
         budget: as for `start_run`.
+        settings: as for `start_run`.
 
     Raises:
         UnknownPlugin: no such kit is installed.
@@ -132,7 +141,8 @@ def create_run(
         RefusedEvent: a seed cannot be recorded; no event was recorded.
     """
     loaded = kit if isinstance(kit, Kit) else context.kit(kit)
-    return id_of(_created(context, loaded, goal, _read(context, inputs), demo, budget))
+    documents, chosen = _read(context, inputs), settings_data(loaded, settings)
+    return id_of(_created(context, loaded, goal, documents, demo, budget, chosen))
 
 
 def _read(context: Context, inputs: Sequence[str | Path]) -> list[Document | Skipped]:
@@ -154,6 +164,7 @@ def _created(
     documents: Sequence[Document | Skipped],
     demo: bool,
     budget: Budget | None,
+    settings: dict[str, Any] | None,
     over: Callable[[LedgerStore], LedgerStore] = lambda ledger: ledger,
 ) -> LedgerStore:
     # Invalid settings and misspelled names are reported before a run is created.
@@ -167,7 +178,8 @@ def _created(
         raise ConfigurationError("The goal is empty.", hint="Give a goal.")
     run_id = new_ledger_id()
     inputs = [*(demo_documents(shipped) if shipped else ()), *documents]
-    seeds = _seeds(kit, make_seeds(kit, goal, run_id), inputs, demo)
+    loaded = kit_data(kit, demo=demo, settings=settings)
+    seeds = _seeds(loaded, make_seeds(kit, goal, run_id), inputs)
     if budget is not None and budget.limits():
         seeds.append(limits_event(budget, _ACTOR))
     # In memory first: a refused seed must create neither an empty run nor a new store.
@@ -179,9 +191,9 @@ def _created(
 
 
 def _seeds(
-    kit: Kit, seeds: Sequence[KandoEvent], documents: Sequence[Document | Skipped], demo: bool
+    loaded: dict[str, Any], seeds: Sequence[KandoEvent], documents: Sequence[Document | Skipped]
 ) -> list[KandoEvent]:
-    events = [make_event(KIT_LOADED, "", _ACTOR, [], kit_data(kit, demo=demo)), *seeds]
+    events = [make_event(KIT_LOADED, "", _ACTOR, [], loaded), *seeds]
     # The goal's position is known, so documents can name the goal as their cause.
     cause = [seeds[0].id or default_event_id(seeds[0].type, 1)] if seeds else []
     return [*events, *(_document_event(each, cause) for each in documents)]

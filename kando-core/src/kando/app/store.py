@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from kando.app.compare import Outcome
     from kando.app.export import ImportResult
     from kando.app.inspect import RunPage
+    from kando.app.kits.settings import KitSettings
     from kando.app.providers import Listen, Provider
     from kando.kit import Kit
     from kando.ledger.verification import Verdict
@@ -89,6 +90,7 @@ class Store:
         demo: bool = False,
         llm: str | Provider | None = None,
         budget: Budget | None = None,
+        settings: KitSettings | None = None,
         group: str | None = None,
         work: bool = True,
         on_started: Callable[[str], None] = lambda run_id: None,
@@ -104,6 +106,7 @@ class Store:
             llm: ``provider`` or ``provider:argument``, or an open provider, which stays open; from
                 the environment if None.
             budget: limits of the run, which its ledger remembers.
+            settings: of the kit: by name, or an instance of its class; the defaults if omitted.
             group: the responder group whose workers do the work, instead of this process.
             work: whether to work on the run now; without it only the goal and the inputs are
                 recorded, and `Run.resume` works on it, in any process.
@@ -121,7 +124,15 @@ class Store:
 
         self.context.remember(kit)
         if not work:
-            id = create_run(self.context, kit, goal, inputs=inputs, demo=demo, budget=budget)
+            id = create_run(
+                self.context,
+                kit,
+                goal,
+                inputs=inputs,
+                demo=demo,
+                budget=budget,
+                settings=settings,
+            )
             on_started(id)
             return self._run(id)
         result = start_run(
@@ -132,6 +143,7 @@ class Store:
             demo=demo,
             llm=llm,
             budget=budget,
+            settings=settings,
             group=group,
             on_started=on_started,
         )

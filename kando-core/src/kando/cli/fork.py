@@ -15,7 +15,7 @@ from kando.cli.arguments import GOAL, KIT, PROVIDER, RUN
 from kando.cli.budget import budget_options
 from kando.cli.output import print_json, print_line, warn
 from kando.cli.run import work_on
-from kando.cli.shared import open_command_store, shared_options
+from kando.cli.shared import open_command_store, settings_option, shared_options
 
 __all__ = ["fork"]
 
@@ -64,6 +64,7 @@ __all__ = ["fork"]
     is_flag=True,
     help="Call tools that write without asking a person.",
 )
+@settings_option
 @budget_options
 @click.option("--run", "resumes", is_flag=True, help="Resume the branch at once.")
 @shared_options

@@ -68,6 +68,7 @@ def _show(kit: Kit, as_json: bool) -> None:
         print_json(card)
         return
     print_line(clean(f"{card['name']} {card['version']}  {card['distribution']}"))
+    _section("settings", [[_field(each)] for each in card["settings"]])
     _section("object types", [[each["name"], _fields(each)] for each in card["object_types"]])
     _section(
         "relation types",
@@ -91,10 +92,11 @@ def _section(title: str, rows: list[list[str]]) -> None:
 
 
 def _fields(object_type: dict[str, Any]) -> str:
-    return ", ".join(
-        f"{field['name']}{'' if field['is_required'] else '?'}: {field['type']}"
-        for field in object_type["fields"]
-    )
+    return ", ".join(map(_field, object_type["fields"]))
+
+
+def _field(field: dict[str, Any]) -> str:
+    return f"{field['name']}{'' if field['is_required'] else '?'}: {field['type']}"
 
 
 def _scope(policy: dict[str, Any]) -> str:

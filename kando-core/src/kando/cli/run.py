@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import click
 
@@ -22,6 +22,7 @@ from kando.cli.shared import (
     grace_option,
     open_command_store,
     resume_hint,
+    settings_option,
     shared_options,
     stream_option,
     termination,
@@ -61,6 +62,7 @@ _llm = click.option(
     help="File or folder to work from; may be repeated.",
 )
 @click.option("--group", metavar="GROUP", help="Leave the work to the workers of this group.")
+@settings_option
 @click.argument("more_inputs", nargs=-1, type=click.Path(), metavar="[PATH]...")
 @_llm
 @budget_options
@@ -74,6 +76,7 @@ def run(
     demo: bool,
     inputs: tuple[str, ...],
     group: str | None,
+    settings: Mapping[str, str] | None,
     more_inputs: tuple[str, ...],
     llm: str | None,
     budget: Budget,
@@ -99,6 +102,7 @@ def run(
             demo=demo,
             llm=llm,
             budget=budget,
+            settings=settings,
             group=group,
             on_started=on_started,
         )

@@ -7,7 +7,7 @@ import re
 import shlex
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import (
     AbstractContextManager,
     contextmanager,
@@ -42,6 +42,7 @@ __all__ = [
     "page_options",
     "resume_hint",
     "settings_of",
+    "settings_option",
     "shared_options",
     "store_options",
     "stream_option",
@@ -120,6 +121,24 @@ def page_options(items: str) -> Callable[[_Function], _Function]:
 
 # Characters of one line of a streamed answer.
 _LINE_CHARS = 100
+
+
+def _assigned(context: click.Context, parameter: click.Parameter, given: Iterable[str]) -> Any:
+    from kando.app.kits.settings import assignments
+
+    return assignments(given)
+
+
+def settings_option(function: _Function) -> _Function:
+    """Give a command ``--set``."""
+    return click.option(
+        "--set",
+        "settings",
+        multiple=True,
+        metavar="NAME=VALUE",
+        callback=_assigned,
+        help="Set a setting of the kit; may be repeated.",
+    )(function)
 
 
 def stream_option(function: _Function) -> _Function:

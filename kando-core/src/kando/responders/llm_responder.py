@@ -10,7 +10,6 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
-import cattrs
 import msgspec
 
 from kando.emit import ask, call_tool, create, emit, patch, relate
@@ -27,6 +26,7 @@ from kando.responders.conversation import (
 )
 from kando.responders.structured import schema_of, structure
 from kando.schema.events import OBJECT_CREATED, OBJECT_PATCHED, TOOL_CALLED, KandoEvent
+from kando.schema.typed import to_json
 from kando.world.graph import World, WorldObject
 
 __all__ = ["CONVERSATION", "LLMResponder"]
@@ -270,9 +270,8 @@ class LLMResponder:
             if subject is not None:
                 yield patch(subject, {"text": output})
             return
-        converter = cattrs.Converter()
         for each in output if self.many else [output]:
-            data, type = converter.unstructure(each), self.output.__name__
+            data, type = to_json(each), self.output.__name__
             if subject is not None and subject.type == type and not self.many:
                 yield patch(subject, data)
                 continue

@@ -78,6 +78,7 @@ class ToolContext:
         call_id: id of the ``tool.called``.
         idempotency_key: the same whenever this call is repeated, and of no other call.
         about: id of the object that the call is about, or None.
+        settings: of the kit, as an instance of its class; None if it has none.
     """
 
     run: str
@@ -85,6 +86,7 @@ class ToolContext:
     call_id: str
     idempotency_key: str
     about: str | None
+    settings: Any = None
     _report: Callable[[ToolProgress], None] = attrs.field(repr=False, eq=False)
     _is_cancelled: Callable[[], bool] = attrs.field(repr=False, eq=False)
     _environ: Mapping[str, str] = attrs.field(repr=False, eq=False, factory=lambda: os.environ)

@@ -14,6 +14,7 @@ from kando.responders.redaction import redact, replace_surrogates
 from kando.responders.structured import schema_of, structure
 from kando.responders.tool_context import ToolContext
 from kando.schema.exact_json import encode, exact
+from kando.schema.typed import is_declarable, to_json
 from kando.world.graph import World
 
 __all__ = ["DEFAULT_MAX_RESULT_BYTES", "DEFAULT_TIMEOUT", "Tool", "as_tool"]
@@ -63,6 +64,8 @@ class Tool:
         max_result_bytes: limit of its result, as JSON.
         effect: what it does outside: ``read``, ``idempotent`` or ``write``.
         undo: name of the tool that takes a call back, or None.
+        settings_parameter: name of the parameter that gets the settings of the kit, or None.
+        settings: of the run, for that parameter.
     """
 
     name: str
@@ -78,6 +81,8 @@ class Tool:
     effect: str = WRITE
     undo: str | None = None
     context_parameter: str | None = None
+    settings_parameter: str | None = None
+    settings: Any = attrs.field(default=None, repr=False)
 
     def __call__(self, *args: Any, **named: Any) -> Any:
         """Call the function without checking arguments or result."""
@@ -108,8 +113,16 @@ class Tool:
         except InvalidData as error:
             return error_data("InvalidArguments", error.message)
         given |= {KEY_PARAMETER: context.idempotency_key} if self.takes_key else {}
-        given |= {self.context_parameter: context} if self.context_parameter else {}
+        if self.context_parameter is not None:
+            context = attrs.evolve(context, settings=self.settings)
+            given[self.context_parameter] = context
         given |= {WORLD_PARAMETER: world} if self.takes_world else {}
+        if self.settings_parameter is not None:
+            if self.settings is None:
+                return error_data(
+                    "NoSettings", f"{self.name} needs settings, and the run has none."
+                )
+            given[self.settings_parameter] = self.settings
         try:
             result = awaited(self.fn(**given))
         except (Exception, SystemExit) as error:
@@ -166,6 +179,7 @@ def as_tool(name: str, fn: Callable[..., Any], **limits: Any) -> Tool:
     Raises:
         ConfigurationError: a parameter cannot be passed by name, or its type has no JSON Schema.
     """
+    settings_class = limits.pop("settings_class", None)
     effect = limits.get("effect")
     if effect is None:
         limits.pop("effect", None)
@@ -180,6 +194,15 @@ def as_tool(name: str, fn: Callable[..., Any], **limits: Any) -> Tool:
     context_parameter = _context_parameter(name, parameters)
     if context_parameter is not None:
         del parameters[context_parameter]
+    of_settings = [
+        each
+        for each, (kind, _) in parameters.items()
+        if settings_class is not None and kind is settings_class
+    ]
+    for each in of_settings:
+        del parameters[each]
+    if of_settings:
+        limits["settings_parameter"] = of_settings[0]
     fields = {each: _field(name, each, *what) for each, what in parameters.items()}
     description, descriptions = _parse_docstring(inspect.getdoc(fn) or "")
     tool = Tool(
@@ -285,6 +308,4 @@ def _plain(value: Any) -> Any:
         return {_plain(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    if attrs.has(type(value)):
-        return _plain(attrs.asdict(value))
-    return value
+    return _plain(to_json(value)) if is_declarable(type(value)) else value

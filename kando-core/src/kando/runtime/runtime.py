@@ -36,6 +36,7 @@ from kando.schema.events import (
     RUN_CANCELLED,
     RUN_PAUSED,
     RUN_RESUMED,
+    SETTINGS,
     KandoEvent,
     RecordedEvent,
     make_event,
@@ -501,6 +502,9 @@ class Runtime:
             recorder.on_saved = loop.committer.snapshots.observe
             events = loop.committer.snapshots.observe_restored(events)
         loop.recover(cached_while_read(events, self.cache, self._cache_from))
+        if loop.kit is not None:
+            # Also if the world comes from a snapshot, which has no settings.
+            recorder.world.kit_settings = loop.kit.get(SETTINGS) or {}
         self._loop = loop
         return loop
 

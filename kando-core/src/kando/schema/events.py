@@ -45,6 +45,7 @@ __all__ = [
     "RUN_CANCELLED",
     "RUN_PAUSED",
     "RUN_RESUMED",
+    "SETTINGS",
     "TIMER_FIRED",
     "TIMER_SET",
     "TOOL_CALLED",
@@ -137,6 +138,8 @@ RAISED = "raised"
 #: Field of an ``approval.requested`` or ``person.asked``: the seconds after its recording at which
 #: the run denies it, or answers it with an error.
 EXPIRES = "expires"
+#: Field of a ``kit.loaded``: the settings of the kit.
+SETTINGS = "settings"
 #: A hundred years, in seconds: the longest of these, so that every date can be represented.
 LONGEST_EXPIRES = 100 * 366 * 86_400
 

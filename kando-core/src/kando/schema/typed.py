@@ -34,6 +34,7 @@ __all__ = [
     "is_model",
     "optional_fields",
     "problems_in",
+    "problems_in_value",
     "to_json",
     "with_defaults",
 ]
@@ -189,6 +190,13 @@ def instance_of(cls: type[_Class], data: Mapping[str, Any]) -> _Class:
 def problems_in(data: Mapping[str, Any], cls: type) -> str | None:
     """Return why data does not fit a class, as one line; None if it does."""
     found = _structured(data, cls)
+    return found if isinstance(found, str) else None
+
+
+def problems_in_value(value: Any, kind: Any) -> str | None:
+    """Return why a value does not fit a type, as one line; None if it does."""
+    # In a list, because a text as the result would not say whether it fits.
+    found = _structured([value], list[kind])
     return found if isinstance(found, str) else None
 
 

@@ -8,7 +8,7 @@ from typing import Any, Self, TypeVar, overload
 import attrs
 
 from kando.errors import InvalidData
-from kando.schema.typed import instance_of, is_frozen, to_json
+from kando.schema.typed import field_types, instance_of, is_frozen, to_json
 
 __all__ = ["Relation", "World", "WorldObject"]
 
@@ -54,6 +54,17 @@ class Relation:
     target_id: str
     data: dict[str, Any] = attrs.field(factory=dict)
     event_id: str = attrs.field(default="", eq=False)
+
+
+@attrs.frozen
+class SettingsChange:
+    """The settings of a kit, which replace those before.
+
+    Attributes:
+        data: by name, as JSON.
+    """
+
+    data: dict[str, Any]
 
 
 class _Indexed(dict[str, _Thing]):
@@ -165,6 +176,7 @@ class World:
     Attributes:
         objects: a dict by id, in creation order.
         relations: a dict by id, in creation order.
+        kit_settings: the settings of the kit, as the last ``kit.loaded`` has them.
         context: what the runtime provides to responders in addition to the world, such as
             ``cache``; not part of the projection.
     """
@@ -172,9 +184,11 @@ class World:
     def __init__(self) -> None:
         self.objects = _Objects()
         self.relations = _Relations()
+        self.kit_settings: dict[str, Any] = {}
         self.context: dict[str, Any] = {}
         # By id: the object that an instance was made of, and the instance.
         self._instances: dict[str, tuple[WorldObject, Any]] = {}
+        self._settings: tuple[dict[str, Any] | None, Any] = (None, None)
 
     def get_object(self, id: str) -> WorldObject | None:
         """Return the object with this id, or None."""
@@ -197,6 +211,31 @@ class World:
     def objects_of(self, type: str) -> list[WorldObject]:
         """Return the objects of a type, in creation order."""
         return [self.objects[id] for id in self.objects.index.get(type, ())]
+
+    def settings(self, cls: type[_Class]) -> _Class:
+        """Return the settings of the run.
+
+        Args:
+            cls: the class that the kit declares with ``@kit.settings``.
+
+        Raises:
+            InvalidData: a setting without a default has no value, or a value does not fit the class.
+        """
+        made_of, instance = self._settings
+        if made_of is self.kit_settings and isinstance(instance, cls):
+            return instance
+        known = {
+            name: self.kit_settings[name] for name in field_types(cls) if name in self.kit_settings
+        }
+        try:
+            instance = instance_of(cls, known)
+        except InvalidData as error:
+            msg = f"The settings of the run do not fit: {error.message}"
+            hint = f"{error.hint} Set them when the run is started or forked."
+            raise InvalidData(msg, hint=hint) from error
+        if is_frozen(instance):
+            self._settings = self.kit_settings, instance
+        return instance
 
     def get(self, cls: type[_Class], id: str) -> _Class | None:
         """Return an object as an instance of its class.

@@ -11,27 +11,29 @@ from kando.ledger.interface import LedgerStore
 from kando.schema.events import (
     APPROVAL_REQUESTED,
     EXPIRES,
+    KIT_LOADED,
     LONGEST_EXPIRES,
     OBJECT_CREATED,
     OBJECT_PATCHED,
     PERSON_ASKED,
     RELATION_CREATED,
     RELATION_REMOVED,
+    SETTINGS,
     TIMER_SET,
     KandoEvent,
     RecordedEvent,
     event_label,
 )
-from kando.world.graph import Relation, World, WorldObject
+from kando.world.graph import Relation, SettingsChange, World, WorldObject
 
 __all__ = ["apply", "project", "reproject"]
 
 #: Types of events that ask a person and may have a deadline.
 _QUESTIONS = frozenset({APPROVAL_REQUESTED, PERSON_ASKED})
 
-#: The change that an event makes to a world: an object or relation to put, the id of a relation to
-#: drop, or None.
-Change = WorldObject | Relation | str | None
+#: The change that an event makes to a world: an object, a relation or settings to put, the id of a
+#: relation to drop, or None.
+Change = WorldObject | Relation | SettingsChange | str | None
 
 # Most values in the data of events are of these types.
 _IMMUTABLE = frozenset({str, int, float, bool, type(None)})
@@ -113,6 +115,10 @@ def change_of(event: KandoEvent, world: Lookup, *, copies: bool = False) -> Chan
         if world.get_relation(id) is None:
             raise _unknown(event, "relation", id)
         return id
+    if kind == KIT_LOADED:
+        found = event.data.get(SETTINGS)
+        data = found if isinstance(found, dict) else {}
+        return SettingsChange(_copy(data) if copies else data)
     if kind == TIMER_SET or (kind in _QUESTIONS and EXPIRES in event.data):
         due_at(event)
     return None
@@ -126,6 +132,8 @@ def commit(world: World, change: Change) -> None:
         world.objects.put(change.id, change)
     elif isinstance(change, Relation):
         world.relations.put(change.id, change)
+    elif isinstance(change, SettingsChange):
+        world.kit_settings = change.data
     else:
         del world.relations[change]
 

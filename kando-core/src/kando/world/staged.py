@@ -30,5 +30,5 @@ class StagedWorld:
             self._objects[change.id] = change
         elif isinstance(change, Relation):
             self._relations[change.id] = change
-        elif change is not None:
+        elif isinstance(change, str):
             self._relations[change] = None

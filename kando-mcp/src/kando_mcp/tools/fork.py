@@ -15,7 +15,7 @@ from kando.errors import InvalidData
 from kando_mcp.access import Access
 from kando_mcp.results.shapes import Branch
 from kando_mcp.tools.make import make_tool, write_annotations
-from kando_mcp.tools.start import BudgetUsd, Llm, MaxTokens
+from kando_mcp.tools.start import BudgetUsd, KitSettings, Llm, MaxTokens
 from kando_mcp.tools.wait import DEFAULT_WAIT_SECONDS, RunId, WaitSeconds, wait_for_run
 from kando_mcp.worker.pool import Workers
 from kando_mcp.worker.provider import reject_file_argument
@@ -68,6 +68,7 @@ def fork_tool(access: Access, workers: Workers) -> Tool:
         budget_usd: BudgetUsd = None,
         llm: Llm = None,
         max_tokens: MaxTokens = None,
+        settings: KitSettings = None,
     ) -> Branch:
         """Fork a run: the branch shares its first fork_at events, or those before an event.
 
@@ -87,6 +88,7 @@ def fork_tool(access: Access, workers: Workers) -> Tool:
                 model=model,
                 llm=llm,
                 fresh=fresh,
+                settings=settings,
                 actor="mcp",
             )
             if continue_:

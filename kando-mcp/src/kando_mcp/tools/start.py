@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from mcp.server.mcpserver.context import Context
 from mcp.server.mcpserver.tools import Tool
@@ -17,7 +17,15 @@ from kando_mcp.worker.order import Order
 from kando_mcp.worker.pool import Workers, require_place
 from kando_mcp.worker.start import ensure_worker, order_for, require_allowed_provider
 
-__all__ = ["BudgetUsd", "Llm", "MaxTokens", "cancel_tool", "resume_tool", "start_tool"]
+__all__ = [
+    "BudgetUsd",
+    "KitSettings",
+    "Llm",
+    "MaxTokens",
+    "cancel_tool",
+    "resume_tool",
+    "start_tool",
+]
 
 
 BudgetUsd = Annotated[
@@ -31,6 +39,10 @@ BudgetUsd = Annotated[
 Llm = Annotated[
     str | None,
     Field(description="LLM provider: a name from list_kits, or PROVIDER:MODEL."),
+]
+KitSettings = Annotated[
+    dict[str, Any] | None,
+    Field(description="Settings of the kit, by name; its defaults hold for the others."),
 ]
 MaxTokens = Annotated[
     int | None,
@@ -56,6 +68,7 @@ def start_tool(access: Access, workers: Workers) -> Tool:
         budget_usd: BudgetUsd = None,
         llm: Llm = None,
         max_tokens: MaxTokens = None,
+        settings: KitSettings = None,
     ) -> RunState:
         """Start a run of a kit with a goal.
 
@@ -67,7 +80,7 @@ def start_tool(access: Access, workers: Workers) -> Tool:
             # A forbidden provider must be rejected before the run is created.
             require_allowed_provider(access, store, llm)
             require_place(store, access.settings.max_parallel_runs)
-            run_id = store.start(kit, goal, demo=demo, work=False).id
+            run_id = store.start(kit, goal, demo=demo, settings=settings, work=False).id
             order = order_for(access, store, run_id, llm, budget_usd, max_tokens)
             workers.start(store, order)
             return run_id

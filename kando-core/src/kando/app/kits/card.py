@@ -9,6 +9,7 @@ import attrs
 
 from kando.kit import Kit
 from kando.responders.base import Responder
+from kando.schema.typed import field_types, optional_fields
 
 __all__ = ["kit_card"]
 
@@ -22,6 +23,7 @@ def kit_card(kit: Kit) -> dict[str, Any]:
         "name": kit.name,
         "version": kit.version,
         "distribution": kit.distribution,
+        "settings": [] if kit.settings_class is None else _fields(kit.settings_class),
         "object_types": [_object_type(name, cls) for name, cls in kit.object_types.items()],
         "relation_types": [attrs.asdict(each) for each in kit.relation_types.values()],
         "responders": [_responder(each) for each in kit.responders],
@@ -43,15 +45,15 @@ def kit_card(kit: Kit) -> dict[str, Any]:
 
 
 def _object_type(name: str, cls: type) -> dict[str, Any]:
-    fields = [
-        {
-            "name": field.name,
-            "type": _type_text(field.type),
-            "is_required": field.default is attrs.NOTHING,
-        }
-        for field in attrs.fields(cls)
+    return {"name": name, "about": _first_line(cls), "fields": _fields(cls)}
+
+
+def _fields(cls: type) -> list[dict[str, Any]]:
+    optional = optional_fields(cls)
+    return [
+        {"name": name, "type": _type_text(kind), "is_required": name not in optional}
+        for name, kind in field_types(cls).items()
     ]
-    return {"name": name, "about": _first_line(cls), "fields": fields}
 
 
 def _responder(responder: Responder) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 from kando.errors import ConfigurationError
 from kando.kit import Kit
 from kando.plugins import PluginBroken, Plugins
-from kando.schema.events import KandoEvent
+from kando.schema.events import SETTINGS, KandoEvent
 from kando.views.firings import FIRING_ORDER
 from kando.views.kit import FILLS_DEFAULTS
 
@@ -64,18 +64,23 @@ def make_seeds(kit: Kit, goal: str, run_id: str) -> list[KandoEvent]:
     return checked
 
 
-def kit_data(kit: Kit, *, demo: bool = False) -> dict[str, Any]:
+def kit_data(
+    kit: Kit, *, demo: bool = False, settings: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """Return the data of the ``kit.loaded`` of a kit.
 
     Args:
         kit: that works on the run.
         demo: whether the run works from the kit's demo documents.
+        settings: of the kit.
     """
-    about = {
+    about: dict[str, Any] = {
         "name": kit.name,
         "version": kit.version,
         "distribution": kit.distribution,
         FIRING_ORDER: kit.firing_order(),
         FILLS_DEFAULTS: True,
     }
+    if settings:
+        about[SETTINGS] = settings
     return {**about, "demo": True} if demo else about
