@@ -5,12 +5,13 @@ from typing import Any
 
 import attrs
 
-from kando.emit import call_tool, create
+from kando.emit import ask_person, call_tool, create
 from kando.kit import Kit
 from kando.responders.policies import Ask
 from kando.schema.events import OBJECT_CREATED, KandoEvent, make_event
 from kando.testing.kits import KitContract
 from kando.views.approvals import Approval
+from kando.views.questions import Question
 from kando.world.graph import World
 from sample_kit import sample_kit
 
@@ -115,8 +116,8 @@ class TestGatedKit(KitContract):
     def reset(self) -> None:
         self.booked: dict[str, str] = {}
 
-    def decide(self, approval: Approval) -> bool | str | dict[str, Any] | None:
-        if approval.intent is None:
+    def decide(self, question: Approval | Question) -> Any:
+        if isinstance(question, Question) or question.intent is None:
             return True
         answers: dict[str, bool | str | dict[str, Any]] = {
             "tool.called-2": True,
@@ -124,7 +125,7 @@ class TestGatedKit(KitContract):
             "tool.called-4": "too far",
             "tool.called-5": True,
         }
-        return answers[approval.intent]
+        return answers[question.intent]
 
     def test_the_decisions_take_effect(self) -> None:
         run = self.finished_run()
@@ -134,15 +135,47 @@ class TestGatedKit(KitContract):
 
 
 class TestDeniedKit(TestGatedKit):
-    def decide(self, approval: Approval) -> bool | None:
-        return (
-            None
-            if approval.intent == "tool.called-3"
-            else KitContract.decide(self, approval) is True
-        )
+    def decide(self, question: Approval | Question) -> Any:
+        is_left = isinstance(question, Approval) and question.intent == "tool.called-3"
+        return None if is_left else KitContract.decide(self, question)
 
     def test_the_decisions_take_effect(self) -> None:
         run = self.finished_run()
 
         assert self.booked == {}
         assert [town.mood for town in run.world.all(Town)] == ["denied"] * 3
+
+
+class TestAskingPeopleKit(KitContract):
+    """A kit that asks a person two questions."""
+
+    goal = "Lisbon"
+    is_installed = False
+
+    def make_kit(self) -> Kit:
+        kit = Kit("people")
+        kit.object(Town)
+
+        @kit.seeds
+        def seed(goal: str, run_id: str) -> list[KandoEvent]:
+            return [make_event("opened", f"run:{run_id}", "cli", [], {"name": goal})]
+
+        @kit.responder("opened")
+        def on_opened(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
+            for question in ("How is it?", "How was it?"):
+                yield ask_person(question)
+
+        @kit.responder("person.replied")
+        def on_reply(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
+            yield create(Town("Lisbon", event.data["answer"]))
+
+        return kit
+
+    def decide(self, question: Approval | Question) -> Any:
+        assert isinstance(question, Question)
+        return f"{question.question} Well."
+
+    def test_the_answers_are_recorded(self) -> None:
+        towns = self.finished_run().world.all(Town)
+
+        assert [town.mood for town in towns] == ["How is it? Well.", "How was it? Well."]

@@ -35,6 +35,7 @@ from kando.schema.events import (
     APPROVAL_GRANTED,
     BUDGET_EXHAUSTED,
     OBJECT_CREATED,
+    PERSON_REPLIED,
     RELATION_CREATED,
     KandoEvent,
     RecordedEvent,
@@ -43,6 +44,7 @@ from kando.schema.events import (
 from kando.testing.golden import assert_same_events, decided, difference
 from kando.testing.runs import Answer, Crash, CrashingLedger, KandoRun, llm_response
 from kando.views.approvals import Approval, open_approvals
+from kando.views.questions import Question, open_questions
 from kando.world.projection import reproject
 
 __all__ = ["KitContract"]
@@ -80,21 +82,23 @@ class KitContract:
         assert kit.seed is not None, f"Kit {kit.name!r} has no seed: declare one with @kit.seeds."
         return kit.seed(self.goal, run_id)
 
-    def decide(self, approval: Approval) -> bool | str | Mapping[str, Any] | None:
-        """Decide, as a person, about a call or an object that waits for an approval.
+    def decide(self, question: Approval | Question) -> Any:
+        """Decide, as a person, about a call or an object that waits, or answer a question.
 
         The suite asks one question after the other, whenever the run has no other work. By default
-        each is denied, so that no test changes anything outside.
+        each approval is denied, so that no test changes anything outside, and each question stays
+        unanswered.
 
         Args:
-            approval: the question; `Approval.intent` is the id of the call, `Approval.held` has the
-                objects.
+            question: the approval, or the question of `kando.emit.ask_person`. `Approval.intent` is
+                the id of the call, and `Approval.held` has the objects.
 
         Returns:
-            True grants it; False, or a text as the reason, denies it; a mapping grants a tool call
-            with other arguments; None leaves it waiting.
+            For an approval, True grants it; False, or a text as the reason, denies it; a mapping
+            grants a tool call with other arguments. For a question, the answer, as JSON. None leaves
+            either waiting.
         """
-        return False
+        return False if isinstance(question, Approval) else None
 
     def reset(self) -> None:
         """Bring everything outside that the tools change back to its first state.
@@ -129,17 +133,17 @@ class KitContract:
     def _finish(self, run: KandoRun, seeds: Sequence[KandoEvent] = ()) -> KandoRun:
         """Work on a run until it waits for no decision that `decide` makes."""
         run.work(seeds)
-        undecided: set[str] = set()
-        while waiting := [a for a in open_approvals(run.events) if a.event_id not in undecided]:
-            decision = self.decide(waiting[0])
+        asked: set[str] = set()
+        while waiting := [each for each in _waiting(run) if each.event_id not in asked]:
+            question = waiting[0]
+            asked.add(question.event_id)
+            decision = self.decide(question)
             # One decision at a time: so a run that is interrupted between two makes the second next.
-            undecided.add(waiting[0].event_id)
-            runtime = run.runtime()
-            if decision is None:
-                continue
-            if not runtime.record([_decided(waiting[0], decision)], is_external=True):
-                break
-            runtime.run([])
+            if decision is not None:
+                runtime = run.runtime()
+                if not runtime.record([_decided(question, decision)], is_external=True):
+                    break
+                runtime.run([])
         return run
 
     def test_its_responders_have_unique_names(self) -> None:
@@ -272,15 +276,25 @@ class KitContract:
         assert rootless == []
 
 
-def _decided(approval: Approval, decision: bool | str | Mapping[str, Any]) -> KandoEvent:
-    data: dict[str, Any] = {"approval": approval.event_id}
+def _waiting(run: KandoRun) -> list[Approval | Question]:
+    events = run.events
+    return [*open_approvals(events), *open_questions(events)]
+
+
+def _decided(question: Approval | Question, decision: Any) -> KandoEvent:
+    cause = [question.event_id]
+    if isinstance(question, Question):
+        about = question.cause_object_id
+        echoed = {"cause_object_id": about} if about is not None else {}
+        return make_event(PERSON_REPLIED, "", "person", cause, {**echoed, "answer": decision})
+    data: dict[str, Any] = {"approval": question.event_id}
     if isinstance(decision, Mapping):
         data["arguments"] = dict(decision)
     elif isinstance(decision, str):
         data["reason"] = decision
     is_granted = decision is True or isinstance(decision, Mapping)
     type = APPROVAL_GRANTED if is_granted else APPROVAL_DENIED
-    return make_event(type, "", "person", [approval.event_id], data)
+    return make_event(type, "", "person", cause, data)
 
 
 def _type_of(event: RecordedEvent) -> str:
