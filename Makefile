@@ -13,7 +13,7 @@ ifneq ($(or $(MADE_IN),$(CURDIR)/.venv),$(CURDIR)/.venv)
 .PHONY: .venv/bin/python
 endif
 
-.PHONY: help start setup test test-mcp-external test-model lint tox wheels docs soak bench eventstore docker-status docker-trace clean
+.PHONY: help start setup test test-mcp-external test-model lint tox wheels docs soak bench bench-quick eventstore docker-status docker-trace clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /	/' | expand -t 20
@@ -107,10 +107,14 @@ soak: .venv/.tested ## kill runs, servers and workers, thousands of times, and c
 	@$(BIN)/python tests/model/soak.py --programs 20000
 	@$(BIN)/python tests/helpers/mutated_documents.py --documents 2000
 
-bench: .venv/.developed ## measure against a floor and a peer (see benchmarks/)
-	@$(PIP) -r benchmarks/requirements.txt
+bench: .venv/.developed ## measure against floors and peers (see benchmarks/)
+	@$(BIN)/python benchmarks/peer.py
 	@$(BIN)/python benchmarks/run.py
 	@$(BIN)/python benchmarks/eventstore.py
+
+bench-quick: .venv/.developed ## the same with smaller sizes, in a few minutes
+	@$(BIN)/python benchmarks/peer.py
+	@$(BIN)/python benchmarks/run.py --quick
 
 eventstore: ## start a KurrentDB server in docker, at http://localhost:2113
 	@docker compose up -d --wait eventstore
@@ -123,5 +127,5 @@ docker-trace: ## show why the demo run's last event exists, from a container
 	@docker compose run --rm --build kando python -m kando.cli.main trace object.created-2
 
 clean: ## remove everything that was installed or built
-	@rm -rf .venv .venv-model .tox .mcp-tools dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf .venv .venv-model .tox .mcp-tools dist site .mypy_cache benchmarks/.environments .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -prune -exec rm -rf {} +

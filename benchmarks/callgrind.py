@@ -7,10 +7,11 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-__all__ = ["ABSENCE", "QUANTITY", "can_count", "instructions", "of_block"]
+__all__ = ["ABSENCE", "QUANTITY", "can_count", "counted_at_once", "instructions", "of_block"]
 
 #: What a row says if instructions cannot be counted.
 ABSENCE = "valgrind: not installed"
@@ -53,6 +54,26 @@ def of_block(command: Sequence[str], environ: Mapping[str, str] | None = None) -
     # The block lies between the two calls of getppid.
     _, block, _ = _counted(command, environ, "--dump-before=getppid")
     return block
+
+
+def counted_at_once(
+    commands: Mapping[str, Sequence[str]],
+    environ: Mapping[str, str] | None = None,
+    count: Callable[[Sequence[str], Mapping[str, str] | None], int] = instructions,
+) -> dict[str, int]:
+    """Count the instructions of several commands, as many at once as there are processors.
+
+    Args:
+        commands: by name.
+        environ: as for `instructions`.
+        count: `instructions` or `of_block`.
+
+    Raises:
+        RuntimeError: a command failed.
+    """
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = pool.map(lambda command: count(command, environ), commands.values())
+        return dict(zip(commands, found, strict=True))
 
 
 def _counted(command: Sequence[str], environ: Mapping[str, str] | None, *options: str) -> list[int]:

@@ -43,7 +43,7 @@ _Found = dict[tuple[str, int], list[Figure]]
 
 def lines(settings: Settings) -> Iterator[Line]:
     """Compare each size of results at each number of turns, and the growth of what they cost."""
-    lengths = (50, 100, 200) if settings.is_quick else (100, 200, 400, 1_000)
+    lengths = (20, 40, 80) if settings.is_quick else (100, 200, 400, 1_000)
     for size in _SIZES:
         found: _Found = {}
         # Sizes in bytes differ from run to run by less than a page, times by much more.

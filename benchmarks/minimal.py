@@ -62,7 +62,18 @@ def _made(
     """Make the events of the chain; return their last hash, and the rows to insert."""
     trigger, position, made = "object.created-0", -1, list(groups[0])
     encoded = _json({"id": "step-0", "type": "Step", "data": steps[0]})
-    head = (0, trigger, "object.created", _SOURCE, "cli", [], times[0], key, 1, encoded)
+    head: tuple[Any, ...] = (
+        0,
+        trigger,
+        "object.created",
+        _SOURCE,
+        "cli",
+        [],
+        times[0],
+        key,
+        1,
+        encoded,
+    )
     digest = sha256(bytes(32) + _msgpack(head)).digest()
     for number in range(1, len(steps)):
         datetime.now(UTC)

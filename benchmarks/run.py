@@ -6,11 +6,10 @@ A benchmark is a module of this folder whose ``lines(settings)`` yields the line
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
 from importlib import import_module
 
-from measuring import HERE, Settings
-from table import Line, render
+from measuring import HERE, Settings, progress
+from table import Line, render, write
 
 __all__ = ["main"]
 
@@ -33,8 +32,6 @@ _TARGETS = {
     "plugins": "start_up:plugin_lines",
 }
 
-_Lines = Callable[[Settings], Iterator[Line]]
-
 
 def _benchmarks() -> dict[str, str]:
     """Return the benchmarks whose modules exist."""
@@ -50,19 +47,27 @@ def main(arguments: list[str] | None = None) -> None:
     Args:
         arguments: of the command line; those of this process if omitted.
     """
-    parser = argparse.ArgumentParser(description="Measure Kando against a floor and a peer.")
-    parser.add_argument("--quick", action="store_true", help="smaller sizes, about a minute")
+    known = _benchmarks()
+    parser = argparse.ArgumentParser(description="Measure Kando against floors and peers.")
+    parser.add_argument("--quick", action="store_true", help="smaller sizes, under 5 minutes")
     parser.add_argument("--repetitions", type=int, default=5, metavar="N", help="at least 5")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(_BENCHMARKS))
+    parser.add_argument("--write", action="store_true", help="write the table into README.md")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(known))
     given = parser.parse_args(arguments)
-    unknown = [name for name in given.names if name not in _BENCHMARKS]
+    unknown = [name for name in given.names if name not in known]
     if unknown:
-        parser.error(f"no benchmark {unknown[0]!r}; choose from {', '.join(_BENCHMARKS)}")
+        parser.error(f"no benchmark {unknown[0]!r}; choose from {', '.join(known)}")
     if given.repetitions < 5:
         parser.error("a median of fewer than 5 repetitions says nothing")
     settings = Settings(given.repetitions, given.quick)
-    lines = [line for name in given.names or _BENCHMARKS for line in _BENCHMARKS[name](settings)]
+    lines: list[Line] = []
+    for name in given.names or known:
+        module, _, function = known[name].partition(":")
+        lines += getattr(import_module(module), function)(settings)
+        progress(f"{name}: done")
     print(render(lines))
+    if given.write:
+        write(HERE / "README.md", lines)
 
 
 if __name__ == "__main__":

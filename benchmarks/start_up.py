@@ -9,11 +9,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import callgrind
 from environments import environment
-from measuring import Figure, Settings, fresh_folder, progress
-from table import Goal, Line, costs
+from measuring import Figure, Settings, fresh_folder, progress, repetition
+from table import Goal, Line, costs, missing
 
-__all__ = ["lines", "plugin_lines", "process"]
+__all__ = ["instruction_lines", "lines", "plugin_lines", "process"]
 
 _DISTRIBUTIONS = (
     "kando-core",
@@ -45,6 +46,43 @@ def lines(settings: Settings) -> Iterator[Line]:
                     found[name].append(figure)
     for name in ("kando --help", "kando --version"):
         yield from costs("start-up", name, found[name], "import click", found["floor"])
+
+
+def instruction_lines(settings: Settings) -> Iterator[Line]:
+    """Count the instructions of commands that read a run, and of an import."""
+    goals = {
+        "kando status": Goal(most=4),
+        "kando runs": Goal(most=4),
+        "import kando.runtime": None,
+        "kando --version": None,
+    }
+    if not callgrind.can_count():
+        for name in goals:
+            yield missing("start-up", name, f"import click: {callgrind.ABSENCE}")
+        return
+    with fresh_folder() as home:
+        ledger = ("--ledger", f"sqlite:{home / 'kando.db'}")
+        repetition("chain.py", 20, home / "kando.db", home / "lengths.json")
+        kando = [sys.executable, str(Path(sys.executable).with_name("kando"))]
+        commands = {
+            "import click": [sys.executable, "-c", "import click"],
+            "kando status": [*kando, "status", "bench", *ledger],
+            "kando runs": [*kando, "runs", *ledger],
+            "import kando.runtime": [sys.executable, "-c", "import kando.runtime"],
+            "kando --version": [*kando, "--version"],
+        }
+        for command in commands.values():
+            # So that all bytecode is compiled.
+            process(command, home)
+        progress(f"start-up, {callgrind.QUANTITY}")
+        counted = callgrind.counted_at_once(commands, {**os.environ, "HOME": str(home)})
+    floor = counted.pop("import click")
+    for name, count in counted.items():
+        thousands = [[count / 1000], [floor / 1000]]
+        yield Line(
+            *("start-up", name, callgrind.QUANTITY, thousands[0], "import click", thousands[1]),
+            goals[name],
+        )
 
 
 def plugin_lines(settings: Settings) -> Iterator[Line]:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -49,14 +47,16 @@ def _instruction_lines() -> Iterator[Line]:
         for against in goals:
             yield missing("steps", size, f"{against}: {callgrind.ABSENCE}")
         return
-    ours, *floors = _counted()
-    for (against, goal), theirs in zip(goals.items(), floors, strict=True):
-        quantity = f"{callgrind.QUANTITY}/step"
-        yield Line("steps", size, quantity, [ours], against, [theirs], goal)
+    counts = _counted()
+    for against, goal in goals.items():
+        each = ([counts[name] / _COUNTED / 1000] for name in ("kando", against))
+        yield Line(
+            *("steps", size, f"{callgrind.QUANTITY}/step", next(each), against, next(each)), goal
+        )
 
 
-def _counted() -> list[float]:
-    """Return the thousands of instructions a step of Kando and of what it is compared with."""
+def _counted() -> dict[str, int]:
+    """Return the instructions of Kando's chain, and of what it is compared with."""
     progress(f"steps {_COUNTED:,}, {callgrind.QUANTITY}")
     with fresh_folder() as folder:
         source, lengths, facts = (folder / name for name in ("kando.db", "lengths.json", "facts"))
@@ -64,17 +64,17 @@ def _counted() -> list[float]:
         chain = ("chain.py", _COUNTED)
         repetition(*chain, source, lengths, TEXT_BYTES, _NEVER)
         facts.write_text(json.dumps(_facts(source)))
-        commands = (
-            (*chain, folder / "counted.db", folder / "counted.json", TEXT_BYTES, _NEVER),
-            ("floor.py", source, folder / "plain.db", lengths, "plain"),
-            ("floor.py", source, folder / "fast.db", lengths, "fast"),
-            ("minimal.py", source, folder / "minimal.db", facts),
-        )
-        whole = (
-            [sys.executable, str(HERE / script), *map(str, rest)] for script, *rest in commands
-        )
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            return [each / _COUNTED / 1000 for each in pool.map(callgrind.of_block, whole)]
+        scripts: dict[str, tuple[object, ...]] = {
+            "kando": (*chain, folder / "again.db", folder / "again.json", TEXT_BYTES, _NEVER),
+            "bare sqlite3": ("floor.py", source, folder / "plain.db", lengths, "plain"),
+            "bare sqlite3, fast": ("floor.py", source, folder / "fast.db", lengths, "fast"),
+            "minimal loop": ("minimal.py", source, folder / "minimal.db", facts),
+        }
+        commands = {
+            name: [sys.executable, str(HERE / str(script)), *map(str, arguments)]
+            for name, (script, *arguments) in scripts.items()
+        }
+        return callgrind.counted_at_once(commands, count=callgrind.of_block)
 
 
 def _facts(path: Path) -> dict[str, Any]:

@@ -6,15 +6,20 @@ import os
 import platform
 import sqlite3
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
 from statistics import median
 
 import attrs
 
 from measuring import Figure
 
-__all__ = ["Goal", "Line", "costs", "missing", "rates", "render"]
+__all__ = ["Goal", "Line", "costs", "missing", "rates", "render", "write"]
 
 _HEAD = ("benchmark", "size", "quantity", "Kando", "against", "theirs", "ratio", "range", "goal")
+
+#: The lines of a file between which `write` puts the table.
+_BEGIN, _END = "<!-- table -->", "<!-- end of the table -->"
 
 
 @attrs.frozen
@@ -128,6 +133,34 @@ def render(lines: Iterable[Line]) -> str:
         for row in rows
     )
     return f"{table}\n\n{_conditions()}"
+
+
+def write(path: Path, lines: Sequence[Line]) -> None:
+    """Put the lines as a Markdown table into a file, between its markers.
+
+    Lines of a benchmark that was measured replace all its old ones; the others stay.
+
+    Args:
+        path: of the file, which has `_BEGIN` and `_END` on lines of their own.
+        lines: what was measured.
+    """
+    before, _, rest = path.read_text().partition(f"{_BEGIN}\n")
+    old, _, after = rest.partition(f"{_END}\n")
+    measured = {line.benchmark for line in lines}
+    kept = [
+        row
+        for row in old.splitlines()
+        if row.startswith("| ") and row.split(" | ")[0][2:] not in {*measured, _HEAD[0], "---"}
+    ]
+    head = [_row((*_HEAD, "met")), _row(("---",) * (len(_HEAD) + 1))]
+    new = [_row(_cells(line)) for line in lines]
+    table = "\n".join([*head, *kept, *new])
+    today = f"{datetime.now(UTC):%B %Y}"
+    path.write_text(f"{before}{_BEGIN}\n{today}. {_conditions()}\n\n{table}\n{_END}\n{after}")
+
+
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def _cells(line: Line) -> tuple[str, ...]:
