@@ -65,9 +65,12 @@ def main(arguments: list[str] | None = None) -> None:
         module, _, function = known[name].partition(":")
         lines += getattr(import_module(module), function)(settings)
         progress(f"{name}: done")
+        if given.write:
+            # At once: the rest may take hours, or fail.
+            write(HERE / "README.md", lines, keeps_others=True)
     print(render(lines))
-    if given.write:
-        write(HERE / "README.md", lines)
+    if given.write and not given.names:
+        write(HERE / "README.md", lines, keeps_others=False)
 
 
 if __name__ == "__main__":

@@ -135,32 +135,33 @@ def render(lines: Iterable[Line]) -> str:
     return f"{table}\n\n{_conditions()}"
 
 
-def write(path: Path, lines: Sequence[Line]) -> None:
+def write(path: Path, lines: Sequence[Line], *, keeps_others: bool) -> None:
     """Put the lines as a Markdown table into a file, between its markers.
-
-    Lines of a benchmark that was measured replace all its old ones; the others stay.
 
     Args:
         path: of the file, which has `_BEGIN` and `_END` on lines of their own.
-        lines: what was measured.
+        lines: what was measured; they replace the rows of the same quantities.
+        keeps_others: whether the other rows of the table stay.
     """
     before, _, rest = path.read_text().partition(f"{_BEGIN}\n")
     old, _, after = rest.partition(f"{_END}\n")
-    measured = {line.benchmark for line in lines}
-    kept = [
-        row
-        for row in old.splitlines()
-        if row.startswith("| ") and row.split(" | ")[0][2:] not in {*measured, _HEAD[0], "---"}
-    ]
-    head = [_row((*_HEAD, "met")), _row(("---",) * (len(_HEAD) + 1))]
-    new = [_row(_cells(line)) for line in lines]
-    table = "\n".join([*head, *kept, *new])
+    rows: dict[tuple[str, ...], str] = {}
+    for row in old.splitlines() if keeps_others else ():
+        if row.startswith("| "):
+            rows[_key(row.strip("| ").split(" | "))] = row
+    head = (*_HEAD, "met")
+    for cells in (head, ("---",) * len(head), *(_cells(line) for line in lines)):
+        rows[_key(cells)] = f"| {' | '.join(cells)} |"
+    top = [rows.pop(_key(head)), rows.pop(_key(("---",) * len(head)))]
+    table = "\n".join([*top, *rows.values()])
     today = f"{datetime.now(UTC):%B %Y}"
     path.write_text(f"{before}{_BEGIN}\n{today}. {_conditions()}\n\n{table}\n{_END}\n{after}")
 
 
-def _row(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+def _key(cells: Sequence[str]) -> tuple[str, ...]:
+    """Return what distinguishes a row: benchmark, size, quantity and what it is compared with."""
+    benchmark, size, quantity, _, against, *_ = cells
+    return benchmark, size, quantity, against
 
 
 def _cells(line: Line) -> tuple[str, ...]:
