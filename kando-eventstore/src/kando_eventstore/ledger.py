@@ -101,9 +101,7 @@ class EventStoreLedger(LedgerStore):
 
     def _append(self, events: Sequence[KandoEvent]) -> bool:
         known, stream = self._known, self._own.stream
-        whole = complete_all(
-            events, known.length, stream, lambda: known.heads, keeps_blobs=True
-        )
+        whole = complete_all(events, known.length, stream, lambda: known.heads, keeps_blobs=True)
         self._refuse_duplicates(whole)
         # Before the events that refer to them: a blob without an event harms nobody.
         self._streams.blobs.store(whole)
