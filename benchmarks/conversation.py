@@ -32,6 +32,8 @@ from workload import answer_of, result_of
 __all__ = ["lines"]
 
 _SIZES = (200, 19_000)
+_LENGTHS = dict.fromkeys(_SIZES, (100, 200, 400, 1_000))
+_QUICK = {200: (20, 40, 80), 19_000: (20, 40)}
 _ACTIONS = ("load", "strict")
 _LINEAR = Goal(most=1.05)
 
@@ -43,8 +45,8 @@ _Found = dict[tuple[str, int], list[Figure]]
 
 def lines(settings: Settings) -> Iterator[Line]:
     """Compare each size of results at each number of turns, and the growth of what they cost."""
-    lengths = (20, 40, 80) if settings.is_quick else (100, 200, 400, 1_000)
     for size in _SIZES:
+        lengths = (_QUICK if settings.is_quick else _LENGTHS)[size]
         found: _Found = {}
         # Sizes in bytes differ from run to run by less than a page, times by much more.
         for number in range(settings.repetitions):

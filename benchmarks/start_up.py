@@ -71,6 +71,8 @@ def instruction_lines(settings: Settings) -> Iterator[Line]:
             "import kando.runtime": [sys.executable, "-c", "import kando.runtime"],
             "kando --version": [*kando, "--version"],
         }
+        if settings.is_quick:
+            del commands["kando runs"], commands["kando --version"]
         for command in commands.values():
             # So that all bytecode is compiled.
             process(command, home)

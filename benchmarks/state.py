@@ -31,8 +31,10 @@ def lines(settings: Settings) -> Iterator[Line]:
         repetition("history_work.py", "prepare", path, _EVENTS)
         EVENTSOURCING.repetition("steps", _STEPS, other)
         EVENTSOURCING.repetition("snapshot", _STEPS, other)
-        for number in range(3 * settings.repetitions):
-            progress(f"state, {number + 1} of {3 * settings.repetitions}")
+        # A few milliseconds each: more of them.
+        repetitions = settings.repetitions * (1 if settings.is_quick else 3)
+        for number in range(repetitions):
+            progress(f"state, {number + 1} of {repetitions}")
             ours.append(repetition("history_work.py", "snapshot", path, _EVENTS))
             theirs.append(EVENTSOURCING.repetition("state", _STEPS, other))
     milliseconds = [[1000 * figure.cpu for figure in side] for side in (ours, theirs)]
