@@ -22,6 +22,7 @@ from kando.world.graph import World
 __all__ = ["Broken", "Call", "Outside", "build_kit"]
 
 _PRICE = 0.25
+_LONG = "a long text " * 120
 _USAGE = {"input_tokens": 3, "output_tokens": 5}
 
 
@@ -230,13 +231,17 @@ def _emitted(
             fields = {"n": emission["n"]}
             if "count" in emission:
                 fields["seen"] = world.count_of(emission["count"])
+            if "long" in emission:
+                fields["text"] = _LONG
             yield create(emission["type"], fields)
         elif do == "relate" and about:
             yield relate("near", about, about)
         elif do == "patch" and about:
-            yield patch(about, {"p": emission["n"]})
+            more = {"said": _said(world, about)} if "long" in emission else {}
+            yield patch(about, {"p": emission["n"], **more})
         elif do == "ask":
-            yield ask([{"role": "user", "content": emission["text"]}], about=about)
+            before = _said(world, about) if "long" in emission else []
+            yield ask([*before, {"role": "user", "content": emission["text"]}], about=about)
         elif do == "tool":
             yield call_tool(emission["tool"], {"n": emission["n"]}, about=about)
         elif do == "timer":
@@ -245,6 +250,16 @@ def _emitted(
             mine = {"text": "mine", "cost_usd": 8.0, "cause_object_id": about, **_used()}
             yield emit(_ANSWER_OF[event.type], mine, cause=[event])
     _fail(data, event, outside)
+
+
+def _said(world: World, about: str | None) -> list[dict[str, Any]]:
+    """Return what was said about an object, and one more message."""
+    known = world.get_object(about) if about else None
+    said = known.data.get("said", []) if known is not None else []
+    return [
+        *said,
+        {"role": "user", "content": f"{len(said)} {_LONG}"[: 1500 - 700 * (len(said) % 2)]},
+    ]
 
 
 _ANSWER_OF = {"llm.request": "llm.response", "tool.called": "tool.returned"}

@@ -32,6 +32,17 @@ TEXTS = ("a", "b", "c", "refuse", "flaky", "flaky b")
 
 def generate(seed: int) -> Program:
     """Return the program of a seed."""
+    program = _generated(seed)
+    # Long texts and growing conversations, which ledgers store in parts.
+    rng = random.Random(f"parts of {seed}")
+    for responder in program["kit"]["responders"]:
+        for emission in responder["emits"]:
+            if emission["do"] in ("create", "patch", "ask") and rng.random() < 0.3:
+                emission["long"] = True
+    return program
+
+
+def _generated(seed: int) -> Program:
     rng = random.Random(seed)
     kit = _kit(rng)
     if rng.random() < 0.2:
