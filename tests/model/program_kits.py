@@ -142,14 +142,15 @@ class Outside:
         """Answer a request as a model does."""
         text = str(request["messages"][-1]["content"])
         call = self.begin(idempotency_key(), "llm", text)
-        if text == "refuse":
+        what, _, _ = text.partition(" after ")
+        if what == "refuse":
             return {"error": {"type": "Refused", "message": "no"}, "cost_usd": _PRICE} | _used()
         with self._lock:
             self.attempts[text, call.run] += 1
             if text.startswith("flaky") and self.attempts[text, call.run] % 2:
                 call.failed = True
                 error = Broken("the model is away")
-                if text == "flaky b":
+                if what == "flaky b":
                     error.spent = {"cost_usd": _PRICE} | _used()
                 raise error
         return {"text": f"re {text}", "model": "model", "cost_usd": _PRICE} | _used()
@@ -241,7 +242,8 @@ def _emitted(
             yield patch(about, {"p": emission["n"], **more})
         elif do == "ask":
             before = _said(world, about) if "long" in emission else []
-            yield ask([*before, {"role": "user", "content": emission["text"]}], about=about)
+            text = emission["text"] + (f" after {len(before)}" if before else "")
+            yield ask([*before, {"role": "user", "content": text}], about=about)
         elif do == "tool":
             yield call_tool(emission["tool"], {"n": emission["n"]}, about=about)
         elif do == "timer":
@@ -253,7 +255,7 @@ def _emitted(
 
 
 def _said(world: World, about: str | None) -> list[dict[str, Any]]:
-    """Return what was said about an object, and one more message."""
+    """Return the messages of an object, and one more."""
     known = world.get_object(about) if about else None
     said = known.data.get("said", []) if known is not None else []
     return [

@@ -34,7 +34,7 @@ Build = Callable[[int], list[Responder]]
 
 @attrs.frozen
 class Job:
-    """What the conversation is about."""
+    """The subject of the conversation."""
 
     name: str
     text: str = ""
@@ -64,7 +64,7 @@ def tool_loop(turns: int) -> list[Responder]:
 
 
 def _chat(turns: int, all_said: Callable[[World, str], list[dict[str, Any]]]) -> list[Responder]:
-    """Return responders that send all that was said in each turn, and their model."""
+    """Return responders that send the whole conversation in each turn, and their model."""
 
     def on_answer(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
         said = all_said(world, event.data["text"])
@@ -86,7 +86,7 @@ def _chat(turns: int, all_said: Callable[[World, str], list[dict[str, Any]]]) ->
 
 
 def kept_history(turns: int) -> list[Responder]:
-    """Return a chat that keeps what was said in an object, and adds to it."""
+    """Return a chat that keeps its messages in an object, and adds to it."""
 
     def all_said(world: World, text: str) -> list[dict[str, Any]]:
         said = world.objects["chat"].data.get("history", [])
@@ -126,7 +126,7 @@ def converse(path: Path, responders: list[Responder], **options: Any) -> int:
 
 
 @pytest.mark.parametrize("build", KINDS)
-def test_a_conversation_takes_bytes_in_proportion_to_what_was_said(
+def test_a_conversation_takes_bytes_in_proportion_to_its_messages(
     tmp_path: Path, build: Build
 ) -> None:
     sizes = [converse(tmp_path / f"{turns}", build(turns)) for turns in (50, 100, 200)]
