@@ -1,5 +1,7 @@
 """The event: the unit of the ledger, and the types of event that Kando itself records."""
 
+# long: the types, the event, and the ways in which one is made and read.
+
 from __future__ import annotations
 
 import builtins
