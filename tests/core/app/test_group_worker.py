@@ -583,3 +583,18 @@ def test_a_worker_waits_for_the_disk_before_and_after_the_calls_of_a_run(
     assert store.run(run).status().state == FINISHED
     # Two calls, one after the other: their requests, their answers, and the end of the run.
     assert sum(synchronised) <= 5
+
+
+def test_a_worker_keeps_a_bounded_number_of_runtimes(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_worker, "_MAX_KEPT_EVENTS", 0)
+    monkeypatch.setattr(group_worker, "_TURN_SECONDS", 0.0)
+    opened = opened_runtimes(monkeypatch)
+    runs = [begun(store) for _ in range(2)]
+
+    worked(store)
+
+    assert [store.run(run).status().state for run in runs] == [FINISHED] * 2
+    # The runs took turns, and only the one worked on last was kept.
+    assert len(opened) > len(runs)

@@ -83,8 +83,8 @@ _GATHER_SECONDS = 0.002
 # A worker resumes a run directly after its calls for this time; then other runs have their turn.
 _TURN_SECONDS = 1.0
 
-# How many runtimes of runs that wait for answers a worker keeps.
-_MAX_KEPT = 32
+# How many runtimes of runs that wait for answers a worker keeps, and how many events they may have in all.
+_MAX_KEPT, _MAX_KEPT_EVENTS = 32, 100_000
 
 Result = TypeVar("Result")
 
@@ -527,15 +527,18 @@ class GroupWorker:
         return wanted
 
     def _keep(self, run_id: str, kept: _Kept) -> None:
-        """Keep the runtime of a run that waits for answers; the one used longest ago is closed."""
+        """Keep the runtime of a run that waits for answers; those used longest ago are closed."""
         limits = kept.runtime.budget if kept.runtime is not None else None
         # Each time that a run with such a limit is resumed, its time counts from zero.
         if not kept.calls or limits is None or limits.max_wall_seconds is not None:
             kept.close()
             return
         self._kept[run_id] = kept
-        if len(self._kept) > _MAX_KEPT:
-            self._kept.pop(next(iter(self._kept))).close()
+        events = sum(each.length for each in self._kept.values())
+        while len(self._kept) > 1 and (len(self._kept) > _MAX_KEPT or events > _MAX_KEPT_EVENTS):
+            oldest = self._kept.pop(next(iter(self._kept)))
+            events -= oldest.length
+            oldest.close()
 
     def _runtime(
         self,
