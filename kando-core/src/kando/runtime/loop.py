@@ -234,6 +234,9 @@ class Loop:
             subject = self._subject_of(handler, event)
             if subject is None:
                 continue
+            if handler.effect is None:
+                # Before the poll: saving starts calls, which reads messages, and one may pause the run.
+                self.committer.save_answers()
             if not self._poll():
                 return False
             # A message may have parked the firing just now.
@@ -286,7 +289,6 @@ class Loop:
                     return True
 
     def _fire_plain(self, handler: Responder, event: RecordedEvent, batch: Batch) -> bool:
-        self.committer.save_answers()
         if self.checks_purity:
             world = self.recorder.world
             count = run_checked(handler.name, world, lambda: self._collect(handler, event, batch))
