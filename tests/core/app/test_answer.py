@@ -23,7 +23,6 @@ from kando.errors import (
     RunCancelled,
 )
 from kando.kit import Kit
-from kando.ledger.claims import this_process
 from kando.ledger.interface import LedgerStore
 from kando.responders.budget import Budget
 from kando.responders.llm_executor import provider_executor
@@ -401,17 +400,21 @@ def test_the_answer_of_a_call_that_was_delivered_first_counts(path: str) -> None
     desk = Desk(("llm",))
     with opened(path, desk) as store:
         run = store.start("desk", "x", group="g")
+        desk.llm_gate.clear()
         worker = GroupWorker(store.context, "g", llm=desk.provider())
-        # Resumes the run, then makes the call; the answer waits in the inbox.
-        for _ in range(2):
-            lease = worker._group.take(this_process(), 30)
-            assert lease is not None
-            worker._attempt(lease)
+        working = threading.Thread(target=worker.work)
+        working.start()
+        while not desk.asked:
+            assert working.is_alive()
+        # It completes its call, and resumes no run; the answer waits in the inbox.
+        worker.stop()
+        desk.llm_gate.set()
+        working.join(60)
         (request,) = requests_of(run)
         with pytest.raises(InvalidData, match="an answer of llm that waits"):
             run.answer(request, text="by hand")
         run.send("llm.response", {"text": "late", "cause_object_id": "go"}, cause=[request])
-        worker.work(until_idle=True)
+        GroupWorker(store.context, "g", llm=desk.provider()).work(until_idle=True)
 
         assert answer_to(run, request).data["text"] == '{"amount": 1}'
         (refused,) = (e for e in run.events() if e.type == "inbox.refused")
