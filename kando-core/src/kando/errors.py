@@ -232,9 +232,19 @@ class StoreError(KandoError):
 
 
 class StoreDamaged(StoreError):
-    """The content of a substrate differs from what was written to it."""
+    """The content of a substrate differs from what was written to it.
+
+    Attributes:
+        position: of the first event of the ledger that is damaged or missing, if it is known.
+    """
 
     code = "store_damaged"
+
+    def __init__(
+        self, message: str, *, position: int | None = None, hint: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.position = position
 
 
 class ProviderError(KandoError):

@@ -14,7 +14,7 @@ from kando.ledger._sqlite_errors import not_a_store, translate_errors
 from kando.ledger._sqlite_reader import SQLiteReader
 from kando.schema.visible import clean
 
-__all__ = ["FORMAT", "open_to_read", "open_to_write"]
+__all__ = ["FORMAT", "format_of", "open_to_read", "open_to_write"]
 
 #: Marks a SQLite file as Kando's ("Kndo" in ASCII).
 _APPLICATION_ID = 0x4B6E646F
@@ -22,8 +22,8 @@ _APPLICATION_ID = 0x4B6E646F
 #: Every table that a file may hold.
 _TABLES = ("ledgers", "events", "cache", "inbox", "jobs", "claims", "slots", "snapshots", "blobs")
 
-#: Version of the tables below.
-FORMAT = 1
+#: Version of the tables below. In format 1, events lack ``firing`` and ``trigger_key``.
+FORMAT = 2
 
 # Every page that a transaction changes is written to the log as a whole. With small pages, a fork
 # (three pages) or a firing committed alone writes a quarter of what it would with SQLite's default
@@ -57,7 +57,9 @@ CREATE TABLE events (
     key BLOB NOT NULL,
     version INTEGER NOT NULL,
     body BLOB NOT NULL,
-    hash BLOB NOT NULL
+    hash BLOB NOT NULL,
+    firing INTEGER,
+    trigger_key BLOB
 ) STRICT;
 CREATE UNIQUE INDEX explicit_ids ON events (address >> 32, id) WHERE id IS NOT NULL;
 CREATE TABLE cache (
@@ -100,6 +102,8 @@ def open_to_read(path: Path) -> SQLiteReader:
 def open_to_write(path: Path) -> sqlite3.Connection:
     """Open a file of ledgers for writing; a file that is missing or empty is initialised.
 
+    A file of an earlier format is upgraded in place.
+
     Raises:
         StoreError: it cannot be opened, is not Kando's, or has a newer format; it is unchanged.
         StoreDamaged: it is not a SQLite file, or it is damaged; it is unchanged.
@@ -115,6 +119,7 @@ def open_to_write(path: Path) -> sqlite3.Connection:
                 _initialise(connection, path)
             _write_ahead(connection)
             _is_store(connection, path)
+            _upgrade(connection)
         except BaseException:
             connection.close()
             raise
@@ -151,7 +156,7 @@ def _is_store(connection: sqlite3.Connection, path: Path) -> bool:
     A process that is killed while it creates a store may leave a SQLite file without tables.
     """
     application = connection.execute("PRAGMA application_id").fetchone()[0]
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    version = format_of(connection)
     tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if (application, version, tables) == (0, 0, 0):
         return False
@@ -188,6 +193,25 @@ def _initialise(connection: sqlite3.Connection, path: Path) -> None:
         for statement in _SCHEMA.split(";"):
             connection.execute(statement)
     connection.execute("COMMIT")
+
+
+def _upgrade(connection: sqlite3.Connection) -> None:
+    """Upgrade a file of format 1 in place, in one transaction; its rows do not change."""
+    if format_of(connection) == FORMAT:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    # Another process may have upgraded it meanwhile.
+    if format_of(connection) != FORMAT:
+        connection.execute("ALTER TABLE events ADD COLUMN firing INTEGER")
+        connection.execute("ALTER TABLE events ADD COLUMN trigger_key BLOB")
+        connection.execute(f"PRAGMA user_version = {FORMAT}")
+    connection.execute("COMMIT")
+
+
+def format_of(connection: sqlite3.Connection) -> int:
+    """Return the format of the file, from 1."""
+    found: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return found
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from kando.errors import StoreDamaged
-from kando.ledger._sqlite_rows import COLUMNS, DAMAGED, Segment
+from kando.ledger._sqlite_rows import DAMAGED, Segment
 from kando.ledger.interface import OBJECT_TYPES, Link
 from kando.schema.events import (
     OBJECT_CREATED,
@@ -28,7 +28,6 @@ _ID = (
 
 # Cast, since SQLite's functions would read the stored bytes as its own binary JSON.
 EVENTS_ABOUT = f"""
-    SELECT {COLUMNS} FROM events
     WHERE address >= ? AND address < ? AND (
         type IN ('{OBJECT_CREATED}', '{OBJECT_PATCHED}')
         AND {_ID} IN (SELECT value FROM json_each(?))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,7 +10,6 @@ import attrs
 import msgspec
 
 from kando.errors import StoreDamaged
-from kando.ledger.chain import link
 from kando.schema.events import RecordedEvent, make_recorded_event, make_unread_event
 from kando.schema.exact_json import encode
 from kando.schema.identity import default_event_id
@@ -20,26 +18,38 @@ from kando.schema.parts import Parts
 __all__ = [
     "COLUMNS",
     "DAMAGED",
+    "FORMAT_1_COLUMNS",
+    "INSERT",
+    "INSERT_NAMED",
+    "NO_KEY",
+    "RESTORE",
     "UNNAMED",
+    "Clock",
     "Names",
     "Segment",
     "datetime_of",
+    "decoded",
     "events_of",
-    "insert",
     "microseconds",
     "names_of",
+    "row_of",
 ]
 
 #: The columns that an event is read from.
-COLUMNS = "address, id, type, source, actor, cause, at_us, key, version, body"
+COLUMNS = "address, id, type, source, actor, cause, at_us, key, version, body, firing, trigger_key"
 
-_INSERT = """\
-INSERT INTO events (address, type, actor, cause, at_us, key, version, body, hash)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+#: The same columns of a file of format 1, which has no rows of firings.
+FORMAT_1_COLUMNS = "address, id, type, source, actor, cause, at_us, key, version, body, 0, NULL"
 
-_INSERT_NAMED = """\
-INSERT INTO events (address, type, actor, cause, at_us, key, version, body, hash, id, source)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+INSERT = """\
+INSERT INTO events (
+    address, type, actor, cause, at_us, key, version, body, hash, firing, trigger_key
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+
+INSERT_NAMED = """\
+INSERT INTO events (
+    address, type, actor, cause, at_us, key, version, body, hash, firing, trigger_key, id, source
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 
 #: The stored id and source of an event; None for a default.
 Names = tuple[str | None, str | None]
@@ -62,6 +72,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # The first byte of data with references.
 _MARK = 1
 _POSITION_MASK = 2**32 - 1
+RESTORE = "Restore the store from a copy."
+
 
 _decode_cause = msgspec.json.Decoder(list[str]).decode
 _decode_data = msgspec.json.Decoder(dict[str, Any]).decode
@@ -126,61 +138,45 @@ def names_of(events: Iterable[RecordedEvent], segment: Segment) -> list[Names]:
     return found
 
 
-def insert(
-    connection: sqlite3.Connection,
-    events: Sequence[RecordedEvent],
-    names: Sequence[Names],
-    segment: Segment,
-    previous: bytes,
-) -> None:
-    """Insert consecutive events into the table.
+class Clock:
+    """Times in microseconds; consecutive events mostly have the same."""
 
-    Args:
-        connection: in a transaction.
-        events: complete.
-        names: of each event, as `names_of` returns them.
-        segment: of the ledger's own events.
-        previous: the chained hash before the first of them.
+    def __init__(self) -> None:
+        self._at: datetime | None = None
+        self._at_us = 0
 
-    Raises:
-        InvalidData: an event contains text that is not valid Unicode.
-    """
-    rows = _rows_of(events, segment.base, previous)
-    if names.count(UNNAMED) == len(events):
-        connection.executemany(_INSERT, rows)
-    else:
-        named = (row + own for row, own in zip(rows, names, strict=True))
-        connection.executemany(_INSERT_NAMED, named)
+    def microseconds(self, at: datetime) -> int:
+        if at is not self._at:
+            self._at, self._at_us = at, microseconds(at)
+        return self._at_us
 
 
-def _rows_of(
-    events: Iterable[RecordedEvent], base: int, previous: bytes
-) -> Iterator[tuple[Any, ...]]:
-    # For bytes and None, sqlite3 looks for an adapter each time; for a bytearray it does not, which
-    # saves a quarter of the time of an insertion.
-    at, at_us = None, 0
-    for event in events:
-        previous = link(previous, event)
-        # All events of a batch have the same timestamp.
-        if event.timestamp is not at:
-            at = event.timestamp
-            at_us = microseconds(at)
-        cause = event.cause
-        yield (
-            base + event.position,
-            event.type,
-            event.actor,
-            encode(cause).decode() if cause else None,
-            at_us,
-            bytearray.fromhex(event.lineage_key),
-            event.version,
-            bytearray(event.encoded),
-            bytearray(previous),
-        )
+# For bytes and None, sqlite3 looks for an adapter each time; for a bytearray it does not, which
+# saves a quarter of the time of an insertion.
+NO_KEY = bytearray()
+
+
+def row_of(
+    event: RecordedEvent, base: int, hash: bytes, clock: Clock, firing: int, key: bytearray
+) -> tuple[Any, ...]:
+    cause = event.cause
+    return (
+        base + event.position,
+        event.type,
+        event.actor,
+        encode(cause).decode() if cause else None,
+        clock.microseconds(event.timestamp),
+        bytearray.fromhex(event.lineage_key),
+        event.version,
+        bytearray(event.encoded),
+        bytearray(hash),
+        firing,
+        key,
+    )
 
 
 def events_of(
-    rows: Iterable[tuple[Any, ...]], segment: Segment, parts: Parts
+    rows: Iterable[Sequence[Any]], segment: Segment, parts: Parts
 ) -> Iterator[RecordedEvent]:
     """Yield the events in rows of a segment.
 
@@ -192,13 +188,20 @@ def events_of(
     Raises:
         StoreDamaged: a row cannot be decoded.
     """
+    return (event for event, _, _ in decoded(rows, segment, parts))
+
+
+def decoded(
+    rows: Iterable[Sequence[Any]], segment: Segment, parts: Parts
+) -> Iterator[tuple[RecordedEvent, int, bytes]]:
+    """Yield the events in rows, each with its columns about its firing."""
     stream, heads = segment.stream, segment.heads
     # A run has no head; no position is -1.
     head = segment.start if heads else -1
     last_us, timestamp = 0, _EPOCH
     position = segment.start
     try:
-        for address, id, type, source, actor, cause, at_us, key, version, body in rows:
+        for address, id, type, source, actor, cause, at_us, key, version, body, mark, of in rows:
             position = address & _POSITION_MASK
             if id is None:
                 number = position - heads
@@ -209,7 +212,7 @@ def events_of(
             if body[0] == _MARK:
                 source = stream if source is None else source
                 causes = [] if cause is None else _decode_cause(cause)
-                yield make_unread_event(
+                event = make_unread_event(
                     id,
                     type,
                     source,
@@ -222,8 +225,9 @@ def events_of(
                     body,
                     version,
                 )
+                yield event, mark or 0, of
                 continue
-            yield make_recorded_event(
+            event = make_recorded_event(
                 id,
                 type,
                 stream if source is None else source,
@@ -236,6 +240,7 @@ def events_of(
                 body,
                 version,
             )
+            yield event, mark or 0, of
     except DAMAGED as error:
         msg = f"{stream}: the event at position {position} is damaged: {error}."
-        raise StoreDamaged(msg, hint="Restore the store from a copy.") from error
+        raise StoreDamaged(msg, hint=RESTORE) from error

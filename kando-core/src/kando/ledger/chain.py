@@ -9,8 +9,9 @@ import msgspec
 
 from kando.errors import InvalidData, PositionOutOfRange
 from kando.schema.events import RecordedEvent
+from kando.schema.firing import Fields
 
-__all__ = ["GENESIS", "digest_of", "link"]
+__all__ = ["GENESIS", "digest_of", "link", "link_fields"]
 
 #: The hash before the first event.
 GENESIS = bytes(32)
@@ -27,25 +28,34 @@ def link(previous: bytes, event: RecordedEvent) -> bytes:
     Raises:
         InvalidData: the event contains text that is not valid Unicode.
     """
+    return link_fields(
+        previous,
+        (
+            event.position,
+            event.id,
+            event.type,
+            event.source,
+            event.actor,
+            event.cause,
+            event.timestamp,
+            event.lineage_key,
+            event.version,
+            event.encoded,
+        ),
+    )
+
+
+def link_fields(previous: bytes, fields: Fields) -> bytes:
+    """Return the hash of an event, given its fields, chained to the previous hash.
+
+    Raises:
+        InvalidData: the event contains text that is not valid Unicode.
+    """
     try:
-        head = _encode(
-            (
-                event.position,
-                event.id,
-                event.type,
-                event.source,
-                event.actor,
-                event.cause,
-                event.timestamp,
-                event.lineage_key,
-                event.version,
-                event.encoded,
-            )
-        )
+        return sha256(previous + _encode(fields)).digest()
     except UnicodeEncodeError as error:
-        msg = f"The event at position {event.position} has text that is not Unicode: {error}."
+        msg = f"The event at position {fields[0]} has text that is not Unicode: {error}."
         raise InvalidData(msg, hint="Decode it with errors='replace'.") from error
-    return sha256(previous + head).digest()
 
 
 def digest_of(events: Iterable[RecordedEvent], count: int) -> bytes:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 from kando.ledger.interface import LedgerStore, Link
 from kando.schema.events import KandoEvent, RecordedEvent
+from kando.schema.firing import Firing
 
 __all__ = ["CountedLedger"]
 
-#: How many events are counted together.
+Item = TypeVar("Item", RecordedEvent, RecordedEvent | Firing)
+
+#: How many events are counted together, at least.
 _AT_ONCE = 100
 
 
@@ -29,17 +33,27 @@ class CountedLedger(LedgerStore):
     def append(self, events: list[KandoEvent], *, expected_length: int | None = None) -> int:
         return self._ledger.append(events, expected_length=expected_length)
 
+    def append_firings(
+        self, items: Sequence[RecordedEvent | Firing], *, expected_length: int | None = None
+    ) -> int:
+        return self._ledger.append_firings(items, expected_length=expected_length)
+
     def read(self, from_position: int = 0) -> Iterator[RecordedEvent]:
         # Not a generator itself: a negative position is reported at once, as the ledger does.
         return self._counted(self._ledger.read(from_position))
 
-    def _counted(self, events: Iterator[RecordedEvent]) -> Iterator[RecordedEvent]:
+    def read_firings(self, from_position: int = 0) -> Iterator[RecordedEvent | Firing]:
+        return self._counted(self._ledger.read_firings(from_position))
+
+    def _counted(self, items: Iterator[Item]) -> Iterator[Item]:
         number = 0
-        for number, event in enumerate(events, 1):
-            if number % _AT_ONCE == 0:
-                self._count(_AT_ONCE)
-            yield event
-        self._count(number % _AT_ONCE)
+        for item in items:
+            number += len(item) if isinstance(item, Firing) else 1
+            if number >= _AT_ONCE:
+                self._count(number)
+                number = 0
+            yield item
+        self._count(number)
 
     def blobs(self, digests: Sequence[bytes]) -> Mapping[bytes, bytes]:
         return self._ledger.blobs(digests)

@@ -15,6 +15,7 @@ from kando.schema.events import (
     KandoEvent,
     RecordedEvent,
 )
+from kando.schema.firing import Firing, flattened, grouped
 
 __all__ = ["OBJECT_TYPES", "WORLD_TYPES", "LedgerStore", "Link"]
 
@@ -80,9 +81,33 @@ class LedgerStore(ABC):
             PositionOutOfRange: the position is negative.
         """
 
+    def append_firings(
+        self, items: Sequence[RecordedEvent | Firing], *, expected_length: int | None = None
+    ) -> int:
+        """Append events and whole firings, as `append` appends their events.
+
+        A ledger that stores a firing in less space than its events overrides it.
+
+        Args:
+            items: in order, complete, and numbered from the length of the ledger on.
+            expected_length: as for `append`.
+
+        Raises:
+            ConcurrencyError, DuplicateEvent: as for `append`.
+        """
+        return self.append([*flattened(items)], expected_length=expected_length)
+
     def read_all(self) -> Iterator[RecordedEvent]:
         """Yield every event, in order."""
         return self.read(0)
+
+    def read_firings(self, from_position: int = 0) -> Iterator[RecordedEvent | Firing]:
+        """Yield the events from a position on, as `read` does, but each whole firing as one item.
+
+        Raises:
+            PositionOutOfRange: the position is negative.
+        """
+        return grouped(self.read(from_position))
 
     @abstractmethod
     def stream_name(self) -> str:

@@ -1,5 +1,8 @@
 """A ledger in a SQLite file: durable on one machine, without a server."""
 
+# long: one interface; what a row holds is in _sqlite_rows, and how a firing is stored in
+# _sqlite_firings.
+
 from __future__ import annotations
 
 import sqlite3
@@ -8,21 +11,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kando.errors import PositionOutOfRange
+from kando.ledger._sqlite_file import format_of
+from kando.ledger._sqlite_firings import firing_of, insert, items_of, storable
 from kando.ledger._sqlite_queries import EVENTS_ABOUT, Search, links_of, links_query
 from kando.ledger._sqlite_rows import (
     COLUMNS,
+    FORMAT_1_COLUMNS,
     UNNAMED,
-    Names,
     Segment,
     events_of,
-    insert,
     names_of,
 )
-from kando.ledger.chain import GENESIS
+from kando.ledger.chain import GENESIS, link
 from kando.ledger.checks import check_expected_length, check_from_position, duplicate
 from kando.ledger.completion import complete_all
 from kando.ledger.interface import LedgerStore, Link
-from kando.schema.events import BRANCH_CREATED, KandoEvent, RecordedEvent
+from kando.schema.events import (
+    BRANCH_CREATED,
+    RESPONDER_COMPLETED,
+    RESPONDER_FIRED,
+    KandoEvent,
+    RecordedEvent,
+)
+from kando.schema.firing import Firing, flattened, grouped
 from kando.schema.identity import number_of_default_id
 
 if TYPE_CHECKING:
@@ -38,6 +49,8 @@ _LINKS_PAGE = 10_000
 
 #: Page size for a search, which returns few rows.
 _LARGEST_PAGE = 32_000
+
+_LIFECYCLE = frozenset({RESPONDER_FIRED, RESPONDER_COMPLETED})
 
 # An address is a ledger's number followed by a position of 32 bits.
 _POSITIONS = 2**32
@@ -81,10 +94,33 @@ class SQLiteLedgerStore(LedgerStore):
         self._substrate = substrate
         self._segments = tuple(segments)
         self._own = segments[-1]
+        self._parts = substrate._blobs.parts
+        # A file of format 1 that is only read has no rows of firings, until a writer upgrades it.
+        self._has_firings = not substrate.is_read_only
 
     def append(self, events: list[KandoEvent], *, expected_length: int | None = None) -> int:
         with self._substrate._writing() as connection:
             length = self._append(connection, events, expected_length)
+        self._substrate._blobs.committed()
+        return length
+
+    def append_firings(
+        self, items: Sequence[RecordedEvent | Firing], *, expected_length: int | None = None
+    ) -> int:
+        if type(self).append is not _APPEND:
+            # What replaces `append`, such as a subclass, sees every event.
+            return super().append_firings(items, expected_length=expected_length)
+        with self._substrate._writing() as connection:
+            length = self._length(connection)
+            check_expected_length(self.stream_name(), length, expected_length)
+            position = length
+            for item in items:
+                if item.position != position:
+                    length = self._append(connection, flattened(items), expected_length)
+                    break
+                position += len(item) if isinstance(item, Firing) else 1
+            else:
+                length = self._insert(connection, items, length)
         self._substrate._blobs.committed()
         return length
 
@@ -99,16 +135,55 @@ class SQLiteLedgerStore(LedgerStore):
         whole = complete_all(
             events, length, stream, lambda: self._heads(connection), keeps_blobs=True
         )
-        names = names_of(whole, self._own)
-        self._refuse_duplicates(connection, whole, names)
-        previous = self._digest(connection, length)
-        self._substrate._blobs.store(connection, whole)
-        insert(connection, whole, names, self._own, previous)
-        length += len(whole)
+        return self._insert(connection, [*grouped(whole)], length)
+
+    def _insert(
+        self, connection: sqlite3.Connection, items: Sequence[RecordedEvent | Firing], length: int
+    ) -> int:
+        """Insert complete events and firings after the last event; return the length afterwards."""
+        packed = self._packed(connection, items)
+        stored: list[RecordedEvent] = []
+        for item in packed:
+            if isinstance(item, Firing):
+                stored += item.outputs
+                length += len(item)
+            else:
+                stored.append(item)
+                length += 1
+        names = names_of(stored, self._own)
+        if names.count(UNNAMED) != len(names) or self._has_explicit_ids(connection):
+            self._refuse_duplicates(connection, flattened(packed))
+        self._substrate._blobs.store(connection, stored)
+        start = packed[0].position if packed else length
+        insert(connection, packed, names, self._own, self._digest(connection, start))
         connection.execute(
             "UPDATE ledgers SET length = ? WHERE number = ?", (length, self._own.base >> 32)
         )
         return length
+
+    def _packed(
+        self, connection: sqlite3.Connection, items: Sequence[RecordedEvent | Firing]
+    ) -> list[RecordedEvent | Firing]:
+        """Return the items with the events of those firings that cannot be stored as such."""
+        keys: dict[str, str] | None = None
+
+        def key_of(event_id: str) -> str | None:
+            nonlocal keys
+            if keys is None:
+                keys = {event.id: event.lineage_key for event in flattened(items)}
+            if event_id in keys:
+                return keys[event_id]
+            event = self._find(connection, event_id)
+            return None if event is None else event.lineage_key
+
+        packed: list[RecordedEvent | Firing] = []
+        for item in items:
+            if not isinstance(item, Firing):
+                packed.append(item)
+                continue
+            firing = storable(item, self._own, key_of)
+            packed += [firing] if firing is not None else item.events()
+        return packed
 
     def _heads(self, connection: sqlite3.Connection) -> int:
         """Return the number of branch heads; a branch that was made by hand may lack its own."""
@@ -120,18 +195,12 @@ class SQLiteLedgerStore(LedgerStore):
         )
 
     def _refuse_duplicates(
-        self,
-        connection: sqlite3.Connection,
-        events: Sequence[RecordedEvent],
-        names: Sequence[Names],
+        self, connection: sqlite3.Connection, events: Sequence[RecordedEvent]
     ) -> None:
         within: dict[str, int] = {}
-        has_explicit = self._has_explicit_ids(connection)
-        if not has_explicit and names.count(UNNAMED) == len(names):
-            return
-        for event, (explicit, _) in zip(events, names, strict=True):
+        for event in events:
             taken = within.get(event.id)
-            if taken is None and (has_explicit or explicit is not None):
+            if taken is None:
                 taken = self._position_of(connection, event.id)
             if taken is not None:
                 raise duplicate(self.stream_name(), event.id, taken)
@@ -145,10 +214,14 @@ class SQLiteLedgerStore(LedgerStore):
         )
 
     def _position_of(self, connection: sqlite3.Connection, event_id: str) -> int | None:
-        query = "SELECT type FROM events WHERE address = ? AND id IS NULL"
+        query = "SELECT type, id FROM events WHERE address = ?"
         for segment, position in self._default_places(event_id):
             row = connection.execute(query, (segment.base + position,)).fetchone()
-            if row is not None and event_id == segment.default_id(row[0], position):
+            if row is None:
+                event = self._lifecycle_event(connection, segment, position)
+                if event is not None and event.id == event_id:
+                    return position
+            elif row[1] is None and event_id == segment.default_id(row[0], position):
                 return position
         query = "SELECT address FROM events WHERE address >> 32 = ? AND id = ?"
         for segment in self._segments:
@@ -175,22 +248,104 @@ class SQLiteLedgerStore(LedgerStore):
         return self._read(from_position, self.length())
 
     def _read(self, start: int, end: int) -> Iterator[RecordedEvent]:
-        # Events never change, so pages up to a fixed end give a consistent view.
-        query = f"SELECT {COLUMNS} FROM events WHERE address >= ? AND address < ? ORDER BY address"
-        for segment in self._segments:
-            position = max(start, segment.start)
-            stop = end if segment.stop is None else min(end, segment.stop)
-            while position < stop:
-                upto = min(position + _PAGE, stop)
-                rows = self._rows(query, (segment.base + position, segment.base + upto))
-                if len(rows) != upto - position:
-                    lost = f"{upto - position - len(rows)} of its events {position} to {upto - 1}"
-                    raise self._substrate._damaged(f"{segment.stream} lacks {lost}.")
-                yield from events_of(rows, segment, self._substrate._blobs.parts)
-                position = upto
+        for item in self._items(start, end):
+            if not isinstance(item, Firing):
+                yield item
+            elif item.position >= start:
+                yield from item.events()
+            else:
+                yield from item.events()[start - item.position :]
 
-    def _rows(self, query: str, span: tuple[int | str, ...]) -> list[tuple[Any, ...]]:
-        return self._substrate._query(lambda connection: connection.execute(query, span).fetchall())
+    def read_firings(self, from_position: int = 0) -> Iterator[RecordedEvent | Firing]:
+        check_from_position(self.stream_name(), from_position)
+        return self._read_firings(from_position, self.length())
+
+    def _read_firings(self, start: int, end: int) -> Iterator[RecordedEvent | Firing]:
+        for item in self._items(start, end):
+            if isinstance(item, Firing) and item.position < start:
+                yield from item.events()[start - item.position :]
+            else:
+                yield item
+
+    def _items(self, start: int, end: int) -> Iterator[RecordedEvent | Firing]:
+        """Yield the events and firings from `start` up to `end`; the first firing may begin before."""
+        for segment, first, last in self._spans(start, end):
+            aligned = self._start_of_item(segment, first) if first > segment.start else first
+            rows = self._pages(segment.base + aligned, segment.base + last)
+            for item in items_of(rows, segment, aligned, last, self._parts):
+                if isinstance(item, Firing) or item.position >= first:
+                    yield item
+
+    def _pages(self, first: int, last: int) -> Iterator[tuple[Any, ...]]:
+        # Events never change, so pages up to a fixed end give a consistent view.
+        where = f"WHERE address >= ? AND address <= ? ORDER BY address LIMIT {_PAGE}"
+        while True:
+            page = self._rows(where, (first, last))
+            yield from page
+            if len(page) < _PAGE:
+                return
+            first = page[-1][0] + 1
+
+    def _start_of_item(self, segment: Segment, position: int) -> int:
+        """Return the position of the first event of the firing around a position, or the position."""
+        start = self._substrate._query(
+            lambda connection: self._fired_before(connection, segment, position)
+        )
+        return position if start is None else max(start, segment.start)
+
+    def _fired_before(
+        self, connection: sqlite3.Connection, segment: Segment, position: int
+    ) -> int | None:
+        """Return the position of the ``responder.fired`` of the firing around a position, or None."""
+        if not self._may_have_firings(connection):
+            return None
+        address = segment.base + position
+        query = "SELECT address, firing FROM events WHERE address BETWEEN ? AND ?"
+        marks = dict(connection.execute(query, (address - 1, address + 1)).fetchall())
+        for at in (address,) if address in marks else (address + 1, address - 1):
+            mark = marks.get(at) or 0
+            # Of two neighbours, the next one must begin a firing, and the last one be in one.
+            if mark > 0:
+                return at - segment.base - 1
+            if mark < 0 and at <= address:
+                return at - segment.base + mark - 1
+        return None
+
+    def _lifecycle_event(
+        self, connection: sqlite3.Connection, segment: Segment, position: int
+    ) -> RecordedEvent | None:
+        """Return the event at a position without a row, if it is the lifecycle event of a firing."""
+        start = self._fired_before(connection, segment, position)
+        if start is None:
+            return None
+        rows = self._select(connection, "WHERE address = ?", (segment.base + start + 1,))
+        if not rows:
+            return None
+        firing, count = firing_of(rows[0], segment, self._parts)
+        if position not in (start, start + 1 + count):
+            return None
+        return firing.lifecycle_event(position, count)
+
+    def _may_have_firings(self, connection: sqlite3.Connection) -> bool:
+        self._has_firings = self._has_firings or format_of(connection) > 1
+        return self._has_firings
+
+    def _select(
+        self, connection: sqlite3.Connection, where: str, parameters: tuple[int | str, ...]
+    ) -> list[tuple[Any, ...]]:
+        """Return the rows of events that meet a condition."""
+        if not self._has_firings:
+            query = f"SELECT {FORMAT_1_COLUMNS} FROM events {where}"
+            rows = connection.execute(query, parameters).fetchall()
+            # Asked afterwards: a writer may have upgraded the file and appended to it.
+            if not self._may_have_firings(connection):
+                return rows
+        return connection.execute(f"SELECT {COLUMNS} FROM events {where}", parameters).fetchall()
+
+    def _rows(self, where: str, parameters: tuple[int | str, ...]) -> list[tuple[Any, ...]]:
+        return self._substrate._query(
+            lambda connection: self._select(connection, where, parameters)
+        )
 
     def stream_name(self) -> str:
         return self._own.stream
@@ -212,12 +367,14 @@ class SQLiteLedgerStore(LedgerStore):
         return self._substrate._query(lambda connection: self._at(connection, position))
 
     def _at(self, connection: sqlite3.Connection, position: int) -> RecordedEvent | None:
+        address = self._address_of(position)
+        if address is None:
+            return None
         segment = self._segment_of(position)
-        row = connection.execute(
-            f"SELECT {COLUMNS} FROM events WHERE address = ?", (self._address_of(position),)
-        ).fetchone()
-        parts = self._substrate._blobs.parts
-        return next(events_of([row], segment, parts)) if row is not None else None
+        rows = self._select(connection, "WHERE address = ?", (address,))
+        if rows:
+            return next(events_of(rows, segment, self._parts))
+        return self._lifecycle_event(connection, segment, position)
 
     def _segment_of(self, position: int) -> Segment:
         return next(s for s in self._segments if s.stop is None or position < s.stop)
@@ -235,12 +392,24 @@ class SQLiteLedgerStore(LedgerStore):
 
     def links(self, start: int, stop: int, *, excluding: Collection[str] = ()) -> Iterator[Link]:
         check_from_position(self.stream_name(), start)
+        if not _LIFECYCLE.issubset(excluding):
+            # The causes of lifecycle events follow from other columns.
+            yield from super().links(start, stop, excluding=excluding)
+            return
         for segment, first, last in self._spans(start, min(stop, self.length())):
             query, left_out = links_query(excluding)
             for page in range(first, last, _LINKS_PAGE):
                 upto = min(page + _LINKS_PAGE, last)
-                rows = self._rows(query, (segment.base + page, segment.base + upto, *left_out))
-                yield from links_of(rows, segment)
+                yield from self._linked(query, (page, upto), left_out, segment)
+
+    def _linked(
+        self, query: str, span: tuple[int, int], left_out: tuple[str, ...], segment: Segment
+    ) -> Iterator[Link]:
+        parameters = (segment.base + span[0], segment.base + span[1], *left_out)
+        rows = self._substrate._query(
+            lambda connection: connection.execute(query, parameters).fetchall()
+        )
+        return links_of(rows, segment)
 
     def events_about(
         self, objects: Collection[str], relations: Collection[str], stop: int
@@ -254,8 +423,7 @@ class SQLiteLedgerStore(LedgerStore):
             while last > first and search.is_incomplete:
                 start = max(last - page, first)
                 span = (segment.base + start, segment.base + last, *search.parameters())
-                parts = self._substrate._blobs.parts
-                for event in events_of(self._rows(EVENTS_ABOUT, span), segment, parts):
+                for event in events_of(self._rows(EVENTS_ABOUT, span), segment, self._parts):
                     search.add(event)
                 last, page = start, min(2 * page, _LARGEST_PAGE)
         return search.found()
@@ -272,13 +440,18 @@ class SQLiteLedgerStore(LedgerStore):
         return self._substrate._query(self._stray_position)
 
     def _stray_position(self, connection: sqlite3.Connection) -> int | None:
-        base, length = self._own.base, self._length(connection)
+        base, own, length = self._own.base, self._own, max(self._length(connection), 0)
+        if length > own.start and self._lifecycle_event(connection, own, length) is not None:
+            return length
         query = "SELECT address FROM events WHERE address >= ? AND address < ? LIMIT 1"
-        for first, last in ((0, self._own.start), (max(length, 0), _POSITIONS)):
+        for first, last in ((0, own.start), (length, _POSITIONS)):
             row = connection.execute(query, (base + first, base + last)).fetchone()
             if row is not None:
                 found: int = row[0] - base
-                return found
+                begins = (
+                    self._lifecycle_event(connection, own, found - 1) if found > first else None
+                )
+                return found if begins is None else found - 1
         return None
 
     def digest(self, position: int) -> bytes:
@@ -291,6 +464,9 @@ class SQLiteLedgerStore(LedgerStore):
         query = "SELECT hash FROM events WHERE address = ?"
         row = connection.execute(query, (self._address_of(position - 1),)).fetchone()
         if row is None:
+            event = self._at(connection, position - 1)
+            if event is not None:
+                return link(self._digest(connection, position - 1), event)
             length = self._length(connection)
             msg = f"Position {position} is outside {self.stream_name()} of {length} events."
             raise PositionOutOfRange(msg, hint=f"Use 0 to {length}.")
@@ -306,3 +482,6 @@ class SQLiteLedgerStore(LedgerStore):
         """Close the file, if this ledger opened it."""
         if self._owns_substrate:
             self._substrate.close()
+
+
+_APPEND = SQLiteLedgerStore.append

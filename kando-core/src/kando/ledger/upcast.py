@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 import attrs
 
 from kando.ledger.interface import LedgerStore, Link
-from kando.schema.events import KandoEvent, RecordedEvent
+from kando.schema.events import (
+    RESPONDER_COMPLETED,
+    RESPONDER_FIRED,
+    KandoEvent,
+    RecordedEvent,
+)
+from kando.schema.firing import Firing
 from kando.schema.upcasting import Upcaster, Upcasters
 
 __all__ = ["UpcastLedger", "upcast"]
+
+_LIFECYCLE = frozenset({RESPONDER_FIRED, RESPONDER_COMPLETED})
 
 
 def upcast(ledger: LedgerStore, steps: Iterable[Upcaster]) -> LedgerStore:
@@ -45,11 +53,35 @@ class UpcastLedger(LedgerStore):
         stamped = [self._stamped(event) for event in events]
         return self._ledger.append(stamped, expected_length=expected_length)
 
-    def _stamped(self, event: KandoEvent) -> KandoEvent:
+    def append_firings(
+        self, items: Sequence[RecordedEvent | Firing], *, expected_length: int | None = None
+    ) -> int:
+        if not _LIFECYCLE.isdisjoint(self.versions):
+            return super().append_firings(items, expected_length=expected_length)
+        stamped = [self._converted(item, self._stamped_recorded) for item in items]
+        return self._ledger.append_firings(stamped, expected_length=expected_length)
+
+    def read_firings(self, from_position: int = 0) -> Iterator[RecordedEvent | Firing]:
+        if not _LIFECYCLE.isdisjoint(self.versions):
+            return super().read_firings(from_position)
+        items, upcast = self._ledger.read_firings(from_position), self._upcasters.upcast
+        return (self._converted(item, upcast) for item in items)
+
+    @staticmethod
+    def _converted(
+        item: RecordedEvent | Firing, convert: Callable[[RecordedEvent], RecordedEvent]
+    ) -> RecordedEvent | Firing:
+        """Return an item with its events converted, except for those of a firing's lifecycle."""
+        if isinstance(item, Firing):
+            return item.with_outputs([convert(event) for event in item.outputs])
+        return convert(item)
+
+    def _stamped_recorded(self, event: RecordedEvent) -> RecordedEvent:
         version = self._upcasters.version_of(event.type)
-        if not isinstance(event, RecordedEvent) or event.version == version:
-            return event
-        return attrs.evolve(event, version=version)
+        return event if event.version == version else attrs.evolve(event, version=version)
+
+    def _stamped(self, event: KandoEvent) -> KandoEvent:
+        return self._stamped_recorded(event) if isinstance(event, RecordedEvent) else event
 
     def read(self, from_position: int = 0) -> Iterator[RecordedEvent]:
         return map(self._upcasters.upcast, self._ledger.read(from_position))

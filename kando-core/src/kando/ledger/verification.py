@@ -85,6 +85,8 @@ def _one_by_one(ledger: LedgerStore) -> Iterator[RecordedEvent]:
             yield event
             position += 1
     except StoreDamaged as error:
+        if error.position == position:
+            raise
         # A store may read many events at once; read singly to find the one that is missing.
         while (found := ledger.at(position)) is not None:
             yield found
@@ -92,6 +94,7 @@ def _one_by_one(ledger: LedgerStore) -> Iterator[RecordedEvent]:
         if position < ledger.length():
             msg = "the event is missing"
             raise StoreDamaged(msg) from error
+        raise
 
 
 def _mismatch(position: int, digest: bytes, what: str) -> Verdict:
