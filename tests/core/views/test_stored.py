@@ -10,11 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kando.app.status import read_status
-from kando.emit import create
+from kando.emit import ask, create, relate
 from kando.ledger.memory import MemoryLedgerStore
 from kando.responders.base import responder
+from kando.responders.llm_executor import LLMExecutorResponder
 from kando.runtime import Runtime
 from kando.schema.events import OBJECT_CREATED, KandoEvent, RecordedEvent, make_event
+from kando.schema.firing import Firing
 from kando.views.metrics import MetricsFold, measure
 from kando.views.status import StatusFold
 from kando.views.stored import (
@@ -285,3 +287,28 @@ def test_an_event_that_a_view_cannot_process_causes_a_warning_and_does_not_stop_
     stored = open_snapshot(ledger, kept)
     assert stored is not None
     assert (stored.world(), lineage_of(stored)) == (world, None)
+
+
+@pytest.mark.parametrize("cut", range(8))
+def test_views_of_firings_are_those_of_their_events_to_the_byte(cut: int) -> None:
+    ledger = MemoryLedgerStore("r1")
+
+    @responder("talker", {OBJECT_CREATED})
+    def talker(event: RecordedEvent, world: World) -> Iterator[KandoEvent]:
+        if len(world.objects) < 4:
+            child = yield create("T", {"text": "x"})
+            yield relate("about", child, event)
+            yield ask([{"role": "user", "content": "?"}], about=child)
+
+    asked = LLMExecutorResponder(lambda messages, model, n: ("yes", 0.5))
+    Runtime(ledger, [talker, asked]).run([create("T", {"text": "goal"})])
+    events, items = list(ledger.read_all()), list(ledger.read_firings())
+    assert sum(isinstance(item, Firing) for item in items) >= 6
+    places, world = {event.id: event.position for event in events}.get, project(events)
+    singly, together = Views(places), Views(places)
+
+    singly.observe(events)
+    for batch in (items[:cut], items[cut:]):
+        together.observe(batch)
+
+    assert singly.states(world) == together.states(world)

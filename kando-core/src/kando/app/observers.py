@@ -26,6 +26,7 @@ from kando.ledger.interface import LedgerStore
 from kando.responders.redaction import redact
 from kando.schema.events import KandoEvent, RecordedEvent
 from kando.schema.exact_json import decode
+from kando.schema.firing import Firing, flattened
 from kando.schema.parts import copied, has_references
 
 __all__ = ["Observation", "ObserverReport"]
@@ -127,6 +128,18 @@ class _Observed(LedgerStore):
         for watcher in self._watchers:
             watcher.enqueue(recorded)
         return length
+
+    def append_firings(
+        self, items: Sequence[RecordedEvent | Firing], *, expected_length: int | None = None
+    ) -> int:
+        length = self._inner.append_firings(items, expected_length=expected_length)
+        recorded = flattened(items)
+        for watcher in self._watchers:
+            watcher.enqueue(recorded)
+        return length
+
+    def read_firings(self, from_position: int = 0) -> Iterator[RecordedEvent | Firing]:
+        return self._inner.read_firings(from_position)
 
     def read(self, from_position: int = 0) -> Iterator[RecordedEvent]:
         return self._inner.read(from_position)

@@ -24,6 +24,7 @@ from kando.schema.events import (
     KandoEvent,
     RecordedEvent,
 )
+from kando.schema.firing import Firing
 from kando.views.choices import CHOOSING, Choices
 from kando.views.pending import answered_by, is_answer, is_by_hand
 from kando.world.graph import World
@@ -215,28 +216,29 @@ def _put(cache: LLMCache, intent: KandoEvent, answer: dict[str, Any], model: str
 
 
 def cached_while_read(
-    events: Iterable[RecordedEvent], cache: LLMCache, start: int = 0
-) -> Iterator[RecordedEvent]:
-    """Yield the events of a ledger, and put their answers into a cache, which is a fold over them.
+    items: Iterable[RecordedEvent | Firing], cache: LLMCache, start: int = 0
+) -> Iterator[RecordedEvent | Firing]:
+    """Yield the items of a ledger, and put their answers into a cache, which is a fold over them.
 
     Args:
-        events: from the first on.
+        items: events and firings, from the first on.
         cache: for the answers.
         start: position of the first event whose answer is put into it.
     """
     requests: dict[str, RecordedEvent] = {}
     choices = Choices()
-    for event in events:
-        if event.type in CHOOSING:
-            choices = choices.apply(event)
-        elif event.type == LLM_REQUEST:
-            requests[event.id] = event
-        elif event.type == LLM_RESPONSE and is_answer(event):
-            for id in answered_by(event):
-                intent = requests.pop(id, None)
-                if intent is not None and event.position >= start:
-                    _put(cache, intent, event.data, choices.model)
-        yield event
+    for item in items:
+        for event in item.outputs if isinstance(item, Firing) else (item,):
+            if event.type in CHOOSING:
+                choices = choices.apply(event)
+            elif event.type == LLM_REQUEST:
+                requests[event.id] = event
+            elif event.type == LLM_RESPONSE and is_answer(event):
+                for id in answered_by(event):
+                    intent = requests.pop(id, None)
+                    if intent is not None and event.position >= start:
+                        _put(cache, intent, event.data, choices.model)
+        yield item
 
 
 def _of_any_request(asked: Asked) -> Asked:

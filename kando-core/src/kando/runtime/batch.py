@@ -20,7 +20,6 @@ from kando.runtime.recorder import Entry, Recorder
 from kando.schema.events import (
     LLM_RESPONSE,
     OBJECT_CREATED,
-    OBSERVED,
     RELATION_CREATED,
     RESERVED,
     RESPONDER_COMPLETED,
@@ -32,11 +31,13 @@ from kando.schema.events import (
     make_recorded_event,
 )
 from kando.schema.exact_json import encode, exact
+from kando.schema.firing import Firing
 from kando.schema.identity import default_event_id, object_id, step_key
 from kando.schema.parts import whole_encoded
 from kando.views.approvals import GATE
 from kando.views.pending import ANSWERS, BY
 from kando.views.spending import spent_by
+from kando.world.graph import World
 from kando.world.projection import change_of
 from kando.world.staged import StagedWorld
 
@@ -62,6 +63,9 @@ class Batch:
         is_own: whether the runtime itself says this, such as a failure or a due timer.
         silent: the responders that have handled the trigger since the last event, silently.
 
+    The ``responder.fired`` and ``responder.completed`` of a whole firing are not among the entries:
+    they follow from the firing.
+
     Attributes:
         entries: the accepted events, in order.
         depth: the greatest recursion depth among them.
@@ -85,15 +89,30 @@ class Batch:
         self._trigger = trigger
         self._responder = responder
         self._is_call = is_call
-        self._silent = list(silent)
+        self._silent = silent
         # The runtime itself records its reserved types; the gate asks and answers for a person.
         self._is_own = is_own or responder == GATE
         self._trigger_depth = self.depth
-        self._staged = StagedWorld(recorder.world)
+        # The world with the changes of the first `_staged_count` entries.
+        self._staged: World | StagedWorld = recorder.world
+        self._staged_count = 0
         # All events of a batch have the same timestamp.
         self._at: datetime | None = None
         self._by_id: dict[str, Entry] = {}
         self._roots: dict[str, int] = {}
+        self._has_explicit = False
+        # Whether ``responder.fired`` and ``responder.completed`` enclose the entries.
+        self._is_open = self._is_whole = False
+        self._start = recorder.length
+
+    def __len__(self) -> int:
+        """Return the number of events to be recorded."""
+        return len(self.entries) + self._is_open + self._is_whole
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the batch is a firing that begins with ``responder.fired``."""
+        return self._is_open
 
     def add(self, event: KandoEvent, ordinal: int | str = 0) -> RecordedEvent:
         """Check and identify an event, and return it as it will be recorded.
@@ -150,17 +169,18 @@ class Batch:
                 msg, hint="Split it, or store it in a file and record its path and hash."
             )
         # Another event can have the default id of this position only if its author set it.
-        taken = recorder.explicit_ids.get(id) if has_default_id else recorder.position_of(id)
+        taken = recorder.explicit_ids.get(id) if has_default_id else self._position_of(id)
         if taken is not None or id in self._by_id:
             raise self._duplicate(id)
+        self._has_explicit = self._has_explicit or not has_default_id
         if trigger is not None and event.cause == [trigger.id] and event.type not in BOOKKEEPING:
             depth = self._trigger_depth + 1
         else:
             depth = self._depth_of(event)
-        change = change_of(event, self._staged)
+        staged = self._staged_world()
+        change = change_of(event, staged)
         if change is not None:
-            recorder.types.check(event, change, self._staged)
-            self._staged.stage(change)
+            recorder.types.check(event, change, staged)
         if event.type == LLM_RESPONSE:
             self.cost_usd += spent_by(event).llm_cost_usd
         if depth > self.depth:
@@ -169,86 +189,139 @@ class Batch:
         self.entries.append(entry)
         self._by_id[id] = entry
 
+    def _position_of(self, id: str) -> int | None:
+        """Return the position of an event of the ledger or of this batch, or None."""
+        recorder, here = self._recorder, self._by_id.get(id)
+        if here is not None:
+            return here[0].position
+        if self._is_open and id == default_event_id(RESPONDER_FIRED, self._start, recorder.heads):
+            return self._start
+        return recorder.position_of(id)
+
+    def _staged_world(self) -> World | StagedWorld:
+        """Return the world with the changes of all entries; most batches have one entry."""
+        entries = self.entries
+        if self._staged_count == len(entries):
+            return self._staged
+        if not self._staged_count:
+            self._staged = StagedWorld(self._recorder.world)
+        assert isinstance(self._staged, StagedWorld)
+        for _, change, _, _ in entries[self._staged_count :]:
+            self._staged.stage(change)
+        self._staged_count = len(entries)
+        return self._staged
+
     def _duplicate(self, id: str) -> DuplicateEvent:
         """Return the error for an id that is already taken, in the ledger or in this batch."""
-        recorder, here = self._recorder, self._by_id.get(id)
-        position = recorder.position_of(id) if here is None else here[0].position
-        msg = f"{recorder.source} already has an event {id!r}, at position {position}."
+        source, position = self._recorder.source, self._position_of(id)
+        msg = f"{source} already has an event {id!r}, at position {position}."
         return DuplicateEvent(msg, hint="Give the event another id, or none.")
 
     def _depth_of(self, event: RecordedEvent) -> int:
-        depth = -1
+        depth, recorder = -1, self._recorder
         for cause in event.cause:
-            position = self._recorder.position_of(cause)
-            if position is not None:
-                depth = max(depth, self._recorder.depth_of(position))
-            elif cause in self._by_id:
+            position = self._position_of(cause)
+            if cause in self._by_id:
                 _, _, of_cause, _ = self._by_id[cause]
+                depth = max(depth, of_cause)
+            elif position is not None:
+                is_fired = position >= self._start
+                of_cause = self._trigger_depth if is_fired else recorder.depth_of(position)
                 depth = max(depth, of_cause)
             else:
                 msg = f"{event_label(event)} has cause {cause!r}, which does not exist."
-                hint = f"Use ids of events of {self._recorder.source}."
+                hint = f"Use ids of events of {recorder.source}."
                 raise UnknownReference(msg, hint=hint)
         return max(depth, 0) if event.type in BOOKKEEPING else depth + 1
 
-    def open(self) -> RecordedEvent:
-        """Add ``responder.fired``, caused by the trigger, and return it."""
-        assert self._trigger is not None
-        data: dict[str, Any] = {"responder": self._responder, "trigger": self._trigger.id}
-        if self._is_call:
-            data["call"] = True
-        if self._silent:
-            data[OBSERVED] = {AFTER: [self._trigger.id, self._silent]}
-        return self._add_own(RESPONDER_FIRED, "fired", self._trigger, data)
+    def open(self) -> None:
+        """Begin a firing: the entries follow a ``responder.fired``, caused by the trigger."""
+        self._is_open = True
+        recorder = self._recorder
+        if recorder.explicit_ids:
+            self._require_free(default_event_id(RESPONDER_FIRED, self._start, recorder.heads))
 
-    def close(self, fired: RecordedEvent, outputs: int) -> RecordedEvent:
-        """Add ``responder.completed`` and return it.
+    def close(self) -> None:
+        """End the firing that `open` began: a ``responder.completed`` follows the entries."""
+        recorder = self._recorder
+        if recorder.explicit_ids or self._has_explicit:
+            position = self._start + len(self)
+            self._require_free(default_event_id(RESPONDER_COMPLETED, position, recorder.heads))
+        self._is_whole = True
+
+    def complete(self, fired: RecordedEvent, outputs: int) -> None:
+        """Add the ``responder.completed`` of a firing that the ledger holds in part.
 
         Args:
-            fired: the ``responder.fired`` of the firing, in this batch or before it.
+            fired: its ``responder.fired``, before this batch.
             outputs: how many events the responder emitted.
-        """
-        assert self._trigger is not None
-        data = {"responder": self._responder, "trigger": self._trigger.id, "outputs": outputs}
-        return self._add_own(RESPONDER_COMPLETED, "completed", fired, data)
-
-    def _add_own(
-        self, type: str, word: str, cause: RecordedEvent, data: dict[str, Any]
-    ) -> RecordedEvent:
-        """Add a bookkeeping event of the runtime; only its id needs a check.
-
-        It has the depth of its trigger: bookkeeping does not count for recursion depth.
         """
         recorder, trigger = self._recorder, self._trigger
         assert trigger is not None
-        position = recorder.length + len(self.entries)
-        id = default_event_id(type, position, recorder.heads)
-        if id in recorder.explicit_ids or id in self._by_id:
-            raise self._duplicate(id)
+        position = self._start + len(self)
+        id = default_event_id(RESPONDER_COMPLETED, position, recorder.heads)
+        self._require_free(id)
+        data = {"responder": self._responder, "trigger": trigger.id, "outputs": outputs}
         event = make_recorded_event(
             id,
-            type,
+            RESPONDER_COMPLETED,
             recorder.source,
             self._responder,
-            [cause.id],
+            [fired.id],
             self._at or self._now(),
             data,
             position,
-            step_key(trigger.lineage_key, self._responder, word),
+            step_key(trigger.lineage_key, self._responder, "completed"),
             encode(data),
         )
-        entry = (event, None, self._trigger_depth, True)
-        self.entries.append(entry)
-        self._by_id[id] = entry
-        return event
+        # Bookkeeping does not count for recursion depth.
+        self.entries.append((event, None, self._trigger_depth, True))
+
+    def firing(self) -> Firing | None:
+        """Return the whole firing that the batch is, or None for any other batch."""
+        recorder, trigger = self._recorder, self._trigger
+        if not self._is_whole or trigger is None:
+            return None
+        observed = {AFTER: [trigger.id, list(self._silent)]} if self._silent else None
+        return Firing(
+            self._start,
+            recorder.heads,
+            recorder.source,
+            self._at or self._now(),
+            self._responder,
+            trigger.id,
+            trigger.lineage_key,
+            [entry[0] for entry in self.entries],
+            is_call=self._is_call,
+            observed=observed,
+        )
+
+    def all_entries(self) -> list[Entry]:
+        """Return the entries, with those of the firing's lifecycle."""
+        firing = self.firing()
+        if firing is None:
+            return self.entries
+        depth = self._trigger_depth
+        fired, completed = firing.fired, firing.completed
+        return [(fired, None, depth, True), *self.entries, (completed, None, depth, True)]
+
+    def _require_free(self, id: str) -> None:
+        """Require that an id of the runtime's own is not taken."""
+        if id in self._recorder.explicit_ids or id in self._by_id:
+            raise self._duplicate(id)
 
     def _now(self) -> datetime:
         self._at = self._recorder.clock()
         return self._at
 
-    def record(self) -> list[RecordedEvent]:
-        """Record the whole batch and return its events."""
-        return self._recorder.record(self.entries, self._roots, is_external=self._trigger is None)
+    def record(self) -> Firing | Sequence[RecordedEvent]:
+        """Record the whole batch and return its firing or its events."""
+        firing = self.firing()
+        if firing is None:
+            is_external = self._trigger is None
+            return self._recorder.record(self.entries, self._roots, is_external=is_external)
+        self._recorder.record_firing(firing, self.entries, self._trigger_depth, self.depth)
+        return firing
 
     def _identified(self, event: KandoEvent, ordinal: int | str) -> RecordedEvent:
         if not isinstance(event, KandoEvent):
@@ -265,7 +338,7 @@ class Batch:
             raise InvalidData(msg, hint="Choose a type of your own.")
         if kind in ANSWERS:
             given = self._marked(given, actor)
-        position = recorder.length + len(self.entries)
+        position = self._start + len(self)
         id = event.id or default_event_id(kind, position, recorder.heads)
         needs_id = kind in _NAMED and "id" not in given
         try:
@@ -330,7 +403,7 @@ class Batch:
         if not isinstance(type, str) or not type:
             msg = f"{event.type}: data.type must be a non-empty string, not {type!r:.60}."
             raise InvalidData(msg, hint="Set it to the name of the type.")
-        staged = self._staged
+        staged = self._staged_world()
         is_object = event.type == OBJECT_CREATED
         return object_id(type, key, staged.get_object if is_object else staged.get_relation)
 

@@ -73,12 +73,12 @@ def _fire(
         return collect(batch, handler, outputs, cancelled) or 0
 
     try:
-        count = _within(end - time.monotonic(), fire, handler.name)
+        _within(end - time.monotonic(), fire, handler.name)
     except (Exception, SystemExit) as error:
         committer.record_failure(handler, cancelled, error, cancelled, PARKED)
         return
     # Recorded even without outputs: a clean-up happens once.
-    complete(batch, count)
+    complete(batch)
     committer.record(batch, cancelled)
 
 

@@ -31,12 +31,12 @@ from kando.schema.events import (
     PARKED,
     RAISED,
     RESPONDER_FAILED,
-    RESPONDER_FIRED,
     RETRIED,
     KandoEvent,
     RecordedEvent,
     make_event,
 )
+from kando.schema.firing import Firing
 from kando.views.pending import CONTROL
 
 __all__ = ["Committer"]
@@ -57,7 +57,7 @@ class Committer:
         cursor: has seen every recorded event.
         is_exhausted: whether a limit has stopped the run.
         snapshots: stores the snapshot of the ledger; None if the run has none.
-        on_recorded: called with recorded events; returns whether calls wait for them to be saved.
+        on_recorded: called with recorded events, without those of a firing's lifecycle; returns whether calls wait for them to be saved.
         on_saved: called after recorded events are durable.
         on_failed: called with the intent of a call that failed, after the failure is durable.
     """
@@ -116,10 +116,13 @@ class Committer:
         """
         if not self.recorder.has_unsaved:
             self._unsaved_since = time.monotonic()
-        events = batch.record()
-        if trigger is not None and events[0].type == RESPONDER_FIRED:
-            self.cursor.observe_firing(trigger, events, self._handlers.for_type)
+        recorded = batch.record()
+        if isinstance(recorded, Firing):
+            events = recorded.outputs
+            assert trigger is not None
+            self.cursor.observe_firing(trigger, recorded, self._handlers.for_type)
         else:
+            events = recorded
             for event in events:
                 self.cursor.observe(event)
         wait = _GATHER_INTERVAL if self.on_recorded(events) else self.save_interval
@@ -171,7 +174,7 @@ class Committer:
         # A cancelled run records only results and its clean-up: no limit holds these back.
         if self.cursor.cancelled is not None:
             return []
-        events = len(batch.entries) + more
+        events = len(batch) + more
         return self.recorder.account.reasons_against(events, batch.depth, cost_usd)
 
     def exhaust_by(self, batch: Batch, trigger: RecordedEvent) -> bool:

@@ -20,6 +20,7 @@ from kando.schema.events import (
     RUN_CANCELLED,
     RecordedEvent,
 )
+from kando.schema.firing import Firing
 from kando.schema.identity import step_key
 from kando.views.firings import FiringOrders, parked_by_person, remaining
 from kando.views.pending import ANSWERS, PENDING, Pending, answered_by, track
@@ -111,33 +112,37 @@ class Cursor:
     def observe_firing(
         self,
         trigger: RecordedEvent,
-        events: Sequence[RecordedEvent],
+        firing: Firing,
         is_handled: Callable[[str], object] = lambda type: True,
     ) -> None:
         """Process a firing that was just recorded: as `observe` for each event, but faster.
 
         Args:
             trigger: the event it handles.
-            events: from its ``responder.fired`` to its ``responder.completed``.
+            firing: it is whole.
             is_handled: whether a responder handles events of a type; others need no dispatch.
         """
         queue = self._queue
-        for event in events:
+        if is_handled(RESPONDER_FIRED):
+            queue.append(firing.fired)
+        for event in firing.outputs:
             kind = event.type
             if is_handled(kind):
                 queue.append(event)
             if kind in _PENDING:
                 self._track_pending(event)
-        responder = events[0].data["responder"]
+        if is_handled(RESPONDER_COMPLETED):
+            queue.append(firing.completed)
         if self._unresolved:
-            self._mark_resolved(trigger, responder)
-        self._mark_done(trigger, responder, events[0].position)
+            self._mark_resolved(trigger, firing.responder)
+        self._mark_done(trigger, firing.responder, firing.position)
 
-    def recover_firing(self, events: Sequence[RecordedEvent]) -> RecordedEvent:
+    def recover_firing(self, firing: Firing) -> RecordedEvent:
         """Process a whole firing of the ledger, as `observe_firing` does, and return its trigger."""
-        trigger = self._advance_to_trigger(events[0])
-        self._restore_silent(trigger, events[0])
-        self.observe_firing(trigger, events)
+        fired = firing.fired
+        trigger = self._advance_to_trigger(fired)
+        self._restore_silent(trigger, fired)
+        self.observe_firing(trigger, firing)
         return trigger
 
     def _track_pending(self, event: RecordedEvent) -> None:

@@ -62,7 +62,7 @@ def collect(
         if count < len(known):
             recorded = batch.checked(event, known[count])
         else:
-            if not batch.entries and present is None:
+            if present is None and not batch.is_open:
                 batch.open()
             recorded = batch.add(event, count)
             if is_within_limits is not None and not is_within_limits():
@@ -75,10 +75,11 @@ def collect(
     return count
 
 
-def complete(batch: Batch, outputs: int) -> None:
+def complete(batch: Batch) -> None:
     """Close a batch that `collect` filled; if it is empty, open it first."""
-    fired = batch.entries[0][0] if batch.entries else batch.open()
-    batch.close(fired, outputs)
+    if not batch.is_open:
+        batch.open()
+    batch.close()
 
 
 def repeat(

@@ -377,9 +377,10 @@ class Intents:
         cause = list(dict.fromkeys((intent.id, trigger.id)))
         output = make_event(effect.answer_type, "", "", cause, answer)
         if firing is None:
-            complete(batch, collect(batch, handler, [output], trigger) or 0)
+            collect(batch, handler, [output], trigger)
+            complete(batch)
         else:
-            batch.close(firing.fired, collect(batch, handler, [output], trigger, []) or 0)
+            batch.complete(firing.fired, collect(batch, handler, [output], trigger, []) or 0)
         # An answer that is paid for is recorded whatever it cost; the account then stops the run.
         against = committer.reasons_against(batch, 0.0)
         if reasons := [each for each in against if each != "max_wall_seconds"]:

@@ -55,6 +55,7 @@ from kando.schema.events import (
     RAISED,
     RecordedEvent,
 )
+from kando.schema.firing import Firing
 from kando.world.graph import World
 
 __all__ = ["Loop"]
@@ -110,9 +111,9 @@ class Loop:
         self._polled_at = float("-inf")
         self._backlog = 0
 
-    def recover(self, events: Iterable[RecordedEvent]) -> None:
-        """Restore the state of the run from the events of its ledger."""
-        recover(self.cursor, self.recorder, events, self._observe_external)
+    def recover(self, items: Iterable[RecordedEvent | Firing]) -> None:
+        """Restore the state of the run from the events and firings of its ledger."""
+        recover(self.cursor, self.recorder, items, self._observe_external)
         self.intents.recover()
         self._backlog = self.recorder.length
 
@@ -240,8 +241,9 @@ class Loop:
             if not self._poll():
                 return False
             # A message may have parked the firing just now.
-            is_parked = self.cursor.is_parked(event.id, (handler.name, *handler.was))
-            if not is_parked and not self._fire(handler, event, subject):
+            if self.cursor.parked and self.cursor.is_parked(event.id, (handler.name, *handler.was)):
+                continue
+            if not self._fire(handler, event, subject):
                 return False
         return True
 
@@ -302,16 +304,17 @@ class Loop:
             return True
         if count is None:
             return self.committer.exhaust_by(batch, event)
-        complete(batch, count)
+        complete(batch)
         return self.committer.commit(batch, event)
 
     def _collect(self, handler: Responder, event: RecordedEvent, batch: Batch) -> int | None:
-        def is_within_limits() -> bool:
-            return not self.committer.reasons_against(batch, batch.cost_usd, more=1)
-
         outputs = self._outputs(handler, event, self.recorder.world)
         if self.recorder.account.is_unlimited:
             return collect(batch, handler, outputs, event)
+
+        def is_within_limits() -> bool:
+            return not self.committer.reasons_against(batch, batch.cost_usd, more=1)
+
         return collect(batch, handler, outputs, event, is_within_limits=is_within_limits)
 
     def _finish(self, firing: OpenFiring) -> bool:
@@ -336,7 +339,7 @@ class Loop:
             except (Exception, SystemExit) as error:
                 self.committer.fail(handler, firing.trigger, error, firing.trigger)
                 raise
-        batch.close(firing.fired, count)
+        batch.complete(firing.fired, count)
         return self.committer.commit(batch, firing.trigger)
 
     def _ends_without_call(self, firing: OpenFiring, handler: Responder | None) -> bool:

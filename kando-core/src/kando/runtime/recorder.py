@@ -11,8 +11,9 @@ from kando.ledger.interface import LedgerStore
 from kando.responders.base import BOOKKEEPING, Responder
 from kando.responders.budget import BudgetEnforcer
 from kando.runtime.declared_types import DeclaredTypes
-from kando.schema.events import RecordedEvent
+from kando.schema.events import RESPONDER_COMPLETED, RESPONDER_FIRED, RecordedEvent
 from kando.schema.exact_json import encode
+from kando.schema.firing import Firing
 from kando.schema.identity import (
     default_event_id,
     number_of_default_id,
@@ -69,10 +70,10 @@ class Recorder:
         self.recorded_at: Callable[[int], RecordedEvent | None] | None = None
         # Called before each append; raises if this process must not append.
         self.before_save: Callable[[], None] = lambda: None
-        # Called with the events that were saved.
-        self.on_saved: Callable[[Sequence[RecordedEvent]], None] | None = None
+        # Called with the events and firings that were saved.
+        self.on_saved: Callable[[Sequence[RecordedEvent | Firing]], None] | None = None
         self._saved = 0
-        self._unsaved: list[RecordedEvent] = []
+        self._unsaved: list[RecordedEvent | Firing] = []
         self._depths = array("q")
         # By position: the type of an event with a default id, else None.
         self._types: list[str | None] = []
@@ -90,8 +91,10 @@ class Recorder:
         position = self.position_of(event_id)
         if position is None:
             return None
-        unsaved = position - (self.length - len(self._unsaved))
-        return self._unsaved[unsaved] if unsaved >= 0 else self.ledger.at(position)
+        for item in reversed(self._unsaved):
+            if item.position <= position:
+                return item.events()[position - item.position] if isinstance(item, Firing) else item
+        return self.ledger.at(position)
 
     def position_of(self, event_id: str) -> int | None:
         """Return the position of a recorded event, or None."""
@@ -195,36 +198,64 @@ class Recorder:
         self._unsaved += events
         return events
 
+    def record_firing(
+        self, firing: Firing, entries: Sequence[Entry], of_trigger: int, greatest: int
+    ) -> None:
+        """Record a whole firing, as `record` records the events of a part of one.
+
+        Args:
+            firing: its outputs are those of the entries.
+            entries: checked.
+            of_trigger: recursion depth of the event that it handles.
+            greatest: recursion depth among the events.
+        """
+        world, observed, types, depths = self.world, self.observed_types, self._types, self._depths
+        types.append(RESPONDER_FIRED)
+        depths.append(of_trigger)
+        for event, change, depth, has_default_id in entries:
+            if change is not None:
+                commit(world, change)
+            if has_default_id:
+                types.append(event.type)
+            else:
+                types.append(None)
+                self.explicit_ids[event.id] = event.position
+            depths.append(depth)
+            if event.type in observed:
+                self.length = event.position + 1
+                self.on_recorded(event, world)
+        types.append(RESPONDER_COMPLETED)
+        depths.append(of_trigger)
+        self.length = len(types)
+        self.account.count_firing(firing, greatest)
+        self.last_type = RESPONDER_COMPLETED
+        self._unsaved.append(firing)
+
     def _apply(self, batch: Sequence[Entry], *, is_external: bool) -> list[RecordedEvent]:
         """Apply entries, just recorded or restored, to world, account and indexes."""
         world, observed, types, depths = self.world, self.observed_types, self._types, self._depths
         events: list[RecordedEvent] = []
-        greatest = 0
         for event, change, depth, has_default_id in batch:
             if change is not None:
                 commit(world, change)
-            is_head = is_external and self._apply_external(event, depth)
+            is_head = is_external and self._apply_external(event)
             if has_default_id and not is_head:
                 types.append(event.type)
             else:
                 types.append(None)
                 self.explicit_ids[event.id] = event.position
             depths.append(depth)
-            if depth > greatest:
-                greatest = depth
+            self.account.count(event, depth)
             events.append(event)
             self.length += 1
             if event.type in observed:
                 self.on_recorded(event, world)
-        if not is_external:
-            self.account.count_firing(events, greatest)
         if events:
             self.last_type = events[-1].type
         return events
 
-    def _apply_external(self, event: RecordedEvent, depth: int) -> bool:
-        """Apply an external event to account and roots; return whether it is a branch's head."""
-        self.account.count(event, depth)
+    def _apply_external(self, event: RecordedEvent) -> bool:
+        """Apply an external event to the roots; return whether it is a branch's head."""
         self._root_keys.add(event.lineage_key)
         if event.is_head:
             self.heads += 1
@@ -252,20 +283,22 @@ class Recorder:
         depth = max(depths, default=-1)
         return max(depth, 0) if event.type in BOOKKEEPING else depth + 1
 
-    def restore_firing(self, trigger: RecordedEvent, events: Sequence[RecordedEvent]) -> None:
-        """Apply a whole firing that the ledger holds: the same as `restore` for each event, but faster.
+    def restore_firing(self, trigger: RecordedEvent, firing: Firing) -> None:
+        """Apply a firing that the ledger holds: the same as `restore` for its events, but faster.
 
         Args:
             trigger: the event it handles.
-            events: from its ``responder.fired`` to its ``responder.completed``.
+            firing: of the ledger.
 
         Raises:
             RefusedEvent: an event cannot be applied to the world before it.
         """
         world, types, depths = self.world, self._types, self._depths
-        caused, heads = [trigger.id], self.heads
+        caused, heads, observed = [trigger.id], self.heads, self.observed_types
         of_trigger = greatest = depths[trigger.position]
-        for event in events:
+        types.append(RESPONDER_FIRED)
+        depths.append(of_trigger)
+        for event in firing.outputs:
             kind, depth = event.type, of_trigger
             if kind not in BOOKKEEPING:
                 depth = of_trigger + 1 if event.cause == caused else self._depth_of_restored(event)
@@ -280,12 +313,15 @@ class Recorder:
             depths.append(depth)
             if depth > greatest:
                 greatest = depth
-            self.length += 1
-            if kind in self.observed_types:
+            if kind in observed:
+                self.length = event.position + 1
                 self.on_recorded(event, world)
-        self.account.count_firing(events, greatest)
-        self.last_type = events[-1].type
-        self._saved += len(events)
+        types.append(RESPONDER_COMPLETED)
+        depths.append(of_trigger)
+        self.length = len(types)
+        self.account.count_firing(firing, greatest)
+        self.last_type = RESPONDER_COMPLETED
+        self._saved += len(firing)
 
     @property
     def has_unsaved(self) -> bool:
@@ -300,8 +336,8 @@ class Recorder:
         """
         if self._unsaved:
             self.before_save()
-            events, self._unsaved = self._unsaved, []
+            items, self._unsaved = self._unsaved, []
             # After a failed append it is unknown whether it was written; the ledger is read again.
-            self._saved = self.ledger.append([*events], expected_length=self._saved)
+            self._saved = self.ledger.append_firings(items, expected_length=self._saved)
             if self.on_saved is not None:
-                self.on_saved(events)
+                self.on_saved(items)

@@ -6,60 +6,40 @@ from collections.abc import Callable, Iterable
 
 from kando.runtime.cursor import AFTER, Cursor, names_after
 from kando.runtime.recorder import Recorder
-from kando.schema.events import (
-    OBSERVED,
-    RESPONDER_COMPLETED,
-    RESPONDER_FAILED,
-    RESPONDER_FIRED,
-    RecordedEvent,
-)
+from kando.schema.events import OBSERVED, RecordedEvent
+from kando.schema.firing import Firing
 
 __all__ = ["recover"]
-
-_INTERRUPTS_FIRING = frozenset({RESPONDER_FIRED, RESPONDER_FAILED})
 
 
 def recover(
     cursor: Cursor,
     recorder: Recorder,
-    events: Iterable[RecordedEvent],
+    items: Iterable[RecordedEvent | Firing],
     on_external: Callable[[RecordedEvent], None] = lambda event: None,
 ) -> None:
-    """Restore cursor and recorder from the events of a ledger, in order.
+    """Restore cursor and recorder from the events and firings of a ledger, in order.
 
-    Complete firings, which are most of a ledger, are restored as a whole: `Cursor.observe` and
+    Whole firings, which are most of a ledger, are restored as a whole: `Cursor.observe` and
     `Recorder.restore` for each of their events give the same result, but are slower.
 
     Args:
         cursor: new.
         recorder: new.
-        events: all of them.
+        items: all of them.
         on_external: called with each external event.
 
     Raises:
         RefusedEvent: an event cannot be applied to the world before it.
         StoreDamaged: the trigger of a firing does not exist.
     """
-    firing: list[RecordedEvent] = []
-    for event in events:
-        kind = event.type
-        if not firing:
-            if kind == RESPONDER_FIRED and cursor.open_firing is None:
-                firing.append(event)
-            else:
-                _restore(cursor, recorder, [event], on_external)
-            continue
-        firing.append(event)
-        if kind == RESPONDER_COMPLETED and event.cause == [firing[0].id]:
-            if event.data.get("outputs") == len(firing) - 2:
-                recorder.restore_firing(cursor.recover_firing(firing), firing)
-            else:
-                _restore(cursor, recorder, firing, on_external)
-            firing = []
-        elif kind in _INTERRUPTS_FIRING:
-            _restore(cursor, recorder, firing, on_external)
-            firing = []
-    _restore(cursor, recorder, firing, on_external)
+    for item in items:
+        if not isinstance(item, Firing):
+            _restore(cursor, recorder, [item], on_external)
+        elif cursor.open_firing is None and item.heads == recorder.heads:
+            recorder.restore_firing(cursor.recover_firing(item), item)
+        else:
+            _restore(cursor, recorder, item.events(), on_external)
 
 
 def _restore(

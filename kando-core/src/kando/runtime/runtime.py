@@ -41,6 +41,7 @@ from kando.schema.events import (
     RecordedEvent,
     make_event,
 )
+from kando.schema.firing import Firing
 from kando.schema.upcasting import Upcaster
 from kando.views.firings import FIRING_ORDER
 from kando.views.progress import Progress, progress_of
@@ -494,14 +495,14 @@ class Runtime:
             if not self._allows_writes:
                 gate.asks_on_branch = loop.intents.asks_on_branch
         recorder.on_recorded, recorder.observed_types = gate.observe, OBSERVED_TYPES
-        events: Iterable[RecordedEvent] = self.ledger.read_all()
+        items: Iterable[RecordedEvent | Firing] = self.ledger.read_firings()
         if self._snapshots is not None:
             loop.committer.snapshots = Snapshots(
                 self.ledger, self._snapshots, self._snapshot_interval, recorder.position_of
             )
             recorder.on_saved = loop.committer.snapshots.observe
-            events = loop.committer.snapshots.observe_restored(events)
-        loop.recover(cached_while_read(events, self.cache, self._cache_from))
+            items = loop.committer.snapshots.observe_restored(items)
+        loop.recover(cached_while_read(items, self.cache, self._cache_from))
         if loop.kit is not None:
             # Also if the world comes from a snapshot, which has no settings.
             recorder.world.kit_settings = loop.kit.get(SETTINGS) or {}

@@ -9,6 +9,7 @@ from typing import Any
 from kando.errors import StoreError
 from kando.ledger.interface import LedgerStore
 from kando.schema.events import RecordedEvent
+from kando.schema.firing import Firing
 from kando.views.status import StatusFold
 from kando.views.stored import Views
 from kando.world.graph import World
@@ -59,25 +60,30 @@ class Snapshots:
         """The fold of the run's status; None if the views cannot process its events."""
         return self._views.status if self._views is not None else None
 
-    def observe_restored(self, events: Iterable[RecordedEvent]) -> Iterator[RecordedEvent]:
-        """Pass on the events of the ledger, and show the views those that they have not seen."""
-        new: list[RecordedEvent] = []
-        for event in events:
-            # The position of an event is known only when its whole firing is restored.
-            if len(new) >= _AT_ONCE and self._position_of(new[-1].id) is not None:
+    def observe_restored(
+        self, items: Iterable[RecordedEvent | Firing]
+    ) -> Iterator[RecordedEvent | Firing]:
+        """Pass on the items of the ledger, and show the views the events that they have not seen."""
+        new: list[RecordedEvent | Firing] = []
+        for item in items:
+            # The positions of the earlier events are known: their items are restored.
+            if len(new) >= _AT_ONCE:
                 self.observe(new)
                 new = []
-            if event.position >= self._position:
-                new.append(event)
-            yield event
+            if item.position >= self._position:
+                new.append(item)
+            elif isinstance(item, Firing):
+                # The snapshot may have been taken within it.
+                new += [each for each in item.events() if each.position >= self._position]
+            yield item
         self.observe(new)
 
-    def observe(self, events: Sequence[RecordedEvent]) -> None:
+    def observe(self, items: Sequence[RecordedEvent | Firing]) -> None:
         """Show recorded events to the views."""
         if self._views is None:
             return
         try:
-            self._views.observe(events)
+            self._views.observe(items)
         except (ValueError, TypeError, LookupError, AttributeError) as error:
             # Views must not stop the run: events written by hand may lack fields that they count.
             problem = f"{type(error).__name__}: {error}"

@@ -36,6 +36,7 @@ from kando.schema.events import (
     RecordedEvent,
     event_label,
 )
+from kando.schema.firing import Firing, grouped
 from kando.views.firings import parked_by_person
 from kando.views.kit import FILLS_DEFAULTS
 from kando.views.pending import is_answer, is_by_hand
@@ -82,7 +83,7 @@ def replay_strictly(
     recorder.on_recorded, recorder.observed_types = gate.observe, OBSERVED_TYPES
     recorder.recorded_at = _recorded_without_defaults(recorded)
     replay = _StrictReplay(recorder, Handlers(edge_logic, plain), gate, recorded, executors)
-    recover(replay.cursor, recorder, recorded[:start])
+    recover(replay.cursor, recorder, grouped(recorded[:start]))
     replay.run()
     return recorder.world
 
@@ -271,7 +272,7 @@ class _StrictReplay:
             before = self._recorded[: firing.fired.position]
             context = self.recorder.world.context
             count = repeat(batch, handler, firing, before, self._gate, context)
-        batch.close(firing.fired, count)
+        batch.complete(firing.fired, count)
         self._commit(batch, firing.trigger)
 
     def _dispatch(self, event: RecordedEvent) -> None:
@@ -302,7 +303,7 @@ class _StrictReplay:
                 # It raised when the run was recorded, and was mended before it was repeated.
                 self._insert_up_to(failed)
                 continue
-            complete(batch, count or 0)
+            complete(batch)
             if self._commit(batch, event):
                 return
 
@@ -397,27 +398,28 @@ class _StrictReplay:
 
     def _commit(self, batch: Batch, trigger: RecordedEvent) -> bool:
         """Record a batch that agrees with the ledger; False if it must be repeated."""
-        start = self.recorder.length
-        for offset, (event, _, _, _) in enumerate(batch.entries):
+        start, entries = self.recorder.length, batch.all_entries()
+        for offset, (event, _, _, _) in enumerate(entries):
             position = start + offset
             if position < len(self._recorded) and _agree(self._recorded[position], event):
                 continue
             is_cut = position == len(self._recorded)
             if is_cut and (offset or not self._is_new(event.actor, trigger)):
                 if offset:
-                    self._insert(batch.entries[:offset], is_external=False)
+                    self._insert(entries[:offset], is_external=False)
                 raise _LedgerEndsUnfinished
             if offset and not is_cut and self._is_external[position]:
-                self._insert(batch.entries[:offset], is_external=False)
+                self._insert(entries[:offset], is_external=False)
                 self._complete_cut_firing()
                 return True
             self._insert_external([event])
             return False
-        if batch.entries[0][0].type != RESPONDER_FIRED:
-            self._insert(batch.entries, is_external=False)
-            return True
-        events = self.recorder.record(batch.entries, is_external=False)
-        self.cursor.observe_firing(trigger, events, self._is_met)
+        recorded = batch.record()
+        if isinstance(recorded, Firing):
+            self.cursor.observe_firing(trigger, recorded, self._is_met)
+        else:
+            for event in recorded:
+                self.cursor.observe(event)
         self.recorder.save()
         return True
 
@@ -466,16 +468,18 @@ class _StrictReplay:
         batch = Batch(self.recorder, trigger, fired.data["responder"])
         try:
             outputs = self._gate.outputs(handler, trigger, self.recorder.world)
-            complete(batch, collect(batch, handler, outputs, trigger) or 0)
+            collect(batch, handler, outputs, trigger)
+            complete(batch)
         except (Exception, SystemExit) as error:
             raise self._raised(handler.name, error) from error
-        for replayed, *_ in batch.entries:
+        entries = batch.all_entries()
+        for replayed, *_ in entries:
             if replayed.position == len(self._recorded):
                 raise _LedgerEndsUnfinished
             recorded = self._recorded[replayed.position]
             if not _agree(recorded, replayed):
                 raise divergence(recorded, replayed, replayed.position, self.recorder.source)
-        self._insert(batch.entries, is_external=False)
+        self._insert(entries, is_external=False)
 
     def _is_answer(self, event: RecordedEvent) -> bool:
         is_answered = event.position in self._asks_on_branch or event.actor in self._executors

@@ -9,7 +9,8 @@ from typing import Self
 
 import msgspec
 
-from kando.schema.events import KandoEvent
+from kando.schema.events import RESPONDER_COMPLETED, RESPONDER_FIRED, KandoEvent
+from kando.schema.firing import Firing
 
 __all__ = ["LineageIndex"]
 
@@ -44,35 +45,48 @@ class LineageIndex:
         return len(self._back)
 
     def extend(
-        self, events: Iterable[KandoEvent], position_of: Callable[[str], int | None]
+        self, items: Iterable[KandoEvent | Firing], position_of: Callable[[str], int | None]
     ) -> None:
         """Add the next events of the ledger.
 
         Args:
-            events: in the order of the ledger.
+            items: events and firings, in the order of the ledger.
             position_of: returns the position of an event by its id, or None if it is unknown.
         """
-        back, kinds, types = self._back, self._kinds, self._types
         # The cause of an event was mostly recorded in the same batch.
         near: dict[str, int] = {}
-        position = len(back)
-        for event in events:
-            kind = types.get(event.type)
-            if kind is None:
-                kind = types[event.type] = len(types)
-            kinds.append(kind)
-            distance = 0
-            cause = event.cause
-            if len(cause) == 1:
-                place = near.get(cause[0])
-                if place is None:
-                    place = position_of(cause[0])
-                distance = position - place if place is not None and place < position else 0
-            if not distance:
-                self._others[position] = _places(cause, position, near, position_of)
-            back.append(distance)
-            near[event.id] = position
-            position += 1
+        for item in items:
+            if not isinstance(item, Firing):
+                self._add(item.type, item.id, item.cause, near, position_of)
+                continue
+            self._add(RESPONDER_FIRED, item.fired_id, [item.trigger_id], near, position_of)
+            for event in item.outputs:
+                self._add(event.type, event.id, event.cause, near, position_of)
+            self._add(RESPONDER_COMPLETED, item.completed_id, [item.fired_id], near, position_of)
+
+    def _add(
+        self,
+        type: str,
+        id: str,
+        cause: Sequence[str],
+        near: dict[str, int],
+        position_of: Callable[[str], int | None],
+    ) -> None:
+        position = len(self._back)
+        kind = self._types.get(type)
+        if kind is None:
+            kind = self._types[type] = len(self._types)
+        self._kinds.append(kind)
+        distance = 0
+        if len(cause) == 1:
+            place = near.get(cause[0])
+            if place is None:
+                place = position_of(cause[0])
+            distance = position - place if place is not None and place < position else 0
+        if not distance:
+            self._others[position] = _places(cause, position, near, position_of)
+        self._back.append(distance)
+        near[id] = position
 
     def causes_of(self, position: int) -> tuple[int, ...] | None:
         """Return the positions of an event's causes, or None if they must be read from the ledger."""

@@ -14,10 +14,12 @@ from kando.schema.events import (
     LLM_RESPONSE,
     RESPONDER_COMPLETED,
     RESPONDER_FAILED,
+    RESPONDER_FIRED,
     TOOL_CALLED,
     TOOL_RETURNED,
     KandoEvent,
 )
+from kando.schema.firing import Firing
 from kando.views.pending import failed_intent, is_answer
 from kando.views.spending import spent_by
 
@@ -214,6 +216,20 @@ class MetricsFold:
             self._observe_answer(event)
         elif kind == TOOL_RETURNED:
             self.tool_errors += "error" in event.data
+
+    def observe_firing(self, firing: Firing) -> None:
+        """Update the metrics with the next firing: as `observe` for each of its events."""
+        if self.first is None:
+            self.first = firing.timestamp
+        types = self.types
+        types[RESPONDER_FIRED] = types.get(RESPONDER_FIRED, 0) + 1
+        for event in firing.outputs:
+            self.observe(event)
+        types[RESPONDER_COMPLETED] = types.get(RESPONDER_COMPLETED, 0) + 1
+        work = self._work_of(firing.responder)
+        work.firings += 1
+        work.events += len(firing.outputs)
+        self.last = firing.timestamp
 
     def _work_of(self, responder: str) -> _Work:
         work = self.responders.get(responder)

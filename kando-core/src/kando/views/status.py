@@ -33,6 +33,7 @@ from kando.schema.events import (
     TOOL_RETURNED,
     RecordedEvent,
 )
+from kando.schema.firing import Firing
 from kando.views.approvals import ApprovalsFold
 from kando.views.choices import Choices
 from kando.views.firings import parked_by_person
@@ -121,6 +122,19 @@ class StatusFold:
         handler = _HANDLERS.get(event.type)
         if handler is not None:
             handler(self, event)
+
+    def observe_firing(self, firing: Firing) -> None:
+        """Update the fold with the next firing: as `observe` for each of its events."""
+        if self.created_at is None:
+            self.created_at = firing.timestamp
+        if self.parked:
+            self.parked.pop(_firing(firing.trigger_id, firing.responder), None)
+        for event in firing.outputs:
+            self.observe(event)
+        self.length += 2
+        self.updated_at = firing.timestamp
+        self.last_event_id = firing.completed_id
+        self.failure = self.limits = None
 
     def count(self, world: World) -> None:
         """Count the objects and relations of the world after the events observed so far."""

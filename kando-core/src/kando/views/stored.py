@@ -7,6 +7,7 @@ from itertools import islice
 from typing import TypeVar
 
 from kando.schema.events import RecordedEvent
+from kando.schema.firing import Firing
 from kando.views.causes import LineageIndex
 from kando.views.metrics import MetricsFold
 from kando.views.object_ids import ObjectIds
@@ -111,13 +112,16 @@ class Views:
         """The fold of the run's status."""
         return self._status
 
-    def observe(self, events: Sequence[RecordedEvent]) -> None:
-        """Update the views with the next events."""
-        self._lineage.extend(events, self._position_of)
-        count, note = self._metrics.observe, self._status.observe
-        for event in events:
-            count(event)
-            note(event)
+    def observe(self, items: Sequence[RecordedEvent | Firing]) -> None:
+        """Update the views with the next events and firings."""
+        self._lineage.extend(items, self._position_of)
+        for item in items:
+            if isinstance(item, Firing):
+                self._metrics.observe_firing(item)
+                self._status.observe_firing(item)
+            else:
+                self._metrics.observe(item)
+                self._status.observe(item)
 
     def states(self, world: World) -> dict[str, bytes]:
         """Return the encoded views, by name.
