@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,20 +107,12 @@ class SQLiteLedgerStore(LedgerStore):
     def append_firings(
         self, items: Sequence[RecordedEvent | Firing], *, expected_length: int | None = None
     ) -> int:
-        if type(self).append is not _APPEND:
-            # What replaces `append`, such as a subclass, sees every event.
+        if _replaces_append(type(self)):
             return super().append_firings(items, expected_length=expected_length)
         with self._substrate._writing() as connection:
             length = self._length(connection)
             check_expected_length(self.stream_name(), length, expected_length)
-            position = length
-            for item in items:
-                if item.position != position:
-                    length = self._append(connection, flattened(items), expected_length)
-                    break
-                position += len(item) if isinstance(item, Firing) else 1
-            else:
-                length = self._insert(connection, items, length)
+            length = self._insert(connection, items, length)
         self._substrate._blobs.committed()
         return length
 
@@ -141,30 +133,40 @@ class SQLiteLedgerStore(LedgerStore):
         self, connection: sqlite3.Connection, items: Sequence[RecordedEvent | Firing], length: int
     ) -> int:
         """Insert complete events and firings after the last event; return the length afterwards."""
-        packed = self._packed(connection, items)
+        key_of = self._key_finder(connection, items)
+        packed: list[RecordedEvent | Firing] = []
         stored: list[RecordedEvent] = []
-        for item in packed:
-            if isinstance(item, Firing):
-                stored += item.outputs
-                length += len(item)
-            else:
+        start = length
+        for item in items:
+            if item.position != length:
+                return self._append(connection, flattened(items), start)
+            if not isinstance(item, Firing):
+                packed.append(item)
                 stored.append(item)
                 length += 1
+                continue
+            length += len(item)
+            firing = storable(item, self._own, key_of)
+            if firing is not None:
+                packed.append(firing)
+                stored += firing.outputs
+            else:
+                packed += item.events()
+                stored += item.events()
         names = names_of(stored, self._own)
         if names.count(UNNAMED) != len(names) or self._has_explicit_ids(connection):
             self._refuse_duplicates(connection, flattened(packed))
         self._substrate._blobs.store(connection, stored)
-        start = packed[0].position if packed else length
         insert(connection, packed, names, self._own, self._digest(connection, start))
         connection.execute(
             "UPDATE ledgers SET length = ? WHERE number = ?", (length, self._own.base >> 32)
         )
         return length
 
-    def _packed(
+    def _key_finder(
         self, connection: sqlite3.Connection, items: Sequence[RecordedEvent | Firing]
-    ) -> list[RecordedEvent | Firing]:
-        """Return the items with the events of those firings that cannot be stored as such."""
+    ) -> Callable[[str], str | None]:
+        """Return a function that finds the lineage key of an event of the ledger or the items."""
         keys: dict[str, str] | None = None
 
         def key_of(event_id: str) -> str | None:
@@ -176,14 +178,7 @@ class SQLiteLedgerStore(LedgerStore):
             event = self._find(connection, event_id)
             return None if event is None else event.lineage_key
 
-        packed: list[RecordedEvent | Firing] = []
-        for item in items:
-            if not isinstance(item, Firing):
-                packed.append(item)
-                continue
-            firing = storable(item, self._own, key_of)
-            packed += [firing] if firing is not None else item.events()
-        return packed
+        return key_of
 
     def _heads(self, connection: sqlite3.Connection) -> int:
         """Return the number of branch heads; a branch that was made by hand may lack its own."""
@@ -484,4 +479,9 @@ class SQLiteLedgerStore(LedgerStore):
             self._substrate.close()
 
 
-_APPEND = SQLiteLedgerStore.append
+_APPEND, _APPEND_FIRINGS = SQLiteLedgerStore.append, SQLiteLedgerStore.append_firings
+
+
+def _replaces_append(kind: type[SQLiteLedgerStore]) -> bool:
+    """Whether a subclass replaces `append` only, and so must see every event."""
+    return kind.append is not _APPEND and kind.append_firings is _APPEND_FIRINGS

@@ -56,6 +56,27 @@ class OpenFiring:
         return any(output.type in ANSWERS for output in self.outputs)
 
 
+class _Lifecycle:
+    """A lifecycle event of a whole firing, which is built when its turn to be dispatched comes."""
+
+    __slots__ = ("_firing", "position")
+
+    def __init__(self, firing: Firing, position: int) -> None:
+        self._firing = firing
+        self.position = position
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+        firing = self._firing
+        return firing.fired_id if self.position == firing.position else firing.completed_id
+
+    def event(self) -> RecordedEvent:
+        """Return the event."""
+        firing = self._firing
+        return firing.fired if self.position == firing.position else firing.completed
+
+
 class Cursor:
     """The events still to be dispatched, in order, and the progress of the first of them.
 
@@ -73,7 +94,7 @@ class Cursor:
     """
 
     def __init__(self) -> None:
-        self._queue: deque[RecordedEvent] = deque()
+        self._queue: deque[RecordedEvent | _Lifecycle] = deque()
         self.done: dict[str, int] = {}
         self.open_firing: OpenFiring | None = None
         self.pending: Pending[RecordedEvent] = Pending()
@@ -91,7 +112,12 @@ class Cursor:
     @property
     def current(self) -> RecordedEvent | None:
         """The event whose firings are next; None when every event is dispatched."""
-        return self._queue[0] if self._queue else None
+        if not self._queue:
+            return None
+        first = self._queue[0]
+        if isinstance(first, _Lifecycle):
+            first = self._queue[0] = first.event()
+        return first
 
     def observe(self, event: RecordedEvent) -> bool:
         """Process an event of the ledger; return whether a firing produced it."""
@@ -124,7 +150,7 @@ class Cursor:
         """
         queue = self._queue
         if is_handled(RESPONDER_FIRED):
-            queue.append(firing.fired)
+            queue.append(_Lifecycle(firing, firing.position))
         for event in firing.outputs:
             kind = event.type
             if is_handled(kind):
@@ -132,16 +158,15 @@ class Cursor:
             if kind in _PENDING:
                 self._track_pending(event)
         if is_handled(RESPONDER_COMPLETED):
-            queue.append(firing.completed)
+            queue.append(_Lifecycle(firing, firing.position + len(firing) - 1))
         if self._unresolved:
             self._mark_resolved(trigger, firing.responder)
         self._mark_done(trigger, firing.responder, firing.position)
 
     def recover_firing(self, firing: Firing) -> RecordedEvent:
         """Process a whole firing of the ledger, as `observe_firing` does, and return its trigger."""
-        fired = firing.fired
-        trigger = self._advance_to_trigger(fired)
-        self._restore_silent(trigger, fired)
+        trigger = self._advance_to_trigger(firing.trigger_id, firing)
+        self._restore_silent(trigger, firing.observed, firing.position)
         self.observe_firing(trigger, firing)
         return trigger
 
@@ -159,8 +184,9 @@ class Cursor:
             self._grants.pop(id, None)
 
     def _observe_fired(self, event: RecordedEvent) -> None:
-        trigger, responder = self._advance_to_trigger(event), event.data["responder"]
-        self._restore_silent(trigger, event)
+        trigger = self._advance_to_trigger(event.data["trigger"], event)
+        responder = event.data["responder"]
+        self._restore_silent(trigger, event.data.get(OBSERVED), event.position)
         self._mark_resolved(trigger, responder)
         self.open_firing = OpenFiring(event, trigger, responder)
 
@@ -170,7 +196,8 @@ class Cursor:
             if (stepped_over := parked_by_person(event.data)) is not None:
                 self.parked.setdefault(stepped_over[0], set()).add(stepped_over[1])
             return
-        trigger, responder = self._advance_to_trigger(event), event.data["responder"]
+        trigger = self._advance_to_trigger(event.data["trigger"], event)
+        responder = event.data["responder"]
         outcome = event.data["outcome"]
         self._failed.pop((trigger.id, responder), None)
         if outcome != PARKED:
@@ -188,11 +215,10 @@ class Cursor:
         elif self._queue[0].id == trigger.id:
             self.done[responder] = at
 
-    def _restore_silent(self, trigger: RecordedEvent, fired: RecordedEvent) -> None:
+    def _restore_silent(self, trigger: RecordedEvent, noted: object, at: int) -> None:
         """Restore the silent firings of the current event that a ``responder.fired`` notes."""
-        noted = fired.data.get(OBSERVED)
         if noted and self._queue and self._queue[0].id == trigger.id:
-            self.done |= dict.fromkeys(names_after(noted), fired.position)
+            self.done |= dict.fromkeys(names_after(noted), at)
 
     def _mark_resolved(self, trigger: RecordedEvent, responder: str) -> None:
         firing = (trigger.id, responder)
@@ -224,9 +250,8 @@ class Cursor:
         """Whether the ledger holds a failure of a firing, and no completion after it."""
         return (trigger_id, responder) in self._unresolved
 
-    def _advance_to_trigger(self, event: RecordedEvent) -> RecordedEvent:
+    def _advance_to_trigger(self, trigger_id: str, of: RecordedEvent | Firing) -> RecordedEvent:
         """Advance to the event that a firing handles, and return it."""
-        trigger_id = event.data["trigger"]
         trigger = self.pending.intents.get(trigger_id) or self._grants.get(trigger_id)
         if self.cancelled is not None and trigger_id == self.cancelled.id:
             trigger = self.cancelled
@@ -237,10 +262,12 @@ class Cursor:
             return trigger
         while self._queue and self._queue[0].id != trigger_id:
             self.advance()
-        if not self._queue:
-            msg = f"{event.source}: {event.id} has trigger {trigger_id!r}, which does not exist."
+        current = self.current
+        if current is None:
+            id = of.fired_id if isinstance(of, Firing) else of.id
+            msg = f"{of.source}: {id} has trigger {trigger_id!r}, which does not exist."
             raise StoreDamaged(msg, hint="Restore the ledger from a copy.")
-        return self._queue[0]
+        return current
 
     def _observe_output(self, event: RecordedEvent, firing: OpenFiring) -> bool:
         if event.type == RESPONDER_COMPLETED and event.cause == [firing.fired.id]:
