@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from kando.responders.base import responder
     from kando.responders.budget import Budget
     from kando.responders.edge import edge_logic
+    from kando.responders.randomness import rng
     from kando.responders.tool_context import ToolContext
     from kando.runtime import Runtime
     from kando.schema.events import KandoEvent, RecordedEvent, make_event
@@ -63,6 +64,7 @@ else:
             "kando.responders.base": ["responder"],
             "kando.responders.budget": ["Budget"],
             "kando.responders.edge": ["edge_logic"],
+            "kando.responders.randomness": ["rng"],
             "kando.responders.tool_context": ["ToolContext"],
             "kando.runtime": ["Runtime"],
             "kando.schema.events": ["KandoEvent", "RecordedEvent", "make_event"],
@@ -99,6 +101,7 @@ __all__ = [
     "patch",
     "relate",
     "responder",
+    "rng",
     "set_timer",
     "text_of",
     "unrelate",

@@ -17,6 +17,7 @@ from types import FrameType, ModuleType
 from typing import Any, TypeVar
 
 from kando.errors import ImpureResponder
+from kando.responders.randomness import EventRandom
 from kando.schema.exact_json import encode
 from kando.world.graph import World
 
@@ -94,6 +95,8 @@ def run_checked(responder: str, world: World, work: Callable[[], _Result]) -> _R
 def _forbidden(called: Any) -> str | None:
     owner = getattr(called, "__self__", None)
     name = getattr(called, "__name__", "")
+    if isinstance(owner, EventRandom):
+        return None
     if isinstance(owner, _RANDOM_OWNERS):
         return f"random.{name}"
     if isinstance(owner, socket.socket):
