@@ -25,10 +25,10 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """Return a hint that names the nearest known name, or all of them."""
+    """Return a hint that names the known names, and first the nearest of them."""
     names = sorted(known)
-    meant = nearest(name, names)
-    return f"Did you mean {meant!r}?" if meant else f"It has: {', '.join(names) or 'none'}."
+    meant, listed = nearest(name, names), f"It has: {', '.join(names) or 'none'}."
+    return f"Did you mean {meant!r}? {listed}" if meant else listed
 
 
 def _is_moved(name: str, other: str) -> bool:

@@ -42,7 +42,7 @@ Llm = Annotated[
 ]
 KitSettings = Annotated[
     dict[str, Any] | None,
-    Field(description="Settings of the kit, by name; its defaults hold for the others."),
+    Field(description="Kit settings by name."),
 ]
 MaxTokens = Annotated[
     int | None,
