@@ -7,13 +7,14 @@ cannot be found in time.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from io import StringIO
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem
@@ -21,7 +22,17 @@ from click.shell_completion import CompletionItem
 if TYPE_CHECKING:
     from kando.app.context import Context
 
-__all__ = ["ANY_RUN", "GOAL", "KIT", "PROVIDER", "RUN", "described", "quiet", "unicode_text"]
+__all__ = [
+    "ANY_RUN",
+    "GOAL",
+    "KIT",
+    "KIT_NAME",
+    "PROVIDER",
+    "RUN",
+    "described",
+    "quiet",
+    "unicode_text",
+]
 
 #: Seconds after which completion gives up, such as on a server that does not answer.
 _SECONDS = 3.0
@@ -62,6 +73,20 @@ class _Name(click.ParamType[str]):
             thread.start()
             thread.join(_SECONDS)
         return [each for each in [*found] if each.value.startswith(incomplete)]
+
+
+class _Kit(_Name):
+    """The name of a kit, or the path of a Python file that holds one."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the name; for a path that ends with ``.py``, the kit in the file."""
+        if not isinstance(value, str) or not value.endswith(".py"):
+            return super().convert(value, param, ctx)
+        from kando.app.kits.script import kit_in_file
+
+        # Text that the file prints must not mix with the data of the command.
+        with redirect_stdout(sys.stderr):
+            return kit_in_file(value)
 
 
 @contextmanager
@@ -157,5 +182,8 @@ RUN = _Name("run", _runs)
 #: A run or branch, or the demo run: for commands that read.
 ANY_RUN = _Name("run", _runs_and_demo)
 GOAL = _Goal()
-KIT = _Name("kit", _kits)
+#: An installed kit, or a Python file that holds one.
+KIT = _Kit("kit", _kits)
+#: An installed kit.
+KIT_NAME = _Name("kit", _kits)
 PROVIDER = _Name("provider", _providers)

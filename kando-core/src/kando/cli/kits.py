@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from kando.app.store import Store
-from kando.cli.arguments import KIT
+from kando.cli.arguments import KIT_NAME
 from kando.cli.output import clean, columns, print_json, print_line, print_list, warn
 from kando.cli.shared import command_for, open_command_store, shared_options
 from kando.kit import Kit
@@ -19,7 +19,7 @@ _SHOW, _GRAPH = "show", "graph"
 
 @click.command()
 @click.argument("action", required=False, type=click.Choice([_SHOW, _GRAPH]))
-@click.argument("kit", type=KIT, required=False)
+@click.argument("kit", type=KIT_NAME, required=False)
 @click.option(
     "--format",
     "form",

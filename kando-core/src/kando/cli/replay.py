@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from kando.cli.arguments import ANY_RUN, KIT
 from kando.cli.output import print_json, print_line, warn
 from kando.cli.shared import open_command_store, shared_options
+
+if TYPE_CHECKING:
+    from kando.kit import Kit
 
 __all__ = ["replay"]
 
@@ -16,7 +21,7 @@ __all__ = ["replay"]
 @click.option("--strict", is_flag=True, help="Re-fire the responders and compare every event.")
 @click.option("--kit", type=KIT, help="Kit to replay with.  [default: the run's kits]")
 @shared_options
-def replay(run: str, strict: bool, kit: str | None, as_json: bool) -> None:
+def replay(run: str, strict: bool, kit: str | Kit | None, as_json: bool) -> None:
     """Rebuild a run's world, or re-fire its responders.
 
     The world is projected from the ledger of RUN. With --strict the responders are re-fired with

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import click
 
@@ -32,6 +33,9 @@ from kando.responders.budget import Budget
 from kando.runtime.failure import with_place
 from kando.schema.events import LLM_RESPONSE, RESPONDER_FAILED
 from kando.views.pending import failed_intent
+
+if TYPE_CHECKING:
+    from kando.kit import Kit
 
 __all__ = ["resume", "run", "work_on"]
 
@@ -71,7 +75,7 @@ _llm = click.option(
 @grace_option
 @shared_options
 def run(
-    kit: str,
+    kit: str | Kit,
     goal: str | None,
     demo: bool,
     inputs: tuple[str, ...],
@@ -84,7 +88,8 @@ def run(
 ) -> int:
     """Start a run of a kit from a goal.
 
-    KIT is the name of an installed kit; `kando kits` lists them. The run's id is printed as soon as
+    KIT is the name of an installed kit (`kando kits` lists them), or a Python file that holds one:
+    ./my_kit.py. The run's id is printed as soon as
     the run is recorded. Paths after --input are inputs, too.
     """
     if more_inputs and not inputs:
@@ -126,7 +131,7 @@ def run(
 @shared_options
 def resume(
     run: str,
-    kit: str | None,
+    kit: str | Kit | None,
     wait: bool,
     take_over: bool,
     no_budget: bool,

@@ -7,7 +7,7 @@ import click
 
 from kando.app.group_worker import LEASE_SECONDS, GroupWorker
 from kando.app.store import Store
-from kando.cli.arguments import KIT, PROVIDER
+from kando.cli.arguments import KIT_NAME, PROVIDER
 from kando.cli.budget import budget_options
 from kando.cli.output import clean, columns, print_line, print_list, warn
 from kando.cli.shared import (
@@ -26,7 +26,7 @@ __all__ = ["groups", "worker"]
 
 @click.command()
 @click.option("--group", required=True, metavar="GROUP", help="Name of the group.")
-@click.option("--kit", type=KIT, help="Kit of the runs.  [default: each run's kit]")
+@click.option("--kit", type=KIT_NAME, help="Kit of the runs.  [default: each run's kit]")
 @click.option(
     "--llm",
     type=PROVIDER,

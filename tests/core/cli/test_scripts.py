@@ -1,0 +1,83 @@
+"""A kit in a file that the command line names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+SCRIPT = """
+import random
+from kando import Kit, create, make_event, rng
+from helper_beside_it import TITLE
+
+print("loaded")
+kit = Kit("script")
+
+@kit.seeds
+def seeds(goal, run_id):
+    return [make_event("opened", "", "cli", [], {"goal": goal})]
+
+@kit.responder("opened")
+def on_opened(event, world):
+    yield create("Note", {"title": TITLE, "n": rng(event).randrange(1000)})
+
+@kit.responder("more")
+def on_more(event, world):
+    yield create("Note", {"title": "more", "n": rng(event).randrange(1000)})
+"""
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Path:
+    (tmp_path / "helper_beside_it.py").write_text("TITLE = 'beside'")
+    path = tmp_path / "my_kit.py"
+    path.write_text(SCRIPT)
+    return path
+
+
+def test_a_kit_in_a_file_runs_resumes_forks_and_replays(process, script: Path) -> None:
+    started = process("run", "./my_kit.py", "--goal", "x")
+    assert started.returncode == 0, started.stderr
+    run = started.stdout.strip()
+    assert "loaded" not in run
+
+    assert process("send", run, "--type", "more").returncode == 0
+    assert process("resume", run, "--kit", "./my_kit.py").returncode == 0
+    branch = process("fork", run, "--at", "2", "--kit", str(script), "--run")
+    assert branch.returncode == 0, branch.stderr
+    replayed = process("replay", run, "--strict", "--kit", "./my_kit.py")
+    assert replayed.returncode == 0, replayed.stderr
+
+    notes = [
+        line.split(maxsplit=2)[2]
+        for each in (run, "@last")
+        for line in process("world", each).stdout.splitlines()
+    ]
+    assert len(notes) == 3
+    assert notes[0] == notes[2], "the same step has the same random numbers on a branch"
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ("x = 1", "holds no kit"),
+        ("from kando import Kit\na, b = Kit('a'), Kit('b')", "holds 2 kits"),
+        ("1 / 0", "ZeroDivisionError"),
+        ("def f(:", "SyntaxError"),
+    ],
+)
+def test_a_file_without_a_kit_is_refused(kando, tmp_path: Path, body: str, says: str) -> None:
+    (tmp_path / "bad_script.py").write_text(body)
+
+    done = kando("run", "./bad_script.py", "--goal", "x")
+
+    assert done.returncode != 0
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_file_that_does_not_exist_is_refused(kando) -> None:
+    done = kando("run", "./missing.py", "--goal", "x")
+
+    assert "no file './missing.py'" in done.stderr
