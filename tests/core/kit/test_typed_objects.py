@@ -61,6 +61,11 @@ class Order(pydantic.BaseModel):
     parts: list[Line] = []
     note: str | None = None
 
+    @pydantic.computed_field  # type: ignore[prop-decorator]
+    @property
+    def total(self) -> int:
+        return sum(part.count for part in self.parts)
+
 
 def kit_of(*classes: type, name: str = "k") -> Kit:
     kit = Kit(name, version="1")

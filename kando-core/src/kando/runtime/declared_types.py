@@ -15,6 +15,9 @@ from kando.world.projection import Change, Lookup
 
 __all__ = ["DeclaredTypes"]
 
+#: How many undeclared names are remembered.
+_MAX_ACCEPTED = 1000
+
 
 class DeclaredTypes:
     """The object and relation types that kits declare.
@@ -29,6 +32,8 @@ class DeclaredTypes:
     def __init__(self, kits: Iterable[KitTypes]) -> None:
         self._classes: dict[str, type] = {}
         self._relations: dict[str, Any] = {}
+        # Undeclared names that resemble no declared one: comparing them takes time.
+        self._accepted: set[tuple[str, str]] = set()
         for kit in {id(kit): kit for kit in kits}.values():
             for name, cls in kit.object_types.items():
                 _claim(self._classes, name, cls)
@@ -51,12 +56,12 @@ class DeclaredTypes:
         """
         kind = data.get("type")
         if type == RELATION_CREATED:
-            _require_declared("relation type", kind, self._relations)
+            self._require_declared("relation type", kind, self._relations)
         if type != OBJECT_CREATED:
             return data
         cls, fields = self._classes.get(kind) if isinstance(kind, str) else None, data.get("data")
         if cls is None:
-            _require_declared("object type", kind, self._classes)
+            self._require_declared("object type", kind, self._classes)
             return data
         if fields is None:
             fields = {}
@@ -64,6 +69,16 @@ class DeclaredTypes:
             return data
         filled = with_defaults(fields, cls)
         return data if filled is fields else {**data, "data": filled}
+
+    def _require_declared(self, what: str, name: Any, declared: dict[str, Any]) -> None:
+        if not isinstance(name, str) or name in declared or (what, name) in self._accepted:
+            return
+        meant = nearest(name, declared)
+        if meant is not None:
+            msg = f"The kit declares no {what} {name!r}."
+            raise InvalidData(msg, hint=f"Write {meant!r}, or declare {name!r}, too.")
+        if len(self._accepted) < _MAX_ACCEPTED:
+            self._accepted.add((what, name))
 
     def check(self, event: KandoEvent, change: Change, world: Lookup) -> None:
         """Check a change against its declared type.
@@ -101,14 +116,6 @@ class DeclaredTypes:
                     hint=f"{relation.type!r} relates {declared.source or 'any object'} to "
                     f"{declared.target or 'any object'}.",
                 )
-
-
-def _require_declared(what: str, name: Any, declared: dict[str, Any]) -> None:
-    if isinstance(name, str) and name not in declared:
-        meant = nearest(name, declared)
-        if meant is not None:
-            msg = f"The kit declares no {what} {name!r}."
-            raise InvalidData(msg, hint=f"Write {meant!r}, or declare {name!r}, too.")
 
 
 def _claim(declared: dict[str, Any], name: str, what: Any) -> None:

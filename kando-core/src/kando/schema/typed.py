@@ -290,7 +290,7 @@ def _converter() -> cattrs.Converter:
 
 
 def _computed_fields(cls: Any) -> Mapping[str, Any]:
-    return cast("Mapping[str, Any]", cls.model_computed_fields)
+    return cast("Mapping[str, Any]", cls.__pydantic_decorators__.computed_fields)
 
 
 def _fields(cls: Any) -> list[_Field]:
