@@ -153,6 +153,11 @@ def to_json(value: Any) -> Any:
     cls = type(value)
     if cls in _PLAIN:
         return value
+    # The usual values first: finding out what a class is takes longer.
+    if cls is list:
+        return [to_json(each) for each in value]
+    if cls is dict:
+        return {to_json(name): to_json(each) for name, each in value.items()}
     if isinstance(value, Enum):
         return to_json(value.value)
     if is_model(cls):
@@ -332,7 +337,9 @@ def _dataclass_field(field: dataclasses.Field[Any], is_changed_later: bool) -> _
 
 
 def _maker(make: Callable[[], Any]) -> Callable[[], Any]:
-    return partial(_made, make)
+    if make in (list, tuple, set, frozenset):
+        return list
+    return dict if make is dict else partial(_made, make)
 
 
 def _made(make: Callable[[], Any]) -> Any:
