@@ -82,7 +82,7 @@ def test_events_are_json_lines_with_seven_fields_and_a_position(kando: Run) -> N
     assert [event["position"] for event in events] == list(range(len(events)))
     assert {event["source"] for event in events} == {f"run:{run_id}"}
     assert events[0]["type"] == "kit.loaded"
-    about = {"name": "tiny", "version": "1", "distribution": "tiny"}
+    about = {"name": "tiny", "version": "1", "distribution": "tiny", "fills_defaults": True}
     assert events[0]["data"] == {**about, "responders": ["tiny.on_goal", "tiny.on_answer"]}
     short = kando("events", run_id).stdout
     assert "responder.fired" not in short
