@@ -1,5 +1,7 @@
 """A batch: the events of one firing, or external events, that are recorded as one step."""
 
+# long: everything that is checked and completed when an event is added, in one class.
+
 from __future__ import annotations
 
 from collections.abc import Sequence
