@@ -66,7 +66,7 @@ def test_a_hand_over_in_a_file_is_one_transaction(
             handed = HandOver([lease], entries, [(call, 0.0)], [call])
             (lease,) = group.hand_over(handed, substrate, this_process(), 60.0)
 
-        # What came of a job waits for the disk, and nothing else.
+        # Only the result of a job waits for the disk.
         assert written == [{"is_synchronised": True}, {"is_synchronised": False}]
 
 

@@ -111,7 +111,7 @@ class _Held:
 
 @attrs.define(eq=False)
 class _Kept:
-    """What works on a run, kept between two of its jobs."""
+    """The runtime of a run and what belongs to it, kept between two of its jobs."""
 
     claim: RunClaim
     observation: Observation

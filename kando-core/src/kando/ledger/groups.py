@@ -68,12 +68,12 @@ class Lease:
 
 @attrs.frozen
 class HandOver:
-    """What a worker changes when jobs are done, as one step if the group can (`ResponderGroup.hand_over`).
+    """The changes of a worker when jobs are done, in one step if the group can (`ResponderGroup.hand_over`).
 
     Attributes:
         done: leases of the jobs that are done.
-        entries: what came of them: each a ledger id, and an entry for the inbox of that ledger.
-        jobs: what follows: each a job, and the seconds after which it is due.
+        entries: their results: each a ledger id, and an entry for the inbox of that ledger.
+        jobs: that follow: each a job, and the seconds after which it is due.
         takes: those of these jobs that the worker would like to do itself.
     """
 

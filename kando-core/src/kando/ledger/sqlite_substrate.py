@@ -1,5 +1,7 @@
 """Many ledgers in one SQLite file: the default substrate."""
 
+# long: one class with a short method for each verb of the interface, over one connection.
+
 from __future__ import annotations
 
 import sqlite3

@@ -170,7 +170,7 @@ class Effects:
             is_wanted: asked about once a second; when it returns False, the wait ends and the call
                 is not repeated, but it stays in flight.
             before_call: called before a call is made or waited for: it saves the intent, and may
-                start planned calls. It is not called if the answer is there.
+                start planned calls. It is not called if the answer is known.
 
         Returns:
             The data of the answer; None if the call was interrupted, or is not wanted any more. The
@@ -193,7 +193,7 @@ class Effects:
         call = self._in_flight.get(intent.id)
         if call is None or not call.future.done():
             before_call()
-            # What was saved may have paused the run.
+            # The messages read meanwhile may have paused the run.
             if not is_wanted():
                 if call is not None:
                     call.is_unwanted = True
@@ -235,10 +235,8 @@ class Effects:
 
     def has_returned(self) -> bool:
         """Whether another call in flight has returned its answer, which is recorded at its turn."""
-        return any(
-            each.future.done() and each.future.exception() is None
-            for each in self._in_flight.values()
-        )
+        done = (call.future for call in self._in_flight.values() if call.future.done())
+        return any(future.exception() is None for future in done)
 
     def note_answered(self, intent: RecordedEvent, effect: Effect, world: World) -> None:
         """Make no call for a request that equals an answered one, whose answer is not cached yet."""
