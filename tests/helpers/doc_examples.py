@@ -240,7 +240,7 @@ class Page:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=60,
+            timeout=240,
         )
         where = f"{self._place(block)}: $ {command}"
         assert done.returncode == 0, f"{where}\nended with {done.returncode}:\n{done.stdout}"
