@@ -13,7 +13,7 @@ from pathlib import Path
 
 __all__ = ["ABSENCE", "QUANTITY", "can_count", "counted_at_once", "instructions", "of_block"]
 
-#: What a row says if instructions cannot be counted.
+#: The text of a row if instructions cannot be counted.
 ABSENCE = "valgrind: not installed"
 
 QUANTITY = "k instructions"

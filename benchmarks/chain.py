@@ -137,7 +137,7 @@ def main(
     data_of = long_data_of
     if text_bytes is not None:
         data_of = short_data_of
-        # What happens only once in a process must not count.
+        # Imports and caches, which happen once in a process, must not count.
         Runtime(MemoryLedgerStore("warm"), [_step(_WARM, data_of)]).run([_seed(data_of)])
     ledger = _Watched("bench", path)
     runtime = Runtime(ledger, [_step(count, data_of)], save_interval=float(interval))

@@ -181,7 +181,7 @@ def _kit(turns: int, size: int) -> Kit:
         OBJECT_CREATED, type="Topic", prompt="question", tools=["look"], max_turns=turns + 1
     )
     def question(event: KandoEvent, world: World) -> dict[str, Any]:
-        """Ask what there is."""
+        """Ask the question of the conversation."""
         return {}
 
     return kit
@@ -216,7 +216,7 @@ def run(turns: str, size: str, path: str) -> None:
         size: bytes of each result of the tool.
         path: of the new SQLite file; the id of the run is kept next to it.
     """
-    # What is imported or compiled only once must not count.
+    # Imports and caches, which happen once in a process, must not count.
     with _store("memory:") as store:
         _start(store, 1, 10)
     with timed() as watch, _store(f"sqlite:{path}") as store:

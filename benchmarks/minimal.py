@@ -1,7 +1,7 @@
 """A minimal loop: the ids, lineage keys, JSON and hash chain of a chain of steps, and its rows.
 
 It makes what Kando's chain makes, with no check, no world and no limits, and inserts rows that it
-was given. What it makes is compared with the Kando file, so that both cannot drift apart.
+was given. Its events are compared with the Kando file, so that both cannot drift apart.
 """
 
 from __future__ import annotations

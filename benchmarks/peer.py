@@ -51,7 +51,7 @@ class Peer:
 
     @property
     def absence(self) -> str:
-        """What a row says if the peer is not installed."""
+        """The text of a row if the peer is not installed."""
         return f"{self.name}: not installed"
 
     @property

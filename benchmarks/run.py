@@ -32,7 +32,7 @@ _TARGETS = {
     "plugins": "start_up:plugin_lines",
 }
 
-#: What a quick run leaves out unless it is named, to stay under 5 minutes.
+#: Benchmarks that a quick run leaves out unless they are named, to stay under 5 minutes.
 _NOT_QUICK = ("objects", "chain", "history", "observers", "start-up", "plugins")
 
 

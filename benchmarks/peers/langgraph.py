@@ -128,7 +128,7 @@ def conversation(turns: str, size: str, path: str, channel: str) -> None:
         channel: ``list``, or ``delta`` for a `DeltaChannel`, as it is by default.
     """
     question: Any = {"said": [{"by": "user", "content": "What is there?"}]}
-    # What is imported or compiled only once must not count.
+    # Imports and caches, which happen once in a process, must not count.
     _conversation(1, 10, channel).compile(checkpointer=InMemorySaver()).invoke(question, _CONFIG)
     with SqliteSaver.from_conn_string(path) as saver:
         graph = _conversation(int(turns), int(size), channel).compile(checkpointer=saver)
