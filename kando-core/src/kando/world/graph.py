@@ -1,11 +1,14 @@
 """Objects and typed relations, indexed so that the cost of a query depends only on its result."""
 
+# long: objects, relations and the world that indexes them; half of it is reference.
+
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Self, TypeVar, overload
 
 import attrs
+import msgspec
 
 from kando.errors import InvalidData
 from kando.schema.typed import field_types, instance_of, is_frozen, to_json
@@ -16,8 +19,14 @@ _Thing = TypeVar("_Thing")
 _Class = TypeVar("_Class")
 
 
+class _Fields:
+    """The fields of an object while they are mutable; see `kando.schema.events`."""
+
+    __slots__ = ("__weakref__", "changed_by", "data", "event_id", "id", "type")
+
+
 @attrs.frozen
-class WorldObject:
+class WorldObject(_Fields):
     """An object of the world.
 
     Attributes:
@@ -33,6 +42,63 @@ class WorldObject:
     data: dict[str, Any]
     event_id: str = attrs.field(default="", eq=False)
     changed_by: str = attrs.field(default="", eq=False)
+
+
+_data_slot = _Fields.__dict__["data"]
+_decode_data = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+class _Undecoded(WorldObject):
+    """An object of a snapshot until its data is first read; from then on it is a `WorldObject`."""
+
+    __slots__ = ()
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The data, which is decoded now."""
+        data = _decode_data(_data_slot.__get__(self))
+        _data_slot.__set__(self, data)
+        # Python allows the change of class because both classes have the same layout.
+        object.__setattr__(self, "__class__", WorldObject)
+        return data
+
+    def _decoded(self) -> WorldObject:
+        _ = self.data
+        return self
+
+    def __eq__(self, other: object) -> bool:
+        return self._decoded() == other
+
+    __hash__ = WorldObject.__hash__
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return self._decoded().__reduce_ex__(protocol)
+
+
+def undecoded_objects(
+    rows: Iterable[tuple[str, str, msgspec.Raw, str, str]],
+) -> Iterator[WorldObject]:
+    """Yield the objects of a snapshot; the data of each is decoded when it is first read.
+
+    Args:
+        rows: their fields; data is an encoded JSON object.
+    """
+    types: dict[str, str] = {}
+    for id, type, data, event_id, changed_by in rows:
+        fields: Any = _Fields()
+        fields.id = id
+        # Equal texts are shared: most objects are of few types, and were not changed.
+        fields.type = types.setdefault(type, type)
+        fields.data = data
+        fields.event_id = event_id
+        fields.changed_by = event_id if changed_by == event_id else changed_by
+        fields.__class__ = _Undecoded
+        yield fields
+
+
+def stored_data(thing: WorldObject) -> Any:
+    """Return the data of an object for a snapshot: encoded if it was not read since the last one."""
+    return _data_slot.__get__(thing)
 
 
 @attrs.frozen
@@ -131,6 +197,17 @@ class _Objects(_Indexed[WorldObject]):
         _set(self, id, new)
 
     __setitem__ = put
+
+    def load(self, objects: Iterable[WorldObject]) -> None:
+        """Put objects with different ids into an empty world, in less time."""
+        index = self.index
+        for each in objects:
+            id = each.id
+            of_type = index.get(each.type)
+            if of_type is None:
+                of_type = index[each.type] = {}
+            of_type[id] = None
+            _set(self, id, each)
 
     def __delitem__(self, id: str) -> None:
         del self.index[self[id].type][id]

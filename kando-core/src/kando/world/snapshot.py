@@ -1,12 +1,14 @@
 """Snapshots: a stored world at a ledger position. Only an optimisation; the ledger wins."""
 
+# long: what is stored, and each reason to ignore it, in one place; half of it is reference.
+
 from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar, overload
+from typing import Any, NamedTuple, Protocol, TypeVar, overload, runtime_checkable
 
 import attrs
 import msgspec
@@ -18,7 +20,7 @@ from kando.ledger.upcast import UpcastLedger
 from kando.schema.exact_json import encode, exact
 from kando.settings import SNAPSHOT_DIR, value_of
 from kando.world._container import Container, Header, Rest, pack, unpack
-from kando.world.graph import Relation, World, WorldObject
+from kando.world.graph import Relation, World, WorldObject, stored_data, undecoded_objects
 
 __all__ = [
     "FileSnapshots",
@@ -61,11 +63,29 @@ class SnapshotStore(Protocol):
         """Keep a snapshot in place of the one before."""
 
 
-class _World(msgspec.Struct):
-    """A world as it is stored; decoding it checks the types of everything in it."""
+@runtime_checkable
+class _Inherits(Protocol):
+    """A store of the snapshot of a branch, which also has those of its ancestors."""
 
-    objects: list[tuple[str, str, dict[str, Any], str, str]]
+    def inherited(self) -> Iterator[tuple[str, bytes]]:
+        """Yield the names of its ancestors and their snapshots, the nearest first."""
+
+
+class _World(msgspec.Struct):
+    """A world as it is stored; decoding it checks the types of everything in it.
+
+    Attributes:
+        objects: the fields of each.
+        relations: the fields of each.
+        former_types: of the objects that another type replaced.
+        order: ids of the objects of the types that have such an object; those of any other type are in
+            the order of `objects`.
+    """
+
+    objects: list[tuple[str, str, msgspec.Raw, str, str]]
     relations: list[tuple[str, str, str, str, dict[str, Any], str]]
+    former_types: dict[str, list[tuple[str, str]]] = {}
+    order: dict[str, list[str]] = {}
 
 
 class _File(msgspec.Struct):
@@ -149,6 +169,19 @@ class StoredSnapshot:
         except (ValueError, TypeError, LookupError) as error:
             _ignored(self.ledger.stream_name(), f"its {name} is damaged ({type(error).__name__})")
             return None
+
+    @property
+    def is_inherited(self) -> bool:
+        """Whether it is of a ledger that this one descends from."""
+        return self._container.header.ledger != self.ledger.stream_name()
+
+    def ignore(self, problem: str) -> None:
+        """Warn that the snapshot is ignored.
+
+        Args:
+            problem: why.
+        """
+        _ignored(self.ledger.stream_name(), problem)
 
     @property
     def is_current(self) -> bool:
@@ -313,22 +346,51 @@ def open_snapshot(ledger: LedgerStore, where: str | Path | SnapshotStore) -> Sto
         ledger: that it must be of.
         where: a folder, or a store.
     """
+    store = _store(where, ledger)
     try:
-        body = _store(where, ledger).get()
+        body = store.get()
         if body is None:
-            return None
-        container = unpack(body)
-        if container is None or container.header.ledger != ledger.stream_name():
-            problem = "it is of another ledger or format"
-        elif ledger.digest(container.header.position).hex() != container.header.digest:
-            problem = "the ledger has another history"
-        else:
-            return StoredSnapshot(ledger, container.header.position, container)
-    except PositionOutOfRange:
-        problem = "the ledger is shorter"
+            return _inherited(ledger, store)
+        found = _of_ledger(ledger, ledger.stream_name(), body)
+        if isinstance(found, StoredSnapshot):
+            return found
+        problem = found
     except (OSError, ValueError, TypeError, LookupError) as error:
         problem = f"it is damaged ({type(error).__name__})"
     _ignored(ledger.stream_name(), problem)
+    return None
+
+
+def _of_ledger(ledger: LedgerStore, stream: str, body: bytes) -> StoredSnapshot | str:
+    """Return a stored snapshot of a ledger, or why it is not one.
+
+    Args:
+        ledger: that it must fit.
+        stream: name of the ledger that it must be of: the same, or an ancestor.
+        body: of the snapshot.
+    """
+    container = unpack(body)
+    if container is None or container.header.ledger != stream:
+        return "it is of another ledger or format"
+    try:
+        digest = ledger.digest(container.header.position)
+    except PositionOutOfRange:
+        return "the ledger is shorter"
+    if digest.hex() != container.header.digest:
+        return "the ledger has another history"
+    return StoredSnapshot(ledger, container.header.position, container)
+
+
+def _inherited(ledger: LedgerStore, store: SnapshotStore) -> StoredSnapshot | None:
+    """Return the snapshot of the nearest ancestor that stored one before the fork, or None."""
+    for stream, body in store.inherited() if isinstance(store, _Inherits) else ():
+        try:
+            found = _of_ledger(ledger, stream, body)
+        except (ValueError, TypeError, LookupError):
+            # The ancestor's own reader reports the damage.
+            continue
+        if isinstance(found, StoredSnapshot):
+            return found
     return None
 
 
@@ -356,15 +418,19 @@ def _about(kit: Mapping[str, Any]) -> dict[str, str | None]:
     return {name: kit.get(name) for name in ("name", "version", "distribution")}
 
 
-def _rows(world: World) -> dict[str, list[list[Any]]]:
+def _rows(world: World) -> dict[str, Any]:
+    former, index = world.objects.former_types, world.objects.index
+    types = {world.objects[id].type for id in former if id in world.objects}
     return {
         "objects": [
-            [o.id, o.type, o.data, o.event_id, o.changed_by] for o in world.objects.values()
+            [o.id, o.type, stored_data(o), o.event_id, o.changed_by] for o in world.objects.values()
         ],
         "relations": [
             [r.id, r.type, r.source_id, r.target_id, r.data, r.event_id]
             for r in world.relations.values()
         ],
+        "former_types": former,
+        "order": {type: [*index[type]] for type in sorted(types)},
     }
 
 
@@ -374,10 +440,18 @@ def _world(encoded: bytes) -> World:
 
 def _world_of(content: _World) -> World:
     world = World()
-    for row in content.objects:
-        world.objects[row[0]] = WorldObject(*row)
+    world.objects.load(undecoded_objects(content.objects))
+    if len(world.objects) != len(content.objects):
+        msg = "two of its objects have the same id"
+        raise ValueError(msg)
     for relation in content.relations:
         world.relations[relation[0]] = Relation(*relation)
+    world.objects.former_types = content.former_types
+    for type, ids in content.order.items():
+        if world.objects.index.get(type, {}).keys() != set(ids):
+            msg = f"it orders other objects than those of type {type!r}"
+            raise ValueError(msg)
+        world.objects.index[type] = dict.fromkeys(ids)
     return world
 
 
