@@ -109,6 +109,7 @@ class _SubstrateCache:
     substrate: Substrate
     ledger_id: str
     has_all: bool = False
+    is_durable = True
 
     def get(self, key: str) -> bytes | None:
         found = self.substrate.cached(self.ledger_id, key)

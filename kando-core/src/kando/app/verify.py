@@ -11,6 +11,7 @@ from kando.app.opened import OpenedRun, open_run
 from kando.errors import KandoError
 from kando.ledger.chain import GENESIS
 from kando.ledger.verification import Verdict, verify
+from kando.runtime.stored_recovery import mismatched_recovery
 from kando.views.stored import mismatched_views
 
 __all__ = ["verify_run", "verify_store"]
@@ -23,7 +24,9 @@ def verify_run(run: OpenedRun) -> Verdict:
         verdict = verify(ledger)
     with activities.step(f"verify the snapshot of {run.id}"):
         stored = run.current_snapshot if verdict.is_intact else None
-        wrong = mismatched_views(stored) if stored is not None else []
+        wrong = []
+        if stored is not None:
+            wrong = mismatched_views(stored) + mismatched_recovery(stored)
     if stored is None or not wrong:
         return verdict
     views = ", ".join(wrong)

@@ -83,7 +83,8 @@ def _hash_over(node: Node, start: bytes) -> Hash:
 class CacheStore(Protocol):
     """Where a cache keeps its entries: encoded responses by key.
 
-    A store with a ``__len__`` gives its cache a length.
+    A store with a ``__len__`` gives its cache a length. One whose entries outlive the process has an
+    attribute ``is_durable`` that is true: no answer that it was given is given to it again on resume.
     """
 
     def get(self, key: str) -> bytes | None:
@@ -97,7 +98,7 @@ class _MemoryStore:
     """The most recently used entries, in this process's memory."""
 
     def __init__(self, max_entries: int) -> None:
-        self._max_entries = max_entries
+        self.max_entries = max_entries
         # Least recently used first.
         self._entries: dict[str, bytes] = {}
         self._scopes: dict[str, _MemoryStore] = {}
@@ -113,12 +114,12 @@ class _MemoryStore:
     def put(self, key: str, response: bytes) -> None:
         with self._lock:
             self._entries[key] = self._entries.pop(key, response)
-            if len(self._entries) > self._max_entries:
+            if len(self._entries) > self.max_entries:
                 del self._entries[next(iter(self._entries))]
 
     def scope(self, prefix: str) -> _MemoryStore:
         with self._lock:
-            return self._scopes.setdefault(prefix, _MemoryStore(self._max_entries))
+            return self._scopes.setdefault(prefix, _MemoryStore(self.max_entries))
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -148,6 +149,11 @@ class ScopedStore:
     def put(self, key: str, response: bytes) -> None:
         """Store a response; the first one stored under a key stays."""
         self._store.put(_hashed(self._prefix + key), response)
+
+    @property
+    def is_durable(self) -> bool:
+        """Whether the entries outlive the process."""
+        return getattr(self._store, "is_durable", False) is True
 
 
 class LLMCache:
@@ -199,6 +205,16 @@ class LLMCache:
         key = request_key(request)
         self._store.put(key, encode(exact(response, "response"), "response"))
         return key
+
+    @property
+    def is_durable(self) -> bool:
+        """Whether its entries outlive the process."""
+        return getattr(self._store, "is_durable", False) is True
+
+    @property
+    def max_entries(self) -> int | None:
+        """How many entries it keeps in memory; None if its store limits itself."""
+        return self._store.max_entries if isinstance(self._store, _MemoryStore) else None
 
     def scope(self, prefix: str) -> ScopedLLMCache:
         """Return a cache with its own entries, such as a branch's, that falls back to this one."""

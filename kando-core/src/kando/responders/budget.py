@@ -10,6 +10,7 @@ from math import inf
 from typing import Any
 
 import attrs
+import msgspec
 
 from kando.errors import ConfigurationError
 from kando.responders.base import BOOKKEEPING, Effect
@@ -145,6 +146,15 @@ LIMITS = (
 )
 
 
+class AccountState(msgspec.Struct, frozen=True):
+    """The part of an account that is a fold over the ledger; see `BudgetEnforcer`."""
+
+    accounts: Accounts
+    event_count: int
+    depth: int
+    last_reasons: list[str]
+
+
 class BudgetEnforcer:
     """The account of one run against its budget.
 
@@ -188,6 +198,15 @@ class BudgetEnforcer:
         self._made_at = clock()
         self._worked = 0.0
         self._started: float | None = None
+
+    def state(self) -> AccountState:
+        """Return what was charged so far."""
+        return AccountState(self.accounts, self.event_count, self.depth, [*self.last_reasons])
+
+    def restore(self, state: AccountState) -> None:
+        """Restore what `state` returned."""
+        self.accounts, self.event_count = state.accounts, state.event_count
+        self.depth, self.last_reasons = state.depth, state.last_reasons
 
     def start(self) -> None:
         """Start the clock: work on the run begins."""

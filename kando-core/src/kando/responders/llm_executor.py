@@ -25,8 +25,8 @@ from kando.schema.events import (
     RecordedEvent,
 )
 from kando.schema.firing import Firing
-from kando.views.choices import CHOOSING, Choices
-from kando.views.pending import answered_by, is_answer, is_by_hand
+from kando.views.answered import OpenRequests
+from kando.views.pending import is_by_hand
 from kando.world.graph import World
 
 __all__ = ["Complete", "LLMExecutorResponder", "LLMFunction", "provider_executor"]
@@ -216,29 +216,40 @@ def _put(cache: LLMCache, intent: KandoEvent, answer: dict[str, Any], model: str
 
 
 def cached_while_read(
-    items: Iterable[RecordedEvent | Firing], cache: LLMCache, start: int = 0
+    items: Iterable[RecordedEvent | Firing],
+    cache: LLMCache,
+    start: int = 0,
+    requests: OpenRequests[RecordedEvent] | None = None,
 ) -> Iterator[RecordedEvent | Firing]:
     """Yield the items of a ledger, and put their answers into a cache, which is a fold over them.
 
     Args:
-        items: events and firings, from the first on.
+        items: events and firings, in order.
         cache: for the answers.
         start: position of the first event whose answer is put into it.
+        requests: those that are open before the first of the events; none if omitted.
     """
-    requests: dict[str, RecordedEvent] = {}
-    choices = Choices()
+    requests = requests or OpenRequests()
     for item in items:
         for event in item.outputs if isinstance(item, Firing) else (item,):
-            if event.type in CHOOSING:
-                choices = choices.apply(event)
-            elif event.type == LLM_REQUEST:
-                requests[event.id] = event
-            elif event.type == LLM_RESPONSE and is_answer(event):
-                for id in answered_by(event):
-                    intent = requests.pop(id, None)
-                    if intent is not None and event.position >= start:
-                        _put(cache, intent, event.data, choices.model)
+            for intent in requests.observe(event, event):
+                if event.position >= start:
+                    _put(cache, intent, event.data, requests.choices.model)
         yield item
+
+
+def restore_answer(
+    cache: LLMCache, intent: RecordedEvent, answer: RecordedEvent, model: str | None
+) -> None:
+    """Put a recorded answer into a cache.
+
+    Args:
+        cache: for the answer.
+        intent: the request.
+        answer: its ``llm.response``.
+        model: that was chosen for the run then, if any.
+    """
+    _put(cache, intent, answer.data, model)
 
 
 def _of_any_request(asked: Asked) -> Asked:

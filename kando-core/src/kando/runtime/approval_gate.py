@@ -20,12 +20,17 @@ An approval counts only in the ledger in which it was given: a branch asks again
 were approved in its parent and not made before the fork.
 """
 
+# long: what is held, asked, decided and restored are one state; every step is short.
+
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import attrs
+import msgspec
 
 from kando.errors import InvalidData
 from kando.responders.approved import ARGUMENTS, with_arguments
@@ -49,19 +54,72 @@ from kando.schema.events import (
     RecordedEvent,
     make_event,
 )
+from kando.schema.exact_json import encode
 from kando.views.approvals import GATE
 from kando.views.pending import ANSWERS, INTENTS, answered_by
 from kando.world.graph import World
 
-__all__ = ["GATE", "OBSERVED_TYPES", "ON_BRANCH", "ApprovalGate"]
+__all__ = [
+    "GATE",
+    "OBSERVED_TYPES",
+    "ON_BRANCH",
+    "ApprovalGate",
+    "GateState",
+    "NotRestorable",
+    "judge_of",
+]
 
 #: Why a person is asked about a call that writes, on a branch.
 ON_BRANCH = "the tool writes, and this is a branch: its parent has not made this call"
 
 _RESERVED = (APPROVAL_REQUESTED, APPROVAL_GRANTED, APPROVAL_DENIED)
 
+_DECISIONS = (APPROVAL_GRANTED, APPROVAL_DENIED)
+
 #: Types of events that the gate must observe.
 OBSERVED_TYPES = frozenset({*ANSWERS, *INTENTS, *_RESERVED})
+
+
+class NotRestorable(Exception):
+    """The state of a run depends on worlds that only its whole ledger gives."""
+
+
+class GateState(msgspec.Struct, frozen=True):
+    """The state of an approval gate, from which `ApprovalGate.restore` restores it.
+
+    Attributes:
+        events: positions of the events that it must observe, ascending.
+        judge: as of the gate.
+        verdicts: what the policies said about open intents, by id: the reason, and for a question
+            its deadline. Intents that they allowed are left out.
+    """
+
+    events: list[int]
+    judge: str
+    verdicts: dict[str, tuple[str, str, float | None]]
+
+
+def judge_of(kit: Mapping[str, Any] | None, policies: Iterable[Policy]) -> str:
+    """Return what identifies policies and the code around them; empty if nothing does.
+
+    Args:
+        kit: name, version and distribution of the kit, or None.
+        policies: of the run's kits.
+    """
+    if kit is None:
+        return ""
+    known = sha256(encode([kit.get(field) for field in ("name", "version", "distribution")]))
+    for policy in policies:
+        code = getattr(policy.fn, "__code__", None)
+        if code is None:
+            return ""
+        try:
+            # A kit may be edited without a new version.
+            source = Path(code.co_filename).read_bytes()
+        except OSError:
+            return ""
+        known.update(encode([policy.name, len(source)]) + source)
+    return known.hexdigest()
 
 
 class ApprovalGate:
@@ -82,6 +140,10 @@ class ApprovalGate:
         # Whether a call is one that only a branch asks about; set by the loop.
         self.asks_on_branch: Callable[[RecordedEvent], bool] = lambda intent: False
         self._asked_on_branch: dict[str, bool] = {}
+        # See `judge_of`; set by the runtime.
+        self.judge = ""
+        # Verdicts of the policies on open intents, by id; those that they allowed are left out.
+        self._judged: dict[str, Ask | Deny | Exception] = {}
         # Finds the executor of an open call; set by the runtime.
         self.executor_of: FindExecutor = lambda intent: None
         self._holds_objects = any(OBJECT_CREATED in each.on for each in self._policies)
@@ -91,11 +153,10 @@ class ApprovalGate:
         self._intents: dict[str, RecordedEvent] = {}
         # Ids of open intents for which the ledger holds an ``approval.requested``.
         self._requested: set[str] = set()
-        self._denied: set[str] = set()
         # Each ``approval.requested`` without a decision, by its id.
         self._open: dict[str, RecordedEvent] = {}
-        # The ``approval.requested`` of each decision, by id of the decision.
-        self._decided: dict[str, RecordedEvent] = {}
+        # Each decision with its ``approval.requested``, by id of the decision.
+        self._decided: dict[str, tuple[int, RecordedEvent]] = {}
         # Position of the grant in this ledger, by id of the intent.
         self._granted: dict[str, int] = {}
         # Ids of intents that were granted before a fork.
@@ -114,16 +175,64 @@ class ApprovalGate:
                 verdict: Any = verdict_on(self._policies, event, world)
             except Exception as error:
                 verdict = error
-            self._intents[event.id] = event
-            if isinstance(verdict, Ask | Deny | Exception):
-                self._verdicts[event.id] = verdict
+            self._observe_intent(event, verdict)
         elif kind == APPROVAL_REQUESTED:
             self._observe_request(event)
-        elif kind in (APPROVAL_GRANTED, APPROVAL_DENIED):
+        elif kind in _DECISIONS:
             self._observe_decision(event)
         else:
             for id in answered_by(event):
                 self._forget(id)
+
+    def _observe_intent(self, intent: RecordedEvent, verdict: object) -> None:
+        self._intents[intent.id] = intent
+        if isinstance(verdict, Ask | Deny | Exception):
+            self._verdicts[intent.id] = self._judged[intent.id] = verdict
+
+    def state(self, dispatched: int) -> GateState:
+        """Return the state after the events so far.
+
+        Args:
+            dispatched: position before which every event is dispatched.
+        """
+        kept = {each.position for each in (*self._intents.values(), *self._open.values())}
+        for position, request in self._decided.values():
+            if position >= dispatched or request.data.get("intent") in self._intents:
+                kept |= {position, request.position}
+        verdicts, judge = {}, self.judge
+        for id, verdict in self._judged.items():
+            if isinstance(verdict, Exception):
+                judge = ""
+            elif isinstance(verdict, Ask):
+                verdicts[id] = ("ask", verdict.reason, verdict.expires)
+            else:
+                verdicts[id] = ("deny", verdict.reason, None)
+        return GateState(sorted(kept), judge, verdicts)
+
+    def restore(self, state: GateState, at: Callable[[int], RecordedEvent]) -> None:
+        """Restore what `state` returned.
+
+        Policies judge open intents again, like on a recovery from the whole ledger. One that takes
+        the world cannot; its verdict is taken from the state if its code is the same.
+
+        Args:
+            state: of another gate of the run.
+            at: returns the event at a position.
+
+        Raises:
+            NotRestorable: a policy must judge an intent in the world of its time.
+        """
+        is_same = self.judge != "" and self.judge == state.judge
+        for event in map(at, state.events):
+            takes_world = any(
+                each.takes_world and each.applies_to(event) for each in self._policies
+            )
+            if event.type not in INTENTS or not takes_world:
+                self.observe(event, World())
+            elif is_same:
+                self._observe_intent(event, _verdict_in(state.verdicts.get(event.id)))
+            else:
+                raise NotRestorable
 
     def _observe_request(self, event: RecordedEvent) -> None:
         self._open[event.id] = event
@@ -139,7 +248,7 @@ class ApprovalGate:
         request = self._open.pop(str(event.data.get("approval")), None)
         if request is None:
             return
-        self._decided[event.id] = request
+        self._decided[event.id] = event.position, request
         intent = request.data.get("intent")
         if event.type == APPROVAL_GRANTED and intent in self._intents:
             if event.source == self._source:
@@ -151,8 +260,8 @@ class ApprovalGate:
                 self._granted_elsewhere.add(intent)
 
     def _forget(self, intent_id: str) -> None:
-        if isinstance(self._verdicts.pop(intent_id, None), Deny):
-            self._denied.add(intent_id)
+        self._verdicts.pop(intent_id, None)
+        self._judged.pop(intent_id, None)
         self._intents.pop(intent_id, None)
         self._requested.discard(intent_id)
         self._granted.pop(intent_id, None)
@@ -167,7 +276,7 @@ class ApprovalGate:
     def is_held(self, intent_id: str) -> bool:
         """Whether no executor answers an intent when it is dispatched: it needs approval or is denied."""
         self._judge_branch(intent_id)
-        return intent_id in self._verdicts or intent_id in self._denied
+        return intent_id in self._verdicts
 
     def _judge_branch(self, intent_id: str) -> None:
         """Give an open intent its verdict if it would write, and this is a branch."""
@@ -188,10 +297,15 @@ class ApprovalGate:
 
     def intent_of(self, event: RecordedEvent) -> RecordedEvent:
         """Return the intent, as it is sent, that a decision is about; else `as_sent` of the event."""
-        request = self._decided.get(event.id)
+        request = self._request_of(event)
         if request is None:
             return self.as_sent(event)
         return self._intents.get(request.data.get("intent", ""), event)
+
+    def _request_of(self, decision: RecordedEvent) -> RecordedEvent | None:
+        """Return the ``approval.requested`` that a decision is about, or None."""
+        _, request = self._decided.get(decision.id, (0, None))
+        return request
 
     def as_sent(self, intent: RecordedEvent) -> RecordedEvent:
         """Return an open intent with the arguments that a person approved it with, if others."""
@@ -209,8 +323,6 @@ class ApprovalGate:
             before: consider only grants before this position; None for all.
         """
         self._judge_branch(intent_id)
-        if intent_id in self._denied:
-            return False
         granted = self._granted.get(intent_id)
         if granted is None:
             return intent_id not in self._verdicts
@@ -222,7 +334,7 @@ class ApprovalGate:
 
     def released_by(self, event: RecordedEvent) -> RecordedEvent | None:
         """Return the intent that a decision releases, or None."""
-        request = self._decided.get(event.id)
+        request = self._request_of(event)
         intent = request.data.get("intent") if request is not None else None
         if event.type == APPROVAL_GRANTED and self._granted.get(intent or "") == event.position:
             return self._intents.get(intent or "")
@@ -238,7 +350,7 @@ class ApprovalGate:
             return self._ask_again(event)
         if event.type in INTENTS:
             return self._judge(event)
-        request = self._decided.get(event.id)
+        request = self._request_of(event)
         if request is None:
             return None
         if event.type == APPROVAL_GRANTED:
@@ -351,7 +463,7 @@ class ApprovalGate:
         Raises:
             InvalidData: it must not be recorded.
         """
-        if event.type in (APPROVAL_GRANTED, APPROVAL_DENIED):
+        if event.type in _DECISIONS:
             return self._admit_decision(event, world)
         if event.type in ANSWERS:
             self._require_open(event)
@@ -371,14 +483,25 @@ class ApprovalGate:
     def _admit_decision(self, decision: KandoEvent, world: World) -> KandoEvent:
         approval = decision.data.get("approval")
         if not isinstance(approval, str) or approval not in self._open:
-            decided = (id for id, each in self._decided.items() if each.id == approval)
-            first = next(decided, None)
-            known = self._recorder.find(first) if self._recorder and first is not None else None
-            raise not_open(approval, known)
+            raise not_open(approval, self._decision_about(approval))
         if decision.type == APPROVAL_GRANTED:
             intent = self._intents.get(str(self._open[approval].data.get("intent")))
             check_arguments(decision, intent, self.executor_of, self._policies, world)
         return decision
+
+    def _decision_about(self, approval: object) -> RecordedEvent | None:
+        """Return the first decision about an approval, or None."""
+        recorder = self._recorder
+        if recorder is None or not isinstance(approval, str):
+            return None
+        decided = (id for id, (_, each) in self._decided.items() if each.id == approval)
+        if (first := next(decided, None)) is not None:
+            return recorder.find(first)
+        # The decisions of a run that was restored are in its ledger.
+        asked = recorder.find(approval)
+        later = recorder.ledger.read(asked.position) if asked is not None else ()
+        about = (each for each in later if each.data.get("approval") == approval)
+        return next((each for each in about if each.type in _DECISIONS), None)
 
     def _require_open(self, answer: KandoEvent) -> None:
         """Refuse an answer to a request that is answered already."""
@@ -389,3 +512,10 @@ class ApprovalGate:
             if asked is not None and asked.type in INTENTS:
                 msg = f"{cause} is answered already; {answer.type} would be a second answer."
                 raise InvalidData(msg, hint="Fork the run before the answer to give another one.")
+
+
+def _verdict_in(stored: tuple[str, str, float | None] | None) -> Ask | Deny | None:
+    if stored is None:
+        return None
+    kind, reason, expires = stored
+    return Ask(reason, expires) if kind == "ask" else Deny(reason)

@@ -58,6 +58,7 @@ class Committer:
         is_exhausted: whether a limit has stopped the run.
         snapshots: stores the snapshot of the ledger; None if the run has none.
         on_recorded: called with recorded events, without those of a firing's lifecycle; returns whether calls wait for them to be saved.
+        on_external: called with each recorded event that no firing produced.
         on_saved: called after recorded events are durable.
         on_failed: called with the intent of a call that failed, after the failure is durable.
     """
@@ -69,6 +70,7 @@ class Committer:
         self.is_exhausted = False
         self.snapshots: Snapshots | None = None
         self.on_recorded: Callable[[Sequence[RecordedEvent]], bool] = lambda events: False
+        self.on_external: Callable[[RecordedEvent], None] = lambda event: None
         self.on_saved: Callable[[], None] = lambda: None
         self.on_failed: Callable[[RecordedEvent], None] = lambda intent: None
         self._handlers = handlers
@@ -124,7 +126,8 @@ class Committer:
         else:
             events = recorded
             for event in events:
-                self.cursor.observe(event)
+                if not self.cursor.observe(event):
+                    self.on_external(event)
         wait = _GATHER_INTERVAL if self.on_recorded(events) else self.save_interval
         now, answered_at = time.monotonic(), self._answered_at
         is_late = answered_at is not None and now - answered_at >= _GATHER_INTERVAL

@@ -1,16 +1,21 @@
 """The cursor: derives from the ledger which events are still to be dispatched, and what is open."""
 
+# long: the state of a cursor, how the ledger changes it, and how it is stored, side by side.
+
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import attrs
+import msgspec
 
 from kando.errors import StoreDamaged
 from kando.responders.base import Responder
 from kando.schema.events import (
     APPROVAL_GRANTED,
+    KIT_LOADED,
     OBSERVED,
     PARKED,
     RESPONDER_COMPLETED,
@@ -18,14 +23,15 @@ from kando.schema.events import (
     RESPONDER_FIRED,
     RETRIED,
     RUN_CANCELLED,
+    TIMER_SET,
     RecordedEvent,
 )
 from kando.schema.firing import Firing
 from kando.schema.identity import step_key
 from kando.views.firings import FiringOrders, parked_by_person, remaining
-from kando.views.pending import ANSWERS, PENDING, Pending, answered_by, track
+from kando.views.pending import ANSWERS, INTENTS, PENDING, Pending, answered_by, track
 
-__all__ = ["AFTER", "Cursor", "OpenFiring", "names_after"]
+__all__ = ["AFTER", "Cursor", "CursorState", "OpenFiring", "names_after"]
 
 #: Key of ``observed`` under which an event notes firings that emitted nothing and so are not in the
 #: ledger: their trigger, and the names of the responders.
@@ -77,6 +83,40 @@ class _Lifecycle:
         return firing.fired if self.position == firing.position else firing.completed
 
 
+class CursorState(msgspec.Struct, frozen=True):
+    """The state of a cursor as the ledger shows it; events are given by their positions.
+
+    Attributes:
+        shown_at: position of the event that the ledger shows the cursor at.
+        shown: as `Cursor.done`, for this event, as far as the ledger shows it.
+        open_firing: its ``responder.fired``, its trigger and its outputs.
+        intents: that are open.
+        timers: that have not fired.
+        halted_by: see `Pending`.
+        grants: each ``approval.granted`` whose intent is not answered.
+        failed: the number of failed attempts of each firing that is to be retried.
+        unresolved: the firings that have failed and are to be repeated.
+        parked: names of the responders that a person had the run step over, by trigger.
+        cancelled: the ``run.cancelled``, while the run is cancelled.
+        cleaned: names of the responders that have cleaned up after it.
+        kits: each ``kit.loaded``.
+    """
+
+    shown_at: int
+    shown: dict[str, int]
+    open_firing: tuple[int, int, list[int]] | None
+    intents: list[int]
+    timers: list[int]
+    halted_by: str | None
+    grants: list[int]
+    failed: list[tuple[str, str, int]]
+    unresolved: list[tuple[str, str]]
+    parked: dict[str, list[str]]
+    cancelled: int | None
+    cleaned: list[str]
+    kits: list[int]
+
+
 class Cursor:
     """The events still to be dispatched, in order, and the progress of the first of them.
 
@@ -91,10 +131,16 @@ class Cursor:
         parked: names of the responders that a person had the run step over, by trigger.
         cancelled: the ``run.cancelled``, while the run is cancelled.
         cleaned: names of the responders that have cleaned up after it.
+        kit: data of the last ``kit.loaded``; None without one.
     """
 
     def __init__(self) -> None:
         self._queue: deque[RecordedEvent | _Lifecycle] = deque()
+        # Where the ledger alone shows the cursor: silent firings have moved it on since.
+        self._shown_at = 0
+        self._shown: dict[str, int] = {}
+        # An open firing that ends without a call; the ledger shows it as open.
+        self._left: OpenFiring | None = None
         self.done: dict[str, int] = {}
         self.open_firing: OpenFiring | None = None
         self.pending: Pending[RecordedEvent] = Pending()
@@ -108,6 +154,12 @@ class Cursor:
         self.parked: dict[str, set[str]] = {}
         self.cancelled: RecordedEvent | None = None
         self.cleaned: set[str] = set()
+        self.kit: dict[str, Any] | None = None
+
+    @property
+    def shown_at(self) -> int:
+        """Position of the event that the ledger alone shows the cursor at."""
+        return self._shown_at
 
     @property
     def current(self) -> RecordedEvent | None:
@@ -148,6 +200,8 @@ class Cursor:
             firing: it is whole.
             is_handled: whether a responder handles events of a type; others need no dispatch.
         """
+        self._show(trigger, firing.observed, firing.position)
+        self._left = None
         queue = self._queue
         if is_handled(RESPONDER_FIRED):
             queue.append(_Lifecycle(firing, firing.position))
@@ -170,6 +224,43 @@ class Cursor:
         self.observe_firing(trigger, firing)
         return trigger
 
+    def observe_kit(self, position: int, loaded: dict[str, Any]) -> None:
+        """Process a ``kit.loaded`` at a position, with its data."""
+        self.kit = loaded
+        self.orders.observe(position, loaded)
+
+    def leave_open_firing(self) -> None:
+        """Leave an open firing that makes no call: its request is answered, or waits."""
+        self._left, self.open_firing = self.open_firing, None
+
+    def _show(self, trigger: RecordedEvent, noted: object, at: int) -> None:
+        """Note that the ledger shows the cursor at a trigger, and the silent firings before it.
+
+        Args:
+            trigger: of a firing.
+            noted: ``observed`` of its ``responder.fired`` or ``responder.failed``, or None.
+            at: position of this event.
+        """
+        position = trigger.position
+        if position > self._shown_at and not self._stays_at(trigger):
+            self._shown_at, self._shown = position, {}
+        if noted and position == self._shown_at:
+            self.show_silent(position, names_after(noted), at)
+
+    def _stays_at(self, trigger: RecordedEvent) -> bool:
+        """Whether the run is halted, and a firing out of turn does not move the cursor."""
+        if self.pending.halted_by is None:
+            return False
+        is_open = trigger.id in self.pending.intents or trigger.id in self._grants
+        return is_open or (self.cancelled is not None and trigger.id == self.cancelled.id)
+
+    def show_silent(self, position: int, responders: Iterable[str], at: int) -> None:
+        """Note that the ledger shows firings without outputs; see `skip_to`."""
+        if position > self._shown_at:
+            self._shown_at, self._shown = position, {}
+        if position == self._shown_at:
+            self._shown |= dict.fromkeys(responders, at)
+
     def _track_pending(self, event: RecordedEvent) -> None:
         """Update what is pending, and the approvals that release it."""
         if event.type == APPROVAL_GRANTED:
@@ -187,7 +278,9 @@ class Cursor:
         trigger = self._advance_to_trigger(event.data["trigger"], event)
         responder = event.data["responder"]
         self._restore_silent(trigger, event.data.get(OBSERVED), event.position)
+        self._show(trigger, event.data.get(OBSERVED), event.position)
         self._mark_resolved(trigger, responder)
+        self._left = None
         self.open_firing = OpenFiring(event, trigger, responder)
 
     def _observe_failed(self, event: RecordedEvent) -> None:
@@ -198,6 +291,7 @@ class Cursor:
             return
         trigger = self._advance_to_trigger(event.data["trigger"], event)
         responder = event.data["responder"]
+        self._show(trigger, event.data.get(OBSERVED), event.position)
         outcome = event.data["outcome"]
         self._failed.pop((trigger.id, responder), None)
         if outcome != PARKED:
@@ -212,8 +306,11 @@ class Cursor:
     def _mark_parked(self, trigger: RecordedEvent, responder: str, at: int) -> None:
         if self.cancelled is not None and trigger.id == self.cancelled.id:
             self.cleaned.add(responder)
-        elif self._queue[0].id == trigger.id:
+            return
+        if self._queue[0].id == trigger.id:
             self.done[responder] = at
+        if self._shown_at == trigger.position:
+            self._shown[responder] = at
 
     def _restore_silent(self, trigger: RecordedEvent, noted: object, at: int) -> None:
         """Restore the silent firings of the current event that a ``responder.fired`` notes."""
@@ -232,6 +329,8 @@ class Cursor:
         self._silent = None
         if self._queue and self._queue[0].id == trigger.id:
             self.done[responder] = at
+        if self._shown_at == trigger.position:
+            self._shown[responder] = at
 
     def failed_attempts(self, trigger_id: str, responder: str) -> int:
         """Return how many attempts of a firing have failed in the current round."""
@@ -330,11 +429,81 @@ class Cursor:
         failed = self.failed_responders(event.id)
         return remaining(handlers, event.position, self.done, failed, self.orders, parked or set())
 
+    def state(self) -> CursorState:
+        """Return the state that the recovery of the ledger so far would give."""
+        firing = self.open_firing or self._left
+        return CursorState(
+            self._shown_at,
+            dict(self._shown),
+            (firing.fired.position, firing.trigger.position, _positions(firing.outputs))
+            if firing is not None
+            else None,
+            _positions(self.pending.intents.values()),
+            _positions(self.pending.timers.values()),
+            self.pending.halted_by,
+            _positions(self._grants.values()),
+            sorted((*firing, attempts) for firing, attempts in self._failed.items()),
+            sorted(self._unresolved),
+            {trigger: sorted(names) for trigger, names in sorted(self.parked.items())},
+            self.cancelled.position if self.cancelled is not None else None,
+            sorted(self.cleaned),
+            self.orders.positions,
+        )
+
+    def restore(
+        self,
+        state: CursorState,
+        queue: Iterable[RecordedEvent],
+        at: Callable[[int], RecordedEvent],
+    ) -> None:
+        """Restore what `state` returned.
+
+        Args:
+            state: of another cursor of the ledger.
+            queue: the events from ``state.shown_at`` up to the position of the state.
+            at: returns the event at a position.
+
+        Raises:
+            ValueError, LookupError: the state does not match the ledger.
+        """
+
+        def of(positions: Iterable[int], *types: str) -> dict[str, RecordedEvent]:
+            events = [at(position) for position in positions]
+            if any(event.type not in types for event in events):
+                msg = f"an event is not of type {' or '.join(types)}"
+                raise ValueError(msg)
+            return {event.id: event for event in events}
+
+        self._queue.extend(queue)
+        self._shown_at, self._shown = state.shown_at, state.shown
+        self.done = dict(state.shown)
+        if state.open_firing is not None:
+            position, trigger, outputs = state.open_firing
+            (fired,) = of([position], RESPONDER_FIRED).values()
+            responder = fired.data["responder"]
+            self.open_firing = OpenFiring(fired, at(trigger), responder, [*map(at, outputs)])
+        self.pending.intents = of(state.intents, *INTENTS)
+        self.pending.timers = of(state.timers, TIMER_SET)
+        self.pending.halted_by = state.halted_by
+        self._grants = of(state.grants, APPROVAL_GRANTED)
+        self._failed = {(trigger, name): count for trigger, name, count in state.failed}
+        self._unresolved = set(state.unresolved)
+        self.parked = {trigger: set(names) for trigger, names in state.parked.items()}
+        if state.cancelled is not None:
+            (self.cancelled,) = of([state.cancelled], RUN_CANCELLED).values()
+        self.cleaned = set(state.cleaned)
+        for loaded in of(state.kits, KIT_LOADED).values():
+            self.observe_kit(loaded.position, loaded.data)
+
     def advance(self) -> None:
         """Leave the current event: all its firings are done."""
         self._queue.popleft()
         if self.done:
             self.done = {}
+
+
+def _positions(events: Iterable[RecordedEvent]) -> list[int]:
+    return [event.position for event in events]
 
 
 def names_after(observed: object) -> list[str]:

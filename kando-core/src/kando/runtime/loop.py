@@ -15,8 +15,9 @@ from the inbox. So all events are handled first in, first out, whatever produced
 
 The loop stops when every event is dispatched and the inbox is empty, when a limit of the budget
 would be exceeded, when the run is paused or cancelled, or when a responder raises. The ledger
-alone then holds all pending work: `recover` shows all its events to the cursor and the recorder,
-and `run` first completes a firing that the ledger holds only in part and answers the intents that
+alone then holds all pending work: `recover` shows all its events to the cursor and the recorder, or
+those after the state of a snapshot, which `restore` restores (see `kando.runtime.snapshots`); and `run`
+first completes a firing that the ledger holds only in part and answers the intents that
 the cursor has passed.
 """
 
@@ -25,7 +26,7 @@ the cursor has passed.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -44,7 +45,7 @@ from kando.runtime.messages import Messages
 from kando.runtime.parking import Parking
 from kando.runtime.purity import run_checked
 from kando.runtime.recorder import Recorder
-from kando.runtime.recovery import recover
+from kando.runtime.recovery import RecoveryState, place_before, recover
 from kando.runtime.timers import due_timers
 from kando.schema.events import (
     APPROVAL_GRANTED,
@@ -81,7 +82,6 @@ class Loop:
         intents: makes the calls.
         messages: records what others deliver to the run.
         parking: checks which firings a person may park.
-        kit: data of the last ``kit.loaded`` in the ledger; None if it has none.
     """
 
     def __init__(
@@ -100,6 +100,7 @@ class Loop:
         self.gate = gate
         self.inbox = inbox or Inbox()
         self.committer = Committer(recorder, handlers, save_interval)
+        self.committer.on_external = self._observe_external
         self.cursor = self.committer.cursor
         self.intents = Intents(self.committer, handlers, effects, gate, self.inbox)
         self.parking = Parking(recorder, self.cursor, handlers, gate)
@@ -107,25 +108,61 @@ class Loop:
         self.intents.may_start = self.messages.may_start_calls
         self.messages.hold_calls = lambda is_held: effects.hold(is_held=is_held)
         self.checks_purity = checks_purity
-        self.kit: dict[str, Any] | None = None
         self._polled_at = float("-inf")
         self._backlog = 0
 
     def recover(self, items: Iterable[RecordedEvent | Firing]) -> None:
-        """Restore the state of the run from the events and firings of its ledger."""
-        recover(self.cursor, self.recorder, items, self._observe_external)
+        """Restore the state of the run from the events and firings of its ledger.
+
+        Args:
+            items: all of them, or those after the state that `restore` restored.
+        """
+        recover(self.cursor, self.recorder, items, self._recover_external)
         self.intents.recover()
         self._backlog = self.recorder.length
 
-    def _observe_external(self, event: RecordedEvent) -> None:
-        if event.type == KIT_LOADED:
-            self.observe_kit(event.position, event.data)
+    def _recover_external(self, event: RecordedEvent) -> None:
+        self._observe_external(event)
         self.intents.observe_by_hand(event)
 
-    def observe_kit(self, position: int, loaded: dict[str, Any]) -> None:
-        """Process a ``kit.loaded`` at a position, with its data."""
-        self.kit = loaded
-        self.cursor.orders.observe(position, loaded)
+    def _observe_external(self, event: RecordedEvent) -> None:
+        if event.type == KIT_LOADED:
+            self.cursor.observe_kit(event.position, event.data)
+        if (place := place_before(event, self.recorder)) is not None:
+            self.cursor.show_silent(*place)
+
+    def state(self) -> RecoveryState:
+        """Return the state that `recover` would restore from the saved events."""
+        return RecoveryState(
+            self.cursor.state(),
+            self.recorder.state(),
+            self.recorder.account.state(),
+            self.gate.state(self.cursor.shown_at),
+            dict(self.intents.by_hand),
+        )
+
+    def restore(self, state: RecoveryState, world: World, lookups: Mapping[str, bytes]) -> None:
+        """Restore what `state` returned. A loop that this raises for cannot be used.
+
+        Args:
+            state: of the ledger's first events.
+            world: of the same events.
+            lookups: see `Recorder.lookups`.
+
+        Raises:
+            ValueError: it does not match the ledger.
+            NotRestorable: the ledger must be read.
+        """
+        at, start = self.recorder.at_recorded, state.cursor.shown_at
+        if not 0 <= start <= state.recorder.length:
+            msg = f"its cursor is at {start}"
+            raise ValueError(msg)
+        self.recorder.restore_state(state.recorder, world, lookups)
+        self.recorder.account.restore(state.account)
+        queue = islice(self.recorder.ledger.read(start), state.recorder.length - start)
+        self.cursor.restore(state.cursor, queue, at)
+        self.gate.restore(state.gate, at)
+        self.intents.by_hand = dict(state.by_hand)
 
     def run(self) -> bool:
         """Work until the run is idle.
@@ -325,7 +362,7 @@ class Loop:
         if firing.is_answered:
             count = len(firing.outputs)
         elif self._ends_without_call(firing, handler):
-            self.cursor.open_firing = None
+            self.cursor.leave_open_firing()
             return True
         elif handler is None:
             raise missing_responder(self.recorder.source, firing)

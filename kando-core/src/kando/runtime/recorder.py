@@ -1,5 +1,7 @@
 """The recorder: checks, identifies, applies and counts a batch of events in one step, or refuses it."""
 
+# long: each way to record or restore an event, next to the look-ups that it updates.
+
 from __future__ import annotations
 
 from array import array
@@ -7,11 +9,20 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+
 from kando.ledger.interface import LedgerStore
 from kando.responders.base import BOOKKEEPING, Responder
 from kando.responders.budget import BudgetEnforcer
 from kando.runtime.declared_types import DeclaredTypes
-from kando.schema.events import RESPONDER_COMPLETED, RESPONDER_FIRED, RecordedEvent
+from kando.runtime.earlier import Earlier
+from kando.schema.events import (
+    BUDGET_EXHAUSTED,
+    RESPONDER_COMPLETED,
+    RESPONDER_FAILED,
+    RESPONDER_FIRED,
+    RecordedEvent,
+)
 from kando.schema.exact_json import encode
 from kando.schema.firing import Firing
 from kando.schema.identity import (
@@ -24,12 +35,31 @@ from kando.schema.parts import Chains, Split, split
 from kando.world.graph import World
 from kando.world.projection import Change, change_of, commit
 
-__all__ = ["Entry", "Recorder"]
-
+__all__ = ["Entry", "Recorder", "RecorderState"]
 
 #: An event that has passed every check: the complete event, its change of the world, its recursion
 #: depth, and whether it has the default id.
 Entry = tuple[RecordedEvent, Change, int, bool]
+
+
+# Events that the runtime records about another event, without a firing.
+_ALONE = frozenset({BUDGET_EXHAUSTED, RESPONDER_FAILED})
+
+
+class RecorderState(msgspec.Struct, frozen=True):
+    """The state of a recorder, except for its world, its account and what `Recorder.lookups` returns.
+
+    Attributes:
+        length: number of events.
+        last_type: type of the last of them, or None.
+        heads: positions of the heads of branches.
+        future_ids: explicit ids that are the default ids of later positions.
+    """
+
+    length: int
+    last_type: str | None
+    heads: list[int]
+    future_ids: dict[str, int]
 
 
 class Recorder:
@@ -74,10 +104,13 @@ class Recorder:
         self.on_saved: Callable[[Sequence[RecordedEvent | Firing]], None] | None = None
         self._saved = 0
         self._unsaved: list[RecordedEvent | Firing] = []
-        self._depths = array("q")
-        # By position: the type of an event with a default id, else None.
+        # The events before the state that was restored, if any.
+        self._earlier = Earlier(ledger)
+        # From there on: the recursion depth of each event, and its type if it has a default id.
+        self._depths = array("I")
         self._types: list[str | None] = []
-        # Positions of the other events, by id.
+        # Positions of the events with other ids. Of the earlier events, it holds only those with an
+        # id that a later one would have by default.
         self.explicit_ids: dict[str, int] = {}
         self._last_lookup: tuple[str, int | None] = ("", None)
         # Number and positions of the heads of branches, which default ids do not count.
@@ -91,10 +124,25 @@ class Recorder:
         position = self.position_of(event_id)
         if position is None:
             return None
+        return self._at(position)
+
+    def _at(self, position: int) -> RecordedEvent | None:
         for item in reversed(self._unsaved):
             if item.position <= position:
                 return item.events()[position - item.position] if isinstance(item, Firing) else item
         return self.ledger.at(position)
+
+    def at_recorded(self, position: int) -> RecordedEvent:
+        """Return the event at a position.
+
+        Raises:
+            ValueError: the position is outside the ledger.
+        """
+        event = self._at(position) if 0 <= position < self.length else None
+        if event is None:
+            msg = f"there is no event at position {position}"
+            raise ValueError(msg)
+        return event
 
     def position_of(self, event_id: str) -> int | None:
         """Return the position of a recorded event, or None."""
@@ -103,17 +151,28 @@ class Recorder:
             return self._last_lookup[1]
         position = self.explicit_ids.get(event_id)
         if position is None:
-            number = number_of_default_id(event_id)
-            if number is None:
-                return None
-            position = position_of_number(number, self._heads)
-            if position >= self.length:
-                return None
-            type = self._types[position]
-            if not type or event_id != default_event_id(type, number):
-                return None
-        self._last_lookup = (event_id, position)
+            position = self._position_by_default(event_id)
+        if position is None:
+            position = self._earlier.position_of(event_id)
+        if position is not None:
+            self._last_lookup = (event_id, position)
         return position
+
+    def _position_by_default(self, event_id: str) -> int | None:
+        """Return the position of an event with a default id that is not earlier, or None."""
+        number = number_of_default_id(event_id)
+        if number is None:
+            return None
+        position, first = position_of_number(number, self._heads), self._earlier.length
+        if not first <= position < self.length:
+            return None
+        type = self._types[position - first]
+        return position if type and event_id == default_event_id(type, number) else None
+
+    @property
+    def restored_length(self) -> int:
+        """Number of the first events whose state was restored without reading them; 0 for none."""
+        return self._earlier.length
 
     @property
     def number(self) -> int:
@@ -158,7 +217,8 @@ class Recorder:
 
     def depth_of(self, position: int) -> int:
         """Return the recursion depth of the event at a position."""
-        return self._depths[position]
+        index = position - self._earlier.length
+        return self._depths[index] if index >= 0 else self._earlier.depths[position]
 
     def free_root_key(self, type: str, identity: bytes, reserved: dict[str, int]) -> str:
         """Return the lineage key of a root; equal roots are distinguished by counting them.
@@ -172,7 +232,7 @@ class Recorder:
         occurrence = reserved.get(first, self._root_counts.get(first, 0))
         if occurrence:
             key = root_key(type, identity, occurrence)
-        while key in self._root_keys:
+        while key in self._root_keys or self._earlier.has_root(key):
             occurrence += 1
             key = root_key(type, identity, occurrence)
         reserved[first] = occurrence + 1
@@ -226,7 +286,7 @@ class Recorder:
                 self.on_recorded(event, world)
         types.append(RESPONDER_COMPLETED)
         depths.append(of_trigger)
-        self.length = len(types)
+        self.length = self._earlier.length + len(types)
         self.account.count_firing(firing, greatest)
         self.last_type = RESPONDER_COMPLETED
         self._unsaved.append(firing)
@@ -251,6 +311,9 @@ class Recorder:
             if event.type in observed:
                 self.on_recorded(event, world)
         if events:
+            if not is_external and events[0].type in _ALONE:
+                # As on recovery, which cannot distinguish it from an external event.
+                self._root_keys.add(events[0].lineage_key)
             self.last_type = events[-1].type
         return events
 
@@ -262,6 +325,40 @@ class Recorder:
             self._heads.append(event.position)
             return True
         return False
+
+    def state(self) -> RecorderState:
+        """Return the state after the events so far."""
+        future = {}
+        for id, position in self.explicit_ids.items():
+            number = number_of_default_id(id)
+            if number is not None and number >= self.number:
+                future[id] = position
+        return RecorderState(self.length, self.last_type, [*self._heads], future)
+
+    def lookups(self) -> dict[str, bytes]:
+        """Return what is looked up of the events so far; see `Earlier`."""
+        return self._earlier.extended(self._depths, self.explicit_ids, self._root_keys)
+
+    def restore_state(
+        self, state: RecorderState, world: World, lookups: Mapping[str, bytes]
+    ) -> None:
+        """Restore what `state` returned.
+
+        Args:
+            state: of another recorder of the ledger.
+            world: of the same events.
+            lookups: what `lookups` returned.
+
+        Raises:
+            ValueError: they do not match.
+        """
+        self._earlier = Earlier(self.ledger, state.length, lookups)
+        self.length = self._saved = state.length
+        self.last_type = state.last_type
+        self._heads, self.heads = [*state.heads], len(state.heads)
+        self.explicit_ids = dict(state.future_ids)
+        world.context = self.world.context
+        self.world = world
 
     def restore(self, event: RecordedEvent, *, is_external: bool) -> None:
         """Apply an event that the ledger holds.
@@ -276,7 +373,7 @@ class Recorder:
 
     def _depth_of_restored(self, event: RecordedEvent) -> int:
         depths = [
-            self._depths[position]
+            self.depth_of(position)
             for cause in event.cause
             if (position := self.position_of(cause)) is not None
         ]
@@ -295,7 +392,7 @@ class Recorder:
         """
         world, types, depths = self.world, self._types, self._depths
         caused, heads, observed = [trigger.id], self.heads, self.observed_types
-        of_trigger = greatest = depths[trigger.position]
+        of_trigger = greatest = self.depth_of(trigger.position)
         types.append(RESPONDER_FIRED)
         depths.append(of_trigger)
         for event in firing.outputs:
@@ -318,7 +415,7 @@ class Recorder:
                 self.on_recorded(event, world)
         types.append(RESPONDER_COMPLETED)
         depths.append(of_trigger)
-        self.length = len(types)
+        self.length = self._earlier.length + len(types)
         self.account.count_firing(firing, greatest)
         self.last_type = RESPONDER_COMPLETED
         self._saved += len(firing)

@@ -1,15 +1,39 @@
-"""Recovery: restore cursor and recorder from the events of a ledger."""
+"""Recovery: restore cursor and recorder from the events of a ledger, or from a stored state."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from kando.runtime.cursor import AFTER, Cursor, names_after
-from kando.runtime.recorder import Recorder
+import msgspec
+
+from kando.responders.budget import AccountState
+from kando.runtime.approval_gate import GateState
+from kando.runtime.cursor import AFTER, Cursor, CursorState, names_after
+from kando.runtime.recorder import Recorder, RecorderState
 from kando.schema.events import OBSERVED, RecordedEvent
 from kando.schema.firing import Firing
 
-__all__ = ["recover"]
+__all__ = ["RecoveryState", "place_before", "recover"]
+
+
+class RecoveryState(msgspec.Struct, frozen=True):
+    """The result of a recovery, except for the world: a fold over the first events of a ledger.
+
+    Attributes:
+        cursor: what is done and what is pending.
+        recorder: the length of the ledger, and what it knows about ids.
+        account: what was spent.
+        gate: what waits for a person, and what policies said.
+        by_hand: who answered a request by hand, by intent.
+        cached_from: position from which a durable cache holds the answers; None if it may lack some.
+    """
+
+    cursor: CursorState
+    recorder: RecorderState
+    account: AccountState
+    gate: GateState
+    by_hand: dict[str, str]
+    cached_from: int | None = None
 
 
 def recover(
@@ -58,9 +82,14 @@ def _restore(
 
 def _restore_place(cursor: Cursor, recorder: Recorder, event: RecordedEvent) -> None:
     """Move the cursor to where it was when an external event was recorded."""
+    if (place := place_before(event, recorder)) is not None:
+        cursor.skip_to(*place)
+
+
+def place_before(event: RecordedEvent, recorder: Recorder) -> tuple[int, list[str], int] | None:
+    """Return the arguments of `Cursor.skip_to` that an external event notes, or None."""
     observed = event.data.get(OBSERVED)
     names = names_after(observed)
     position = recorder.position_of(observed[AFTER][0]) if names and observed else None
-    if position is not None:
-        # The note of a ``kit.loaded`` is about firings of the kit before it.
-        cursor.skip_to(position, names, event.position - 1)
+    # The note of a ``kit.loaded`` is about firings of the kit before it.
+    return (position, names, event.position - 1) if position is not None else None

@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+import gc
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -17,7 +18,7 @@ from kando.responders import edge
 from kando.responders.base import AnswerPending, KitTypes, Responder
 from kando.responders.budget import Budget, BudgetEnforcer
 from kando.responders.llm_executor import cached_while_read
-from kando.runtime.approval_gate import OBSERVED_TYPES, ApprovalGate
+from kando.runtime.approval_gate import OBSERVED_TYPES, ApprovalGate, judge_of
 from kando.runtime.batch import Batch
 from kando.runtime.call_pool import AcquireSlots
 from kando.runtime.declared_types import DeclaredTypes
@@ -41,7 +42,6 @@ from kando.schema.events import (
     RecordedEvent,
     make_event,
 )
-from kando.schema.firing import Firing
 from kando.schema.upcasting import Upcaster
 from kando.views.firings import FIRING_ORDER
 from kando.views.progress import Progress, progress_of
@@ -105,7 +105,8 @@ class Runtime:
         kit_loaded: data of the ``kit.loaded`` event for the current kit. It is recorded if the last
             one in the ledger names another kit or version.
         upcasters: upgrade old versions of events, in addition to those of the kits.
-        snapshots: stores the snapshot of the ledger, to load faster; no snapshots if omitted.
+        snapshots: stores the snapshot of the ledger, to load and resume faster; no snapshots if
+            omitted.
         snapshot_interval: minimum number of events between two snapshots during a run; at its end a
             snapshot is stored if that saves time.
         require_claim: called before each append and each call to the outside; it raises if another
@@ -260,15 +261,14 @@ class Runtime:
 
     def _record_kit(self, loop: Loop) -> None:
         """Record ``kit.loaded`` if another kit or version worked on the run before."""
-        position, data = loop.recorder.length, self._changed_kit(loop)
+        data = self._changed_kit(loop)
         if data is not None:
             event = make_event(KIT_LOADED, "", "runtime", [], data)
-            if loop.committer.deliver([event], is_own=True):
-                loop.observe_kit(position, data)
+            loop.committer.deliver([event], is_own=True)
 
     def _changed_kit(self, loop: Loop) -> dict[str, Any] | None:
         """Return the data of the ``kit.loaded`` that a resume records first, or None."""
-        kit_loaded, known = self._kit_loaded, loop.kit
+        kit_loaded, known = self._kit_loaded, loop.cursor.kit
         if kit_loaded is None or known is None:
             return None
         compared = ["name", "version", "distribution"]
@@ -421,7 +421,7 @@ class Runtime:
         loop = self._opened()
         # A responder of a new version handles no event from before the version is loaded.
         if (loaded := self._changed_kit(loop)) is not None:
-            loop.observe_kit(loop.recorder.length, loaded)
+            loop.cursor.observe_kit(loop.recorder.length, loaded)
         pending = loop.has_pending_work()
         self._loop = None
         return pending
@@ -461,6 +461,26 @@ class Runtime:
         """Return the loop at the tail of the ledger; recover it if another writer has appended."""
         if self._loop is not None and self._loop.recorder.length == self.ledger.length():
             return self._loop
+        with _without_collector():
+            loop = self._recovered()
+        if loop.cursor.kit is not None:
+            # Also if the world comes from a snapshot, which has no settings.
+            loop.recorder.world.kit_settings = loop.cursor.kit.get(SETTINGS) or {}
+        self._loop = loop
+        return loop
+
+    def _recovered(self) -> Loop:
+        if self._snapshots is None:
+            loop, items = self._new_loop(), self.ledger.read_firings()
+            loop.recover(cached_while_read(items, self.cache, self._cache_from))
+            return loop
+        snapshots = Snapshots(
+            self.ledger, self._snapshots, self._snapshot_interval, self.cache, self._cache_from
+        )
+        return snapshots.recover(self._new_loop)
+
+    def _new_loop(self) -> Loop:
+        """Return a loop that has observed no event of the ledger."""
         account = BudgetEnforcer(self.budget)
         recorder = Recorder(
             self.ledger,
@@ -480,6 +500,8 @@ class Runtime:
             recorder.source,
         )
         gate = ApprovalGate(self._policies, recorder.source, recorder)
+        if any(policy.takes_world for policy in self._policies):
+            gate.judge = judge_of(self._kit_loaded, self._policies)
         loop = Loop(
             recorder,
             self._handlers_with(gate),
@@ -495,19 +517,19 @@ class Runtime:
             if not self._allows_writes:
                 gate.asks_on_branch = loop.intents.asks_on_branch
         recorder.on_recorded, recorder.observed_types = gate.observe, OBSERVED_TYPES
-        items: Iterable[RecordedEvent | Firing] = self.ledger.read_firings()
-        if self._snapshots is not None:
-            loop.committer.snapshots = Snapshots(
-                self.ledger, self._snapshots, self._snapshot_interval, recorder.position_of
-            )
-            recorder.on_saved = loop.committer.snapshots.observe
-            items = loop.committer.snapshots.observe_restored(items)
-        loop.recover(cached_while_read(items, self.cache, self._cache_from))
-        if loop.kit is not None:
-            # Also if the world comes from a snapshot, which has no settings.
-            recorder.world.kit_settings = loop.kit.get(SETTINGS) or {}
-        self._loop = loop
         return loop
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Pause the garbage collector while a ledger is recovered: most of what it creates stays."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _is_of_call(error: BaseException) -> bool:

@@ -1,28 +1,45 @@
-"""Snapshots of a run's world and other views, updated as its ledger grows."""
+"""Snapshots of a run: its world, other views, and what recovery restores, kept as its ledger grows."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from kando.cache.llm import LLMCache
 from kando.errors import StoreError
 from kando.ledger.interface import LedgerStore
+from kando.responders.llm_executor import cached_while_read, restore_answer
+from kando.runtime.approval_gate import NotRestorable
+from kando.runtime.earlier import LOOKUPS
+from kando.runtime.recovery import RecoveryState
 from kando.schema.events import RecordedEvent
 from kando.schema.firing import Firing
+from kando.views.answered import AnsweredRequests, OpenRequests
 from kando.views.status import StatusFold
 from kando.views.stored import Views
 from kando.world.graph import World
-from kando.world.snapshot import SnapshotStore, open_snapshot, save_snapshot
+from kando.world.snapshot import SnapshotStore, StoredSnapshot, open_snapshot, save_snapshot
 
-__all__ = ["Snapshots"]
+if TYPE_CHECKING:
+    from kando.runtime.loop import Loop
+
+__all__ = ["RECOVERY", "Snapshots", "decode_state"]
 
 #: How many events the views process together.
 _AT_ONCE = 1000
 
+#: Name of the section that holds what recovery restores, except for look-ups and world.
+RECOVERY = "recovery"
+
+#: Decodes that section.
+decode_state = msgspec.json.Decoder(RecoveryState).decode
+
 
 class Snapshots:
-    """Keeps the snapshot of one ledger up to date.
+    """Keeps the snapshot of one ledger up to date, and recovers a loop from it.
 
     During a run, the snapshot is replaced only when the ledger has grown by half since the last one,
     so all snapshots together take a bounded share of the time of the run, however long it is.
@@ -31,7 +48,8 @@ class Snapshots:
         ledger: of the run.
         store: stores the snapshot.
         interval: minimum number of events between two snapshots during a run.
-        position_of: returns the position of an event by its id, or None.
+        cache: of the run.
+        cache_from: position of the first event whose answer goes into the cache.
     """
 
     def __init__(
@@ -39,28 +57,94 @@ class Snapshots:
         ledger: LedgerStore,
         store: SnapshotStore,
         interval: int,
-        position_of: Callable[[str], int | None],
+        cache: LLMCache,
+        cache_from: int,
     ) -> None:
         self._ledger = ledger
         self._store = store
         self._interval = interval
         self._least = store.least
-        self._position_of = position_of
-        self._views: Views | None = Views(position_of)
+        self._cache, self._cache_from = cache, cache_from
+        self._loop: Loop | None = None
+        self._views: Views | None = Views(self._position_of)
         # A snapshot that does not match its ledger is ignored and replaced.
         stored = open_snapshot(ledger, store) if ledger.length() >= self._least else None
-        is_whole = stored is not None and stored.world() is not None
-        if stored is not None and is_whole and self._views.restore(stored):
-            self._position = stored.position
+        world = stored.world() if stored is not None else None
+        is_whole = stored is not None and world is not None and self._views.restore(stored)
+        # Until a loop is recovered.
+        self._stored = stored if is_whole else None
+        self._world = world
+        # The views have observed the events before it.
+        self._position = self._stored.position if self._stored is not None else 0
+        # Position of the last snapshot, which the next one must exceed; 0 if it must be replaced.
+        self._kept = self._position
+
+    def _position_of(self, event_id: str) -> int | None:
+        return self._loop.recorder.position_of(event_id) if self._loop is not None else None
+
+    def recover(self, new_loop: Callable[[], Loop]) -> Loop:
+        """Return a loop at the tail of the ledger.
+
+        Its state is that of the snapshot and the events after it. Without a snapshot, or with one that
+        does not match, the whole ledger is read.
+
+        Args:
+            new_loop: returns a loop that has observed no event.
+        """
+        loop, start = new_loop(), 0
+        requests: OpenRequests[RecordedEvent] = OpenRequests()
+        stored, world, self._stored, self._world = self._stored, self._world, None, None
+        state = stored.view(RECOVERY, decode_state) if stored is not None else None
+        if stored is not None and state is not None and world is not None and self._views:
+            try:
+                self._restore(loop, stored, state, world)
+                requests = self._restore_cache(loop, self._views.answered, state)
+                start = stored.position
+            except NotRestorable:
+                loop = new_loop()
+            except (ValueError, TypeError, LookupError) as error:
+                stored.ignore(f"its {RECOVERY} does not match ({type(error).__name__})")
+                loop, self._kept = new_loop(), 0
         else:
-            self._position = 0
+            self._kept = 0
+        self._loop = loop
+        loop.committer.snapshots = self
+        loop.recorder.on_saved = self.observe
+        events = self._observe_restored(self._ledger.read_firings(start))
+        loop.recover(cached_while_read(events, self._cache, self._cache_from, requests))
+        return loop
+
+    def _restore(
+        self, loop: Loop, stored: StoredSnapshot, state: RecoveryState, world: World
+    ) -> None:
+        if state.recorder.length != stored.position:
+            msg = "it has another position"
+            raise ValueError(msg)
+        lookups = {name: stored.view(name, bytes) for name in LOOKUPS}
+        loop.restore(
+            state, world, {name: each for name, each in lookups.items() if each is not None}
+        )
+
+    def _restore_cache(
+        self, loop: Loop, answered: AnsweredRequests, state: RecoveryState
+    ) -> OpenRequests[RecordedEvent]:
+        """Put the answers into the cache that it may lack, and return the open requests."""
+        at, cache = loop.recorder.at_recorded, self._cache
+        has_all = state.cached_from is not None and state.cached_from <= self._cache_from
+        # A process may die after it has recorded an answer and before it caches it.
+        count = 1 if has_all and cache.is_durable else cache.max_entries
+        for request, answer, model in answered.last(count):
+            if answer >= self._cache_from:
+                restore_answer(cache, at(request), at(answer), model)
+        values = {id: at(position) for id, position in answered.open.values.items()}
+        return OpenRequests(values, answered.open.choices)
 
     @property
     def status(self) -> StatusFold | None:
         """The fold of the run's status; None if the views cannot process its events."""
         return self._views.status if self._views is not None else None
 
-    def observe_restored(
+    def _observe_restored(
         self, items: Iterable[RecordedEvent | Firing]
     ) -> Iterator[RecordedEvent | Firing]:
         """Pass on the items of the ledger, and show the views the events that they have not seen."""
@@ -92,7 +176,7 @@ class Snapshots:
 
     def update(self, world: World, position: int) -> None:
         """Store a snapshot of the world of the first `position` events, if it is time for one."""
-        if position - self._position >= max(self._interval, self._position // 2):
+        if position - self._kept >= max(self._interval, self._kept // 2):
             self._keep(world, position)
 
     def finish(
@@ -106,9 +190,9 @@ class Snapshots:
             resting_kit: name, version and distribution of the kit, if the run is idle with it; None
                 if work may be pending.
         """
-        if position - self._position >= self._least:
+        if position - self._kept >= self._least:
             self._keep(world, position, resting_kit)
-        elif self._position and resting_kit is not None:
+        elif self._kept and resting_kit is not None:
             self._note_rest(resting_kit)
 
     def _keep(
@@ -116,18 +200,28 @@ class Snapshots:
     ) -> None:
         try:
             views = self._views.states(world) if self._views is not None else {}
+            views |= self._recovery()
             save_snapshot(
                 world, self._ledger, self._store, position, views=views, resting_kit=resting_kit
             )
         except (OSError, StoreError) as error:
             # Nothing is lost but time: the next reader projects the ledger.
             self._warn(str(error))
-        self._position = position
+        self._kept = position
+
+    def _recovery(self) -> dict[str, bytes]:
+        """Return the encoded sections from which `recover` restores a loop."""
+        if self._loop is None:
+            return {}
+        cached_from = self._cache_from if self._cache.is_durable else None
+        state = msgspec.structs.replace(self._loop.state(), cached_from=cached_from)
+        return {RECOVERY: msgspec.json.encode(state), **self._loop.recorder.lookups()}
 
     def _note_rest(self, kit: Mapping[str, Any]) -> None:
         """Note in the stored snapshot that the run is idle with this kit."""
         stored = open_snapshot(self._ledger, self._store)
-        if stored is None or stored.is_at_rest(kit):
+        # A branch does not copy the snapshot of its parent to note this.
+        if stored is None or stored.is_inherited or stored.is_at_rest(kit):
             return
         try:
             self._store.put(stored.resting(kit))

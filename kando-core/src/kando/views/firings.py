@@ -77,6 +77,11 @@ class FiringOrders:
         self._orders.append(order)
         self._since.append(position)
 
+    @property
+    def positions(self) -> list[int]:
+        """The position of each ``kit.loaded`` so far."""
+        return [*self._since]
+
     def is_latest(self, position: int) -> bool:
         """Whether the kit that works on the run now is the one that recorded an event."""
         return len(self._since) < 2 or position >= self._since[-1]

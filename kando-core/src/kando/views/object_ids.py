@@ -5,17 +5,17 @@ from __future__ import annotations
 import sys
 from array import array
 from bisect import bisect_left
+from collections.abc import Iterable
+from typing import Self
 from zlib import crc32
 
 from kando.world.graph import World
 
-__all__ = ["ObjectIds"]
+__all__ = ["Checksums", "ObjectIds"]
 
 
-class ObjectIds:
-    """Checksums of the ids of all objects of a world.
-
-    Objects are never deleted, so an object that does not exist now did not exist earlier.
+class Checksums:
+    """Checksums of ids, to rule out that an id is among them.
 
     Args:
         sums: checksums, ascending.
@@ -24,13 +24,12 @@ class ObjectIds:
     def __init__(self, sums: array[int]) -> None:
         self._sums = sums
 
-    @classmethod
-    def of(cls, world: World) -> ObjectIds:
-        """Return the checksums for a world."""
-        return cls(array("I", sorted(map(_sum, world.objects))))
+    def including(self, ids: Iterable[str]) -> Self:
+        """Return the checksums of these and more ids, which may be among these."""
+        return type(self)(array("I", sorted({*self._sums, *map(_sum, ids)})))
 
     def may_hold(self, id: str) -> bool:
-        """Whether the world may have an object with this id; rarely a false positive."""
+        """Whether an id may be among them; rarely a false positive."""
         wanted = _sum(id)
         at = bisect_left(self._sums, wanted)
         return at < len(self._sums) and self._sums[at] == wanted
@@ -40,7 +39,7 @@ class ObjectIds:
         return _little_endian(self._sums).tobytes()
 
     @classmethod
-    def from_state(cls, state: bytes) -> ObjectIds:
+    def from_state(cls, state: bytes) -> Self:
         """Decode a view that `state` encoded.
 
         Raises:
@@ -49,6 +48,18 @@ class ObjectIds:
         sums = array("I")
         sums.frombytes(state)
         return cls(_little_endian(sums))
+
+
+class ObjectIds(Checksums):
+    """Checksums of the ids of all objects of a world.
+
+    Objects are never deleted, so an object that does not exist now did not exist earlier.
+    """
+
+    @classmethod
+    def of(cls, world: World) -> ObjectIds:
+        """Return the checksums for a world."""
+        return cls(array("I", sorted(map(_sum, world.objects))))
 
 
 def _sum(id: str) -> int:

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from kando.schema.events import RecordedEvent
 from kando.schema.firing import Firing
+from kando.views.answered import AnsweredRequests
 from kando.views.causes import LineageIndex
 from kando.views.metrics import MetricsFold
 from kando.views.object_ids import ObjectIds
@@ -17,11 +18,13 @@ from kando.world.projection import project
 from kando.world.snapshot import WORLD_STATE, StoredSnapshot
 
 __all__ = [
+    "ANSWERED_REQUESTS",
     "LINEAGE_INDEX",
     "OBJECT_IDS",
     "RUN_METRICS",
     "RUN_STATUS",
     "Views",
+    "answered_of",
     "lineage_of",
     "metrics_fold_of",
     "mismatched_views",
@@ -32,9 +35,14 @@ __all__ = [
 #: Names of the views in a snapshot. If the fields of one change, so must the format in
 #: `kando.world._container`: the state of an earlier version would decode, and be wrong.
 LINEAGE_INDEX, RUN_METRICS, RUN_STATUS = "lineage-index", "run-metrics", "run-status"
-OBJECT_IDS = "object-ids"
+OBJECT_IDS, ANSWERED_REQUESTS = "object-ids", "answered-requests"
 
-Fold = TypeVar("Fold", LineageIndex, MetricsFold, StatusFold)
+Fold = TypeVar("Fold", AnsweredRequests, LineageIndex, MetricsFold, StatusFold)
+
+
+def answered_of(stored: StoredSnapshot) -> AnsweredRequests | None:
+    """Return the answered requests of a snapshot, or None; damaged ones are ignored with a warning."""
+    return stored.view(ANSWERED_REQUESTS, _whole(AnsweredRequests.from_state, stored))
 
 
 def lineage_of(stored: StoredSnapshot) -> LineageIndex | None:
@@ -92,19 +100,26 @@ class Views:
 
     Args:
         position_of: returns the position of an event by its id, or None if it is unknown.
+
+    Attributes:
+        answered: the answered requests.
     """
 
     def __init__(self, position_of: Callable[[str], int | None]) -> None:
         self._position_of = position_of
+        self.answered = AnsweredRequests()
         self._lineage, self._metrics, self._status = LineageIndex(), MetricsFold(), StatusFold()
 
     def restore(self, stored: StoredSnapshot) -> bool:
         """Restore the views of a snapshot; return False if it does not have all of them."""
         lineage, metrics = lineage_of(stored), metrics_fold_of(stored)
-        status = status_fold_of(stored)
-        if lineage is None or metrics is None or status is None or object_ids_of(stored) is None:
+        status, answered = status_fold_of(stored), answered_of(stored)
+        if lineage is None or metrics is None or status is None or answered is None:
+            return False
+        if object_ids_of(stored) is None:
             return False
         self._lineage, self._metrics, self._status = lineage, metrics, status
+        self.answered = answered
         return True
 
     @property
@@ -119,9 +134,11 @@ class Views:
             if isinstance(item, Firing):
                 self._metrics.observe_firing(item)
                 self._status.observe_firing(item)
+                self.answered.observe_firing(item)
             else:
                 self._metrics.observe(item)
                 self._status.observe(item)
+                self.answered.observe(item)
 
     def states(self, world: World) -> dict[str, bytes]:
         """Return the encoded views, by name.
@@ -135,4 +152,5 @@ class Views:
             RUN_METRICS: self._metrics.state(),
             RUN_STATUS: self._status.state(),
             OBJECT_IDS: ObjectIds.of(world).state(),
+            ANSWERED_REQUESTS: self.answered.state(),
         }
