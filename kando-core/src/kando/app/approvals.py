@@ -11,7 +11,9 @@ import attrs
 
 from kando.app.context import Context
 from kando.app.inbox import OWN_PREFIX, Delivery, deliver
+from kando.app.kits.find import kit_data
 from kando.app.opened import OpenedRun
+from kando.cache.llm import LLMCache
 from kando.errors import ConfigurationError, EventNotFound, InvalidData, StoreDamaged
 from kando.ledger.substrate import LedgerInfo
 from kando.runtime import Runtime
@@ -201,7 +203,16 @@ def _pending(run: OpenedRun, event_id: str) -> Approval:
 def _check(run: OpenedRun, decision: KandoEvent) -> None:
     """Refuse a decision that the run would refuse to record."""
     kit, steps = run.require_kit(), run.context.plugins.upcasters()
-    Runtime(run.ledger, kit.create(), kits=[kit], edge_logic=(), upcasters=steps).check(decision)
+    Runtime(
+        run.ledger,
+        kit.create(),
+        cache=LLMCache(max_entries=0),
+        kits=[kit],
+        edge_logic=(),
+        kit_loaded=kit_data(kit),
+        upcasters=steps,
+        snapshots=run.snapshots(),
+    ).check(decision)
 
 
 def _key(run: OpenedRun, asked: Approval) -> str:

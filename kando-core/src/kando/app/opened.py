@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
@@ -10,7 +11,13 @@ import attrs
 from kando.app.addresses import parse_address
 from kando.app.context import Context, id_of
 from kando.app.demo import DEMO_ID
-from kando.errors import ConfigurationError, InvalidData, KandoError, PositionOutOfRange
+from kando.errors import (
+    ConfigurationError,
+    InvalidData,
+    KandoError,
+    LedgerNotFound,
+    PositionOutOfRange,
+)
 from kando.kit import Kit
 from kando.ledger.interface import LedgerStore
 from kando.ledger.substrate import Substrate
@@ -57,11 +64,14 @@ class OpenedRun:
             None for the demo run, which has no snapshot.
         """
         directory = value_of(SNAPSHOT_DIR, self.context.environ)
-        if directory:
-            return FileSnapshots(Path(directory), self.ledger)
         if self.is_demo_run:
-            return None
-        return _SubstrateSnapshots(self.context.substrate(read_only=read_only), self.id)
+            return FileSnapshots(Path(directory), self.ledger) if directory else None
+        substrate = self.context.substrate(read_only=read_only)
+        folder = Path(directory) if directory else None
+        own = _snapshots_of(substrate, self.ledger, folder)
+        if not self.ledger.stream_name().startswith("branch:"):
+            return own
+        return _BranchSnapshots(own, substrate, self.id, folder)
 
     @cached_property
     def snapshot(self) -> StoredSnapshot | None:
@@ -209,6 +219,49 @@ def open_address(context: Context, address: str, at: int | None = None) -> tuple
         return run, wanted
     msg = f"{run.ledger.stream_name()} has {length} events; position {wanted} is out of range."
     raise PositionOutOfRange(msg, hint=f"Use 0 to {length}.")
+
+
+def _snapshots_of(substrate: Substrate, ledger: LedgerStore, folder: Path | None) -> SnapshotStore:
+    if folder is not None:
+        return FileSnapshots(folder, ledger)
+    return _SubstrateSnapshots(substrate, id_of(ledger))
+
+
+@attrs.frozen
+class _BranchSnapshots:
+    """The snapshot of a branch; until it has its own, those of its ancestors."""
+
+    own: SnapshotStore
+    substrate: Substrate
+    ledger_id: str
+    folder: Path | None
+
+    @property
+    def least(self) -> int:
+        """As of its own."""
+        return self.own.least
+
+    def get(self) -> bytes | None:
+        """Return its own snapshot, or None."""
+        return self.own.get()
+
+    def put(self, body: bytes) -> None:
+        """Store its own snapshot, and replace the previous one."""
+        self.own.put(body)
+
+    def inherited(self) -> Iterator[tuple[str, bytes]]:
+        """Yield the ledgers that it descends from, and their snapshots, its parent's first."""
+        try:
+            info = self.substrate.info(self.ledger_id)
+        except LedgerNotFound:
+            # It is being forked, and not in the store yet.
+            return
+        while info.parent_id is not None:
+            ledger = self.substrate.open(info.parent_id)
+            body = _snapshots_of(self.substrate, ledger, self.folder).get()
+            if body is not None:
+                yield ledger.stream_name(), body
+            info = self.substrate.info(info.parent_id)
 
 
 @attrs.frozen

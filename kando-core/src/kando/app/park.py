@@ -7,8 +7,10 @@ import json
 from typing import Any
 
 from kando.app.inbox import OWN_PREFIX, Delivery, deliver
+from kando.app.kits.find import kit_data
 from kando.app.opened import OpenedRun
 from kando.app.status import FINISHED, WAITING, status_of
+from kando.cache.llm import LLMCache
 from kando.errors import ConfigurationError, InvalidData, RunCancelled
 from kando.responders.llm_executor import provider_executor
 from kando.runtime import Runtime
@@ -60,7 +62,16 @@ def _runtime(run: OpenedRun) -> Runtime:
     """
     kit, steps = run.require_kit(), run.context.plugins.upcasters()
     responders = [*kit.create(), provider_executor(_no_call)]
-    runtime = Runtime(run.ledger, responders, kits=[kit], edge_logic=(), upcasters=steps)
+    runtime = Runtime(
+        run.ledger,
+        responders,
+        cache=LLMCache(max_entries=0),
+        kits=[kit],
+        edge_logic=(),
+        kit_loaded=kit_data(kit),
+        upcasters=steps,
+        snapshots=run.snapshots(),
+    )
     if runtime.is_cancelled:
         msg = f"{run.ledger.stream_name()} was cancelled: no firing of it is pending."
         raise RunCancelled(msg, hint="Fork it to continue from any position.")

@@ -10,6 +10,7 @@ import attrs
 from kando.app.inbox import SubstrateInbox
 from kando.app.kits.find import kit_data
 from kando.app.opened import OpenedRun
+from kando.cache.llm import LLMCache
 from kando.errors import InvalidData, KandoError, StoreError
 from kando.ledger.claims import Claim
 from kando.ledger.interface import WORLD_TYPES, LedgerStore
@@ -318,10 +319,12 @@ def _at_rest(run: OpenedRun, status: RunStatus) -> RunStatus:
         runtime = Runtime(
             run.ledger,
             kit.create(),
+            cache=LLMCache(max_entries=0),
             kits=[kit],
             edge_logic=(),
             upcasters=upcasters,
             kit_loaded=kit_data(kit),
+            snapshots=run.snapshots(),
         )
     except KandoError:
         return status
