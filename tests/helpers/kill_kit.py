@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -31,6 +31,9 @@ from kando.ledger.sqlite_substrate import SQLiteSubstrate
 from kando.plugins import KitSpec, Plugins, ProviderSpec, hookimpl
 from kando.responders.idempotency import idempotency_key
 from kando.responders.policies import Allow, Ask, Deny
+from kando.runtime import Runtime
+from kando.runtime.loop import Loop
+from kando.runtime.snapshots import Snapshots
 from kando.schema.events import KandoEvent
 from kando.views.pending import ANSWERS
 from kando.world.graph import World
@@ -97,6 +100,26 @@ class _Here:
 
     path: Path
     killer: Killer
+    keeps_snapshots = False
+
+
+def keep_snapshots(interval: int) -> None:
+    """Store the snapshots of runs in files, of the shortest ledger, too, and note each recovery from one.
+
+    Args:
+        interval: minimum number of events between two snapshots during a run.
+    """
+    _Here.keeps_snapshots = True
+    recover = Snapshots.recover
+
+    def noted(self: Snapshots, new_loop: Callable[[], Loop]) -> Loop:
+        loop = recover(self, new_loop)
+        if loop.recorder.restored_length:
+            _Here.killer.note(what="restored")
+        return loop
+
+    Snapshots.recover = noted
+    Runtime.__init__.__kwdefaults__["snapshot_interval"] = interval
 
 
 def call(key: str, seconds: float = 0.002) -> None:
@@ -231,4 +254,7 @@ def work_here(path: Path, killer: Killer) -> None:
 
 def opened(path: Path) -> Store:
     """Open the store in a file, with the kit and its provider."""
-    return open_store(f"sqlite:{path}", plugins=_PLUGINS, environ={"KANDO_LLM": PROVIDER})
+    environ = {"KANDO_LLM": PROVIDER}
+    if _Here.keeps_snapshots:
+        environ["KANDO_SNAPSHOT_DIR"] = f"{path}.snapshots"
+    return open_store(f"sqlite:{path}", plugins=_PLUGINS, environ=environ)

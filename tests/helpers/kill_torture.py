@@ -13,6 +13,7 @@ import fcntl
 import json
 import os
 import random
+import shutil
 import signal
 import sys
 import tempfile
@@ -33,7 +34,7 @@ from kando.ledger.sqlite_substrate import SQLiteSubstrate
 from kando.ledger.verification import verify
 from kando.schema.events import APPROVAL_GRANTED, OBSERVED, RUN_PAUSED, RUN_RESUMED
 from kando.views.pending import ANSWERS, INTENTS
-from kill_kit import ADDED, BOUNDARIES, GROUP, PROVIDER, Killer, opened, work_here
+from kill_kit import ADDED, BOUNDARIES, GROUP, PROVIDER, Killer, keep_snapshots, opened, work_here
 
 #: Seconds after which a round counts as hanging.
 PATIENCE = 500.0
@@ -194,6 +195,7 @@ class Torture:
     calls: int = 0
     repeated: int = 0
     kinds: Counter[str] = attrs.field(factory=Counter)
+    restored: int = 0
     next_boundary: int = 0
     has_all: bool = False
 
@@ -279,12 +281,13 @@ class Torture:
                     compare(ledger, facts(ledger, run.id, branch.id), wanted)
             requested = sum(e.type in INTENTS for run in found for e in run.events())
         calls, repeated, kinds = judged(journal)
+        self.restored += sum('"restored"' in line for line in journal.read_text().splitlines())
         self.calls, self.repeated = self.calls + calls, self.repeated + repeated
         self.kinds += kinds
         assert requested
         self.rounds += 1
         for file in path.parent.glob(f"{path.name}*"):
-            file.unlink()
+            shutil.rmtree(file) if file.is_dir() else file.unlink()
         journal.unlink()
 
 
@@ -360,9 +363,12 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=500, help="at least so many")
     parser.add_argument("--workers", type=int, default=0, help="of a group; 0 for no group")
     parser.add_argument("--runs", type=int, default=1, help="of each round with workers")
+    parser.add_argument("--snapshots", type=int, default=3, help="events between two; 0 for none")
     parser.add_argument("--seed", type=int, default=int(time.time()))
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)
+    if options.snapshots:
+        keep_snapshots(options.snapshots)
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -390,7 +396,8 @@ def main() -> None:
     print(f"{torture.kills} kills: {where}")
     print(
         f"{torture.rounds} rounds in {seconds:.0f} s, {torture.races} races: {torture.calls} calls, "
-        f"{torture.repeated} made again after a death in them; ledgers equal"
+        f"{torture.repeated} made again after a death in them; {torture.restored} recoveries from a "
+        "snapshot; ledgers equal"
     )
 
 

@@ -34,6 +34,7 @@ from kando.testing.runs import Crash
 from process import Offers, as_dict, limited, spoil, watched
 from program_kits import Broken, Outside, build_kit
 from programs import EFFECTS, Program, edit
+from recovered import compared
 
 __all__ = ["KNOWN", "Difference", "run_program"]
 
@@ -58,7 +59,13 @@ def run_program(program: Program, known: Mapping[str, str] | None = None) -> Mac
         TimeoutError: the program does not end.
     """
     outside = Outside()
-    with tempfile.TemporaryDirectory() as folder, watched(outside), limited():
+    restored: Counter[str] = Counter()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        watched(outside),
+        limited(),
+        compared(program.get("interval", 1), lambda: restored.update(["restored"])),
+    ):
         machine = Machine(program, outside, Path(folder), KNOWN if known is None else known)
         try:
             for number, step in enumerate(program["steps"]):
@@ -68,6 +75,7 @@ def run_program(program: Program, known: Mapping[str, str] | None = None) -> Mac
             check_end(machine)
         finally:
             machine.store.close()
+        machine.taken += restored
         return machine
 
 

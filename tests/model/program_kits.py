@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+from zlib import crc32
 
 import attrs
 
@@ -204,7 +205,14 @@ def _declare_policy(kit: Kit, policy: Mapping[str, Any]) -> None:
         is_meant = of is None or event.data.get("tool") == of or on != "tool.called"
         return verdicts[policy["verdict"]] if is_meant else Allow()
 
-    kit.policy(on, type=of if on == "object.created" else None)(judge)
+    def judge_in_world(event: KandoEvent, world: World) -> Any:
+        return judge(event)
+
+    # A policy that takes the world judges an intent once, in the world of its time.
+    takes_world = crc32(repr(sorted(policy.items())).encode()) % 2 == 1
+    kit.policy(on, type=of if on == "object.created" else None)(
+        judge_in_world if takes_world else judge
+    )
 
 
 def _responder(data: Mapping[str, Any], kit: Kit, outside: Outside) -> Responder:

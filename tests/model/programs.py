@@ -59,6 +59,7 @@ def _generated(seed: int) -> Program:
     return {
         "seed": seed,
         "store": "sqlite" if rng.random() < 0.2 else "memory",
+        "interval": random.Random(f"interval {seed}").choice((1, 1, 5, 20, 5000)),
         "kit": kit,
         "steps": steps,
     }
