@@ -10,14 +10,16 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import attrs
 
 from kando.errors import KandoError
 from kando.ledger.counted import CountedLedger
 from kando.ledger.interface import LedgerStore
-from kando.views.progress import Progress
+
+if TYPE_CHECKING:
+    from kando.views.progress import Progress
 
 __all__ = ["Activities", "Activity", "Step"]
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-import secrets
 from itertools import islice
 
 import attrs
@@ -33,6 +31,8 @@ class Address:
 
 def new_ledger_id() -> str:
     """Return a new random id of 10 characters (50 bits): short to type, without dashes."""
+    import secrets
+
     rest = "".join(secrets.choice(_ALPHABET) for _ in range(_ID_CHARS - 1))
     return secrets.choice(_LETTERS) + rest
 
@@ -78,6 +78,9 @@ def resolve_ledger_id(substrate: Substrate, name: str) -> str:
         shown = ", ".join(matches[:5]) + (", ..." if len(matches) > 5 else "")
         msg = f"{name!r} is a prefix of several runs: {shown}."
         raise AmbiguousName(msg, hint="Use a longer prefix.")
+    # Not at the top: every command that names a run imports this module.
+    import difflib
+
     known = [info.id for info in islice(substrate.ledgers(), 200)]
     near = difflib.get_close_matches(name, [*known, DEMO_ID], 1, 0.5)
     hint = f"Did you mean {near[0]}?" if near else "`kando runs` lists them."

@@ -11,16 +11,18 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from kando.app._config_file import SettingsFile, read_file, table_of_settings
 from kando.errors import ConfigurationError
 from kando.ledger.urls import redact_url
-from kando.responders.options import merge_options, model_options_in, options_in
-from kando.responders.redaction import redact
 from kando.settings import CONFIG, LEDGER, LLM_MODEL_OPTIONS, LLM_OPTIONS, Setting, value_of
+
+# Not at the top, since most processes have no file of settings: `_config_file`, which knows every
+# limit of a budget, and the options of models.
+if TYPE_CHECKING:
+    from kando.app._config_file import SettingsFile
 
 __all__ = ["FILE_NAME", "Settings", "SourcedValue", "read_settings", "sourced_values"]
 
@@ -89,7 +91,10 @@ def read_settings(
     files = tuple(_files(variables, folder))
     if not files:
         return Settings(variables, variables)
-    merged, origins = dict(variables), dict[str, SettingsFile]()
+    from kando.app._config_file import table_of_settings
+
+    merged: dict[str, str] = dict(variables)
+    origins: dict[str, SettingsFile] = {}
     for setting in table_of_settings():
         if setting in _OPTIONS or setting.set_by(variables) is not None:
             continue
@@ -116,6 +121,8 @@ def _merge_options(
 
     Options of one model override those of all models; those of a file do not override a variable.
     """
+    from kando.responders.options import merge_options, model_options_in, options_in
+
     variables = options_in(merged)
     general = merge_options(*(options_in(each.environ()) for each in files), variables)
     by_model: dict[str, dict[str, Any]] = {}
@@ -139,15 +146,21 @@ def _files(environ: Mapping[str, str], folder: str | Path | None) -> Iterator[Se
             yield _required(Path(os.path.expanduser(named)))
         return
     user_path = user_file(environ)
-    user = read_file(user_path) if _exists(user_path) else None
+    has_user, path = _exists(user_path), _project_file(folder)
+    if not has_user and path is None:
+        return
+    from kando.app._config_file import read_file
+
+    user = read_file(user_path) if has_user else None
     if user is not None:
         yield user
-    path = _project_file(folder)
     if path is not None and not (user is not None and path.samefile(user_path)):
         yield read_file(path, user_path=user_path, user=user)
 
 
 def _required(path: Path) -> SettingsFile:
+    from kando.app._config_file import read_file
+
     if not _exists(path):
         msg = f"{CONFIG.variable} names {path}, which is not a file."
         raise ConfigurationError(msg, hint="Name a file of settings, or unset it.")
@@ -200,6 +213,8 @@ def sourced_values(
     Raises:
         ConfigurationError: a variable is malformed.
     """
+    from kando.app._config_file import table_of_settings
+
     given = options or {}
     found: list[SourcedValue] = []
     for setting in table_of_settings():
@@ -213,6 +228,8 @@ def sourced_values(
 def _sourced(
     setting: Setting[Any], settings: Settings, given: Mapping[str, tuple[str, Any]]
 ) -> SourcedValue:
+    from kando.responders.redaction import redact
+
     value: Any
     if setting.key in given:
         where, value = given[setting.key]
@@ -236,6 +253,8 @@ def _origin(setting: Setting[Any], settings: Settings) -> tuple[str, str]:
 
 def _sourced_options(setting: Setting[Any], settings: Settings) -> Iterator[SourcedValue]:
     """Yield the options of requests, each from the last layer that sets it."""
+    from kando.responders.redaction import redact
+
     layers = [(each.origin, str(each.path), each.environ()) for each in settings.files]
     layers.append(("environment", setting.variable, dict(settings.variables)))
     found: dict[str, tuple[Any, str, str]] = {}
@@ -253,6 +272,8 @@ def _sourced_options(setting: Setting[Any], settings: Settings) -> Iterator[Sour
 
 def _override(found: dict[str, tuple[Any, str, str]], variables: Mapping[str, str]) -> None:
     """Replace the options of files for one model by those of the environment for all."""
+    from kando.responders.options import options_in
+
     general = options_in(variables)
     for name, (_, origin, _) in list(found.items()):
         option = name.rpartition(".")[2]
@@ -261,6 +282,8 @@ def _override(found: dict[str, tuple[Any, str, str]], variables: Mapping[str, st
 
 
 def _flat(setting: Setting[Any], environ: Mapping[str, str]) -> Iterator[tuple[str, Any]]:
+    from kando.responders.options import model_options_in, options_in
+
     if setting is LLM_OPTIONS:
         yield from options_in(environ).items()
         return

@@ -5,22 +5,22 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import attrs
 
 from kando.app.activities import Activities
 from kando.app.addresses import parse_address, resolve_ledger_id
 from kando.app.demo import DEMO_ID, demo_ledger
-from kando.app.kits.find import find_kit
-from kando.app.providers import Listen
-from kando.app.substrates import open_substrate, substrate_url
+from kando.app.substrates import is_in_memory, open_substrate, substrate_url
 from kando.errors import LedgerNotFound, PositionOutOfRange
-from kando.kit import Kit
 from kando.ledger.interface import LedgerStore
-from kando.ledger.memory import MemorySubstrate
 from kando.ledger.substrate import Substrate
-from kando.plugins import Plugins
+
+if TYPE_CHECKING:
+    from kando.app.providers import Listen
+    from kando.kit import Kit
+    from kando.plugins import LoadedPlugin, Plugins
 
 __all__ = ["Context", "id_of"]
 
@@ -32,7 +32,7 @@ class Context:
     Several threads may use it at once; each run is worked on by one of them at a time.
 
     Attributes:
-        plugins: the installed plugins.
+        plugins: the installed plugins; looked up on first use if None.
         environ: settings and keys, such as ``KANDO_LEDGER``.
         ledger_url: URL of the substrate; taken from the environment if None.
         listen: receives the text of answers as it streams in; None for no streaming.
@@ -41,7 +41,7 @@ class Context:
         activities: what the threads of the store are doing now.
     """
 
-    plugins: Plugins = attrs.field(repr=False)
+    _plugins: Plugins | None = attrs.field(repr=False)
     #: Holds keys, which must not end up in a log.
     environ: Mapping[str, str] = attrs.field(repr=False)
     ledger_url: str | None = None
@@ -52,6 +52,23 @@ class Context:
     _opened: dict[bool, Substrate] = attrs.field(factory=dict, init=False, repr=False)
     _closers: list[Callable[[], None]] = attrs.field(factory=list, init=False, repr=False)
     _lock: threading.RLock = attrs.field(factory=threading.RLock, init=False, repr=False)
+
+    @property
+    def plugins(self) -> Plugins:
+        """The installed plugins.
+
+        They are looked up on first use: most commands that only read need none.
+        """
+        with self._lock:
+            if self._plugins is None:
+                from kando.app.builtin import installed_plugins
+
+                self._plugins = installed_plugins(self.environ)
+            return self._plugins
+
+    def failed_plugins(self) -> list[LoadedPlugin]:
+        """Return the plugins that failed among those that were needed so far."""
+        return [] if self._plugins is None else self._plugins.failures(load=False)
 
     @property
     def url(self) -> str:
@@ -69,8 +86,8 @@ class Context:
                 return self._opened[False]
             known = self._opened.get(read_only)
             # One in memory stands for a file that did not exist, and that may exist by now.
-            if known is None or isinstance(known, MemorySubstrate):
-                opened = open_substrate(self.url, self.plugins, read_only=read_only)
+            if known is None or is_in_memory(known):
+                opened = open_substrate(self.url, lambda: self.plugins, read_only=read_only)
                 self._opened[read_only] = opened
                 if known is not None:
                     known.close()
@@ -83,11 +100,15 @@ class Context:
             UnknownPlugin: no installed plugin offers the kit.
             PluginBroken: the kit is installed but cannot be imported.
         """
-        return self.kits.get(name) or find_kit(name, self.plugins)
+        if name in self.kits:
+            return self.kits[name]
+        from kando.app.kits.find import find_kit
+
+        return find_kit(name, self.plugins)
 
     def remember(self, kit: str | Kit | None) -> str | Kit | None:
         """Return `kit`, and find it from now on for the runs that name it, if it is a kit."""
-        if isinstance(kit, Kit):
+        if kit is not None and not isinstance(kit, str):
             self.kits[kit.name] = kit
         return kit
 

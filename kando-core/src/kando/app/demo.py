@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
-from kando.ledger.memory import MemoryLedgerStore
 from kando.schema.events import OBJECT_CREATED, KandoEvent
+
+if TYPE_CHECKING:
+    from kando.ledger.memory import MemoryLedgerStore
 
 __all__ = ["DEMO_ID", "demo_ledger"]
 
@@ -14,6 +17,9 @@ DEMO_ID = "demo"
 
 def demo_ledger() -> MemoryLedgerStore:
     """Return the ledger of the demo run: a goal, a company and a claim, each caused by the one before."""
+    # Not at the top: every command that names a run imports DEMO_ID.
+    from kando.ledger.memory import MemoryLedgerStore
+
     ledger = MemoryLedgerStore(DEMO_ID)
     at = datetime(2026, 1, 1, tzinfo=UTC)
     steps = [

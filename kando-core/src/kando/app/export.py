@@ -20,11 +20,10 @@ from kando.ledger.interface import LedgerStore
 from kando.ledger.jsonl import Header, Parent, lines_of, read_lines
 from kando.ledger.memory import MemoryLedgerStore
 from kando.ledger.substrate import Substrate, check_ledger_id
-from kando.responders.base import BOOKKEEPING
 from kando.runtime import Runtime
 from kando.runtime.cursor import Cursor
 from kando.schema.cloudevents import cloud_event
-from kando.schema.events import BRANCH_CHANGED, KIT_LOADED, RecordedEvent, make_event
+from kando.schema.events import BOOKKEEPING, BRANCH_CHANGED, KIT_LOADED, RecordedEvent, make_event
 from kando.schema.exact_json import encode
 from kando.trace.figure import Node, node_of
 from kando.views.approvals import Approval, granted_calls

@@ -8,6 +8,13 @@ from typing import Any
 
 import attrs
 
+from kando.app.entries import (
+    OWN_PREFIX,
+    answer_key,
+    failure_key,
+    intent_of,
+    messages_in,
+)
 from kando.app.opened import OpenedRun
 from kando.ledger.inbox import InboxEntry
 from kando.ledger.substrate import Substrate
@@ -24,11 +31,6 @@ __all__ = [
     "intent_of",
 ]
 
-#: Prefix of the keys of Kando's own entries, which no other sender may use.
-OWN_PREFIX = "kando:"
-
-_ANSWER, _FAILURE = f"{OWN_PREFIX}answer:", f"{OWN_PREFIX}failure:"
-
 
 @attrs.frozen
 class Delivery:
@@ -43,21 +45,6 @@ class Delivery:
     run_id: str
     key: str
     is_new: bool
-
-
-def answer_key(intent_id: str) -> str:
-    """Return the key under which a worker delivers the answer to an intent."""
-    return f"{_ANSWER}{intent_id}"
-
-
-def failure_key(intent_id: str, attempt: int) -> str:
-    """Return the key under which a worker delivers the failure of a call."""
-    return f"{_FAILURE}{intent_id}:{attempt}"
-
-
-def intent_of(entry: InboxEntry) -> str | None:
-    """Return the id of the intent that an entry answers, or None if it is not an answer."""
-    return entry.key.removeprefix(_ANSWER) if entry.key.startswith(_ANSWER) else None
 
 
 class SubstrateInbox(Inbox):
@@ -80,8 +67,7 @@ class SubstrateInbox(Inbox):
 
         Answers of workers are left out: each is recorded when it is its intent's turn.
         """
-        waiting = self.substrate.inbox(self.ledger_id)
-        return [entry for entry in waiting if intent_of(entry) is None]
+        return messages_in(self.substrate, self.ledger_id)
 
     def take(self, key: str) -> None:
         """Mark an entry as taken."""

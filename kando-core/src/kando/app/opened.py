@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -18,19 +19,19 @@ from kando.errors import (
     LedgerNotFound,
     PositionOutOfRange,
 )
-from kando.kit import Kit
 from kando.ledger.interface import LedgerStore
 from kando.ledger.substrate import Substrate
 from kando.ledger.upcast import upcast
-from kando.responders.budget import Budget
 from kando.settings import SNAPSHOT_DIR, value_of
 from kando.views.choices import CHOOSING, Choices
 from kando.views.stored import status_fold_of
 from kando.world.snapshot import FileSnapshots, SnapshotStore, StoredSnapshot, open_snapshot
 
-__all__ = ["Choices", "OpenedRun", "open_address", "open_run"]
+if TYPE_CHECKING:
+    from kando.kit import Kit
+    from kando.responders.budget import Budget
 
-_LIMITS = frozenset(each.name for each in attrs.fields(Budget))
+__all__ = ["Choices", "OpenedRun", "open_address", "open_run"]
 
 
 @attrs.define(slots=False)
@@ -131,10 +132,10 @@ class OpenedRun:
             ConfigurationError: no kit has worked on the run, and none is named.
             UnknownPlugin: the kit is not installed.
         """
-        if isinstance(named, Kit):
-            return named
-        if named is not None:
+        if isinstance(named, str):
             return self.context.kit(named)
+        if named is not None:
+            return named
         known = self.choices.kit
         if known is None:
             msg = f"{self.ledger.stream_name()} has no kit."
@@ -168,10 +169,13 @@ class OpenedRun:
         Raises:
             InvalidData: the ledger contains limits that no budget can have.
         """
+        from kando.responders.budget import Budget
+
         choices = self.choices
+        known = {each.name for each in attrs.fields(Budget)}
         limits = {} if choices.limits is None else choices.limits
         try:
-            if not isinstance(limits, dict) or not limits.keys() <= _LIMITS:
+            if not isinstance(limits, dict) or not limits.keys() <= known:
                 raise ConfigurationError(f"{limits!r:.80} is not a set of limits.", hint="")
             return Budget(**limits)
         except ConfigurationError as error:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from kando.app.inbox import SubstrateInbox
-from kando.app.kits.find import kit_data
+from kando.app.entries import messages_in
 from kando.app.opened import OpenedRun
 from kando.cache.llm import LLMCache
 from kando.errors import InvalidData, KandoError, StoreError
 from kando.ledger.claims import Claim
 from kando.ledger.interface import WORLD_TYPES, LedgerStore
 from kando.ledger.substrate import LedgerInfo
-from kando.runtime import Runtime
 from kando.schema.events import RUN_CANCELLED
 from kando.views.approvals import Approval
 from kando.views.firings import is_failed_attempt
@@ -26,6 +24,9 @@ from kando.views.stored import status_fold_of
 from kando.world.graph import World
 from kando.world.projection import apply
 from kando.world.snapshot import StoredSnapshot
+
+if TYPE_CHECKING:
+    from kando.kit import Kit
 
 __all__ = [
     "CANCELLED",
@@ -310,10 +311,29 @@ def _at_rest(run: OpenedRun, status: RunStatus) -> RunStatus:
     if status.unread:
         problem = f"{_counted(status.unread, 'message is', 'messages are')} unread"
         return attrs.evolve(status, state=STOPPED, problem=status.problem or problem)
-    if kit is None:
+    if kit is None or (stored is not None and stored.is_at_rest(_identity(kit))):
         return status
-    if stored is not None and stored.is_at_rest(kit_data(kit)):
-        return status
+    return attrs.evolve(status, state=STOPPED) if _has_work(run, kit) else status
+
+
+def _identity(kit: Kit) -> dict[str, str]:
+    return {"name": kit.name, "version": kit.version, "distribution": kit.distribution}
+
+
+def _unread(run: OpenedRun) -> int:
+    """Return the number of messages that wait in the inbox of a run."""
+    entries = messages_in(run.context.substrate(), run.id)
+    # A failed attempt that a worker reports is not a message of a person.
+    messages = [entry for entry in entries if not is_failed_attempt(entry.event)]
+    # A process that was killed may have recorded a message without removing it.
+    return sum(run.ledger.find(entry.event_id) is None for entry in messages)
+
+
+def _has_work(run: OpenedRun, kit: Kit) -> bool:
+    # Slow to import, and not needed for a run that was at rest when its kit stopped.
+    from kando.app.kits.find import kit_data
+    from kando.runtime import Runtime
+
     upcasters = run.context.plugins.upcasters()
     try:
         runtime = Runtime(
@@ -327,20 +347,7 @@ def _at_rest(run: OpenedRun, status: RunStatus) -> RunStatus:
             snapshots=run.snapshots(),
         )
     except KandoError:
-        return status
-    return attrs.evolve(status, state=STOPPED) if _has_work(runtime) else status
-
-
-def _unread(run: OpenedRun) -> int:
-    """Return the number of messages that wait in the inbox of a run."""
-    entries = SubstrateInbox(run.context.substrate(), run.id).entries()
-    # A failed attempt that a worker reports is not a message of a person.
-    messages = [entry for entry in entries if not is_failed_attempt(entry.event)]
-    # A process that was killed may have recorded a message without removing it.
-    return sum(run.ledger.find(entry.event_id) is None for entry in messages)
-
-
-def _has_work(runtime: Runtime) -> bool:
+        return False
     try:
         return runtime.has_pending_work()
     except StoreError:

@@ -53,17 +53,14 @@ def open_store(
         kits: kits that are not installed as plugins. A ledger holds the name of its kit only: a
             process that resumes, replays or checks a run of such a kit passes the kit here.
         environ: settings and keys; those of the process if None.
-        plugins: the installed plugins; looked up if None.
+        plugins: the installed plugins; looked up on first use if None.
         listen: receives the text of answers as it streams in.
         llm_options: of all requests to models, such as ``max_tokens``; they override those in
             ``KANDO_LLM_OPTIONS``, which override the kit's.
     """
-    from kando.app.builtin import installed_plugins
-
     settings = os.environ if environ is None else environ
-    found = installed_plugins(settings) if plugins is None else plugins
     by_name = {kit.name: kit for kit in kits}
-    return Store(Context(found, settings, url, listen, by_name, dict(llm_options or {})))
+    return Store(Context(plugins, settings, url, listen, by_name, dict(llm_options or {})))
 
 
 @attrs.frozen

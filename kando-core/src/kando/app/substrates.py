@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from kando.errors import ConfigurationError
 from kando.ledger.substrate import Substrate
-from kando.plugins import Plugins
 from kando.settings import LEDGER, value_of
+
+if TYPE_CHECKING:
+    from kando.plugins import Plugins
 
 __all__ = [
     "default_path",
+    "is_in_memory",
     "open_memory",
     "open_sqlite",
     "open_substrate",
@@ -40,12 +44,14 @@ def substrate_url(url: str | None, environ: Mapping[str, str]) -> str:
     return url or value_of(LEDGER, environ) or f"sqlite:{default_path()}"
 
 
-def open_substrate(url: str, plugins: Plugins, *, read_only: bool = False) -> Substrate:
+def open_substrate(
+    url: str, plugins: Callable[[], Plugins], *, read_only: bool = False
+) -> Substrate:
     """Open the substrate that a URL names.
 
     Args:
         url: ``sqlite:PATH``, ``memory:``, or one with a scheme of an installed plugin.
-        plugins: the installed plugins.
+        plugins: returns the installed plugins; called unless the scheme is built in.
         read_only: create and change nothing.
 
     Raises:
@@ -57,8 +63,13 @@ def open_substrate(url: str, plugins: Plugins, *, read_only: bool = False) -> Su
     if not colon or len(scheme) < 2:
         msg = f"{url!r} is not the URL of a substrate."
         raise ConfigurationError(msg, hint=f"For a SQLite file write sqlite:{url}.")
-    offered = plugins.substrate(scheme.lower())
-    opener: Any = plugins.resolve(offered)
+    # A plugin cannot claim a built-in scheme, so these need no plugins.
+    built_in = {"sqlite": open_sqlite, "memory": open_memory}.get(scheme.lower())
+    if built_in is not None:
+        return built_in(url, read_only=read_only)
+    installed = plugins()
+    offered = installed.substrate(scheme.lower())
+    opener: Any = installed.resolve(offered)
     opened = opener(url, read_only=read_only)
     if not isinstance(opened, Substrate):
         msg = (
@@ -66,6 +77,13 @@ def open_substrate(url: str, plugins: Plugins, *, read_only: bool = False) -> Su
         )
         raise ConfigurationError(msg, hint="Report this to the authors of the plugin.")
     return opened
+
+
+def is_in_memory(substrate: Substrate) -> bool:
+    """Whether a substrate is in memory, and stands for a file that did not exist."""
+    # A module that was never imported has made no substrate.
+    memory = sys.modules.get("kando.ledger.memory")
+    return memory is not None and isinstance(substrate, memory.MemorySubstrate)
 
 
 def sqlite_path(url: str) -> Path:

@@ -11,8 +11,7 @@ from kando.app.context import id_of
 from kando.app.opened import OpenedRun
 from kando.errors import EventNotFound
 from kando.ledger.interface import LedgerStore
-from kando.responders.base import BOOKKEEPING
-from kando.schema.events import OBJECT_CREATED, RELATION_CREATED, RecordedEvent
+from kando.schema.events import BOOKKEEPING, OBJECT_CREATED, RELATION_CREATED, RecordedEvent
 from kando.trace.figure import Node, node_of
 from kando.trace.walk import Step, ancestors, descendants
 from kando.views.stored import lineage_of

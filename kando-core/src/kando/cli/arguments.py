@@ -100,13 +100,12 @@ def quiet() -> Iterator[None]:
 @contextmanager
 def _context_of(ctx: click.Context) -> Iterator[Context]:
     """Open what the command line selects so far with ``--ledger`` and ``--prefer``."""
-    from kando.app.builtin import installed_plugins
     from kando.app.context import Context
     from kando.cli.shared import lenient_environ, options_of
 
     environ = lenient_environ(ctx)
     ledger = options_of(ctx).get("ledger")
-    with Context(installed_plugins(environ), environ, ledger) as context:
+    with Context(None, environ, ledger) as context:
         yield context
 
 

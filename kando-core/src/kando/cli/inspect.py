@@ -24,8 +24,7 @@ from kando.cli.output import (
     warn,
 )
 from kando.cli.shared import command_for, open_command_store, page_options, shared_options
-from kando.responders.base import BOOKKEEPING
-from kando.schema.events import OBSERVED, RESPONDER_FAILED, KandoEvent, RecordedEvent
+from kando.schema.events import BOOKKEEPING, OBSERVED, RESPONDER_FAILED, KandoEvent, RecordedEvent
 
 __all__ = ["events", "runs", "status", "summary", "world"]
 

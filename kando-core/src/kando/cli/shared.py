@@ -19,7 +19,6 @@ from typing import Any, TypeVar
 
 import click
 
-from kando.app.builtin import installed_plugins
 from kando.app.config import Settings, read_settings
 from kando.app.store import Store, open_store
 from kando.app.termination import Termination, interrupt
@@ -289,7 +288,6 @@ def open_command_store(*, shows_progress: bool = False, is_paged: bool = False) 
     context = click.get_current_context()
     options = options_of(context)
     environ = command_environ(context)
-    plugins = installed_plugins(environ)
     context.meta[DATA_STREAM] = sys.stdout
     with warnings.catch_warnings(), redirect_stdout(sys.stderr):
         warnings.showwarning = _show_warning
@@ -298,7 +296,6 @@ def open_command_store(*, shows_progress: bool = False, is_paged: bool = False) 
             open_store(
                 options.get("ledger"),
                 environ=environ,
-                plugins=plugins,
                 listen=listen,
                 llm_options=_llm_options(options),
             ) as store,
@@ -306,7 +303,7 @@ def open_command_store(*, shows_progress: bool = False, is_paged: bool = False) 
         ):
             yield store
     # Only plugins that the command needed: others are not loaded just to report them.
-    failures = plugins.failures(load=False)
+    failures = store.context.failed_plugins()
     if failures:
         names = ", ".join(f"{f.distribution} {f.version}".strip() for f in failures)
         many = "plugins" if len(failures) > 1 else "plugin"

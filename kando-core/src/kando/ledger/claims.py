@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
-import socket
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
@@ -51,6 +49,9 @@ class Worker:
 
     def may_be_alive(self) -> bool:
         """Whether the process may be alive; True on another machine, where that cannot be checked."""
+        # Not at the top: most commands that read find no claim.
+        import socket
+
         if self.host != socket.gethostname() or (self.boot and self.boot != _boot()):
             return True
         try:
@@ -135,6 +136,8 @@ class Slot:
 
 def new_slot(lane: str, worker: Worker, seconds: float, weight: float = 1.0) -> Slot:
     """Return a new slot, for a substrate to store if the lane has room (see `has_room`)."""
+    import secrets
+
     return Slot(lane, worker, secrets.token_hex(8), datetime.now(UTC), weight).renewed(seconds)
 
 
@@ -203,6 +206,8 @@ def local_worker(pid: int, group: str = "") -> Worker:
         pid: its process id.
         group: see `Worker`.
     """
+    import socket
+
     return Worker(socket.gethostname(), pid, _boot(), _state_and_start(pid)[1], group)
 
 

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
-import shutil
 import stat
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -97,6 +94,9 @@ def _replace(target: Path, chunks: Iterable[bytes], mode: int, old: os.stat_resu
     if old is not None and (old.st_nlink > 1 or not os.access(target.parent, os.W_OK)):
         _overwrite(target, chunks)
         return
+    # Not at the top, as below: commands that read import this module, and write no file.
+    import secrets
+
     temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(8)}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     handle = os.open(temporary, flags, mode)
@@ -125,6 +125,8 @@ def _move(temporary: Path, target: Path, exists: bool) -> None:
     except OSError:
         if not exists:
             raise
+        import shutil
+
         # Such as a file that is mounted by itself, which can only be written in place.
         with temporary.open("rb") as complete, target.open("wb") as file:
             shutil.copyfileobj(complete, file)
@@ -133,6 +135,9 @@ def _move(temporary: Path, target: Path, exists: bool) -> None:
 
 def _overwrite(target: Path, chunks: Iterable[bytes]) -> None:
     """Write into a file that cannot be replaced, once all its new contents are known."""
+    import shutil
+    import tempfile
+
     with tempfile.TemporaryFile() as complete:
         complete.writelines(chunks)
         complete.seek(0)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from kando.errors import LedgerExists, LedgerNotFound, PositionOutOfRange
-from kando.ledger._sqlite_groups import SQLiteGroup, group_names
 from kando.ledger.chain import GENESIS, link
 from kando.ledger.checks import (
     check_expected_length,
@@ -21,13 +20,17 @@ from kando.ledger.checks import (
 )
 from kando.ledger.claims import Claim, Slot, Worker, has_room, new_slot, next_claim
 from kando.ledger.completion import complete_all
-from kando.ledger.groups import check_group
 from kando.ledger.inbox import InboxEntry, decode_entry, encode_entry
 from kando.ledger.interface import LedgerStore
 from kando.ledger.substrate import LedgerInfo, Substrate, check_ledger_id
 from kando.schema.events import KandoEvent, RecordedEvent, detach, parts_of
 from kando.schema.identity import stream_of
 from kando.schema.parts import has_references
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from kando.ledger._sqlite_groups import SQLiteGroup
 
 __all__ = ["MemoryLedgerStore", "MemorySubstrate"]
 
@@ -315,6 +318,9 @@ class MemorySubstrate(Substrate):
             return [slot for slot in self._slots[lane].values() if slot.is_live()]
 
     def group(self, name: str) -> SQLiteGroup:
+        from kando.ledger._sqlite_groups import SQLiteGroup
+        from kando.ledger.groups import check_group
+
         return SQLiteGroup(
             check_group(name),
             self._writing_jobs,
@@ -323,12 +329,16 @@ class MemorySubstrate(Substrate):
 
     def groups(self) -> list[str]:
         with self._writing_jobs() as connection:
+            from kando.ledger._sqlite_groups import group_names
+
             return group_names(connection)
 
     @contextmanager
     def _writing_jobs(self, *, is_synchronised: bool = True) -> Iterator[sqlite3.Connection]:
         with self._jobs_lock:
             if self._jobs is None:
+                import sqlite3
+
                 self._jobs = sqlite3.connect(
                     ":memory:", check_same_thread=False, isolation_level=None
                 )

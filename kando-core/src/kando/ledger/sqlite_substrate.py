@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from kando.errors import LedgerExists, LedgerNotFound, StoreDamaged, StoreError
 from kando.ledger._sqlite_blobs import SQLiteBlobs
@@ -26,18 +26,20 @@ from kando.ledger._sqlite_claims import (
 from kando.ledger._sqlite_connection import patiently
 from kando.ledger._sqlite_errors import translate_errors
 from kando.ledger._sqlite_file import open_to_read, open_to_write
-from kando.ledger._sqlite_groups import SQLiteGroup, group_names
 from kando.ledger._sqlite_reader import SQLiteReader
 from kando.ledger._sqlite_rows import Segment, datetime_of, microseconds
 from kando.ledger.checks import check_fork_position
 from kando.ledger.claims import Claim, Slot, Worker, has_room, new_slot, next_claim
-from kando.ledger.groups import check_group
 from kando.ledger.inbox import InboxEntry, decode_entry, encode_entry
 from kando.ledger.sqlite import SQLiteLedgerStore
 from kando.ledger.substrate import LedgerInfo, Substrate, check_ledger_id, is_ledger_id
 from kando.schema.events import RecordedEvent
 from kando.schema.identity import stream_of
 from kando.schema.visible import clean
+
+# Not at the top: a command that reads runs needs no groups.
+if TYPE_CHECKING:
+    from kando.ledger._sqlite_groups import SQLiteGroup
 
 __all__ = ["SQLiteSubstrate"]
 
@@ -277,9 +279,14 @@ class SQLiteSubstrate(Substrate):
         return [slot for slot in found if slot.is_live()]
 
     def group(self, name: str) -> SQLiteGroup:
+        from kando.ledger._sqlite_groups import SQLiteGroup
+        from kando.ledger.groups import check_group
+
         return SQLiteGroup(check_group(name), self._writing, self._deliver)
 
     def groups(self) -> list[str]:
+        from kando.ledger._sqlite_groups import group_names
+
         return self._query(group_names)
 
     def close(self) -> None:

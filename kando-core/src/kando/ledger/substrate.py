@@ -6,16 +6,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import attrs
 
 from kando.errors import ConfigurationError, StoreError
 from kando.ledger.claims import Claim, Slot, Worker
-from kando.ledger.groups import ResponderGroup
 from kando.ledger.inbox import InboxEntry
 from kando.ledger.interface import LedgerStore
 from kando.schema.events import RecordedEvent
+
+if TYPE_CHECKING:
+    from kando.ledger.groups import ResponderGroup
 
 __all__ = ["LedgerInfo", "Substrate", "check_ledger_id", "is_ledger_id"]
 

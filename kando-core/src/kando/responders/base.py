@@ -13,9 +13,6 @@ from kando.schema.events import (
     OBJECT_CREATED,
     OBJECT_PATCHED,
     RELATION_CREATED,
-    RESPONDER_COMPLETED,
-    RESPONDER_FAILED,
-    RESPONDER_FIRED,
     KandoEvent,
     RecordedEvent,
 )
@@ -31,9 +28,6 @@ __all__ = [
     "Retry",
     "responder",
 ]
-
-#: Events that the runtime records about its own firings. They do not count for recursion depth.
-BOOKKEEPING = frozenset({RESPONDER_FIRED, RESPONDER_COMPLETED, RESPONDER_FAILED})
 
 #: The result of a responder's function: a generator, which gets each recorded event back from its
 #: yield, or any other iterable of events, or None.

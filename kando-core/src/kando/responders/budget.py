@@ -13,9 +13,10 @@ import attrs
 import msgspec
 
 from kando.errors import ConfigurationError
-from kando.responders.base import BOOKKEEPING, Effect
+from kando.responders.base import Effect
 from kando.responders.options import DEFAULT_MAX_TOKENS
 from kando.schema.events import (
+    BOOKKEEPING,
     BUDGET_EXHAUSTED,
     LLM_RESPONSE,
     RESPONDER_FAILED,

@@ -8,8 +8,6 @@ from enum import Enum
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
-import cattrs
-
 from kando.errors import ConfigurationError, InvalidData
 from kando.schema.strict_json import WrongType, describe_errors, strict_converter, type_name
 from kando.schema.typed import field_types, is_declarable, optional_fields
@@ -74,7 +72,7 @@ def structure(cls: type[_Class], data: Any) -> _Class:
     """
     try:
         return strict_converter().structure(data, cls)
-    except (cattrs.BaseValidationError, WrongType, ValueError) as error:
+    except (ExceptionGroup, WrongType, ValueError) as error:
         msg = f"The data is not a valid {type_name(cls)}: {describe_errors(error, 'data')}."
     raise InvalidData(msg, hint="schema_of() returns the schema that it must match.")
 

@@ -15,11 +15,11 @@ from kando.errors import (
     ReplayDivergence,
     UnknownReference,
 )
-from kando.responders.base import BOOKKEEPING
 from kando.runtime.cursor import AFTER
 from kando.runtime.emission import OwnEvent
 from kando.runtime.recorder import Entry, Recorder
 from kando.schema.events import (
+    BOOKKEEPING,
     LLM_RESPONSE,
     OBJECT_CREATED,
     RELATION_CREATED,

@@ -12,11 +12,12 @@ from typing import Any
 import msgspec
 
 from kando.ledger.interface import LedgerStore
-from kando.responders.base import BOOKKEEPING, Responder
+from kando.responders.base import Responder
 from kando.responders.budget import BudgetEnforcer
 from kando.runtime.declared_types import DeclaredTypes
 from kando.runtime.earlier import Earlier
 from kando.schema.events import (
+    BOOKKEEPING,
     BUDGET_EXHAUSTED,
     RESPONDER_COMPLETED,
     RESPONDER_FAILED,

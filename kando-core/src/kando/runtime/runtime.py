@@ -28,7 +28,6 @@ from kando.runtime.inbox import Inbox
 from kando.runtime.loop import Loop
 from kando.runtime.recorder import Recorder
 from kando.runtime.snapshots import Snapshots
-from kando.runtime.strict_replay import replay_strictly
 from kando.runtime.timers import seconds_until_due
 from kando.schema.events import (
     KIT_LOADED,
@@ -439,6 +438,9 @@ class Runtime:
         """
         self._require_root()
         if strict:
+            # Not at the top: most runtimes never replay.
+            from kando.runtime.strict_replay import replay_strictly
+
             world = replay_strictly(
                 self.ledger, self._edge_logic, self.responders, self._types, self._policies
             )

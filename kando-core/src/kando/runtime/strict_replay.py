@@ -12,7 +12,7 @@ from typing import Any
 from kando.errors import RefusedEvent, ReplayDivergence
 from kando.ledger.interface import LedgerStore
 from kando.ledger.memory import MemoryLedgerStore
-from kando.responders.base import BOOKKEEPING, Responder
+from kando.responders.base import Responder
 from kando.responders.budget import BudgetEnforcer
 from kando.responders.policies import Policy
 from kando.runtime.approval_gate import GATE, OBSERVED_TYPES, ON_BRANCH, ApprovalGate
@@ -26,6 +26,7 @@ from kando.runtime.recovery import recover
 from kando.schema.differences import Difference, decided_data, differences, is_same_data
 from kando.schema.events import (
     APPROVAL_REQUESTED,
+    BOOKKEEPING,
     KIT_LOADED,
     PARKED,
     RESPONDER_COMPLETED,

@@ -132,6 +132,9 @@ KNOWN_TYPES = RESERVED | {
     TOOL_RETURNED,
 }
 
+#: Events that the runtime records about its own firings. They do not count for recursion depth.
+BOOKKEEPING = frozenset({RESPONDER_FIRED, RESPONDER_COMPLETED, RESPONDER_FAILED})
+
 #: ``outcome`` of a ``responder.failed``: retried, skipped, or raised to the caller.
 RETRIED = "retried"
 PARKED = "parked"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 from datetime import date, datetime
 from types import GenericAlias, NoneType, UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
 
 import attrs
-import cattrs
-from cattrs.cols import is_mapping, is_sequence, list_structure_factory, mapping_structure_factory
-from cattrs.gen import make_dict_structure_fn
+
+if TYPE_CHECKING:
+    # Slow to import, and a command that only reads converts no data.
+    import cattrs
 
 from kando.schema.exact_json import encode
 from kando.schema.typed import is_model
@@ -23,7 +24,19 @@ class WrongType(TypeError):
 
 
 def strict_converter() -> cattrs.Converter:
-    """Return a converter that coerces no value and refuses unknown fields."""
+    """Return a converter that coerces no value and refuses unknown fields.
+
+    It raises a `WrongType`, or an ExceptionGroup of problems, for `describe_errors`.
+    """
+    import cattrs
+    from cattrs.cols import (
+        is_mapping,
+        is_sequence,
+        list_structure_factory,
+        mapping_structure_factory,
+    )
+    from cattrs.gen import make_dict_structure_fn
+
     converter = cattrs.Converter()
 
     def primitive(allowed: type | tuple[type, ...]) -> Any:
@@ -71,10 +84,13 @@ def describe_errors(error: BaseException, path: str) -> str:
     """Return the problems that a `strict_converter` found, as one line.
 
     Args:
-        error: that it raised: a `cattrs.BaseValidationError` or a `WrongType`.
+        error: that it raised: a `cattrs.BaseValidationError`, which is an ExceptionGroup, or a
+            `WrongType`.
         path: name of the converted value.
     """
-    if isinstance(error, cattrs.BaseValidationError):
+    if isinstance(error, ExceptionGroup):
+        import cattrs
+
         return "; ".join(cattrs.transform_error(error, path, _describe))
     return str(error)
 
@@ -117,7 +133,7 @@ def _first_that_fits(converter: cattrs.Converter) -> Any:
                 continue
             try:
                 return converter.structure(value, each)
-            except (cattrs.BaseValidationError, WrongType, ValueError):
+            except (ExceptionGroup, WrongType, ValueError):
                 continue
         raise _wrong(value, kind)
 
@@ -162,6 +178,8 @@ def _wrong(value: object, kind: Any) -> WrongType:
 
 
 def _describe(error: BaseException, kind: type | None) -> str:
+    import cattrs
+
     if isinstance(error, WrongType):
         return str(error)
     if isinstance(error, KeyError):

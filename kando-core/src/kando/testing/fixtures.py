@@ -83,7 +83,7 @@ def installed_substrate(request: pytest.FixtureRequest, tmp_path: Path) -> Itera
     variable = f"KANDO_TEST_URL_{name.upper().replace('-', '_')}"
     url = os.environ.get(variable, f"{name}:{tmp_path}/store")
     try:
-        opened = open_substrate(url, installed_plugins(os.environ))
+        opened = open_substrate(url, lambda: installed_plugins(os.environ))
     except (StoreError, ConfigurationError) as error:
         pytest.skip(f"substrate {name!r} needs {variable}: {error.message}")
     with opened:

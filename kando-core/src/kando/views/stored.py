@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import islice
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from kando.schema.events import RecordedEvent
 from kando.schema.firing import Firing
-from kando.views.answered import AnsweredRequests
-from kando.views.causes import LineageIndex
-from kando.views.metrics import MetricsFold
-from kando.views.object_ids import ObjectIds
 from kando.views.status import StatusFold
 from kando.world.graph import World
 from kando.world.projection import project
 from kando.world.snapshot import WORLD_STATE, StoredSnapshot
+
+# Not at the top: `kando status` and `kando runs` read the status of a snapshot and no other view.
+if TYPE_CHECKING:
+    from kando.views.answered import AnsweredRequests
+    from kando.views.causes import LineageIndex
+    from kando.views.metrics import MetricsFold
+    from kando.views.object_ids import ObjectIds
 
 __all__ = [
     "ANSWERED_REQUESTS",
@@ -37,21 +40,27 @@ __all__ = [
 LINEAGE_INDEX, RUN_METRICS, RUN_STATUS = "lineage-index", "run-metrics", "run-status"
 OBJECT_IDS, ANSWERED_REQUESTS = "object-ids", "answered-requests"
 
-Fold = TypeVar("Fold", AnsweredRequests, LineageIndex, MetricsFold, StatusFold)
+Fold = TypeVar("Fold", "AnsweredRequests", "LineageIndex", "MetricsFold", StatusFold)
 
 
 def answered_of(stored: StoredSnapshot) -> AnsweredRequests | None:
     """Return the answered requests of a snapshot, or None; damaged ones are ignored with a warning."""
+    from kando.views.answered import AnsweredRequests
+
     return stored.view(ANSWERED_REQUESTS, _whole(AnsweredRequests.from_state, stored))
 
 
 def lineage_of(stored: StoredSnapshot) -> LineageIndex | None:
     """Return the lineage index of a snapshot, or None; a damaged one is ignored with a warning."""
+    from kando.views.causes import LineageIndex
+
     return stored.view(LINEAGE_INDEX, _whole(LineageIndex.from_state, stored), of_data=False)
 
 
 def metrics_fold_of(stored: StoredSnapshot) -> MetricsFold | None:
     """Return the metrics of a snapshot, or None; damaged ones are ignored with a warning."""
+    from kando.views.metrics import MetricsFold
+
     return stored.view(RUN_METRICS, _whole(MetricsFold.from_state, stored))
 
 
@@ -67,6 +76,8 @@ def status_fold_of(stored: StoredSnapshot, *, of_data: bool = True) -> StatusFol
 
 def object_ids_of(stored: StoredSnapshot) -> ObjectIds | None:
     """Return the object ids of a snapshot, or None; damaged ones are ignored with a warning."""
+    from kando.views.object_ids import ObjectIds
+
     return stored.view(OBJECT_IDS, ObjectIds.from_state)
 
 
@@ -106,6 +117,10 @@ class Views:
     """
 
     def __init__(self, position_of: Callable[[str], int | None]) -> None:
+        from kando.views.answered import AnsweredRequests
+        from kando.views.causes import LineageIndex
+        from kando.views.metrics import MetricsFold
+
         self._position_of = position_of
         self.answered = AnsweredRequests()
         self._lineage, self._metrics, self._status = LineageIndex(), MetricsFold(), StatusFold()
@@ -146,6 +161,8 @@ class Views:
         Args:
             world: after the events observed so far.
         """
+        from kando.views.object_ids import ObjectIds
+
         self._status.count(world)
         return {
             LINEAGE_INDEX: self._lineage.state(),

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kando.errors import ConfigurationError
-from kando.kit import Kit
-from kando.plugins import PluginBroken, Plugins
+from kando.plugins.errors import PluginBroken
 from kando.schema.events import SETTINGS, KandoEvent
 from kando.views.firings import FIRING_ORDER
 from kando.views.kit import FILLS_DEFAULTS
+
+if TYPE_CHECKING:
+    from kando.kit import Kit
+    from kando.plugins import Plugins
 
 __all__ = ["find_kit", "kit_data", "make_seeds"]
 
@@ -28,6 +31,9 @@ def find_kit(text: str, plugins: Plugins) -> Kit:
     """
     offered = plugins.kit(text)
     kit = plugins.resolve(offered)
+    # The target has imported it, if it is a kit.
+    from kando.kit import Kit
+
     if not isinstance(kit, Kit):
         msg = f"Kit {offered.spec.name!r} is a {type(kit).__name__}, not a kando.kit.Kit."
         raise ConfigurationError(msg, hint="Let the target of its KitSpec name the kit itself.")
