@@ -5,13 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from kando.responders.base import Responder, ResponderRegistry
-from kando.schema.events import APPROVAL_GRANTED, KandoEvent
+from kando.schema.events import (
+    APPROVAL_GRANTED,
+    OBJECT_CREATED,
+    OBJECT_PATCHED,
+    RELATION_CREATED,
+    KandoEvent,
+)
 from kando.world.graph import World
 
 __all__ = ["Handlers"]
 
 #: Field of a ``tool.called`` that a model has chosen: the conversation that it belongs to.
 _CHOSEN_BY_MODEL = "conversation"
+
+
+#: Types of events whose data name an object, or the type of a relation.
+_TYPED = frozenset({OBJECT_CREATED, OBJECT_PATCHED, RELATION_CREATED})
 
 
 class Handlers:
@@ -40,6 +50,8 @@ class Handlers:
         # Needed for every event, so cached by type.
         self._by_type: dict[str, tuple[Responder, ...]] = {}
         self._executors: dict[str, tuple[Responder, ...]] = {}
+        # By event type: by the object or relation type that a responder names, or None.
+        self._by_subject: dict[str, dict[str | None, tuple[Responder, ...]]] = {}
 
     def get(self, name: str) -> Responder | None:
         """Return the responder that has this name, or had it, or None."""
@@ -66,6 +78,33 @@ class Handlers:
             self._by_type[type] = found
         return found
 
+    def for_event(self, event: KandoEvent, world: World) -> Sequence[Responder]:
+        """Return the responders of `for_type` that may handle an event, in firing order.
+
+        Those that name another object or relation type than the event has are left out, so they cost
+        nothing. Whether one of the others handles the event, `Responder.handles` decides.
+
+        Args:
+            event: recorded.
+            world: after the event, or later.
+        """
+        if event.type not in _TYPED:
+            return self.for_type(event.type)
+        if event.type == OBJECT_PATCHED:
+            patched = world.get_object(event.data["id"])
+            if patched is None or world.objects.former_types:
+                return self.for_type(event.type)
+            subject = patched.type
+        else:
+            subject = event.data["type"]
+        by_subject = self._by_subject.get(event.type)
+        if by_subject is None:
+            by_subject = self._by_subject[event.type] = _by_subject(
+                event.type, self.for_type(event.type)
+            )
+        found = by_subject.get(subject)
+        return by_subject[None] if found is None else found
+
     def executor_of(self, intent: KandoEvent, world: World) -> Responder | None:
         """Return the executor that answers an intent; None if the intent must stay open.
 
@@ -86,3 +125,28 @@ class Handlers:
             found = tuple(h for h in self.for_type(type) if h.effect is not None)
             self._executors[type] = found
         return found
+
+
+def _by_subject(
+    type: str, responders: Sequence[Responder]
+) -> dict[str | None, tuple[Responder, ...]]:
+    """Return the responders of an event type by the subject that they name; None for any other."""
+    named = [(_subject_named_by(each, type), each) for each in responders]
+    found: dict[str | None, list[Responder]] = {None: []}
+    for subject, each in named:
+        if subject is not None and subject not in found:
+            # Those before it that name no subject fire first.
+            found[subject] = list(found[None])
+        for those in found.values() if subject is None else (found[subject],):
+            those.append(each)
+    return {subject: tuple(those) for subject, those in found.items()}
+
+
+def _subject_named_by(responder: Responder, type: str) -> str | None:
+    """Return the object or relation type that a responder requires of the events of a type."""
+    if responder.effect is not None:
+        return None
+    if type == RELATION_CREATED:
+        # An object type is that of the object which the event names as its cause.
+        return responder.relation_type
+    return responder.object_type if responder.relation_type is None else None

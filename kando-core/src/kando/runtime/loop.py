@@ -302,7 +302,8 @@ class Loop:
         )
 
     def _remaining(self, event: RecordedEvent) -> Sequence[Responder]:
-        return self.cursor.remaining(event, self.handlers.for_type(event.type))
+        handlers = self.handlers.for_event(event, self.recorder.world)
+        return self.cursor.remaining(event, handlers)
 
     def _fire(self, handler: Responder, event: RecordedEvent, subject: RecordedEvent) -> bool:
         """Let a responder handle an event; `subject` is as `_subject_of` returned it."""

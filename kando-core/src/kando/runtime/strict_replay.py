@@ -277,7 +277,8 @@ class _StrictReplay:
         self._commit(batch, firing.trigger)
 
     def _dispatch(self, event: RecordedEvent) -> None:
-        for handler in self.cursor.remaining(event, self._handlers.for_type(event.type)):
+        handlers = self._handlers.for_event(event, self.recorder.world)
+        for handler in self.cursor.remaining(event, handlers):
             self._insert_answer(event)
             is_done = handler.name in self.cursor.done
             if not is_done and self.recorder.is_handled(handler, event):
