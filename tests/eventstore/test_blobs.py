@@ -39,7 +39,7 @@ def said(messages: list[dict[str, Any]], model: str, max_tokens: int) -> tuple[s
 
 
 def converse(ledger: Any, turns: int) -> None:
-    """Send all that was said with each request."""
+    """Send the whole conversation with each request."""
     messages: list[dict[str, Any]] = []
     for turn in range(turns):
         messages = [*messages, {"role": "user", "content": f"{turn} {'word ' * 50}"}]
@@ -52,7 +52,7 @@ def stored_bytes(substrate: EventStoreSubstrate, ledger: str) -> int:
     return sum(len(each.data) for each in substrate._streams.forwards(f"run:{ledger}"))
 
 
-def test_a_conversation_takes_what_is_said_and_is_whole_to_every_reader(
+def test_a_conversation_takes_bytes_in_proportion_to_its_words_and_is_whole_to_every_reader(
     server: FakeEventStoreServer, substrate: EventStoreSubstrate
 ) -> None:
     ledger = substrate.create("r1")

@@ -41,6 +41,7 @@ HOSPITALITY = [
 ]
 # Starts Python with a module of its own, and with nothing that a caller names.
 STARTS_PROCESSES = {
+    "kando-core/src/kando/testing/_killed.py",
     "kando-core/src/kando/text/_parser.py",
     "kando-mcp/src/kando_mcp/worker/pool.py",
 }

@@ -103,7 +103,7 @@ class EventStoreLedger(LedgerStore):
         known, stream = self._known, self._own.stream
         whole = complete_all(events, known.length, stream, lambda: known.heads, keeps_blobs=True)
         self._refuse_duplicates(whole)
-        # Before the events that refer to them: a blob without an event harms nobody.
+        # Before the events that refer to them: a blob that no event names is harmless.
         self._streams.blobs.store(whole)
         rows = rows_of(whole, stream, known.digest)
         if not self._written(rows, after=known.length - self._own.base - 1):

@@ -1,4 +1,4 @@
-"""What commands that read import: schema, ledger, world and views, and what shows them."""
+"""Commands that read import schema, ledger, world and views only, and the code that shows them."""
 
 from __future__ import annotations
 

@@ -105,6 +105,8 @@ def test_the_names_of_event_types_are_fixed() -> None:
         "RESPONDER_COMPLETED": "responder.completed",
         "RESPONDER_FAILED": "responder.failed",
         "KIT_LOADED": "kit.loaded",
+        "PERSON_ASKED": "person.asked",
+        "PERSON_REPLIED": "person.replied",
         "APPROVAL_REQUESTED": "approval.requested",
         "APPROVAL_GRANTED": "approval.granted",
         "APPROVAL_DENIED": "approval.denied",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import os
-import pickle
 import signal
 import subprocess
 import sys
@@ -28,10 +28,10 @@ _DONE = b"done\n"
 _BATCHES = (1, 600, 1)
 
 _PROGRAM = """
-import pickle, sys
-sys.path[:], rest = pickle.load(sys.stdin.buffer)
+import json, sys
+sys.path[:], arguments = json.load(sys.stdin)
 from kando.testing._killed import run_and_be_killed
-run_and_be_killed(*pickle.loads(rest))
+run_and_be_killed(*arguments)
 """
 
 
@@ -104,12 +104,12 @@ def _run_in_other_process(suite: Any, method: str, path: Path) -> None:
         pytest.skip("another process cannot import a suite that a function defines")
     try:
         place = cls.__module__, inspect.getfile(cls), cls.__qualname__
-        arguments = pickle.dumps((*place, vars(suite), method, path))
-    except (TypeError, AttributeError, pickle.PicklingError) as error:
+        given = json.dumps([sys.path, [*place, vars(suite), method, str(path)]])
+    except (TypeError, ValueError) as error:
         pytest.skip(f"the suite cannot be passed to another process: {error}")
     ended = subprocess.run(
         [sys.executable, "-c", _PROGRAM],
-        input=pickle.dumps((sys.path, arguments)),
+        input=given.encode(),
         capture_output=True,
         timeout=120,
         check=False,
@@ -118,7 +118,7 @@ def _run_in_other_process(suite: Any, method: str, path: Path) -> None:
 
 
 def run_and_be_killed(
-    module: str, file: str, qualname: str, state: dict[str, Any], method: str, path: Path
+    module: str, file: str, qualname: str, state: dict[str, Any], method: str, path: str
 ) -> None:
     """Call a method of a suite, and kill this process before it can write anything more.
 
@@ -126,7 +126,7 @@ def run_and_be_killed(
         module: of the suite's class.
         file: of the module, if it cannot be imported by name.
         qualname: of the class.
-        state: of the suite.
+        state: of the suite, as JSON.
         method: that is called with `path`.
         path: of the store.
     """
@@ -136,7 +136,7 @@ def run_and_be_killed(
     suite = found.__new__(found)
     vars(suite).update(state)
     # Kept, so that nothing is closed, and so perhaps written, before the end.
-    opened = getattr(suite, method)(path)
+    opened = getattr(suite, method)(Path(path))
     os.write(1, _DONE)
     os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
     raise AssertionError(opened)  # pragma: no cover

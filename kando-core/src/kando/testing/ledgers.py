@@ -7,6 +7,8 @@ The test of a store is a subclass that creates one::
             return MyLedgerStore(run_id, path)
 """
 
+# long: the contract of a ledger, test by test; larger topics are mix-ins of their own.
+
 from __future__ import annotations
 
 import threading
