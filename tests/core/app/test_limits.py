@@ -138,7 +138,7 @@ def settings(store: Store) -> dict[str, str]:
 @pytest.mark.parametrize("limit", LIMITS, ids=lambda limit: limit.word)
 def test_each_limit_has_a_field_a_variable_and_a_measured_value(limit: Limit) -> None:
     for variable in (variable_of(limit), f"KANDO_BUDGET_{limit.name.upper()}"):
-        assert default_limits({variable: "7"}).limits() == {"max_recursion_depth": 1000} | {
+        assert default_limits({variable: "7"}).limits() == {"max_recursion_depth": 50_000} | {
             limit.name: 7
         }
     if limit.usage is not None:
@@ -188,12 +188,15 @@ def test_a_limit_of_the_environment_holds_unless_the_run_or_an_option_sets_it(
     assert own.resume(forgets_limits=True).status.state == "finished"
 
 
-def test_an_endless_chain_stops_at_the_default_depth(store: Store) -> None:
-    run = store.start("chain", "2000")
+def test_an_endless_chain_stops_at_the_default_depth(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kando.app.limits.DEFAULT_LIMITS", Budget(max_recursion_depth=100))
+    run = store.start("chain", "200")
     assert (run.status().state, run.status().problem) == ("exhausted", "max_recursion_depth")
-    assert len(run.world().objects) == 1001
+    assert len(run.world().objects) == 101
 
-    assert run.resume(budget=Budget(max_recursion_depth=3000)).status.state == "finished"
+    assert run.resume(budget=Budget(max_recursion_depth=300)).status.state == "finished"
 
 
 def test_a_branch_gets_the_limits_that_it_is_forked_with(store: Store) -> None:

@@ -316,7 +316,7 @@ def test_a_project_lowers_limits_and_raises_none_unless_it_is_trusted(
     assert found["budget.usd"] == (2, "user")
     assert found["budget.events"] == (50, "project")
     assert found["budget.llm_calls"] == (4, "project")
-    assert found["budget.depth"] == (1000, "default")
+    assert found["budget.depth"] == (50_000, "default")
     place.trust()
     assert values(kando)["budget.depth"] == (99999, "project")
 

@@ -20,7 +20,8 @@ __all__ = [
 ]
 
 #: Limits of a run where neither its ledger, nor an option, nor the environment sets one.
-DEFAULT_LIMITS = Budget(max_recursion_depth=1000)
+#: A conversation takes about five levels a turn; responders that answer each other for ever take seconds.
+DEFAULT_LIMITS = Budget(max_recursion_depth=50_000)
 
 _PREFIX = "KANDO_BUDGET_"
 
