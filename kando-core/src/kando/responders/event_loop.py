@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Awaitable
-from concurrent.futures import CancelledError
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +58,7 @@ def awaited(value: Any) -> Any:
     if not isawaitable(value):
         return value
     import asyncio
+    from concurrent.futures import CancelledError
 
     future = asyncio.run_coroutine_threadsafe(_outcome(value), _event_loop())
     while True:
