@@ -360,7 +360,13 @@ class Machine:
             about = asked["data"].get("cause_object_id")
             data = {"cause_object_id": about} if about else {}
             is_llm = asked["type"] == "llm.request"
-            if step["which"] % 2:
+            if asked["type"] == "person.asked":
+                if step["which"] % 2:
+                    with suppress(KandoError):
+                        run.reply(chosen, "this", by="ann")
+                else:
+                    run.send("person.replied", data | {"answer": 1}, cause=[chosen], actor="ann")
+            elif step["which"] % 2:
                 given: dict[str, Any] = {"text": "by hand"} if is_llm else {"result": 1}
                 # It may be answered or denied already, by a message that is not recorded yet.
                 with suppress(KandoError):

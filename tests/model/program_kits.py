@@ -10,7 +10,7 @@ from zlib import crc32
 
 import attrs
 
-from kando.emit import ask, call_tool, create, emit, patch, relate, set_timer
+from kando.emit import ask, ask_person, call_tool, create, emit, patch, relate, set_timer
 from kando.kit import Kit
 from kando.responders.base import Responder, Retry
 from kando.responders.edge import edge_responder
@@ -254,6 +254,8 @@ def _emitted(
             yield ask([*before, {"role": "user", "content": text}], about=about)
         elif do == "tool":
             yield call_tool(emission["tool"], {"n": emission["n"]}, about=about)
+        elif do == "question":
+            yield ask_person("which?", about=about)
         elif do == "timer":
             yield set_timer(seconds=emission["seconds"], about=about)
         elif do == "answer":
@@ -272,7 +274,11 @@ def _said(world: World, about: str | None) -> list[dict[str, Any]]:
     ]
 
 
-_ANSWER_OF = {"llm.request": "llm.response", "tool.called": "tool.returned"}
+_ANSWER_OF = {
+    "llm.request": "llm.response",
+    "tool.called": "tool.returned",
+    "person.asked": "person.replied",
+}
 
 
 def _about(event: Any) -> str | None:

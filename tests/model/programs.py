@@ -116,12 +116,14 @@ def _responder(rng: random.Random, number: int) -> dict[str, Any]:
             "object.patched",
             "llm.request",
             "tool.called",
+            "person.asked",
+            "person.replied",
             "timer.fired",
             "relation.created",
             "note",
         )
     )
-    is_intent = on in ("llm.request", "tool.called")
+    is_intent = on in ("llm.request", "tool.called", "person.asked")
     emits = _emissions(rng, level, may_call=on == "object.created", may_answer=is_intent)
     if on == "object.patched":
         emits = [each for each in emits if each["do"] != "patch"]
@@ -170,7 +172,9 @@ def _emissions(
             emits.append({"do": "tool", "tool": rng.choice(TOOLS), "n": rng.randint(0, 2)})
         elif may_call and draw < 0.62:
             emits.append({"do": "timer", "seconds": rng.choice((0, 0, 10**8))})
-        elif may_call and draw < 0.72:
+        elif may_call and draw < 0.67:
+            emits.append({"do": "question"})
+        elif may_call and draw < 0.74:
             emits.append({"do": "relate"})
         elif draw < 0.82:
             emits.append({"do": "patch", "n": rng.randint(0, 3)})

@@ -14,7 +14,11 @@ Event = Mapping[str, Any]
 Kit = Mapping[str, Any]
 Firing = tuple[str, str]
 
-ANSWER_OF = {"llm.request": "llm.response", "tool.called": "tool.returned"}
+ANSWER_OF = {
+    "llm.request": "llm.response",
+    "tool.called": "tool.returned",
+    "person.asked": "person.replied",
+}
 ANSWERS = frozenset(ANSWER_OF.values())
 CONTROL = {"run.paused": "paused", "run.cancelled": "cancelled", "run.resumed": None}
 BOOKKEEPING = frozenset({"responder.fired", "responder.completed", "responder.failed"})
