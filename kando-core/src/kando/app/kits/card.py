@@ -75,4 +75,6 @@ def _first_line(documented: object) -> str:
 def _type_text(annotation: object) -> str:
     if annotation is None:
         return "any"
-    return annotation.__name__ if isinstance(annotation, type) else str(annotation)
+    if isinstance(annotation, type):
+        return annotation.__name__
+    return str(annotation).replace("typing.", "")

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import attrs
 
 from kando.emit import ask, create, patch, relate
-from kando.kit import Demo, Kit, load_prompts
+from kando.kit import OMITTED, Demo, Kit, load_prompts
 from kando.responders.answers import failure_of, text_of
 from kando.responders.base import Responder
 from kando.schema.events import (
@@ -132,7 +132,7 @@ class Finding:
 
     status: Status
     text: str = ""
-    error: str | None = None
+    error: str | None = attrs.field(default=None, metadata=OMITTED)
 
 
 @kit.object
