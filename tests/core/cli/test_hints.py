@@ -149,7 +149,7 @@ def imported_branch(place: Place) -> Any:
 
 def damaged_chain(place: Place) -> Any:
     run = place.start()
-    place.change("UPDATE events SET actor = 'x' WHERE address % (1 << 32) = 2")
+    place.change("UPDATE events SET actor = 'x' WHERE address % (1 << 32) = 1")
     return place("export", run, "-o", "out")
 
 
