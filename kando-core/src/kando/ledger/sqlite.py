@@ -99,9 +99,11 @@ class SQLiteLedgerStore(LedgerStore):
         self._has_firings = not substrate.is_read_only
 
     def append(self, events: list[KandoEvent], *, expected_length: int | None = None) -> int:
-        with self._substrate._writing() as connection:
-            length = self._append(connection, events, expected_length)
-        self._substrate._blobs.committed()
+        # Held until the blobs are known to be stored, so that no other thread stores any meanwhile.
+        with self._substrate._lock:
+            with self._substrate._writing() as connection:
+                length = self._append(connection, events, expected_length)
+            self._substrate._blobs.committed()
         return length
 
     def append_firings(
@@ -109,11 +111,12 @@ class SQLiteLedgerStore(LedgerStore):
     ) -> int:
         if _replaces_append(type(self)):
             return super().append_firings(items, expected_length=expected_length)
-        with self._substrate._writing() as connection:
-            length = self._length(connection)
-            check_expected_length(self.stream_name(), length, expected_length)
-            length = self._insert(connection, items, length)
-        self._substrate._blobs.committed()
+        with self._substrate._lock:
+            with self._substrate._writing() as connection:
+                length = self._length(connection)
+                check_expected_length(self.stream_name(), length, expected_length)
+                length = self._insert(connection, items, length)
+            self._substrate._blobs.committed()
         return length
 
     def _append(
