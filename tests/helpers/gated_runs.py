@@ -22,7 +22,6 @@ CHAIN = """
     import time
     from pathlib import Path
 
-    from kando.app.claims import calls_lane
     from kando.emit import ask, call_tool, create
     from kando.kit import Kit
     from kando.ledger.sqlite_substrate import SQLiteSubstrate
@@ -70,9 +69,9 @@ CHAIN = """
         def worst_case_usd(request):
             if "STOPS_IN" in environ:
                 with SQLiteSubstrate(environ["STORE"], read_only=True) as store:
-                    slots = store.slots(calls_lane(environ["STOPS_IN"]))
-                # The job of a call has begun.
-                if any(slot.worker.pid == os.getpid() for slot in slots):
+                    claim = store.claim_of(environ["STOPS_IN"])
+                # The job has begun, and its calls have not.
+                if claim is not None and claim.worker.pid == os.getpid():
                     del environ["STOPS_IN"]
                     os.kill(os.getpid(), signal.SIGSTOP)
             return 0.5

@@ -76,7 +76,7 @@ def test_the_default_file_is_in_the_data_directory_of_the_user(
 def test_a_file_may_be_written_in_several_ways(plugins: Plugins, tmp_path: Path, form: str) -> None:
     path = tmp_path / "a b.sqlite"
 
-    with open_substrate(form.format(path), plugins) as substrate:
+    with open_substrate(form.format(path), lambda: plugins) as substrate:
         assert isinstance(substrate, SQLiteSubstrate)
         assert substrate.path == path
 
@@ -84,7 +84,7 @@ def test_a_file_may_be_written_in_several_ways(plugins: Plugins, tmp_path: Path,
 def test_a_missing_file_is_read_as_empty_and_not_created(plugins: Plugins, tmp_path: Path) -> None:
     path = tmp_path / "none.sqlite"
 
-    with open_substrate(f"sqlite:{path}", plugins, read_only=True) as substrate:
+    with open_substrate(f"sqlite:{path}", lambda: plugins, read_only=True) as substrate:
         assert list(substrate.ledgers()) == []
     assert not path.exists()
 
@@ -104,7 +104,7 @@ def test_a_url_of_an_unknown_substrate_is_refused_with_the_cure(
     plugins: Plugins, url: str, error: type[Exception], says: str
 ) -> None:
     with pytest.raises(error, match=says):
-        open_substrate(url, plugins)
+        open_substrate(url, lambda: plugins)
 
 
 def test_a_context_opens_its_substrate_once_and_closes_it(plugins: Plugins) -> None:

@@ -173,6 +173,8 @@ def test_the_handles_and_the_memory_of_a_worker_do_not_grow_with_its_jobs(scene:
     measured = [line.split() for line in scene.resources.read_text().splitlines()]
     handles, pages = zip(*[(int(each), int(more)) for each, more in measured], strict=True)
     assert len(measured) == 4 * 34
-    assert max(handles[20:]) == min(handles[20:])
+    # A job that is done meanwhile may have a few open.
+    assert max(handles[20:]) <= min(handles[20:]) + 6
+    assert min(handles[-20:]) == min(handles[20:])
     # In pages: the heap may be divided otherwise, but holds nothing of each job.
     assert max(pages[50:]) - max(pages[20:50]) < 500

@@ -25,7 +25,7 @@ def test_all_runs_and_branches_are_verified_and_a_damaged_one_hides_no_other(
     with closing(sqlite3.connect(tmp_path / "runs.sqlite")) as store, store:
         store.execute(
             "UPDATE events SET actor = 'x' WHERE address >> 32 = "
-            "(SELECT number FROM ledgers WHERE id = ?) AND address % (1 << 32) = 2",
+            "(SELECT number FROM ledgers WHERE id = ?) AND address % (1 << 32) = 1",
             (last,),
         )
     damaged = kando("verify", "--all", "--json")

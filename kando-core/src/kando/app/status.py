@@ -9,7 +9,6 @@ import attrs
 
 from kando.app.entries import messages_in
 from kando.app.opened import OpenedRun
-from kando.cache.llm import LLMCache
 from kando.errors import InvalidData, KandoError, StoreError
 from kando.ledger.claims import Claim
 from kando.ledger.interface import WORLD_TYPES, LedgerStore
@@ -332,6 +331,7 @@ def _unread(run: OpenedRun) -> int:
 def _has_work(run: OpenedRun, kit: Kit) -> bool:
     # Slow to import, and not needed for a run that was at rest when its kit stopped.
     from kando.app.kits.find import kit_data
+    from kando.cache.llm import LLMCache
     from kando.runtime import Runtime
 
     upcasters = run.context.plugins.upcasters()
