@@ -10,8 +10,10 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
+import threading
 from collections.abc import Callable, Iterator
-from types import FunctionType
+from functools import lru_cache
+from types import CodeType, FunctionType
 from typing import Any
 
 import attrs
@@ -65,6 +67,12 @@ class Emission:
     is_certain: bool = False
 
 
+_PARSING = threading.Lock()
+
+# A SystemError: another thread, not of Kando, has parsed at the same moment (see `_body_of_code`).
+_NO_SOURCE = (OSError, TypeError, SyntaxError, SystemError)
+
+
 def emissions_of(fn: Callable[..., Any]) -> list[Emission] | None:
     """Return what a function may emit, without duplicates; None if its source is not available."""
     function = getattr(inspect.unwrap(fn), "__func__", fn)
@@ -72,7 +80,7 @@ def emissions_of(fn: Callable[..., Any]) -> list[Emission] | None:
         return None
     try:
         found = list(_in_function(function, set(), True))
-    except (OSError, TypeError, SyntaxError):
+    except _NO_SOURCE:
         return None
     certain = {(each.type, each.subject) for each in found if each.is_certain}
     kinds = dict.fromkeys((each.type, each.subject) for each in found)
@@ -87,7 +95,7 @@ def prompts_in(fn: Callable[..., Any]) -> list[tuple[Any, str]]:
     names = _names_in(function)
     try:
         calls = [call for call, _ in _calls(_body_of(function), names, True)]
-    except (OSError, TypeError, SyntaxError):
+    except _NO_SOURCE:
         return []
     found = []
     for call in calls:
@@ -121,8 +129,17 @@ def _in_function(fn: Any, seen: set[object], is_certain: bool) -> Iterator[Emiss
 
 
 def _body_of(fn: FunctionType) -> list[ast.stmt]:
-    tree = ast.parse(textwrap.dedent(inspect.getsource(fn)))
-    wanted = ast.Lambda if fn.__name__ == "<lambda>" else _FUNCTIONS
+    return _body_of_code(fn.__code__)
+
+
+# Every start of a run asks for the functions of its kit again.
+@lru_cache(maxsize=4096)
+def _body_of_code(code: CodeType) -> list[ast.stmt]:
+    source = textwrap.dedent(inspect.getsource(code))
+    # Python 3.11 counts the depth of trees in one place for all threads.
+    with _PARSING:
+        tree = ast.parse(source)
+    wanted = ast.Lambda if code.co_name == "<lambda>" else _FUNCTIONS
     found = [node for node in ast.walk(tree) if isinstance(node, wanted)]
     if isinstance(found[0], ast.Lambda):
         # Of several lambdas in one statement it is unknown which one is meant.
