@@ -294,7 +294,7 @@ STALLS = """
 """
 
 
-def test_ctrl_c_ends_at_once_keeps_recorded_events_and_says_how_to_resume(
+def test_ctrl_c_ends_within_the_grace_keeps_recorded_events_and_says_how_to_resume(
     process: Run,
     install: Run,
     environ: dict[str, str],
@@ -302,6 +302,7 @@ def test_ctrl_c_ends_at_once_keeps_recorded_events_and_says_how_to_resume(
     interruptible: list[str],
 ) -> None:
     install("stalls", STALLS)
+    environ["KANDO_GRACE_SECONDS"] = "1"
     command = [*interruptible, "run", "stalls", "--goal", "x"]
     with subprocess.Popen(
         [*command, "--llm", "sleeper"],

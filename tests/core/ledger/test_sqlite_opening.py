@@ -205,13 +205,12 @@ def test_a_full_disk_is_reported_and_loses_nothing(tmp_path: Path) -> None:
         assert ledger.append([event(3)], expected_length=3) == 4
 
 
-def test_a_locked_store_is_reported(tmp_path: Path) -> None:
+def test_a_locked_store_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kando.ledger._sqlite_connection.PATIENCE_SECONDS", 0.2)
     path = filled(tmp_path / "store")
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with SQLiteSubstrate(path) as substrate:
-        substrate._query(lambda c: c.execute("PRAGMA busy_timeout = 1").fetchone())
-
         with pytest.raises(StoreError, match="locked by another process") as caught:
             substrate.open("r1").append([event(3)])
 
