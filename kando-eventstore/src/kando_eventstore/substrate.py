@@ -181,9 +181,12 @@ class EventStoreSubstrate(Substrate):
         self._claims.replace(claim, claim.released())
 
     def claim_of(self, ledger_id: str) -> Claim | None:
-        self._index.entry(ledger_id)
-        last = self._claims.last(ledger_id)
+        last = self.last_claim(ledger_id)
         return last if last is not None and last.is_held else None
+
+    def last_claim(self, ledger_id: str) -> Claim | None:
+        self._index.entry(ledger_id)
+        return self._claims.last(ledger_id)
 
     def acquire_slot(
         self, lane: str, limit: float, worker: Worker, seconds: float, weight: float = 1.0

@@ -225,6 +225,34 @@ def test_a_run_spread_over_workers_has_the_ledger_of_one_process(
     assert provider.calls == Counter({text: 3 * n for text, n in calls.items()})
 
 
+def test_a_message_wakes_the_workers_of_the_group_that_worked_on_the_run_last(
+    store: Store,
+) -> None:
+    run = begun(store)
+    worked(store)
+
+    for _ in range(2):
+        store.run(run).send("note", {"text": "one more thing"}, key="k1")
+    assert store.context.substrate(read_only=False).group("g").info().waiting == 1
+    worked(store)
+
+    assert [e.data["text"] for e in store.run(run).events() if e.type == "note"] == [
+        "one more thing"
+    ]
+    assert store.run(run).status().state == FINISHED
+
+
+def test_a_message_to_a_run_that_a_process_works_on_itself_wakes_no_group(store: Store) -> None:
+    run = begun(store)
+    worked(store)
+    store.run(run).resume()
+
+    store.run(run).send("note", {"text": "one more thing"})
+
+    assert store.context.substrate(read_only=False).group("g").info().waiting == 0
+    assert store.run(run).status().unread == 1
+
+
 def test_a_failing_call_is_retried_then_parked_and_can_be_replayed(
     store: Store, provider: Counting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -324,7 +352,8 @@ def test_a_lease_is_extended_again_after_an_extension_failed(
     provider.meanwhile = lambda: is_extended.wait(60)
     run = begun(store)
 
-    worked(store, lease_seconds=0.3)
+    # Long enough that a busy machine extends it in time after the failure.
+    worked(store, lease_seconds=4.5)
 
     assert is_extended.is_set()
     assert store.run(run).status().state == FINISHED

@@ -16,6 +16,7 @@ from kando.app.entries import (
     messages_in,
 )
 from kando.app.opened import OpenedRun
+from kando.ledger.groups import Job
 from kando.ledger.inbox import InboxEntry
 from kando.ledger.substrate import Substrate
 from kando.runtime.inbox import Inbox
@@ -98,7 +99,9 @@ class SubstrateInbox(Inbox):
 
 
 def deliver(run: OpenedRun, event: KandoEvent, key: str | None) -> Delivery:
-    """Put an event of any type into the inbox of a run.
+    """Put an event of any type into the inbox of a run, and wake the workers of its group.
+
+    The group is that whose worker worked on the run last; none if another process did.
 
     Args:
         run: opened for writing.
@@ -106,5 +109,10 @@ def deliver(run: OpenedRun, event: KandoEvent, key: str | None) -> Delivery:
         key: idempotency key: a second event with the same key is ignored; a new one if None.
     """
     entry = InboxEntry(key or secrets.token_hex(8), event)
-    is_new = run.context.substrate(read_only=False).deliver(run.id, entry)
+    substrate = run.context.substrate(read_only=False)
+    is_new = substrate.deliver(run.id, entry)
+    last = substrate.last_claim(run.id)
+    if last is not None and last.worker.group:
+        # Also for an entry that was delivered before: its sender may have died at this point.
+        substrate.group(last.worker.group).offer(Job(run.id))
     return Delivery(run.id, entry.key, is_new)

@@ -287,9 +287,12 @@ class MemorySubstrate(Substrate):
         return True
 
     def claim_of(self, ledger_id: str) -> Claim | None:
-        self.open(ledger_id)
-        last = self._claims.get(ledger_id)
+        last = self.last_claim(ledger_id)
         return last if last is not None and last.is_held else None
+
+    def last_claim(self, ledger_id: str) -> Claim | None:
+        self.open(ledger_id)
+        return self._claims.get(ledger_id)
 
     def acquire_slot(
         self, lane: str, limit: float, worker: Worker, seconds: float, weight: float = 1.0

@@ -247,10 +247,13 @@ class SQLiteSubstrate(Substrate):
             return True
 
     def claim_of(self, ledger_id: str) -> Claim | None:
-        last = self._query(
+        last = self.last_claim(ledger_id)
+        return last if last is not None and last.is_held else None
+
+    def last_claim(self, ledger_id: str) -> Claim | None:
+        return self._query(
             lambda connection: last_claim(connection, self._ancestry(connection, ledger_id)[0][0])
         )
-        return last if last is not None and last.is_held else None
 
     def acquire_slot(
         self, lane: str, limit: float, worker: Worker, seconds: float, weight: float = 1.0

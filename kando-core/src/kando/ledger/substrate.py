@@ -209,6 +209,17 @@ class Substrate(ABC):
             LedgerNotFound: the ledger does not exist.
         """
 
+    def last_claim(self, ledger_id: str) -> Claim | None:
+        """Return the last claim of a ledger, released or not; None if it was never claimed.
+
+        A message wakes the group of this claim. A substrate that does not keep released claims
+        wakes it only while the claim is held.
+
+        Raises:
+            LedgerNotFound: the ledger does not exist.
+        """
+        return self.claim_of(ledger_id)
+
     @abstractmethod
     def acquire_slot(
         self, lane: str, limit: float, worker: Worker, seconds: float, weight: float = 1.0

@@ -313,6 +313,7 @@ class SubstrateContract(LargeSubstrateTests, KilledSubstrateTests):
         substrate.create("r1")
         substrate.fork("r1", 0, "b1")
         assert substrate.claim_of("r1") is None
+        assert substrate.last_claim("r1") is None
 
         first = substrate.claim("r1", _HERE, 60)
         assert first is not None
@@ -327,6 +328,7 @@ class SubstrateContract(LargeSubstrateTests, KilledSubstrateTests):
         for _ in range(2):
             substrate.release(first)
             assert substrate.claim_of("r1") is None
+            assert (last := substrate.last_claim("r1")) is None or last.epoch == first.epoch
         assert not substrate.renew(first, 60)
         second = substrate.claim("r1", _ELSEWHERE, 60)
         assert second is not None
