@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from kando.responders.base import Responder, ResponderRegistry
 from kando.schema.events import (
@@ -33,6 +33,7 @@ class Handlers:
 
     Attributes:
         has_executors: whether one of them is an executor.
+        for_type: returns the responders whose pattern matches a type, in firing order.
         cleaning: those that clean up after the run was cancelled; they handle nothing else.
 
     Raises:
@@ -47,11 +48,11 @@ class Handlers:
         self.has_executors = any(each.effect is not None for each in self._registry)
         self.cleaning = tuple(each for each in self._registry if each.cleanup_seconds is not None)
         self._renamed = {was: each.name for each in self._registry for was in each.was}
-        # Needed for every event, so cached by type.
-        self._by_type: dict[str, tuple[Responder, ...]] = {}
+        # Called for every event, so it is the look-up of a dict and not a function.
+        self.for_type: Callable[[str], Sequence[Responder]] = _ByType(self._registry).__getitem__
         self._executors: dict[str, tuple[Responder, ...]] = {}
         # By event type: by the object or relation type that a responder names, or None.
-        self._by_subject: dict[str, dict[str | None, tuple[Responder, ...]]] = {}
+        self._by_subject = {type: _by_subject(type, self.for_type(type)) for type in _TYPED}
 
     def get(self, name: str) -> Responder | None:
         """Return the responder that has this name, or had it, or None."""
@@ -61,21 +62,6 @@ class Handlers:
         """Return the responder with this name, which is one of them."""
         found = self._registry.get(name)
         assert found is not None, name
-        return found
-
-    def for_type(self, type: str) -> Sequence[Responder]:
-        """Return the responders whose pattern matches a type, in firing order."""
-        found = self._by_type.get(type)
-        if found is None:
-            # A grant releases an intent, which executors answer.
-            is_release = type == APPROVAL_GRANTED
-            found = tuple(
-                h
-                for h in self._registry
-                if h.cleanup_seconds is None
-                if not h.pattern or type in h.pattern or (is_release and h.effect is not None)
-            )
-            self._by_type[type] = found
         return found
 
     def for_event(self, event: KandoEvent, world: World) -> Sequence[Responder]:
@@ -88,22 +74,18 @@ class Handlers:
             event: recorded.
             world: after the event, or later.
         """
-        if event.type not in _TYPED:
-            return self.for_type(event.type)
-        if event.type == OBJECT_PATCHED:
+        kind = event.type
+        by_subject = self._by_subject.get(kind)
+        if by_subject is None:
+            return self.for_type(kind)
+        if kind != OBJECT_PATCHED:
+            subject = event.data["type"]
+        else:
             patched = world.get_object(event.data["id"])
             if patched is None or world.objects.former_types:
-                return self.for_type(event.type)
+                return self.for_type(kind)
             subject = patched.type
-        else:
-            subject = event.data["type"]
-        by_subject = self._by_subject.get(event.type)
-        if by_subject is None:
-            by_subject = self._by_subject[event.type] = _by_subject(
-                event.type, self.for_type(event.type)
-            )
-        found = by_subject.get(subject)
-        return by_subject[None] if found is None else found
+        return by_subject.get(subject) or by_subject[None]
 
     def executor_of(self, intent: KandoEvent, world: World) -> Responder | None:
         """Return the executor that answers an intent; None if the intent must stay open.
@@ -124,6 +106,23 @@ class Handlers:
         if found is None:
             found = tuple(h for h in self.for_type(type) if h.effect is not None)
             self._executors[type] = found
+        return found
+
+
+class _ByType(dict[str, tuple[Responder, ...]]):
+    """The responders whose pattern matches a type, in firing order, by the types met so far."""
+
+    def __init__(self, responders: Iterable[Responder]) -> None:
+        self._responders = [each for each in responders if each.cleanup_seconds is None]
+
+    def __missing__(self, type: str) -> tuple[Responder, ...]:
+        # A grant releases an intent, which executors answer.
+        is_release = type == APPROVAL_GRANTED
+        found = self[type] = tuple(
+            each
+            for each in self._responders
+            if not each.pattern or type in each.pattern or (is_release and each.effect is not None)
+        )
         return found
 
 
