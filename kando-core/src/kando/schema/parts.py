@@ -185,6 +185,12 @@ def _put(data: dict[str, Any], outer: str | None, name: str, value: Any) -> None
 
 def _grown(data: Any, chains: Chains) -> tuple[dict[str, Any], dict[_Place, Node]] | None:
     """Return the rest of the data and its lists of messages, if one begins with a recorded list."""
+    for part in (data, *data.values()) if isinstance(data, dict) else ():
+        if type(part) is dict and list in map(type, part.values()):
+            break
+    else:
+        # Most events have no list.
+        return None
     lists = [*_candidates(data)]
     starts = [chains.prefix(messages) for _, messages in lists]
     if not any(starts):
