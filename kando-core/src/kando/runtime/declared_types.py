@@ -32,7 +32,7 @@ class DeclaredTypes:
     def __init__(self, kits: Iterable[KitTypes]) -> None:
         self._classes: dict[str, type] = {}
         self._relations: dict[str, Any] = {}
-        # Undeclared names that resemble no declared one: comparing them takes time.
+        # Event types, each with an undeclared name that resembles no declared one: comparing takes time.
         self._accepted: set[tuple[str, str]] = set()
         for kit in {id(kit): kit for kit in kits}.values():
             for name, cls in kit.object_types.items():
@@ -54,14 +54,16 @@ class DeclaredTypes:
             InvalidData: no kit declares its object or relation type, but one that differs from it
                 by a letter or two.
         """
-        kind = data.get("type")
+        name = data.get("type")
+        if not isinstance(name, str) or (type, name) in self._accepted:
+            return data
         if type == RELATION_CREATED:
-            self._require_declared("relation type", kind, self._relations)
+            self._require_declared(type, "relation type", name, self._relations)
         if type != OBJECT_CREATED:
             return data
-        cls, fields = self._classes.get(kind) if isinstance(kind, str) else None, data.get("data")
+        cls, fields = self._classes.get(name), data.get("data")
         if cls is None:
-            self._require_declared("object type", kind, self._classes)
+            self._require_declared(type, "object type", name, self._classes)
             return data
         if fields is None:
             fields = {}
@@ -70,15 +72,15 @@ class DeclaredTypes:
         filled = with_defaults(fields, cls)
         return data if filled is fields else {**data, "data": filled}
 
-    def _require_declared(self, what: str, name: Any, declared: dict[str, Any]) -> None:
-        if not isinstance(name, str) or name in declared or (what, name) in self._accepted:
+    def _require_declared(self, type: str, what: str, name: str, declared: dict[str, Any]) -> None:
+        if name in declared:
             return
         meant = nearest(name, declared)
         if meant is not None:
             msg = f"The kit declares no {what} {name!r}."
             raise InvalidData(msg, hint=f"Write {meant!r}, or declare {name!r}, too.")
         if len(self._accepted) < _MAX_ACCEPTED:
-            self._accepted.add((what, name))
+            self._accepted.add((type, name))
 
     def check(self, event: KandoEvent, change: Change, world: Lookup) -> None:
         """Check a change against its declared type.
