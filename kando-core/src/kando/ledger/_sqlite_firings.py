@@ -80,14 +80,15 @@ def _rows_of(
             previous = link(previous, item)
             yield row_of(item, base, previous, clock, 0, NO_KEY)
             continue
-        previous = link_fields(previous, item.fired_fields())
         count = len(item.outputs)
+        fired, completed = item.lifecycle_fields(count)
+        previous = link_fields(previous, fired)
         mark, key = 2 * count + item.is_call, _trigger_column(item)
         for number, event in enumerate(item.outputs, 1):
             previous = link(previous, event)
             yield row_of(event, base, previous, clock, mark, key)
             mark, key = -number, NO_KEY
-        previous = link_fields(previous, item.completed_fields(count))
+        previous = link_fields(previous, completed)
 
 
 def storable(

@@ -137,47 +137,50 @@ class Firing:
     def events(self) -> list[RecordedEvent]:
         """Return its events, from ``responder.fired`` to ``responder.completed``."""
         if self._events is None:
-            fired = _event_of(self.fired_fields(), self._fired_data())
             count = len(self.outputs)
-            completed = _event_of(self.completed_fields(count), self._completed_data(count))
-            self._events = [fired, *self.outputs, completed]
+            fired, completed = self.lifecycle_fields(count)
+            self._events = [
+                _event_of(fired, self._fired_data()),
+                *self.outputs,
+                _event_of(completed, self._completed_data(count)),
+            ]
         return self._events
 
-    def fired_fields(self) -> Fields:
-        """Return the fields of its ``responder.fired``."""
-        position, responder = self.position, self.responder
-        return (
-            position,
-            f"{RESPONDER_FIRED}-{position - self.heads}",
-            RESPONDER_FIRED,
-            self.source,
-            responder,
-            [self.trigger_id],
-            self.timestamp,
-            step_key(self.trigger_key, responder, "fired"),
-            1,
-            encode(self._fired_data()),
-        )
-
-    def completed_fields(self, count: int) -> Fields:
-        """Return the fields of its ``responder.completed``.
+    def lifecycle_fields(self, count: int) -> tuple[Fields, Fields]:
+        """Return the fields of its ``responder.fired``, and of its ``responder.completed``.
 
         Args:
             count: number of its outputs, which need not be loaded.
         """
-        position, responder = self.position + 1 + count, self.responder
-        return (
+        position, responder, key = self.position, self.responder, self.trigger_key
+        trigger, source, at = self.trigger_id, self.source, self.timestamp
+        number = position - self.heads
+        id = f"{RESPONDER_FIRED}-{number}"
+        fired = (
             position,
-            f"{RESPONDER_COMPLETED}-{position - self.heads}",
-            RESPONDER_COMPLETED,
-            self.source,
+            id,
+            RESPONDER_FIRED,
+            source,
             responder,
-            [f"{RESPONDER_FIRED}-{self.position - self.heads}"],
-            self.timestamp,
-            step_key(self.trigger_key, responder, "completed"),
+            [trigger],
+            at,
+            step_key(key, responder, "fired"),
+            1,
+            encode(self._fired_data()),
+        )
+        completed = (
+            position + 1 + count,
+            f"{RESPONDER_COMPLETED}-{number + 1 + count}",
+            RESPONDER_COMPLETED,
+            source,
+            responder,
+            [id],
+            at,
+            step_key(key, responder, "completed"),
             1,
             encode(self._completed_data(count)),
         )
+        return fired, completed
 
     def lifecycle_event(self, position: int, count: int) -> RecordedEvent:
         """Return its ``responder.fired`` or ``responder.completed``, whichever has a position.
@@ -186,9 +189,10 @@ class Firing:
             position: of the event.
             count: number of its outputs, which need not be loaded.
         """
+        fired, completed = self.lifecycle_fields(count)
         if position == self.position:
-            return _event_of(self.fired_fields(), self._fired_data())
-        return _event_of(self.completed_fields(count), self._completed_data(count))
+            return _event_of(fired, self._fired_data())
+        return _event_of(completed, self._completed_data(count))
 
     def with_outputs(self, outputs: Sequence[RecordedEvent]) -> Firing:
         """Return the same firing with other forms of its outputs."""
