@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from kando.ledger._sqlite_file import open_to_read
 from kando.schema.events import RecordedEvent, parts_of
-from kando.schema.parts import Parts, has_references
+from kando.schema.parts import MARK, Parts
 
 __all__ = ["SQLiteBlobs"]
 
@@ -71,7 +71,7 @@ class SQLiteBlobs:
             events: complete.
         """
         self._pending = set()
-        marked = [event for event in events if has_references(event.encoded)]
+        marked = [event for event in events if event.encoded[:1] == MARK]
         if not marked:
             return
         connection.execute(_BLOBS)

@@ -22,7 +22,6 @@ from kando.ledger._sqlite_rows import (
     NO_KEY,
     RESTORE,
     UNNAMED,
-    Clock,
     Names,
     Segment,
     decoded,
@@ -74,11 +73,10 @@ def insert(
 def _rows_of(
     items: Iterable[RecordedEvent | Firing], base: int, previous: bytes
 ) -> Iterator[tuple[Any, ...]]:
-    clock = Clock()
     for item in items:
         if not isinstance(item, Firing):
             previous = link(previous, item)
-            yield row_of(item, base, previous, clock, 0, NO_KEY)
+            yield row_of(item, base, previous, 0, NO_KEY)
             continue
         count = len(item.outputs)
         fired, completed = item.lifecycle_fields(count)
@@ -86,7 +84,7 @@ def _rows_of(
         mark, key = 2 * count + item.is_call, _trigger_column(item)
         for number, event in enumerate(item.outputs, 1):
             previous = link(previous, event)
-            yield row_of(event, base, previous, clock, mark, key)
+            yield row_of(event, base, previous, mark, key)
             mark, key = -number, NO_KEY
         previous = link_fields(previous, completed)
 
@@ -114,7 +112,7 @@ def storable(
 
 def _trigger_column(firing: Firing) -> bytearray:
     """Return the lineage key of the trigger, and as JSON what the first output does not show."""
-    first = firing.outputs[0]
+    first, column = firing.outputs[0], bytearray.fromhex(firing.trigger_key)
     more: dict[str, Any] = {}
     if first.cause != [firing.trigger_id]:
         more["trigger"] = firing.trigger_id
@@ -122,7 +120,6 @@ def _trigger_column(firing: Firing) -> bytearray:
         more["responder"] = firing.responder
     if firing.observed is not None:
         more[OBSERVED] = firing.observed
-    column = bytearray.fromhex(firing.trigger_key)
     return column + encode(more) if more else column
 
 

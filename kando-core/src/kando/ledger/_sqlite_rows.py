@@ -11,7 +11,6 @@ import msgspec
 
 from kando.errors import StoreDamaged
 from kando.schema.events import RecordedEvent, make_recorded_event, make_unread_event
-from kando.schema.exact_json import encode
 from kando.schema.identity import default_event_id
 from kando.schema.parts import Parts
 
@@ -24,7 +23,6 @@ __all__ = [
     "NO_KEY",
     "RESTORE",
     "UNNAMED",
-    "Clock",
     "Names",
     "Segment",
     "datetime_of",
@@ -75,6 +73,7 @@ _POSITION_MASK = 2**32 - 1
 RESTORE = "Restore the store from a copy."
 
 
+_encode_cause = msgspec.json.Encoder().encode
 _decode_cause = msgspec.json.Decoder(list[str]).decode
 _decode_data = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -138,34 +137,30 @@ def names_of(events: Iterable[RecordedEvent], segment: Segment) -> list[Names]:
     return found
 
 
-class Clock:
-    """Times in microseconds; consecutive events mostly have the same."""
-
-    def __init__(self) -> None:
-        self._at: datetime | None = None
-        self._at_us = 0
-
-    def microseconds(self, at: datetime) -> int:
-        if at is not self._at:
-            self._at, self._at_us = at, microseconds(at)
-        return self._at_us
-
-
 # For bytes and None, sqlite3 looks for an adapter each time; for a bytearray it does not, which
 # saves a quarter of the time of an insertion.
 NO_KEY = bytearray()
 
 
 def row_of(
-    event: RecordedEvent, base: int, hash: bytes, clock: Clock, firing: int, key: bytearray
+    event: RecordedEvent, base: int, hash: bytes, firing: int, key: bytearray
 ) -> tuple[Any, ...]:
+    """Return the row of an event.
+
+    Args:
+        event: its text is valid Unicode.
+        base: address of position 0.
+        hash: of the event.
+        firing: see `kando.ledger._sqlite_firings`.
+        key: see there.
+    """
     cause = event.cause
     return (
         base + event.position,
         event.type,
         event.actor,
-        encode(cause).decode() if cause else None,
-        clock.microseconds(event.timestamp),
+        _encode_cause(cause).decode() if cause else None,
+        microseconds(event.timestamp),
         bytearray.fromhex(event.lineage_key),
         event.version,
         bytearray(event.encoded),
