@@ -44,6 +44,21 @@ class WorldObject(_Fields):
     changed_by: str = attrs.field(default="", eq=False)
 
 
+def make_object(
+    id: str, type: str, data: dict[str, Any], event_id: str, changed_by: str
+) -> WorldObject:
+    """Make a `WorldObject` faster than its class does; the arguments are its attributes."""
+    fields: Any = _Fields()
+    fields.id = id
+    fields.type = type
+    fields.data = data
+    fields.event_id = event_id
+    fields.changed_by = changed_by
+    fields.__class__ = WorldObject
+    made: WorldObject = fields
+    return made
+
+
 _data_slot = _Fields.__dict__["data"]
 _decode_data = msgspec.json.Decoder(dict[str, Any]).decode
 

@@ -24,7 +24,7 @@ from kando.schema.events import (
     RecordedEvent,
     event_label,
 )
-from kando.world.graph import Relation, SettingsChange, World, WorldObject
+from kando.world.graph import Relation, SettingsChange, World, WorldObject, make_object
 
 __all__ = ["apply", "project", "reproject"]
 
@@ -101,13 +101,13 @@ def change_of(event: KandoEvent, world: Lookup, *, copies: bool = False) -> Chan
     kind = event.type
     if kind == OBJECT_CREATED:
         data = _object(event, "data", copies)
-        return WorldObject(_text(event, "id"), _text(event, "type"), data, event.id, event.id)
+        return make_object(_text(event, "id"), _text(event, "type"), data, event.id, event.id)
     if kind == OBJECT_PATCHED:
         old = world.get_object(_text(event, "id"))
         if old is None:
             raise _unknown(event, "object", event.data["id"])
         data = old.data | _object(event, "patch", copies)
-        return WorldObject(old.id, old.type, data, old.event_id, event.id)
+        return make_object(old.id, old.type, data, old.event_id, event.id)
     if kind == RELATION_CREATED:
         return _relation(event, world, copies)
     if kind == RELATION_REMOVED:
