@@ -100,8 +100,13 @@ def change_of(event: KandoEvent, world: Lookup, *, copies: bool = False) -> Chan
     """
     kind = event.type
     if kind == OBJECT_CREATED:
-        data = _object(event, "data", copies)
-        return make_object(_text(event, "id"), _text(event, "type"), data, event.id, event.id)
+        known: Any = event.data
+        id, type, data = known.get("id"), known.get("type"), known.get("data")
+        is_plain = isinstance(id, str) and isinstance(type, str) and isinstance(data, dict)
+        if copies or not is_plain or not id or not type:
+            data = _object(event, "data", copies)
+            id, type = _text(event, "id"), _text(event, "type")
+        return make_object(id, type, data, event.id, event.id)
     if kind == OBJECT_PATCHED:
         old = world.get_object(_text(event, "id"))
         if old is None:
