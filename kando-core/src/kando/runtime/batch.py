@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
 from kando.errors import (
@@ -46,6 +47,8 @@ from kando.world.staged import StagedWorld
 __all__ = ["Batch", "diverged"]
 
 _SEQUENCES = (list, tuple)
+
+_event_of = itemgetter(0)
 
 #: Types of events whose data has the id of what they create.
 _NAMED = (OBJECT_CREATED, RELATION_CREATED)
@@ -110,11 +113,6 @@ class Batch:
     def __len__(self) -> int:
         """Return the number of events to be recorded."""
         return len(self.entries) + self._is_open + self._is_whole
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the batch is a firing that begins with ``responder.fired``."""
-        return self._is_open
 
     def add(self, event: KandoEvent, ordinal: int | str = 0) -> RecordedEvent:
         """Check and identify an event, and return it as it will be recorded.
@@ -244,7 +242,9 @@ class Batch:
             self._require_free(default_event_id(RESPONDER_FIRED, self._start, recorder.heads))
 
     def close(self) -> None:
-        """End the firing that `open` began: a ``responder.completed`` follows the entries."""
+        """End the firing: a ``responder.completed`` follows the entries. Without any, begin it first."""
+        if not self._is_open:
+            self.open()
         recorder = self._recorder
         if recorder.explicit_ids or self._has_explicit:
             position = self._start + len(self)
@@ -284,8 +284,7 @@ class Batch:
         recorder, trigger = self._recorder, self._trigger
         if not self._is_whole or trigger is None:
             return None
-        observed = {AFTER: [trigger.id, list(self._silent)]} if self._silent else None
-        return Firing(
+        firing = Firing(
             self._start,
             recorder.heads,
             recorder.source,
@@ -293,10 +292,13 @@ class Batch:
             self._responder,
             trigger.id,
             trigger.lineage_key,
-            [entry[0] for entry in self.entries],
-            is_call=self._is_call,
-            observed=observed,
+            [*map(_event_of, self.entries)],
         )
+        if self._is_call:
+            firing.is_call = True
+        if self._silent:
+            firing.observed = {AFTER: [trigger.id, list(self._silent)]}
+        return firing
 
     def all_entries(self) -> list[Entry]:
         """Return the entries, with those of the firing's lifecycle."""
@@ -340,9 +342,10 @@ class Batch:
             raise InvalidData(msg, hint="Choose a type of your own.")
         if kind in ANSWERS:
             given = self._marked(given, actor)
-        position = self._start + len(self)
+        position = self._start + len(self.entries) + self._is_open
         id = event.id or default_event_id(kind, position, recorder.heads)
-        needs_id = kind in _NAMED and "id" not in given
+        is_named = kind in _NAMED
+        needs_id = is_named and "id" not in given
         try:
             if trigger is not None:
                 key = step_key(trigger.lineage_key, self._responder, ordinal)
@@ -356,7 +359,7 @@ class Batch:
                 if needs_id:
                     named = {"id": self._free_id(event, key), **data}
                     data, encoded, parts = recorder.encoded(named)
-            if kind in _NAMED:
+            if is_named:
                 completed = recorder.completed(kind, data, position)
                 if completed is not data:
                     data, encoded, parts = recorder.encoded(completed)

@@ -17,7 +17,7 @@ from kando.responders.base import AnswerPending, Responder
 from kando.runtime.approval_gate import ApprovalGate
 from kando.runtime.batch import Batch
 from kando.runtime.commit import Committer
-from kando.runtime.firing import collect, complete
+from kando.runtime.firing import collect
 from kando.runtime.handlers import Handlers
 from kando.runtime.intents import Intents
 from kando.schema.events import PARKED, TOOL_CALLED, RecordedEvent
@@ -78,7 +78,7 @@ def _fire(
         committer.record_failure(handler, cancelled, error, cancelled, PARKED)
         return
     # Recorded even without outputs: a clean-up happens once.
-    complete(batch)
+    batch.close()
     committer.record(batch, cancelled)
 
 

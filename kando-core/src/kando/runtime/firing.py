@@ -16,7 +16,7 @@ from kando.runtime.recorder import Recorder
 from kando.schema.events import RecordedEvent
 from kando.world.projection import project
 
-__all__ = ["collect", "complete", "is_productive", "missing_responder", "repeat"]
+__all__ = ["collect", "is_productive", "missing_responder", "repeat"]
 
 
 def collect(
@@ -62,7 +62,7 @@ def collect(
         if count < len(known):
             recorded = batch.checked(event, known[count])
         else:
-            if present is None and not batch.is_open:
+            if count == 0 and present is None:
                 batch.open()
             recorded = batch.add(event, count)
             if is_within_limits is not None and not is_within_limits():
@@ -73,13 +73,6 @@ def collect(
     if count < len(known):
         raise diverged(known[count], f"{responder.name} emitted {count} events")
     return count
-
-
-def complete(batch: Batch) -> None:
-    """Close a batch that `collect` filled; if it is empty, open it first."""
-    if not batch.is_open:
-        batch.open()
-    batch.close()
 
 
 def repeat(

@@ -33,7 +33,7 @@ from kando.runtime.call_pool import Call
 from kando.runtime.commit import Committer
 from kando.runtime.cursor import OpenFiring
 from kando.runtime.effects import Effects
-from kando.runtime.firing import collect, complete
+from kando.runtime.firing import collect
 from kando.runtime.handlers import Handlers
 from kando.runtime.inbox import Inbox
 from kando.schema.events import APPROVAL_GRANTED, PARKED, RAISED, RecordedEvent, make_event
@@ -378,7 +378,7 @@ class Intents:
         output = make_event(effect.answer_type, "", "", cause, answer)
         if firing is None:
             collect(batch, handler, [output], trigger)
-            complete(batch)
+            batch.close()
         else:
             batch.complete(firing.fired, collect(batch, handler, [output], trigger, []) or 0)
         # An answer that is paid for is recorded whatever it cost; the account then stops the run.

@@ -28,7 +28,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
-from typing import Any
 
 from kando.responders.base import AnswerPending, Effect, Responder
 from kando.runtime.approval_gate import GATE, ApprovalGate
@@ -37,7 +36,7 @@ from kando.runtime.clean_up import clean_up
 from kando.runtime.commit import Committer
 from kando.runtime.cursor import OpenFiring
 from kando.runtime.effects import Effects
-from kando.runtime.firing import collect, complete, is_productive, missing_responder, repeat
+from kando.runtime.firing import collect, is_productive, missing_responder, repeat
 from kando.runtime.handlers import Handlers
 from kando.runtime.inbox import Inbox
 from kando.runtime.intents import Intents
@@ -342,11 +341,11 @@ class Loop:
             return True
         if count is None:
             return self.committer.exhaust_by(batch, event)
-        complete(batch)
+        batch.close()
         return self.committer.commit(batch, event)
 
     def _collect(self, handler: Responder, event: RecordedEvent, batch: Batch) -> int | None:
-        outputs = self._outputs(handler, event, self.recorder.world)
+        outputs = self.gate.outputs(handler, event, self.recorder.world)
         if self.recorder.account.is_unlimited:
             return collect(batch, handler, outputs, event)
 
@@ -405,9 +404,6 @@ class Loop:
     def _repeat(self, handler: Responder, firing: OpenFiring, batch: Batch) -> int:
         before = islice(self.recorder.ledger.read_all(), firing.fired.position)
         return repeat(batch, handler, firing, before, self.gate, self.recorder.world.context)
-
-    def _outputs(self, handler: Responder, event: RecordedEvent, world: World) -> Any:
-        return self.gate.outputs(handler, event, world)
 
     def _answer_skipped_intents(self) -> bool:
         """Answer the intents that the cursor has passed because no executor could answer them."""

@@ -19,7 +19,7 @@ from kando.runtime.approval_gate import GATE, OBSERVED_TYPES, ON_BRANCH, Approva
 from kando.runtime.batch import Batch
 from kando.runtime.cursor import Cursor, OpenFiring
 from kando.runtime.declared_types import DeclaredTypes
-from kando.runtime.firing import collect, complete, missing_responder, repeat
+from kando.runtime.firing import collect, missing_responder, repeat
 from kando.runtime.handlers import Handlers
 from kando.runtime.recorder import Entry, Recorder
 from kando.runtime.recovery import recover
@@ -305,7 +305,7 @@ class _StrictReplay:
                 # It raised when the run was recorded, and was mended before it was repeated.
                 self._insert_up_to(failed)
                 continue
-            complete(batch)
+            batch.close()
             if self._commit(batch, event):
                 return
 
@@ -471,7 +471,7 @@ class _StrictReplay:
         try:
             outputs = self._gate.outputs(handler, trigger, self.recorder.world)
             collect(batch, handler, outputs, trigger)
-            complete(batch)
+            batch.close()
         except (Exception, SystemExit) as error:
             raise self._raised(handler.name, error) from error
         entries = batch.all_entries()
