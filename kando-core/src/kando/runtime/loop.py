@@ -290,7 +290,9 @@ class Loop:
         not an intent that waits for an approval.
         """
         if handler.effect is None:
-            return event if self.recorder.is_handled(handler, event) else None
+            # `Handlers.for_event` has compared the types of the event.
+            is_typed = handler.object_type is not None or handler.relation_type is not None
+            return event if not is_typed or self.recorder.is_handled(handler, event) else None
         intent: RecordedEvent | None = event
         if event.type == APPROVAL_GRANTED:
             intent = self.gate.released_by(event)
