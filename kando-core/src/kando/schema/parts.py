@@ -143,7 +143,12 @@ def split(data: Any, chains: Chains) -> tuple[Any, bytes, Split | None]:
     Raises:
         InvalidData: a value in it has no exact JSON form; the message names its path.
     """
-    found = _grown(data, chains)
+    found = None
+    for part in (data, *data.values()) if isinstance(data, dict) else ():
+        # Most events have no list.
+        if type(part) is dict and list in map(type, part.values()):
+            found = _grown(data, chains)
+            break
     if found is None:
         whole, encoded = exact_and_encoded(data)
         if len(encoded) < LONG:
@@ -185,12 +190,6 @@ def _put(data: dict[str, Any], outer: str | None, name: str, value: Any) -> None
 
 def _grown(data: Any, chains: Chains) -> tuple[dict[str, Any], dict[_Place, Node]] | None:
     """Return the rest of the data and its lists of messages, if one begins with a recorded list."""
-    for part in (data, *data.values()) if isinstance(data, dict) else ():
-        if type(part) is dict and list in map(type, part.values()):
-            break
-    else:
-        # Most events have no list.
-        return None
     lists = [*_candidates(data)]
     starts = [chains.prefix(messages) for _, messages in lists]
     if not any(starts):
