@@ -242,15 +242,13 @@ class Cursor:
             at: position of this event.
         """
         position = trigger.position
-        if position > self._shown_at and not self._stays_at(trigger):
+        if position > self._shown_at and not (self.pending.halted_by and self._stays_at(trigger)):
             self._shown_at, self._shown = position, {}
         if noted and position == self._shown_at:
             self.show_silent(position, names_after(noted), at)
 
     def _stays_at(self, trigger: RecordedEvent) -> bool:
-        """Whether the run is halted, and a firing out of turn does not move the cursor."""
-        if self.pending.halted_by is None:
-            return False
+        """Whether a firing out of turn does not move the cursor of a halted run."""
         is_open = trigger.id in self.pending.intents or trigger.id in self._grants
         return is_open or (self.cancelled is not None and trigger.id == self.cancelled.id)
 
@@ -423,9 +421,9 @@ class Cursor:
             event: the current one.
             handlers: the responders of its type, in today's firing order.
         """
-        parked = self.parked.get(event.id)
-        if not self.done and not parked and self.orders.is_latest(event.position):
+        if not self.done and not self.parked and self.orders.is_latest(event.position):
             return handlers
+        parked = self.parked.get(event.id)
         failed = self.failed_responders(event.id)
         return remaining(handlers, event.position, self.done, failed, self.orders, parked or set())
 
