@@ -158,7 +158,7 @@ class Batch:
 
     def _add(self, event: RecordedEvent, has_default_id: bool) -> None:
         """Check a complete event, which follows the entries, and add it."""
-        recorder, trigger, id = self._recorder, self._trigger, event.id
+        recorder, trigger, kind, id = self._recorder, self._trigger, event.type, event.id
         size = limited_size(event)
         if size > recorder.max_payload_bytes:
             msg = (
@@ -172,8 +172,9 @@ class Batch:
         taken = recorder.explicit_ids.get(id) if has_default_id else self._position_of(id)
         if taken is not None or id in self._by_id:
             raise self._duplicate(id)
-        self._has_explicit = self._has_explicit or not has_default_id
-        if trigger is not None and event.cause == [trigger.id] and event.type not in BOOKKEEPING:
+        if not has_default_id:
+            self._has_explicit = True
+        if trigger is not None and event.cause == [trigger.id] and kind not in BOOKKEEPING:
             depth = self._trigger_depth + 1
         else:
             depth = self._depth_of(event)
@@ -181,7 +182,7 @@ class Batch:
         change = change_of(event, staged)
         if change is not None:
             recorder.types.check(event, change, staged)
-        if event.type == LLM_RESPONSE:
+        if kind == LLM_RESPONSE:
             self.cost_usd += spent_by(event).llm_cost_usd
         if depth > self.depth:
             self.depth = depth
@@ -343,7 +344,7 @@ class Batch:
         if kind in ANSWERS:
             given = self._marked(given, actor)
         position = self._start + len(self.entries) + self._is_open
-        id = event.id or default_event_id(kind, position, recorder.heads)
+        id = event.id or f"{kind}-{position - recorder.heads}"
         is_named = kind in _NAMED
         needs_id = is_named and "id" not in given
         try:
@@ -371,7 +372,7 @@ class Batch:
             kind,
             recorder.source,
             actor,
-            self._causes(event),
+            [trigger.id] if trigger is not None and event.cause == [] else self._causes(event),
             self._at or self._now(),
             data,
             position,
