@@ -148,7 +148,7 @@ class SQLiteLedgerStore(LedgerStore):
                 stored.append(item)
                 length += 1
                 continue
-            length += len(item)
+            length += len(item.outputs) + 2
             firing = storable(item, self._own, key_of)
             if firing is not None:
                 packed.append(firing)

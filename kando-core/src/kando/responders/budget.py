@@ -271,7 +271,7 @@ class BudgetEnforcer:
             firing: of the ledger.
             depth: the greatest recursion depth among its events.
         """
-        plain = len(firing)
+        plain = len(firing.outputs) + 2
         for event in firing.outputs:
             if event.type in CHARGED:
                 self.count(event, depth)

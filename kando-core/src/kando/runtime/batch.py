@@ -40,7 +40,6 @@ from kando.schema.parts import whole_encoded
 from kando.views.approvals import GATE
 from kando.views.pending import ANSWERS, BY
 from kando.views.spending import spent_by
-from kando.world.graph import World
 from kando.world.projection import change_of
 from kando.world.staged import StagedWorld
 
@@ -77,6 +76,17 @@ class Batch:
         cost_usd: the cost of LLM calls that they report.
     """
 
+    # Here is what most batches keep, so that it need not be set for each.
+    cost_usd = 0.0
+    # All events of a batch have the same timestamp.
+    _at: datetime | None = None
+    # The world with the changes of the first `_staged_count` entries.
+    _staged: StagedWorld | None = None
+    _staged_count = 0
+    _has_explicit = False
+    # Whether ``responder.fired`` and ``responder.completed`` enclose the entries.
+    _is_open = _is_whole = False
+
     def __init__(
         self,
         recorder: Recorder,
@@ -89,7 +99,6 @@ class Batch:
     ) -> None:
         self.entries: list[Entry] = []
         self.depth = 0 if trigger is None else recorder.depth_of(trigger.position)
-        self.cost_usd = 0.0
         self._recorder = recorder
         self._trigger = trigger
         self._responder = responder
@@ -98,16 +107,8 @@ class Batch:
         # The runtime itself records its reserved types; the gate asks and answers for a person.
         self._is_own = is_own or responder == GATE
         self._trigger_depth = self.depth
-        # The world with the changes of the first `_staged_count` entries.
-        self._staged: World | StagedWorld = recorder.world
-        self._staged_count = 0
-        # All events of a batch have the same timestamp.
-        self._at: datetime | None = None
         self._by_id: dict[str, Entry] = {}
         self._roots: dict[str, int] = {}
-        self._has_explicit = False
-        # Whether ``responder.fired`` and ``responder.completed`` enclose the entries.
-        self._is_open = self._is_whole = False
         self._start = recorder.length
 
     def __len__(self) -> int:
@@ -178,7 +179,7 @@ class Batch:
             depth = self._trigger_depth + 1
         else:
             depth = self._depth_of(event)
-        staged = self._staged_world()
+        staged = self._staged_world() if self.entries else recorder.world
         change = change_of(event, staged)
         if change is not None:
             recorder.types.check(event, change, staged)
@@ -199,14 +200,11 @@ class Batch:
             return self._start
         return recorder.position_of(id)
 
-    def _staged_world(self) -> World | StagedWorld:
+    def _staged_world(self) -> StagedWorld:
         """Return the world with the changes of all entries; most batches have one entry."""
         entries = self.entries
-        if self._staged_count == len(entries):
-            return self._staged
-        if not self._staged_count:
+        if self._staged is None:
             self._staged = StagedWorld(self._recorder.world)
-        assert isinstance(self._staged, StagedWorld)
         for _, change, _, _ in entries[self._staged_count :]:
             self._staged.stage(change)
         self._staged_count = len(entries)
@@ -409,7 +407,7 @@ class Batch:
         if not isinstance(type, str) or not type:
             msg = f"{event.type}: data.type must be a non-empty string, not {type!r:.60}."
             raise InvalidData(msg, hint="Set it to the name of the type.")
-        staged = self._staged_world()
+        staged = self._staged_world() if self.entries else self._recorder.world
         is_object = event.type == OBJECT_CREATED
         return object_id(type, key, staged.get_object if is_object else staged.get_relation)
 

@@ -274,15 +274,16 @@ class Recorder:
         types.append(RESPONDER_FIRED)
         depths.append(of_trigger)
         for event, change, depth, has_default_id in entries:
+            kind = event.type
             if change is not None:
                 commit(world, change)
             if has_default_id:
-                types.append(event.type)
+                types.append(kind)
             else:
                 types.append(None)
                 self.explicit_ids[event.id] = event.position
             depths.append(depth)
-            if event.type in observed:
+            if kind in observed:
                 self.length = event.position + 1
                 self.on_recorded(event, world)
         types.append(RESPONDER_COMPLETED)
