@@ -49,7 +49,9 @@ def collect(
         ReplayDivergence: the outputs differ from those present.
     """
     count, known = 0, present or ()
-    iterator = _iterator(outputs, responder)
+    iterator: Any = outputs
+    if not isinstance(outputs, GeneratorType):
+        iterator = _iterator(outputs, responder)
     recorded: RecordedEvent | None = None
     while True:
         try:
@@ -125,8 +127,6 @@ def is_productive(responder: Responder, trigger: RecordedEvent, recorder: Record
 def _iterator(outputs: object, responder: Responder) -> Any:
     if outputs is None:
         return iter(())
-    if isinstance(outputs, GeneratorType):
-        return outputs
     if isinstance(outputs, Iterable) and not isinstance(outputs, str | bytes | dict):
         return iter(outputs)
     msg = f"Responder {responder.name!r} returned a {type(outputs).__name__}, not events."

@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from itertools import islice
 
 from kando.responders.base import AnswerPending, Effect, Responder
@@ -332,7 +333,8 @@ class Loop:
     def _fire_plain(self, handler: Responder, event: RecordedEvent, batch: Batch) -> bool:
         if self.checks_purity:
             world = self.recorder.world
-            count = run_checked(handler.name, world, lambda: self._collect(handler, event, batch))
+            work = partial(self._collect, handler, event, batch)
+            count = run_checked(handler.name, world, work)
         else:
             count = self._collect(handler, event, batch)
         # A firing without outputs records nothing, unless an earlier attempt is recorded as failed.
@@ -350,11 +352,11 @@ class Loop:
         outputs = self.gate.outputs(handler, event, self.recorder.world)
         if self.recorder.account.is_unlimited:
             return collect(batch, handler, outputs, event)
+        within = partial(self._is_within_limits, batch)
+        return collect(batch, handler, outputs, event, is_within_limits=within)
 
-        def is_within_limits() -> bool:
-            return not self.committer.reasons_against(batch, batch.cost_usd, more=1)
-
-        return collect(batch, handler, outputs, event, is_within_limits=is_within_limits)
+    def _is_within_limits(self, batch: Batch) -> bool:
+        return not self.committer.reasons_against(batch, batch.cost_usd, more=1)
 
     def _finish(self, firing: OpenFiring) -> bool:
         """Repeat a firing that the ledger holds in part, and record the rest of it."""
