@@ -65,7 +65,6 @@ class Batch:
         responder: its name.
         is_call: whether the responder is an executor, which answers an intent.
         is_own: whether the runtime itself says this, such as a failure or a due timer.
-        silent: the responders that have handled the trigger since the last event, silently.
 
     The ``responder.fired`` and ``responder.completed`` of a whole firing are not among the entries:
     they follow from the firing.
@@ -74,10 +73,12 @@ class Batch:
         entries: the accepted events, in order.
         depth: the greatest recursion depth among them.
         cost_usd: the cost of LLM calls that they report.
+        silent: the responders that have handled the trigger since the last event, silently.
     """
 
     # Here is what most batches keep, so that it need not be set for each.
     cost_usd = 0.0
+    silent: Sequence[str] = ()
     # All events of a batch have the same timestamp.
     _at: datetime | None = None
     # The world with the changes of the first `_staged_count` entries.
@@ -95,7 +96,6 @@ class Batch:
         *,
         is_call: bool = False,
         is_own: bool = False,
-        silent: Sequence[str] = (),
     ) -> None:
         self.entries: list[Entry] = []
         self.depth = 0 if trigger is None else recorder.depth_of(trigger.position)
@@ -103,7 +103,6 @@ class Batch:
         self._trigger = trigger
         self._responder = responder
         self._is_call = is_call
-        self._silent = silent
         # The runtime itself records its reserved types; the gate asks and answers for a person.
         self._is_own = is_own or responder == GATE
         self._trigger_depth = self.depth
@@ -295,8 +294,8 @@ class Batch:
         )
         if self._is_call:
             firing.is_call = True
-        if self._silent:
-            firing.observed = {AFTER: [trigger.id, list(self._silent)]}
+        if self.silent:
+            firing.observed = {AFTER: [trigger.id, list(self.silent)]}
         return firing
 
     def all_entries(self) -> list[Entry]:

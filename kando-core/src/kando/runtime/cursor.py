@@ -200,11 +200,12 @@ class Cursor:
             firing: it is whole.
             is_handled: whether a responder handles events of a type; others need no dispatch.
         """
-        self._show(trigger, firing.observed, firing.position)
+        position = firing.position
+        self._show(trigger, firing.observed, position)
         self._left = None
         queue = self._queue
         if is_handled(RESPONDER_FIRED):
-            queue.append(_Lifecycle(firing, firing.position))
+            queue.append(_Lifecycle(firing, position))
         for event in firing.outputs:
             kind = event.type
             if is_handled(kind):
@@ -212,10 +213,10 @@ class Cursor:
             if kind in _PENDING:
                 self._track_pending(event)
         if is_handled(RESPONDER_COMPLETED):
-            queue.append(_Lifecycle(firing, firing.position + len(firing) - 1))
+            queue.append(_Lifecycle(firing, position + len(firing) - 1))
         if self._unresolved:
             self._mark_resolved(trigger, firing.responder)
-        self._mark_done(trigger, firing.responder, firing.position)
+        self._mark_done(trigger, firing.responder, position)
 
     def recover_firing(self, firing: Firing) -> RecordedEvent:
         """Process a whole firing of the ledger, as `observe_firing` does, and return its trigger."""

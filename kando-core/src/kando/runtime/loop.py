@@ -310,13 +310,11 @@ class Loop:
     def _fire(self, handler: Responder, event: RecordedEvent, subject: RecordedEvent) -> bool:
         """Let a responder handle an event; `subject` is as `_subject_of` returned it."""
         while True:
-            batch = Batch(
-                self.recorder,
-                event,
-                handler.name,
-                is_call=handler.effect is not None,
-                silent=self.cursor.hidden_silent(event),
-            )
+            if handler.effect is None:
+                batch = Batch(self.recorder, event, handler.name)
+            else:
+                batch = Batch(self.recorder, event, handler.name, is_call=True)
+            batch.silent = self.cursor.hidden_silent(event)
             try:
                 if handler.effect is None:
                     return self._fire_plain(handler, event, batch)
