@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
+from itertools import chain
 
 from kando.ledger.interface import OBJECT_TYPES, WORLD_TYPES, LedgerStore
 from kando.schema.events import OBJECT_CREATED, RELATION_CREATED, KandoEvent, RecordedEvent
+from kando.schema.firing import Firing, outputs_of
 from kando.schema.identity import is_derived_id
 from kando.world.graph import Relation, World, WorldObject
 from kando.world.projection import Change, change_of, commit, project
@@ -16,8 +18,8 @@ __all__ = ["affected_worlds"]
 def affected_worlds(
     ledger: LedgerStore,
     shared: int,
-    tail_a: Sequence[RecordedEvent],
-    tail_b: Sequence[RecordedEvent],
+    tail_a: Iterable[RecordedEvent | Firing],
+    tail_b: Iterable[RecordedEvent | Firing],
     may_hold: Callable[[str], bool] = lambda id: True,
 ) -> tuple[World, World]:
     """Return the parts of two worlds in which they may differ.
@@ -25,34 +27,45 @@ def affected_worlds(
     Args:
         ledger: either of the two ledgers.
         shared: number of events that they share.
-        tail_a: the events of the first ledger after the shared ones.
+        tail_a: the events and firings of the first ledger after the shared ones.
         tail_b: the same of the second ledger.
         may_hold: whether the shared events may contain an object with an id.
     """
+    changes_a, changes_b = _changes_in(tail_a), _changes_in(tail_b)
     if not shared:
-        return project(tail_a), project(tail_b)
-    changes = [event for tail in (tail_a, tail_b) for event in tail if event.type in WORLD_TYPES]
-    objects = {id for e in changes if e.type in OBJECT_TYPES for id in _named(e)}
-    relations = {id for e in changes if e.type not in OBJECT_TYPES for id in _named(e)}
-    # An id derived from the lineage key of its event is new, so there is nothing to search for.
-    new = {id for event in changes for id in _named(event) if _is_named_by(event, id)}
-    known = set(filter(may_hold, objects - new))
-    before = list(ledger.events_about(known, relations - new, shared))
-    return _projected([*before, *tail_a]), _projected([*before, *tail_b])
+        return project(changes_a), project(changes_b)
+    objects, relations = _older(chain(changes_a, changes_b))
+    before = list(ledger.events_about(set(filter(may_hold, objects)), relations, shared))
+    return _projected(chain(before, changes_a)), _projected(chain(before, changes_b))
 
 
-def _named(event: RecordedEvent) -> tuple[str, ...]:
-    id = event.data.get("id")
-    return (id,) if isinstance(id, str) else ()
+def _changes_in(tail: Iterable[RecordedEvent | Firing]) -> list[RecordedEvent]:
+    # A lifecycle event changes no world.
+    return [event for event in outputs_of(tail) if event.type in WORLD_TYPES]
 
 
-def _is_named_by(event: RecordedEvent, id: str) -> bool:
-    type = event.data.get("type")
-    return (
-        event.type in (OBJECT_CREATED, RELATION_CREATED)
-        and isinstance(type, str)
-        and is_derived_id(id, type, event.lineage_key)
-    )
+def _older(changes: Iterable[RecordedEvent]) -> tuple[set[str], set[str]]:
+    """Return the ids of the objects and of the relations that may be older than the changes."""
+    objects: set[str] = set()
+    relations: set[str] = set()
+    new: set[str] = set()
+    for event in changes:
+        kind, data = event.type, event.data
+        id, type = data.get("id"), data.get("type")
+        if not isinstance(id, str):
+            continue
+        # An id derived from the lineage key of its event is new, so it is not searched for.
+        if (
+            kind in (OBJECT_CREATED, RELATION_CREATED)
+            and isinstance(type, str)
+            and is_derived_id(id, type, event.lineage_key)
+        ):
+            new.add(id)
+        elif kind in OBJECT_TYPES:
+            objects.add(id)
+        else:
+            relations.add(id)
+    return objects - new, relations - new
 
 
 def _projected(events: Iterable[KandoEvent]) -> World:

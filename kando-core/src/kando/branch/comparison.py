@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import islice
 
 import attrs
 
@@ -13,6 +12,7 @@ from kando.branch.divergence import divergence_position
 from kando.branch.steps import StepDiff, align_steps
 from kando.ledger.interface import LedgerStore
 from kando.schema.events import RecordedEvent
+from kando.schema.firing import Firing
 from kando.views.metrics import RunMetrics, measure
 
 __all__ = ["LedgerDiff", "Side", "compare"]
@@ -73,7 +73,8 @@ def compare(
     """Compare two ledgers.
 
     Of the shared events, it reads only those about objects and relations that the tails change, so
-    the cost depends on the tails. Ledgers that share no events are read in full.
+    the cost depends on the tails. The tails are read firing by firing, without the lifecycle events
+    of these. Ledgers that share no events are read in full.
 
     Args:
         a: the first, usually the parent.
@@ -97,5 +98,13 @@ def compare(
     )
 
 
-def _tail(ledger: LedgerStore, start: int, end: int) -> list[RecordedEvent]:
-    return list(islice(ledger.read(start), end - start))
+def _tail(ledger: LedgerStore, start: int, end: int) -> list[RecordedEvent | Firing]:
+    tail: list[RecordedEvent | Firing] = []
+    for item in ledger.read_firings(start) if start < end else ():
+        if item.position >= end:
+            break
+        if isinstance(item, Firing) and item.position + len(item) > end:
+            tail += item.events()[: end - item.position]
+        else:
+            tail.append(item)
+    return tail

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import Any
 
 import attrs
@@ -16,11 +17,14 @@ from kando.schema.events import (
     RESPONDER_FIRED,
     RecordedEvent,
 )
+from kando.schema.firing import Firing, flattened, outputs_of
 
 __all__ = ["StepChange", "StepDiff", "align_steps"]
 
 # The runtime's bookkeeping and the heads of branches are not outputs of responders.
 _NO_STEPS = frozenset({RESPONDER_FIRED, RESPONDER_COMPLETED, RESPONDER_FAILED, BRANCH_CREATED})
+
+_OF_FIRINGS = (f"{RESPONDER_FIRED}-", f"{RESPONDER_COMPLETED}-")
 
 # The cost of an answer is accounted for each ledger and is not part of the answer.
 _ACCOUNTED = frozenset({"cached", "cost_usd"})
@@ -68,20 +72,20 @@ class StepDiff:
         return ", ".join(text.format(n) for n, text in counts if n) or "no changes"
 
 
-def align_steps(a: Sequence[RecordedEvent], b: Sequence[RecordedEvent]) -> StepDiff:
+def align_steps(
+    a: Sequence[RecordedEvent | Firing], b: Sequence[RecordedEvent | Firing]
+) -> StepDiff:
     """Align the events of two ledgers by lineage key and return the differences.
 
     Timestamps and ``data["observed"]`` are not compared. Ids that differ are equal if they name
     the same step.
 
     Args:
-        a: events of the first ledger, in order.
-        b: events of the second.
+        a: events and firings of the first ledger, in order.
+        b: the same of the second.
     """
     steps_a, steps_b = _steps(a), _steps(b)
-    keys_a = {event.id: event.lineage_key for event in a}
-    keys_b = {event.id: event.lineage_key for event in b}
-    compared = _Comparison(keys_a, keys_b)
+    compared = _Comparison(_Keys(a), _Keys(b))
     changed = [
         StepChange(before, after, fields)
         for key, before in steps_a.items()
@@ -94,8 +98,33 @@ def align_steps(a: Sequence[RecordedEvent], b: Sequence[RecordedEvent]) -> StepD
     )
 
 
-def _steps(events: Iterable[RecordedEvent]) -> dict[str, RecordedEvent]:
+def _steps(items: Iterable[RecordedEvent | Firing]) -> dict[str, RecordedEvent]:
+    events = outputs_of(items)
     return {event.lineage_key: event for event in events if event.type not in _NO_STEPS}
+
+
+@attrs.frozen(slots=False)
+class _Keys:
+    """The lineage keys of a ledger's events, which are needed only if two steps differ.
+
+    Attributes:
+        items: events and firings of the ledger.
+    """
+
+    items: Sequence[RecordedEvent | Firing]
+
+    @cached_property
+    def of_outputs(self) -> dict[str, str]:
+        return {event.id: event.lineage_key for event in outputs_of(self.items)}
+
+    @cached_property
+    def of_all(self) -> dict[str, str]:
+        return {event.id: event.lineage_key for event in flattened(self.items)}
+
+    def get(self, id: str) -> str | None:
+        """Return the lineage key of the event with an id, or None."""
+        # The lifecycle events of a firing have default ids; all other events are outputs.
+        return (self.of_all if id.startswith(_OF_FIRINGS) else self.of_outputs).get(id)
 
 
 @attrs.frozen
@@ -103,20 +132,19 @@ class _Comparison:
     """Compares events whose ids may differ although they name the same step.
 
     Attributes:
-        keys_a: lineage keys of the first ledger's events, by id.
+        keys_a: lineage keys of the first ledger's events.
         keys_b: the same of the second.
     """
 
-    keys_a: Mapping[str, str]
-    keys_b: Mapping[str, str]
+    keys_a: _Keys
+    keys_b: _Keys
 
     def fields(self, before: RecordedEvent, after: RecordedEvent) -> dict[str, tuple[Any, Any]]:
         found = [
             each
             for name in ("type", "actor", "cause")
-            for each in differences(
-                getattr(before, name), getattr(after, name), name, self._is_same
-            )
+            if (old := getattr(before, name)) != (new := getattr(after, name))
+            for each in differences(old, new, name, self._is_same)
         ]
         if not is_same_data(before, after):
             found += differences(_compared(before), _compared(after), "data", self._is_same)

@@ -20,7 +20,7 @@ from kando.schema.events import (
 from kando.schema.exact_json import encode
 from kando.schema.identity import number_of_default_id, step_key
 
-__all__ = ["Fields", "Firing", "flattened", "grouped"]
+__all__ = ["Fields", "Firing", "flattened", "grouped", "outputs_of"]
 
 #: The fields of an event that its hash covers, in this order: position, id, type, source, actor,
 #: causes, timestamp, lineage key, version and encoded data.
@@ -254,6 +254,15 @@ def flattened(items: Iterable[RecordedEvent | Firing]) -> list[RecordedEvent]:
         else:
             events.append(item)
     return events
+
+
+def outputs_of(items: Iterable[RecordedEvent | Firing]) -> Iterator[RecordedEvent]:
+    """Yield the events of a sequence of events and firings, but not the lifecycle events of firings."""
+    for item in items:
+        if isinstance(item, Firing):
+            yield from item.outputs
+        else:
+            yield item
 
 
 def grouped(events: Iterable[RecordedEvent]) -> Iterator[RecordedEvent | Firing]:

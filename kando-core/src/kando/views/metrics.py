@@ -104,15 +104,18 @@ class RunMetrics:
         return (self.ended_at - self.started_at).total_seconds()
 
 
-def measure(events: Iterable[KandoEvent]) -> RunMetrics:
+def measure(events: Iterable[KandoEvent | Firing]) -> RunMetrics:
     """Fold events into metrics.
 
     Args:
-        events: of a ledger, or of a part of it, in order.
+        events: of a ledger, or of a part of it, in order; a firing counts as its events.
     """
     fold = MetricsFold()
     for event in events:
-        fold.observe(event)
+        if isinstance(event, Firing):
+            fold.observe_firing(event)
+        else:
+            fold.observe(event)
     return fold.metrics()
 
 
