@@ -41,6 +41,8 @@ class SQLiteReader:
     def __init__(self, path: Path) -> None:
         # The log is next to the file itself, not next to a link to it.
         self._path = Path(os.path.realpath(path))
+        # As a text, since two states are compared for each query.
+        self._name = str(self._path)
         self._connection: sqlite3.Connection | None = None
         self._state: _FileState | None = None
 
@@ -72,14 +74,14 @@ class SQLiteReader:
         if self._connection is not None and not self._is_current():
             self.close()
         if self._connection is None:
-            self._state = _state_at_rest(self._path)
+            self._state = _state_at_rest(self._name)
             mode = "mode=ro" if self._state is None else "mode=ro&immutable=1"
             self._connection = connect(self._path, mode)
         return self._connection
 
     def _is_current(self) -> bool:
         # A reader that uses the log sees every change.
-        return self._state is None or self._state == _state_at_rest(self._path)
+        return self._state is None or self._state == _state_at_rest(self._name)
 
 
 def _in_one_transaction(
@@ -94,12 +96,12 @@ def _in_one_transaction(
             connection.execute("ROLLBACK")
 
 
-def _state_at_rest(path: Path) -> _FileState | None:
+def _state_at_rest(path: str) -> _FileState | None:
     """Return the state of a file that no process has open, or None if its log may have content."""
     # The log is checked first: a process that starts to write afterwards changes the file later.
     try:
-        has_log = Path(f"{path}-wal").stat().st_size > 0 or Path(f"{path}-shm").exists()
+        has_log = os.stat(f"{path}-wal").st_size > 0 or os.path.exists(f"{path}-shm")
     except FileNotFoundError:
         has_log = False
-    status = path.stat()
+    status = os.stat(path)
     return None if has_log else _FileState(status.st_ino, status.st_size, status.st_mtime_ns)
