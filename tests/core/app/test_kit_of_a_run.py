@@ -12,12 +12,14 @@ from kando.app.export import import_run
 from kando.app.group_worker import GroupWorker
 from kando.app.opened import open_run
 from kando.app.run import Run
+from kando.app.status import status_of
 from kando.app.store import Store, open_store
 from kando.emit import create, emit
 from kando.kit import Kit
 from kando.ledger.interface import LedgerStore
 from kando.ledger.memory import MemoryLedgerStore
 from kando.schema.events import KIT_LOADED, KandoEvent, RecordedEvent, make_event
+from kando.schema.firing import Firing, flattened
 from kando.views.choices import Choices
 from kando.views.kit import kits_in_turn
 from kando.world.graph import World
@@ -154,6 +156,28 @@ def test_a_run_stays_the_demo_of_its_kit_whatever_version_or_kit_works_on_it() -
     assert [kit.position for kit in kits_in_turn(ledger.read_all())] == [0, 2]
 
 
+def positions_read(monkeypatch: pytest.MonkeyPatch, ledger: LedgerStore) -> list[int]:
+    """Return a list that gets the position of each event that is read of a kind of ledger."""
+    read: list[int] = []
+    events, firings = type(ledger).read, type(ledger).read_firings
+
+    def read_events(ledger: LedgerStore, from_position: int = 0) -> Iterator[RecordedEvent]:
+        for event in events(ledger, from_position):
+            read.append(event.position)
+            yield event
+
+    def read_firings(
+        ledger: LedgerStore, from_position: int = 0
+    ) -> Iterator[RecordedEvent | Firing]:
+        for item in firings(ledger, from_position):
+            read.extend(event.position for event in flattened([item]))
+            yield item
+
+    monkeypatch.setattr(type(ledger), "read", read_events)
+    monkeypatch.setattr(type(ledger), "read_firings", read_firings)
+    return read
+
+
 def test_behind_a_snapshot_only_the_events_after_it_are_read(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,15 +189,34 @@ def test_behind_a_snapshot_only_the_events_after_it_are_read(
     assert opened.snapshot is not None
     assert opened.snapshot.position > 1000
 
-    read: list[int] = []
-    whole = type(opened.ledger).read
-
-    def counted(ledger: LedgerStore, from_position: int = 0) -> Iterator[RecordedEvent]:
-        for event in whole(ledger, from_position):
-            read.append(event.position)
-            yield event
-
-    monkeypatch.setattr(type(opened.ledger), "read", counted)
+    read = positions_read(monkeypatch, opened.ledger)
     assert opened.require_kit().name == "two"
     assert opened.limits.limits() == {}
     assert read == list(range(opened.snapshot.position, opened.ledger.length()))
+
+
+def test_the_status_of_a_run_without_a_snapshot_reads_each_event_once(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = store.context.substrate(read_only=False).create("short")
+    ledger.append([create("Item", {"n": n}, id=f"i{n}") for n in range(3)])
+    opened = open_run(store.context, "short")
+    assert opened.snapshot is None
+
+    read = positions_read(monkeypatch, opened.ledger)
+    status = status_of(opened)
+
+    assert (status.events, opened.choices.kit) == (3, None)
+    assert read == list(range(opened.ledger.length()))
+
+
+@pytest.mark.parametrize("count", [999, 1000, 1001, 2500])
+def test_the_status_of_a_long_run_without_a_snapshot_counts_all_of_its_events(
+    store: Store, count: int
+) -> None:
+    ledger = store.context.substrate(read_only=False).create("long")
+    ledger.append([create("Item", {"n": n}, id=f"i{n}") for n in range(count)])
+
+    status = status_of(open_run(store.context, "long"))
+
+    assert (status.events, status.objects) == (count, {"Item": count})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,8 @@ from kando.errors import (
 from kando.ledger.interface import LedgerStore
 from kando.ledger.substrate import Substrate
 from kando.ledger.upcast import upcast
+from kando.schema.events import RecordedEvent
+from kando.schema.firing import Firing, outputs_of
 from kando.settings import SNAPSHOT_DIR, value_of
 from kando.views.choices import CHOOSING, Choices
 from kando.views.stored import status_fold_of
@@ -32,6 +35,10 @@ if TYPE_CHECKING:
     from kando.responders.budget import Budget
 
 __all__ = ["Choices", "OpenedRun", "open_address", "open_run"]
+
+#: How many events and firings of a run are kept in memory after they are read. A run that has more
+#: has a snapshot, or its events are read again.
+_KEPT = 1000
 
 
 @attrs.define(slots=False)
@@ -80,6 +87,29 @@ class OpenedRun:
         store = self.snapshots()
         return open_snapshot(self.ledger, store) if store is not None else None
 
+    def read_firings(self, start: int) -> Iterator[RecordedEvent | Firing]:
+        """Yield the events from a position on as recorded, each whole firing as one item.
+
+        Those after the snapshot are read only once, unless they are many.
+
+        Args:
+            start: position of the first event.
+        """
+        if start != (self.snapshot.position if self.snapshot is not None else 0):
+            yield from self.ledger.read_firings(start)
+            return
+        yield from self._first
+        if len(self._first) == _KEPT:
+            last = self._first[-1]
+            after = last.position + (len(last) if isinstance(last, Firing) else 1)
+            yield from self.ledger.read_firings(after)
+
+    @cached_property
+    def _first(self) -> list[RecordedEvent | Firing]:
+        """The first events and firings after the snapshot."""
+        start = self.snapshot.position if self.snapshot is not None else 0
+        return list(islice(self.ledger.read_firings(start), _KEPT))
+
     @cached_property
     def choices(self) -> Choices:
         """The choices for the run; a branch inherits those that it does not change.
@@ -89,7 +119,7 @@ class OpenedRun:
         stored = self.snapshot
         known = status_fold_of(stored, of_data=False) if stored is not None else None
         start, choices = (known.length, known.choices) if known is not None else (0, Choices())
-        for event in self.ledger.read(start):
+        for event in outputs_of(self.read_firings(start)):
             if event.type in CHOOSING:
                 choices = choices.apply(event)
         return choices

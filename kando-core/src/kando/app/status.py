@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,8 @@ from kando.errors import InvalidData, KandoError, StoreError
 from kando.ledger.claims import Claim
 from kando.ledger.interface import WORLD_TYPES, LedgerStore
 from kando.ledger.substrate import LedgerInfo
-from kando.schema.events import RUN_CANCELLED
+from kando.schema.events import RUN_CANCELLED, RecordedEvent
+from kando.schema.firing import Firing, outputs_of
 from kando.views.approvals import Approval
 from kando.views.firings import is_failed_attempt
 from kando.views.progress import Follower, Progress
@@ -21,7 +23,7 @@ from kando.views.questions import Question
 from kando.views.status import StatusFold
 from kando.views.stored import status_fold_of
 from kando.world.graph import World
-from kando.world.projection import apply
+from kando.world.projection import change_of, commit
 from kando.world.snapshot import StoredSnapshot
 
 if TYPE_CHECKING:
@@ -168,17 +170,30 @@ def read_status(ledger: LedgerStore, stored: StoredSnapshot | None = None) -> Ru
         ledger: of the run or branch.
         stored: its snapshot, if it has one: then only later events are read.
     """
+    return _read_status(ledger, stored, ledger.read_firings)
+
+
+def _read_status(
+    ledger: LedgerStore,
+    stored: StoredSnapshot | None,
+    read: Callable[[int], Iterator[RecordedEvent | Firing]],
+) -> RunStatus:
     fold = status_fold_of(stored) if stored is not None else None
     world = World() if fold is None else None
     fold = fold or StatusFold()
-    for event in ledger.read(fold.length):
-        if event.type in WORLD_TYPES:
-            if world is None:
-                world = stored.world() if stored is not None else None
+    for item in read(fold.length):
+        for event in outputs_of([item]):
+            if event.type in WORLD_TYPES:
                 if world is None:
-                    return read_status(ledger)
-            apply(world, event)
-        fold.observe(event)
+                    world = stored.world() if stored is not None else None
+                    if world is None:
+                        return read_status(ledger)
+                # Not copied: the world is only counted.
+                commit(world, change_of(event, world))
+        if isinstance(item, Firing):
+            fold.observe_firing(item)
+        else:
+            fold.observe(item)
     if world is not None:
         fold.count(world)
     return _status(ledger, fold)
@@ -279,7 +294,9 @@ def status_of(run: OpenedRun, *, ignoring: Claim | None = None) -> RunStatus:
 
 def _status_now(run: OpenedRun, ignoring: Claim | None) -> RunStatus:
     try:
-        status = read_status(run.current, run.current_snapshot)
+        ledger = run.current
+        read = run.read_firings if ledger is run.ledger else ledger.read_firings
+        status = _read_status(ledger, run.current_snapshot, read)
     except InvalidData:
         # Events that the kit's upcasters cannot convert are read as they were recorded.
         status = read_status(run.ledger)
