@@ -137,9 +137,17 @@ def above(events: Sequence[Event], limits: Mapping[str, float], forked: int = 0)
     used = spent(events)
     # No limit forbids a person to pause, resume or cancel.
     free = {"budget.exhausted", *CONTROL}
-    used["events"] = sum(e["type"] not in free for e in events) - forked
+    counted_events = [e for e in events if e["type"] not in free]
+    # Nor does one keep what an attempt used out of the account.
+    while counted_events and _used_by_attempt(counted_events[-1]):
+        counted_events.pop()
+    used["events"] = len(counted_events) - forked
     counted = ("events", "llm_calls", "llm_cost_usd", "llm_tokens", "tool_calls")
     return [each for each in counted if used[each] > limits.get(f"max_{each}", used[each])]
+
+
+def _used_by_attempt(event: Event) -> bool:
+    return event["type"] == "responder.failed" and "usage" in event["data"]
 
 
 def why_not_asked(line: Sequence[Sequence[Event]], text: str) -> str | None:

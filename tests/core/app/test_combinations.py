@@ -527,3 +527,69 @@ def test_a_tool_that_reads_the_world_counts_on_a_branch_whatever_its_parent_got(
         branch.resume()
         assert branch.status().state == "exhausted"
         assert branch.status().tool_calls == 1
+
+
+def test_a_call_is_answered_by_hand_on_a_branch_that_was_cut_in_the_question_about_it(
+    path: str,
+) -> None:
+    desk = Desk(policy=lambda intent, world: Ask("charge?"))
+    with opened(path, desk.kit()) as store:
+        run = store.start("desk", "x")
+        (asked,) = run.approvals()
+        position = next(e.position for e in run.events() if e.id == asked.event_id)
+        branch = run.fork(at=position + 1)
+        call = next(e.id for e in branch.events() if e.type == "tool.called")
+
+        branch.answer(call, result=7)
+        branch.resume()
+
+        assert (desk.begun, answers(branch)) == ([], [7])
+        assert branch.status().state == "finished"
+        assert branch.replay(strict=True)
+
+
+def test_a_branch_that_was_cut_after_an_answer_of_a_bystander_has_its_other_outputs(
+    path: str,
+) -> None:
+    kit = Kit("notes")
+    kit.seeds(lambda goal, run_id: [create("Go", {}, id="go")])
+
+    @kit.responder("object.created", type="Go")
+    def on_go(event: KandoEvent, world: object) -> Iterator[KandoEvent]:
+        call = yield call_tool("elsewhere", {}, about="go")
+        yield emit("tool.returned", {"result": 1}, cause=[call])
+        yield create("Note", {"text": "after the answer"})
+
+    with opened(path, kit) as store:
+        run = store.start("notes", "x")
+        position = next(e.position for e in run.events() if e.type == "tool.returned")
+        branch = run.fork(at=position + 1)
+
+        branch.resume()
+
+        assert [each.type for each in branch.world().objects.values()] == ["Go", "Note"]
+        assert branch.replay(strict=True)
+
+
+def test_a_failed_attempt_that_used_nothing_is_not_recorded_beyond_the_limit_of_events(
+    path: str,
+) -> None:
+    kit = Kit("fails")
+    kit.seeds(lambda goal, run_id: [create("Go", {}, id="go")])
+
+    @kit.responder("object.created", type="Go", on_error="park")
+    def on_go(event: KandoEvent, world: object) -> Iterator[KandoEvent]:
+        raise ValueError("broken")
+        yield
+
+    with opened(path, kit) as store:
+        run = store.start("fails", "x", budget=Budget(max_events=3))
+
+        assert [e.type for e in run.events()][-1] == "budget.exhausted"
+        assert run.status().state == "exhausted"
+        assert run.replay(strict=True)
+        run.resume(budget=Budget(max_events=10))
+        assert [e.data["outcome"] for e in run.events() if e.type == "responder.failed"] == [
+            "parked"
+        ]
+        assert run.replay(strict=True)

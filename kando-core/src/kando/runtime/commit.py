@@ -44,6 +44,8 @@ __all__ = ["Committer"]
 #: Seconds that calls may wait for further intents, to be saved together.
 _GATHER_INTERVAL = 0.002
 
+_EVENTS = "max_events"
+
 
 class Committer:
     """Records batches, saves them, and keeps the limits of the budget.
@@ -216,8 +218,11 @@ class Committer:
         event: RecordedEvent,
         error: BaseException,
         subject: RecordedEvent,
-    ) -> str:
+    ) -> str | None:
         """Record a failed attempt and return its outcome; before a retry, wait.
+
+        Returns:
+            None if a limit of the budget stops the run instead: then the attempt is not recorded.
 
         Args:
             handler: raised.
@@ -232,7 +237,8 @@ class Committer:
             outcome = RAISED
         elif attempt >= handler.retry.attempts:
             outcome = PARKED if handler.on_error == "park" else RAISED
-        self.record_failure(handler, event, error, subject, outcome)
+        if not self.record_failure(handler, event, error, subject, outcome):
+            return None
         if outcome == RETRIED:
             left = self.recorder.account.seconds_left()
             wait = handler.retry.seconds_after(attempt)
@@ -248,8 +254,10 @@ class Committer:
         outcome: str,
         *,
         is_in_turn: bool = True,
-    ) -> None:
-        """Record that a responder raised.
+    ) -> bool:
+        """Record that a responder raised; False if a limit of the budget stops the run instead.
+
+        No limit keeps a failed call, or what an attempt used, out of the account.
 
         Args:
             handler: raised.
@@ -270,7 +278,12 @@ class Committer:
             data["intent"] = subject.id
         failed = make_event(RESPONDER_FAILED, "", handler.name, [event.id], data)
         batch.add(failed, f"failed-{self.recorder.number}")
+        is_free = not is_call and "usage" not in data
+        # The depth of a failure is no recursion.
+        if is_free and _EVENTS in self.reasons_against(batch, 0.0):
+            return self.exhaust([_EVENTS], event, batch.depth)
         self.record(batch)
         self.save()
         if is_call:
             self.on_failed(subject)
+        return True

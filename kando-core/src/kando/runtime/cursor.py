@@ -28,6 +28,7 @@ from kando.schema.events import (
 )
 from kando.schema.firing import Firing
 from kando.schema.identity import step_key
+from kando.views.approvals import GATE
 from kando.views.firings import FiringOrders, parked_by_person, remaining
 from kando.views.pending import ANSWERS, INTENTS, PENDING, Pending, answered_by, track
 
@@ -56,10 +57,15 @@ class OpenFiring:
     responder: str
     outputs: list[RecordedEvent] = attrs.field(factory=list)
 
-    @property
-    def is_answered(self) -> bool:
-        """Whether the ledger holds the answer to an intent, which a firing has one of."""
-        return any(output.type in ANSWERS for output in self.outputs)
+    def is_whole(self, *, is_call: bool) -> bool:
+        """Whether the ledger holds all outputs: the answer of a call, or what the gate says of an intent.
+
+        A plain responder may emit answers, too, and further events after them.
+        """
+        if self.responder == GATE and self.trigger.type in INTENTS:
+            return bool(self.outputs)
+        has_one = is_call or self.responder == GATE
+        return has_one and any(output.type in ANSWERS for output in self.outputs)
 
 
 class _Lifecycle:

@@ -323,6 +323,8 @@ class Loop:
                 raise
             except (Exception, SystemExit) as error:
                 outcome = self.committer.fail(handler, event, error, subject)
+                if outcome is None:
+                    return False
                 if outcome == RAISED:
                     raise
                 if outcome == PARKED:
@@ -359,9 +361,10 @@ class Loop:
     def _finish(self, firing: OpenFiring) -> bool:
         """Repeat a firing that the ledger holds in part, and record the rest of it."""
         handler = self.handlers.get(firing.responder)
-        is_call = handler is not None and handler.effect is not None
+        is_call = firing.fired.data.get("call") is True
+        is_call = is_call if handler is None else handler.effect is not None
         batch = Batch(self.recorder, firing.trigger, firing.responder, is_call=is_call)
-        if firing.is_answered:
+        if firing.is_whole(is_call=is_call):
             count = len(firing.outputs)
         elif self._ends_without_call(firing, handler):
             self.cursor.leave_open_firing()
@@ -376,7 +379,8 @@ class Loop:
             except AnswerPending:
                 raise
             except (Exception, SystemExit) as error:
-                self.committer.fail(handler, firing.trigger, error, firing.trigger)
+                if self.committer.fail(handler, firing.trigger, error, firing.trigger) is None:
+                    return False
                 raise
         batch.complete(firing.fired, count)
         return self.committer.commit(batch, firing.trigger)

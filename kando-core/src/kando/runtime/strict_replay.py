@@ -265,7 +265,7 @@ class _StrictReplay:
         """Repeat a plain firing that a fork interrupted, and insert the rest of it."""
         handler = self._handlers.get(firing.responder)
         batch = Batch(self.recorder, firing.trigger, firing.responder)
-        if firing.is_answered:
+        if firing.is_whole(is_call=False):
             count = len(firing.outputs)
         elif handler is None:
             raise missing_responder(self.recorder.source, firing)
