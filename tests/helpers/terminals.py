@@ -60,16 +60,20 @@ class Terminal:
         """Everything that the process has written so far."""
         return self._written.decode("utf-8", "replace")
 
-    def until(self, text: str) -> None:
-        """Read until the process has written a text.
+    def type(self, text: str) -> None:
+        """Type a text; a line ends with ``\\r``, as the key Enter sends it."""
+        os.write(self._own, text.encode())
+
+    def until(self, text: str, *, times: int = 1) -> None:
+        """Read until the process has written a text, so many times.
 
         Raises:
             AssertionError: it ended, or the time was over, before that.
         """
         end = time.monotonic() + _LIMIT_SECONDS
-        while text not in self.written:
+        while self.written.count(text) < times:
             assert time.monotonic() < end, self.written[-500:]
-            assert self._read() or text in self.written, self.written[-500:]
+            assert self._read() or self.written.count(text) >= times, self.written[-500:]
 
     def end(self) -> int:
         """Read until the process has ended, and return its exit code."""

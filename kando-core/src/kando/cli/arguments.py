@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ANY_RUN",
+    "CHAT",
     "GOAL",
     "KIT",
     "KIT_NAME",
@@ -140,6 +141,11 @@ def _providers(context: Context, prefix: str) -> Iterator[CompletionItem]:
         yield described(offered.spec.name, offered.spec.summary)
 
 
+def _kits_and_runs(context: Context, prefix: str) -> Iterator[CompletionItem]:
+    yield from _kits(context, prefix)
+    yield from _runs(context, prefix)
+
+
 def unicode_text(argument: str) -> str:
     """Return an argument in Unicode, also where the locale cannot decode what was typed."""
     if argument.isprintable():
@@ -186,3 +192,5 @@ KIT = _Kit("kit", _kits)
 #: An installed kit.
 KIT_NAME = _Name("kit", _kits)
 PROVIDER = _Name("provider", _providers)
+#: An installed kit, a Python file that holds one, or a run or branch.
+CHAT = _Name("kit or run", _kits_and_runs)

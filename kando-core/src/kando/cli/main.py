@@ -20,6 +20,7 @@ _GROUPS = {
     "Run": {
         "run": ("kando.cli.run:run", "Start a run of a kit from a goal."),
         "resume": ("kando.cli.run:resume", "Resume a run from wherever it stopped."),
+        "chat": ("kando.cli.chat:chat", "Talk with a run of a kit."),
         "send": ("kando.cli.send:send", "Send an event to a run."),
         "pause": ("kando.cli.send:pause", "Pause a run after its current firing."),
         "cancel": ("kando.cli.send:cancel", "Stop a run for good after its current firing."),

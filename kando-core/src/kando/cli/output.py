@@ -32,7 +32,9 @@ __all__ = [
     "print_json",
     "print_line",
     "print_list",
+    "print_piece",
     "say",
+    "say_piece",
     "status_dict",
     "truncate",
     "warn",
@@ -107,6 +109,31 @@ def say(text: str) -> None:
     """Write a line to stderr, if that is possible: no command fails because it is not."""
     with suppress(OSError, ValueError):
         click.echo(text, err=True)
+
+
+def print_piece(text: str) -> None:
+    """Write a piece of a text to stdout at once, with control characters other than line breaks escaped.
+
+    Raises:
+        ReaderGone, OutputFailed: as for `print_line`.
+    """
+    try:
+        click.echo(_lines(text), file=_data_stream(), nl=False)
+    except BrokenPipeError as error:
+        raise ReaderGone from error
+    except OSError as error:
+        msg = f"The output cannot be written: {error.strerror or error}."
+        raise OutputFailed(msg) from error
+
+
+def say_piece(text: str) -> None:
+    """Write a piece of a text to stderr at once, if that is possible."""
+    with suppress(OSError, ValueError):
+        click.echo(_lines(text), err=True, nl=False)
+
+
+def _lines(text: str) -> str:
+    return "".join(c if c in "\n\t" else visible(c) for c in text)
 
 
 def print_json(value: Any, *, to_stderr: bool = False) -> None:

@@ -37,13 +37,21 @@ from kando.views.pending import failed_intent
 if TYPE_CHECKING:
     from kando.kit import Kit
 
-__all__ = ["resume", "run", "work_on"]
+__all__ = [
+    "code_of",
+    "explained",
+    "llm_option",
+    "report_missing_provider",
+    "resume",
+    "run",
+    "work_on",
+]
 
 _FAILED_CODE, _EXHAUSTED_CODE = 6, 7
 
 
 #: The option ``--llm``.
-_llm = click.option(
+llm_option = click.option(
     "--llm",
     type=PROVIDER,
     metavar="PROVIDER[:ARG]",
@@ -68,7 +76,7 @@ _llm = click.option(
 @click.option("--group", metavar="GROUP", help="Leave the work to the workers of this group.")
 @settings_option
 @click.argument("more_inputs", nargs=-1, type=click.Path(), metavar="[PATH]...")
-@_llm
+@llm_option
 @budget_options
 @answer_options
 @stream_option
@@ -123,7 +131,7 @@ def run(
 @click.option("--take-over", is_flag=True, help="Take the run over from another process.")
 @click.option("--no-budget", is_flag=True, help="Remove the run's current limits.")
 @click.option("--group", metavar="GROUP", help="Leave the work to the workers of this group.")
-@_llm
+@llm_option
 @budget_options
 @answer_options
 @stream_option
@@ -202,7 +210,7 @@ def work_on(work: Callable[[Store, Callable[[str], None]], RunResult], as_json: 
         except (Exception, SystemExit, KeyboardInterrupt) as error:
             if not started:
                 raise
-            raise _explained(store, started[0], error) from error
+            raise explained(store, started[0], error) from error
         for skipped in result.skipped:
             warn(f"skipped {skipped.path}: {skipped.reason}")
         for document in result.noted:
@@ -211,7 +219,7 @@ def work_on(work: Callable[[Store, Callable[[str], None]], RunResult], as_json: 
             show(lambda: print_json(status_dict(result.status) | {"provider": result.provider}))
         else:
             _report(store, result)
-    code = _code_of(result.status)
+    code = code_of(result.status)
     if unshown and code == 0:
         raise unshown[0]
     if unshown and isinstance(unshown[0], OutputFailed):
@@ -219,13 +227,14 @@ def work_on(work: Callable[[Store, Callable[[str], None]], RunResult], as_json: 
     return code
 
 
-def _code_of(status: RunStatus) -> int:
+def code_of(status: RunStatus) -> int:
+    """Return the exit code for the status of a run that was worked on."""
     if status.got_no_answer:
         return _FAILED_CODE
     return _EXHAUSTED_CODE if status.state == EXHAUSTED else 0
 
 
-def _explained(store: Store, run_id: str, error: BaseException) -> BaseException:
+def explained(store: Store, run_id: str, error: BaseException) -> BaseException:
     """Return the error to show for an error that ended the work on a run."""
     if isinstance(error, KeyboardInterrupt):
         hint = f"Its recorded events are kept. {resume_hint(store, run_id)}"
@@ -287,7 +296,7 @@ def _report(store: Store, result: RunResult) -> None:
     if n > 0:
         warn(f"{n} {'request is' if n == 1 else 'requests are'} unanswered.")
         if result.provider is None:
-            _report_missing_provider(store, status)
+            report_missing_provider(store, status)
 
 
 def _report_cut_answers(store: Store, run_id: str) -> None:
@@ -301,7 +310,8 @@ def _report_cut_answers(store: Store, run_id: str) -> None:
         warn(f"{were} cut off at the limit of tokens: {how}, or for a branch.")
 
 
-def _report_missing_provider(store: Store, status: RunStatus) -> None:
+def report_missing_provider(store: Store, status: RunStatus) -> None:
+    """Report that requests are unanswered because no provider is configured."""
     for key in keys_without_provider(store.context.plugins, store.context.environ):
         warn(f"{key} is set, but no installed provider uses it.")
     keys = ", ".join(KEY_ORDER[:-1]) + f" or {KEY_ORDER[-1]}"

@@ -15,7 +15,7 @@ from contextlib import (
     redirect_stdout,
     suppress,
 )
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -28,6 +28,9 @@ from kando.ledger.urls import redact_url
 from kando.schema.visible import clean
 from kando.settings import GRACE_SECONDS, PREFERRED_PLUGINS, QUIET, value_of
 
+if TYPE_CHECKING:
+    from kando.app.providers import Listen
+
 __all__ = [
     "answer_options",
     "command_environ",
@@ -35,10 +38,12 @@ __all__ = [
     "grace_option",
     "ignore_files",
     "in_same_store",
+    "is_quiet",
     "lenient_environ",
     "open_command_store",
     "options_of",
     "page_options",
+    "provider_option",
     "resume_hint",
     "settings_of",
     "settings_option",
@@ -276,7 +281,9 @@ def lenient_environ(context: click.Context | None) -> Mapping[str, str]:
 
 
 @contextmanager
-def open_command_store(*, shows_progress: bool = False, is_paged: bool = False) -> Iterator[Store]:
+def open_command_store(
+    *, shows_progress: bool = False, is_paged: bool = False, listen: Listen | None = None
+) -> Iterator[Store]:
     """Open the store for one command, and report once if plugins failed to load.
 
     Only the command's data reaches stdout: what kits and plugins print goes to stderr.
@@ -284,6 +291,7 @@ def open_command_store(*, shows_progress: bool = False, is_paged: bool = False) 
     Args:
         shows_progress: whether stderr shows what the command is doing, unless ``--quiet`` is given.
         is_paged: whether the command writes data to stdout bit by bit, perhaps to a pager.
+        listen: receives the text of answers as it streams in; if None, ``--stream`` shows it.
     """
     context = click.get_current_context()
     options = options_of(context)
@@ -291,7 +299,8 @@ def open_command_store(*, shows_progress: bool = False, is_paged: bool = False) 
     context.meta[DATA_STREAM] = sys.stdout
     with warnings.catch_warnings(), redirect_stdout(sys.stderr):
         warnings.showwarning = _show_warning
-        listen = stream_to_stderr if options.get("stream") else None
+        if listen is None and options.get("stream"):
+            listen = stream_to_stderr
         with (
             open_store(
                 options.get("ledger"),
@@ -313,7 +322,7 @@ def open_command_store(*, shows_progress: bool = False, is_paged: bool = False) 
 def _progress(store: Store, *, is_paged: bool) -> AbstractContextManager[None]:
     """Return what shows the progress of the current command, if it is to be shown."""
     context = click.get_current_context()
-    if options_of(context).get("quiet") or value_of(QUIET, store.context.environ):
+    if is_quiet(store):
         return nullcontext()
     from kando.cli.progress import progress_shown
 
@@ -323,6 +332,12 @@ def _progress(store: Store, *, is_paged: bool) -> AbstractContextManager[None]:
         as_json=bool(context.params.get("as_json")),
         is_paged=is_paged,
     )
+
+
+def is_quiet(store: Store) -> bool:
+    """Whether the current command shows no progress."""
+    quiet = options_of(click.get_current_context()).get("quiet")
+    return bool(quiet or value_of(QUIET, store.context.environ))
 
 
 def _show_warning(message: Warning | str, *where: object, **more: object) -> None:
@@ -353,10 +368,11 @@ def resume_hint(store: Store, run_id: str, options: str = "", *, lead: str = "Re
     """Return how to resume a run: `lead`, and the command with `options`."""
     if store.url.startswith("memory:"):
         return "Start it again in a substrate that lasts: memory: keeps nothing."
-    return f"{lead}: {command_for('resume', run_id)}{_provider_option()}{options}"
+    return f"{lead}: {command_for('resume', run_id)}{provider_option()}{options}"
 
 
-def _provider_option() -> str:
+def provider_option() -> str:
+    """Return the ``--llm`` of the current command for one to suggest; empty without it."""
     context = click.get_current_context(silent=True)
     llm = context.params.get("llm") if context is not None else None
     return f" --llm {shlex.quote(llm)}" if llm and "@" not in llm else ""
