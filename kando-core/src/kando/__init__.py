@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from kando.responders.randomness import rng
     from kando.responders.tool_context import ToolContext
     from kando.runtime import Runtime
+    from kando.schema.attachments import file, image
     from kando.schema.events import KandoEvent, RecordedEvent, make_event
     from kando.world.graph import Relation, World, WorldObject
 else:
@@ -67,6 +68,7 @@ else:
             "kando.responders.randomness": ["rng"],
             "kando.responders.tool_context": ["ToolContext"],
             "kando.runtime": ["Runtime"],
+            "kando.schema.attachments": ["file", "image"],
             "kando.schema.events": ["KandoEvent", "RecordedEvent", "make_event"],
             "kando.world.graph": ["Relation", "World", "WorldObject"],
         },
@@ -96,6 +98,8 @@ __all__ = [
     "edge_logic",
     "emit",
     "failure_of",
+    "file",
+    "image",
     "make_event",
     "open_store",
     "patch",

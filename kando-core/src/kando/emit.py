@@ -16,6 +16,7 @@ from typing import Any, overload
 from kando.errors import InvalidData
 from kando.responders.options import check_options
 from kando.responders.policies import seconds_of
+from kando.schema.attachments import with_read_content
 from kando.schema.events import (
     EXPIRES,
     LLM_REQUEST,
@@ -154,7 +155,9 @@ def ask(
     """Send a request to a language model; the answer is an ``llm.response``.
 
     Args:
-        messages: ``{"role": "system" | "user" | "assistant", "content": str}`` each.
+        messages: ``{"role": "system" | "user" | "assistant", "content": ...}`` each. The content is
+            a text, or a list of texts and of what `kando.image` and `kando.file` return. A part may
+            also be written out, with its ``data`` in base64 or with a ``path``, which is read now.
         about: the object it is about; the answer echoes it as ``cause_object_id``.
         model: ``provider:model``, or ``default`` for the one the run was started with.
         max_tokens: maximum length of the answer, thinking included; None for the default of the
@@ -164,8 +167,11 @@ def ask(
 
     Raises:
         ConfigurationError: an option cannot be honoured, or has a value of another type.
+        InvalidData: an image or a file is malformed or cannot be read.
+        PayloadTooLarge: it is too large.
     """
     check_options({"max_tokens": max_tokens, **options})
+    messages = with_read_content(messages)
     data = {"messages": messages, "model": model, "max_tokens": max_tokens, **options}
     if about is not None:
         data["cause_object_id"] = _id_of(about)

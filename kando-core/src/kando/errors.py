@@ -26,6 +26,7 @@
       ProviderError                       a provider cannot be opened, or cannot answer; see kando_llm.errors
         BadReply                            an answer is malformed, incomplete, or marked as broken
         RequestRejected                     one request cannot be sent, or its server rejects it
+          UnsupportedContent                  it has an image or a file that the model does not take
 
 Where a caller would expect a builtin exception, the class also derives from that builtin.
 """
@@ -61,6 +62,7 @@ __all__ = [
     "StoreDamaged",
     "StoreError",
     "UnknownReference",
+    "UnsupportedContent",
 ]
 
 
@@ -290,3 +292,9 @@ class RequestRejected(ProviderError):
     """
 
     code = "request_rejected"
+
+
+class UnsupportedContent(RequestRejected):
+    """A request has an image or a file that its model or its server does not take."""
+
+    code = "unsupported_content"

@@ -20,6 +20,7 @@ from kando.responders.llm_responder import CONVERSATION, LLMResponder, request_o
 from kando.responders.options import check_options
 from kando.responders.policies import Policy, as_policy
 from kando.responders.tools import DEFAULT_MAX_RESULT_BYTES, DEFAULT_TIMEOUT, Tool, as_tool
+from kando.schema.content import is_media
 from kando.schema.events import (
     LLM_RESPONSE,
     OBJECT_CREATED,
@@ -292,7 +293,8 @@ class Kit:
         """Make the decorated function a responder that asks a model.
 
         ``fn(event, world)`` returns the values of the prompt's ``$placeholders``, or None to send no
-        request. An answer of the class of the object it is about patches that object; an answer of
+        request. A value may be what `kando.image` or `kando.file` returns, or a list of these: it is
+        sent in the place of its placeholder. An answer of the class of the object it is about patches that object; an answer of
         another class becomes a new object, and text becomes the object's ``text``. Decorate another
         function with ``fn.then`` to handle answers differently, and one with ``fn.failed`` to handle
         failures.
@@ -324,7 +326,7 @@ class Kit:
         schemas = self.tool_schemas(tools)
 
         def messages(values: Mapping[str, Any]) -> list[dict[str, Any]]:
-            user = [{"role": "user", "content": self.prompt(prompt, **values)}]
+            user = [{"role": "user", "content": self._content(prompt, values)}]
             if system is None:
                 return user
             return [{"role": "system", "content": self.prompt(system, **values)}, *user]
@@ -500,12 +502,37 @@ class Kit:
             NotFoundError: the kit has no such prompt.
             ConfigurationError: a placeholder has no value.
         """
-        text = self._prompt_named(name)
+        return self._filled(name, self._prompt_named(name), values)
+
+    def _filled(self, name: str, text: str, values: Mapping[str, Any]) -> str:
         try:
             return Template(text).substitute(values)
         except (KeyError, ValueError) as error:
             msg = f"Prompt {name!r} of kit {self.name!r}: no value for {error}."
             raise ConfigurationError(msg, hint="Pass it as a keyword argument.") from error
+
+    def _content(self, name: str, values: Mapping[str, Any]) -> str | list[Any]:
+        """Return a prompt as the content of a message: with parts, if a value is an image or a file.
+
+        Raises:
+            ConfigurationError: a placeholder has no value, or an image or a file has no placeholder.
+        """
+        media = {each: found for each, value in values.items() if (found := _media_of(value))}
+        if not media:
+            return self.prompt(name, **values)
+        texts = {each: value for each, value in values.items() if each not in media}
+        template, content, at, placed = self._prompt_named(name), list[Any](), 0, set[str]()
+        for match in Template.pattern.finditer(template):
+            named = match["named"] or match["braced"]
+            if named in media:
+                content += [self._filled(name, template[at : match.start()], texts), *media[named]]
+                at = match.end()
+                placed.add(named)
+        content.append(self._filled(name, template[at:], texts))
+        if missing := sorted(media.keys() - placed):
+            msg = f"Prompt {name!r} of kit {self.name!r} has no place for the value {missing[0]!r:.60}."
+            raise ConfigurationError(msg, hint=f"Write ${missing[0]:.60} where it is to be.")
+        return [each for each in content if not isinstance(each, str) or each.strip()]
 
     def _prompt_named(self, name: str) -> str:
         if name not in self.prompts:
@@ -600,6 +627,12 @@ def load_prompts(package: str, folder: str = "prompts") -> dict[str, str]:
 
 def _is_function(given: object) -> bool:
     return callable(given) and not isinstance(given, type)
+
+
+def _media_of(value: Any) -> list[Any]:
+    """Return the images and files that a value of a prompt is; empty for any other value."""
+    parts = value if isinstance(value, list | tuple) else [value]
+    return [*parts] if all(map(is_media, parts)) else []
 
 
 def _type_name(type: type | str | None) -> str | None:

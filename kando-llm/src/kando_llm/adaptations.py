@@ -175,7 +175,8 @@ def with_schema_in_last_turn(arguments: _Arguments, schema: object) -> _Argument
     if last.get("role") != "user":
         return {**arguments, name: [*others, last, {"role": "user", "content": prompt}]}
     if isinstance(content, list):
-        content = [*content, {"type": "text", "text": prompt}]
+        kind = "input_text" if name == "input" else "text"
+        content = [*content, {"type": kind, "text": prompt}]
     else:
         content = f"{content}\n\n{prompt}"
     return {**arguments, name: [*others, {**last, "content": content}]}

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from kando_llm.adaptations import with_schema_in_last_turn
 from kando_llm.json_schema import is_strict, typed
 from kando_llm.live_provider import Connection
+from kando_llm.media import PDF, chat_part
 from kando_llm.request import Request, Turn
 from kando_llm.thoughts import returned_fields, thoughts_in
 
@@ -20,6 +22,8 @@ _SAMPLING = ("temperature", "top_p")
 #: Options that OpenAI's own server does not have.
 _NOT_OPENAI = ("top_k", "thinking")
 _MARK = {"type": "ephemeral"}
+#: Has OpenRouter read PDFs for models that do not.
+_READS_FILES = {"id": "file-parser"}
 
 
 def chat_arguments(
@@ -61,7 +65,9 @@ def chat_arguments(
     if "temperature" in body:
         arguments["temperature"] = body.pop("temperature")
     if server.has_usage_option:
-        body = {"usage": {"include": True}, **body}
+        has_pdf = any(part.media_type == PDF for part in request.media)
+        plugins = {"plugins": [_READS_FILES]} if has_pdf else {}
+        body = {"usage": {"include": True}, **plugins, **body}
     if body:
         arguments["extra_body"] = body
     return arguments, dropped
@@ -113,7 +119,7 @@ def _thinking(asked: Any) -> dict[str, Any]:
 
 
 def _messages(request: Request, connection: Connection, by: str) -> list[dict[str, Any]]:
-    messages = [_message(turn, by) for turn in request.turns]
+    messages = _with_media([_message(turn, by) for turn in request.turns], request.turns)
     is_marked = connection.server.has_usage_option and request.model.startswith("anthropic/")
     if is_marked and request.caches_prompt:
         prompts = [each for each in messages if each["role"] in ("user", "tool")]
@@ -121,16 +127,39 @@ def _messages(request: Request, connection: Connection, by: str) -> list[dict[st
     return messages
 
 
+def _with_media(messages: list[dict[str, Any]], turns: Sequence[Turn]) -> list[dict[str, Any]]:
+    """Return messages in which a message of the user has the images of the results before it.
+
+    The API takes only text as the result of a tool, and all results of a turn one after the other.
+    """
+    found: list[dict[str, Any]] = []
+    waiting: list[dict[str, Any]] = []
+    for message, turn in zip(messages, turns, strict=True):
+        if waiting and turn.role != "tool":
+            found.append({"role": "user", "content": waiting})
+            waiting = []
+        found.append(message)
+        if turn.role == "tool" and turn.media:
+            about = f"Of the result of the call {turn.tool_call_id}:"
+            waiting += [{"type": "text", "text": about}, *map(chat_part, turn.media)]
+    return [*found, {"role": "user", "content": waiting}] if waiting else found
+
+
 def _mark(messages: list[dict[str, Any]]) -> None:
     for message in messages:
-        if message["content"]:
-            text = {"type": "text", "text": message["content"], "cache_control": _MARK}
-            message["content"] = [text]
+        content = message["content"]
+        if isinstance(content, str) and content:
+            content = [{"type": "text", "text": content}]
+        if content:
+            *first, last = content
+            message["content"] = [*first, {**last, "cache_control": _MARK}]
 
 
 def _message(turn: Turn, by: str) -> dict[str, Any]:
     if turn.role == "tool":
         return {"role": "tool", "tool_call_id": turn.tool_call_id, "content": turn.text}
+    if turn.parts:
+        return {"role": turn.role, "content": [*map(chat_part, turn.parts)]}
     thoughts = thoughts_in(turn, by)
     kept = returned_fields(thoughts)
     if not turn.tool_calls:

@@ -38,6 +38,8 @@ class Server:
         serves_other_names: whether it answers with another name of the model than it was asked for.
         host_env: variable of other programs that names the server.
         key_header: that carries the key, instead of ``Authorization``.
+        images: whether its models take images.
+        files: whether they take PDFs. Files of text are sent as text.
     """
 
     provider: str
@@ -55,6 +57,8 @@ class Server:
     serves_other_names: bool = False
     host_env: str = ""
     key_header: str = ""
+    images: bool = True
+    files: bool = False
 
 
 #: The kinds of servers, by provider.
@@ -68,6 +72,7 @@ SERVERS = {
             "ANTHROPIC_API_KEY",
             "claude-haiku-4-5",
             needs_limit=True,
+            files=True,
         ),
         Server(
             "openai",
@@ -77,6 +82,7 @@ SERVERS = {
             "gpt-5.4-mini",
             limit="max_completion_tokens",
             knows_strict_schemas=True,
+            files=True,
         ),
         Server(
             "openrouter",
@@ -86,8 +92,9 @@ SERVERS = {
             "anthropic/claude-haiku-4-5",
             has_usage_option=True,
             knows_strict_schemas=True,
+            files=True,
         ),
-        Server("openai-compatible", "OPENAI_COMPATIBLE", ""),
+        Server("openai-compatible", "OPENAI_COMPATIBLE", "", files=True),
         Server(
             "gemini",
             "GEMINI",
@@ -102,7 +109,13 @@ SERVERS = {
             "MISTRAL_API_KEY",
             counts_streams=False,
         ),
-        Server("deepseek", "DEEPSEEK", "https://api.deepseek.com/v1", "DEEPSEEK_API_KEY"),
+        Server(
+            "deepseek",
+            "DEEPSEEK",
+            "https://api.deepseek.com/v1",
+            "DEEPSEEK_API_KEY",
+            images=False,
+        ),
         Server("xai", "XAI", "https://api.x.ai/v1", "XAI_API_KEY"),
         Server("groq", "GROQ", "https://api.groq.com/openai/v1", "GROQ_API_KEY"),
         Server(
@@ -113,6 +126,7 @@ SERVERS = {
             limit="max_completion_tokens",
             host_env="AZURE_OPENAI_ENDPOINT",
             key_header="api-key",
+            files=True,
         ),
         Server(
             "bedrock",
@@ -123,6 +137,7 @@ SERVERS = {
             own_hosts=r"([\w-]+\.)?bedrock-runtime(-fips)?\.[\w-]+\.(vpce\.)?amazonaws\.com(\.cn)?",
             has_credentials=True,
             serves_other_names=True,
+            files=True,
         ),
         Server(
             "vertex",
@@ -132,6 +147,7 @@ SERVERS = {
             needs_limit=True,
             own_hosts=r"([\w-]+-)?aiplatform(-[\w-]+)?(\.[a-z]+\.rep|\.p)?\.googleapis\.com",
             has_credentials=True,
+            files=True,
         ),
         Server("ollama", "OLLAMA", "http://localhost:11434/v1", host_env="OLLAMA_HOST"),
         Server("vllm", "VLLM", "http://localhost:8000/v1"),

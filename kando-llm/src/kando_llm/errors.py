@@ -10,14 +10,15 @@ KandoError
     Unreachable          the server cannot be connected to (ConnectionError)
     BadReply             an answer is malformed, incomplete, or marked as broken
     RequestRejected      one request cannot be sent, or is rejected; recorded as ``error``, never raised in a run
+      UnsupportedContent   it has an image or a file that the model does not take
 
-All but the last end a run in ``responder.failed``; the request stays pending, and is sent again when
+All but the last two end a run in ``responder.failed``; the request stays pending, and is sent again when
 the run is resumed.
 """
 
 from __future__ import annotations
 
-from kando.errors import BadReply, ProviderError, RequestRejected
+from kando.errors import BadReply, ProviderError, RequestRejected, UnsupportedContent
 
 __all__ = [
     "BadReply",
@@ -29,6 +30,7 @@ __all__ = [
     "RateLimited",
     "RequestRejected",
     "Unreachable",
+    "UnsupportedContent",
 ]
 
 

@@ -17,6 +17,7 @@ from kando.settings import LLM_RETRIES, LLM_TIMEOUT, Setting, value_of
 from kando_llm.adaptations import Adaptations
 from kando_llm.endpoints import Endpoint, Server, endpoint_of
 from kando_llm.errors import ProviderError, RequestRejected
+from kando_llm.media import require_media
 from kando_llm.network import Network, header_secrets, key_header_of, network_of
 from kando_llm.prices import Prices, load_prices
 from kando_llm.request import Request, read_request
@@ -181,6 +182,7 @@ class LiveProvider:
         started = time.monotonic()
         words = _WholeWords(self.connection.scrubber, on_text) if on_text is not None else None
         try:
+            require_media(asked, self.connection.server)
             reply = self.send(asked, words)
         except RequestRejected as error:
             seconds = round(time.monotonic() - started, 3)

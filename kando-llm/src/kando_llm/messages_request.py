@@ -7,6 +7,7 @@ from typing import Any
 
 from kando.responders.options import DEFAULT_MAX_TOKENS
 from kando_llm.json_schema import typed
+from kando_llm.media import message_block
 from kando_llm.request import Request, Turn
 from kando_llm.thoughts import message_blocks, thoughts_in
 
@@ -143,8 +144,10 @@ def _messages(request: Request, by: str) -> list[dict[str, Any]]:
 
 
 def _blocks(turn: Turn, by: str) -> list[dict[str, Any]]:
+    parts = [block for part in turn.parts if (block := message_block(part)) is not None]
     if turn.role == "tool":
-        result = {"type": "tool_result", "tool_use_id": turn.tool_call_id, "content": turn.text}
+        content = parts or turn.text
+        result = {"type": "tool_result", "tool_use_id": turn.tool_call_id, "content": content}
         return [{**result, "is_error": True} if turn.is_error else result]
     calls = [
         {"type": "tool_use", "id": call.id, "name": call.name, "input": call.arguments}
@@ -153,7 +156,7 @@ def _blocks(turn: Turn, by: str) -> list[dict[str, Any]]:
     if turn.role == "assistant":
         return message_blocks(turn, calls, thoughts_in(turn, by))
     # The API rejects empty text.
-    return [{"type": "text", "text": turn.text}] if turn.text else []
+    return parts or [{"type": "text", "text": turn.text}] if turn.text else []
 
 
 def _mark(arguments: dict[str, Any]) -> None:

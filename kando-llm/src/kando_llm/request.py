@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from base64 import b64decode
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
 
 from kando.errors import ConfigurationError
 from kando.responders.options import check_options, option_names
-from kando_llm.errors import RequestRejected
+from kando.schema.content import (
+    media_problem,
+    media_tokens,
+    parts_in,
+    shown,
+    shown_part,
+    without_data,
+)
+from kando_llm.errors import RequestRejected, UnsupportedContent
 
 __all__ = [
+    "Part",
     "Request",
     "Tool",
     "ToolCall",
@@ -23,7 +33,9 @@ __all__ = [
 ]
 
 _ROLES = ("system", "user", "assistant", "tool")
-_SHAPE = 'Write it as {"role": "user", "content": "..."}, both strings.'
+_SHAPE = (
+    'Write it as {"role": "user", "content": "..."}; the content is a string or a list of parts.'
+)
 
 
 @attrs.frozen
@@ -42,12 +54,42 @@ class ToolCall:
 
 
 @attrs.frozen
+class Part:
+    """A part of a message: a text, an image or a file.
+
+    Attributes:
+        kind: ``text``, ``image`` or ``file``.
+        text: of a text.
+        media_type: of an image or a file.
+        data: of an image or a file, in base64.
+        name: of an image or a file; empty if it has none.
+    """
+
+    kind: str
+    text: str = ""
+    media_type: str = ""
+    data: str = attrs.field(default="", repr=False)
+    name: str = ""
+
+    @property
+    def url(self) -> str:
+        """The image or file as a data URL."""
+        return f"data:{self.media_type};base64,{self.data}"
+
+    @property
+    def content(self) -> bytes:
+        """The bytes of the image or file."""
+        return b64decode(self.data)
+
+
+@attrs.frozen
 class Turn:
     """A message.
 
     Attributes:
         role: ``system``, ``user``, ``assistant`` or ``tool``.
-        text: its content; for a tool, the result.
+        text: its content; for a tool, the result. Images and files are shown in it.
+        parts: its content, if it has images or files; empty if it is all text.
         tool_calls: that an assistant requested.
         tool_call_id: the call that a tool's result belongs to.
         is_error: whether that call failed.
@@ -60,6 +102,12 @@ class Turn:
     tool_call_id: str = ""
     is_error: bool = False
     thoughts: dict[str, Any] | None = None
+    parts: tuple[Part, ...] = ()
+
+    @property
+    def media(self) -> tuple[Part, ...]:
+        """Its images and files."""
+        return tuple(part for part in self.parts if part.kind != "text")
 
 
 @attrs.frozen
@@ -89,7 +137,7 @@ class Request:
         tools: that the model may call.
         output_schema: JSON Schema of the answer, or None for text.
         stop: strings that end the answer.
-        size: bytes of all text that is sent.
+        size: bytes of all text that is sent, and the most tokens of images and files.
         options: all others by name, without those that are null.
     """
 
@@ -102,6 +150,11 @@ class Request:
     stop: tuple[str, ...]
     size: int
     options: dict[str, Any] = attrs.field(factory=dict)
+
+    @property
+    def media(self) -> tuple[Part, ...]:
+        """The images and files of its messages."""
+        return tuple(part for turn in self.turns for part in turn.media)
 
     @property
     def effort(self) -> str | None:
@@ -148,8 +201,9 @@ def read_request(data: Mapping[str, Any]) -> Request:
     tools = tuple(_tool(tool) for tool in _list(data, "tools"))
     stop = data.get("stop") or ()
     stop = (stop,) if isinstance(stop, str) else tuple(stop)
-    sent = json.dumps([data["messages"], data.get("tools"), schema], ensure_ascii=False)
-    size = len(sent.encode("utf-8", "surrogatepass"))
+    messages = without_data(data["messages"])
+    sent = json.dumps([messages, data.get("tools"), schema], ensure_ascii=False)
+    size = len(sent.encode("utf-8", "surrogatepass")) + media_tokens(data["messages"], model)
     limit = max_tokens_of(data)
     apart = ("max_tokens", "temperature", "stop")
     options = {name: data[name] for name in option_names(data) if name not in apart}
@@ -185,7 +239,7 @@ def max_tokens_of(data: Mapping[str, Any]) -> int | None:
 
 
 def _turn(index: int, message: object) -> Turn:
-    wrong = f"messages[{index}] of the request is malformed: {message!r:.60}."
+    wrong = f"messages[{index}] of the request is malformed: {shown(message)!r:.60}."
     if not isinstance(message, dict) or not isinstance(message.get("role"), str):
         raise RequestRejected(wrong, hint=_SHAPE)
     role, content = message["role"], message.get("content")
@@ -196,15 +250,62 @@ def _turn(index: int, message: object) -> Turn:
         if not isinstance(id, str):
             hint = 'A result is {"role": "tool", "tool_call_id": "...", "content": "..."}.'
             raise RequestRejected(wrong, hint=hint)
+        found = parts_in(content)
+        parts = _parts(found, wrong) if found is not None else ()
         text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
-        return Turn(role, text, tool_call_id=id, is_error=bool(message.get("is_error")))
+        text = _text_of(parts) if parts else text
+        is_error = bool(message.get("is_error"))
+        return Turn(role, text, tool_call_id=id, is_error=is_error, parts=parts)
     calls = tuple(_call(call, wrong) for call in message.get("tool_calls") or ())
     if content is None and calls:
         content = ""
+    parts = ()
+    if isinstance(content, list):
+        parts = _parts(content, wrong)
+        content = _text_of(parts)
+        if all(part.kind == "text" for part in parts):
+            parts = ()
+        elif role != "user":
+            msg = (
+                f"messages[{index}] of the request has an image or a file, and its role is {role}."
+            )
+            raise UnsupportedContent(msg, hint="Move it into a message of the user.")
     if not isinstance(content, str):
         raise RequestRejected(wrong, hint=_SHAPE)
     thoughts = message.get("thoughts")
-    return Turn(role, content, calls, thoughts=thoughts if isinstance(thoughts, dict) else None)
+    kept = thoughts if isinstance(thoughts, dict) else None
+    return Turn(role, content, calls, thoughts=kept, parts=parts)
+
+
+def _parts(content: Sequence[object], wrong: str) -> tuple[Part, ...]:
+    if not content:
+        raise RequestRejected(wrong, hint=_SHAPE)
+    return tuple(_part(each, wrong) for each in content)
+
+
+def _part(part: object, wrong: str) -> Part:
+    fields: Mapping[str, Any] = part if isinstance(part, Mapping) else {}
+    kind = fields.get("type")
+    if kind == "text" and isinstance(fields.get("text"), str):
+        return Part("text", fields["text"])
+    if kind not in ("image", "file"):
+        hint = 'A part is {"type": "text", "text": "..."}, or an image or a file with its data.'
+        raise RequestRejected(wrong, hint=hint)
+    if problem := media_problem(fields):
+        msg = f"{wrong.partition(' is malformed')[0]} is malformed: the {kind} {problem}."
+        raise RequestRejected(msg, hint="Make it with kando.image or kando.file.")
+    return Part(kind, "", fields["media_type"], fields["data"], fields.get("name") or "")
+
+
+def _text_of(parts: tuple[Part, ...]) -> str:
+    return "\n".join(part.text if part.kind == "text" else _shown(part) for part in parts)
+
+
+def _shown(part: Part) -> str:
+    named = {"name": part.name} if part.name else {}
+    return shown_part(
+        {"type": part.kind, "media_type": part.media_type, "data": part.data, **named}
+    )
 
 
 def _call(call: object, wrong: str) -> ToolCall:

@@ -9,6 +9,7 @@ from typing import Any
 from kando_llm.adaptations import with_schema_in_last_turn
 from kando_llm.json_schema import is_strict, typed
 from kando_llm.live_provider import Connection
+from kando_llm.media import responses_part
 from kando_llm.request import Request, Turn
 from kando_llm.thoughts import message_items, thoughts_in
 
@@ -149,16 +150,17 @@ def _items(turn: Turn, by: str) -> list[dict[str, Any]]:
     """Return the items of a turn; the system's are in the instructions."""
     if turn.role == "system":
         return []
+    content = [*map(responses_part, turn.parts)] or turn.text
     if turn.role == "tool":
         return [
             {
                 "type": "function_call_output",
                 "call_id": turn.tool_call_id,
-                "output": turn.text,
+                "output": content,
             }
         ]
     if turn.role == "user":
-        return [{"role": "user", "content": turn.text}]
+        return [{"role": "user", "content": content}]
     calls = [
         {
             "type": "function_call",

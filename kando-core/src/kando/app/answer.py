@@ -23,6 +23,7 @@ from kando.errors import (
 )
 from kando.responders._schema_errors import schema_errors
 from kando.runtime.runtime import DEFAULT_MAX_PAYLOAD_BYTES
+from kando.schema.content import media_size
 from kando.schema.events import (
     APPROVAL_DENIED,
     APPROVAL_REQUESTED,
@@ -100,8 +101,12 @@ def answer_request(
     answer, encoded = exact_and_encoded(
         {**_answer(request, kind, exact(value, kind)), **_echoed(request.data)}
     )
-    if len(encoded) > DEFAULT_MAX_PAYLOAD_BYTES:
-        msg = f"The answer to {request_id} takes {len(encoded):,} bytes."
+    size = len(encoded)
+    if (
+        size > DEFAULT_MAX_PAYLOAD_BYTES
+        and (size := size - media_size(answer)) > DEFAULT_MAX_PAYLOAD_BYTES
+    ):
+        msg = f"The answer to {request_id} takes {size:,} bytes."
         raise PayloadTooLarge(msg, hint=f"The limit is {DEFAULT_MAX_PAYLOAD_BYTES:,} bytes.")
     event = make_event(INTENTS[request.type], "", by or "unknown", [request.id], answer)
     delivery = deliver(run, event, _key(request.id))

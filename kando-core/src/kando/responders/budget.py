@@ -15,6 +15,7 @@ import msgspec
 from kando.errors import ConfigurationError
 from kando.responders.base import Effect
 from kando.responders.options import DEFAULT_MAX_TOKENS
+from kando.schema.content import media_size, media_tokens
 from kando.schema.events import (
     BOOKKEEPING,
     BUDGET_EXHAUSTED,
@@ -393,7 +394,7 @@ class BudgetEnforcer:
         limit = asked.get("max_tokens")
         out = limit if isinstance(limit, int) and limit > 0 else DEFAULT_MAX_TOKENS
         # Each token of the request represents at least one byte.
-        tokens = size_of(intent.encoded) + _ADDED_TOKENS + out
+        tokens = _input_tokens(intent) + _ADDED_TOKENS + out
         if "output_schema" in asked:
             # An invalid answer is sent back and answered again.
             tokens = 2 * tokens + 2 * out + _ADDED_TOKENS * 4
@@ -462,3 +463,12 @@ class BudgetEnforcer:
 
     def _cost_of(self, accounts: Accounts) -> float:
         return accounts.llm_cost_usd + accounts.llm_unpriced * self._fallback
+
+
+def _input_tokens(request: RecordedEvent) -> int:
+    """Return the most tokens of a request, of which each stands for at least one byte.
+
+    Those of an image do not depend on its bytes.
+    """
+    size, media = size_of(request.encoded), media_size(request.data)
+    return size - media + media_tokens(request.data, request.data.get("model")) if media else size

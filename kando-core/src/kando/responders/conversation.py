@@ -8,6 +8,7 @@ from typing import Any
 
 from kando.responders.approved import APPROVED_ARGUMENTS
 from kando.responders.redaction import replace_surrogates
+from kando.schema.content import is_media, media_in, media_problem, media_size, parts_in, shown
 from kando.schema.events import KandoEvent
 from kando.schema.exact_json import encode, exact
 
@@ -34,7 +35,10 @@ _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.-]")
 
 def is_too_long(messages: list[dict[str, Any]]) -> bool:
     """Whether one of the messages is longer than a message can be; their number has no limit."""
-    return any(len(encode(exact(each, "message"))) > _MAX_MESSAGE_BYTES for each in messages)
+    return any(
+        len(encode(exact(each, "message"))) - media_size(each) > _MAX_MESSAGE_BYTES
+        for each in messages
+    )
 
 
 def calls_in(answer: Mapping[str, Any]) -> bool:
@@ -96,26 +100,59 @@ def tool_message(call: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str
 
     Args:
         call: one of the ``tool_calls`` of `assistant_message`.
-        result: ``{"content": text, "is_error": bool}``.
+        result: ``{"content": text or parts, "is_error": bool}``.
     """
     message = {"role": "tool", "tool_call_id": call["id"], "content": result["content"]}
     return message | ({"is_error": True} if result["is_error"] else {})
 
 
 def tool_result(event: KandoEvent) -> dict[str, Any]:
-    """Return the result in a ``tool.returned`` event, truncated for the model."""
+    """Return the result in a ``tool.returned`` event, its text truncated for the model.
+
+    Images and files in it are parts of the content.
+    """
     is_error = "error" in event.data
     value = event.data["error"] if is_error else event.data.get("result")
-    text = value if isinstance(value, str) else encode(value).decode()
-    if len(text) > _MAX_RESULT_CHARS:
-        shown = f"[{_MAX_RESULT_CHARS:,} of {len(text):,} characters]"
-        text = f"{text[:_MAX_RESULT_CHARS]}\n{shown}"
+    note = ""
     if APPROVED_ARGUMENTS in event.data:
         sent = encode(event.data[APPROVED_ARGUMENTS]).decode()
         if len(sent) > _MAX_RESULT_CHARS:
             sent = f"{sent[:_MAX_RESULT_CHARS]}..."
-        text = f"[A person approved this call with other arguments: {sent}]\n{text}"
-    return {"content": text, "is_error": is_error, "event": event.id}
+        note = f"[A person approved this call with other arguments: {sent}]\n"
+    media = [part for part in media_in(value) if media_problem(part) is None]
+    content: Any = note + _text_of_result(value)
+    if media:
+        content = _content_of_result(value, media, note)
+    return {"content": content, "is_error": is_error, "event": event.id}
+
+
+def _text_of_result(value: Any) -> str:
+    text = value if isinstance(value, str) else encode(value).decode()
+    if len(text) <= _MAX_RESULT_CHARS:
+        return text
+    return f"{text[:_MAX_RESULT_CHARS]}\n[{_MAX_RESULT_CHARS:,} of {len(text):,} characters]"
+
+
+def _content_of_result(value: Any, media: list[Any], note: str) -> list[Any]:
+    """Return a result as parts: as it has them, else its JSON as text, then its images and files."""
+    parts = parts_in(value.get("content")) if isinstance(value, dict) and len(value) == 1 else None
+    if parts is None:
+        return [_text_part(note + _text_of_result(shown(value))), *media]
+    left, content = _MAX_RESULT_CHARS, list[Mapping[str, Any]]([_text_part(note)] if note else [])
+    for part in parts:
+        if is_media(part):
+            content.append(part)
+            continue
+        text = part["text"]
+        if len(text) > left:
+            text = f"{text[:left]}\n[{left:,} of {len(text):,} characters]"
+        left -= min(len(part["text"]), left)
+        content.append(_text_part(text))
+    return content
+
+
+def _text_part(text: str) -> dict[str, Any]:
+    return {"type": "text", "text": text}
 
 
 def rejection(

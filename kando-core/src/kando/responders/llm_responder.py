@@ -25,6 +25,7 @@ from kando.responders.conversation import (
     tool_result,
 )
 from kando.responders.structured import schema_of, structure
+from kando.schema.attachments import with_read_content
 from kando.schema.events import OBJECT_CREATED, OBJECT_PATCHED, TOOL_CALLED, KandoEvent
 from kando.schema.typed import to_json
 from kando.world.graph import World, WorldObject
@@ -99,7 +100,7 @@ class LLMResponder:
         if values is None:
             return
         about = _subject_of(event)
-        messages = self.messages(values)
+        messages = with_read_content(self.messages(values))
         opened = {"asked_by": self.name, "about": about, "status": _OPEN, "turn": 1}
         if is_too_long(messages):
             error = {"type": "PromptTooLong", "message": f"The prompt of {self.name} is too long."}

@@ -13,6 +13,7 @@ from kando.responders.event_loop import awaited
 from kando.responders.redaction import redact, replace_surrogates
 from kando.responders.structured import schema_of, structure
 from kando.responders.tool_context import ToolContext
+from kando.schema.content import as_content, media_size
 from kando.schema.exact_json import encode, exact
 from kando.schema.typed import is_declarable, to_json
 from kando.world.graph import World
@@ -61,7 +62,7 @@ class Tool:
         timeout_seconds: after which a call is answered with an error; None for never.
         max_parallel: how many of its calls may be in flight at once, in all processes of a store
             together; None for the limit of the runtime.
-        max_result_bytes: limit of its result, as JSON.
+        max_result_bytes: limit of its result, as JSON, without images and files.
         effect: what it does outside: ``read``, ``idempotent`` or ``write``.
         undo: name of the tool that takes a call back, or None.
         settings_parameter: name of the parameter that gets the settings of the kit, or None.
@@ -147,8 +148,10 @@ class Tool:
 
     def _checked(self, result: Any, context: ToolContext) -> dict[str, Any]:
         try:
-            plain = context.without_secrets(exact(_plain(result), "result"))
+            plain = context.without_secrets(exact(_plain(as_content(result)), "result"))
             size = len(encode(plain))
+            if size > self.max_result_bytes:
+                size -= media_size(plain)
         except (InvalidData, RecursionError, ValueError) as error:
             message = error.message if isinstance(error, InvalidData) else str(error)
             return error_data("InvalidResult", f"{self.name}: {message}")

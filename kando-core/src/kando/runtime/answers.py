@@ -10,6 +10,7 @@ import attrs
 from kando.errors import InvalidData
 from kando.responders.approved import approved_arguments
 from kando.runtime.failure import failure_data
+from kando.schema.content import media_size
 from kando.schema.events import ECHOED, RESPONDER_FAILED, RETRIED, KandoEvent, make_event
 from kando.schema.exact_json import exact_and_encoded
 from kando.views.pending import BY, INTENTS
@@ -45,9 +46,10 @@ def recordable(answer: object, intent: KandoEvent, max_bytes: int) -> dict[str, 
     except InvalidData as error:
         problem = error.message
     else:
-        if len(encoded) <= max_bytes:
+        size = len(encoded)
+        if size <= max_bytes or (size := size - media_size(data)) <= max_bytes:
             return data
-        problem = f"The answer takes {len(encoded):,} bytes; the limit is {max_bytes:,}."
+        problem = f"The answer takes {size:,} bytes; the limit is {max_bytes:,}."
     return _error(answer if isinstance(answer, Mapping) else {}, intent, problem, max_bytes)
 
 

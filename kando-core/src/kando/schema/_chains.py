@@ -12,6 +12,7 @@ from operator import is_
 from typing import Any, NoReturn, Protocol
 
 from kando.schema._references import LONG, MARK, bytes_of, with_references
+from kando.schema.content import media_size
 from kando.schema.exact_json import encode, exact_and_encoded
 
 __all__ = [
@@ -118,7 +119,7 @@ class Node:
         texts: the long texts of the message, by digest.
         count: number of messages up to this one.
         size: bytes that they take as a whole.
-        largest: bytes of the largest of them.
+        largest: bytes of the largest of them, without its images and files.
         key_states: states of hashes over these messages, by what comes before them.
     """
 
@@ -151,14 +152,15 @@ class Node:
         self.message = message = Message(content)
         message.node = self
         own = len(encoded) + sum(map(bytes_of, texts.values()))
+        limited = own - media_size(content, once=True) if texts else own
         self.key_states: dict[bytes, Hash] = {}
         if previous is None:
-            self.count, self.size, self.largest = 1, own, own
+            self.count, self.size, self.largest = 1, own, limited
             self._line = [message]
             return
         self.count = previous.count + 1
         self.size = previous.size + own
-        self.largest = max(previous.largest, own)
+        self.largest = max(previous.largest, limited)
         # The nodes of a chain share one list, of which each uses its beginning.
         line = previous._line
         if len(line) == previous.count:

@@ -36,7 +36,6 @@ from kando.schema._references import (
     MESSAGES,
     REFERENCE,
     REPEATED,
-    bytes_of,
     has_references,
     message_reference,
     references_in,
@@ -46,6 +45,7 @@ from kando.schema._references import (
     walk,
     whole_size,
 )
+from kando.schema.content import media_size
 from kando.schema.exact_json import decode, encode, exact_and_encoded
 
 __all__ = [
@@ -88,7 +88,7 @@ class Split:
         texts: its long texts, by digest.
         nodes: the last nodes of its lists of messages.
         largest: bytes of the largest piece that the limit of an event holds for: one message, or the
-            rest of the event, each with its long texts.
+            rest of the event, each with its long texts, but without images and files.
     """
 
     texts: dict[bytes, str]
@@ -161,11 +161,12 @@ def split(data: Any, chains: Chains) -> tuple[Any, bytes, Split | None]:
             if not texts:
                 return whole, encoded, None
             encoded_parts = MARK + encode(stored)
-            return whole, encoded_parts, Split(texts, (), whole_size(encoded_parts, texts))
+            limited = whole_size(encoded_parts, texts) - media_size(whole, once=True)
+            return whole, encoded_parts, Split(texts, (), limited)
     rest, nodes = found
     texts = {}
     stored = top_with_references(rest, texts)
-    rest_size = len(encode(stored)) + sum(map(bytes_of, texts.values()))
+    rest_size = whole_size(encode(stored), texts) - (media_size(rest, once=True) if texts else 0)
     for (outer, name), node in nodes.items():
         chains.remember(node)
         reference = message_reference(node)
