@@ -17,7 +17,7 @@ import attrs
 import pytest
 
 from gguf_files import write_gguf
-from kando.errors import BadReply, ProviderError, RequestRejected
+from kando.errors import BadReply, ProviderError, RequestRejected, UnsupportedContent
 from kando.testing.providers import ProviderSuite
 from kando_llamacpp.provider import LlamaProvider, open_llamacpp
 
@@ -350,6 +350,18 @@ def test_a_request_longer_than_the_context_names_the_setting(llama, tmp_path) ->
     with pytest.raises(RequestRejected) as raised:
         open_llamacpp(file, {})({"messages": [USER]})
     assert raised.value.hint == "Shorten the request, or use a model with a longer context."
+
+
+def test_texts_in_parts_are_joined_and_an_image_is_refused(llama, provider) -> None:
+    texts = [{"type": "text", "text": "What is"}, {"type": "text", "text": "an apple?"}]
+    image = {"type": "image", "media_type": "image/png", "data": "AAAA"}
+
+    provider({"messages": [{"role": "user", "content": texts}]})
+    with pytest.raises(UnsupportedContent, match=r"image/png 3 bytes.*only text"):
+        provider({"messages": [{"role": "user", "content": [*texts, image]}]})
+
+    assert llama.bodies[0]["messages"][-1]["content"] == "What is\nan apple?"
+    assert len(llama.bodies) == 1
 
 
 def test_a_rejection_and_a_failure_of_llama_cpp_are_not_the_same(llama, provider) -> None:

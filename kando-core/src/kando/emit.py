@@ -17,6 +17,7 @@ from kando.errors import InvalidData
 from kando.responders.options import check_options
 from kando.responders.policies import seconds_of
 from kando.schema.attachments import with_read_content
+from kando.schema.content import has_path
 from kando.schema.events import (
     EXPIRES,
     LLM_REQUEST,
@@ -58,7 +59,13 @@ def emit(
         type: dotted name.
         data: a JSON object.
         cause: its causes, events or ids; the event that is being handled if omitted.
+
+    Raises:
+        InvalidData: a request to a model names a file by its path, and it cannot be read.
+        PayloadTooLarge: that file is too large.
     """
+    if type == LLM_REQUEST and has_path(data):
+        data = {**data, "messages": with_read_content(data.get("messages"))}
     ids = [each if isinstance(each, str) else each.id for each in cause] if cause else []
     return make_event(type, "", "", ids, data)
 

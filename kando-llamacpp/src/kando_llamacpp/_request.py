@@ -8,14 +8,15 @@ from typing import Any
 
 import attrs
 
-from kando.errors import ConfigurationError, RequestRejected
+from kando.errors import ConfigurationError, RequestRejected, UnsupportedContent
 from kando.responders.options import DEFAULT_MAX_TOKENS, check_options, option_names
+from kando.schema.content import media_in, shown, shown_part, text_of_content
 from kando_llamacpp._tools import Tools, tools_in
 
 __all__ = ["Body", "body_for", "without_schema"]
 
 _ROLES = ("system", "user", "assistant", "tool")
-_SHAPE = 'Write it as {"role": "user", "content": "..."}, both strings.'
+_SHAPE = 'Write it as {"role": "user", "content": "..."}, both texts.'
 _CALL_SHAPE = 'A tool call is {"id": "...", "name": "...", "arguments": {...}}.'
 # A model that is asked for a schema has to see it: llama.cpp only keeps it from writing anything else.
 _SCHEMA_PROMPT = "Answer with JSON that matches this JSON Schema, and with nothing else:\n{schema}"
@@ -115,10 +116,10 @@ def _messages(request: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _message(index: int, message: object) -> dict[str, Any]:
-    wrong = f"messages[{index}] of the request is malformed: {message!r:.60}."
+    wrong = f"messages[{index}] of the request is malformed: {shown(message)!r:.60}."
     if not isinstance(message, dict) or message.get("role") not in _ROLES:
         raise RequestRejected(wrong, hint=f"{_SHAPE} The role is one of {', '.join(_ROLES)}.")
-    role, content = message["role"], message.get("content")
+    role, content = message["role"], _text_in(index, message.get("content"))
     if role == "tool":
         if not isinstance(message.get("tool_call_id"), str):
             hint = 'A result is {"role": "tool", "tool_call_id": "...", "content": "..."}.'
@@ -133,6 +134,18 @@ def _message(index: int, message: object) -> dict[str, Any]:
     if not isinstance(content, str):
         raise RequestRejected(wrong, hint=_SHAPE)
     return {"role": role, "content": content, **({"tool_calls": calls} if calls else {})}
+
+
+def _text_in(index: int, content: Any) -> Any:
+    """Return content that is a list of texts as one text; images and files are refused."""
+    if not isinstance(content, list):
+        return content
+    found = next(media_in(content), None)
+    if found is not None:
+        msg = f"messages[{index}] of the request has {shown_part(found)}, and provider 'llamacpp' takes only text."
+        raise UnsupportedContent(msg, hint="Send its text, or choose another provider.")
+    are_texts = all(isinstance(each, dict) and each.get("type") == "text" for each in content)
+    return text_of_content(content) if content and are_texts else content
 
 
 def _is_call(call: object) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 from kando.app.inbox import OWN_PREFIX, Delivery, deliver
 from kando.app.opened import OpenedRun
 from kando.errors import InvalidData
+from kando.schema.content import has_path
 from kando.schema.events import RUN_CANCELLED, RUN_PAUSED, make_event
 
 __all__ = ["cancel_run", "check_type", "pause_run", "send_event"]
@@ -44,11 +45,15 @@ def send_event(
         actor: of the event.
 
     Raises:
-        InvalidData: type or key are reserved for the runtime, or the data is not JSON.
+        InvalidData: type or key are reserved for the runtime, the data is not JSON, or its content
+            names a file by a path: it may come from anywhere.
     """
     if key is not None and key.startswith(OWN_PREFIX):
         msg = f"The key {key!r} is reserved."
         raise InvalidData(msg, hint=f"Use a key that does not start with {OWN_PREFIX!r}.")
+    if has_path(data):
+        msg = f"The content of {type} names a file by its path."
+        raise InvalidData(msg, hint="Send its data: kando.image and kando.file read a file.")
     return deliver(run, make_event(check_type(type), "", actor, cause or [], data), key)
 
 

@@ -24,6 +24,7 @@ from kando.cli.output import (
     truncate,
 )
 from kando.cli.shared import open_command_store, shared_options
+from kando.schema.content import shown
 
 __all__ = ["compare", "diff"]
 
@@ -94,7 +95,7 @@ def _world_lines(found: WorldDiff, width: int) -> Iterator[str]:
         ("+", objects.after(found.added_objects)),
     ):
         for each in things:
-            data = truncate(str(each.data), max(width, 80))
+            data = truncate(str(shown(each.data)), max(width, 80))
             yield f"{sign} {clean(each.type)} {clean(each.id)} {data}"
     for was, now in objects.pairs((id, id) for id in found.patched_objects):
         yield f"~ {clean(now.type)} {clean(now.id)}"
@@ -115,7 +116,7 @@ def _world_lines(found: WorldDiff, width: int) -> Iterator[str]:
 
 def _field_lines(fields: dict[str, tuple[Any, Any]], width: int) -> Iterator[str]:
     for name, (old, new) in fields.items():
-        yield f"    {clean(name)}: {truncate(repr(old), width)} -> {truncate(repr(new), width)}"
+        yield f"    {clean(name)}: {truncate(repr(shown(old)), width)} -> {truncate(repr(shown(new)), width)}"
 
 
 def _print_stat(found: LedgerDiff) -> None:
@@ -147,7 +148,7 @@ def _print_steps(found: StepDiff) -> None:
     for sign, events in (("-", found.only_a), ("+", found.only_b)):
         for event in events:
             print_line(
-                f"{sign} {clean(event.id)} {clean(event.actor)} {truncate(str(event.data), 80)}"
+                f"{sign} {clean(event.id)} {clean(event.actor)} {truncate(str(shown(event.data)), 80)}"
             )
 
 

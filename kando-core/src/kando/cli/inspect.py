@@ -24,6 +24,7 @@ from kando.cli.output import (
     warn,
 )
 from kando.cli.shared import command_for, open_command_store, page_options, shared_options
+from kando.schema.content import shown
 from kando.schema.events import BOOKKEEPING, OBSERVED, RESPONDER_FAILED, KandoEvent, RecordedEvent
 
 __all__ = ["events", "runs", "status", "summary", "world"]
@@ -219,7 +220,7 @@ def _failure(data: dict[str, Any]) -> str:
 
 
 def _compact(data: Any) -> str:
-    return json.dumps(data, ensure_ascii=False) if data else ""
+    return json.dumps(shown(data), ensure_ascii=False) if data else ""
 
 
 @click.command()

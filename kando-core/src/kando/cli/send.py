@@ -14,6 +14,7 @@ from kando.app.store import Store
 from kando.cli.arguments import RUN
 from kando.cli.output import print_json, print_line, warn
 from kando.cli.shared import command_for, open_command_store, shared_options
+from kando.schema.attachments import read_content
 
 __all__ = ["cancel", "json_object", "park", "pause", "print_delivery", "send"]
 
@@ -48,7 +49,8 @@ def send(
     """Send an event to a run.
 
     The event is put into the inbox of RUN. The process that works on the run records it. Give the
-    event with --type and --data, or with a --file of {"type": ..., "data": ...}.
+    event with --type and --data, or with a --file of {"type": ..., "data": ...}. An image or a file
+    in its content may have a path: {"content": [{"type": "image", "path": "scan.png"}]}.
     """
     body = json_object("--file", file.read()) if file is not None else {}
     body |= {"type": type_} if type_ else {}
@@ -59,8 +61,11 @@ def send(
         raise click.UsageError(msg)
 
     def send_event(store: Store) -> Delivery:
-        causes = body.get("cause") or []
-        return store.run(run).send(body["type"], body.get("data", {}), cause=causes, key=key)
+        causes, given = body.get("cause") or [], body.get("data", {})
+        if isinstance(given.get("content"), list):
+            # The person at the terminal names these files.
+            given = {**given, "content": read_content(given["content"])}
+        return store.run(run).send(body["type"], given, cause=causes, key=key)
 
     _send(send_event, as_json)
 

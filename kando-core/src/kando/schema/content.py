@@ -22,6 +22,7 @@ from typing import Any, TypeGuard
 __all__ = [
     "MAX_PART_BYTES",
     "as_content",
+    "has_path",
     "is_media",
     "media_in",
     "media_problem",
@@ -103,6 +104,20 @@ def _is_text_part(value: object) -> bool:
         and value.get("type") == _TEXT
         and isinstance(value.get("text"), str)
     )
+
+
+def has_path(data: object) -> bool:
+    """Whether the content of a message in JSON, at any depth, has an image or a file by its path."""
+    if isinstance(data, dict):
+        content = data.get("content")
+        if isinstance(content, list) and any(map(_is_by_path, content)):
+            return True
+        return any(map(has_path, data.values()))
+    return isinstance(data, list) and any(map(has_path, data))
+
+
+def _is_by_path(part: object) -> bool:
+    return isinstance(part, dict) and part.get("type") in (_IMAGE, _FILE) and "path" in part
 
 
 def media_in(value: object) -> Iterator[Mapping[str, Any]]:

@@ -15,6 +15,7 @@ from kando.responders.base import Responder
 from kando.responders.budget import Budget
 from kando.responders.llm_executor import provider_executor
 from kando.runtime import Runtime
+from kando.schema.content import text_of_content
 from kando.schema.events import KandoEvent, RecordedEvent
 from kando.world.graph import World
 
@@ -99,7 +100,7 @@ class ScriptedLLM:
         Raises:
             AssertionError: the script has no answer.
         """
-        prompt = str(request["messages"][-1]["content"])
+        prompt = text_of_content(request["messages"][-1]["content"])
         answer = next((a for part, a in self._answers.items() if part in prompt), self._default)
         if answer is None:
             msg = f"The script has no answer to {prompt!r:.200}. Add one, or a default."

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from kando.errors import ConfigurationError
 from kando.responders.redaction import replace_surrogates
+from kando.schema.content import is_media, shown_part
 
 __all__ = [
     "format_cursor",
@@ -90,6 +91,8 @@ def _truncated(data: Any, texts: int, items: int, depth: int) -> Any:
         return truncate(data, texts)
     if depth == 0:
         return truncate(to_json(data), texts)
+    if is_media(data):
+        return shown_part(data)
     if isinstance(data, dict):
         kept = list(data.items())[:items]
         found = {truncate(k, texts): _truncated(v, texts, items, depth - 1) for k, v in kept}

@@ -17,6 +17,7 @@ from kando.app.providers import Provider
 from kando.errors import ConfigurationError, NotFoundError
 from kando.kit import Demo, Kit
 from kando.responders.llm_executor import provider_executor
+from kando.schema.content import text_of_content
 from kando.text.documents import Document, Skipped, read_documents
 
 __all__ = ["DEMO_PROVIDER", "demo_documents", "demo_of", "demo_provider"]
@@ -83,7 +84,7 @@ class _Played:
 
     def __call__(self, request: dict[str, Any]) -> dict[str, Any]:
         """Return the script's answer."""
-        asked = "\n".join(str(each["content"]) for each in request["messages"])
+        asked = "\n".join(text_of_content(each.get("content")) for each in request["messages"])
         matching = (text for words, text in self.answers if all(each in asked for each in words))
         return {"text": next(matching, self.default), "model": DEMO_PROVIDER, "cost_usd": 0.0}
 

@@ -1,0 +1,39 @@
+"""Images in what the commands take and show."""
+
+import json
+from base64 import b64encode
+from pathlib import Path
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(1_000)
+SHOWN = f"[image image/png {len(PNG):,} bytes]"
+
+
+def test_send_reads_the_image_that_the_person_names_and_events_show_its_size(
+    kando, tiny, tmp_path: Path
+) -> None:
+    (tmp_path / "scan.png").write_bytes(PNG)
+    run = kando("run", "tiny", "--goal", "Acme").stdout.split()[0]
+    content = ["Look.", {"type": "image", "path": str(tmp_path / "scan.png")}]
+
+    kando("send", run, "--type", "a.message", "--data", json.dumps({"content": content}))
+    kando("resume", run)
+
+    shown = kando("events", run).stdout
+    events = [json.loads(line) for line in kando("events", run, "--json").stdout.splitlines()]
+    (sent,) = (each for each in events if each["type"] == "a.message")
+    assert SHOWN in shown
+    assert "base64" not in shown
+    assert sent["data"]["content"] == [
+        {"type": "text", "text": "Look."},
+        {"type": "image", "media_type": "image/png", "data": b64encode(PNG).decode()},
+    ]
+
+
+def test_send_names_the_image_that_it_cannot_read(kando, tiny) -> None:
+    run = kando("run", "tiny", "--goal", "Acme").stdout.split()[0]
+    data = json.dumps({"content": [{"type": "image", "path": "none.png"}]})
+
+    done = kando("send", run, "--type", "a.message", "--data", data)
+
+    assert done.returncode != 0
+    assert "The image 'none.png' does not exist." in done.stderr
