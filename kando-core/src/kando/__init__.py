@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         patch,
         relate,
         set_timer,
+        start_run,
         unrelate,
     )
     from kando.errors import KandoError
@@ -55,6 +56,7 @@ else:
                 "patch",
                 "relate",
                 "set_timer",
+                "start_run",
                 "unrelate",
             ],
             "kando.errors": ["KandoError"],
@@ -107,6 +109,7 @@ __all__ = [
     "responder",
     "rng",
     "set_timer",
+    "start_run",
     "text_of",
     "unrelate",
 ]

@@ -10,8 +10,9 @@ back from its yield::
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from kando.errors import InvalidData
 from kando.responders.options import check_options
@@ -26,6 +27,7 @@ from kando.schema.events import (
     PERSON_ASKED,
     RELATION_CREATED,
     RELATION_REMOVED,
+    RUN_REQUESTED,
     TIMER_SET,
     TOOL_CALLED,
     KandoEvent,
@@ -33,6 +35,10 @@ from kando.schema.events import (
 )
 from kando.schema.typed import is_declarable, to_json
 from kando.world.graph import Relation, WorldObject
+
+if TYPE_CHECKING:
+    from kando.kit import Kit
+    from kando.responders.budget import Budget
 
 __all__ = [
     "ask",
@@ -43,6 +49,7 @@ __all__ = [
     "patch",
     "relate",
     "set_timer",
+    "start_run",
     "unrelate",
 ]
 
@@ -236,6 +243,46 @@ def ask_person(
     if about is not None:
         data["cause_object_id"] = _id_of(about)
     return emit(PERSON_ASKED, data)
+
+
+def start_run(
+    kit: str | Kit,
+    goal: str,
+    *,
+    settings: Mapping[str, Any] | object | None = None,
+    budget: Budget | None = None,
+    about: ObjectRef | None = None,
+) -> KandoEvent:
+    """Start a child run; its end is a ``run.ended``, and the run waits for it.
+
+    The child has a ledger of its own in the same store. The data of ``run.ended`` has its
+    ``run_id``, ``state`` and ``result``, or an ``error`` if it was cancelled, failed, or reached a
+    limit. The limits of this run hold for it and its children together.
+
+    Args:
+        kit: the kit of the child, or its name. Only the name is recorded: the process that works on
+            the run finds the kit among those that are installed or that its store was opened with.
+        goal: goal of the child.
+        settings: of its kit: by name, or an instance of its class; the defaults if omitted.
+        budget: limits of the child; it never has more than this run has left.
+        about: the object that it is about; ``run.ended`` echoes it as ``cause_object_id``.
+
+    Raises:
+        InvalidData: the name of the kit or the goal is empty.
+    """
+    name = kit if isinstance(kit, str) else kit.name
+    for what, text in (("kit", name), ("goal", goal)):
+        if not isinstance(text, str) or not text.strip():
+            msg = f"The {what} of a child run is {text!r:.60}."
+            raise InvalidData(msg, hint=f"Name its {what} with a text.")
+    data: dict[str, Any] = {"kit": name, "goal": goal}
+    if settings is not None:
+        data["settings"] = to_json(settings)
+    if budget is not None and (limits := budget.limits()):
+        data["limits"] = limits
+    if about is not None:
+        data["cause_object_id"] = _id_of(about)
+    return emit(RUN_REQUESTED, data)
 
 
 def set_timer(

@@ -92,6 +92,7 @@ class Kit:
         upcasters: steps that upgrade events which older versions of the kit recorded.
         seed: ``seed(goal, run_id)`` returns the events that start a run.
         demo: documents and answers to try it with, if it ships them.
+        result_of: ``result_of(world)`` returns the result of a finished run, or None.
     """
 
     name: str
@@ -110,6 +111,7 @@ class Kit:
     demo: Demo | None = None
     event_types: set[str] = attrs.field(factory=set)
     settings_class: type | None = None
+    result_of: Callable[[World], Any] | None = None
 
     def object(self, cls: type[_Class]) -> type[_Class]:
         """Declare the decorated class as the object type of its name.
@@ -491,6 +493,15 @@ class Kit:
     def seeds(self, fn: Callable[[str, str], list[KandoEvent]]) -> Callable[..., list[KandoEvent]]:
         """Register the decorated ``fn(goal, run_id)``, which returns the events that start a run."""
         self.seed = fn
+        return fn
+
+    def result(self, fn: _Function) -> _Function:
+        """Register the decorated ``fn(world)``, which returns the result of a finished run as JSON.
+
+        A run that starts a run of the kit gets it with ``run.ended``. Without it, the result is the
+        text of the last artifact, or else of the last answer of a model.
+        """
+        self.result_of = fn
         return fn
 
     def prompt(self, name: str, /, **values: Any) -> str:

@@ -11,7 +11,7 @@ from kando.app.demo import DEMO_ID
 from kando.errors import AmbiguousName, LedgerNotFound, PositionOutOfRange
 from kando.ledger.substrate import Substrate
 
-__all__ = ["Address", "new_ledger_id", "parse_address", "resolve_ledger_id"]
+__all__ = ["Address", "derived_ledger_id", "new_ledger_id", "parse_address", "resolve_ledger_id"]
 
 # Crockford's base 32, without letters that look like digits, in lower case.
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -35,6 +35,17 @@ def new_ledger_id() -> str:
 
     rest = "".join(secrets.choice(_ALPHABET) for _ in range(_ID_CHARS - 1))
     return secrets.choice(_LETTERS) + rest
+
+
+def derived_ledger_id(digest: bytes) -> str:
+    """Return the id of a ledger, of the form of a new one, that follows from a digest."""
+    number = int.from_bytes(digest, "big")
+    number, first = divmod(number, len(_LETTERS))
+    id = _LETTERS[first]
+    while len(id) < _ID_CHARS:
+        number, next_one = divmod(number, len(_ALPHABET))
+        id += _ALPHABET[next_one]
+    return id
 
 
 def parse_address(text: str) -> Address:

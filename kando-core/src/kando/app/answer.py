@@ -33,6 +33,7 @@ from kando.schema.events import (
     PERSON_ASKED,
     RESPONDER_FAILED,
     RUN_CANCELLED,
+    RUN_REQUESTED,
     TOOL_CALLED,
     KandoEvent,
     RecordedEvent,
@@ -251,6 +252,7 @@ _FITTING = {
     LLM_REQUEST: (("text", "data"), "text, or data if it has an output_schema"),
     TOOL_CALLED: (("result",), "result"),
     PERSON_ASKED: (("reply",), "reply"),
+    RUN_REQUESTED: (("result",), "result"),
 }
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from kando.ledger.inbox import InboxEntry
 from kando.ledger.substrate import Substrate
 
-__all__ = ["OWN_PREFIX", "answer_key", "failure_key", "intent_of", "messages_in"]
+__all__ = ["CANCEL_KEY", "OWN_PREFIX", "answer_key", "failure_key", "intent_of", "messages_in"]
 
 #: Prefix of the keys of Kando's own entries, which no other sender may use.
 OWN_PREFIX = "kando:"
+
+#: Key of the entry that cancels a run.
+CANCEL_KEY = f"{OWN_PREFIX}cancel"
 
 _ANSWER, _FAILURE = f"{OWN_PREFIX}answer:", f"{OWN_PREFIX}failure:"
 

@@ -26,6 +26,7 @@ from typing import TypeVar
 
 import attrs
 
+from kando.app.children import deliver_end
 from kando.app.claims import RunClaim, busy, seconds_now
 from kando.app.context import Context, id_of
 from kando.app.inbox import answer_key, failure_key
@@ -51,6 +52,7 @@ from kando.runtime.runtime import DEFAULT_MAX_PARALLEL_CALLS, DEFAULT_MAX_PAYLOA
 from kando.schema.events import (
     RESPONDER_FAILED,
     RETRIED,
+    RUN_REQUESTED,
     TOOL_CALLED,
     RecordedEvent,
     make_event,
@@ -479,6 +481,9 @@ class GroupWorker:
             flying = {call.held.job for call in self._flying.values()}
             calls = [each for each in map(partial(Job, run_id), kept.calls) if each not in flying]
             jobs = [(each, 0.0) for each in calls]
+            # The end of a child run wakes the run that started it.
+            if (parent := self._deliver_end(run_id)) is not None:
+                jobs.append((Job(parent), 0.0))
             wanted = self._wanted([kept.calls[each.intent] for each in calls], run_id)
             due = None if runtime.is_halted else runtime.seconds_until_due()
             if due is not None and not runtime.is_exhausted:
@@ -488,6 +493,10 @@ class GroupWorker:
             raise
         self._keep(run_id, kept)
         self._hand_over([held.lease], {run_id: held.since}, jobs=jobs, wanted=wanted)
+
+    def _deliver_end(self, run_id: str) -> str | None:
+        run = OpenedRun(self._context, self._substrate.open(run_id))
+        return deliver_end(run) if run.choices.started_by is not None else None
 
     def _opened(self, run_id: str) -> _Kept:
         claim = RunClaim(self._context, run_id, group=self._group.name, seconds=self._lease_seconds)
@@ -510,7 +519,8 @@ class GroupWorker:
             # The one that records the cancellation also makes the calls of the clean-up.
             self._runtime(observed, claim=kept.claim).record_returned()
         calls = [] if runtime.is_halted else runtime.open_calls()
-        kept.calls = {intent.id: intent for intent in calls}
+        # A child run is a job of its own.
+        kept.calls = {intent.id: intent for intent in calls if intent.type != RUN_REQUESTED}
         kept.length = runtime.ledger.length()
         return runtime
 

@@ -1,4 +1,4 @@
-"""Answers of tools that a branch takes over from its parents, for equal calls.
+"""Answers of tools and child runs that a branch takes over from its parents, for equal calls.
 
 A what-if must not act on the world a second time. A branch is served the results that its parents'
 line has got for equal calls, and a tool that writes is not called for a call that no parent made
@@ -12,12 +12,34 @@ from functools import cached_property
 from itertools import islice
 from typing import Any
 
+from kando.app.child_ids import opened_child
 from kando.app.opened import OpenedRun
 from kando.responders.approved import APPROVED_ARGUMENTS, call_key
-from kando.schema.events import TOOL_CALLED, TOOL_RETURNED, KandoEvent, RecordedEvent
+from kando.schema.events import (
+    ECHOED,
+    RUN_ENDED,
+    RUN_REQUESTED,
+    TOOL_CALLED,
+    TOOL_RETURNED,
+    KandoEvent,
+    RecordedEvent,
+)
+from kando.schema.exact_json import encode
 from kando.views.pending import is_answer, is_by_hand
 
-__all__ = ["LineageAnswers"]
+__all__ = ["LineageAnswers", "NoAnswers"]
+
+
+#: Types of the intents that are served, and of their answers.
+_SERVED = {TOOL_CALLED: TOOL_RETURNED, RUN_REQUESTED: RUN_ENDED}
+
+
+class NoAnswers:
+    """The lineage of a child run that a branch has started: no equal call was made before it."""
+
+    def answer_to(self, intent: KandoEvent) -> dict[str, Any] | None:
+        """Return None."""
+        return None
 
 
 class LineageAnswers:
@@ -37,9 +59,9 @@ class LineageAnswers:
 
     def answer_to(self, intent: KandoEvent) -> dict[str, Any] | None:
         """Return the data that answers an equal call of a parent, or None."""
-        if intent.type != TOOL_CALLED:
+        if intent.type not in _SERVED or not self._may_serve(intent):
             return None
-        key = call_key(intent.data)
+        key = _key_of(intent)
         if intent.id in self._served and self._served[intent.id][0] != key:
             # A person has approved other arguments: its result is left to another call.
             earlier, result = self._served.pop(intent.id)
@@ -57,12 +79,21 @@ class LineageAnswers:
         """Results by call, in the order of the calls; those that the branch has recorded are gone."""
         found: dict[bytes, list[dict[str, Any]]] = {}
         for event, key in _calls(self._later_events()):
-            found.setdefault(key, []).append({"result": event.data["result"]})
+            found.setdefault(key, []).append(_served(event))
         own = self._run.ledger.read(self._fork_position)
         for event, key in _calls(own):
             if event.data.get("cached") is True and found.get(key):
                 found[key].pop(0)
         return found
+
+    def _may_serve(self, intent: KandoEvent) -> bool:
+        """Whether a request for a child run is served: another model or a child of its own counts more."""
+        if intent.type != RUN_REQUESTED or not isinstance(intent, RecordedEvent):
+            return True
+        run, chosen = self._run, self._run.choices
+        if any(each is not None for each in (chosen.model, chosen.llm, chosen.fresh_id)):
+            return False
+        return opened_child(run.context, run.ledger.stream_name(), intent.lineage_key) is None
 
     @cached_property
     def _fork_position(self) -> int:
@@ -82,7 +113,7 @@ class LineageAnswers:
             intents = {
                 event.id: event
                 for event in islice(parent.read(0), left_at)
-                if event.type == TOOL_CALLED
+                if event.type in _SERVED
             }
             yield from _with_intents(parent.read(left_at), intents)
             info = substrate.info(info.parent_id)
@@ -93,7 +124,7 @@ def _with_intents(
     events: Iterator[RecordedEvent], earlier: dict[str, RecordedEvent]
 ) -> Iterator[RecordedEvent]:
     for event in events:
-        for cause in event.cause if event.type == TOOL_RETURNED else ():
+        for cause in event.cause if event.type in _SERVED.values() else ():
             if cause in earlier:
                 yield earlier.pop(cause)
         yield event
@@ -103,10 +134,10 @@ def _calls(events: Iterator[RecordedEvent]) -> Iterator[tuple[RecordedEvent, byt
     """Yield the results of calls, each with the key of its call."""
     calls: dict[str, RecordedEvent] = {}
     for event in events:
-        if event.type == TOOL_CALLED:
+        if event.type in _SERVED:
             calls[event.id] = event
         elif (
-            event.type == TOOL_RETURNED
+            event.type in _SERVED.values()
             and is_answer(event)
             and not is_by_hand(event.data)
             and "result" in event.data
@@ -114,4 +145,19 @@ def _calls(events: Iterator[RecordedEvent]) -> Iterator[tuple[RecordedEvent, byt
             call = next((calls[cause] for cause in event.cause if cause in calls), None)
             if call is not None:
                 # A person may have approved it with other arguments: the answer states them.
-                yield event, call_key(call.data, event.data.get(APPROVED_ARGUMENTS))
+                yield event, _key_of(call, event.data.get(APPROVED_ARGUMENTS))
+
+
+def _key_of(intent: KandoEvent, arguments: Any = None) -> bytes:
+    """Return a key that equal calls, and equal requests for a child run, share."""
+    if intent.type == TOOL_CALLED:
+        return call_key(intent.data, arguments)
+    data = intent.data
+    return encode([RUN_REQUESTED, data.get("kit"), data.get("goal"), data.get("settings")])
+
+
+def _served(answer: RecordedEvent) -> dict[str, Any]:
+    """Return what of a recorded answer is served to an equal call."""
+    if answer.type == TOOL_RETURNED:
+        return {"result": answer.data["result"]}
+    return {name: each for name, each in answer.data.items() if name not in ECHOED}

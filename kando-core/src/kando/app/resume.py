@@ -10,6 +10,8 @@ from typing import Any
 import attrs
 
 from kando.app.cache import cache_of
+from kando.app.child_executor import ChildRuns
+from kando.app.children import deliver_end, open_children
 from kando.app.claims import RunClaim
 from kando.app.context import Context, id_of
 from kando.app.inbox import SubstrateInbox
@@ -17,12 +19,12 @@ from kando.app.kits.demos import demo_provider
 from kando.app.kits.find import kit_data
 from kando.app.kits.settings import recorded_settings
 from kando.app.limits import agreed_limits, default_limits
-from kando.app.lineage_answers import LineageAnswers
+from kando.app.lineage_answers import LineageAnswers, NoAnswers
 from kando.app.observers import Observation
 from kando.app.opened import Choices, OpenedRun
 from kando.app.providers import Provider, choose_provider
 from kando.app.slots import StoreSlots
-from kando.app.status import RUNNING, STOPPED, WAITING, RunStatus, status_of
+from kando.app.status import ENDED, RUNNING, STOPPED, WAITING, RunStatus, status_of
 from kando.cache.asked import Asked
 from kando.errors import RunBusy
 from kando.kit import Kit
@@ -32,7 +34,8 @@ from kando.responders.base import Responder
 from kando.responders.budget import Budget
 from kando.responders.llm_executor import asking
 from kando.runtime import Runtime
-from kando.schema.events import KandoEvent
+from kando.runtime.runtime import Lineage
+from kando.schema.events import RUN_ENDED, KandoEvent
 from kando.settings import GRACE_SECONDS, value_of
 from kando.text.documents import Document, Skipped
 
@@ -133,6 +136,7 @@ def resume_run(
             # The run is not claimed while it waits. If another process works on it now, wait on.
             with suppress(RunBusy), during:
                 work(context, runtime)
+        deliver_end(OpenedRun(context, run.ledger))
     return RunResult(_status(run, held), provider.name if provider else None)
 
 
@@ -140,7 +144,10 @@ def _gets_news(run: OpenedRun, runtime: Runtime, held: RunClaim) -> bool:
     """Wait for work; return False if the run cannot continue."""
     what = f"run {run.id}: waiting for a timer or a message"
     with run.context.activities.step(what, is_waiting=True):
-        while _goes_on(_status(run, held)):
+        due_children = [time.monotonic() + seconds for seconds in _seconds_until_children_due(run)]
+        while _goes_on(status := _status(run, held)):
+            if _child_has_news(status) or any(at <= time.monotonic() for at in due_children):
+                return True
             due = runtime.seconds_until_due()
             time.sleep(_POLL_SECONDS if due is None else min(due, _POLL_SECONDS))
             if _has_news(run.context, run, runtime):
@@ -150,7 +157,22 @@ def _gets_news(run: OpenedRun, runtime: Runtime, held: RunClaim) -> bool:
 
 def _goes_on(status: RunStatus) -> bool:
     """Whether a run can continue: it waits, a message has arrived, or another process is at work."""
-    return status.state in (WAITING, RUNNING) or (status.state == STOPPED and status.unread > 0)
+    has_news = status.unread > 0 or _child_has_news(status)
+    return status.state in (WAITING, RUNNING) or (status.state == STOPPED and has_news)
+
+
+def _child_has_news(status: RunStatus) -> bool:
+    """Whether a child run that the run waits for has ended, or may be worked on."""
+    return any(each.is_open and each.state in (STOPPED, *ENDED) for each in status.children)
+
+
+def _seconds_until_children_due(run: OpenedRun) -> Iterator[float]:
+    """Yield the seconds until the next timer or deadline of each child run that a run waits for."""
+    for child in open_children(run):
+        seconds = Runtime(child.current, [], edge_logic=()).seconds_until_due()
+        if seconds is not None:
+            yield seconds
+        yield from _seconds_until_children_due(child)
 
 
 def _has_news(context: Context, run: OpenedRun, runtime: Runtime) -> bool:
@@ -262,6 +284,9 @@ def runtime_of(
         wanted = sent if chosen.llm is not None else attrs.evolve(sent, llm=None)
         # A fresh branch asks anew, so its requests must not share idempotency keys with its parents.
         responders.append(asking(provider.executor, sent, wanted, key_variant=chosen.fresh_id))
+    opened = OpenedRun(context, ledger)
+    choices = chosen or opened.choices
+    responders.append(_child_runs(context, ledger, choices, limits, provider, claim).responder())
     return Runtime(
         ledger,
         [substitute(each) for each in responders],
@@ -273,14 +298,59 @@ def runtime_of(
         cache_from=chosen.fresh_from if chosen is not None else 0,
         kit_loaded=kit_data(kit, settings=settings),
         upcasters=context.plugins.upcasters(),
-        snapshots=OpenedRun(context, ledger).snapshots(read_only=False),
-        lineage=LineageAnswers(OpenedRun(context, ledger)) if is_branch else None,
+        snapshots=opened.snapshots(read_only=False),
+        lineage=_lineage(opened, choices, is_branch=is_branch),
         allows_writes=chosen is not None and chosen.allows_writes,
         require_claim=claim.require if claim is not None else None,
         # The workers of a group make the calls of its runs.
         acquire_slots=StoreSlots(context).acquire if claim and not claim.group else None,
         patience_seconds=value_of(GRACE_SECONDS, context.environ),
     )
+
+
+def _lineage(run: OpenedRun, choices: Choices, *, is_branch: bool) -> Lineage | None:
+    if is_branch:
+        return LineageAnswers(run)
+    # As on the branch that started it, tools that write ask a person.
+    holds_writes = (choices.started_by or {}).get("holds_writes") is True
+    return NoAnswers() if holds_writes else None
+
+
+def _child_runs(
+    context: Context,
+    ledger: LedgerStore,
+    choices: Choices,
+    limits: Budget,
+    provider: Provider | None,
+    claim: RunClaim | None,
+) -> ChildRuns:
+    def work_on(child: OpenedRun) -> None:
+        with (
+            Observation(context.plugins.observers()) as observation,
+            RunClaim(context, child.id) as claim,
+        ):
+            # Opened again: another process may have worked on it before it was claimed.
+            run = OpenedRun(context, child.ledger)
+            kit, observed = run.require_kit(), observation.over(child.ledger)
+            runtime = runtime_of(
+                context, observed, kit, provider, run.limits, run.choices, claim=claim
+            )
+            work(context, runtime)
+
+    def offer(run_id: str) -> None:
+        if claim is None or run_id in offered:
+            return
+        substrate = context.substrate(read_only=False)
+        try:
+            offer_run(OpenedRun(context, substrate.open(run_id)), claim.group)
+        except RunBusy:
+            # A worker is on it, and takes it again.
+            substrate.group(claim.group).offer(Job(run_id))
+        offered.add(run_id)
+
+    offered: set[str] = set()
+    is_of_group = claim is not None and bool(claim.group)
+    return ChildRuns(context, ledger, choices, limits, work_on, offer if is_of_group else None)
 
 
 def work(context: Context, runtime: Runtime, events: Sequence[KandoEvent] = ()) -> None:
@@ -303,7 +373,7 @@ def work(context: Context, runtime: Runtime, events: Sequence[KandoEvent] = ()) 
 
 def answered_elsewhere(responder: Responder) -> Responder:
     """Return an executor that makes no call: the run records what workers deliver to its inbox."""
-    if responder.effect is None:
+    if responder.effect is None or responder.effect.answer_type == RUN_ENDED:
         return responder
     effect = attrs.evolve(responder.effect, is_elsewhere=True, keep=None, timed_out=None)
     return attrs.evolve(responder, effect=effect)

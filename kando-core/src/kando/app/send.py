@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import Any
 
+from kando.app.children import stop_children
+from kando.app.entries import CANCEL_KEY
 from kando.app.inbox import OWN_PREFIX, Delivery, deliver
 from kando.app.opened import OpenedRun
 from kando.errors import InvalidData
+from kando.ledger.inbox import InboxEntry
 from kando.schema.content import has_path
 from kando.schema.events import RUN_CANCELLED, RUN_PAUSED, make_event
 
@@ -70,10 +74,16 @@ def check_type(type: str) -> str:
 
 
 def pause_run(run: OpenedRun) -> Delivery:
-    """Pause a run after its current firing; it can be resumed."""
-    return deliver(run, make_event(RUN_PAUSED, "", "cli", [], {}), None)
+    """Pause a run after its current firing, and its child runs; it can be resumed."""
+    return _stop(run, InboxEntry(secrets.token_hex(8), make_event(RUN_PAUSED, "", "cli", [], {})))
 
 
 def cancel_run(run: OpenedRun) -> Delivery:
-    """Stop a run for good after its current firing; it can be forked, but not resumed."""
-    return deliver(run, make_event(RUN_CANCELLED, "", "cli", [], {}), f"{OWN_PREFIX}cancel")
+    """Stop a run and its child runs for good; it can be forked, but not resumed."""
+    return _stop(run, InboxEntry(CANCEL_KEY, make_event(RUN_CANCELLED, "", "cli", [], {})))
+
+
+def _stop(run: OpenedRun, entry: InboxEntry) -> Delivery:
+    delivery = deliver(run, entry.event, entry.key)
+    stop_children(run, entry)
+    return delivery

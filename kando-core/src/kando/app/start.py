@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,15 @@ from kando.app.opened import OpenedRun
 from kando.app.providers import Provider
 from kando.app.resume import RunResult, opened_provider, runtime_of, work
 from kando.app.status import status_of
-from kando.errors import ConfigurationError
+from kando.errors import ConfigurationError, LedgerExists
 from kando.kit import Kit
 from kando.ledger.groups import Job
 from kando.ledger.interface import LedgerStore
 from kando.ledger.memory import MemoryLedgerStore
+from kando.ledger.substrate import Substrate
 from kando.responders.budget import Budget
 from kando.runtime import Runtime
-from kando.schema.events import KIT_LOADED, OBJECT_CREATED, KandoEvent, make_event
+from kando.schema.events import KIT_LOADED, OBJECT_CREATED, STARTED_BY, KandoEvent, make_event
 from kando.schema.identity import default_event_id
 from kando.text.documents import Document, Skipped, read_documents
 
@@ -118,6 +120,8 @@ def create_run(
     demo: bool = False,
     budget: Budget | None = None,
     settings: KitSettings | None = None,
+    started_by: Mapping[str, Any] | None = None,
+    run_id: str | None = None,
 ) -> str:
     """Create a run of a kit, with its goal recorded and no work done yet, and return its id.
 
@@ -131,6 +135,8 @@ def create_run(
         demo: as for `start_run`.
         budget: as for `start_run`.
         settings: as for `start_run`.
+        started_by: of a child run: recorded with its first event.
+        run_id: of a child run, which may have been created before; a new id if None.
 
     Raises:
         UnknownPlugin: no such kit is installed.
@@ -142,7 +148,8 @@ def create_run(
     """
     loaded = kit if isinstance(kit, Kit) else context.kit(kit)
     documents, chosen = _read(context, inputs), settings_data(loaded, settings)
-    return id_of(_created(context, loaded, goal, documents, demo, budget, chosen))
+    child = None if run_id is None else (run_id, dict(started_by or {}))
+    return id_of(_created(context, loaded, goal, documents, demo, budget, chosen, child=child))
 
 
 def _read(context: Context, inputs: Sequence[str | Path]) -> list[Document | Skipped]:
@@ -166,6 +173,7 @@ def _created(
     budget: Budget | None,
     settings: dict[str, Any] | None,
     over: Callable[[LedgerStore], LedgerStore] = lambda ledger: ledger,
+    child: tuple[str, dict[str, Any]] | None = None,
 ) -> LedgerStore:
     # Invalid settings and misspelled names are reported before a run is created.
     default_limits(context.environ)
@@ -176,18 +184,29 @@ def _created(
         raise ConfigurationError("The run has no goal.", hint="Give a goal.")
     if not goal.strip():
         raise ConfigurationError("The goal is empty.", hint="Give a goal.")
-    run_id = new_ledger_id()
+    run_id = new_ledger_id() if child is None else child[0]
     inputs = [*(demo_documents(shipped) if shipped else ()), *documents]
     loaded = kit_data(kit, demo=demo, settings=settings)
+    if child is not None:
+        loaded[STARTED_BY] = child[1]
     seeds = _seeds(loaded, make_seeds(kit, goal, run_id), inputs)
     if budget is not None and budget.limits():
         seeds.append(limits_event(budget, _ACTOR))
     # In memory first: a refused seed must create neither an empty run nor a new store.
     _record(MemoryLedgerStore(run_id), kit, seeds)
-    ledger = over(context.substrate(read_only=False).create(run_id))
+    substrate = context.substrate(read_only=False)
+    ledger = over(substrate.create(run_id) if child is None else _child_ledger(substrate, run_id))
     # Regardless of the budget: a run that has its goal can be resumed with a larger one.
-    _record(ledger, kit, seeds)
+    if child is None or not ledger.length():
+        _record(ledger, kit, seeds)
     return ledger
+
+
+def _child_ledger(substrate: Substrate, run_id: str) -> LedgerStore:
+    """Return the ledger of a child run; a process that was killed may have created it."""
+    with suppress(LedgerExists):
+        return substrate.create(run_id)
+    return substrate.open(run_id)
 
 
 def _seeds(

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from kando.app.child_ids import child_id_of
 from kando.app.entries import messages_in
 from kando.app.opened import OpenedRun
-from kando.errors import InvalidData, KandoError, StoreError
+from kando.errors import InvalidData, KandoError, LedgerNotFound, StoreError
 from kando.ledger.claims import Claim
 from kando.ledger.interface import WORLD_TYPES, LedgerStore
 from kando.ledger.substrate import LedgerInfo
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CANCELLED",
     "DAMAGED",
+    "ENDED",
     "EXHAUSTED",
     "FAILED",
     "FINISHED",
@@ -39,6 +42,7 @@ __all__ = [
     "RUNNING",
     "STOPPED",
     "WAITING",
+    "ChildRun",
     "Deadline",
     "RunStatus",
     "damaged_status",
@@ -57,6 +61,12 @@ DAMAGED = "damaged"
 PAUSED = "paused"
 CANCELLED = "cancelled"
 
+#: States in which a child run has ended: the run that started it gets the answer.
+ENDED = frozenset({FINISHED, CANCELLED, FAILED, EXHAUSTED})
+
+#: States of a child run in which the run that started it has to wait.
+_RESTING = frozenset({WAITING, RUNNING, PAUSED, DAMAGED})
+
 #: How often the status of a run that changes meanwhile is read again.
 _READINGS = 5
 
@@ -72,6 +82,25 @@ class Deadline:
 
     event_id: str
     expires_at: datetime
+
+
+@attrs.frozen
+class ChildRun:
+    """A child run that a run has started.
+
+    Attributes:
+        run_id: of the child.
+        event_id: id of its ``run.requested``.
+        kit: name of its kit.
+        state: as `RunStatus.state`; None if it has not begun.
+        is_open: whether the run waits for it: its end is not recorded yet.
+    """
+
+    run_id: str
+    event_id: str
+    kit: str
+    state: str | None
+    is_open: bool
 
 
 @attrs.frozen
@@ -119,6 +148,9 @@ class RunStatus:
         claim: of the process that works on the run; None if no live process does.
         deadlines: of the pending approvals and questions that have one, the next one first: the
             run denies an approval itself then, and answers a question with an error.
+        children: the child runs that it has asked for, in order.
+        started_by: of a child run, the run and the ``run.requested`` that started it, as ``run_id``
+            and ``event_id``; None for any other run.
     """
 
     run_id: str
@@ -153,6 +185,13 @@ class RunStatus:
     parked_reasons: list[str] = attrs.field(factory=list)
     claim: Claim | None = None
     deadlines: list[Deadline] = attrs.field(factory=list)
+    children: list[ChildRun] = attrs.field(factory=list)
+    started_by: dict[str, str] | None = None
+
+    @property
+    def waits_for_children(self) -> bool:
+        """Whether the end of one of its child runs is not recorded yet."""
+        return any(each.is_open for each in self.children)
 
     @property
     def got_no_answer(self) -> bool:
@@ -257,7 +296,31 @@ def _status(ledger: LedgerStore, fold: StatusFold) -> RunStatus:
         parked=len(parked),
         parked_reasons=parked,
         deadlines=_deadlines(fold),
+        children=_children(ledger.stream_name(), fold),
+        started_by=_started_by(fold),
     )
+
+
+def _children(stream: str, fold: StatusFold) -> list[ChildRun]:
+    held = {each.intent for each in fold.approvals.open()}
+    return [
+        ChildRun(
+            each.run_id or child_id_of(stream, each.lineage_key),
+            each.event_id,
+            each.kit,
+            each.state,
+            each.run_id is None,
+        )
+        for each in fold.children.values()
+        if each.event_id not in held
+    ]
+
+
+def _started_by(fold: StatusFold) -> dict[str, str] | None:
+    named = fold.choices.started_by
+    if named is None:
+        return None
+    return {field: str(named.get(field)) for field in ("run_id", "event_id")}
 
 
 def _deadlines(fold: StatusFold) -> list[Deadline]:
@@ -300,6 +363,8 @@ def _status_now(run: OpenedRun, ignoring: Claim | None) -> RunStatus:
     except InvalidData:
         # Events that the kit's upcasters cannot convert are read as they were recorded.
         status = read_status(run.ledger)
+    if status.children:
+        status = attrs.evolve(status, children=[_with_state(run, each) for each in status.children])
     claim = None
     if not run.is_demo_run:
         claim = run.context.substrate().claim_of(run.id)
@@ -324,12 +389,44 @@ def _at_rest(run: OpenedRun, status: RunStatus) -> RunStatus:
     kit, stored = run.kit, run.current_snapshot
     if status.state not in (FINISHED, WAITING):
         return status
+    if status.state == WAITING and status.waits_for_children:
+        status = _waiting_for_children(run, status)
     if status.unread:
         problem = f"{_counted(status.unread, 'message is', 'messages are')} unread"
         return attrs.evolve(status, state=STOPPED, problem=status.problem or problem)
     if kit is None or (stored is not None and stored.is_at_rest(_identity(kit))):
         return status
     return attrs.evolve(status, state=STOPPED) if _has_work(run, kit) else status
+
+
+def _with_state(run: OpenedRun, asked: ChildRun) -> ChildRun:
+    """Return a child run with its state; that of one whose answer is recorded is known."""
+    if not asked.is_open:
+        return asked
+    try:
+        child = OpenedRun(run.context, run.context.substrate().open(asked.run_id))
+    except LedgerNotFound:
+        return asked
+    return attrs.evolve(asked, state=status_of(child).state if child.ledger.length() else None)
+
+
+def _waiting_for_children(run: OpenedRun, status: RunStatus) -> RunStatus:
+    """Return the state of a run that waits for child runs: it is stopped if it can continue with one."""
+    for child in status.children:
+        if child.state in _RESTING or not child.is_open:
+            continue
+        if _knows(run, child.kit):
+            return attrs.evolve(status, state=STOPPED)
+        problem = f"{child.event_id} needs the kit {child.kit!r:.80}, which is not installed"
+        status = attrs.evolve(status, problem=status.problem or problem)
+    return status
+
+
+def _knows(run: OpenedRun, kit: str) -> bool:
+    with suppress(KandoError):
+        run.context.kit(kit)
+        return True
+    return False
 
 
 def _identity(kit: Kit) -> dict[str, str]:

@@ -52,7 +52,9 @@ def status(run: str, as_json: bool) -> None:
             print_json(status_dict(found))
             return
         for name, text in _status_lines(found):
-            print_line(f"{name:<10}{text}".rstrip())
+            print_line(
+                f"{name:<10} {text}".rstrip() if len(name) > 9 else f"{name:<10}{text}".rstrip()
+            )
 
 
 def _status_lines(found: RunStatus) -> list[tuple[str, str]]:
@@ -81,6 +83,13 @@ def _status_lines(found: RunStatus) -> list[tuple[str, str]]:
         when = f"{moment(first.expires_at)} for {clean(first.event_id)}{more}"
         lines.append(("deadline", when))
     lines += [("goal", clean(found.goal or "")), ("kit", clean(kit))]
+    if found.started_by is not None:
+        by = found.started_by
+        lines.append(("started by", clean(f"{by['run_id']} ({by['event_id']})")))
+    lines += [
+        ("child", clean(f"{each.run_id}  {each.kit}  {each.state or 'not begun'}"))
+        for each in found.children
+    ]
     if found.parent_id is not None:
         lines.append(("parent", f"{found.parent_id}@{found.fork_position}"))
     counted = ", ".join(f"{n} {clean(type)}" for type, n in found.objects.items())

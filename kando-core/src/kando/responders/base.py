@@ -19,6 +19,7 @@ from kando.schema.events import (
 from kando.world.graph import World
 
 __all__ = [
+    "AnswerLater",
     "AnswerPending",
     "CallLimits",
     "Effect",
@@ -47,6 +48,10 @@ class KitTypes(Protocol):
 
 class AnswerPending(Exception):
     """Raised by the `call` of an effect that another process answers: the run stops before it."""
+
+
+class AnswerLater(AnswerPending):
+    """Raised by the `call` of an effect whose answer is delivered later: the run continues without it."""
 
 
 @attrs.frozen
@@ -104,6 +109,8 @@ class Effect:
             a person who approves a call with other arguments gets this error.
         on_durable: ``on_durable(intent)`` is called when the answer of a call is on disk: recorded, or
             kept until its turn to be recorded.
+        cancel: ``cancel(intent)`` is called when the run is cancelled, for an intent whose call is not in
+            flight; it returns the data of the answer if something was begun for it, or None.
         is_elsewhere: whether another process makes the calls, and delivers their answers; `call` is
             not called then.
     """
@@ -124,6 +131,7 @@ class Effect:
     timed_out: Callable[[KandoEvent], dict[str, Any]] | None = None
     check: Callable[[KandoEvent], None] = lambda intent: None
     on_durable: Callable[[KandoEvent], None] = lambda intent: None
+    cancel: Callable[[KandoEvent], dict[str, Any] | None] = lambda intent: None
     is_elsewhere: bool = False
 
 

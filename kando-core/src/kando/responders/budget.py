@@ -21,6 +21,7 @@ from kando.schema.events import (
     BUDGET_EXHAUSTED,
     LLM_RESPONSE,
     RESPONDER_FAILED,
+    RUN_ENDED,
     KandoEvent,
     RecordedEvent,
     make_event,
@@ -388,6 +389,8 @@ class BudgetEnforcer:
 
     def worst_case(self, intent: RecordedEvent, effect: Effect) -> tuple[Accounts, bool]:
         """Return the maximum charge of a call, and whether its price was guessed."""
+        if effect.answer_type == RUN_ENDED:
+            return self._worst_of_child(intent.data.get("limits")), False
         if effect.answer_type != LLM_RESPONSE:
             return Accounts(tool_calls=1), False
         asked = intent.data
@@ -401,6 +404,38 @@ class BudgetEnforcer:
         is_limited = self.budget.max_llm_cost_usd is not None
         cost, is_guess = self.worst_cost(asked, effect) if is_limited else (0.0, False)
         return Accounts(llm_calls=1, llm_tokens=tokens, llm_cost_usd=cost), is_guess
+
+    def _worst_of_child(self, limits: object) -> Accounts:
+        """Return the maximum charge of a child run: its own limits, as far as this run has that left.
+
+        One that has used up a limit gets a charge that exceeds it.
+
+        Args:
+            limits: of the child, by name; where none is set, it may use all that is left.
+        """
+        given = limits if isinstance(limits, dict) else {}
+
+        def most(name: str, used: float, unit: float) -> float:
+            limit, own = getattr(self.budget, name), amount_of(given.get(name))
+            if limit is None or own == 0:
+                return 0
+            left = limit - used if limit - used > _EXACTNESS else unit
+            return left if own is None else min(left, own)
+
+        mine = self.accounts
+        calls = given.get("max_llm_calls")
+        return Accounts(
+            # At least one, so that the limits on costs and tokens concern it.
+            llm_calls=0 if calls == 0 else int(most("max_llm_calls", mine.llm_calls, 1)) or 1,
+            llm_tokens=int(most("max_llm_tokens", mine.llm_tokens, 1)),
+            llm_cost_usd=most("max_llm_cost_usd", self.llm_cost_usd, self._fallback),
+            tool_calls=int(most("max_tool_calls", mine.tool_calls, 1)),
+            seconds=max(self.seconds_left() or 0.0, 0.0),
+        )
+
+    def reserved_for(self, intent_id: str) -> Accounts | None:
+        """Return what is reserved for a call; None if nothing is. Any thread may ask."""
+        return self._reserved.get(intent_id)
 
     def worst_cost(self, request: dict[str, Any], effect: Effect) -> tuple[float, bool]:
         """Return the maximum cost of an LLM call in US dollars, and whether it was guessed.

@@ -17,8 +17,10 @@ from typing import Any
 from kando.responders.attempts import checked_attempts
 from kando.responders.base import Effect
 from kando.responders.cancellation import cancellable
+from kando.responders.reservation import reserving
 from kando.responders.tool_context import ToolProgress, call_place
 from kando.schema.events import RecordedEvent
+from kando.views.spending import Accounts
 
 __all__ = ["AcquireSlots", "Call", "CallPool", "Lane"]
 
@@ -44,6 +46,7 @@ class Call:
     Attributes:
         future: its answer.
         progress: what it has reported last; None if nothing.
+        reserved: what is reserved for it when it starts; None without limits.
         timeout_seconds: counted from its start; None for no timeout.
         started_at: by `time.monotonic`; None until it starts.
     """
@@ -58,6 +61,7 @@ class Call:
         self.effect = effect
         self.future: Future[dict[str, Any]] = Future()
         self.progress: ToolProgress | None = None
+        self.reserved: Accounts | None = None
         self.started_at: float | None = None
         self.is_abandoned = False
         # Whether its answer is not waited for any more: it is not repeated, but may still return.
@@ -93,7 +97,8 @@ class Call:
         """Call the executor, and store the answer or the exception in `future`."""
         try:
             before_call()
-            with checked_attempts(before_call), call_place(self._ledger, self._report):
+            place = call_place(self._ledger, self._report)
+            with checked_attempts(before_call), place, reserving(self.reserved):
                 answer = self.effect.call(self.intent)
             self.future.set_result(answer)
         except BaseException as error:

@@ -13,6 +13,7 @@ from kando.responders.budget import BudgetEnforcer
 from kando.responders.tool_context import ToolProgress, call_place
 from kando.runtime.call_pool import AcquireSlots, Call, CallPool
 from kando.schema.events import RecordedEvent
+from kando.views.spending import Accounts
 from kando.world.graph import World
 
 __all__ = ["Effects"]
@@ -47,6 +48,8 @@ class Effects:
         acquire_slots: AcquireSlots | None = None,
         ledger: str = "",
     ) -> None:
+        #: Returns what is reserved for the call of an intent, by its id.
+        self.reserved_for: Callable[[str], Accounts | None] = lambda intent_id: None
         self._ledger = ledger
         self._limit = limit
         self._keep = keep
@@ -386,6 +389,7 @@ class Effects:
     def _launch(self, call: Call) -> Call:
         self._waiting.pop(call.intent.id, None)
         self._in_flight[call.intent.id] = call
+        call.reserved = self.reserved_for(call.intent.id)
         self._pool_in_use().submit(call)
         return call
 

@@ -25,7 +25,7 @@ from functools import partial
 from typing import Any
 
 from kando.errors import ConcurrencyError, StoreError
-from kando.responders.base import AnswerPending, Effect, Responder
+from kando.responders.base import AnswerLater, AnswerPending, Effect, Responder
 from kando.runtime.answers import late_failure, recordable
 from kando.runtime.approval_gate import ApprovalGate
 from kando.runtime.batch import Batch
@@ -81,6 +81,7 @@ class Intents:
         self._handlers = handlers
         self._gate = gate
         self._inbox = inbox
+        effects.reserved_for = self._recorder.account.reserved_for
         committer.on_saved = self.start_calls
         committer.on_failed = self.discard
         committer.on_recorded = self.want if handlers.has_executors else self._observe
@@ -90,7 +91,7 @@ class Intents:
         for event in events:
             if event.type in ANSWERS:
                 self.observe_by_hand(event)
-            else:
+            elif event.type in INTENTS or event.type == APPROVAL_GRANTED:
                 self.plan(event)
         return self.effects.has_waiting
 
@@ -221,7 +222,11 @@ class Intents:
         self._record_late(results)
         for intent in self.in_order():
             handler, result = self.executor_of(intent), results.get(intent.id)
-            if handler is None or handler.effect is None or result is None:
+            if handler is None or handler.effect is None:
+                continue
+            if result is None and (result := handler.effect.cancel(intent)) is None:
+                continue
+            if isinstance(result, AnswerPending):
                 continue
             if isinstance(result, BaseException):
                 self._committer.record_failure(handler, intent, result, intent, RAISED)
@@ -280,6 +285,8 @@ class Intents:
             if seconds <= 0 or (result := self._result_of(intent, handler, seconds)) is None:
                 msg = f"the time to clean up was over before {intent.id} was answered"
                 raise TimeoutError(msg)
+        except AnswerLater:
+            return
         except (AnswerPending, ConcurrencyError, StoreError):
             raise
         except (Exception, SystemExit) as error:

@@ -30,7 +30,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from itertools import islice
 
-from kando.responders.base import AnswerPending, Effect, Responder
+from kando.responders.base import AnswerLater, AnswerPending, Effect, Responder
 from kando.runtime.approval_gate import GATE, ApprovalGate
 from kando.runtime.batch import Batch
 from kando.runtime.clean_up import clean_up
@@ -319,6 +319,9 @@ class Loop:
                 if handler.effect is None:
                     return self._fire_plain(handler, event, batch)
                 return self.intents.answer(handler, handler.effect, subject, batch, event)
+            except AnswerLater:
+                # It is open like a question to a person, until its answer is delivered.
+                return True
             except AnswerPending:
                 raise
             except (Exception, SystemExit) as error:
@@ -376,6 +379,9 @@ class Loop:
                 if handler.effect is not None:
                     return self._finish_call(handler, handler.effect, firing, batch)
                 count = self._repeat(handler, firing, batch)
+            except AnswerLater:
+                self.cursor.leave_open_firing()
+                return True
             except AnswerPending:
                 raise
             except (Exception, SystemExit) as error:

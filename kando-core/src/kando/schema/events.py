@@ -45,9 +45,12 @@ __all__ = [
     "RESPONDER_FIRED",
     "RETRIED",
     "RUN_CANCELLED",
+    "RUN_ENDED",
     "RUN_PAUSED",
+    "RUN_REQUESTED",
     "RUN_RESUMED",
     "SETTINGS",
+    "STARTED_BY",
     "TIMER_FIRED",
     "TIMER_SET",
     "TOOL_CALLED",
@@ -81,6 +84,8 @@ RESPONDER_FAILED = "responder.failed"
 KIT_LOADED = "kit.loaded"
 PERSON_ASKED = "person.asked"
 PERSON_REPLIED = "person.replied"
+RUN_REQUESTED = "run.requested"
+RUN_ENDED = "run.ended"
 APPROVAL_REQUESTED = "approval.requested"
 APPROVAL_GRANTED = "approval.granted"
 APPROVAL_DENIED = "approval.denied"
@@ -127,6 +132,8 @@ KNOWN_TYPES = RESERVED | {
     PERSON_REPLIED,
     RELATION_CREATED,
     RELATION_REMOVED,
+    RUN_ENDED,
+    RUN_REQUESTED,
     TIMER_SET,
     TOOL_CALLED,
     TOOL_RETURNED,
@@ -145,6 +152,9 @@ RAISED = "raised"
 EXPIRES = "expires"
 #: Field of a ``kit.loaded``: the settings of the kit.
 SETTINGS = "settings"
+#: Field of the first event of a child run: the run that started it, and the ``run.requested``.
+STARTED_BY = "started_by"
+
 #: A hundred years, in seconds: the longest of these, so that every date can be represented.
 LONGEST_EXPIRES = 100 * 366 * 86_400
 

@@ -11,6 +11,7 @@ from kando.schema.events import (
     BRANCH_CREATED,
     BUDGET_SET,
     KIT_LOADED,
+    STARTED_BY,
     RecordedEvent,
 )
 from kando.views.kit import LoadedKit, kit_after
@@ -43,6 +44,8 @@ class Choices:
         limits_id: id of that event, or None.
         branch_id: the branch that the events so far are of; None if they are of a run.
         branch_from: position of that branch's first own event; 0 for a run.
+        started_by: of a child run: what started it, as its first event states it; None for any
+            other run, such as a branch of a child that a person made.
     """
 
     loaded: LoadedKit | None = None
@@ -56,6 +59,7 @@ class Choices:
     limits_id: str | None = None
     branch_id: str | None = None
     branch_from: int = 0
+    started_by: dict[str, Any] | None = None
 
     @property
     def kit(self) -> dict[str, Any] | None:
@@ -71,18 +75,19 @@ class Choices:
         """Return the choices after the next event of the ledger."""
         data = event.data
         if event.type == KIT_LOADED:
-            return attrs.evolve(self, loaded=kit_after(self.loaded, event))
+            known = attrs.evolve(self, loaded=kit_after(self.loaded, event))
+            return known if event.position else known._started_by(data)
         if event.type == BUDGET_SET:
             return attrs.evolve(self, limits=data.get("limits", {}), limits_id=event.id)
         if event.type == BRANCH_CREATED:
             id = _text(data.get("branch_id"))
-            return attrs.evolve(self, branch_id=id, branch_from=event.position)
+            return attrs.evolve(self, branch_id=id, branch_from=event.position, started_by=None)
         if event.type == BRANCH_CHANGED and data.get(IMPORTED) is True:
             return attrs.evolve(self, is_imported=True, allows_writes=False)
         if event.type == BRANCH_CHANGED:
             is_fresh = data.get("fresh") is True and self.branch_id is not None
             return attrs.evolve(
-                self,
+                self._started_by(data),
                 model=_text(data.get("model")) or self.model,
                 llm=_text(data.get("llm")) or self.llm,
                 fresh_id=self.branch_id if is_fresh else self.fresh_id,
@@ -91,6 +96,14 @@ class Choices:
                 is_imported=self.is_imported and _text(data.get("llm")) is None,
             )
         return self
+
+    def _started_by(self, data: dict[str, Any]) -> Choices:
+        named = data.get(STARTED_BY)
+        if not isinstance(named, dict):
+            return self
+        # A child of a branch is asked of the model that was chosen for the branch.
+        model, llm = _text(named.get("model")) or self.model, _text(named.get("llm")) or self.llm
+        return attrs.evolve(self, started_by=named, model=model, llm=llm)
 
 
 def _text(value: object) -> str | None:

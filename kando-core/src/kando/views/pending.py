@@ -2,7 +2,8 @@
 
 The runtime, the status of a run, workers and kando-mcp all ask this fold:
 
-- An intent (``llm.request``, ``tool.called``, ``person.asked``) is open until its executor has answered
+- An intent (``llm.request``, ``tool.called``, ``person.asked``,
+  ``run.requested``) is open until its executor has answered
   or failed it, or a person or another program has answered it by hand. No executor answers a question
   to a person. An answer by hand is recorded with
   ``"by"``: it is not a call, so it is not charged and no cache keeps it. An event of an answer's
@@ -28,7 +29,9 @@ from kando.schema.events import (
     PERSON_REPLIED,
     RESPONDER_FAILED,
     RUN_CANCELLED,
+    RUN_ENDED,
     RUN_PAUSED,
+    RUN_REQUESTED,
     RUN_RESUMED,
     TIMER_FIRED,
     TIMER_SET,
@@ -57,6 +60,7 @@ ANSWERS = {
     LLM_RESPONSE: LLM_REQUEST,
     TOOL_RETURNED: TOOL_CALLED,
     PERSON_REPLIED: PERSON_ASKED,
+    RUN_ENDED: RUN_REQUESTED,
 }
 #: Types of answers, by the type of the intent.
 INTENTS = {intent: answer for answer, intent in ANSWERS.items()}

@@ -12,6 +12,7 @@ from kando.schema.events import (
     BUDGET_EXHAUSTED,
     LLM_RESPONSE,
     RESPONDER_FAILED,
+    RUN_ENDED,
     TOOL_RETURNED,
     KandoEvent,
 )
@@ -20,7 +21,7 @@ from kando.views.pending import failed_intent, is_answer, is_by_hand
 __all__ = ["CHARGED", "Accounts", "amount_of", "charge_of", "spent_by"]
 
 #: Types of events that change the accounts.
-CHARGED = frozenset({LLM_RESPONSE, TOOL_RETURNED, RESPONDER_FAILED, BUDGET_EXHAUSTED})
+CHARGED = frozenset({LLM_RESPONSE, TOOL_RETURNED, RUN_ENDED, RESPONDER_FAILED, BUDGET_EXHAUSTED})
 
 # Error types of answers for which no model or tool was called.
 _NOT_CALLED = frozenset({"Denied", "InvalidArguments", "UnknownTool"})
@@ -41,7 +42,8 @@ class Accounts:
         llm_unpriced: number of these answers and failed attempts whose cost is unknown.
         llm_dearest_usd: cost of the most expensive of them.
         tool_calls: number of answers of tools that were called.
-        seconds: that the run had worked when its budget was last exhausted.
+        seconds: that the run had worked when its budget was last exhausted; of what is reserved for a
+            child run: that it may work.
     """
 
     llm_calls: int = 0
@@ -93,7 +95,7 @@ def charge_of(answer_type: str, answer: Mapping[str, Any]) -> Accounts:
     """Return the charge for one answer; only calls are charged.
 
     Args:
-        answer_type: ``llm.response`` or ``tool.returned``.
+        answer_type: ``llm.response``, ``tool.returned`` or ``run.ended``.
         answer: its data.
     """
     error = answer.get("error")
@@ -102,6 +104,8 @@ def charge_of(answer_type: str, answer: Mapping[str, Any]) -> Accounts:
         return Accounts()
     if answer_type == TOOL_RETURNED:
         return Accounts(tool_calls=1)
+    if answer_type == RUN_ENDED:
+        return _charge_of_child(answer)
     lost = answer.get("lost")
     before = _charge_of_failure(lost) if isinstance(lost, Mapping) else Accounts()
     cost = amount_of(answer.get("cost_usd"))
@@ -113,6 +117,23 @@ def charge_of(answer_type: str, answer: Mapping[str, Any]) -> Accounts:
         llm_cost_usd=cost or 0.0,
         llm_unpriced=int(cost is None and not is_free),
         llm_dearest_usd=cost or 0.0,
+    )
+
+
+def _charge_of_child(ended: Mapping[str, Any]) -> Accounts:
+    """Return the charge for a child run: what it used, as the answer states it."""
+    usage = ended.get("usage")
+    used = usage if isinstance(usage, Mapping) else {}
+
+    def count(name: str) -> int:
+        return int(amount_of(used.get(name)) or 0)
+
+    return Accounts(
+        llm_calls=count("llm_calls"),
+        llm_tokens=count("llm_tokens"),
+        llm_cost_usd=amount_of(ended.get("cost_usd")) or 0.0,
+        llm_unpriced=count("llm_unpriced"),
+        tool_calls=count("tool_calls"),
     )
 
 

@@ -28,6 +28,8 @@ from kando.schema.events import (
     RAISED,
     RESPONDER_FAILED,
     RESPONDER_FIRED,
+    RUN_ENDED,
+    RUN_REQUESTED,
     TIMER_SET,
     TOOL_CALLED,
     TOOL_RETURNED,
@@ -35,6 +37,7 @@ from kando.schema.events import (
 )
 from kando.schema.firing import Firing
 from kando.views.approvals import ApprovalsFold
+from kando.views.children import RequestedRun, track_children
 from kando.views.choices import Choices
 from kando.views.firings import parked_by_person
 from kando.views.pending import ANSWERS, PENDING, answered_by, is_answer, is_by_hand, track
@@ -66,6 +69,7 @@ class StatusFold:
         timers: ids of the timers that have not fired.
         approvals: that are open.
         questions: to people, that are open, by id.
+        children: the child runs, by the id of their ``run.requested``.
         parked: reasons of the firings that are parked, by trigger and responder; one that fired
             after all, or whose call was answered, is not in it.
         requests: number of requests to language models.
@@ -94,6 +98,7 @@ class StatusFold:
     timers: dict[str, None] = attrs.field(factory=dict)
     approvals: ApprovalsFold = attrs.field(factory=ApprovalsFold)
     questions: dict[str, Question] = attrs.field(factory=dict)
+    children: dict[str, RequestedRun] = attrs.field(factory=dict)
     parked: dict[str, str] = attrs.field(factory=dict)
     requests: int = 0
     answers: int = 0
@@ -208,6 +213,11 @@ def _on_question(fold: StatusFold, event: RecordedEvent) -> None:
     track_questions(fold.questions, event)
 
 
+def _on_child(fold: StatusFold, event: RecordedEvent) -> None:
+    track_children(fold.children, event)
+    fold.approvals.observe(event)
+
+
 def _on_failure(fold: StatusFold, event: RecordedEvent) -> None:
     outcome = event.data["outcome"]
     reason = f"{event.data['responder']}: {_reason_of(event)}"
@@ -269,6 +279,8 @@ _HANDLERS: dict[str, Callable[[StatusFold, RecordedEvent], None]] = {
     TOOL_RETURNED: _on_answer,
     PERSON_ASKED: _on_question,
     PERSON_REPLIED: _on_question,
+    RUN_REQUESTED: _on_child,
+    RUN_ENDED: _on_child,
     APPROVAL_REQUESTED: _on_approval,
     APPROVAL_GRANTED: _on_approval,
     APPROVAL_DENIED: _on_approval,

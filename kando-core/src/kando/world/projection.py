@@ -18,6 +18,7 @@ from kando.schema.events import (
     PERSON_ASKED,
     RELATION_CREATED,
     RELATION_REMOVED,
+    RUN_REQUESTED,
     SETTINGS,
     TIMER_SET,
     KandoEvent,
@@ -126,6 +127,9 @@ def change_of(event: KandoEvent, world: Lookup, *, copies: bool = False) -> Chan
         return SettingsChange(_copy(data) if copies else data)
     if kind == TIMER_SET or (kind in _QUESTIONS and EXPIRES in event.data):
         due_at(event)
+    if kind == RUN_REQUESTED:
+        _text(event, "kit")
+        _text(event, "goal")
     return None
 
 

@@ -25,6 +25,7 @@ from kando.schema.events import (
     PERSON_ASKED,
     RELATION_CREATED,
     RELATION_REMOVED,
+    RUN_REQUESTED,
     TIMER_SET,
     TOOL_CALLED,
 )
@@ -42,6 +43,7 @@ _EMITTERS = {
     "ask_person": (PERSON_ASKED, True),
     "call_tool": (TOOL_CALLED, True),
     "set_timer": (TIMER_SET, False),
+    "start_run": (RUN_REQUESTED, True),
 }
 
 #: Functions whose first argument is the type of the event.

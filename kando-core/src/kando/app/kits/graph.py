@@ -20,6 +20,8 @@ from kando.schema.events import (
     PERSON_REPLIED,
     RELATION_CREATED,
     RELATION_REMOVED,
+    RUN_ENDED,
+    RUN_REQUESTED,
     TIMER_FIRED,
     TIMER_SET,
     TOOL_CALLED,
@@ -69,7 +71,17 @@ class Node:
 
 
 # Their subject is not the subject of the responder: an answer is about the object of its request.
-_ABOUT_ANY = frozenset({TOOL_CALLED, TOOL_RETURNED, LLM_RESPONSE, PERSON_ASKED, PERSON_REPLIED})
+_ABOUT_ANY = frozenset(
+    {
+        TOOL_CALLED,
+        TOOL_RETURNED,
+        LLM_RESPONSE,
+        PERSON_ASKED,
+        PERSON_REPLIED,
+        RUN_REQUESTED,
+        RUN_ENDED,
+    }
+)
 
 
 _ANSWERED_BY = {
@@ -77,6 +89,7 @@ _ANSWERED_BY = {
     TOOL_CALLED: TOOL_RETURNED,
     TIMER_SET: TIMER_FIRED,
     PERSON_ASKED: PERSON_REPLIED,
+    RUN_REQUESTED: RUN_ENDED,
 }
 
 _KEPT = frozenset({OBJECT_CREATED, OBJECT_PATCHED, RELATION_CREATED, RELATION_REMOVED})

@@ -1,0 +1,187 @@
+"""Child runs: which run started which, and what the end of one is to the run that waits for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from hashlib import sha256
+from typing import Any
+
+from kando.app.artifacts import artifacts_in
+from kando.app.child_ids import child_id_of, opened_child
+from kando.app.entries import CANCEL_KEY, OWN_PREFIX, answer_key
+from kando.app.opened import OpenedRun
+from kando.app.status import CANCELLED, ENDED, EXHAUSTED, FAILED, status_of
+from kando.errors import LedgerNotFound
+from kando.ledger.claims import Claim
+from kando.ledger.inbox import InboxEntry
+from kando.ledger.interface import LedgerStore
+from kando.responders.tools import error_data
+from kando.schema.events import (
+    BRANCH_CREATED,
+    ECHOED,
+    LLM_RESPONSE,
+    RUN_CANCELLED,
+    RUN_ENDED,
+    RUN_PAUSED,
+    KandoEvent,
+    make_event,
+)
+from kando.schema.typed import to_json
+from kando.views.pending import Pending, is_answer, track
+from kando.views.spending import CHARGED, Accounts
+from kando.views.status import StatusFold
+from kando.views.stored import status_fold_of
+from kando.world.projection import reproject
+
+__all__ = [
+    "CHILD_RUNS",
+    "answer_of",
+    "deliver_end",
+    "is_open",
+    "open_children",
+    "pause_key",
+    "stop_children",
+]
+
+#: Name of the executor that answers ``run.requested``: the actor of the answers.
+CHILD_RUNS = "child_runs"
+
+#: Types of the errors with which a child run ends that has no result, by its state.
+_ERRORS = {CANCELLED: "RunCancelled", FAILED: "RunFailed", EXHAUSTED: "RunExhausted"}
+
+
+def open_children(run: OpenedRun) -> Iterator[OpenedRun]:
+    """Yield the child runs that a run waits for and that have been started, in order."""
+    stream = run.ledger.stream_name()
+    for asked in _fold_of(run).children.values():
+        if asked.run_id is None:
+            child = opened_child(run.context, stream, asked.lineage_key)
+            if child is not None:
+                yield child
+
+
+def _fold_of(run: OpenedRun) -> StatusFold:
+    fold = status_fold_of(run.snapshot) if run.snapshot is not None else None
+    fold = fold or StatusFold()
+    for event in run.ledger.read(fold.length):
+        fold.observe(event)
+    return fold
+
+
+def stop_children(run: OpenedRun, stopped_by: InboxEntry) -> None:
+    """Pause or cancel the child runs that a run waits for, and theirs, as the run itself.
+
+    A child that no process works on is not paused: it does not work while its parent is paused.
+
+    Args:
+        run: opened for writing.
+        stopped_by: the entry that pauses or cancels the run.
+    """
+    substrate = run.context.substrate(read_only=False)
+    kind = stopped_by.event.type
+    for child in open_children(run):
+        claim = substrate.claim_of(child.id)
+        if kind == RUN_PAUSED and (claim is None or not claim.is_live()):
+            continue
+        key = CANCEL_KEY if kind == RUN_CANCELLED else pause_key(stopped_by.event_id)
+        entry = InboxEntry(key, make_event(kind, "", CHILD_RUNS, [], {}))
+        substrate.deliver(child.id, entry)
+        stop_children(child, entry)
+
+
+def pause_key(event_id: str) -> str:
+    """Return the key of the entry that pauses a child because its parent was paused.
+
+    Args:
+        event_id: of the parent's ``run.paused``.
+    """
+    return f"{OWN_PREFIX}pause:{sha256(event_id.encode()).hexdigest()[:16]}"
+
+
+def is_open(ledger: LedgerStore, intent: KandoEvent) -> bool:
+    """Whether a request has no answer in a ledger."""
+    recorded = ledger.find(intent.id)
+    if recorded is None:
+        return False
+    pending: Pending[None] = Pending()
+    for event in ledger.read(recorded.position):
+        track(pending, event, None)
+    return intent.id in pending.intents
+
+
+def answer_of(
+    child: OpenedRun, intent: KandoEvent, *, ignoring: Claim | None = None
+) -> dict[str, Any] | None:
+    """Return the data of the ``run.ended`` of a child run; None if it has not ended.
+
+    Args:
+        child: opened again after the last work on it.
+        intent: that started it.
+        ignoring: the caller's own claim on the child.
+    """
+    status = status_of(child, ignoring=ignoring)
+    if status.state not in ENDED:
+        return None
+    answer: dict[str, Any] = {name: intent.data[name] for name in ECHOED if name in intent.data}
+    answer |= {"run_id": child.id, "state": status.state, "last_event_id": status.last_event_id}
+    answer |= _used(child.ledger)
+    if status.state in _ERRORS:
+        reason = status.problem or f"it was {status.state}"
+        return answer | error_data(_ERRORS[status.state], f"Run {child.id}: {reason}")
+    try:
+        return answer | {"result": _result(child)}
+    except (Exception, SystemExit) as error:
+        return answer | error_data(type(error).__name__, str(error))
+
+
+def _used(ledger: LedgerStore) -> dict[str, Any]:
+    """Return what a child has used: without what a branch shares with its parent."""
+    spent = before = Accounts()
+    for event in ledger.read_all():
+        if event.type == BRANCH_CREATED:
+            before = spent
+        elif event.type in CHARGED:
+            spent = spent.apply(event)
+    usage = spent.since(before)
+    return {"cost_usd": usage.pop("llm_cost_usd"), "usage": usage}
+
+
+def _result(child: OpenedRun) -> Any:
+    kit, ledger = child.require_kit(), child.current
+    world = reproject(ledger)
+    if kit.result_of is not None:
+        return to_json(kit.result_of(world))
+    if artifacts := artifacts_in(world):
+        return artifacts[-1].text
+    answers = (e for e in ledger.read_all() if e.type == LLM_RESPONSE and is_answer(e))
+    texts = [event.text for event in answers if event.text]
+    return texts[-1] if texts else None
+
+
+def deliver_end(child: OpenedRun) -> str | None:
+    """If a run is a child that has ended, put its end into the inbox of the run that waits for it.
+
+    Args:
+        child: opened again after the last work on it.
+
+    Returns:
+        The id of the run that started it, if there was something to deliver.
+    """
+    named = child.choices.started_by or {}
+    parent_id, event_id = named.get("run_id"), named.get("event_id")
+    if not isinstance(parent_id, str) or not isinstance(event_id, str):
+        return None
+    substrate = child.context.substrate(read_only=False)
+    # The run may have been deleted, or never have been in this store.
+    with suppress(LedgerNotFound):
+        parent = substrate.open(parent_id)
+        intent = parent.find(event_id)
+        if intent is None or child_id_of(parent.stream_name(), intent.lineage_key) != child.id:
+            return None
+        if not is_open(parent, intent) or (answer := answer_of(child, intent)) is None:
+            return None
+        event = make_event(RUN_ENDED, "", CHILD_RUNS, [event_id], answer)
+        substrate.deliver(parent_id, InboxEntry(answer_key(event_id), event))
+        return parent_id
+    return None

@@ -1,0 +1,370 @@
+"""Child runs: a run starts runs, waits for their ends, and loses none of them."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kando import (
+    Budget,
+    Kit,
+    Run,
+    Store,
+    ask_person,
+    call_tool,
+    create,
+    open_store,
+    patch,
+    start_run,
+)
+from kando.app.group_worker import GroupWorker
+from kando.errors import InvalidData
+from kando.schema.events import (
+    OBJECT_CREATED,
+    PERSON_REPLIED,
+    RUN_ENDED,
+    RUN_REQUESTED,
+    TOOL_RETURNED,
+    KandoEvent,
+)
+
+#: Seconds that a test waits for something at most.
+PATIENCE = 30
+
+
+def make_kits(journal: Path) -> list[Kit]:
+    """Return a kit whose runs start a child for each word of their goal, and the kit of the children.
+
+    Args:
+        journal: each call of a tool writes a line to it.
+    """
+    child = Kit("child", version="1")
+    child.seeds(lambda goal, run_id: [create("Job", {"text": goal}, id="job")])
+
+    @child.tool(effect="write")
+    def note(word: str) -> int:
+        with journal.open("a") as file:
+            file.write(f"{word}\n")
+        if os.environ.get("TEST_DIES_AT") == word:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if word == "bad":
+            raise ValueError(word)
+        return len(word)
+
+    @child.responder(OBJECT_CREATED, type="Job")
+    def on_job(event: KandoEvent, world: Any) -> Any:
+        word = event.object["text"]
+        if word == "raise":
+            raise ZeroDivisionError(word)
+        if word == "ask":
+            yield ask_person("Which?", about="job")
+        elif word.startswith("nest"):
+            yield start_run("parent", word.removeprefix("nest"), about="job")
+        else:
+            yield call_tool("note", {"word": word}, about="job")
+
+    @child.responder(TOOL_RETURNED, type="Job")
+    def on_note(event: KandoEvent, world: Any) -> Any:
+        yield patch("job", {"n": event.data.get("result")})
+
+    @child.responder(PERSON_REPLIED, type="Job")
+    def on_reply(event: KandoEvent, world: Any) -> Any:
+        yield patch("job", {"n": event.data["answer"]})
+
+    @child.responder(RUN_ENDED, type="Job")
+    def on_end(event: KandoEvent, world: Any) -> Any:
+        yield patch("job", {"n": event.data.get("result")})
+
+    child.result(lambda world: world.get_object("job").data["n"])
+
+    parent = Kit("parent", version="1")
+    parent.seeds(lambda goal, run_id: [create("Plan", {"text": goal}, id="plan")])
+
+    @parent.responder(OBJECT_CREATED, type="Plan")
+    def on_plan(event: KandoEvent, world: Any) -> Any:
+        for word in event.object["text"].split():
+            yield start_run("child", word, about=event)
+
+    @parent.responder(RUN_ENDED, type="Plan")
+    def on_child(event: KandoEvent, world: Any) -> Any:
+        got = event.data.get("result", event.data.get("error", {}).get("type"))
+        yield patch("plan", {"got": [*world.get_object("plan").data.get("got", []), got]})
+
+    parent.result(lambda world: world.get_object("plan").data.get("got"))
+    return [parent, child]
+
+
+def opened(folder: Path) -> Store:
+    url, kits = f"sqlite:{folder / 'runs.sqlite'}", make_kits(folder / "journal")
+    return open_store(url, kits=kits, environ={"KANDO_PLUGINS": ""})
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with opened(tmp_path) as store:
+        yield store
+
+
+def got(run: Run) -> Any:
+    return run.world().objects["plan"].data.get("got")
+
+
+def ends(run: Run) -> list[dict[str, Any]]:
+    return [event.data for event in run.events() if event.type == RUN_ENDED]
+
+
+def journal(folder: Path) -> list[str]:
+    file = folder / "journal"
+    return file.read_text().split() if file.exists() else []
+
+
+def the_child(store: Store) -> Run:
+    (found,) = [each for each in store.runs().items if each.kit == "child"]
+    return store.run(found.run_id)
+
+
+def test_a_run_starts_children_and_reacts_to_their_ends_in_order(store: Store) -> None:
+    run = store.start("parent", "one three")
+
+    assert (run.status().state, got(run)) == ("finished", [3, 5])
+    first, second = ends(run)
+    assert (first["state"], first["result"], first["usage"]["tool_calls"]) == ("finished", 3, 1)
+    assert first["run_id"] != second["run_id"]
+    assert run.status().tool_calls == 2
+    child = store.run(first["run_id"])
+    (intent, _) = [event for event in run.events() if event.type == RUN_REQUESTED]
+    head = next(iter(child.events()))
+    assert head.data["started_by"] == {"run_id": run.id, "event_id": intent.id, "depth": 2}
+    assert child.replay(strict=True)
+
+
+def test_a_strict_replay_starts_no_child(store: Store, tmp_path: Path) -> None:
+    run = store.start("parent", "one")
+    assert run.replay(strict=True)
+
+    assert journal(tmp_path) == ["one"]
+    assert len(store.runs().items) == 2
+
+
+def as_text(store: Store, run: Run) -> list[str]:
+    """Return the events of a run and of its children, without times and ids of ledgers."""
+    ids = [run.id, *(end["run_id"] for end in ends(run))]
+    # The lineage key of the first event of a child follows from the id of the run that started it.
+    found = [
+        repr((e.id, e.type, e.source, e.actor, e.cause, e.data, e.position and e.lineage_key))
+        for id in ids
+        for e in store.run(id).events()
+    ]
+    for number, id in enumerate(ids):
+        found = [text.replace(id, f"run-{number}") for text in found]
+    return found
+
+
+@pytest.mark.parametrize("dies_at", ["one", "three"])
+def test_a_child_that_is_killed_is_resumed_and_the_ledgers_are_as_without_it(
+    dies_at: str, tmp_path: Path
+) -> None:
+    (tmp_path / "whole").mkdir()
+    program = (
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "from pathlib import Path; from test_child_runs import opened\n"
+        f"opened(Path({str(tmp_path)!r})).start('parent', 'one three')"
+    )
+    killed = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "TEST_DIES_AT": dies_at},
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL
+
+    with opened(tmp_path) as store:
+        (run_id,) = [each.run_id for each in store.runs().items if each.kit == "parent"]
+        run = store.run(run_id)
+        assert run.status().state == "stopped"
+        run.resume()
+        resumed = as_text(store, run)
+        assert got(run) == [3, 5]
+        assert sum(each.kit == "child" for each in store.runs().items) == 2
+    with opened(tmp_path / "whole") as store:
+        assert as_text(store, store.start("parent", "one three")) == resumed
+
+
+def test_a_child_that_fails_answers_with_an_error(store: Store) -> None:
+    run = store.start("parent", "raise one")
+
+    assert got(run) == ["RunFailed", 3]
+    assert "ZeroDivisionError" in ends(run)[0]["error"]["message"]
+
+
+def test_a_child_that_waits_for_a_person_lets_the_run_wait_and_not_stand_still(
+    tmp_path: Path,
+) -> None:
+    with opened(tmp_path) as store:
+        run = store.start("parent", "ask one")
+        assert (run.status().state, got(run)) == ("waiting", [3])
+        child = store.run(next(c.run_id for c in run.status().children if c.state == "waiting"))
+        child.reply(child.questions()[0].event_id, "that")
+        assert run.status().state == "stopped"
+        child_id = child.id
+    with opened(tmp_path) as store:
+        # Another process ends the child; its end waits in the inbox of the run.
+        store.run(child_id).resume()
+        run = store.run(run.id)
+        assert run.status().state == "stopped"
+        run.resume()
+
+        assert (run.status().state, got(run)) == ("finished", [3, "that"])
+        assert run.replay(strict=True)
+
+
+def test_a_resume_of_the_run_resumes_its_children(store: Store) -> None:
+    run = store.start("parent", "ask")
+    child = the_child(store)
+    child.reply(child.questions()[0].event_id, "that")
+    run.resume()
+
+    assert (run.status().state, got(run)) == ("finished", ["that"])
+
+
+def test_a_run_that_is_kept_open_continues_when_its_child_does(store: Store) -> None:
+    run = store.start("parent", "ask")
+    waiting = threading.Thread(target=lambda: run.resume(wait=True))
+    waiting.start()
+    child = the_child(store)
+    child.reply(child.questions()[0].event_id, "that")
+    waiting.join(PATIENCE)
+
+    assert not waiting.is_alive()
+    assert got(run) == ["that"]
+
+
+def test_a_cancelled_run_cancels_its_children(store: Store) -> None:
+    run = store.start("parent", "ask")
+    run.cancel()
+    run.resume()
+
+    assert (run.status().state, the_child(store).status().state) == ("cancelled", "cancelled")
+    assert [end["error"]["type"] for end in ends(run)] == ["RunCancelled"]
+
+
+def test_a_cancelled_child_answers_with_an_error(store: Store) -> None:
+    run = store.start("parent", "ask")
+    the_child(store).cancel()
+    run.resume()
+
+    assert (run.status().state, got(run)) == ("finished", ["RunCancelled"])
+
+
+def test_children_use_the_budget_of_the_run(store: Store) -> None:
+    run = store.start("parent", "one two three", budget=Budget(max_tool_calls=2))
+
+    assert run.status().state == "exhausted"
+    assert (len(ends(run)), run.status().tool_calls) == (2, 2)
+    run.resume(budget=Budget(max_tool_calls=3))
+    assert (run.status().state, got(run)) == ("finished", [3, 3, 5])
+
+
+def test_child_runs_are_nested_to_a_limit(store: Store) -> None:
+    run = store.start("parent", "nestnestone")
+
+    # parent, child, parent, child, parent: the sixth is refused.
+    assert got(run) == [[["InvalidData"]]]
+    assert store.start("parent", "nestone").world().objects["plan"].data["got"] == [[3]]
+
+
+def test_a_request_for_an_unknown_kit_stays_open(tmp_path: Path) -> None:
+    parent, _ = make_kits(tmp_path / "journal")
+    path = f"sqlite:{tmp_path / 'runs.sqlite'}"
+    with open_store(path, kits=[parent], environ={"KANDO_PLUGINS": ""}) as store:
+        run = store.start("parent", "one")
+        assert (run.status().state, run.status().unanswered) == ("waiting", 1)
+        assert "child" in (run.status().problem or "")
+    with opened(tmp_path) as store:
+        run = store.run(run.id)
+        run.resume()
+        assert got(run) == [3]
+
+
+def test_a_branch_cut_after_the_end_of_a_child_shares_it(store: Store, tmp_path: Path) -> None:
+    run = store.start("parent", "one")
+    branch = run.fork(at=run.status().events)
+    branch.resume()
+
+    assert got(branch) == [3]
+    assert journal(tmp_path) == ["one"]
+
+
+def test_a_branch_cut_before_the_end_of_a_child_is_served_it(store: Store, tmp_path: Path) -> None:
+    run = store.start("parent", "one")
+    branch = run.fork(before=next(e.id for e in run.events() if e.type == RUN_ENDED))
+    branch.resume()
+
+    assert (branch.status().state, got(branch)) == ("finished", [3])
+    assert ends(branch)[0]["cached"] is True
+    assert branch.status().own["tool_calls"] == 0
+    assert journal(tmp_path) == ["one"]
+    assert branch.replay(strict=True)
+
+
+def test_a_branch_of_a_run_whose_child_has_not_ended_gets_a_branch_of_that_child(
+    store: Store,
+) -> None:
+    run = store.start("parent", "ask")
+    branch = run.fork(at=run.status().events)
+    branch.resume()
+    (own,) = list(branch.status().children)
+    (first,) = list(run.status().children)
+    assert store.run(own.run_id).branch_meta().parent_run_id == first.run_id
+    for each, word in ((first, "this"), (own, "that")):
+        child = store.run(each.run_id)
+        child.reply(child.questions()[0].event_id, word)
+    run.resume()
+    branch.resume()
+
+    assert (got(run), got(branch)) == (["this"], ["that"])
+    assert store.run(own.run_id).replay(strict=True)
+
+
+def test_what_a_new_child_of_a_branch_writes_waits_for_a_person(
+    store: Store, tmp_path: Path
+) -> None:
+    run = store.start("parent", "one")
+    branch = run.fork(at=2, goal=None, patches=[("plan", {"text": "other"})])
+    added = {"type": OBJECT_CREATED, "data": {"id": "plan", "type": "Plan", "data": {"text": "x"}}}
+    branch = run.fork(at=1, events=[added])
+    branch.resume()
+
+    assert branch.status().state == "waiting"
+    assert journal(tmp_path) == ["one"]
+    (child,) = branch.status().children
+    (asked,) = store.run(child.run_id).approvals()
+    store.run(child.run_id).approve(asked.event_id)
+    branch.resume()
+    assert (got(branch), journal(tmp_path)) == ([1], ["one", "x"])
+
+
+def test_workers_of_a_group_work_on_children(store: Store) -> None:
+    run = store.start("parent", "one ask three", group="crew")
+    GroupWorker(store.context, "crew").work(until_idle=True)
+    assert sorted(got(run)) == [3, 5]
+    child = store.run(next(c.run_id for c in run.status().children if c.state == "waiting"))
+    child.reply(child.questions()[0].event_id, "that")
+    child.offer("crew")
+    GroupWorker(store.context, "crew").work(until_idle=True)
+
+    assert run.status().state == "finished"
+    assert sorted(map(str, got(run))) == ["3", "5", "that"]
+    assert run.replay(strict=True)
+
+
+@pytest.mark.parametrize("given", [("", "goal"), ("kit", " ")])
+def test_a_child_needs_a_kit_and_a_goal(given: tuple[str, str]) -> None:
+    with pytest.raises(InvalidData, match="child run"):
+        start_run(*given)
