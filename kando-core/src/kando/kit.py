@@ -93,6 +93,8 @@ class Kit:
         seed: ``seed(goal, run_id)`` returns the events that start a run.
         demo: documents and answers to try it with, if it ships them.
         result_of: ``result_of(world)`` returns the result of a finished run, or None.
+        child_kits: kits of its child runs that are not installed: they are found with it. The kit in a
+            file has the other kits of the file.
     """
 
     name: str
@@ -112,6 +114,7 @@ class Kit:
     event_types: set[str] = attrs.field(factory=set)
     settings_class: type | None = None
     result_of: Callable[[World], Any] | None = None
+    child_kits: list[Kit] = attrs.field(factory=list, repr=False)
 
     def object(self, cls: type[_Class]) -> type[_Class]:
         """Declare the decorated class as the object type of its name.

@@ -24,7 +24,7 @@ from kando import (
     start_run,
 )
 from kando.app.group_worker import GroupWorker
-from kando.errors import InvalidData
+from kando.errors import AmbiguousName, InvalidData
 from kando.schema.events import (
     OBJECT_CREATED,
     PERSON_REPLIED,
@@ -275,7 +275,7 @@ def test_child_runs_are_nested_to_a_limit(store: Store) -> None:
     run = store.start("parent", "nestnestone")
 
     # parent, child, parent, child, parent: the sixth is refused.
-    assert got(run) == [[["InvalidData"]]]
+    assert got(run) == [[["TooDeep"]]]
     assert store.start("parent", "nestone").world().objects["plan"].data["got"] == [[3]]
 
 
@@ -362,6 +362,64 @@ def test_workers_of_a_group_work_on_children(store: Store) -> None:
     assert run.status().state == "finished"
     assert sorted(map(str, got(run))) == ["3", "5", "that"]
     assert run.replay(strict=True)
+
+
+def test_a_trace_crosses_into_the_ledger_of_a_child_and_back(store: Store) -> None:
+    run = store.start("parent", "one")
+    child = the_child(store)
+    trace = run.trace("plan")
+    assert [event.type for event in trace.events()] == [OBJECT_CREATED]
+    assert not list(trace.continued())
+
+    patched = next(e.id for e in run.events() if e.type == "object.patched")
+    trace = run.trace(patched)
+    assert RUN_ENDED in [event.type for event in trace.events()]
+    (part,) = trace.continued()
+    assert [event.type for event in part.events()][:2] == ["object.patched", TOOL_RETURNED]
+    assert part.ledger.stream_name() == child.source
+    assert not list(part.continued())
+
+    trace = child.trace("job")
+    assert [event.object.get("text") for event in trace.events()] == ["one"]
+    (above,) = trace.continued()
+    assert [event.type for event in above.events()] == [RUN_REQUESTED, OBJECT_CREATED]
+
+
+def test_what_a_child_waits_for_is_answered_by_the_id_of_its_run(store: Store) -> None:
+    run = store.start("parent", "ask")
+    (child,) = run.children()
+    (question,) = child.questions()
+    assert run.questions() == []
+    run.reply(question.event_id, "that")
+    run.resume()
+
+    assert got(run) == ["that"]
+
+
+def test_an_id_that_several_children_have_needs_the_id_of_the_child(store: Store) -> None:
+    run = store.start("parent", "ask ask")
+    first, second = run.children()
+    with pytest.raises(AmbiguousName, match="2 child runs") as refused:
+        run.reply(first.questions()[0].event_id, "that")
+
+    assert second.id in str(refused.value.hint)
+
+
+def test_the_tree_of_a_run_has_its_children_and_the_newest_run_is_not_one(store: Store) -> None:
+    run = store.start("parent", "ask")
+    branch = run.fork(at=run.status().events)
+    branch.resume()
+    (child,), (own,) = run.children(), branch.children()
+
+    tree = [(each.id, each.parent_id, each.started_by, each.depth) for each in own.branches()]
+    assert tree == [
+        (run.id, None, None, 0),
+        (child.id, None, run.id, 1),
+        (own.id, child.id, branch.id, 2),
+        (branch.id, run.id, None, 1),
+    ]
+    assert store.run("@last").status().run_id == branch.id
+    assert (child.status().started_by or {})["run_id"] == run.id
 
 
 @pytest.mark.parametrize("given", [("", "goal"), ("kit", " ")])

@@ -8,10 +8,18 @@ from itertools import islice
 import attrs
 
 from kando.app.demo import DEMO_ID
-from kando.errors import AmbiguousName, LedgerNotFound, PositionOutOfRange
-from kando.ledger.substrate import Substrate
+from kando.errors import AmbiguousName, LedgerNotFound, PositionOutOfRange, StoreDamaged
+from kando.ledger.substrate import LedgerInfo, Substrate
+from kando.schema.events import STARTED_BY
 
-__all__ = ["Address", "derived_ledger_id", "new_ledger_id", "parse_address", "resolve_ledger_id"]
+__all__ = [
+    "Address",
+    "derived_ledger_id",
+    "new_ledger_id",
+    "parse_address",
+    "resolve_ledger_id",
+    "starter_of",
+]
 
 # Crockford's base 32, without letters that look like digits, in lower case.
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -68,7 +76,8 @@ def resolve_ledger_id(substrate: Substrate, name: str) -> str:
 
     Args:
         substrate: that contains it.
-        name: an id, a unique prefix of one, ``@last``, or ``@last~N`` for the N-th before it.
+        name: an id, a unique prefix of one, ``@last``, or ``@last~N`` for the N-th before it;
+            child runs do not count.
 
     Raises:
         LedgerNotFound: no run matches; the hint suggests a similar id.
@@ -77,7 +86,9 @@ def resolve_ledger_id(substrate: Substrate, name: str) -> str:
     last = _LAST.match(name)
     if last:
         back = int(last.group(1) or 0)
-        found = next(islice(substrate.ledgers(), back, None), None)
+        # A child run is one that no person started.
+        own = (each for each in substrate.ledgers() if starter_of(substrate, each) is None)
+        found = next(islice(own, back, None), None)
         if found is None:
             msg = f"There is no run {name}."
             raise LedgerNotFound(msg, hint="`kando runs` lists them.")
@@ -97,3 +108,18 @@ def resolve_ledger_id(substrate: Substrate, name: str) -> str:
     hint = f"Did you mean {near[0]}?" if near else "`kando runs` lists them."
     msg = f"There is no run {name!r}."
     raise LedgerNotFound(msg, hint=hint)
+
+
+def starter_of(substrate: Substrate, info: LedgerInfo) -> str | None:
+    """Return the id of the run that started a child run, from its first own events; else None."""
+    # A branch says so after its head.
+    first = 0 if info.fork_position is None else info.fork_position + 1
+    if info.length <= first:
+        return None
+    try:
+        event = substrate.open(info.id).at(first)
+    except (LedgerNotFound, StoreDamaged):
+        return None
+    named = event.data.get(STARTED_BY) if event is not None else None
+    run_id = named.get("run_id") if isinstance(named, dict) else None
+    return run_id if isinstance(run_id, str) else None

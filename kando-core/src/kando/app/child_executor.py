@@ -67,6 +67,10 @@ _POLL_SECONDS = 0.1
 _ASKED = ("kit", "goal", "settings")
 
 
+class _TooDeepError(Exception):
+    """Runs are nested too deep."""
+
+
 @attrs.frozen
 class ChildRuns:
     """Makes the child runs of one run.
@@ -124,6 +128,8 @@ class ChildRuns:
                 child = self._started(intent)
             except StoreError:
                 raise
+            except _TooDeepError as error:
+                return _failed(intent, "TooDeep", str(error))
             except KandoError as error:
                 return _failed(intent, type(error).__name__, error.message)
         if self.offer is None:
@@ -208,7 +214,7 @@ class ChildRuns:
         depth = int(above.get("depth", 1)) + 1
         if depth > MAX_DEPTH:
             msg = f"Child runs are nested {MAX_DEPTH} deep: {intent.id} starts no further one."
-            raise InvalidData(msg)
+            raise _TooDeepError(msg)
         kind, _, run_id = self.parent.stream_name().partition(":")
         named = {"run_id": run_id, "event_id": intent.id, "depth": depth}
         holds = above.get("holds_writes") is True or kind == "branch"

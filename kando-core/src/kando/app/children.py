@@ -11,13 +11,14 @@ from kando.app.artifacts import artifacts_in
 from kando.app.child_ids import child_id_of, opened_child
 from kando.app.entries import CANCEL_KEY, OWN_PREFIX, answer_key
 from kando.app.opened import OpenedRun
-from kando.app.status import CANCELLED, ENDED, EXHAUSTED, FAILED, status_of
-from kando.errors import LedgerNotFound
+from kando.app.status import CANCELLED, ENDED, EXHAUSTED, FAILED, FINISHED, status_of
+from kando.errors import AmbiguousName, LedgerNotFound
 from kando.ledger.claims import Claim
 from kando.ledger.inbox import InboxEntry
 from kando.ledger.interface import LedgerStore
 from kando.responders.tools import error_data
 from kando.schema.events import (
+    BOOKKEEPING,
     BRANCH_CREATED,
     ECHOED,
     LLM_RESPONSE,
@@ -37,11 +38,14 @@ from kando.world.projection import reproject
 __all__ = [
     "CHILD_RUNS",
     "answer_of",
+    "asking_run",
     "deliver_end",
     "is_open",
     "open_children",
+    "parent_is_paused",
     "pause_key",
     "stop_children",
+    "waiting_children",
 ]
 
 #: Name of the executor that answers ``run.requested``: the actor of the answers.
@@ -69,6 +73,33 @@ def _fold_of(run: OpenedRun) -> StatusFold:
     return fold
 
 
+def waiting_children(run: OpenedRun) -> Iterator[OpenedRun]:
+    """Yield the child runs that a run waits for and that have been started, each before its own."""
+    for child in open_children(run):
+        yield child
+        yield from waiting_children(child)
+
+
+def asking_run(run: OpenedRun, event_id: str) -> OpenedRun:
+    """Return the run that an answer to a person's decision or question concerns.
+
+    Args:
+        run: that a person names.
+        event_id: of the question: an event of the run, or of one of the child runs it waits for.
+
+    Raises:
+        AmbiguousName: several child runs have such an event.
+    """
+    if run.ledger.find(event_id) is not None:
+        return run
+    found = [each for each in waiting_children(run) if each.ledger.find(event_id) is not None]
+    if len(found) > 1:
+        msg = f"{len(found)} child runs of {run.id} have an event {event_id}."
+        names = ", ".join(each.id for each in found)
+        raise AmbiguousName(msg, hint=f"Name the child: one of {names}.")
+    return found[0] if found else run
+
+
 def stop_children(run: OpenedRun, stopped_by: InboxEntry) -> None:
     """Pause or cancel the child runs that a run waits for, and theirs, as the run itself.
 
@@ -88,6 +119,17 @@ def stop_children(run: OpenedRun, stopped_by: InboxEntry) -> None:
         entry = InboxEntry(key, make_event(kind, "", CHILD_RUNS, [], {}))
         substrate.deliver(child.id, entry)
         stop_children(child, entry)
+
+
+def parent_is_paused(child: OpenedRun) -> bool:
+    """Whether the run that started a child is paused; False for a run that no run started."""
+    parent_id = (child.choices.started_by or {}).get("run_id")
+    if not isinstance(parent_id, str):
+        return False
+    with suppress(LedgerNotFound):
+        parent = OpenedRun(child.context, child.context.substrate().open(parent_id))
+        return _fold_of(parent).halted_by == RUN_PAUSED or parent_is_paused(parent)
+    return False
 
 
 def pause_key(event_id: str) -> str:
@@ -121,11 +163,11 @@ def answer_of(
         ignoring: the caller's own claim on the child.
     """
     status = status_of(child, ignoring=ignoring)
-    if status.state not in ENDED:
+    # Without its kit, a run that has only begun looks finished.
+    if status.state not in ENDED or (status.state == FINISHED and child.kit is None):
         return None
     answer: dict[str, Any] = {name: intent.data[name] for name in ECHOED if name in intent.data}
-    answer |= {"run_id": child.id, "state": status.state, "last_event_id": status.last_event_id}
-    answer |= _used(child.ledger)
+    answer |= {"run_id": child.id, "state": status.state, **_account_of(child.ledger)}
     if status.state in _ERRORS:
         reason = status.problem or f"it was {status.state}"
         return answer | error_data(_ERRORS[status.state], f"Run {child.id}: {reason}")
@@ -135,16 +177,18 @@ def answer_of(
         return answer | error_data(type(error).__name__, str(error))
 
 
-def _used(ledger: LedgerStore) -> dict[str, Any]:
-    """Return what a child has used: without what a branch shares with its parent."""
+def _account_of(ledger: LedgerStore) -> dict[str, Any]:
+    """Return the last event of a child, and what it has used without the shared part of a branch."""
     spent = before = Accounts()
+    last_id = None
     for event in ledger.read_all():
+        last_id = last_id if event.type in BOOKKEEPING else event.id
         if event.type == BRANCH_CREATED:
             before = spent
         elif event.type in CHARGED:
             spent = spent.apply(event)
     usage = spent.since(before)
-    return {"cost_usd": usage.pop("llm_cost_usd"), "usage": usage}
+    return {"last_event_id": last_id, "cost_usd": usage.pop("llm_cost_usd"), "usage": usage}
 
 
 def _result(child: OpenedRun) -> Any:

@@ -107,9 +107,11 @@ class Context:
         return find_kit(name, self.plugins)
 
     def remember(self, kit: str | Kit | None) -> str | Kit | None:
-        """Return `kit`, and find it from now on for the runs that name it, if it is a kit."""
-        if kit is not None and not isinstance(kit, str):
-            self.kits[kit.name] = kit
+        """Return `kit`, and find it and its child kits from now on for the runs that name them."""
+        waiting = [kit] if kit is not None and not isinstance(kit, str) else []
+        for each in waiting:
+            self.kits[each.name] = each
+            waiting += [child for child in each.child_kits if child not in waiting]
         return kit
 
     def ledger(self, name: str, *, read_only: bool = True) -> LedgerStore:

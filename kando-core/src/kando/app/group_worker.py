@@ -26,7 +26,7 @@ from typing import TypeVar
 
 import attrs
 
-from kando.app.children import deliver_end
+from kando.app.children import deliver_end, parent_is_paused
 from kando.app.claims import RunClaim, busy, seconds_now
 from kando.app.context import Context, id_of
 from kando.app.inbox import answer_key, failure_key
@@ -513,7 +513,8 @@ class GroupWorker:
                 return answered_elsewhere(responder)
 
             runtime = kept.runtime = self._runtime(observed, substitute, kept.claim)
-        if not runtime.is_halted:
+        # When the run that started it is resumed, that one offers it again.
+        if not runtime.is_halted and not parent_is_paused(OpenedRun(self._context, ledger)):
             work(self._context, runtime)
         if runtime.is_cancelled:
             # The one that records the cancellation also makes the calls of the clean-up.

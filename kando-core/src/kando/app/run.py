@@ -173,8 +173,14 @@ class Run:
 
         return artifact_named(self.world(at=at), name, run=self.id)
 
+    def children(self) -> list[Run]:
+        """Return the child runs that the run waits for, with theirs; those that have begun."""
+        from kando.app.children import waiting_children
+
+        return [Run(each.id, context=self._context) for each in waiting_children(self._opened())]
+
     def branches(self) -> list[Branch]:
-        """Return the run that this one descends from and all its branches, as a tree."""
+        """Return the run that this one descends from, and all its branches and child runs, as a tree."""
         from kando.app.branches import branches_of
 
         return branches_of(self._opened())
@@ -489,7 +495,8 @@ class Run:
         The reply is put into the run's inbox; the process that works on the run records it.
 
         Args:
-            question_id: id of a ``person.asked`` without a reply.
+            question_id: id of a ``person.asked`` without a reply, of the run or of a child run that it
+                waits for.
             answer: JSON that matches the schema of the question, also as text; text if it has none.
             by: the actor of the recorded reply.
 
@@ -502,7 +509,7 @@ class Run:
         """
         from kando.app.answer import answer_request
 
-        return answer_request(self._opened(read_only=False), question_id, reply=answer, by=by)
+        return answer_request(self._asking(question_id), question_id, reply=answer, by=by)
 
     def approvals(self, *, decided: bool = False) -> list[Approval]:
         """Return the pending approvals, in the order of their requests.
@@ -521,7 +528,7 @@ class Run:
 
         Args:
             event_id: id of the ``approval.requested``, of the call that waits, or of an object that
-                is held back.
+                is held back; of an event of a child run that the run waits for, too.
             arguments: all arguments that a tool is called with, instead of those that were asked
                 for; they are checked first.
             by: the actor of the recorded decision.
@@ -533,7 +540,7 @@ class Run:
         """
         from kando.app.approvals import answer_approval
 
-        run = self._opened(read_only=False)
+        run = self._asking(event_id)
         return answer_approval(run, event_id, True, arguments=arguments, by=by)
 
     def deny(self, event_id: str, *, reason: str | None = None, by: str = "cli") -> Delivery:
@@ -550,7 +557,12 @@ class Run:
         """
         from kando.app.approvals import answer_approval
 
-        return answer_approval(self._opened(read_only=False), event_id, False, reason, by=by)
+        return answer_approval(self._asking(event_id), event_id, False, reason, by=by)
+
+    def _asking(self, event_id: str) -> OpenedRun:
+        from kando.app.children import asking_run
+
+        return asking_run(self._opened(read_only=False), event_id)
 
     def _opened(self, *, read_only: bool = True) -> OpenedRun:
         return open_run(self._context, self.id, read_only=read_only)

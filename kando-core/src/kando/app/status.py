@@ -415,7 +415,7 @@ def _waiting_for_children(run: OpenedRun, status: RunStatus) -> RunStatus:
     for child in status.children:
         if child.state in _RESTING or not child.is_open:
             continue
-        if _knows(run, child.kit):
+        if child.state is not None or _knows(run, child.kit):
             return attrs.evolve(status, state=STOPPED)
         problem = f"{child.event_id} needs the kit {child.kit!r:.80}, which is not installed"
         status = attrs.evolve(status, problem=status.problem or problem)

@@ -59,8 +59,10 @@ def open_store(
             ``KANDO_LLM_OPTIONS``, which override the kit's.
     """
     settings = os.environ if environ is None else environ
-    by_name = {kit.name: kit for kit in kits}
-    return Store(Context(plugins, settings, url, listen, by_name, dict(llm_options or {})))
+    context = Context(plugins, settings, url, listen, {}, dict(llm_options or {}))
+    for kit in kits:
+        context.remember(kit)
+    return Store(context)
 
 
 @attrs.frozen

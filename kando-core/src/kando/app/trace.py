@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from itertools import islice
+from typing import Any
 
 import attrs
 
 from kando.app.context import id_of
 from kando.app.opened import OpenedRun
-from kando.errors import EventNotFound
+from kando.errors import EventNotFound, LedgerNotFound
 from kando.ledger.interface import LedgerStore
-from kando.schema.events import BOOKKEEPING, OBJECT_CREATED, RELATION_CREATED, RecordedEvent
+from kando.schema.events import (
+    BOOKKEEPING,
+    OBJECT_CREATED,
+    RELATION_CREATED,
+    RUN_ENDED,
+    RecordedEvent,
+)
 from kando.trace.figure import Node, node_of
 from kando.trace.walk import Step, ancestors, descendants
 from kando.views.stored import lineage_of
@@ -29,13 +37,38 @@ class Trace:
     Attributes:
         ledger: of the events.
         steps: the event first; then its causes, roots last, or its effects in ledger order.
+        run: that `continued` starts from; None if the trace does not leave the ledger.
+        is_of_child: whether it was reached from the run that started this one.
     """
 
     ledger: LedgerStore
     steps: list[Step]
+    run: OpenedRun | None = None
+    is_of_child: bool = False
+    # The ends of child runs among its events, as far as these were read.
+    _ends: dict[str, RecordedEvent] = attrs.field(factory=dict, init=False, repr=False)
 
     def events(self) -> Iterator[RecordedEvent]:
         """Yield the event of each step; events are read in pages, as they are needed."""
+        for event in self._read():
+            if event.type == RUN_ENDED:
+                self._ends[event.id] = event
+            yield event
+
+    def continued(self) -> Iterator[Trace]:
+        """Yield the traces with which it continues in the ledgers of other runs.
+
+        Call it when `events` is exhausted. The end of a child run leads to the last event of the child,
+        and the goal of a child to the request that started it.
+        """
+        if self.run is None:
+            return
+        for event in self._ends.values():
+            yield from _trace_in(self.run, event.data, "last_event_id", is_of_child=True)
+        if not self.is_of_child and self.run.choices.started_by is not None:
+            yield from _trace_in(self.run, self.run.choices.started_by, "event_id")
+
+    def _read(self) -> Iterator[RecordedEvent]:
         for start in range(0, len(self.steps), _AT_ONCE):
             positions = [step.position for step in self.steps[start : start + _AT_ONCE]]
             first, last = min(positions), max(positions)
@@ -84,10 +117,28 @@ def trace_event(
     index = lineage_of(run.snapshot) if run.snapshot is not None else None
     if not is_down:
         steps = ancestors(ledger, start, depth=depth, excluding=BOOKKEEPING, index=index)
-        return Trace(ledger, steps)
+        return Trace(ledger, steps, run)
     excluding = () if with_bookkeeping else BOOKKEEPING
     found = descendants(ledger, start, depth=depth, excluding=excluding, stop=end, index=index)
     return Trace(ledger, list(found))
+
+
+def _trace_in(
+    run: OpenedRun, place: Mapping[str, Any], field: str, *, is_of_child: bool = False
+) -> Iterator[Trace]:
+    """Yield the trace of an event of another run of the store, and those that continue it.
+
+    Args:
+        run: of the same store.
+        place: names the other run as ``run_id``.
+        field: of `place` with the id of the event.
+        is_of_child: whether the other run is a child of this one.
+    """
+    # It may have been deleted, or left out of an import.
+    with suppress(LedgerNotFound, EventNotFound):
+        other = OpenedRun(run.context, run.context.substrate().open(str(place.get("run_id"))))
+        found = trace_event(other, str(place.get(field)), other.ledger.length())
+        yield attrs.evolve(found, is_of_child=is_of_child)
 
 
 def _start_of(ledger: LedgerStore, id: str, end: int) -> str:

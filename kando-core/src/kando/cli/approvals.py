@@ -9,6 +9,7 @@ import click
 
 from kando.app.approvals import Approval, ApprovalPage
 from kando.app.inbox import Delivery
+from kando.app.run import Run
 from kando.app.store import Store
 from kando.cli.arguments import ANY_RUN, RUN
 from kando.cli.output import clean, moment, print_line, print_list, warn
@@ -52,17 +53,23 @@ def list_approvals(
             _print_page(store.approvals(limit=limit, cursor=cursor), as_json)
             return
         named = store.run(run)
-        found, asked = named.approvals(decided=show_all), named.questions()
+        items: list[tuple[Run, Approval]] = []
+        has_questions = False
+        for each in (named, *named.children()):
+            asked = each.questions()
+            has_questions = has_questions or bool(asked)
+            found = (*each.approvals(decided=show_all), *map(_as_approval, asked))
+            items += [(each, one) for one in found]
         if as_json:
-            print_list([attrs.asdict(each) for each in (*found, *map(_as_approval, asked))])
+            print_list([attrs.asdict(one) | {"run_id": each.id} for each, one in items])
             return
-        for each in found:
-            print_line(_line(each) + (_decision(each) if show_all else ""))
-        for question in asked:
-            print_line(_line(_as_approval(question)))
-        if asked:
+        for each, one in items:
+            of_child = f"{each.id}  " if each.id != named.id else ""
+            decision = _decision(one) if show_all and one.type != PERSON_ASKED else ""
+            print_line(f"{of_child}{_line(one)}{decision}")
+        if has_questions:
             warn(f"to reply: {command_for('reply', named.id)} EVENT ANSWER")
-        if not found and not asked:
+        if not items:
             warn(
                 "no approvals are pending" if not show_all else "the run has asked for no approval"
             )

@@ -17,7 +17,7 @@ __all__ = ["branches"]
 @click.argument("run", type=ANY_RUN, metavar="RUN")
 @shared_options
 def branches(run: str, as_json: bool) -> None:
-    """Show the branches of a run as a tree.
+    """Show the branches and child runs of a run as a tree.
 
     The tree starts with the run that RUN descends from.
     """
@@ -41,5 +41,6 @@ def _tree(found: list[Branch]) -> list[str]:
         lead = "".join("|  " if more else "   " for more in follows[1 : each.depth])
         lead += ("|- " if follows[each.depth] else "`- ") if each.depth else ""
         place = f" @{each.fork_position}" if each.fork_position is not None else ""
-        lines.append(f"{lead}{each.id}{place}  {each.length} events")
+        kind = "  child run" if each.started_by is not None else ""
+        lines.append(f"{lead}{each.id}{place}  {each.length} events{kind}")
     return lines

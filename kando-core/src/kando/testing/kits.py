@@ -37,6 +37,7 @@ from kando.schema.events import (
     OBJECT_CREATED,
     PERSON_REPLIED,
     RELATION_CREATED,
+    RUN_ENDED,
     KandoEvent,
     RecordedEvent,
     make_event,
@@ -44,6 +45,7 @@ from kando.schema.events import (
 from kando.testing.golden import assert_same_events, decided, difference
 from kando.testing.runs import Answer, Crash, CrashingLedger, KandoRun, llm_response
 from kando.views.approvals import Approval, open_approvals
+from kando.views.children import RequestedRun, open_children
 from kando.views.questions import Question, open_questions
 from kando.world.projection import reproject
 
@@ -82,21 +84,24 @@ class KitContract:
         assert kit.seed is not None, f"Kit {kit.name!r} has no seed: declare one with @kit.seeds."
         return kit.seed(self.goal, run_id)
 
-    def decide(self, question: Approval | Question) -> Any:
+    def decide(self, question: Approval | Question | RequestedRun) -> Any:
         """Decide, as a person, about a call or an object that waits, or answer a question.
+
+        No child run is started: the suite asks for the result of each, too.
 
         The suite asks one question after the other, whenever the run has no other work. By default
         each approval is denied, so that no test changes anything outside, and each question stays
         unanswered.
 
         Args:
-            question: the approval, or the question of `kando.emit.ask_person`. `Approval.intent` is
-                the id of the call, and `Approval.held` has the objects.
+            question: the approval, the question of `kando.emit.ask_person`, or the child run of
+                `kando.emit.start_run`. `Approval.intent` is the id of the call, and `Approval.held`
+                has the objects.
 
         Returns:
             For an approval, True grants it; False, or a text as the reason, denies it; a mapping
-            grants a tool call with other arguments. For a question, the answer, as JSON. None leaves
-            either waiting.
+            grants a tool call with other arguments. For a question, the answer, as JSON; for a child
+            run, its result. None leaves each waiting.
         """
         return False if isinstance(question, Approval) else None
 
@@ -276,13 +281,20 @@ class KitContract:
         assert rootless == []
 
 
-def _waiting(run: KandoRun) -> list[Approval | Question]:
+def _waiting(run: KandoRun) -> list[Approval | Question | RequestedRun]:
     events = run.events
-    return [*open_approvals(events), *open_questions(events)]
+    approvals, children = open_approvals(events), open_children(events)
+    held = {each.intent for each in approvals}
+    asked = [each for each in children if each.event_id not in held]
+    return [*approvals, *open_questions(events), *asked]
 
 
-def _decided(question: Approval | Question, decision: Any) -> KandoEvent:
+def _decided(question: Approval | Question | RequestedRun, decision: Any) -> KandoEvent:
     cause = [question.event_id]
+    if isinstance(question, RequestedRun):
+        about = question.cause_object_id
+        echoed = {"cause_object_id": about} if about is not None else {}
+        return make_event(RUN_ENDED, "", "person", cause, {**echoed, "result": decision})
     if isinstance(question, Question):
         about = question.cause_object_id
         echoed = {"cause_object_id": about} if about is not None else {}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import attrs
 
 from kando.schema.events import RUN_ENDED, RUN_REQUESTED, RecordedEvent
 from kando.views.pending import answered_by
 
-__all__ = ["RequestedRun", "track_children"]
+__all__ = ["RequestedRun", "open_children", "track_children"]
 
 
 @attrs.frozen
@@ -20,6 +22,7 @@ class RequestedRun:
         lineage_key: of the ``run.requested``.
         run_id: of the child, once it has ended; else None.
         state: with which it ended, or None.
+        cause_object_id: id of the object that it is about, or None.
     """
 
     event_id: str
@@ -27,19 +30,22 @@ class RequestedRun:
     lineage_key: str
     run_id: str | None = None
     state: str | None = None
+    cause_object_id: str | None = None
 
 
 def track_children(known: dict[str, RequestedRun], event: RecordedEvent) -> None:
     """Update the child runs with the next event of a ledger.
 
     Args:
-        known: by the id of their ``run.requested``; changed in place. One that ended without a run,
-            such as a denied one, is left out.
+        known: by the id of their ``run.requested``; changed in place. One that got an answer without
+            a run, such as a denied one, is left out.
         event: any event.
     """
     if event.type == RUN_REQUESTED:
         kit = str(event.data.get("kit") or "")
-        known[event.id] = RequestedRun(event.id, kit, event.lineage_key)
+        about = event.data.get("cause_object_id")
+        about = about if isinstance(about, str) else None
+        known[event.id] = RequestedRun(event.id, kit, event.lineage_key, cause_object_id=about)
     elif event.type == RUN_ENDED:
         for id in answered_by(event):
             asked, run_id, state = (
@@ -49,3 +55,11 @@ def track_children(known: dict[str, RequestedRun], event: RecordedEvent) -> None
             )
             if asked is not None and isinstance(run_id, str) and isinstance(state, str):
                 known[id] = attrs.evolve(asked, run_id=run_id, state=state)
+
+
+def open_children(events: Iterable[RecordedEvent]) -> list[RequestedRun]:
+    """Return the child runs that a ledger waits for, in order."""
+    known: dict[str, RequestedRun] = {}
+    for event in events:
+        track_children(known, event)
+    return [each for each in known.values() if each.run_id is None]

@@ -33,6 +33,9 @@ def kit_in_file(path: str | Path) -> Kit:
     named = found.get("kit")
     kits = {id(each): each for each in found.values() if isinstance(each, Kit)}
     if isinstance(named, Kit):
+        named.child_kits += [
+            each for each in kits.values() if each not in (named, *named.child_kits)
+        ]
         return named
     if len(kits) == 1:
         return next(iter(kits.values()))
