@@ -26,6 +26,7 @@ from kando.schema.events import (
     RUN_ENDED,
     RUN_PAUSED,
     KandoEvent,
+    RecordedEvent,
     make_event,
 )
 from kando.schema.typed import to_json
@@ -44,6 +45,7 @@ __all__ = [
     "open_children",
     "parent_is_paused",
     "pause_key",
+    "start_of",
     "stop_children",
     "waiting_children",
 ]
@@ -123,13 +125,11 @@ def stop_children(run: OpenedRun, stopped_by: InboxEntry) -> None:
 
 def parent_is_paused(child: OpenedRun) -> bool:
     """Whether the run that started a child is paused; False for a run that no run started."""
-    parent_id = (child.choices.started_by or {}).get("run_id")
-    if not isinstance(parent_id, str):
+    started = start_of(child)
+    if started is None:
         return False
-    with suppress(LedgerNotFound):
-        parent = OpenedRun(child.context, child.context.substrate().open(parent_id))
-        return _fold_of(parent).halted_by == RUN_PAUSED or parent_is_paused(parent)
-    return False
+    parent, _ = started
+    return _fold_of(parent).halted_by == RUN_PAUSED or parent_is_paused(parent)
 
 
 def pause_key(event_id: str) -> str:
@@ -212,20 +212,32 @@ def deliver_end(child: OpenedRun) -> str | None:
     Returns:
         The id of the run that started it, if there was something to deliver.
     """
+    started = start_of(child)
+    if started is None:
+        return None
+    parent, intent = started
+    if not is_open(parent.ledger, intent) or (answer := answer_of(child, intent)) is None:
+        return None
+    event = make_event(RUN_ENDED, "", CHILD_RUNS, [intent.id], answer)
+    substrate = child.context.substrate(read_only=False)
+    substrate.deliver(parent.id, InboxEntry(answer_key(intent.id), event))
+    return parent.id
+
+
+def start_of(child: OpenedRun) -> tuple[OpenedRun, RecordedEvent] | None:
+    """Return the run that started a child, and its request; None for any other run.
+
+    A ledger that only claims to be the child of another is none: the id of a child follows from both.
+    """
     named = child.choices.started_by or {}
     parent_id, event_id = named.get("run_id"), named.get("event_id")
     if not isinstance(parent_id, str) or not isinstance(event_id, str):
         return None
-    substrate = child.context.substrate(read_only=False)
     # The run may have been deleted, or never have been in this store.
     with suppress(LedgerNotFound):
-        parent = substrate.open(parent_id)
-        intent = parent.find(event_id)
-        if intent is None or child_id_of(parent.stream_name(), intent.lineage_key) != child.id:
-            return None
-        if not is_open(parent, intent) or (answer := answer_of(child, intent)) is None:
-            return None
-        event = make_event(RUN_ENDED, "", CHILD_RUNS, [event_id], answer)
-        substrate.deliver(parent_id, InboxEntry(answer_key(event_id), event))
-        return parent_id
+        parent = OpenedRun(child.context, child.context.substrate().open(parent_id))
+        intent = parent.ledger.find(event_id)
+        stream = parent.ledger.stream_name()
+        if intent is not None and child_id_of(stream, intent.lineage_key) == child.id:
+            return parent, intent
     return None

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from itertools import islice
-from typing import Any
 
 import attrs
 
@@ -29,6 +28,9 @@ __all__ = ["Trace", "trace_event"]
 #: Number of events that are read together, unless their average distance is larger than the second.
 _AT_ONCE, _SPARSE = 250, 10
 
+#: How many runs are nested at most, with some to spare.
+_MAX_NESTED = 10
+
 
 @attrs.frozen
 class Trace:
@@ -38,13 +40,13 @@ class Trace:
         ledger: of the events.
         steps: the event first; then its causes, roots last, or its effects in ledger order.
         run: that `continued` starts from; None if the trace does not leave the ledger.
-        is_of_child: whether it was reached from the run that started this one.
+        nested: number of runs between this one and the one of the first trace, which started it.
     """
 
     ledger: LedgerStore
     steps: list[Step]
     run: OpenedRun | None = None
-    is_of_child: bool = False
+    nested: int = 0
     # The ends of child runs among its events, as far as these were read.
     _ends: dict[str, RecordedEvent] = attrs.field(factory=dict, init=False, repr=False)
 
@@ -61,12 +63,25 @@ class Trace:
         Call it when `events` is exhausted. The end of a child run leads to the last event of the child,
         and the goal of a child to the request that started it.
         """
-        if self.run is None:
+        run = self.run
+        # An imported ledger may name itself.
+        if run is None or self.nested > _MAX_NESTED:
             return
         for event in self._ends.values():
-            yield from _trace_in(self.run, event.data, "last_event_id", is_of_child=True)
-        if not self.is_of_child and self.run.choices.started_by is not None:
-            yield from _trace_in(self.run, self.run.choices.started_by, "event_id")
+            child_id, event_id = event.data.get("run_id"), event.data.get("last_event_id")
+            # It may have been deleted, or left out of an import.
+            with suppress(LedgerNotFound, EventNotFound):
+                child = OpenedRun(run.context, run.context.substrate().open(str(child_id)))
+                found = trace_event(child, str(event_id), child.ledger.length())
+                yield attrs.evolve(found, nested=self.nested + 1)
+        if self.nested or run.choices.started_by is None:
+            return
+        # Slow to import, and not needed by most traces.
+        from kando.app.children import start_of
+
+        if (started := start_of(run)) is not None:
+            parent, intent = started
+            yield trace_event(parent, intent.id, parent.ledger.length())
 
     def _read(self) -> Iterator[RecordedEvent]:
         for start in range(0, len(self.steps), _AT_ONCE):
@@ -121,24 +136,6 @@ def trace_event(
     excluding = () if with_bookkeeping else BOOKKEEPING
     found = descendants(ledger, start, depth=depth, excluding=excluding, stop=end, index=index)
     return Trace(ledger, list(found))
-
-
-def _trace_in(
-    run: OpenedRun, place: Mapping[str, Any], field: str, *, is_of_child: bool = False
-) -> Iterator[Trace]:
-    """Yield the trace of an event of another run of the store, and those that continue it.
-
-    Args:
-        run: of the same store.
-        place: names the other run as ``run_id``.
-        field: of `place` with the id of the event.
-        is_of_child: whether the other run is a child of this one.
-    """
-    # It may have been deleted, or left out of an import.
-    with suppress(LedgerNotFound, EventNotFound):
-        other = OpenedRun(run.context, run.context.substrate().open(str(place.get("run_id"))))
-        found = trace_event(other, str(place.get(field)), other.ledger.length())
-        yield attrs.evolve(found, is_of_child=is_of_child)
 
 
 def _start_of(ledger: LedgerStore, id: str, end: int) -> str:
