@@ -364,6 +364,21 @@ def test_texts_in_parts_are_joined_and_an_image_is_refused(llama, provider) -> N
     assert len(llama.bodies) == 1
 
 
+def test_the_image_in_a_result_of_a_tool_is_named_in_words(llama, provider) -> None:
+    image = {"type": "image", "media_type": "image/png", "data": "AAAA"}
+    call = {"id": "c1", "name": "look_up", "arguments": {}}
+    messages = [
+        USER,
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c1", "content": [image]},
+    ]
+
+    answer = provider({"messages": messages, "tools": [LOOK_UP]})
+
+    assert "[image image/png 3 bytes]" in llama.bodies[0]["messages"][-1]["content"]
+    assert answer["dropped"] == ["image"]
+
+
 def test_a_rejection_and_a_failure_of_llama_cpp_are_not_the_same(llama, provider) -> None:
     llama.chunks = lambda body: [{"error": {"code": 400, "message": "'min_p' must be a number"}}]
     with pytest.raises(RequestRejected, match="min_p"):

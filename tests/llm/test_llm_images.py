@@ -306,6 +306,22 @@ def test_a_kind_that_no_server_takes_is_refused(looking, wire, provider, content
     assert server.seen == []
 
 
+def test_a_result_says_which_image_the_model_does_not_see(looking, wire):
+    server = wire(CALL, Says("I cannot see them."))
+
+    run = looking.start("tool", "deepseek:deepseek-chat", **reaching("deepseek", server.url))
+
+    answer = looking.events(run, LLM_RESPONSE)[-1].data
+    size = f"[image image/png {len(PNG):,} bytes]"
+    assert (answer["text"], answer["dropped"]) == ("I cannot see them.", ["image"])
+    assert sent(server, 1)[-1] == {
+        "role": "tool",
+        "tool_call_id": "c2",
+        "content": f"The chart of y:\n{size} This part is not sent: "
+        "provider 'deepseek' takes no images.",
+    }
+
+
 def test_an_image_in_another_message_than_the_users_is_refused(looking, wire):
     server = wire(Says())
     with looking.store(**reaching("openai", server.url)) as store:

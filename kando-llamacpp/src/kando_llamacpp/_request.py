@@ -10,7 +10,7 @@ import attrs
 
 from kando.errors import ConfigurationError, RequestRejected, UnsupportedContent
 from kando.responders.options import DEFAULT_MAX_TOKENS, check_options, option_names
-from kando.schema.content import media_in, shown, shown_part, text_of_content
+from kando.schema.content import is_media, media_in, parts_in, shown, shown_part, text_of_content
 from kando_llamacpp._tools import Tools, tools_in
 
 __all__ = ["Body", "body_for", "without_schema"]
@@ -73,6 +73,8 @@ def body_for(request: Mapping[str, Any], knows_tools: bool) -> Body:
         fields["messages"] = messages if schema is None else with_note(messages, shown)
         fields["response_format"] = {"type": "json_schema", "json_schema": {"schema": form}}
     options, dropped = _options(request)
+    # Those of the user were refused.
+    dropped += tuple(dict.fromkeys(part["type"] for part in media_in(request["messages"])))
     return Body({**fields, **options}, tools, dropped)
 
 
@@ -119,7 +121,9 @@ def _message(index: int, message: object) -> dict[str, Any]:
     wrong = f"messages[{index}] of the request is malformed: {shown(message)!r:.60}."
     if not isinstance(message, dict) or message.get("role") not in _ROLES:
         raise RequestRejected(wrong, hint=f"{_SHAPE} The role is one of {', '.join(_ROLES)}.")
-    role, content = message["role"], _text_in(index, message.get("content"))
+    role, content = message["role"], message.get("content")
+    if role != "tool" or parts_in(content) is not None:
+        content = _text_in(index, role, content)
     if role == "tool":
         if not isinstance(message.get("tool_call_id"), str):
             hint = 'A result is {"role": "tool", "tool_call_id": "...", "content": "..."}.'
@@ -136,15 +140,21 @@ def _message(index: int, message: object) -> dict[str, Any]:
     return {"role": role, "content": content, **({"tool_calls": calls} if calls else {})}
 
 
-def _text_in(index: int, content: Any) -> Any:
-    """Return content that is a list of texts as one text; images and files are refused."""
+def _text_in(index: int, role: str, content: Any) -> Any:
+    """Return content that is a list of texts as one text; images and files of the user are refused.
+
+    In the result of a tool, words stand for them: a tool cannot know the model.
+    """
     if not isinstance(content, list):
         return content
     found = next(media_in(content), None)
-    if found is not None:
+    if found is not None and role != "tool":
         msg = f"messages[{index}] of the request has {shown_part(found)}, and provider 'llamacpp' takes only text."
         raise UnsupportedContent(msg, hint="Send its text, or choose another provider.")
-    are_texts = all(isinstance(each, dict) and each.get("type") == "text" for each in content)
+    are_texts = all(
+        isinstance(each, dict) and (is_media(each) or each.get("type") == "text")
+        for each in content
+    )
     return text_of_content(content) if content and are_texts else content
 
 

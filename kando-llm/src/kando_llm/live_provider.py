@@ -17,7 +17,7 @@ from kando.settings import LLM_RETRIES, LLM_TIMEOUT, Setting, value_of
 from kando_llm.adaptations import Adaptations
 from kando_llm.endpoints import Endpoint, Server, endpoint_of
 from kando_llm.errors import ProviderError, RequestRejected
-from kando_llm.media import require_media
+from kando_llm.media import with_media_taken
 from kando_llm.network import Network, header_secrets, key_header_of, network_of
 from kando_llm.prices import Prices, load_prices
 from kando_llm.request import Request, read_request
@@ -182,8 +182,8 @@ class LiveProvider:
         started = time.monotonic()
         words = _WholeWords(self.connection.scrubber, on_text) if on_text is not None else None
         try:
-            require_media(asked, self.connection.server)
-            reply = self.send(asked, words)
+            sent, dropped = with_media_taken(asked, self.connection.server)
+            reply = self.send(sent, words)
         except RequestRejected as error:
             seconds = round(time.monotonic() - started, 3)
             observed = {"attempts": error.attempts, "seconds": seconds}
@@ -191,6 +191,7 @@ class LiveProvider:
         finally:
             if words is not None:
                 words.end()
+        reply = attrs.evolve(reply, dropped=(*reply.dropped, *dropped))
         return self._answer(reply, request, asked, round(time.monotonic() - started, 3))
 
     @property

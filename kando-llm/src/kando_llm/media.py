@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import attrs
+
 from kando_llm.endpoints import Server
 from kando_llm.errors import UnsupportedContent
-from kando_llm.request import Part, Request
+from kando_llm.request import Part, Request, Turn, shown_of, text_of
 
-__all__ = ["PDF", "chat_part", "message_block", "require_media", "responses_part"]
+__all__ = ["PDF", "chat_part", "message_block", "responses_part", "with_media_taken"]
 
 PDF = "application/pdf"
 _IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
@@ -21,14 +23,46 @@ _TEXT_ONLY = re.compile(
 )
 
 
-def require_media(request: Request, server: Server) -> None:
-    """Refuse a request with an image or a file that its model or its server does not take.
+def with_media_taken(request: Request, server: Server) -> tuple[Request, tuple[str, ...]]:
+    """Return a request with the images and files that its model and its server take.
+
+    A result of a tool says in words which part the model does not see: a tool cannot know the model.
+
+    Args:
+        request: to send.
+        server: its kind.
+
+    Returns:
+        The request, and ``image`` and ``file`` if a result has lost one.
 
     Raises:
-        UnsupportedContent: the message names the part, and what is taken instead.
+        UnsupportedContent: a message of the user has another part; the message names it.
     """
-    for part in request.media:
-        refusal = _refusal(part, request.model, server)
+    if not request.media:
+        return request, ()
+    dropped: dict[str, None] = {}
+
+    def taken(part: Part) -> Part:
+        refusal = None if part.kind == "text" else _refusal(part, request.model, server)
+        if refusal is None:
+            return part
+        dropped[part.kind] = None
+        return Part("text", f"{shown_of(part)} This part is not sent: {refusal}.")
+
+    turns = []
+    for turn in request.turns:
+        if turn.role == "tool" and turn.media:
+            parts = tuple(map(taken, turn.parts))
+            turn = attrs.evolve(turn, parts=parts, text=text_of(parts))
+        else:
+            _require(turn, request.model, server)
+        turns.append(turn)
+    return attrs.evolve(request, turns=tuple(turns)), tuple(dropped)
+
+
+def _require(turn: Turn, model: str, server: Server) -> None:
+    for part in turn.media:
+        refusal = _refusal(part, model, server)
         if refusal is not None:
             msg = f"The request has {_named(part)}, and {refusal}."
             raise UnsupportedContent(

@@ -30,6 +30,8 @@ __all__ = [
     "max_tokens_of",
     "read_request",
     "read_turns",
+    "shown_of",
+    "text_of",
 ]
 
 _ROLES = ("system", "user", "assistant", "tool")
@@ -253,7 +255,7 @@ def _turn(index: int, message: object) -> Turn:
         found = parts_in(content)
         parts = _parts(found, wrong) if found is not None else ()
         text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
-        text = _text_of(parts) if parts else text
+        text = text_of(parts) if parts else text
         is_error = bool(message.get("is_error"))
         return Turn(role, text, tool_call_id=id, is_error=is_error, parts=parts)
     calls = tuple(_call(call, wrong) for call in message.get("tool_calls") or ())
@@ -262,7 +264,7 @@ def _turn(index: int, message: object) -> Turn:
     parts = ()
     if isinstance(content, list):
         parts = _parts(content, wrong)
-        content = _text_of(parts)
+        content = text_of(parts)
         if all(part.kind == "text" for part in parts):
             parts = ()
         elif role != "user":
@@ -294,14 +296,18 @@ def _part(part: object, wrong: str) -> Part:
     if problem := media_problem(fields):
         msg = f"{wrong.partition(' is malformed')[0]} is malformed: the {kind} {problem}."
         raise RequestRejected(msg, hint="Make it with kando.image or kando.file.")
-    return Part(kind, "", fields["media_type"], fields["data"], fields.get("name") or "")
+    media_type = fields["media_type"].lower()
+    media_type = "image/jpeg" if media_type == "image/jpg" else media_type
+    return Part(kind, "", media_type, fields["data"], fields.get("name") or "")
 
 
-def _text_of(parts: tuple[Part, ...]) -> str:
-    return "\n".join(part.text if part.kind == "text" else _shown(part) for part in parts)
+def text_of(parts: Sequence[Part]) -> str:
+    """Return parts as one text, in which images and files are shown as words."""
+    return "\n".join(part.text if part.kind == "text" else shown_of(part) for part in parts)
 
 
-def _shown(part: Part) -> str:
+def shown_of(part: Part) -> str:
+    """Return an image or a file as words: its kind, media type and size."""
     named = {"name": part.name} if part.name else {}
     return shown_part(
         {"type": part.kind, "media_type": part.media_type, "data": part.data, **named}
