@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any, overload
 from kando.errors import InvalidData
 from kando.responders.options import check_options
 from kando.responders.policies import seconds_of
-from kando.schema.attachments import with_read_content
-from kando.schema.content import has_path
+from kando.schema.attachments import with_read_content, with_read_paths
 from kando.schema.events import (
     EXPIRES,
     LLM_REQUEST,
@@ -71,8 +70,8 @@ def emit(
         InvalidData: a request to a model names a file by its path, and it cannot be read.
         PayloadTooLarge: that file is too large.
     """
-    if type == LLM_REQUEST and has_path(data):
-        data = {**data, "messages": with_read_content(data.get("messages"))}
+    if type == LLM_REQUEST and "messages" in data:
+        data = {**data, "messages": with_read_paths(data["messages"])}
     ids = [each if isinstance(each, str) else each.id for each in cause] if cause else []
     return make_event(type, "", "", ids, data)
 

@@ -15,7 +15,7 @@ import msgspec
 from kando.errors import ConfigurationError
 from kando.responders.base import Effect
 from kando.responders.options import DEFAULT_MAX_TOKENS
-from kando.schema.content import media_size, media_tokens
+from kando.schema.content import has_media, media_size, media_tokens
 from kando.schema.events import (
     BOOKKEEPING,
     BUDGET_EXHAUSTED,
@@ -28,7 +28,7 @@ from kando.schema.events import (
 )
 from kando.schema.firing import Firing
 from kando.schema.identity import stream_of
-from kando.schema.parts import size_of
+from kando.schema.parts import known_prefix, size_of
 from kando.views.pending import answered_by, failed_intent
 from kando.views.spending import CHARGED, Accounts, amount_of, charge_of
 from kando.world.graph import World
@@ -505,5 +505,12 @@ def _input_tokens(request: RecordedEvent) -> int:
 
     Those of an image do not depend on its bytes.
     """
-    size, media = size_of(request.encoded), media_size(request.data)
-    return size - media + media_tokens(request.data, request.data.get("model")) if media else size
+    size, messages = size_of(request.encoded), request.data.get("messages")
+    if not isinstance(messages, list):
+        return size
+    node = known_prefix(messages)
+    if node is not None and not node.has_media:
+        messages = messages[node.count :]
+    with_media = [each for each in messages if isinstance(each, dict) and has_media(each)]
+    bytes_of_media = sum(media_size(each, once=True) for each in with_media)
+    return size - bytes_of_media + media_tokens(with_media, request.data.get("model"))

@@ -120,6 +120,7 @@ class Node:
         count: number of messages up to this one.
         size: bytes that they take as a whole.
         largest: bytes of the largest of them, without its images and files.
+        has_media: whether one of them has an image or a file.
         key_states: states of hashes over these messages, by what comes before them.
     """
 
@@ -128,6 +129,7 @@ class Node:
         "body",
         "count",
         "digest",
+        "has_media",
         "key_states",
         "largest",
         "message",
@@ -137,6 +139,7 @@ class Node:
     )
 
     digest: bytes
+    has_media: bool
 
     def __init__(
         self,
@@ -152,8 +155,11 @@ class Node:
         self.message = message = Message(content)
         message.node = self
         own = len(encoded) + sum(map(bytes_of, texts.values()))
-        limited = own - media_size(content, once=True) if texts else own
+        may_have_media = texts or isinstance(content.get("content"), list)
+        media = media_size(content, once=True) if may_have_media else 0
+        limited = own - media
         self.key_states: dict[bytes, Hash] = {}
+        self.has_media = media > 0 or (previous is not None and previous.has_media)
         if previous is None:
             self.count, self.size, self.largest = 1, own, limited
             self._line = [message]

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from kando.errors import InvalidData, PayloadTooLarge
-from kando.schema.content import MAX_PART_BYTES, media_problem
+from kando.schema.content import MAX_PART_BYTES, has_path, media_problem
 
-__all__ = ["file", "image", "read_content", "with_read_content"]
+__all__ = ["file", "image", "read_content", "with_read_content", "with_read_paths"]
 
 _IMAGE, _FILE, _TEXT = "image", "file", "text"
 
@@ -187,16 +187,27 @@ def with_read_content(messages: Any) -> Any:
     if not isinstance(messages, list) or not any(map(_has_parts, messages)):
         return messages
     return [
-        # A recorded message is of another class: what it names is not read.
-        {**each, "content": read_content(each["content"])}
-        if type(each) is dict and _has_parts(each)
-        else each
+        {**each, "content": read_content(each["content"])} if _has_parts(each) else each
         for each in messages
     ]
 
 
-def _has_parts(message: object) -> bool:
-    return isinstance(message, Mapping) and isinstance(message.get("content"), list | tuple)
+def _has_parts(message: Any) -> bool:
+    # A recorded message is of another class: what it names is not read.
+    return type(message) is dict and isinstance(message.get("content"), list | tuple)
+
+
+def with_read_paths(messages: Any) -> Any:
+    """Return messages as `with_read_content` does, if one names a file by its path.
+
+    Raises:
+        InvalidData: an image or a file is malformed or cannot be read.
+        PayloadTooLarge: it has more than `MAX_PART_BYTES`.
+    """
+    if not isinstance(messages, list):
+        return messages
+    new = [each for each in messages if _has_parts(each)]
+    return with_read_content(messages) if new and has_path(new) else messages
 
 
 def _read_part(part: Any) -> Any:

@@ -22,6 +22,7 @@ from typing import Any, TypeGuard
 __all__ = [
     "MAX_PART_BYTES",
     "as_content",
+    "has_media",
     "has_path",
     "is_media",
     "media_in",
@@ -133,6 +134,11 @@ def media_in(value: object) -> Iterator[Mapping[str, Any]]:
         for each in value:
             if isinstance(each, dict | list):
                 yield from media_in(each)
+
+
+def has_media(value: object) -> bool:
+    """Whether JSON has an image or a file, at any depth."""
+    return next(media_in(value), None) is not None
 
 
 def media_size(value: object, *, once: bool = False) -> int:
