@@ -54,6 +54,7 @@ from kando.cli.shared import (
 from kando.errors import InvalidData, KandoError, LedgerNotFound
 from kando.plugins import UnknownPlugin
 from kando.responders.budget import Budget
+from kando.schema.content import shown
 from kando.views.approvals import Approval
 from kando.views.questions import Question
 
@@ -465,7 +466,9 @@ def _text_of(question: Question) -> str:
 
 
 def _as_text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    if isinstance(value, str):
+        return value
+    return json.dumps(shown(value), ensure_ascii=False, default=str)
 
 
 def _cost_of(run: Run) -> str:
