@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import attrs
@@ -48,6 +49,14 @@ class Blobs:
             for digest, body in (
                 parts.missing(self._is_stored) if parts is not None else {}
             ).items():
+                self._streams.store(body)
+                self._remember(digest)
+
+    def add(self, bodies: Iterable[bytes]) -> None:
+        """Store blobs that the server lacks."""
+        for body in bodies:
+            digest = sha256(body).digest()
+            if not self._is_stored(digest):
                 self._streams.store(body)
                 self._remember(digest)
 

@@ -217,6 +217,9 @@ class EventStoreLedger(LedgerStore):
     def blobs(self, digests: Sequence[bytes]) -> Mapping[bytes, bytes]:
         return self._streams.blobs.get(digests)
 
+    def store_blobs(self, bodies: Sequence[bytes]) -> None:
+        self._streams.blobs.add(bodies)
+
     def stream_name(self) -> str:
         return self._own.stream
 

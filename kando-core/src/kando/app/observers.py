@@ -147,6 +147,9 @@ class _Observed(LedgerStore):
     def blobs(self, digests: Sequence[bytes]) -> Mapping[bytes, bytes]:
         return self._inner.blobs(digests)
 
+    def store_blobs(self, bodies: Sequence[bytes]) -> None:
+        self._inner.store_blobs(bodies)
+
     def stream_name(self) -> str:
         return self._inner.stream_name()
 

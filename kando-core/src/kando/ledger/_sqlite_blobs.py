@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -92,6 +93,21 @@ class SQLiteBlobs:
                 ((bytearray(digest), bytearray(body)) for digest, body in missing.items()),
             )
             self._pending.update(missing)
+
+    def add(self, connection: sqlite3.Connection, bodies: Iterable[bytes]) -> None:
+        """Insert blobs that the file lacks.
+
+        Args:
+            connection: in a transaction. `committed` follows it.
+            bodies: of the blobs.
+        """
+        connection.execute(_BLOBS)
+        new = {sha256(body).digest(): body for body in bodies}
+        connection.executemany(
+            "INSERT OR IGNORE INTO blobs (digest, body) VALUES (?, ?)",
+            ((bytearray(digest), bytearray(body)) for digest, body in new.items()),
+        )
+        self._pending = {*new}
 
     def committed(self) -> None:
         """Remember what the last transaction stored."""

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import NamedTuple
 
+from kando.errors import StoreError
 from kando.schema.events import (
     OBJECT_CREATED,
     OBJECT_PATCHED,
@@ -186,6 +187,21 @@ class LedgerStore(ABC):
         A store that keeps no blobs returns none.
         """
         return {}
+
+    def store_blobs(self, bodies: Sequence[bytes]) -> None:
+        """Store blobs by their SHA-256 digest, durably; those that are stored already stay.
+
+        A blob belongs to the store and is never removed, so that an event that is appended later
+        may name it: in this ledger, and in its branches.
+
+        Args:
+            bodies: of the blobs; none is empty.
+
+        Raises:
+            StoreError: the store keeps no blobs.
+        """
+        msg = f"The store of {self.stream_name()} keeps no blobs."
+        raise StoreError(msg, hint="Use a SQLite file, or an EventStoreDB server.")
 
     def close(self) -> None:  # noqa: B027 - optional: most ledgers hold nothing open themselves
         """Release files and connections that the ledger holds open."""

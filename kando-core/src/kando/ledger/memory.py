@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from hashlib import sha256
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -110,6 +111,9 @@ class MemoryLedgerStore(LedgerStore):
         if self._parent is not None and len(found) < len(wanted):
             found |= self._parent.blobs([*wanted - found.keys()])
         return found
+
+    def store_blobs(self, bodies: Sequence[bytes]) -> None:
+        self._blobs |= {sha256(body).digest(): body for body in bodies}
 
     def stream_name(self) -> str:
         return self._stream

@@ -476,6 +476,12 @@ class SQLiteLedgerStore(LedgerStore):
     def blobs(self, digests: Sequence[bytes]) -> Mapping[bytes, bytes]:
         return self._substrate._blobs.get(digests)
 
+    def store_blobs(self, bodies: Sequence[bytes]) -> None:
+        with self._substrate._lock:
+            with self._substrate._writing() as connection:
+                self._substrate._blobs.add(connection, bodies)
+            self._substrate._blobs.committed()
+
     def close(self) -> None:
         """Close the file, if this ledger opened it."""
         if self._owns_substrate:

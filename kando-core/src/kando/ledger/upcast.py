@@ -89,6 +89,9 @@ class UpcastLedger(LedgerStore):
     def blobs(self, digests: Sequence[bytes]) -> Mapping[bytes, bytes]:
         return self._ledger.blobs(digests)
 
+    def store_blobs(self, bodies: Sequence[bytes]) -> None:
+        self._ledger.store_blobs(bodies)
+
     def stream_name(self) -> str:
         return self._ledger.stream_name()
 

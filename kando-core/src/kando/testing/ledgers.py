@@ -388,6 +388,34 @@ class LedgerContract(LargeLedgerTests, KilledLedgerTests):
         assert [e.data for e in ledger.read(1)] == [with_parts(conversation(9)).data]
         assert verify(ledger).is_intact
 
+    def test_blobs_are_stored_before_an_event_names_them(
+        self, ledger: LedgerStore, tmp_path: Path
+    ) -> None:
+        self.needs_blobs(ledger)
+        bodies = [b"\x00\xff" * 5, "é".encode() * 700_000]
+
+        ledger.store_blobs(bodies)
+        ledger.store_blobs([*bodies, b"new", b"new"])
+        ledger.store_blobs([])
+
+        expected = {sha256(body).digest(): body for body in [*bodies, b"new"]}
+        assert ledger.blobs([*expected, bytes(32)]) == expected
+        assert ledger.length() == 0
+        if self.is_durable:
+            again = self.make_ledger(tmp_path / "store", "r1")
+            assert again.blobs([*expected]) == expected
+            again.close()
+
+    def test_an_event_whose_text_was_stored_as_a_blob_is_whole(self, ledger: LedgerStore) -> None:
+        self.needs_blobs(ledger)
+        text = "é" * 2000
+
+        ledger.store_blobs([text.encode()])
+        ledger.append([make_event("thing.happened", "", "tester", [], {"text": text})])
+
+        assert [each.data for each in ledger.read_all()] == [{"text": text}]
+        assert verify(ledger).is_intact
+
     def needs_blobs(self, ledger: LedgerStore) -> None:
         """Skip a test of a store that keeps no blobs."""
         if not ledger.keeps_blobs:

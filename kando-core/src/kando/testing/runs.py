@@ -69,6 +69,9 @@ class CrashingLedger(LedgerStore):
     def blobs(self, digests: Sequence[bytes]) -> Mapping[bytes, bytes]:
         return self.inner.blobs(digests)
 
+    def store_blobs(self, bodies: Sequence[bytes]) -> None:
+        self.inner.store_blobs(bodies)
+
     def stream_name(self) -> str:
         return self.inner.stream_name()
 
