@@ -384,6 +384,7 @@ class Kit:
         max_result_bytes: int = DEFAULT_MAX_RESULT_BYTES,
         effect: str | None = None,
         undo: str | None = None,
+        workspace: bool | None = None,
     ) -> Callable[[_Function], _Function]: ...
 
     def tool(
@@ -395,6 +396,7 @@ class Kit:
         max_result_bytes: int = DEFAULT_MAX_RESULT_BYTES,
         effect: str | None = None,
         undo: str | None = None,
+        workspace: bool | None = None,
     ) -> Any:
         """Offer the decorated function as a tool, called through ``tool.called``.
 
@@ -412,6 +414,8 @@ class Kit:
                 more) or ``write``. A tool that takes the world reads, any other writes, if omitted.
                 A branch does not repeat a write of its parent, and asks a person before another.
             undo: name of the tool that takes a call back.
+            workspace: whether it uses `ToolContext.workspace`; its calls are then made one after the
+                other. If omitted, the code of the function says so: it names ``ctx.workspace``.
 
         Raises:
             ConfigurationError: the name is taken or not a text, or a parameter cannot be passed by
@@ -433,6 +437,7 @@ class Kit:
                 max_result_bytes=max_result_bytes,
                 effect=effect,
                 undo=undo,
+                workspace=workspace,
                 settings_class=self.settings_class,
             )
             return fn

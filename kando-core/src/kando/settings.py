@@ -5,6 +5,8 @@ sets is put into the environment that a command works with. So `value_of` is the
 setting. The limits of the budget are in `kando.app.limits`, which makes a setting of each.
 """
 
+# long: one entry for each setting.
+
 from __future__ import annotations
 
 import json
@@ -36,6 +38,10 @@ __all__ = [
     "SETTINGS",
     "SNAPSHOT_DIR",
     "STRICT_PLUGINS",
+    "WORKSPACES",
+    "WORKSPACE_IGNORE",
+    "WORKSPACE_MAX_BYTES",
+    "WORKSPACE_MAX_FILES",
     "Kind",
     "Setting",
     "number_of",
@@ -286,6 +292,59 @@ SNAPSHOT_DIR: Setting[str | None] = Setting(
     is_choice=True,
 )
 
+WORKSPACES: Setting[str | None] = Setting(
+    "KANDO_WORKSPACES",
+    "workspaces.folder",
+    "folder for the workspaces of runs",
+    str,
+    None,
+    Kind.PATH,
+    is_choice=True,
+)
+
+WORKSPACE_IGNORE: Setting[tuple[str, ...]] = Setting(
+    "KANDO_WORKSPACE_IGNORE",
+    "workspaces.ignore",
+    "names of files and folders that no workspace records, with * and ?",
+    _names,
+    (
+        ".hg",
+        ".svn",
+        ".venv",
+        "node_modules",
+        "__pycache__",
+        "*.pyc",
+        ".pytest_cache",
+        ".mypy_cache",
+        ".ruff_cache",
+        ".DS_Store",
+    ),
+    Kind.NAMES,
+    may_be_empty=True,
+)
+
+WORKSPACE_MAX_FILES = Setting(
+    "KANDO_WORKSPACE_MAX_FILES",
+    "workspaces.max_files",
+    "how many files a workspace may have",
+    number_of(lambda n: n >= 1, is_whole=True),
+    10_000.0,
+    Kind.NUMBER,
+    expected="a whole number above 0",
+    cure="Unset it for the default, 10000.",
+)
+
+WORKSPACE_MAX_BYTES = Setting(
+    "KANDO_WORKSPACE_MAX_BYTES",
+    "workspaces.max_bytes",
+    "how many bytes the files of a workspace may have together",
+    number_of(lambda n: n >= 1, is_whole=True),
+    256.0 * 1024 * 1024,
+    Kind.NUMBER,
+    expected="a whole number above 0",
+    cure="Unset it for the default, 268435456.",
+)
+
 ONLY_PLUGINS: Setting[tuple[str, ...] | None] = Setting(
     "KANDO_PLUGINS",
     "plugins.only",
@@ -356,6 +415,10 @@ SETTINGS: tuple[Setting[Any], ...] = (
     GRACE_SECONDS,
     LEASE_SECONDS,
     SNAPSHOT_DIR,
+    WORKSPACES,
+    WORKSPACE_IGNORE,
+    WORKSPACE_MAX_FILES,
+    WORKSPACE_MAX_BYTES,
     ONLY_PLUGINS,
     DISABLED_PLUGINS,
     PREFERRED_PLUGINS,

@@ -42,6 +42,12 @@ max_tokens = 4000
 [llm.models."claude-*"]
 effort = "high"
 
+[workspaces]
+folder = "workspaces"
+ignore = [".venv", "*.pyc"]
+max_files = 100
+max_bytes = 1000000
+
 [plugins]
 only = []
 disabled = ["one"]
@@ -273,6 +279,7 @@ def test_a_secret_is_refused_and_not_shown(kando: Run, place: Place, text: str) 
         '[llm]\nrecord = "openai"',
         '[llm]\nprices = "free.toml"',
         'snapshot_dir = "/tmp"',
+        '[workspaces]\nfolder = "/tmp"',
         "[plugins]\nonly = []",
         "[plugins]\ndisabled = ['guard']",
         "[plugins]\npreferred = ['theirs']",

@@ -118,5 +118,6 @@ def test_the_names_of_event_types_are_fixed() -> None:
         "RUN_RESUMED": "run.resumed",
         "RUN_CANCELLED": "run.cancelled",
         "INBOX_REFUSED": "inbox.refused",
+        "WORKSPACE_LOADED": "workspace.loaded",
         "OBSERVED": "observed",
     }

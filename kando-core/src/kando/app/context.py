@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -50,6 +51,7 @@ class Context:
     llm_options: Mapping[str, Any] = attrs.field(factory=dict)
     activities: Activities = attrs.field(factory=Activities, init=False, repr=False)
     _opened: dict[bool, Substrate] = attrs.field(factory=dict, init=False, repr=False)
+    _temporary: Path | None = attrs.field(default=None, init=False, repr=False)
     _closers: list[Callable[[], None]] = attrs.field(factory=list, init=False, repr=False)
     _lock: threading.RLock = attrs.field(factory=threading.RLock, init=False, repr=False)
 
@@ -138,6 +140,17 @@ class Context:
         id = resolve_ledger_id(self.substrate(read_only=True), name)
         return self.substrate(read_only=read_only).open(id)
 
+    def temporary_folder(self) -> Path:
+        """Return a folder that is removed when the substrate is closed."""
+        with self._lock:
+            if self._temporary is None:
+                from tempfile import TemporaryDirectory
+
+                made = TemporaryDirectory(prefix="kando-", ignore_cleanup_errors=True)
+                self._temporary = Path(made.name)
+                self.close_later(made.cleanup)
+            return self._temporary
+
     def close_later(self, close: Callable[[], None]) -> None:
         """Have `close` called when the substrate is closed."""
         self._closers.append(close)
@@ -146,6 +159,7 @@ class Context:
         """Close everything that was opened."""
         while self._closers:
             self._closers.pop()()
+        self._temporary = None
         while self._opened:
             self._opened.popitem()[1].close()
 

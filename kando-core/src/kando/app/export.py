@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
@@ -20,6 +21,7 @@ from kando.ledger.interface import LedgerStore
 from kando.ledger.jsonl import Header, Parent, lines_of, read_lines
 from kando.ledger.memory import MemoryLedgerStore
 from kando.ledger.substrate import Substrate, check_ledger_id
+from kando.ledger.trees import copy_trees
 from kando.runtime import Runtime
 from kando.runtime.cursor import Cursor
 from kando.schema.cloudevents import cloud_event
@@ -205,7 +207,8 @@ def import_run(
 def _imported(
     context: Context, lines: Iterable[bytes], accepts_approvals: bool, accepts_choices: bool
 ) -> ImportResult:
-    header, events = read_lines(lines)
+    files: dict[bytes, bytes] = {}
+    header, events = read_lines(lines, files)
     kind, _, run_id = header.ledger.partition(":")
     if kind not in ("run", "branch") or run_id == DEMO_ID:
         msg = f"Line 1 names the ledger {header.ledger!r:.80}, which cannot be imported."
@@ -219,6 +222,9 @@ def _imported(
         msg = f"The file contains approvals of calls that are not made yet: {named}{more}."
         hint = "If you approve these calls, import it with --accept-approvals."
         raise InvalidData(msg, hint=hint)
+    blobs = partial(_known, files)
+    # In memory first: what is malformed is refused before anything is written.
+    copy_trees(events, blobs, MemoryLedgerStore(run_id))
     substrate = context.substrate(read_only=False)
     if _length_of(substrate, run_id):
         msg = f"A run or branch {run_id!r} already exists; nothing was imported."
@@ -227,15 +233,21 @@ def _imported(
     if parent is not None and _shares(substrate, parent, events, header):
         position = parent.fork_position
         own = events if accepts_choices else _with_note(f"branch:{run_id}", events, position)
+        copy_trees(own[position:], blobs, substrate.open(parent.id))
         substrate.fork_with(parent.id, position, run_id, own[position:])
         return ImportResult(run_id, len(events), header.digest, parent.id)
     # An import that is killed here leaves an empty run, which the next import completes.
     is_new = _length_of(substrate, run_id) is None
     ledger = substrate.create(run_id) if is_new else substrate.open(run_id)
     own = events if accepts_choices else _with_note(ledger.stream_name(), events)
+    copy_trees(own, blobs, ledger)
     ledger.append([*own], expected_length=0)
     missing = parent.id if parent is not None else None
     return ImportResult(run_id, len(events), header.digest, None, missing)
+
+
+def _known(files: dict[bytes, bytes], digests: Sequence[bytes]) -> dict[bytes, bytes]:
+    return {digest: files[digest] for digest in digests if digest in files}
 
 
 def _approved(each: Approval) -> str:

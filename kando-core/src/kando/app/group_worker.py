@@ -35,6 +35,7 @@ from kando.app.opened import OpenedRun
 from kando.app.providers import Provider, choose_provider
 from kando.app.resume import answered_elsewhere, provider_of, runtime_of, work
 from kando.app.slots import StoreSlots
+from kando.app.workspace import workspace_of
 from kando.errors import ConcurrencyError, ConfigurationError, EventNotFound, RunBusy, StoreError
 from kando.kit import Kit
 from kando.ledger.claims import this_process
@@ -43,6 +44,7 @@ from kando.ledger.inbox import InboxEntry
 from kando.ledger.interface import LedgerStore
 from kando.responders.base import Responder
 from kando.responders.budget import Budget
+from kando.responders.tool_context import Workspace
 from kando.runtime import Runtime
 from kando.runtime.answers import recordable
 from kando.runtime.call_pool import Call
@@ -211,6 +213,7 @@ class GroupWorker:
         self._flying: dict[str, _Call] = {}
         self._returned: queue.SimpleQueue[_Returned] = queue.SimpleQueue()
         self._kept: dict[str, _Kept] = {}
+        self._workspaces: dict[str, Workspace] = {}
         # For each run with calls in flight, the function that ends the mark on it.
         self._marks: dict[str, Callable[[], None]] = {}
         # The jobs that this worker has, by the token of the lease, and when each was known to be held.
@@ -644,7 +647,12 @@ class GroupWorker:
         is_wanted = partial(self._is_open, ledger, intent, call.length)
         if not is_wanted():
             return []
-        effects = Effects(1, before_call=lambda: self._require(lease), ledger=ledger.stream_name())
+        effects = Effects(
+            1,
+            before_call=lambda: self._require(lease),
+            ledger=ledger.stream_name(),
+            workspace=self._workspace_of(ledger),
+        )
         release = self._slots.acquire(Call(intent, executor.name, executor.effect).lanes())
         if release is None:
             raise _LaneFull
@@ -673,6 +681,16 @@ class GroupWorker:
         data = recordable(answer, intent, DEFAULT_MAX_PAYLOAD_BYTES)
         event = make_event(executor.effect.answer_type, "", executor.name, [intent.id], data)
         return [(ledger_id, InboxEntry(answer_key(intent.id), event))]
+
+    def _workspace_of(self, ledger: LedgerStore) -> Workspace:
+        """Return the workspace of a run; it is kept, with what it has read of the ledger."""
+        run_id = id_of(ledger)
+        known = self._workspaces.get(run_id)
+        if known is None:
+            while len(self._workspaces) >= _MAX_KEPT:
+                self._workspaces.pop(next(iter(self._workspaces)), None)
+            known = self._workspaces[run_id] = workspace_of(self._context, ledger)
+        return known
 
     def _failures(self, ledger: LedgerStore, intent: RecordedEvent) -> int:
         """Return how many attempts of a call have failed, recorded or not yet."""

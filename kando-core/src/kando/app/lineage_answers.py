@@ -25,6 +25,7 @@ from kando.schema.events import (
     RecordedEvent,
 )
 from kando.schema.exact_json import encode
+from kando.schema.trees import tree_named_by
 from kando.views.pending import is_answer, is_by_hand
 
 __all__ = ["LineageAnswers", "NoAnswers"]
@@ -141,6 +142,8 @@ def _calls(events: Iterator[RecordedEvent]) -> Iterator[tuple[RecordedEvent, byt
             and is_answer(event)
             and not is_by_hand(event.data)
             and "result" in event.data
+            # The files of the branch may differ: in its workspace every call is made.
+            and tree_named_by(event) is None
         ):
             call = next((calls[cause] for cause in event.cause if cause in calls), None)
             if call is not None:

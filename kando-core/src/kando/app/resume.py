@@ -25,6 +25,7 @@ from kando.app.opened import Choices, OpenedRun
 from kando.app.providers import Provider, choose_provider
 from kando.app.slots import StoreSlots
 from kando.app.status import ENDED, RUNNING, STOPPED, WAITING, RunStatus, status_of
+from kando.app.workspace import workspace_of
 from kando.cache.asked import Asked
 from kando.errors import RunBusy
 from kando.kit import Kit
@@ -305,6 +306,7 @@ def runtime_of(
         # The workers of a group make the calls of its runs.
         acquire_slots=StoreSlots(context).acquire if claim and not claim.group else None,
         patience_seconds=value_of(GRACE_SECONDS, context.environ),
+        workspace=workspace_of(context, ledger),
     )
 
 

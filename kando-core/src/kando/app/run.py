@@ -28,12 +28,14 @@ if TYPE_CHECKING:
     from kando.app.resume import RunResult
     from kando.app.status import RunStatus
     from kando.app.trace import Trace
+    from kando.app.workspace import FileChange
     from kando.branch.comparison import LedgerDiff
     from kando.branch.fork import BranchMeta
     from kando.kit import Kit
     from kando.ledger.verification import Verdict
     from kando.responders.budget import Budget
     from kando.schema.events import RecordedEvent
+    from kando.schema.trees import Tree
     from kando.views.metrics import RunMetrics
     from kando.views.progress import Follower, Progress
     from kando.views.questions import Question
@@ -156,6 +158,41 @@ class Run:
         from kando.app.compare import compare_runs
 
         return compare_runs(*self._opened_at(at), *other._opened_at(other_at))
+
+    def diff_files(
+        self, other: Run, *, at: int | None = None, other_at: int | None = None
+    ) -> list[FileChange]:
+        """Return the files that differ between the workspaces of this run and another."""
+        from kando.app.workspace import diff_files
+
+        return diff_files(*self._opened_at(at), *other._opened_at(other_at))
+
+    def files(self, *, at: int | None = None) -> Tree:
+        """Return the files in the workspace of the run; none if it has used no workspace."""
+        from kando.app.workspace import files_of
+
+        return files_of(*self._opened_at(at))
+
+    def file(self, path: str, *, at: int | None = None) -> bytes:
+        """Return the content of a file in the workspace of the run.
+
+        Raises:
+            NotFoundError: the workspace has no such file.
+        """
+        from kando.app.workspace import file_of
+
+        return file_of(*self._opened_at(at), path)
+
+    def write_files(self, folder: str | Path, *, at: int | None = None) -> Tree:
+        """Write the files in the workspace of the run into a new or empty folder.
+
+        Raises:
+            ConfigurationError: the folder is not empty.
+            StoreError: it cannot be written.
+        """
+        from kando.app.workspace import write_files
+
+        return write_files(*self._opened_at(at), Path(folder))
 
     def artifacts(self, *, at: int | None = None) -> list[Artifact]:
         """Return the texts that the run has written for its reader, such as a report."""

@@ -26,6 +26,7 @@ _RESERVED = (
     "run.",
     "approval.",
     "timer.fired",
+    "workspace.loaded",
 )
 
 

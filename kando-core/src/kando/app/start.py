@@ -22,12 +22,14 @@ from kando.app.opened import OpenedRun
 from kando.app.providers import Provider
 from kando.app.resume import RunResult, opened_provider, runtime_of, work
 from kando.app.status import status_of
+from kando.app.workspace import loaded_event
 from kando.errors import ConfigurationError, LedgerExists
 from kando.kit import Kit
 from kando.ledger.groups import Job
 from kando.ledger.interface import LedgerStore
 from kando.ledger.memory import MemoryLedgerStore
 from kando.ledger.substrate import Substrate
+from kando.ledger.trees import copy_trees
 from kando.responders.budget import Budget
 from kando.runtime import Runtime
 from kando.schema.events import KIT_LOADED, OBJECT_CREATED, STARTED_BY, KandoEvent, make_event
@@ -57,6 +59,7 @@ def start_run(
     budget: Budget | None = None,
     settings: KitSettings | None = None,
     group: str | None = None,
+    workspace: str | Path | None = None,
     on_started: Callable[[str], None] = lambda run_id: None,
 ) -> RunResult:
     """Start a run of a kit and work on it until no work is left.
@@ -76,6 +79,7 @@ def start_run(
         budget: limits of the run, which its ledger remembers.
         settings: of the kit: by name, or an instance of its class; the defaults if omitted.
         group: the responder group whose workers do the work, instead of this process.
+        workspace: folder whose files the run's workspace has first; they are copied.
         on_started: called with the run's id as soon as it is durable.
 
     Raises:
@@ -94,7 +98,9 @@ def start_run(
     ):
         documents = _read(context, inputs)
         chosen = settings_data(loaded, settings)
-        ledger = _created(context, loaded, goal, documents, demo, budget, chosen, observation.over)
+        ledger = _created(
+            context, loaded, goal, documents, demo, budget, chosen, workspace, observation.over
+        )
         if group is not None:
             context.substrate(read_only=False).group(group).offer(Job(id_of(ledger)))
             on_started(id_of(ledger))
@@ -122,6 +128,7 @@ def create_run(
     settings: KitSettings | None = None,
     started_by: Mapping[str, Any] | None = None,
     run_id: str | None = None,
+    workspace: str | Path | None = None,
 ) -> str:
     """Create a run of a kit, with its goal recorded and no work done yet, and return its id.
 
@@ -137,6 +144,7 @@ def create_run(
         settings: as for `start_run`.
         started_by: of a child run: recorded with its first event.
         run_id: of a child run, which may have been created before; a new id if None.
+        workspace: as for `start_run`.
 
     Raises:
         UnknownPlugin: no such kit is installed.
@@ -149,7 +157,11 @@ def create_run(
     loaded = kit if isinstance(kit, Kit) else context.kit(kit)
     documents, chosen = _read(context, inputs), settings_data(loaded, settings)
     child = None if run_id is None else (run_id, dict(started_by or {}))
-    return id_of(_created(context, loaded, goal, documents, demo, budget, chosen, child=child))
+    return id_of(
+        _created(
+            context, loaded, goal, documents, demo, budget, chosen, workspace, child=child
+        )
+    )
 
 
 def _read(context: Context, inputs: Sequence[str | Path]) -> list[Document | Skipped]:
@@ -172,6 +184,7 @@ def _created(
     demo: bool,
     budget: Budget | None,
     settings: dict[str, Any] | None,
+    workspace: str | Path | None,
     over: Callable[[LedgerStore], LedgerStore] = lambda ledger: ledger,
     child: tuple[str, dict[str, Any]] | None = None,
 ) -> LedgerStore:
@@ -193,9 +206,13 @@ def _created(
     if budget is not None and budget.limits():
         seeds.append(limits_event(budget, _ACTOR))
     # In memory first: a refused seed must create neither an empty run nor a new store.
-    _record(MemoryLedgerStore(run_id), kit, seeds)
+    trial = MemoryLedgerStore(run_id)
+    if workspace is not None:
+        seeds.append(loaded_event(context, trial, Path(workspace), _ACTOR))
+    _record(trial, kit, seeds)
     substrate = context.substrate(read_only=False)
     ledger = over(substrate.create(run_id) if child is None else _child_ledger(substrate, run_id))
+    copy_trees(seeds, trial.blobs, ledger)
     # Regardless of the budget: a run that has its goal can be resumed with a larger one.
     if child is None or not ledger.length():
         _record(ledger, kit, seeds)

@@ -91,6 +91,7 @@ class Store:
         budget: Budget | None = None,
         settings: KitSettings | None = None,
         group: str | None = None,
+        workspace: str | Path | None = None,
         work: bool = True,
         on_started: Callable[[str], None] = lambda run_id: None,
     ) -> Run:
@@ -107,6 +108,7 @@ class Store:
             budget: limits of the run, which its ledger remembers.
             settings: of the kit: by name, or an instance of its class; the defaults if omitted.
             group: the responder group whose workers do the work, instead of this process.
+            workspace: folder whose files the run's workspace has first; they are copied.
             work: whether to work on the run now; without it only the goal and the inputs are
                 recorded, and `Run.resume` works on it, in any process.
             on_started: called with the run's id as soon as it is durable.
@@ -131,6 +133,7 @@ class Store:
                 demo=demo,
                 budget=budget,
                 settings=settings,
+                workspace=workspace,
             )
             on_started(id)
             return self._run(id)
@@ -144,6 +147,7 @@ class Store:
             budget=budget,
             settings=settings,
             group=group,
+            workspace=workspace,
             on_started=on_started,
         )
         return Run(result.status.run_id, result, context=self.context)

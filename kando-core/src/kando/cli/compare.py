@@ -10,6 +10,7 @@ import attrs
 import click
 
 from kando.app.compare import Outcome
+from kando.app.workspace import FileChange
 from kando.branch.comparison import LedgerDiff, Side
 from kando.branch.diff import WorldDiff
 from kando.branch.steps import StepDiff
@@ -43,6 +44,7 @@ _BRIEF, _FULL = 60, 2000
 @click.option(
     "--world", "show_world", is_flag=True, help="Show every object and relation that differs."
 )
+@click.option("--files", is_flag=True, help="Show the files of the workspaces that differ.")
 @click.option("--exit-code", is_flag=True, help="Exit with 1 if the worlds differ.")
 @shared_options
 def diff(
@@ -51,6 +53,7 @@ def diff(
     stat: bool,
     show_steps: bool,
     show_world: bool,
+    files: bool,
     exit_code: bool,
     as_json: bool,
 ) -> int:
@@ -63,8 +66,10 @@ def diff(
     with open_command_store(shows_progress=True) as store:
         (a, at), (b, other_at) = store.run_at(run_a), store.run_at(run_b)
         found = a.diff(b, at=at, other_at=other_at)
+        changes = a.diff_files(b, at=at, other_at=other_at) if files else []
         if as_json:
-            print_json(_diff_dict(found))
+            about = {"files": [_file_dict(each) for each in changes]} if files else {}
+            print_json(_diff_dict(found) | about)
         else:
             print_line(found.world.summary())
             if stat:
@@ -74,9 +79,32 @@ def diff(
             if show_world:
                 for line in _world_lines(found.world, _FULL):
                     print_line(line)
-            if not (stat or show_steps or show_world):
+            if files:
+                _print_files(changes)
+            if not (stat or show_steps or show_world or files):
                 _print_short(found.world)
-    return 1 if exit_code and found.world else 0
+    return 1 if exit_code and (found.world or changes) else 0
+
+
+_SIGNS = {"added": "+", "removed": "-", "changed": "~"}
+
+
+def _print_files(changes: list[FileChange]) -> None:
+    signs = [each.kind for each in changes]
+    counted = [f"{signs.count(kind)} {kind}" for kind in _SIGNS]
+    print_line(f"files: {', '.join(counted)}")
+    for each in changes:
+        print_line(f"{_SIGNS[each.kind]} {clean(each.path)}")
+        for line in each.diff.splitlines():
+            print_line(f"    {clean(line)}")
+
+
+def _file_dict(change: FileChange) -> dict[str, Any]:
+    before, after = (
+        None if each is None else attrs.asdict(each) for each in (change.before, change.after)
+    )
+    about = {"path": change.path, "change": change.kind, "before": before, "after": after}
+    return about | {"diff": change.diff}
 
 
 def _print_short(found: WorldDiff) -> None:

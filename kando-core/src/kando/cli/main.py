@@ -34,6 +34,10 @@ _GROUPS = {
         "trace": ("kando.cli.trace:trace", "Show why an event exists, or what followed from it."),
         "metrics": ("kando.cli.metrics:metrics", "Show what a run has done and used."),
         "artifacts": ("kando.cli.artifacts:artifacts", "Print what a run has written."),
+        "workspace": (
+            "kando.cli.workspace:workspace",
+            "List the files in the workspace of a run, or write them into a folder.",
+        ),
     },
     "Branch": {
         "fork": ("kando.cli.fork:fork", "Fork a run at a position, with or without changes."),

@@ -74,6 +74,12 @@ llm_option = click.option(
     help="File or folder to work from; may be repeated.",
 )
 @click.option("--group", metavar="GROUP", help="Leave the work to the workers of this group.")
+@click.option(
+    "--workspace",
+    type=click.Path(exists=True, file_okay=False),
+    metavar="DIR",
+    help="Folder whose files the workspace has first; they are copied.",
+)
 @settings_option
 @click.argument("more_inputs", nargs=-1, type=click.Path(), metavar="[PATH]...")
 @llm_option
@@ -88,6 +94,7 @@ def run(
     demo: bool,
     inputs: tuple[str, ...],
     group: str | None,
+    workspace: str | None,
     settings: Mapping[str, str] | None,
     more_inputs: tuple[str, ...],
     llm: str | None,
@@ -117,6 +124,7 @@ def run(
             budget=budget,
             settings=settings,
             group=group,
+            workspace=workspace,
             on_started=on_started,
         )
         return started.result or RunResult(started.status(), None)

@@ -2,7 +2,8 @@
 
 The first line describes the ledger. Every other line is one event with its fields, its data as stored,
 and the chained hash up to and including it; or a part, before the first event whose data refers to it:
-a long text, or a message after another one (see `kando.schema.parts`).
+a long text, or a message after another one (see `kando.schema.parts`); or a blob of the workspace, in
+base64 (see `kando.schema.trees`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import msgspec
 from kando.errors import InvalidData, StoreDamaged
 from kando.ledger.chain import GENESIS, link
 from kando.ledger.interface import LedgerStore
+from kando.ledger.trees import blobs_of_tree
 from kando.schema.events import RecordedEvent, make_recorded_event
 from kando.schema.exact_json import decode, encode
 from kando.schema.parts import (
@@ -67,6 +69,10 @@ class _Text(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     text: str
 
 
+class _Blob(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    blob: bytes
+
+
 class _Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     message: msgspec.Raw
     after: str | None = None
@@ -92,6 +98,7 @@ _encode = msgspec.json.Encoder().encode
 _decode_header = msgspec.json.Decoder(Header).decode
 _decode_line = msgspec.json.Decoder(_Line).decode
 _decode_text = msgspec.json.Decoder(_Text).decode
+_decode_blob = msgspec.json.Decoder(_Blob).decode
 _decode_message = msgspec.json.Decoder(_Message).decode
 
 _MARK = b"\x01"
@@ -115,6 +122,7 @@ def lines_of(ledger: LedgerStore, end: int, parent: Parent | None = None) -> Ite
         references = has_references(event.encoded)
         if references:
             yield from _parts_of(ledger, event, seen)
+        yield from _files_of(ledger, event, seen)
         encoded = event.encoded[references:]
         data = decode(encoded) if references else event.data
         if encode(data) != encoded:
@@ -163,6 +171,16 @@ def _parts_of(ledger: LedgerStore, event: RecordedEvent, seen: set[bytes]) -> It
         raise StoreDamaged(msg, hint="Restore the store from a copy.") from error
 
 
+def _files_of(ledger: LedgerStore, event: RecordedEvent, seen: set[bytes]) -> Iterator[bytes]:
+    """Yield the lines of the files that an event leaves in the workspace and no event before it."""
+    for digest, body in blobs_of_tree(event, ledger.blobs, seen):
+        problem = blob_problem(digest, body)
+        if problem is not None or body is None:
+            msg = f"{ledger.stream_name()} is damaged at position {event.position}: {problem}."
+            raise StoreDamaged(msg, hint="Restore the store from a copy.")
+        yield _encode(_Blob(body)) + b"\n"
+
+
 def lines_in(file: BinaryIO) -> Iterator[bytes]:
     """Yield the lines of a file, without reading more of an endless one than a line may hold.
 
@@ -177,8 +195,14 @@ def lines_in(file: BinaryIO) -> Iterator[bytes]:
         number += 1
 
 
-def read_lines(lines: Iterable[bytes]) -> tuple[Header, list[RecordedEvent]]:
+def read_lines(
+    lines: Iterable[bytes], files: dict[bytes, bytes] | None = None
+) -> tuple[Header, list[RecordedEvent]]:
     """Return the header and events of an exported ledger, verified against its hash chain.
+
+    Args:
+        lines: of the file.
+        files: the blobs of the workspace are put into it, by digest.
 
     Raises:
         InvalidData: a line is not as it was exported; the message names the line.
@@ -191,7 +215,7 @@ def read_lines(lines: Iterable[bytes]) -> tuple[Header, list[RecordedEvent]]:
     parts, chains = Parts(lambda wanted: {d: blobs[d] for d in wanted if d in blobs}), Chains()
     number = 1
     for number, text in enumerate(remaining, 2):
-        if text.startswith((b'{"text":', b'{"message":')):
+        if text.startswith((b'{"text":', b'{"message":', b'{"blob":')):
             body = _blob(text, number)
             blobs[sha256(body).digest()] = body
             continue
@@ -208,6 +232,8 @@ def read_lines(lines: Iterable[bytes]) -> tuple[Header, list[RecordedEvent]]:
         raise _refused(number, what)
     if digest.hex() != header.digest:
         raise _refused(1, "has a different hash than the last event")
+    if files is not None:
+        files |= blobs
     return header, events
 
 
@@ -226,6 +252,8 @@ def _blob(text: bytes, number: int) -> bytes:
     try:
         if text.startswith(b'{"text":'):
             return _decode_text(text).text.encode()
+        if text.startswith(b'{"blob":'):
+            return _decode_blob(text).blob
         line = _decode_message(text)
         after = _START if line.after is None else bytes.fromhex(line.after)
         encoded = bytes(line.message)

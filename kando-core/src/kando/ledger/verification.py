@@ -10,8 +10,9 @@ import msgspec
 from kando.errors import StoreDamaged
 from kando.ledger.chain import GENESIS, link
 from kando.ledger.interface import LedgerStore
+from kando.ledger.trees import blobs_of_tree
 from kando.schema.events import RecordedEvent
-from kando.schema.parts import blob_problem, blobs_of, has_references
+from kando.schema.parts import blob_problem, blobs_of
 
 __all__ = ["Verdict", "verify"]
 
@@ -39,8 +40,8 @@ class Verdict:
 def verify(ledger: LedgerStore) -> Verdict:
     """Recompute the hash chain of a ledger and compare it with the stored one.
 
-    This detects changed, reordered, removed and inserted events, and blobs (long texts, messages)
-    that are missing or changed. To detect that the whole chain was
+    This detects changed, reordered, removed and inserted events, and blobs (long texts, messages,
+    files of a workspace) that are missing or changed. To detect that the whole chain was
     rewritten, compare `Verdict.digest` with a copy that is kept elsewhere.
     """
     digest, matching = GENESIS, 0
@@ -65,13 +66,15 @@ def verify(ledger: LedgerStore) -> Verdict:
 
 def _problem_of_parts(ledger: LedgerStore, event: RecordedEvent, seen: set[bytes]) -> str | None:
     """Return what is wrong with the blobs that an event names and no event before it, or None."""
-    if not has_references(event.encoded):
-        return None
     try:
         for digest, body, _ in blobs_of(event.encoded, ledger.blobs, seen):
             problem = blob_problem(digest, body)
             if problem is not None:
                 return problem
+        for digest, body in blobs_of_tree(event, ledger.blobs, seen):
+            problem = blob_problem(digest, body)
+            if problem is not None:
+                return f"a file of its workspace: {problem}"
     except (ValueError, msgspec.DecodeError) as error:
         return str(error)
     return None

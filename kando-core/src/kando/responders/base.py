@@ -100,6 +100,8 @@ class Effect:
             call the tool that it names.
         writes: ``writes(intent)`` returns whether the call changes something outside that repeating
             it would change once more.
+        is_ordered: ``is_ordered(intent)`` returns whether the call starts when the answers of all
+            earlier such calls are recorded: it depends on what they changed.
         inline: ``inline(intent)`` returns a function that computes the data of the answer from the
             world, if the answer needs nothing outside the process; else None. It is computed once,
             when the intent is dispatched.
@@ -127,6 +129,7 @@ class Effect:
     limits: Callable[[KandoEvent], CallLimits] = lambda intent: CallLimits()
     knows: Callable[[KandoEvent], bool] = lambda intent: True
     writes: Callable[[KandoEvent], bool] = lambda intent: False
+    is_ordered: Callable[[KandoEvent], bool] = lambda intent: False
     inline: Callable[[KandoEvent], Callable[[World], dict[str, Any]] | None] = lambda intent: None
     timed_out: Callable[[KandoEvent], dict[str, Any]] | None = None
     check: Callable[[KandoEvent], None] = lambda intent: None

@@ -51,6 +51,11 @@ def call_is_abandoned() -> bool:
     return _IS_ABANDONED.get()()
 
 
+def abandonment_of_call() -> Callable[[], bool]:
+    """Return a function that any thread may call: whether the call in progress here has timed out."""
+    return _IS_ABANDONED.get()
+
+
 def cancellation_of_call() -> Callable[[], bool]:
     """Return a function that any thread may call: whether the call in progress here was given up."""
     return _IS_CANCELLED.get()

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from kando.errors import InvalidData
+import attrs
+
+from kando.errors import ConfigurationError, InvalidData
 from kando.responders.base import CallLimits, Effect, Responder
-from kando.responders.tool_context import context_of
-from kando.responders.tools import WRITE, as_tool, error_data
+from kando.responders.tool_context import context_of, workspace_of_call
+from kando.responders.tools import WRITE, Tool, as_tool, error_data
 from kando.schema.events import ECHOED, TOOL_CALLED, TOOL_RETURNED, KandoEvent, make_event
+from kando.schema.trees import WORKSPACE
 from kando.world.graph import World
 
 __all__ = ["ToolExecutorResponder"]
@@ -52,8 +55,7 @@ def ToolExecutorResponder(
             names = ", ".join(sorted(known)) or "none"
             message = f"Unknown tool {_tool_name(intent)!r:.80}; available: {names}."
             return _with_echo(intent, error_data("UnknownTool", message))
-        arguments = intent.data.get("arguments", {})
-        return _with_echo(intent, tool.answer(arguments, context_of(intent), world))
+        return _with_echo(intent, _answer(tool, intent, world))
 
     def inline(intent: KandoEvent) -> Callable[[World], dict[str, Any]] | None:
         tool = known.get(_tool_name(intent))
@@ -85,6 +87,9 @@ def ToolExecutorResponder(
         knows=lambda intent: (name := _tool_name(intent)) in known or not name,
         check=check,
         inline=inline,
+        is_ordered=lambda intent: (
+            (tool := known.get(_tool_name(intent))) is not None and tool.uses_workspace
+        ),
         writes=lambda intent: (
             (tool := known.get(_tool_name(intent))) is not None and tool.effect == WRITE
         ),
@@ -94,6 +99,23 @@ def ToolExecutorResponder(
         return answer_inline(effect, event, world)
 
     return Responder(name, frozenset({TOOL_CALLED}), fn, effect=effect)
+
+
+def _answer(tool: Tool, intent: KandoEvent, world: World | None) -> dict[str, Any]:
+    arguments, context = intent.data.get("arguments", {}), context_of(intent)
+    if not tool.uses_workspace:
+        return tool.answer(arguments, context, world)
+    workspace = workspace_of_call()
+    if workspace is None:
+        msg = f"Tool {tool.name!r} uses the workspace, and {intent.source} has none."
+        raise ConfigurationError(msg, hint="Pass a workspace to the Runtime.")
+    with workspace.opened() as (folder, store):
+        answer = tool.answer(arguments, attrs.evolve(context, workspace=folder), world)
+        try:
+            return {**answer, WORKSPACE: store()}
+        except InvalidData as error:
+            # The next call finds the files as they were before this one.
+            return error_data("InvalidWorkspace", str(error))
 
 
 def _tool_name(intent: KandoEvent) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import attrs
 
@@ -15,7 +16,7 @@ from kando.responders.cancellation import cancellation_of_call
 from kando.responders.idempotency import key_of
 from kando.schema.events import KandoEvent
 
-__all__ = ["ToolContext", "ToolProgress"]
+__all__ = ["ToolContext", "ToolProgress", "Workspace"]
 
 #: Characters of a progress message that are kept.
 _MAX_MESSAGE_CHARS = 200
@@ -45,6 +46,16 @@ def _ignore(progress: ToolProgress) -> None:
     """Ignore progress: nothing shows it."""
 
 
+class Workspace(Protocol):
+    """The workspace of a run: a folder whose content belongs to the ledger."""
+
+    def opened(self) -> AbstractContextManager[tuple[Path, Callable[[], str]]]:
+        """Yield the folder as the last answer left it, and a function that stores its files.
+
+        The function returns the digest of what it stored, as the answer of the call names it.
+        """
+
+
 # Name of the ledger that the call in progress in this thread is made for, and what shows its progress.
 _LEDGER: ContextVar[str] = ContextVar("kando_call_ledger", default="")
 _REPORT: ContextVar[Callable[[ToolProgress], None]] = ContextVar(
@@ -52,20 +63,34 @@ _REPORT: ContextVar[Callable[[ToolProgress], None]] = ContextVar(
 )
 
 
+_WORKSPACE: ContextVar[Workspace | None] = ContextVar("kando_call_workspace", default=None)
+
+
 @contextmanager
-def call_place(ledger: str, report: Callable[[ToolProgress], None] = _ignore) -> Iterator[None]:
+def call_place(
+    ledger: str,
+    report: Callable[[ToolProgress], None] = _ignore,
+    workspace: Workspace | None = None,
+) -> Iterator[None]:
     """Have the context of a call in this thread name a ledger, and report progress.
 
     Args:
         ledger: its stream, ``run:{id}`` or ``branch:{id}``.
         report: called with each progress of the call.
+        workspace: of the run, for the tools that use it.
     """
-    tokens = _LEDGER.set(ledger), _REPORT.set(report)
+    tokens = _LEDGER.set(ledger), _REPORT.set(report), _WORKSPACE.set(workspace)
     try:
         yield
     finally:
         _LEDGER.reset(tokens[0])
         _REPORT.reset(tokens[1])
+        _WORKSPACE.reset(tokens[2])
+
+
+def workspace_of_call() -> Workspace | None:
+    """Return the workspace of the run that makes the call in this thread, or None."""
+    return _WORKSPACE.get()
 
 
 @attrs.frozen(kw_only=True)
@@ -90,8 +115,24 @@ class ToolContext:
     _report: Callable[[ToolProgress], None] = attrs.field(repr=False, eq=False)
     _is_cancelled: Callable[[], bool] = attrs.field(repr=False, eq=False)
     _environ: Mapping[str, str] = attrs.field(repr=False, eq=False, factory=lambda: os.environ)
+    _workspace: Path | None = attrs.field(repr=False, default=None)
     # By name; their values are replaced in what the call returns.
     _secrets: dict[str, str] = attrs.field(repr=False, eq=False, factory=dict, init=False)
+
+    @property
+    def workspace(self) -> Path:
+        """The folder of the run, whose files are recorded with the answer of the call.
+
+        It is as the call before left it. A branch has a folder of its own, and a call that is
+        repeated finds the files that it found the first time.
+
+        Raises:
+            ConfigurationError: the tool does not say that it uses the workspace.
+        """
+        if self._workspace is None:
+            msg = f"The tool of {self.call_id} does not say that it uses the workspace."
+            raise ConfigurationError(msg, hint="Declare it: @kit.tool(workspace=True).")
+        return self._workspace
 
     @property
     def is_cancelled(self) -> bool:

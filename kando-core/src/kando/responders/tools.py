@@ -15,6 +15,7 @@ from kando.responders.structured import schema_of, structure
 from kando.responders.tool_context import ToolContext
 from kando.schema.content import as_content, media_size
 from kando.schema.exact_json import encode, exact
+from kando.schema.trees import WORKSPACE
 from kando.schema.typed import is_declarable, to_json
 from kando.world.graph import World
 
@@ -65,6 +66,7 @@ class Tool:
         max_result_bytes: limit of its result, as JSON, without images and files.
         effect: what it does outside: ``read``, ``idempotent`` or ``write``.
         undo: name of the tool that takes a call back, or None.
+        uses_workspace: whether it uses ``workspace`` of its context.
         settings_parameter: name of the parameter that gets the settings of the kit, or None.
         settings: of the run, for that parameter.
     """
@@ -82,6 +84,7 @@ class Tool:
     effect: str = WRITE
     undo: str | None = None
     context_parameter: str | None = None
+    uses_workspace: bool = False
     settings_parameter: str | None = None
     settings: Any = attrs.field(default=None, repr=False)
 
@@ -177,12 +180,14 @@ def as_tool(name: str, fn: Callable[..., Any], **limits: Any) -> Tool:
             parameters, the descriptions from its docstring and its ``Args:`` section.
         limits: ``timeout_seconds``, ``max_parallel``, ``max_result_bytes``, ``effect`` and ``undo``
             of the `Tool`. A tool that takes the world reads, any other writes, unless `effect` says
-            something else.
+            something else. ``workspace`` says whether it uses the workspace; if that is None, its
+            code does.
 
     Raises:
         ConfigurationError: a parameter cannot be passed by name, or its type has no JSON Schema.
     """
     settings_class = limits.pop("settings_class", None)
+    workspace = limits.pop("workspace", None)
     effect = limits.get("effect")
     if effect is None:
         limits.pop("effect", None)
@@ -191,6 +196,7 @@ def as_tool(name: str, fn: Callable[..., Any], **limits: Any) -> Tool:
         raise ConfigurationError(msg, hint=f"Use one of: {', '.join(EFFECTS)}.")
     if isinstance(fn, Tool):
         return attrs.evolve(fn, name=name, **limits)
+    uses_workspace = _uses_workspace(fn) if workspace is None else workspace
     parameters = _parameters(name, fn)
     takes_key = parameters.pop(KEY_PARAMETER, None) is not None
     takes_world = parameters.pop(WORLD_PARAMETER, None) is not None
@@ -206,6 +212,11 @@ def as_tool(name: str, fn: Callable[..., Any], **limits: Any) -> Tool:
         del parameters[each]
     if of_settings:
         limits["settings_parameter"] = of_settings[0]
+    if uses_workspace and context_parameter is None:
+        if workspace:
+            msg = f"Tool {name!r} uses the workspace, but does not take its context."
+            raise ConfigurationError(msg, hint="Give it a parameter ctx: ToolContext.")
+        uses_workspace = False
     fields = {each: _field(name, each, *what) for each, what in parameters.items()}
     description, descriptions = _parse_docstring(inspect.getdoc(fn) or "")
     tool = Tool(
@@ -219,6 +230,7 @@ def as_tool(name: str, fn: Callable[..., Any], **limits: Any) -> Tool:
         **{
             "effect": READ if takes_world else WRITE,
             "context_parameter": context_parameter,
+            "uses_workspace": uses_workspace,
             **limits,
         },
     )
@@ -262,6 +274,19 @@ def _context_parameter(name: str, parameters: Mapping[str, tuple[Any, Any]]) -> 
         msg = f"Tool {name!r} takes its context twice: {' and '.join(found)}."
         raise ConfigurationError(msg, hint="Keep one of the two parameters.")
     return found[0] if found else None
+
+
+def _uses_workspace(fn: Callable[..., Any]) -> bool:
+    """Whether the code of a function names an attribute ``workspace``, such as ``ctx.workspace``."""
+    codes = [getattr(inspect.unwrap(fn), "__code__", None)]
+    while codes:
+        code = codes.pop()
+        if code is None:
+            continue
+        if WORKSPACE in code.co_names:
+            return True
+        codes += [each for each in code.co_consts if inspect.iscode(each)]
+    return False
 
 
 def _field(tool: str, name: str, kind: Any, default: Any) -> Any:

@@ -18,7 +18,7 @@ from kando.responders.attempts import checked_attempts
 from kando.responders.base import Effect
 from kando.responders.cancellation import cancellable
 from kando.responders.reservation import reserving
-from kando.responders.tool_context import ToolProgress, call_place
+from kando.responders.tool_context import ToolProgress, Workspace, call_place
 from kando.schema.events import RecordedEvent
 from kando.views.spending import Accounts
 
@@ -42,9 +42,11 @@ class Call:
         executor: name of the executor that answers it.
         effect: of the executor.
         ledger: stream of the run or branch that makes it.
+        workspace: of the run.
 
     Attributes:
         future: its answer.
+        is_ordered: whether it depends on what earlier such calls changed.
         progress: what it has reported last; None if nothing.
         reserved: what is reserved for it when it starts; None without limits.
         timeout_seconds: counted from its start; None for no timeout.
@@ -52,12 +54,18 @@ class Call:
     """
 
     def __init__(
-        self, intent: RecordedEvent, executor: str, effect: Effect, ledger: str = ""
+        self,
+        intent: RecordedEvent,
+        executor: str,
+        effect: Effect,
+        ledger: str = "",
+        workspace: Workspace | None = None,
     ) -> None:
         limits = effect.limits(intent)
         self.intent = intent
         self.executor = executor
-        self._ledger = ledger
+        self._ledger, self._workspace = ledger, workspace
+        self.is_ordered = effect.is_ordered(intent)
         self.effect = effect
         self.future: Future[dict[str, Any]] = Future()
         self.progress: ToolProgress | None = None
@@ -97,7 +105,7 @@ class Call:
         """Call the executor, and store the answer or the exception in `future`."""
         try:
             before_call()
-            place = call_place(self._ledger, self._report)
+            place = call_place(self._ledger, self._report, self._workspace)
             with checked_attempts(before_call), place, reserving(self.reserved):
                 answer = self.effect.call(self.intent)
             self.future.set_result(answer)

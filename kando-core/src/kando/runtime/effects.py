@@ -1,5 +1,7 @@
 """Effects: calls to the outside run in parallel; their answers are used in the intents' order."""
 
+# long: one class; every state of a call is in it.
+
 from __future__ import annotations
 
 import time
@@ -10,7 +12,7 @@ from typing import Any
 
 from kando.responders.base import AnswerPending, Effect, Responder
 from kando.responders.budget import BudgetEnforcer
-from kando.responders.tool_context import ToolProgress, call_place
+from kando.responders.tool_context import ToolProgress, Workspace, call_place
 from kando.runtime.call_pool import AcquireSlots, Call, CallPool
 from kando.schema.events import RecordedEvent
 from kando.views.spending import Accounts
@@ -37,6 +39,7 @@ class Effects:
         before_call: called before each call starts; raises if this process must not make it.
         acquire_slots: see `kando.runtime.call_pool.CallPool`.
         ledger: stream of the run or branch.
+        workspace: of the run, for the tools that use it.
     """
 
     def __init__(
@@ -47,10 +50,12 @@ class Effects:
         before_call: Callable[[], None] = lambda: None,
         acquire_slots: AcquireSlots | None = None,
         ledger: str = "",
+        workspace: Workspace | None = None,
     ) -> None:
         #: Returns what is reserved for the call of an intent, by its id.
         self.reserved_for: Callable[[str], Accounts | None] = lambda intent_id: None
         self._ledger = ledger
+        self._workspace = workspace
         self._limit = limit
         self._keep = keep
         self._kept = kept
@@ -123,7 +128,9 @@ class Effects:
             if dedup_key in self._planned_keys:
                 return None
             self._planned_keys.add(dedup_key)
-        self._waiting[intent.id] = Call(intent, executor.name, effect, self._ledger)
+        self._waiting[intent.id] = Call(
+            intent, executor.name, effect, self._ledger, self._workspace
+        )
         self._has_new = self._has_new or not effect.is_elsewhere
         return None
 
@@ -135,7 +142,8 @@ class Effects:
         """
         self._has_new = False
         for call in self.startable(can_start):
-            if not call.effect.is_elsewhere:
+            # A call that depends on earlier ones starts when its turn to be recorded has come.
+            if not (call.effect.is_elsewhere or call.is_ordered):
                 self._launch(call)
 
     def startable(self, can_start: Callable[[Call], bool]) -> Iterator[Call]:
@@ -145,10 +153,12 @@ class Effects:
             can_start: as for `start`.
         """
         blocked = set()
+        is_first = not any(each.is_ordered for each in self._in_flight.values())
         for call in list(self._waiting.values()):
             kind = call.effect.answer_type
-            if kind in blocked:
+            if kind in blocked or (call.is_ordered and not is_first):
                 continue
+            is_first = is_first and not call.is_ordered
             if can_start(call):
                 yield call
             else:
@@ -188,7 +198,7 @@ class Effects:
         assert effect is not None
         compute = effect.inline(intent)
         if compute is not None:
-            with call_place(self._ledger):
+            with call_place(self._ledger, workspace=self._workspace):
                 return compute(world)
         known = self._known(intent, effect, world)
         if known is not None:
@@ -208,7 +218,9 @@ class Effects:
             if effect.is_elsewhere:
                 raise AnswerPending(intent.id)
             call = self._in_flight.get(intent.id)
-        call = call or self._launch(Call(intent, executor.name, effect, self._ledger))
+        call = call or self._launch(
+            Call(intent, executor.name, effect, self._ledger, self._workspace)
+        )
         end = None if seconds_left is None else time.monotonic() + seconds_left
         if not self._await(call, end, is_wanted):
             return None

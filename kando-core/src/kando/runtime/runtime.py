@@ -18,6 +18,7 @@ from kando.responders import edge
 from kando.responders.base import AnswerPending, KitTypes, Responder
 from kando.responders.budget import Budget, BudgetEnforcer
 from kando.responders.llm_executor import cached_while_read
+from kando.responders.tool_context import Workspace
 from kando.runtime.approval_gate import OBSERVED_TYPES, ApprovalGate, judge_of
 from kando.runtime.batch import Batch
 from kando.runtime.call_pool import AcquireSlots
@@ -117,6 +118,7 @@ class Runtime:
         allows_writes: call tools that write on a branch, too.
         patience_seconds: how long a run that stops waits for each call in flight that has no time
             limit of its own.
+        workspace: of the run, for tools that use it (`kando.runtime.workspace.Workspace`).
 
     Raises:
         ConfigurationError: two responders have the same name, two kits declare a type differently,
@@ -148,6 +150,7 @@ class Runtime:
         require_claim: Callable[[], None] | None = None,
         acquire_slots: AcquireSlots | None = None,
         patience_seconds: float = DEFAULT_PATIENCE_SECONDS,
+        workspace: Workspace | None = None,
     ) -> None:
         self.responders = list(responders)
         every_kit = [*kits, *(each.kit for each in self.responders if each.kit is not None)]
@@ -172,6 +175,7 @@ class Runtime:
         self._require_claim = require_claim or (lambda: None)
         self._acquire_slots = acquire_slots
         self._patience_seconds = patience_seconds
+        self._workspace = workspace
         self._types = DeclaredTypes(every_kit)
         kits_once = {id(kit): kit for kit in every_kit}.values()
         self._policies = [policy for kit in kits_once for policy in kit.policies]
@@ -500,6 +504,7 @@ class Runtime:
             self._require_claim,
             self._acquire_slots,
             recorder.source,
+            self._workspace,
         )
         gate = ApprovalGate(self._policies, recorder.source, recorder)
         if any(policy.takes_world for policy in self._policies):

@@ -55,6 +55,7 @@ __all__ = [
     "TIMER_SET",
     "TOOL_CALLED",
     "TOOL_RETURNED",
+    "WORKSPACE_LOADED",
     "KandoEvent",
     "RecordedEvent",
     "detach",
@@ -95,6 +96,7 @@ RUN_PAUSED = "run.paused"
 RUN_RESUMED = "run.resumed"
 RUN_CANCELLED = "run.cancelled"
 INBOX_REFUSED = "inbox.refused"
+WORKSPACE_LOADED = "workspace.loaded"
 
 #: The key of an event's data that holds measurements (durations, attempts, provider request ids).
 #: Kando ignores them in every comparison.
@@ -119,6 +121,7 @@ RESERVED = frozenset(
         RUN_PAUSED,
         RUN_RESUMED,
         TIMER_FIRED,
+        WORKSPACE_LOADED,
     }
 )
 
