@@ -25,6 +25,7 @@ from kando.errors import ConfigurationError, ImpureResponder, ReplayDivergence
 from kando.kit import Kit
 from kando.ledger.interface import LedgerStore
 from kando.ledger.memory import MemoryLedgerStore
+from kando.ledger.trees import copy_trees
 from kando.plugins import Plugins
 from kando.responders.base import Responder
 from kando.responders.budget import Budget
@@ -186,7 +187,8 @@ class KitContract:
         assert not diff(world, run.world)
 
     def test_a_run_interrupted_at_any_event_ends_with_the_same_ledger(self) -> None:
-        whole = self.finished_run().events
+        finished = self.finished_run()
+        whole = finished.events
         first = len(self.seeds(self.make_kit(), "r1"))
         is_reset = type(self).reset is not KitContract.reset
         expected = [decided(event) for event in whole]
@@ -197,6 +199,7 @@ class KitContract:
             if is_reset:
                 self._crash_at(length, ledger)
             else:
+                copy_trees(whole[:length], finished.ledger.blobs, ledger)
                 ledger.append(list(whole[:length]))
             self._finish(self.run_on(ledger))
             found = difference([decided(event) for event in ledger.read_all()], expected)

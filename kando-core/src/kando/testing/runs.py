@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
 from typing import Any
+from weakref import WeakKeyDictionary, finalize
 
 import attrs
 
@@ -15,6 +20,7 @@ from kando.responders.base import Responder
 from kando.responders.budget import Budget
 from kando.responders.llm_executor import provider_executor
 from kando.runtime import Runtime
+from kando.runtime.workspace import Workspace
 from kando.schema.content import text_of_content
 from kando.schema.events import KandoEvent, RecordedEvent
 from kando.world.graph import World
@@ -116,6 +122,18 @@ class ScriptedLLM:
         return llm_response(answer, "scripted")
 
 
+# Folders for the workspaces of ledgers; each is removed with its ledger.
+_FOLDERS: WeakKeyDictionary[LedgerStore, Path] = WeakKeyDictionary()
+
+
+def _folder_of(ledger: LedgerStore) -> Path:
+    folder = _FOLDERS.get(ledger)
+    if folder is None:
+        folder = _FOLDERS[ledger] = Path(mkdtemp(prefix="kando-"))
+        finalize(ledger, rmtree, folder, ignore_errors=True)
+    return folder
+
+
 @attrs.frozen
 class KandoRun:
     """A run in a test.
@@ -144,6 +162,7 @@ class KandoRun:
             kits=[self.kit],
             edge_logic=(),
             checks_purity=self.checks_purity,
+            workspace=Workspace(self.ledger, partial(_folder_of, self.ledger)),
         )
 
     def work(self, seeds: Sequence[KandoEvent] = ()) -> World:
