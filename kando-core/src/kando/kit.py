@@ -413,7 +413,9 @@ class Kit:
             effect: what it does outside: ``read``, ``idempotent`` (repeating a call changes nothing
                 more) or ``write``. A tool that takes the world reads, any other writes, if omitted.
                 A branch does not repeat a write of its parent, and asks a person before another.
-            undo: name of the tool that takes a call back.
+            undo: name of the tool that takes a call back: `Run.undo` calls it with the same
+                arguments, as far as it has parameters of their names, and the result if it has a
+                parameter ``result``.
             workspace: whether it uses `ToolContext.workspace`; its calls are then made one after the
                 other. If omitted, the code of the function says so: it names ``ctx.workspace``.
 

@@ -482,6 +482,26 @@ class Run:
             by=by,
         )
 
+    def undo(self, event_id: str, *, by: str = "cli") -> Delivery:
+        """Have the run take back a call of a tool, by the tool that its ``undo`` names.
+
+        The call of that tool is put into the run's inbox; the process that works on the run makes
+        it, if the policies of the kit allow it.
+
+        Args:
+            event_id: id of a ``tool.called``, or of its ``tool.returned``.
+            by: the actor of the recorded call.
+
+        Raises:
+            EventNotFound: the run has no such event.
+            InvalidData: the event is not a call, the call has no result, its tool has no undo, it
+                was undone already, or the run did not make it.
+            ConfigurationError: the run has no kit.
+        """
+        from kando.app.undo import undo_call
+
+        return undo_call(self._opened(read_only=False), event_id, by=by)
+
     def pause(self) -> Delivery:
         """Pause the run after its current firing; it can be resumed."""
         from kando.app.send import pause_run

@@ -24,6 +24,10 @@ _GROUPS = {
         "send": ("kando.cli.send:send", "Send an event to a run."),
         "pause": ("kando.cli.send:pause", "Pause a run after its current firing."),
         "cancel": ("kando.cli.send:cancel", "Stop a run for good after its current firing."),
+        "undo": (
+            "kando.cli.undo:undo",
+            "Take a call of a tool back, by the tool that undoes it.",
+        ),
         "park": ("kando.cli.send:park", "Have a run step over a firing that it cannot get past."),
     },
     "Look": {
