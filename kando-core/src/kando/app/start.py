@@ -158,9 +158,7 @@ def create_run(
     documents, chosen = _read(context, inputs), settings_data(loaded, settings)
     child = None if run_id is None else (run_id, dict(started_by or {}))
     return id_of(
-        _created(
-            context, loaded, goal, documents, demo, budget, chosen, workspace, child=child
-        )
+        _created(context, loaded, goal, documents, demo, budget, chosen, workspace, child=child)
     )
 
 
