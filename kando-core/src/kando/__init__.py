@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from kando.responders.answers import failure_of, text_of
     from kando.responders.base import responder
     from kando.responders.budget import Budget
+    from kando.responders.compaction import Compaction
     from kando.responders.edge import edge_logic
     from kando.responders.randomness import rng
     from kando.responders.tool_context import ToolContext
@@ -66,6 +67,7 @@ else:
             "kando.responders.answers": ["failure_of", "text_of"],
             "kando.responders.base": ["responder"],
             "kando.responders.budget": ["Budget"],
+            "kando.responders.compaction": ["Compaction"],
             "kando.responders.edge": ["edge_logic"],
             "kando.responders.randomness": ["rng"],
             "kando.responders.tool_context": ["ToolContext"],
@@ -78,6 +80,7 @@ else:
 
 __all__ = [
     "Budget",
+    "Compaction",
     "Demo",
     "KandoError",
     "KandoEvent",

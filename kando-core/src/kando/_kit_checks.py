@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from kando.errors import ConfigurationError
-from kando.schema.events import KNOWN_TYPES
+from kando.schema.events import CONVERSATION_COMPACTED, HUMAN_MESSAGE, KNOWN_TYPES
 from kando.schema.names import nearest
 from kando.schema.typed import check_defaults
 
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 __all__ = ["check_kit", "require_name"]
 
 #: The first words of Kando's types of events: another type that begins with one is a mistake.
-_NAMESPACES = frozenset(type.partition(".")[0] for type in KNOWN_TYPES)
+#: Kits may have further types of messages and conversations.
+_NAMESPACES = frozenset(
+    type.partition(".")[0] for type in KNOWN_TYPES - {CONVERSATION_COMPACTED, HUMAN_MESSAGE}
+)
 
 
 def check_kit(kit: Kit) -> None:

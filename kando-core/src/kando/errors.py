@@ -27,6 +27,7 @@
         BadReply                            an answer is malformed, incomplete, or marked as broken
         RequestRejected                     one request cannot be sent, or its server rejects it
           UnsupportedContent                  it has an image or a file that the model does not take
+          ContextOverflow                     it is longer than the model can read
 
 Where a caller would expect a builtin exception, the class also derives from that builtin.
 """
@@ -41,6 +42,7 @@ __all__ = [
     "BadReply",
     "ConcurrencyError",
     "ConfigurationError",
+    "ContextOverflow",
     "DuplicateEvent",
     "EventNotFound",
     "ImpureResponder",
@@ -298,3 +300,12 @@ class UnsupportedContent(RequestRejected):
     """A request has an image or a file that its model or its server does not take."""
 
     code = "unsupported_content"
+
+
+class ContextOverflow(RequestRejected):
+    """One request is longer than its model can read.
+
+    The ``error`` of the answer has the type ``RequestRejected`` and this ``code``.
+    """
+
+    code = "context_overflow"

@@ -14,14 +14,23 @@ import attrs
 from kando._kit_checks import check_kit
 from kando.errors import ConfigurationError, InvalidData, NotFoundError
 from kando.responders.base import Responder, Retry
+from kando.responders.chats import (
+    compaction_of,
+    first_words,
+    messages_after,
+    said_in,
+    type_of_conversation,
+)
+from kando.responders.compaction import Compaction
 from kando.responders.edge import check_relation_type, edge_responder
 from kando.responders.executor import ToolExecutorResponder
-from kando.responders.llm_responder import CONVERSATION, LLMResponder, request_options
+from kando.responders.llm_responder import CONVERSATION, Home, LLMResponder, request_options
 from kando.responders.options import check_options
 from kando.responders.policies import Policy, as_policy
 from kando.responders.tools import DEFAULT_MAX_RESULT_BYTES, DEFAULT_TIMEOUT, Tool, as_tool
 from kando.schema.content import is_media
 from kando.schema.events import (
+    HUMAN_MESSAGE,
     LLM_RESPONSE,
     OBJECT_CREATED,
     RUN_CANCELLED,
@@ -83,6 +92,7 @@ class Kit:
         relation_types: declared relation types by name; their source and target types are checked.
         event_types: the declared types of events of the kit's own.
         settings_class: the class of the kit's settings, or None.
+        conversations: declared ones by name.
         responders: in registration order.
         edge_responders: the kit's edge logic, in registration order.
         cleaning: responders that clean up after a run was cancelled.
@@ -115,6 +125,7 @@ class Kit:
     settings_class: type | None = None
     result_of: Callable[[World], Any] | None = None
     child_kits: list[Kit] = attrs.field(factory=list, repr=False)
+    conversations: dict[str, LLMResponder] = attrs.field(factory=dict)
 
     def object(self, cls: type[_Class]) -> type[_Class]:
         """Declare the decorated class as the object type of its name.
@@ -293,6 +304,9 @@ class Kit:
         max_turns: int = 8,
         name: str | None = None,
         was: str | Iterable[str] = (),
+        conversation: bool = False,
+        compaction: Compaction | bool = True,
+        window: int | None = None,
         **options: Any,
     ) -> Callable[[Callable[[Any, World], Mapping[str, Any] | None]], LLMResponder]:
         """Make the decorated function a responder that asks a model.
@@ -313,9 +327,13 @@ class Kit:
             type: handle only events about objects of this type.
             system: name of the prompt for the system message.
             tools: names of tools that the model may call; the kit must have declared them already.
-            max_turns: how many requests one conversation may contain.
+            max_turns: how many requests may follow from one event.
             name: ``{kit}.{function}`` if omitted.
             was: names that it had in earlier versions of the kit.
+            conversation: whether a further event about the same object continues the conversation:
+                all earlier messages, answers and results of tools are sent again before it.
+            compaction: how a conversation that becomes too long is compacted; False for not at all.
+            window: how many tokens the model reads, if `compaction` does not say so.
             options: further fields of the request: ``model``, ``max_tokens``, ``temperature``,
                 ``effort``, ``thinking`` and others, as for `kando.emit.ask`.
 
@@ -343,10 +361,82 @@ class Kit:
             )
             responder.options = request_options(responder.answer_class(), schemas, options)
             responder.was = self._qualified(was)
+            responder.continues = conversation
+            responder.compaction = compaction_of(compaction, window)
             self.responders += _parts_of(responder, pattern, _type_name(type), self, bool(schemas))
             return responder
 
         return decorate
+
+    def conversation(
+        self,
+        name: str = "chat",
+        *,
+        system: str | None = None,
+        tools: Iterable[str] | None = None,
+        max_turns: int = 100,
+        compaction: Compaction | bool = True,
+        window: int | None = None,
+        was: str | Iterable[str] = (),
+        **options: Any,
+    ) -> LLMResponder:
+        """Declare a conversation of people with a model that may call tools.
+
+        The goal of a run is the first message. Each further ``human.message``, whose data has
+        the ``text``, continues the conversation: `kando send RUN --text`, `Run.say`. The text of the
+        last answer is the ``text`` of an object, whose id is `name` and whose type is the same name
+        in the style of a class: ``chat`` and ``Chat``. Another object of this type has a
+        conversation of its own; a message to it has its id as ``cause_object_id``.
+
+        A message that comes while the model is asked or tools are called enters before the next
+        request.
+        Decorate functions with ``then`` and ``failed`` of the result to handle answers, and one with
+        ``compact`` to compact a conversation that becomes too long.
+
+        Args:
+            name: of the conversation, of words in lower case.
+            system: text of the system message.
+            tools: names of tools that the model may call; all that the kit has declared if omitted.
+            max_turns: how many requests may follow from one message.
+            compaction: how a conversation that becomes too long is compacted; False for not at all.
+            window: how many tokens the model reads, if `compaction` does not say so.
+            was: names that it had in earlier versions of the kit.
+            options: further fields of the request, such as ``model`` or ``max_tokens``, as for
+                `kando.emit.ask`.
+
+        Raises:
+            NotFoundError: the kit has no such tool.
+            ConfigurationError: the name is taken, an option cannot be honoured, or a number of tokens
+                is not positive.
+        """
+        check_options(options, f"kit {self.name!r}")
+        type = type_of_conversation(name)
+        self.object(type)
+        home = Home(name, type.__name__, not self.conversations)
+        schemas = self.tool_schemas(tools)
+        responder = LLMResponder(
+            f"{self.name}.{name}",
+            said_in,
+            messages_after(system),
+            None,
+            many=False,
+            relation=None,
+            options=request_options(None, schemas, options),
+            max_turns=max(max_turns, 1),
+            was=self._qualified(was),
+            continues=True,
+            compaction=compaction_of(compaction, window),
+            home=home,
+        )
+        self.conversations[name] = responder
+        self.responders += _parts_of(responder, (HUMAN_MESSAGE,), None, self, bool(schemas))
+        if self.seed is None:
+            self.seed = self._seeds_of_conversations
+        return responder
+
+    def _seeds_of_conversations(self, goal: str, run_id: str) -> list[KandoEvent]:
+        homes = [each.home for each in self.conversations.values() if each.home is not None]
+        return first_words(goal, run_id, homes)
 
     def edge_logic(
         self, relation_type: str, *, name: str | None = None, was: str | Iterable[str] = ()

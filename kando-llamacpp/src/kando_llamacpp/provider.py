@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from kando.errors import BadReply, ProviderError, RequestRejected
+from kando.errors import BadReply, ContextOverflow, ProviderError, RequestRejected
 from kando.responders.attempts import require_attempt
 from kando.responders.replies import judged, stop_of
 from kando_llamacpp._engine import Engine, require_llamacpp
@@ -136,7 +136,7 @@ class LlamaProvider:
                 if context < trained
                 else "Shorten the request, or use a model with a longer context."
             )
-            return RequestRejected(msg, hint=hint)
+            return ContextOverflow(msg, hint=hint)
         if code is None or (isinstance(code, int) and 400 <= code < 500):
             msg = f"llama.cpp rejects the request: {quoted}"
             return RequestRejected(msg, hint="Change the option, the tool or the message it names.")

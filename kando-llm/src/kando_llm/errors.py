@@ -11,17 +11,25 @@ KandoError
     BadReply             an answer is malformed, incomplete, or marked as broken
     RequestRejected      one request cannot be sent, or is rejected; recorded as ``error``, never raised in a run
       UnsupportedContent   it has an image or a file that the model does not take
+      ContextOverflow      it is longer than the model can read
 
-All but the last two end a run in ``responder.failed``; the request stays pending, and is sent again when
+All but the last three end a run in ``responder.failed``; the request stays pending, and is sent again when
 the run is resumed.
 """
 
 from __future__ import annotations
 
-from kando.errors import BadReply, ProviderError, RequestRejected, UnsupportedContent
+from kando.errors import (
+    BadReply,
+    ContextOverflow,
+    ProviderError,
+    RequestRejected,
+    UnsupportedContent,
+)
 
 __all__ = [
     "BadReply",
+    "ContextOverflow",
     "MissingKey",
     "NotAllowed",
     "Overloaded",

@@ -11,6 +11,7 @@ from typing import Any
 
 from kando_llm.errors import (
     BadReply,
+    ContextOverflow,
     NotAllowed,
     Overloaded,
     ProviderError,
@@ -47,12 +48,17 @@ _SETTINGS_FAULTS = re.compile(
     r"|no endpoints found",
     re.IGNORECASE,
 )
-# Words that mark a fault of one request: it is too long, or its content is not accepted. All other
-# rejections are faults of the settings, which the same request does not have once they are mended.
+# Words that mark a request that is longer than the model can read.
+_OVERFLOWS = re.compile(
+    r"(prompt|input)( is)? too long|request.?too.?large|too many (input )?tokens"
+    r"|context.?(length|window|size|limit)|maximum (context|prompt)|string_above_max_length"
+    r"|reduce the length|token count.{0,60}exceed",
+    re.IGNORECASE,
+)
+# Words that mark a fault of one request: its content is not accepted. All other rejections are
+# faults of the settings, which the same request does not have once they are mended.
 _REQUEST_FAULTS = re.compile(
-    r"prompt is too long|input is too long|input too long|request.?too.?large|too many (input )?tokens"
-    r"|context.?(length|window|size)|maximum context|string_above_max_length|reduce the length"
-    r"|content.?(policy|management|filter)|responsible.?ai|safety|moderation|flagged|invalid_prompt"
+    r"content.?(policy|management|filter)|responsible.?ai|safety|moderation|flagged|invalid_prompt"
     r"|usage polic|\bmessages?[.\[]|\bmessages?: |could not process|image|document",
     re.IGNORECASE,
 )
@@ -220,7 +226,9 @@ def _of_status(error: Any, connection: Connection, attempts: int, times: str) ->
         return RateLimited(msg, hint=hint, retry_after=wait, **facts)
     if status in (408, 409) or status >= 500:
         return Overloaded(msg, hint=_PENDING, retry_after=_retry_after(error), **facts)
-    if status == 413 or _REQUEST_FAULTS.search(reason):
+    if status == 413 or _OVERFLOWS.search(reason):
+        return ContextOverflow(msg, hint="Shorten the request.", **facts)
+    if _REQUEST_FAULTS.search(reason):
         return RequestRejected(msg, hint="Change the request.", **facts)
     return NotAllowed(msg, hint=_hint(status, reason, connection), **facts)
 

@@ -107,6 +107,8 @@ def test_the_names_of_event_types_are_fixed() -> None:
         "KIT_LOADED": "kit.loaded",
         "PERSON_ASKED": "person.asked",
         "PERSON_REPLIED": "person.replied",
+        "HUMAN_MESSAGE": "human.message",
+        "CONVERSATION_COMPACTED": "conversation.compacted",
         "APPROVAL_REQUESTED": "approval.requested",
         "APPROVAL_GRANTED": "approval.granted",
         "APPROVAL_DENIED": "approval.denied",

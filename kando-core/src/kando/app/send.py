@@ -8,13 +8,14 @@ from typing import Any
 from kando.app.children import stop_children
 from kando.app.entries import CANCEL_KEY
 from kando.app.inbox import OWN_PREFIX, Delivery, deliver
+from kando.app.inspect import world_at
 from kando.app.opened import OpenedRun
-from kando.errors import InvalidData
+from kando.errors import InvalidData, ObjectNotFound
 from kando.ledger.inbox import InboxEntry
 from kando.schema.content import has_path
-from kando.schema.events import RUN_CANCELLED, RUN_PAUSED, make_event
+from kando.schema.events import HUMAN_MESSAGE, RUN_CANCELLED, RUN_PAUSED, make_event
 
-__all__ = ["cancel_run", "check_type", "pause_run", "send_event"]
+__all__ = ["cancel_run", "check_type", "pause_run", "say", "send_event"]
 
 #: Prefixes of event types that only the runtime records.
 _RESERVED = (
@@ -60,6 +61,39 @@ def send_event(
         msg = f"The content of {type} names a file by its path."
         raise InvalidData(msg, hint="Send its data: kando.image and kando.file read a file.")
     return deliver(run, make_event(check_type(type), "", actor, cause or [], data), key)
+
+
+def say(
+    run: OpenedRun,
+    text: str,
+    *,
+    about: str | None = None,
+    key: str | None = None,
+    actor: str = "cli",
+) -> Delivery:
+    """Put a message of a person into a run's inbox: a ``human.message`` continues a conversation.
+
+    Args:
+        run: opened for writing.
+        text: of the message.
+        about: id of the object of the conversation; the kit's first conversation if None.
+        key: idempotency key, as for `send_event`.
+        actor: of the event.
+
+    Raises:
+        InvalidData: the text is empty, or the key is reserved.
+        ObjectNotFound: the run has no such object.
+    """
+    if not isinstance(text, str) or not text.strip():
+        msg = f"The message to {run.id} is {text!r:.60}."
+        raise InvalidData(msg, hint="Say something.")
+    data = {"text": text}
+    if about is not None:
+        if world_at(run, run.ledger.length()).get_object(about) is None:
+            msg = f"Run {run.id} has no object {about!r}."
+            raise ObjectNotFound(msg, hint="Give the id of an object of the run.")
+        data["cause_object_id"] = about
+    return send_event(run, HUMAN_MESSAGE, data, key=key, actor=actor)
 
 
 def check_type(type: str) -> str:

@@ -35,6 +35,8 @@ __all__ = ["cancel", "json_object", "park", "pause", "print_delivery", "send"]
     metavar="FILE",
     help="Read type, data and cause from a JSON file; - is stdin.",
 )
+@click.option("--text", metavar="TEXT", help="Continue a conversation of the run with this text.")
+@click.option("--about", metavar="ID", help="With --text: the object of the conversation.")
 @click.option("--key", help="Idempotency key: a second event with the same key is ignored.")
 @shared_options
 def send(
@@ -43,6 +45,8 @@ def send(
     data: str | None,
     cause: tuple[str, ...],
     file: Any,
+    text: str | None,
+    about: str | None,
     key: str | None,
     as_json: bool,
 ) -> None:
@@ -51,7 +55,17 @@ def send(
     The event is put into the inbox of RUN. The process that works on the run records it. Give the
     event with --type and --data, or with a --file of {"type": ..., "data": ...}. An image or a file
     in its content may have a path: {"content": [{"type": "image", "path": "scan.png"}]}.
+    With --text, the event is a message that continues a conversation.
     """
+    if text is not None:
+        if type_ or data or cause or file is not None:
+            msg = "--text is an event of its own: leave out --type, --data, --cause and --file."
+            raise click.UsageError(msg)
+        said = text
+        _send(lambda store: store.run(run).say(said, about=about, key=key), as_json)
+        return
+    if about is not None:
+        raise click.UsageError("--about needs --text.")
     body = json_object("--file", file.read()) if file is not None else {}
     body |= {"type": type_} if type_ else {}
     body |= {"data": json_object("--data", data)} if data else {}

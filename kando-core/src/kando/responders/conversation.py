@@ -14,13 +14,17 @@ from kando.schema.exact_json import encode, exact
 
 __all__ = [
     "MAX_CALLS",
+    "answer_message",
     "assistant_message",
     "calls_in",
+    "conversation_id",
+    "entered",
     "is_too_long",
     "malformed_in",
     "rejection",
     "tool_message",
     "tool_result",
+    "waiting_turn",
 ]
 
 #: How many tool calls one answer may contain; the rest are not made.
@@ -31,6 +35,37 @@ _MAX_MESSAGE_BYTES = 1_000_000
 
 _MAX_RESULT_CHARS = 20_000
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.-]")
+
+
+#: Field of a turn that waits: the event that it came with.
+_CAME_WITH = "event"
+
+
+def conversation_id(name: str, about: str | None) -> str:
+    """Return the id of the conversation that a responder has about an object.
+
+    Args:
+        name: of the responder.
+        about: id of the object; None for the conversation about no object.
+    """
+    return f"conversation:{name}:{about}" if about is not None else f"conversation:{name}"
+
+
+def waiting_turn(messages: Iterable[Mapping[str, Any]], event: KandoEvent) -> list[dict[str, Any]]:
+    """Return messages as they wait in a conversation until its next request.
+
+    Args:
+        messages: of the turn.
+        event: that they came with.
+    """
+    return [{**each, _CAME_WITH: event.id} for each in messages]
+
+
+def entered(waiting: Iterable[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the messages of turns that waited, and the events that they came with."""
+    turns = [*waiting]
+    messages = [{name: each[name] for name in each if name != _CAME_WITH} for each in turns]
+    return messages, [*dict.fromkeys(str(each[_CAME_WITH]) for each in turns)]
 
 
 def is_too_long(messages: list[dict[str, Any]]) -> bool:
@@ -70,6 +105,22 @@ def assistant_message(answer: Mapping[str, Any]) -> dict[str, Any]:
     # Opaque: some servers refuse the next turn without what they gave with this one.
     thoughts = answer.get("thoughts")
     return {**message, "thoughts": thoughts} if isinstance(thoughts, Mapping) else message
+
+
+def answer_message(answer: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return an answer without tool calls as a message, or None if it has no content.
+
+    Args:
+        answer: the data of an ``llm.response``.
+    """
+    text, thoughts = answer.get("text"), answer.get("thoughts")
+    if not isinstance(text, str) or (not text and "data" in answer):
+        text = encode(answer["data"]).decode() if "data" in answer else ""
+    message = {"role": "assistant", "content": replace_surrogates(text)}
+    if isinstance(thoughts, Mapping):
+        return {**message, "thoughts": thoughts}
+    # Servers reject a message without content.
+    return message if text else None
 
 
 def malformed_in(answer: Mapping[str, Any]) -> dict[int, str]:

@@ -17,7 +17,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from kando.errors import BadReply, RequestRejected
+from kando.errors import BadReply, ContextOverflow, RequestRejected
 from kando.responders.event_loop import awaited
 from kando.schema.events import OBSERVED
 
@@ -97,6 +97,8 @@ def rejected(error: RequestRejected) -> dict[str, Any]:
     """Return the answer to a request that cannot be sent, or that its server rejects."""
     status = {} if error.status is None else {"status": error.status}
     about = {"type": type(error).__name__, "message": error.message, **status}
+    if isinstance(error, ContextOverflow):
+        about |= {"type": RequestRejected.__name__, "code": error.code}
     return {"cost_usd": 0.0, **(error.spent or {}), "error": about}
 
 

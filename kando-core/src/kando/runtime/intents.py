@@ -42,6 +42,9 @@ from kando.views.spending import Accounts, charge_of
 
 __all__ = ["Intents"]
 
+#: Field of the calls of a conversation.
+_IN_CONVERSATION = "conversation"
+
 
 class Intents:
     """Makes the calls of a run, and records their answers.
@@ -56,6 +59,7 @@ class Intents:
     Attributes:
         may_call: whether calls may start: the loop runs and will wait for their answers.
         may_start: called before calls start; False if a message to the run forbids it.
+        before_answer: called before the answer of a call in a conversation is recorded.
         kept: answers that were delivered and are not recorded yet, by intent.
         by_hand: who answered a request by hand, by intent.
         lineage: returns the answer of a branch's parents to an equal call, or None.
@@ -72,6 +76,7 @@ class Intents:
         self.effects = effects
         self.may_call = False
         self.may_start: Callable[[], bool] = lambda: True
+        self.before_answer: Callable[[], object] = lambda: None
         self.kept: Mapping[str, dict[str, Any]] = {}
         self.by_hand: dict[str, str] = {}
         self.lineage: Callable[[RecordedEvent], dict[str, Any] | None] = lambda intent: None
@@ -365,6 +370,13 @@ class Intents:
             if self.executor_of(intent) is not handler:
                 return True
             return self._committer.exhaust(["max_wall_seconds"], intent, 0)
+        if firing is None:
+            if _IN_CONVERSATION in intent.data:
+                # A message that came before the call returned is recorded before its answer.
+                self.before_answer()
+            # Messages may have been recorded since the firing began: it follows them.
+            batch = Batch(self._recorder, trigger, handler.name, is_call=True)
+            batch.silent = self._cursor.hidden_silent(trigger)
         return self._record_answer(handler, effect, intent, batch, trigger, answer, firing)
 
     def _record_answer(

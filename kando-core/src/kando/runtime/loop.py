@@ -106,6 +106,7 @@ class Loop:
         self.parking = Parking(recorder, self.cursor, handlers, gate)
         self.messages = Messages(self.committer, gate, self.inbox, self.parking)
         self.intents.may_start = self.messages.may_start_calls
+        self.intents.before_answer = self.messages.read_ordinary
         self.messages.hold_calls = lambda is_held: effects.hold(is_held=is_held)
         self.checks_purity = checks_purity
         self._polled_at = float("-inf")

@@ -114,6 +114,14 @@ class Messages:
         self._inbox.take(entry.key)
         return True
 
+    def read_ordinary(self) -> None:
+        """Record the messages that decide about nothing: events of the kit's own, and what people say."""
+        if not self.has_caught_up or self._is_reading:
+            return
+        for entry in self._inbox.entries():
+            if _precedence(entry) == _ORDINARY and not self._record_entry(entry):
+                return
+
     def read_failed_attempts(self) -> None:
         """Record what workers report of failed attempts: a stopped run is charged for them, too."""
         for entry in self._inbox.entries():

@@ -22,8 +22,10 @@ __all__ = [
     "BRANCH_CREATED",
     "BUDGET_EXHAUSTED",
     "BUDGET_SET",
+    "CONVERSATION_COMPACTED",
     "ECHOED",
     "EXPIRES",
+    "HUMAN_MESSAGE",
     "INBOX_REFUSED",
     "KIT_LOADED",
     "KNOWN_TYPES",
@@ -87,6 +89,8 @@ PERSON_ASKED = "person.asked"
 PERSON_REPLIED = "person.replied"
 RUN_REQUESTED = "run.requested"
 RUN_ENDED = "run.ended"
+HUMAN_MESSAGE = "human.message"
+CONVERSATION_COMPACTED = "conversation.compacted"
 APPROVAL_REQUESTED = "approval.requested"
 APPROVAL_GRANTED = "approval.granted"
 APPROVAL_DENIED = "approval.denied"
@@ -127,6 +131,8 @@ RESERVED = frozenset(
 
 #: All types of events that Kando records or reacts to.
 KNOWN_TYPES = RESERVED | {
+    CONVERSATION_COMPACTED,
+    HUMAN_MESSAGE,
     LLM_REQUEST,
     LLM_RESPONSE,
     OBJECT_CREATED,

@@ -18,6 +18,7 @@ from kando.schema.events import (
     BRANCH_CREATED,
     BUDGET_EXHAUSTED,
     BUDGET_SET,
+    HUMAN_MESSAGE,
     KIT_LOADED,
     LLM_REQUEST,
     LLM_RESPONSE,
@@ -183,7 +184,7 @@ class StatusFold:
 def _on_object(fold: StatusFold, event: RecordedEvent) -> None:
     if fold.has_goal or event.cause:
         return
-    data = event.data.get("data") or {}
+    data = event.data if event.type == HUMAN_MESSAGE else event.data.get("data") or {}
     texts = (data.get(field) for field in ("text", "name", "goal"))
     fold.goal = next((text for text in texts if isinstance(text, str)), None)
     fold.has_goal = True
@@ -273,6 +274,7 @@ _UNPARKS = frozenset({RESPONDER_FIRED, *ANSWERS})
 
 _HANDLERS: dict[str, Callable[[StatusFold, RecordedEvent], None]] = {
     OBJECT_CREATED: _on_object,
+    HUMAN_MESSAGE: _on_object,
     LLM_REQUEST: _on_intent,
     TOOL_CALLED: _on_intent,
     LLM_RESPONSE: _on_answer,
