@@ -26,6 +26,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "cancel_run": {"run_id": "OTHER"},
     "answer_approval": {"run_id": "PAYING", "event_id": "APPROVAL", "approved": True},
     "answer_request": {"run_id": "ASKING", "request_id": "REQUEST", "text": "so"},
+    "send_message": {"run_id": "RUN", "text": "more"},
     "park_firing": {
         "run_id": "FAILING",
         "event_id": "object.created-1",

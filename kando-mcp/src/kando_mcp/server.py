@@ -36,7 +36,7 @@ from kando_mcp.tools.inspect import (
     query_world_tool,
 )
 from kando_mcp.tools.park import park_tool
-from kando_mcp.tools.start import cancel_tool, resume_tool, start_tool
+from kando_mcp.tools.start import cancel_tool, message_tool, resume_tool, start_tool
 from kando_mcp.tools.trace import trace_tool
 from kando_mcp.worker.pool import Workers
 
@@ -115,6 +115,7 @@ def _tools(access: Access, workers: Workers) -> list[Tool]:
         answer_tool,
         request_tool,
         park_tool,
+        message_tool,
     ]
     return [*reading, *(make(access, workers) for make in makers)]
 

@@ -115,6 +115,29 @@ def resume_tool(access: Access, workers: Workers) -> Tool:
     return make_tool(resume_run, "Resume run", annotations)
 
 
+def message_tool(access: Access, workers: Workers) -> Tool:
+    """Return the tool that continues a conversation of a run."""
+
+    async def send_message(
+        ctx: Context,
+        run_id: RunId,
+        text: Annotated[str, Field(description="What is said.")],
+        about: Annotated[str | None, Field(description="Object of the conversation.")] = None,
+        wait_s: WaitSeconds = DEFAULT_WAIT_SECONDS,
+    ) -> RunState:
+        """Continue the conversation of a run. The run resumes; `query_world` shows the answer."""
+
+        def send(store: Store) -> str:
+            require_allowed_provider(access, store, None)
+            store.run(run_id).say(text, about=about or None, actor="mcp")
+            return ensure_worker(access, workers, store, run_id, None, None)
+
+        known = await access.call(send)
+        return await wait_for_run(access, workers, known, wait_s, ctx)
+
+    return make_tool(send_message, "Send message", write_annotations(is_open_world=True))
+
+
 def cancel_tool(access: Access, workers: Workers) -> Tool:
     """Return the tool that cancels a run."""
 
