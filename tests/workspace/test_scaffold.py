@@ -12,8 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from kando.app.new import KINDS, write_package
+from kando.app.new import KINDS, TEMPLATES, write_package
 from kando.errors import ConfigurationError
+
+#: Kinds of packages, and the templates of kits.
+EVERY = [*((kind, None) for kind in KINDS), *(("kit", each) for each in TEMPLATES)]
 
 # Modules that kits and plugins must not import.
 INTERNAL = re.compile(r"kando\.(app|cli|runtime)(\.|$)|.*\._")
@@ -38,9 +41,11 @@ def kando(environ: dict[str, str], *arguments: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_new_package_passes_its_own_tests(kind: str, tmp_path: Path) -> None:
-    folder, written = write_package(kind, "two-words", tmp_path)
+@pytest.mark.parametrize(("kind", "template"), EVERY)
+def test_a_new_package_passes_its_own_tests(
+    kind: str, template: str | None, tmp_path: Path
+) -> None:
+    folder, written = write_package(kind, "two-words", tmp_path, template)
     environ = on_the_path(folder, "two-words")
 
     done = subprocess.run(
@@ -59,9 +64,11 @@ def test_a_new_package_passes_its_own_tests(kind: str, tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_new_package_imports_no_internal_module_of_kando(kind: str, tmp_path: Path) -> None:
-    folder, written = write_package(kind, "two-words", tmp_path)
+@pytest.mark.parametrize(("kind", "template"), EVERY)
+def test_a_new_package_imports_no_internal_module_of_kando(
+    kind: str, template: str | None, tmp_path: Path
+) -> None:
+    folder, written = write_package(kind, "two-words", tmp_path, template)
 
     sources = [(folder / path).read_text() for path in written if path.suffix == ".py"]
     nodes = [node for source in sources for node in ast.walk(ast.parse(source))]
@@ -94,6 +101,16 @@ def test_a_new_substrate_stores_a_run_and_its_branch(tmp_path: Path) -> None:
 
     items = json.loads(kando(environ, "--ledger", url, "runs", "--json"))["items"]
     assert [item["run_id"] for item in items] == [branch, run_id]
+
+
+@pytest.mark.parametrize(("kind", "template"), [("provider", "tools"), ("kit", "kit")])
+def test_a_template_that_does_not_exist_is_refused(
+    kind: str, template: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigurationError, match="no template"):
+        write_package(kind, "toy", tmp_path, template)
+
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["", "Weather", "a_b", "-a", "a--b", "../x", "1st", "a/b", "কাণ্ড"])

@@ -18,9 +18,12 @@ import pytest
 WHEELS = os.environ.get("WHEELS", "")
 PACKAGES = {
     "kando-kit-weather": ("kit", "weather"),
+    "kando-kit-clerk": ("kit", "clerk"),
+    "kando-kit-mill": ("kit", "mill"),
     "kando-toy": ("substrate", "toy"),
     "kando-parrot": ("provider", "parrot"),
 }
+TEMPLATES = {"clerk": "tools", "mill": "pipeline"}
 
 pytestmark = pytest.mark.skipif(not WHEELS, reason="WHEELS names no folder of built wheels")
 
@@ -70,7 +73,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     made.run(*uv, "venv", "-q", "--python", sys.executable, "venv")
     made.run(*uv, "pip", "install", "-q", "--python", made.python, core)
     for kind, name in PACKAGES.values():
-        made.run("kando", "new", kind, name)
+        template = ("--template", TEMPLATES[name]) if name in TEMPLATES else ()
+        made.run("kando", "new", kind, name, *template)
     wheels = made.folder / "wheels"
     for distribution in PACKAGES:
         made.run(*uv, "build", "-q", "--wheel", "-o", wheels, distribution)

@@ -13,7 +13,7 @@ from string import Template
 from kando.errors import ConfigurationError
 from kando.plugins import PLUGIN_API
 
-__all__ = ["KINDS", "write_package"]
+__all__ = ["KINDS", "TEMPLATES", "write_package"]
 
 #: The kinds of packages, each with the summary of its package.
 KINDS = {
@@ -22,12 +22,20 @@ KINDS = {
     "provider": "A provider of language models for Kando.",
 }
 
+#: The templates of a kit other than the default one, and what each shows.
+TEMPLATES = {
+    "tools": "tools with a context and settings, and a policy that has a person allow the writes",
+    "pipeline": "typed objects, and a chain of responders",
+}
+
 _NAME = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
 
 _SUFFIX = ".tmpl"
 
 
-def write_package(kind: str, name: str, into: Path) -> tuple[Path, list[Path]]:
+def write_package(
+    kind: str, name: str, into: Path, template: str | None = None
+) -> tuple[Path, list[Path]]:
     """Write a package, and return its folder and its files relative to the folder.
 
     A kit ``weather`` becomes the distribution ``kando-kit-weather`` with the module
@@ -37,11 +45,15 @@ def write_package(kind: str, name: str, into: Path) -> tuple[Path, list[Path]]:
         kind: one of `KINDS`.
         name: of the kit, substrate or provider: a-z, 0-9 and hyphens, starting with a letter.
         into: folder in which to create the folder of the package.
+        template: of a kit: one of `TEMPLATES`; the default one if None.
 
     Raises:
-        ConfigurationError: the name is malformed, its distribution is installed, or the folder
-            already exists.
+        ConfigurationError: the name is malformed, its distribution is installed, the folder already
+            exists, or there is no such template.
     """
+    if template is not None and (kind != "kit" or template not in TEMPLATES):
+        msg = f"A {kind} has no template {template!r:.80}."
+        raise ConfigurationError(msg, hint=f"A kit has the templates {', '.join(TEMPLATES)}.")
     if not _NAME.fullmatch(name):
         msg = f"{name!r:.80} is not a valid name of a {kind}."
         raise ConfigurationError(msg, hint="Use a-z, 0-9 and hyphens, starting with a letter.")
@@ -63,7 +75,8 @@ def write_package(kind: str, name: str, into: Path) -> tuple[Path, list[Path]]:
     }
     written = []
     templates = files("kando.app") / "templates"
-    for part in ("every", kind):
+    own = [kind if template is None else f"{kind}_{template}"]
+    for part in ["every", *(["every_kit"] if kind == "kit" else []), *own]:
         for path, text in _templates(templates / part, Path()):
             target = Path(*(_file_name(step, values["package"]) for step in path.parts))
             (folder / target).parent.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from kando.app.new import KINDS, write_package
+from kando.app.new import KINDS, TEMPLATES, write_package
 from kando.cli.output import print_json, print_line, warn
 from kando.cli.shared import open_command_store, shared_options
 
@@ -17,6 +17,11 @@ __all__ = ["new"]
 @click.argument("kind", type=click.Choice(list(KINDS)))
 @click.argument("name")
 @click.option(
+    "--template",
+    type=click.Choice(list(TEMPLATES)),
+    help="What a kit starts with.  [default: one question to a model, with edge logic]",
+)
+@click.option(
     "--into",
     type=click.Path(path_type=Path),
     default=".",
@@ -24,12 +29,12 @@ __all__ = ["new"]
     help="Folder in which to create the package.",
 )
 @shared_options
-def new(kind: str, name: str, into: Path, as_json: bool) -> None:
+def new(kind: str, name: str, template: str | None, into: Path, as_json: bool) -> None:
     """Create a package with a kit, substrate or provider.
 
     The package has tests that pass, a README and a CI workflow. No existing file is overwritten.
     """
-    folder, written = write_package(kind, name, into)
+    folder, written = write_package(kind, name, into, template)
     with open_command_store() as store:
         for offered in getattr(store.context.plugins, f"{kind}s")():
             if offered.spec.name == name:
