@@ -17,6 +17,9 @@ import pytest
 from kando import Budget, Kit, RecordedEvent, Store, ask, file, image, make_event, open_store
 from kando.app.status import FINISHED
 from kando.schema.events import LLM_REQUEST, LLM_RESPONSE
+from kando_llm.endpoints import SERVERS
+from kando_llm.live_provider import connection_of
+from kando_llm.request import read_request
 from wire import Says, Stalls, Wire, reaching
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 8
@@ -99,6 +102,14 @@ FORMS = {
     "openai": CHAT,
     "openai-responses": RESPONSES,
     "openrouter": CHAT,
+    "bedrock": ANTHROPIC,
+    "vertex": ANTHROPIC,
+}
+#: Settings of the clouds.
+PLACES = {
+    "AWS_REGION": "eu-west-1",
+    "CLOUD_ML_REGION": "us-east5",
+    "ANTHROPIC_VERTEX_PROJECT_ID": "our-project",
 }
 
 
@@ -145,9 +156,12 @@ def sent(server: Wire, number: int = 0) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("provider", FORMS)
 def test_an_image_and_a_pdf_reach_each_server_in_its_own_form(looking, wire, provider):
+    if provider in ("bedrock", "vertex"):
+        pytest.importorskip({"bedrock": "boto3", "vertex": "google.auth"}[provider])
     server = wire(Says("A cat."))
+    settings = {**reaching(provider, server.url), **PLACES}
 
-    run = looking.start("look", f"{provider}:some-model", **reaching(provider, server.url))
+    run = looking.start("look", f"{provider}:some-model", **settings)
 
     (answer,) = looking.events(run, LLM_RESPONSE)
     assert answer.data["text"] == "A cat."
@@ -160,6 +174,26 @@ def test_a_pdf_on_openrouter_is_read_for_models_that_do_not(looking, wire):
     looking.start("look", "openrouter:some/model", **reaching("openrouter", server.url))
 
     assert server.seen[0].body["plugins"] == [{"id": "file-parser"}]
+
+
+def test_the_worst_case_of_a_pdf_on_openrouter_has_the_price_of_its_pages():
+    pages = b"%PDF-1.4\n" + b"<< /Type /Page >>\n" * 100
+    content = [file(pages, name="a.pdf")]
+    request = {"messages": [{"role": "user", "content": content}], "max_tokens": 1}
+    costs = []
+    for provider in ("openrouter", "openai"):
+        connection = connection_of(SERVERS[provider], "", {f"{provider.upper()}_API_KEY": "k" * 20})
+        asked = attrs.evolve(read_request(request), model="anthropic/claude-haiku-4-5")
+        costs.append(attrs.evolve(connection, prices=Free()).worst_case(asked)["cost_usd"])
+
+    assert costs == [pytest.approx(0.22), 0.0]
+
+
+class Free:
+    """A price list on which all models are free."""
+
+    def worst_case(self, *_: object) -> float:
+        return 0.0
 
 
 CALL = Says("", stop="tool", calls=(("c1", "chart", {"at": "x"}), ("c2", "chart", {"at": "y"})))

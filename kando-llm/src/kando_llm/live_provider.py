@@ -33,6 +33,9 @@ OnText = Callable[[str], None]
 _ADDED_TOKENS = 2000
 _ADDED_TOKENS_PER_ITEM = 100
 
+# For a model that reads no PDFs, OpenRouter has another one read them: at most 2.20 USD for 1,000 pages.
+_USD_PER_READ_PAGE = 0.0022
+
 # The most bytes of an answer: an event holds 1 MiB.
 _MAX_BYTES = 900_000
 _MAX_MODEL_CHARS = 200
@@ -86,6 +89,8 @@ class Connection:
         most = request.size + _ADDED_TOKENS + _ADDED_TOKENS_PER_ITEM * items
         limit = request.max_tokens or DEFAULT_MAX_TOKENS
         cost = self.prices.worst_case(self.endpoint.priced_as, request.model, most, limit)
+        if cost is not None and self.server.has_usage_option:
+            cost += request.pages * _USD_PER_READ_PAGE
         usage = {"input_tokens": most * calls, "output_tokens": limit * calls}
         return {"usage": usage, "cost_usd": None if cost is None else cost * calls, "calls": calls}
 

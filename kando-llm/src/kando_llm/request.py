@@ -14,6 +14,7 @@ from kando.responders.options import check_options, option_names
 from kando.schema.content import (
     media_problem,
     media_tokens,
+    most_pages,
     parts_in,
     shown,
     shown_part,
@@ -140,6 +141,7 @@ class Request:
         output_schema: JSON Schema of the answer, or None for text.
         stop: strings that end the answer.
         size: bytes of all text that is sent, and the most tokens of images and files.
+        pages: the most pages of its PDFs.
         options: all others by name, without those that are null.
     """
 
@@ -152,6 +154,7 @@ class Request:
     stop: tuple[str, ...]
     size: int
     options: dict[str, Any] = attrs.field(factory=dict)
+    pages: int = 0
 
     @property
     def media(self) -> tuple[Part, ...]:
@@ -209,7 +212,8 @@ def read_request(data: Mapping[str, Any]) -> Request:
     limit = max_tokens_of(data)
     apart = ("max_tokens", "temperature", "stop")
     options = {name: data[name] for name in option_names(data) if name not in apart}
-    return Request(turns, model, limit, temperature, tools, schema, stop, size, options)
+    pages = most_pages(data["messages"])
+    return Request(turns, model, limit, temperature, tools, schema, stop, size, options, pages)
 
 
 def read_turns(data: Mapping[str, Any]) -> tuple[Turn, ...]:

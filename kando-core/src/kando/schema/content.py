@@ -29,6 +29,7 @@ __all__ = [
     "media_problem",
     "media_size",
     "media_tokens",
+    "most_pages",
     "parts_in",
     "shown",
     "shown_part",
@@ -174,12 +175,22 @@ def _tokens(part: Mapping[str, Any], per_image: int) -> int:
     size = len(part["data"]) * 3 // 4
     if part["media_type"] != "application/pdf":
         return per_image if part["type"] == _IMAGE else size
-    per_page = per_image + _PAGE_TOKENS
-    try:
-        pages = len(_PAGE.findall(binascii.a2b_base64(part["data"])))
-    except ValueError:
-        pages = 0
+    per_page, pages = per_image + _PAGE_TOKENS, _pages_in(part)
     return pages * per_page if pages else min(size, _MAX_PAGES * per_page) + per_page
+
+
+def _pages_in(pdf: Mapping[str, Any]) -> int:
+    """Return the pages of a PDF that can be counted without unpacking it; 0 if none can."""
+    try:
+        return len(_PAGE.findall(binascii.a2b_base64(pdf["data"])))
+    except ValueError:
+        return 0
+
+
+def most_pages(value: object) -> int:
+    """Return the most pages that the PDFs in JSON may have."""
+    pdfs = [each for each in media_in(value) if each["media_type"] == "application/pdf"]
+    return sum(_pages_in(each) or _MAX_PAGES for each in pdfs)
 
 
 def without_data(value: Any) -> Any:
