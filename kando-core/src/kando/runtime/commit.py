@@ -279,7 +279,7 @@ class Committer:
         failed = make_event(RESPONDER_FAILED, "", handler.name, [event.id], data)
         batch.add(failed, f"failed-{self.recorder.number}")
         is_free = not is_call and "usage" not in data
-        # The depth of a failure is no recursion.
+        # A failure adds no recursion: its depth is not limited.
         if is_free and _EVENTS in self.reasons_against(batch, 0.0):
             return self.exhaust([_EVENTS], event, batch.depth)
         self.record(batch)
