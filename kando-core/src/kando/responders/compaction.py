@@ -115,7 +115,7 @@ class Compaction:
         if (words := _last_words(messages, last)) is not None:
             gained -= min(estimated_tokens(words), keep)
         # A summary of little costs more than it spares.
-        return last if gained * scale > self.limit // 8 else None
+        return last if gained * scale > min(self.limit, tokens) // 8 else None
 
     @property
     def kept(self) -> int:

@@ -299,7 +299,11 @@ class LLMResponder:
         turn = state["turn"] + 1
         counted = {"status": _OPEN, "turn": turn, "asked": state["asked"] + 1}
         yield patch(conversation, {**changes, **counted})
-        yield self._request(conversation.id, turn, state["messages"], state["about"], [*cause])
+        # What the summary stands for is among the causes.
+        compacted = [state["compacted"]] if state.get("compacted") else []
+        yield self._request(
+            conversation.id, turn, state["messages"], state["about"], [*cause, *compacted]
+        )
 
     def _cut_after(self, conversation: WorldObject, answer: Mapping[str, Any]) -> int | None:
         """Return how many messages to replace after an answer, or None if it fails the turn."""
@@ -383,12 +387,16 @@ class LLMResponder:
         tokens = sum(map(estimated_tokens, messages))
         measured = {"tokens_before": state["tokens"], "tokens_after": tokens}
         made = {"conversation_id": conversation.id, **about, "why": why, **measured}
+        # The compactions of a conversation are a chain that begins with the first turn.
+        before = state.get("compacted") or conversation.event_id
         compacted = yield emit(
-            CONVERSATION_COMPACTED, {**made, "replaced": replaced, "by": by}, cause=summary
+            CONVERSATION_COMPACTED,
+            {**made, "replaced": replaced, "by": by},
+            cause=[*(summary or cause), before],
         )
         retried = {"retried": True} if why == _OVERFLOW else {}
         changes = {**changes, "messages": messages, "tokens": tokens, "compacting": None, **retried}
-        cause = [compacted.id, *cause]
+        changes["compacted"] = compacted.id
         yield from self._send(conversation, changes, cause, world, may_compact=False)
 
     def on_tool(self, event: KandoEvent, world: World) -> _Emitted:
