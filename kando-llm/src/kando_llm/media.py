@@ -15,7 +15,13 @@ __all__ = ["PDF", "chat_part", "message_block", "responses_part", "with_media_ta
 
 PDF = "application/pdf"
 _IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
-_TEXTS = ("application/json", "application/xml", "application/yaml", "application/x-ndjson")
+_TEXTS = (
+    "image/svg+xml",
+    "application/json",
+    "application/xml",
+    "application/yaml",
+    "application/x-ndjson",
+)
 # Models of these servers that take text only; others that do so refuse the request themselves.
 _TEXT_ONLY = re.compile(
     r"(^|/)(gpt-3\.5|gpt-4(-0314|-0613|-32k)?$|o1-(mini|preview)|o3-mini|claude-(1|2|instant)"

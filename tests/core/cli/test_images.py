@@ -37,3 +37,22 @@ def test_send_names_the_image_that_it_cannot_read(kando, tiny) -> None:
 
     assert done.returncode != 0
     assert "The image 'none.png' does not exist." in done.stderr
+
+
+def test_send_attaches_images_and_files_to_a_message(kando, tiny, tmp_path: Path) -> None:
+    (tmp_path / "scan.png").write_bytes(PNG)
+    (tmp_path / "rules.md").write_text("# Rules")
+    run = kando("run", "tiny", "--goal", "Acme").stdout.split()[0]
+    files = ["--attach", tmp_path / "scan.png", "--attach", tmp_path / "rules.md"]
+
+    kando("send", run, "--text", "Look.", *files)
+    kando("resume", run)
+    refused = kando("send", run, "--type", "a.message", *files)
+
+    events = [json.loads(line) for line in kando("events", run, "--json").stdout.splitlines()]
+    (sent,) = (each for each in events if each["type"] == "human.message")
+    assert sent["data"]["text"] == "Look."
+    assert [each["type"] for each in sent["data"]["content"]] == ["text", "image", "file"]
+    assert sent["data"]["content"][2]["name"] == "rules.md"
+    assert refused.returncode == 2
+    assert "--attach needs --text" in refused.stderr

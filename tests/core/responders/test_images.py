@@ -24,6 +24,7 @@ from kando.errors import ConfigurationError, InvalidData, PayloadTooLarge
 from kando.ledger.memory import MemoryLedgerStore
 from kando.responders.budget import Budget
 from kando.responders.llm_executor import provider_executor
+from kando.schema.attachments import attachment
 from kando.schema.content import MAX_PART_BYTES, media_tokens, shown, text_of_content
 from kando.schema.events import LLM_REQUEST, TOOL_RETURNED
 
@@ -416,3 +417,105 @@ def test_a_path_in_a_recorded_message_is_not_read(tmp_path):
 
     (_, again) = (e for e in ledger.read_all() if e.type == LLM_REQUEST)
     assert again.data["messages"][0]["content"][1] == by_path
+
+
+def talking_kit() -> Kit:
+    kit = Kit("talking")
+    kit.conversation()
+    return kit
+
+
+def talk(store: Any, complete: Any, *turns: dict[str, Any]) -> tuple[Any, list[list[Any]]]:
+    """Return a run of a conversation after these turns, and the contents of each request."""
+    seen: list[list[Any]] = []
+
+    def noting(request: dict[str, Any]) -> dict[str, Any]:
+        seen.append([each["content"] for each in request["messages"]])
+        return {"cost_usd": 0.0, **complete(request)}
+
+    provider = Provider("own", "", provider_executor(noting))
+    kit = talking_kit()
+    run = store.start(kit, "Hello.", llm=provider)
+    for turn in turns:
+        run.send("human.message", turn) if "content" in turn else run.say(**turn)
+        run.resume(kit=kit, llm=provider)
+    return run, seen
+
+
+@pytest.fixture
+def store(tmp_path):
+    with open_store(f"sqlite:{tmp_path}/runs.sqlite", environ={"KANDO_PLUGINS": ""}) as store:
+        yield store
+
+
+def test_a_turn_of_a_conversation_may_have_images_which_later_requests_have_too(store):
+    run, seen = talk(
+        store,
+        lambda request: {"text": "ok"},
+        {"text": "Look.", "attachments": [image(PNG)]},
+        {"text": "More."},
+    )
+
+    content = [text("Look."), part("image", "image/png", PNG)]
+    assert seen[1:] == [
+        ["Hello.", "ok", content],
+        ["Hello.", "ok", content, "ok", "More."],
+    ]
+    run.replay(strict=True, kit=talking_kit())
+
+
+@pytest.mark.parametrize(
+    ("error", "kept"), [("UnsupportedContent", 0), ("RequestRejected", 1), ("Other", 2)]
+)
+def test_a_refused_image_does_not_end_the_conversation(store, error, kept):
+    def complete(request):
+        with_image = [isinstance(each["content"], list) for each in request["messages"]]
+        if sum(with_image) == 2:
+            return {"error": {"type": error, "message": "no"}}
+        return {"text": "ok"}
+
+    turn = {"text": "Look.", "attachments": [image(PNG)]}
+    _, seen = talk(store, complete, turn, turn, {"text": "Again."})
+
+    assert sum(isinstance(each, list) for each in seen[-1]) == kept
+    if error == "UnsupportedContent":
+        assert f"[image image/png {len(PNG):,} bytes]" in seen[-1][2]
+        assert seen[-1][-1] == "Again."
+
+
+def test_a_recorded_turn_with_a_path_or_a_malformed_part_is_sent_in_words():
+    kit, seen = talking_kit(), list[Any]()
+
+    def complete(request):
+        seen.append(request["messages"][-1]["content"])
+        return {"text": "ok", "cost_usd": 0.0}
+
+    content = [
+        {"type": "image", "path": "/etc/hostname"},
+        {"type": "image", "media_type": "image/png", "data": "not base64!"},
+        {"type": "video"},
+        text("Look."),
+    ]
+    ledger = MemoryLedgerStore("r1")
+    seeds = [make_event("human.message", "", "cli", [], {"text": "Look.", "content": content})]
+    Runtime(ledger, [*kit.create(), provider_executor(complete)], edge_logic=()).run(seeds)
+
+    assert [each["type"] for each in seen[0]] == ["text"] * 4
+    assert "path" in seen[0][0]["text"]
+    assert seen[0][3] == text("Look.")
+
+
+@pytest.mark.parametrize("content", ["A", "not base64!", ""])
+def test_a_malformed_image_is_refused_where_it_is_sent(store, content):
+    run, _ = talk(store, lambda request: {"text": "ok"})
+
+    with pytest.raises(InvalidData, match=r"The image in the content of human.message"):
+        run.say("Look.", attachments=[{**image(PNG), "data": content}])
+
+
+def test_a_file_is_attached_as_what_it_is(tmp_path):
+    (tmp_path / "a.png").write_bytes(PNG)
+    (tmp_path / "a.svg").write_text("<svg/>")
+
+    assert attachment(tmp_path / "a.png") == part("image", "image/png", PNG, name="a.png")
+    assert attachment(tmp_path / "a.svg")["type"] == "file"

@@ -438,23 +438,32 @@ class Run:
         return send_event(run, type, data or {}, cause=cause, key=key, actor=actor)
 
     def say(
-        self, text: str, *, about: str | None = None, key: str | None = None, actor: str = "cli"
+        self,
+        text: str,
+        *,
+        attachments: Sequence[Any] = (),
+        about: str | None = None,
+        key: str | None = None,
+        actor: str = "cli",
     ) -> Delivery:
         """Continue a conversation of the run; the process that works on the run asks the model.
 
         Args:
             text: of the message.
+            attachments: images and files that follow the text, as `kando.image` and `kando.file`
+                return them.
             about: id of the object of the conversation; the kit's first conversation if None.
             key: idempotency key: a second message with the same key is ignored; a new one if None.
             actor: that sends it.
 
         Raises:
-            InvalidData: the text is empty, or the key is reserved.
+            InvalidData: the text is empty, the key is reserved, or an attachment is malformed.
             ObjectNotFound: the run has no such object.
         """
         from kando.app.send import say
 
-        return say(self._opened(read_only=False), text, about=about, key=key, actor=actor)
+        run = self._opened(read_only=False)
+        return say(run, text, attachments=attachments, about=about, key=key, actor=actor)
 
     def answer(
         self,

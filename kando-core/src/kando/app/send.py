@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from typing import Any
 
 from kando.app.children import stop_children
@@ -12,7 +13,7 @@ from kando.app.inspect import world_at
 from kando.app.opened import OpenedRun
 from kando.errors import InvalidData, ObjectNotFound
 from kando.ledger.inbox import InboxEntry
-from kando.schema.content import has_path
+from kando.schema.content import has_path, media_problem
 from kando.schema.events import HUMAN_MESSAGE, RUN_CANCELLED, RUN_PAUSED, make_event
 
 __all__ = ["cancel_run", "check_type", "pause_run", "say", "send_event"]
@@ -57,16 +58,29 @@ def send_event(
     if key is not None and key.startswith(OWN_PREFIX):
         msg = f"The key {key!r} is reserved."
         raise InvalidData(msg, hint=f"Use a key that does not start with {OWN_PREFIX!r}.")
+    _check_content(type, data)
+    return deliver(run, make_event(check_type(type), "", actor, cause or [], data), key)
+
+
+def _check_content(type: str, data: dict[str, Any]) -> None:
+    """Refuse a path in content, and images and files that no model could be sent."""
     if has_path(data):
         msg = f"The content of {type} names a file by its path."
         raise InvalidData(msg, hint="Send its data: kando.image and kando.file read a file.")
-    return deliver(run, make_event(check_type(type), "", actor, cause or [], data), key)
+    content = data.get("content")
+    for part in content if isinstance(content, list) else ():
+        if isinstance(part, dict) and part.get("type") in ("image", "file"):
+            problem = media_problem(part)
+            if problem is not None:
+                msg = f"The {part['type']} in the content of {type} {problem}."
+                raise InvalidData(msg, hint="Make it with kando.image or kando.file.")
 
 
 def say(
     run: OpenedRun,
     text: str,
     *,
+    attachments: Sequence[Any] = (),
     about: str | None = None,
     key: str | None = None,
     actor: str = "cli",
@@ -76,18 +90,22 @@ def say(
     Args:
         run: opened for writing.
         text: of the message.
+        attachments: images and files that follow the text.
         about: id of the object of the conversation; the kit's first conversation if None.
         key: idempotency key, as for `send_event`.
         actor: of the event.
 
     Raises:
-        InvalidData: the text is empty, or the key is reserved.
+        InvalidData: the text is empty, the key is reserved, or an attachment is not what `kando.image`
+            or `kando.file` returns.
         ObjectNotFound: the run has no such object.
     """
     if not isinstance(text, str) or not text.strip():
         msg = f"The message to {run.id} is {text!r:.60}."
         raise InvalidData(msg, hint="Say something.")
-    data = {"text": text}
+    data: dict[str, Any] = {"text": text}
+    if attachments:
+        data["content"] = [{"type": "text", "text": text}, *attachments]
     if about is not None:
         if world_at(run, run.ledger.length()).get_object(about) is None:
             msg = f"Run {run.id} has no object {about!r}."

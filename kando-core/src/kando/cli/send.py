@@ -14,7 +14,7 @@ from kando.app.store import Store
 from kando.cli.arguments import RUN
 from kando.cli.output import print_json, print_line, warn
 from kando.cli.shared import command_for, open_command_store, shared_options
-from kando.schema.attachments import read_content
+from kando.schema.attachments import attachment, read_content
 
 __all__ = ["cancel", "json_object", "park", "pause", "print_delivery", "send"]
 
@@ -36,6 +36,13 @@ __all__ = ["cancel", "json_object", "park", "pause", "print_delivery", "send"]
     help="Read type, data and cause from a JSON file; - is stdin.",
 )
 @click.option("--text", metavar="TEXT", help="Continue a conversation of the run with this text.")
+@click.option(
+    "--attach",
+    multiple=True,
+    type=click.Path(),
+    metavar="FILE",
+    help="With --text: an image or a file that follows it; may be repeated.",
+)
 @click.option("--about", metavar="ID", help="With --text: the object of the conversation.")
 @click.option("--key", help="Idempotency key: a second event with the same key is ignored.")
 @shared_options
@@ -46,6 +53,7 @@ def send(
     cause: tuple[str, ...],
     file: Any,
     text: str | None,
+    attach: tuple[str, ...],
     about: str | None,
     key: str | None,
     as_json: bool,
@@ -61,11 +69,15 @@ def send(
         if type_ or data or cause or file is not None:
             msg = "--text is an event of its own: leave out --type, --data, --cause and --file."
             raise click.UsageError(msg)
-        said = text
-        _send(lambda store: store.run(run).say(said, about=about, key=key), as_json)
+        said, attached = text, [*map(attachment, attach)]
+        _send(
+            lambda store: store.run(run).say(said, attachments=attached, about=about, key=key),
+            as_json,
+        )
         return
-    if about is not None:
-        raise click.UsageError("--about needs --text.")
+    if about is not None or attach:
+        needy = "--attach" if attach else "--about"
+        raise click.UsageError(f"{needy} needs --text.")
     body = json_object("--file", file.read()) if file is not None else {}
     body |= {"type": type_} if type_ else {}
     body |= {"data": json_object("--data", data)} if data else {}

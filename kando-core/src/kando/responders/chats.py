@@ -11,6 +11,7 @@ import attrs
 from kando.errors import ConfigurationError
 from kando.responders.compaction import Compaction
 from kando.responders.llm_responder import Home
+from kando.schema.content import recorded_content
 from kando.schema.events import HUMAN_MESSAGE, OBJECT_CREATED, KandoEvent, make_event
 from kando.world.graph import World
 
@@ -43,9 +44,12 @@ def type_of_conversation(name: str) -> type:
 
 
 def said_in(event: KandoEvent, world: World) -> dict[str, Any] | None:
-    """Return the text of a message as the value of a prompt, or None if it has no text."""
+    """Return the content of a message as the values of a prompt, or None if it has none."""
+    content = recorded_content(event.data.get("content"))
+    if content is not None:
+        return {"content": content}
     text = event.data.get("text")
-    return {"text": text} if isinstance(text, str) and text.strip() else None
+    return {"content": text} if isinstance(text, str) and text.strip() else None
 
 
 def messages_after(
@@ -59,7 +63,7 @@ def messages_after(
     before = [{"role": "system", "content": system}] if system is not None else []
 
     def messages(values: Mapping[str, Any]) -> list[dict[str, Any]]:
-        return [*before, {"role": "user", "content": values["text"]}]
+        return [*before, {"role": "user", "content": values["content"]}]
 
     return messages
 

@@ -18,7 +18,7 @@ import attrs
 import msgspec
 
 from kando.emit import ask, call_tool, create, emit, patch, relate
-from kando.errors import InvalidData
+from kando.errors import InvalidData, RequestRejected, UnsupportedContent
 from kando.responders.answers import failure_of, text_of
 from kando.responders.compaction import (
     Compaction,
@@ -45,6 +45,7 @@ from kando.responders.conversation import (
 )
 from kando.responders.structured import schema_of, structure
 from kando.schema.attachments import with_read_content
+from kando.schema.content import has_media, in_words
 from kando.schema.events import (
     CONVERSATION_COMPACTED,
     OBJECT_CREATED,
@@ -495,7 +496,9 @@ class LLMResponder:
 
     def _fail(self, conversation: WorldObject, error: _Error, world: World) -> _Emitted:
         # A conversation that continues keeps its messages: the next turn follows them.
-        kept = _cleared(conversation.data) if self.continues else {"messages": []}
+        kept: dict[str, Any] = {"messages": []}
+        if self.continues:
+            kept = {**_cleared(conversation.data), **_without_refused(conversation.data, error)}
         changes = {"status": _FAILED, **kept, "error": error}
         failed, conversation = _patched(conversation, changes)
         yield failed
@@ -577,6 +580,25 @@ def _with(data: Mapping[str, Any], messages: list[dict[str, Any]]) -> dict[str, 
     """Return the changes of a conversation that gets further messages."""
     tokens = data["tokens"] + sum(map(estimated_tokens, messages))
     return {"messages": [*data["messages"], *messages], "tokens": tokens}
+
+
+def _without_refused(data: Mapping[str, Any], error: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the changes that take images and files which were refused out of a conversation.
+
+    The next turn would be refused with them. A server that rejects a request may refuse those that are
+    new in it; a model that takes none refuses all.
+    """
+    messages = data["messages"]
+    start = len(messages)
+    if error.get("type") == UnsupportedContent.__name__:
+        start = 0
+    elif error.get("type") == RequestRejected.__name__:
+        answers = [n for n, each in enumerate(messages) if each["role"] == "assistant"]
+        start = answers[-1] + 1 if answers else 0
+    refused = [*map(has_media, messages[start:])]
+    if not any(refused):
+        return {}
+    return {"messages": [*messages[:start], *map(in_words, messages[start:])]}
 
 
 def _cleared(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 from kando.errors import InvalidData, PayloadTooLarge
 from kando.schema.content import MAX_PART_BYTES, has_path, media_problem
 
-__all__ = ["file", "image", "read_content", "with_read_content", "with_read_paths"]
+__all__ = ["attachment", "file", "image", "read_content", "with_read_content", "with_read_paths"]
 
 _IMAGE, _FILE, _TEXT = "image", "file", "text"
 
@@ -78,6 +78,18 @@ def file(source: _Source, media_type: str | None = None, *, name: str | None = N
     if name is None and not isinstance(source, bytes | bytearray | memoryview):
         name = Path(source).name
     return _part(_FILE, source, media_type, name)
+
+
+def attachment(path: str | os.PathLike[str]) -> Any:
+    """Return a file as a part of a message: an image if it is one that models take, else a file.
+
+    Raises:
+        InvalidData: the file cannot be read, or its media type is unknown.
+        PayloadTooLarge: it has more than `MAX_PART_BYTES`.
+    """
+    made = file(path)
+    is_image = made["media_type"].startswith("image/") and made["media_type"] != "image/svg+xml"
+    return {**made, "type": _IMAGE} if is_image else made
 
 
 def _part(kind: str, source: _Source, media_type: str | None, name: str | None) -> dict[str, Any]:

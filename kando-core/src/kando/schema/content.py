@@ -24,6 +24,7 @@ __all__ = [
     "as_content",
     "has_media",
     "has_path",
+    "in_words",
     "is_media",
     "media_in",
     "media_problem",
@@ -31,6 +32,7 @@ __all__ = [
     "media_tokens",
     "most_pages",
     "parts_in",
+    "recorded_content",
     "shown",
     "shown_part",
     "text_of_content",
@@ -43,6 +45,8 @@ MAX_PART_BYTES = 20 * 1024 * 1024
 _IMAGE, _FILE, _TEXT = "image", "file", "text"
 _FIELDS = frozenset({"type", "media_type", "data", "name"})
 _MAX_DATA = (MAX_PART_BYTES + 2) // 3 * 4
+
+_NOT_SENT = "[The parts in brackets could not be sent to the model.]"
 
 # No model counts more for an image of any size, but one that counts each 33 times.
 _IMAGE_TOKENS, _DEAR_IMAGE_TOKENS = 10_000, 50_000
@@ -88,6 +92,34 @@ def parts_in(content: object) -> list[Mapping[str, Any]] | None:
     return content if is_whole else None
 
 
+def recorded_content(content: object) -> list[dict[str, Any]] | None:
+    """Return content of a recorded event as parts that can be sent, or None if it is not a list of parts.
+
+    It may come from anywhere: text says which part cannot be sent, such as one with a path.
+    """
+    if not isinstance(content, list) or not content:
+        return None
+    return [*map(_recorded_part, content)]
+
+
+def _recorded_part(part: object) -> dict[str, Any]:
+    if _is_text_part(part):
+        return {"type": _TEXT, "text": part["text"]}
+    if not isinstance(part, Mapping) or part.get("type") not in (_IMAGE, _FILE):
+        return {"type": _TEXT, "text": "[malformed part]"}
+    problem = media_problem(part)
+    if problem is None and is_media(part):
+        return dict(part)
+    return {"type": _TEXT, "text": f"[{part['type']}: it {problem or 'has unknown fields'}]"}
+
+
+def in_words(message: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a message in which words stand for its images and files."""
+    if parts_in(message.get("content")) is None:
+        return dict(message)
+    return {**message, "content": f"{text_of_content(message['content'])}\n{_NOT_SENT}"}
+
+
 def as_content(result: Any) -> Any:
     """Return the result of a tool as ``{"content": [parts]}``, if it is an image or a file.
 
@@ -100,7 +132,7 @@ def as_content(result: Any) -> Any:
     return {"content": parts} if parts_in(parts) is not None else result
 
 
-def _is_text_part(value: object) -> bool:
+def _is_text_part(value: object) -> TypeGuard[Mapping[str, Any]]:
     return (
         isinstance(value, Mapping)
         and value.get("type") == _TEXT
