@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from kando.branch.fork import fork
-from kando.errors import ConfigurationError, LedgerNotFound, StoreDamaged, StoreError
+from kando.errors import ConfigurationError, InvalidData, LedgerNotFound, StoreDamaged, StoreError
 from kando.ledger.sqlite import SQLiteLedgerStore
 from kando.ledger.sqlite_substrate import SQLiteSubstrate
+from kando.ledger.verification import verify
 from kando.testing.ledgers import event
 
 
@@ -110,6 +111,33 @@ def test_a_parent_of_a_branch_cannot_be_deleted(tmp_path: Path) -> None:
         substrate.fork("r1", 0, "b1")
         with pytest.raises(StoreError), substrate._writing() as connection:
             connection.execute("DELETE FROM ledgers WHERE id = 'r1'")
+
+
+def test_writers_that_append_in_turn_or_fail_continue_one_hash_chain(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    first = SQLiteLedgerStore("r1", path)
+    second = SQLiteLedgerStore("r1", path)
+    for number in range(3):
+        for ledger in (first, second, second):
+            ledger.append([event(number)])
+            with pytest.raises(InvalidData):
+                ledger.append([event(number), event(number, id="bad \ud800")])
+
+    verdict = verify(first)
+    assert verdict.is_intact
+    assert verdict.events == 9
+    first.close()
+    second.close()
+
+
+def test_a_ledger_that_was_not_created_after_all_is_unknown(tmp_path: Path) -> None:
+    with SQLiteSubstrate(tmp_path / "store") as substrate:
+        with pytest.raises(StoreError), substrate._writing() as connection:
+            substrate._insert(connection, "r1", None, 0)
+            assert substrate._line(connection, "r1")
+            raise StoreError("the disk is full", hint="Make room.")
+        with pytest.raises(LedgerNotFound):
+            substrate.inbox("r1")
 
 
 def test_a_long_ledger_is_read_page_by_page_even_across_a_fork(tmp_path: Path) -> None:

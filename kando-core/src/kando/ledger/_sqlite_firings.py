@@ -49,8 +49,8 @@ def insert(
     names: Sequence[Names],
     segment: Segment,
     previous: bytes,
-) -> None:
-    """Insert consecutive events and firings into the table.
+) -> bytes:
+    """Insert consecutive events and firings into the table; return the chained hash after them.
 
     Args:
         connection: in a transaction.
@@ -62,17 +62,20 @@ def insert(
     Raises:
         InvalidData: an event contains text that is not valid Unicode.
     """
-    rows = _rows_of(items, segment.base, previous)
+    last = bytearray()
+    rows = _rows_of(items, segment.base, previous, last)
     if names.count(UNNAMED) == len(names):
         connection.executemany(INSERT, rows)
     else:
         named = (row + own for row, own in zip(rows, names, strict=True))
         connection.executemany(INSERT_NAMED, named)
+    return bytes(last)
 
 
 def _rows_of(
-    items: Iterable[RecordedEvent | Firing], base: int, previous: bytes
+    items: Iterable[RecordedEvent | Firing], base: int, previous: bytes, last: bytearray
 ) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows of events and firings, then put the chained hash after them into `last`."""
     for item in items:
         if not isinstance(item, Firing):
             previous = link(previous, item)
@@ -87,6 +90,7 @@ def _rows_of(
             yield row_of(event, base, previous, mark, key)
             mark, key = -number, NO_KEY
         previous = link_fields(previous, completed)
+    last += previous
 
 
 def storable(

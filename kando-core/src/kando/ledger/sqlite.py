@@ -95,6 +95,8 @@ class SQLiteLedgerStore(LedgerStore):
         self._segments = tuple(segments)
         self._own = segments[-1]
         self._parts = substrate._blobs.parts
+        # A length of the ledger, and the chained hash there: as of the last commit, and inserted since.
+        self._end = self._inserted = (0, GENESIS)
         # A file of format 1 that is only read has no rows of firings, until a writer upgrades it.
         self._has_firings = not substrate.is_read_only
 
@@ -103,7 +105,7 @@ class SQLiteLedgerStore(LedgerStore):
         with self._substrate._lock:
             with self._substrate._writing() as connection:
                 length = self._append(connection, events, expected_length)
-            self._substrate._blobs.committed()
+            self._committed()
         return length
 
     def append_firings(
@@ -116,8 +118,12 @@ class SQLiteLedgerStore(LedgerStore):
                 length = self._length(connection)
                 check_expected_length(self.stream_name(), length, expected_length)
                 length = self._insert(connection, items, length)
-            self._substrate._blobs.committed()
+            self._committed()
         return length
+
+    def _committed(self) -> None:
+        self._end = self._inserted
+        self._substrate._blobs.committed()
 
     def _append(
         self,
@@ -160,7 +166,10 @@ class SQLiteLedgerStore(LedgerStore):
         if names.count(UNNAMED) != len(names) or self._has_explicit_ids(connection):
             self._refuse_duplicates(connection, flattened(packed))
         self._substrate._blobs.store(connection, stored)
-        insert(connection, packed, names, self._own, self._digest(connection, start))
+        known, hash = self._end
+        previous = hash if known == start else self._digest(connection, start)
+        last = insert(connection, packed, names, self._own, previous)
+        self._inserted = length, last
         connection.execute(
             "UPDATE ledgers SET length = ? WHERE number = ?", (length, self._own.base >> 32)
         )

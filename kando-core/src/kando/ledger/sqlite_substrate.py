@@ -93,6 +93,8 @@ class SQLiteSubstrate(Substrate):
         self.path = Path(path)
         self.is_read_only = read_only
         self._lock = threading.RLock()
+        # Numbers of a ledger and of its ancestors, which do not change as long as the file is open.
+        self._lines: dict[str, list[int]] = {}
         self._reader: SQLiteReader | None = None
         self._connection: sqlite3.Connection | None = None
         self._blobs = SQLiteBlobs(self.path, self._query_if_open)
@@ -148,7 +150,7 @@ class SQLiteSubstrate(Substrate):
         return self._query(lambda connection: self._cached(connection, ledger_id, key))
 
     def _cached(self, connection: sqlite3.Connection, ledger_id: str, key: str) -> bytes | None:
-        for number, *_ in self._ancestry(connection, ledger_id):
+        for number in self._line(connection, ledger_id):
             row = connection.execute(
                 "SELECT response FROM cache WHERE ledger = ? AND key = ?", (number, key)
             ).fetchone()
@@ -160,7 +162,7 @@ class SQLiteSubstrate(Substrate):
     def cache(self, ledger_id: str, key: str, response: bytes) -> None:
         # A lost entry is in the ledger as well: the cache is a fold over it.
         with self._writing(is_synchronised=False) as connection:
-            number = self._ancestry(connection, ledger_id)[0][0]
+            number = self._line(connection, ledger_id)[0]
             connection.execute(
                 "INSERT OR IGNORE INTO cache (ledger, key, response) VALUES (?, ?, ?)",
                 (number, key, response),
@@ -182,7 +184,7 @@ class SQLiteSubstrate(Substrate):
 
     def store_snapshot(self, ledger_id: str, body: bytes) -> None:
         with self._writing() as connection:
-            number = self._ancestry(connection, ledger_id)[0][0]
+            number = self._line(connection, ledger_id)[0]
             connection.execute(_SNAPSHOTS)
             connection.execute(
                 "INSERT OR REPLACE INTO snapshots (ledger, body) VALUES (?, ?)", (number, body)
@@ -194,7 +196,7 @@ class SQLiteSubstrate(Substrate):
 
     def _deliver(self, connection: sqlite3.Connection, ledger_id: str, entry: InboxEntry) -> bool:
         body = encode_entry(entry)
-        number = self._ancestry(connection, ledger_id)[0][0]
+        number = self._line(connection, ledger_id)[0]
         done = connection.execute(
             "INSERT OR IGNORE INTO inbox (ledger, key, body) VALUES (?, ?, ?)",
             (number, entry.key, body),
@@ -205,7 +207,7 @@ class SQLiteSubstrate(Substrate):
         return self._query(lambda connection: self._inbox(connection, ledger_id))
 
     def _inbox(self, connection: sqlite3.Connection, ledger_id: str) -> list[InboxEntry]:
-        number = self._ancestry(connection, ledger_id)[0][0]
+        number = self._line(connection, ledger_id)[0]
         # An acknowledged entry keeps its key, so that a second delivery is recognised.
         query = "SELECT key, body FROM inbox WHERE ledger = ? AND body IS NOT NULL ORDER BY number"
         return [decode_entry(*row) for row in connection.execute(query, (number,)).fetchall()]
@@ -213,7 +215,7 @@ class SQLiteSubstrate(Substrate):
     def acknowledge(self, ledger_id: str, key: str) -> None:
         # If this is lost, the entry is read again, and the ledger shows that it is recorded.
         with self._writing(is_synchronised=False) as connection:
-            number = self._ancestry(connection, ledger_id)[0][0]
+            number = self._line(connection, ledger_id)[0]
             connection.execute(
                 "UPDATE inbox SET body = NULL WHERE ledger = ? AND key = ?", (number, key)
             )
@@ -224,7 +226,7 @@ class SQLiteSubstrate(Substrate):
         self, ledger_id: str, worker: Worker, seconds: float, *, take_over: bool = False
     ) -> Claim | None:
         with self._writing(is_synchronised=False) as connection:
-            number = self._ancestry(connection, ledger_id)[0][0]
+            number = self._line(connection, ledger_id)[0]
             last = last_claim(connection, number)
             claim = next_claim(ledger_id, last, worker, seconds, take_over=take_over)
             if claim is not None:
@@ -239,7 +241,7 @@ class SQLiteSubstrate(Substrate):
 
     def _replace(self, claim: Claim, by: Claim) -> bool:
         with self._writing(is_synchronised=False) as connection:
-            number = self._ancestry(connection, claim.ledger_id)[0][0]
+            number = self._line(connection, claim.ledger_id)[0]
             last = last_claim(connection, number)
             if last is None or not last.is_held or last.epoch != claim.epoch:
                 return False
@@ -252,7 +254,7 @@ class SQLiteSubstrate(Substrate):
 
     def last_claim(self, ledger_id: str) -> Claim | None:
         return self._query(
-            lambda connection: last_claim(connection, self._ancestry(connection, ledger_id)[0][0])
+            lambda connection: last_claim(connection, self._line(connection, ledger_id)[0])
         )
 
     def acquire_slot(
@@ -359,6 +361,16 @@ class SQLiteSubstrate(Substrate):
             )
         return rows
 
+    def _line(self, connection: sqlite3.Connection, ledger_id: str) -> list[int]:
+        """Return the numbers of a ledger and of its ancestors, itself first."""
+        line = self._lines.get(ledger_id)
+        if line is None:
+            line = [number for number, *_ in self._ancestry(connection, ledger_id)]
+            # A reader may find another file under the same name.
+            if not self.is_read_only:
+                self._lines[ledger_id] = line
+        return line
+
     @staticmethod
     def _rows(connection: sqlite3.Connection, ledger_id: str) -> list[_Row]:
         return connection.execute(_ANCESTRY, (ledger_id,)).fetchall()
@@ -411,6 +423,8 @@ class SQLiteSubstrate(Substrate):
                 yield connection
                 connection.execute("COMMIT")
             except BaseException:
+                # Of a ledger that may not exist after all.
+                self._lines.clear()
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
