@@ -192,3 +192,21 @@ def test_a_request_has_the_same_key_whether_its_messages_were_recorded_or_not(
 
 def _asked(request: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in request.items() if v is not None}
+
+
+def test_a_recorded_request_has_the_key_of_what_was_sent_however_often_it_is_asked_for() -> None:
+    cache = LLMCache()
+    requests = [{**ASKED, "sample": number} for number in range(100)]
+
+    for _ in range(2):
+        for request in requests:
+            for replaced in ({}, {"model": "other"}, {"max_tokens": 9}):
+                assert cache.key_of(request, replaced) == request_key({**request, **replaced})
+
+
+def test_a_response_is_found_under_each_of_its_keys() -> None:
+    cache = LLMCache()
+    other = ASKED | {"model": "other"}
+    cache.put_at([request_key(ASKED), request_key(other)], "text")
+
+    assert cache.get(ASKED) == cache.get_at(request_key(other)) == "text"

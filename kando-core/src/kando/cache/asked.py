@@ -59,15 +59,22 @@ class Asked:
         model = self.default_model or model if model == "default" else model
         return {model, model.partition(":")[2] or model, f"{self.provider}:{model}"}
 
+    def replaced(self) -> dict[str, Any]:
+        """Return the fields that were sent instead of those of a request."""
+        options = {**(self.options or {})}
+        return options if self.model is None else {**options, "model": self.model}
+
     def sent(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Return a request as it was sent."""
-        sent = {**request, **(self.options or {})}
-        return sent if self.model is None else {**sent, "model": self.model}
+        return {**request, **self.replaced()}
 
-    def entry(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the request under which a cache keeps the answer of this provider."""
-        sent = self.sent(request)
-        return sent if self.llm is None else {"asked": self.llm, "request": request_key(sent)}
+    def key(self, cache: LLMCache, request: Mapping[str, Any]) -> str:
+        """Return the key under which a cache keeps the answer of this provider to a recorded request."""
+        return self.key_at(cache.key_of(request, self.replaced()))
+
+    def key_at(self, sent: str) -> str:
+        """Return the same key, given that of the request as it was sent."""
+        return sent if self.llm is None else request_key({"asked": self.llm, "request": sent})
 
     def noted(self, answer: dict[str, Any]) -> dict[str, Any]:
         """Return an answer that says what was asked."""
@@ -111,14 +118,14 @@ def provider_identity(name: str, argument: str = "") -> str:
 
 
 def cached_answer(cache: LLMCache, request: Mapping[str, Any], asked: Asked) -> Any | None:
-    """Return the cached answer to a request that would be sent like this, or None."""
-    return cache.get(asked.entry(request))
+    """Return the cached answer to a recorded request that would be sent like this, or None."""
+    return cache.get_at(asked.key(cache, request))
 
 
 def put_answer(
     cache: LLMCache, request: Mapping[str, Any], answer: dict[str, Any], asked: Asked
 ) -> None:
-    """Store the answer to a request that was sent like this.
+    """Store the answer to a recorded request that was sent like this.
 
     It is found by look-ups of this provider, and by those of any provider; with these options, and
     with any.
@@ -126,7 +133,4 @@ def put_answer(
     found_by = [asked] if asked.llm is None else [asked, attrs.evolve(asked, llm=None)]
     if asked.options:
         found_by += [attrs.evolve(each, options=None) for each in found_by]
-    for entry in {
-        request_key(each.entry(request)): each.entry(request) for each in found_by
-    }.values():
-        cache.put(entry, answer)
+    cache.put_at(dict.fromkeys(each.key(cache, request) for each in found_by), answer)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sized
+from collections.abc import Iterable, Mapping, Sized
 from hashlib import sha256
 from typing import Any, Protocol
 
@@ -30,6 +30,9 @@ DEFAULT_MAX_ENTRIES = 2048
 _NOT_ASKED = frozenset({*ECHOED, OBSERVED})
 
 _MESSAGES = "messages"
+
+# How many keys a cache remembers. Each request is looked for several times until it is answered.
+_MAX_KEYS = 64
 
 
 def request_key(request: dict[str, Any]) -> str:
@@ -179,6 +182,8 @@ class LLMCache:
             msg = f"max_entries={max_entries} does not limit a store."
             raise ConfigurationError(msg, hint="Leave out max_entries; let the store limit itself.")
         self._store: CacheStore = _MemoryStore(max_entries) if store is None else store
+        self._keys: dict[tuple[int, str], tuple[Mapping[str, Any], str]] = {}
+        self._lock = threading.Lock()
 
     def get(self, request: dict[str, Any]) -> Any | None:
         """Return the stored response to an equal request, or None.
@@ -186,7 +191,11 @@ class LLMCache:
         Args:
             request: the data of an ``llm.request``.
         """
-        stored = self._stored(request_key(request))
+        return self.get_at(request_key(request))
+
+    def get_at(self, key: str) -> Any | None:
+        """Return the stored response to a request with a key, or None."""
+        stored = self._stored(key)
         return None if stored is None else decode(stored)
 
     def put(self, request: dict[str, Any], response: Any) -> str:
@@ -203,7 +212,35 @@ class LLMCache:
             InvalidData: the response is not exact JSON.
         """
         key = request_key(request)
-        self._store.put(key, encode(exact(response, "response"), "response"))
+        self.put_at([key], response)
+        return key
+
+    def put_at(self, keys: Iterable[str], response: Any) -> None:
+        """Store a response to the requests with some keys; the first one stored under each stays.
+
+        Raises:
+            InvalidData: the response is not exact JSON.
+        """
+        encoded = encode(exact(response, "response"), "response")
+        for key in keys:
+            self._store.put(key, encoded)
+
+    def key_of(self, request: Mapping[str, Any], replaced: Mapping[str, Any]) -> str:
+        """Return the key of a recorded request; that of one of the last requests is not computed again.
+
+        Args:
+            request: the data of an ``llm.request``, which never changes.
+            replaced: fields that were sent instead of its own.
+        """
+        place = (id(request), repr(replaced) if replaced else "")
+        known, key = self._keys.get(place, (None, ""))
+        if known is not request:
+            key = request_key({**request, **replaced})
+            with self._lock:
+                # The request is kept, too: no other one gets its id meanwhile.
+                self._keys[place] = request, key
+                if len(self._keys) > _MAX_KEYS:
+                    del self._keys[next(iter(self._keys))]
         return key
 
     @property

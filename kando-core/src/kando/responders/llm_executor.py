@@ -177,7 +177,7 @@ def recall(intent: KandoEvent, world: World, asked: Asked = _AS_WRITTEN) -> dict
     if isinstance(known, dict):
         free = {**known, "cost_usd": 0.0, "cached": True}
         return _with_echo(intent, asked.noted(free))
-    kept = cached_answer(cache, _own_key(intent, asked), _of_any_request(asked))
+    kept = cache.get_at(asked.key_at(_own_key(cache, intent, asked)))
     return kept if isinstance(kept, dict) else None
 
 
@@ -188,8 +188,9 @@ def keep(
     cache = world.context.get("cache")
     if cache is not None:
         asked = asked_in(answer, asked.model)
-        key = _own_key(intent, asked)
-        put_answer(cache, key, answer, _of_any_request(asked))
+        own = _own_key(cache, intent, asked)
+        # Found by this provider, and by any.
+        cache.put_at({asked.key_at(own), own}, answer)
 
 
 def remember(
@@ -252,19 +253,16 @@ def restore_answer(
     _put(cache, intent, answer.data, model)
 
 
-def _of_any_request(asked: Asked) -> Asked:
-    return attrs.evolve(asked, model=None, options=None)
-
-
-def _own_key(intent: KandoEvent, asked: Asked) -> dict[str, Any]:
-    request = request_key(attrs.evolve(asked, options=None).sent(intent.data))
-    return {"answer_to": intent.id, "in": intent.source, "request": request}
+def _own_key(cache: LLMCache, intent: KandoEvent, asked: Asked) -> str:
+    """Return the key for the unrecorded answer to this request alone, whatever its options were."""
+    request = cache.key_of(intent.data, attrs.evolve(asked, options=None).replaced())
+    return request_key({"answer_to": intent.id, "in": intent.source, "request": request})
 
 
 def _dedup_key(intent: KandoEvent, world: World, asked: Asked = _AS_WRITTEN) -> str | None:
     # Without a cache every request needs a call of its own.
-    has_cache = world.context.get("cache") is not None
-    return request_key(asked.of(intent.data).sent(intent.data)) if has_cache else None
+    cache = world.context.get("cache")
+    return None if cache is None else cache.key_of(intent.data, asked.of(intent.data).replaced())
 
 
 def _with_echo(intent: KandoEvent, answer: dict[str, Any]) -> dict[str, Any]:

@@ -66,6 +66,9 @@ class Effects:
         self._waiting: dict[str, Call] = {}
         self._in_flight: dict[str, Call] = {}
         self._planned_keys: set[str] = set()
+        # How many answers were cached, and how many when no cached answer to an intent was found.
+        self._cached = 0
+        self._missed: dict[str, int] = {}
         self._pool: CallPool | None = None
 
     @property
@@ -89,6 +92,22 @@ class Effects:
     def is_in_flight(self, intent: RecordedEvent) -> bool:
         """Whether the call for an intent has been started."""
         return intent.id in self._in_flight
+
+    def recall(self, intent: RecordedEvent, effect: Effect, world: World) -> _Answer | None:
+        """Return the cached answer to an intent, or None.
+
+        If there was none, it is looked for again only after this run has cached an answer.
+        """
+        if self._missed.get(intent.id) == self._cached:
+            return None
+        found = effect.recall(intent, world)
+        if found is None:
+            self._missed[intent.id] = self._cached
+        return found
+
+    def note_cached(self) -> None:
+        """Look again for the answers that were not cached: one was cached now."""
+        self._cached += 1
 
     def plan(
         self,
@@ -120,7 +139,7 @@ class Effects:
             return known
         if effect.inline(intent) is not None:
             return None
-        recalled = effect.recall(intent, world)
+        recalled = self.recall(intent, effect, world)
         if recalled is not None:
             return recalled
         dedup_key = effect.dedup_key(intent, world)
@@ -212,7 +231,7 @@ class Effects:
                     call.is_unwanted = True
                 return None
             # The answer to an equal request may have been saved, and is cached since then.
-            if call is None and (recalled := effect.recall(intent, world)) is not None:
+            if call is None and (recalled := self.recall(intent, effect, world)) is not None:
                 self.discard(intent.id)
                 return recalled
             if effect.is_elsewhere:
@@ -241,7 +260,7 @@ class Effects:
 
     def _known(self, intent: RecordedEvent, effect: Effect, world: World) -> _Answer | None:
         """Return the answer to an intent that is cached or kept, or None."""
-        known = effect.recall(intent, world)
+        known = self.recall(intent, effect, world)
         if known is None and intent.id not in self._in_flight:
             known = self._kept(intent) or None
         if known is not None:
@@ -319,6 +338,7 @@ class Effects:
         """Discard the call for an intent; its next answer needs a new call."""
         self._in_flight.pop(intent_id, None)
         self._waiting.pop(intent_id, None)
+        self._missed.pop(intent_id, None)
 
     def withdraw(self, intent_id: str) -> bool:
         """Do not make the call for an intent; return False if it has been started."""
@@ -340,6 +360,7 @@ class Effects:
             patience_seconds: how long to wait for a call that has no time limit of its own.
         """
         self._waiting.clear()
+        self._missed.clear()
         self._planned_keys.clear()
         if self._pool is not None:
             self._pool.close()

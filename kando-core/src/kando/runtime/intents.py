@@ -168,6 +168,7 @@ class Intents:
         self._inbox.keep(intent.id, event)
         if not self._inbox.is_durable and effect.keep is not None:
             effect.keep(intent, answer, self._recorder.world)
+            self.effects.note_cached()
         effect.on_durable(intent)
 
     def known_answer(self, intent: RecordedEvent) -> dict[str, Any] | None:
@@ -271,6 +272,7 @@ class Intents:
             if handler is not None and handler.effect is not None and isinstance(result, dict):
                 # The model's answer may serve another request.
                 handler.effect.remember(intent, result, recorder.world)
+                self.effects.note_cached()
                 handler.effect.on_durable(intent)
 
     def answer_within(self, intent: RecordedEvent, seconds: float) -> None:
@@ -424,6 +426,7 @@ class Intents:
 
     def _remember(self, effect: Effect, intent: RecordedEvent, answer: dict[str, Any]) -> None:
         effect.remember(intent, answer, self._recorder.world)
+        self.effects.note_cached()
         effect.on_durable(intent)
 
     def _reasons_against_call(self, effect: Effect, intent: RecordedEvent) -> list[str]:
@@ -435,7 +438,8 @@ class Intents:
         recalled = None
         # A tool that reads the world runs again, whatever a parent of the branch got.
         if effect.inline(intent) is None:
-            recalled = effect.recall(intent, self._recorder.world) or self.known_answer(intent)
+            recalled = self.effects.recall(intent, effect, self._recorder.world)
+            recalled = recalled or self.known_answer(intent)
         if recalled is not None:
             charge, is_guess = charge_of(effect.answer_type, recalled), False
         else:
