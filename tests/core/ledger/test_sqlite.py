@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -132,10 +133,10 @@ def test_writers_that_append_in_turn_or_fail_continue_one_hash_chain(tmp_path: P
 
 def test_a_ledger_that_was_not_created_after_all_is_unknown(tmp_path: Path) -> None:
     with SQLiteSubstrate(tmp_path / "store") as substrate:
-        with pytest.raises(StoreError), substrate._writing() as connection:
+        with suppress(KeyboardInterrupt), substrate._writing() as connection:
             substrate._insert(connection, "r1", None, 0)
             assert substrate._line(connection, "r1")
-            raise StoreError("the disk is full", hint="Make room.")
+            raise KeyboardInterrupt
         with pytest.raises(LedgerNotFound):
             substrate.inbox("r1")
 
