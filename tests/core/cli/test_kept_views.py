@@ -176,6 +176,30 @@ def test_a_branch_is_not_at_rest_because_its_parent_is(
     assert fired() == before
 
 
+def test_a_short_run_and_its_branch_at_rest_are_not_fired_for_their_status_until_they_grow(
+    kando: Run, install: Callable[[str, str], Path]
+) -> None:
+    chain(install)
+    run = kando("run", "chain", "--goal", "5").stdout.strip()
+    branch = kando("fork", run, "--at", "6").stdout.split()[0]
+    assert "stopped" in kando("status", branch).stdout
+    assert kando("resume", branch).returncode == 0
+    before = fired()
+
+    for name in (run, branch):
+        assert "finished" in kando("status", name).stdout
+        assert kando("verify", name).returncode == 0
+    assert kando("runs").stdout.count("finished") == 2
+    assert fired() == before
+
+    assert kando("send", run, "--type", "note").returncode == 0
+    assert "stopped" in kando("status", run).stdout
+    assert kando("resume", run).returncode == 0
+    before = fired()
+    assert "finished" in kando("status", run).stdout
+    assert fired() == before
+
+
 def test_a_long_run_that_has_grown_a_little_is_at_rest_again(
     kando: Run, install: Callable[[str, str], Path]
 ) -> None:

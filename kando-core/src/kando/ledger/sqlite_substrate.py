@@ -183,7 +183,8 @@ class SQLiteSubstrate(Substrate):
         return body
 
     def store_snapshot(self, ledger_id: str, body: bytes) -> None:
-        with self._writing() as connection:
+        # If this is lost, the ledger is read.
+        with self._writing(is_synchronised=False) as connection:
             number = self._line(connection, ledger_id)[0]
             connection.execute(_SNAPSHOTS)
             connection.execute(

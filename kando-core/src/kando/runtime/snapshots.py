@@ -21,7 +21,13 @@ from kando.views.answered import AnsweredRequests, OpenRequests
 from kando.views.status import StatusFold
 from kando.views.stored import Views
 from kando.world.graph import World
-from kando.world.snapshot import SnapshotStore, StoredSnapshot, open_snapshot, save_snapshot
+from kando.world.snapshot import (
+    SnapshotStore,
+    StoredSnapshot,
+    note_rest,
+    open_snapshot,
+    save_snapshot,
+)
 
 if TYPE_CHECKING:
     from kando.runtime.loop import Loop
@@ -192,7 +198,7 @@ class Snapshots:
         """
         if position - self._kept >= self._least:
             self._keep(world, position, resting_kit)
-        elif self._kept and resting_kit is not None:
+        elif resting_kit is not None:
             self._note_rest(resting_kit)
 
     def _keep(
@@ -219,12 +225,8 @@ class Snapshots:
 
     def _note_rest(self, kit: Mapping[str, Any]) -> None:
         """Note in the stored snapshot that the run is idle with this kit."""
-        stored = open_snapshot(self._ledger, self._store)
-        # A branch does not copy the snapshot of its parent to note this.
-        if stored is None or stored.is_inherited or stored.is_at_rest(kit):
-            return
         try:
-            self._store.put(stored.resting(kit))
+            note_rest(self._ledger, self._store, kit)
         except (OSError, StoreError) as error:
             self._warn(str(error))
 

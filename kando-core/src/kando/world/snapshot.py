@@ -28,6 +28,7 @@ __all__ = [
     "SnapshotStore",
     "StoredSnapshot",
     "load_snapshot",
+    "note_rest",
     "open_snapshot",
     "save_snapshot",
 ]
@@ -211,6 +212,28 @@ class StoredSnapshot:
     def resting(self, kit: Mapping[str, Any]) -> bytes:
         """Return it as it is stored once a kit has nothing left to do at the ledger's end."""
         return self._container.resting(_rest(self.ledger, self.ledger.length(), kit))
+
+
+def note_rest(ledger: LedgerStore, store: SnapshotStore, kit: Mapping[str, Any]) -> None:
+    """Note in the snapshot of a ledger that a kit has nothing left to do at the ledger's end.
+
+    A short ledger has no snapshot: it gets one at position 0, which holds only this note. A branch
+    does not copy the snapshot of its parent for it.
+
+    Args:
+        ledger: that it is noted of.
+        store: of its snapshot.
+        kit: its name, version and distribution.
+
+    Raises:
+        OSError, StoreError: it cannot be stored.
+    """
+    stored = open_snapshot(ledger, store)
+    if stored is None or (stored.is_inherited and stored.position == 0):
+        header = Header(ledger.stream_name(), 0, ledger.digest(0).hex(), _versions(ledger))
+        stored = StoredSnapshot(ledger, 0, Container(header, b"", 0))
+    if not stored.is_inherited and not stored.is_at_rest(kit):
+        store.put(stored.resting(kit))
 
 
 @overload
