@@ -13,7 +13,7 @@ import attrs
 import pytest
 
 from kando.schema.events import TOOL_CALLED, TOOL_RETURNED
-from kits.diligence import _sources
+from kits.diligence import _fetch
 from kits.diligence._fetch import FetchRefused, Limits, Page, fetch, is_public
 
 SMALL = Limits(bytes=10_000, seconds=60, redirects=3, chars=100)
@@ -319,7 +319,7 @@ def test_a_page_at_a_private_address_is_refused_and_reported(diligence: Any, bas
 
 
 def allow_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_sources, "fetch", lambda url: fetch(url, is_allowed=anywhere))
+    monkeypatch.setattr(_fetch, "fetch", lambda url: fetch(url, is_allowed=anywhere))
 
 
 def stating(statement: str) -> Callable[[dict[str, Any]], dict[str, Any]]:

@@ -29,7 +29,6 @@ from kits.diligence._answers import (
     reason_of,
     urls_in,
 )
-from kits.diligence._fetch import fetch
 from kits.diligence._types import (
     CLAIM,
     COMPANY,
@@ -110,6 +109,9 @@ def fetch_url(url: str, about: str, limit: int = MAX_EVIDENCE) -> dict[str, Any]
     Raises:
         FetchRefused: the page must not be fetched, or is too large, too slow or not text.
     """
+    # Not at the top: the modules of HTTP and TLS are slow to import, and few runs fetch a page.
+    from kits.diligence._fetch import fetch
+
     page = fetch(url)
     found = [{"part": 0, **_place(passage)} for passage in passages(page.text)]
     read = {"path": url, "sha256": page.sha256, "passages": _select(found, about, limit)}
