@@ -195,7 +195,7 @@ def test_there_is_nothing_to_undo_before_the_first_turn(chat: Run, kando: Run) -
     done = chat("one\n/undo\n/undo\n", "talker", "--llm", "model")
 
     assert "the run has no turn to undo" in done.stderr
-    assert len(runs(kando)) == 2
+    assert len(runs(kando)) == 1
 
 
 def test_fork_continues_on_a_branch_from_here(chat: Run, kando: Run) -> None:

@@ -34,16 +34,13 @@ from kando.app.store import Store
 from kando.errors import ConfigurationError
 from kando.kit import Kit
 from kando.responders.budget import Budget
-from kando.schema.events import TOOL_CALLED, RecordedEvent
+from kando.schema.events import HUMAN_MESSAGE, KIT_LOADED, TOOL_CALLED, RecordedEvent
 from kando.settings import GRACE_SECONDS, value_of
 from kando.views.approvals import Approval
 from kando.views.progress import Follower
 from kando.views.questions import Question
 
-__all__ = ["HUMAN_MESSAGE", "Chat"]
-
-#: Type of the event that records a turn of a person: its data has the ``text``.
-HUMAN_MESSAGE = "human.message"
+__all__ = ["Chat"]
 
 _TICK_SECONDS = 0.05
 
@@ -94,7 +91,8 @@ class Chat:
         self._worker: _Worker | None = None
         self._left: list[_Worker] = []
         self._is_interrupted = False
-        self._turn_to(run, run.length())
+        self._restart_at: int | None = None
+        self._turn_to(run)
 
     @classmethod
     def start(
@@ -125,9 +123,10 @@ class Chat:
 
         Raises:
             ConfigurationError: the kit has no responder for it.
+            InvalidData: the text is empty.
             PayloadTooLarge: it is too long for an event.
         """
-        self.run.send(HUMAN_MESSAGE, {"text": text, **self._subject()}, actor=self._actor)
+        self.run.say(text, about=self._subject(), actor=self._actor)
 
     def turn(self, text: str | None = None) -> Iterator[Happening]:
         """Yield what happens until the run does not continue without the person.
@@ -142,6 +141,9 @@ class Chat:
             RunBusy, RunCancelled, Exception: as `Run.resume` does; the run can be resumed.
         """
         began, self._is_interrupted = time.monotonic(), False
+        if text is not None and self._restart_at is not None:
+            self._restart(self._restart_at, text)
+            text = None
         cost = self.run.progress(self._follower).cost_usd
         if text is not None:
             self.send(text)
@@ -195,13 +197,14 @@ class Chat:
     def fork(self) -> Run:
         """Continue on a branch from here, and return it; the run before stays as it is."""
         branch = self.run.fork(at=self.run.length(), actor=self._actor)
-        self._turn_to(branch, branch.length())
+        self._turn_to(branch)
         return branch
 
     def undo(self) -> str | None:
         """Continue on a branch from before the person's last turn; the run before stays as it is.
 
-        The branch asks models anew, so that the same words may get another answer.
+        The branch asks models anew, so that the same words may get another answer. If the turn was
+        the goal of the run, the next turn becomes the goal of the branch, which is forked then.
 
         Returns:
             the text of the turn; None if there is none, and nothing has changed.
@@ -210,9 +213,16 @@ class Chat:
         if not turns:
             return None
         last = turns[-1]
-        branch = self.run.fork(before=last.id, fresh=True, actor=self._actor)
-        self._turn_to(branch, branch.length())
+        if len(turns) == 1:
+            # Before the seeds, of which it is one.
+            events = self.run.follow()
+            self._restart_at = next(e.position for e in events if e.type != KIT_LOADED)
+        else:
+            self._turn_to(self.run.fork(before=last.id, fresh=True, actor=self._actor))
         return str(last.data.get("text", ""))
+
+    def _restart(self, at: int, goal: str) -> None:
+        self._turn_to(self.run.fork(at=at, goal=goal, fresh=True, actor=self._actor))
 
     def close(self, seconds: float | None = None) -> None:
         """Pause the run if it is worked on, wait for its calls in flight, and close the provider.
@@ -245,10 +255,19 @@ class Chat:
     ) -> None:
         self.close()
 
-    def _turn_to(self, run: Run, position: int) -> None:
+    def _turn_to(self, run: Run) -> None:
         self._leave()
         self.run, self._follower = run, Follower()
-        self._reader.follow(run, position)
+        self._restart_at = None
+        self._reader.follow(run, run.length(), self._sources(run))
+
+    def _sources(self, run: Run) -> set[str]:
+        sources = {run.source}
+        # A request that was open at the fork has the run that sent it as its source.
+        while (meta := run.branch_meta()) is not None:
+            run = self._store.run(meta.parent_run_id)
+            sources.add(run.source)
+        return sources
 
     def _leave(self) -> None:
         if self._worker is not None:
@@ -256,19 +275,21 @@ class Chat:
         self._worker = None
 
     def _turns(self) -> list[RecordedEvent]:
+        if self._restart_at is not None:
+            return []
         return [each for each in self.run.follow() if each.type == HUMAN_MESSAGE]
 
-    def _subject(self) -> dict[str, str]:
-        """Return the object that a turn is about, if the kit handles only turns about one.
+    def _subject(self) -> str | None:
+        """Return the id of the object that a turn is about, if the kit handles only turns about one.
 
         Raises:
             ConfigurationError: the kit has no responder for turns, or the run has no such object.
         """
         if self._about is None:
-            return {}
+            return None
         if not self._about:
             msg = f"Kit {self._kit.name!r} has no responder for {HUMAN_MESSAGE}: it hears no turn."
-            raise ConfigurationError(msg, hint=f"Declare one for {HUMAN_MESSAGE!r} in the kit.")
+            raise ConfigurationError(msg, hint="Declare one with kit.conversation().")
         world = self.run.world()
         found = [each for each in world.objects.values() if each.type in self._about]
         if not found:
@@ -277,22 +298,28 @@ class Chat:
             raise ConfigurationError(
                 msg, hint=f"Let the seeds of kit {self._kit.name!r} create one."
             )
-        return {"cause_object_id": found[-1].id}
+        return found[-1].id
+
+    def _runs(self) -> list[Run]:
+        """Return the run, and the child runs that it waits for."""
+        return [self.run, *self.run.children()]
 
     def _has_mail(self) -> bool:
-        return bool(messages_in(self._store.context.substrate(), self.run.id))
+        substrate = self._store.context.substrate()
+        return any(messages_in(substrate, each.id) for each in self._runs())
 
     def _asked(self) -> Iterator[Happening]:
-        for approval in self.run.approvals():
-            yield ApprovalAsked(approval, *self._subject_of(approval))
-        for question in self.run.questions():
-            yield QuestionAsked(question)
+        for run in self._runs():
+            for approval in run.approvals():
+                yield ApprovalAsked(approval, *self._subject_of(run, approval))
+            for question in run.questions():
+                yield QuestionAsked(question)
 
-    def _subject_of(self, approval: Approval) -> tuple[str, Any]:
+    def _subject_of(self, run: Run, approval: Approval) -> tuple[str, Any]:
         if approval.intent is None:
             held = approval.held[0]["data"] if approval.held else {}
             return str(held.get("type", approval.type)), held.get("data")
-        event = open_run(self._store.context, self.run.id).ledger.find(approval.intent)
+        event = open_run(self._store.context, run.id).ledger.find(approval.intent)
         if event is None or event.type != TOOL_CALLED:
             return approval.type, None
         return str(event.data.get("tool", "")), event.data.get("arguments")

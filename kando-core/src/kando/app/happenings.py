@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -13,8 +13,9 @@ import attrs
 from kando.app.run import Run
 from kando.app.status import RunStatus
 from kando.responders.answers import failure_of
+from kando.responders.idempotency import idempotency_key
 from kando.schema.events import (
-    ECHOED,
+    CONVERSATION_COMPACTED,
     LLM_REQUEST,
     LLM_RESPONSE,
     RUN_PAUSED,
@@ -29,6 +30,7 @@ from kando.views.questions import Question
 __all__ = [
     "AnswerStream",
     "ApprovalAsked",
+    "Compacted",
     "Happening",
     "HappeningReader",
     "Problem",
@@ -141,6 +143,18 @@ class TurnEnded:
     has_provider: bool
 
 
+@attrs.frozen
+class Compacted:
+    """The older messages of the conversation were replaced by a summary.
+
+    Attributes:
+        tokens_before, tokens_after: of the messages.
+    """
+
+    tokens_before: int
+    tokens_after: int
+
+
 Happening = (
     TextPiece
     | TextEnded
@@ -149,6 +163,7 @@ Happening = (
     | ApprovalAsked
     | QuestionAsked
     | Problem
+    | Compacted
     | TurnEnded
 )
 
@@ -158,16 +173,16 @@ class _Answer:
     """An answer that streams in, as its provider writes it.
 
     Attributes:
-        is_shown: whether its text is for a person; JSON is not.
-        place: what its request says of where it belongs, which its ``llm.response`` repeats.
-        text: all of it so far.
+        source: of the request: the run that sent it.
+        request_id: of the ``llm.request``.
+        is_shown: whether its text is for a person.
         kept: the part of it that waits until another answer is complete.
         is_complete: whether all of it has been taken from the stream.
     """
 
+    source: str
+    request_id: str
     is_shown: bool
-    place: dict[str, Any]
-    text: str = ""
     kept: str = ""
     is_complete: bool = False
 
@@ -182,24 +197,20 @@ class AnswerStream:
     @contextmanager
     def listen(self, request: dict[str, Any]) -> Iterator[Callable[[str], None]]:
         """Yield the function that receives the pieces of one answer."""
-        answer = _Answer("output_schema" not in request, _place_of(request))
+        # The key of a call begins with the run and the request.
+        source, _, rest = idempotency_key().partition("/")
+        answer = _Answer(source, rest.partition("/")[0], _is_for_a_person(request))
         self._answers.append(answer)
-
-        def on_text(piece: str) -> None:
-            answer.text += piece
-            self._parts.put((answer, piece))
-
         self._parts.put((answer, ""))
         try:
-            yield on_text
+            yield lambda piece: self._parts.put((answer, piece)) if piece else None
         finally:
             self._parts.put((answer, None))
 
     def hide(self) -> None:
         """Show nothing more of the answers that have begun."""
-        while (answer := next(iter(self._answers), None)) is not None:
+        for answer in list(self._answers):
             answer.is_shown = False
-            self._answers.remove(answer)
 
     def take(self) -> tuple[_Answer, str | None] | None:
         """Return the next piece and its answer, or None; a piece that is None ends its answer."""
@@ -208,21 +219,18 @@ class AnswerStream:
         except Empty:
             return None
 
-    def find(self, response: dict[str, Any]) -> _Answer | None:
-        """Return the answer that an ``llm.response`` records, once; None if it did not stream in."""
-        text, place = str(response.get("text") or ""), _place_of(response)
-        here = [each for each in self._answers if each.place == place]
-        found = next((each for each in here if each.text == text), None)
-        if found is None and not response.get("cached"):
-            # A provider may record other text than it has shown, and none of an attempt that failed.
-            found = here[0] if here else None
-        if found is not None:
-            self._answers.remove(found)
-        return found
+    def find(self, requests: Sequence[str]) -> _Answer | None:
+        """Return the answer to a request that streamed in last, once; None if none did."""
+        found = [each for each in list(self._answers) if each.request_id in requests]
+        for answer in found:
+            self._answers.remove(answer)
+        return found[-1] if found else None
 
 
-def _place_of(data: dict[str, Any]) -> dict[str, Any]:
-    return {field: data[field] for field in ECHOED if field in data}
+def _is_for_a_person(data: dict[str, Any]) -> bool:
+    """Whether an answer is text for a person: not JSON, and not the summary of a conversation."""
+    place = data.get("conversation")
+    return "output_schema" not in data and not (isinstance(place, dict) and place.get("compacts"))
 
 
 class HappeningReader:
@@ -235,16 +243,22 @@ class HappeningReader:
     def __init__(self, stream: AnswerStream) -> None:
         self._stream = stream
         self._events: deque[RecordedEvent] = deque()
-        self._structured: set[str] = set()
+        self._hidden: set[str] = set()
         self._calls: dict[str, str] = {}
         self.is_paused = False
         # One answer at a time is shown as it streams in; the others wait until it is complete.
         self._live: _Answer | None = None
         self._kept: list[_Answer] = []
 
-    def follow(self, run: Run, position: int) -> None:
-        """Follow a run from a position on."""
-        self._run, self._position = run, position
+    def follow(self, run: Run, position: int, sources: Collection[str]) -> None:
+        """Follow a run from a position on.
+
+        Args:
+            run: the run or branch.
+            position: of the first event.
+            sources: of the run, and of those that it was forked from.
+        """
+        self._run, self._position, self._sources = run, position, sources
         self._events.clear()
         # The text that still streams in belongs to the run before.
         self._live, self._kept = None, []
@@ -264,10 +278,12 @@ class HappeningReader:
 
     def _shown(self, event: RecordedEvent) -> Iterator[Happening]:
         data = event.data
-        if event.type == LLM_REQUEST and "output_schema" in data:
-            self._structured.add(event.id)
+        if event.type == LLM_REQUEST and not _is_for_a_person(data):
+            self._hidden.add(event.id)
         elif event.type == LLM_RESPONSE:
             yield from self._answered(event)
+        elif event.type == CONVERSATION_COMPACTED:
+            yield Compacted(int(data["tokens_before"]), int(data["tokens_after"]))
         elif event.type == RUN_PAUSED:
             self.is_paused = True
         elif event.type == TOOL_CALLED:
@@ -281,15 +297,16 @@ class HappeningReader:
             yield ToolReturned(call, self._calls.pop(call, ""), data.get("result"), error)
 
     def _answered(self, event: RecordedEvent) -> Iterator[Happening]:
+        requests = answered_by(event)
         text, failure = str(event.data.get("text") or ""), failure_of(event.data)
-        streamed = self._stream.find(event.data)
+        streamed = self._stream.find(requests)
         if streamed is not None:
             # Its last pieces are on their way; they come before what follows from it.
             yield from self._streamed(streamed)
-        elif text and failure is None and not self._structured.intersection(answered_by(event)):
+        elif text and failure is None and not self._hidden.intersection(requests):
             yield TextPiece(text)
             yield TextEnded()
-        self._structured.difference_update(answered_by(event))
+        self._hidden.difference_update(requests)
         if failure is not None:
             yield Problem(str(failure.get("message")))
 
@@ -305,7 +322,9 @@ class HappeningReader:
                 if answer is self._live:
                     yield from self._complete()
             elif not piece:
-                # An answer begins: what was recorded before comes first.
+                # A child run has its own answers.
+                answer.is_shown = answer.is_shown and answer.source in self._sources
+                # What was recorded before comes first.
                 yield from self._recorded()
             elif answer.is_shown:
                 yield from self._piece(answer, piece)

@@ -20,6 +20,7 @@ from kando.app.chat import Chat
 from kando.app.happenings import (
     AnswerStream,
     ApprovalAsked,
+    Compacted,
     Happening,
     Problem,
     QuestionAsked,
@@ -83,6 +84,7 @@ _KINDS: dict[type, str] = {
     ApprovalAsked: "approval",
     QuestionAsked: "question",
     Problem: "problem",
+    Compacted: "compacted",
     TurnEnded: "turn_ended",
 }
 
@@ -270,7 +272,8 @@ class _Face:
         if text is None:
             warn("the run has no turn to undo")
             return ""
-        self._branched(before, chat.run)
+        if chat.run.id != before:
+            self._branched(before, chat.run)
         self._note(f"undone: {truncate(text, _WIDTH)}")
         return text
 
@@ -299,9 +302,12 @@ class _Face:
 
     def _turn(self, chat: Chat, text: str | None) -> None:
         """Show a turn. On a terminal its error is shown, too; elsewhere it ends the command."""
-        self._is_interrupted = False
+        self._is_interrupted, before = False, chat.run.id
         try:
             for each in chat.turn(text):
+                if chat.run.id != before:
+                    self._branched(before, chat.run)
+                    before = chat.run.id
                 self._show(chat, each)
         except (ReaderGone, OutputFailed):
             raise
@@ -330,6 +336,9 @@ class _Face:
             self._note(f"  {what.name or 'tool'}: {result}")
         elif isinstance(what, Problem) and not self._as_json:
             warn(f"no answer: {what.message}")
+        elif isinstance(what, Compacted):
+            before, after = what.tokens_before, what.tokens_after
+            self._note(f"  the conversation was compacted: {before:,} to {after:,} tokens")
         elif isinstance(what, ApprovalAsked):
             asked = what.approval
             self._ask(_question_of(what), lambda line: _decide(chat, asked, line))
