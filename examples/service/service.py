@@ -62,7 +62,7 @@ def on_paid(event, world):
 
 
 def work(run):
-    """Work on a run to its end; the first answer to an approval counts, whoever gives it."""
+    """Work on a run to its end, and answer its approvals by a rule, unless a person was first."""
     run.resume()
     while asked := run.approvals():
         calls = {

@@ -74,7 +74,7 @@ def test_each_line_is_a_run_and_the_rule_answers_approvals() -> None:
 
 
 def test_a_service_that_was_killed_in_a_call_pays_once_in_the_next() -> None:
-    # Whoever reads this waits for a writer: the call does not return.
+    # A reader of this waits for a writer: the call does not return.
     os.mkfifo("payments.txt")
     with serve() as process:
         assert process.stdin is not None

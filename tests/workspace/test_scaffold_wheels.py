@@ -18,12 +18,13 @@ import pytest
 WHEELS = os.environ.get("WHEELS", "")
 PACKAGES = {
     "kando-kit-weather": ("kit", "weather"),
+    "kando-kit-talk": ("kit", "talk"),
     "kando-kit-clerk": ("kit", "clerk"),
     "kando-kit-mill": ("kit", "mill"),
     "kando-toy": ("substrate", "toy"),
     "kando-parrot": ("provider", "parrot"),
 }
-TEMPLATES = {"clerk": "tools", "mill": "pipeline"}
+TEMPLATES = {"talk": "chat", "clerk": "tools", "mill": "pipeline"}
 
 pytestmark = pytest.mark.skipif(not WHEELS, reason="WHEELS names no folder of built wheels")
 

@@ -7,15 +7,13 @@ answer that is not recorded yet.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self
 
-import attrs
-
+from kando.app.chat_worker import Worker
 from kando.app.entries import messages_in
 from kando.app.happenings import (
     AnswerStream,
@@ -88,8 +86,8 @@ class Chat:
         self._provider: Provider | None = None
         self._is_open = False
         self._reader = HappeningReader(self._stream)
-        self._worker: _Worker | None = None
-        self._left: list[_Worker] = []
+        self._worker: Worker | None = None
+        self._left: list[Worker] = []
         self._is_interrupted = False
         self._restart_at: int | None = None
         self._turn_to(run)
@@ -338,7 +336,7 @@ class Chat:
             yield from self._watch(self._worker)
         if self._is_interrupted:
             return self.run.status()
-        self._worker = worker = _Worker(self.run, self._kit, self._open_provider(), self._budget)
+        self._worker = worker = Worker(self.run, self._kit, self._open_provider(), self._budget)
         self._budget = None
         yield from self._watch(worker)
         if self._worker is worker:
@@ -347,7 +345,7 @@ class Chat:
             raise worker.error
         return worker.status if worker.status is not None else self.run.status()
 
-    def _watch(self, worker: _Worker) -> Iterator[Happening]:
+    def _watch(self, worker: Worker) -> Iterator[Happening]:
         """Yield what happens until a worker ends, or is seen to pause."""
         self._reader.is_paused = False
         was_paused = worker.is_paused
@@ -358,44 +356,6 @@ class Chat:
             self._idle(_TICK_SECONDS)
         self._worker = None
         yield from self._reader.news()
-
-
-@attrs.define(eq=False)
-class _Worker:
-    """Works on a run in a thread, until the run does not continue by itself.
-
-    Attributes:
-        status: of the run, at the end.
-        error: that ended the work.
-        is_paused: whether a pause of the run was requested.
-    """
-
-    _run: Run
-    _kit: Kit
-    _provider: Provider | None
-    _budget: Budget | None
-    status: RunStatus | None = attrs.field(default=None, init=False)
-    error: BaseException | None = attrs.field(default=None, init=False)
-    is_paused: bool = attrs.field(default=False, init=False)
-    thread: threading.Thread = attrs.field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        # A daemon: a call that hangs must not keep the process alive.
-        self.thread = threading.Thread(target=self._work, name="kando-chat", daemon=True)
-        self.thread.start()
-
-    def pause(self) -> None:
-        """Pause the run, unless the work has ended or was paused before."""
-        if self.thread.is_alive() and not self.is_paused:
-            self.is_paused = True
-            self._run.pause()
-
-    def _work(self) -> None:
-        try:
-            done = self._run.resume(kit=self._kit, llm=self._provider, budget=self._budget)
-            self.status = done.status
-        except BaseException as error:
-            self.error = error
 
 
 def _types_needed(kit: Kit) -> set[str] | None:

@@ -324,7 +324,7 @@ class HappeningReader:
             elif not piece:
                 # A child run has its own answers.
                 answer.is_shown = answer.is_shown and answer.source in self._sources
-                # What was recorded before comes first.
+                # Events that were recorded before come first.
                 yield from self._recorded()
             elif answer.is_shown:
                 yield from self._piece(answer, piece)

@@ -24,6 +24,7 @@ KINDS = {
 
 #: The templates of a kit other than the default one, and what each shows.
 TEMPLATES = {
+    "chat": "a conversation with a model that may call a tool",
     "tools": "tools with a context and settings, and a policy that has a person allow the writes",
     "pipeline": "typed objects, and a chain of responders",
 }
