@@ -56,7 +56,7 @@ def files_kit() -> Kit:
 
     @kit.tool("write", effect="idempotent")
     def write(ctx: ToolContext, path: str, text: str) -> str:
-        file = ctx.workspace / path
+        file = ctx.workspace_path(path)
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
         return "written"
@@ -524,6 +524,15 @@ def test_a_store_without_blobs_says_so_when_a_tool_uses_the_workspace(tmp_path: 
 
     with pytest.raises(StoreError, match="run:r1 keeps no blobs"):
         runtime.run([call_tool("names", {})])
+
+
+def test_a_path_that_leads_out_of_the_workspace_is_refused(store: Store, tmp_path: Path) -> None:
+    outside = [("write", {"path": path, "text": "x"}) for path in ("../x", "/tmp/x", "l/../../x")]
+    run = started(store, [*outside, *written("a/../b")])
+
+    assert answers(run) == ["InvalidData"] * 3 + ["written"]
+    assert texts(run) == {"b": "a/../b\n"}
+    assert not (tmp_path / "x").exists()
 
 
 def test_a_tool_that_hides_that_it_uses_the_workspace_gets_an_error_with_the_cure() -> None:

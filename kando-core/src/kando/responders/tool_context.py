@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import attrs
 
-from kando.errors import ConfigurationError
+from kando.errors import ConfigurationError, InvalidData
 from kando.responders.cancellation import cancellation_of_call
 from kando.responders.idempotency import key_of
 from kando.schema.events import KandoEvent
@@ -133,6 +133,19 @@ class ToolContext:
             msg = f"The tool of {self.call_id} does not say that it uses the workspace."
             raise ConfigurationError(msg, hint="Declare it: @kit.tool(workspace=True).")
         return self._workspace
+
+    def workspace_path(self, path: str | Path) -> Path:
+        """Return the place of a path in the workspace, such as one that a model has written.
+
+        Raises:
+            InvalidData: the path leads out of the workspace.
+            ConfigurationError: as for `workspace`.
+        """
+        found = self.workspace / path
+        if found.resolve().is_relative_to(self.workspace.resolve()):
+            return found
+        msg = f"{str(path)!r:.120} is outside the workspace."
+        raise InvalidData(msg, hint="Use a path relative to the workspace.")
 
     @property
     def is_cancelled(self) -> bool:

@@ -15,7 +15,6 @@ from kando.responders.structured import schema_of, structure
 from kando.responders.tool_context import ToolContext
 from kando.schema.content import as_content, media_size
 from kando.schema.exact_json import encode, exact
-from kando.schema.trees import WORKSPACE
 from kando.schema.typed import is_declarable, to_json
 from kando.world.graph import World
 
@@ -38,6 +37,9 @@ WORLD_PARAMETER = "world"
 
 #: A parameter of this name without a type gets the context of the call, as one of type `ToolContext`.
 CONTEXT_PARAMETER = "ctx"
+
+#: Attributes of the context by which a tool uses the workspace.
+_WORKSPACE_NAMES = frozenset({"workspace", "workspace_path"})
 
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
@@ -277,13 +279,13 @@ def _context_parameter(name: str, parameters: Mapping[str, tuple[Any, Any]]) -> 
 
 
 def _uses_workspace(fn: Callable[..., Any]) -> bool:
-    """Whether the code of a function names an attribute ``workspace``, such as ``ctx.workspace``."""
+    """Whether the code of a function names ``ctx.workspace``, or ``ctx.workspace_path``."""
     codes = [getattr(inspect.unwrap(fn), "__code__", None)]
     while codes:
         code = codes.pop()
         if code is None:
             continue
-        if WORKSPACE in code.co_names:
+        if not _WORKSPACE_NAMES.isdisjoint(code.co_names):
             return True
         codes += [each for each in code.co_consts if inspect.iscode(each)]
     return False
