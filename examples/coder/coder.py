@@ -4,21 +4,10 @@ import re
 import subprocess
 import sys
 
-import attrs
-
-from kando import Kit, ToolContext, create
+from kando import Kit, ToolContext
 from kando.responders.policies import Ask
 
-SYSTEM = "You change the files of a project until its tests pass. Say at the end what you changed."
-
-kit = Kit("coder", version="0.1.0", prompts={"task": "$goal", "system": SYSTEM})
-
-
-@kit.object
-@attrs.frozen
-class Task:
-    goal: str
-    text: str = ""
+kit = Kit("coder", version="0.1.0")
 
 
 @kit.tool(effect="read")
@@ -49,9 +38,6 @@ def on_call(call):
     return Ask("It writes a file.") if call.data["tool"] == "write_file" else None
 
 
-kit.seeds(lambda goal, run_id: [create(Task(goal))])
-
-
-@kit.llm_responder("object.created", type=Task, prompt="task", system="system", tools=[*kit.tools])
-def on_task(event, world):
-    return {"goal": event.object["goal"]}
+kit.conversation(
+    system="You change the files of a project until its tests pass. Say at the end what you changed."
+)

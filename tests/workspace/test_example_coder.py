@@ -106,7 +106,7 @@ def test_a_coder_is_killed_resumed_and_forked_before_a_wrong_edit(
     # A person approves the edit, which is wrong.
     succeeds("approve", run, waiting["event_id"])
     succeeds("resume", run, *kit, "--llm", wrong)
-    assert text_of_task(succeeds("world", run, "--json")) == "The tests still fail."
+    assert last_words(succeeds("world", run, "--json")) == "The tests still fail."
 
     # Forked before the answer of the model that makes the edit, and asked another one.
     events = [json.loads(line) for line in succeeds("events", run, "--json").splitlines()]
@@ -119,7 +119,7 @@ def test_a_coder_is_killed_resumed_and_forked_before_a_wrong_edit(
     (waiting,) = json.loads(succeeds("approvals", branch, "--json"))["items"]
     succeeds("approve", branch, waiting["event_id"])
     succeeds("resume", branch, *kit, "--llm", right)
-    assert text_of_task(succeeds("world", branch, "--json")) == "I replaced - by + in calc.py."
+    assert last_words(succeeds("world", branch, "--json")) == "I replaced - by + in calc.py."
 
     # Files and worlds are compared, and the project is as it was.
     shown = json.loads(succeeds("diff", run, branch, "--files", "--json"))
@@ -127,8 +127,8 @@ def test_a_coder_is_killed_resumed_and_forked_before_a_wrong_edit(
     (change,) = shown["files"]
     assert (change["path"], change["change"]) == ("calc.py", "changed")
     assert "-    return a * b\n+    return a + b\n" in change["diff"]
-    (task,) = [each for each in shown["patched_objects"] if each["type"] == "Task"]
-    assert task["fields"].keys() == {"text"}
+    (chat,) = [each for each in shown["patched_objects"] if each["type"] == "Chat"]
+    assert chat["fields"].keys() == {"text"}
     assert "a - b" in (tmp_path / "project" / "calc.py").read_text()
     succeeds("workspace", branch, "--to", "fixed")
     assert (tmp_path / "fixed" / "calc.py").read_text() == RIGHT
@@ -137,9 +137,9 @@ def test_a_coder_is_killed_resumed_and_forked_before_a_wrong_edit(
         succeeds("verify", each)
 
 
-def text_of_task(world: str) -> str:
-    (task,) = [each for each in json.loads(world)["objects"] if each["type"] == "Task"]
-    text: str = task["data"]["text"]
+def last_words(world: str) -> str:
+    (chat,) = [each for each in json.loads(world)["objects"] if each["type"] == "Chat"]
+    text: str = chat["data"]["text"]
     return text
 
 

@@ -323,6 +323,30 @@ def test_calls_that_may_run_in_parallel_use_the_workspace_in_the_order_of_their_
     assert len({data["workspace"] for data in found}) == 12
 
 
+def test_workers_use_the_workspace_in_the_order_of_the_requests(
+    make_store: MakeStore, tmp_path: Path
+) -> None:
+    store = make_store("here")
+    run = started(store, [])
+    for n in range(6):
+        run.send("tool.called", {"tool": "write", "arguments": {"path": f"{n}", "text": ""}})
+        run.send("tool.called", {"tool": "names", "arguments": {}})
+    run.offer("team")
+
+    workers = [
+        threading.Thread(
+            target=GroupWorker(store.context, "team").work, kwargs={"until_idle": True}
+        )
+        for _ in range(3)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(120)
+
+    assert answers(run)[1::2] == [[str(n) for n in range(m + 1)] for m in range(6)]
+
+
 def test_what_a_call_writes_after_its_time_limit_reaches_no_later_call(tmp_path: Path) -> None:
     from kando.runtime.workspace import Workspace
 
