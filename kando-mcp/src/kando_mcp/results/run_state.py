@@ -13,6 +13,7 @@ from kando.app.status import (
     RUNNING,
     STOPPED,
     WAITING,
+    ChildRun,
     RunStatus,
 )
 from kando.app.store import Store
@@ -93,6 +94,15 @@ def _state_of(
             {"event_id": each.event_id, "expires_at": each.expires_at.isoformat()}
             for each in status.deadlines[:_REASONS]
         ],
+        "children": [
+            {
+                "run_id": each.run_id,
+                "event_id": each.event_id,
+                "kit": truncate(each.kit, 100),
+                "state": each.state,
+            }
+            for each in _open_children(status)[:_REASONS]
+        ],
         "parent_id": status.parent_id,
         "fork_position": status.fork_position,
         "next_steps": _read_only_steps(status) if is_read_only else _next_steps(status, why),
@@ -103,6 +113,10 @@ def _counts(counts: Mapping[str, int]) -> dict[str, int]:
     kept = dict(list(counts.items())[:_TYPES])
     rest = sum(list(counts.values())[_TYPES:])
     return {truncate(type, 100): n for type, n in kept.items()} | ({"...": rest} if rest else {})
+
+
+def _open_children(status: RunStatus) -> list[ChildRun]:
+    return [each for each in status.children if each.is_open]
 
 
 def _read_only_steps(status: RunStatus) -> list[str]:
@@ -133,6 +147,12 @@ def _next_steps(status: RunStatus, why: str | None = None) -> list[str]:
         ]
     if status.state == RUNNING:
         return [f"get_run({run}, wait_s=30) waits for it.", f"cancel_run({run}) stops it."]
+    if status.state == WAITING and (waiting := [e for e in _open_children(status) if e.state]):
+        return [
+            f"The child run {waiting[0].run_id} is {waiting[0].state}: "
+            f"get_run(run_id={waiting[0].run_id}) shows what it waits for; then resume_run({run}).",
+            *inspect,
+        ]
     if status.state == WAITING and status.unanswered:
         return [
             f"{status.unanswered} requests are unanswered: resume_run({run}, llm=PROVIDER) sends "

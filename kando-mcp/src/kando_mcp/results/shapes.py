@@ -24,6 +24,7 @@ __all__ = [
     "ApprovalShape",
     "Branch",
     "Change",
+    "ChildShape",
     "DeadlineShape",
     "DiffResult",
     "Direction",
@@ -102,6 +103,15 @@ class DeadlineShape(TypedDict):
     expires_at: str
 
 
+class ChildShape(TypedDict):
+    """A child run that a run waits for; `state` is None for one that has not begun."""
+
+    run_id: str
+    event_id: str
+    kit: str
+    state: str | None
+
+
 class RunState(TypedDict):
     """The state of a run or branch."""
 
@@ -127,6 +137,7 @@ class RunState(TypedDict):
     approvals: list[ApprovalShape]
     questions: list[QuestionShape]
     deadlines: list[DeadlineShape]
+    children: list[ChildShape]
     parent_id: str | None
     fork_position: int | None
     next_steps: list[str]

@@ -58,12 +58,10 @@ def request_tool(access: Access, workers: Workers) -> Tool:
             given = {name: value for name, value in answers.items() if value is not None}
             run = store.run(run_id)
             if set(given) == {"reply"}:
-                delivery = run.reply(request_id, reply, by="mcp")
+                run.reply(request_id, reply, by="mcp")
             else:
-                delivery = run.answer(request_id, **given, by="mcp")
-            return ensure_worker(
-                access, workers, store, delivery.run_id, llm, budget_usd, max_tokens
-            )
+                run.answer(request_id, **given, by="mcp")
+            return ensure_worker(access, workers, store, run.id, llm, budget_usd, max_tokens)
 
         known = await access.call(answer)
         return await wait_for_run(access, workers, known, wait_s, ctx)

@@ -77,18 +77,15 @@ def answer_tool(access: Access, workers: Workers) -> Tool:
                 raise ConfigurationError(msg, hint="Pass approved=true, or leave out arguments.")
             run = store.run(run_id)
             try:
-                delivery = (
+                if approved:
                     run.approve(event_id, arguments, by=by)
-                    if approved
-                    else run.deny(event_id, reason=reason, by=by)
-                )
+                else:
+                    run.deny(event_id, reason=reason, by=by)
             except EventNotFound as error:
                 open_ids = ", ".join(each.event_id for each in run.approvals()[:_MAX_LISTED])
                 hint = f"Pending: {open_ids}." if open_ids else "The run has no pending approvals."
                 raise EventNotFound(error.message, hint=hint) from error
-            return ensure_worker(
-                access, workers, store, delivery.run_id, llm, budget_usd, max_tokens
-            )
+            return ensure_worker(access, workers, store, run.id, llm, budget_usd, max_tokens)
 
         known = await access.call(answer)
         return await wait_for_run(access, workers, known, wait_s, ctx)
