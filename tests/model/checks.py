@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -299,6 +300,9 @@ def check_uninterrupted(machine: Machine, run: Run) -> None:
 
 def _decided(event: Mapping[str, Any]) -> dict[str, Any]:
     data = {name: value for name, value in event["data"].items() if name != "observed"}
+    if event["type"] == "run.ended" and (run_id := data.get("run_id")) is not None:
+        # Of the child, and in its error; it follows from the id of the run.
+        data = json.loads(json.dumps(data).replace(run_id, "child"))
     return {**event, "data": data, "source": None}
 
 

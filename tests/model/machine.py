@@ -32,7 +32,7 @@ from kando.plugins import Plugins
 from kando.responders.budget import Budget
 from kando.testing.runs import Crash
 from process import Offers, as_dict, limited, spoil, watched
-from program_kits import Broken, Outside, build_kit
+from program_kits import CHILD_KIT, Broken, Outside, build_child_kit, build_kit
 from programs import EFFECTS, Program, edit
 from recovered import compared
 
@@ -125,6 +125,7 @@ class Machine:
         self.kit = kit
         self.kits[kit["name"], kit["version"]] = kit
         self.store.context.kits[kit["name"]] = build_kit(kit, self.outside, EFFECTS)
+        self.store.context.kits.setdefault(CHILD_KIT, build_child_kit())
 
     def new_version(self) -> dict[str, Any]:
         """Return a copy of the installed kit with the next version."""
@@ -366,7 +367,7 @@ class Machine:
                         run.reply(chosen, "this", by="ann")
                 else:
                     run.send("person.replied", data | {"answer": 1}, cause=[chosen], actor="ann")
-            elif step["which"] % 2:
+            elif step["which"] % 2 or asked["type"] == "run.requested":
                 given: dict[str, Any] = {"text": "by hand"} if is_llm else {"result": 1}
                 # It may be answered or denied already, by a message that is not recorded yet.
                 with suppress(KandoError):

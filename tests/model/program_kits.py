@@ -10,7 +10,17 @@ from zlib import crc32
 
 import attrs
 
-from kando.emit import ask, ask_person, call_tool, create, emit, patch, relate, set_timer
+from kando.emit import (
+    ask,
+    ask_person,
+    call_tool,
+    create,
+    emit,
+    patch,
+    relate,
+    set_timer,
+    start_run,
+)
 from kando.kit import Kit
 from kando.responders.base import Responder, Retry
 from kando.responders.edge import edge_responder
@@ -256,6 +266,8 @@ def _emitted(
             yield call_tool(emission["tool"], {"n": emission["n"]}, about=about)
         elif do == "question":
             yield ask_person("which?", about=about)
+        elif do == "run":
+            yield start_run(CHILD_KIT, emission["goal"], about=about)
         elif do == "timer":
             yield set_timer(seconds=emission["seconds"], about=about)
         elif do == "answer":
@@ -274,10 +286,40 @@ def _said(world: World, about: str | None) -> list[dict[str, Any]]:
     ]
 
 
+#: Name of the kit of child runs.
+CHILD_KIT = "modelchild"
+
+
+def build_child_kit() -> Kit:
+    """Return the kit of child runs, which reach nothing outside."""
+    kit = Kit(CHILD_KIT, version="1")
+    kit.seeds(lambda goal, run_id: [create("Job", {"text": goal}, id="job")])
+
+    @kit.responder("object.created", type="Job")
+    def on_job(event: Any, world: World) -> Iterator[KandoEvent]:
+        yield patch("job", {"begun": True})
+        if event.object["text"] == "waits":
+            yield ask_person("which?", about="job")
+
+    @kit.responder("object.patched", type="Job")
+    def on_begun(event: Any, world: World) -> Iterator[KandoEvent]:
+        if world.objects["job"].data["text"] == "fails":
+            raise Broken("the child is broken")
+        yield from ()
+
+    @kit.responder("person.replied", type="Job")
+    def on_reply(event: Any, world: World) -> Iterator[KandoEvent]:
+        yield patch("job", {"heard": True})
+
+    kit.result(lambda world: world.objects["job"].data)
+    return kit
+
+
 _ANSWER_OF = {
     "llm.request": "llm.response",
     "tool.called": "tool.returned",
     "person.asked": "person.replied",
+    "run.requested": "run.ended",
 }
 
 

@@ -27,6 +27,9 @@ LEAF = "T4"
 
 TOOLS = ("read", "mail", "look", "fail")
 EFFECTS = {"read": "read", "mail": "write", "look": "read", "fail": "idempotent"}
+#: Goals of child runs: what becomes of each.
+CHILDREN = ("ends", "ends", "fails", "waits")
+
 TEXTS = ("a", "b", "c", "refuse", "flaky", "flaky b")
 
 
@@ -39,7 +42,20 @@ def generate(seed: int) -> Program:
         for emission in responder["emits"]:
             if emission["do"] in ("create", "patch", "ask") and rng.random() < 0.3:
                 emission["long"] = True
+    _add_children(program)
     return program
+
+
+def _add_children(program: Program) -> None:
+    """Have some programs start child runs, and react to their ends."""
+    rng = random.Random(f"children of {program['seed']}")
+    if rng.random() < 0.7:
+        return
+    for responder in program["kit"]["responders"]:
+        if responder["on"] == ["object.created"] and rng.random() < 0.6:
+            responder["emits"].append({"do": "run", "goal": rng.choice(CHILDREN)})
+        elif responder["on"][0] in ("llm.response", "tool.returned") and rng.random() < 0.6:
+            responder["on"].append("run.ended")
 
 
 def _generated(seed: int) -> Program:

@@ -18,6 +18,7 @@ ANSWER_OF = {
     "llm.request": "llm.response",
     "tool.called": "tool.returned",
     "person.asked": "person.replied",
+    "run.requested": "run.ended",
 }
 ANSWERS = frozenset(ANSWER_OF.values())
 CONTROL = {"run.paused": "paused", "run.cancelled": "cancelled", "run.resumed": None}
@@ -99,6 +100,9 @@ def spent(events: Iterable[Event]) -> dict[str, float]:
                 continue
             if event["type"] == "tool.returned":
                 sums["tool_calls"] += 1
+                continue
+            if event["type"] == "run.ended":
+                # A child run is charged with what it used; those of programs use nothing.
                 continue
             sums["llm_calls"] += 1
             is_free = "error" in data and "cost_usd" not in data

@@ -6,6 +6,8 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from kando import (
 )
 from kando.app.group_worker import GroupWorker
 from kando.errors import AmbiguousName, InvalidData
+from kando.ledger.sqlite_substrate import SQLiteSubstrate
 from kando.schema.events import (
     OBJECT_CREATED,
     PERSON_REPLIED,
@@ -35,7 +38,10 @@ from kando.schema.events import (
 )
 
 #: Seconds that a test waits for something at most.
-PATIENCE = 30
+PATIENCE = 60
+
+#: Set while a child makes the call that `RELEASED` ends.
+HELD, RELEASED = threading.Event(), threading.Event()
 
 
 def make_kits(journal: Path) -> list[Kit]:
@@ -53,8 +59,9 @@ def make_kits(journal: Path) -> list[Kit]:
             file.write(f"{word}\n")
         if os.environ.get("TEST_DIES_AT") == word:
             os.kill(os.getpid(), signal.SIGKILL)
-        if word == "bad":
-            raise ValueError(word)
+        if word == "hold":
+            HELD.set()
+            RELEASED.wait(PATIENCE)
         return len(word)
 
     @child.responder(OBJECT_CREATED, type="Job")
@@ -154,7 +161,9 @@ def test_a_strict_replay_starts_no_child(store: Store, tmp_path: Path) -> None:
 
 def as_text(store: Store, run: Run) -> list[str]:
     """Return the events of a run and of its children, without times and ids of ledgers."""
-    ids = [run.id, *(end["run_id"] for end in ends(run))]
+    ids = [run.id]
+    for id in ids:
+        ids += [end["run_id"] for end in ends(store.run(id))]
     # The lineage key of the first event of a child follows from the id of the run that started it.
     found = [
         repr((e.id, e.type, e.source, e.actor, e.cause, e.data, e.position and e.lineage_key))
@@ -166,34 +175,60 @@ def as_text(store: Store, run: Run) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("dies_at", ["one", "three"])
-def test_a_child_that_is_killed_is_resumed_and_the_ledgers_are_as_without_it(
-    dies_at: str, tmp_path: Path
-) -> None:
-    (tmp_path / "whole").mkdir()
+def start_and_die(folder: Path, **environ: str) -> None:
+    """Start a run in a process that is killed while it works."""
     program = (
         f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "from pathlib import Path; from test_child_runs import opened\n"
-        f"opened(Path({str(tmp_path)!r})).start('parent', 'one three')"
+        "from pathlib import Path; from test_child_runs import dies_soon, opened\n"
+        f"dies_soon(); opened(Path({str(folder)!r})).start('parent', 'one nestthree')"
     )
     killed = subprocess.run(
         [sys.executable, "-c", program],
-        env={**os.environ, "TEST_DIES_AT": dies_at},
+        env={**os.environ, **environ},
         timeout=PATIENCE,
         check=False,
     )
     assert killed.returncode == -signal.SIGKILL
 
+
+def dies_soon() -> None:
+    """Have this process killed after as many commits as its environment says."""
+    if (commits := os.environ.get("TEST_COMMITS")) is None:
+        return
+    writing, made = SQLiteSubstrate._writing, count()
+
+    @contextmanager
+    def watched(substrate: SQLiteSubstrate, **how: Any) -> Iterator[Any]:
+        with writing(substrate, **how) as connection:
+            yield connection
+        if next(made) == int(commits):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    SQLiteSubstrate._writing = watched
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [{"TEST_DIES_AT": "one"}, {"TEST_DIES_AT": "three"}]
+    + [{"TEST_COMMITS": commits} for commits in ("4", "8", "12", "16", "20")],
+    ids=lambda environ: "-".join(*environ.items()),
+)
+def test_a_child_that_is_killed_is_resumed_and_the_ledgers_are_as_without_it(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "whole").mkdir()
+    start_and_die(tmp_path, **environ)
+
     with opened(tmp_path) as store:
-        (run_id,) = [each.run_id for each in store.runs().items if each.kit == "parent"]
-        run = store.run(run_id)
+        # The last ledger may be that of a child without an event.
+        found = [each for each in store.runs().items if each.events and each.started_by is None]
+        run = store.run(found[0].run_id)
         assert run.status().state == "stopped"
         run.resume()
         resumed = as_text(store, run)
-        assert got(run) == [3, 5]
-        assert sum(each.kit == "child" for each in store.runs().items) == 2
+        assert got(run) == [3, [5]]
     with opened(tmp_path / "whole") as store:
-        assert as_text(store, store.start("parent", "one three")) == resumed
+        assert as_text(store, store.start("parent", "one nestthree")) == resumed
 
 
 def test_a_child_that_fails_answers_with_an_error(store: Store) -> None:
@@ -243,6 +278,43 @@ def test_a_run_that_is_kept_open_continues_when_its_child_does(store: Store) -> 
 
     assert not waiting.is_alive()
     assert got(run) == ["that"]
+
+
+def test_a_paused_run_pauses_its_children_and_resumes_them(store: Store) -> None:
+    HELD.clear()
+    RELEASED.clear()
+    run = store.start("parent", "hold", work=False)
+    working = threading.Thread(target=run.resume)
+    working.start()
+    assert HELD.wait(PATIENCE)
+    run.pause()
+    RELEASED.set()
+    working.join(PATIENCE)
+    assert not working.is_alive()
+
+    assert run.status().state == "paused"
+    assert the_child(store).status().state in ("paused", "finished")
+    run.resume()
+    assert (run.status().state, got(run)) == ("finished", [4])
+    assert the_child(store).replay(strict=True)
+
+
+def test_a_run_that_is_cancelled_during_the_work_of_a_child_has_its_answer(store: Store) -> None:
+    HELD.clear()
+    RELEASED.clear()
+    run = store.start("parent", "hold", work=False)
+    working = threading.Thread(target=run.resume)
+    working.start()
+    assert HELD.wait(PATIENCE)
+    run.cancel()
+    RELEASED.set()
+    working.join(PATIENCE)
+    assert not working.is_alive()
+
+    assert run.status().state == "cancelled"
+    (end,) = ends(run)
+    assert end["state"] == the_child(store).status().state == "cancelled"
+    assert run.replay(strict=True)
 
 
 def test_a_cancelled_run_cancels_its_children(store: Store) -> None:
@@ -336,7 +408,6 @@ def test_what_a_new_child_of_a_branch_writes_waits_for_a_person(
     store: Store, tmp_path: Path
 ) -> None:
     run = store.start("parent", "one")
-    branch = run.fork(at=2, goal=None, patches=[("plan", {"text": "other"})])
     added = {"type": OBJECT_CREATED, "data": {"id": "plan", "type": "Plan", "data": {"text": "x"}}}
     branch = run.fork(at=1, events=[added])
     branch.resume()
@@ -348,6 +419,28 @@ def test_what_a_new_child_of_a_branch_writes_waits_for_a_person(
     store.run(child.run_id).approve(asked.event_id)
     branch.resume()
     assert (got(branch), journal(tmp_path)) == ([1], ["one", "x"])
+
+
+def test_a_branch_that_may_write_lets_its_children_write(store: Store, tmp_path: Path) -> None:
+    run = store.start("parent", "one")
+    added = {"type": OBJECT_CREATED, "data": {"id": "plan", "type": "Plan", "data": {"text": "x"}}}
+    branch = run.fork(at=1, events=[added], allow_writes=True)
+    branch.resume()
+
+    assert (branch.status().state, got(branch)) == ("finished", [1])
+
+
+def test_a_run_is_moved_without_its_children(store: Store, tmp_path: Path) -> None:
+    run = store.start("parent", "one ask")
+    file = tmp_path / "run.jsonl"
+    run.export(file)
+    (tmp_path / "other").mkdir()
+    with opened(tmp_path / "other") as other, file.open("rb") as lines:
+        moved = other.run(other.import_run(lines).run_id)
+        assert ends(moved) == ends(run)
+        assert [child.is_open for child in moved.status().children] == [False, True]
+        assert list(moved.trace(next(e.id for e in moved.events() if e.type == RUN_ENDED)).events())
+        assert moved.replay(strict=True)
 
 
 def test_workers_of_a_group_work_on_children(store: Store) -> None:

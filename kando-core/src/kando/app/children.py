@@ -227,7 +227,7 @@ def deliver_end(child: OpenedRun) -> str | None:
 def start_of(child: OpenedRun) -> tuple[OpenedRun, RecordedEvent] | None:
     """Return the run that started a child, and its request; None for any other run.
 
-    A ledger that only claims to be the child of another is none: the id of a child follows from both.
+    A ledger may claim to be the child of any run: the id of a child must follow from both.
     """
     named = child.choices.started_by or {}
     parent_id, event_id = named.get("run_id"), named.get("event_id")

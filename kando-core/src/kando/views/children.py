@@ -48,13 +48,11 @@ def track_children(known: dict[str, RequestedRun], event: RecordedEvent) -> None
         known[event.id] = RequestedRun(event.id, kit, event.lineage_key, cause_object_id=about)
     elif event.type == RUN_ENDED:
         for id in answered_by(event):
-            asked, run_id, state = (
-                known.pop(id, None),
-                event.data.get("run_id"),
-                event.data.get("state"),
-            )
-            if asked is not None and isinstance(run_id, str) and isinstance(state, str):
-                known[id] = attrs.evolve(asked, run_id=run_id, state=state)
+            run_id, state = event.data.get("run_id"), event.data.get("state")
+            if id in known and isinstance(run_id, str) and isinstance(state, str):
+                known[id] = attrs.evolve(known[id], run_id=run_id, state=state)
+            else:
+                known.pop(id, None)
 
 
 def open_children(events: Iterable[RecordedEvent]) -> list[RequestedRun]:
