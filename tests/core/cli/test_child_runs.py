@@ -47,7 +47,10 @@ def test_a_question_of_a_child_is_listed_and_answered_and_its_end_is_traced(
 ) -> None:
     script = tmp_path / "tour_kits.py"
     script.write_text(SCRIPT)
-    run = kando("run", str(script), "--goal", "Rome").stdout.strip()
+    started = kando("run", str(script), "--goal", "Rome")
+    run = started.stdout.strip()
+    assert f"1 child run has not ended. `kando status {run}` shows them." in started.stderr
+    assert "unanswered" not in started.stderr
 
     def of_json(*args: str) -> Any:
         return json.loads(kando(*args, "--json").stdout)

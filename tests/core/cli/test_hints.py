@@ -33,7 +33,7 @@ SUGGESTED = re.compile(rf"`kando ([^`]+)`|: kando ((?:{NAMES})\b.*)$", re.MULTIL
 PLACEHOLDERS = {"KIT": "tiny", "TEXT": "hello", "N": "1000", "USD": "5", "PROVIDER": "parrot"}
 
 KITS = """
-    from kando.emit import call_tool
+    from kando.emit import call_tool, start_run
     from kando.kit import Kit
     from kando.plugins import KitSpec, hookimpl
     from kando.responders.policies import Ask
@@ -66,9 +66,15 @@ KITS = """
     def on_asks(event, world):
         yield call_tool("pay", {"amount": 7})
 
+    starts = kit_of("starts")
+
+    @starts.responder("go")
+    def on_starts(event, world):
+        yield start_run("asks", "x")
+
     @hookimpl
     def kando_kits():
-        names = ("fails", "stops", "asks")
+        names = ("fails", "stops", "asks", "starts")
         return [KitSpec(name, f"sample_plugin:{name}", "a sample") for name in names]
 """
 
@@ -231,6 +237,10 @@ MESSAGES: dict[str, tuple[Callable[[Place], Any], set[int]]] = {
         lambda place: place(
             *("run", "tiny", "--goal", "x", "--llm", "parrot", "--budget-events", "6")
         ),
+        {0},
+    ),
+    "1 child run has not ended. `{}` shows them.": (
+        lambda place: place("run", "starts", "--goal", "x"),
         {0},
     ),
     "1 approval is pending: {}": (lambda place: place("run", "asks", "--goal", "x"), {0}),

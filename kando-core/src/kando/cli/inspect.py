@@ -139,7 +139,7 @@ def runs(limit: int, cursor: str | None, as_json: bool) -> int:
                 each.state,
                 str(each.events),
                 clean(each.kit or "-"),
-                f"{each.parent_id}@{each.fork_position}" if each.parent_id else "-",
+                _parent(each),
                 moment(info.created_at) or "",
                 truncate(each.goal or "", 60),
             ]
@@ -161,6 +161,13 @@ def runs(limit: int, cursor: str | None, as_json: bool) -> int:
             if each.state == DAMAGED:
                 warn(f"{each.run_id} is damaged: {each.problem}")
     return _DAMAGED_CODE if is_damaged else 0
+
+
+def _parent(status: RunStatus) -> str:
+    """Return where a branch was forked, or the run that started a child run."""
+    if status.parent_id:
+        return f"{status.parent_id}@{status.fork_position}"
+    return clean(status.started_by["run_id"]) if status.started_by is not None else "-"
 
 
 def _note(status: RunStatus) -> str:

@@ -300,7 +300,11 @@ def _report(store: Store, result: RunResult) -> None:
         n = status.questions
         wait = "1 question waits for a reply" if n == 1 else f"{n} questions wait for a reply"
         warn(f"{wait}: {command_for('approvals', status.run_id)}")
-    n = status.unanswered - status.approvals - status.questions
+    children = sum(each.is_open for each in status.children)
+    if children:
+        have = "1 child run has" if children == 1 else f"{children} child runs have"
+        warn(f"{have} not ended. `{command_for('status', status.run_id)}` shows them.")
+    n = status.unanswered - status.approvals - status.questions - children
     if n > 0:
         warn(f"{n} {'request is' if n == 1 else 'requests are'} unanswered.")
         if result.provider is None:
