@@ -22,6 +22,7 @@ from kando.app.children import CHILD_RUNS, answer_of, pause_key
 from kando.app.context import Context
 from kando.app.entries import CANCEL_KEY
 from kando.app.opened import Choices, OpenedRun
+from kando.app.status import WAITING, status_of
 from kando.errors import (
     ConcurrencyError,
     InvalidData,
@@ -32,7 +33,7 @@ from kando.errors import (
 )
 from kando.ledger.inbox import InboxEntry
 from kando.ledger.interface import LedgerStore
-from kando.responders.base import AnswerLater, Effect, Responder
+from kando.responders.base import AnswerLater, AnswerPending, Effect, Responder
 from kando.responders.budget import Budget
 from kando.responders.cancellation import call_is_cancelled, cancellation_of_call
 from kando.responders.executor import answer_inline
@@ -118,7 +119,8 @@ class ChildRuns:
         """Start or resume the child of a request, and return the data of its ``run.ended``.
 
         Raises:
-            AnswerLater: the child waits, is paused, or others work on it.
+            AnswerLater: the child waits, or is paused.
+            AnswerPending: the workers of the group have not ended it yet.
         """
         assert isinstance(intent, RecordedEvent)
         stream = self.parent.stream_name()
@@ -136,8 +138,11 @@ class ChildRuns:
             return self._worked(child, intent)
         if (ended := answer_of(child, intent)) is not None:
             return ended
+        if status_of(child).state == WAITING:
+            raise AnswerLater(intent.id)
+        # As in one process, the run stops here until the child ends or waits, and is offered then.
         self.offer(child.id)
-        raise AnswerLater(intent.id)
+        raise AnswerPending(intent.id)
 
     def _cancelled(self, intent: KandoEvent) -> dict[str, Any] | None:
         """Cancel the child of a request, and return the data of its ``run.ended``; None without one."""

@@ -26,7 +26,7 @@ from typing import TypeVar
 
 import attrs
 
-from kando.app.children import deliver_end, parent_is_paused
+from kando.app.children import deliver_end, is_open, parent_is_paused, start_of
 from kando.app.claims import RunClaim, busy, seconds_now
 from kando.app.context import Context, id_of
 from kando.app.inbox import answer_key, failure_key
@@ -35,6 +35,7 @@ from kando.app.opened import OpenedRun
 from kando.app.providers import Provider, choose_provider
 from kando.app.resume import answered_elsewhere, provider_of, runtime_of, work
 from kando.app.slots import StoreSlots
+from kando.app.status import WAITING, status_of
 from kando.app.workspace import workspace_of
 from kando.errors import ConcurrencyError, ConfigurationError, EventNotFound, RunBusy, StoreError
 from kando.kit import Kit
@@ -484,7 +485,7 @@ class GroupWorker:
             flying = {call.held.job for call in self._flying.values()}
             calls = [each for each in map(partial(Job, run_id), kept.calls) if each not in flying]
             jobs = [(each, 0.0) for each in calls]
-            # The end of a child run wakes the run that started it.
+            # A child run that has ended, or waits, wakes the run that started it.
             if (parent := self._deliver_end(run_id)) is not None:
                 jobs.append((Job(parent), 0.0))
             wanted = self._wanted([kept.calls[each.intent] for each in calls], run_id)
@@ -499,7 +500,11 @@ class GroupWorker:
 
     def _deliver_end(self, run_id: str) -> str | None:
         run = OpenedRun(self._context, self._substrate.open(run_id))
-        return deliver_end(run) if run.choices.started_by is not None else None
+        if (started := start_of(run)) is None:
+            return None
+        parent, intent = started
+        rests = deliver_end(run) is not None or status_of(run).state == WAITING
+        return parent.id if rests and is_open(parent.ledger, intent) else None
 
     def _opened(self, run_id: str) -> _Kept:
         claim = RunClaim(self._context, run_id, group=self._group.name, seconds=self._lease_seconds)
