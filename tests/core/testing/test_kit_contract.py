@@ -5,12 +5,13 @@ from typing import Any
 
 import attrs
 
-from kando.emit import ask_person, call_tool, create
+from kando.emit import ask_person, call_tool, create, start_run
 from kando.kit import Kit
 from kando.responders.policies import Ask
 from kando.schema.events import OBJECT_CREATED, KandoEvent, make_event
 from kando.testing.kits import KitContract
 from kando.views.approvals import Approval
+from kando.views.children import RequestedRun
 from kando.views.questions import Question
 from kando.world.graph import World
 from sample_kit import sample_kit
@@ -179,3 +180,38 @@ class TestAskingPeopleKit(KitContract):
         towns = self.finished_run().world.all(Town)
 
         assert [town.mood for town in towns] == ["How is it? Well.", "How was it? Well."]
+
+
+class TestStartingKit(KitContract):
+    """A kit that starts two child runs."""
+
+    goal = "Lisbon"
+    is_installed = False
+
+    def make_kit(self) -> Kit:
+        kit = Kit("starting")
+        kit.object(Town)
+
+        @kit.seeds
+        def seed(goal: str, run_id: str) -> list[KandoEvent]:
+            return [make_event("opened", f"run:{run_id}", "cli", [], {"name": goal})]
+
+        @kit.responder("opened")
+        def on_opened(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
+            for name in ("north", "south"):
+                yield start_run(name, event.data["name"])
+
+        @kit.responder("run.ended")
+        def on_end(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
+            yield create(Town("Lisbon", event.data["result"]))
+
+        return kit
+
+    def decide(self, question: Approval | Question | RequestedRun) -> Any:
+        assert isinstance(question, RequestedRun)
+        return f"{question.kit} is well"
+
+    def test_the_results_are_recorded(self) -> None:
+        towns = self.finished_run().world.all(Town)
+
+        assert [town.mood for town in towns] == ["north is well", "south is well"]
