@@ -28,6 +28,7 @@ from kando import (
 from kando.app.group_worker import GroupWorker
 from kando.errors import AmbiguousName, InvalidData
 from kando.ledger.sqlite_substrate import SQLiteSubstrate
+from kando.responders.policies import Ask, Deny
 from kando.schema.events import (
     OBJECT_CREATED,
     PERSON_REPLIED,
@@ -341,6 +342,33 @@ def test_children_use_the_budget_of_the_run(store: Store) -> None:
     assert (len(ends(run)), run.status().tool_calls) == (2, 2)
     run.resume(budget=Budget(max_tool_calls=3))
     assert (run.status().state, got(run)) == ("finished", [3, 3, 5])
+
+
+def test_a_child_starts_when_one_that_waits_has_left_it_some_budget(store: Store) -> None:
+    run = store.start("parent", "ask one", budget=Budget(max_tool_calls=2))
+    assert (run.status().state, got(run)) == ("waiting", None)
+    assert [child.state for child in run.status().children] == ["waiting", None]
+    (child,) = run.children()
+    child.reply(child.questions()[0].event_id, "that")
+    run.resume()
+
+    assert (run.status().state, got(run)) == ("finished", ["that", 3])
+    assert run.replay(strict=True)
+
+
+@pytest.mark.parametrize(("verdict", "outcome"), [(Ask("May it?"), 3), (Deny("no"), "Denied")])
+def test_a_policy_judges_child_runs(verdict: Any, outcome: Any, tmp_path: Path) -> None:
+    kits = make_kits(tmp_path / "journal")
+    kits[0].policy(RUN_REQUESTED)(lambda event: verdict)
+    with open_store("memory:", kits=kits, environ={"KANDO_PLUGINS": ""}) as store:
+        run = store.start("parent", "one")
+        for each in run.approvals():
+            assert run.status().children == []
+            run.approve(each.event_id)
+            run.resume()
+
+        assert got(run) == [outcome]
+        assert run.replay(strict=True)
 
 
 def test_child_runs_are_nested_to_a_limit(store: Store) -> None:

@@ -412,8 +412,12 @@ def _with_state(run: OpenedRun, asked: ChildRun) -> ChildRun:
 
 def _waiting_for_children(run: OpenedRun, status: RunStatus) -> RunStatus:
     """Return the state of a run that waits for child runs: it is stopped if it can continue with one."""
+    waits = any(each.is_open and each.state in _RESTING for each in status.children)
     for child in status.children:
         if child.state in _RESTING or not child.is_open:
+            continue
+        if child.state is None and waits and status.limits:
+            # It waits for what is reserved for the others.
             continue
         if child.state is not None or _knows(run, child.kit):
             return attrs.evolve(status, state=STOPPED)

@@ -15,6 +15,7 @@ from kando.schema.events import (
     LLM_REQUEST,
     LONGEST_EXPIRES,
     OBJECT_CREATED,
+    RUN_REQUESTED,
     TOOL_CALLED,
     KandoEvent,
 )
@@ -23,7 +24,7 @@ from kando.world.graph import World
 __all__ = ["Allow", "Ask", "Deny", "Policy", "Verdict"]
 
 #: Types of events that policies may apply to.
-GATED = frozenset({TOOL_CALLED, LLM_REQUEST, OBJECT_CREATED})
+GATED = frozenset({TOOL_CALLED, LLM_REQUEST, OBJECT_CREATED, RUN_REQUESTED})
 
 
 @attrs.frozen

@@ -49,6 +49,7 @@ from kando.schema.events import (
     EXPIRES,
     LLM_REQUEST,
     OBJECT_CREATED,
+    RUN_REQUESTED,
     TOOL_CALLED,
     KandoEvent,
     RecordedEvent,
@@ -164,7 +165,8 @@ class ApprovalGate:
 
     def responder(self) -> Responder:
         """Return the responder that records the consequences of verdicts and decisions."""
-        pattern = {LLM_REQUEST, TOOL_CALLED, APPROVAL_GRANTED, APPROVAL_DENIED, BRANCH_CREATED}
+        pattern = {LLM_REQUEST, TOOL_CALLED, RUN_REQUESTED}
+        pattern |= {APPROVAL_GRANTED, APPROVAL_DENIED, BRANCH_CREATED}
         return Responder(GATE, frozenset(pattern), self._respond)
 
     def observe(self, event: RecordedEvent, world: World) -> None:

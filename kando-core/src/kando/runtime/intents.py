@@ -36,7 +36,14 @@ from kando.runtime.effects import Effects
 from kando.runtime.firing import collect
 from kando.runtime.handlers import Handlers
 from kando.runtime.inbox import Inbox
-from kando.schema.events import APPROVAL_GRANTED, PARKED, RAISED, RecordedEvent, make_event
+from kando.schema.events import (
+    APPROVAL_GRANTED,
+    PARKED,
+    RAISED,
+    RUN_ENDED,
+    RecordedEvent,
+    make_event,
+)
 from kando.views.pending import ANSWERS, INTENTS, answered_by, is_by_hand
 from kando.views.spending import Accounts, charge_of
 
@@ -357,6 +364,9 @@ class Intents:
         if refusal is None:
             reasons = self._reasons_against_call(effect, intent)
             if reasons:
+                if effect.answer_type == RUN_ENDED and account.has_reserved:
+                    # Child runs that wait hold what it needs; it starts when one of them has ended.
+                    raise AnswerLater(intent.id)
                 is_halted = self._cursor.pending.halted_by is not None
                 return not is_halted and self._committer.exhaust(reasons, intent, 0)
 
