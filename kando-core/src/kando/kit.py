@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import resources
 from string import Template
 from typing import Any, TypeVar, overload
@@ -27,7 +27,14 @@ from kando.responders.executor import ToolExecutorResponder
 from kando.responders.llm_responder import CONVERSATION, Home, LLMResponder, request_options
 from kando.responders.options import check_options
 from kando.responders.policies import Policy, as_policy
-from kando.responders.tools import DEFAULT_MAX_RESULT_BYTES, DEFAULT_TIMEOUT, Tool, as_tool
+from kando.responders.tool_servers import ToolServer, tool_server
+from kando.responders.tools import (
+    DEFAULT_MAX_RESULT_BYTES,
+    DEFAULT_TIMEOUT,
+    WRITE,
+    Tool,
+    as_tool,
+)
 from kando.schema.content import is_media
 from kando.schema.events import (
     HUMAN_MESSAGE,
@@ -105,6 +112,7 @@ class Kit:
         result_of: ``result_of(world)`` returns the result of a finished run, or None.
         child_kits: kits of its child runs that are not installed: they are found with it. The kit in a
             file has the other kits of the file.
+        tool_servers: the declared MCP servers, by name.
     """
 
     name: str
@@ -126,6 +134,7 @@ class Kit:
     result_of: Callable[[World], Any] | None = None
     child_kits: list[Kit] = attrs.field(factory=list, repr=False)
     conversations: dict[str, LLMResponder] = attrs.field(factory=dict)
+    tool_servers: dict[str, ToolServer] = attrs.field(factory=dict)
 
     def object(self, cls: type[_Class]) -> type[_Class]:
         """Declare the decorated class as the object type of its name.
@@ -326,7 +335,8 @@ class Kit:
             relation: type of a relation from each new object to the object it is about.
             type: handle only events about objects of this type.
             system: name of the prompt for the system message.
-            tools: names of tools that the model may call; the kit must have declared them already.
+            tools: names of tools that the model may call, and of MCP servers whose tools it may
+                call; the kit must have declared them already.
             max_turns: how many requests may follow from one event.
             name: ``{kit}.{function}`` if omitted.
             was: names that it had in earlier versions of the kit.
@@ -346,7 +356,7 @@ class Kit:
         check_options(options, f"kit {self.name!r}")
         for each in (prompt, *((system,) if system is not None else ())):
             self._prompt_named(each)
-        schemas = self.tool_schemas(tools)
+        schemas, servers = self._tools_and_servers(list(tools))
 
         def messages(values: Mapping[str, Any]) -> list[dict[str, Any]]:
             user = [{"role": "user", "content": self._content(prompt, values)}]
@@ -363,7 +373,10 @@ class Kit:
             responder.was = self._qualified(was)
             responder.continues = conversation
             responder.compaction = compaction_of(compaction, window)
-            self.responders += _parts_of(responder, pattern, _type_name(type), self, bool(schemas))
+            responder.servers = servers
+            self.responders += _parts_of(
+                responder, pattern, _type_name(type), self, servers is not None
+            )
             return responder
 
         return decorate
@@ -396,7 +409,8 @@ class Kit:
         Args:
             name: of the conversation, of words in lower case.
             system: text of the system message.
-            tools: names of tools that the model may call; all that the kit has declared if omitted.
+            tools: names of tools that the model may call, and of MCP servers whose tools it may
+                call; all that the kit has declared if omitted.
             max_turns: how many requests may follow from one message.
             compaction: how a conversation that becomes too long is compacted; False for not at all.
             window: how many tokens the model reads, if `compaction` does not say so.
@@ -413,7 +427,8 @@ class Kit:
         type = type_of_conversation(name)
         self.object(type)
         home = Home(name, type.__name__, not self.conversations)
-        schemas = self.tool_schemas(tools)
+        named = [*self.tools, *self.tool_servers] if tools is None else list(tools)
+        schemas, servers = self._tools_and_servers(named)
         responder = LLMResponder(
             f"{self.name}.{name}",
             said_in,
@@ -427,9 +442,11 @@ class Kit:
             continues=True,
             compaction=compaction_of(compaction, window),
             home=home,
+            servers=[] if tools is None and servers is None else servers,
         )
         self.conversations[name] = responder
-        self.responders += _parts_of(responder, (HUMAN_MESSAGE,), None, self, bool(schemas))
+        has_tools = responder.servers is not None
+        self.responders += _parts_of(responder, (HUMAN_MESSAGE,), None, self, has_tools)
         if self.seed is None:
             self.seed = self._seeds_of_conversations
         return responder
@@ -520,7 +537,7 @@ class Kit:
 
         def decorate(fn: _Function) -> _Function:
             named = name if isinstance(name, str) else fn.__name__
-            self._claim(self.tools, named, "tool")
+            self._claim([*self.tools, *self.tool_servers], named, "tool")
             self.tools[named] = as_tool(
                 named,
                 fn,
@@ -535,6 +552,72 @@ class Kit:
             return fn
 
         return decorate if bare is None else decorate(bare)
+
+    def mcp(
+        self,
+        name: str,
+        *,
+        command: Sequence[str] = (),
+        url: str = "",
+        tools: Iterable[str] | None = None,
+        effect: str = WRITE,
+        env: Iterable[str] = (),
+        headers_from: Mapping[str, str] | None = None,
+        timeout: float | None = DEFAULT_TIMEOUT,
+        max_parallel: int | None = None,
+        max_result_bytes: int = DEFAULT_MAX_RESULT_BYTES,
+    ) -> str:
+        """Declare an MCP server, whose tools a model may call, and return its name.
+
+        Its tools are listed when a run starts, and recorded. They are named ``{name}__{tool}``.
+        Needs kando-mcp.
+
+        Args:
+            name: of the server; pass it as one of the ``tools`` of an LLM responder.
+            command: starts the server, which speaks over stdin and stdout.
+            url: of a server that already runs, by streamable HTTP; instead of `command`.
+            tools: names of the tools to offer, as the server has them; all if omitted.
+            effect: what its tools do outside: ``read``, ``idempotent`` or ``write``, as for
+                `tool`; ``annotated`` trusts the hints of the server for each tool.
+            env: names of environment variables that the server gets, in addition to PATH, HOME and
+                the language.
+            headers_from: for each HTTP header, the name of the environment variable that has its
+                value, or a text such as ``Bearer $API_TOKEN``.
+            timeout: seconds after which a call is answered with an error; None for never.
+            max_parallel: how many of its calls may be in flight at once.
+            max_result_bytes: limit of a result, as JSON; a larger one is answered with an error.
+
+        Raises:
+            ConfigurationError: the name is taken, or an argument is malformed.
+        """
+        server = tool_server(
+            name,
+            command=command,
+            url=url,
+            tools=tools,
+            effect=effect,
+            env=env,
+            headers_from=headers_from,
+            timeout=timeout,
+            max_parallel=max_parallel,
+            max_result_bytes=max_result_bytes,
+        )
+        self._claim([*self.tools, *self.tool_servers], name, "tool")
+        self.tool_servers[name] = server
+        return name
+
+    def takes_added_servers(self) -> bool:
+        """Whether a model of the kit may call tools, also of servers that a person adds to a run."""
+        asking = (getattr(each.fn, "__self__", None) for each in self.responders)
+        return any(isinstance(each, LLMResponder) and each.servers is not None for each in asking)
+
+    def _tools_and_servers(
+        self, named: Sequence[str]
+    ) -> tuple[list[dict[str, Any]], list[str] | None]:
+        """Return the schemas of named tools, and the named servers; None if no tool is named."""
+        servers = [each for each in named if each in self.tool_servers]
+        schemas = self.tool_schemas(each for each in named if each not in servers)
+        return schemas, servers if named else None
 
     def tool_schemas(self, names: Iterable[str] | None = None) -> list[dict[str, Any]]:
         """Return ``{"name", "description", "parameters"}`` of each tool, as requests hold them.
@@ -683,14 +766,23 @@ class Kit:
     def firing_order(self) -> list[str]:
         """Return the names of the kit's responders, in the order in which they handle an event."""
         order = [each.name for each in (*self.edge_responders, *self.responders)]
-        return [*order, f"{self.name}.tools"] if self.tools else order
+        return [*order, f"{self.name}.tools"] if self._calls_tools() else order
 
-    def create(self, settings: Mapping[str, Any] | None = None) -> list[Responder]:
+    def _calls_tools(self) -> bool:
+        return bool(self.tools or self.tool_servers) or self.takes_added_servers()
+
+    def create(
+        self,
+        settings: Mapping[str, Any] | None = None,
+        *,
+        tools: Mapping[str, Tool] | None = None,
+    ) -> list[Responder]:
         """Return the responders for a runtime: edge logic, responders, the executor of the tools.
 
         Args:
             settings: of the run, for the tools, as ``kit.loaded`` holds them; the defaults if
                 omitted. Responders read those in the ledger.
+            tools: of servers, by the names that a model calls them.
 
         Raises:
             ConfigurationError: a name is misspelled, or a default of a declared class cannot be
@@ -698,10 +790,10 @@ class Kit:
         """
         check_kit(self)
         created = [*self.edge_responders, *self.responders, *self.cleaning]
-        if self.tools:
+        if self._calls_tools():
             name = f"{self.name}.tools"
-            tools = ToolExecutorResponder(self._tools_with(settings or {}), name=name)
-            created.append(attrs.evolve(tools, kit=self))
+            known = {**(tools or {}), **self._tools_with(settings or {})}
+            created.append(attrs.evolve(ToolExecutorResponder(known, name=name), kit=self))
         return created
 
     def _tools_with(self, settings: Mapping[str, Any]) -> dict[str, Tool]:

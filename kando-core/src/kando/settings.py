@@ -30,6 +30,7 @@ __all__ = [
     "LLM_OPTIONS",
     "LLM_RETRIES",
     "LLM_TIMEOUT",
+    "MCP",
     "ONLY_PLUGINS",
     "PREFERRED_PLUGINS",
     "PRICES",
@@ -246,6 +247,19 @@ LLM_RETRIES = Setting(
     cure="Unset it for the default, 4.",
 )
 
+MCP: Setting[dict[str, Any]] = Setting(
+    "KANDO_MCP_SERVERS",
+    "mcp",
+    "MCP servers that may be added to runs",
+    _object,
+    {},
+    Kind.OBJECT,
+    expected="a JSON object",
+    cure='Set KANDO_MCP_SERVERS=\'{"NAME": "COMMAND"}\'.',
+    option="--mcp",
+    is_choice=True,
+)
+
 PRICES: Setting[str | None] = Setting(
     "KANDO_PRICES", "llm.prices", "file of prices", str, None, Kind.PATH, is_choice=True
 )
@@ -410,6 +424,7 @@ SETTINGS: tuple[Setting[Any], ...] = (
     LLM_MODEL_OPTIONS,
     LLM_TIMEOUT,
     LLM_RETRIES,
+    MCP,
     PRICES,
     RECORD,
     GRACE_SECONDS,

@@ -36,6 +36,9 @@ retries = 0
 prices = "prices.toml"
 record = "parrot"
 
+[mcp]
+files = "npx server"
+
 [llm.options]
 max_tokens = 4000
 

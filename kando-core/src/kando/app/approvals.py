@@ -13,6 +13,7 @@ from kando.app.context import Context
 from kando.app.inbox import OWN_PREFIX, Delivery, deliver
 from kando.app.kits.find import kit_data
 from kando.app.opened import OpenedRun
+from kando.app.tool_servers import responders_of
 from kando.cache.llm import LLMCache
 from kando.errors import ConfigurationError, EventNotFound, InvalidData, StoreDamaged
 from kando.ledger.substrate import LedgerInfo
@@ -205,7 +206,7 @@ def _check(run: OpenedRun, decision: KandoEvent) -> None:
     kit, steps = run.require_kit(), run.context.plugins.upcasters()
     Runtime(
         run.ledger,
-        kit.create(),
+        responders_of(kit, run.choices.kit),
         cache=LLMCache(max_entries=0),
         kits=[kit],
         edge_logic=(),

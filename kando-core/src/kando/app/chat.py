@@ -29,6 +29,7 @@ from kando.app.resume import opened_provider
 from kando.app.run import Run
 from kando.app.status import RunStatus
 from kando.app.store import Store
+from kando.app.tool_servers import GivenServers
 from kando.errors import ConfigurationError
 from kando.kit import Kit
 from kando.responders.budget import Budget
@@ -101,6 +102,7 @@ class Chat:
         stream: AnswerStream | None = None,
         *,
         settings: Any = None,
+        mcp: GivenServers | None = None,
         budget: Budget | None = None,
         **options: Any,
     ) -> Self:
@@ -108,12 +110,12 @@ class Chat:
 
         Args:
             store, stream, budget, options: as for `Chat`.
-            kit, goal, settings: as for `Store.start`.
+            kit, goal, settings, mcp: as for `Store.start`.
 
         Raises:
             Exception: as `Store.start` does.
         """
-        run = store.start(kit, goal, settings=settings, budget=budget, work=False)
+        run = store.start(kit, goal, settings=settings, mcp=mcp, budget=budget, work=False)
         return cls(store, run, stream, kit=kit, **options)
 
     def send(self, text: str) -> None:
@@ -326,6 +328,8 @@ class Chat:
         if not self._is_open:
             opened = opened_provider(self._store.context, self._kit, self._llm, self._is_demo)
             self._provider = self._closers.enter_context(opened)
+            # Their servers stay open between the turns.
+            self._closers.enter_context(self._store.context.tool_servers.in_use())
             self._is_open = True
         return self._provider
 

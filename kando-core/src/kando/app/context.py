@@ -20,6 +20,7 @@ from kando.ledger.substrate import Substrate
 
 if TYPE_CHECKING:
     from kando.app.providers import Listen
+    from kando.app.tool_servers import ToolServers
     from kando.kit import Kit
     from kando.plugins import LoadedPlugin, Plugins
 
@@ -53,6 +54,7 @@ class Context:
     _opened: dict[bool, Substrate] = attrs.field(factory=dict, init=False, repr=False)
     _temporary: Path | None = attrs.field(default=None, init=False, repr=False)
     _closers: list[Callable[[], None]] = attrs.field(factory=list, init=False, repr=False)
+    _tool_servers: ToolServers | None = attrs.field(default=None, init=False, repr=False)
     _lock: threading.RLock = attrs.field(factory=threading.RLock, init=False, repr=False)
 
     @property
@@ -67,6 +69,17 @@ class Context:
 
                 self._plugins = installed_plugins(self.environ)
             return self._plugins
+
+    @property
+    def tool_servers(self) -> ToolServers:
+        """The open sessions of the tool servers of runs."""
+        with self._lock:
+            if self._tool_servers is None:
+                # Most commands only read, and need none.
+                from kando.app.tool_servers import ToolServers
+
+                self._tool_servers = ToolServers(self)
+            return self._tool_servers
 
     def failed_plugins(self) -> list[LoadedPlugin]:
         """Return the plugins that failed among those that were needed so far."""
@@ -157,6 +170,8 @@ class Context:
 
     def close(self) -> None:
         """Close everything that was opened."""
+        if self._tool_servers is not None:
+            self._tool_servers.close()
         while self._closers:
             self._closers.pop()()
         self._temporary = None

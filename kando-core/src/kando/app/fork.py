@@ -14,6 +14,7 @@ from kando.app.kits.settings import KitSettings, recorded_settings, settings_dat
 from kando.app.limits import limits_event
 from kando.app.opened import OpenedRun
 from kando.app.send import check_type
+from kando.app.tool_servers import responders_of
 from kando.branch.draft import BranchDraft
 from kando.branch.fork import BranchMeta, head_of
 from kando.errors import (
@@ -35,6 +36,7 @@ from kando.schema.events import (
     RecordedEvent,
     make_event,
 )
+from kando.views.kit import ADDED, recorded_servers
 
 __all__ = ["fork_run"]
 
@@ -193,14 +195,18 @@ def _drafted(
     is_new = named is not None or (goal is not None and not is_loaded)
     if kit is not None and (is_new or settings):
         of_run = recorded_settings(kit, (forked if is_loaded else run).choices.kit)
-        loaded = kit_data(kit, settings=settings_data(kit, settings, of_run))
+        known = recorded_servers((forked if is_loaded else run).choices.kit)
+        # Another kit lists the tools of its own servers when the branch is resumed.
+        kept = known if named is None else {n: s for n, s in known.items() if s.get(ADDED) is True}
+        data = settings_data(kit, settings, of_run)
+        loaded = kit_data(kit, settings=data, tool_servers=kept)
         events.append(make_event(KIT_LOADED, "", head.actor, [], loaded))
     if chosen:
         events.append(make_event(BRANCH_CHANGED, "", head.actor, [head.id], chosen))
     if budget.limits():
         events.append(limits_event(budget.with_defaults(forked.limits), head.actor))
     kits = [] if kit is None else [kit]
-    responders = [] if kit is None else kit.create()
+    responders = [] if kit is None else responders_of(kit, forked.choices.kit)
     runtime = Runtime(draft, responders, kits=kits, edge_logic=())
     runtime.record(events, is_own=True)
     runtime.record(changes, is_external=True)

@@ -36,6 +36,7 @@ from kando.app.providers import Provider, choose_provider
 from kando.app.resume import answered_elsewhere, provider_of, runtime_of, work
 from kando.app.slots import StoreSlots
 from kando.app.status import WAITING, status_of
+from kando.app.tool_servers import GivenServers
 from kando.app.workspace import workspace_of
 from kando.errors import ConcurrencyError, ConfigurationError, EventNotFound, RunBusy, StoreError
 from kando.kit import Kit
@@ -178,6 +179,7 @@ class GroupWorker:
         budget: limits of each run, in addition to those that its ledger remembers.
         lease_seconds: seconds without a sign of life after which another worker takes a job.
         max_parallel_calls: how many calls may be in flight at once; one of them to a tool.
+        mcp: how to connect to MCP servers that were added to runs, by name.
         report: receives a line for each failed attempt, each parked job, and delayed jobs that remain.
     """
 
@@ -192,8 +194,10 @@ class GroupWorker:
         lease_seconds: float = LEASE_SECONDS,
         max_parallel_calls: int = DEFAULT_MAX_PARALLEL_CALLS,
         report: Callable[[str], None] = lambda line: None,
+        mcp: GivenServers | None = None,
     ) -> None:
         self._context = context
+        context.tool_servers.give(mcp or {})
         self._kit = kit
         self._llm = llm
         # Opened once, for all jobs; None until the first job needs it.
@@ -236,7 +240,10 @@ class GroupWorker:
         name, activities = self._group.name, self._context.activities
         is_over = threading.Event()
         threading.Thread(target=self._extend_leases, args=(is_over,), daemon=True).start()
-        with activities.step(f"group {name}", unit="jobs done", is_waiting=True) as jobs:
+        with (
+            self._context.tool_servers.in_use(),
+            activities.step(f"group {name}", unit="jobs done", is_waiting=True) as jobs,
+        ):
             jobs.add(0)
             try:
                 while True:

@@ -10,6 +10,7 @@ from kando.app.inbox import OWN_PREFIX, Delivery, deliver
 from kando.app.kits.find import kit_data
 from kando.app.opened import OpenedRun
 from kando.app.status import FINISHED, WAITING, status_of
+from kando.app.tool_servers import responders_of
 from kando.cache.llm import LLMCache
 from kando.errors import ConfigurationError, InvalidData, RunCancelled
 from kando.responders.llm_executor import provider_executor
@@ -61,7 +62,7 @@ def _runtime(run: OpenedRun) -> Runtime:
         RunCancelled: the run was cancelled.
     """
     kit, steps = run.require_kit(), run.context.plugins.upcasters()
-    responders = [*kit.create(), provider_executor(_no_call)]
+    responders = [*responders_of(kit, run.choices.kit), provider_executor(_no_call)]
     runtime = Runtime(
         run.ledger,
         responders,

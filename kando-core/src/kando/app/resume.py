@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
@@ -25,6 +25,12 @@ from kando.app.opened import Choices, OpenedRun
 from kando.app.providers import Provider, choose_provider
 from kando.app.slots import StoreSlots
 from kando.app.status import ENDED, RUNNING, STOPPED, WAITING, RunStatus, status_of
+from kando.app.tool_servers import (
+    GivenServers,
+    Servers,
+    responders_of,
+    servers_of,
+)
 from kando.app.workspace import workspace_of
 from kando.cache.asked import Asked
 from kando.errors import RunBusy
@@ -34,6 +40,7 @@ from kando.ledger.interface import LedgerStore
 from kando.responders.base import Responder
 from kando.responders.budget import Budget
 from kando.responders.llm_executor import asking
+from kando.responders.tool_servers import ToolServer
 from kando.runtime import Runtime
 from kando.runtime.runtime import Lineage
 from kando.schema.events import RUN_ENDED, KandoEvent
@@ -83,6 +90,7 @@ def resume_run(
     at_most: Budget | None = None,
     wait: bool = False,
     take_over: bool = False,
+    mcp: GivenServers | None = None,
     claim: RunClaim | None = None,
     on_started: Callable[[str], None] = lambda run_id: None,
 ) -> RunResult:
@@ -100,6 +108,8 @@ def resume_run(
         wait: stay while the run waits for a timer or a message, and record events that are sent to
             it.
         take_over: resume the run even if another process works on it, which then stops.
+        mcp: MCP servers of the run, by name: a command or a URL. One that the run does not have yet
+            is added to it.
         claim: of the caller on the run, which it keeps; if None, the run is claimed during the work.
         on_started: called with the run's id before the work begins.
 
@@ -114,6 +124,7 @@ def resume_run(
     # Read before the run is claimed, so that a ledger that cannot be read stays as it is.
     length, named = run.ledger.length(), budget or Budget()
     limits, limit_events = agreed_limits(run, named, _ACTOR, forgets=forgets_limits)
+    added = context.tool_servers.give(mcp or {})
     own = RunClaim(context, run.id, take_over=take_over)
     held, during = (own, own) if claim is None else (claim, nullcontext())
     with (
@@ -121,6 +132,7 @@ def resume_run(
             context, loaded, llm or run.chosen_llm(), run.is_demo_of(loaded)
         ) as provider,
         Observation(context.plugins.observers()) as observation,
+        context.tool_servers.in_use(),
     ):
         with during:
             if run.ledger.length() != length:
@@ -129,7 +141,7 @@ def resume_run(
             allowed = limits if at_most is None else limits.capped_by(at_most)
             observed = observation.over(run.ledger)
             runtime = runtime_of(
-                context, observed, loaded, provider, allowed, run.choices, claim=held
+                context, observed, loaded, provider, allowed, run.choices, claim=held, given=added
             )
             on_started(run.id)
             work(context, runtime, limit_events)
@@ -251,6 +263,8 @@ def runtime_of(
     substitute: Callable[[Responder], Responder] = lambda responder: responder,
     claim: RunClaim | None = None,
     settings: dict[str, Any] | None = None,
+    servers: Servers | None = None,
+    given: Mapping[str, ToolServer] | None = None,
 ) -> Runtime:
     """Return the runtime of a ledger: its kit, the provider, cache, inbox and snapshots.
 
@@ -264,13 +278,20 @@ def runtime_of(
         substitute: returns the replacement of a responder.
         claim: on the run; None if the runtime only reads the run.
         settings: of a run that has just been created; those that `chosen` remembers if None.
+        given: tool servers that a person adds to the run now.
+        servers: of a run that has just been created; those that `chosen` remembers if None.
     """
     substrate = context.substrate(read_only=False)
     limits = (budget or Budget()).with_defaults(default_limits(context.environ))
     is_branch = ledger.stream_name().startswith("branch:")
     if settings is None:
         settings = recorded_settings(kit, chosen.kit if chosen is not None else None)
-    responders = kit.create(settings)
+    if servers is None:
+        servers = servers_of(context, kit, chosen, given)
+    loaded = kit_data(kit, settings=settings, tool_servers=servers.listings)
+    responders = responders_of(
+        kit, loaded, settings, servers=servers, sessions=context.tool_servers
+    )
     if provider is not None:
         chosen = chosen or Choices()
         sent = Asked(
@@ -297,7 +318,7 @@ def runtime_of(
         edge_logic=(),
         inbox=SubstrateInbox(substrate, id_of(ledger)),
         cache_from=chosen.fresh_from if chosen is not None else 0,
-        kit_loaded=kit_data(kit, settings=settings),
+        kit_loaded=loaded,
         upcasters=context.plugins.upcasters(),
         snapshots=opened.snapshots(read_only=False),
         lineage=_lineage(opened, choices, is_branch=is_branch),

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from kando.app.replay import ReplayResult
     from kando.app.resume import RunResult
     from kando.app.status import RunStatus
+    from kando.app.tool_servers import GivenServers
     from kando.app.trace import Trace
     from kando.app.workspace import FileChange
     from kando.branch.comparison import LedgerDiff
@@ -290,6 +291,7 @@ class Run:
         at_most: Budget | None = None,
         wait: bool = False,
         take_over: bool = False,
+        mcp: GivenServers | None = None,
         claim: RunClaim | None = None,
         on_started: Callable[[str], None] = lambda run_id: None,
     ) -> RunResult:
@@ -307,6 +309,8 @@ class Run:
             wait: stay while the run waits for a timer or a message, and record events that are sent
                 to it.
             take_over: resume the run even if another process works on it, which then stops.
+            mcp: MCP servers of the run, by name: a command or a URL. One that the run does not have
+                yet is added to it.
             claim: of the caller on the run, which it keeps; if None, the run is claimed during the
                 work.
             on_started: called with the run's id before the work begins.
@@ -328,6 +332,7 @@ class Run:
             at_most=at_most,
             wait=wait,
             take_over=take_over,
+            mcp=mcp,
             claim=claim,
             on_started=on_started,
         )

@@ -22,6 +22,7 @@ from kando.app.opened import OpenedRun
 from kando.app.providers import Provider
 from kando.app.resume import RunResult, opened_provider, runtime_of, work
 from kando.app.status import status_of
+from kando.app.tool_servers import GivenServers, Servers, servers_of
 from kando.app.workspace import loaded_event
 from kando.errors import ConfigurationError, LedgerExists
 from kando.kit import Kit
@@ -31,6 +32,7 @@ from kando.ledger.memory import MemoryLedgerStore
 from kando.ledger.substrate import Substrate
 from kando.ledger.trees import copy_trees
 from kando.responders.budget import Budget
+from kando.responders.tool_servers import ToolServer
 from kando.runtime import Runtime
 from kando.schema.events import KIT_LOADED, OBJECT_CREATED, STARTED_BY, KandoEvent, make_event
 from kando.schema.identity import default_event_id
@@ -60,6 +62,7 @@ def start_run(
     settings: KitSettings | None = None,
     group: str | None = None,
     workspace: str | Path | None = None,
+    mcp: GivenServers | None = None,
     on_started: Callable[[str], None] = lambda run_id: None,
 ) -> RunResult:
     """Start a run of a kit and work on it until no work is left.
@@ -80,6 +83,7 @@ def start_run(
         settings: of the kit: by name, or an instance of its class; the defaults if omitted.
         group: the responder group whose workers do the work, instead of this process.
         workspace: folder whose files the run's workspace has first; they are copied.
+        mcp: MCP servers to add to the run, by name: a command or a URL.
         on_started: called with the run's id as soon as it is durable.
 
     Raises:
@@ -95,11 +99,22 @@ def start_run(
     with (
         opened_provider(context, loaded, llm, demo) as provider,
         Observation(context.plugins.observers()) as observation,
+        context.tool_servers.in_use(),
     ):
         documents = _read(context, inputs)
         chosen = settings_data(loaded, settings)
-        ledger = _created(
-            context, loaded, goal, documents, demo, budget, chosen, workspace, observation.over
+        added = context.tool_servers.give(mcp or {})
+        ledger, servers = _created(
+            context,
+            loaded,
+            goal,
+            documents,
+            demo,
+            budget,
+            chosen,
+            workspace,
+            added,
+            observation.over,
         )
         if group is not None:
             context.substrate(read_only=False).group(group).offer(Job(id_of(ledger)))
@@ -108,7 +123,14 @@ def start_run(
             with RunClaim(context, id_of(ledger)) as claim:
                 on_started(id_of(ledger))
                 runtime = runtime_of(
-                    context, ledger, loaded, provider, budget, claim=claim, settings=chosen
+                    context,
+                    ledger,
+                    loaded,
+                    provider,
+                    budget,
+                    claim=claim,
+                    settings=chosen,
+                    servers=servers,
                 )
                 work(context, runtime)
     skipped = [each for each in documents if isinstance(each, Skipped)]
@@ -129,6 +151,7 @@ def create_run(
     started_by: Mapping[str, Any] | None = None,
     run_id: str | None = None,
     workspace: str | Path | None = None,
+    mcp: GivenServers | None = None,
 ) -> str:
     """Create a run of a kit, with its goal recorded and no work done yet, and return its id.
 
@@ -145,6 +168,7 @@ def create_run(
         started_by: of a child run: recorded with its first event.
         run_id: of a child run, which may have been created before; a new id if None.
         workspace: as for `start_run`.
+        mcp: as for `start_run`.
 
     Raises:
         UnknownPlugin: no such kit is installed.
@@ -157,9 +181,12 @@ def create_run(
     loaded = kit if isinstance(kit, Kit) else context.kit(kit)
     documents, chosen = _read(context, inputs), settings_data(loaded, settings)
     child = None if run_id is None else (run_id, dict(started_by or {}))
-    return id_of(
-        _created(context, loaded, goal, documents, demo, budget, chosen, workspace, child=child)
-    )
+    added = context.tool_servers.give(mcp or {})
+    with context.tool_servers.in_use():
+        ledger, _ = _created(
+            context, loaded, goal, documents, demo, budget, chosen, workspace, added, child=child
+        )
+    return id_of(ledger)
 
 
 def _read(context: Context, inputs: Sequence[str | Path]) -> list[Document | Skipped]:
@@ -183,9 +210,10 @@ def _created(
     budget: Budget | None,
     settings: dict[str, Any] | None,
     workspace: str | Path | None,
+    added: dict[str, ToolServer],
     over: Callable[[LedgerStore], LedgerStore] = lambda ledger: ledger,
     child: tuple[str, dict[str, Any]] | None = None,
-) -> LedgerStore:
+) -> tuple[LedgerStore, Servers]:
     # Invalid settings and misspelled names are reported before a run is created.
     default_limits(context.environ)
     check_spelling(kit)
@@ -197,7 +225,8 @@ def _created(
         raise ConfigurationError("The goal is empty.", hint="Give a goal.")
     run_id = new_ledger_id() if child is None else child[0]
     inputs = [*(demo_documents(shipped) if shipped else ()), *documents]
-    loaded = kit_data(kit, demo=demo, settings=settings)
+    servers = servers_of(context, kit, None, added)
+    loaded = kit_data(kit, demo=demo, settings=settings, tool_servers=servers.listings)
     if child is not None:
         loaded[STARTED_BY] = child[1]
     seeds = _seeds(loaded, make_seeds(kit, goal, run_id), inputs)
@@ -214,7 +243,7 @@ def _created(
     # Regardless of the budget: a run that has its goal can be resumed with a larger one.
     if child is None or not ledger.length():
         _record(ledger, kit, seeds)
-    return ledger
+    return ledger, servers
 
 
 def _child_ledger(substrate: Substrate, run_id: str) -> LedgerStore:

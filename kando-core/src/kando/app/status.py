@@ -449,6 +449,7 @@ def _unread(run: OpenedRun) -> int:
 def _has_work(run: OpenedRun, kit: Kit) -> bool:
     # Slow to import, and not needed for a run that was at rest when its kit stopped.
     from kando.app.kits.find import kit_data
+    from kando.app.tool_servers import responders_of
     from kando.cache.llm import LLMCache
     from kando.runtime import Runtime
 
@@ -456,7 +457,7 @@ def _has_work(run: OpenedRun, kit: Kit) -> bool:
     try:
         runtime = Runtime(
             run.ledger,
-            kit.create(),
+            responders_of(kit, run.choices.kit),
             cache=LLMCache(max_entries=0),
             kits=[kit],
             edge_logic=(),

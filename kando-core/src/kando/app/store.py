@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from kando.app.inspect import RunPage
     from kando.app.kits.settings import KitSettings
     from kando.app.providers import Listen, Provider
+    from kando.app.tool_servers import GivenServers
     from kando.kit import Kit
     from kando.ledger.verification import Verdict
     from kando.plugins import Plugins
@@ -92,6 +93,7 @@ class Store:
         settings: KitSettings | None = None,
         group: str | None = None,
         workspace: str | Path | None = None,
+        mcp: GivenServers | None = None,
         work: bool = True,
         on_started: Callable[[str], None] = lambda run_id: None,
     ) -> Run:
@@ -109,6 +111,7 @@ class Store:
             settings: of the kit: by name, or an instance of its class; the defaults if omitted.
             group: the responder group whose workers do the work, instead of this process.
             workspace: folder whose files the run's workspace has first; they are copied.
+            mcp: MCP servers to add to the run, by name: a command or a URL.
             work: whether to work on the run now; without it only the goal and the inputs are
                 recorded, and `Run.resume` works on it, in any process.
             on_started: called with the run's id as soon as it is durable.
@@ -134,6 +137,7 @@ class Store:
                 budget=budget,
                 settings=settings,
                 workspace=workspace,
+                mcp=mcp,
             )
             on_started(id)
             return self._run(id)
@@ -148,6 +152,7 @@ class Store:
             settings=settings,
             group=group,
             workspace=workspace,
+            mcp=mcp,
             on_started=on_started,
         )
         return Run(result.status.run_id, result, context=self.context)

@@ -45,6 +45,7 @@ from kando.cli.shared import (
     command_for,
     grace_option,
     is_quiet,
+    mcp_option,
     open_command_store,
     options_of,
     provider_option,
@@ -96,6 +97,7 @@ _KINDS: dict[type, str] = {
 )
 @click.option("--kit", type=KIT, help="Kit to continue RUN with.  [default: the run's kit]")
 @settings_option
+@mcp_option
 @llm_option
 @budget_options
 @answer_options
@@ -106,6 +108,7 @@ def chat(
     goal: str | None,
     kit: str | Kit | None,
     settings: Mapping[str, str] | None,
+    mcp: dict[str, str],
     llm: str | None,
     budget: Budget,
     as_json: bool,
@@ -121,6 +124,7 @@ def chat(
         face = _Face(store, lines_of_stdin(), as_json=as_json)
         with face.signals():
             named = _kit_named(store, kit_or_run)
+            store.context.tool_servers.give(mcp)
             options: dict[str, Any] = {"llm": llm, "budget": budget, "idle": face.idle}
             if named is None:
                 if goal is not None or settings:
@@ -133,7 +137,7 @@ def chat(
             goal = goal if goal is not None else face.first_line()
             if goal is None:
                 return 0
-            begun = Chat.start(store, named, goal, stream, settings=settings, **options)
+            begun = Chat.start(store, named, goal, stream, settings=settings, mcp=mcp, **options)
             return face.talk(begun, is_new=True)
 
 

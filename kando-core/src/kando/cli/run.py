@@ -21,6 +21,7 @@ from kando.cli.shared import (
     answer_options,
     command_for,
     grace_option,
+    mcp_option,
     open_command_store,
     resume_hint,
     settings_option,
@@ -81,6 +82,7 @@ llm_option = click.option(
     help="Folder whose files the workspace has first; they are copied.",
 )
 @settings_option
+@mcp_option
 @click.argument("more_inputs", nargs=-1, type=click.Path(), metavar="[PATH]...")
 @llm_option
 @budget_options
@@ -96,6 +98,7 @@ def run(
     group: str | None,
     workspace: str | None,
     settings: Mapping[str, str] | None,
+    mcp: dict[str, str],
     more_inputs: tuple[str, ...],
     llm: str | None,
     budget: Budget,
@@ -125,6 +128,7 @@ def run(
             settings=settings,
             group=group,
             workspace=workspace,
+            mcp=mcp,
             on_started=on_started,
         )
         return started.result or RunResult(started.status(), None)
@@ -139,6 +143,7 @@ def run(
 @click.option("--take-over", is_flag=True, help="Take the run over from another process.")
 @click.option("--no-budget", is_flag=True, help="Remove the run's current limits.")
 @click.option("--group", metavar="GROUP", help="Leave the work to the workers of this group.")
+@mcp_option
 @llm_option
 @budget_options
 @answer_options
@@ -152,6 +157,7 @@ def resume(
     take_over: bool,
     no_budget: bool,
     group: str | None,
+    mcp: dict[str, str],
     llm: str | None,
     budget: Budget,
     as_json: bool,
@@ -181,6 +187,7 @@ def resume(
             forgets_limits=no_budget,
             wait=wait,
             take_over=take_over,
+            mcp=mcp,
             on_started=on_started,
         )
 

@@ -145,6 +145,33 @@ def settings_option(function: _Function) -> _Function:
     )(function)
 
 
+def _servers(
+    context: click.Context, parameter: click.Parameter, given: Iterable[str]
+) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for each in given:
+        name, is_assigned, how = each.partition("=")
+        if not is_assigned or not name or not how.strip():
+            msg = f"{each!r:.60} is not an MCP server. Write --mcp NAME=COMMAND or NAME=URL."
+            raise click.BadParameter(msg)
+        if name in found:
+            raise click.BadParameter(f"MCP server {name!r:.60} is given twice.")
+        found[name] = how.strip()
+    return found
+
+
+def mcp_option(function: _Function) -> _Function:
+    """Give a command ``--mcp``."""
+    return click.option(
+        "--mcp",
+        multiple=True,
+        metavar="NAME=COMMAND",
+        callback=_servers,
+        help="Offer the tools of an MCP server, by its command or URL, to the kit's models; may be "
+        "repeated. [env: KANDO_MCP_SERVERS]",
+    )(function)
+
+
 def stream_option(function: _Function) -> _Function:
     """Give a command ``--stream``."""
     return click.option(
@@ -372,7 +399,11 @@ def resume_hint(store: Store, run_id: str, options: str = "", *, lead: str = "Re
 
 
 def provider_option() -> str:
-    """Return the ``--llm`` of the current command for one to suggest; empty without it."""
+    """Return the ``--llm`` and ``--mcp`` of the current command for one to suggest."""
     context = click.get_current_context(silent=True)
-    llm = context.params.get("llm") if context is not None else None
-    return f" --llm {shlex.quote(llm)}" if llm and "@" not in llm else ""
+    given = context.params if context is not None else {}
+    llm, servers = given.get("llm"), given.get("mcp") or {}
+    named = f" --llm {shlex.quote(llm)}" if llm and "@" not in llm else ""
+    # A run does not remember what starts a server. A URL may hold a password.
+    added = [f"{name}={how}" for name, how in servers.items() if "://" not in how or "@" not in how]
+    return named + "".join(f" --mcp {shlex.quote(each)}" for each in added)

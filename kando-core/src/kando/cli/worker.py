@@ -13,6 +13,7 @@ from kando.cli.output import clean, columns, print_line, print_list, warn
 from kando.cli.shared import (
     answer_options,
     grace_option,
+    mcp_option,
     open_command_store,
     shared_options,
     termination,
@@ -50,6 +51,7 @@ __all__ = ["groups", "worker"]
     show_default=True,
     help="Calls in flight at once; one of them to a tool.",
 )
+@mcp_option
 @budget_options
 @answer_options
 @grace_option
@@ -61,6 +63,7 @@ def worker(
     until_idle: bool,
     lease: float,
     calls: int,
+    mcp: dict[str, str],
     budget: Budget,
     as_json: bool,
 ) -> None:
@@ -79,6 +82,7 @@ def worker(
             lease_seconds=lease,
             max_parallel_calls=calls,
             report=warn,
+            mcp=mcp,
         )
         with termination(store, working.stop):
             done = working.work(until_idle=until_idle)

@@ -17,6 +17,7 @@ from kando.plugins.specs import (
     KitSpec,
     ProviderSpec,
     SubstrateSpec,
+    ToolProtocolSpec,
 )
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "Plugins",
     "ProviderSpec",
     "SubstrateSpec",
+    "ToolProtocolSpec",
     "UnknownPlugin",
     "hookimpl",
     "hookspec",

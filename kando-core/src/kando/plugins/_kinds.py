@@ -1,4 +1,4 @@
-"""The four kinds of things that plugins offer by name."""
+"""The five kinds of things that plugins offer by name."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any, Generic
 import attrs
 
 from kando.plugins.records import Spec
-from kando.plugins.specs import CommandSpec, KitSpec, ProviderSpec, SubstrateSpec
+from kando.plugins.specs import CommandSpec, KitSpec, ProviderSpec, SubstrateSpec, ToolProtocolSpec
 
-__all__ = ["COMMAND", "KINDS", "KIT", "PROVIDER", "SUBSTRATE", "Kind", "names_of"]
+__all__ = ["COMMAND", "KINDS", "KIT", "PROVIDER", "SUBSTRATE", "TOOL_PROTOCOL", "Kind", "names_of"]
 
 
 @attrs.frozen
@@ -27,15 +27,19 @@ class Kind(Generic[Spec]):
     record: type[Spec]
 
 
+#: A record of any kind.
+AnySpec = KitSpec | SubstrateSpec | ProviderSpec | ToolProtocolSpec | CommandSpec
+
 KIT = Kind("kit", "kando_kits", KitSpec)
 SUBSTRATE = Kind("substrate", "kando_substrates", SubstrateSpec)
 PROVIDER = Kind("provider", "kando_providers", ProviderSpec)
+TOOL_PROTOCOL = Kind("tool protocol", "kando_tool_protocols", ToolProtocolSpec)
 COMMAND = Kind("command", "kando_commands", CommandSpec)
 
-KINDS: tuple[Kind[Any], ...] = (KIT, SUBSTRATE, PROVIDER, COMMAND)
+KINDS: tuple[Kind[Any], ...] = (KIT, SUBSTRATE, PROVIDER, TOOL_PROTOCOL, COMMAND)
 
 
-def names_of(spec: KitSpec | SubstrateSpec | ProviderSpec | CommandSpec) -> tuple[str, ...]:
+def names_of(spec: AnySpec) -> tuple[str, ...]:
     """Return all names that `spec` claims: its own, then a substrate's URL schemes."""
     schemes = spec.schemes if isinstance(spec, SubstrateSpec) else ()
     return (spec.name, *(scheme for scheme in schemes if scheme != spec.name))

@@ -1,4 +1,4 @@
-"""The six hooks that a plugin can implement.
+"""The seven hooks that a plugin can implement.
 
 A plugin is a light module, named by an entry point of the group ``kando``, whose functions are
 marked with `hookimpl`:
@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING
 
 import pluggy
 
-from kando.plugins.specs import CommandSpec, KitSpec, ProviderSpec, SubstrateSpec
+from kando.plugins.specs import CommandSpec, KitSpec, ProviderSpec, SubstrateSpec, ToolProtocolSpec
 
 if TYPE_CHECKING:
     from kando.schema.events import KandoEvent
@@ -65,6 +65,12 @@ def kando_substrates() -> Iterable[SubstrateSpec]:
 @hookspec
 def kando_providers() -> Iterable[ProviderSpec]:
     """Offer LLM providers. Called when a provider or the list of providers is requested."""
+    raise NotImplementedError
+
+
+@hookspec
+def kando_tool_protocols() -> Iterable[ToolProtocolSpec]:
+    """Offer protocols of tool servers. Called when a run has such a server."""
     raise NotImplementedError
 
 

@@ -28,7 +28,16 @@ from typing import TYPE_CHECKING
 
 import pluggy
 
-from kando.plugins._kinds import COMMAND, KINDS, KIT, PROVIDER, SUBSTRATE, Kind, names_of
+from kando.plugins._kinds import (
+    COMMAND,
+    KINDS,
+    KIT,
+    PROVIDER,
+    SUBSTRATE,
+    TOOL_PROTOCOL,
+    Kind,
+    names_of,
+)
 from kando.plugins._lookup_errors import broken, conflict, unknown
 from kando.plugins._metadata import InstalledPlugin, damaged_distributions, installed_plugins
 from kando.plugins._plugin_state import PluginState
@@ -37,7 +46,7 @@ from kando.plugins._switches import read_switches
 from kando.plugins._targets import describe, import_target
 from kando.plugins.errors import PluginBroken, PluginConflict
 from kando.plugins.records import BUILT_IN, LoadedPlugin, Offered, Spec, normalised
-from kando.plugins.specs import CommandSpec, KitSpec, ProviderSpec, SubstrateSpec
+from kando.plugins.specs import CommandSpec, KitSpec, ProviderSpec, SubstrateSpec, ToolProtocolSpec
 
 if TYPE_CHECKING:
     from typing import Any
@@ -150,6 +159,10 @@ class Plugins:
         """Return the LLM providers of all plugins, sorted by name."""
         return self._all(PROVIDER)
 
+    def tool_protocols(self) -> list[Offered[ToolProtocolSpec]]:
+        """Return the protocols of tool servers of all plugins, sorted by name."""
+        return self._all(TOOL_PROTOCOL)
+
     def commands(self) -> list[Offered[CommandSpec]]:
         """Return the subcommands of all plugins, sorted by name."""
         return self._all(COMMAND)
@@ -258,6 +271,14 @@ class Plugins:
             UnknownPlugin, PluginConflict, PluginBroken: as for `kit`.
         """
         return self._find(PROVIDER, name)
+
+    def tool_protocol(self, name: str) -> Offered[ToolProtocolSpec]:
+        """Find a protocol of tool servers by name or ``distribution/name``.
+
+        Raises:
+            UnknownPlugin, PluginConflict, PluginBroken: as for `kit`.
+        """
+        return self._find(TOOL_PROTOCOL, name)
 
     def command(self, name: str) -> Offered[CommandSpec]:
         """Find a subcommand by name or ``distribution/name``.

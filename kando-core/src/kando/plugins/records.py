@@ -7,12 +7,14 @@ from typing import Generic, TypeVar
 
 import attrs
 
-from kando.plugins.specs import CommandSpec, KitSpec, ProviderSpec, SubstrateSpec
+from kando.plugins.specs import CommandSpec, KitSpec, ProviderSpec, SubstrateSpec, ToolProtocolSpec
 
 __all__ = ["BUILT_IN", "LoadedPlugin", "Offered", "Spec", "normalised", "origin_of"]
 
 #: Any of the records that a hook may return.
-Spec = TypeVar("Spec", bound=KitSpec | SubstrateSpec | ProviderSpec | CommandSpec)
+Spec = TypeVar(
+    "Spec", bound=KitSpec | SubstrateSpec | ProviderSpec | ToolProtocolSpec | CommandSpec
+)
 
 #: Default distribution of plugins that were registered in the process.
 BUILT_IN = "built in"

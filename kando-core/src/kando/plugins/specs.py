@@ -1,4 +1,4 @@
-"""The records with which a plugin offers kits, substrates, providers and commands.
+"""The records with which a plugin offers kits, substrates, providers, tool protocols and commands.
 
 A record names its code by an import string. So everything that is installed can be listed without
 importing it and the heavy libraries that it may need.
@@ -22,6 +22,7 @@ __all__ = [
     "KitSpec",
     "ProviderSpec",
     "SubstrateSpec",
+    "ToolProtocolSpec",
 ]
 
 #: Version of the hooks and records of this package. A plugin module may state the versions that it
@@ -148,6 +149,26 @@ class ProviderSpec:
         default=(), converter=_as_tuple, validator=_check_each(_MODELS, "pattern of models")
     )
     reads_file: bool = False
+
+
+@attrs.frozen
+class ToolProtocolSpec:
+    """Offers a protocol of tool servers, such as MCP.
+
+    Attributes:
+        name: lower-case letters, digits and hyphens.
+        target: import string ``module:attribute`` of a function that takes a
+            `kando.responders.tool_servers.ToolServer` and the environment, and returns a
+            `kando.responders.tool_servers.ToolSession` without connecting to the server.
+        summary: one line for listings.
+
+    Raises:
+        InvalidSpec: an argument is malformed.
+    """
+
+    name: str = attrs.field(validator=_check_name)
+    target: str = attrs.field(validator=_check_target)
+    summary: str = attrs.field(default="", validator=_check_text)
 
 
 @attrs.frozen

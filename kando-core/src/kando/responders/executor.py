@@ -67,7 +67,7 @@ def ToolExecutorResponder(
         tool = known.get(_tool_name(intent))
         if tool is None:
             return CallLimits()
-        return CallLimits(tool.name, tool.max_parallel, tool.timeout_seconds)
+        return CallLimits(tool.lane or tool.name, tool.max_parallel, tool.timeout_seconds)
 
     def timed_out(intent: KandoEvent) -> dict[str, Any]:
         return _with_echo(intent, known[_tool_name(intent)].timed_out())

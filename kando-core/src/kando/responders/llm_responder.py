@@ -44,6 +44,7 @@ from kando.responders.conversation import (
     waiting_turn,
 )
 from kando.responders.structured import schema_of, structure
+from kando.responders.tool_servers import offered_tools
 from kando.schema.attachments import with_read_content
 from kando.schema.content import has_media, in_words
 from kando.schema.events import (
@@ -109,6 +110,7 @@ class LLMResponder:
         continues: whether it continues the conversation that it had about an object before.
         compaction: how a conversation that it continues is compacted; None for not at all.
         home: the object of a conversation that events need not name.
+        servers: names of the tool servers that the model may use; None if it may call no tool.
     """
 
     name: str
@@ -123,6 +125,7 @@ class LLMResponder:
     continues: bool = False
     compaction: Compaction | None = None
     home: Home | None = None
+    servers: Sequence[str] | None = None
     _then: Then | None = attrs.field(default=None, init=False)
     _failed: Then | None = attrs.field(default=None, init=False)
     _compact: Compact | None = attrs.field(default=None, init=False)
@@ -191,7 +194,7 @@ class LLMResponder:
             yield from self._after(self._failed, error, about, world)
             return
         conversation = yield create(CONVERSATION, {**opened, "messages": messages}, id=id)
-        yield self._request(conversation.data["id"], 1, messages, about, [event])
+        yield self._request(conversation.data["id"], 1, messages, about, [event], world)
 
     def _known(self, about: str | None, world: World) -> WorldObject | None:
         """Return the conversation that this responder had about an object before."""
@@ -302,9 +305,8 @@ class LLMResponder:
         yield patch(conversation, {**changes, **counted})
         # What the summary stands for is among the causes.
         compacted = [state["compacted"]] if state.get("compacted") else []
-        yield self._request(
-            conversation.id, turn, state["messages"], state["about"], [*cause, *compacted]
-        )
+        messages, about = state["messages"], state["about"]
+        yield self._request(conversation.id, turn, messages, about, [*cause, *compacted], world)
 
     def _cut_after(self, conversation: WorldObject, answer: Mapping[str, Any]) -> int | None:
         """Return how many messages to replace after an answer, or None if it fails the turn."""
@@ -339,7 +341,8 @@ class LLMResponder:
         if why == _OVERFLOW:
             asked = shortened(asked, state["tokens"] // 2)
         asked = [*asked, {"role": "user", "content": self.compaction.prompt}]
-        options = {name: each for name, each in self.options.items() if name != "output_schema"}
+        options = {**self._options(world)}
+        options.pop("output_schema", None)
         if "tools" in options:
             options["tool_choice"] = "none"
         place = {"id": conversation.id, "turn": turn, "compacts": True}
@@ -439,7 +442,7 @@ class LLMResponder:
             error = {"type": "TooManyTurns", "message": message}
             yield from self._fail(conversation, error, world)
             return
-        offered = [tool["name"] for tool in self.options.get("tools", ())]
+        offered = [tool["name"] for tool in self._options(world).get("tools", ())]
         malformed = malformed_in(event.data)
         refused = {
             _slot(n): {"content": why, "is_error": True, "event": event.id}
@@ -480,7 +483,7 @@ class LLMResponder:
         messages = [*conversation.data["messages"], reply, *answers]
         turn, about = conversation.data["turn"] + 1, conversation.data["about"]
         yield patch(conversation, {"turn": turn, "messages": messages, **emptied})
-        yield self._request(conversation.id, turn, messages, about, cause)
+        yield self._request(conversation.id, turn, messages, about, cause, world)
 
     def _request(
         self,
@@ -489,10 +492,18 @@ class LLMResponder:
         messages: list[dict[str, Any]],
         about: str | None,
         cause: list[KandoEvent | str],
+        world: World,
     ) -> KandoEvent:
         place = {"id": conversation, "turn": turn}
-        request = ask(messages, about=about, conversation=place, **self.options)
+        request = ask(messages, about=about, conversation=place, **self._options(world))
         return emit(request.type, request.data, cause=cause)
+
+    def _options(self, world: World) -> dict[str, Any]:
+        """Return the further fields of a request, with the tools of servers as the ledger has them."""
+        served = offered_tools(world, self.servers) if self.servers is not None else []
+        if not served:
+            return self.options
+        return {**self.options, "tools": [*self.options.get("tools", ()), *served]}
 
     def _fail(self, conversation: WorldObject, error: _Error, world: World) -> _Emitted:
         # A conversation that continues keeps its messages: the next turn follows them.

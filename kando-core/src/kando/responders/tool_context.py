@@ -181,8 +181,17 @@ class ToolContext:
         if not value:
             msg = f"The tool needs the secret {name!r:.80}, which is not set."
             raise ConfigurationError(msg, hint=f"Set the environment variable {name:.80}.")
-        self._secrets[name] = value
+        self.hide(name, value)
         return value
+
+    def hide(self, name: str, value: str) -> None:
+        """Have a value replaced by its name in the result and in the error of the call.
+
+        Args:
+            name: shown in its place.
+            value: a secret that comes from elsewhere than `secret`.
+        """
+        self._secrets[name] = value
 
     def without_secrets(self, value: Any) -> Any:
         """Return JSON with the name of each secret that the call asked for in place of its value."""

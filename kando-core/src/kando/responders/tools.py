@@ -40,6 +40,8 @@ CONTEXT_PARAMETER = "ctx"
 
 #: Attributes of the context by which a tool uses the workspace.
 _WORKSPACE_NAMES = frozenset({"workspace", "workspace_path"})
+# Problems of the arguments that one error names.
+_MAX_PROBLEMS = 5
 
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
@@ -71,6 +73,10 @@ class Tool:
         uses_workspace: whether it uses ``workspace`` of its context.
         settings_parameter: name of the parameter that gets the settings of the kit, or None.
         settings: of the run, for that parameter.
+        parameters: JSON Schema of the arguments of a tool that a server has; such a tool is called as
+            ``fn(arguments, context)``. None for a function of the kit, whose signature says it.
+        problems: returns what is wrong with arguments, for such a tool.
+        lane: calls of one lane share `max_parallel`; its name if empty.
     """
 
     name: str
@@ -89,6 +95,11 @@ class Tool:
     uses_workspace: bool = False
     settings_parameter: str | None = None
     settings: Any = attrs.field(default=None, repr=False)
+    parameters: Mapping[str, Any] | None = attrs.field(default=None, repr=False)
+    problems: Callable[[dict[str, Any]], list[str]] = attrs.field(
+        default=lambda arguments: [], repr=False
+    )
+    lane: str = ""
 
     def __call__(self, *args: Any, **named: Any) -> Any:
         """Call the function without checking arguments or result."""
@@ -96,6 +107,9 @@ class Tool:
 
     def schema(self) -> dict[str, Any]:
         """Return ``{"name", "description", "parameters"}``; the parameters are a JSON Schema."""
+        if self.parameters is not None:
+            shown = dict(self.parameters)
+            return {"name": self.name, "description": self.description, "parameters": shown}
         parameters = schema_of(self.arguments)
         parameters.pop("description", None)
         for name, text in self.descriptions.items():
@@ -130,7 +144,9 @@ class Tool:
                 )
             given[self.settings_parameter] = self.settings
         try:
-            result = awaited(self.fn(**given))
+            result = awaited(
+                self.fn(**given) if self.parameters is None else self.fn(given, context)
+            )
         except (Exception, SystemExit) as error:
             return error_data(type(error).__name__, context.without_secrets(str(error)))
         return self._checked(result, context)
@@ -144,6 +160,12 @@ class Tool:
         if not isinstance(arguments, dict):
             msg = f"arguments must be an object, not {type(arguments).__name__}."
             raise InvalidData(msg)
+        if self.parameters is not None:
+            problems = self.problems(arguments)
+            if problems:
+                msg = f"{self.name}: {'; '.join(problems[:_MAX_PROBLEMS])}."
+                raise InvalidData(msg)
+            return arguments
         try:
             made: Any = structure(self.arguments, arguments)
         except InvalidData as error:
@@ -236,7 +258,7 @@ def as_tool(name: str, fn: Callable[..., Any], **limits: Any) -> Tool:
             **limits,
         },
     )
-    _check_limits(tool)
+    check_limits(f"Tool {name!r}", tool.timeout_seconds, tool.max_parallel, tool.max_result_bytes)
     # A signature without a schema is an error now, where it was written, not at the first call.
     tool.schema()
     return tool
@@ -296,16 +318,22 @@ def _field(tool: str, name: str, kind: Any, default: Any) -> Any:
     return attrs.field(type=kind, default=given, alias=name)
 
 
-def _check_limits(tool: Tool) -> None:
-    timeout, parallel = tool.timeout_seconds, tool.max_parallel
+def check_limits(
+    of: str, timeout: float | None, max_parallel: int | None, max_result_bytes: int
+) -> None:
+    """Check the limits of a tool or of a tool server.
+
+    Raises:
+        ConfigurationError: one of them is out of range.
+    """
     if timeout is not None and not timeout > 0:
-        msg = f"Tool {tool.name!r}: timeout must be more than 0 seconds, not {timeout!r}."
+        msg = f"{of}: timeout must be more than 0 seconds, not {timeout!r}."
         raise ConfigurationError(msg, hint="Use None for no limit.")
-    if parallel is not None and not parallel >= 1:
-        msg = f"Tool {tool.name!r}: max_parallel must be at least 1, not {parallel!r}."
+    if max_parallel is not None and not max_parallel >= 1:
+        msg = f"{of}: max_parallel must be at least 1, not {max_parallel!r}."
         raise ConfigurationError(msg, hint="Use None for no limit.")
-    if not 0 < tool.max_result_bytes <= _LARGEST_RESULT_BYTES:
-        msg = f"Tool {tool.name!r}: max_result_bytes is {tool.max_result_bytes!r}."
+    if not 0 < max_result_bytes <= _LARGEST_RESULT_BYTES:
+        msg = f"{of}: max_result_bytes is {max_result_bytes!r}."
         raise ConfigurationError(msg, hint=f"Use 1 to {_LARGEST_RESULT_BYTES:,}.")
 
 

@@ -38,6 +38,7 @@ from kando.schema.events import (
     RUN_PAUSED,
     RUN_RESUMED,
     SETTINGS,
+    TOOL_SERVERS,
     KandoEvent,
     RecordedEvent,
     make_event,
@@ -277,6 +278,7 @@ class Runtime:
         compared = ["name", "version", "distribution"]
         # Before 0.2 a kit.loaded did not list the responders.
         compared += [FIRING_ORDER] if FIRING_ORDER in known else []
+        compared += [TOOL_SERVERS] if TOOL_SERVERS in kit_loaded else []
         if all(kit_loaded.get(each) == known.get(each) for each in compared):
             return None
         is_demo = known.get("demo") is True and known.get("name") == kit_loaded.get("name")
@@ -472,6 +474,7 @@ class Runtime:
         if loop.cursor.kit is not None:
             # Also if the world comes from a snapshot, which has no settings.
             loop.recorder.world.kit_settings = loop.cursor.kit.get(SETTINGS) or {}
+            loop.recorder.world.tool_servers = loop.cursor.kit.get(TOOL_SERVERS) or {}
         self._loop = loop
         return loop
 

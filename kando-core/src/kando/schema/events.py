@@ -57,6 +57,7 @@ __all__ = [
     "TIMER_SET",
     "TOOL_CALLED",
     "TOOL_RETURNED",
+    "TOOL_SERVERS",
     "WORKSPACE_LOADED",
     "KandoEvent",
     "RecordedEvent",
@@ -164,6 +165,8 @@ SETTINGS = "settings"
 #: Field of the first event of a child run: the run that started it, and the ``run.requested``.
 STARTED_BY = "started_by"
 
+#: Field of a ``kit.loaded``: what each tool server offers, by its name.
+TOOL_SERVERS = "tool_servers"
 #: A hundred years, in seconds: the longest of these, so that every date can be represented.
 LONGEST_EXPIRES = 100 * 366 * 86_400
 

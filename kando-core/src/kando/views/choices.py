@@ -14,7 +14,7 @@ from kando.schema.events import (
     STARTED_BY,
     RecordedEvent,
 )
-from kando.views.kit import LoadedKit, kit_after
+from kando.views.kit import ADDED, LoadedKit, kit_after, recorded_servers
 
 __all__ = ["CHOOSING", "IMPORTED", "Choices"]
 
@@ -38,7 +38,7 @@ class Choices:
         fresh_id: the branch, or its ancestor, that ignores answers cached before it; or None.
         fresh_from: position of the first own event of that branch; 0 without one.
         allows_writes: whether a branch calls tools that write without asking a person.
-        is_imported: whether model and provider come from an imported file, and no person of this
+        is_imported: whether model, provider and added tool servers come from an imported file, and no person of this
             store has confirmed them.
         limits: data of the last ``budget.set``; unchecked, None without one.
         limits_id: id of that event, or None.
@@ -67,9 +67,11 @@ class Choices:
         return self.loaded.data if self.loaded is not None else None
 
     @property
-    def authority(self) -> tuple[str | None, str | None, bool]:
-        """The choices of who is asked and paid, and of what a branch may do without asking."""
-        return self.model, self.llm, self.allows_writes
+    def authority(self) -> tuple[str | None, str | None, bool, tuple[str, ...]]:
+        """The choices of who is asked and paid, what a branch may do without asking, and who is called."""
+        servers = recorded_servers(self.kit)
+        added = sorted(name for name, each in servers.items() if each.get(ADDED) is True)
+        return self.model, self.llm, self.allows_writes, tuple(added)
 
     def apply(self, event: RecordedEvent) -> Choices:
         """Return the choices after the next event of the ledger."""

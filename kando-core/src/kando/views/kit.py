@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import attrs
 
-from kando.schema.events import KIT_LOADED, RecordedEvent
+from kando.schema.events import KIT_LOADED, TOOL_SERVERS, RecordedEvent
 
-__all__ = ["FILLS_DEFAULTS", "LoadedKit", "kit_after", "kits_in_turn"]
+__all__ = ["ADDED", "FILLS_DEFAULTS", "LoadedKit", "kit_after", "kits_in_turn", "recorded_servers"]
+
+#: Field of a recorded tool server: a person added it to the run, and the kit does not declare it.
+ADDED = "added"
 
 #: Field of a ``kit.loaded``: the data of each object of a declared class has all its defaults.
 FILLS_DEFAULTS = "fills_defaults"
@@ -39,6 +42,17 @@ class LoadedKit:
     def version(self) -> str | None:
         """Version of the kit, or None if it is unknown."""
         return self.data.get("version")
+
+
+def recorded_servers(loaded: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return what a ``kit.loaded`` holds of each tool server, by its name.
+
+    Args:
+        loaded: data of the event, or None.
+    """
+    found = loaded.get(TOOL_SERVERS) if loaded is not None else None
+    known = found if isinstance(found, dict) else {}
+    return {name: each for name, each in known.items() if isinstance(each, dict)}
 
 
 def kit_after(known: LoadedKit | None, event: RecordedEvent) -> LoadedKit | None:

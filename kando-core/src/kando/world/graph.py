@@ -139,13 +139,15 @@ class Relation:
 
 @attrs.frozen
 class SettingsChange:
-    """The settings of a kit, which replace those before.
+    """The settings and the tool servers of a kit, which replace those before.
 
     Attributes:
-        data: by name, as JSON.
+        data: the settings by name, as JSON.
+        tool_servers: what each server offers, by its name.
     """
 
     data: dict[str, Any]
+    tool_servers: dict[str, Any] = attrs.field(factory=dict)
 
 
 class _Indexed(dict[str, _Thing]):
@@ -269,6 +271,7 @@ class World:
         objects: a dict by id, in creation order.
         relations: a dict by id, in creation order.
         kit_settings: the settings of the kit, as the last ``kit.loaded`` has them.
+        tool_servers: the tools of servers, as the last ``kit.loaded`` has them.
         context: what the runtime provides to responders in addition to the world, such as
             ``cache``; not part of the projection.
     """
@@ -277,6 +280,7 @@ class World:
         self.objects = _Objects()
         self.relations = _Relations()
         self.kit_settings: dict[str, Any] = {}
+        self.tool_servers: dict[str, Any] = {}
         self.context: dict[str, Any] = {}
         # By id: the object that an instance was made of, and the instance.
         self._instances: dict[str, tuple[WorldObject, Any]] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeGuard
 
@@ -21,6 +21,7 @@ from kando.schema.events import (
     RUN_REQUESTED,
     SETTINGS,
     TIMER_SET,
+    TOOL_SERVERS,
     KandoEvent,
     RecordedEvent,
     event_label,
@@ -122,9 +123,8 @@ def change_of(event: KandoEvent, world: Lookup, *, copies: bool = False) -> Chan
             raise _unknown(event, "relation", id)
         return id
     if kind == KIT_LOADED:
-        found = event.data.get(SETTINGS)
-        data = found if isinstance(found, dict) else {}
-        return SettingsChange(_copy(data) if copies else data)
+        data, servers = (_dict_in(event.data, each) for each in (SETTINGS, TOOL_SERVERS))
+        return SettingsChange(*(map(_copy, (data, servers)) if copies else (data, servers)))
     if kind == TIMER_SET or (kind in _QUESTIONS and EXPIRES in event.data):
         due_at(event)
     if kind == RUN_REQUESTED:
@@ -142,9 +142,14 @@ def commit(world: World, change: Change) -> None:
     elif isinstance(change, Relation):
         world.relations.put(change.id, change)
     elif isinstance(change, SettingsChange):
-        world.kit_settings = change.data
+        world.kit_settings, world.tool_servers = change.data, change.tool_servers
     else:
         del world.relations[change]
+
+
+def _dict_in(data: Mapping[str, Any], field: str) -> dict[str, Any]:
+    found = data.get(field)
+    return found if isinstance(found, dict) else {}
 
 
 def due_at(event: KandoEvent) -> datetime:

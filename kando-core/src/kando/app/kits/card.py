@@ -31,7 +31,8 @@ def kit_card(kit: Kit) -> dict[str, Any]:
             {"name": each.name, "relation_type": each.relation_type} for each in kit.edge_responders
         ],
         "tools": [
-            {"name": name, "about": _first_line(tool.fn)} for name, tool in kit.tools.items()
+            *({"name": name, "about": _first_line(tool.fn)} for name, tool in kit.tools.items()),
+            *({"name": name, "about": "MCP server"} for name in kit.tool_servers),
         ],
         "policies": [
             {"name": each.name, "judges": sorted(each.on), "object_type": each.object_type}

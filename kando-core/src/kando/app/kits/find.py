@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from kando.errors import ConfigurationError
 from kando.plugins.errors import PluginBroken
-from kando.schema.events import SETTINGS, KandoEvent
+from kando.schema.events import SETTINGS, TOOL_SERVERS, KandoEvent
 from kando.views.firings import FIRING_ORDER
 from kando.views.kit import FILLS_DEFAULTS
 
@@ -71,7 +71,11 @@ def make_seeds(kit: Kit, goal: str, run_id: str) -> list[KandoEvent]:
 
 
 def kit_data(
-    kit: Kit, *, demo: bool = False, settings: dict[str, Any] | None = None
+    kit: Kit,
+    *,
+    demo: bool = False,
+    settings: dict[str, Any] | None = None,
+    tool_servers: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the data of the ``kit.loaded`` of a kit.
 
@@ -79,6 +83,7 @@ def kit_data(
         kit: that works on the run.
         demo: whether the run works from the kit's demo documents.
         settings: of the kit.
+        tool_servers: what each tool server of the run offers.
     """
     about: dict[str, Any] = {
         "name": kit.name,
@@ -89,4 +94,6 @@ def kit_data(
     }
     if settings:
         about[SETTINGS] = settings
+    if tool_servers:
+        about[TOOL_SERVERS] = tool_servers
     return {**about, "demo": True} if demo else about

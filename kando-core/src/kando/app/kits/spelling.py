@@ -11,6 +11,7 @@ from kando.app.kits.emissions import emissions_of, prompts_in
 from kando.errors import ConfigurationError
 from kando.kit import Kit
 from kando.responders.llm_responder import LLMResponder
+from kando.responders.tool_servers import SEPARATOR
 from kando.schema.events import KNOWN_TYPES, OBJECT_CREATED, RELATION_CREATED, TOOL_CALLED
 from kando.schema.names import suggestion
 
@@ -42,6 +43,10 @@ def check_spelling(kit: Kit) -> None:
                 )
             if emission.subject is not None and emission.type in known:
                 what, kind, names = known[emission.type]
+                server, is_of_server, _ = emission.subject.partition(SEPARATOR)
+                if is_of_server and server in kit.tool_servers:
+                    # Its tools are known when a run starts.
+                    continue
                 require_name(f"{of} {what}", kind, emission.subject, names)
         for owner, prompt in prompts_in(fn):
             if owner is kit and prompt not in kit.prompts:
