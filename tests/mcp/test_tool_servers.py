@@ -536,6 +536,24 @@ def test_the_settings_may_name_the_command_of_an_added_server(place: Path) -> No
         assert results(again.run(run.id)) == ["3"]
 
 
+def test_a_conversation_without_tools_of_its_own_takes_an_added_server(
+    store: Store, place: Path
+) -> None:
+    kit = Kit("talk", version="1")
+    kit.conversation()
+    script = place / "answers.json"
+    calls = [{"name": "more__add", "arguments": {"a": 20, "b": 22}}]
+    answers = [{"contains": "42", "text": "It is 42."}, {"contains": "sum", "tool_calls": calls}]
+    script.write_text(json.dumps({"answers": answers}))
+
+    run = store.start(kit, "the sum", mcp={"more": MORE}, llm=f"scripted:{script}")
+
+    assert results(run) == ["42"]
+    [chat] = run.world().objects_of("Chat")
+    assert chat.data["text"] == "It is 42."
+    assert run.replay(strict=True).events == run.length()
+
+
 def test_a_kit_without_tools_takes_no_added_server(store: Store) -> None:
     kit = Kit("bare")
     kit.seeds(lambda goal, run_id: [create("Goal", {})])
