@@ -122,7 +122,7 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="ne
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
-def test_a_process_that_is_told_to_end_ends_its_servers(shell: Shell, number: int) -> None:
+def test_a_process_that_gets_a_signal_ends_its_servers(shell: Shell, number: int) -> None:
     process, _ = run_that_waits(shell, "toy__wait")
 
     process.send_signal(number)

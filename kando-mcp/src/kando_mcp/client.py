@@ -57,7 +57,7 @@ _SHORTEST_SECRET = 8
 _LANGUAGE = ("LANG", "LC_ALL", "LC_CTYPE", "TZ")
 
 
-# What a server prints by mistake is not shown as an error of Kando, unless a program sets up logging.
+# Lines that a server prints by mistake are not shown as errors of Kando, unless a program sets up logging.
 logging.getLogger("mcp").addHandler(logging.NullHandler())
 
 
