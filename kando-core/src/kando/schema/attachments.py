@@ -13,6 +13,7 @@ from typing import Any
 
 from kando.errors import InvalidData, PayloadTooLarge
 from kando.schema.content import MAX_PART_BYTES, has_path, media_problem
+from kando.schema.parts import known_prefix
 
 __all__ = ["attachment", "file", "image", "read_content", "with_read_content", "with_read_paths"]
 
@@ -196,12 +197,19 @@ def with_read_content(messages: Any) -> Any:
         InvalidData: an image or a file is malformed or cannot be read.
         PayloadTooLarge: it has more than `MAX_PART_BYTES`.
     """
-    if not isinstance(messages, list) or not any(map(_has_parts, messages)):
+    if not isinstance(messages, list) or not any(map(_has_parts, _unrecorded(messages))):
         return messages
     return [
         {**each, "content": read_content(each["content"])} if _has_parts(each) else each
         for each in messages
     ]
+
+
+def _unrecorded(messages: list[Any]) -> list[Any]:
+    """Return messages without those at the beginning that are recorded, which are complete."""
+    # Most requests of a conversation add a few messages to a long recorded list.
+    recorded = known_prefix(messages)
+    return messages if recorded is None else messages[recorded.count :]
 
 
 def _has_parts(message: Any) -> bool:
@@ -218,7 +226,7 @@ def with_read_paths(messages: Any) -> Any:
     """
     if not isinstance(messages, list):
         return messages
-    new = [each for each in messages if _has_parts(each)]
+    new = [each for each in _unrecorded(messages) if _has_parts(each)]
     return with_read_content(messages) if new and has_path(new) else messages
 
 
