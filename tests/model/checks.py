@@ -32,6 +32,9 @@ __all__ = [
     "why_no_call",
 ]
 
+#: The responder that takes the turns of the conversation.
+TALK = "model.chat"
+
 #: Checks that Kando is known to fail, and why. Remove a line as soon as it passes.
 KNOWN: dict[str, str] = {}
 
@@ -130,6 +133,8 @@ def check_ledger(machine: Machine, run: Run, events: Sequence[dict[str, Any]]) -
         expect(machine, "budget", not above, f"{run.id} is above {limits}: {above}")
     passed = reference.passed_the_gate(events, machine.kits)
     expect(machine, "gate", not passed, f"{passed} of {run.id} came in without an approval")
+    faults = reference.talk_faults(events, TALK)
+    expect(machine, "conversation", not faults, f"{faults} of {run.id}")
     verdict = run.verify()
     expect(machine, "verify", verdict.is_intact, f"{verdict}")
 
@@ -216,6 +221,7 @@ def check_state(machine: Machine, run: Run, events: Sequence[dict[str, Any]]) ->
         return
     if state in ("finished", "waiting"):
         due = set(reference.firings_due(events, machine.kits, machine.kit))
+        due |= reference.talk_due(events, TALK) if machine.kit.get("talk") else set()
         done = {as_key(machine, each) for each in reference.done(events)}
         expect(machine, "skipped", due <= done, f"{sorted(due - done)} of {run.id}, {state}")
         waits = bool(
@@ -242,7 +248,16 @@ def _may_have_work(machine: Machine, run: Run, events: Sequence[dict[str, Any]])
     decides = any(e["type"].startswith("approval.") for e in events) or machine.kit["policies"]
     pending = reference.open_intents(events) or reference.open_timers(events)
     due = set(reference.firings_due(events, machine.kits, machine.kit))
+    due |= reference.talk_due(events, TALK) if machine.kit.get("talk") else set()
     left = due - {as_key(machine, each) for each in reference.done(events)}
+    # What follows from an answer in a conversation is left until its firing is recorded.
+    handled = {trigger for trigger, _ in reference.done(events)}
+    left |= {
+        (e["id"], TALK)
+        for e in events
+        if e["type"] in reference.ANSWERS and "conversation" in e["data"]
+        if e["id"] not in handled
+    }
     return bool(cut or fails or decides or pending or left or machine.unread(run, events))
 
 

@@ -349,6 +349,9 @@ class Machine:
                 data = {"id": id, "type": type, "data": {"again": 1}}
                 run.send("object.created", data)
 
+    def do_say(self, step: Mapping[str, Any], run: Run) -> None:
+        run.say(step["text"])
+
     def do_answer(self, step: Mapping[str, Any], run: Run) -> None:
         events = self.events(run)
         intents = reference.open_intents(events)
@@ -412,5 +415,7 @@ def _send(run: Run, what: str) -> None:
         run.pause()
     elif what == "cancel":
         run.cancel()
+    elif what.startswith("say"):
+        run.say(what)
     else:
         run.send("note", {"n": 2})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -151,10 +152,14 @@ class Outside:
 
     def complete(self, request: dict[str, Any]) -> dict[str, Any]:
         """Answer a request as a model does."""
-        text = str(request["messages"][-1]["content"])
+        text = asked_text(request)
         call = self.begin(idempotency_key(), "llm", text)
-        what, _, _ = text.partition(" after ")
-        if what == "refuse":
+        what, _, _ = str(request["messages"][-1]["content"]).partition(" after ")
+        is_talk = "conversation" in request
+        if is_talk and what.startswith("use") and "compacts" not in request["conversation"]:
+            calls = [{"id": f"c{n}", "name": "read", "arguments": {"n": n}} for n in (0, 1)]
+            return {"text": "", "tool_calls": calls, "model": "model", "cost_usd": 0} | _used()
+        if what.partition(" ")[0] == "refuse":
             return {"error": {"type": "Refused", "message": "no"}, "cost_usd": _PRICE} | _used()
         with self._lock:
             self.attempts[text, call.run] += 1
@@ -164,7 +169,10 @@ class Outside:
                 if what == "flaky b":
                     error.spent = {"cost_usd": _PRICE} | _used()
                 raise error
-        return {"text": f"re {text}", "model": "model", "cost_usd": _PRICE} | _used()
+        said = "a story" if is_talk else f"re {text}"
+        return {"text": said, "model": "model", "cost_usd": _PRICE} | (
+            _used() if not is_talk else {}
+        )
 
     def call_tool(self, what: str, n: int, key: str) -> Any:
         """Do what a tool does."""
@@ -173,6 +181,13 @@ class Outside:
             call.failed = True
             raise Broken("the tool fails")
         return {"n": n}
+
+
+def asked_text(request: Mapping[str, Any]) -> str:
+    """Return what tells a request from others: the whole of it, for one in a conversation."""
+    if "conversation" in request:
+        return json.dumps([request["messages"], request["conversation"].get("compacts")])
+    return str(request["messages"][-1]["content"])
 
 
 def _used() -> dict[str, Any]:
@@ -192,6 +207,9 @@ def build_kit(data: Mapping[str, Any], outside: Outside, effects: Mapping[str, s
         (kit.edge_responders if each.get("relation") else kit.responders).append(made)
     for tool, effect in effects.items():
         _declare_tool(kit, tool, effect, outside)
+    if data.get("talk"):
+        tools = [tool for tool in ("read",) if tool in effects]
+        kit.conversation(tools=tools, max_turns=3, window=data["talk"]["window"])
     for policy in data["policies"]:
         _declare_policy(kit, policy)
     return kit

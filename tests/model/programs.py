@@ -2,7 +2,7 @@
 
 A program is a dict: ``seed``, ``store`` (``memory`` or ``sqlite``), ``kit`` and ``steps``.
 
-A kit has ``responders``, ``tools`` and ``policies``. Each responder has a ``key`` that stays when it
+A kit has ``responders``, ``tools`` and ``policies``, and perhaps a ``talk``, a conversation. Each responder has a ``key`` that stays when it
 is renamed, a ``name``, the types it is ``on``, the ``type`` of the object it is about, and what it
 ``emits``. Object types have levels: a responder only creates objects of a higher level than the one
 it reacts to, so every run ends.
@@ -43,6 +43,8 @@ def generate(seed: int) -> Program:
             if emission["do"] in ("create", "patch", "ask") and rng.random() < 0.3:
                 emission["long"] = True
     _add_children(program)
+    if not program.get("calm"):
+        _add_talk(program, random.Random(f"talk of {seed}"))
     return program
 
 
@@ -56,6 +58,22 @@ def _add_children(program: Program) -> None:
             responder["emits"].append({"do": "run", "goal": rng.choice(CHILDREN)})
         elif responder["on"][0] in ("llm.response", "tool.returned") and rng.random() < 0.6:
             responder["on"].append("run.ended")
+
+
+def _add_talk(program: Program, rng: random.Random) -> None:
+    """Add a conversation to some kits, and messages to their schedules."""
+    if rng.random() < 0.6:
+        return
+    program["kit"]["talk"] = {"window": rng.choice((60, 120, 128_000))}
+    steps = program["steps"]
+    for n in range(rng.randint(1, 5)):
+        text = rng.choice(("hello", "use", "use", "refuse", "a long story " * 9))
+        step = {"do": "say", "run": rng.randint(0, 3), "text": f"{text} {n}"}
+        steps.insert(rng.randint(1, len(steps)), step)
+    for n, step in enumerate(steps):
+        if step.get("during") and rng.random() < 0.5:
+            step["during"]["send"] = f"say {n}"
+    steps.append({"do": "resume", "run": 0, "llm": True, "budget": None, "lifts": True})
 
 
 def _generated(seed: int) -> Program:

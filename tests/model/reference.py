@@ -7,6 +7,7 @@ and short enough to be checked against the text by reading. The comments name th
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -172,8 +173,72 @@ def why_not_asked(line: Sequence[Sequence[Event]], text: str) -> str | None:
 
 
 def text_of(request: Event) -> str:
-    """Return the text of a request."""
-    return str(request["data"]["messages"][-1]["content"])
+    """Return the text of a request; that of a conversation is all that it has."""
+    data = request["data"]
+    if "conversation" in data:
+        return json.dumps([data["messages"], data["conversation"].get("compacts")])
+    return str(data["messages"][-1]["content"])
+
+
+# -- conversations --------------------------------------------------------------------------------
+
+
+def talk_faults(events: Sequence[Event], responder: str) -> list[str]:
+    """Return what is wrong with the requests of a conversation.
+
+    Each holds every turn that was handled before it, once and in order, as far as no compaction has
+    replaced it; and a call of a tool is followed by its result.
+
+    Args:
+        events: of the ledger.
+        responder: that takes the turns.
+    """
+    said = {e["id"]: e["data"]["text"] for e in events if e["type"] == "human.message"}
+    turns: list[str] = []
+    gone: list[str] = []
+    faults: list[str] = []
+    for event in events:
+        data, kind = event["data"], event["type"]
+        if kind == "responder.fired" and data["responder"] == responder:
+            turns += [said[data["trigger"]]]
+        elif kind == "conversation.compacted":
+            gone += said_in(data["replaced"], said.values())
+        elif kind == "llm.request" and "conversation" in data:
+            if "compacts" not in data["conversation"]:
+                found = list(dict.fromkeys([*gone, *said_in(data["messages"], said.values())]))
+                if found != turns:
+                    faults.append(f"{event['id']} has {found}, not {turns}")
+            if not has_whole_calls(data["messages"]):
+                faults.append(f"{event['id']} has calls without results")
+    waiting = [e for e in events if e["id"] in open_intents(events) and "conversation" in e["data"]]
+    asked = [e["id"] for e in waiting if e["type"] == "llm.request"]
+    return faults if len(asked) <= 1 else [*faults, f"{asked} are open at once"]
+
+
+def said_in(messages: Iterable[Mapping[str, Any]], said: Iterable[str]) -> list[str]:
+    """Return the turns of people among messages."""
+    known = set(said)
+    return [m["content"] for m in messages if m["role"] == "user" and m["content"] in known]
+
+
+def has_whole_calls(messages: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether each call of a tool is directly followed by its result."""
+    wanted: list[str] = []
+    for each in messages:
+        if each["role"] == "tool":
+            if each["tool_call_id"] not in wanted:
+                return False
+            wanted.remove(each["tool_call_id"])
+        elif wanted:
+            return False
+        else:
+            wanted = [call["id"] for call in each.get("tool_calls", ())]
+    return not wanted
+
+
+def talk_due(events: Sequence[Event], responder: str) -> set[Firing]:
+    """Return the firings in which a conversation takes the turns of people."""
+    return {(e["id"], responder) for e in events if e["type"] == "human.message"}
 
 
 # -- the kit at work, and what waits for a person -------------------------------------------------

@@ -400,7 +400,12 @@ class Recorder:
         for event in firing.outputs:
             kind, depth = event.type, of_trigger
             if kind not in BOOKKEEPING:
-                depth = of_trigger + 1 if event.cause == caused else self._depth_of_restored(event)
+                if event.cause == caused:
+                    depth = of_trigger + 1
+                else:
+                    # Earlier outputs of the firing may be among its causes.
+                    self.length = event.position
+                    depth = self._depth_of_restored(event)
                 change = change_of(event, world)
                 if change is not None:
                     commit(world, change)
