@@ -81,3 +81,33 @@ def test_a_file_that_does_not_exist_is_refused(kando) -> None:
     done = kando("run", "./missing.py", "--goal", "x")
 
     assert "no file './missing.py'" in done.stderr
+
+
+CHAT = """
+from kando import Kit
+from kando.responders.llm_executor import provider_executor
+
+kit = Kit("helper")
+kit.conversation(system="Be brief.")
+
+def model(request):
+    said = [each["content"] for each in request["messages"]]
+    return {"text": " / ".join(said), "model": "m", "cost_usd": 0.0}
+
+kit.responders.append(provider_executor(model))
+"""
+
+
+def test_a_conversation_in_a_file_is_continued_by_what_is_sent(process, tmp_path: Path) -> None:
+    (tmp_path / "chat_kit.py").write_text(CHAT)
+    process("run", "./chat_kit.py", "--goal", "one")
+    process("send", "@last", "--text", "two", "--key", "k")
+    process("send", "@last", "--text", "two again", "--key", "k")
+    process("resume", "@last", "--kit", "./chat_kit.py")
+    process("send", "@last", "--text", "three", "--about", "chat")
+    process("resume", "@last", "--kit", "./chat_kit.py")
+
+    shown = process("world", "@last", "--json").stdout
+    assert "Be brief. / one / Be brief. / one / two" in shown
+    assert " / three" in shown
+    assert "two again" not in shown

@@ -248,6 +248,17 @@ def test_messages_without_words_and_about_other_objects_start_nothing(store: Sto
     assert len(model.seen) == 1
 
 
+def test_a_message_may_have_images(store: Store) -> None:
+    model, kit = Model(lambda request: {"text": "ok"}), new_kit()
+    run = store.start(kit, "one", llm=model.provider)
+    image = {"type": "image", "media_type": "image/png", "data": "AAAA"}
+    run.send(HUMAN_MESSAGE, {"content": [{"type": "text", "text": "what is it?"}, image]})
+    run.resume(llm=model.provider, kit=kit)
+
+    assert model.seen[-1][-1]["content"] == [{"type": "text", "text": "what is it?"}, image]
+    assert conversation(run)["tokens"] > 1_500
+
+
 def test_a_responder_continues_the_conversation_about_an_object(store: Store) -> None:
     kit = Kit("shop", prompts={"p": "$said", "s": "Sell $what."})
 
