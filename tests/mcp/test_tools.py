@@ -130,7 +130,7 @@ def test_every_tool_has_all_four_annotations_and_a_typed_result_with_a_summary(
         listed = [
             tool.model_dump(include={"name", "description", "input_schema"}) for tool in tools
         ]
-        assert len(json.dumps(listed)) < 14_500
+        assert len(json.dumps(listed)) < 14_700
 
     place.within(story, mode=mode)
 
@@ -435,3 +435,21 @@ def test_the_demo_run_can_be_inspected(place: Place) -> None:
         assert [s["id"] for s in trace["steps"]] == [f"object.created-{n}" for n in (2, 1, 0)]
 
     place.within(story, Settings(is_read_only=True))
+
+
+def test_a_message_takes_an_image_by_its_data_and_never_by_its_path(place: Place) -> None:
+    png = {"type": "image", "media_type": "image/png", "data": "iVBORw0KGgo="}
+    by_path = {"type": "image", "path": str(place.root / "secret.png")}
+
+    async def story(client: Client) -> None:
+        call = calling(client)
+        run_id = (await call("start_run", kit="tiny", goal="plain", wait_s=45))["run_id"]
+        message = {"run_id": run_id, "text": "Look."}
+
+        sent = await call("send_message", **message, attachments=[png], wait_s=45)
+        text = await refusal(client, "send_message", **message, attachments=[by_path])
+
+        assert sent["unread"] == 0
+        assert "names a file by its path" in text
+
+    place.within(story)

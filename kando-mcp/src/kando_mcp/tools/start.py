@@ -122,6 +122,10 @@ def message_tool(access: Access, workers: Workers) -> Tool:
         ctx: Context,
         run_id: RunId,
         text: Annotated[str, Field(description="What is said.")],
+        attachments: Annotated[
+            list[dict[str, Any]] | None,
+            Field(description='Images, files: {"type", "media_type", "data": base64}.'),
+        ] = None,
         about: Annotated[str | None, Field(description="Object of the conversation.")] = None,
         wait_s: WaitSeconds = DEFAULT_WAIT_SECONDS,
     ) -> RunState:
@@ -129,7 +133,8 @@ def message_tool(access: Access, workers: Workers) -> Tool:
 
         def send(store: Store) -> str:
             require_allowed_provider(access, store, None)
-            store.run(run_id).say(text, about=about or None, actor="mcp")
+            run = store.run(run_id)
+            run.say(text, attachments=attachments or (), about=about or None, actor="mcp")
             return ensure_worker(access, workers, store, run_id, None, None)
 
         known = await access.call(send)
