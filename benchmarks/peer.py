@@ -28,15 +28,17 @@ class Peer:
     """Another framework, measured in an environment of its own.
 
     Attributes:
-        name: of its script and of its requirements, ``peers/{name}.py`` and ``peers/{name}.txt``.
+        name: of its script and of its requirements, ``{name}.py`` and ``{name}.txt``.
+        where: the folder that holds both.
     """
 
     name: str
+    where: Path = HERE / "peers"
 
     @property
     def requirements(self) -> Path:
         """The file of its requirements."""
-        return HERE / "peers" / f"{self.name}.txt"
+        return self.where / f"{self.name}.txt"
 
     @property
     def folder(self) -> Path:
@@ -64,7 +66,7 @@ class Peer:
         Raises:
             RuntimeError: the script failed.
         """
-        script = HERE / "peers" / f"{self.name}.py"
+        script = self.where / f"{self.name}.py"
         python = self.folder / "bin" / "python"
         # -P: a script has the name of the package that it imports.
         command = [str(python), "-P", str(script), action, *map(str, arguments)]
