@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -92,6 +93,7 @@ class Place:
             "OPENAI_BASE_URL": self.url,
             "OPENAI_COMPATIBLE_BASE_URL": self.url,
             "KANDO_LEDGER": f"sqlite:{self.base / 'kando.sqlite'}",
+            "KANDO_WORKSPACES": str(self.base / "workspaces"),
             "PYTHONPATH": str(HERE),
         }
 
@@ -183,7 +185,7 @@ class Coder(ABC):
         return done.stdout
 
     def files(self, place: Place, run: str) -> Path:
-        """Return the folder that a run works in."""
+        """Return a folder with the files of a run; of the first one if `run` is empty."""
         return place.project
 
     def versions(self) -> str:
@@ -262,6 +264,7 @@ class Kando(Coder):
 
     title = "Kando"
     agent = "kando_coder.py"
+    three = "kando_three.py"
     driver = None
     first = "@last"
     distributions = ("kando-core", "kando-llm")
@@ -271,10 +274,11 @@ class Kando(Coder):
         return Path(sys.executable)
 
     def command(self, action: str, run: str, *arguments: str) -> list[str]:
-        kit = str(HERE / self.agent)
+        kit = str(HERE / (self.three if action == "three" else self.agent))
+        begins = ["--workspace", "project", *_LLM, "--budget-llm-calls", "8"]
         words = {
-            "start": [kit, "--goal", *arguments, *_LLM, "--budget-llm-calls", "8"],
-            "three": [kit, "--goal", "\n".join(arguments * 3), *_LLM, "--budget-llm-calls", "8"],
+            "start": [kit, "--goal", *arguments, *begins],
+            "three": [kit, "--goal", "\n".join(arguments * 3), *begins],
             "resume": [run, "--kit", kit, *_LLM],
             "fork": [run, "--kit", kit, "--fresh", "--before", *arguments],
         }.get(action, [run, *arguments])
@@ -300,6 +304,12 @@ class Kando(Coder):
         seen = self.seen(place, output)
         return attrs.evolve(seen, text=self._text(place, run)) if action == "status" else seen
 
+    def files(self, place: Place, run: str) -> Path:
+        folder = Path(tempfile.mkdtemp(dir=place.base)) / "files"
+        command = self.command("workspace", run or self.first, "--to", str(folder))
+        self.output(place, command)
+        return folder
+
     def _decide(self, place: Place, action: str, run: str) -> None:
         (asked,) = self._asked(place, run)
         self.output(place, self.command(action, run, asked["event_id"]))
@@ -313,7 +323,7 @@ class Kando(Coder):
     def _text(self, place: Place, run: str) -> str:
         """Return the last words of the model."""
         world = json.loads(self.output(place, self.command("world", run)))
-        return next(each["data"]["text"] for each in world["objects"] if each["type"] == "Task")
+        return next(each["data"]["text"] for each in world["objects"] if each["id"] == "chat")
 
     def _asked(self, place: Place, run: str) -> list[Mapping[str, Any]]:
         return json.loads(self.output(place, self.command("approvals", run)))["items"]

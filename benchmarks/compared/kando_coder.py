@@ -1,47 +1,28 @@
-"""The coder in Kando: a kit in a file, for `kando run ./kando_coder.py`."""
-
-import os
-
-import attrs
+"""The coder in Kando: a kit in a file, for `kando run ./kando_coder.py --workspace FOLDER`."""
 
 import project
-from kando import Kit, create
+from kando import Kit, ToolContext
 from kando.responders.policies import Ask
-from kando.schema.events import OBJECT_CREATED
 
-FOLDER = os.environ["CODER_FOLDER"]
-PROMPTS = {"system": "Mend the code until its tests pass.", "task": "$goal"}
-kit = Kit("coder", prompts=PROMPTS)
+kit = Kit("coder")
 
 
-@kit.object
-@attrs.frozen
-class Task:
-    goal: str
-    text: str = ""
-
-
-@kit.seeds
-def seeds(goal, run_id):
-    return [create(Task(each)) for each in goal.splitlines()]
-
-
-@kit.tool("read_file", effect="read")
-def read_file(path: str) -> str:
+@kit.tool(effect="read")
+def read_file(path: str, ctx: ToolContext) -> str:
     """Read a file."""
-    return project.read(FOLDER, path)
+    return project.read(ctx.workspace, path)
 
 
-@kit.tool("write_file", effect="write")
-def write_file(path: str, content: str) -> str:
+@kit.tool(effect="write")
+def write_file(path: str, content: str, ctx: ToolContext) -> str:
     """Write a file."""
-    return project.write(FOLDER, path, content)
+    return project.write(ctx.workspace, path, content)
 
 
-@kit.tool("run_tests", effect="read")
-def run_tests() -> str:
+@kit.tool(effect="read")
+def run_tests(ctx: ToolContext) -> str:
     """Run the tests."""
-    return project.test(FOLDER)
+    return project.test(ctx.workspace)
 
 
 @kit.policy
@@ -49,13 +30,4 @@ def careful(intent, world):
     return Ask("write?") if intent.data["tool"] == "write_file" else None
 
 
-@kit.llm_responder(
-    OBJECT_CREATED,
-    type=Task,
-    prompt="task",
-    system="system",
-    tools=["read_file", "write_file", "run_tests"],
-    max_turns=50,
-)
-def on_task(event, world):
-    return {"goal": event.object["goal"]}
+kit.conversation(system="Mend the code until its tests pass.")

@@ -92,7 +92,7 @@ def killed_in_a_model_call(coder: Coder, model: Model) -> Rows:
         process.wait()
         model.release()
         seen = _to_the_end(coder, place, coder.do(place, "resume"))
-        return {"kill -9 in a model call": _work(place, model, seen)}
+        return {"kill -9 in a model call": _work(coder, place, model, seen)}
 
 
 def killed_in_a_tool_call(coder: Coder, model: Model) -> Rows:
@@ -106,12 +106,13 @@ def killed_in_a_tool_call(coder: Coder, model: Model) -> Rows:
         process.wait()
         place.hold.unlink()
         seen = _to_the_end(coder, place, coder.do(place, "resume"))
-        return {"kill -9 in a tool call": _work(place, model, seen)}
+        return {"kill -9 in a tool call": _work(coder, place, model, seen)}
 
 
-def _work(place: Place, model: Model, seen: Seen) -> str:
+def _work(coder: Coder, place: Place, model: Model, seen: Seen) -> str:
     calls = len(place.calls())
-    ends = "tests pass" if "+" in (place.project / "calc.py").read_text() else "not mended"
+    is_mended = _edit_in(coder.files(place, seen.run)) == "the right edit"
+    ends = "tests pass" if is_mended else "not mended"
     return (
         f"{len(model.asked)} model calls ({len(FIX)} needed), "
         f"{calls} tool calls ({len(_CALLS_OF_FIX)} needed), {ends}"
