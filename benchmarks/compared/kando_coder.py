@@ -1,4 +1,4 @@
-"""The coder in Kando: a kit in a file, for `kando run ./kando_coder.py --workspace FOLDER`."""
+"""The coder in Kando: a kit in a file, for `kando run ./kando_coder.py`."""
 
 import project
 from kando import Kit, ToolContext
