@@ -84,6 +84,9 @@ TALKER = """
     def open_model(argument, environ):
         return Model(argument)
 
+    declared = Kit("declared", version="1")
+    declared.conversation(system="Be brief.")
+
     deaf = Kit("deaf", version="1", seed=seeds)
     about = Kit("about", version="1", seed=seeds)
 
@@ -93,7 +96,7 @@ TALKER = """
 
     @hookimpl
     def kando_kits():
-        names = {"talker": "kit", "deaf": "deaf", "about": "about"}
+        names = {"talker": "kit", "deaf": "deaf", "about": "about", "declared": "declared"}
         return [KitSpec(name, f"talker_plugin:{target}", "talks") for name, target in names.items()]
 
     @hookimpl
@@ -351,6 +354,13 @@ def test_a_terminal_obeys_nothing_that_a_model_writes(chat: Run) -> None:
     assert done.stdout == "1: \\u001b[2J \N{REPLACEMENT CHARACTER} end!\n"
 
 
+def wait_until_sent(kando: Run, text: str) -> None:
+    end = time.monotonic() + 60
+    # It may be recorded while the model answers.
+    while not runs(kando)[0]["unread"] and text not in kando("events", "@last").stdout:
+        assert time.monotonic() < end
+
+
 def wait_for(path: Path) -> None:
     end = time.monotonic() + 60
     while not path.exists():
@@ -402,15 +412,13 @@ def test_a_line_typed_during_a_turn_is_sent_at_once(
     shown = terminal("talker", "--llm", "model", "--goal", f"wait for {gate}", TERM="dumb")
     shown.until("1: ")
     shown.type("and this\r")
-    end = time.monotonic() + 60
-    while runs(kando)[0]["unread"] == 0:
-        assert time.monotonic() < end
+    wait_until_sent(kando, "and this")
     gate.write_text("")
     shown.until("2: and this!")
     shown.type("/quit\r")
 
     assert shown.end() == 0
-    assert talks(kando)[2] == "and this"
+    assert "and this" in talks(kando)
 
 
 def test_ctrl_c_interrupts_the_turn_and_keeps_the_run(
@@ -428,6 +436,57 @@ def test_ctrl_c_interrupts_the_turn_and_keeps_the_run(
 
     assert shown.end() == 0
     assert talks(kando)[-1] == "2: go on!\n"
+
+
+def test_a_declared_conversation_hears_what_is_said_during_a_turn_and_after_ctrl_c(
+    terminal: Callable[..., Terminal], kando: Run, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    shown = terminal("declared", "--llm", "model", "--goal", f"wait for {gate}", TERM="dumb")
+    shown.until("1: ")
+    shown.type("one more\r")
+    wait_until_sent(kando, "one more")
+    os.kill(shown.process.pid, signal.SIGINT)
+    shown.until("interrupted: the next line resumes the run")
+    shown.type("go on\r")
+    gate.write_text("")
+    shown.until("3: go on!")
+    shown.type("/quit\r")
+
+    assert shown.end() == 0
+    assert kando("replay", "@last", "--strict").returncode == 0
+    world = json.loads(kando("world", "@last", "--json").stdout)
+    (conversation,) = [each for each in world["objects"] if each["type"] == "Conversation"]
+    said = [each["content"] for each in conversation["data"]["messages"] if each["role"] == "user"]
+    assert said == [f"wait for {gate}", "one more", "go on"]
+
+
+def test_a_process_that_is_asked_to_end_keeps_the_answer_in_flight(
+    chat: Run, kando: Run, talker: Path, environ: dict[str, str], tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    command = [sys.executable, "-m", "kando.cli.main", "chat", "talker", "--llm", "model"]
+    with subprocess.Popen(
+        [*command, "--goal", f"wait for {gate}"],
+        env=environ,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        wait_for(gate.with_suffix(".begun"))
+        process.terminate()
+        assert process.stderr is not None
+        while b"ending: calls in flight" not in process.stderr.readline():
+            assert process.poll() is None
+        gate.write_text("")
+        _, err = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert b"Continue with: kando chat" in err
+
+    done = chat("and\n", "@last", "--llm", "model")
+
+    assert done.stdout == f"1: wait for {gate}!\n2: and!\n" or done.stdout == "2: and!\n"
+    assert len(talks(kando)) == 4
 
 
 def test_an_error_in_a_turn_leaves_the_prompt_on_a_terminal(
