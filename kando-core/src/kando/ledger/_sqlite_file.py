@@ -36,7 +36,8 @@ _LOG_PAGES = 8192
 
 # Events of all ledgers share one table whose integer key is (ledger, position), so that the rows of
 # a ledger are adjacent and appends go to its end. Ids of the form {type}-{position} are not stored;
-# other ids are rare, so their index is small.
+# other ids are rare, so their index is small. Entries of inboxes that were taken keep their keys, so
+# those that are unread have an index.
 _SCHEMA = f"""
 CREATE TABLE ledgers (
     number INTEGER PRIMARY KEY,
@@ -75,6 +76,7 @@ CREATE TABLE inbox (
     body BLOB,
     UNIQUE (ledger, key)
 ) STRICT;
+CREATE INDEX unread ON inbox (ledger) WHERE body IS NOT NULL;
 PRAGMA application_id = {_APPLICATION_ID};
 PRAGMA user_version = {FORMAT};
 """
