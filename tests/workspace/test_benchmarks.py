@@ -54,6 +54,12 @@ def test_the_minimal_loop_makes_what_kando_writes(chain: tuple[Path, Path], tmp_
     _run("minimal.py", source, tmp_path / "minimal.db", facts)
 
 
+def test_a_chat_ends_with_its_branch_and_all_results_of_its_tool() -> None:
+    said = _run("chat.py", 3)
+    assert "a branch at the middle: " in said
+    assert "100 results of 15,000 B after 840,000 B: finished, " in said
+
+
 def test_a_conversation_calls_its_tool_in_each_turn(tmp_path: Path) -> None:
     path = tmp_path / "kando.db"
 
