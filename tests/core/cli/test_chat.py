@@ -438,7 +438,7 @@ def test_ctrl_c_interrupts_the_turn_and_keeps_the_run(
     assert talks(kando)[-1] == "2: go on!\n"
 
 
-def test_a_declared_conversation_hears_what_is_said_during_a_turn_and_after_ctrl_c(
+def test_a_declared_conversation_records_lines_of_a_turn_and_those_after_ctrl_c(
     terminal: Callable[..., Terminal], kando: Run, tmp_path: Path
 ) -> None:
     gate = tmp_path / "gate"

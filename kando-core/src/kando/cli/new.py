@@ -19,7 +19,7 @@ __all__ = ["new"]
 @click.option(
     "--template",
     type=click.Choice(list(TEMPLATES)),
-    help="What a kit starts with.  [default: one question to a model, with edge logic]",
+    help="Template of a kit.  [default: one question to a model, with edge logic]",
 )
 @click.option(
     "--into",
