@@ -1,5 +1,7 @@
 """Resume runs: open what works on a run, and work on it until no work is left."""
 
+# long: what works on a run is put together in one place.
+
 from __future__ import annotations
 
 import time

@@ -1,5 +1,7 @@
 """The state of a run: from its ledger, and from the process that works on it."""
 
+# long: the state of a run, from the ledger to what is shown.
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator

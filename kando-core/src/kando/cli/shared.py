@@ -1,5 +1,7 @@
 """Shared by the commands: their options, the store that they open, and the commands they suggest."""
 
+# long: the options that commands share, side by side.
+
 from __future__ import annotations
 
 import os
