@@ -122,21 +122,20 @@ def start_run(
         else:
             with RunClaim(context, id_of(ledger)) as claim:
                 on_started(id_of(ledger))
+                known: dict[str, Any] = {"settings": chosen, "servers": servers}
                 runtime = runtime_of(
-                    context,
-                    ledger,
-                    loaded,
-                    provider,
-                    budget,
-                    claim=claim,
-                    settings=chosen,
-                    servers=servers,
+                    context, ledger, loaded, provider, budget, claim=claim, **known
                 )
                 work(context, runtime)
+    return _result(OpenedRun(context, ledger), provider, documents)
+
+
+def _result(
+    run: OpenedRun, provider: Provider | None, documents: Sequence[Document | Skipped]
+) -> RunResult:
     skipped = [each for each in documents if isinstance(each, Skipped)]
     noted = [each for each in documents if isinstance(each, Document) and each.notes]
-    status = status_of(OpenedRun(context, ledger))
-    return RunResult(status, provider.name if provider else None, skipped, noted)
+    return RunResult(status_of(run), provider.name if provider else None, skipped, noted)
 
 
 def create_run(
