@@ -193,6 +193,13 @@ def test_a_folder_is_the_first_tree_of_a_run_and_is_never_written_back(
         ("empty", "file"),
         ("run.sh", "executable"),
     ]
+    # Before the goal: a branch from the goal has the files, too.
+    assert [event.type for event in run.events()][:3] == [
+        "kit.loaded",
+        "workspace.loaded",
+        "object.created",
+    ]
+    assert run.replay(strict=True).is_strict
     out = tmp_path / "out"
     assert run.write_files(out) == run.files()
     assert (out / "data.bin").read_bytes() == (folder / "data.bin").read_bytes()
@@ -428,7 +435,15 @@ def test_a_workspace_that_is_too_large_is_refused_and_the_next_call_finds_it_as_
 def test_an_export_takes_the_files_along(
     store: Store, make_store: MakeStore, tmp_path: Path
 ) -> None:
-    run = started(store, [*written("a", "é"), ("write", {"path": "c", "text": "x" * 5000})])
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "first").write_text("first")
+    (tmp_path / "document.txt").write_text("a document")
+    run = started(
+        store,
+        [*written("a", "é"), ("write", {"path": "c", "text": "x" * 5000})],
+        workspace=tmp_path / "project",
+        inputs=[tmp_path / "document.txt"],
+    )
     branch = run.fork(at=position(run, "x" * 5000))
     branch.resume()
     there = make_store("there")

@@ -228,13 +228,14 @@ def _created(
     loaded = kit_data(kit, demo=demo, settings=settings, tool_servers=servers.listings)
     if child is not None:
         loaded[STARTED_BY] = child[1]
-    seeds = _seeds(loaded, make_seeds(kit, goal, run_id), inputs)
-    if budget is not None and budget.limits():
-        seeds.append(limits_event(budget, _ACTOR))
     # In memory first: a refused seed must create neither an empty run nor a new store.
     trial = MemoryLedgerStore(run_id)
+    first = [make_event(KIT_LOADED, "", _ACTOR, [], loaded)]
     if workspace is not None:
-        seeds.append(loaded_event(context, trial, Path(workspace), _ACTOR))
+        first.append(loaded_event(context, trial, Path(workspace), _ACTOR))
+    seeds = _seeds(first, make_seeds(kit, goal, run_id), inputs)
+    if budget is not None and budget.limits():
+        seeds.append(limits_event(budget, _ACTOR))
     _record(trial, kit, seeds)
     substrate = context.substrate(read_only=False)
     ledger = over(substrate.create(run_id) if child is None else _child_ledger(substrate, run_id))
@@ -253,12 +254,13 @@ def _child_ledger(substrate: Substrate, run_id: str) -> LedgerStore:
 
 
 def _seeds(
-    loaded: dict[str, Any], seeds: Sequence[KandoEvent], documents: Sequence[Document | Skipped]
+    first: Sequence[KandoEvent],
+    seeds: Sequence[KandoEvent],
+    documents: Sequence[Document | Skipped],
 ) -> list[KandoEvent]:
-    events = [make_event(KIT_LOADED, "", _ACTOR, [], loaded), *seeds]
     # The goal's position is known, so documents can name the goal as their cause.
-    cause = [seeds[0].id or default_event_id(seeds[0].type, 1)] if seeds else []
-    return [*events, *(_document_event(each, cause) for each in documents)]
+    cause = [seeds[0].id or default_event_id(seeds[0].type, len(first))] if seeds else []
+    return [*first, *seeds, *(_document_event(each, cause) for each in documents)]
 
 
 def _record(ledger: LedgerStore, kit: Kit, seeds: Sequence[KandoEvent]) -> None:
