@@ -343,8 +343,10 @@ class Machine:
             run.send("object.created", {"type": step["type"], "data": {"sent": 1}})
         else:
             objects = reference.world(self.events(run))["objects"]
-            if objects:
-                id = list(objects)[-1]
+            # Another object in the place of a conversation would end it.
+            ids = [id for id in objects if not id.startswith("conversation:")]
+            if ids:
+                id = ids[-1]
                 type = step["type"]
                 data = {"id": id, "type": type, "data": {"again": 1}}
                 run.send("object.created", data)

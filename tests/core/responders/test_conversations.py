@@ -99,6 +99,18 @@ def test_a_further_turn_is_asked_with_all_turns_before_it(store: Store) -> None:
     assert run.replay(strict=True, kit=kit)
 
 
+def test_a_conversation_that_a_message_replaced_begins_anew(store: Store) -> None:
+    model, kit = Model(), new_kit()
+    run = store.start(kit, "hello", llm=model.provider)
+    id = next(id for id, each in run.world().objects.items() if each.type == "Conversation")
+    run.send(OBJECT_CREATED, {"id": id, "type": "Note", "data": {}})
+    say(run, "and now?")
+    run.resume(llm=model.provider, kit=kit)
+
+    assert model.contents == [["hello"], ["and now?"]]
+    assert run.replay(strict=True, kit=kit)
+
+
 def test_calls_results_and_thoughts_of_earlier_turns_are_sent_again(store: Store) -> None:
     thoughts = {"by": "m", "blocks": [1]}
 

@@ -12,7 +12,7 @@ request is pending or tools are called waits there, and enters before the next r
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import attrs
 import msgspec
@@ -201,7 +201,15 @@ class LLMResponder:
         if not self.continues:
             return None
         ids = (conversation_id(name, about) for name in (self.name, *self.was))
-        return next(filter(None, map(world.get_object, ids)), None)
+        # A message may have put another object in its place: then a new conversation begins.
+        return next(filter(self._is_mine, map(world.get_object, ids)), None)
+
+    def _is_mine(self, found: WorldObject | None) -> TypeGuard[WorldObject]:
+        """Whether an object is a conversation of this responder."""
+        names = (self.name, *self.was)
+        return (
+            found is not None and found.type == CONVERSATION and found.data.get("asked_by") in names
+        )
 
     def _continue(
         self,
@@ -303,7 +311,7 @@ class LLMResponder:
         turn = state["turn"] + 1
         counted = {"status": _OPEN, "turn": turn, "asked": state["asked"] + 1}
         yield patch(conversation, {**changes, **counted})
-        # What the summary stands for is among the causes.
+        # The turns that were summarized are among the causes.
         compacted = [state["compacted"]] if state.get("compacted") else []
         messages, about = state["messages"], state["about"]
         yield self._request(conversation.id, turn, messages, about, [*cause, *compacted], world)
@@ -422,8 +430,7 @@ class LLMResponder:
         if not isinstance(place, dict):
             return None
         found = world.get_object(str(place.get("id")))
-        names = (self.name, *self.was)
-        if found is None or found.type != CONVERSATION or found.data["asked_by"] not in names:
+        if not self._is_mine(found):
             return None
         is_awaited = found.data["status"] == _OPEN and found.data["turn"] == place.get("turn")
         return found if is_awaited else None
