@@ -343,8 +343,8 @@ class Machine:
             run.send("object.created", {"type": step["type"], "data": {"sent": 1}})
         else:
             objects = reference.world(self.events(run))["objects"]
-            # Another object in the place of a conversation would end it.
-            ids = [id for id in objects if not id.startswith("conversation:")]
+            # Another object in the place of a conversation, or of what it is about, ends it.
+            ids = [id for id in objects if id != "chat" and not id.startswith("conversation:")]
             if ids:
                 id = ids[-1]
                 type = step["type"]
