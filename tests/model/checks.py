@@ -250,7 +250,7 @@ def _may_have_work(machine: Machine, run: Run, events: Sequence[dict[str, Any]])
     due = set(reference.firings_due(events, machine.kits, machine.kit))
     due |= reference.talk_due(events, TALK) if machine.kit.get("talk") else set()
     left = due - {as_key(machine, each) for each in reference.done(events)}
-    # What follows from an answer in a conversation is left until its firing is recorded.
+    # An answer in a conversation is left to handle until its firing is recorded.
     handled = {trigger for trigger, _ in reference.done(events)}
     left |= {
         (e["id"], TALK)

@@ -45,7 +45,10 @@ _GROUPS = {
     },
     "Branch": {
         "fork": ("kando.cli.fork:fork", "Fork a run at a position, with or without changes."),
-        "branches": ("kando.cli.branches:branches", "Show the branches of a run as a tree."),
+        "branches": (
+            "kando.cli.branches:branches",
+            "Show the branches and child runs of a run as a tree.",
+        ),
         "cache": ("kando.cli.cache:cache", "Show the cache hits and misses of a run."),
         "diff": ("kando.cli.compare:diff", "Compare two runs: worlds, steps and costs."),
         "compare": ("kando.cli.compare:compare", "Compare the outcomes of several runs."),
