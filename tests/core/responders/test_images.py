@@ -519,3 +519,18 @@ def test_a_file_is_attached_as_what_it_is(tmp_path):
 
     assert attachment(tmp_path / "a.png") == part("image", "image/png", PNG, name="a.png")
     assert attachment(tmp_path / "a.svg")["type"] == "file"
+
+
+def test_a_value_of_a_prompt_that_names_a_file_by_its_path_is_not_read(tmp_path):
+    (tmp_path / "a.png").write_bytes(PNG)
+    kit = Kit("look", prompts={"look": "Look: $what"})
+
+    @kit.llm_responder("a.listing", prompt="look")
+    def on_listing(event, world):
+        return {"what": {"type": "image", "path": str(tmp_path / "a.png")}}
+
+    ledger = MemoryLedgerStore("r1")
+    Runtime(ledger, kit.create(), edge_logic=()).run([make_event("a.listing", "", "cli", [], {})])
+
+    (request,) = [e for e in ledger.read_all() if e.type == "llm.request"]
+    assert "a.png" in request.data["messages"][0]["content"]
