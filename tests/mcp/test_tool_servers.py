@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,10 @@ from tool_server import PIXEL
 SERVER = [sys.executable, str(Path(__file__).parents[1] / "helpers" / "tool_server.py")]
 
 MORE = {"command": SERVER, "env": ["PLACE"]}
+
+needs_providers = pytest.mark.skipif(
+    find_spec("kando_llm") is None, reason="kando-llm offers the providers that answer"
+)
 
 
 @pytest.fixture
@@ -158,6 +163,7 @@ def test_the_tools_are_recorded_at_the_start_with_their_schemas_as_they_are(
     assert alive(place) == []
 
 
+@needs_providers
 def test_a_model_is_offered_the_tools_and_sees_their_results(store: Store, place: Path) -> None:
     script = place / "answers.json"
     asked = {
@@ -331,6 +337,7 @@ def test_a_malformed_declaration_is_refused_when_it_is_made(
         kit.mcp(**arguments)
 
 
+@needs_providers
 def test_a_changed_server_is_reported_on_resume_and_the_recorded_tools_stay(
     store: Store, place: Path
 ) -> None:
@@ -499,6 +506,7 @@ def test_a_server_by_url_gets_its_headers_and_is_called(
         store.start(kit, goal())
 
 
+@needs_providers
 def test_a_person_adds_a_server_and_gives_it_again_to_resume(store: Store, place: Path) -> None:
     with open_store(store.url) as first:
         run = first.start(
@@ -536,6 +544,7 @@ def test_the_settings_may_name_the_command_of_an_added_server(place: Path) -> No
         assert results(again.run(run.id)) == ["3"]
 
 
+@needs_providers
 def test_a_conversation_without_tools_of_its_own_takes_an_added_server(
     store: Store, place: Path
 ) -> None:

@@ -260,6 +260,8 @@ def test_a_request_is_answered_by_hand_instead_of_the_tool(place: Place) -> None
             client, "answer_request", **given, text="t"
         )
         assert "no answer" in await refusal(client, "answer_request", **given, result=None)
+        two = await refusal(client, "answer_request", **given, reply="yes", error="away")
+        assert "one answer, not reply and error" in two
 
         done = await call("answer_request", **given, result="by hand", wait_s=45)
 

@@ -9,6 +9,7 @@ from mcp.server.mcpserver.tools import Tool
 from pydantic import Field
 
 from kando.app.store import Store
+from kando.errors import InvalidData
 from kando_mcp.access import Access
 from kando_mcp.results.shapes import RunState
 from kando_mcp.tools.make import make_tool, write_annotations
@@ -57,7 +58,10 @@ def request_tool(access: Access, workers: Workers) -> Tool:
             # Clients send null for an argument that they leave out.
             given = {name: value for name, value in answers.items() if value is not None}
             run = store.run(run_id)
-            if set(given) == {"reply"}:
+            if reply is not None:
+                if len(given) > 1:
+                    msg = f"A request has one answer, not {' and '.join(given)}."
+                    raise InvalidData(msg, hint="Give one of text, data, result, reply and error.")
                 run.reply(request_id, reply, by="mcp")
             else:
                 run.answer(request_id, **given, by="mcp")
