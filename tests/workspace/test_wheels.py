@@ -91,4 +91,6 @@ def test_the_templates_of_new_packages_are_in_the_wheel() -> None:
     with zipfile.ZipFile(built("kando-core", "-py3-none-any.whl")) as wheel:
         templates = [name for name in wheel.namelist() if name.endswith(".tmpl")]
 
-    assert {name.split("/")[3] for name in templates} == {"every", "kit", "substrate", "provider"}
+    folders = {path.name for path in (ROOT / "kando-core/src/kando/app/templates").iterdir()}
+    assert {name.split("/")[3] for name in templates} == folders - {"__pycache__"}
+    assert folders >= {"every", "kit", "kit_chat", "substrate", "provider"}
