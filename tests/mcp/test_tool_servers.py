@@ -444,6 +444,9 @@ def test_a_call_that_is_given_up_is_cancelled_at_the_server(place: Path) -> None
 
     asyncio.run(call())
 
+    assert log_of(place).count("cancelled") == 1
+    assert alive(place) == []
+
 
 def test_a_server_that_has_ended_between_two_calls_is_started_again(place: Path) -> None:
     async def call() -> None:

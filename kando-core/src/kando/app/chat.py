@@ -207,7 +207,7 @@ class Chat:
         the goal of the run, the next turn becomes the goal of the branch, which is forked then.
 
         Returns:
-            the text of the turn; None if there is none, and nothing has changed.
+            the text of the turn; None if the run has no turn to undo.
         """
         turns = self._turns()
         if not turns:
