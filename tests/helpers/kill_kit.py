@@ -25,7 +25,7 @@ import attrs
 from kando.app.builtin import installed_plugins
 from kando.app.inbox import answer_key
 from kando.app.store import Store, open_store
-from kando.emit import ask, call_tool, create, patch
+from kando.emit import ask, call_tool, create, patch, start_run
 from kando.kit import Kit
 from kando.ledger.sqlite_substrate import SQLiteSubstrate
 from kando.plugins import KitSpec, Plugins, ProviderSpec, hookimpl
@@ -34,11 +34,12 @@ from kando.responders.policies import Allow, Ask, Deny
 from kando.runtime import Runtime
 from kando.runtime.loop import Loop
 from kando.runtime.snapshots import Snapshots
-from kando.schema.events import KandoEvent
+from kando.schema.events import HUMAN_MESSAGE, RUN_ENDED, KandoEvent, make_event
 from kando.views.pending import ANSWERS
 from kando.world.graph import World
 
 GROUP = "kills"
+TALK = "kills-talk"
 PROVIDER = "counted"
 PARTS = 4
 
@@ -148,7 +149,7 @@ def _is_answered(key: str) -> bool:
 
 
 def make_kit() -> Kit:
-    """Return the kit: parallel requests and tools, a pause, an approval, a last request."""
+    """Return the kit: parallel requests and tools, a child run, a pause, an approval, a last request."""
     kit = Kit("kills", version="1")
 
     @kit.seeds
@@ -208,7 +209,31 @@ def make_kit() -> Kit:
         parts = [part.data for part in world.objects_of("Part")]
         if all({"answer", "seen"} <= part.keys() for part in parts) and not world.count_of("Sum"):
             yield create("Sum", {"of": [[part["answer"], part["seen"]] for part in parts]})
-            yield call_tool("halt", {}, about="goal")
+            yield start_run(TALK, "hello", about="goal")
+
+    @kit.responder(RUN_ENDED)
+    def on_end(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
+        yield patch("goal", {"said": event.data["result"]})
+        yield call_tool("halt", {}, about="goal")
+
+    return kit
+
+
+def make_talk() -> Kit:
+    """Return the kit of the child run: a conversation with a tool, and a message that enters between."""
+    kit = Kit(TALK, version="1")
+
+    @kit.tool("look", effect="read")
+    def look(n: int, idempotency_key: str) -> int:
+        call(idempotency_key)
+        return n * 10
+
+    kit.conversation(system="Talk.", tools=["look"])
+
+    @kit.responder("tool.returned")
+    def interrupt(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
+        data = {"text": "and then?", "cause_object_id": event.data["cause_object_id"]}
+        yield make_event(HUMAN_MESSAGE, "", "interrupt", [event.id], data)
 
     return kit
 
@@ -216,8 +241,11 @@ def make_kit() -> Kit:
 def _open_counted(argument: str, environ: Any) -> Any:
     def complete(request: dict[str, Any]) -> dict[str, Any]:
         call(idempotency_key())
-        text = request["messages"][-1]["content"].upper()
-        return {"text": text, "model": PROVIDER, "cost_usd": 0.25}
+        said = request["messages"][-1]["content"]
+        answer = {"text": said.upper(), "model": PROVIDER, "cost_usd": 0.25}
+        if said == "hello":
+            return {**answer, "tool_calls": [{"id": "1", "name": "look", "arguments": {"n": 7}}]}
+        return answer
 
     return complete
 
@@ -227,7 +255,10 @@ class _Offers:
 
     @hookimpl
     def kando_kits(self) -> list[KitSpec]:
-        return [KitSpec("kills", "kill_kit_plugin:kit", "calls that are counted")]
+        return [
+            KitSpec("kills", "kill_kit_plugin:kit", "calls that are counted"),
+            KitSpec(TALK, "kill_kit_plugin:talk", "a conversation whose calls are counted"),
+        ]
 
     @hookimpl
     def kando_providers(self) -> list[ProviderSpec]:
@@ -236,7 +267,7 @@ class _Offers:
 
 def _installed() -> Plugins:
     module = ModuleType("kill_kit_plugin")
-    vars(module)["kit"] = make_kit()
+    vars(module)["kit"], vars(module)["talk"] = make_kit(), make_talk()
     vars(module)["open_counted"] = _open_counted
     sys.modules[module.__name__] = module
     plugins = installed_plugins({"KANDO_PLUGINS": ""})

@@ -32,7 +32,7 @@ from kando.app.store import Store
 from kando.errors import EventNotFound, RunBusy
 from kando.ledger.sqlite_substrate import SQLiteSubstrate
 from kando.ledger.verification import verify
-from kando.schema.events import APPROVAL_GRANTED, OBSERVED, RUN_PAUSED, RUN_RESUMED
+from kando.schema.events import APPROVAL_GRANTED, KIT_LOADED, OBSERVED, RUN_PAUSED, RUN_RESUMED
 from kando.views.pending import ANSWERS, INTENTS
 from kill_kit import ADDED, BOUNDARIES, GROUP, PROVIDER, Killer, keep_snapshots, opened, work_here
 
@@ -46,9 +46,10 @@ Work = Callable[[Store], None]
 
 
 def runs_of(store: Store) -> list[Run]:
-    """Return the runs, oldest first, without branches, and without one that has no seed yet."""
+    """Return the runs, oldest first, without branches and children, and without one that has no seed yet."""
     items = store.runs(limit=1000).items
-    found = [each for each in items if each.parent_id is None and each.events]
+    own = [each for each in items if each.parent_id is None and each.started_by is None]
+    found = [each for each in own if each.events]
     return [store.run(each.run_id) for each in reversed(found)]
 
 
@@ -67,6 +68,20 @@ def forked(store: Store, run: Run) -> Run:
         return known
     at = next(e.position for e in run.events() if e.type == "approval.requested")
     return run.fork(at=at + 1, events=[ADDED])
+
+
+def child_of(store: Store, run: Run) -> Run:
+    """Return the child run of a run that has ended."""
+    (child,) = run.status().children
+    return store.run(child.run_id)
+
+
+def ledgers_of(store: Store, run: Run) -> list[tuple[Run, list[str]]]:
+    """Return a run, its branch and its child, each with its events as text."""
+    branch, child = branch_of(store, run), child_of(store, run)
+    assert branch is not None
+    names = {run.id: "RUN", branch.id: "BRANCH", child.id: "CHILD"}
+    return [(each, facts(each, names)) for each in (run, branch, child)]
 
 
 def is_done(run: Run) -> bool:
@@ -275,10 +290,8 @@ class Torture:
             if len(found) < runs:
                 raise SystemExit(f"{path}: {len(found)} runs")
             for run in found:
-                branch = branch_of(store, run)
-                assert branch is not None
-                for ledger, wanted in zip((run, branch), expected, strict=True):
-                    compare(ledger, facts(ledger, run.id, branch.id), wanted)
+                for (ledger, is_so), wanted in zip(ledgers_of(store, run), expected, strict=True):
+                    compare(ledger, is_so, wanted)
             requested = sum(e.type in INTENTS for run in found for e in run.events())
         calls, repeated, kinds = judged(journal)
         self.restored += sum('"restored"' in line for line in journal.read_text().splitlines())
@@ -294,20 +307,27 @@ class Torture:
 # -- what must be true --------------------------------------------------------------------------------
 
 
-def facts(run: Run, run_id: str, branch_id: str) -> list[str]:
-    """Return the events of a run as text: timestamps, observed data, and where pauses were, aside."""
+def facts(run: Run, of_runs: dict[str, str]) -> list[str]:
+    """Return the events of a run as text: timestamps, observed data, and where pauses were, aside.
+
+    Args:
+        run: whose events.
+        of_runs: a name for the id of each run.
+    """
     events = [e for e in run.events() if e.type not in (RUN_PAUSED, RUN_RESUMED)]
     # Positions, so ids, depend on where the pause was, and so does the id of a decision.
     names = {event.id: f"event {n}" for n, event in enumerate(events)}
-    names |= {run_id: "RUN", branch_id: "BRANCH"}
+    names |= of_runs
     decided = next((n for n, e in enumerate(events) if e.type == APPROVAL_GRANTED), len(events))
-    keys = ["" if n >= decided or e.is_head else e.lineage_key for n, e in enumerate(events)]
+    # The key of a child's first event depends on the random id of its parent.
+    unlike = [n >= decided or e.is_head or e.type == KIT_LOADED for n, e in enumerate(events)]
+    keys = ["" if left_out else e.lineage_key for e, left_out in zip(events, unlike, strict=True)]
 
-    left_out = (OBSERVED, "fork_position")
+    observed = (OBSERVED, "fork_position")
 
     def plain(value: Any) -> Any:
         if isinstance(value, dict):
-            return {name: plain(each) for name, each in value.items() if name not in left_out}
+            return {name: plain(each) for name, each in value.items() if name not in observed}
         if isinstance(value, list):
             return [plain(each) for each in value]
         return names.get(value, value) if isinstance(value, str) else value
@@ -377,8 +397,8 @@ def main() -> None:
         with opened(folder / "whole") as store:
             live_alone(store)
             run = runs_of(store)[0]
-            branch = forked(store, run)
-            expected = [facts(each, run.id, branch.id) for each in (run, branch)]
+            forked(store, run)
+            expected = [is_so for _, is_so in ledgers_of(store, run)]
         journal.unlink()
         torture = Torture(folder, random.Random(options.seed))
         while torture.kills < options.kills:
