@@ -24,7 +24,8 @@ from kando.responders.chats import (
 from kando.responders.compaction import Compaction
 from kando.responders.edge import check_relation_type, edge_responder
 from kando.responders.executor import ToolExecutorResponder
-from kando.responders.llm_responder import CONVERSATION, Home, LLMResponder, request_options
+from kando.responders.llm_responder import CONVERSATION, Home, LLMResponder
+from kando.responders.model_requests import request_options
 from kando.responders.options import check_options
 from kando.responders.policies import Policy, as_policy
 from kando.responders.tool_servers import ToolServer, tool_server
