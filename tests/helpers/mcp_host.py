@@ -10,6 +10,7 @@ from typing import Any
 
 import anyio
 from mcp import Client, StdioServerParameters
+from mcp.client.session import ElicitationFnT
 
 from kando_mcp.server import create_server
 from kando_mcp.settings import Settings
@@ -25,13 +26,28 @@ import os
 import threading
 import time
 
-from kando.emit import ask, call_tool, create, patch, relate, set_timer
+from kando.emit import ask, ask_person, call_tool, create, patch, relate, set_timer
 from kando.kit import Kit
 from kando.plugins import KitSpec, ProviderSpec, hookimpl
 from kando.responders.policies import Allow, Ask
 from kando.schema.events import make_event
 
 kit = Kit("tiny", version="1")
+
+#: Schemas of the replies to a person's questions, by the first word of the question.
+REPLIES = {
+    "Which": {"enum": ["boat", "train"]},
+    "Who": {
+        "type": "object",
+        "properties": {
+            "name": {"type": "string", "description": "As in the passport."},
+            "age": {"type": "integer"},
+            "vegetarian": {"type": "boolean"},
+        },
+        "required": ["name"],
+    },
+    "Where": {"type": "array", "items": {"type": "string"}},
+}
 
 
 @kit.seeds
@@ -57,6 +73,8 @@ def on_goal(event, world):
             # Delays the end of the process that works on the run.
             atexit.register(pass_gate, 0)
         yield call_tool("pay", {"amount": int(rest)}, about=step)
+    elif word == "question":
+        yield ask_person(rest, REPLIES.get(rest.partition(" ")[0]), about=step)
     elif word == "reveal":
         yield create("Revealed", {"value": os.environ.get(rest)})
     elif word == "fail":
@@ -73,6 +91,11 @@ def on_goal(event, world):
 @kit.responder("llm.response")
 def on_answer(event, world):
     yield patch("step", {"status": "answered", "text": event.data["text"]})
+
+
+@kit.responder("person.replied")
+def on_reply(event, world):
+    yield patch("step", {"status": event.data.get("answer")})
 
 
 @kit.tool("pass_gate")
@@ -227,21 +250,35 @@ class Place:
         settings: Settings | None = None,
         *,
         mode: Any = "auto",
+        person: ElicitationFnT | None = None,
         **environ: str,
     ) -> None:
-        """Do what `drive` does with a server in this process, which starts faster."""
+        """Do what `drive` does with a server in this process, which starts faster.
+
+        Args:
+            story: what the client does.
+            settings: limits of the operator.
+            mode: era of the protocol.
+            person: fills in the forms of the client; None for a client that shows none.
+            environ: variables in addition to those of this folder.
+        """
         server = create_server({**self.environ, **environ}, settings)
-        _live_through(story, server, mode)
+        _live_through(story, server, mode, person)
 
 
 #: Timeout of a story; on a loaded machine one may take minutes.
 HANG_SECONDS = 1_200
 
 
-def _live_through(story: Callable[[Client], Awaitable[None]], server: Any, mode: Any) -> None:
+def _live_through(
+    story: Callable[[Client], Awaitable[None]],
+    server: Any,
+    mode: Any,
+    person: ElicitationFnT | None = None,
+) -> None:
     async def connected() -> None:
         with anyio.fail_after(HANG_SECONDS):
-            async with Client(server, mode=mode) as client:
+            async with Client(server, mode=mode, elicitation_callback=person) as client:
                 await story(client)
 
     anyio.run(connected)

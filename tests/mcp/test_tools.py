@@ -22,6 +22,7 @@ WRITING = {
     # destructive, idempotent, open world
     "answer_approval": (True, True, True),
     "answer_request": (True, False, True),
+    "ask_person": (True, False, True),
     "cancel_run": (True, True, False),
     "fork_run": (False, False, True),
     "park_firing": (True, True, True),

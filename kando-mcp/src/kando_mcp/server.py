@@ -27,6 +27,7 @@ from kando_mcp.tasks import RunTasks
 from kando_mcp.token import TOKEN
 from kando_mcp.tools.answer import request_tool
 from kando_mcp.tools.approve import answer_tool, list_approvals_tool
+from kando_mcp.tools.ask import ask_tool
 from kando_mcp.tools.diff import diff_tool
 from kando_mcp.tools.fork import fork_tool
 from kando_mcp.tools.inspect import (
@@ -114,6 +115,7 @@ def _tools(access: Access, workers: Workers) -> list[Tool]:
         cancel_tool,
         answer_tool,
         request_tool,
+        ask_tool,
         park_tool,
         message_tool,
     ]

@@ -10,7 +10,7 @@ from kando.views.approvals import Approval
 from kando_mcp.results.paging import page, truncate, truncate_data
 from kando_mcp.results.shapes import ApprovalList, ApprovalShape, QuestionShape, RunApprovalShape
 
-__all__ = ["approval_page", "pending_approvals", "pending_questions"]
+__all__ = ["approval_page", "approval_shape", "pending_approvals", "pending_questions"]
 
 #: Number of approvals in a state, and characters of the reason and the request of each.
 _SHOWN, _CHARS = 10, 500
@@ -26,7 +26,7 @@ def pending_approvals(store: Store, run: str) -> list[ApprovalShape]:
         store: the store of the run.
         run: an id, a unique prefix, or ``@last``.
     """
-    return [_shape(store, run, each) for each in store.run(run).approvals()[:_SHOWN]]
+    return [approval_shape(store, run, each) for each in store.run(run).approvals()[:_SHOWN]]
 
 
 def approval_page(store: Store, cursor: str | None, limit: int, chars: int) -> ApprovalList:
@@ -43,7 +43,7 @@ def approval_page(store: Store, cursor: str | None, limit: int, chars: int) -> A
     """
 
     def line(each: RunApproval) -> RunApprovalShape:
-        return {"run_id": each.run_id, **_shape(store, each.run_id, each.approval)}
+        return {"run_id": each.run_id, **approval_shape(store, each.run_id, each.approval)}
 
     items, stop = page(_entries(store, cursor), 0, limit, chars, line)
     last = items[-1] if stop is not None else None
@@ -64,7 +64,14 @@ def _entries(store: Store, cursor: str | None) -> Iterator[RunApproval]:
         cursor = found.next_cursor
 
 
-def _shape(store: Store, run: str, approval: Approval) -> ApprovalShape:
+def approval_shape(store: Store, run: str, approval: Approval) -> ApprovalShape:
+    """Return a pending approval with the request that it would allow.
+
+    Args:
+        store: the store of the run.
+        run: an id, a unique prefix, or ``@last``.
+        approval: of the run.
+    """
     intent = (
         store.context.ledger(run).find(approval.intent) if approval.intent is not None else None
     )

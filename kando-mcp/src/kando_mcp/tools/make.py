@@ -59,6 +59,8 @@ def make_tool(
     signature = inspect.signature(function, eval_str=True)
     parameters = signature.parameters
     returned = Annotated[CallToolResult, signature.return_annotation]
+    # The SDK reads the parameters that it fills itself from the annotations.
+    call.__annotations__ = {name: each.annotation for name, each in parameters.items()}
     call.__signature__ = signature.replace(return_annotation=returned)  # type: ignore[attr-defined]
     tool = _StrictTool.from_function(
         call, title=title, description=inspect.getdoc(function), annotations=annotations
