@@ -6,10 +6,10 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from kando._kit_checks import require_name
 from kando.app.kits.emissions import emissions_of, prompts_in
 from kando.errors import ConfigurationError
 from kando.kit import Kit
+from kando.kit._checks import require_name
 from kando.responders.llm_responder import LLMResponder
 from kando.responders.tool_servers import SEPARATOR
 from kando.schema.events import KNOWN_TYPES, OBJECT_CREATED, RELATION_CREATED, TOOL_CALLED

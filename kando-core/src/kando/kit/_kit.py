@@ -1,30 +1,40 @@
-"""A kit: the types, responders, tools, prompts and policies of a domain, declared with decorators."""
+"""The class of a kit, which its author declares a domain with."""
 
 # long: one class whose methods are the reference of kit authors; most lines are their docstrings.
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from importlib import resources
-from string import Template
 from typing import Any, TypeVar, overload
 
 import attrs
 
-from kando._kit_checks import check_kit
-from kando.errors import ConfigurationError, InvalidData, NotFoundError
-from kando.responders.base import Responder, Retry
-from kando.responders.chats import (
-    compaction_of,
-    first_words,
-    messages_after,
-    said_in,
+from kando.errors import ConfigurationError
+from kando.kit._checks import check_kit
+from kando.kit._conversations import (
+    conversation_responder,
+    parts_of,
+    seeds_of,
     type_of_conversation,
 )
+from kando.kit._prompts import filled, messages_from
+from kando.kit._servers import calls_tools, takes_added_servers, tools_and_servers
+from kando.kit._settings import check_settings, tools_with
+from kando.kit._tools import decorated, schemas_of
+from kando.kit._types import (
+    Demo,
+    RelationType,
+    check_object_type,
+    claim,
+    is_function,
+    type_name,
+)
+from kando.responders.base import Responder, Retry
+from kando.responders.chats import compaction_of
 from kando.responders.compaction import Compaction
 from kando.responders.edge import check_relation_type, edge_responder
 from kando.responders.executor import ToolExecutorResponder
-from kando.responders.llm_responder import CONVERSATION, Home, LLMResponder
+from kando.responders.llm_responder import CONVERSATION, LLMResponder
 from kando.responders.model_requests import request_options
 from kando.responders.options import check_options
 from kando.responders.policies import Policy, as_policy
@@ -36,56 +46,20 @@ from kando.responders.tools import (
     Tool,
     as_tool,
 )
-from kando.schema.content import is_media
 from kando.schema.events import (
     HUMAN_MESSAGE,
-    LLM_RESPONSE,
     OBJECT_CREATED,
     RUN_CANCELLED,
     TOOL_CALLED,
-    TOOL_RETURNED,
     KandoEvent,
 )
-from kando.schema.names import suggestion
-from kando.schema.typed import OMITTED, instance_of, is_declarable
 from kando.schema.upcasting import Upcaster
 from kando.world.graph import World
 
-__all__ = ["OMITTED", "Demo", "Kit", "RelationType", "load_prompts"]
+__all__ = ["Kit"]
 
 _Class = TypeVar("_Class")
 _Function = TypeVar("_Function", bound=Callable[..., Any])
-
-
-@attrs.frozen
-class RelationType:
-    """A declared relation type.
-
-    Attributes:
-        name: such as ``supports``.
-        source: type of its source objects; None for any.
-        target: type of its target objects; None for any.
-    """
-
-    name: str
-    source: str | None = None
-    target: str | None = None
-
-
-@attrs.frozen
-class Demo:
-    """Documents and recorded answers to try a kit with, without an API key or a network.
-
-    Attributes:
-        package: import name of the package that ships them, usually ``__package__``.
-        goal: default goal of a run.
-        folder: inside the package. All files of its ``documents/`` are input, and its
-            ``answers.json`` holds the answers of the model (see `kando.app.kits.demos`).
-    """
-
-    package: str
-    goal: str
-    folder: str = "demo"
 
 
 @attrs.define(eq=False)
@@ -147,11 +121,8 @@ class Kit:
         Raises:
             ConfigurationError: it is not such a class, or the name is already declared.
         """
-        if not is_declarable(cls):
-            named = getattr(cls, "__name__", repr(cls))
-            msg = f"Kit {self.name!r}: object type {named} is not an attrs class, a dataclass or a pydantic model."
-            raise ConfigurationError(msg, hint="Put @attrs.frozen under @kit.object.")
-        self._claim([*self.object_types, CONVERSATION], cls.__name__, "object type")
+        check_object_type(self.name, cls)
+        claim(self.name, [*self.object_types, CONVERSATION], cls.__name__, "object type")
         self.object_types[cls.__name__] = cls
         return cls
 
@@ -169,15 +140,7 @@ class Kit:
             ConfigurationError: it is not such a class, the kit has settings already, or a tool was
                 declared before.
         """
-        if not is_declarable(cls):
-            msg = f"Kit {self.name!r}: its settings are {cls!r:.60}, not an attrs class."
-            raise ConfigurationError(msg, hint="Put @attrs.frozen under @kit.settings.")
-        if self.settings_class is not None:
-            msg = f"Kit {self.name!r} declares settings twice."
-            raise ConfigurationError(msg, hint="Put all fields into one class.")
-        if self.tools:
-            msg = f"Kit {self.name!r} declares settings after tools, which could not get them."
-            raise ConfigurationError(msg, hint="Move @kit.settings before the first @kit.tool.")
+        check_settings(self.name, cls, self.settings_class, self.tools)
         self.settings_class = cls
         return cls
 
@@ -195,8 +158,8 @@ class Kit:
             ConfigurationError: the name is already declared, or is not a text.
         """
         check_relation_type(name)
-        self._claim(self.relation_types, name, "relation type")
-        self.relation_types[name] = RelationType(name, _type_name(source), _type_name(target))
+        claim(self.name, self.relation_types, name, "relation type")
+        self.relation_types[name] = RelationType(name, type_name(source), type_name(target))
         return name
 
     def event(self, type: str) -> str:
@@ -254,7 +217,7 @@ class Kit:
                     name or f"{self.name}.{fn.__name__}",
                     frozenset(types),
                     fn,
-                    object_type=_type_name(type),
+                    object_type=type_name(type),
                     kit=self,
                     retry=retry or Retry(),
                     on_error=on_error,
@@ -355,15 +318,8 @@ class Kit:
         """
         self._check_types("llm_responder", pattern)
         check_options(options, f"kit {self.name!r}")
-        for each in (prompt, *((system,) if system is not None else ())):
-            self._prompt_named(each)
-        schemas, servers = self._tools_and_servers(list(tools))
-
-        def messages(values: Mapping[str, Any]) -> list[dict[str, Any]]:
-            user = [{"role": "user", "content": self._content(prompt, values)}]
-            if system is None:
-                return user
-            return [{"role": "system", "content": self.prompt(system, **values)}, *user]
+        messages = messages_from(self, prompt, system)
+        schemas, servers = tools_and_servers(self, list(tools))
 
         def decorate(fill: Callable[[Any, World], Mapping[str, Any] | None]) -> LLMResponder:
             base = name or f"{self.name}.{fill.__name__}"
@@ -375,9 +331,7 @@ class Kit:
             responder.continues = conversation
             responder.compaction = compaction_of(compaction, window)
             responder.servers = servers
-            self.responders += _parts_of(
-                responder, pattern, _type_name(type), self, servers is not None
-            )
+            self.responders += parts_of(responder, pattern, type_name(type), self)
             return responder
 
         return decorate
@@ -425,36 +379,25 @@ class Kit:
                 is not positive.
         """
         check_options(options, f"kit {self.name!r}")
-        type = type_of_conversation(name)
-        self.object(type)
-        home = Home(name, type.__name__, not self.conversations)
-        named = [*self.tools, *self.tool_servers] if tools is None else list(tools)
-        schemas, servers = self._tools_and_servers(named)
-        responder = LLMResponder(
-            f"{self.name}.{name}",
-            said_in,
-            messages_after(system),
-            None,
-            many=False,
-            relation=None,
-            options=request_options(None, schemas, options),
-            max_turns=max(max_turns, 1),
+        home = type_of_conversation(name)
+        self.object(home)
+        responder = conversation_responder(
+            self,
+            name,
+            home.__name__,
+            system=system,
+            tools=tools,
+            max_turns=max_turns,
+            compaction=compaction,
+            window=window,
             was=self._qualified(was),
-            continues=True,
-            compaction=compaction_of(compaction, window),
-            home=home,
-            servers=[] if tools is None and servers is None else servers,
+            options=options,
         )
         self.conversations[name] = responder
-        has_tools = responder.servers is not None
-        self.responders += _parts_of(responder, (HUMAN_MESSAGE,), None, self, has_tools)
+        self.responders += parts_of(responder, (HUMAN_MESSAGE,), None, self)
         if self.seed is None:
-            self.seed = self._seeds_of_conversations
+            self.seed = seeds_of(self)
         return responder
-
-    def _seeds_of_conversations(self, goal: str, run_id: str) -> list[KandoEvent]:
-        homes = [each.home for each in self.conversations.values() if each.home is not None]
-        return first_words(goal, run_id, homes)
 
     def edge_logic(
         self, relation_type: str, *, name: str | None = None, was: str | Iterable[str] = ()
@@ -531,14 +474,11 @@ class Kit:
             ConfigurationError: the name is taken or not a text, or a parameter cannot be passed by
                 name.
         """
-        bare = name if _is_function(name) else None
-        if bare is None and name is not None and not isinstance(name, str):
-            msg = f"The name of a tool of kit {self.name!r} is {name!r:.60}."
-            raise ConfigurationError(msg, hint='Pass a text: @kit.tool("look_up").')
+        bare: Any = decorated(self.name, name)
 
         def decorate(fn: _Function) -> _Function:
             named = name if isinstance(name, str) else fn.__name__
-            self._claim([*self.tools, *self.tool_servers], named, "tool")
+            claim(self.name, [*self.tools, *self.tool_servers], named, "tool")
             self.tools[named] = as_tool(
                 named,
                 fn,
@@ -603,22 +543,13 @@ class Kit:
             max_parallel=max_parallel,
             max_result_bytes=max_result_bytes,
         )
-        self._claim([*self.tools, *self.tool_servers], name, "tool")
+        claim(self.name, [*self.tools, *self.tool_servers], name, "tool")
         self.tool_servers[name] = server
         return name
 
     def takes_added_servers(self) -> bool:
         """Whether a model of the kit may call tools, also of servers that a person adds to a run."""
-        asking = (getattr(each.fn, "__self__", None) for each in self.responders)
-        return any(isinstance(each, LLMResponder) and each.servers is not None for each in asking)
-
-    def _tools_and_servers(
-        self, named: Sequence[str]
-    ) -> tuple[list[dict[str, Any]], list[str] | None]:
-        """Return the schemas of named tools, and the named servers; None if no tool is named."""
-        servers = [each for each in named if each in self.tool_servers]
-        schemas = self.tool_schemas(each for each in named if each not in servers)
-        return schemas, servers if named else None
+        return takes_added_servers(self)
 
     def tool_schemas(self, names: Iterable[str] | None = None) -> list[dict[str, Any]]:
         """Return ``{"name", "description", "parameters"}`` of each tool, as requests hold them.
@@ -629,12 +560,7 @@ class Kit:
         Raises:
             NotFoundError: the kit has no such tool.
         """
-        wanted = list(self.tools) if names is None else list(names)
-        for name in wanted:
-            if name not in self.tools:
-                msg = f"Kit {self.name!r} has no tool {name!r}."
-                raise NotFoundError(msg, hint=suggestion(name, self.tools))
-        return [self.tools[name].schema() for name in wanted]
+        return schemas_of(self.name, self.tools, names)
 
     def policy(self, *on: Any, type: type | str | None = None) -> Any:
         """Register the decorated ``fn(intent)`` or ``fn(intent, world)`` as a policy.
@@ -654,7 +580,7 @@ class Kit:
         default = (TOOL_CALLED,) if type is None else (OBJECT_CREATED,)
 
         def decorate(fn: _Function) -> _Function:
-            self.policies.append(as_policy(fn, types or default, _type_name(type)))
+            self.policies.append(as_policy(fn, types or default, type_name(type)))
             return fn
 
         return decorate if fn is None else decorate(fn)
@@ -697,49 +623,13 @@ class Kit:
             NotFoundError: the kit has no such prompt.
             ConfigurationError: a placeholder has no value.
         """
-        return self._filled(name, self._prompt_named(name), values)
-
-    def _filled(self, name: str, text: str, values: Mapping[str, Any]) -> str:
-        try:
-            return Template(text).substitute(values)
-        except (KeyError, ValueError) as error:
-            msg = f"Prompt {name!r} of kit {self.name!r}: no value for {error}."
-            raise ConfigurationError(msg, hint="Pass it as a keyword argument.") from error
-
-    def _content(self, name: str, values: Mapping[str, Any]) -> str | list[Any]:
-        """Return a prompt as the content of a message: with parts, if a value is an image or a file.
-
-        Raises:
-            ConfigurationError: a placeholder has no value, or an image or a file has no placeholder.
-        """
-        media = {each: found for each, value in values.items() if (found := _media_of(value))}
-        if not media:
-            return self.prompt(name, **values)
-        texts = {each: value for each, value in values.items() if each not in media}
-        template, content, at, placed = self._prompt_named(name), list[Any](), 0, set[str]()
-        for match in Template.pattern.finditer(template):
-            named = match["named"] or match["braced"]
-            if named in media:
-                content += [self._filled(name, template[at : match.start()], texts), *media[named]]
-                at = match.end()
-                placed.add(named)
-        content.append(self._filled(name, template[at:], texts))
-        if missing := sorted(media.keys() - placed):
-            msg = f"Prompt {name!r} of kit {self.name!r} has no place for the value {missing[0]!r:.60}."
-            raise ConfigurationError(msg, hint=f"Write ${missing[0]:.60} where it is to be.")
-        return [each for each in content if not isinstance(each, str) or each.strip()]
-
-    def _prompt_named(self, name: str) -> str:
-        if name not in self.prompts:
-            msg = f"Kit {self.name!r} has no prompt {name!r}."
-            raise NotFoundError(msg, hint=suggestion(name, self.prompts))
-        return self.prompts[name]
+        return filled(self, name, values)
 
     def _function_or_types(
         self, decorator: str, given: tuple[Any, ...]
     ) -> tuple[Any, tuple[str, ...]]:
         """Return the function that a decorator without parentheses is given, else the event types."""
-        if len(given) == 1 and _is_function(given[0]):
+        if len(given) == 1 and is_function(given[0]):
             return given[0], ()
         self._check_types(decorator, given)
         return None, given
@@ -767,10 +657,7 @@ class Kit:
     def firing_order(self) -> list[str]:
         """Return the names of the kit's responders, in the order in which they handle an event."""
         order = [each.name for each in (*self.edge_responders, *self.responders)]
-        return [*order, f"{self.name}.tools"] if self._calls_tools() else order
-
-    def _calls_tools(self) -> bool:
-        return bool(self.tools or self.tool_servers) or self.takes_added_servers()
+        return [*order, f"{self.name}.tools"] if calls_tools(self) else order
 
     def create(
         self,
@@ -791,74 +678,8 @@ class Kit:
         """
         check_kit(self)
         created = [*self.edge_responders, *self.responders, *self.cleaning]
-        if self._calls_tools():
+        if calls_tools(self):
             name = f"{self.name}.tools"
-            known = {**(tools or {}), **self._tools_with(settings or {})}
+            known = {**(tools or {}), **tools_with(self.tools, self.settings_class, settings or {})}
             created.append(attrs.evolve(ToolExecutorResponder(known, name=name), kit=self))
         return created
-
-    def _tools_with(self, settings: Mapping[str, Any]) -> dict[str, Tool]:
-        cls = self.settings_class
-        if cls is None:
-            return self.tools
-        try:
-            made: Any = instance_of(cls, settings)
-        except InvalidData:
-            # A call then says so; a run that makes none needs no settings.
-            made = None
-        return {name: attrs.evolve(tool, settings=made) for name, tool in self.tools.items()}
-
-    def _claim(self, declared: Iterable[str], name: str, kind: str) -> None:
-        if name in declared:
-            msg = f"Kit {self.name!r} declares {kind} {name!r} twice."
-            raise ConfigurationError(msg, hint="Rename one of them.")
-
-
-def load_prompts(package: str, folder: str = "prompts") -> dict[str, str]:
-    """Return the texts of a package's ``{folder}/*.md``, by file name without suffix.
-
-    Args:
-        package: import name, usually ``__package__``.
-        folder: inside the package.
-    """
-    files = resources.files(package).joinpath(folder)
-    return {
-        file.name.removesuffix(".md"): file.read_text(encoding="utf-8")
-        for file in sorted(files.iterdir(), key=lambda file: file.name)
-        if file.name.endswith(".md")
-    }
-
-
-def _is_function(given: object) -> bool:
-    return callable(given) and not isinstance(given, type)
-
-
-def _media_of(value: Any) -> list[Any]:
-    """Return the images and files that a value of a prompt is; empty for any other value."""
-    parts = value if isinstance(value, list | tuple) else [value]
-    return [*parts] if all(map(is_media, parts)) else []
-
-
-def _type_name(type: type | str | None) -> str | None:
-    return type if type is None or isinstance(type, str) else type.__name__
-
-
-def _parts_of(
-    asking: LLMResponder, pattern: Iterable[str], about: str | None, kit: Kit, has_tools: bool
-) -> list[Responder]:
-    """Return the responders that ask a model, handle its answers, and return results of tools."""
-
-    def part(suffix: str, pattern: str, fn: Callable[..., Any]) -> Responder:
-        names = [f"{each}{suffix}" for each in asking.was]
-        return Responder(f"{asking.name}{suffix}", frozenset({pattern}), fn, was=names, kit=kit)
-
-    first = Responder(
-        asking.name,
-        frozenset(pattern),
-        asking.on_event,
-        object_type=about,
-        was=asking.was,
-        kit=kit,
-    )
-    parts = [first, part(".answer", LLM_RESPONSE, asking.on_answer)]
-    return [*parts, part(".tool", TOOL_RETURNED, asking.on_tool)] if has_tools else parts

@@ -11,7 +11,7 @@ from kando.schema.names import nearest
 from kando.schema.typed import check_defaults
 
 if TYPE_CHECKING:
-    from kando.kit import Kit
+    from kando.kit._kit import Kit
 
 __all__ = ["check_kit", "require_name"]
 

@@ -1,0 +1,7 @@
+"""A kit: the types, responders, tools, prompts and policies of a domain, declared with decorators."""
+
+from kando.kit._kit import Kit
+from kando.kit._prompts import load_prompts
+from kando.kit._types import OMITTED, Demo, RelationType
+
+__all__ = ["OMITTED", "Demo", "Kit", "RelationType", "load_prompts"]
