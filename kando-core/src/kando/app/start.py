@@ -63,6 +63,7 @@ def start_run(
     group: str | None = None,
     workspace: str | Path | None = None,
     mcp: GivenServers | None = None,
+    documents: Sequence[Document | Skipped] = (),
     on_started: Callable[[str], None] = lambda run_id: None,
 ) -> RunResult:
     """Start a run of a kit and work on it until no work is left.
@@ -84,6 +85,7 @@ def start_run(
         group: the responder group whose workers do the work, instead of this process.
         workspace: folder whose files the run's workspace has first; they are copied.
         mcp: MCP servers to add to the run, by name: a command or a URL.
+        documents: further input, which is read already.
         on_started: called with the run's id as soon as it is durable.
 
     Raises:
@@ -101,7 +103,7 @@ def start_run(
         Observation(context.plugins.observers()) as observation,
         context.tool_servers.in_use(),
     ):
-        documents = _read(context, inputs)
+        documents = [*_read(context, inputs), *documents]
         chosen = settings_data(loaded, settings)
         added = context.tool_servers.give(mcp or {})
         ledger, servers = _created(

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from kando.app.kits.settings import KitSettings
     from kando.app.providers import Listen, Provider
     from kando.app.tool_servers import GivenServers
+    from kando.evaluation import CaseResult, Evaluation
     from kando.kit import Kit
     from kando.ledger.verification import Verdict
     from kando.plugins import Plugins
@@ -258,6 +259,49 @@ class Store:
         from kando.app.compare import compare_outcomes
 
         return compare_outcomes([open_run(self.context, name) for name in names])
+
+    def evaluate(
+        self,
+        kit: str | Kit,
+        evaluation: Evaluation | None = None,
+        *,
+        cases: int | None = None,
+        seed: int = 0,
+        errors: Sequence[float] = (0.0, 0.1, 0.3),
+        llm: str | Provider | None = None,
+        budget: Budget | None = None,
+    ) -> Iterator[CaseResult]:
+        """Run the cases of a kit's evaluation one after the other, and yield the result of each.
+
+        The store keeps the runs. `kando.evaluation.summarized` adds the results up.
+
+        Args:
+            kit: the kit, or the name of an installed one.
+            evaluation: of the kit; the one that its `kando.plugins.KitSpec` names if None.
+            cases: how many cases to run; all if None.
+            seed: of the cases and of the mistakes of the oracle.
+            errors: rates at which the oracle errs; each case is run once with each.
+            llm: a provider that answers instead of the oracle: each case is run once then.
+            budget: limits of each run.
+
+        Raises:
+            UnknownPlugin: no such kit or provider is installed.
+            NotFoundError: the kit has no evaluation.
+            ConfigurationError: a rate is not between 0 and 1, or there are no cases.
+            StoreError: the substrate cannot be used.
+        """
+        from kando.app.eval import evaluate
+
+        return evaluate(
+            self.context,
+            kit,
+            evaluation,
+            cases=cases,
+            seed=seed,
+            errors=errors,
+            llm=llm,
+            budget=budget,
+        )
 
     def import_run(
         self,

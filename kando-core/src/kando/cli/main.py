@@ -63,6 +63,7 @@ _GROUPS = {
     },
     "Kits": {
         "kits": ("kando.cli.kits:kits", "List kits, describe one, or draw its graph."),
+        "eval": ("kando.cli.eval:eval_", "Measure a kit on cases with known answers."),
         "new": ("kando.cli.new:new", "Create a package with a kit, substrate or provider."),
     },
     "Operate": {

@@ -23,15 +23,20 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def import_target(noun: str, offered: Offered[Any]) -> object:
+def import_target(noun: str, offered: Offered[Any], target: str = "") -> object:
     """Import the target of `offered`.
+
+    Args:
+        noun: what it is.
+        offered: whose record names the target.
+        target: another import string of the record, in place of its target.
 
     Raises:
         PluginBroken: its module cannot be imported, or has no such attribute.
     """
-    spec = offered.spec
-    what = f"{noun.capitalize()} {spec.name!r} of {offered.origin} cannot be loaded"
-    module_name, _, path = spec.target.partition(":")
+    target = target or offered.spec.target
+    what = f"{noun.capitalize()} {offered.spec.name!r} of {offered.origin} cannot be loaded"
+    module_name, _, path = target.partition(":")
     try:
         found: object = import_module(module_name)
     except KeyboardInterrupt:
@@ -45,7 +50,7 @@ def import_target(noun: str, offered: Offered[Any]) -> object:
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            msg = f"{what}: resolving its target {spec.target!r} raised {describe(error)}."
+            msg = f"{what}: resolving its target {target!r} raised {describe(error)}."
             hint = f"Reinstall or upgrade {offered.distribution}."
             raise PluginBroken(msg, hint=hint) from error
     return found

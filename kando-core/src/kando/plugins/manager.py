@@ -289,13 +289,22 @@ class Plugins:
         return self._find(COMMAND, name)
 
     def resolve(self, offered: Offered[Spec]) -> object:
-        """Import the target of `offered`. Only this method imports targets.
+        """Import the target of `offered`. Only this method and `evaluation` import targets.
 
         Raises:
             PluginBroken: it cannot be imported; the cause is chained.
         """
         noun = next(kind.noun for kind in KINDS if isinstance(offered.spec, kind.record))
         return import_target(noun, offered)
+
+    def evaluation(self, offered: Offered[KitSpec]) -> object:
+        """Import the evaluation that the record of a kit names, or return None if it names none.
+
+        Raises:
+            PluginBroken: it cannot be imported; the cause is chained.
+        """
+        named = offered.spec.evaluation
+        return import_target("evaluation", offered, named) if named else None
 
     def _find(self, kind: Kind[Spec], name: str) -> Offered[Spec]:
         distribution, _, short_name = name.rpartition("/")

@@ -46,8 +46,14 @@ def _check_target(spec: Any, attribute: attrs.Attribute[str], value: str) -> Non
         module, colon, path = value.partition(":")
         if colon and all(part.isidentifier() for part in (*module.split("."), *path.split("."))):
             return
-    msg = f"{type(spec).__name__} {spec.name!r}: target {value!r} is not an import string."
+    what = f"{type(spec).__name__} {spec.name!r}: {attribute.name}"
+    msg = f"{what} {value!r} is not an import string."
     raise InvalidSpec(msg, hint='Write "package.module:attribute", not the object itself.')
+
+
+def _check_optional_target(spec: Any, attribute: attrs.Attribute[str], value: str) -> None:
+    if value != "":
+        _check_target(spec, attribute, value)
 
 
 def _check_text(spec: Any, attribute: attrs.Attribute[str], value: str) -> None:
@@ -84,6 +90,8 @@ class KitSpec:
         name: lower-case letters, digits and hyphens; users type it.
         target: import string ``module:attribute`` of the `kando.kit.Kit`.
         summary: one line for listings.
+        evaluation: import string ``module:attribute`` of its `kando.evaluation.Evaluation`, which
+            is imported when the kit is measured; empty if it has none.
 
     Raises:
         InvalidSpec: an argument is malformed.
@@ -92,6 +100,7 @@ class KitSpec:
     name: str = attrs.field(validator=_check_name)
     target: str = attrs.field(validator=_check_target)
     summary: str = attrs.field(default="", validator=_check_text)
+    evaluation: str = attrs.field(default="", validator=_check_optional_target)
 
 
 @attrs.frozen
