@@ -169,7 +169,9 @@ def _model(fields: dict[str, Any], required: set[str], asked: Question) -> type[
         default = ... if name in required else None
         typed[name] = (kind, Field(default, description=described))
     try:
-        model: type[BaseModel] = create_model("Reply", __config__=ConfigDict(extra="forbid"), **typed)
+        model: type[BaseModel] = create_model(
+            "Reply", __config__=ConfigDict(extra="forbid"), **typed
+        )
         render_elicitation_schema(model)
     except (TypeError, NameError, ValueError) as error:
         raise _no_form(asked) from error
