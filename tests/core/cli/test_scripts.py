@@ -111,3 +111,59 @@ def test_a_conversation_in_a_file_is_continued_by_what_is_sent(process, tmp_path
     assert "Be brief. / one / Be brief. / one / two" in shown
     assert " / three" in shown
     assert "two again" not in shown
+
+
+DECIDED = """
+from kando import Kit, call_tool, create
+from kando.responders.policies import Ask
+
+kit = Kit("decided")
+
+@kit.seeds
+def seeds(goal, run_id):
+    return [create("Seat", {"of": goal}, id="seat")]
+
+@kit.tool(undo="release")
+def book(seats: int) -> str:
+    "Book seats."
+    return f"booked {seats}"
+
+@kit.tool()
+def release(seats: int) -> str:
+    "Release seats."
+    return f"released {seats}"
+
+@kit.policy
+def ask(call):
+    return Ask("It costs money.") if call.data["tool"] == "book" else None
+
+@kit.responder("object.created", type="Seat")
+def on_seat(event, world):
+    yield call_tool("book", {"seats": 1}, about=event)
+
+@kit.responder("tool.returned")
+def broken(event, world):
+    raise RuntimeError("broken")
+"""
+
+
+def test_what_needs_the_kit_of_a_run_takes_a_kit_in_a_file(process, tmp_path: Path) -> None:
+    (tmp_path / "decided.py").write_text(DECIDED)
+    run = process("run", "./decided.py", "--goal", "x").stdout.strip()
+    asked = process("approvals", run).stdout.split()[0]
+    approve = ("approve", run, asked, "--arguments", '{"seats": 2}')
+    assert "No plugin offers a kit 'decided'" in process(*approve).stderr
+    granted = process(*approve, "--kit", "./decided.py")
+    assert granted.returncode == 0, granted.stderr
+    failed = process("resume", run, "--kit", "./decided.py")
+    assert "broken" in failed.stderr
+
+    ids = [line.split()[1] for line in process("events", run).stdout.splitlines()]
+    (returned,) = [id for id in ids if id.startswith("tool.returned")]
+    parked = process("park", run, returned, "decided.broken", "--kit", "./decided.py")
+    assert parked.returncode == 0, parked.stderr
+    undone = process("undo", run, returned, "--kit", "./decided.py")
+    assert undone.returncode == 0, undone.stderr
+    process("resume", run, "--kit", "./decided.py")
+
+    assert '"tool": "release"' in process("events", run).stdout

@@ -515,7 +515,7 @@ class Run:
             by=by,
         )
 
-    def undo(self, event_id: str, *, by: str = "cli") -> Delivery:
+    def undo(self, event_id: str, *, by: str = "cli", kit: str | Kit | None = None) -> Delivery:
         """Have the run take back a call of a tool, by the tool that its ``undo`` names.
 
         The call of that tool is put into the run's inbox; the process that works on the run makes
@@ -524,6 +524,7 @@ class Run:
         Args:
             event_id: id of a ``tool.called``, or of its ``tool.returned``.
             by: the actor of the recorded call.
+            kit: that works on the run, if neither a plugin nor the store offers it.
 
         Raises:
             EventNotFound: the run has no such event.
@@ -533,6 +534,7 @@ class Run:
         """
         from kando.app.undo import undo_call
 
+        self._offer(kit)
         return undo_call(self._opened(read_only=False), event_id, by=by)
 
     def pause(self) -> Delivery:
@@ -548,7 +550,13 @@ class Run:
         return cancel_run(self._opened(read_only=False))
 
     def park(
-        self, event_id: str, responder: str, *, reason: str | None = None, by: str = "cli"
+        self,
+        event_id: str,
+        responder: str,
+        *,
+        reason: str | None = None,
+        by: str = "cli",
+        kit: str | Kit | None = None,
     ) -> Delivery:
         """Have the run step over a firing that it cannot get past.
 
@@ -560,6 +568,7 @@ class Run:
             responder: name of the responder that is to be stepped over.
             reason: why; `RunStatus.parked_reasons` holds it.
             by: who parks the firing.
+            kit: that works on the run, if neither a plugin nor the store offers it.
 
         Raises:
             EventNotFound: the run has no such event.
@@ -570,6 +579,7 @@ class Run:
         """
         from kando.app.park import park_firing
 
+        self._offer(kit)
         run = self._opened(read_only=False)
         return park_firing(run, event_id, responder, reason=reason, by=by)
 
@@ -612,7 +622,12 @@ class Run:
         return approvals_of(self._opened(), decided=decided)
 
     def approve(
-        self, event_id: str, arguments: dict[str, Any] | None = None, *, by: str = "cli"
+        self,
+        event_id: str,
+        arguments: dict[str, Any] | None = None,
+        *,
+        by: str = "cli",
+        kit: str | Kit | None = None,
     ) -> Delivery:
         """Grant a pending approval.
 
@@ -622,6 +637,7 @@ class Run:
             arguments: all arguments that a tool is called with, instead of those that were asked
                 for; they are checked first.
             by: the actor of the recorded decision.
+            kit: that works on the run, if neither a plugin nor the store offers it.
 
         Raises:
             EventNotFound: no approval is pending under this id.
@@ -630,6 +646,7 @@ class Run:
         """
         from kando.app.approvals import answer_approval
 
+        self._offer(kit)
         run = self._asking(event_id)
         return answer_approval(run, event_id, True, arguments=arguments, by=by)
 
@@ -648,6 +665,10 @@ class Run:
         from kando.app.approvals import answer_approval
 
         return answer_approval(self._asking(event_id), event_id, False, reason, by=by)
+
+    def _offer(self, kit: str | Kit | None) -> None:
+        """Find a kit from now on under its name; one that is given by its name must be installed."""
+        self._context.remember(self._context.kit(kit) if isinstance(kit, str) else kit)
 
     def _asking(self, event_id: str) -> OpenedRun:
         from kando.app.children import asking_run

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import attrs
 import click
@@ -11,12 +12,15 @@ from kando.app.approvals import Approval, ApprovalPage
 from kando.app.inbox import Delivery
 from kando.app.run import Run
 from kando.app.store import Store
-from kando.cli.arguments import ANY_RUN, RUN
+from kando.cli.arguments import ANY_RUN, KIT, RUN
 from kando.cli.output import clean, moment, print_line, print_list, warn
 from kando.cli.send import json_object, print_delivery
 from kando.cli.shared import command_for, open_command_store, page_options, shared_options
 from kando.schema.events import PERSON_ASKED
 from kando.views.questions import Question
+
+if TYPE_CHECKING:
+    from kando.kit import Kit
 
 __all__ = ["approve", "deny", "list_approvals", "reply"]
 
@@ -133,15 +137,18 @@ def _subject(asked: Approval) -> str:
     help="Call the tool with these arguments, all of them, instead of those that were asked for.",
 )
 @_by_option
+@click.option("--kit", type=KIT, help="Kit that works on RUN.  [default: the run's kit]")
 @shared_options
-def approve(run: str, event: str, arguments: str | None, by: str, as_json: bool) -> None:
+def approve(
+    run: str, event: str, arguments: str | None, by: str, kit: str | Kit | None, as_json: bool
+) -> None:
     """Grant a pending approval.
 
     EVENT is an id that `kando approvals RUN` lists, or the id of the call or object that waits.
     Other arguments are checked against the schema of the tool first.
     """
     changed = json_object("--arguments", arguments) if arguments is not None else None
-    _answer(lambda store: store.run(run).approve(event, changed, by=by), as_json)
+    _answer(lambda store: store.run(run).approve(event, changed, by=by, kit=kit), as_json)
 
 
 @click.command()

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import click
 
 from kando.app.inbox import Delivery
 from kando.app.store import Store
-from kando.cli.arguments import RUN
+from kando.cli.arguments import KIT, RUN
 from kando.cli.output import print_json, print_line, warn
 from kando.cli.shared import command_for, open_command_store, shared_options
 from kando.schema.attachments import attachment, read_content
+
+if TYPE_CHECKING:
+    from kando.kit import Kit
 
 __all__ = ["cancel", "json_object", "park", "pause", "print_delivery", "send"]
 
@@ -145,15 +148,26 @@ def cancel(run: str, as_json: bool) -> None:
 @click.argument("responder", metavar="RESPONDER")
 @click.option("--reason", metavar="TEXT", help="Reason, which the status of the run shows.")
 @click.option("--by", metavar="NAME", default="cli", help="Name of the person.  [default: cli]")
+@click.option("--kit", type=KIT, help="Kit that works on RUN.  [default: the run's kit]")
 @shared_options
-def park(run: str, event: str, responder: str, reason: str | None, by: str, as_json: bool) -> None:
+def park(
+    run: str,
+    event: str,
+    responder: str,
+    reason: str | None,
+    by: str,
+    kit: str | Kit | None,
+    as_json: bool,
+) -> None:
     """Have a run step over a firing that it cannot get past.
 
     RESPONDER never handles EVENT; all other responders do. `kando status RUN` names both if the run
     has failed. If RESPONDER is the executor of a request, EVENT is the request, which is closed
     without an answer.
     """
-    _send(lambda store: store.run(run).park(event, responder, reason=reason, by=by), as_json)
+    _send(
+        lambda store: store.run(run).park(event, responder, reason=reason, by=by, kit=kit), as_json
+    )
 
 
 def _send(send_to: Callable[[Store], Delivery], as_json: bool) -> None:
