@@ -53,6 +53,7 @@ def instruction_lines(settings: Settings) -> Iterator[Line]:
     goals = {
         "kando status": Goal(most=4),
         "kando runs": Goal(most=4),
+        "kando status, installed kit": Goal(most=4),
         "import kando.runtime": None,
         "kando --version": None,
     }
@@ -62,17 +63,20 @@ def instruction_lines(settings: Settings) -> Iterator[Line]:
         return
     with fresh_folder() as home:
         ledger = ("--ledger", f"sqlite:{home / 'kando.db'}")
+        of_kit = ("--ledger", f"sqlite:{home / 'kit.db'}")
         repetition("chain.py", 20, home / "kando.db", home / "lengths.json")
         kando = [sys.executable, str(Path(sys.executable).with_name("kando"))]
         commands = {
             "import click": [sys.executable, "-c", "import click"],
             "kando status": [*kando, "status", "bench", *ledger],
             "kando runs": [*kando, "runs", *ledger],
+            "kando status, installed kit": [*kando, "status", "@last", *of_kit],
             "import kando.runtime": [sys.executable, "-c", "import kando.runtime"],
             "kando --version": [*kando, "--version"],
         }
         if settings.is_quick:
             del commands["kando runs"], commands["kando --version"]
+        process([*kando, "run", "diligence", "--goal", "Acme Corp", "--demo", *of_kit], home)
         for command in commands.values():
             # So that all bytecode is compiled.
             process(command, home)
@@ -118,6 +122,8 @@ def plugin_lines(settings: Settings) -> Iterator[Line]:
 def process(command: list[str], home: Path) -> Figure:
     """Run a command in a process of its own, with `home` as its user's home, and time it."""
     environment = {**os.environ, "HOME": str(home)}
+    # Without bytecode, each process would compile what it imports.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     start = time.perf_counter()
     process = subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment

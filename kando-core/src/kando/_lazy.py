@@ -1,7 +1,8 @@
 """Names that a package offers and imports on first use (PEP 562)."""
 
-# No module is imported here but sys, which every process has: importing kando loads nothing else.
+# No module is imported here but sys and time, which every process has: importing kando loads nothing else.
 import sys
+from time import time_ns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -10,7 +11,10 @@ if TYPE_CHECKING:
 else:
     ModuleType = type(sys)
 
-__all__ = ["lazily"]
+__all__ = ["IMPORTED_AT", "lazily"]
+
+#: When this process began to import Kando, in ns since 1970; it imported no kit before.
+IMPORTED_AT = time_ns()
 
 
 class _Package(ModuleType):

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from kando.app.tool_servers import ToolServers
     from kando.kit import Kit
     from kando.plugins import LoadedPlugin, Plugins
+    from kando.world.snapshot import Installed
 
 __all__ = ["Context", "id_of"]
 
@@ -51,11 +52,18 @@ class Context:
     kits: dict[str, Kit] = attrs.field(factory=dict, repr=lambda kits: str([*kits]))
     llm_options: Mapping[str, Any] = attrs.field(factory=dict)
     activities: Activities = attrs.field(factory=Activities, init=False, repr=False)
+    _finds_installed: bool = attrs.field(init=False, repr=False)
     _opened: dict[bool, Substrate] = attrs.field(factory=dict, init=False, repr=False)
     _temporary: Path | None = attrs.field(default=None, init=False, repr=False)
     _closers: list[Callable[[], None]] = attrs.field(factory=list, init=False, repr=False)
     _tool_servers: ToolServers | None = attrs.field(default=None, init=False, repr=False)
+    #: The installation of each kit, by name, and whether the one that a run noted is unchanged.
+    _installed: dict[str, Installed | None] = attrs.field(factory=dict, init=False, repr=False)
+    _unchanged: dict[Installed, bool] = attrs.field(factory=dict, init=False, repr=False)
     _lock: threading.RLock = attrs.field(factory=threading.RLock, init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._finds_installed = self._plugins is None
 
     @property
     def plugins(self) -> Plugins:
@@ -120,6 +128,39 @@ class Context:
         from kando.app.kits.find import find_kit
 
         return find_kit(name, self.plugins)
+
+    def installed(self, kit: Mapping[str, Any]) -> Installed | None:
+        """Return the installation of a kit that this process has imported; None if unknown.
+
+        Args:
+            kit: its name, version and distribution.
+        """
+        name = kit["name"]
+        if not self._finds_installed or name in self.kits:
+            # Another process would find another kit, or none.
+            return None
+        with self._lock:
+            if name not in self._installed:
+                from kando.app.installation import installed_with
+
+                self._installed[name] = installed_with(name, self.plugins, self.environ)
+            return self._installed[name]
+
+    def is_unchanged(self, kit: Mapping[str, Any], installed: Installed) -> bool:
+        """Whether a look-up of a kit, which this process has not done, would find it as it was.
+
+        Args:
+            kit: its name, version and distribution.
+            installed: the installation when it was looked up.
+        """
+        if self._plugins is not None or kit["name"] in self.kits:
+            return False
+        with self._lock:
+            if installed not in self._unchanged:
+                from kando.app.installation import is_unchanged
+
+                self._unchanged[installed] = is_unchanged(installed, self.environ)
+            return self._unchanged[installed]
 
     def remember(self, kit: str | Kit | None) -> str | Kit | None:
         """Return `kit`, and find it and its child kits from now on for the runs that name them."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -28,7 +28,13 @@ from kando.schema.firing import Firing, outputs_of
 from kando.settings import SNAPSHOT_DIR, value_of
 from kando.views.choices import CHOOSING, Choices
 from kando.views.stored import status_fold_of
-from kando.world.snapshot import FileSnapshots, SnapshotStore, StoredSnapshot, open_snapshot
+from kando.world.snapshot import (
+    FileSnapshots,
+    Installed,
+    SnapshotStore,
+    StoredSnapshot,
+    open_snapshot,
+)
 
 if TYPE_CHECKING:
     from kando.kit import Kit
@@ -76,10 +82,10 @@ class OpenedRun:
             return FileSnapshots(Path(directory), self.ledger) if directory else None
         substrate = self.context.substrate(read_only=read_only)
         folder = Path(directory) if directory else None
-        own = _snapshots_of(substrate, self.ledger, folder)
+        own = _snapshots_of(self.context, substrate, self.ledger, folder)
         if not self.ledger.stream_name().startswith("branch:"):
             return own
-        return _BranchSnapshots(own, substrate, self.id, folder)
+        return _BranchSnapshots(own, self.context, substrate, self.id, folder)
 
     @cached_property
     def snapshot(self) -> StoredSnapshot | None:
@@ -178,12 +184,24 @@ class OpenedRun:
         return loaded is not None and loaded.demo_of == kit.name and kit.demo is not None
 
     @cached_property
+    def is_known_idle(self) -> bool:
+        """Whether the run's kit had nothing left to do, and is still installed as it was then.
+
+        The kit is not imported to know it: there are no upcasters, and it has no work.
+        """
+        rest = self.snapshot.rest() if self.snapshot is not None else None
+        if rest is None or rest.installed is None or self.choices.kit is None:
+            return False
+        is_of_kit = rest.kit["name"] == self.choices.kit["name"]
+        return is_of_kit and self.context.is_unchanged(rest.kit, rest.installed)
+
+    @cached_property
     def current(self) -> LedgerStore:
         """The ledger with its events upcast to their current versions.
 
         Without the run's kit these are unknown; events are then read as recorded.
         """
-        if self.kit is None:
+        if self.is_known_idle or self.kit is None:
             return self.ledger
         return upcast(self.ledger, [*self.context.plugins.upcasters(), *self.kit.upcasters])
 
@@ -255,10 +273,12 @@ def open_address(context: Context, address: str, at: int | None = None) -> tuple
     raise PositionOutOfRange(msg, hint=f"Use 0 to {length}.")
 
 
-def _snapshots_of(substrate: Substrate, ledger: LedgerStore, folder: Path | None) -> SnapshotStore:
+def _snapshots_of(
+    context: Context, substrate: Substrate, ledger: LedgerStore, folder: Path | None
+) -> SnapshotStore:
     if folder is not None:
         return FileSnapshots(folder, ledger)
-    return _SubstrateSnapshots(substrate, id_of(ledger))
+    return _SubstrateSnapshots(substrate, id_of(ledger), context)
 
 
 @attrs.frozen
@@ -266,6 +286,7 @@ class _BranchSnapshots:
     """The snapshot of a branch; until it has its own, those of its ancestors."""
 
     own: SnapshotStore
+    context: Context
     substrate: Substrate
     ledger_id: str
     folder: Path | None
@@ -292,7 +313,7 @@ class _BranchSnapshots:
             return
         while info.parent_id is not None:
             ledger = self.substrate.open(info.parent_id)
-            body = _snapshots_of(self.substrate, ledger, self.folder).get()
+            body = _snapshots_of(self.context, self.substrate, ledger, self.folder).get()
             if body is not None:
                 yield ledger.stream_name(), body
             info = self.substrate.info(info.parent_id)
@@ -304,6 +325,7 @@ class _SubstrateSnapshots:
 
     substrate: Substrate
     ledger_id: str
+    context: Context
     #: Fewer events are read from the ledger within milliseconds.
     least: int = 1000
 
@@ -314,3 +336,7 @@ class _SubstrateSnapshots:
     def put(self, body: bytes) -> None:
         """Store a snapshot, and replace the previous one."""
         self.substrate.store_snapshot(self.ledger_id, body)
+
+    def installed(self, kit: Mapping[str, Any]) -> Installed | None:
+        """Return the installation of a kit; None if that is unknown."""
+        return self.context.installed(kit)

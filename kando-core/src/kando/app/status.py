@@ -388,7 +388,6 @@ def _after_death(claim: Claim, status: RunStatus) -> RunStatus:
 
 def _at_rest(run: OpenedRun, status: RunStatus) -> RunStatus:
     """Return the state of a run that no process works on."""
-    kit, stored = run.kit, run.current_snapshot
     if status.state not in (FINISHED, WAITING):
         return status
     if status.state == WAITING and status.waits_for_children:
@@ -396,6 +395,9 @@ def _at_rest(run: OpenedRun, status: RunStatus) -> RunStatus:
     if status.unread:
         problem = f"{_counted(status.unread, 'message is', 'messages are')} unread"
         return attrs.evolve(status, state=STOPPED, problem=status.problem or problem)
+    if run.is_known_idle:
+        return status
+    kit, stored = run.kit, run.current_snapshot
     if kit is None or (stored is not None and stored.is_at_rest(_identity(kit))):
         return status
     return attrs.evolve(status, state=STOPPED) if _has_work(run, kit) else status

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import attrs
 import msgspec
 
-__all__ = ["Container", "Header", "Rest", "pack", "unpack"]
+__all__ = ["Container", "Header", "Installed", "Rest", "pack", "unpack"]
 
 # Every snapshot of this format begins with these bytes.
 _MAGIC = b"kando snapshot 5\n"
@@ -19,6 +19,18 @@ _PREFIX = len(_MAGIC) + 8
 _FASTEST = 1
 
 
+class Installed(msgspec.Struct, frozen=True):
+    """The installation of a kit when it was imported: while this is unchanged, so is the kit.
+
+    Attributes:
+        folders: of the modules on which the version of the kit may depend.
+        digest: of the sizes and times of their files and of the metadata of all distributions.
+    """
+
+    folders: tuple[str, ...]
+    digest: str
+
+
 class Rest(msgspec.Struct, frozen=True):
     """Records that the run was idle: its responders had nothing left to do.
 
@@ -26,11 +38,13 @@ class Rest(msgspec.Struct, frozen=True):
         position: the length of the ledger at that time.
         digest: its chained hash at that position, as hexadecimal digits.
         kit: name, version and distribution of the kit that was idle.
+        installed: its installation; None if that is unknown, or if events have upcasters.
     """
 
     position: int
     digest: str
     kit: dict[str, str | None]
+    installed: Installed | None = None
 
 
 class Header(msgspec.Struct, frozen=True):

@@ -19,11 +19,13 @@ from kando.ledger.interface import LedgerStore
 from kando.ledger.upcast import UpcastLedger
 from kando.schema.exact_json import encode, exact
 from kando.settings import SNAPSHOT_DIR, value_of
-from kando.world._container import Container, Header, Rest, pack, unpack
+from kando.world._container import Container, Header, Installed, Rest, pack, unpack
 from kando.world.graph import Relation, World, WorldObject, stored_data, undecoded_objects
 
 __all__ = [
     "FileSnapshots",
+    "Installed",
+    "Rest",
     "Snapshot",
     "SnapshotStore",
     "StoredSnapshot",
@@ -62,6 +64,14 @@ class SnapshotStore(Protocol):
 
     def put(self, body: bytes) -> None:
         """Keep a snapshot in place of the one before."""
+
+
+@runtime_checkable
+class _KnowsInstalled(Protocol):
+    """A store that knows the installation of kits: readers need no import to see that it is unchanged."""
+
+    def installed(self, kit: Mapping[str, Any]) -> Installed | None:
+        """Return the installation of a kit, given its name, version and distribution."""
 
 
 @runtime_checkable
@@ -199,19 +209,23 @@ class StoredSnapshot:
         Args:
             kit: its name, version and distribution; another version may have something to do.
         """
-        header = self._container.header
-        rest = header.rest
-        return (
+        rest = self.rest()
+        return rest is not None and rest.kit == _about(kit)
+
+    def rest(self) -> Rest | None:
+        """Return the note that a kit had nothing left to do, if it is of the ledger's present end."""
+        rest = self._container.header.rest
+        is_of_end = (
             rest is not None
             and self.is_current
-            and rest.kit == _about(kit)
             and rest.position == self.ledger.length()
             and rest.digest == self.ledger.digest(rest.position).hex()
         )
+        return rest if is_of_end else None
 
-    def resting(self, kit: Mapping[str, Any]) -> bytes:
+    def resting(self, kit: Mapping[str, Any], installed: Installed | None = None) -> bytes:
         """Return it as it is stored once a kit has nothing left to do at the ledger's end."""
-        return self._container.resting(_rest(self.ledger, self.ledger.length(), kit))
+        return self._container.resting(_rest(self.ledger, self.ledger.length(), kit, installed))
 
 
 def note_rest(ledger: LedgerStore, store: SnapshotStore, kit: Mapping[str, Any]) -> None:
@@ -232,8 +246,12 @@ def note_rest(ledger: LedgerStore, store: SnapshotStore, kit: Mapping[str, Any])
     if stored is None or (stored.is_inherited and stored.position == 0):
         header = Header(ledger.stream_name(), 0, ledger.digest(0).hex(), _versions(ledger))
         stored = StoredSnapshot(ledger, 0, Container(header, b"", 0))
-    if not stored.is_inherited and not stored.is_at_rest(kit):
-        store.put(stored.resting(kit))
+    if stored.is_inherited:
+        return
+    rest, installed = stored.rest(), _installed(ledger, store, kit)
+    is_known = rest is not None and installed in (None, rest.installed)
+    if not is_known or not stored.is_at_rest(kit):
+        store.put(stored.resting(kit, installed))
 
 
 @overload
@@ -288,16 +306,14 @@ def _save_bound(
     views: Mapping[str, bytes] | None = None,
     resting_kit: Mapping[str, Any] | None = None,
 ) -> None:
-    position = ledger.length() if position is None else position
-    header = Header(
-        ledger.stream_name(),
-        position,
-        ledger.digest(position).hex(),
-        _versions(ledger),
-        rest=_rest(ledger, position, resting_kit) if resting_kit is not None else None,
-    )
+    position, store = ledger.length() if position is None else position, _store(where, ledger)
+    rest = None
+    if resting_kit is not None:
+        rest = _rest(ledger, position, resting_kit, _installed(ledger, store, resting_kit))
+    digest = ledger.digest(position).hex()
+    header = Header(ledger.stream_name(), position, digest, _versions(ledger), rest=rest)
     state = encode(_rows(world))
-    _store(where, ledger).put(pack(header, {**(views or {}), WORLD_STATE: state}))
+    store.put(pack(header, {**(views or {}), WORLD_STATE: state}))
 
 
 def _save_file(run_id: str, world: World, position: int) -> None:
@@ -433,8 +449,19 @@ def _versions(ledger: LedgerStore) -> dict[str, int]:
     return ledger.versions if isinstance(ledger, UpcastLedger) else {}
 
 
-def _rest(ledger: LedgerStore, position: int, kit: Mapping[str, Any]) -> Rest:
-    return Rest(position, ledger.digest(position).hex(), _about(kit))
+def _rest(
+    ledger: LedgerStore, position: int, kit: Mapping[str, Any], installed: Installed | None
+) -> Rest:
+    return Rest(position, ledger.digest(position).hex(), _about(kit), installed)
+
+
+def _installed(
+    ledger: LedgerStore, store: SnapshotStore, kit: Mapping[str, Any]
+) -> Installed | None:
+    # A reader that imports no kit knows no upcasters.
+    if _versions(ledger) or not isinstance(store, _KnowsInstalled):
+        return None
+    return store.installed(_about(kit))
 
 
 def _about(kit: Mapping[str, Any]) -> dict[str, str | None]:
