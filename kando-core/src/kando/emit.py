@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from kando.errors import InvalidData
 from kando.responders.options import check_options
-from kando.responders.policies import seconds_of
+from kando.responders.policies import seconds_between, seconds_of
 from kando.schema.attachments import with_read_content, with_read_paths
 from kando.schema.events import (
     EXPIRES,
@@ -26,6 +26,7 @@ from kando.schema.events import (
     PERSON_ASKED,
     RELATION_CREATED,
     RELATION_REMOVED,
+    REMIND,
     RUN_REQUESTED,
     TIMER_SET,
     TOOL_CALLED,
@@ -213,6 +214,7 @@ def ask_person(
     *,
     about: ObjectRef | None = None,
     expires: float | timedelta | None = None,
+    remind: float | timedelta | None = None,
 ) -> KandoEvent:
     """Ask a person; the reply is a ``person.replied``, and the run waits for it.
 
@@ -226,10 +228,13 @@ def ask_person(
         about: the object it is about; the reply echoes it as ``cause_object_id``.
         expires: seconds, or a `datetime.timedelta`, from the recording of the question until the run
             answers it itself with the error ``Expired``.
+        remind: seconds, at least 60, or a `datetime.timedelta`: each time that the question has been
+            open for so long since it was asked, or since the last reminder, a run that a process
+            works on records a ``person.reminded``.
 
     Raises:
         InvalidData: the question is empty.
-        ConfigurationError: the schema or the deadline is malformed.
+        ConfigurationError: the schema, the deadline or the interval is malformed.
     """
     if not isinstance(question, str) or not question.strip():
         msg = f"The question to a person is {question!r:.60}."
@@ -239,6 +244,8 @@ def ask_person(
         data["schema"] = schema if isinstance(schema, dict) else _schema_of(schema)
     if (seconds := seconds_of(expires, "ask_person")) is not None:
         data[EXPIRES] = seconds
+    if (seconds := seconds_between(remind, "ask_person")) is not None:
+        data[REMIND] = seconds
     if about is not None:
         data["cause_object_id"] = _id_of(about)
     return emit(PERSON_ASKED, data)

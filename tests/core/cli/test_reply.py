@@ -34,6 +34,20 @@ TRAVEL = """
 """
 
 
+def test_the_reminders_of_a_question_are_shown(
+    install: Callable[[str, str], Path], kando: Run
+) -> None:
+    install("travel", TRAVEL.replace("about=event", "about=event, remind=3600"))
+    run = kando("run", "travel", "--goal", "Rome").stdout.strip()
+    (shown,) = json.loads(kando("status", run, "--json").stdout)["reminders"]
+    (listed,) = json.loads(kando("approvals", run, "--json").stdout)["items"]
+    assert shown["event_id"] == listed["event_id"]
+    assert shown["reminded"] == listed["reminded"] == 0
+    assert (listed["remind_at"], listed["schema"]) == (shown["remind_at"], {"type": "integer"})
+    assert f"for {shown['event_id']}, not reminded yet" in kando("status", run).stdout
+    assert f"not reminded yet, next {shown['remind_at']}" in kando("approvals", run).stdout
+
+
 def test_a_question_is_listed_answered_and_the_run_resumed(
     install: Callable[[str, str], Path], kando: Run
 ) -> None:

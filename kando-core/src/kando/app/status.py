@@ -46,6 +46,7 @@ __all__ = [
     "WAITING",
     "ChildRun",
     "Deadline",
+    "Reminder",
     "RunStatus",
     "damaged_status",
     "progress_of_run",
@@ -84,6 +85,21 @@ class Deadline:
 
     event_id: str
     expires_at: datetime
+
+
+@attrs.frozen
+class Reminder:
+    """The reminders of an open question to a person.
+
+    Attributes:
+        event_id: id of its ``person.asked``.
+        reminded: number of reminders so far.
+        remind_at: when the next one is due; timezone-aware.
+    """
+
+    event_id: str
+    reminded: int
+    remind_at: datetime
 
 
 @attrs.frozen
@@ -150,6 +166,7 @@ class RunStatus:
         claim: of the process that works on the run; None if no live process does.
         deadlines: of the pending approvals and questions that have one, the next one first: the
             run denies an approval itself then, and answers a question with an error.
+        reminders: of the open questions for which a further one is due, the next one first.
         children: the child runs that it has asked for, in order.
         started_by: of a child run, the run and the ``run.requested`` that started it, as ``run_id``
             and ``event_id``; None for any other run.
@@ -187,6 +204,7 @@ class RunStatus:
     parked_reasons: list[str] = attrs.field(factory=list)
     claim: Claim | None = None
     deadlines: list[Deadline] = attrs.field(factory=list)
+    reminders: list[Reminder] = attrs.field(factory=list)
     children: list[ChildRun] = attrs.field(factory=list)
     started_by: dict[str, str] | None = None
 
@@ -298,6 +316,7 @@ def _status(ledger: LedgerStore, fold: StatusFold) -> RunStatus:
         parked=len(parked),
         parked_reasons=parked,
         deadlines=_deadlines(fold),
+        reminders=_reminders(fold),
         children=_children(ledger.stream_name(), fold),
         started_by=_started_by(fold),
     )
@@ -331,6 +350,15 @@ def _deadlines(fold: StatusFold) -> list[Deadline]:
         Deadline(each.event_id, each.expires_at) for each in waiting if each.expires_at is not None
     ]
     return sorted(found, key=lambda each: each.expires_at)
+
+
+def _reminders(fold: StatusFold) -> list[Reminder]:
+    found = [
+        Reminder(each.event_id, each.reminded, each.remind_at)
+        for each in fold.questions.values()
+        if each.remind_at is not None
+    ]
+    return sorted(found, key=lambda each: each.remind_at)
 
 
 def _counted(n: int, one: str, many: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import click
@@ -13,7 +13,7 @@ from kando.app.inbox import Delivery
 from kando.app.run import Run
 from kando.app.store import Store
 from kando.cli.arguments import ANY_RUN, KIT, RUN
-from kando.cli.output import clean, moment, print_line, print_list, warn
+from kando.cli.output import clean, moment, print_line, print_list, reminded, warn
 from kando.cli.send import json_object, print_delivery
 from kando.cli.shared import command_for, open_command_store, page_options, shared_options
 from kando.schema.events import PERSON_ASKED
@@ -57,21 +57,17 @@ def list_approvals(
             _print_page(store.approvals(limit=limit, cursor=cursor), as_json)
             return
         named = store.run(run)
-        items: list[tuple[Run, Approval]] = []
-        has_questions = False
+        items: list[tuple[Run, Approval | Question]] = []
         for each in (named, *named.children()):
-            asked = each.questions()
-            has_questions = has_questions or bool(asked)
-            found = (*each.approvals(decided=show_all), *map(_as_approval, asked))
-            items += [(each, one) for one in found]
+            items += [(each, one) for one in each.approvals(decided=show_all)]
+            items += [(each, one) for one in each.questions()]
         if as_json:
-            print_list([attrs.asdict(one) | {"run_id": each.id} for each, one in items])
+            print_list([_json(one) | {"run_id": each.id} for each, one in items])
             return
         for each, one in items:
             of_child = f"{each.id}  " if each.id != named.id else ""
-            decision = _decision(one) if show_all and one.type != PERSON_ASKED else ""
-            print_line(f"{of_child}{_line(one)}{decision}")
-        if has_questions:
+            print_line(f"{of_child}{_line(one, show_all)}")
+        if any(isinstance(one, Question) for _, one in items):
             warn(f"to reply: {command_for('reply', named.id)} EVENT ANSWER")
         if not items:
             warn(
@@ -81,7 +77,7 @@ def list_approvals(
 
 def _print_page(page: ApprovalPage, as_json: bool) -> None:
     if as_json:
-        items = [{"run_id": each.run_id} | attrs.asdict(each.approval) for each in page]
+        items = [{"run_id": each.run_id} | _json(each.approval) for each in page]
         print_list(items, page.next_cursor)
     else:
         for each in page:
@@ -94,10 +90,24 @@ def _print_page(page: ApprovalPage, as_json: bool) -> None:
         warn(f"{run_id} is damaged: its approvals are unknown")
 
 
-def _line(each: Approval) -> str:
-    times = f"since {moment(each.requested_at)}"
-    times += f", until {moment(each.expires_at)}" if each.expires_at is not None else ""
-    return f"{clean(each.event_id)}  {_subject(each)}  {clean(each.reason)}  ({times})"
+def _json(each: Approval | Question) -> dict[str, Any]:
+    """Return an approval or a question in its JSON form; both have the same fields."""
+    if isinstance(each, Approval):
+        return attrs.asdict(each) | {"schema": None, "reminded": 0, "remind_at": None}
+    asked = _as_approval(each)
+    of_question = {"schema": each.schema, "reminded": each.reminded, "remind_at": each.remind_at}
+    return attrs.asdict(asked) | of_question
+
+
+def _line(each: Approval | Question, shows_decision: bool = False) -> str:
+    asked = _as_approval(each) if isinstance(each, Question) else each
+    times = f"since {moment(asked.requested_at)}"
+    times += f", until {moment(asked.expires_at)}" if asked.expires_at is not None else ""
+    if isinstance(each, Question) and each.remind is not None:
+        times += f", {reminded(each.reminded)}"
+        times += f", next {moment(each.remind_at)}" if each.remind_at is not None else ""
+    decision = _decision(each) if shows_decision and isinstance(each, Approval) else ""
+    return f"{clean(asked.event_id)}  {_subject(asked)}  {clean(asked.reason)}  ({times}){decision}"
 
 
 def _decision(each: Approval) -> str:

@@ -19,6 +19,7 @@ from kando.cli.output import (
     print_json,
     print_line,
     print_list,
+    reminded,
     status_dict,
     truncate,
     warn,
@@ -82,6 +83,10 @@ def _status_lines(found: RunStatus) -> list[tuple[str, str]]:
         more = f" and {len(rest)} more" if rest else ""
         when = f"{moment(first.expires_at)} for {clean(first.event_id)}{more}"
         lines.append(("deadline", when))
+    if found.reminders:
+        next_one = found.reminders[0]
+        when = f"{moment(next_one.remind_at)} for {clean(next_one.event_id)}"
+        lines.append(("reminder", f"{when}, {reminded(next_one.reminded)}"))
     lines += [("goal", clean(found.goal or "")), ("kit", clean(kit))]
     if found.started_by is not None:
         by = found.started_by

@@ -33,6 +33,7 @@ __all__ = [
     "print_line",
     "print_list",
     "print_piece",
+    "reminded",
     "say",
     "say_piece",
     "status_dict",
@@ -198,7 +199,19 @@ def status_dict(status: RunStatus) -> dict[str, Any]:
             {"event_id": each.event_id, "expires_at": moment(each.expires_at)}
             for each in status.deadlines
         ],
+        "reminders": [
+            attrs.asdict(each) | {"remind_at": moment(each.remind_at)} for each in status.reminders
+        ],
     }
+
+
+def reminded(times: int) -> str:
+    """Return how often a person was reminded, as text."""
+    return (
+        "not reminded yet"
+        if not times
+        else f"reminded {'once' if times == 1 else f'{times} times'}"
+    )
 
 
 def _claim_dict(claim: Claim) -> dict[str, Any]:

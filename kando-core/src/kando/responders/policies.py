@@ -16,6 +16,7 @@ from kando.schema.events import (
     LONGEST_EXPIRES,
     OBJECT_CREATED,
     RUN_REQUESTED,
+    SHORTEST_REMIND,
     TOOL_CALLED,
     KandoEvent,
 )
@@ -49,11 +50,32 @@ def seconds_of(expires: float | timedelta | None, caller: str) -> float | None:
     Raises:
         ConfigurationError: it is not a number of seconds in the range; the message names `caller`.
     """
-    seconds = expires.total_seconds() if isinstance(expires, timedelta) else expires
-    is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-    if seconds is not None and not (is_number and 0 < seconds <= LONGEST_EXPIRES):
+    seconds = _number_of(expires)
+    if expires is not None and not (seconds is not None and 0 < seconds <= LONGEST_EXPIRES):
         msg = f"{caller}(..., expires={expires!r:.60}) has no deadline."
         raise ConfigurationError(msg, hint="Use seconds, more than 0, or a timedelta.")
+    return seconds
+
+
+def seconds_between(remind: float | timedelta | None, caller: str) -> float | None:
+    """Return the seconds between two reminders, in one spelling; None for none.
+
+    Raises:
+        ConfigurationError: they are not a number in the range; the message names `caller`.
+    """
+    seconds = _number_of(remind)
+    is_in_range = seconds is not None and SHORTEST_REMIND <= seconds <= LONGEST_EXPIRES
+    if remind is not None and not is_in_range:
+        msg = f"{caller}(..., remind={remind!r:.60}) is not an interval between reminders."
+        hint = f"Use seconds, at least {SHORTEST_REMIND}, or a timedelta."
+        raise ConfigurationError(msg, hint=hint)
+    return seconds
+
+
+def _number_of(time: object) -> float | None:
+    seconds = time.total_seconds() if isinstance(time, timedelta) else time
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool):
+        return None
     # One spelling of a number, so that 60 and a timedelta of a minute are recorded alike.
     return int(seconds) if isinstance(seconds, float) and seconds.is_integer() else seconds
 

@@ -18,6 +18,8 @@ from kando.schema.events import (
     KIT_LOADED,
     OBSERVED,
     PARKED,
+    PERSON_ASKED,
+    PERSON_REMINDED,
     RESPONDER_COMPLETED,
     RESPONDER_FAILED,
     RESPONDER_FIRED,
@@ -31,6 +33,7 @@ from kando.schema.identity import step_key
 from kando.views.approvals import GATE
 from kando.views.firings import FiringOrders, parked_by_person, remaining
 from kando.views.pending import ANSWERS, INTENTS, PENDING, Pending, answered_by, track
+from kando.views.questions import Question, track_questions
 
 __all__ = ["AFTER", "Cursor", "CursorState", "OpenFiring", "names_after"]
 
@@ -38,7 +41,7 @@ __all__ = ["AFTER", "Cursor", "CursorState", "OpenFiring", "names_after"]
 #: ledger: their trigger, and the names of the responders.
 AFTER = "after"
 
-_PENDING = PENDING | {APPROVAL_GRANTED}
+_PENDING = PENDING | {APPROVAL_GRANTED, PERSON_REMINDED}
 
 
 @attrs.define
@@ -98,6 +101,7 @@ class CursorState(msgspec.Struct, frozen=True):
         open_firing: its ``responder.fired``, its trigger and its outputs.
         intents: that are open.
         timers: that have not fired.
+        questions: to people, that are open.
         halted_by: see `Pending`.
         grants: each ``approval.granted`` whose intent is not answered.
         failed: the number of failed attempts of each firing that is to be retried.
@@ -113,6 +117,7 @@ class CursorState(msgspec.Struct, frozen=True):
     open_firing: tuple[int, int, list[int]] | None
     intents: list[int]
     timers: list[int]
+    questions: list[Question]
     halted_by: str | None
     grants: list[int]
     failed: list[tuple[str, str, int]]
@@ -133,6 +138,7 @@ class Cursor:
             ledger shows it.
         open_firing: the firing that the ledger holds in part, if there is one.
         pending: open intents and timers, and the halt of the run.
+        questions: to people, that are open, by the id of their ``person.asked``.
         orders: the firing orders of the kits that worked on the run.
         parked: names of the responders that a person had the run step over, by trigger.
         cancelled: the ``run.cancelled``, while the run is cancelled.
@@ -150,6 +156,7 @@ class Cursor:
         self.done: dict[str, int] = {}
         self.open_firing: OpenFiring | None = None
         self.pending: Pending[RecordedEvent] = Pending()
+        self.questions: dict[str, Question] = {}
         self.orders = FiringOrders()
         # Each ``approval.granted``, until its intent is answered.
         self._grants: dict[str, RecordedEvent] = {}
@@ -272,6 +279,8 @@ class Cursor:
             self._grants[event.id] = event
             return
         track(self.pending, event, event)
+        if self.questions or event.type == PERSON_ASKED:
+            track_questions(self.questions, event)
         if event.type == RUN_CANCELLED:
             self.cancelled = event
         elif self.pending.halted_by is None:
@@ -445,6 +454,7 @@ class Cursor:
             else None,
             _positions(self.pending.intents.values()),
             _positions(self.pending.timers.values()),
+            list(self.questions.values()),
             self.pending.halted_by,
             _positions(self._grants.values()),
             sorted((*firing, attempts) for firing, attempts in self._failed.items()),
@@ -489,6 +499,7 @@ class Cursor:
             self.open_firing = OpenFiring(fired, at(trigger), responder, [*map(at, outputs)])
         self.pending.intents = of(state.intents, *INTENTS)
         self.pending.timers = of(state.timers, TIMER_SET)
+        self.questions = {each.event_id: each for each in state.questions}
         self.pending.halted_by = state.halted_by
         self._grants = of(state.grants, APPROVAL_GRANTED)
         self._failed = {(trigger, name): count for trigger, name, count in state.failed}

@@ -11,7 +11,7 @@ The ledger is the queue. `Loop.run` dispatches its events in order:
 4. After the last responder the cursor advances to the next event.
 
 Between two firings `_poll` records external events at the tail: timers that are due, then messages
-from the inbox. So all events are handled first in, first out, whatever produced them.
+from the inbox, then the deadlines and reminders of questions that are still open. So all events are handled first in, first out, whatever produced them.
 
 The loop stops when every event is dispatched and the inbox is empty, when a limit of the budget
 would be exceeded, when the run is paused or cancelled, or when a responder raises. The ledger
@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from functools import partial
 from itertools import islice
 
@@ -46,7 +47,7 @@ from kando.runtime.parking import Parking
 from kando.runtime.purity import run_checked
 from kando.runtime.recorder import Recorder
 from kando.runtime.recovery import RecoveryState, place_before, recover
-from kando.runtime.timers import due_timers
+from kando.runtime.timers import due_reminders, due_timers
 from kando.schema.events import (
     APPROVAL_GRANTED,
     EXPIRES,
@@ -54,10 +55,12 @@ from kando.schema.events import (
     PARKED,
     PERSON_ASKED,
     RAISED,
+    KandoEvent,
     RecordedEvent,
 )
 from kando.schema.firing import Firing
 from kando.world.graph import World
+from kando.world.projection import due_at
 
 __all__ = ["Loop"]
 
@@ -239,15 +242,26 @@ class Loop:
                 return False
             if self.messages.has_caught_up and not self._record_due(self._deadlines()):
                 return False
+            if self.messages.has_caught_up and not self._record_reminders():
+                return False
         return self.cursor.pending.halted_by is None
 
     def _record_due(self, waiting: Iterable[RecordedEvent]) -> bool:
-        due = due_timers(waiting, self.recorder.clock())
-        return all(self.committer.deliver([each], is_own=True) for each in due)
+        return self._deliver_own(due_timers(waiting, self.recorder.clock()))
 
-    def waiting_for_time(self) -> list[RecordedEvent]:
-        """Return the timers that have not fired, and the questions to people that have a deadline."""
-        return [*self.cursor.pending.timers.values(), *self._deadlines()]
+    def _record_reminders(self) -> bool:
+        """Record the reminders of questions that are due, the replies and deadlines being recorded."""
+        cursor, now = self.cursor, self.recorder.clock()
+        return self._deliver_own(due_reminders(cursor.questions, cursor.pending.intents, now))
+
+    def _deliver_own(self, events: Iterable[KandoEvent]) -> bool:
+        return all(self.committer.deliver([each], is_own=True) for each in events)
+
+    def waiting_for_time(self) -> list[datetime]:
+        """Return when timers, deadlines, and reminders of questions to people are due."""
+        reminders = (each.remind_at for each in self.cursor.questions.values())
+        waiting = [*self.cursor.pending.timers.values(), *self._deadlines()]
+        return [*map(due_at, waiting), *(at for at in reminders if at is not None)]
 
     def _deadlines(self) -> list[RecordedEvent]:
         intents = self.cursor.pending.intents.values()

@@ -1,8 +1,8 @@
-"""Timers, and the deadlines of questions to people: which are due, and when the next one is due."""
+"""Timers, and the deadlines and reminders of questions to people: which are due, and when the next is."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from kando.schema.events import (
@@ -10,15 +10,17 @@ from kando.schema.events import (
     APPROVAL_REQUESTED,
     ECHOED,
     PERSON_ASKED,
+    PERSON_REMINDED,
     PERSON_REPLIED,
     TIMER_FIRED,
     KandoEvent,
     RecordedEvent,
     make_event,
 )
+from kando.views.questions import Question
 from kando.world.projection import due_at
 
-__all__ = ["EXPIRED", "due_timers", "seconds_until_due"]
+__all__ = ["EXPIRED", "due_reminders", "due_timers", "seconds_until_due"]
 
 #: Why a question is denied when its deadline has passed.
 EXPIRED = "expired"
@@ -34,10 +36,31 @@ def due_timers(timers: Iterable[RecordedEvent], now: datetime) -> list[KandoEven
     return [_ENDED.get(each.type, _fired)(each) for each in due]
 
 
-def seconds_until_due(timers: Iterable[RecordedEvent], now: datetime) -> float | None:
-    """Return the seconds until the next timer is due (0 if one is due), or None without timers."""
-    moments = [due_at(timer) for timer in timers]
-    return max((min(moments) - now).total_seconds(), 0.0) if moments else None
+def due_reminders(
+    questions: Mapping[str, Question], intents: Mapping[str, RecordedEvent], now: datetime
+) -> list[KandoEvent]:
+    """Return a ``person.reminded`` for each question whose reminder is due, the earliest first.
+
+    However long no process worked on the run, this is one reminder of each question.
+
+    Args:
+        questions: the open questions, by id.
+        intents: the open intents, by id.
+        now: the present time.
+    """
+    due = [
+        (each.remind_at, each.reminded, intents[id])
+        for id, each in questions.items()
+        if each.remind_at is not None and each.remind_at <= now and id in intents
+    ]
+    due.sort(key=lambda each: each[0])
+    return [_reminded(asked, count + 1) for _, count, asked in due]
+
+
+def seconds_until_due(moments: Iterable[datetime], now: datetime) -> float | None:
+    """Return the seconds until the first of some moments (0 if it has passed), or None without any."""
+    first = min(moments, default=None)
+    return max((first - now).total_seconds(), 0.0) if first is not None else None
 
 
 def _expired(asked: RecordedEvent) -> KandoEvent:
@@ -49,6 +72,12 @@ def _unanswered(asked: RecordedEvent) -> KandoEvent:
     echoed = {field: asked.data[field] for field in ECHOED if field in asked.data}
     error = {"type": "Expired", "message": "The deadline of the question has passed."}
     return make_event(PERSON_REPLIED, "", "clock", [asked.id], {**echoed, "error": error})
+
+
+def _reminded(asked: RecordedEvent, count: int) -> KandoEvent:
+    echoed = {field: asked.data[field] for field in ECHOED if field in asked.data}
+    data = {"request": asked.id, "question": asked.data.get("question"), "count": count}
+    return make_event(PERSON_REMINDED, "", "clock", [asked.id], {**echoed, **data})
 
 
 def _fired(timer: RecordedEvent) -> KandoEvent:

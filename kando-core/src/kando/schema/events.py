@@ -37,10 +37,12 @@ __all__ = [
     "OBSERVED",
     "PARKED",
     "PERSON_ASKED",
+    "PERSON_REMINDED",
     "PERSON_REPLIED",
     "RAISED",
     "RELATION_CREATED",
     "RELATION_REMOVED",
+    "REMIND",
     "RESERVED",
     "RESPONDER_COMPLETED",
     "RESPONDER_FAILED",
@@ -52,6 +54,7 @@ __all__ = [
     "RUN_REQUESTED",
     "RUN_RESUMED",
     "SETTINGS",
+    "SHORTEST_REMIND",
     "STARTED_BY",
     "TIMER_FIRED",
     "TIMER_SET",
@@ -87,6 +90,7 @@ RESPONDER_COMPLETED = "responder.completed"
 RESPONDER_FAILED = "responder.failed"
 KIT_LOADED = "kit.loaded"
 PERSON_ASKED = "person.asked"
+PERSON_REMINDED = "person.reminded"
 PERSON_REPLIED = "person.replied"
 RUN_REQUESTED = "run.requested"
 RUN_ENDED = "run.ended"
@@ -119,6 +123,7 @@ RESERVED = frozenset(
         BUDGET_SET,
         INBOX_REFUSED,
         KIT_LOADED,
+        PERSON_REMINDED,
         RESPONDER_COMPLETED,
         RESPONDER_FAILED,
         RESPONDER_FIRED,
@@ -160,6 +165,11 @@ RAISED = "raised"
 #: Field of an ``approval.requested`` or ``person.asked``: the seconds after its recording at which
 #: the run denies it, or answers it with an error.
 EXPIRES = "expires"
+#: Field of a ``person.asked``: the seconds after its recording, or after the last reminder, at which
+#: the run records a ``person.reminded``.
+REMIND = "remind"
+#: The least of these: a run that waits for a person records at most one reminder a minute.
+SHORTEST_REMIND = 60
 #: Field of a ``kit.loaded``: the settings of the kit.
 SETTINGS = "settings"
 #: Field of the first event of a child run: the run that started it, and the ``run.requested``.

@@ -18,8 +18,10 @@ from kando.schema.events import (
     PERSON_ASKED,
     RELATION_CREATED,
     RELATION_REMOVED,
+    REMIND,
     RUN_REQUESTED,
     SETTINGS,
+    SHORTEST_REMIND,
     TIMER_SET,
     TOOL_SERVERS,
     KandoEvent,
@@ -127,6 +129,8 @@ def change_of(event: KandoEvent, world: Lookup, *, copies: bool = False) -> Chan
         return SettingsChange(*(map(_copy, (data, servers)) if copies else (data, servers)))
     if kind == TIMER_SET or (kind in _QUESTIONS and EXPIRES in event.data):
         due_at(event)
+    if kind == PERSON_ASKED and REMIND in event.data:
+        seconds_between_reminders(event)
     if kind == RUN_REQUESTED:
         _text(event, "kit")
         _text(event, "goal")
@@ -185,6 +189,19 @@ def _deadline_of(asked: KandoEvent) -> datetime:
         return asked.timestamp + timedelta(seconds=seconds)
     msg = f"{event_label(asked)}: data.{EXPIRES} is {seconds!r:.40}."
     raise InvalidData(msg, hint="Set it to a number of seconds, more than 0.")
+
+
+def seconds_between_reminders(asked: KandoEvent) -> float:
+    """Return the seconds after which a ``person.asked`` with reminders is repeated.
+
+    Raises:
+        InvalidData: they are malformed.
+    """
+    seconds = asked.data.get(REMIND)
+    if _is_number(seconds) and SHORTEST_REMIND <= seconds <= LONGEST_EXPIRES:
+        return seconds
+    msg = f"{event_label(asked)}: data.{REMIND} is {seconds!r:.40}."
+    raise InvalidData(msg, hint=f"Set it to a number of seconds, at least {SHORTEST_REMIND}.")
 
 
 def _is_number(value: Any) -> TypeGuard[float]:

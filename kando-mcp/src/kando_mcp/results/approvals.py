@@ -100,6 +100,8 @@ def pending_questions(store: Store, run: str) -> list[QuestionShape]:
             "question": truncate(each.question, _CHARS),
             "schema": each.schema,
             "expires_at": each.expires_at.isoformat() if each.expires_at is not None else None,
+            "reminded": each.reminded,
+            "remind_at": each.remind_at.isoformat() if each.remind_at is not None else None,
         }
         for each in store.run(run).questions()[:_SHOWN]
     ]

@@ -74,12 +74,17 @@ class ApprovalShape(TypedDict):
 
 
 class QuestionShape(TypedDict):
-    """A question to a person; `schema` is the JSON Schema of the answer, None for text."""
+    """A question to a person; `schema` is the JSON Schema of the answer, None for text.
+
+    `reminded` is the number of reminders so far, and `remind_at` the time of the next one.
+    """
 
     event_id: str
     question: str
     schema: dict[str, Any] | None
     expires_at: str | None
+    reminded: int
+    remind_at: str | None
 
 
 class RunApprovalShape(ApprovalShape):

@@ -20,6 +20,7 @@ from kando.runtime.timers import seconds_until_due
 from kando.schema.events import TIMER_FIRED, TIMER_SET, RecordedEvent
 from kando.settings import GRACE_SECONDS, value_of
 from kando.views.spending import Accounts
+from kando.world.projection import due_at
 from kando_mcp.spending import kept_by
 from kando_mcp.worker.daily_limit import DailyLimit
 from kando_mcp.worker.order import Order, Report, decode_order, encode
@@ -150,7 +151,7 @@ def _wait_for_timer(store: Store, status: RunStatus) -> None:
         elif event.type == TIMER_FIRED:
             timers.pop(event.data.get("timer", ""), None)
     while not substrate.inbox(status.run_id):
-        seconds = seconds_until_due(timers.values(), datetime.now(UTC))
+        seconds = seconds_until_due(map(due_at, timers.values()), datetime.now(UTC))
         if not seconds:
             return
         time.sleep(min(seconds, _POLL_SECONDS))

@@ -17,6 +17,7 @@ from kando.schema.events import (
     OBJECT_CREATED,
     OBJECT_PATCHED,
     PERSON_ASKED,
+    PERSON_REMINDED,
     PERSON_REPLIED,
     RELATION_CREATED,
     RELATION_REMOVED,
@@ -77,6 +78,7 @@ _ABOUT_ANY = frozenset(
         TOOL_RETURNED,
         LLM_RESPONSE,
         PERSON_ASKED,
+        PERSON_REMINDED,
         PERSON_REPLIED,
         RUN_REQUESTED,
         RUN_ENDED,
@@ -91,6 +93,8 @@ _ANSWERED_BY = {
     PERSON_ASKED: PERSON_REPLIED,
     RUN_REQUESTED: RUN_ENDED,
 }
+
+_BY_CLOCK = {TIMER_SET: TIMER_FIRED, PERSON_ASKED: PERSON_REMINDED}
 
 _KEPT = frozenset({OBJECT_CREATED, OBJECT_PATCHED, RELATION_CREATED, RELATION_REMOVED})
 
@@ -167,9 +171,10 @@ def _answerers(emitted: set[str | None]) -> Iterator[Node]:
     if LLM_REQUEST in emitted:
         answer = (Emission(LLM_RESPONSE, None, True),)
         yield Node(MODEL, frozenset({LLM_REQUEST}), None, answer, DECLARED)
-    if TIMER_SET in emitted:
-        fired = (Emission(TIMER_FIRED, None, True),)
-        yield Node(CLOCK, frozenset({TIMER_SET}), None, fired, DECLARED)
+    if timed := {TIMER_SET, PERSON_ASKED} & emitted:
+        # A question may have reminders, or none.
+        fired = tuple(Emission(_BY_CLOCK[each], None, each == TIMER_SET) for each in sorted(timed))
+        yield Node(CLOCK, frozenset(timed), None, fired, DECLARED)
 
 
 def _has_subject(nodes: Sequence[Node], subject: str) -> bool:
