@@ -88,6 +88,15 @@ def test_an_approval_is_requested_granted_and_used_in_three_processes(
         ("object.created", "publish?"),
         ("tool.called", "pay 7?"),
     ]
+    assert [(each["tool"], each["arguments"]) for each in listed] == [
+        (None, None),
+        ("pay", {"amount": 7}),
+    ]
+    everywhere = json.loads(kando("approvals", "--json").stdout)["items"]
+    assert [(each["tool"], each["arguments"]) for each in everywhere] == [
+        (None, None),
+        ("pay", {"amount": 7}),
+    ]
     assert "pay 7?" in kando("approvals", started).stdout
 
     for each in listed:

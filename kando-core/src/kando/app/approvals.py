@@ -16,6 +16,7 @@ from kando.app.opened import OpenedRun
 from kando.app.tool_servers import responders_of
 from kando.cache.llm import LLMCache
 from kando.errors import ConfigurationError, EventNotFound, InvalidData, StoreDamaged
+from kando.ledger.interface import LedgerStore
 from kando.ledger.substrate import LedgerInfo
 from kando.runtime import Runtime
 from kando.schema.events import (
@@ -23,6 +24,7 @@ from kando.schema.events import (
     APPROVAL_GRANTED,
     INBOX_REFUSED,
     RUN_CANCELLED,
+    TOOL_CALLED,
     KandoEvent,
     make_event,
 )
@@ -82,7 +84,16 @@ def approvals_of(run: OpenedRun, *, decided: bool = False) -> list[Approval]:
         decided: whether to return those that wait no more as well, with the decisions.
     """
     read = all_approvals if decided else open_approvals
-    return read(run.ledger.read_all())
+    return [_with_call(run.ledger, each) for each in read(run.ledger.read_all())]
+
+
+def _with_call(ledger: LedgerStore, asked: Approval) -> Approval:
+    """Return an approval with the tool and the arguments of the call that waits."""
+    call = ledger.find(asked.intent) if asked.type == TOOL_CALLED and asked.intent else None
+    if call is None:
+        return asked
+    tool, arguments = call.data.get("tool"), call.data.get("arguments")
+    return attrs.evolve(asked, tool=tool if isinstance(tool, str) else None, arguments=arguments)
 
 
 def approvals_in_store(context: Context, limit: int, cursor: str | None = None) -> ApprovalPage:
@@ -108,7 +119,8 @@ def approvals_in_store(context: Context, limit: int, cursor: str | None = None) 
             if len(page) == limit:
                 last = page.items[-1]
                 return attrs.evolve(page, next_cursor=f"{last.run_id}:{last.approval.event_id}")
-            page.items.append(RunApproval(info.id, each))
+            ledger = context.substrate().open(info.id)
+            page.items.append(RunApproval(info.id, _with_call(ledger, each)))
     return page
 
 

@@ -33,7 +33,7 @@ from kando.app.tool_servers import GivenServers
 from kando.errors import ConfigurationError
 from kando.kit import Kit
 from kando.responders.budget import Budget
-from kando.schema.events import HUMAN_MESSAGE, KIT_LOADED, TOOL_CALLED, RecordedEvent
+from kando.schema.events import HUMAN_MESSAGE, KIT_LOADED, RecordedEvent
 from kando.settings import GRACE_SECONDS, value_of
 from kando.views.approvals import Approval
 from kando.views.progress import Follower
@@ -311,18 +311,9 @@ class Chat:
     def _asked(self) -> Iterator[Happening]:
         for run in self._runs():
             for approval in run.approvals():
-                yield ApprovalAsked(approval, *self._subject_of(run, approval))
+                yield ApprovalAsked(approval, *_subject_of(approval))
             for question in run.questions():
                 yield QuestionAsked(question)
-
-    def _subject_of(self, run: Run, approval: Approval) -> tuple[str, Any]:
-        if approval.intent is None:
-            held = approval.held[0]["data"] if approval.held else {}
-            return str(held.get("type", approval.type)), held.get("data")
-        event = open_run(self._store.context, run.id).ledger.find(approval.intent)
-        if event is None or event.type != TOOL_CALLED:
-            return approval.type, None
-        return str(event.data.get("tool", "")), event.data.get("arguments")
 
     def _open_provider(self) -> Provider | None:
         if not self._is_open:
@@ -367,3 +358,11 @@ def _types_needed(kit: Kit) -> set[str] | None:
     hears = [each for each in kit.responders if not each.pattern or HUMAN_MESSAGE in each.pattern]
     types = {each.object_type for each in hears}
     return None if None in types else {each for each in types if each is not None}
+
+
+def _subject_of(approval: Approval) -> tuple[str, Any]:
+    """Return the tool and its arguments, or the type of the object that waits and its data."""
+    if approval.intent is not None:
+        return approval.tool or approval.type, approval.arguments
+    held = approval.held[0]["data"] if approval.held else {}
+    return str(held.get("type", approval.type)), held.get("data")

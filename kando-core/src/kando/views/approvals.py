@@ -87,6 +87,9 @@ class Approval:
         expires_at: deadline: the run denies the question itself then; None for no deadline.
         is_open: whether it still waits.
         decision: about it; None while it waits, and if the call was answered without one.
+        tool: name of the tool, for a ``tool.called``, where a run or a store lists its approvals; else
+            None.
+        arguments: with which the tool is to be called, likewise.
     """
 
     event_id: str
@@ -99,6 +102,8 @@ class Approval:
     expires_at: datetime | None = None
     is_open: bool = True
     decision: Decision | None = None
+    tool: str | None = None
+    arguments: Any = None
 
 
 @attrs.define
