@@ -11,10 +11,8 @@ from hypothesis import strategies as st
 
 from kando.ledger.memory import MemoryLedgerStore
 from kando.schema.events import RecordedEvent, make_event
-from kando.trace.dot import dot
-from kando.trace.figure import Node, about, node_of
-from kando.trace.mermaid import LARGEST, mermaid
-from kando.trace.svg import svg
+from kando.text.figure import LARGEST, Node, dot, mermaid, svg
+from kando.trace.figure import about, node_of
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -49,8 +47,8 @@ def drawn(form: str, nodes: list[Node], title: str) -> str:
 
 
 def nodes_of(*texts: str) -> list[Node]:
-    first = Node(0, "e-0", "cli", "", "root", ())
-    return [first, Node(1, texts[0], texts[1], texts[2], "object", (0,))]
+    first = Node(0, ("e-0", "cli"), "root", ())
+    return [first, Node(1, texts[:3], "object", (0,))]
 
 
 @settings(deadline=None)
@@ -106,7 +104,7 @@ def test_texts_of_an_event_are_shown_without_terminal_escapes(form: str, texts: 
     type, id, other, actor = (text or "x" for text in texts)
     node = node_of(recorded({"type": type, "id": id, "data": {other: 1}}, actor=actor), [])
 
-    assert not set("\x1b\x9b\u202e\x00\n\r") & set(node.about + node.actor + node.id)
+    assert not set("\x1b\x9b\u202e\x00\n\r") & set("".join(node.lines))
     assert not set("\x1b\x9b\u202e\x00") & set(drawn(form, [node], "t"))
 
 
@@ -129,10 +127,10 @@ def test_a_node_says_what_its_event_is_about(type: str, data: dict[str, object],
 
 def test_causes_are_drawn_above_their_effects_and_side_by_side() -> None:
     nodes = [
-        Node(5, "e-5", "", "", "other", (0, 3)),
-        Node(0, "e-0", "", "", "root", ()),
-        Node(3, "e-3", "", "", "other", (0,)),
-        Node(4, "e-4", "", "", "other", (0,)),
+        Node(5, ("e-5",), "other", (0, 3)),
+        Node(0, ("e-0",), "root", ()),
+        Node(3, ("e-3",), "other", (0,)),
+        Node(4, ("e-4",), "other", (0,)),
     ]
     root = ElementTree.fromstring("".join(svg(nodes, "t", {})))
 
@@ -146,9 +144,9 @@ def test_a_flowchart_reads_only_the_nodes_it_draws_and_counts_the_others() -> No
 
     def nodes() -> Iterator[Node]:
         for n in taken:
-            yield Node(n, f"e-{n}", "", "", "other", (n - 1, n + 1))
+            yield Node(n, (f"e-{n}",), "other", (n - 1, n + 1))
 
-    lines = list(mermaid(nodes(), "t", 10_000))
+    lines = list(mermaid(nodes(), "t", 10_000, more="events"))
 
     assert next(taken) <= LARGEST + 1
     assert lines[-1] == f'  more["and {10_000 - LARGEST} more events"]'

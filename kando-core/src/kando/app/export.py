@@ -27,7 +27,8 @@ from kando.runtime.cursor import Cursor
 from kando.schema.cloudevents import cloud_event
 from kando.schema.events import BOOKKEEPING, BRANCH_CHANGED, KIT_LOADED, RecordedEvent, make_event
 from kando.schema.exact_json import encode
-from kando.trace.figure import Node, node_of
+from kando.text.figure import Node
+from kando.trace.figure import COLOURS, node_of
 from kando.views.approvals import Approval, granted_calls
 from kando.views.choices import IMPORTED, Choices
 from kando.world.graph import World
@@ -137,26 +138,26 @@ def _nodes(ledger: LedgerStore, end: int) -> Iterator[Node]:
 
 
 def _dot(run: OpenedRun, end: int) -> Iterator[bytes]:
-    from kando.trace.dot import dot
+    from kando.text.figure import dot
 
     return _encoded(dot(_nodes(run.ledger, end), run.ledger.stream_name()))
 
 
 def _mermaid(run: OpenedRun, end: int) -> Iterator[bytes]:
-    from kando.trace.mermaid import mermaid
+    from kando.text.figure import mermaid
 
     ledger = run.ledger
     total = sum(1 for _ in ledger.links(0, end, excluding=BOOKKEEPING))
-    return _encoded(mermaid(_nodes(ledger, end), ledger.stream_name(), total))
+    return _encoded(mermaid(_nodes(ledger, end), ledger.stream_name(), total, more="events"))
 
 
 def _svg(run: OpenedRun, end: int) -> Iterator[bytes]:
-    from kando.trace.svg import svg
+    from kando.text.figure import svg
 
     ledger = run.ledger
     stream = ledger.stream_name()
     about = {"ledger": stream, "events": str(end), "digest": ledger.digest(end).hex()}
-    return _encoded(svg(_nodes(ledger, end), stream, about))
+    return _encoded(svg(_nodes(ledger, end), stream, about, COLOURS))
 
 
 def _encoded(lines: Iterable[str]) -> Iterator[bytes]:

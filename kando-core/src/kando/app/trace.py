@@ -19,7 +19,8 @@ from kando.schema.events import (
     RUN_ENDED,
     RecordedEvent,
 )
-from kando.trace.figure import Node, node_of
+from kando.text.figure import Node
+from kando.trace.figure import node_of
 from kando.trace.walk import Step, ancestors, descendants
 from kando.views.stored import lineage_of
 

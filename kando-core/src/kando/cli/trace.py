@@ -97,14 +97,13 @@ def _id(event: KandoEvent) -> str:
 
 
 def _drawn(found: Trace, form: str, event: str) -> Iterator[str]:
-    from kando.trace.dot import dot
-    from kando.trace.mermaid import mermaid
-    from kando.trace.svg import svg
+    from kando.text.figure import dot, mermaid, svg
+    from kando.trace.figure import COLOURS
 
     stream = found.ledger.stream_name()
     title = clean(f"{event} of {stream}")
     if form == "dot":
         return dot(found.nodes(), title)
     if form == "mermaid":
-        return mermaid(found.nodes(), title, len(found.steps))
-    return svg(found.nodes(), title, {"ledger": stream, "event": event})
+        return mermaid(found.nodes(), title, len(found.steps), more="events")
+    return svg(found.nodes(), title, {"ledger": stream, "event": event}, COLOURS)

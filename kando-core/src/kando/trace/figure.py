@@ -1,10 +1,8 @@
-"""The nodes of a causal graph, independent of the format in which it is drawn."""
+"""Events as the nodes of a figure, independent of the format in which it is drawn."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-
-import attrs
 
 from kando.schema.events import (
     LLM_REQUEST,
@@ -19,12 +17,22 @@ from kando.schema.events import (
     RecordedEvent,
 )
 from kando.schema.visible import clean, truncate
+from kando.text.figure import Node
 
-__all__ = ["Node", "about", "node_of"]
+__all__ = ["COLOURS", "about", "node_of"]
 
 _LABEL = 40
 
-#: Classes of nodes, by the type of the event.
+#: Colours of the nodes in an image, by their kind.
+COLOURS = {
+    "root": "#fdebc8",
+    "object": "#e3effb",
+    "relation": "#e6f5e6",
+    "llm": "#f3e6fa",
+    "tool": "#fbe6e6",
+}
+
+#: Kinds of nodes, by the type of the event.
 _KINDS = {
     OBJECT_CREATED: "object",
     OBJECT_PATCHED: "object",
@@ -37,37 +45,18 @@ _KINDS = {
 }
 
 
-@attrs.frozen
-class Node:
-    """An event in a figure. Its texts are on one line, without control characters.
-
-    Attributes:
-        position: of the event, which identifies the node.
-        id: of the event.
-        actor: who emitted it.
-        about: short description of its subject.
-        kind: ``root``, ``object``, ``relation``, ``llm``, ``tool`` or ``other``.
-        causes: positions of its causes within the figure.
-    """
-
-    position: int
-    id: str
-    actor: str
-    about: str
-    kind: str
-    causes: tuple[int, ...]
-
-
 def node_of(event: RecordedEvent, causes: Iterable[int]) -> Node:
-    """Return the node of an event.
+    """Return the node of an event, whose number is its position.
+
+    The kind is ``root``, ``object``, ``relation``, ``llm``, ``tool`` or ``other``.
 
     Args:
         event: of a ledger; its content is untrusted.
         causes: positions of its causes within the figure.
     """
     kind = "root" if event.is_root else _KINDS.get(event.type, "other")
-    id, actor = truncate(event.id, _LABEL), truncate(event.actor, _LABEL)
-    return Node(event.position, id, actor, about(event), kind, tuple(causes))
+    lines = (truncate(event.id, _LABEL), truncate(event.actor, _LABEL), about(event))
+    return Node(event.position, tuple(filter(None, lines)), kind, tuple(causes))
 
 
 def about(event: KandoEvent) -> str:
