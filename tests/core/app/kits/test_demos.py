@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import pytest
@@ -59,6 +60,12 @@ def test_documents_have_paths_that_do_not_depend_on_where_the_kit_is() -> None:
 
     assert [each.path for each in found] == ["demo/b.md", "demo/old/a.txt"]
     assert [each.text for each in found if isinstance(each, Document)] == ["Branches.", "Ledgers."]
+
+
+def test_a_demo_without_documents_reads_none(folder: Path) -> None:
+    rmtree(folder / "documents")
+
+    assert demo_documents(demo_of(KIT)) == []
 
 
 @pytest.mark.usefixtures("folder")

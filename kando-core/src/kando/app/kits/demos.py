@@ -39,8 +39,13 @@ def demo_of(kit: Kit) -> Demo:
 
 
 def demo_documents(demo: Demo) -> list[Document | Skipped]:
-    """Read the documents of a demo; their paths do not depend on where the kit is installed."""
+    """Read the documents of a demo, if it has any.
+
+    Their paths do not depend on where the kit is installed.
+    """
     folder = _folder(demo) / "documents"
+    if not folder.exists():
+        return []
     return [
         attrs.evolve(each, path=f"{demo.folder}/{each.path.rpartition('/documents/')[2]}")
         for each in read_documents([folder])
