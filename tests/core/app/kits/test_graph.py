@@ -11,11 +11,28 @@ import attrs
 import pytest
 
 from kando.app.kits.card import kit_card
-from kando.app.kits.graph import CLOCK, GOAL, INPUT, MODEL, KitGraph, kit_graph
+from kando.app.kits.graph import CHILD_RUN, CLOCK, GOAL, INPUT, MODEL, PERSON, KitGraph, kit_graph
 from kando.app.kits.graph_formats import FORMATS
-from kando.emit import ask, call_tool, create, emit, patch, relate, set_timer
+from kando.emit import (
+    ask,
+    ask_person,
+    call_tool,
+    create,
+    emit,
+    patch,
+    relate,
+    set_timer,
+    start_run,
+)
 from kando.kit import Kit
-from kando.schema.events import OBJECT_CREATED, OBJECT_PATCHED, KandoEvent, make_event
+from kando.schema.events import (
+    OBJECT_CREATED,
+    OBJECT_PATCHED,
+    PERSON_REPLIED,
+    RUN_ENDED,
+    KandoEvent,
+    make_event,
+)
 from sample_kit import sample_kit
 
 PART = "Part"
@@ -200,6 +217,32 @@ def test_event_types_without_a_reaction_are_warnings() -> None:
         "no responder reacts to timer.fired",
     }
     assert {"drawn.speaks", MODEL, CLOCK} <= {node.name for node in graph.nodes}
+
+
+def test_a_person_and_a_child_run_answer_what_a_kit_asks() -> None:
+    kit = seeded()
+
+    @kit.responder(OBJECT_CREATED, type="Whole")
+    def on_whole(event: Any, world: Any) -> Iterator[KandoEvent]:
+        yield ask_person("Which?", about=event)
+        yield start_run("other", "Find out", about=event)
+
+    @kit.responder(PERSON_REPLIED, type="Whole")
+    def on_reply(event: Any, world: Any) -> None: ...
+
+    @kit.responder(RUN_ENDED, type="Whole")
+    def on_end(event: Any, world: Any) -> None: ...
+
+    graph = kit_graph(kit)
+
+    assert triggers(graph) == {
+        (GOAL, "drawn.on_whole"),
+        ("drawn.on_whole", PERSON),
+        (PERSON, "drawn.on_reply"),
+        ("drawn.on_whole", CHILD_RUN),
+        (CHILD_RUN, "drawn.on_end"),
+    }
+    assert graph.warnings == ()
 
 
 def test_documents_are_a_node_if_a_responder_handles_them() -> None:

@@ -36,6 +36,7 @@ DECLARED, READ, UNKNOWN = "declared", "read", "unknown"
 
 #: Nodes that are not responders of the kit.
 GOAL, MODEL, CLOCK, INPUT = "(goal)", "(model)", "(clock)", "(input)"
+PERSON, CHILD_RUN = "(person)", "(child run)"
 
 _ANY = frozenset[str]()
 
@@ -95,6 +96,9 @@ _ANSWERED_BY = {
 }
 
 _BY_CLOCK = {TIMER_SET: TIMER_FIRED, PERSON_ASKED: PERSON_REMINDED}
+
+#: Nodes outside the kit, by the request that each answers.
+_ANSWERERS = {LLM_REQUEST: MODEL, PERSON_ASKED: PERSON, RUN_REQUESTED: CHILD_RUN}
 
 _KEPT = frozenset({OBJECT_CREATED, OBJECT_PATCHED, RELATION_CREATED, RELATION_REMOVED})
 
@@ -168,9 +172,10 @@ def _inputs(nodes: Sequence[Node]) -> Iterator[Node]:
 
 def _answerers(emitted: set[str | None]) -> Iterator[Node]:
     """Yield the nodes outside the kit that answer its requests."""
-    if LLM_REQUEST in emitted:
-        answer = (Emission(LLM_RESPONSE, None, True),)
-        yield Node(MODEL, frozenset({LLM_REQUEST}), None, answer, DECLARED)
+    for asked, name in _ANSWERERS.items():
+        if asked in emitted:
+            answer = (Emission(_ANSWERED_BY[asked], None, True),)
+            yield Node(name, frozenset({asked}), None, answer, DECLARED)
     if timed := {TIMER_SET, PERSON_ASKED} & emitted:
         # A question may have reminders, or none.
         fired = tuple(Emission(_BY_CLOCK[each], None, each == TIMER_SET) for each in sorted(timed))
