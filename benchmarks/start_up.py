@@ -22,6 +22,7 @@ _DISTRIBUTIONS = (
     "kando-eventstore",
     "kando-mcp",
     "kando-kit-diligence",
+    "kando-kit-planning",
     "kando-kit-research",
 )
 

@@ -7,6 +7,6 @@ from kando.app.kits.find import find_kit
 from kando.app.kits.graph import kit_graph
 
 
-@pytest.mark.parametrize("name", ["diligence", "research"])
+@pytest.mark.parametrize("name", ["diligence", "planning", "research"])
 def test_nothing_looks_wrong_with_the_kits_that_come_with_kando(name: str) -> None:
     assert kit_graph(find_kit(name, installed_plugins({}))).warnings == ()

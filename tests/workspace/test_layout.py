@@ -19,6 +19,7 @@ PACKAGES = {
     "kando-eventstore": "kando_eventstore",
     "kando-mcp": "kando_mcp",
     "kits/diligence": "kits/diligence",
+    "kits/planning": "kits/planning",
     "kits/research": "kits/research",
 }
 REPOSITORY = "https://github.com/kando-project/kando"
@@ -65,9 +66,11 @@ def test_all_packages_share_one_version_and_pin_each_other_to_it() -> None:
 
 def test_the_kits_state_the_version_of_their_distribution() -> None:
     from kits.diligence.kit import kit as diligence
+    from kits.planning.kit import kit as planning
     from kits.research.kit import kit as research
 
     assert diligence.version == version("kando-kit-diligence")
+    assert planning.version == version("kando-kit-planning")
     assert research.version == version("kando-kit-research")
 
 

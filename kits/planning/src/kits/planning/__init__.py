@@ -1,0 +1,1 @@
+"""Planning: a reference kit for Kando."""

@@ -1,0 +1,169 @@
+"""From the goal to tasks, and from a failed task to others: what a model proposes is checked first."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Mapping
+from typing import Any
+
+import attrs
+
+from kando.emit import create, patch, relate, unrelate
+from kando.schema.events import OBJECT_CREATED, OBJECT_PATCHED, KandoEvent, RecordedEvent
+from kando.world.graph import World, WorldObject
+from kits.planning._graph import is_done, job_of, key, needs, problems_in, tasks_of
+from kits.planning._report import attempts_text, reason_of, refused_text, task_list
+from kits.planning._types import (
+    BLOCKS,
+    DEPENDS_ON,
+    PART_OF,
+    Goal,
+    Refused,
+    Settings,
+    Step,
+    Task,
+    kit,
+)
+
+Emitted = Generator[KandoEvent, RecordedEvent, None]
+EmittedWithIds = Generator[KandoEvent, RecordedEvent, list[str]]
+
+
+@kit.llm_responder(
+    *(OBJECT_CREATED, OBJECT_PATCHED),
+    type=Goal,
+    prompt="decompose",
+    system="system",
+    output=Step,
+    many=True,
+)
+def decompose(event: RecordedEvent, world: World) -> dict[str, Any] | None:
+    """Ask a model for the tasks of a goal, and once more if its first proposal was refused."""
+    goal = _open_goal(world.objects[event.data["id"]], world)
+    if goal is None or (event.type == OBJECT_PATCHED and "refused" not in event.object):
+        return None
+    limit = world.settings(Settings).tasks
+    return {"goal": goal.text, "limit": limit, "refused": refused_text(goal.refused)}
+
+
+@decompose.then
+def on_steps(steps: list[Step], about: WorldObject | None, world: World) -> Emitted:
+    """Create the tasks of a goal, or refuse the proposal."""
+    goal = _open_goal(about, world)
+    if about is None or goal is None:
+        return
+    if problems := problems_in(steps, world.settings(Settings).tasks):
+        yield _refusal(about.id, goal, steps, problems)
+    else:
+        yield patch(about, {"status": "planned"})
+        yield from _created(steps, about.id, 0, {})
+
+
+@decompose.failed
+def on_no_steps(
+    error: dict[str, Any], about: WorldObject | None, world: World
+) -> Iterator[KandoEvent]:
+    """Record why there are no tasks."""
+    if about is not None and _open_goal(about, world):
+        yield patch(about, {"status": "failed", "error": reason_of(error)})
+
+
+def _open_goal(about: WorldObject | None, world: World) -> Goal | None:
+    goal = world.get(Goal, about.id) if about is not None else None
+    return goal if goal is not None and goal.status == "open" else None
+
+
+def _refusal(id: str, about: Goal | Task, steps: list[Step], problems: list[str]) -> KandoEvent:
+    """Return the refusal of a proposal: the first one is repaired, the second one is an error."""
+    if about.refused is not None:
+        return patch(id, {"status": "failed", "error": f"no valid plan: {'; '.join(problems)}"})
+    refused = Refused(steps, problems)
+    return patch(id, {"status": about.status, "refused": attrs.asdict(refused)})
+
+
+def _created(
+    steps: list[Step], goal_id: str, replans: int, known: Mapping[str, str]
+) -> EmittedWithIds:
+    """Create the tasks of valid steps, and return the ids of those that no other one waits for.
+
+    Args:
+        steps: of the tasks.
+        goal_id: id of their goal.
+        replans: how many replaced tasks and obstacles led to them.
+        known: ids of tasks that they may depend on, too, by the key of the name.
+    """
+    ids = dict(known)
+    for step in steps:
+        task = Task(
+            step.name,
+            step.title,
+            kind=step.kind,
+            is_dangerous=step.is_dangerous,
+            replans=replans,
+        )
+        made = yield create(task)
+        yield relate(PART_OF, made, goal_id)
+        ids[key(step.name)] = made.data["id"]
+    needed = [key(other) for step in steps for other in step.depends_on]
+    for step in steps:
+        for other in dict.fromkeys(map(key, step.depends_on)):
+            yield relate(DEPENDS_ON, ids[key(step.name)], ids[other])
+    return [ids[key(step.name)] for step in steps if key(step.name) not in needed]
+
+
+@kit.llm_responder(
+    OBJECT_PATCHED, type=Task, prompt="replan", system="system", output=Step, many=True
+)
+def replan(event: RecordedEvent, world: World) -> dict[str, Any] | None:
+    """Ask a model for other tasks in place of one that failed."""
+    job = job_of(event.object_id, world)
+    if job is None or not event.object.get("status") == job.task.status == "replanning":
+        return None
+    return {
+        "goal": job.goal.text,
+        "task": f"{job.task.name}: {job.task.title}",
+        "tasks": task_list(job.goal_id, world),
+        "earlier": attempts_text(job.id, world),
+        "limit": world.settings(Settings).tasks,
+        "refused": refused_text(job.task.refused),
+    }
+
+
+@replan.then
+def on_other_steps(steps: list[Step], about: WorldObject | None, world: World) -> Emitted:
+    """Replace a failed task by others, or refuse the proposal."""
+    job = job_of(about.id, world) if about is not None else None
+    if job is None or job.task.status != "replanning":
+        return
+    ids = {key(each.name): id for id, each in tasks_of(job.goal_id, world).items()}
+    needed = needs(job.id, world)
+    # Another task may rest on the failed one, and a new task that waits for it would close a cycle.
+    known = {name: id for name, id in ids.items() if id in needed or is_done(id, world)}
+    if problems := problems_in(steps, world.settings(Settings).tasks, known, ids):
+        yield _refusal(job.id, job.task, steps, problems)
+        return
+    first = [name for name, id in ids.items() if id in needed]
+    steps = [step if step.depends_on else attrs.evolve(step, depends_on=first) for step in steps]
+    yield patch(job.id, {"status": "replaced"})
+    last = yield from _created(steps, job.goal_id, job.task.replans + 1, known)
+    yield from _moved(job.id, last, world)
+
+
+def _moved(task_id: str, to: list[str], world: World) -> Iterator[KandoEvent]:
+    """Make the tasks that wait for a replaced task wait for others instead."""
+    for relation in world.get_relations(task_id):
+        if relation.type == DEPENDS_ON and relation.target_id == task_id:
+            yield unrelate(relation)
+            yield from (relate(DEPENDS_ON, relation.source_id, id) for id in to)
+        elif relation.type == BLOCKS and relation.source_id == task_id:
+            yield unrelate(relation)
+            yield from (relate(BLOCKS, id, relation.target_id) for id in to)
+
+
+@replan.failed
+def on_no_other_steps(
+    error: dict[str, Any], about: WorldObject | None, world: World
+) -> Iterator[KandoEvent]:
+    """Record that a failed task was not replaced."""
+    if about is not None and about.data["status"] == "replanning":
+        reason = f"{about.data['error']} (no other tasks: {reason_of(error)})"
+        yield patch(about, {"status": "failed", "error": reason})
