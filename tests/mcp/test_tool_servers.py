@@ -433,6 +433,40 @@ def test_a_call_that_times_out_is_answered_with_an_error(store: Store, place: Pa
     assert alive(place) == []
 
 
+def test_a_cancelled_run_does_not_wait_for_the_limit_of_a_call(store: Store, place: Path) -> None:
+    run = store.start(toy_kit(timeout=3000), goal(("toy__wait", {})), work=False)
+    works = threading.Thread(target=run.resume)
+    works.start()
+    until(lambda: "wait" in log_of(place))
+    run.cancel()
+    works.join(HANG_SECONDS)
+
+    assert not works.is_alive()
+    assert run.status().state == "cancelled"
+    [error] = results(run)
+    assert "cancelled before MCP server 'toy' answered" in error["message"]
+    until(lambda: "cancelled" in log_of(place))
+    assert alive(place) == []
+    assert run.replay(strict=True)
+
+
+def test_a_paused_run_records_what_a_call_returns(store: Store, place: Path) -> None:
+    run = store.start(toy_kit(timeout=3000), goal(("toy__wait", {})), work=False)
+    works = threading.Thread(target=run.resume)
+    works.start()
+    until(lambda: "wait" in log_of(place))
+    run.pause()
+    until(lambda: any(event.type == "run.paused" for event in run.events()))
+    (place / "go").touch()
+    works.join(HANG_SECONDS)
+
+    assert run.status().state == "paused"
+    run.resume()
+    assert results(run) == [{"result": "went"}]
+    assert log_of(place).count("wait") == 1
+    assert "cancelled" not in log_of(place)
+
+
 def test_a_call_that_is_given_up_is_cancelled_at_the_server(place: Path) -> None:
     async def call() -> None:
         session = toy_session()

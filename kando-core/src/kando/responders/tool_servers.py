@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
 from string import Template
 from typing import TYPE_CHECKING, Any, Protocol
@@ -17,6 +17,7 @@ import attrs
 
 from kando.errors import ConfigurationError, NotFoundError
 from kando.responders._schema_errors import schema_errors
+from kando.responders.cancellation import end_of_call
 from kando.responders.tool_context import ToolContext
 from kando.responders.tools import (
     DEFAULT_MAX_RESULT_BYTES,
@@ -41,6 +42,9 @@ ANNOTATED = "annotated"
 
 #: Between the name of a server and that of its tool, in the name that a model sees.
 SEPARATOR = "__"
+
+# Between two checks whether a call is to end, in seconds.
+_CHECK_SECONDS = 0.25
 
 # Every provider accepts names like these for tools.
 _LONGEST_NAME = 64
@@ -285,14 +289,18 @@ def _tool(server: ToolServer, listed: Mapping[str, Any], session: ToolSession | 
         if session is None:
             msg = f"MCP server {server.name!r} is not connected."
             raise ToolFailed(msg)
+
+        def request() -> Coroutine[Any, Any, Any]:
+            return session.call(listed["tool"], arguments, context)
+
         try:
             try:
-                return await session.call(listed["tool"], arguments, context)
+                return await _unless_ended(request(), server.name)
             except ServerGone as error:
                 if effect == WRITE:
                     msg = f"{error} The call may have had its effect, so it was not repeated."
                     raise ServerGone(msg) from error
-            return await session.call(listed["tool"], arguments, context)
+            return await _unless_ended(request(), server.name)
         except ConfigurationError as error:
             # Without its hint, which names the command: that must not be in a ledger.
             raise ToolFailed(error.message) from error
@@ -314,6 +322,30 @@ def _tool(server: ToolServer, listed: Mapping[str, Any], session: ToolSession | 
         problems=partial(check, listed["parameters"]),
         lane=f"{server.name}{SEPARATOR}",
     )
+
+
+async def _unless_ended(request: Coroutine[Any, Any, Any], server: str) -> Any:
+    """Return the result of a request; cancel it when the call is to end at once.
+
+    Raises:
+        ToolFailed: it was cancelled.
+    """
+    import asyncio
+
+    must_end, task = end_of_call(), asyncio.ensure_future(request)
+    try:
+        while not (await asyncio.wait([task], timeout=_CHECK_SECONDS))[0]:
+            if must_end():
+                msg = f"The run was cancelled before MCP server {server!r} answered the call."
+                raise ToolFailed(f"{msg} It may have had its effect.")
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.wait([task], timeout=_CHECK_SECONDS)
+        if task.done() and not task.cancelled():
+            # Read, so that asyncio does not report it as lost.
+            task.exception()
+    return task.result()
 
 
 def _effect(server: ToolServer, annotations: Any) -> str:

@@ -74,6 +74,8 @@ class Call:
         self.is_abandoned = False
         # Whether its answer is not waited for any more: it is not repeated, but may still return.
         self.is_unwanted = False
+        # Whether it is to end at once, if it can: the run is cancelled, or a person has answered it.
+        self.must_end = False
         # Gives its slots back; harmless if it has none.
         self.release: Callable[[], None] = lambda: None
         # Whether its answer is kept until its turn comes.
@@ -114,6 +116,10 @@ class Call:
 
     def _report(self, progress: ToolProgress) -> None:
         self.progress = progress
+
+
+def _must_end(call: Call) -> bool:
+    return call.must_end
 
 
 def _is_abandoned(call: Call) -> bool:
@@ -189,7 +195,8 @@ class CallPool:
     def _work(self) -> None:
         while (call := self._next()) is not None:
             if self._enter(call):
-                with cancellable(partial(self._is_unwanted, call), partial(_is_abandoned, call)):
+                asked = (self._is_unwanted, _is_abandoned, _must_end)
+                with cancellable(*(partial(each, call) for each in asked)):
                     call.make(self._before_call)
             call.release()
             with self._ready:

@@ -410,7 +410,7 @@ class Effects:
         started = [each for each in self._in_flight.values() if each.started_at is not None]
         ending = [each for each in started if of is None or each.intent.id in of]
         for call in ending:
-            call.is_unwanted = True
+            call.is_unwanted = call.must_end = True
         for call in ending:
             try:
                 error = call.future.exception(self._patience_with(call, patience_seconds))
