@@ -8,6 +8,7 @@ from kando.app.addresses import Address, new_ledger_id, parse_address, resolve_l
 from kando.errors import AmbiguousName, LedgerNotFound, PositionOutOfRange
 from kando.ledger.memory import MemorySubstrate
 from kando.ledger.substrate import Substrate, check_ledger_id
+from kando.schema.events import make_event
 
 
 @pytest.fixture
@@ -15,7 +16,9 @@ def substrate() -> Substrate:
     """Return a substrate with three runs."""
     substrate = MemorySubstrate()
     for id in ("k3abc", "k3abd", "zebra"):
-        substrate.create(id)
+        substrate.create(id).append([make_event("note", "", "cli", [], {})])
+    # A process was killed before it recorded anything.
+    substrate.create("8877")
     return substrate
 
 

@@ -76,8 +76,8 @@ def resolve_ledger_id(substrate: Substrate, name: str) -> str:
 
     Args:
         substrate: that contains it.
-        name: an id, a unique prefix of one, ``@last``, or ``@last~N`` for the N-th before it;
-            child runs do not count.
+        name: an id, a unique prefix of one, ``@last``, or ``@last~N`` for the N-th before it; child
+            runs do not count, nor do empty ledgers, which a killed start leaves.
 
     Raises:
         LedgerNotFound: no run matches; the hint suggests a similar id.
@@ -87,7 +87,8 @@ def resolve_ledger_id(substrate: Substrate, name: str) -> str:
     if last:
         back = int(last.group(1) or 0)
         # A child run is one that no person started.
-        own = (each for each in substrate.ledgers() if starter_of(substrate, each) is None)
+        begun = (each for each in substrate.ledgers() if each.length)
+        own = (each for each in begun if starter_of(substrate, each) is None)
         found = next(islice(own, back, None), None)
         if found is None:
             msg = f"There is no run {name}."
