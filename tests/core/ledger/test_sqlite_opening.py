@@ -4,11 +4,13 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from kando.errors import KandoError, StoreDamaged, StoreError
+from kando.ledger import _sqlite_file
 from kando.ledger.chain import digest_of
 from kando.ledger.sqlite_substrate import SQLiteSubstrate
 from kando.schema.events import RecordedEvent
@@ -106,6 +108,8 @@ def test_opening_a_database_of_another_application_creates_no_files(
 def test_an_empty_file_becomes_a_store_only_if_it_is_opened_to_write(tmp_path: Path) -> None:
     path = tmp_path / "store"
     path.touch()
+    # No process is creating it any more.
+    os.utime(path, (0, 0))
 
     with pytest.raises(StoreError, match="empty"):
         SQLiteSubstrate(path, read_only=True)
@@ -113,6 +117,26 @@ def test_an_empty_file_becomes_a_store_only_if_it_is_opened_to_write(tmp_path: P
 
     with SQLiteSubstrate(filled(path), read_only=True) as reader:
         assert length(reader) == 3
+
+
+def test_a_reader_waits_for_the_process_that_creates_the_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_sqlite_file, "_CREATION_SECONDS", 60)
+    path = tmp_path / "store"
+    path.touch()
+    opened: list[bool] = []
+
+    def read() -> None:
+        with SQLiteSubstrate(path, read_only=True):
+            opened.append(True)
+
+    reads = threading.Thread(target=read)
+    reads.start()
+    filled(path)
+    reads.join(60)
+
+    assert opened == [True]
 
 
 def test_an_interrupted_creation_of_a_store_is_completed(tmp_path: Path) -> None:

@@ -34,6 +34,9 @@ _PAGE_BYTES = 1024
 # more of these small pages, and a checkpoint costs two fsyncs.
 _LOG_PAGES = 8192
 
+# A file without tables that is older than this is not being created any more.
+_CREATION_SECONDS = 5.0
+
 # Events of all ledgers share one table whose integer key is (ledger, position), so that the rows of
 # a ledger are adjacent and appends go to its end. Ids of the form {type}-{position} are not stored;
 # other ids are rare, so their index is small. Entries of inboxes that were taken keep their keys, so
@@ -93,7 +96,7 @@ def open_to_read(path: Path) -> SQLiteReader:
         _check_regular_file(path)
         reader = SQLiteReader(path)
         try:
-            if not reader.query(lambda connection: _is_store(connection, path)):
+            if not _becomes_store(reader, path):
                 raise not_a_store(path, "an empty file")
         except BaseException:
             reader.close()
@@ -142,6 +145,17 @@ def _check_regular_file(path: Path) -> None:
     mode = path.stat().st_mode
     if not stat.S_ISREG(mode):
         raise not_a_store(path, "a folder" if stat.S_ISDIR(mode) else "a special file")
+
+
+def _becomes_store(reader: SQLiteReader, path: Path) -> bool:
+    """Whether a file is a Kando store; wait for a process that is creating it at this moment."""
+    deadline = time.monotonic() + _CREATION_SECONDS
+    while not reader.query(lambda connection: _is_store(connection, path)):
+        is_new = time.time() - path.stat().st_mtime < _CREATION_SECONDS
+        if not is_new or time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
 
 
 def _is_store_at_rest(path: Path) -> bool:
