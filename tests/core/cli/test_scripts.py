@@ -58,6 +58,17 @@ def test_a_kit_in_a_file_runs_resumes_forks_and_replays(process, script: Path) -
     assert notes[0] == notes[2], "the same step has the same random numbers on a branch"
 
 
+def test_a_run_of_a_file_is_resumed_with_the_file_that_the_hint_asks_for(
+    process, script: Path
+) -> None:
+    run = process("run", "./my_kit.py", "--goal", "x").stdout.strip()
+
+    refused = process("resume", run)
+    assert refused.returncode != 0
+    assert "--kit ./FILE.py" in refused.stderr
+    assert process("resume", run, "--kit", "./my_kit.py").returncode == 0
+
+
 @pytest.mark.parametrize(
     ("body", "says"),
     [

@@ -176,7 +176,20 @@ class OpenedRun:
         if known is None:
             msg = f"{self.ledger.stream_name()} has no kit."
             raise ConfigurationError(msg, hint="Name one with --kit.")
-        return self.kit or self.context.kit(known["name"])
+        return self.kit or self._find_kit(known)
+
+    def _find_kit(self, known: Mapping[str, Any]) -> Kit:
+        from kando.plugins.errors import UnknownPlugin
+
+        try:
+            return self.context.kit(known["name"])
+        except UnknownPlugin as error:
+            if known.get("distribution"):
+                raise
+            # A kit without a distribution was a file, or an object of a program.
+            hint = "If it is in a Python file, name the file: --kit ./FILE.py."
+            error.hint = f"{hint} {error.hint or ''}".rstrip()
+            raise
 
     def is_demo_of(self, kit: Kit) -> bool:
         """Whether the run was started as the demo of `kit`, whose script answers its requests."""
