@@ -92,6 +92,7 @@ def test_reading_where_nothing_was_recorded_creates_nothing(
         (["resume", "RUN", "--kit", "nokit"], 3, ["'nokit'"]),
         (["send", "RUN", "--type", "x", "--data", "[1"], 2, ["--data is not JSON"]),
         (["send", "RUN", "--type", "responder.fired", "--data", "{}"], 1, ["cannot be sent"]),
+        (["send", "RUN", "--type", "person.reminded", "--data", "{}"], 1, ["cannot be sent"]),
         (["send", "RUN"], 2, ["--type"]),
         (["send", "RUN", "--about", "x"], 2, ["--text"]),
         (["send", "RUN", "--text", "x", "--type", "y"], 2, ["--text"]),

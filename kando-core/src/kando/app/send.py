@@ -27,6 +27,7 @@ _RESERVED = (
     "inbox.",
     "run.",
     "approval.",
+    "person.reminded",
     "timer.fired",
     "workspace.loaded",
 )
