@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from kando.schema.content import MAX_PART_BYTES
 from terminals import Terminal
 
 Run = Callable[..., Any]
@@ -68,6 +69,7 @@ TALKER = """
 
         def stream(self, request, on_text):
             said = [m["content"] for m in request["messages"] if m["role"] == "user"]
+            said = [each if isinstance(each, str) else each[0]["text"] for each in said]
             pieces = [f"{len(said)}: ", said[-1], "!\\n"]
             if said[-1] == "fail":
                 return {"error": {"type": "Down", "message": "the model is down"}}
@@ -217,6 +219,61 @@ def test_the_cost_and_the_state_are_shown_on_request(chat: Run) -> None:
     assert "is finished" in done.stderr
     assert "/undo" in done.stderr
     assert done.stderr.count("($0.2500, ") == 2
+
+
+def test_a_file_is_sent_with_the_next_turn(chat: Run, kando: Run, tmp_path: Path) -> None:
+    (tmp_path / "a plan.pdf").write_bytes(b"%PDF-1.4 plan")
+    (tmp_path / "dot.png").write_bytes(b"\x89PNG\r\n\x1a\n dot")
+    (tmp_path / "notes.txt").write_text("buy milk")
+    lines = 'hello\n/attach "a plan.pdf"\n/attach dot.png\n/attach notes.txt\nlook\nbye\n'
+    done = chat(lines, "declared", "--llm", "model")
+
+    assert done.returncode == 0, done.stderr
+    assert "kando: a plan.pdf (application/pdf) goes with your next turn" in done.stderr
+    events = map(json.loads, kando("events", "@last", "--json").stdout.splitlines())
+    hello, look, bye = [each["data"] for each in events if each["type"] == "human.message"]
+    assert [(each["type"], each.get("media_type")) for each in look["content"]] == [
+        ("text", None),
+        ("file", "application/pdf"),
+        ("image", "image/png"),
+        ("file", "text/plain"),
+    ]
+    assert "content" not in hello
+    assert "content" not in bye
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("", "needs the path of a file"),
+        ("missing.png", "does not exist"),
+        (".", "is not a file"),
+        ("large.txt", "has more than"),
+        ("noise.bin", "media type"),
+    ],
+)
+def test_a_file_that_cannot_be_sent_is_refused_with_words(
+    chat: Run, kando: Run, tmp_path: Path, path: str, says: str
+) -> None:
+    with (tmp_path / "large.txt").open("wb") as large:
+        large.truncate(MAX_PART_BYTES + 1)
+    (tmp_path / "noise.bin").write_bytes(b"\x00\xff\x00")
+    done = chat(f"hello\n/attach {path}\nlook\n", "declared", "--llm", "model")
+
+    assert done.returncode == 0, done.stderr
+    assert says in done.stderr
+    assert done.stdout.count("look") == 1
+    assert '"content": [' not in kando("events", "@last", "--json").stdout
+
+
+def test_the_first_turn_takes_no_file(chat: Run, kando: Run, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("buy milk")
+    lines = "/attach notes.txt\nhello\n/undo\n/attach notes.txt\nhi\n"
+    done = chat(lines, "declared", "--llm", "model")
+
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("text alone") == 2
+    assert '"content": [' not in kando("events", "@last", "--json").stdout
 
 
 @pytest.mark.parametrize(

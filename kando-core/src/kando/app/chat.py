@@ -7,8 +7,9 @@ answer that is not recorded yet.
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self
@@ -33,6 +34,7 @@ from kando.app.tool_servers import GivenServers
 from kando.errors import ConfigurationError
 from kando.kit import Kit
 from kando.responders.budget import Budget
+from kando.schema.attachments import attachment
 from kando.schema.events import HUMAN_MESSAGE, KIT_LOADED, RecordedEvent
 from kando.settings import GRACE_SECONDS, value_of
 from kando.views.approvals import Approval
@@ -91,6 +93,7 @@ class Chat:
         self._left: list[Worker] = []
         self._is_interrupted = False
         self._restart_at: int | None = None
+        self._attached: list[Mapping[str, Any]] = []
         self._turn_to(run)
 
     @classmethod
@@ -118,15 +121,34 @@ class Chat:
         run = store.start(kit, goal, settings=settings, mcp=mcp, budget=budget, work=False)
         return cls(store, run, stream, kit=kit, **options)
 
+    def attach(self, path: str | os.PathLike[str]) -> Mapping[str, Any]:
+        """Read an image, a PDF or another file, which is sent with the next turn, and return the part.
+
+        Raises:
+            InvalidData: the file cannot be read, or its media type is unknown.
+            PayloadTooLarge: it is too large.
+            ConfigurationError: the next turn is the goal of the run, which is text alone.
+        """
+        if self._restart_at is not None:
+            msg = "The next turn is the goal of the run, which is text alone."
+            raise ConfigurationError(msg, hint="Attach the file after it.")
+        part: Mapping[str, Any] = attachment(path)
+        self._attached.append(part)
+        return part
+
     def send(self, text: str) -> None:
         """Send what the person says; the run records it, also while it works.
+
+        The attached files are sent with it.
 
         Raises:
             ConfigurationError: the kit has no responder for it.
             InvalidData: the text is empty.
             PayloadTooLarge: it is too long for an event.
         """
-        self.run.say(text, about=self._subject(), actor=self._actor)
+        attached = [*self._attached]
+        self.run.say(text, attachments=attached, about=self._subject(), actor=self._actor)
+        self._attached.clear()
 
     def turn(self, text: str | None = None) -> Iterator[Happening]:
         """Yield what happens until the run does not continue without the person.

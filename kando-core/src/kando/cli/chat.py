@@ -66,12 +66,15 @@ if TYPE_CHECKING:
 __all__ = ["chat"]
 
 _HELP = """\
+/attach PATH  send an image, a PDF or another file with your next turn
 /undo    continue on a branch from before your last turn
 /fork    continue on a branch from here
 /status  show the state of the run
 /cost    show what the run has cost
 /quit    leave; Ctrl-D leaves, too
 Ctrl-C interrupts a turn. A line that you type during a turn is sent at once."""
+
+_ATTACH = "/attach"
 
 #: Width of the line that shows a call or its result.
 _WIDTH = 160
@@ -201,7 +204,9 @@ class _Face:
         while (line := self._read("> ")) is not None:
             if line.strip() in ("/quit", "/exit"):
                 return None
-            if line.startswith("/"):
+            if line.split()[:1] == [_ATTACH]:
+                warn("the first turn is the goal of the run, which is text alone: attach after it")
+            elif line.startswith("/"):
                 say(_HELP)
             elif line.strip():
                 return line
@@ -266,6 +271,8 @@ class _Face:
             self._note(f"run {status.run_id} is {status.state}{problem}; {status.events} events")
         elif line == "/cost":
             self._note(_cost_of(chat.run))
+        elif line.split()[0] == _ATTACH:
+            _attach(chat, line.removeprefix(_ATTACH).strip())
         else:
             say(_HELP)
         return ""
@@ -436,6 +443,22 @@ def _arguments(*, as_json: bool) -> list[str]:
     for name in ("ledger", "prefer"):
         found += [f"--{name}", str(options[name])] if options.get(name) else []
     return found
+
+
+def _attach(chat: Chat, path: str) -> None:
+    """Attach the file that a line names to the next turn; a file that cannot be sent is reported."""
+    if path[:1] in ("'", '"') and path.endswith(path[0]):
+        # As a terminal writes the name of a file that is dropped on it.
+        path = path[1:-1]
+    if not path:
+        warn(f"{_ATTACH} needs the path of a file")
+        return
+    try:
+        part = chat.attach(path)
+    except KandoError as error:
+        warn(str(error))
+    else:
+        warn(f"{part['name']} ({part['media_type']}) goes with your next turn")
 
 
 def _decide(chat: Chat, approval: Approval, line: str) -> None:
