@@ -30,6 +30,7 @@ from kando.emit import ask, ask_person, call_tool, create, patch, relate, set_ti
 from kando.kit import Kit
 from kando.plugins import KitSpec, ProviderSpec, hookimpl
 from kando.responders.policies import Allow, Ask
+from kando.responders.tool_context import ToolContext
 from kando.schema.events import make_event
 
 kit = Kit("tiny", version="1")
@@ -75,6 +76,8 @@ def on_goal(event, world):
         yield call_tool("pay", {"amount": int(rest)}, about=step)
     elif word == "question":
         yield ask_person(rest, REPLIES.get(rest.partition(" ")[0]), about=step)
+    elif word == "note":
+        yield call_tool("write_note", {"text": rest}, about=step)
     elif word == "reveal":
         yield create("Revealed", {"value": os.environ.get(rest)})
     elif word == "fail":
@@ -113,6 +116,19 @@ def pass_gate(number):
 @kit.tool("pay")
 def pay(amount: int):
     return {"paid": amount}
+
+
+@kit.tool("write_note", undo="drop_note", effect="idempotent")
+def write_note(text: str, ctx: ToolContext):
+    (ctx.workspace / "note.txt").write_text(text)
+    (ctx.workspace / "note.bin").write_bytes(bytes(range(256)) * 8)
+    return {"wrote": text[:20]}
+
+
+@kit.tool("drop_note", effect="idempotent")
+def drop_note(ctx: ToolContext):
+    (ctx.workspace / "note.txt").unlink()
+    return {"dropped": True}
 
 
 @kit.policy

@@ -19,6 +19,8 @@ NEEDED: dict[str, dict[str, Any]] = {
     "get_run": {"run_id": "RUN"},
     "query_world": {"run_id": "RUN"},
     "diff_branches": {"run_a": "RUN", "run_b": "RUN"},
+    "list_workspace": {"run_id": "RUN"},
+    "read_workspace_file": {"run_id": "NOTING", "path": "note.txt"},
     "explain_trace": {"run_id": "RUN", "event_id": "step"},
     "start_run": {"kit": "tiny", "goal": "plain"},
     "resume_run": {"run_id": "RUN"},
@@ -32,6 +34,7 @@ NEEDED: dict[str, dict[str, Any]] = {
         "event_id": "object.created-1",
         "responder": "tiny.on_goal",
     },
+    "undo_call": {"run_id": "NOTING", "event_id": "CALL"},
 }
 
 
@@ -68,12 +71,15 @@ def test_each_tool_succeeds_with_all_its_optional_arguments_blank(
                 "PAYING": "pay 3",
                 "ASKING": "ask who",
                 "FAILING": "fail",
+                "NOTING": "note it",
             }.items()
         }
         ids = {word: state["run_id"] for word, state in runs.items()}
         ids["APPROVAL"] = runs["PAYING"]["approvals"][0]["event_id"]
         world = await call("explain_trace", run_id=ids["ASKING"], event_id="goal", direction="down")
         ids["REQUEST"] = next(e["id"] for e in world["steps"] if e["type"] == "llm.request")
+        steps = await call("explain_trace", run_id=ids["NOTING"], event_id="goal", direction="down")
+        ids["CALL"] = next(e["id"] for e in steps["steps"] if e["type"] == "tool.called")
         for tool, needed in NEEDED.items():
             arguments = {name: ids.get(str(value), value) for name, value in needed.items()}
             blanks = {name: blank for name in optional[tool] if name not in needed}

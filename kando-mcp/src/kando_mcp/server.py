@@ -39,6 +39,8 @@ from kando_mcp.tools.inspect import (
 from kando_mcp.tools.park import park_tool
 from kando_mcp.tools.start import cancel_tool, message_tool, resume_tool, start_tool
 from kando_mcp.tools.trace import trace_tool
+from kando_mcp.tools.undo import undo_tool
+from kando_mcp.tools.workspace import list_workspace_tool, read_file_tool
 from kando_mcp.worker.pool import Workers
 
 __all__ = ["create_server", "end_workers", "serve_stdio"]
@@ -105,6 +107,8 @@ def _tools(access: Access, workers: Workers) -> list[Tool]:
         query_world_tool(access),
         diff_tool(access),
         trace_tool(access),
+        list_workspace_tool(access),
+        read_file_tool(access),
     ]
     if access.settings.is_read_only:
         return reading
@@ -117,6 +121,7 @@ def _tools(access: Access, workers: Workers) -> list[Tool]:
         request_tool,
         ask_tool,
         park_tool,
+        undo_tool,
         message_tool,
     ]
     return [*reading, *(make(access, workers) for make in makers)]

@@ -14,13 +14,14 @@ from kando.trace.figure import about
 from kando.world.graph import Relation, WorldObject
 from kando_mcp.results.paging import format_cursor, page, parse_cursor
 from kando_mcp.results.shapes import DiffResult, MovedShape, SideShape, StepShape
+from kando_mcp.results.workspace import change_shape
 from kando_mcp.results.worlds import object_shape, relation_shape
 
 __all__ = ["diff_page"]
 
 
 def diff_page(
-    store: Store, run_a: str, run_b: str, cursor: str | None, limit: int, chars: int
+    store: Store, run_a: str, run_b: str, cursor: str | None, limit: int, chars: int, *, files: bool
 ) -> DiffResult:
     """Return a page of the differences between two runs.
 
@@ -31,11 +32,13 @@ def diff_page(
         cursor: cursor of the page; None for the first page.
         limit: maximum number of differences.
         chars: maximum length of the page, in characters of its JSON.
+        files: whether files that differ are differences, too.
 
     Raises:
         LedgerNotFound, AmbiguousName: no run, or more than one, has this id.
         PositionOutOfRange: a run has fewer than N events.
         ConfigurationError: the cursor is malformed.
+        StoreDamaged: a file is missing or damaged.
     """
     start = 0
     if cursor is not None:
@@ -45,13 +48,16 @@ def diff_page(
     (a, at), (b, other_at) = store.run_at(run_a), store.run_at(run_b)
     found = a.diff(b, at=at, other_at=other_at)
     entries = _entries(found)
+    if files:
+        changes = a.diff_files(b, at=at, other_at=other_at)
+        entries += [("files", change_shape(each)) for each in changes]
     shown, stop = page(entries, start, limit, chars, lambda entry: entry[1])
     kinds = [kind for kind, _ in entries[start : start + len(shown)]]
 
     def of(kind: str) -> list[Any]:
         return [body for known, body in zip(kinds, shown, strict=True) if known == kind]
 
-    return {
+    result: DiffResult = {
         "summary": found.world.summary() + (", more on the next page" if stop is not None else ""),
         "parts_at": found.shared,
         "a": _side(found.a),
@@ -70,6 +76,7 @@ def diff_page(
         if stop is not None
         else None,
     }
+    return result | {"files": of("files")} if files else result
 
 
 def _up_to(run: str, end: int) -> str:

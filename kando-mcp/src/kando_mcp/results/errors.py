@@ -23,6 +23,7 @@ _SHOWN = 3
 # Hints for the command line, and their equivalents for tools.
 _REPLACEMENTS = {
     r"`kando runs`": "list_runs",
+    r"`kando workspace[^`]*`": "list_workspace",
     r"`kando events[^`]*`": "explain_trace or the events resource of the run",
     r"`kando (?:status|approvals)[^`]*`": "get_run",
     r"`kando run KIT --goal TEXT`": "start_run",

@@ -28,6 +28,9 @@ __all__ = [
     "DeadlineShape",
     "DiffResult",
     "Direction",
+    "FileChangeShape",
+    "FileResult",
+    "FileShape",
     "KitList",
     "KitShape",
     "MovedShape",
@@ -43,6 +46,7 @@ __all__ = [
     "StepShape",
     "TraceResult",
     "TraceStep",
+    "WorkspaceResult",
     "WorldResult",
 ]
 
@@ -278,8 +282,48 @@ class SideShape(TypedDict):
     llm_cost_usd: float
 
 
+class FileShape(TypedDict):
+    """A file or link in a workspace; `digest` is the SHA-256 of its content."""
+
+    path: str
+    kind: str
+    digest: str
+    size: int
+
+
+class FileChangeShape(TypedDict):
+    """A file that differs; `diff` is a unified diff, empty if one of the two is not text."""
+
+    path: str
+    change: str
+    before: FileShape | None
+    after: FileShape | None
+    diff: str
+
+
+class WorkspaceResult(TypedDict):
+    """A page of the files in the workspace of a run, sorted by path."""
+
+    summary: str
+    run_id: str
+    position: int
+    items: list[FileShape]
+    next_cursor: str | None
+
+
+class FileResult(FileShape):
+    """A file in the workspace of a run: its `text`, or its `data` as Base64 if it is not text."""
+
+    summary: str
+    run_id: str
+    position: int
+    text: str | None
+    data: str | None
+    next_cursor: str | None
+
+
 class DiffResult(TypedDict):
-    """A page of the differences in world and steps between two runs.
+    """A page of the differences in world and steps between two runs, on request with files.
 
     The first `parts_at` events are the same in both.
     """
@@ -298,6 +342,7 @@ class DiffResult(TypedDict):
     changed_steps: list[StepShape]
     steps_only_a: list[StepShape]
     steps_only_b: list[StepShape]
+    files: NotRequired[list[FileChangeShape]]
     next_cursor: str | None
 
 
