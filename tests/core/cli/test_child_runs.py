@@ -88,3 +88,28 @@ def test_a_question_of_a_child_is_listed_and_answered_and_its_end_is_traced(
     assert list(dict.fromkeys(sources)) == [f"run:{run}", f"run:{child['run_id']}"]
     assert f"run:{child['run_id']}" in kando("trace", patched, "--run", run).stdout.splitlines()
     assert kando("replay", run, "--strict", "--kit", str(script)).returncode == 0
+
+
+def test_a_run_is_exported_with_its_child_or_alone(tmp_path: Path, kando: Run) -> None:
+    script = tmp_path / "tour_kits.py"
+    script.write_text(SCRIPT)
+    run = kando("run", str(script), "--goal", "Rome").stdout.strip()
+    (child,) = json.loads(kando("status", run, "--json").stdout)["children"]
+
+    said = kando("export", run, "-o", "both").stdout.splitlines()
+    assert said[1:] == [f"child runs: {child['run_id']}"]
+    said = kando("export", run, "-o", "alone", "--alone").stdout.splitlines()
+    assert len(said) == 1
+    piped = kando("export", run, "-o", "-")
+    assert piped.stdout == (tmp_path / "both").read_text()
+    assert f"child runs: {child['run_id']}" in piped.stderr
+
+    def imported(file: str) -> list[str]:
+        there = ("--ledger", f"sqlite:{tmp_path / file}.sqlite")
+        found = json.loads(kando("import", file, "--json", *there).stdout)
+        listed = json.loads(kando("runs", "--json", *there).stdout)["items"]
+        assert len(listed) == 1 + len(found["children"])
+        return list(found["children"])
+
+    assert imported("both") == [child["run_id"]]
+    assert imported("alone") == []

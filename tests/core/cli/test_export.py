@@ -95,6 +95,7 @@ def test_json_reports_the_export_and_the_import(
         "format": "jsonl",
         "events": 2,
         "digest": exported["digest"],
+        "children": [],
     }
 
     content = io.TextIOWrapper(io.BytesIO((tmp_path / "out").read_bytes()))
@@ -107,6 +108,7 @@ def test_json_reports_the_export_and_the_import(
         "digest": exported["digest"],
         "parent_id": None,
         "missing_parent_id": None,
+        "children": [],
     }
 
 

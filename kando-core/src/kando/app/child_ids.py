@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from hashlib import sha256
 
 from kando.app.addresses import derived_ledger_id
@@ -9,7 +10,7 @@ from kando.app.context import Context
 from kando.app.opened import OpenedRun
 from kando.errors import LedgerNotFound
 
-__all__ = ["child_id_of", "opened_child"]
+__all__ = ["child_id_of", "child_ids_of", "opened_child"]
 
 
 def child_id_of(stream: str, lineage_key: str) -> str:
@@ -24,6 +25,20 @@ def child_id_of(stream: str, lineage_key: str) -> str:
     return derived_ledger_id(sha256(f"{stream} {lineage_key}".encode()).digest())
 
 
+def child_ids_of(stream: str, lineage_key: str) -> list[str]:
+    """Return the ids that the child run of a ``run.requested`` may have, the usual one first.
+
+    An imported branch is a run in a store without its parent; the ids of its children stay.
+
+    Args:
+        stream: as for `child_id_of`.
+        lineage_key: as for `child_id_of`.
+    """
+    kind, _, id = stream.partition(":")
+    kinds = [kind, "branch"] if kind == "run" else [kind]
+    return [child_id_of(f"{each}:{id}", lineage_key) for each in kinds]
+
+
 def opened_child(context: Context, stream: str, lineage_key: str) -> OpenedRun | None:
     """Return the child run of a request, opened for reading; None if it has not been started.
 
@@ -32,8 +47,9 @@ def opened_child(context: Context, stream: str, lineage_key: str) -> OpenedRun |
         stream: as for `child_id_of`.
         lineage_key: as for `child_id_of`.
     """
-    try:
-        ledger = context.substrate().open(child_id_of(stream, lineage_key))
-    except LedgerNotFound:
-        return None
-    return OpenedRun(context, ledger) if ledger.length() else None
+    for id in child_ids_of(stream, lineage_key):
+        with suppress(LedgerNotFound):
+            ledger = context.substrate().open(id)
+            if ledger.length():
+                return OpenedRun(context, ledger)
+    return None

@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import Any
 
 from kando.app.artifacts import artifacts_in
-from kando.app.child_ids import child_id_of, opened_child
+from kando.app.child_ids import child_ids_of, opened_child
 from kando.app.entries import CANCEL_KEY, OWN_PREFIX, answer_key
 from kando.app.opened import OpenedRun
 from kando.app.status import CANCELLED, ENDED, EXHAUSTED, FAILED, FINISHED, status_of
@@ -238,6 +238,6 @@ def start_of(child: OpenedRun) -> tuple[OpenedRun, RecordedEvent] | None:
         parent = OpenedRun(child.context, child.context.substrate().open(parent_id))
         intent = parent.ledger.find(event_id)
         stream = parent.ledger.stream_name()
-        if intent is not None and child_id_of(stream, intent.lineage_key) == child.id:
+        if intent is not None and child.id in child_ids_of(stream, intent.lineage_key):
             return parent, intent
     return None

@@ -1,5 +1,7 @@
 """Export runs to files, and import them from JSON Lines."""
 
+# long: what an export writes and what an import accepts are the two sides of one format.
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,13 +14,14 @@ import attrs
 
 from kando.app.context import Context
 from kando.app.demo import DEMO_ID
+from kando.app.export_children import children_first, exported_children, require_children
 from kando.app.opened import OpenedRun
 from kando.app.status import read_status
 from kando.errors import InvalidData, KandoError, LedgerExists, LedgerNotFound, StoreError
 from kando.ledger.chain import GENESIS, link
 from kando.ledger.files import write_whole
 from kando.ledger.interface import LedgerStore
-from kando.ledger.jsonl import Header, Parent, lines_of, read_lines
+from kando.ledger.jsonl import ExportedLedger, Parent, lines_of, read_ledgers
 from kando.ledger.memory import MemoryLedgerStore
 from kando.ledger.substrate import Substrate, check_ledger_id
 from kando.ledger.trees import copy_trees
@@ -47,6 +50,7 @@ class ExportResult:
         format: of the file.
         events: number of exported events.
         digest: chained hash of these events, 64 hexadecimal digits.
+        children: ids of the child runs that the file holds as well.
     """
 
     run_id: str
@@ -54,6 +58,7 @@ class ExportResult:
     format: str
     events: int
     digest: str
+    children: tuple[str, ...] = ()
 
 
 @attrs.frozen
@@ -67,6 +72,7 @@ class ImportResult:
         parent_id: of the branch's parent; None for a run.
         missing_parent_id: of a parent that this store does not have: the branch was imported as a
             run with all its events.
+        children: ids of the child runs that the file holds as well.
     """
 
     run_id: str
@@ -74,30 +80,43 @@ class ImportResult:
     digest: str
     parent_id: str | None = None
     missing_parent_id: str | None = None
+    children: tuple[str, ...] = ()
 
 
-def export_run(run: OpenedRun, end: int, file: str | Path | BinaryIO, format: str) -> ExportResult:
+def export_run(
+    run: OpenedRun,
+    end: int,
+    file: str | Path | BinaryIO,
+    format: str,
+    *,
+    with_children: bool = True,
+) -> ExportResult:
     """Write a run or branch to a file, as a whole or not at all; or to an open stream.
+
+    A file of JSON Lines also has the child runs of these events, and theirs, each whole.
 
     Args:
         run: the opened run.
         end: number of events to export.
         file: to write; where it is a link, the file that it leads to. An existing file is replaced.
         format: one of `FORMATS`.
+        with_children: whether its child runs are exported with it.
 
     Raises:
         StoreDamaged: the ledger contradicts its hash chain.
         StoreError: the file cannot be written.
     """
-    write = FORMATS[format]
+    children = exported_children(run, end) if with_children and format == JSONL else []
+    lines = _jsonl(run, end, children) if format == JSONL else FORMATS[format](run, end)
     name = str(file) if isinstance(file, str | Path) else "-"
     try:
         with run.context.activities.step(f"export {run.id}", unit="lines") as step:
-            _write(file, step.over(write(run, end)))
+            _write(file, step.over(lines))
     except OSError as error:
         msg = f"{name} cannot be written: {error.strerror or error}."
         raise StoreError(msg, hint="Choose another file.") from error
-    return ExportResult(run.id, name, format, end, run.ledger.digest(end).hex())
+    digest = run.ledger.digest(end).hex()
+    return ExportResult(run.id, name, format, end, digest, tuple(each.id for each, _ in children))
 
 
 def _write(file: str | Path | BinaryIO, lines: Iterable[bytes]) -> None:
@@ -108,8 +127,12 @@ def _write(file: str | Path | BinaryIO, lines: Iterable[bytes]) -> None:
         file.flush()
 
 
-def _jsonl(run: OpenedRun, end: int) -> Iterator[bytes]:
-    return lines_of(run.ledger, end, _parent_of(run, end))
+def _jsonl(
+    run: OpenedRun, end: int, children: Sequence[tuple[OpenedRun, int]] = ()
+) -> Iterator[bytes]:
+    yield from lines_of(run.ledger, end, _parent_of(run, end), ledgers=1 + len(children))
+    for child, length in children:
+        yield from lines_of(child.ledger, length, _parent_of(child, length))
 
 
 def _parent_of(run: OpenedRun, end: int) -> Parent | None:
@@ -164,9 +187,12 @@ def _encoded(lines: Iterable[str]) -> Iterator[bytes]:
     return (f"{line}\n".encode() for line in lines)
 
 
+#: The format that can be imported.
+JSONL = "jsonl"
+
 #: Writers of the formats, by name.
 FORMATS: dict[str, Callable[[OpenedRun, int], Iterator[bytes]]] = {
-    "jsonl": _jsonl,
+    JSONL: _jsonl,
     "cloudevents": _cloudevents,
     "dot": _dot,
     "mermaid": _mermaid,
@@ -181,10 +207,11 @@ def import_run(
     accepts_approvals: bool = False,
     accepts_choices: bool = False,
 ) -> ImportResult:
-    """Import a run or branch that was exported as JSON Lines, exactly as it was.
+    """Import a run or branch that was exported as JSON Lines, exactly as it was, with its child runs.
 
     The whole file is verified before anything is written. A branch becomes a branch again if this
-    store has its parent, else a run with all its events.
+    store has its parent, else a run with all its events. A child that this store has already with
+    these events stays as it is.
 
     Args:
         context: whose substrate receives the run.
@@ -208,30 +235,72 @@ def import_run(
 def _imported(
     context: Context, lines: Iterable[bytes], accepts_approvals: bool, accepts_choices: bool
 ) -> ImportResult:
-    files: dict[bytes, bytes] = {}
-    header, events = read_lines(lines, files)
-    kind, _, run_id = header.ledger.partition(":")
-    if kind not in ("run", "branch") or run_id == DEMO_ID:
-        msg = f"Line 1 names the ledger {header.ledger!r:.80}, which cannot be imported."
+    ledgers = read_ledgers(lines)
+    for each in ledgers:
+        _check_ledger(each)
+    require_children(ledgers)
+    if not accepts_approvals:
+        _refuse_approvals(ledgers)
+    substrate = context.substrate(read_only=False)
+    main, *children = ledgers
+    if _length_of(substrate, main.header.ledger_id):
+        msg = f"A run or branch {main.header.ledger_id!r} already exists; nothing was imported."
+        raise LedgerExists(msg, hint="Import it into another store, with --ledger.")
+    ids = tuple(each.header.ledger_id for each in children)
+    known = {each.header.ledger_id for each in children if _is_known(substrate, each)}
+    results = {
+        each.header.ledger_id: _written(substrate, each, accepts_choices)
+        for each in children_first(ledgers)
+        if each.header.ledger_id not in known
+    }
+    return attrs.evolve(results[main.header.ledger_id], children=ids)
+
+
+def _check_ledger(exported: ExportedLedger) -> None:
+    """Refuse a ledger that cannot be imported, before anything is written."""
+    name = exported.header.ledger
+    kind, _, id = name.partition(":")
+    if kind not in ("run", "branch") or id == DEMO_ID:
+        msg = f"Line {exported.line} names the ledger {name!r:.80}, which cannot be imported."
         raise InvalidData(msg, hint="Export a run or a branch.")
-    check_ledger_id(run_id)
-    _check(run_id, events)
-    approved = [] if accepts_approvals else granted_calls(events)
+    check_ledger_id(id)
+    _check(id, exported)
+    copy_trees(exported.events, partial(_known, exported.files), MemoryLedgerStore(id))
+
+
+def _refuse_approvals(ledgers: Sequence[ExportedLedger]) -> None:
+    approved = [call for each in ledgers for call in granted_calls(each.events)]
     if approved:
         named = ", ".join(map(_approved, approved[:3]))
         more = f" and {len(approved) - 3} more" if len(approved) > 3 else ""
         msg = f"The file contains approvals of calls that are not made yet: {named}{more}."
         hint = "If you approve these calls, import it with --accept-approvals."
         raise InvalidData(msg, hint=hint)
-    blobs = partial(_known, files)
-    # In memory first: what is malformed is refused before anything is written.
-    copy_trees(events, blobs, MemoryLedgerStore(run_id))
-    substrate = context.substrate(read_only=False)
-    if _length_of(substrate, run_id):
-        msg = f"A run or branch {run_id!r} already exists; nothing was imported."
-        raise LedgerExists(msg, hint="Import it into another store, with --ledger.")
-    parent = header.parent
-    if parent is not None and _shares(substrate, parent, events, header):
+
+
+def _is_known(substrate: Substrate, child: ExportedLedger) -> bool:
+    """Whether this store has a child run of the file already, with its events.
+
+    Raises:
+        LedgerExists: it has a run of this id with other events.
+    """
+    header = child.header
+    length = _length_of(substrate, header.ledger_id)
+    if not length:
+        return False
+    ledger = substrate.open(header.ledger_id)
+    if length >= header.events and ledger.digest(header.events).hex() == header.digest:
+        return True
+    msg = f"A run {header.ledger_id!r} with other events already exists; nothing was imported."
+    raise LedgerExists(msg, hint="Import the file into another store, with --ledger.")
+
+
+def _written(substrate: Substrate, exported: ExportedLedger, accepts_choices: bool) -> ImportResult:
+    """Write one ledger of a file to the store."""
+    header, events = exported.header, exported.events
+    run_id, parent = header.ledger_id, header.parent
+    blobs = partial(_known, exported.files)
+    if parent is not None and _shares(substrate, parent, exported):
         position = parent.fork_position
         own = events if accepts_choices else _with_note(f"branch:{run_id}", events, position)
         copy_trees(own[position:], blobs, substrate.open(parent.id))
@@ -257,11 +326,12 @@ def _approved(each: Approval) -> str:
     return f"{each.intent}{sent} ({each.reason:.80})"
 
 
-def _check(run_id: str, events: list[RecordedEvent]) -> None:
+def _check(run_id: str, exported: ExportedLedger) -> None:
     """Refuse events that the readers of a ledger could not read."""
+    events = exported.events
     world = World()
     known: set[str] = set()
-    for number, event in enumerate(events, 2):
+    for number, event in zip(exported.lines, events, strict=True):
         try:
             apply(world, event)
             unknown = [id for id in event.cause if id not in known]
@@ -325,16 +395,15 @@ def _length_of(substrate: Substrate, run_id: str) -> int | None:
         return None
 
 
-def _shares(
-    substrate: Substrate, parent: Parent, events: list[RecordedEvent], header: Header
-) -> bool:
+def _shares(substrate: Substrate, parent: Parent, exported: ExportedLedger) -> bool:
     """Whether this store has the parent, and its events are those that the branch shares."""
-    length, position = _length_of(substrate, parent.id), parent.fork_position
+    events, position = exported.events, parent.fork_position
+    length = _length_of(substrate, parent.id)
     if length is None or not 0 <= position <= min(length, len(events)):
         return False
     digest = GENESIS
     for event in events[:position]:
         digest = link(digest, event)
-    return header.ledger.startswith("branch:") and (
+    return exported.header.ledger.startswith("branch:") and (
         substrate.open(parent.id).digest(position) == digest
     )

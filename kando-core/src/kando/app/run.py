@@ -263,7 +263,12 @@ class Run:
         return verify_run(self._opened())
 
     def export(
-        self, file: str | Path | BinaryIO, *, format: str = "jsonl", at: int | None = None
+        self,
+        file: str | Path | BinaryIO,
+        *,
+        format: str = "jsonl",
+        at: int | None = None,
+        with_children: bool = True,
     ) -> ExportResult:
         """Write the run to a file, as a whole or not at all; or to an open stream.
 
@@ -272,6 +277,7 @@ class Run:
                 replaced.
             format: ``jsonl``, which can be imported, ``cloudevents``, ``dot``, ``mermaid``, ``svg``.
             at: see `Run`.
+            with_children: whether a file that can be imported also has the child runs, each whole.
 
         Raises:
             StoreDamaged: the ledger contradicts its hash chain.
@@ -279,7 +285,7 @@ class Run:
         """
         from kando.app.export import export_run
 
-        return export_run(*self._opened_at(at), file, format)
+        return export_run(*self._opened_at(at), file, format, with_children=with_children)
 
     def resume(
         self,

@@ -310,7 +310,7 @@ class Store:
         accepts_approvals: bool = False,
         accepts_choices: bool = False,
     ) -> ImportResult:
-        """Import a run or branch that was exported as JSON Lines, exactly as it was.
+        """Import a run or branch that was exported as JSON Lines, exactly as it was, with its children.
 
         Args:
             lines: of the file.

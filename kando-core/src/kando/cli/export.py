@@ -35,9 +35,10 @@ __all__ = ["export", "import_"]
     show_default=True,
     help="Format of the file; only jsonl can be imported.",
 )
+@click.option("--alone", is_flag=True, help="Leave out the runs that the run has started.")
 @shared_options
-def export(run: str, file: str, form: str, as_json: bool) -> None:
-    """Write a run to a file.
+def export(run: str, file: str, form: str, alone: bool, as_json: bool) -> None:
+    """Write a run to a file, with the runs that it has started.
 
     RUN@N writes the first N events. The file is written as a whole or not at all. With -
     stdout receives only the export, and the report is on stderr.
@@ -45,13 +46,15 @@ def export(run: str, file: str, form: str, as_json: bool) -> None:
     is_data = is_stdout(file)
     with open_command_store(shows_progress=True, is_paged=is_data) as store:
         named, at = store.run_at(run)
-        result = named.export(binary_stdout() if is_data else file, format=form, at=at)
+        to = binary_stdout() if is_data else file
+        result = named.export(to, format=form, at=at, with_children=not alone)
         if as_json:
             print_json(attrs.asdict(result) | {"file": file}, to_stderr=is_data)
-        elif is_data:
-            warn(f"exported: {result.events} events, {result.digest}")
         else:
-            print_line(f"exported: {result.events} events, {result.digest}")
+            report = warn if is_data else print_line
+            report(f"exported: {result.events} events, {result.digest}")
+            if result.children:
+                report(f"child runs: {', '.join(result.children)}")
 
 
 @click.command("import")
@@ -68,7 +71,7 @@ def export(run: str, file: str, form: str, as_json: bool) -> None:
 )
 @shared_options
 def import_(file: BinaryIO, accept_approvals: bool, accept_choices: bool, as_json: bool) -> None:
-    """Restore a run from an exported file.
+    """Restore a run from an exported file, with the runs that it has started.
 
     FILE is one that `kando export` wrote as jsonl, or - for stdin. Every line is verified before
     anything is written.

@@ -1,6 +1,7 @@
 """A ledger as JSON Lines: exact, and with its hash chain, so that reading it back verifies it.
 
-The first line describes the ledger. Every other line is one event with its fields, its data as stored,
+A file holds one ledger, or a run and after it the runs that it started; then its second line has their
+number. The first line of each describes the ledger. Every other line is one event with its fields, its data as stored,
 and the chained hash up to and including it; or a part, before the first event whose data refers to it:
 a long text, or a message after another one (see `kando.schema.parts`); or a blob of the workspace, in
 base64 (see `kando.schema.trees`).
@@ -15,6 +16,7 @@ from hashlib import sha256
 from itertools import islice
 from typing import BinaryIO
 
+import attrs
 import msgspec
 
 from kando.errors import InvalidData, StoreDamaged
@@ -33,12 +35,21 @@ from kando.schema.parts import (
     split,
 )
 
-__all__ = ["Header", "Parent", "lines_in", "lines_of", "read_lines"]
+__all__ = [
+    "ExportedLedger",
+    "Header",
+    "Parent",
+    "lines_in",
+    "lines_of",
+    "read_ledgers",
+    "read_lines",
+]
 
-FORMAT = 2
+#: Format of a file with one ledger, which older versions of Kando read, and of one with several.
+FORMAT, FORMAT_OF_SEVERAL = 2, 3
 
 # Format 1 has no parts.
-_READ = (1, 2)
+_READ = (1, 2, 3)
 
 #: Limit of a line, far above the largest event that a run records.
 _MAX_LINE_BYTES = 64 * 1024 * 1024
@@ -55,7 +66,7 @@ class Parent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The first line: the identity, length and hash that the other lines must match."""
+    """The first line of a ledger: the identity, length and hash that the other lines must match."""
 
     kando: str
     format: int
@@ -63,6 +74,34 @@ class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     events: int
     digest: str
     parent: Parent | None
+
+    @property
+    def ledger_id(self) -> str:
+        """The id of the run or branch."""
+        return self.ledger.partition(":")[2]
+
+
+@attrs.frozen
+class ExportedLedger:
+    """A ledger of a file, verified against its hash chain.
+
+    Attributes:
+        header: its first line.
+        line: number of that line.
+        events: all of them.
+        lines: the number of the line of each event.
+        files: blobs of the workspace and other parts, by digest.
+    """
+
+    header: Header
+    line: int
+    events: list[RecordedEvent] = attrs.field(factory=list)
+    lines: list[int] = attrs.field(factory=list)
+    files: dict[bytes, bytes] = attrs.field(factory=dict)
+
+
+class _Count(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    ledgers: int
 
 
 class _Text(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -96,25 +135,40 @@ class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
 
 _encode = msgspec.json.Encoder().encode
 _decode_header = msgspec.json.Decoder(Header).decode
+_decode_count = msgspec.json.Decoder(_Count).decode
 _decode_line = msgspec.json.Decoder(_Line).decode
 _decode_text = msgspec.json.Decoder(_Text).decode
 _decode_blob = msgspec.json.Decoder(_Blob).decode
 _decode_message = msgspec.json.Decoder(_Message).decode
 
+#: How the first line of a ledger begins.
+_HEAD = b'{"kando":'
+
 _MARK = b"\x01"
 _START = bytes(32)
 
 
-def lines_of(ledger: LedgerStore, end: int, parent: Parent | None = None) -> Iterator[bytes]:
+def lines_of(
+    ledger: LedgerStore, end: int, parent: Parent | None = None, *, ledgers: int = 1
+) -> Iterator[bytes]:
     """Yield the lines of the first `end` events of a ledger, each with its line break.
+
+    Args:
+        ledger: the ledger.
+        end: number of events.
+        parent: of a branch.
+        ledgers: how many ledgers the file holds, if this is the first one.
 
     Raises:
         StoreDamaged: the ledger does not match its hash chain.
         InvalidData: the data of an event is not encoded as Kando encodes it.
     """
     stored = ledger.digest(end)
-    head = Header("ledger", FORMAT, ledger.stream_name(), end, stored.hex(), parent)
+    form = FORMAT if ledgers == 1 else FORMAT_OF_SEVERAL
+    head = Header("ledger", form, ledger.stream_name(), end, stored.hex(), parent)
     yield _encode(head) + b"\n"
+    if ledgers > 1:
+        yield _encode(_Count(ledgers)) + b"\n"
     digest = GENESIS
     seen: set[bytes] = set()
     for event in islice(ledger.read_all(), end):
@@ -195,56 +249,113 @@ def lines_in(file: BinaryIO) -> Iterator[bytes]:
         number += 1
 
 
-def read_lines(
-    lines: Iterable[bytes], files: dict[bytes, bytes] | None = None
-) -> tuple[Header, list[RecordedEvent]]:
-    """Return the header and events of an exported ledger, verified against its hash chain.
+def read_lines(lines: Iterable[bytes]) -> tuple[Header, list[RecordedEvent]]:
+    """Return the header and events of the first ledger of a file; see `read_ledgers`.
 
     Args:
         lines: of the file.
-        files: the blobs of the workspace are put into it, by digest.
 
     Raises:
         InvalidData: a line is not as it was exported; the message names the line.
     """
-    remaining = iter(lines)
-    header = _header(next(remaining, b""))
-    digest = GENESIS
-    events: list[RecordedEvent] = []
-    blobs: dict[bytes, bytes] = {}
-    parts, chains = Parts(lambda wanted: {d: blobs[d] for d in wanted if d in blobs}), Chains()
-    number = 1
-    for number, text in enumerate(remaining, 2):
+    first = read_ledgers(lines)[0]
+    return first.header, first.events
+
+
+def read_ledgers(lines: Iterable[bytes]) -> list[ExportedLedger]:
+    """Return the ledgers of a file, each verified against its hash chain.
+
+    Args:
+        lines: of the file.
+
+    Raises:
+        InvalidData: a line is not as it was exported; the message names the line.
+    """
+    numbered = enumerate(lines, 1)
+    number, text = next(numbered, (1, b""))
+    reading = [_Reader.of(text, number)]
+    has_several, expected = reading[0].ledger.header.format == FORMAT_OF_SEVERAL, 1
+    if has_several:
+        number, text = next(numbered, (2, b""))
+        expected = _count(text)
+    for number, text in numbered:
+        if has_several and text.startswith(_HEAD):
+            reading[-1].end(number - 1)
+            reading.append(_Reader.of(text, number))
+        else:
+            reading[-1].read(text, number)
+    reading[-1].end(number)
+    if len(reading) != expected:
+        raise _refused(number, f"is the last, after {len(reading)} of {expected} ledgers")
+    return [each.ledger for each in reading]
+
+
+def _count(text: bytes) -> int:
+    try:
+        return _decode_count(text).ledgers
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise _refused(2, f"is not the number of ledgers: {error}") from error
+
+
+@attrs.define
+class _Reader:
+    """Reads the lines of one ledger.
+
+    Attributes:
+        ledger: what has been read.
+        digest: of its events.
+    """
+
+    ledger: ExportedLedger
+    digest: bytes = GENESIS
+    _parts: Parts = attrs.field(init=False)
+    _chains: Chains = attrs.field(factory=Chains, init=False)
+
+    @_parts.default
+    def _of_ledger(self) -> Parts:
+        files = self.ledger.files
+        return Parts(lambda wanted: {d: files[d] for d in wanted if d in files})
+
+    @classmethod
+    def of(cls, text: bytes, number: int) -> _Reader:
+        header = _header(text, number)
+        if number > 1 and header.format == FORMAT_OF_SEVERAL:
+            raise _refused(number, f"has format {header.format}, as only a first line may")
+        return cls(ExportedLedger(header, number))
+
+    def read(self, text: bytes, number: int) -> None:
+        events, files = self.ledger.events, self.ledger.files
         if text.startswith((b'{"text":', b'{"message":', b'{"blob":')):
             body = _blob(text, number)
-            blobs[sha256(body).digest()] = body
-            continue
-        event, claimed = _event(text, number, parts, chains)
+            files[sha256(body).digest()] = body
+            return
+        event, claimed = _event(text, number, self._parts, self._chains)
         if event.position != len(events):
             what = f"has position {event.position} instead of {len(events)}"
             raise _refused(number, what)
-        digest = link(digest, event)
-        if digest.hex() != claimed:
+        self.digest = link(self.digest, event)
+        if self.digest.hex() != claimed:
             raise _refused(number, f"is not the event {event.id!r:.80} as it was exported")
         events.append(event)
-    if len(events) != header.events:
-        what = f"is the last, after {len(events)} of {header.events} events"
-        raise _refused(number, what)
-    if digest.hex() != header.digest:
-        raise _refused(1, "has a different hash than the last event")
-    if files is not None:
-        files |= blobs
-    return header, events
+        self.ledger.lines.append(number)
+
+    def end(self, number: int) -> None:
+        header, count = self.ledger.header, len(self.ledger.events)
+        if count != header.events:
+            raise _refused(number, f"is the last, after {count} of {header.events} events")
+        if self.digest.hex() != header.digest:
+            raise _refused(self.ledger.line, "has a different hash than the last event")
 
 
-def _header(text: bytes) -> Header:
+def _header(text: bytes, number: int) -> Header:
     try:
         header = _decode_header(text)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise _refused(1, f"is not the header of an exported ledger: {error}") from error
+        raise _refused(number, f"is not the header of an exported ledger: {error}") from error
     if header.kando != "ledger" or header.format not in _READ:
-        what = f"has format {header.format}, but this version of Kando reads up to format {FORMAT}"
-        raise _refused(1, what)
+        newest = max(_READ)
+        what = f"has format {header.format}, but this version of Kando reads up to format {newest}"
+        raise _refused(number, what)
     return header
 
 
