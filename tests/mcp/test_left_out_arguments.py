@@ -58,7 +58,8 @@ def test_each_tool_succeeds_with_all_its_optional_arguments_blank(
     place: Place, blank: str | None
 ) -> None:
     optional = optional_arguments(place)
-    assert optional.keys() == NEEDED.keys()
+    # Another test answers the form of the host that ask_person needs.
+    assert optional.keys() - {"ask_person"} == NEEDED.keys()
 
     async def story(client: Client) -> None:
         call = calling(client)

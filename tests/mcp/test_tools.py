@@ -122,6 +122,7 @@ def test_every_tool_has_all_four_annotations_and_a_typed_result_with_a_summary(
         assert set(states) == {
             "answer_approval",
             "answer_request",
+            "ask_person",
             "cancel_run",
             "get_run",
             "park_firing",
