@@ -562,6 +562,14 @@ class Kit:
         """
         return schemas_of(self.name, self.tools, names)
 
+    @overload
+    def policy(self, fn: _Function, /) -> _Function: ...
+
+    @overload
+    def policy(
+        self, *on: str, type: type | str | None = None
+    ) -> Callable[[_Function], _Function]: ...
+
     def policy(self, *on: Any, type: type | str | None = None) -> Any:
         """Register the decorated ``fn(intent)`` or ``fn(intent, world)`` as a policy.
 
