@@ -153,3 +153,12 @@ def test_a_flowchart_reads_only_the_nodes_it_draws_and_counts_the_others() -> No
     ends = {end for line in lines for end in re.findall(r"^  e(\d+) --> e(\d+)", line)}
     assert all(int(n) < LARGEST for pair in ends for n in pair)
     assert len("\n".join(lines)) < 50_000
+
+
+def test_a_node_has_a_colour_by_its_kind() -> None:
+    node = Node(1, ("a",), "done", ())
+    colours = {"done": "#efe"}
+
+    assert 'style=filled, fillcolor="#efe"' in "".join(dot([node], "t", colours))
+    assert "classDef done fill:#efe" in "".join(mermaid([node], "t", 1, colours))
+    assert ".done rect{fill:#efe}" in "".join(svg([node], "t", {}, colours))
