@@ -11,7 +11,7 @@ from kando.emit import create, patch, relate, unrelate
 from kando.schema.events import OBJECT_CREATED, OBJECT_PATCHED, KandoEvent, RecordedEvent
 from kando.world.graph import World, WorldObject
 from kits.planning._graph import is_done, job_of, key, needs, problems_in, tasks_of
-from kits.planning._report import attempts_text, reason_of, refused_text, task_list
+from kits.planning._report import attempts_text, reason_of, refused_text, task_list, task_text
 from kits.planning._types import (
     BLOCKS,
     DEPENDS_ON,
@@ -120,7 +120,7 @@ def replan(event: RecordedEvent, world: World) -> dict[str, Any] | None:
         return None
     return {
         "goal": job.goal.text,
-        "task": f"{job.task.name}: {job.task.title}",
+        "task": task_text(job.task),
         "tasks": task_list(job.goal_id, world),
         "earlier": attempts_text(job.id, world),
         "limit": world.settings(Settings).tasks,

@@ -11,7 +11,7 @@ from kando.world.graph import World
 from kits.planning._graph import attempts_at, in_order, needs, tasks_of
 from kits.planning._types import Goal, Plan, Refused, Task
 
-__all__ = ["artifacts_of", "attempts_text", "reason_of", "refused_text", "task_list"]
+__all__ = ["artifacts_of", "attempts_text", "reason_of", "refused_text", "task_list", "task_text"]
 
 #: Maximum characters of a title, of an outcome in a request, and of a line of one in the report.
 _TITLE_CHARS = 300
@@ -38,6 +38,11 @@ def refused_text(refused: Refused | None) -> str:
     ]
     problems = [f"- {each}" for each in refused.problems]
     return "\n".join(["Your first proposal was refused:", *problems, "", "It was:", *steps])
+
+
+def task_text(task: Task) -> str:
+    """Return the name and the title of a task on one line."""
+    return f"{one_line(task.name, _TITLE_CHARS)}: {one_line(task.title, _TITLE_CHARS)}"
 
 
 def task_list(goal_id: str, world: World) -> str:
@@ -71,27 +76,28 @@ def artifacts_of(goal_id: str, world: World) -> Iterator[Plan]:
     if done and done == len(tasks):
         status = "complete"
     title = one_line(goal.text, _TITLE_CHARS)
+    problem = None if done else one_line(goal.error or "no task was completed", _LINE_CHARS)
     nodes = [*_nodes(goal_id, world)]
     forms = {
-        "plan.md": ("text/markdown", _report(goal_id, goal, done, len(tasks), nodes, world)),
+        "plan.md": ("text/markdown", _report(goal_id, problem, (done, len(tasks)), nodes, world)),
         "plan.dot": ("text/vnd.graphviz", dot(nodes, title, _COLOURS)),
         "plan.svg": ("image/svg+xml", svg(nodes, title, {}, _COLOURS)),
     }
     for name, (media_type, lines) in forms.items():
-        yield Plan(status, name, media_type, "\n".join(lines) + "\n")
+        yield Plan(status, name, media_type, "\n".join(lines) + "\n", problem)
 
 
 def _report(
-    goal_id: str, goal: Goal, done: int, total: int, nodes: list[Node], world: World
+    goal_id: str, problem: str | None, counts: tuple[int, int], nodes: list[Node], world: World
 ) -> Iterator[str]:
-    yield f"# Plan: {plain(goal.text, _TITLE_CHARS)}"
+    goal, (done, total) = world.get(Goal, goal_id), counts
+    yield f"# Plan: {plain(goal.text if goal else '', _TITLE_CHARS)}"
     yield ""
-    if not done:
-        reason = goal.error or "no task was completed"
-        yield f"**Nothing was done**: {plain(reason, _LINE_CHARS)}."
+    if problem is not None:
+        yield f"**Nothing was done**: {plain(problem, _LINE_CHARS)}."
         yield ""
     yield f"{done} of {total} tasks {'is' if done == 1 else 'are'} done."
-    if goal.refused:
+    if goal is not None and goal.refused is not None:
         problems = "; ".join(goal.refused.problems)
         yield from ["", f"The first proposal was refused: {plain(problems, _LINE_CHARS)}."]
     for number, (id, task) in enumerate(in_order(goal_id, world).items(), 1):

@@ -201,12 +201,14 @@ class Plan:
         status: ``failed`` if no task is done, ``partial`` if some are not.
         name: of the artifact.
         media_type: of the text.
+        problem: why no task is done.
     """
 
     status: Literal["complete", "partial", "failed"]
     name: str
     media_type: str
     text: str
+    problem: str | None = attrs.field(default=None, metadata=OMITTED)
 
 
 GOAL, TASK, OUTCOME, PLAN = "Goal", "Task", "Outcome", "Plan"

@@ -33,7 +33,7 @@ from kits.planning._graph import (
     resting_on,
     tasks_of,
 )
-from kits.planning._report import attempts_text, reason_of, task_list
+from kits.planning._report import attempts_text, reason_of, task_list, task_text
 from kits.planning._types import BLOCKS, PART_OF, PRODUCES, Outcome, Result, Settings, Task, kit
 
 _MAX_TITLE_CHARS = 300
@@ -72,7 +72,7 @@ def _kit_for(task: Task, settings: Settings) -> str:
     return settings.kits.get(task.kind, "")
 
 
-@kit.policy(LLM_REQUEST, RUN_REQUESTED)  # type: ignore[untyped-decorator]
+@kit.policy(LLM_REQUEST, RUN_REQUESTED)
 def ask_first(intent: KandoEvent, world: World) -> Verdict:
     """Have a person approve each attempt at a dangerous task."""
     job = job_at(intent.data.get("cause_object_id"), world)
@@ -90,7 +90,7 @@ def work(event: RecordedEvent, world: World) -> dict[str, Any] | None:
         return None
     return {
         "goal": job.goal.text,
-        "task": f"{job.task.name}: {job.task.title}",
+        "task": task_text(job.task),
         "tasks": task_list(job.goal_id, world),
         "earlier": attempts_text(job.id, world),
     }
