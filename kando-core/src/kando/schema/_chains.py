@@ -207,6 +207,10 @@ class Chains:
         self._tails: deque[Node] = deque(maxlen=_RECENT)
         self._nodes: OrderedDict[bytes, Node] = OrderedDict()
 
+    def __len__(self) -> int:
+        """Return the number of lists that are remembered."""
+        return len(self._tails)
+
     def prefix(self, messages: Sequence[Any]) -> Node | None:
         """Return the node of a beginning of the list that was recorded, or None."""
         node = known_prefix(messages)

@@ -18,7 +18,7 @@ from kando.schema.events import (
     make_recorded_event,
 )
 from kando.schema.exact_json import encode
-from kando.schema.identity import number_of_default_id, step_key
+from kando.schema.identity import lifecycle_keys, number_of_default_id
 
 __all__ = ["Fields", "Firing", "flattened", "grouped", "outputs_of"]
 
@@ -152,35 +152,30 @@ class Firing:
         Args:
             count: number of its outputs, which need not be loaded.
         """
-        position, responder, key = self.position, self.responder, self.trigger_key
+        position, responder = self.position, self.responder
         trigger, source, at = self.trigger_id, self.source, self.timestamp
-        number = position - self.heads
-        id = f"{RESPONDER_FIRED}-{number}"
-        fired = (
+        number, last = position - self.heads, count + 1
+        id, completed_id = f"{RESPONDER_FIRED}-{number}", f"{RESPONDER_COMPLETED}-{number + last}"
+        fired_key, completed_key = lifecycle_keys(self.trigger_key, responder)
+        data: dict[str, Any] = {"responder": responder, "trigger": trigger}
+        is_plain = not self.is_call and self.observed is None
+        begun = encode(data if is_plain else self._fired_data())
+        data["outputs"] = count
+        ended, caused, kind = encode(data), [trigger], RESPONDER_FIRED
+        fired = (position, id, kind, source, responder, caused, at, fired_key, 1, begun)
+        position, caused, kind = position + last, [id], RESPONDER_COMPLETED
+        return fired, (
             position,
-            id,
-            RESPONDER_FIRED,
+            completed_id,
+            kind,
             source,
             responder,
-            [trigger],
+            caused,
             at,
-            step_key(key, responder, "fired"),
+            completed_key,
             1,
-            encode(self._fired_data()),
+            ended,
         )
-        completed = (
-            position + 1 + count,
-            f"{RESPONDER_COMPLETED}-{number + 1 + count}",
-            RESPONDER_COMPLETED,
-            source,
-            responder,
-            [id],
-            at,
-            step_key(key, responder, "completed"),
-            1,
-            encode(self._completed_data(count)),
-        )
-        return fired, completed
 
     def lifecycle_event(self, position: int, count: int) -> RecordedEvent:
         """Return its ``responder.fired`` or ``responder.completed``, whichever has a position.

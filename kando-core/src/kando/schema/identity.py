@@ -13,6 +13,7 @@ __all__ = [
     "default_event_id",
     "head_id",
     "is_derived_id",
+    "lifecycle_keys",
     "number_of_default_id",
     "object_id",
     "position_of_number",
@@ -107,6 +108,13 @@ def step_key(trigger_key: str, responder: str, ordinal: int | str) -> str:
         ordinal: 0-based index among the outputs of the firing, or a word for a bookkeeping event.
     """
     return sha256(f"{trigger_key}\x00{responder}\x00{ordinal}".encode()).hexdigest()[:KEY_DIGITS]
+
+
+def lifecycle_keys(trigger_key: str, responder: str) -> tuple[str, str]:
+    """Return the `step_key` of the ``responder.fired`` and the ``responder.completed`` of a firing."""
+    head = f"{trigger_key}\x00{responder}\x00".encode()
+    fired, completed = sha256(head + b"fired").hexdigest(), sha256(head + b"completed").hexdigest()
+    return fired[:KEY_DIGITS], completed[:KEY_DIGITS]
 
 
 def object_id(type: str, lineage_key: str, is_taken: Callable[[str], object]) -> str:

@@ -143,12 +143,8 @@ def split(data: Any, chains: Chains) -> tuple[Any, bytes, Split | None]:
     Raises:
         InvalidData: a value in it has no exact JSON form; the message names its path.
     """
-    found = None
-    for part in (data, *data.values()) if isinstance(data, dict) else ():
-        # Most events have no list.
-        if type(part) is dict and list in map(type, part.values()):
-            found = _grown(data, chains)
-            break
+    # Most events have no list, and most runs no list of messages.
+    found = _grown(data, chains) if chains and _may_have_list(data) else None
     if found is None:
         whole, encoded = exact_and_encoded(data)
         if len(encoded) < LONG:
@@ -175,6 +171,14 @@ def split(data: Any, chains: Chains) -> tuple[Any, bytes, Split | None]:
     last = tuple(nodes.values())
     largest = max(rest_size, *(node.largest for node in last))
     return rest, MARK + encode(stored), Split(texts, last, largest)
+
+
+def _may_have_list(data: Any) -> bool:
+    for value in data.values() if isinstance(data, dict) else ():
+        kind = type(value)
+        if kind is list or (kind is dict and list in map(type, value.values())):
+            return True
+    return False
 
 
 #: Where a list of messages is in the data: in the object of this name (None for the data itself),
