@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import inf
 from typing import Any
 
@@ -266,15 +266,19 @@ class BudgetEnforcer:
         intent = failed_intent(event.data)
         return [intent] if intent is not None else []
 
-    def count_firing(self, firing: Firing, depth: int) -> None:
+    def count_firing(
+        self, firing: Firing, depth: int, tracked: Sequence[KandoEvent] | None = None
+    ) -> None:
         """Charge a recorded firing: as `count` for each of its events, but faster.
 
         Args:
             firing: of the ledger.
             depth: the greatest recursion depth among its events.
+            tracked: those of its outputs that may be charged; all if None.
         """
-        plain = len(firing.outputs) + 2
-        for event in firing.outputs:
+        outputs = firing.outputs
+        plain = len(outputs) + 2
+        for event in outputs if tracked is None else tracked:
             if event.type in CHARGED:
                 self.count(event, depth)
                 plain -= 1

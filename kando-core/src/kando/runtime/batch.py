@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from operator import itemgetter
 from typing import Any
 
 from kando.errors import (
@@ -16,7 +15,7 @@ from kando.errors import (
     ReplayDivergence,
     UnknownReference,
 )
-from kando.runtime.cursor import AFTER
+from kando.runtime.cursor import AFTER, TRACKED
 from kando.runtime.emission import OwnEvent
 from kando.runtime.recorder import Entry, Recorder
 from kando.schema.events import (
@@ -36,7 +35,7 @@ from kando.schema.events import (
 from kando.schema.exact_json import encode, exact
 from kando.schema.firing import Firing
 from kando.schema.identity import default_event_id, object_id, step_key
-from kando.schema.parts import whole_encoded
+from kando.schema.parts import MARK, whole_encoded
 from kando.views.approvals import GATE
 from kando.views.pending import ANSWERS, BY
 from kando.views.spending import spent_by
@@ -47,7 +46,8 @@ __all__ = ["Batch", "diverged"]
 
 _SEQUENCES = (list, tuple)
 
-_event_of = itemgetter(0)
+# The first byte of data with references.
+_MARK = MARK[0]
 
 #: Types of events whose data has the id of what they create.
 _NAMED = (OBJECT_CREATED, RELATION_CREATED)
@@ -73,11 +73,13 @@ class Batch:
         entries: the accepted events, in order.
         depth: the greatest recursion depth among them.
         cost_usd: the cost of LLM calls that they report.
+        tracked: those that change more than the world (see `kando.runtime.cursor.TRACKED`).
         silent: the responders that have handled the trigger since the last event, silently.
     """
 
     # Here is what most batches keep, so that it need not be set for each.
     cost_usd = 0.0
+    tracked: Sequence[RecordedEvent] = ()
     silent: Sequence[str] = ()
     # All events of a batch have the same timestamp.
     _at: datetime | None = None
@@ -85,6 +87,10 @@ class Batch:
     _staged: StagedWorld | None = None
     _staged_count = 0
     _has_explicit = False
+    # Number of equal roots, by the key of the first.
+    _roots: dict[str, int] | None = None
+    # The first `len(_by_id)` entries, by the ids of their events.
+    _by_id: dict[str, Entry] | None = None
     # Whether ``responder.fired`` and ``responder.completed`` enclose the entries.
     _is_open = _is_whole = False
 
@@ -98,16 +104,14 @@ class Batch:
         is_own: bool = False,
     ) -> None:
         self.entries: list[Entry] = []
-        self.depth = 0 if trigger is None else recorder.depth_of(trigger.position)
+        depth = 0 if trigger is None else recorder.depth_of(trigger.position)
+        self.depth = self._trigger_depth = depth
         self._recorder = recorder
         self._trigger = trigger
         self._responder = responder
         self._is_call = is_call
         # The runtime itself records its reserved types; the gate asks and answers for a person.
         self._is_own = is_own or responder == GATE
-        self._trigger_depth = self.depth
-        self._by_id: dict[str, Entry] = {}
-        self._roots: dict[str, int] = {}
         self._start = recorder.length
 
     def __len__(self) -> int:
@@ -124,9 +128,8 @@ class Batch:
         Raises:
             RefusedEvent: it must not be recorded; the batch is unchanged.
         """
-        recorder = self._recorder
         identified = self._identified(event, ordinal)
-        self._add(identified, not event.id or recorder.has_default_id(identified))
+        self._add(identified, not event.id or self._recorder.has_default_id(identified))
         return identified
 
     def add_recorded(self, event: RecordedEvent) -> None:
@@ -160,40 +163,54 @@ class Batch:
     def _add(self, event: RecordedEvent, has_default_id: bool) -> None:
         """Check a complete event, which follows the entries, and add it."""
         recorder, trigger, kind, id = self._recorder, self._trigger, event.type, event.id
-        size = limited_size(event)
-        if size > recorder.max_payload_bytes:
-            msg = (
-                f"{event_label(event)}: its data takes {size:,} bytes; the "
-                f"limit is {recorder.max_payload_bytes:,}."
-            )
-            raise PayloadTooLarge(
-                msg, hint="Split it, or store it in a file and record its path and hash."
-            )
+        # Data with references takes more than its encoding.
+        encoded = event.encoded
+        if len(encoded) > recorder.max_payload_bytes or encoded[0] == _MARK:
+            self._check_size(event)
         # Another event can have the default id of this position only if its author set it.
-        taken = recorder.explicit_ids.get(id) if has_default_id else self._position_of(id)
-        if taken is not None or id in self._by_id:
+        entries, explicit = self.entries, recorder.explicit_ids
+        if has_default_id:
+            is_taken = id in explicit if explicit else False
+        else:
+            is_taken, self._has_explicit = self._position_of(id) is not None, True
+        if is_taken or (entries and id in self._known_ids()):
             raise self._duplicate(id)
-        if not has_default_id:
-            self._has_explicit = True
         if trigger is not None and event.cause == [trigger.id] and kind not in BOOKKEEPING:
             depth = self._trigger_depth + 1
         else:
             depth = self._depth_of(event)
-        staged = self._staged_world() if self.entries else recorder.world
+        staged = self._staged_world() if entries else recorder.world
         change = change_of(event, staged)
         if change is not None:
             recorder.types.check(event, change, staged)
-        if kind == LLM_RESPONSE:
-            self.cost_usd += spent_by(event).llm_cost_usd
+        if kind in TRACKED:
+            self.tracked = [*self.tracked, event]
+            if kind == LLM_RESPONSE:
+                self.cost_usd += spent_by(event).llm_cost_usd
         if depth > self.depth:
             self.depth = depth
-        entry = (event, change, depth, has_default_id)
-        self.entries.append(entry)
-        self._by_id[id] = entry
+        entries.append((event, change, depth, has_default_id))
+
+    def _check_size(self, event: RecordedEvent) -> None:
+        size, limit = limited_size(event), self._recorder.max_payload_bytes
+        if size > limit:
+            msg = f"{event_label(event)}: its data takes {size:,} bytes; the limit is {limit:,}."
+            raise PayloadTooLarge(
+                msg, hint="Split it, or store it in a file and record its path and hash."
+            )
+
+    def _known_ids(self) -> dict[str, Entry]:
+        """Return the entries by the ids of their events; most batches have one and need no look-up."""
+        known = self._by_id
+        if known is None:
+            known = self._by_id = {}
+        for entry in self.entries[len(known) :]:
+            known[entry[0].id] = entry
+        return known
 
     def _position_of(self, id: str) -> int | None:
         """Return the position of an event of the ledger or of this batch, or None."""
-        recorder, here = self._recorder, self._by_id.get(id)
+        recorder, here = self._recorder, self._known_ids().get(id)
         if here is not None:
             return here[0].position
         if self._is_open and id == default_event_id(RESPONDER_FIRED, self._start, recorder.heads):
@@ -220,8 +237,8 @@ class Batch:
         depth, recorder = -1, self._recorder
         for cause in event.cause:
             position = self._position_of(cause)
-            if cause in self._by_id:
-                _, _, of_cause, _ = self._by_id[cause]
+            if (entry := self._known_ids().get(cause)) is not None:
+                _, _, of_cause, _ = entry
                 depth = max(depth, of_cause)
             elif position is not None:
                 is_fired = position >= self._start
@@ -291,7 +308,7 @@ class Batch:
             self._responder,
             trigger.id,
             trigger.lineage_key,
-            [*map(_event_of, self.entries)],
+            [entry[0] for entry in self.entries],
         )
         if self._is_call:
             firing.is_call = True
@@ -310,7 +327,7 @@ class Batch:
 
     def _require_free(self, id: str) -> None:
         """Require that an id of the runtime's own is not taken."""
-        if id in self._recorder.explicit_ids or id in self._by_id:
+        if id in self._recorder.explicit_ids or id in self._known_ids():
             raise self._duplicate(id)
 
     def _now(self) -> datetime:
@@ -323,7 +340,8 @@ class Batch:
         if firing is None:
             is_external = self._trigger is None
             return self._recorder.record(self.entries, self._roots, is_external=is_external)
-        self._recorder.record_firing(firing, self.entries, self._trigger_depth, self.depth)
+        of_trigger = self._trigger_depth
+        self._recorder.record_firing(firing, self.entries, of_trigger, self.depth, self.tracked)
         return firing
 
     def _identified(self, event: KandoEvent, ordinal: int | str) -> RecordedEvent:
@@ -354,7 +372,7 @@ class Batch:
             else:
                 data, encoded, parts = recorder.encoded(given)
                 identity = event.id.encode() or whole_encoded(data, encoded)
-                key = recorder.free_root_key(kind, identity, self._roots)
+                key = recorder.free_root_key(kind, identity, self._reserved())
                 if needs_id:
                     named = {"id": self._free_id(event, key), **data}
                     data, encoded, parts = recorder.encoded(named)
@@ -378,6 +396,11 @@ class Batch:
             encoded,
             parts=parts,
         )
+
+    def _reserved(self) -> dict[str, int]:
+        if self._roots is None:
+            self._roots = {}
+        return self._roots
 
     def _marked(self, answer: dict[str, Any], actor: str) -> dict[str, Any]:
         """Return the data of an answer, marked if no executor gives it."""

@@ -59,7 +59,7 @@ class Committer:
         cursor: has seen every recorded event.
         is_exhausted: whether a limit has stopped the run.
         snapshots: stores the snapshot of the ledger; None if the run has none.
-        on_recorded: called with recorded events, without those of a firing's lifecycle; returns whether calls wait for them to be saved.
+        on_recorded: called with the recorded events that are tracked (see `Batch`); returns whether calls wait for them to be saved.
         on_external: called with each recorded event that no firing produced.
         on_saved: called after recorded events are durable.
         on_failed: called with the intent of a call that failed, after the failure is durable.
@@ -120,14 +120,12 @@ class Committer:
         """
         if not self.recorder.has_unsaved:
             self._unsaved_since = time.monotonic()
-        recorded = batch.record()
+        recorded, events = batch.record(), batch.tracked
         if isinstance(recorded, Firing):
-            events = recorded.outputs
             assert trigger is not None
-            self.cursor.observe_firing(trigger, recorded, self._handlers.for_type)
+            self.cursor.observe_firing(trigger, recorded, self._handlers.for_type, events)
         else:
-            events = recorded
-            for event in events:
+            for event in recorded:
                 if not self.cursor.observe(event):
                     self.on_external(event)
         wait = _GATHER_INTERVAL if self.on_recorded(events) else self.save_interval

@@ -34,14 +34,18 @@ from kando.views.approvals import GATE
 from kando.views.firings import FiringOrders, parked_by_person, remaining
 from kando.views.pending import ANSWERS, INTENTS, PENDING, Pending, answered_by, track
 from kando.views.questions import Question, track_questions
+from kando.views.spending import CHARGED
 
-__all__ = ["AFTER", "Cursor", "CursorState", "OpenFiring", "names_after"]
+__all__ = ["AFTER", "TRACKED", "Cursor", "CursorState", "OpenFiring", "names_after"]
 
 #: Key of ``observed`` under which an event notes firings that emitted nothing and so are not in the
 #: ledger: their trigger, and the names of the responders.
 AFTER = "after"
 
 _PENDING = PENDING | {APPROVAL_GRANTED, PERSON_REMINDED}
+
+#: Types of events that change more than the world: what is pending, or the account.
+TRACKED = _PENDING | CHARGED
 
 
 @attrs.define
@@ -205,6 +209,7 @@ class Cursor:
         trigger: RecordedEvent,
         firing: Firing,
         is_handled: Callable[[str], object] = lambda type: True,
+        tracked: Sequence[RecordedEvent] | None = None,
     ) -> None:
         """Process a firing that was just recorded: as `observe` for each event, but faster.
 
@@ -212,18 +217,18 @@ class Cursor:
             trigger: the event it handles.
             firing: it is whole.
             is_handled: whether a responder handles events of a type; others need no dispatch.
+            tracked: those of its outputs whose types are `TRACKED`; found if None.
         """
-        position = firing.position
+        position, outputs, queue = firing.position, firing.outputs, self._queue
         self._show(trigger, firing.observed, position)
         self._left = None
-        queue = self._queue
         if is_handled(RESPONDER_FIRED):
             queue.append(_Lifecycle(firing, position))
-        for event in firing.outputs:
-            kind = event.type
-            if is_handled(kind):
+        for event in outputs:
+            if is_handled(event.type):
                 queue.append(event)
-            if kind in _PENDING:
+        for event in outputs if tracked is None else tracked:
+            if event.type in _PENDING:
                 self._track_pending(event)
         if is_handled(RESPONDER_COMPLETED):
             queue.append(_Lifecycle(firing, position + len(firing) - 1))

@@ -260,7 +260,12 @@ class Recorder:
         return events
 
     def record_firing(
-        self, firing: Firing, entries: Sequence[Entry], of_trigger: int, greatest: int
+        self,
+        firing: Firing,
+        entries: Sequence[Entry],
+        of_trigger: int,
+        greatest: int,
+        tracked: Sequence[RecordedEvent] | None = None,
     ) -> None:
         """Record a whole firing, as `record` records the events of a part of one.
 
@@ -269,6 +274,7 @@ class Recorder:
             entries: checked.
             of_trigger: recursion depth of the event that it handles.
             greatest: recursion depth among the events.
+            tracked: those of its outputs that may be charged; found if None.
         """
         world, observed, types, depths = self.world, self.observed_types, self._types, self._depths
         types.append(RESPONDER_FIRED)
@@ -288,8 +294,8 @@ class Recorder:
                 self.on_recorded(event, world)
         types.append(RESPONDER_COMPLETED)
         depths.append(of_trigger)
-        self.length = self._earlier.length + len(types)
-        self.account.count_firing(firing, greatest)
+        self.length = firing.position + len(entries) + 2
+        self.account.count_firing(firing, greatest, tracked)
         self.last_type = RESPONDER_COMPLETED
         self._unsaved.append(firing)
 
