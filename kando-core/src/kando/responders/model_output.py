@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import attrs
@@ -36,10 +37,7 @@ class Output:
 
     def whole(self) -> Any:
         """Return the class of the whole answer."""
-        if not self.many:
-            return self.cls
-        items: Any = list[self.cls]  # type: ignore[name-defined]
-        return attrs.make_class("Answer", {"items": attrs.field(type=items)}, frozen=True)
+        return _list_of(self.cls) if self.many else self.cls
 
     def read(self, answer: Mapping[str, Any]) -> Any:
         """Return an answer as text, as an object of the class or as a list of them.
@@ -87,3 +85,10 @@ class Output:
             created = yield create(type, data)
             if self.relation is not None and subject is not None:
                 yield relate(self.relation, created, subject)
+
+
+@lru_cache(maxsize=256)
+def _list_of(cls: type | None) -> Any:
+    """Return the class of an answer with several instances of a class."""
+    items: Any = list[cls]  # type: ignore[valid-type]
+    return attrs.make_class("Answer", {"items": attrs.field(type=items)}, frozen=True)

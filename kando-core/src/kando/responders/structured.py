@@ -5,12 +5,18 @@ from __future__ import annotations
 import collections.abc
 from datetime import date, datetime
 from enum import Enum
+from functools import lru_cache
+from inspect import isclass
 from types import NoneType, UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from kando.errors import ConfigurationError, InvalidData
 from kando.schema.strict_json import WrongType, describe_errors, strict_converter, type_name
 from kando.schema.typed import field_types, is_declarable, optional_fields
+
+if TYPE_CHECKING:
+    # Slow to import, and needed only where an answer is converted.
+    import cattrs
 
 __all__ = ["schema_of", "structure"]
 
@@ -71,10 +77,24 @@ def structure(cls: type[_Class], data: Any) -> _Class:
         InvalidData: the data does not match; the message names each invalid field and the reason.
     """
     try:
-        return strict_converter().structure(data, cls)
+        return _converter_of(cls).structure(data, cls)
     except (ExceptionGroup, WrongType, ValueError) as error:
         msg = f"The data is not a valid {type_name(cls)}: {describe_errors(error, 'data')}."
     raise InvalidData(msg, hint="schema_of() returns the schema that it must match.")
+
+
+def _converter_of(kind: Any) -> cattrs.Converter:
+    """Return a converter; that of one of the last classes is not made again.
+
+    To make one takes longer than to convert an answer, as it compiles code for the class.
+    """
+    # Only classes are equal by identity: `A | B` equals `B | A`, but prefers another of them.
+    return _converter_of_class(kind) if isclass(kind) else strict_converter()
+
+
+@lru_cache(maxsize=256)
+def _converter_of_class(cls: type) -> cattrs.Converter:
+    return strict_converter()
 
 
 def _schema(
