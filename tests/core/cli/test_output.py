@@ -19,7 +19,16 @@ STATUS = {
     *("llm_requests", "llm_answered", "llm_cached", "llm_cost_usd", "unanswered", "timers"),
     *("created_at", "updated_at", "last_event_id", "problem", "parent_id", "fork_position"),
     *("llm_unpriced", "llm_tokens", "tool_calls", "own", "approvals", "questions", "limits"),
-    *("unread", "parked", "parked_reasons", "claim", "deadlines", "children", "started_by"),
+    *(
+        "unread",
+        "parked",
+        "parked_reasons",
+        "claim",
+        "deadlines",
+        "reminders",
+        "children",
+        "started_by",
+    ),
 }
 EVENT = {"id", "type", "source", "actor", "cause", "timestamp", "data", "position"}
 DIFF = {
