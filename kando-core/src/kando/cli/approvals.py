@@ -11,9 +11,10 @@ import click
 from kando.app.approvals import Approval, ApprovalPage
 from kando.app.inbox import Delivery
 from kando.app.run import Run
+from kando.app.shapes import moment
 from kando.app.store import Store
 from kando.cli.arguments import ANY_RUN, KIT, RUN
-from kando.cli.output import clean, moment, print_line, print_list, reminded, warn
+from kando.cli.output import clean, print_line, print_list, reminded, warn
 from kando.cli.send import json_object, print_delivery
 from kando.cli.shared import command_for, open_command_store, page_options, shared_options
 from kando.schema.events import PERSON_ASKED

@@ -31,6 +31,7 @@ from kando.app.happenings import (
     TurnEnded,
 )
 from kando.app.run import Run
+from kando.app.shapes import status_dict
 from kando.app.status import EXHAUSTED, PAUSED, STOPPED, WAITING
 from kando.app.store import Store
 from kando.app.streams import OutputFailed, ReaderGone
@@ -38,7 +39,7 @@ from kando.cli._lines import Lines, lines_of_stdin
 from kando.cli.arguments import CHAT, GOAL, KIT
 from kando.cli.budget import budget_options, higher_limits
 from kando.cli.exit_codes import RunInterrupted, report
-from kando.cli.output import print_json, print_piece, say, status_dict, truncate, warn
+from kando.cli.output import print_json, print_piece, say, truncate, warn
 from kando.cli.run import code_of, explained, llm_option, report_missing_provider
 from kando.cli.shared import (
     answer_options,

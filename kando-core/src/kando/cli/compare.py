@@ -10,20 +10,13 @@ import attrs
 import click
 
 from kando.app.compare import Outcome
+from kando.app.shapes import diff_dict
 from kando.app.workspace import FileChange
 from kando.branch.comparison import LedgerDiff, Side
 from kando.branch.diff import WorldDiff
 from kando.branch.steps import StepDiff
 from kando.cli.arguments import ANY_RUN
-from kando.cli.output import (
-    clean,
-    columns,
-    event_dict,
-    print_json,
-    print_line,
-    print_list,
-    truncate,
-)
+from kando.cli.output import clean, columns, print_json, print_line, print_list, truncate
 from kando.cli.shared import open_command_store, shared_options
 from kando.schema.content import shown
 
@@ -69,7 +62,7 @@ def diff(
         changes = a.diff_files(b, at=at, other_at=other_at) if files else []
         if as_json:
             about = {"files": [_file_dict(each) for each in changes]} if files else {}
-            print_json(_diff_dict(found) | about)
+            print_json(diff_dict(found) | about)
         else:
             print_line(found.world.summary())
             if stat:
@@ -178,60 +171,6 @@ def _print_steps(found: StepDiff) -> None:
             print_line(
                 f"{sign} {clean(event.id)} {clean(event.actor)} {truncate(str(shown(event.data)), 80)}"
             )
-
-
-def _diff_dict(found: LedgerDiff) -> dict[str, Any]:
-    world = found.world
-    objects, relations = world.objects, world.relations
-    return {
-        "summary": world.summary(),
-        "added_objects": [attrs.asdict(o) for o in objects.after(world.added_objects)],
-        "removed_objects": [attrs.asdict(o) for o in objects.before(world.removed_objects)],
-        "patched_objects": [
-            {"id": o.id, "type": o.type, "fields": _fields_dict(objects[o.id].fields)}
-            for o in objects.after(world.patched_objects)
-        ],
-        "added_relations": [attrs.asdict(r) for r in relations.after(world.added_relations)],
-        "removed_relations": [attrs.asdict(r) for r in relations.before(world.removed_relations)],
-        "moved_objects": [
-            {"before": attrs.asdict(old), "after": attrs.asdict(new)}
-            for old, new in objects.pairs(world.moved_objects)
-        ],
-        "moved_relations": [
-            {"before": attrs.asdict(old), "after": attrs.asdict(new)}
-            for old, new in relations.pairs(world.moved_relations)
-        ],
-        "parts_at": found.shared,
-        "steps": {
-            "summary": found.steps.summary(),
-            "changed": [
-                {
-                    "before": event_dict(change.before),
-                    "after": event_dict(change.after),
-                    "fields": _fields_dict(change.fields),
-                }
-                for change in found.steps.changed
-            ],
-            "only_a": [event_dict(event) for event in found.steps.only_a],
-            "only_b": [event_dict(event) for event in found.steps.only_b],
-        },
-        "a": _side_dict(found.a),
-        "b": _side_dict(found.b),
-    }
-
-
-def _fields_dict(fields: dict[str, tuple[Any, Any]]) -> dict[str, dict[str, Any]]:
-    return {name: {"before": old, "after": new} for name, (old, new) in fields.items()}
-
-
-def _side_dict(side: Side) -> dict[str, Any]:
-    return {
-        "source": side.stream,
-        "events": side.events,
-        "events_after": side.tail.events,
-        "llm_after": attrs.asdict(side.tail.llm),
-        "seconds_after": side.tail.elapsed_seconds,
-    }
 
 
 @click.command()

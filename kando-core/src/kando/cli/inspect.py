@@ -9,18 +9,16 @@ from typing import Any
 import attrs
 import click
 
+from kando.app.shapes import event_dict, moment, status_dict, world_dict
 from kando.app.status import DAMAGED, RunStatus
 from kando.cli.arguments import ANY_RUN
 from kando.cli.output import (
     clean,
     columns,
-    event_dict,
-    moment,
     print_json,
     print_line,
     print_list,
     reminded,
-    status_dict,
     truncate,
     warn,
 )
@@ -256,17 +254,11 @@ def world(run: str, at: int | None, of_type: str | None, as_json: bool) -> None:
     with open_command_store() as store:
         named, position = store.run_at(run, at)
         found = named.world(at=position)
+        if as_json:
+            print_json(world_dict(found, position, of_type))
+            return
         objects = [o for o in found.objects.values() if of_type in (None, o.type)]
         relations = [] if of_type else list(found.relations.values())
-        if as_json:
-            print_json(
-                {
-                    "position": position,
-                    "objects": [attrs.asdict(each) for each in objects],
-                    "relations": [attrs.asdict(each) for each in relations],
-                }
-            )
-            return
         rows = [[o.type, o.id, truncate(_compact(o.data), _SUMMARY_CHARS)] for o in objects]
         columns([[clean(cell) for cell in row] for row in rows])
         if relations:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import attrs
 import click
 
+from kando.app.shapes import metrics_dict
 from kando.cli.arguments import ANY_RUN
-from kando.cli.output import clean, columns, moment, print_json, print_line
+from kando.cli.output import clean, columns, print_json, print_line
 from kando.cli.shared import open_command_store, shared_options
 from kando.views.metrics import ResponderMetrics, RunMetrics, Usage
 
@@ -30,19 +28,9 @@ def metrics(run: str, as_json: bool) -> None:
         named, at = store.run_at(run)
         found = named.metrics(at=at)
         if as_json:
-            print_json(_as_dict(named.id, found))
+            print_json(metrics_dict(named.id, found))
         else:
             _print(named.id, found)
-
-
-def _as_dict(name: str, found: RunMetrics) -> dict[str, Any]:
-    return {
-        "run_id": name,
-        **attrs.asdict(found),
-        "started_at": moment(found.started_at),
-        "ended_at": moment(found.ended_at),
-        "elapsed_seconds": found.elapsed_seconds,
-    }
 
 
 def _print(name: str, found: RunMetrics) -> None:

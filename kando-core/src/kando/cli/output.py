@@ -6,29 +6,22 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, TypeVar
+from typing import Any, BinaryIO, TextIO, TypeVar
 
-import attrs
 import click
 
+from kando.app.shapes import json_default
 from kando.app.streams import OutputFailed, ReaderGone, is_utf8
 from kando.ledger.files import own_descriptor
 from kando.schema.visible import clean, truncate, visible
-
-if TYPE_CHECKING:
-    from kando.app.status import RunStatus
-    from kando.ledger.claims import Claim
 
 __all__ = [
     "DATA_STREAM",
     "binary_stdout",
     "clean",
     "columns",
-    "event_dict",
     "is_stdout",
     "json_option",
-    "moment",
     "print_json",
     "print_line",
     "print_list",
@@ -36,7 +29,6 @@ __all__ = [
     "reminded",
     "say",
     "say_piece",
-    "status_dict",
     "truncate",
     "warn",
 ]
@@ -147,7 +139,7 @@ def print_json(value: Any, *, to_stderr: bool = False) -> None:
 
 def _to_json(value: Any, *, is_ascii: bool) -> str:
     """Return a value as readable JSON on one line, with control characters escaped."""
-    text = json.dumps(value, ensure_ascii=is_ascii, default=_json_default)
+    text = json.dumps(value, ensure_ascii=is_ascii, default=json_default)
     # JSON itself escapes only control characters below the space.
     is_plain = text.isascii() and "\x7f" not in text
     return text if is_plain else "".join(map(visible, text))
@@ -158,51 +150,9 @@ def print_list(items: Sequence[Any], next_cursor: str | None = None) -> None:
     print_json({"items": items, "next_cursor": next_cursor})
 
 
-def _json_default(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return moment(value)
-    msg = f"{type(value).__name__} has no JSON form"
-    raise TypeError(msg)
-
-
-def moment(at: datetime | None) -> str | None:
-    """Return a time as RFC 3339 in UTC."""
-    return at.astimezone(UTC).isoformat().replace("+00:00", "Z") if at is not None else None
-
-
-def event_dict(event: Any) -> dict[str, Any]:
-    """Return an event in its JSON form: its seven fields and ``position``."""
-    return {
-        "id": event.id,
-        "type": event.type,
-        "source": event.source,
-        "actor": event.actor,
-        "cause": event.cause,
-        "timestamp": moment(event.timestamp),
-        "data": event.data,
-        "position": event.position,
-    }
-
-
 def warn(text: str) -> None:
     """Write a line that is not data to stderr."""
     say(f"kando: {clean(text)}")
-
-
-def status_dict(status: RunStatus) -> dict[str, Any]:
-    """Return a status in its JSON form."""
-    return attrs.asdict(status) | {
-        "created_at": moment(status.created_at),
-        "updated_at": moment(status.updated_at),
-        "claim": _claim_dict(status.claim) if status.claim is not None else None,
-        "deadlines": [
-            {"event_id": each.event_id, "expires_at": moment(each.expires_at)}
-            for each in status.deadlines
-        ],
-        "reminders": [
-            attrs.asdict(each) | {"remind_at": moment(each.remind_at)} for each in status.reminders
-        ],
-    }
 
 
 def reminded(times: int) -> str:
@@ -212,14 +162,3 @@ def reminded(times: int) -> str:
         if not times
         else f"reminded {'once' if times == 1 else f'{times} times'}"
     )
-
-
-def _claim_dict(claim: Claim) -> dict[str, Any]:
-    worker = claim.worker
-    return {
-        "host": worker.host,
-        "pid": worker.pid,
-        "group": worker.group or None,
-        "epoch": claim.epoch,
-        "since": moment(claim.since),
-    }

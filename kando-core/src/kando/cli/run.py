@@ -10,13 +10,14 @@ import click
 
 from kando.app.providers import KEY_ORDER, keys_without_provider
 from kando.app.resume import RunResult
+from kando.app.shapes import status_dict
 from kando.app.status import EXHAUSTED, FAILED, RunStatus, read_status
 from kando.app.store import Store
 from kando.app.streams import OutputFailed, ReaderGone
 from kando.cli.arguments import GOAL, KIT, PROVIDER, RUN
 from kando.cli.budget import budget_options, higher_limits
 from kando.cli.exit_codes import RunFailed, RunInterrupted
-from kando.cli.output import print_json, print_line, status_dict, warn
+from kando.cli.output import print_json, print_line, warn
 from kando.cli.shared import (
     answer_options,
     command_for,

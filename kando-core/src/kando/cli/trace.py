@@ -8,10 +8,11 @@ from itertools import chain, islice
 import click
 
 from kando.app.demo import DEMO_ID
+from kando.app.shapes import event_dict
 from kando.app.trace import Trace
 from kando.cli.arguments import ANY_RUN
 from kando.cli.inspect import summary
-from kando.cli.output import clean, event_dict, print_line, print_list, warn
+from kando.cli.output import clean, print_line, print_list, warn
 from kando.cli.shared import open_command_store, shared_options
 from kando.schema.events import KandoEvent
 
