@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import resource
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from typing import Any
 
 from kando.app.group_worker import GroupWorker
 from kando.app.store import Store, open_store
+from kando.ledger.groups import Job
 from measuring import Figure, Settings, Stopwatch, fresh_folder, progress, repetition
 from syncs import QUANTITY, can_trace
 from table import Goal, Line
@@ -35,11 +37,15 @@ def lines(settings: Settings) -> Iterator[Line]:
     runs = _QUICK_RUNS if settings.is_quick else _RUNS
     size = f"{runs} research runs"
     found: dict[int, list[Figure]] = {0: [], 1: [], 2: [], 4: []}
-    for number in range(settings.repetitions):
-        progress(f"workers, {number + 1} of {settings.repetitions}")
-        for workers, figures in found.items():
-            with fresh_folder() as folder:
-                figures.append(repetition("workers.py", "measure", workers, runs, folder))
+    with fresh_folder() as prepared:
+        progress(f"workers, start of {runs} runs")
+        prepare(runs, prepared)
+        for number in range(settings.repetitions):
+            progress(f"workers, {number + 1} of {settings.repetitions}")
+            for workers, figures in found.items():
+                with fresh_folder() as folder:
+                    shutil.copytree(prepared, folder, dirs_exist_ok=True)
+                    figures.append(repetition("workers.py", "measure", workers, runs, folder))
     if len({figure.facts["events"] for figures in found.values() for figure in figures}) != 1:
         msg = "Workers recorded another number of events than one process."
         raise RuntimeError(msg)
@@ -57,6 +63,7 @@ def lines(settings: Settings) -> Iterator[Line]:
     )  # fmt: skip
     if can_trace():
         with fresh_folder() as folder:
+            prepare(_QUICK_RUNS, folder)
             synced = repetition("workers.py", "measure", 1, _QUICK_RUNS, folder, "traced").facts
         each = synced["syncs"] / _QUICK_RUNS
         yield Line(
@@ -70,22 +77,27 @@ def lines(settings: Settings) -> Iterator[Line]:
         )
 
 
+def prepare(runs: int, folder: Path) -> None:
+    """Start runs that no process works on: it takes longer than to work on them."""
+    with open_store(f"sqlite:{folder}/kando.db", environ={}) as store:
+        for number in range(runs):
+            store.start("research", f"goal {number}", demo=True, work=False)
+
+
 def measure(workers: str, runs: str, folder: str, traced: str = "") -> None:
-    """Create runs, have them worked on by processes that start together, and report.
+    """Have started runs worked on by processes that start together, and report.
 
     Args:
         workers: how many; 0 for a process that works without a group.
-        runs: how many.
+        runs: how many there are.
         folder: of the store.
         traced: count synchronisations if not empty, which makes everything slower.
     """
     store = open_store(f"sqlite:{folder}/kando.db", environ={})
-    for number in range(int(runs)):
-        group = _GROUP if int(workers) else None
-        if group:
-            store.start("research", f"goal {number}", demo=True, group=group)
-        else:
-            store.start("research", f"goal {number}", demo=True, work=False)
+    if int(workers):
+        group = store.context.substrate(read_only=False).group(_GROUP)
+        for info in [*store.context.substrate().ledgers()][::-1]:
+            group.offer(Job(info.id))
     trace = Path(folder) / "trace"
     under = [*_STRACE, str(trace)] if traced else []
     command = [*under, sys.executable, __file__, "work" if int(workers) else "alone", folder]
