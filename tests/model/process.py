@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from kando.app import group_worker
+from kando.app import group_worker, jobs
 from kando.ledger.memory import MemoryLedgerStore, MemorySubstrate
 from kando.ledger.sqlite import SQLiteLedgerStore
 from kando.ledger.sqlite_substrate import SQLiteSubstrate
@@ -77,8 +77,8 @@ def watched(outside: Outside) -> Iterator[None]:
         for module in ("start", "fork"):
             target = f"kando.app.{module}.new_ledger_id"
             stack.enter_context(mock.patch(target, names.__next__))
-        for name, seconds in (("_RETRY_SECONDS", 0.001), ("_IDLE_SECONDS", 0.002)):
-            stack.enter_context(mock.patch.object(group_worker, name, seconds, create=True))
+        stack.enter_context(mock.patch.object(jobs, "_RETRY_SECONDS", 0.001))
+        stack.enter_context(mock.patch.object(group_worker, "_IDLE_SECONDS", 0.002))
         stack.enter_context(warnings.catch_warnings())
         # A damaged snapshot is reported, and ignored.
         warnings.simplefilter("ignore")

@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 import pytest
 
-from kando.app import group_worker
+from kando.app import group_worker, kept_runs
 from kando.app.builtin import installed_plugins
 from kando.app.group_worker import GroupWorker
 from kando.app.inbox import answer_key
@@ -256,7 +256,7 @@ def test_a_message_to_a_run_that_a_process_works_on_itself_wakes_no_group(store:
 def test_a_failing_call_is_retried_then_parked_and_can_be_replayed(
     store: Store, provider: Counting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kando.app.group_worker._RETRY_SECONDS", 0.001)
+    monkeypatch.setattr("kando.app.jobs._RETRY_SECONDS", 0.001)
     run = begun(store)
     provider.failures = 3 * MAX_ATTEMPTS
 
@@ -280,7 +280,7 @@ def test_a_job_waits_until_the_process_has_file_handles_again(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("kando.app.group_worker._RETRY_SECONDS", 0.001)
+    monkeypatch.setattr("kando.app.jobs._RETRY_SECONDS", 0.001)
     store = make_store(f"sqlite:{tmp_path / 'store.sqlite'}")
     shortages = [*range(3 * MAX_ATTEMPTS)]
 
@@ -550,13 +550,13 @@ def test_a_worker_calls_one_tool_at_a_time(store: Store, kit: Kit) -> None:
 def opened_runtimes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return a list to which each runtime that a worker opens adds its run."""
     opened: list[str] = []
-    open_runtime = group_worker.runtime_of
+    open_runtime = kept_runs.runtime_of
 
     def noted(context: Any, ledger: LedgerStore, *rest: Any, **more: Any) -> Runtime:
         opened.append(ledger.stream_name())
         return open_runtime(context, ledger, *rest, **more)
 
-    monkeypatch.setattr(group_worker, "runtime_of", noted)
+    monkeypatch.setattr(kept_runs, "runtime_of", noted)
     return opened
 
 
@@ -617,7 +617,7 @@ def test_a_worker_waits_for_the_disk_before_and_after_the_calls_of_a_run(
 def test_a_worker_keeps_a_bounded_number_of_runtimes(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(group_worker, "_MAX_KEPT_EVENTS", 0)
+    monkeypatch.setattr(kept_runs, "_MAX_KEPT_EVENTS", 0)
     monkeypatch.setattr(group_worker, "_TURN_SECONDS", 0.0)
     opened = opened_runtimes(monkeypatch)
     runs = [begun(store) for _ in range(2)]
