@@ -136,8 +136,16 @@ class KitContract:
         run = self.run_on(MemoryLedgerStore("r1"), checks_purity=checks_purity)
         return self._finish(run, self.seeds(run.kit, "r1"))
 
+    def _first(self, kit: Kit) -> int:
+        """Return the number of events with which a run of the kit starts."""
+        return len(self.seeds(kit, "r1")) + bool(kit.tool_servers)
+
     def _finish(self, run: KandoRun, seeds: Sequence[KandoEvent] = ()) -> KandoRun:
         """Work on a run until it waits for no decision that `decide` makes."""
+        with run.connected():
+            return self._worked(run, seeds)
+
+    def _worked(self, run: KandoRun, seeds: Sequence[KandoEvent]) -> KandoRun:
         run.work(seeds)
         asked: set[str] = set()
         while waiting := [each for each in _waiting(run) if each.event_id not in asked]:
@@ -170,7 +178,7 @@ class KitContract:
         run = self.finished_run()
         events = run.events
 
-        assert len(events) > len(self.seeds(run.kit, "r1")), "nothing reacts to its seeds"
+        assert len(events) > self._first(run.kit), "nothing reacts to its seeds"
         exhausted = [event for event in events if event.type == BUDGET_EXHAUSTED]
         assert not exhausted, f"it does not end within {self.max_events} events"
 
@@ -189,7 +197,7 @@ class KitContract:
     def test_a_run_interrupted_at_any_event_ends_with_the_same_ledger(self) -> None:
         finished = self.finished_run()
         whole = finished.events
-        first = len(self.seeds(self.make_kit(), "r1"))
+        first = self._first(finished.kit)
         is_reset = type(self).reset is not KitContract.reset
         expected = [decided(event) for event in whole]
 
@@ -276,10 +284,10 @@ class KitContract:
 
     def test_every_event_has_a_cause(self) -> None:
         run = self.finished_run()
-        seeds = len(self.seeds(run.kit, "r1"))
+        first = self._first(run.kit)
 
         rootless = [
-            f"{event.id} by {event.actor}" for event in run.events[seeds:] if not event.cause
+            f"{event.id} by {event.actor}" for event in run.events[first:] if not event.cause
         ]
         assert rootless == []
 

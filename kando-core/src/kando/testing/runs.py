@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from shutil import rmtree
@@ -12,6 +14,9 @@ from weakref import WeakKeyDictionary, finalize
 
 import attrs
 
+from kando.app.context import Context
+from kando.app.kits.find import kit_data
+from kando.app.tool_servers import Servers, ToolServers, responders_of
 from kando.cache.llm import LLMCache
 from kando.kit import Kit
 from kando.ledger.interface import LedgerStore
@@ -22,7 +27,8 @@ from kando.responders.llm_executor import provider_executor
 from kando.runtime import Runtime
 from kando.runtime.workspace import Workspace
 from kando.schema.content import text_of_content
-from kando.schema.events import KandoEvent, RecordedEvent
+from kando.schema.events import KIT_LOADED, KandoEvent, RecordedEvent, make_event
+from kando.views.kit import recorded_servers
 from kando.world.graph import World
 
 __all__ = [
@@ -134,9 +140,16 @@ def _folder_of(ledger: LedgerStore) -> Path:
     return folder
 
 
+def _tool_servers() -> ToolServers:
+    return ToolServers(Context(None, os.environ))
+
+
 @attrs.frozen
 class KandoRun:
     """A run in a test.
+
+    The first event of a run of a kit with MCP servers is ``kit.loaded``, with the tools that they
+    offer. They are started when they are needed, and ended with the work.
 
     Attributes:
         kit: of the run.
@@ -151,12 +164,13 @@ class KandoRun:
     executors: tuple[Responder, ...] = ()
     budget: Budget | None = None
     checks_purity: bool = False
+    _sessions: ToolServers = attrs.field(factory=_tool_servers, init=False, eq=False, repr=False)
 
     def runtime(self) -> Runtime:
         """Return a new runtime that has only the ledger, as after a restart."""
         return Runtime(
             self.ledger,
-            [*self.kit.create(), *self.executors],
+            [*self._responders(), *self.executors],
             self.budget,
             LLMCache(),
             kits=[self.kit],
@@ -166,8 +180,36 @@ class KandoRun:
         )
 
     def work(self, seeds: Sequence[KandoEvent] = ()) -> World:
-        """Record `seeds` and work until the run is idle; without seeds, resume it."""
-        return self.runtime().run(list(seeds))
+        """Record `seeds` and work until the run is idle; without seeds, resume it.
+
+        Raises:
+            ConfigurationError: an MCP server of the kit cannot be started or reached.
+        """
+        with self.connected():
+            if seeds and self.kit.tool_servers and not self.ledger.length():
+                self._load_kit()
+            return self.runtime().run(list(seeds))
+
+    @contextmanager
+    def connected(self) -> Iterator[None]:
+        """End the MCP servers of the kit with the block, and not with each work in it."""
+        with self._sessions.in_use():
+            yield
+
+    def _load_kit(self) -> None:
+        listings = {}
+        for name, server in self.kit.tool_servers.items():
+            self._sessions.require(server)
+            listings[name] = self._sessions.listing(server)
+        loaded = make_event(KIT_LOADED, "", "test", [], kit_data(self.kit, tool_servers=listings))
+        self.runtime().record([loaded], is_own=True)
+
+    def _responders(self) -> list[Responder]:
+        if not self.kit.tool_servers:
+            return self.kit.create()
+        loaded = next((e.data for e in self.ledger.read_all() if e.type == KIT_LOADED), None)
+        servers = Servers({**self.kit.tool_servers}, recorded_servers(loaded))
+        return responders_of(self.kit, loaded, servers=servers, sessions=self._sessions)
 
     @property
     def world(self) -> World:
