@@ -34,6 +34,8 @@ class Blobs:
         self.parts = Parts(self.get)
         self._streams = streams
         self._known: set[bytes] = set()
+        # Nodes that were recorded with all that they name.
+        self._whole: set[bytes] = set()
 
     def store(self, events: Iterable[RecordedEvent]) -> None:
         """Store the blobs of events that the server lacks.
@@ -46,11 +48,15 @@ class Blobs:
         """
         for event in events:
             parts = parts_of(event)
-            for digest, body in (
-                parts.missing(self._is_stored) if parts is not None else {}
-            ).items():
+            if parts is None:
+                continue
+            new = parts.unproven(self._is_whole)
+            for digest, body in parts.missing(self._is_stored, self._is_whole).items():
                 self._streams.store(body)
                 self._remember(digest)
+            if len(self._whole) >= _MOST_KNOWN:
+                self._whole.clear()
+            self._whole.update(node.digest for node in new)
 
     def add(self, bodies: Iterable[bytes]) -> None:
         """Store blobs that the server lacks."""
@@ -71,6 +77,9 @@ class Blobs:
             return _contents(attrs.evolve(self._streams, connection=reopened), digests)
         finally:
             reopened.close()
+
+    def _is_whole(self, digest: bytes) -> bool:
+        return digest in self._whole or self.parts.has_read(digest)
 
     def _is_stored(self, digest: bytes) -> bool:
         if digest not in self._known:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import Any
 
 import attrs
@@ -11,10 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kando.errors import InvalidData, StoreDamaged
-from kando.ledger.jsonl import Parent, lines_of, read_lines
+from kando.ledger.jsonl import Parent, lines_of, read_ledgers, read_lines
 from kando.ledger.memory import MemoryLedgerStore
+from kando.ledger.trees import copy_trees, read_content, read_tree
+from kando.ledger.verification import verify
 from kando.schema.events import KandoEvent, make_event
 from kando.schema.exact_json import encode
+from kando.schema.parts import blobs_of
+from kando.schema.trees import Entry, encode_tree
 from kando.testing.ledgers import all_fields, conversation, with_parts
 
 texts = st.text(max_size=8)
@@ -213,3 +218,41 @@ def test_a_ledger_that_does_not_match_its_hash_chain_is_not_exported() -> None:
 
     with pytest.raises(StoreDamaged, match="hash chain"):
         list(lines_of(ledger, 3))
+
+
+def test_files_with_the_bytes_of_messages_and_of_trees_hide_nothing() -> None:
+    said = conversation(30)
+    elsewhere = MemoryLedgerStore("r1")
+    elsewhere.append([with_parts(said)])
+    (whole,) = elsewhere.read_all()
+    found = [*blobs_of(whole.encoded, elsewhere.blobs, set())]
+    nodes = [body for _, body, is_message in found if is_message and body is not None]
+    later = _tree("b", b"later")
+    ledger = MemoryLedgerStore("r1")
+    for name, contents in (("a", [*nodes[30:], later]), ("b", [b"later"])):
+        tree = later if name == "b" else _tree(name, *contents)
+        ledger.store_blobs([tree, *contents])
+        ledger.append([make_event("workspace.loaded", "", "x", [], {"workspace": _hex(tree)})])
+    ledger.append([with_parts(said)])
+
+    lines = list(lines_of(ledger, 3))
+    (read,) = read_ledgers(lines)
+    copy = MemoryLedgerStore("r1")
+    copy_trees(read.events, lambda wanted: {d: read.files[d] for d in wanted}, copy)
+    copy.append([*read.events])
+
+    assert verify(copy).is_intact
+    assert read_content(copy, read_tree(copy, bytes.fromhex(_hex(later))).entries[0]) == b"later"
+    assert list(lines_of(copy, 3)) == lines
+
+
+def _hex(body: bytes) -> str:
+    return sha256(body).hexdigest()
+
+
+def _tree(name: str, *contents: bytes) -> bytes:
+    entries = [
+        Entry(f"{name}{number:02}", "file", _hex(each), len(each))
+        for number, each in enumerate(contents)
+    ]
+    return encode_tree(entries)

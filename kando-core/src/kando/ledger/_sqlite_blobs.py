@@ -63,6 +63,9 @@ class SQLiteBlobs:
         # Blobs are never removed, so what was stored once needs no look-up.
         self._known: set[bytes] = set()
         self._pending: set[bytes] = set()
+        # Nodes that were recorded with all that they name.
+        self._whole: set[bytes] = set()
+        self._pending_whole: set[bytes] = set()
 
     def store(self, connection: sqlite3.Connection, events: Iterable[RecordedEvent]) -> None:
         """Insert the blobs of events that the file lacks.
@@ -71,7 +74,7 @@ class SQLiteBlobs:
             connection: in the transaction that appends the events. `committed` follows it.
             events: complete.
         """
-        self._pending = set()
+        self._pending, self._pending_whole = set(), set()
         marked = [event for event in events if event.encoded[:1] == MARK]
         if not marked:
             return
@@ -87,12 +90,20 @@ class SQLiteBlobs:
 
         for event in marked:
             parts = parts_of(event)
-            missing = parts.missing(is_stored) if parts is not None else {}
+            if parts is None:
+                continue
+            new = parts.unproven(self._is_whole)
+            missing = parts.missing(is_stored, self._is_whole)
             connection.executemany(
                 "INSERT INTO blobs (digest, body) VALUES (?, ?)",
                 ((bytearray(digest), bytearray(body)) for digest, body in missing.items()),
             )
             self._pending.update(missing)
+            self._pending_whole.update(node.digest for node in new)
+
+    def _is_whole(self, digest: bytes) -> bool:
+        is_recorded = digest in self._whole or digest in self._pending_whole
+        return is_recorded or self.parts.has_read(digest)
 
     def add(self, connection: sqlite3.Connection, bodies: Iterable[bytes]) -> None:
         """Insert blobs that the file lacks.
@@ -107,14 +118,17 @@ class SQLiteBlobs:
             "INSERT OR IGNORE INTO blobs (digest, body) VALUES (?, ?)",
             ((bytearray(digest), bytearray(body)) for digest, body in new.items()),
         )
-        self._pending = {*new}
+        self._pending, self._pending_whole = {*new}, set()
 
     def committed(self) -> None:
         """Remember what the last transaction stored."""
         if len(self._known) > _MOST_KNOWN:
             self._known.clear()
+        if len(self._whole) > _MOST_KNOWN:
+            self._whole.clear()
         self._known |= self._pending
-        self._pending = set()
+        self._whole |= self._pending_whole
+        self._pending, self._pending_whole = set(), set()
 
     def get(self, digests: Sequence[bytes]) -> dict[bytes, bytes]:
         """Return the stored blobs with these digests."""

@@ -48,7 +48,7 @@ class LedgerStore(ABC):
         keeps_blobs: whether the store keeps the parts of events apart from them (see
             `kando.schema.parts`): long texts once, and of a growing list of messages what is new.
             Its `append` stores, in the same step as the events, the blobs that
-            ``parts_of(event).missing(is_stored)`` returns; its events are read by
+            ``parts_of(event).missing(is_stored, is_whole)`` returns; its events are read by
             `make_unread_event` if their encoding has references. Other stores get events whose
             encoding is whole.
     """

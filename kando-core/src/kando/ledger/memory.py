@@ -61,6 +61,8 @@ class MemoryLedgerStore(LedgerStore):
         self._digests: list[bytes] = []
         # Blobs of the first events of its own, as far as they were requested.
         self._blobs: dict[bytes, bytes] = {}
+        # Nodes whose blobs are there with all that they name.
+        self._whole: set[bytes] = set()
         self._indexed = 0
         self._lock = threading.Lock()
 
@@ -104,7 +106,10 @@ class MemoryLedgerStore(LedgerStore):
         while (number := self._indexed) < len(self._own):
             parts = parts_of(self._own[number])
             if parts is not None:
-                self._blobs |= parts.missing(self._blobs.__contains__)
+                whole = self._whole.__contains__
+                new = parts.unproven(whole)
+                self._blobs |= parts.missing(self._blobs.__contains__, whole)
+                self._whole.update(node.digest for node in new)
             self._indexed = number + 1
         for digest in wanted & self._blobs.keys():
             found[digest] = self._blobs[digest]

@@ -12,6 +12,9 @@ from kando.schema.trees import LINK, Entry, Tree, decode_tree, link_problem, tre
 
 __all__ = ["blobs_of_tree", "contents_of", "copy_trees", "read_content", "read_tree"]
 
+# Marks a digest as that of a tree, among those of other blobs.
+_TREE = b"tree "
+
 # Blobs that are read at a time.
 _AT_ONCE = 50
 
@@ -106,7 +109,7 @@ def blobs_of_tree(
     Args:
         event: of a ledger.
         blobs: returns stored blobs.
-        seen: digests of those to leave out; updated.
+        seen: those to leave out; updated. It is meant for this function and `blobs_of`.
 
     Yields:
         The digest, and the body, which is None if it is missing.
@@ -115,9 +118,10 @@ def blobs_of_tree(
         InvalidData: the tree is malformed, or leaves its folder.
     """
     named = tree_named_by(event)
-    if named is None or named in seen:
+    # A text or a file may have the bytes of a tree; it does not name what the tree names.
+    if named is None or _TREE + named in seen:
         return
-    seen.add(named)
+    seen.add(_TREE + named)
     body = blobs([named]).get(named)
     yield named, body
     if blob_problem(named, body) is not None or body is None:

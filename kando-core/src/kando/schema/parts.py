@@ -70,6 +70,9 @@ __all__ = [
     "whole_encoded",
 ]
 
+# Marks a digest as that of a node, among those of other blobs.
+_NODE = b"node "
+
 # Texts and messages kept in memory by their digest, in bytes.
 _CACHE_BYTES = 64 * 1024 * 1024
 
@@ -95,24 +98,45 @@ class Split:
     nodes: tuple[Node, ...]
     largest: int
 
-    def missing(self, is_stored: Callable[[bytes], bool]) -> dict[bytes, bytes]:
+    def missing(
+        self,
+        is_stored: Callable[[bytes], bool],
+        is_whole: Callable[[bytes], bool] = lambda digest: False,
+    ) -> dict[bytes, bytes]:
         """Return the blobs of the event that a store lacks, by digest: each after those it names.
 
         Args:
-            is_stored: whether the store has a blob, and thus those that it names.
+            is_stored: whether the store has a blob.
+            is_whole: whether the store is known to have a node, and all that the node names: it was
+                recorded there, or read from there. Without it, each chain is looked up to its start.
         """
         found: dict[bytes, bytes] = {}
-        for last in self.nodes:
-            new: list[Node] = []
-            node: Node | None = last
-            while node is not None and node.digest not in found and not is_stored(node.digest):
-                new.append(node)
-                node = node.previous
-            for node in reversed(new):
-                _add_texts(found, node.texts, is_stored)
+        for node in self.unproven(is_whole):
+            _add_texts(found, node.texts, is_stored)
+            if node.digest not in found and not is_stored(node.digest):
                 found[node.digest] = node.body
         _add_texts(found, self.texts, is_stored)
         return found
+
+    def unproven(self, is_whole: Callable[[bytes], bool]) -> list[Node]:
+        """Return the nodes of the event that a store is not known to have as a whole, in order.
+
+        That a store has the blob of a node proves nothing: a file of a workspace, or a text, may have
+        the same bytes, and what a node names is stored with the node only. Once the event is
+        recorded, the store has these nodes as a whole.
+
+        Args:
+            is_whole: as for `missing`.
+        """
+        found: dict[bytes, Node] = {}
+        for last in self.nodes:
+            new: list[Node] = []
+            node: Node | None = last
+            while node is not None and node.digest not in found and not is_whole(node.digest):
+                new.append(node)
+                node = node.previous
+            found |= {each.digest: each for each in reversed(new)}
+        return [*found.values()]
 
     def resolve(self, encoded: bytes) -> dict[str, Any]:
         """Return the whole data of the event."""
@@ -315,6 +339,10 @@ class Parts:
         known = self._texts(texts)
         return Split(known, nodes, whole_size(encoded, known))
 
+    def has_read(self, digest: bytes) -> bool:
+        """Whether a node was read from the store, and is still in memory: with all that it names."""
+        return isinstance(self._cached(digest), Node)
+
     def _texts(self, digests: Sequence[bytes]) -> dict[bytes, str]:
         found: dict[bytes, str] = {}
         for digest in digests:
@@ -416,7 +444,7 @@ def blobs_of(
     Args:
         encoded: data of the event.
         blobs: returns stored blobs.
-        seen: digests of those to leave out; updated.
+        seen: those to leave out; updated. It is meant for this function and `blobs_of_tree`.
 
     Yields:
         The digest, the body, which is None if it is missing, and whether it is a node of a chain.
@@ -428,8 +456,9 @@ def blobs_of(
     nodes: list[tuple[bytes, bytes | None]] = []
     for digest in lists:
         chain: list[tuple[bytes, bytes | None]] = []
-        while digest != START and digest not in seen:
-            seen.add(digest)
+        # A text or a file may have the bytes of a node; it does not name what the node names.
+        while digest != START and (node := _NODE + digest) not in seen:
+            seen.add(node)
             body = blobs([digest]).get(digest)
             chain.append((digest, body))
             if blob_problem(digest, body) is not None or body is None:

@@ -24,6 +24,7 @@ import pytest
 from kando.errors import ConcurrencyError, DuplicateEvent, InvalidData, PositionOutOfRange
 from kando.ledger.chain import digest_of
 from kando.ledger.interface import LedgerStore
+from kando.ledger.memory import MemoryLedgerStore
 from kando.ledger.verification import verify
 from kando.schema.events import KandoEvent, RecordedEvent, make_event
 from kando.schema.parts import blobs_of
@@ -415,6 +416,30 @@ class LedgerContract(LargeLedgerTests, KilledLedgerTests):
 
         assert [each.data for each in ledger.read_all()] == [{"text": text}]
         assert verify(ledger).is_intact
+
+    @pytest.mark.parametrize("planted", [0, 30, 60])
+    def test_a_list_is_whole_though_a_file_has_the_bytes_of_one_of_its_messages(
+        self, ledger: LedgerStore, tmp_path: Path, planted: int
+    ) -> None:
+        self.needs_blobs(ledger)
+        said = conversation(30)
+        elsewhere = MemoryLedgerStore("r1")
+        elsewhere.append([with_parts(said)])
+        (whole,) = elsewhere.read_all()
+        found = [*blobs_of(whole.encoded, elsewhere.blobs, set())]
+        nodes = [body for _, body, is_message in found if is_message and body is not None]
+
+        ledger.store_blobs([nodes[planted]])
+        ledger.append([with_parts(said[:59])])
+        ledger.append([with_parts(said)])
+
+        assert [e.data for e in ledger.read(1)] == [with_parts(said).data]
+        assert verify(ledger).is_intact
+        if self.is_durable:
+            again = self.make_ledger(tmp_path / "store", "r1")
+            assert [e.data for e in again.read(1)] == [with_parts(said).data]
+            assert verify(again).is_intact
+            again.close()
 
     def needs_blobs(self, ledger: LedgerStore) -> None:
         """Skip a test of a store that keeps no blobs."""
