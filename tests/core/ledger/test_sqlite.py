@@ -1,5 +1,6 @@
 """The promises of the SQLite substrate beyond the conformance suites."""
 
+import errno
 import os
 import signal
 import sqlite3
@@ -35,6 +36,65 @@ def test_the_file_is_private_in_write_ahead_mode_and_fully_synchronised(tmp_path
             statement = f"PRAGMA {pragma}"
             assert substrate._query(lambda c, s=statement: c.execute(s).fetchone()) == (value,)
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_writer_waits_for_the_disk_without_the_lock_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "store"
+    with SQLiteSubstrate(path) as substrate, SQLiteSubstrate(path) as other:
+        ledger, another = substrate.create("r1"), other.create("r2")
+        waits = []
+
+        def wait(file: int) -> None:
+            waits.append(os.readlink(f"/proc/self/fd/{file}") if Path("/proc").exists() else "")
+            if len(waits) == 1:
+                another.append([event(0), event(1)])
+
+        monkeypatch.setattr("kando.ledger._sqlite_connection._synchronise", wait)
+        ledger.append([event(0)])
+
+        assert (ledger.length(), another.length(), len(waits)) == (1, 2, 2)
+        assert {*waits} <= {"", f"{path.resolve()}-wal"}
+
+
+def test_an_append_fails_if_the_disk_does_not_confirm_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(file: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with SQLiteSubstrate(tmp_path / "store") as substrate:
+        ledger = substrate.create("r1")
+        monkeypatch.setattr("kando.ledger._sqlite_connection._synchronise", fail)
+
+        with pytest.raises(StoreError, match="its log was not synchronised: Input/output error"):
+            ledger.append([event(0)])
+
+
+def test_a_commit_waits_for_the_disk_itself_if_the_log_cannot_be_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_file = os.open
+
+    def refuse(path: str | Path, *rest: int) -> int:
+        if str(path).endswith("-wal"):
+            raise OSError(errno.EMFILE, "Too many open files")
+        return open_file(path, *rest)
+
+    path = tmp_path / "store"
+    SQLiteSubstrate(path).close()
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", refuse)
+        substrate = SQLiteSubstrate(path)
+    levels = []
+    with substrate:
+        with substrate._writing() as connection:
+            levels.append(connection.execute("PRAGMA synchronous").fetchone())
+        substrate.create("r1").append([event(0)])
+        assert substrate.open("r1").length() == 1
+
+    assert levels == [(2,)]
 
 
 def test_a_name_with_its_kind_opens_a_ledger_of_that_kind_only(tmp_path: Path) -> None:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import random
 import sqlite3
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-__all__ = ["BUSY_TIMEOUT_SECONDS", "PATIENCE_SECONDS", "connect", "is_busy", "patiently"]
+__all__ = [
+    "BUSY_TIMEOUT_SECONDS",
+    "PATIENCE_SECONDS",
+    "SynchronisedLog",
+    "connect",
+    "is_busy",
+    "patiently",
+]
 
 Result = TypeVar("Result")
 
@@ -51,6 +60,47 @@ def connect(path: Path, parameters: str) -> sqlite3.Connection:
     # A file of a stranger may define views and indexes: they get no functions with side effects.
     connection.execute("PRAGMA trusted_schema = OFF")
     return connection
+
+
+#: As SQLite does it: where the system has no `fdatasync`, `fsync`.
+_synchronise: Callable[[int], Any] = getattr(os, "fdatasync", os.fsync)
+
+
+class SynchronisedLog:
+    """The write-ahead log of a file, which a writer has put on disk after it has committed.
+
+    With ``PRAGMA synchronous = FULL``, a commit waits for the disk while it holds the lock of the file,
+    and every other writer waits, too. With ``NORMAL`` it does not wait: SQLite then only keeps the
+    order of the log, checkpoints and the file. Each commit is in the log or, after a checkpoint, on
+    disk in the file. So a writer that synchronises the log after its commit has this commit on disk,
+    and all earlier ones.
+
+    Args:
+        connection: to a file in WAL mode, which stays open as long as this is used.
+
+    Raises:
+        OSError: the log cannot be opened.
+    """
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        # Of the file that SQLite has opened, which is another one if the path is a link.
+        (_, _, path) = connection.execute("PRAGMA database_list").fetchone()
+        # SQLite holds no POSIX lock on the log, so it loses none when this is closed.
+        self._file = os.open(f"{path}-wal", os.O_RDWR)
+        # Not when the store is closed: another thread may still wait for the disk.
+        weakref.finalize(self, os.close, self._file)
+
+    def synchronise(self) -> None:
+        """Wait until everything that was committed before is on disk.
+
+        Raises:
+            sqlite3.OperationalError: it cannot be written.
+        """
+        try:
+            _synchronise(self._file)
+        except OSError as error:
+            msg = f"its log was not synchronised: {error.strerror or error}"
+            raise sqlite3.OperationalError(msg) from error
 
 
 def patiently(action: Callable[[], Result]) -> Result:

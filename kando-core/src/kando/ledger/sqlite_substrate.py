@@ -7,7 +7,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -23,7 +23,7 @@ from kando.ledger._sqlite_claims import (
     store_claim,
     store_slot,
 )
-from kando.ledger._sqlite_connection import patiently
+from kando.ledger._sqlite_connection import SynchronisedLog, patiently
 from kando.ledger._sqlite_errors import translate_errors
 from kando.ledger._sqlite_file import open_to_read, open_to_write
 from kando.ledger._sqlite_reader import SQLiteReader
@@ -97,6 +97,7 @@ class SQLiteSubstrate(Substrate):
         self._lines: dict[str, list[int]] = {}
         self._reader: SQLiteReader | None = None
         self._connection: sqlite3.Connection | None = None
+        self._log: SynchronisedLog | None = None
         self._blobs = SQLiteBlobs(self.path, self._query_if_open)
         if read_only:
             self._reader = open_to_read(self.path)
@@ -104,6 +105,9 @@ class SQLiteSubstrate(Substrate):
             self._connection = open_to_write(self.path)
             # From now on `patiently` waits for locks.
             self._connection.execute("PRAGMA busy_timeout = 0")
+            # Without it, SQLite itself waits for the disk.
+            with suppress(OSError):
+                self._log = SynchronisedLog(self._connection)
 
     def create(self, ledger_id: str) -> SQLiteLedgerStore:
         with self._writing() as connection:
@@ -300,7 +304,7 @@ class SQLiteSubstrate(Substrate):
             for held in (self._reader, self._connection):
                 if held is not None:
                     held.close()
-            self._reader = self._connection = None
+            self._reader = self._connection = self._log = None
 
     def _opened_or_created(self, name: str) -> tuple[Segment, ...]:
         kind, _, ledger_id = stream_of(name).partition(":")
@@ -417,7 +421,9 @@ class SQLiteSubstrate(Substrate):
             raise StoreError(msg, hint="Open it for writing.")
         with self._lock, translate_errors(self.path):
             connection = self._open_connection()
-            if not is_synchronised:
+            # The log is synchronised below, after the lock of the file is released.
+            waits_in_commit = is_synchronised and self._log is None
+            if not waits_in_commit:
                 connection.execute("PRAGMA synchronous = NORMAL")
             try:
                 patiently(lambda: connection.execute("BEGIN IMMEDIATE"))
@@ -430,8 +436,13 @@ class SQLiteSubstrate(Substrate):
                     connection.execute("ROLLBACK")
                 raise
             finally:
-                if not is_synchronised:
+                if not waits_in_commit:
                     connection.execute("PRAGMA synchronous = FULL")
+            log = self._log
+        if is_synchronised and log is not None:
+            # Other writers, of this process too, need not wait for it.
+            with translate_errors(self.path):
+                log.synchronise()
 
     def _open_connection(self) -> sqlite3.Connection:
         if self._connection is None:
