@@ -369,3 +369,14 @@ def test_equal_requests_of_two_conversations_are_sent_once() -> None:
 
     assert len(asked) == 1
     assert len(world.objects_of("Claim")) == 2
+
+
+def test_an_option_may_be_a_function_of_the_world() -> None:
+    kit = new_kit()
+    asked_by(kit, model=lambda world: f"m{len(world.objects)}", max_tokens=lambda world: None)
+
+    _, events = run(kit, saying({"text": "Hats."}))
+
+    (request,) = requests_in(events)
+    # The conversation is recorded with the request.
+    assert (request["model"], request["max_tokens"]) == ("m1", None)

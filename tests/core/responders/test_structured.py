@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from kando.errors import ConfigurationError, InvalidData
 from kando.responders._schema_errors import schema_errors
 from kando.responders.structured import schema_of, structure
+from kando.schema.typed import json_schema
 
 
 class Mood(Enum):
@@ -201,4 +202,17 @@ def test_a_choice_has_the_type_of_its_values_which_some_servers_need() -> None:
     assert schema_of(Literal["a", 1, None]) == {
         "type": ["string", "integer", "null"],
         "enum": ["a", 1, None],
+    }
+
+
+@attrs.frozen
+class Note:
+    text: str = attrs.field(metadata=json_schema(maxLength=3))
+    tags: list[str] = attrs.field(factory=list, metadata=json_schema(maxItems=1))
+
+
+def test_a_field_may_have_further_keywords_in_the_schema() -> None:
+    assert schema_of(list[Note])["items"]["properties"] == {
+        "text": {"type": "string", "maxLength": 3},
+        "tags": {"type": "array", "items": {"type": "string"}, "maxItems": 1},
     }

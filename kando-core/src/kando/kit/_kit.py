@@ -309,7 +309,8 @@ class Kit:
             compaction: how a conversation that becomes too long is compacted; False for not at all.
             window: how many tokens the model reads, if `compaction` does not say so.
             options: further fields of the request: ``model``, ``max_tokens``, ``temperature``,
-                ``effort``, ``thinking`` and others, as for `kando.emit.ask`.
+                ``effort``, ``thinking`` and others, as for `kando.emit.ask`. A value may be a
+                function of the world: ``model=lambda world: world.settings(Settings).model``.
 
         Raises:
             NotFoundError: the kit has no such prompt or tool.
@@ -317,7 +318,10 @@ class Kit:
                 `pattern` is not made of event types.
         """
         self._check_types("llm_responder", pattern)
-        check_options(options, f"kit {self.name!r}")
+        check_options(
+            {name: each for name, each in options.items() if not callable(each)},
+            f"kit {self.name!r}",
+        )
         messages = messages_from(self, prompt, system)
         schemas, servers = tools_and_servers(self, list(tools))
 

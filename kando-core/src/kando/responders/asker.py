@@ -120,9 +120,14 @@ class Asker:
     def options_in(self, world: World) -> dict[str, Any]:
         """Return the further fields of a request, with the tools of servers as the ledger has them."""
         served = offered_tools(world, self.servers) if self.servers is not None else []
+        options = self.options
+        if any(map(callable, options.values())):
+            options = {
+                name: each(world) if callable(each) else each for name, each in options.items()
+            }
         if not served:
-            return self.options
-        return {**self.options, "tools": [*self.options.get("tools", ()), *served]}
+            return options
+        return {**options, "tools": [*options.get("tools", ()), *served]}
 
 
 def with_messages(data: Mapping[str, Any], messages: Iterable[dict[str, Any]]) -> dict[str, Any]:

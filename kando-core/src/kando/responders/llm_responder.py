@@ -52,7 +52,8 @@ from kando.world.graph import World, WorldObject
 __all__ = ["CONVERSATION", "Home", "LLMResponder"]
 
 #: ``fn(output, about, world)`` yields the events that follow from an answer.
-Then = Callable[[Any, WorldObject | None, World], Iterable[KandoEvent] | None]
+#: ``about`` is the object that the responder asked about, or None if it was about none.
+Then = Callable[[Any, Any, World], Iterable[KandoEvent] | None]
 
 
 @attrs.frozen
@@ -82,7 +83,7 @@ class LLMResponder:
         many: whether the answer is a list of `output`.
         relation: type of the relation from each object that the answer creates to the object it is
             about; None for no relation.
-        options: further fields of the request.
+        options: further fields of the request; a value may be a function of the world.
         max_turns: how many requests one conversation may contain.
         was: names that it had in earlier versions of the kit.
         continues: whether it continues the conversation that it had about an object before.

@@ -24,6 +24,7 @@ SCRIPT = {
     "answers": [
         {"contains": ["fork", "cost"], "text": "Nothing."},
         {"contains": "fork", "text": "A branch."},
+        {"contains": "price", "data": {"cents": 0}},
     ],
     "default": "Nobody knows.",
 }
@@ -101,3 +102,8 @@ def test_a_kit_without_a_demo_says_how_to_start_it() -> None:
         demo_of(Kit("bare"))
 
     assert "--input" in str(caught.value.hint)
+
+
+@pytest.mark.usefixtures("folder")
+def test_an_answer_may_be_json() -> None:
+    assert json.loads(answer_to("What is the price?")) == {"cents": 0}

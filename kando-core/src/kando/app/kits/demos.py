@@ -65,7 +65,7 @@ def demo_provider(kit: Kit) -> Provider:
     path = _folder(demo_of(kit)) / "answers.json"
     try:
         script = json.loads(path.read_text(encoding="utf-8"))
-        answers = [(_words(each["contains"]), str(each["text"])) for each in script["answers"]]
+        answers = [(_words(each["contains"]), _text_in(each)) for each in script["answers"]]
         default = str(script.get("default", ""))
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         msg = f"The demo of kit {kit.name!r} has no valid script: {type(error).__name__}: {error}."
@@ -96,6 +96,13 @@ class _Played:
     def worst_case_usd(self, request: dict[str, Any]) -> float:
         """Return the cost of an answer: zero."""
         return 0.0
+
+
+def _text_in(answer: dict[str, Any]) -> str:
+    """Return the text of an answer of a script, or its data as JSON."""
+    if "data" in answer:
+        return json.dumps(answer["data"], ensure_ascii=False)
+    return str(answer["text"])
 
 
 def _words(contains: str | list[str]) -> list[str]:
