@@ -248,3 +248,50 @@ def test_a_run_with_one_answer_finishes_well(kando: Run, install: Run) -> None:
     done = kando("run", "asks", "--goal", "bad good", "--llm", "strict")
 
     assert (done.returncode, "no answer" in done.stderr) == (0, False)
+
+
+REPORTING = """
+    from kando.emit import create, patch
+    from kando.kit import Kit
+    from kando.plugins import KitSpec, hookimpl
+    from kando.schema.events import make_event
+
+    kit = Kit("reports", version="0")
+
+    @kit.seeds
+    def seed(goal, run_id):
+        return [make_event("go", "", "cli", [], {"goal": goal})]
+
+    @kit.responder("go")
+    def on_go(event, world):
+        data = {"name": "report.md", "media_type": "text/markdown", "text": "Empty."}
+        report = yield create("Report", {**data, "problem": "No claim was found."})
+        yield create("Task", {"problem": "is that of a task"})
+        if event.data["goal"] == "mend":
+            yield patch(report, {"problem": ""})
+
+    @hookimpl
+    def kando_kits():
+        return [KitSpec("reports", "reports_plugin:kit")]
+"""
+
+
+def test_a_run_whose_artifact_states_a_problem_ends_with_the_code_of_a_failure(
+    kando: Run, install: Run
+) -> None:
+    install("reports", REPORTING)
+
+    done = kando("run", "reports", "--goal", "x")
+
+    assert done.returncode == 6
+    assert "No claim was found." in done.stderr
+    shown = json.loads(kando("status", "@last", "--json").stdout)
+    assert (shown["state"], shown["problem"]) == ("finished", "No claim was found.")
+
+
+def test_a_run_whose_artifact_states_a_problem_no_more_finishes_well(
+    kando: Run, install: Run
+) -> None:
+    install("reports", REPORTING)
+
+    assert kando("run", "reports", "--goal", "mend").returncode == 0

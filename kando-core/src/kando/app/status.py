@@ -148,7 +148,7 @@ class RunStatus:
         last_event_id: id of the last event, or None for an empty ledger.
         problem: why the run does not continue: its failure, the limits that it reached, unread
             messages, a parked firing, or the death of its process; or that every answer to its
-            requests is an error; else None.
+            requests is an error, or the problem that an artifact states; else None.
         parent_id: id of the ledger that a branch was forked from; None for a run.
         fork_position: number of events that a branch shares with its parent; None for a run.
         llm_unpriced: number of answers of unknown cost.
@@ -215,7 +215,7 @@ class RunStatus:
 
     @property
     def got_no_answer(self) -> bool:
-        """Whether the run is finished although every answer to its requests is an error."""
+        """Whether the run is finished, and every answer is an error or an artifact states a problem."""
         return self.state == FINISHED and self.problem is not None and not self.parked
 
 
@@ -282,6 +282,8 @@ def _status(ledger: LedgerStore, fold: StatusFold) -> RunStatus:
     if problem is None and fold.got_no_answer:
         failed = _counted(fold.failed, "request has", "requests have")
         problem = f"{failed} no answer: {fold.last_error}"
+    if problem is None and state == FINISHED:
+        problem = fold.shortfall
     if problem is None and parked:
         problem = f"{_counted(len(parked), 'firing is', 'firings are')} parked: {parked[0]}"
     kit, branch = fold.choices.kit or {}, fold.branch or {}

@@ -28,7 +28,7 @@ EXIT_CODES = {
     3: "not found, or ambiguous",
     4: "the store is damaged or cannot be used",
     5: "a strict replay diverged from the ledger",
-    6: "the run failed: a responder raised, or no request got an answer",
+    6: "the run failed: a responder raised, no request got an answer, or an artifact states a problem",
     7: "the run's budget is exhausted",
     8: "another process works on the run",
     130: "interrupted",

@@ -23,6 +23,7 @@ from kando.schema.events import (
     LLM_REQUEST,
     LLM_RESPONSE,
     OBJECT_CREATED,
+    OBJECT_PATCHED,
     PARKED,
     PERSON_ASKED,
     PERSON_REMINDED,
@@ -79,6 +80,8 @@ class StatusFold:
         cached: number of answers from the cache.
         failed: number of answers that are errors, without those given by hand.
         last_error: the last of these errors, or None.
+        shortfalls: by the id of an artifact that has a ``problem``, the problem; empty if it has
+            none now.
         spent: on calls.
         spent_before: the part of `spent` from before the branch was forked.
         objects: number of objects by type, at the last `count`.
@@ -107,6 +110,7 @@ class StatusFold:
     cached: int = 0
     failed: int = 0
     last_error: str | None = None
+    shortfalls: dict[str, str] = attrs.field(factory=dict)
     spent: Accounts = attrs.field(factory=Accounts)
     spent_before: Accounts = attrs.field(factory=Accounts)
     objects: dict[str, int] = attrs.field(factory=dict)
@@ -164,6 +168,11 @@ class StatusFold:
         return 0 < self.answers == self.failed and not self.is_waiting
 
     @property
+    def shortfall(self) -> str | None:
+        """The first problem that an artifact of the run states, or None."""
+        return next(filter(None, self.shortfalls.values()), None)
+
+    @property
     def is_waiting(self) -> bool:
         """Whether the run waits for an answer, a person or a timer."""
         return bool(self.intents or self.timers or self.approvals.waiting)
@@ -183,12 +192,23 @@ class StatusFold:
 
 
 def _on_object(fold: StatusFold, event: RecordedEvent) -> None:
+    _on_problem(fold, event)
     if fold.has_goal or event.cause:
         return
     data = event.data if event.type == HUMAN_MESSAGE else event.data.get("data") or {}
     texts = (data.get(field) for field in ("text", "name", "goal"))
     fold.goal = next((text for text in texts if isinstance(text, str)), None)
     fold.has_goal = True
+
+
+def _on_problem(fold: StatusFold, event: RecordedEvent) -> None:
+    """Keep what an artifact states about what the run did not achieve."""
+    data, id = event.object, event.data.get("id")
+    if "problem" not in data:
+        return
+    is_artifact = all(isinstance(data.get(each), str) for each in ("name", "media_type", "text"))
+    if isinstance(id, str) and (is_artifact or id in fold.shortfalls):
+        fold.shortfalls[id] = str(data["problem"] or "")
 
 
 def _on_intent(fold: StatusFold, event: RecordedEvent) -> None:
@@ -275,6 +295,7 @@ _UNPARKS = frozenset({RESPONDER_FIRED, *ANSWERS})
 
 _HANDLERS: dict[str, Callable[[StatusFold, RecordedEvent], None]] = {
     OBJECT_CREATED: _on_object,
+    OBJECT_PATCHED: _on_problem,
     HUMAN_MESSAGE: _on_object,
     LLM_REQUEST: _on_intent,
     TOOL_CALLED: _on_intent,
