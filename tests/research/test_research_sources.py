@@ -175,7 +175,7 @@ def test_the_synthesis_lists_only_the_sources_that_an_answer_cites(research, mak
 @pytest.mark.parametrize(
     ("query", "texts", "expected"),
     [
-        ("claims", ["nothing", "one claim", "claimed claims"], [1, 2]),
+        ("claims", ["nothing", "one claim", "claimed claims"], [2, 1]),
         ("What is the tide?", ["what is the", "a TIDE."], [1]),
         ("rare common", ["common", "common", "rare"], [2, 0]),
         ("জলের দাম", ["আলো", "জলের, কথা।"], [1]),
