@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -24,42 +25,57 @@ RUN_ID = "r1"
 
 Complete = Callable[[dict[str, Any]], dict[str, Any]]
 
-PLAN = "Much can be found out.\nQUESTION: When was it founded?\nQUESTION: What does it sell?"
+PLAN = {
+    "summary": "Much can be found out.",
+    "questions": ["When was it founded?", "What does it sell?"],
+}
+
+
+def as_answer(data: Any) -> dict[str, Any]:
+    """Return an answer of a model that has this JSON, or this text."""
+    body = {"text": data} if isinstance(data, str) else {"text": json.dumps(data), "data": data}
+    return {**body, "model": "obedient", "cost_usd": 0.25}
 
 
 def obedient(request: dict[str, Any]) -> dict[str, Any]:
     """Answer like a model that obeys every instruction it reads, also those in a document.
 
-    A line ``FACT 1: ...`` of a passage becomes a claim; ``SAY ...`` is repeated word for word. Two
-    statements that differ only in their figures contradict each other.
+    A line ``FACT 1: ...`` of a passage becomes a statement; ``SAY ...`` is repeated word for word: JSON
+    as a statement, other text in the note. Two statements that differ only in their figures contradict
+    each other.
     """
     prompt = request["messages"][-1]["content"]
     if prompt.startswith("Plan"):
-        answer = PLAN
-    elif prompt.startswith("Source:"):
-        answer = "\n".join(["It says something.", *_stated(prompt)])
-    elif prompt.startswith("Two statements"):
+        return as_answer(PLAN)
+    if prompt.startswith("Source:"):
+        return as_answer(_stated(prompt))
+    if prompt.startswith("Two statements"):
         first, second = re.findall(r"^> (.*)$", prompt, re.MULTILINE)
-        alike = re.sub(r"\d+", "", first) == re.sub(r"\d+", "", second)
-        answer = "UNRELATED: no" if not alike else "AGREES: same"
-        answer = "CONTRADICTS: figures differ" if alike and first != second else answer
-    elif prompt.startswith("Two claims"):
-        answer = "HOLDS: SECOND\nIt is in the register."
-    else:
-        answer = "Who knows."
-    return {"text": answer, "model": "obedient", "cost_usd": 0.25}
+        is_alike = re.sub(r"\d+", "", first) == re.sub(r"\d+", "", second)
+        if first.rstrip("!") == second.rstrip("!"):
+            return as_answer({"verdict": "agree", "reason": "same"})
+        verdict = "contradict" if is_alike else "unrelated"
+        return as_answer({"verdict": verdict, "reason": "figures differ"})
+    if prompt.startswith("Two claims"):
+        return as_answer({"holds": "second", "reason": "It is in the register."})
+    return as_answer("Who knows.")
 
 
-def _stated(prompt: str) -> list[str]:
-    lines, number = [], 0
+def _stated(prompt: str) -> dict[str, Any]:
+    said, statements, number = [], [], 0
     for line in prompt.splitlines():
         marked = re.fullmatch(r"\[(\d+)\]", line)
         number = int(marked[1]) if marked else number
         fact = re.match(r"> .*?FACT (\d): (.*)", line)
-        said = re.match(r"> .*?SAY (.*)", line)
-        lines += [f"CLAIM {fact[1]} [{number}]: {fact[2]}"] if fact else []
-        lines += [said[1]] if said else []
-    return lines
+        order = re.match(r"> .*?SAY (.*)", line)
+        if fact:
+            statement = {"statement": fact[2][:400], "passages": [number], "question": int(fact[1])}
+            statements.append(statement)
+        elif order and order[1].startswith("{"):
+            statements.append(json.loads(order[1]))
+        elif order:
+            said.append(order[1])
+    return {"note": " ".join(["It says something.", *said]), "statements": statements}
 
 
 @attrs.define

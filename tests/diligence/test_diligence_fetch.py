@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -12,7 +13,13 @@ from typing import Any
 import attrs
 import pytest
 
-from kando.schema.events import TOOL_CALLED, TOOL_RETURNED
+from kando.schema.events import (
+    APPROVAL_DENIED,
+    APPROVAL_REQUESTED,
+    TOOL_CALLED,
+    TOOL_RETURNED,
+    make_event,
+)
 from kits.diligence import _fetch
 from kits.diligence._fetch import FetchRefused, Limits, Page, fetch, is_public
 
@@ -300,12 +307,29 @@ def test_a_page_that_the_plan_names_is_read(
 
     def planning(request: dict[str, Any]) -> dict[str, Any]:
         is_plan = request["messages"][-1]["content"].startswith("Plan")
-        return {"text": f"FETCH: {base}/text", "cost_usd": 0.0} if is_plan else answer(request)
+        planned = {"text": json.dumps({"summary": "", "pages": [f"{base}/text"]}), "cost_usd": 0.0}
+        return planned if is_plan else answer(request)
 
     diligence.run({"a.txt": "FACT 1: Acme Corp sells anvils."}, planning)
 
     assert list(diligence.claims("reading")) == ["What a.txt says", f"What {base}/text says"]
     assert {each["status"] for each in diligence.claims("reading").values()} == {"completed"}
+
+
+def test_a_page_beyond_the_limit_is_fetched_only_if_a_person_allows_it(diligence: Any) -> None:
+    pages = [f"http://127.0.0.1/{n}" for n in range(5)]
+
+    diligence.run(goal=f"Evaluate Acme Corp {' '.join(pages)}")
+
+    assert len(diligence.events(TOOL_RETURNED)) == 3
+    asked = diligence.events(APPROVAL_REQUESTED)
+    assert [each.data["reason"] for each in asked] == ["It fetches more than 3 web pages."] * 2
+    for each in asked:
+        denied = {"approval": each.id, "reason": "three are enough"}
+        decision = make_event(APPROVAL_DENIED, "", "person", [each.id], denied)
+        diligence.runtime().record([decision], is_external=True)
+    diligence.resume()
+    assert "three are enough" in diligence.report()
 
 
 def test_a_page_at_a_private_address_is_refused_and_reported(diligence: Any, base: str) -> None:
@@ -323,4 +347,5 @@ def allow_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def stating(statement: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    return lambda request: {"text": f"CLAIM 1 [1]: {statement}", "cost_usd": 0.0}
+    found = {"note": "A page.", "statements": [{"statement": statement, "passages": [1]}]}
+    return lambda request: {"text": json.dumps(found), "cost_usd": 0.0}

@@ -1,176 +1,137 @@
-"""Parsers for a model's answers: untrusted text in a small line-based format.
+"""The answers of a model, as structured output: untrusted, checked here before they are used.
 
-The format is lines, not JSON, so that a truncated answer keeps its complete lines and a model
-without structured output can follow it.
+They have few fields, short enumerations and limits of length, so that a small model can follow them.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
+from typing import Literal
 
 import attrs
 
-from kando.responders.answers import failure_of
+from kando.kit import json_schema
+from kando.text.markdown import one_line
+from kando.text.relevance import words_in
 
 __all__ = [
-    "MAX_FETCHES",
-    "MAX_QUESTIONS",
-    "MAX_STATEMENTS",
+    "MAX_PAGES",
+    "Comparison",
     "Plan",
+    "Reading",
+    "Resolution",
     "Statement",
-    "Verdict",
-    "parse_plan",
-    "parse_resolution",
-    "parse_statements",
-    "parse_verdict",
-    "reason_of",
     "urls_in",
+    "why_unsupported",
 ]
 
-#: Limits: questions per plan, pages per plan, statements per answer.
-MAX_QUESTIONS, MAX_FETCHES, MAX_STATEMENTS = 6, 3, 12
+#: Maximum number of web pages that one plan names.
+MAX_PAGES = 10
 
-_MAX_TEXT_CHARS = 16_000
-_MAX_LINE_CHARS = 500
-
-_QUESTION = re.compile(r"\s*QUESTION:\s*(\S.*)")
-_FETCH = re.compile(r"\s*FETCH:\s*(https?://\S{1,2000})\s*")
-_STATEMENT = re.compile(r"\s*CLAIM\s+(\d{1,3})\s*((?:\[\d{1,3}\]\s*)+):\s*(\S.*)")
-_VERDICT = re.compile(r"\s*(CONTRADICTS|AGREES|UNRELATED)\b[\s:]*(.*)")
-_HOLDS = re.compile(r"\s*HOLDS:\s*(FIRST|SECOND|BOTH|NEITHER)\b\W*(.*)")
 _URL = re.compile(r"https?://[^\s<>\"'()\[\]{}]{1,2000}")
+_FIGURE = re.compile(r"\d+(?:[.,]\d+|[ '\u00a0\u202f]\d{3}(?!\d))*")
 
 
 @attrs.frozen
 class Plan:
-    """The questions to answer, and the pages to read.
+    """What to find out about the company.
 
     Attributes:
-        text: the rest of the answer.
-        questions: the questions in plain text.
-        urls: URLs of the pages.
+        summary: what the documents can say, in a sentence or two.
+        questions: the questions to answer.
+        pages: URLs of web pages to read.
     """
 
-    text: str
-    questions: list[str]
-    urls: list[str]
+    summary: str = attrs.field(metadata=json_schema(maxLength=600))
+    questions: list[str] = attrs.field(factory=list, metadata=json_schema(maxItems=12))
+    pages: list[str] = attrs.field(factory=list, metadata=json_schema(maxItems=MAX_PAGES))
 
 
 @attrs.frozen
 class Statement:
-    """A statement of a source.
+    """One statement of a source.
 
     Attributes:
-        text: the statement in one sentence.
-        question: number of the question that it answers, from 1; 0 if it answers none.
-        passages: numbers of the passages that it cites, from 1; at least one.
+        statement: in one sentence that can be understood alone.
+        passages: numbers of the passages that it rests on, from 1.
+        subject: whom or what it is about.
+        attribute: the property that it states, in one to three English words.
+        question: number of the question that it answers, from 1; 0 for none.
     """
 
-    text: str
-    question: int
-    passages: list[int]
+    statement: str = attrs.field(metadata=json_schema(maxLength=600))
+    passages: list[int] = attrs.field(metadata=json_schema(maxItems=4))
+    subject: str = attrs.field(default="", metadata=json_schema(maxLength=80))
+    attribute: str = attrs.field(default="", metadata=json_schema(maxLength=80))
+    question: int = 0
 
 
 @attrs.frozen
-class Verdict:
-    """The outcome of comparing two claims.
+class Reading:
+    """What a source says about the company.
 
     Attributes:
-        outcome: ``CONTRADICTS``, ``AGREES`` or ``UNRELATED``; empty if the answer has none of them.
-        reason: the model's reason.
+        note: what kind of source it is, or why it states nothing, in one sentence.
+        statements: what it states about the company.
     """
 
-    outcome: str
-    reason: str
+    note: str = attrs.field(metadata=json_schema(maxLength=600))
+    statements: list[Statement] = attrs.field(factory=list, metadata=json_schema(maxItems=12))
 
 
-def parse_plan(text: str) -> Plan:
-    """Parse a plan; lines in any other format become its text."""
-    rest: list[str] = []
-    questions: list[str] = []
-    urls: list[str] = []
-    for line in _lines(text):
-        question, url = _QUESTION.match(line), _FETCH.fullmatch(line)
-        if question is not None:
-            questions.append(_short(question[1]))
-        elif url is not None:
-            urls.append(url[1])
-        else:
-            rest.append(line)
-    return Plan(_joined(rest), _unique(questions, MAX_QUESTIONS), _unique(urls, MAX_FETCHES))
+@attrs.frozen
+class Comparison:
+    """Whether two statements can both be true.
 
-
-def parse_statements(text: str, questions: int, passages: int) -> tuple[str, list[Statement]]:
-    """Return the text of an answer and its statements, without those that cite no known passage.
-
-    Args:
-        text: the answer.
-        questions: number of questions that were asked.
-        passages: number of passages that were shown.
+    Attributes:
+        verdict: ``agree`` if they say the same.
+        reason: in one sentence.
     """
-    rest: list[str] = []
-    found: dict[str, Statement] = {}
-    for line in _lines(text):
-        match = _STATEMENT.match(line)
-        if match is None:
-            rest.append(line)
-            continue
-        cited = [int(number) for number in re.findall(r"\d+", match[2])]
-        known = list(dict.fromkeys(number for number in cited if 1 <= number <= passages))
-        question = int(match[1]) if int(match[1]) <= questions else 0
-        if known and len(found) < MAX_STATEMENTS:
-            statement = _short(match[3])
-            found.setdefault(statement, Statement(statement, question, known))
-    return _joined(rest), list(found.values())
+
+    verdict: Literal["contradict", "agree", "unrelated"]
+    reason: str = attrs.field(metadata=json_schema(maxLength=600))
 
 
-def parse_verdict(text: str) -> Verdict:
-    """Return the verdict of an answer about two claims: its first line that has one."""
-    for line in _lines(text):
-        match = _VERDICT.match(line)
-        if match is not None:
-            return Verdict(match[1], _short(match[2]))
-    return Verdict("", "the answer gave no verdict")
+@attrs.frozen
+class Resolution:
+    """Which of two claims that contradict each other holds.
 
+    Attributes:
+        holds: the claim that holds.
+        reason: in a few sentences.
+    """
 
-def parse_resolution(text: str) -> tuple[str, str]:
-    """Return which of two claims holds, or ``unclear`` without a verdict, and the explanation."""
-    rest: list[str] = []
-    holds = "unclear"
-    for line in _lines(text):
-        match = _HOLDS.match(line) if holds == "unclear" else None
-        if match is None:
-            rest.append(line)
-        else:
-            holds = match[1].lower()
-            rest.append(match[2])
-    return holds, _joined(rest)[:4000]
+    holds: Literal["first", "second", "both", "neither", "unclear"]
+    reason: str = attrs.field(metadata=json_schema(maxLength=1500))
 
 
 def urls_in(text: str) -> list[str]:
-    """Return the URLs in a text, up to the limit for one plan."""
-    found = [url.rstrip(".,;:!?") for url in _URL.findall(text)]
-    return _unique(found, MAX_FETCHES)
+    """Return the URLs in a text, without punctuation at their ends."""
+    found = [url.rstrip(".,;:!?") for url in _URL.findall(text[:20_000])]
+    return list(dict.fromkeys(found))[:MAX_PAGES]
 
 
-def reason_of(answer: Mapping[str, Any], default: str = "no answer") -> str:
-    """Return in one line why a call failed or was refused; `default` if the answer has no reason."""
-    return _short(str((failure_of(answer) or {}).get("message") or default))
+def why_unsupported(found: Statement, passages: Sequence[str]) -> str:
+    """Return why a statement does not follow from the passages that it cites; empty if it may.
+
+    A model that is asked whether it does may be wrong in the same way as the one that stated it. So
+    this compares words: a statement must share some with its passages, and a figure if it has any.
+    """
+    if not one_line(found.statement, 500):
+        return "it is empty"
+    cited = "\n".join(passages[n - 1] for n in found.passages if 1 <= n <= len(passages))
+    if not cited:
+        return "it cites no passage that exists"
+    if not words_in(found.statement) & words_in(cited):
+        return "it shares no word with the passages that it cites"
+    figures, known = _figures(found.statement), _figures(cited)
+    if figures and not figures & known:
+        return "the passages that it cites have none of its figures"
+    return ""
 
 
-def _lines(text: str) -> list[str]:
-    return text[:_MAX_TEXT_CHARS].splitlines()
-
-
-def _joined(lines: list[str]) -> str:
-    return "\n".join(lines).strip()
-
-
-def _short(text: str) -> str:
-    return " ".join(text.split())[:_MAX_LINE_CHARS]
-
-
-def _unique(texts: list[str], limit: int) -> list[str]:
-    return list(dict.fromkeys(texts))[:limit]
+def _figures(text: str) -> set[str]:
+    """Return the numbers of at least two digits in a text, without separators."""
+    found = {re.sub(r"\D", "", each) for each in _FIGURE.findall(text)}
+    return {each for each in found if len(each) > 1}

@@ -6,33 +6,40 @@ influence the answer.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import attrs
 
 from kando.emit import create, patch, relate
-from kando.responders.answers import text_of
-from kando.schema.events import (
-    LLM_RESPONSE,
-    OBJECT_CREATED,
-    KandoEvent,
-    RecordedEvent,
-)
+from kando.schema.events import OBJECT_CREATED, OBJECT_PATCHED
+from kando.schema.events import KandoEvent as Event
+from kando.schema.events import RecordedEvent as Recorded
 from kando.text.markdown import one_line
 from kando.text.relevance import words_in
 from kando.world.graph import World, WorldObject
-from kits.diligence._answers import parse_resolution, parse_verdict, reason_of
-from kits.diligence._sources import Emitted, ask_about, company_of, is_sourced, quoted
+from kits.diligence._answers import Comparison, Resolution
+from kits.diligence._reading import (
+    company_name,
+    is_sourced,
+    one_reason,
+    quoted,
+    statements_in,
+)
 from kits.diligence._types import (
-    CLAIM,
     CONTRADICTION,
     CONTRADICTS,
     SOURCED_FROM,
     SUPPORTS,
     Claim,
     Contradiction,
+    Evidence,
     kit,
+    max_tokens,
+    model_of,
 )
 
-__all__ = ["confidence_of"]
+__all__ = ["confidence_of", "disputes_of", "outcome_for", "sources_of", "surviving"]
 
 _MAX_QUOTED = 3
 
@@ -43,200 +50,259 @@ _CONFIDENCE_OF_REJECTED = 5
 
 
 @kit.responder(OBJECT_CREATED, type=Claim)
-def on_statement_created(event: RecordedEvent, world: World) -> Iterator[KandoEvent]:
-    """Score a statement, and open a suspected contradiction with similar ones of other sources.
+def on_statement_created(event: Recorded, world: World) -> Iterator[Event]:
+    """Score a statement, and suspect a contradiction with those of other sources where one may be.
 
-    Of each other source, only the statement most similar to the new one is compared with it.
+    Of each other source, only the most similar of these statements is compared with it.
     """
-    claim = world.objects[event.data["id"]]
-    if not is_sourced(claim) or claim.data["status"] != "pending":
+    id, claim = str(event.object_id), event.as_object(Claim)
+    if not is_sourced(claim) or claim.status != "pending":
         return
-    for other in _most_similar(claim, world):
-        pair = {"claim_a": other.id, "claim_b": claim.id, "status": "suspected"}
-        yield create(CONTRADICTION, pair, cause=[event, other.event_id])
-    yield patch(claim, {"status": "completed", "confidence": confidence_of(claim, world)})
+    for other in _comparable(id, claim, world):
+        pair = Contradiction(other, id, status="suspected")
+        yield create(pair, cause=[event, world.objects[other].event_id])
+    yield patch(id, {"status": "completed", "confidence": confidence_of(id, world)})
 
 
 @kit.edge_logic(SUPPORTS)
-def weigh_support(event: RecordedEvent, world: World) -> Iterator[KandoEvent]:
+def weigh_support(event: Recorded, world: World) -> Iterator[Event]:
     """Update the confidence of a claim when more evidence supports it."""
-    claim = world.objects[event.data["target_id"]]
-    confidence = confidence_of(claim, world)
-    if is_sourced(claim) and claim.data.get("confidence", confidence) != confidence:
-        yield patch(claim, {"confidence": confidence})
+    id = event.data["target_id"]
+    claim = world.get(Claim, id)
+    if claim is None or not is_sourced(claim) or claim.status == "merged":
+        return
+    if claim.confidence is not None and claim.confidence != confidence_of(id, world):
+        yield patch(id, {"confidence": confidence_of(id, world)})
 
 
 @kit.responder(OBJECT_CREATED, type=Contradiction)
-def on_contradiction_created(event: RecordedEvent, world: World) -> Iterator[KandoEvent]:
-    """Request a comparison for a suspected contradiction; relate the claims of an open one.
+def on_contradiction_created(event: Recorded, world: World) -> Iterator[Event]:
+    """Relate the claims of an open contradiction; the edge logic of the relation does the rest."""
+    found, id = event.as_object(Contradiction), str(event.object_id)
+    if found.status == "open" and _are_two_claims(found, world):
+        yield relate(CONTRADICTS, found.claim_a, found.claim_b, {"contradiction": id})
 
-    The edge logic of the relation does the rest.
-    """
-    found = world.objects[event.data["id"]]
-    first, second = _claims_of(found, world)
-    if first is None or second is None or first.id == second.id:
-        return
-    if found.data.get("status", "open") == "suspected":
-        yield ask_about(
-            found, "comparison", world, first=_statement(first), second=_statement(second)
-        )
-    elif found.data.get("status", "open") == "open":
-        yield relate(CONTRADICTS, first, second, {"contradiction": found.id})
+
+@kit.llm_responder(
+    OBJECT_CREATED,
+    type=Contradiction,
+    prompt="comparison",
+    system="system",
+    output=Comparison,
+    model=model_of("comparison"),
+    max_tokens=max_tokens,
+)
+def compare(event: Recorded, world: World) -> Mapping[str, Any] | None:
+    """Ask whether two claims that are suspected to contradict each other do."""
+    found = event.as_object(Contradiction)
+    if found.status != "suspected" or not _are_two_claims(found, world):
+        return None
+    first, second = (_statement(id, world) for id in (found.claim_a, found.claim_b))
+    return {"company": company_name(world), "first": first, "second": second}
+
+
+@compare.then
+def on_compared(answer: Comparison, about: WorldObject, world: World) -> Iterator[Event]:
+    """Merge two claims that say the same, or relate two that contradict each other."""
+    first, second = (surviving(about.data[end], world) for end in ("claim_a", "claim_b"))
+    known = {each.id for each in disputes_of(first, world)}
+    is_known = any(each.id in known for each in disputes_of(second, world))
+    if answer.verdict == "agree" and first != second:
+        yield from _merge(first, second, world)
+    is_open = answer.verdict == "contradict" and first != second and not is_known
+    status = "open" if is_open else "dismissed"
+    yield patch(about, {"status": status, "reason": one_line(answer.reason, 500)})
+    if is_open:
+        yield relate(CONTRADICTS, first, second, {"contradiction": about.id})
+
+
+@compare.failed
+def on_not_compared(error: Mapping[str, Any], about: WorldObject, world: World) -> Iterator[Event]:
+    """Leave a suspicion undecided, and report why."""
+    yield from _settle(about, {"status": "failed", "resolution": one_reason(error)}, world)
 
 
 @kit.edge_logic(CONTRADICTS)
-def resolve_contradiction(event: RecordedEvent, world: World) -> Emitted:
-    """Request a resolution for two claims that contradict each other, however the relation arose."""
-    first, second = (world.objects[event.data[end]] for end in ("source_id", "target_id"))
+def open_resolution(event: Recorded, world: World) -> Iterator[Event]:
+    """Open the resolution of two claims that contradict each other, however the relation arose."""
+    first, second = event.data["source_id"], event.data["target_id"]
+    for end in (first, second):
+        if world.objects[end].data["status"] == "completed":
+            yield patch(end, {"status": "disputed"})
     named = (event.data.get("data") or {}).get("contradiction")
-    found = world.get_object(named) if isinstance(named, str) else None
-    for claim in (first, second):
-        if claim.data["status"] == "completed":
-            yield patch(claim, {"status": "disputed"})
-    if found is not None and found.type == CONTRADICTION:
-        yield patch(found, {"status": "resolving"})
+    found = world.get(Contradiction, named) if isinstance(named, str) else None
+    if found is None:
+        reason = "the relation was created directly"
+        yield create(Contradiction(first, second, reason, "resolving"))
     else:
-        pair = {"claim_a": first.id, "claim_b": second.id, "status": "resolving"}
-        made = yield create(CONTRADICTION, pair | {"reason": "the relation was created directly"})
-        found = WorldObject(made.data["id"], CONTRADICTION, made.data["data"])
-    yield ask_about(
-        found,
-        "resolution",
-        world,
-        first=_statement(first),
-        second=_statement(second),
-        reason=one_line(found.data.get("reason", ""), 500),
-        first_evidence=_excerpts(first, world),
-        second_evidence=_excerpts(second, world),
-    )
+        yield patch(str(named), {"status": "resolving"})
 
 
-@kit.responder(LLM_RESPONSE, type=Contradiction)
-def on_contradiction_answered(event: RecordedEvent, world: World) -> Emitted:
-    """Apply the answer to a comparison or to a resolution."""
-    found = world.objects[event.data["cause_object_id"]]
-    text = text_of(event.data)
-    if found.data.get("status") == "suspected":
-        verdict = parse_verdict(text or "")
-        if verdict.outcome == "AGREES":
-            yield from _share_evidence(event, found, world)
-        is_open = verdict.outcome == "CONTRADICTS"
-        yield patch(found, {"status": "open" if is_open else "dismissed", "reason": verdict.reason})
-        first, second = _claims_of(found, world)
-        if is_open and first is not None and second is not None:
-            yield relate(CONTRADICTS, first, second, {"contradiction": found.id})
-    elif found.data.get("status") == "resolving":
-        changes = {"status": "failed", "resolution": reason_of(event.data)}
-        if text is not None:
-            holds, explanation = parse_resolution(text)
-            changes = {"status": "resolved", "holds": holds, "resolution": explanation}
-        yield from _settle(found, changes, world)
+@kit.llm_responder(
+    OBJECT_CREATED,
+    OBJECT_PATCHED,
+    type=Contradiction,
+    prompt="resolution",
+    system="system",
+    output=Resolution,
+    model=model_of("resolution"),
+    max_tokens=max_tokens,
+)
+def resolve(event: Recorded, world: World) -> Mapping[str, Any] | None:
+    """Ask which of two claims that contradict each other holds."""
+    found = world.get(Contradiction, str(event.object_id))
+    if found is None or event.object.get("status") != "resolving":
+        return None
+    first, second = (surviving(id, world) for id in (found.claim_a, found.claim_b))
+    return {
+        "company": company_name(world),
+        "first": _statement(first, world),
+        "second": _statement(second, world),
+        "reason": one_line(found.reason, 500),
+        "first_evidence": _excerpts(first, world),
+        "second_evidence": _excerpts(second, world),
+    }
 
 
-def confidence_of(claim: WorldObject, world: World, *outcomes: str) -> int:
+@resolve.then
+def on_resolved(answer: Resolution, about: WorldObject, world: World) -> Iterator[Event]:
+    """Apply the answer to the claims and their confidence."""
+    reason = one_line(answer.reason, 4000)
+    changes = {"status": "resolved", "holds": answer.holds, "resolution": reason}
+    yield from _settle(about, changes, world)
+
+
+@resolve.failed
+def on_unresolved(error: Mapping[str, Any], about: WorldObject, world: World) -> Iterator[Event]:
+    """Leave a contradiction undecided."""
+    yield from _settle(about, {"status": "failed", "resolution": one_reason(error)}, world)
+
+
+def confidence_of(id: str, world: World, *outcomes: str) -> int:
     """Return the confidence in a claim, in percent.
 
     It grows with the number of distinct sources that support the claim; copies of one document
     count as one source. A rejected claim has almost none, and an undecided dispute halves it.
 
     Args:
-        claim: the claim to score.
+        id: of the claim to score.
         world: the world that holds the claim.
-        outcomes: ``upheld``, ``rejected`` or ``undecided``, in addition to the outcomes of
-            earlier disputes.
+        outcomes: as in `outcome_for`, in addition to those of earlier disputes.
     """
-    evidence = (world.objects[r.source_id] for r in world.get_relations(claim.id, SUPPORTS))
-    sources = {each.data.get("sha256") or each.data.get("path") for each in evidence}
-    all_outcomes = {*outcomes, *_outcomes_of(claim, world)}
+    all_outcomes = {*outcomes, *(outcome_for(id, each, world) for each in disputes_of(id, world))}
     if "rejected" in all_outcomes:
         return _CONFIDENCE_OF_REJECTED
-    score = _CONFIDENCE.get(len(sources), _CONFIDENCE_OF_MORE)
+    score = _CONFIDENCE.get(sources_of(id, world), _CONFIDENCE_OF_MORE)
     return score // 2 if "undecided" in all_outcomes else score
 
 
-def _settle(found: WorldObject, changes: dict[str, str], world: World) -> Iterator[KandoEvent]:
-    for end, claim in zip(("first", "second"), _claims_of(found, world), strict=True):
+def sources_of(id: str, world: World) -> int:
+    """Return the number of distinct sources that support a claim."""
+    evidence = world.sources(id, SUPPORTS, Evidence)
+    return len({each.sha256 or each.path for each in evidence})
+
+
+def disputes_of(id: str, world: World) -> list[WorldObject]:
+    """Return the contradictions of a claim and of those that were merged into it."""
+    return [
+        each
+        for each in world.objects_of(CONTRADICTION)
+        if each.data["status"] not in ("suspected", "dismissed")
+        and id in (surviving(each.data["claim_a"], world), surviving(each.data["claim_b"], world))
+    ]
+
+
+def outcome_for(id: str, dispute: WorldObject, world: World) -> str:
+    """Return the outcome of a dispute for a claim: upheld, rejected, undecided; empty if pending."""
+    status, holds = dispute.data["status"], dispute.data["holds"]
+    if status not in ("resolved", "failed"):
+        return ""
+    end = "first" if surviving(dispute.data["claim_a"], world) == id else "second"
+    if holds in (end, "both"):
+        return "upheld"
+    return "undecided" if holds in ("", "unclear") else "rejected"
+
+
+def surviving(id: str, world: World) -> str:
+    """Return the id of the claim that a claim was merged into, or its own."""
+    while (claim := world.get(Claim, id)) is not None and claim.merged_into:
+        id = claim.merged_into
+    return id
+
+
+def _settle(found: WorldObject, changes: dict[str, str], world: World) -> Iterator[Event]:
+    settled = attrs.evolve(found, data={**found.data, **changes})
+    for id in (surviving(found.data[end], world) for end in ("claim_a", "claim_b")):
+        claim = world.get(Claim, id)
         if claim is None:
             continue
+        others = [each for each in disputes_of(id, world) if each.id != found.id]
+        is_free = all(each.data["status"] != "resolving" for each in others)
+        confidence = confidence_of(id, world, outcome_for(id, settled, world))
         update: dict[str, object] = {}
-        others = [each for each in _disputes_of(claim, world) if each.id != found.id]
-        is_free = all(each.data.get("status") != "resolving" for each in others)
-        if claim.data["status"] == "disputed" and is_free:
+        if claim.status == "disputed" and is_free:
             update["status"] = "completed"
-        confidence = confidence_of(claim, world, _outcome(end, changes.get("holds", "")))
-        if is_sourced(claim) and claim.data.get("confidence") != confidence:
+        if is_sourced(claim) and claim.confidence != confidence:
             update["confidence"] = confidence
         if update:
-            yield patch(claim, update)
+            yield patch(id, update)
     # Last, so that the responder that writes the report sees the updated claims.
     yield patch(found, changes)
 
 
-def _disputes_of(claim: WorldObject, world: World) -> list[WorldObject]:
-    return [
-        each
-        for each in world.objects_of(CONTRADICTION)
-        if claim.id in (each.data["claim_a"], each.data["claim_b"])
-    ]
+def _merge(kept: str, merged: str, world: World) -> Iterator[Event]:
+    """Let the evidence of a claim support the one that says the same, which takes its place."""
+    known = {each.id for each in world.sources(kept, SUPPORTS)}
+    if world.objects[merged].data["status"] == "disputed":
+        yield patch(kept, {"status": "disputed"})
+    yield patch(merged, {"status": "merged", "merged_into": kept})
+    for evidence in world.sources(merged, SUPPORTS):
+        if evidence.id not in known:
+            yield relate(SUPPORTS, evidence, kept, cause=[evidence.event_id])
 
 
-def _outcomes_of(claim: WorldObject, world: World) -> Iterator[str]:
-    for found in _disputes_of(claim, world):
-        if found.data.get("status") in ("resolved", "failed"):
-            end = "first" if found.data["claim_a"] == claim.id else "second"
-            yield _outcome(end, found.data.get("holds", ""))
-
-
-def _outcome(end: str, holds: str) -> str:
-    if holds in (end, "both"):
-        return "upheld"
-    return "rejected" if holds in ("first", "second", "neither") else "undecided"
-
-
-def _share_evidence(event: RecordedEvent, found: WorldObject, world: World) -> Iterator[KandoEvent]:
-    """Let the evidence of each of two claims that agree support the other."""
-    first, second = _claims_of(found, world)
-    if first is None or second is None:
-        return
-    for one, other in ((first, second), (second, first)):
-        known = {relation.source_id for relation in world.get_relations(other.id, SUPPORTS)}
-        for relation in world.get_relations(one.id, SOURCED_FROM):
-            if relation.source_id not in known:
-                evidence = world.objects[relation.source_id]
-                yield relate(SUPPORTS, evidence, other, cause=[event, evidence.event_id])
-
-
-def _most_similar(claim: WorldObject, world: World) -> list[WorldObject]:
-    """Return for each source the earlier statement that shares most words with a claim, if any."""
-    company = company_of(world)
-    common = words_in(company.data["name"]) if company else set()
-    words = words_in(claim.data["statement"]) - common
-    best: dict[str, tuple[int, WorldObject]] = {}
-    for other in world.objects_of(CLAIM):
-        if other.id == claim.id:
+def _comparable(id: str, claim: Claim, world: World) -> list[str]:
+    """Return for each other source the earlier statement that is most similar, if one may conflict."""
+    name = words_in(f"company {company_name(world)}")
+    said = words_in(claim.statement) - name
+    best: dict[str, tuple[int, str]] = {}
+    for other_id, other in statements_in(world):
+        if other_id == id:
             break
-        if not is_sourced(other):
+        if other.source == claim.source or not _may_conflict(claim, other, name):
             continue
-        others = words_in(other.data["statement"]) - common
-        shared, shorter = len(words & others), min(len(words), len(others))
-        known, _ = best.get(other.data["source"], (0, other))
-        if shared > known and 2 * shared >= shorter:
-            best[other.data["source"]] = (shared, other)
-    return [other for _, other in best.values()]
+        shared = 1 + len(said & words_in(other.statement))
+        if shared > best.get(other.source, (0, ""))[0]:
+            best[other.source] = shared, other_id
+    return [other_id for _, other_id in best.values()]
 
 
-def _claims_of(found: WorldObject, world: World) -> tuple[WorldObject | None, WorldObject | None]:
-    first, second = (world.get_object(found.data[end]) for end in ("claim_a", "claim_b"))
-    return (
-        first if first is not None and first.type == CLAIM else None,
-        second if second is not None and second.type == CLAIM else None,
+def _may_conflict(one: Claim, other: Claim, name: set[str]) -> bool:
+    """Whether two statements are about the same attribute of the same subject."""
+    if one.attribute and other.attribute:
+        subjects = [words_in(each.subject) - name for each in (one, other)]
+        # A subject that is not given may be the company or any other.
+        is_same = not (one.subject and other.subject) or not any(subjects) or _overlap(*subjects)
+        return is_same and _overlap(words_in(one.attribute), words_in(other.attribute))
+    return _overlap(words_in(one.statement) - name, words_in(other.statement) - name)
+
+
+def _overlap(one: set[str], other: set[str]) -> bool:
+    """Whether two sets share at least half of the words of the smaller one."""
+    shared = len(one & other)
+    return shared > 0 and 2 * shared >= min(len(one), len(other))
+
+
+def _are_two_claims(found: Contradiction, world: World) -> bool:
+    ends = (found.claim_a, found.claim_b)
+    return ends[0] != ends[1] and all(world.get(Claim, end) is not None for end in ends)
+
+
+def _statement(id: str, world: World) -> str:
+    return one_line(world.objects[id].data["statement"], 500)
+
+
+def _excerpts(id: str, world: World) -> str:
+    return quoted(
+        [each.excerpt for each in world.sources(id, SOURCED_FROM, Evidence)[:_MAX_QUOTED]]
     )
-
-
-def _statement(claim: WorldObject) -> str:
-    return one_line(claim.data["statement"], 500)
-
-
-def _excerpts(claim: WorldObject, world: World) -> str:
-    relations = world.get_relations(claim.id, SOURCED_FROM)[:_MAX_QUOTED]
-    return quoted([world.objects[each.source_id].data["excerpt"] for each in relations])

@@ -1,12 +1,14 @@
-"""The kit object, its object types and its relation types."""
+"""The kit object, its settings, its object types and its relation types."""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Final, Literal
 
 import attrs
 
 from kando.kit import OMITTED, Demo, Kit, load_prompts
+from kando.world.graph import World
 
 __all__ = [
     "CLAIM",
@@ -26,19 +28,66 @@ __all__ = [
     "Contradiction",
     "Evidence",
     "Report",
+    "Settings",
     "kit",
+    "max_tokens",
+    "model_of",
 ]
 
 kit = Kit(
     "diligence",
-    version="0.1.0",
+    version="0.2.0",
     distribution="kando-kit-diligence",
     prompts=load_prompts(__package__),
     demo=Demo(__package__, "Evaluate Acme Corp"),
 )
 
-#: Kinds of claims: an overview of the company, the reading of one source, a single statement.
-OVERVIEW, READING, STATEMENT = "overview", "reading", "statement"
+#: Kinds of claims: an overview of the company, the reading of a source, a single statement.
+OVERVIEW: Final = "overview"
+READING: Final = "reading"
+STATEMENT: Final = "statement"
+
+
+@kit.settings
+@attrs.frozen
+class Settings:
+    """The settings of a run.
+
+    Attributes:
+        depth: maximum number of questions about the company.
+        model: that answers all requests; ``default`` for the one the run was started with.
+        models: of single steps, by name: ``plan``, ``reading``, ``comparison``, ``resolution``,
+            ``claim``.
+        max_tokens: maximum length of an answer; None for the default of the provider.
+        languages: of the documents, such as ``german``; recognized if empty.
+        document_chars: how much of one document is read, in characters.
+        part_chars: how much of a document one request shows, in characters.
+        fetch_limit: number of web pages that are fetched without asking a person.
+    """
+
+    depth: int = 6
+    model: str = "default"
+    models: dict[str, str] = attrs.field(factory=dict)
+    max_tokens: int | None = None
+    languages: list[str] = attrs.field(factory=list)
+    document_chars: int = 48_000
+    part_chars: int = 12_000
+    fetch_limit: int = 3
+
+
+def model_of(step: str) -> Callable[[World], str]:
+    """Return the function that returns the model of a step."""
+
+    def model(world: World) -> str:
+        settings = world.settings(Settings)
+        return settings.models.get(step, settings.model)
+
+    return model
+
+
+def max_tokens(world: World) -> int | None:
+    """Return the maximum length of an answer."""
+    return world.settings(Settings).max_tokens
 
 
 @kit.object
@@ -62,24 +111,40 @@ class Claim:
 
     Attributes:
         statement: the claim in one sentence.
-        status: ``pending`` until it is answered; ``disputed`` while another claim contradicts it.
+        status: ``pending`` until it is answered; ``disputed`` while another claim contradicts it;
+            ``merged`` if another claim says the same.
         text: the model's answer.
         error: why it failed.
         kind: ``overview``: what is known about the company; its answer is the plan.
-            ``reading``: what one source says; its answer holds statements. Or ``statement``.
+            ``reading``: what a source, or a part of one, says; its answer holds statements. Or
+            ``statement``.
         source: path or URL of the source that a reading or a statement belongs to.
         question: number of the company's question that it answers, from 1; 0 if it answers none.
         confidence: confidence in a statement, in percent.
+        subject: of a statement: whom or what it is about.
+        attribute: of a statement: which property it states, in a few English words.
+        merged_into: id of the claim that says the same.
+        part: of a reading: number of the part of its source, from 2; 0 for the first.
+        unread: of a reading: what of its source is not read, and why.
+        problem: of a reading: why its first answer was unusable, so that it is asked again.
+        left_out: of a reading: statements that none of the passages support.
     """
 
     statement: str
-    status: Literal["pending", "completed", "disputed", "failed"]
+    status: Literal["pending", "completed", "disputed", "failed", "merged"]
     text: str = ""
     error: str | None = None
     kind: Literal["overview", "reading", "statement"] = "statement"
     source: str = ""
     question: int = 0
     confidence: int | None = None
+    subject: str = attrs.field(default="", metadata=OMITTED)
+    attribute: str = attrs.field(default="", metadata=OMITTED)
+    merged_into: str = attrs.field(default="", metadata=OMITTED)
+    part: int = attrs.field(default=0, metadata=OMITTED)
+    unread: str = attrs.field(default="", metadata=OMITTED)
+    problem: str = attrs.field(default="", metadata=OMITTED)
+    left_out: list[str] = attrs.field(factory=list, metadata=OMITTED)
 
 
 @kit.object
@@ -94,6 +159,8 @@ class Evidence:
         end: offset of its end, exclusive.
         excerpt: text of the passage.
         part: number of the part of a long document, from 1; 0 if the document is not split.
+        line: number of its first line in the text of the document, from 1.
+        page: number of its page, from 1; 0 if the document has no pages.
     """
 
     path: str
@@ -102,6 +169,8 @@ class Evidence:
     end: int
     excerpt: str
     part: int = 0
+    line: int = attrs.field(default=0, metadata=OMITTED)
+    page: int = attrs.field(default=0, metadata=OMITTED)
 
 
 @kit.object
@@ -137,12 +206,14 @@ class Report:
         text: the report in Markdown.
         name: name of the artifact.
         media_type: media type of the text.
+        problem: what the run did not achieve; empty if it found claims.
     """
 
     status: Literal["completed"]
     text: str
     name: str = "report.md"
     media_type: str = "text/markdown"
+    problem: str = attrs.field(default="", metadata=OMITTED)
 
 
 COMPANY, CLAIM, EVIDENCE = "Company", "Claim", "Evidence"

@@ -1,6 +1,6 @@
 """Due diligence on a company: the public names of the kit.
 
-An event passes the seed here, then `_sources` (plan, sources, statements), `_disputes`
+An event passes the seed here, then `_reading` (plan, sources, statements), `_disputes`
 (comparisons, contradictions, confidence) and `_report`.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from kando.responders.base import Responder
 from kando.schema.events import OBJECT_CREATED, KandoEvent, make_event
 from kits.diligence import _disputes, _report  # noqa: F401 (imported to register responders)
-from kits.diligence._sources import DEFAULT_QUESTIONS, MAX_EVIDENCE
+from kits.diligence._reading import DEFAULT_QUESTIONS, MAX_EVIDENCE
 from kits.diligence._types import (
     CLAIM,
     COMPANY,
@@ -20,6 +20,7 @@ from kits.diligence._types import (
     REPORT,
     SOURCED_FROM,
     SUPPORTS,
+    Settings,
     kit,
 )
 
@@ -35,6 +36,7 @@ __all__ = [
     "REPORT",
     "SOURCED_FROM",
     "SUPPORTS",
+    "Settings",
     "create_kit",
     "kit",
     "seed_from_goal",
