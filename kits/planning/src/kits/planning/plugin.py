@@ -10,4 +10,11 @@ __all__ = ["kando_kits"]
 @hookimpl
 def kando_kits() -> list[KitSpec]:
     """Register the kit `planning`."""
-    return [KitSpec("planning", "kits.planning.kit:kit", "Plan a goal as tasks and work on them")]
+    return [
+        KitSpec(
+            "planning",
+            "kits.planning.kit:kit",
+            "Plan a goal as tasks and work on them",
+            evaluation="kits.planning.evaluation:evaluation",
+        )
+    ]
