@@ -33,7 +33,6 @@ PLAN = [
 
 class TestPlanning(KitContract):
     goal = "Open the bridge"
-    max_interruptions = 400
 
     def make_kit(self) -> Kit:
         return kit
