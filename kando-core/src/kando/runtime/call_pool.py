@@ -10,9 +10,8 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kando.responders.attempts import checked_attempts
 from kando.responders.base import Effect
@@ -21,6 +20,9 @@ from kando.responders.reservation import reserving
 from kando.responders.tool_context import ToolProgress, Workspace, call_place
 from kando.schema.events import RecordedEvent
 from kando.views.spending import Accounts
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 __all__ = ["AcquireSlots", "Call", "CallPool", "Lane"]
 
@@ -61,6 +63,9 @@ class Call:
         ledger: str = "",
         workspace: Workspace | None = None,
     ) -> None:
+        # Not at the top: many runs make no call, and it imports logging.
+        from concurrent.futures import Future
+
         limits = effect.limits(intent)
         self.intent = intent
         self.executor = executor

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Container, Iterator
-from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
 from typing import Any
 
@@ -295,7 +294,7 @@ class Effects:
             # The timeout counts from the start of the call. Others may return in the meantime.
             if call.started_at is None or len(self._in_flight) > 1:
                 left.append(_POLL_INTERVAL)
-            with suppress(FutureTimeout):
+            with suppress(TimeoutError):
                 call.future.exception(min(left))
             if not call.future.done():
                 self._keep_returned()
@@ -392,7 +391,7 @@ class Effects:
         for call in started.values():
             call.is_unwanted = True
         for id, call in started.items():
-            with suppress(FutureTimeout):
+            with suppress(TimeoutError):
                 error = call.future.exception(self._patience_with(call, patience_seconds))
                 if isinstance(error, Exception) and getattr(error, "spent", None) is not None:
                     found[id] = error
@@ -414,7 +413,7 @@ class Effects:
         for call in ending:
             try:
                 error = call.future.exception(self._patience_with(call, patience_seconds))
-            except FutureTimeout:
+            except TimeoutError:
                 continue
             self._in_flight.pop(call.intent.id)
             yield call, error if error is not None else call.future.result()

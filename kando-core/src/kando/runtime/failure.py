@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import sys
-import traceback
 from collections.abc import Mapping
 from math import inf
 from pathlib import PurePath
@@ -38,6 +37,9 @@ def failure_data(
         attempt: counted from 1.
         outcome: ``retried``, ``parked`` or ``raised``.
     """
+    # Not at the top, as below: most runs have no failure.
+    import traceback
+
     spent = getattr(error, "spent", None)
     frames = "".join(traceback.format_exception(type(error), error, error.__traceback__))
     return {
@@ -57,6 +59,8 @@ def raised_at(error: BaseException) -> tuple[str, int] | None:
     That is the innermost frame that is neither Kando's nor a library's. A kit may be installed next
     to libraries: then its frames are those of the package that Kando called.
     """
+    import traceback
+
     found = []
     for frame, line in traceback.walk_tb(error.__traceback__):
         file = frame.f_code.co_filename

@@ -44,7 +44,6 @@ from kando.runtime.inbox import Inbox
 from kando.runtime.intents import Intents
 from kando.runtime.messages import Messages
 from kando.runtime.parking import Parking
-from kando.runtime.purity import run_checked
 from kando.runtime.recorder import Recorder
 from kando.runtime.recovery import RecoveryState, place_before, recover
 from kando.runtime.timers import due_reminders, due_timers
@@ -350,6 +349,9 @@ class Loop:
 
     def _fire_plain(self, handler: Responder, event: RecordedEvent, batch: Batch) -> bool:
         if self.checks_purity:
+            # Not at the top: a debug mode needs it, and it imports sockets and random generators.
+            from kando.runtime.purity import run_checked
+
             world = self.recorder.world
             work = partial(self._collect, handler, event, batch)
             count = run_checked(handler.name, world, work)
