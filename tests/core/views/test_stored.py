@@ -79,6 +79,11 @@ DATA: dict[str, st.SearchStrategy[dict[str, Any]]] = {
     "approval.granted": st.builds(
         lambda n: {"approval": f"approval.requested-{n}"}, st.integers(0, 9)
     ),
+    "person.asked": st.sampled_from(
+        [{"question": "?"}, {"question": "?", "remind": 60}, {"remind": 60, "expires": 90}]
+    ),
+    "person.reminded": st.just({"request": "person.asked-1", "count": 1}),
+    "person.replied": st.just({"answer": "yes"}),
     "timer.set": st.just({"seconds": 5}),
     "timer.fired": st.just({"timer": "timer.set-1"}),
     "run.paused": st.just({}),

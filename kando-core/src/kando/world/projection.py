@@ -199,7 +199,8 @@ def seconds_between_reminders(asked: KandoEvent) -> float:
     """
     seconds = asked.data.get(REMIND)
     if _is_number(seconds) and SHORTEST_REMIND <= seconds <= LONGEST_EXPIRES:
-        return seconds
+        # As a stored view has it: one that is restored equals one that is computed anew.
+        return float(seconds)
     msg = f"{event_label(asked)}: data.{REMIND} is {seconds!r:.40}."
     raise InvalidData(msg, hint=f"Set it to a number of seconds, at least {SHORTEST_REMIND}.")
 
