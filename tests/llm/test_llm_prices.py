@@ -137,6 +137,38 @@ def test_another_server_is_priced_by_its_host_and_never_as_the_provider(wire, tm
     known.close()
 
 
+def test_the_window_of_a_model_is_listed_or_unknown():
+    prices = load_prices({})
+
+    assert prices.window("anthropic", "claude-sonnet-4-5-20250929") == 200_000
+    assert prices.window("openai", "gpt-4o") == 128_000
+    assert prices.window("openai", "a-model-of-tomorrow") is None
+    assert prices.window("127.0.0.1", "gpt-4o") is None
+
+
+def test_a_long_conversation_gets_the_window_of_a_file_with_its_answer(wire, tmp_path):
+    server = wire(*(Says(model="local", usage=(given, 5, 0, 0)) for given in (5000, 50, 5000)))
+    path = tmp_path / "prices.toml"
+    path.write_text(OWN.format(provider="127.0.0.1", model="local") + "window = 32000\n")
+    asked = open_openai("local", reaching("openai", server.url) | {"KANDO_PRICES": str(path)})
+    talk = {**TALK, "conversation": {"id": "c", "turn": 1}}
+
+    long, short, alone = asked(talk), asked(talk), asked(TALK)
+
+    assert long["window"] == 32_000
+    assert "window" not in short
+    assert "window" not in alone
+    asked.close()
+
+
+@pytest.mark.parametrize("window", ["0", "-1", '"big"', "1.5"])
+def test_a_malformed_window_in_a_file_is_refused(tmp_path, window):
+    path = tmp_path / "prices.toml"
+    path.write_text(OWN.format(provider="p", model="m") + f"window = {window}\n")
+    with pytest.raises(ProviderError, match="window"):
+        load_prices({"KANDO_PRICES": str(path)})
+
+
 prices = st.floats(0, 100)
 tokens = st.integers(0, 300_000)
 

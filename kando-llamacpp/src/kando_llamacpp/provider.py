@@ -95,6 +95,7 @@ class LlamaProvider:
             body = without_schema(body)
             parts = self._parts_of(body, shown)
         answer = _answer(parts, body, self.engine.model.path.name)
+        answer["window"] = self.engine.context
         answer["observed"]["seconds"] = round(time.monotonic() - started, 3)
         answer = judged(answer, request)
         if on_text is not None and shown is None:

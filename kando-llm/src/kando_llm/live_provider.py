@@ -39,6 +39,8 @@ _USD_PER_READ_PAGE = 0.0022
 # The most bytes of an answer: an event holds 1 MiB.
 _MAX_BYTES = 900_000
 _MAX_MODEL_CHARS = 200
+# A conversation with fewer tokens than this fits into the window of any model.
+_LONG_TOKENS = 4_000
 
 
 @attrs.frozen
@@ -259,6 +261,8 @@ class LiveProvider:
             "stop": reply.stop,
             "stop_raw": reply.stop_raw,
         }
+        if (window := self._window_of(reply, request)) is not None:
+            answer["window"] = window
         if reply.tool_calls:
             answer["tool_calls"] = list(reply.tool_calls)
         if reply.dropped:
@@ -274,6 +278,15 @@ class LiveProvider:
             **({"reasoning": reply.reasoning} if reply.reasoning else {}),
         }
         return _recordable(connection.scrubber.data(judged(answer, request)))
+
+    def _window_of(self, reply: Reply, request: Mapping[str, Any]) -> int | None:
+        """Return how many tokens the model reads, for a conversation that may fill them."""
+        tokens = sum(reply.usage.get(name, 0) for name in ("input_tokens", "output_tokens"))
+        # The list takes half a second to import.
+        if "conversation" not in request or tokens < _LONG_TOKENS:
+            return None
+        where, prices = self.connection.endpoint.priced_as, self.connection.prices
+        return prices.window(where, reply.model)
 
 
 def is_token_count(value: object) -> TypeGuard[int]:

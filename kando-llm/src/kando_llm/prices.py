@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 from math import inf
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
 import cattrs
@@ -16,6 +17,9 @@ import cattrs
 from kando.schema.strict_json import WrongType, describe_errors, strict_converter
 from kando.settings import PRICES, value_of
 from kando_llm.errors import ProviderError
+
+if TYPE_CHECKING:
+    from genai_prices.types import PriceCalculation
 
 __all__ = ["Price", "Prices", "load_prices"]
 
@@ -49,6 +53,12 @@ def _check_amount(instance: object, attribute: attrs.Attribute[float], value: fl
         raise ValueError(msg)
 
 
+def _check_window(instance: object, attribute: attrs.Attribute[int], value: int | None) -> None:
+    if value is not None and value < 1:
+        msg = f"{attribute.name} must be a number of tokens from 1, not {value}"
+        raise ValueError(msg)
+
+
 @attrs.frozen
 class Price:
     """The price of a million tokens of a model, in US dollars.
@@ -63,6 +73,7 @@ class Price:
         cache_read: price of input tokens read from the server's cache; as `input` if None.
         cache_write: price of input tokens written to the cache; as `input` if None.
         over_input_tokens: the price applies to requests with more input tokens than this.
+        window: how many tokens the model reads, with its answer; as `genai_prices` lists it if None.
     """
 
     provider: str
@@ -74,6 +85,7 @@ class Price:
     cache_read: float | None = attrs.field(default=None, validator=_check_amount)
     cache_write: float | None = attrs.field(default=None, validator=_check_amount)
     over_input_tokens: int = 0
+    window: int | None = attrs.field(default=None, validator=_check_window)
 
     def usd(self, usage: Mapping[str, int]) -> float:
         """Return the cost of a call with this usage; its input includes cached tokens."""
@@ -123,6 +135,19 @@ class Prices:
         price = self.of(provider, model, usage["input_tokens"])
         return _published_usd(provider, model, usage) if price is None else price.usd(usage)
 
+    def window(self, provider: str, model: str) -> int | None:
+        """Return how many tokens a model reads, with its answer, or None if it is unknown.
+
+        Args:
+            provider: as in `Price`.
+            model: its id.
+        """
+        price = self.of(provider, model, 0)
+        if price is not None and price.window is not None:
+            return price.window
+        found = _published(provider, model, {})
+        return found.model.context_window if found is not None else None
+
     def knows(self, provider: str, model: str) -> bool:
         """Whether the price of a model is known; arguments as for `of`."""
         return self.worst_case(provider, model, 0, 0) is not None
@@ -155,7 +180,12 @@ class Prices:
 
 
 def _published_usd(provider: str, model: str, usage: Mapping[str, int]) -> float | None:
-    """Return the cost of a call by the prices of `genai_prices`; None if they do not list the model."""
+    found = _published(provider, model, usage)
+    return round(float(found.total_price), 9) if found is not None else None
+
+
+def _published(provider: str, model: str, usage: Mapping[str, int]) -> PriceCalculation | None:
+    """Return what `genai_prices` lists for a call and its model; None if it does not list the model."""
     listed = _LISTED_AS.get(provider)
     if listed is None:
         return None
@@ -179,7 +209,7 @@ def _published_usd(provider: str, model: str, usage: Mapping[str, int]) -> float
     else:
         accepted = {model, _DATED.sub("", model), model.removesuffix("-latest")}
         is_it = not accepted.isdisjoint([found.model.id, re.sub(r"-\d{4,}$", "", found.model.id)])
-    return round(float(found.total_price), 9) if is_it else None
+    return found if is_it else None
 
 
 def _listed_model(provider: str, model: str) -> str:

@@ -25,6 +25,7 @@ class Model:
     limit: int = 10**9
     usage: bool = False
     summary: dict[str, Any] | None = None
+    window: Any = None
     asked: list[dict[str, Any]] = attrs.field(factory=list)
 
     def __call__(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -34,7 +35,8 @@ class Model:
         if size > self.limit:
             raise ContextOverflow("The prompt is too long.")
         usage = {"usage": {"input_tokens": size // 4, "output_tokens": 1}} if self.usage else {}
-        return {"model": "m", "cost_usd": 0.25, **usage, **self._said(messages)}
+        window = {"window": self.window} if self.window is not None else {}
+        return {"model": "m", "cost_usd": 0.25, **usage, **window, **self._said(messages)}
 
     def _said(self, messages: list[dict[str, Any]]) -> dict[str, Any]:
         last = str(messages[-1]["content"])
@@ -275,6 +277,51 @@ def test_a_turn_that_comes_while_the_summary_is_written_enters_after_it(store: S
     after = next(n for n, each in enumerate(asked) if each[-1]["content"] == "meanwhile")
     assert asked[after][1]["content"].startswith(HEAD)
     assert asked[after - 1][-1]["content"].startswith("Summarize")
+
+
+def test_a_conversation_is_compacted_by_the_window_that_the_provider_names(store: Store) -> None:
+    model, kit = Model(window=800), new_kit()
+    run = talk(store, kit, model, *(f"{n} {WORDS}" for n in range(12)))
+
+    assert compactions(run)
+    for request in model.asked:
+        assert sum(len(each["content"]) for each in request["messages"]) < 800 * 4
+    assert conversation(run)["window"] == 800
+    assert run.replay(kit=kit, strict=True)
+
+
+def test_the_window_follows_the_model_also_in_a_loop_of_tools(store: Store) -> None:
+    model, kit = Model(window=100_000), new_kit()
+    run = talk(store, kit, model, "0 hello")
+    assert (conversation(run)["window"], compactions(run)) == (100_000, [])
+    model.window = 800
+    run.say("look 14")
+    run.resume(llm=model.provider, kit=kit)
+
+    assert compactions(run)
+    assert conversation(run)["window"] == 800
+    assert all(has_whole_calls(each["messages"]) for each in model.asked)
+
+
+@pytest.mark.parametrize("by_author", [{"window": 9_000}, {"compaction": Compaction(window=9_000)}])
+def test_a_window_that_the_author_sets_wins(store: Store, by_author: dict[str, Any]) -> None:
+    model = Model(window=800)
+    run = talk(store, new_kit(**by_author), model, *(f"{n} {WORDS}" for n in range(12)))
+    assert compactions(run) == []
+
+
+@pytest.mark.parametrize("window", [None, 0, -5, True, "800", 10**9])
+def test_an_unknown_or_malformed_window_keeps_the_default(store: Store, window: Any) -> None:
+    model = Model(window=window)
+    run = talk(store, new_kit(), model, *(f"{n} {WORDS}" for n in range(12)))
+    assert compactions(run) == []
+
+
+def test_a_reserve_of_the_author_leaves_room_in_a_small_window(store: Store) -> None:
+    model, kit = Model(window=800), new_kit(compaction=Compaction(reserve=10_000, keep=100))
+    run = talk(store, kit, model, *(f"{n} {WORDS}" for n in range(12)))
+    assert compactions(run)
+    assert run.status().state == "finished"
 
 
 @pytest.mark.parametrize(

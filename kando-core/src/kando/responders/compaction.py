@@ -12,6 +12,7 @@ from kando.schema.exact_json import encode, exact
 
 __all__ = [
     "DEFAULT_WINDOW",
+    "WINDOW",
     "Compaction",
     "checked_messages",
     "estimated_tokens",
@@ -20,9 +21,13 @@ __all__ = [
     "shortened",
     "summarized",
     "tokens_in",
+    "window_after",
 ]
 
-#: Tokens that a model is assumed to read.
+#: Field of an answer, which a conversation keeps: how many tokens the model reads, with its answer.
+WINDOW = "window"
+
+#: Tokens that a model is assumed to read if nothing is known of it.
 DEFAULT_WINDOW = 128_000
 
 _RESERVE = 16_384
@@ -52,7 +57,8 @@ class Compaction:
     messages but the last ones.
 
     Attributes:
-        window: how many tokens the model reads, with its answer.
+        window: how many tokens the model reads, with its answer; if None, what the provider says of the
+            model that answered last, or 128,000 if it does not.
         reserve: tokens that stay free for the answer; 16,384 or a quarter of the window if None.
         keep: tokens of the last messages, which stay as they are; 20,000 or a quarter of what the
             messages may take if None.
@@ -62,7 +68,7 @@ class Compaction:
         ConfigurationError: a number is not positive, or the reserve is not less than the window.
     """
 
-    window: int = DEFAULT_WINDOW
+    window: int | None = None
     reserve: int | None = None
     keep: int | None = None
     prompt: str = _PROMPT
@@ -71,18 +77,32 @@ class Compaction:
         for name in ("window", "reserve", "keep"):
             value = getattr(self, name)
             is_count = isinstance(value, int) and not isinstance(value, bool) and value > 0
-            if not is_count and not (value is None and name != "window"):
+            if not is_count and value is not None:
                 msg = f"{name} of a compaction is {value!r:.60}."
                 raise ConfigurationError(msg, hint="Set it to a number of tokens, from 1.")
-        if self.reserve is not None and self.reserve >= self.window:
-            msg = f"A compaction reserves {self.reserve:,} of {self.window:,} tokens."
+        reserve, window = self.reserve, self.window
+        if reserve is not None and window is not None and reserve >= window:
+            msg = f"A compaction reserves {reserve:,} of {window:,} tokens."
             raise ConfigurationError(msg, hint="Reserve less than the window.")
+
+    def of_model(self, window: int | None) -> Compaction:
+        """Return this compaction for a model; a window that the kit sets is kept.
+
+        Args:
+            window: how many tokens the model reads; None if that is unknown.
+        """
+        if self.window is not None or window is None:
+            return self
+        # The kit did not know how small the window would be.
+        reserve = self.reserve if self.reserve is None else min(self.reserve, window // 2)
+        return attrs.evolve(self, window=window, reserve=reserve or None)
 
     @property
     def limit(self) -> int:
         """How many tokens the messages of a request may take."""
-        reserve = min(_RESERVE, self.window // 4) if self.reserve is None else self.reserve
-        return self.window - reserve
+        window = DEFAULT_WINDOW if self.window is None else self.window
+        reserve = min(_RESERVE, window // 4) if self.reserve is None else self.reserve
+        return max(window - reserve, 1)
 
     def cut(self, messages: Sequence[Mapping[str, Any]], tokens: int) -> int | None:
         """Return how many messages are replaced, the system message included; None for none.
@@ -152,6 +172,18 @@ def tokens_in(answer: Mapping[str, Any]) -> int | None:
     counts = [usage.get(name) for name in ("input_tokens", "output_tokens")]
     known = [each for each in counts if isinstance(each, int) and not isinstance(each, bool)]
     return sum(known) if len(known) == len(counts) and min(known) >= 0 else None
+
+
+def window_after(data: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the change of a conversation by what its answer says of the model's window.
+
+    Args:
+        data: of the conversation.
+        answer: the data of an ``llm.response``.
+    """
+    window = answer.get(WINDOW)
+    is_count = isinstance(window, int) and not isinstance(window, bool) and window > 0
+    return {WINDOW: window} if is_count and window != data.get(WINDOW) else {}
 
 
 def is_overflow(answer: Mapping[str, Any]) -> bool:

@@ -12,6 +12,8 @@ from kando.emit import ask, emit, patch
 from kando.responders.answers import failure_of, text_of
 from kando.responders.asker import OPEN, Asker, Failure, Sending, Step
 from kando.responders.compaction import (
+    WINDOW,
+    Compaction,
     checked_messages,
     estimated_tokens,
     is_overflow,
@@ -23,7 +25,14 @@ from kando.responders.conversation import calls_in
 from kando.schema.events import CONVERSATION_COMPACTED, KandoEvent
 from kando.world.graph import World, WorldObject
 
-__all__ = ["LIMIT", "OVERFLOW", "cut_after", "cut_before", "replace_messages", "take_summary"]
+__all__ = [
+    "LIMIT",
+    "OVERFLOW",
+    "cut_after",
+    "cut_before",
+    "replace_messages",
+    "take_summary",
+]
 
 #: Why a conversation is compacted: its messages exceed the limit, or the server refused them.
 LIMIT, OVERFLOW = "limit", "overflow"
@@ -31,16 +40,22 @@ LIMIT, OVERFLOW = "limit", "overflow"
 
 def cut_before(asker: Asker, state: Mapping[str, Any]) -> int | None:
     """Return how many messages to replace before a request, or None if it can be sent."""
-    if asker.compaction is None or state["tokens"] <= asker.compaction.limit:
+    compaction = _compaction(asker, state)
+    if compaction is None or state["tokens"] <= compaction.limit:
         return None
-    return asker.compaction.cut(state["messages"], state["tokens"])
+    return compaction.cut(state["messages"], state["tokens"])
 
 
 def cut_after(asker: Asker, data: Mapping[str, Any], answer: Mapping[str, Any]) -> int | None:
     """Return how many messages to replace after an answer, or None if it fails the turn."""
-    if asker.compaction is None or data.get("retried") or not is_overflow(answer):
+    compaction = _compaction(asker, data)
+    if compaction is None or data.get("retried") or not is_overflow(answer):
         return None
-    return asker.compaction.cut(data["messages"], data["tokens"])
+    return compaction.cut(data["messages"], data["tokens"])
+
+
+def _compaction(asker: Asker, data: Mapping[str, Any]) -> Compaction | None:
+    return asker.compaction and asker.compaction.of_model(data.get(WINDOW))
 
 
 def replace_messages(
@@ -84,13 +99,14 @@ def replace_messages(
 
 def take_summary(asker: Asker, conversation: WorldObject, event: KandoEvent) -> Step:
     """Handle the answer to a request for a summary, and return the request that follows."""
-    assert asker.compaction is not None
-    compacting, data = conversation.data["compacting"], conversation.data
+    compaction, data = _compaction(asker, conversation.data), conversation.data
+    assert compaction is not None
+    compacting = data["compacting"]
     text = text_of(event.data)
     summary = text.strip() if text is not None and not calls_in(event.data) else ""
     why, cause = compacting["why"], compacting["cause"]
     if summary or (why == OVERFLOW and is_overflow(event.data)):
-        cut, keep = compacting["cut"], asker.compaction.kept
+        cut, keep = compacting["cut"], compaction.kept
         by = summarized(data["messages"], cut, summary or None, keep)
         messages = [*by, *data["messages"][cut:]]
         return (yield from _replaced(conversation, messages, why, Sending({}, cause), [event]))

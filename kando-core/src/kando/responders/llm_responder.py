@@ -32,7 +32,7 @@ from kando.responders.asker import (
     cleared,
     with_messages,
 )
-from kando.responders.compaction import Compaction, estimated_tokens, tokens_in
+from kando.responders.compaction import Compaction, estimated_tokens, tokens_in, window_after
 from kando.responders.compaction_steps import OVERFLOW, cut_after, replace_messages, take_summary
 from kando.responders.conversation import (
     answer_message,
@@ -281,6 +281,7 @@ class LLMResponder:
         said = with_messages(conversation.data, [message] if message is not None else [])
         known = tokens_in(answer.data)
         used = {"tokens": known} if known is not None else {}
+        used |= window_after(conversation.data, answer.data)
         return {"status": DONE, **said, **used, **cleared(conversation.data)}
 
     def _fail(self, conversation: WorldObject, error: dict[str, Any], world: World) -> Emitted:

@@ -7,7 +7,7 @@ from typing import Any
 
 from kando.emit import call_tool, emit, patch
 from kando.responders.asker import Asker, Failure, Sending, Step, cleared, with_messages
-from kando.responders.compaction import estimated_tokens, tokens_in
+from kando.responders.compaction import estimated_tokens, tokens_in, window_after
 from kando.responders.conversation import (
     assistant_message,
     malformed_in,
@@ -48,10 +48,10 @@ def call_tools(asker: Asker, conversation: WorldObject, event: KandoEvent, world
     }
     if len(refused) == len(calls):
         return _answered(asker, conversation, reply, refused)
-    used = {}
+    used = window_after(conversation.data, event.data) if asker.continues else {}
     if asker.continues and (known := tokens_in(event.data)) is not None:
         # The answer counts when it becomes a message.
-        used = {"tokens": known - estimated_tokens(reply)}
+        used["tokens"] = known - estimated_tokens(reply)
     yield patch(conversation, {"said": reply, **refused, **used})
     about = conversation.data["about"]
     for n, call in enumerate(calls):

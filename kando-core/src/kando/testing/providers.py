@@ -48,6 +48,7 @@ _ANSWER = {
     "model",
     "cost_usd",
     "usage",
+    "window",
     "stop",
     "stop_raw",
     "tool_calls",
@@ -107,6 +108,8 @@ class ProviderSuite:
 
         assert set(answer) <= _ANSWER
         assert answer.get("stop", "end") in _STOPS
+        assert type(answer.get("window", 1)) is int
+        assert answer.get("window", 1) > 0
         assert all(isinstance(each, str) for each in answer.get("dropped", []))
 
     def test_a_run_records_an_answer_as_the_provider_returned_it(self, provider: _Complete) -> None:
