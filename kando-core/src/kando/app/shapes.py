@@ -9,6 +9,7 @@ import attrs
 
 if TYPE_CHECKING:
     from kando.app.status import RunStatus
+    from kando.app.workspace import FileChange
     from kando.branch.comparison import LedgerDiff, Side
     from kando.ledger.claims import Claim
     from kando.schema.events import RecordedEvent
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "diff_dict",
     "event_dict",
+    "file_change_dict",
     "json_default",
     "metrics_dict",
     "moment",
@@ -151,6 +153,15 @@ def diff_dict(found: LedgerDiff) -> dict[str, Any]:
         "a": _side_dict(found.a),
         "b": _side_dict(found.b),
     }
+
+
+def file_change_dict(change: FileChange) -> dict[str, Any]:
+    """Return a file that differs between two workspaces in its JSON form."""
+    before, after = (
+        None if each is None else attrs.asdict(each) for each in (change.before, change.after)
+    )
+    about = {"path": change.path, "change": change.kind, "before": before, "after": after}
+    return about | {"diff": change.diff}
 
 
 def _fields_dict(fields: dict[str, tuple[Any, Any]]) -> dict[str, dict[str, Any]]:

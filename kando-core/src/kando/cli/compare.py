@@ -10,7 +10,7 @@ import attrs
 import click
 
 from kando.app.compare import Outcome
-from kando.app.shapes import diff_dict
+from kando.app.shapes import diff_dict, file_change_dict
 from kando.app.workspace import FileChange
 from kando.branch.comparison import LedgerDiff, Side
 from kando.branch.diff import WorldDiff
@@ -61,7 +61,7 @@ def diff(
         found = a.diff(b, at=at, other_at=other_at)
         changes = a.diff_files(b, at=at, other_at=other_at) if files else []
         if as_json:
-            about = {"files": [_file_dict(each) for each in changes]} if files else {}
+            about = {"files": [file_change_dict(each) for each in changes]} if files else {}
             print_json(diff_dict(found) | about)
         else:
             print_line(found.world.summary())
@@ -90,14 +90,6 @@ def _print_files(changes: list[FileChange]) -> None:
         print_line(f"{_SIGNS[each.kind]} {clean(each.path)}")
         for line in each.diff.splitlines():
             print_line(f"    {clean(line)}")
-
-
-def _file_dict(change: FileChange) -> dict[str, Any]:
-    before, after = (
-        None if each is None else attrs.asdict(each) for each in (change.before, change.after)
-    )
-    about = {"path": change.path, "change": change.kind, "before": before, "after": after}
-    return about | {"diff": change.diff}
 
 
 def _print_short(found: WorldDiff) -> None:

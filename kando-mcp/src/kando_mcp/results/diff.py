@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kando.app.addresses import parse_address
+from kando.app.shapes import file_change_dict
 from kando.app.store import Store
 from kando.branch.comparison import LedgerDiff, Side
 from kando.branch.steps import StepChange
@@ -14,7 +15,6 @@ from kando.trace.figure import about
 from kando.world.graph import Relation, WorldObject
 from kando_mcp.results.paging import format_cursor, page, parse_cursor
 from kando_mcp.results.shapes import DiffResult, MovedShape, SideShape, StepShape
-from kando_mcp.results.workspace import change_shape
 from kando_mcp.results.worlds import object_shape, relation_shape
 
 __all__ = ["diff_page"]
@@ -50,7 +50,7 @@ def diff_page(
     entries = _entries(found)
     if files:
         changes = a.diff_files(b, at=at, other_at=other_at)
-        entries += [("files", change_shape(each)) for each in changes]
+        entries += [("files", file_change_dict(each)) for each in changes]
     shown, stop = page(entries, start, limit, chars, lambda entry: entry[1])
     kinds = [kind for kind, _ in entries[start : start + len(shown)]]
 

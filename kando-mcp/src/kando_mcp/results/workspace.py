@@ -6,13 +6,12 @@ from base64 import b64encode
 
 from kando.app.addresses import parse_address
 from kando.app.store import Store
-from kando.app.workspace import FileChange
 from kando.errors import NotFoundError
 from kando.schema.trees import Entry
 from kando_mcp.results.paging import format_cursor, page, parse_cursor, to_json
-from kando_mcp.results.shapes import FileChangeShape, FileResult, FileShape, WorkspaceResult
+from kando_mcp.results.shapes import FileResult, FileShape, WorkspaceResult
 
-__all__ = ["change_shape", "file_page", "file_shape", "workspace_page"]
+__all__ = ["file_page", "file_shape", "workspace_page"]
 
 #: Reserved for the fields of a file other than its content, which include its path.
 _ENVELOPE_CHARS = 6_000
@@ -27,17 +26,6 @@ def file_shape(entry: Entry) -> FileShape:
         "kind": entry.kind,
         "digest": entry.digest,
         "size": entry.size,
-    }
-
-
-def change_shape(change: FileChange) -> FileChangeShape:
-    """Return the shape of a file that differs, as `kando diff --files --json` has it."""
-    return {
-        "path": change.path,
-        "change": change.kind,
-        "before": None if change.before is None else file_shape(change.before),
-        "after": None if change.after is None else file_shape(change.after),
-        "diff": change.diff,
     }
 
 
