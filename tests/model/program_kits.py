@@ -27,6 +27,7 @@ from kando.responders.base import Responder, Retry
 from kando.responders.edge import edge_responder
 from kando.responders.idempotency import idempotency_key
 from kando.responders.policies import Allow, Ask, Deny
+from kando.schema.attachments import file, image
 from kando.schema.events import KandoEvent
 from kando.testing.runs import Crash
 from kando.world.graph import World
@@ -154,7 +155,7 @@ class Outside:
         """Answer a request as a model does."""
         text = asked_text(request)
         call = self.begin(idempotency_key(), "llm", text)
-        what, _, _ = str(request["messages"][-1]["content"]).partition(" after ")
+        what, _, _ = _words(request["messages"][-1]["content"])[0].partition(" after ")
         is_talk = "conversation" in request
         if is_talk and what.startswith("use") and "compacts" not in request["conversation"]:
             calls = [{"id": f"c{n}", "name": "read", "arguments": {"n": n}} for n in (0, 1)]
@@ -187,7 +188,21 @@ def asked_text(request: Mapping[str, Any]) -> str:
     """Return what tells a request from others: the whole of it, for one in a conversation."""
     if "conversation" in request:
         return json.dumps([request["messages"], request["conversation"].get("compacts")])
-    return str(request["messages"][-1]["content"])
+    return " ".join(_words(request["messages"][-1]["content"]))
+
+
+def _words(content: Any) -> list[str]:
+    """Return the text of a message, and the images and files in it, each with its size."""
+    if isinstance(content, str):
+        return [content]
+    return [each.get("text") or f"{each['type']} {len(each['data'])}" for each in content]
+
+
+def _media(kind: str, size: int) -> Any:
+    """Return an image or a PDF as a part of a message."""
+    start = b"\x89PNG\r\n\x1a\n" if kind == "image" else b"%PDF-1.4\n"
+    content = start + bytes(n % 251 for n in range(size))
+    return image(content) if kind == "image" else file(content, name="it.pdf")
 
 
 def _used() -> dict[str, Any]:
@@ -279,7 +294,8 @@ def _emitted(
         elif do == "ask":
             before = _said(world, about) if "long" in emission else []
             text = emission["text"] + (f" after {len(before)}" if before else "")
-            yield ask([*before, {"role": "user", "content": text}], about=about)
+            content: Any = [text, _media(*emission["media"])] if "media" in emission else text
+            yield ask([*before, {"role": "user", "content": content}], about=about)
         elif do == "tool":
             yield call_tool(emission["tool"], {"n": emission["n"]}, about=about)
         elif do == "question":

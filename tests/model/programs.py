@@ -30,6 +30,9 @@ EFFECTS = {"read": "read", "mail": "write", "look": "read", "fail": "idempotent"
 #: Goals of child runs: what becomes of each.
 CHILDREN = ("ends", "ends", "fails", "waits")
 
+#: What goes with the text of a request: kind and bytes. Small ones stay in the event.
+MEDIA = (("image", 60), ("image", 5000), ("file", 60), ("file", 5000))
+
 TEXTS = ("a", "b", "c", "refuse", "flaky", "flaky b")
 
 
@@ -43,6 +46,7 @@ def generate(seed: int) -> Program:
             if emission["do"] in ("create", "patch", "ask") and rng.random() < 0.3:
                 emission["long"] = True
     _add_children(program)
+    _add_media(program)
     if not program.get("calm"):
         _add_talk(program, random.Random(f"talk of {seed}"))
     return program
@@ -58,6 +62,15 @@ def _add_children(program: Program) -> None:
             responder["emits"].append({"do": "run", "goal": rng.choice(CHILDREN)})
         elif responder["on"][0] in ("llm.response", "tool.returned") and rng.random() < 0.6:
             responder["on"].append("run.ended")
+
+
+def _add_media(program: Program) -> None:
+    """Send images and PDFs with some requests."""
+    rng = random.Random(f"media of {program['seed']}")
+    for responder in program["kit"]["responders"]:
+        for emission in responder["emits"]:
+            if emission["do"] == "ask" and rng.random() < 0.3:
+                emission["media"] = [*rng.choice(MEDIA)]
 
 
 def _add_talk(program: Program, rng: random.Random) -> None:

@@ -177,7 +177,10 @@ def text_of(request: Event) -> str:
     data = request["data"]
     if "conversation" in data:
         return json.dumps([data["messages"], data["conversation"].get("compacts")])
-    return str(data["messages"][-1]["content"])
+    content = data["messages"][-1]["content"]
+    if isinstance(content, str):
+        return content
+    return " ".join(each.get("text") or f"{each['type']} {len(each['data'])}" for each in content)
 
 
 # -- conversations --------------------------------------------------------------------------------
