@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -105,3 +106,44 @@ def test_malformed_messages_are_refused(messages):
 def test_provider_errors_are_kando_errors():
     assert issubclass(ProviderError, KandoError)
     assert ProviderError.code == "provider"
+
+
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "kind": {"type": "string", "enum": ["a", "b"]},
+        "items": {"type": "array", "items": {"$ref": "#/$defs/Item"}},
+        "maybe": {"anyOf": [{"type": "string", "maxLength": 9}, {"type": "null"}]},
+        "number": {"type": "integer", "minimum": 3},
+        "when": {"type": "string", "format": "date"},
+        "optional": {"type": "string"},
+    },
+    "required": ["kind", "items", "maybe", "number", "when"],
+    "$defs": {
+        "Item": {
+            "type": "object",
+            "properties": {"text": {"type": "string"}, "items": {"type": "array"}},
+            "required": ["text"],
+        }
+    },
+}
+
+
+def test_the_echo_of_a_request_with_a_schema_matches_it():
+    answer = open_echo("", {})(request("one\ntwo", output_schema=SCHEMA))
+
+    assert json.loads(answer["text"]) == {
+        "kind": "a",
+        "items": [{"text": "Echo, no model answered: one"}],
+        "maybe": "Echo, no ",
+        "number": 3,
+        "when": "2000-01-01",
+    }
+
+
+def test_a_schema_that_contains_itself_has_a_sample_that_ends():
+    tree = {"type": "array", "items": {"$ref": "#/$defs/tree"}}
+
+    answer = open_echo("", {})(request("x", output_schema={**tree, "$defs": {"tree": tree}}))
+
+    assert str(answer["text"]).count("[") < 30

@@ -16,7 +16,7 @@ from kando.runtime import Runtime
 from kando.schema.events import LLM_REQUEST, OBJECT_CREATED, KandoEvent, make_event
 from kando.world.graph import World, WorldObject
 from kando.world.projection import project
-from kits.research.kit import FINDING, SYNTHESIS, create_kit, seed_from_goal
+from kits.research.kit import FINDING, SYNTHESIS, create_kit, kit, seed_from_goal
 
 GOAL_TEXT = "Understand AI safety"
 RUN_ID = "r1"
@@ -25,9 +25,16 @@ Complete = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 def answering(request: dict[str, Any]) -> dict[str, Any]:
-    """Answer like a model, in the words of the question."""
-    question = request["messages"][-1]["content"].splitlines()[0]
-    return {"text": f"Answer to: {question} [1]", "model": "test", "cost_usd": 0.25}
+    """Answer like a model, in the words of the question and of the first source."""
+    asked = request["messages"][-1]["content"]
+    question = asked.splitlines()[0]
+    answer = {"text": f"Answer to: {question} [1]", "model": "test", "cost_usd": 0.25}
+    if "output_schema" not in request:
+        return answer
+    # The words of the first source are supported by it.
+    quoted = next((line[2:] for line in asked.splitlines() if line.startswith("> ")), "")
+    said = f"Answer to: {question} {quoted[:60]}"
+    return {**answer, "data": {"statements": [{"text": said, "sources": [1]}]}}
 
 
 def document(path: str, text: str) -> KandoEvent:
@@ -50,9 +57,11 @@ class Research:
 
     Attributes:
         store: ledger of the run.
+        settings: of the kit, if any.
     """
 
     store: MemoryLedgerStore = attrs.field(factory=lambda: MemoryLedgerStore(RUN_ID))
+    settings: dict[str, Any] = attrs.field(factory=dict)
 
     def runtime(self, complete: Complete | None = answering) -> Runtime:
         """Return a runtime over the ledger; without `complete`, requests stay unanswered."""
@@ -68,7 +77,14 @@ class Research:
         goal: str = GOAL_TEXT,
     ) -> World:
         """Start the run and work until there is no pending work."""
-        return self.runtime(complete).run([*seed_from_goal(goal, RUN_ID), *documents])
+        seeds = seed_from_goal(goal, RUN_ID)
+        runtime = self.runtime(complete)
+        if not self.settings:
+            return runtime.run([*seeds, *documents])
+        loaded = {"name": kit.name, "version": kit.version, "settings": self.settings}
+        first = make_event("kit.loaded", f"run:{RUN_ID}", "cli", [], loaded)
+        runtime.record([first, *seeds, *documents], is_own=True)
+        return runtime.run([])
 
     def resume(self, complete: Complete | None = answering) -> World:
         """Resume the run in a new runtime."""

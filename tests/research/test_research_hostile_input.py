@@ -9,7 +9,7 @@ import pytest
 
 from kando.schema.events import OBJECT_CREATED, make_event
 from kando.text.documents import read_documents
-from kits.research.kit import FINDING, GOAL, QUESTION, SOURCE, SYNTHESIS
+from kits.research.kit import FINDING, GOAL, QUESTION, SOURCE
 
 HOSTILE = [
     "$goal ${question} $$ $ ${ $sources %s {0} {goal}",
@@ -69,8 +69,12 @@ def test_a_hostile_file_changes_no_question_and_no_unrelated_finding(
 
     world = attacked.run([*documents, *more])
 
-    for type_ in (QUESTION, FINDING, SYNTHESIS):
+    for type_ in (QUESTION, FINDING):
         assert attacked.objects(type_) == calm.objects(type_)
+    written = [
+        each.synthesis().data["text"].partition("## Not read")[0] for each in (calm, attacked)
+    ]
+    assert written[0].strip() == written[1].strip()
     assert attacked.runtime().replay(strict=True) == world
 
 

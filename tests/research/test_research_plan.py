@@ -11,12 +11,8 @@ from kando.schema.events import LLM_REQUEST
 from kits.research._texts import planned_questions
 from kits.research.kit import CITES, FINDING, QUESTION
 
-PLAN = """Three of them:
-QUESTION: What do the tides follow?
-QUESTION: What is unsolved?
-QUESTION: What do tests support?
-QUESTION: One too many?"""
 PLANNED = ["What do the tides follow?", "What is unsolved?", "What do tests support?"]
+PLAN = {"questions": [*PLANNED, "One too many?"]}
 TEMPLATE = "Understand AI safety: what is claimed?"
 
 
@@ -32,7 +28,7 @@ def documents(make_document):
 def planning(answer):
     def complete(request):
         if request["messages"][-1]["content"].startswith("Plan"):
-            return {"text": PLAN, "cost_usd": 0.0}
+            return {"data": PLAN, "text": "", "cost_usd": 0.0}
         return answer(request)
 
     return complete
@@ -71,14 +67,19 @@ def test_the_request_for_a_plan_names_documents_without_their_text(research, doc
 
 
 @pytest.mark.parametrize(
-    "text",
-    ["", "Echo: Plan the research of a goal. QUESTION: the question", "QUESTION: Only one?", None],
+    "given",
+    [
+        {"text": ""},
+        {"text": "Echo: Plan the research of a goal. QUESTION: the question"},
+        {"data": {"questions": ["Only one?"]}, "text": ""},
+        {"data": {"questions": ["Twice?", "Twice?", "\x07"]}, "text": ""},
+        {"error": {"message": "overloaded"}},
+    ],
 )
-def test_without_a_usable_plan_the_questions_stay_unchanged(research, documents, answer, text):
+def test_without_a_usable_plan_the_questions_stay_unchanged(research, documents, answer, given):
     def complete(request):
-        if request["messages"][-1]["content"].startswith("Plan"):
-            return {"text": text} if text is not None else {"error": {"message": "overloaded"}}
-        return answer(request)
+        is_plan = request["messages"][1]["content"].startswith("Plan")
+        return given if is_plan else answer(request)
 
     research.run(documents, complete)
 
@@ -120,14 +121,33 @@ def test_a_run_stopped_anywhere_resumes_to_the_same_ledger(
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    ("questions", "expected"),
     [
-        (PLAN, PLANNED),
-        ("QUESTION: a\nQUESTION: a\n  QUESTION: b", ["a", "b"]),
-        ("QUESTION: \x1b[2J\u202ex", ["[2J x"]),
-        ("QUESTION:\nQUESTION: \x07", []),
-        (f"QUESTION: {'x' * 9000}", ["x" * 299 + "…"]),
+        (PLAN["questions"], [*PLANNED, "One too many?"]),
+        (["a", "a", "  b"], ["a", "b"]),
+        (["\x1b[2J\u202ex"], ["[2J x"]),
+        (["", "\x07"], []),
+        (["x" * 9000], ["x" * 299 + "…"]),
     ],
 )
-def test_questions_of_a_plan_are_printable_lines(text, expected):
-    assert planned_questions(text) == expected
+def test_questions_of_a_plan_are_printable_lines(questions, expected):
+    assert planned_questions(questions) == expected
+
+
+def test_the_settings_say_how_many_questions_there_are(research, documents, planning):
+    research.settings = {"questions": 2}
+
+    research.run(documents, planning)
+
+    assert [each["text"] for each in questions(research)] == PLANNED[:2]
+    plan = research.events(LLM_REQUEST)[0].data["messages"][-1]["content"]
+    assert "Which 2 questions" in plan
+
+
+def test_the_settings_name_the_model_of_each_step(research, documents, planning):
+    research.settings = {"model": "small", "models": {"plan": "large"}, "max_tokens": 99}
+
+    research.run(documents, planning)
+
+    asked = [(e.data["model"], e.data["max_tokens"]) for e in research.events(LLM_REQUEST)]
+    assert asked == [("large", 99), ("small", 99), ("small", 99), ("small", 99)]

@@ -16,6 +16,7 @@ from kando.responders.options import option_names
 from kando_llm.errors import ProviderError
 from kando_llm.messages import first_line, last_user_text, texts_of, word_count
 from kando_llm.request import max_tokens_of
+from kando_llm.sample import sample_of
 from kando_llm.script import ScriptedAnswer, load_script
 
 __all__ = ["Complete", "open_echo", "open_scripted"]
@@ -24,6 +25,9 @@ __all__ = ["Complete", "open_echo", "open_scripted"]
 Complete = Callable[[dict[str, Any]], dict[str, Any]]
 
 _ECHO = "Echo, no model answered:"
+
+#: Length of a text in a structured answer of `echo`.
+_MAX_FIELD_CHARS = 300
 
 
 @attrs.frozen
@@ -69,7 +73,8 @@ class OfflineProvider:
 def open_echo(argument: str, environ: Mapping[str, str]) -> Complete:
     """Return a provider that answers with the words of the last user message.
 
-    An answer begins by saying that it is an echo, and has at most ``max_tokens`` words.
+    An answer begins by saying that it is an echo, and has at most ``max_tokens`` words. The answer to
+    a request with an ``output_schema`` matches it, with the first of these words in each text.
 
     Args:
         argument: must be empty.
@@ -114,6 +119,12 @@ def open_scripted(argument: str, environ: Mapping[str, str]) -> Complete:
 
 
 def _echoed(request: dict[str, Any]) -> ScriptedAnswer:
+    schema = request.get("output_schema")
+    if isinstance(schema, Mapping):
+        # Its first line, so that a field is as short as that of a model.
+        line = next(iter(last_user_text(request).splitlines()), "")
+        text = " ".join([*_ECHO.split(), *line.split()])[:_MAX_FIELD_CHARS]
+        return ScriptedAnswer([], "", data=sample_of(schema, text))
     words = [*_ECHO.split(), *last_user_text(request).split()]
     limit = max_tokens_of(request)
     text = " ".join(words[:limit])

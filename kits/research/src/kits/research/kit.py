@@ -1,16 +1,14 @@
-"""Open-ended research: object types, and the responders that lead from a goal to a synthesis."""
+"""Open-ended research: the responders that lead from a goal to a synthesis."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from hashlib import sha256
-from itertools import islice
-from typing import Any, Literal
+from typing import Any
 
 import attrs
 
 from kando.emit import ask, create, patch, relate
-from kando.kit import OMITTED, Demo, Kit, load_prompts
 from kando.responders.answers import failure_of, text_of
 from kando.responders.base import Responder
 from kando.schema.events import (
@@ -21,17 +19,47 @@ from kando.schema.events import (
     RecordedEvent,
     make_event,
 )
-from kando.text.documents import passages
 from kando.text.markdown import one_line
-from kando.text.relevance import most_relevant
 from kando.world.graph import World, WorldObject
+from kits.research._sources import (
+    in_parts,
+    parts_at,
+    paths_in,
+    portion_of,
+    relevant_sources,
+    unread_in,
+)
 from kits.research._texts import (
+    checked,
     clipped,
     planned_questions,
+    problem_of,
     questions_about,
     reason_of,
     sources_text,
     synthesis_text,
+)
+from kits.research._types import (
+    ANSWERS,
+    CITES,
+    DECOMPOSES_INTO,
+    FINDING,
+    GOAL,
+    QUESTION,
+    SOURCE,
+    SYNTHESIS,
+    SYNTHESIZES,
+    Answer,
+    Finding,
+    Goal,
+    Plan,
+    Question,
+    Settings,
+    Source,
+    Synthesis,
+    kit,
+    max_tokens,
+    model_of,
 )
 
 __all__ = [
@@ -45,118 +73,27 @@ __all__ = [
     "SOURCE",
     "SYNTHESIS",
     "SYNTHESIZES",
+    "Settings",
     "create_kit",
     "kit",
     "seed_from_goal",
 ]
 
-#: Maximum number of sources that a finding cites.
-MAX_SOURCES = 5
+#: Maximum number of sources that a finding cites, unless the settings name another `depth`.
+MAX_SOURCES = Settings().depth
 
 #: Maximum characters of an answer in a finding; the ``llm.response`` has the whole answer.
 _MAX_ANSWER_CHARS = 16_000
 
 _MAX_GOAL_CHARS = 4_000
 
-_PLACES_PER_DOCUMENT = 2
-
 #: Maximum number of documents that the request for a plan lists.
 _MAX_LISTED = 50
 
+#: Type of the error of an answer that does not match its schema.
+_MISFIT = "Misfit"
+
 Emitted = Generator[KandoEvent, RecordedEvent, None]
-Status = Literal["pending", "completed", "failed"]
-
-kit = Kit(
-    "research",
-    version="0.1.0",
-    distribution="kando-kit-research",
-    prompts=load_prompts(__package__),
-    demo=Demo(__package__, "How should Eastbridge protect itself from floods?"),
-)
-
-
-@kit.object
-@attrs.frozen
-class Goal:
-    """The goal of the run."""
-
-    text: str
-
-
-@kit.object
-@attrs.frozen
-class Question:
-    """One of the questions that a goal decomposes into.
-
-    Attributes:
-        text: the question in plain text.
-        status: ``draft`` until the plan is answered, if there are documents; then ``settled``.
-    """
-
-    text: str
-    status: Literal["draft", "settled"] = "settled"
-
-
-@kit.object
-@attrs.frozen
-class Source:
-    """A passage of an input document.
-
-    Attributes:
-        path: path of the document.
-        sha256: digest of the document, in hexadecimal.
-        start: offset of the passage in the text of its document part, in characters.
-        end: offset of its end, exclusive.
-        excerpt: text of the passage.
-        part: number of the part of a long document, from 1; 0 if the document is not split.
-    """
-
-    path: str
-    sha256: str
-    start: int
-    end: int
-    excerpt: str
-    part: int = 0
-
-
-@kit.object
-@attrs.frozen
-class Finding:
-    """The answer to a question, from the sources it cites.
-
-    Attributes:
-        status: ``pending`` until there is an answer.
-        text: the answer, empty until then.
-        error: why it failed.
-    """
-
-    status: Status
-    text: str = ""
-    error: str | None = attrs.field(default=None, metadata=OMITTED)
-
-
-@kit.object
-@attrs.frozen
-class Synthesis:
-    """The combined findings of a goal.
-
-    Attributes:
-        text: the synthesis in Markdown.
-        name: name of the artifact.
-        media_type: media type of the text.
-    """
-
-    status: Status
-    text: str
-    name: str = "synthesis.md"
-    media_type: str = "text/markdown"
-
-
-GOAL, QUESTION, SOURCE, FINDING, SYNTHESIS = "Goal", "Question", "Source", "Finding", "Synthesis"
-DECOMPOSES_INTO = kit.relation("decomposes_into", Goal, Question)
-ANSWERS = kit.relation("answers", Finding, Question)
-SYNTHESIZES = kit.relation("synthesizes", Synthesis, Goal)
-CITES = kit.relation("cites", Finding, Source)
 
 
 def create_kit() -> list[Responder]:
@@ -185,60 +122,70 @@ def on_goal_created(event: RecordedEvent, world: World) -> Emitted:
     """
     if world.get_relations(event.data["id"], DECOMPOSES_INTO):
         return
-    goal, paths = event.data["data"]["text"], _paths(world)
-    draft = {"status": "draft"} if paths else {}
-    for text in questions_about(goal):
+    draft = {"status": "draft"} if paths_in(world) else {}
+    for text in questions_about(event.data["data"]["text"], world.settings(Settings).questions):
         question = yield create(QUESTION, {"text": text, **draft})
         yield relate(DECOMPOSES_INTO, event, question, cause=[question])
-    if paths:
-        listed = "\n".join(f"> {one_line(path, 300)}" for path in paths[:_MAX_LISTED])
-        prompt = kit.prompt("plan", goal=clipped(goal, _MAX_GOAL_CHARS), documents=listed)
-        yield _ask(prompt, event)
 
 
-@kit.responder(LLM_RESPONSE, type=Goal)
-def on_plan_answered(event: RecordedEvent, world: World) -> Iterator[KandoEvent]:
-    """Settle the draft questions of a goal: as planned, or unchanged without a usable plan."""
-    drafts = [
-        each
-        for each in _ends(event.data["cause_object_id"], DECOMPOSES_INTO, world)
-        if each.data.get("status") == "draft"
-    ]
-    planned = planned_questions(text_of(event.data) or "")
+@kit.llm_responder(
+    OBJECT_CREATED,
+    type=Goal,
+    prompt="plan",
+    system="system",
+    output=Plan,
+    model=model_of("plan"),
+    max_tokens=max_tokens,
+)
+def plan(event: RecordedEvent, world: World) -> Mapping[str, Any] | None:
+    """Ask which questions about the documents serve a goal, while its questions are drafts."""
+    paths, drafts = paths_in(world), _drafts_of(event.data["id"], world)
+    if not paths or not drafts:
+        return None
+    goal = clipped(event.data["data"]["text"], _MAX_GOAL_CHARS)
+    listed = "\n".join(f"> {one_line(path, 300)}" for path in paths[:_MAX_LISTED])
+    return {"goal": goal, "documents": listed, "number": len(drafts)}
+
+
+@plan.then
+def on_plan(found: Plan, about: WorldObject, world: World) -> Iterator[KandoEvent]:
+    """Settle the draft questions of a goal as planned; unchanged if the plan has too few."""
+    drafts = _drafts_of(about.id, world)
+    planned = planned_questions(found.questions)
     if len(planned) < len(drafts):
         planned = [each.data["text"] for each in drafts]
     for question, asked in zip(drafts, planned, strict=False):
-        changes = {"text": asked, "status": "settled"}
-        yield patch(question, changes, cause=[event, question.event_id])
+        yield patch(question, {"text": asked, "status": "settled"})
+
+
+@plan.failed
+def on_no_plan(error: Mapping[str, Any], about: WorldObject, world: World) -> Iterator[KandoEvent]:
+    """Settle the draft questions of a goal unchanged."""
+    for question in _drafts_of(about.id, world):
+        yield patch(question, {"status": "settled"})
 
 
 @kit.responder(OBJECT_CREATED, type="Document")
 def on_document_created(event: RecordedEvent, world: World) -> Iterator[KandoEvent]:
-    """Create a source from each passage of an input document."""
-    document: dict[str, Any] = event.data.get("data") or {}
-    text = document.get("text")
-    if not isinstance(text, str):
+    """Create a source from each passage that is read of an input document."""
+    path = event.data["data"].get("path")
+    parts = parts_at(path, world)
+    if not parts or parts[0].id != event.data["id"]:
         return
-    part = document.get("part", 0) if document.get("parts", 1) > 1 else 0
-    for passage in passages(text):
-        yield create(
-            SOURCE,
-            {
-                "path": document.get("path", ""),
-                "sha256": document.get("sha256", ""),
-                "start": passage.start,
-                "end": passage.end,
-                "excerpt": passage.text,
-                **({"part": part} if part else {}),
-            },
-        )
+    goal = next(iter(world.objects_of(GOAL)), None)
+    about = goal.data["text"] if goal is not None else ""
+    portion = portion_of([each.data for each in parts], about, world.settings(Settings))
+    sha256, events = parts[0].data.get("sha256", ""), [each.event_id for each in parts]
+    for each in portion.passages:
+        source = Source(path=path or "", sha256=sha256, **attrs.asdict(each))
+        yield create(source, cause=[events[max(each.part - 1, 0)]])
 
 
 @kit.responder(OBJECT_CREATED, type=Question)
 def on_question_created(event: RecordedEvent, world: World) -> Emitted:
     """Create a pending finding, which cites the most relevant sources if the question is settled."""
     question = world.objects[event.data["id"]]
-    cited = _relevant_sources(question, world) if _is_settled(question) else []
+    cited = _relevant_to(question, world) if _is_settled(question) else []
     finding = yield from _create_finding(event, cited)
     yield relate(ANSWERS, finding, question, cause=[finding])
 
@@ -250,38 +197,113 @@ def on_question_settled(event: RecordedEvent, world: World) -> Emitted:
     for finding in _ends(question.id, ANSWERS, world):
         is_open = finding.data["status"] == "pending" and not _sources_of(finding.id, world)
         if is_open and event.data["patch"].get("status") == "settled":
-            yield from _create_finding(event, _relevant_sources(question, world), finding.id)
+            relevant = _relevant_to(question, world)
+            yield from _create_finding(event, relevant, finding.id, [question.event_id])
+
+
+@kit.llm_responder(
+    OBJECT_CREATED,
+    OBJECT_PATCHED,
+    type=Finding,
+    prompt="finding",
+    system="system",
+    output=Answer,
+    model=model_of("finding"),
+    max_tokens=max_tokens,
+)
+def find(event: RecordedEvent, world: World) -> Mapping[str, Any] | None:
+    """Ask for the answer to a question from its sources: from each part of them, one by one.
+
+    After an unusable answer it asks once more.
+    """
+    finding, sources = world.objects[event.data["id"]], _sources_of(event.data["id"], world)
+    asks_again = event.data.get("patch", {}).keys() & {"part", "problem"}
+    if not sources or finding.data["status"] != "pending" or not _question_of(finding.id, world):
+        return None
+    if event.type == OBJECT_PATCHED and not asks_again:
+        return None
+    data = [source.data for source in sources]
+    parts = in_parts(data, world.settings(Settings))
+    start, end = parts[min(finding.data.get("part", 1), len(parts)) - 1]
+    problem = finding.data.get("problem")
+    again = f"\n\nAn earlier answer was unusable: {problem}." if problem else ""
+    shown = sources_text(data[start:end], start + 1)
+    return {**_asked(finding.id, world), "sources": f"{shown}{again}"}
+
+
+@find.then
+def on_found(found: Answer, about: WorldObject, world: World) -> Iterator[KandoEvent]:
+    """Keep the statements that their sources support; complete the finding after the last part."""
+    sources = [source.data for source in _sources_of(about.id, world)]
+    good, left_out = checked(found, sources)
+    problem = problem_of(found, good, left_out)
+    if problem and not about.data.get("problem"):
+        yield patch(about, {"problem": problem})
+        return
+    part, parts = about.data.get("part", 1), in_parts(sources, world.settings(Settings))
+    said = list(dict.fromkeys([*about.data.get("said", ()), *good]))
+    changes: dict[str, Any] = {}
+    if left_out:
+        changes["left_out"] = [*about.data.get("left_out", ()), *left_out]
+    if part < len(parts):
+        yield patch(about, {**changes, "part": part + 1, "problem": "", "said": said})
+        return
+    missing = one_line(found.missing, 500)
+    if not said and problem:
+        changes |= {"status": "failed", "error": f"no usable answer: {problem}"}
+    else:
+        text = clipped("\n".join(said) or missing, _MAX_ANSWER_CHARS)
+        changes |= {"status": "completed", "text": text, "missing": missing}
+    yield patch(about, changes)
+
+
+@find.failed
+def on_not_found(
+    error: Mapping[str, Any], about: WorldObject, world: World
+) -> Iterator[KandoEvent]:
+    """Record why a question has no answer."""
+    # The text of an answer that is not structured is handled with the other texts.
+    if error.get("type") != _MISFIT:
+        yield patch(about, {"status": "failed", "error": reason_of(error)})
 
 
 @kit.responder(OBJECT_CREATED, type=Finding)
-def on_finding_created(event: RecordedEvent, world: World) -> Emitted:
-    """Ask a model to answer a pending finding, once its question is settled."""
+def on_finding_created(event: RecordedEvent, world: World) -> Iterator[KandoEvent]:
+    """Ask for the answer to a settled question that has no sources, as a text."""
     question = _question_of(event.data["id"], world)
     if question is None or not _is_settled(question) or event.data["data"]["status"] != "pending":
         return
-    goal = _goal_of(question.id, world)
-    prompt = kit.prompt(
-        "finding",
-        question=question.data["text"],
-        goal=clipped(goal.data["text"], _MAX_GOAL_CHARS) if goal else "none",
-        sources=sources_text([source.data for source in _sources_of(event.data["id"], world)]),
-    )
-    yield _ask(prompt, event)
+    if not _sources_of(event.data["id"], world):
+        prompt = kit.prompt("finding", **_asked(event.data["id"], world), sources=sources_text([]))
+        messages = [
+            {"role": "system", "content": kit.prompt("system")},
+            {"role": "user", "content": prompt},
+        ]
+        settings = world.settings(Settings)
+        model, limit = model_of("finding")(world), settings.max_tokens
+        yield ask(messages, about=event, model=model, max_tokens=limit)
 
 
 @kit.responder(LLM_RESPONSE, type=Finding)
-def on_answer(event: RecordedEvent, world: World) -> Emitted:
-    """Complete a finding with its first answer, or mark it as failed."""
+def on_text(event: RecordedEvent, world: World) -> Iterator[KandoEvent]:
+    """Complete a finding with its first answer that is a text, or mark it as failed."""
     finding = world.objects[event.data["cause_object_id"]]
-    if finding.data["status"] == "completed":
+    failure = failure_of(event.data)
+    is_misfit = failure is not None and failure.get("type") == _MISFIT
+    if finding.data["status"] == "completed" or ("conversation" in event.data and not is_misfit):
         return
-    text = text_of(event.data)
-    if text is None or not text.strip():
-        failure = failure_of(event.data) or {"message": "the answer has no text"}
-        yield patch(finding, {"status": "failed", "error": reason_of(failure)})
-    else:
-        changes = {"status": "completed", "text": clipped(text, _MAX_ANSWER_CHARS)}
-        yield patch(finding, changes | ({"error": None} if finding.data.get("error") else {}))
+    text = event.data.get("text") if is_misfit else text_of(event.data)
+    # What begins like JSON is a damaged structured answer, which no reader understands.
+    if not isinstance(text, str) or not text.strip() or (is_misfit and text.lstrip()[0] in "{["):
+        yield patch(finding, {"status": "failed", "error": reason_of(failure or _NO_TEXT)})
+        return
+    changes = {"status": "completed", "text": clipped(text, _MAX_ANSWER_CHARS)}
+    if is_misfit:
+        changes["unchecked"] = "the model gave no structured answer"
+    yield patch(finding, changes | ({"error": None} if finding.data.get("error") else {}))
+
+
+_NO_TEXT = {"message": "the answer has no text"}
 
 
 @kit.responder(OBJECT_PATCHED, type=Finding)
@@ -295,65 +317,68 @@ def on_finding_patched(event: RecordedEvent, world: World) -> Emitted:
     findings = [finding for each in asked for finding in each]
     if not all(asked) or any(finding.data["status"] == "pending" for finding in findings):
         return
-    text = synthesis_text(goal.data["text"], [_answered(each, world) for each in findings])
+    answered = [_answered(each, world) for each in findings]
+    problem = _shortfall(answered)
+    unread = [*unread_in(world, goal.data["text"])]
+    text = synthesis_text(goal.data["text"], answered, unread, problem)
     cause: list[KandoEvent | str] = [event, *(finding.event_id for finding in findings)]
     existing = world.get_relations(goal.id, SYNTHESIZES)
     if not existing:
         # One synthesis per goal: its id does not depend on which finding was answered last.
-        id, data = f"synthesis-of-{goal.id}", {"status": "completed", "text": text}
-        data |= {"name": "synthesis.md", "media_type": "text/markdown"}
-        synthesis = yield create(SYNTHESIS, data, id=id, cause=cause)
+        made = Synthesis("completed", text, problem=problem)
+        synthesis = yield create(made, id=f"synthesis-of-{goal.id}", cause=cause)
         yield relate(SYNTHESIZES, synthesis, goal, cause=[synthesis])
-    elif world.objects[existing[0].source_id].data["text"] != text:
-        yield patch(existing[0].source_id, {"text": text}, cause=cause)
+        return
+    known = world.objects[existing[0].source_id].data
+    changes = (
+        {"text": text, "problem": problem} if problem or known.get("problem") else {"text": text}
+    )
+    if any(known.get(name) != value for name, value in changes.items()):
+        yield patch(existing[0].source_id, changes, cause=cause)
 
 
-def _ask(prompt: str, about: RecordedEvent) -> KandoEvent:
-    messages = [
-        {"role": "system", "content": kit.prompt("system")},
-        {"role": "user", "content": prompt},
-    ]
-    return ask(messages, about=about)
+def _shortfall(answered: list[tuple[str, dict[str, Any], list[dict[str, Any]]]]) -> str:
+    """Return why no question has an answer with a source; empty if one has, or if there are none."""
+    if not any(sources for _, _, sources in answered):
+        return ""
+    if any(finding["status"] == "completed" for _, finding, _ in answered):
+        return ""
+    reasons = dict.fromkeys(finding.get("error") or "no reason given" for _, finding, _ in answered)
+    return f"None of {len(answered)} questions has an answer: {'; '.join(reasons)}"
+
+
+def _asked(finding_id: str, world: World) -> dict[str, str]:
+    """Return the question of a finding and its goal, as the prompt shows them."""
+    question = _question_of(finding_id, world)
+    goal = _goal_of(question.id, world) if question else None
+    return {
+        "question": question.data["text"] if question else "",
+        "goal": clipped(goal.data["text"], _MAX_GOAL_CHARS) if goal else "none",
+    }
 
 
 def _create_finding(
-    event: RecordedEvent, cited: list[WorldObject], id: str | None = None
+    event: RecordedEvent, cited: list[WorldObject], id: str | None = None, also: Sequence[str] = ()
 ) -> Generator[KandoEvent, RecordedEvent, RecordedEvent]:
-    cause: list[KandoEvent | str] = [event, *(source.event_id for source in cited)]
+    cause: list[KandoEvent | str] = [event, *(source.event_id for source in cited), *also]
     finding = yield create(FINDING, {"status": "pending", "text": ""}, id=id, cause=cause)
     for source in cited:
         yield relate(CITES, finding, source, cause=[finding, source.event_id])
     return finding
 
 
-def _relevant_sources(question: WorldObject, world: World) -> list[WorldObject]:
-    """Return the sources that are most relevant to a question and its goal.
-
-    One document cannot crowd out the others: it gets two places, and more only if some remain.
-    """
+def _relevant_to(question: WorldObject, world: World) -> list[WorldObject]:
     goal = _goal_of(question.id, world)
-    query = f"{question.data['text']} {goal.data['text'] if goal else ''}"
-    sources = world.objects_of(SOURCE)
-    ranked = most_relevant(query, [each.data["excerpt"] for each in sources], len(sources) or 1)
-    first: list[int] = []
-    places: dict[str, int] = {}
-    for index in ranked:
-        path = sources[index].data["path"]
-        places[path] = places.get(path, 0) + 1
-        if places[path] <= _PLACES_PER_DOCUMENT:
-            first.append(index)
-    in_order = dict.fromkeys([*first, *ranked])
-    chosen = set(islice(in_order, MAX_SOURCES))
-    return [sources[index] for index in ranked if index in chosen]
+    return relevant_sources(question.data["text"], goal.data["text"] if goal else "", world)
+
+
+def _drafts_of(goal_id: str, world: World) -> list[WorldObject]:
+    questions = _ends(goal_id, DECOMPOSES_INTO, world)
+    return [each for each in questions if not _is_settled(each)]
 
 
 def _is_settled(question: WorldObject) -> bool:
     return question.data.get("status") != "draft"
-
-
-def _paths(world: World) -> list[str]:
-    paths = (each.data.get("path") for each in world.objects_of("Document"))
-    return list(dict.fromkeys(path for path in paths if isinstance(path, str)))
 
 
 def _answered(

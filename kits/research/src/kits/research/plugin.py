@@ -10,4 +10,11 @@ __all__ = ["kando_kits"]
 @hookimpl
 def kando_kits() -> list[KitSpec]:
     """Register the kit `research`."""
-    return [KitSpec("research", "kits.research.kit:kit", "Answer a goal from cited sources")]
+    return [
+        KitSpec(
+            "research",
+            "kits.research.kit:kit",
+            "Answer a goal from cited sources",
+            evaluation="kits.research.evaluation:evaluation",
+        )
+    ]
