@@ -37,7 +37,7 @@ class Placed:
 
 @attrs.frozen
 class Portion:
-    """What is read of a document.
+    """The passages of a document that are read.
 
     Attributes:
         passages: in the order of the document.
