@@ -83,7 +83,8 @@ class Research:
             return runtime.run([*seeds, *documents])
         loaded = {"name": kit.name, "version": kit.version, "settings": self.settings}
         first = make_event("kit.loaded", f"run:{RUN_ID}", "cli", [], loaded)
-        runtime.record([first, *seeds, *documents], is_own=True)
+        moved = [attrs.evolve(each, cause=["object.created-1"]) for each in documents]
+        runtime.record([first, *seeds, *moved], is_own=True)
         return runtime.run([])
 
     def resume(self, complete: Complete | None = answering) -> World:

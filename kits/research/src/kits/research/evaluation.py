@@ -24,7 +24,7 @@ _OTHER_TOWNS = ("Granby", "Holloway", "Pellworm", "Istria", "Dunmoor", "Kelling"
 _PEOPLE = ("Ada Quill", "Bo Marsh", "Cy Thorn", "Dee Vale", "Eli Stone", "Fay Brook")
 _TREES = ("elms", "willows", "maples", "chestnuts", "poplars", "limes")
 
-#: For each attribute: the question, and how a language states it. ``{town}`` and ``{value}`` stand in it.
+#: For each attribute: the question, and its statement in each language.
 _ATTRIBUTES: dict[str, tuple[str, dict[str, str]]] = {
     "population": (
         "How many people live in {town}?",
@@ -97,7 +97,7 @@ class Fact:
 
 @attrs.frozen
 class Truth:
-    """What the oracle and the scores know about a case.
+    """The truth about a case, for the oracle and the scores.
 
     Attributes:
         town: that the goal is about.

@@ -21,6 +21,16 @@ from kando.schema.events import (
 )
 from kando.text.markdown import one_line
 from kando.world.graph import World, WorldObject
+from kits.research._found import (
+    answered,
+    drafts_of,
+    ends,
+    goal_of,
+    is_settled,
+    question_of,
+    shortfall,
+    sources_of,
+)
 from kits.research._sources import (
     in_parts,
     parts_at,
@@ -139,7 +149,7 @@ def on_goal_created(event: RecordedEvent, world: World) -> Emitted:
 )
 def plan(event: RecordedEvent, world: World) -> Mapping[str, Any] | None:
     """Ask which questions about the documents serve a goal, while its questions are drafts."""
-    paths, drafts = paths_in(world), _drafts_of(event.data["id"], world)
+    paths, drafts = paths_in(world), drafts_of(event.data["id"], world)
     if not paths or not drafts:
         return None
     goal = clipped(event.data["data"]["text"], _MAX_GOAL_CHARS)
@@ -150,7 +160,7 @@ def plan(event: RecordedEvent, world: World) -> Mapping[str, Any] | None:
 @plan.then
 def on_plan(found: Plan, about: WorldObject, world: World) -> Iterator[KandoEvent]:
     """Settle the draft questions of a goal as planned; unchanged if the plan has too few."""
-    drafts = _drafts_of(about.id, world)
+    drafts = drafts_of(about.id, world)
     planned = planned_questions(found.questions)
     if len(planned) < len(drafts):
         planned = [each.data["text"] for each in drafts]
@@ -161,7 +171,7 @@ def on_plan(found: Plan, about: WorldObject, world: World) -> Iterator[KandoEven
 @plan.failed
 def on_no_plan(error: Mapping[str, Any], about: WorldObject, world: World) -> Iterator[KandoEvent]:
     """Settle the draft questions of a goal unchanged."""
-    for question in _drafts_of(about.id, world):
+    for question in drafts_of(about.id, world):
         yield patch(question, {"status": "settled"})
 
 
@@ -185,7 +195,7 @@ def on_document_created(event: RecordedEvent, world: World) -> Iterator[KandoEve
 def on_question_created(event: RecordedEvent, world: World) -> Emitted:
     """Create a pending finding, which cites the most relevant sources if the question is settled."""
     question = world.objects[event.data["id"]]
-    cited = _relevant_to(question, world) if _is_settled(question) else []
+    cited = _relevant_to(question, world) if is_settled(question) else []
     finding = yield from _create_finding(event, cited)
     yield relate(ANSWERS, finding, question, cause=[finding])
 
@@ -194,8 +204,8 @@ def on_question_created(event: RecordedEvent, world: World) -> Emitted:
 def on_question_settled(event: RecordedEvent, world: World) -> Emitted:
     """Replace the finding of a newly settled question by one that cites the relevant sources."""
     question = world.objects[event.data["id"]]
-    for finding in _ends(question.id, ANSWERS, world):
-        is_open = finding.data["status"] == "pending" and not _sources_of(finding.id, world)
+    for finding in ends(question.id, ANSWERS, world):
+        is_open = finding.data["status"] == "pending" and not sources_of(finding.id, world)
         if is_open and event.data["patch"].get("status") == "settled":
             relevant = _relevant_to(question, world)
             yield from _create_finding(event, relevant, finding.id, [question.event_id])
@@ -216,9 +226,9 @@ def find(event: RecordedEvent, world: World) -> Mapping[str, Any] | None:
 
     After an unusable answer it asks once more.
     """
-    finding, sources = world.objects[event.data["id"]], _sources_of(event.data["id"], world)
+    finding, sources = world.objects[event.data["id"]], sources_of(event.data["id"], world)
     asks_again = event.data.get("patch", {}).keys() & {"part", "problem"}
-    if not sources or finding.data["status"] != "pending" or not _question_of(finding.id, world):
+    if not sources or finding.data["status"] != "pending" or not question_of(finding.id, world):
         return None
     if event.type == OBJECT_PATCHED and not asks_again:
         return None
@@ -234,7 +244,7 @@ def find(event: RecordedEvent, world: World) -> Mapping[str, Any] | None:
 @find.then
 def on_found(found: Answer, about: WorldObject, world: World) -> Iterator[KandoEvent]:
     """Keep the statements that their sources support; complete the finding after the last part."""
-    sources = [source.data for source in _sources_of(about.id, world)]
+    sources = [source.data for source in sources_of(about.id, world)]
     good, left_out = checked(found, sources)
     problem = problem_of(found, good, left_out)
     if problem and not about.data.get("problem"):
@@ -270,10 +280,10 @@ def on_not_found(
 @kit.responder(OBJECT_CREATED, type=Finding)
 def on_finding_created(event: RecordedEvent, world: World) -> Iterator[KandoEvent]:
     """Ask for the answer to a settled question that has no sources, as a text."""
-    question = _question_of(event.data["id"], world)
-    if question is None or not _is_settled(question) or event.data["data"]["status"] != "pending":
+    question = question_of(event.data["id"], world)
+    if question is None or not is_settled(question) or event.data["data"]["status"] != "pending":
         return
-    if not _sources_of(event.data["id"], world):
+    if not sources_of(event.data["id"], world):
         prompt = kit.prompt("finding", **_asked(event.data["id"], world), sources=sources_text([]))
         messages = [
             {"role": "system", "content": kit.prompt("system")},
@@ -293,7 +303,7 @@ def on_text(event: RecordedEvent, world: World) -> Iterator[KandoEvent]:
     if finding.data["status"] == "completed" or ("conversation" in event.data and not is_misfit):
         return
     text = event.data.get("text") if is_misfit else text_of(event.data)
-    # What begins like JSON is a damaged structured answer, which no reader understands.
+    # A text that begins like JSON is a damaged structured answer, which no reader understands.
     if not isinstance(text, str) or not text.strip() or (is_misfit and text.lstrip()[0] in "{["):
         yield patch(finding, {"status": "failed", "error": reason_of(failure or _NO_TEXT)})
         return
@@ -309,18 +319,18 @@ _NO_TEXT = {"message": "the answer has no text"}
 @kit.responder(OBJECT_PATCHED, type=Finding)
 def on_finding_patched(event: RecordedEvent, world: World) -> Emitted:
     """Write the synthesis when no finding of the goal is pending, and update it after changes."""
-    question = _question_of(event.data["id"], world)
-    goal = _goal_of(question.id, world) if question else None
+    question = question_of(event.data["id"], world)
+    goal = goal_of(question.id, world) if question else None
     if goal is None:
         return
-    asked = [_ends(each.id, ANSWERS, world) for each in _ends(goal.id, DECOMPOSES_INTO, world)]
+    asked = [ends(each.id, ANSWERS, world) for each in ends(goal.id, DECOMPOSES_INTO, world)]
     findings = [finding for each in asked for finding in each]
     if not all(asked) or any(finding.data["status"] == "pending" for finding in findings):
         return
-    answered = [_answered(each, world) for each in findings]
-    problem = _shortfall(answered)
+    found = [answered(each, world) for each in findings]
+    problem = shortfall(found)
     unread = [*unread_in(world, goal.data["text"])]
-    text = synthesis_text(goal.data["text"], answered, unread, problem)
+    text = synthesis_text(goal.data["text"], found, unread, problem)
     cause: list[KandoEvent | str] = [event, *(finding.event_id for finding in findings)]
     existing = world.get_relations(goal.id, SYNTHESIZES)
     if not existing:
@@ -337,20 +347,10 @@ def on_finding_patched(event: RecordedEvent, world: World) -> Emitted:
         yield patch(existing[0].source_id, changes, cause=cause)
 
 
-def _shortfall(answered: list[tuple[str, dict[str, Any], list[dict[str, Any]]]]) -> str:
-    """Return why no question has an answer with a source; empty if one has, or if there are none."""
-    if not any(sources for _, _, sources in answered):
-        return ""
-    if any(finding["status"] == "completed" for _, finding, _ in answered):
-        return ""
-    reasons = dict.fromkeys(finding.get("error") or "no reason given" for _, finding, _ in answered)
-    return f"None of {len(answered)} questions has an answer: {'; '.join(reasons)}"
-
-
 def _asked(finding_id: str, world: World) -> dict[str, str]:
     """Return the question of a finding and its goal, as the prompt shows them."""
-    question = _question_of(finding_id, world)
-    goal = _goal_of(question.id, world) if question else None
+    question = question_of(finding_id, world)
+    goal = goal_of(question.id, world) if question else None
     return {
         "question": question.data["text"] if question else "",
         "goal": clipped(goal.data["text"], _MAX_GOAL_CHARS) if goal else "none",
@@ -368,42 +368,5 @@ def _create_finding(
 
 
 def _relevant_to(question: WorldObject, world: World) -> list[WorldObject]:
-    goal = _goal_of(question.id, world)
+    goal = goal_of(question.id, world)
     return relevant_sources(question.data["text"], goal.data["text"] if goal else "", world)
-
-
-def _drafts_of(goal_id: str, world: World) -> list[WorldObject]:
-    questions = _ends(goal_id, DECOMPOSES_INTO, world)
-    return [each for each in questions if not _is_settled(each)]
-
-
-def _is_settled(question: WorldObject) -> bool:
-    return question.data.get("status") != "draft"
-
-
-def _answered(
-    finding: WorldObject, world: World
-) -> tuple[str, dict[str, Any], list[dict[str, Any]]]:
-    question = _question_of(finding.id, world)
-    asked = question.data["text"] if question else ""
-    return asked, finding.data, [source.data for source in _sources_of(finding.id, world)]
-
-
-def _ends(id: str, relation_type: str, world: World) -> list[WorldObject]:
-    """Return the objects at the other end of an object's relations of a type."""
-    return [
-        world.objects[each.source_id if each.target_id == id else each.target_id]
-        for each in world.get_relations(id, relation_type)
-    ]
-
-
-def _goal_of(question_id: str, world: World) -> WorldObject | None:
-    return next(iter(_ends(question_id, DECOMPOSES_INTO, world)), None)
-
-
-def _question_of(finding_id: str, world: World) -> WorldObject | None:
-    return next(iter(_ends(finding_id, ANSWERS, world)), None)
-
-
-def _sources_of(finding_id: str, world: World) -> list[WorldObject]:
-    return _ends(finding_id, CITES, world)
