@@ -120,7 +120,7 @@ def complete(settings: dict[str, str]) -> Iterator[Complete]:
 def test_the_research_kit_ends_with_findings(settings: dict[str, str], tmp_path: Path) -> None:
     note = tmp_path / "notes.md"
     note.write_text("An event log keeps every change in order. A reader replays it to get a state.")
-    options = {"max_tokens": 24, "temperature": 0}
+    options = {"max_tokens": 300, "temperature": 0}
     environ = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], **settings}
     environ["KANDO_LLM_OPTIONS"] = json.dumps(options)
     kando = [sys.executable, "-m", "kando.cli.main"]
