@@ -28,6 +28,7 @@ from kando.kit import Kit
 from kando.schema.events import (
     OBJECT_CREATED,
     OBJECT_PATCHED,
+    PERSON_REMINDED,
     PERSON_REPLIED,
     RUN_ENDED,
     KandoEvent,
@@ -374,4 +375,23 @@ def test_an_llm_responder_declares_what_it_emits() -> None:
         ("drawn.asks.tool", MODEL),
         ("drawn.asks.answer", "on.part_of"),
     } <= triggers(graph)
+    assert graph.warnings == ()
+
+
+def test_the_clock_reminds_of_questions_if_the_kit_reacts_to_it() -> None:
+    kit = seeded()
+
+    @kit.responder(OBJECT_CREATED, type="Whole")
+    def on_whole(event: Any, world: Any) -> Iterator[KandoEvent]:
+        yield ask_person("Which?", about=event, remind=60)
+
+    @kit.responder(PERSON_REMINDED, type="Whole")
+    def on_reminder(event: Any, world: Any) -> None: ...
+
+    @kit.responder(PERSON_REPLIED, type="Whole")
+    def on_reply(event: Any, world: Any) -> None: ...
+
+    graph = kit_graph(kit)
+
+    assert {("drawn.on_whole", CLOCK), (CLOCK, "drawn.on_reminder")} <= triggers(graph)
     assert graph.warnings == ()

@@ -142,7 +142,7 @@ def kit_graph(kit: Kit) -> KitGraph:
     responders = kit.create()
     own = [_node_of(responder) for responder in responders]
     emitted = {emission.type for node in own for emission in node.emissions}
-    nodes = [_goal_of(kit), *_inputs(own), *own, *_answerers(emitted)]
+    nodes = [_goal_of(kit), *_inputs(own), *own, *_answerers(own, emitted)]
     edges = list(_edges_among(nodes))
     edges += _edges_by_patches(nodes, edges)
     places = {node.name: place for place, node in enumerate(nodes)}
@@ -170,14 +170,15 @@ def _inputs(nodes: Sequence[Node]) -> Iterator[Node]:
         yield Node(INPUT, _ANY, None, documents, DECLARED, reacts=False)
 
 
-def _answerers(emitted: set[str | None]) -> Iterator[Node]:
+def _answerers(nodes: Sequence[Node], emitted: set[str | None]) -> Iterator[Node]:
     """Yield the nodes outside the kit that answer its requests."""
     for asked, name in _ANSWERERS.items():
         if asked in emitted:
             answer = (Emission(_ANSWERED_BY[asked], None, True),)
             yield Node(name, frozenset({asked}), None, answer, DECLARED)
-    if timed := {TIMER_SET, PERSON_ASKED} & emitted:
-        # A question may have reminders, or none.
+    # Whether questions have reminders is known by who reacts to them.
+    reminds = any(PERSON_REMINDED in node.pattern for node in nodes)
+    if timed := ({TIMER_SET, PERSON_ASKED} if reminds else {TIMER_SET}) & emitted:
         fired = tuple(Emission(_BY_CLOCK[each], None, each == TIMER_SET) for each in sorted(timed))
         yield Node(CLOCK, frozenset(timed), None, fired, DECLARED)
 
