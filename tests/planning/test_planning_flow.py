@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from kando.app.status import read_status
 from kando.schema.events import (
     APPROVAL_DENIED,
     APPROVAL_GRANTED,
@@ -289,3 +290,27 @@ def test_a_person_may_send_a_further_task(planner):
 
     assert run.statuses() == {"a": "done", "b": "done"}
     assert "2 of 2 tasks are done." in run.artifact()
+
+
+def test_the_settings_name_the_model_of_each_step(planner, failed):
+    models = {"plan_model": "test:large", "work_model": "test:small"}
+    run = planner(results={"a": [failed("no")]}, settings=models)
+    run.run()
+
+    asked = [e.data["model"] for e in run.events("llm.request")]
+    assert asked == ["test:large", "test:small", "test:small", "test:large", "test:small"]
+
+
+def test_a_plan_without_a_done_task_states_its_problem_until_one_is_done(planner, done, failed):
+    run = planner(
+        results={"a": [failed("no timber"), done("built")]}, settings={"retries": 0, "replans": 0}
+    )
+    run.run()
+    problem = read_status(run.store)
+    assert problem.got_no_answer
+    assert problem.problem == "no task was completed"
+
+    again = {"id": run.id("a"), "patch": {"status": "pending"}}
+    run.send(make_event("object.patched", "", "ann", [], again))
+    assert run.statuses() == {"a": "done"}
+    assert read_status(run.store).problem is None

@@ -161,3 +161,17 @@ def test_workers_of_a_group_give_the_plan_that_one_process_gives(
     assert tasks(kando, grouped) == dict.fromkeys("abcd", "done")
     assert kando("artifacts", grouped, "plan.md") == kando("artifacts", alone, "plan.md")
     assert kando("replay", grouped, "--strict").startswith("identical: ")
+
+
+def test_a_goal_without_a_valid_plan_ends_with_exit_code_6_and_says_why(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    plan = [{"name": "a", "title": "Clear the way", "depends_on": ["a"]}]
+    llm = answers(tmp_path / "answers.json", plan)
+    command = [sys.executable, "-m", "kando.cli.main", "run", "planning", "--goal", "Mend it"]
+    done = subprocess.run(
+        [*command, "--llm", llm], env=environ, capture_output=True, text=True, timeout=120
+    )
+
+    assert done.returncode == 6
+    assert "no valid plan: a depends on itself" in done.stderr

@@ -28,6 +28,10 @@ Emitted = Generator[KandoEvent, RecordedEvent, None]
 EmittedWithIds = Generator[KandoEvent, RecordedEvent, list[str]]
 
 
+def _plan_model(world: World) -> str:
+    return world.settings(Settings).plan_model
+
+
 @kit.llm_responder(
     *(OBJECT_CREATED, OBJECT_PATCHED),
     type=Goal,
@@ -35,6 +39,7 @@ EmittedWithIds = Generator[KandoEvent, RecordedEvent, list[str]]
     system="system",
     output=Step,
     many=True,
+    model=_plan_model,
 )
 def decompose(event: RecordedEvent, world: World) -> dict[str, Any] | None:
     """Ask a model for the tasks of a goal, and once more if its first proposal was refused."""
@@ -46,10 +51,10 @@ def decompose(event: RecordedEvent, world: World) -> dict[str, Any] | None:
 
 
 @decompose.then
-def on_steps(steps: list[Step], about: WorldObject | None, world: World) -> Emitted:
+def on_steps(steps: list[Step], about: WorldObject, world: World) -> Emitted:
     """Create the tasks of a goal, or refuse the proposal."""
     goal = _open_goal(about, world)
-    if about is None or goal is None:
+    if goal is None:
         return
     if problems := problems_in(steps, world.settings(Settings).tasks):
         yield _refusal(about.id, goal, steps, problems)
@@ -59,16 +64,14 @@ def on_steps(steps: list[Step], about: WorldObject | None, world: World) -> Emit
 
 
 @decompose.failed
-def on_no_steps(
-    error: dict[str, Any], about: WorldObject | None, world: World
-) -> Iterator[KandoEvent]:
+def on_no_steps(error: dict[str, Any], about: WorldObject, world: World) -> Iterator[KandoEvent]:
     """Record why there are no tasks."""
-    if about is not None and _open_goal(about, world):
+    if _open_goal(about, world):
         yield patch(about, {"status": "failed", "error": reason_of(error)})
 
 
-def _open_goal(about: WorldObject | None, world: World) -> Goal | None:
-    goal = world.get(Goal, about.id) if about is not None else None
+def _open_goal(about: WorldObject, world: World) -> Goal | None:
+    goal = world.get(Goal, about.id)
     return goal if goal is not None and goal.status == "open" else None
 
 
@@ -111,7 +114,13 @@ def _created(
 
 
 @kit.llm_responder(
-    OBJECT_PATCHED, type=Task, prompt="replan", system="system", output=Step, many=True
+    OBJECT_PATCHED,
+    type=Task,
+    prompt="replan",
+    system="system",
+    output=Step,
+    many=True,
+    model=_plan_model,
 )
 def replan(event: RecordedEvent, world: World) -> dict[str, Any] | None:
     """Ask a model for other tasks in place of one that failed."""
@@ -129,9 +138,9 @@ def replan(event: RecordedEvent, world: World) -> dict[str, Any] | None:
 
 
 @replan.then
-def on_other_steps(steps: list[Step], about: WorldObject | None, world: World) -> Emitted:
+def on_other_steps(steps: list[Step], about: WorldObject, world: World) -> Emitted:
     """Replace a failed task by others, or refuse the proposal."""
-    job = job_of(about.id, world) if about is not None else None
+    job = job_of(about.id, world)
     if job is None or job.task.status != "replanning":
         return
     ids = {key(each.name): id for id, each in tasks_of(job.goal_id, world).items()}
@@ -161,9 +170,9 @@ def _moved(task_id: str, to: list[str], world: World) -> Iterator[KandoEvent]:
 
 @replan.failed
 def on_no_other_steps(
-    error: dict[str, Any], about: WorldObject | None, world: World
+    error: dict[str, Any], about: WorldObject, world: World
 ) -> Iterator[KandoEvent]:
     """Record that a failed task was not replaced."""
-    if about is not None and about.data["status"] == "replanning":
+    if about.data["status"] == "replanning":
         reason = f"{about.data['error']} (no other tasks: {reason_of(error)})"
         yield patch(about, {"status": "failed", "error": reason})

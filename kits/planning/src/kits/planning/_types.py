@@ -7,7 +7,7 @@ from typing import Literal
 import attrs
 from attrs.validators import deep_mapping, ge, in_, instance_of
 
-from kando.kit import OMITTED, Demo, Kit, load_prompts
+from kando.kit import OMITTED, Demo, Kit, json_schema, load_prompts
 
 __all__ = [
     "BLOCKS",
@@ -57,6 +57,8 @@ class Settings:
         kits: the kit that works on the tasks of a kind, by kind, each task as a child run. A model
             works on all others.
         depth: how deep plans are nested: above 1, a task of the kind ``project`` is a planning run.
+        plan_model: model that proposes tasks; that of the run if ``default``.
+        work_model: model that works on them.
     """
 
     tasks: int = attrs.field(default=12, validator=ge(1))
@@ -69,6 +71,8 @@ class Settings:
         validator=deep_mapping(in_(("work", "question", "company", "project")), instance_of(str)),
     )
     depth: int = attrs.field(default=1, validator=ge(1))
+    plan_model: str = "default"
+    work_model: str = "default"
 
 
 @attrs.frozen
@@ -83,9 +87,9 @@ class Step:
         is_dangerous: whether it costs money, changes or deletes something, or may do harm.
     """
 
-    name: str
-    title: str
-    depends_on: list[str] = attrs.field(factory=list)
+    name: str = attrs.field(metadata=json_schema(maxLength=60))
+    title: str = attrs.field(metadata=json_schema(maxLength=300))
+    depends_on: list[str] = attrs.field(factory=list, metadata=json_schema(maxItems=20))
     kind: Kind = "work"
     is_dangerous: bool = False
 
@@ -107,8 +111,8 @@ class Obstacle:
         blocks: names of the tasks that have to wait for it.
     """
 
-    title: str
-    blocks: list[str]
+    title: str = attrs.field(metadata=json_schema(maxLength=300))
+    blocks: list[str] = attrs.field(metadata=json_schema(maxItems=20))
 
 
 @attrs.frozen
@@ -123,7 +127,7 @@ class Result:
 
     succeeded: bool
     summary: str
-    obstacles: list[Obstacle] = attrs.field(factory=list)
+    obstacles: list[Obstacle] = attrs.field(factory=list, metadata=json_schema(maxItems=5))
 
 
 @kit.object

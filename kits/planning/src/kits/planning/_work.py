@@ -82,7 +82,14 @@ def ask_first(intent: KandoEvent, world: World) -> Verdict:
     return Allow()
 
 
-@kit.llm_responder(OBJECT_CREATED, type=Outcome, prompt="work", system="system", output=Result)
+@kit.llm_responder(
+    OBJECT_CREATED,
+    type=Outcome,
+    prompt="work",
+    system="system",
+    output=Result,
+    model=lambda world: world.settings(Settings).work_model,
+)
 def work(event: RecordedEvent, world: World) -> dict[str, Any] | None:
     """Ask a model to work on a task, unless another kit does."""
     job = job_at(event.object_id, world)
@@ -97,10 +104,10 @@ def work(event: RecordedEvent, world: World) -> dict[str, Any] | None:
 
 
 @work.then
-def on_result(result: Result, about: WorldObject | None, world: World) -> Emitted:
+def on_result(result: Result, about: WorldObject, world: World) -> Emitted:
     """Record the result of an attempt, unless it was withdrawn in the meantime."""
     job = _awaited(about, world)
-    if about is None or job is None:
+    if job is None:
         return
     blocked = yield from _obstacles(result, job, world)
     if job.id in blocked:
@@ -113,12 +120,10 @@ def on_result(result: Result, about: WorldObject | None, world: World) -> Emitte
 
 
 @work.failed
-def on_no_result(
-    error: dict[str, Any], about: WorldObject | None, world: World
-) -> Iterator[KandoEvent]:
+def on_no_result(error: dict[str, Any], about: WorldObject, world: World) -> Iterator[KandoEvent]:
     """Record that an attempt failed."""
     job = _awaited(about, world)
-    if about is not None and job is not None:
+    if job is not None:
         yield from _failed(about, job, error, world)
 
 
@@ -153,10 +158,9 @@ def on_child_ended(event: RecordedEvent, world: World) -> Iterator[KandoEvent]:
         yield from _failed(about, job, error, world)
 
 
-def _awaited(about: WorldObject | None, world: World) -> Job | None:
+def _awaited(about: WorldObject, world: World) -> Job | None:
     """Return the task of an attempt whose result counts."""
-    is_awaited = about is not None and about.data["status"] == "working"
-    return job_at(about.id, world) if about is not None and is_awaited else None
+    return job_at(about.id, world) if about.data["status"] == "working" else None
 
 
 def _done(outcome: WorldObject, job: Job, text: str) -> Iterator[KandoEvent]:
