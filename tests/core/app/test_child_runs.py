@@ -70,7 +70,10 @@ def make_kits(journal: Path) -> list[Kit]:
         word = event.object["text"]
         if word == "raise":
             raise ZeroDivisionError(word)
-        if word == "ask":
+        if word == "nothing":
+            report = {"name": "a.md", "media_type": "text/markdown", "text": "# None"}
+            yield create("Report", {**report, "problem": "no source was read"})
+        elif word == "ask":
             yield ask_person("Which?", about="job")
         elif word.startswith("nest"):
             yield start_run("parent", word.removeprefix("nest"), about="job")
@@ -237,6 +240,15 @@ def test_a_child_that_fails_answers_with_an_error(store: Store) -> None:
 
     assert got(run) == ["RunFailed", 3]
     assert "ZeroDivisionError" in ends(run)[0]["error"]["message"]
+
+
+def test_a_child_whose_artifact_states_a_problem_answers_with_an_error(store: Store) -> None:
+    run = store.start("parent", "nothing one")
+
+    assert got(run) == ["NoResult", 3]
+    (ended, _) = ends(run)
+    assert ended["state"] == "finished"
+    assert ended["error"]["message"] == f"Run {ended['run_id']}: no source was read"
 
 
 def test_a_child_that_waits_for_a_person_lets_the_run_wait_and_not_stand_still(

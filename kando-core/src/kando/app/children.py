@@ -171,6 +171,8 @@ def answer_of(
     if status.state in _ERRORS:
         reason = status.problem or f"it was {status.state}"
         return answer | error_data(_ERRORS[status.state], f"Run {child.id}: {reason}")
+    if status.got_no_answer:
+        return answer | error_data("NoResult", f"Run {child.id}: {status.problem}")
     try:
         return answer | {"result": _result(child)}
     except (Exception, SystemExit) as error:
