@@ -73,9 +73,10 @@ class Planner:
             self.store, [*create_kit(), provider_executor(self.answer)], cache=LLMCache()
         )
 
-    def run(self, goal: str = "Open the bridge") -> World:
+    def run(self, goal: str = "Open the bridge", documents: Sequence[KandoEvent] = ()) -> World:
         """Start the run and work until there is no pending work."""
-        return self.runtime().run([loaded(self.settings), *seed_from_goal(goal, "r1")])
+        seeds = [loaded(self.settings), *seed_from_goal(goal, "r1"), *documents]
+        return self.runtime().run(seeds)
 
     def send(self, *events: KandoEvent) -> World:
         """Send events to the run and work on."""

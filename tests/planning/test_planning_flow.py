@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kando.app.status import read_status
+from kando.errors import InvalidData
 from kando.schema.events import (
     APPROVAL_DENIED,
     APPROVAL_GRANTED,
@@ -314,3 +315,31 @@ def test_a_plan_without_a_done_task_states_its_problem_until_one_is_done(planner
     run.send(make_event("object.patched", "", "ann", [], again))
     assert run.statuses() == {"a": "done"}
     assert read_status(run.store).problem is None
+
+
+def test_a_request_shows_the_passages_of_documents_that_are_relevant_to_its_task(planner):
+    plan = [{"name": "a", "title": "Count the planks."}, {"name": "b", "title": "Paint the rail."}]
+    run = planner([plan])
+    texts = {"deck.txt": "The deck has 60 planks.", "rail.txt": "The rail is blue."}
+    documents = [
+        make_event(
+            OBJECT_CREATED,
+            "",
+            "cli",
+            [],
+            {"type": "Document", "data": {"path": path, "text": text}},
+        )
+        for path, text in texts.items()
+    ]
+    run.run("Open it", documents)
+
+    assert "> deck.txt\n> rail.txt" in run.requests[0]
+    assert "- deck.txt\n  > The deck has 60 planks." in run.requests[1]
+    assert "The deck" not in run.requests[2]
+
+
+def test_a_kit_for_an_unknown_kind_of_task_is_refused(planner):
+    run = planner(settings={"kits": {"x": "research"}})
+
+    with pytest.raises(InvalidData, match=r"data\.kits\['x'\]"):
+        run.run()

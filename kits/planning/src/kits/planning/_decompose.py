@@ -11,7 +11,14 @@ from kando.emit import create, patch, relate, unrelate
 from kando.schema.events import OBJECT_CREATED, OBJECT_PATCHED, KandoEvent, RecordedEvent
 from kando.world.graph import World, WorldObject
 from kits.planning._graph import is_done, job_of, key, needs, problems_in, tasks_of
-from kits.planning._report import attempts_text, reason_of, refused_text, task_list, task_text
+from kits.planning._report import (
+    attempts_text,
+    paths_text,
+    reason_of,
+    refused_text,
+    task_list,
+    task_text,
+)
 from kits.planning._types import (
     BLOCKS,
     DEPENDS_ON,
@@ -46,8 +53,12 @@ def decompose(event: RecordedEvent, world: World) -> dict[str, Any] | None:
     goal = _open_goal(world.objects[event.data["id"]], world)
     if goal is None or (event.type == OBJECT_PATCHED and "refused" not in event.object):
         return None
-    limit = world.settings(Settings).tasks
-    return {"goal": goal.text, "limit": limit, "refused": refused_text(goal.refused)}
+    return {
+        "goal": goal.text,
+        "limit": world.settings(Settings).tasks,
+        "documents": paths_text(world),
+        "refused": refused_text(goal.refused),
+    }
 
 
 @decompose.then

@@ -5,19 +5,34 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
+from kando.text.documents import passages
 from kando.text.figure import Node, dot, mermaid, svg
 from kando.text.markdown import one_line, plain
+from kando.text.relevance import most_relevant
 from kando.world.graph import World
 from kits.planning._graph import attempts_at, in_order, needs, tasks_of
 from kits.planning._types import Goal, Plan, Refused, Task
 
-__all__ = ["artifacts_of", "attempts_text", "reason_of", "refused_text", "task_list", "task_text"]
+__all__ = [
+    "artifacts_of",
+    "attempts_text",
+    "passages_text",
+    "paths_text",
+    "reason_of",
+    "refused_text",
+    "task_list",
+    "task_text",
+]
 
 #: Maximum characters of a title, of an outcome in a request, and of a line of one in the report.
 _TITLE_CHARS = 300
 _OUTCOME_CHARS = 1_500
 _LINE_CHARS = 4_000
 _LABEL_CHARS = 38
+
+#: Maximum number of documents that a request for tasks lists, and of passages in one for a result.
+_MAX_PATHS = 50
+_MAX_PASSAGES = 5
 
 _COLOURS = {
     "done": "#e6f5e6",
@@ -63,6 +78,28 @@ def attempts_text(task_id: str, world: World) -> str:
         f"- {each.status}: {one_line(each.error or each.text, _TITLE_CHARS)}" for each in earlier
     ]
     return "\n".join([f"This is attempt {len(earlier) + 1}. The earlier ones:", *lines])
+
+
+def paths_text(world: World) -> str:
+    """Return the paths of the input documents, as a request shows them; empty without documents."""
+    paths = dict.fromkeys(each.data["path"] for each in world.objects_of("Document"))
+    if not paths:
+        return ""
+    shown = [f"> {one_line(path, _TITLE_CHARS)}" for path in [*paths][:_MAX_PATHS]]
+    return "\n".join(["The work on a task sees passages of these documents:", *shown])
+
+
+def passages_text(about: str, world: World) -> str:
+    """Return the passages of the input documents that are relevant to a task; empty without any."""
+    documents = [each.data for each in world.objects_of("Document")]
+    found = [(each["path"], p.text) for each in documents for p in passages(each["text"])]
+    if not found:
+        return ""
+    lines = ["Passages of the documents at hand:"]
+    for index in most_relevant(about, [text for _, text in found], _MAX_PASSAGES):
+        path, text = found[index]
+        lines += [f"- {one_line(path, _TITLE_CHARS)}", *_quoted(text)]
+    return "\n".join(lines)
 
 
 def artifacts_of(goal_id: str, world: World) -> Iterator[Plan]:

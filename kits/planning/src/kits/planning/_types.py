@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import attrs
-from attrs.validators import deep_mapping, ge, in_, instance_of
+from attrs.validators import ge
 
 from kando.kit import OMITTED, Demo, Kit, json_schema, load_prompts
 
@@ -66,10 +66,7 @@ class Settings:
     replans: int = attrs.field(default=1, validator=ge(0))
     obstacles: int = attrs.field(default=5, validator=ge(0))
     approval: Literal["dangerous", "all", "none"] = "dangerous"
-    kits: dict[str, str] = attrs.field(
-        factory=dict,
-        validator=deep_mapping(in_(("work", "question", "company", "project")), instance_of(str)),
-    )
+    kits: dict[Kind, str] = attrs.field(factory=dict)
     depth: int = attrs.field(default=1, validator=ge(1))
     plan_model: str = "default"
     work_model: str = "default"

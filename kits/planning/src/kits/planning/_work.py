@@ -33,7 +33,7 @@ from kits.planning._graph import (
     resting_on,
     tasks_of,
 )
-from kits.planning._report import attempts_text, reason_of, task_list, task_text
+from kits.planning._report import attempts_text, passages_text, reason_of, task_list, task_text
 from kits.planning._types import BLOCKS, PART_OF, PRODUCES, Outcome, Result, Settings, Task, kit
 
 _MAX_TITLE_CHARS = 300
@@ -99,6 +99,7 @@ def work(event: RecordedEvent, world: World) -> dict[str, Any] | None:
         "goal": job.goal.text,
         "task": task_text(job.task),
         "tasks": task_list(job.goal_id, world),
+        "passages": passages_text(f"{job.task.title} {job.goal.text}", world),
         "earlier": attempts_text(job.id, world),
     }
 

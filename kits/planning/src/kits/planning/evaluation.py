@@ -71,6 +71,9 @@ def _truth(random: Random, number: int) -> Truth:
     for name in names:
         needs = random.sample([*truth], min(len(truth), random.choice((0, 1, 1, 2, 3))))
         kind = random.choice(("plain", "plain", "retried", "replaced", "forbidden", "obstacle"))
+        if not truth and kind == "forbidden":
+            # A plan without a done task has a problem.
+            kind = "plain"
         replaced_by = [f"other {name}", f"last {name}"] if kind == "replaced" else []
         truth[name] = TrueTask(
             needs,
