@@ -89,7 +89,8 @@ def _converter_of(kind: Any) -> cattrs.Converter:
     To make one takes longer than to convert an answer, as it compiles code for the class.
     """
     # Only classes are equal by identity: `A | B` equals `B | A`, but prefers another of them.
-    return _converter_of_class(kind) if isclass(kind) else strict_converter()
+    is_class = isclass(kind)
+    return _converter_of_class(kind) if is_class else strict_converter()
 
 
 @lru_cache(maxsize=256)
