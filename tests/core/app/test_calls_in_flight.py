@@ -234,3 +234,43 @@ def test_a_call_that_fails_while_a_limit_stops_the_run_is_charged(tmp_path: Path
         run.resume(llm=provider, forgets_limits=True)
         assert (run.status().state, run.metrics().llm.cost_usd) == ("finished", 0.75)
         run.replay(strict=True)
+
+
+@pytest.mark.parametrize("is_cached", [False, True])
+def test_a_pause_that_arrives_during_a_call_holds_the_next_one_and_a_cached_answer(
+    tmp_path: Path, is_cached: bool
+) -> None:
+    url = f"sqlite:{tmp_path / 'runs.sqlite'}"
+    begun: list[str] = []
+    kit = Kit("desk", seed=lambda goal, run_id: [create("Go", {"run": run_id}, id="go")])
+
+    @kit.tool("stop")
+    def stop(run: str) -> str:
+        with open_store(url, kits=[kit], environ={"KANDO_PLUGINS": ""}) as other:
+            other.run(run).pause()
+        return run
+
+    @kit.responder("object.created", type="Go")
+    def on_go(event: KandoEvent, world: object) -> Any:
+        if is_cached:
+            yield ask([{"role": "user", "content": "x"}])
+        yield call_tool("stop", {"run": event.data["data"]["run"]})
+
+    @kit.responder("tool.returned")
+    def on_returned(event: KandoEvent, world: object) -> Any:
+        yield ask([{"role": "user", "content": "x"}])
+
+    def complete(request: dict[str, Any]) -> dict[str, Any]:
+        begun.append("model")
+        return {"text": "done", "model": "m", "cost_usd": 0.0}
+
+    with open_store(url, kits=[kit], environ={"KANDO_PLUGINS": ""}) as store:
+        model = Provider("scripted", "", provider_executor(complete))
+        run = store.start(kit, "go", llm=model)
+        paused = [event.type for event in run.events()]
+        before = len(begun)
+        run.resume(llm=model)
+
+        assert "run.paused" in paused
+        assert paused.count("llm.response") == before == int(is_cached)
+        assert types_of(run).count("llm.response") == 1 + is_cached

@@ -13,7 +13,6 @@ from kando.app.entries import (
     answer_key,
     failure_key,
     intent_of,
-    messages_in,
 )
 from kando.app.opened import OpenedRun
 from kando.ledger.groups import Job
@@ -68,7 +67,7 @@ class SubstrateInbox(Inbox):
 
         Answers of workers are left out: each is recorded when it is its intent's turn.
         """
-        return messages_in(self.substrate, self.ledger_id)
+        return [entry for entry in self._read() if intent_of(entry) is None]
 
     def take(self, key: str) -> None:
         """Mark an entry as taken."""
@@ -76,9 +75,14 @@ class SubstrateInbox(Inbox):
 
     def answers(self) -> dict[str, dict[str, Any]]:
         """Return the data of the answers that were delivered and not yet taken, by intent."""
+        self._read()
+        return self._answers
+
+    def _read(self) -> list[InboxEntry]:
         entries = self.substrate.inbox(self.ledger_id)
         found = ((intent_of(entry), entry.event.data) for entry in entries)
-        return {intent: data for intent, data in found if intent is not None}
+        self._answers = {intent: data for intent, data in found if intent is not None}
+        return entries
 
     def keep(self, intent_id: str, answer: KandoEvent) -> None:
         """Deliver the answer of a call; the first one to an intent counts."""

@@ -161,7 +161,7 @@ class Effects:
         self._has_new = False
         for call in self.startable(can_start):
             # A call that depends on earlier ones starts when its turn to be recorded has come.
-            if not (call.effect.is_elsewhere or call.is_ordered):
+            if not (call.effect.is_elsewhere or call.is_ordered or self._kept(call.intent)):
                 self._launch(call)
 
     def startable(self, can_start: Callable[[Call], bool]) -> Iterator[Call]:
@@ -198,8 +198,9 @@ class Effects:
             executor: answers it.
             world: of the run.
             seconds_left: after which the call is interrupted; None for never.
-            is_wanted: asked about once a second; when it returns False, the wait ends and the call
-                is not repeated, but it stays in flight.
+            is_wanted: asked before the answer is used or the call is made, and then about once a
+                second; when it returns False, the wait ends and the call is not repeated, but it stays
+                in flight.
             before_call: called before a call is made or waited for: it saves the intent, and may
                 start planned calls. It is not called if the answer is known.
 
@@ -216,23 +217,27 @@ class Effects:
         assert effect is not None
         compute = effect.inline(intent)
         if compute is not None:
+            if not is_wanted():
+                return None
             with call_place(self._ledger, workspace=self._workspace):
                 return compute(world)
-        known = self._known(intent, effect, world)
-        if known is not None:
-            return known
-        call = self._in_flight.get(intent.id)
-        if call is None or not call.future.done():
+        known, call = self._known(intent, effect, world), self._in_flight.get(intent.id)
+        needs_call = known is None and (call is None or not call.future.done())
+        if needs_call:
             before_call()
-            # The messages read meanwhile may have paused the run.
-            if not is_wanted():
-                if call is not None:
-                    call.is_unwanted = True
-                return None
-            # The answer to an equal request may have been saved, and is cached since then.
-            if call is None and (recalled := self.recall(intent, effect, world)) is not None:
-                self.discard(intent.id)
-                return recalled
+        # The messages read meanwhile may have paused the run.
+        if not is_wanted():
+            if call is not None:
+                call.is_unwanted = True
+            return None
+        if needs_call and call is None:
+            # The answer to an equal request may have been saved, and is cached since then; and the
+            # messages may have come with an answer.
+            known = self._known(intent, effect, world)
+        if known is not None:
+            self.discard(intent.id)
+            return known
+        if needs_call:
             if effect.is_elsewhere:
                 raise AnswerPending(intent.id)
             call = self._in_flight.get(intent.id)
@@ -262,8 +267,6 @@ class Effects:
         known = self.recall(intent, effect, world)
         if known is None and intent.id not in self._in_flight:
             known = self._kept(intent) or None
-        if known is not None:
-            self.discard(intent.id)
         return known
 
     def has_returned(self) -> bool:

@@ -46,6 +46,10 @@ class Inbox:
         """Return the data of the answers that were delivered and not yet taken, by intent."""
         return self._answers
 
+    def known_answers(self) -> Mapping[str, dict[str, Any]]:
+        """Return what `answers` returned when the inbox was read last, for entries or for answers."""
+        return self._answers
+
     def keep(self, intent_id: str, answer: KandoEvent) -> None:
         """Deliver the answer of a call, until its turn comes to be recorded.
 

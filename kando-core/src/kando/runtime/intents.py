@@ -67,7 +67,6 @@ class Intents:
         may_call: whether calls may start: the loop runs and will wait for their answers.
         may_start: called before calls start; False if a message to the run forbids it.
         before_answer: called before the answer of a call in a conversation is recorded.
-        kept: answers that were delivered and are not recorded yet, by intent.
         by_hand: who answered a request by hand, by intent.
         lineage: returns the answer of a branch's parents to an equal call, or None.
     """
@@ -84,8 +83,9 @@ class Intents:
         self.may_call = False
         self.may_start: Callable[[], bool] = lambda: True
         self.before_answer: Callable[[], object] = lambda: None
-        self.kept: Mapping[str, dict[str, Any]] = {}
         self.by_hand: dict[str, str] = {}
+        # Whether calls may start, by the messages that were read when calls were started last.
+        self._read_result: bool | None = None
         self.lineage: Callable[[RecordedEvent], dict[str, Any] | None] = lambda intent: None
         self._committer = committer
         self._recorder = committer.recorder
@@ -126,8 +126,10 @@ class Intents:
     def start_calls(self) -> None:
         """Start the planned calls, whose intents are durable."""
         may_call = self.may_call and not self._committer.is_exhausted
-        if may_call and self.effects.has_waiting and self.may_start():
-            self.effects.start(self._reserve)
+        if may_call and self.effects.has_waiting:
+            self._read_result = self.may_start()
+            if self._read_result:
+                self.effects.start(self._reserve)
 
     def discard(self, intent: RecordedEvent) -> None:
         """Discard the call of an intent and its reservation, after it failed."""
@@ -179,14 +181,11 @@ class Intents:
         effect.on_durable(intent)
 
     def known_answer(self, intent: RecordedEvent) -> dict[str, Any] | None:
-        """Return the answer to an intent that needs no call, as far as it is known already."""
-        return self.kept.get(intent.id) or self.lineage(intent)
+        """Return the answer that is kept here, was delivered by another process, or a parent got.
 
-    def kept_answer(self, intent: RecordedEvent) -> dict[str, Any] | None:
-        """Return the answer that is kept here, was delivered by another process, or a parent got."""
-        if intent.id not in self.kept:
-            self.kept = self._inbox.answers()
-        return self.known_answer(intent)
+        What was delivered counts if the inbox was read since, which happens before calls start.
+        """
+        return self._inbox.known_answers().get(intent.id) or self.lineage(intent)
 
     def asks_on_branch(self, intent: RecordedEvent) -> bool:
         """Whether a call would write on a branch, and no parent of it has made the call."""
@@ -196,7 +195,7 @@ class Intents:
 
     def recover(self) -> None:
         """Plan the calls of the intents that the ledger leaves open."""
-        self.kept = self._inbox.answers()
+        self._inbox.answers()
         for intent in self.in_order():
             self.plan(intent)
 
@@ -316,9 +315,20 @@ class Intents:
         seconds: float | None,
         is_wanted: Callable[[], bool] = lambda: True,
     ) -> dict[str, Any] | None:
+        world = self._recorder.world
+        return self.effects.answer(intent, handler, world, seconds, is_wanted, self._before_call)
+
+    def _before_call(self) -> None:
         # The intent is on disk before its call starts.
-        save, world = self._committer.save, self._recorder.world
-        return self.effects.answer(intent, handler, world, seconds, is_wanted, save)
+        self._read_result = None
+        self._committer.save()
+
+    def _may_start_now(self) -> bool:
+        """Read the messages, unless they were read to start calls just now; False if one forbids it."""
+        found = self._read_result if self._read_result is not None else self.may_start()
+        # A message that is recorded saves, which may set it once more.
+        self._read_result = None
+        return found
 
     def record_lost(self, patience_seconds: float, outcome: str) -> None:
         """Record the failures of the calls in flight that may have been paid for, when the run stops.
@@ -372,10 +382,10 @@ class Intents:
 
             def is_wanted() -> bool:
                 # A message may pause the run or answer the request: before the call, or during it.
-                return self.may_start() and self.executor_of(intent) is handler
+                return self._may_start_now() and self.executor_of(intent) is handler
 
-            if is_wanted():
-                answer = self._result_of(intent, handler, account.seconds_left(), is_wanted)
+            self._read_result = None
+            answer = self._result_of(intent, handler, account.seconds_left(), is_wanted)
         if answer is None:
             if not self.may_start():
                 return False

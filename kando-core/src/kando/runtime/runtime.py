@@ -503,7 +503,7 @@ class Runtime:
         effects = Effects(
             self._max_parallel_calls,
             lambda call, answer: loop.intents.keep(call, answer),
-            lambda intent: loop.intents.kept_answer(intent),
+            lambda intent: loop.intents.known_answer(intent),
             self._require_claim,
             self._acquire_slots,
             recorder.source,
