@@ -21,6 +21,7 @@ __all__ = [
 ]
 
 Result = TypeVar("Result")
+_Argument = TypeVar("_Argument")
 
 #: How long a connection waits for locks of other connections, unless it waits in `patiently`.
 BUSY_TIMEOUT_SECONDS = 5.0
@@ -103,7 +104,7 @@ class SynchronisedLog:
             raise sqlite3.OperationalError(msg) from error
 
 
-def patiently(action: Callable[[], Result]) -> Result:
+def patiently(action: Callable[[_Argument], Result], argument: _Argument) -> Result:
     """Return the result of an action, and repeat it while another connection holds the lock it needs.
 
     SQLite's own busy handler waits longer after each attempt, up to 100 ms. With many writers the
@@ -114,6 +115,7 @@ def patiently(action: Callable[[], Result]) -> Result:
     Args:
         action: needs the lock of the file, and changes nothing if it fails. The busy timeout of
             its connection should be 0.
+        argument: of the action.
 
     Raises:
         sqlite3.OperationalError: the file is still locked after `PATIENCE_SECONDS`.
@@ -121,7 +123,7 @@ def patiently(action: Callable[[], Result]) -> Result:
     start: float | None = None
     while True:
         try:
-            return action()
+            return action(argument)
         except sqlite3.OperationalError as error:
             now = time.monotonic()
             start = now if start is None else start

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
+from types import TracebackType
 
 from kando.errors import StoreDamaged, StoreError
 
@@ -46,24 +46,49 @@ _DAMAGE = {
 _RESTORE = "Restore it from a copy."
 
 
-@contextmanager
-def translate_errors(path: Path) -> Iterator[None]:
-    """Translate errors that SQLite and the file system raise about `path` into Kando's errors.
+class _Translation:
+    """See `translate_errors`: it is entered for each statement, so it is not a generator."""
+
+    __slots__ = ("path",)
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            self._translate(error)
+
+    def _translate(self, error: BaseException) -> None:
+        path = self.path
+        if isinstance(error, sqlite3.Error):
+            raise _store_error(path, error) from error
+        if isinstance(error, UnicodeDecodeError):
+            # Python's module could not decode SQLite's error message.
+            raise StoreDamaged(f"{path} is damaged: {error}.", hint=_RESTORE) from error
+        if isinstance(error, OSError):
+            msg = f"{path} cannot be opened: {error.strerror or error}."
+            raise StoreError(msg, hint="Choose another path with --ledger sqlite:PATH.") from error
+
+
+def translate_errors(path: Path) -> AbstractContextManager[None]:
+    """Return a context that translates errors of SQLite and the file system into Kando's errors.
+
+    Args:
+        path: of the file that the errors are about.
 
     Raises:
         StoreError: the file cannot be used.
         StoreDamaged: its content is not what was written.
     """
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise _store_error(path, error) from error
-    except UnicodeDecodeError as error:
-        # Python's module could not decode SQLite's error message.
-        raise StoreDamaged(f"{path} is damaged: {error}.", hint=_RESTORE) from error
-    except OSError as error:
-        msg = f"{path} cannot be opened: {error.strerror or error}."
-        raise StoreError(msg, hint="Choose another path with --ledger sqlite:PATH.") from error
+    return _Translation(path)
 
 
 def not_a_store(path: Path, what: str) -> StoreError:

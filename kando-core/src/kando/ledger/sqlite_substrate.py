@@ -431,7 +431,7 @@ class SQLiteSubstrate(Substrate):
             if self._reader is not None:
                 return self._reader.query(function)
             connection = self._open_connection()
-            return patiently(lambda: function(connection))
+            return patiently(function, connection)
 
     def _query_if_open(self) -> Callable[[Callable[[sqlite3.Connection], Any]], Any] | None:
         return None if self._reader is None and self._connection is None else self._query
@@ -454,7 +454,7 @@ class SQLiteSubstrate(Substrate):
             if not waits_in_commit:
                 connection.execute("PRAGMA synchronous = NORMAL")
             try:
-                patiently(lambda: connection.execute("BEGIN IMMEDIATE"))
+                patiently(connection.execute, "BEGIN IMMEDIATE")
                 # First, as the first response under a key stays.
                 if self._to_cache:
                     rows = [(*place, each) for place, each in self._to_cache.items()]
