@@ -29,8 +29,9 @@ def send(asker: Asker, conversation: WorldObject, step: Sending, world: World) -
     """
     if not asker.continues:
         turn = conversation.data["turn"] + 1
-        yield patch(conversation, {"turn": turn, **step.changes})
-        messages, about = step.changes["messages"], conversation.data["about"]
+        patched = yield patch(conversation, {"turn": turn, **step.changes})
+        # As they are recorded: these are not encoded again.
+        messages, about = patched.data["patch"]["messages"], conversation.data["about"]
         yield request_of(asker, conversation.id, turn, messages, about, step.cause, world)
         return
     step = _with_waiting(conversation, step)
@@ -43,10 +44,12 @@ def send(asker: Asker, conversation: WorldObject, step: Sending, world: World) -
     state = {**conversation.data, **step.changes}
     turn = state["turn"] + 1
     counted = {"status": OPEN, "turn": turn, "asked": state["asked"] + 1}
-    yield patch(conversation, {**step.changes, **counted})
+    patched = yield patch(conversation, {**step.changes, **counted})
     # The turns that were summarized are among the causes.
     compacted = [state["compacted"]] if state.get("compacted") else []
-    messages, cause = state["messages"], [*step.cause, *compacted]
+    # As they are recorded: these are not encoded again.
+    messages = patched.data["patch"].get("messages", state["messages"])
+    cause = [*step.cause, *compacted]
     yield request_of(asker, conversation.id, turn, messages, state["about"], cause, world)
 
 
