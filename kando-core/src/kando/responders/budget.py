@@ -397,16 +397,10 @@ class BudgetEnforcer:
             return self._worst_of_child(intent.data.get("limits")), False
         if effect.answer_type != LLM_RESPONSE:
             return Accounts(tool_calls=1), False
-        asked = intent.data
-        limit = asked.get("max_tokens")
-        out = limit if isinstance(limit, int) and limit > 0 else DEFAULT_MAX_TOKENS
-        # Each token of the request represents at least one byte.
-        tokens = _input_tokens(intent) + _ADDED_TOKENS + out
-        if "output_schema" in asked:
-            # An invalid answer is sent back and answered again.
-            tokens = 2 * tokens + 2 * out + _ADDED_TOKENS * 4
+        # What has no limit is not estimated.
+        tokens = _most_tokens(intent) if self.budget.max_llm_tokens is not None else 0
         is_limited = self.budget.max_llm_cost_usd is not None
-        cost, is_guess = self.worst_cost(asked, effect) if is_limited else (0.0, False)
+        cost, is_guess = self.worst_cost(intent.data, effect) if is_limited else (0.0, False)
         return Accounts(llm_calls=1, llm_tokens=tokens, llm_cost_usd=cost), is_guess
 
     def _worst_of_child(self, limits: object) -> Accounts:
@@ -502,6 +496,19 @@ class BudgetEnforcer:
 
     def _cost_of(self, accounts: Accounts) -> float:
         return accounts.llm_cost_usd + accounts.llm_unpriced * self._fallback
+
+
+def _most_tokens(request: RecordedEvent) -> int:
+    """Return the most tokens of a request and its answer together."""
+    asked = request.data
+    limit = asked.get("max_tokens")
+    out = limit if isinstance(limit, int) and limit > 0 else DEFAULT_MAX_TOKENS
+    # Each token of the request represents at least one byte.
+    tokens = _input_tokens(request) + _ADDED_TOKENS + out
+    if "output_schema" in asked:
+        # An invalid answer is sent back and answered again.
+        tokens = 2 * tokens + 2 * out + _ADDED_TOKENS * 4
+    return tokens
 
 
 def _input_tokens(request: RecordedEvent) -> int:

@@ -21,7 +21,7 @@ from kando.schema.events import (
 )
 from kando.schema.firing import Firing
 from kando.views.pending import failed_intent, is_answer
-from kando.views.spending import spent_by
+from kando.views.spending import Accounts, spent_by
 
 __all__ = ["MetricsFold", "ResponderMetrics", "RunMetrics", "Usage", "measure"]
 
@@ -133,15 +133,14 @@ class _Account:
     cache_read_tokens: int = 0
     cache_write_tokens: int = 0
 
-    def add_answer(self, event: KandoEvent) -> None:
+    def add_answer(self, event: KandoEvent, charge: Accounts) -> None:
         self.answers += 1
         self.errors += "error" in event.data
         self.cached += event.data.get("cached") is True
-        self.add_spent(event)
+        self.add_spent(event, charge)
 
-    def add_spent(self, event: KandoEvent) -> None:
+    def add_spent(self, event: KandoEvent, charge: Accounts) -> None:
         """Add the cost and tokens of a call, whether it was answered or failed."""
-        charge = spent_by(event)
         self.cost_usd += charge.llm_cost_usd
         usage = event.data.get("usage")
         # An answer from the cache uses no tokens, and its usage is that of the original.
@@ -205,10 +204,11 @@ class MetricsFold:
             work.events += _count(event.data.get("outputs"))
         elif kind == RESPONDER_FAILED:
             self._work_of(_text(event.data.get("responder"))).failures += 1
-            self.llm.add_spent(event)
+            charge = spent_by(event)
+            self.llm.add_spent(event, charge)
             asker = self.askers.get(failed_intent(event.data) or "")
             if asker is not None:
-                self._work_of(asker).llm.add_spent(event)
+                self._work_of(asker).llm.add_spent(event, charge)
         elif kind == LLM_REQUEST:
             self.askers[event.id] = event.actor
             self.llm.requests += 1
@@ -241,14 +241,15 @@ class MetricsFold:
         return work
 
     def _observe_answer(self, event: KandoEvent) -> None:
-        self.llm.add_answer(event)
+        charge = spent_by(event)
+        self.llm.add_answer(event, charge)
         of_model = self.models.setdefault(_text(event.data.get("model")), _Account())
         of_model.requests += 1
-        of_model.add_answer(event)
+        of_model.add_answer(event, charge)
         # The request may precede the measured events.
         askers = [self.askers.pop(id) for id in event.cause if id in self.askers]
         for asker in askers[:1]:
-            self._work_of(asker).llm.add_answer(event)
+            self._work_of(asker).llm.add_answer(event, charge)
 
     def metrics(self) -> RunMetrics:
         """Return the metrics of the events observed so far."""

@@ -88,7 +88,7 @@ def spent_by(event: KandoEvent) -> Accounts:
         return charge_of(event.type, event.data)
     if event.type == RESPONDER_FAILED and failed_intent(event.data) is not None:
         return _charge_of_failure(event.data)
-    return Accounts()
+    return _FREE
 
 
 def charge_of(answer_type: str, answer: Mapping[str, Any]) -> Accounts:
@@ -99,25 +99,31 @@ def charge_of(answer_type: str, answer: Mapping[str, Any]) -> Accounts:
         answer: its data.
     """
     error = answer.get("error")
-    kind = error.get("type") if isinstance(error, Mapping) else None
+    # Most answers have no error: an instance check of None would be the slow one.
+    kind = error.get("type") if error is not None and isinstance(error, Mapping) else None
     if kind in _NOT_CALLED or answer.get("cached") is True or is_by_hand(answer):
-        return Accounts()
+        return _FREE
     if answer_type == TOOL_RETURNED:
-        return Accounts(tool_calls=1)
+        return _TOOL_CALL
     if answer_type == RUN_ENDED:
         return _charge_of_child(answer)
     lost = answer.get("lost")
-    before = _charge_of_failure(lost) if isinstance(lost, Mapping) else Accounts()
     cost = amount_of(answer.get("cost_usd"))
     # An error without a cost field was free; a cost of null is unknown.
     is_free = error is not None and "cost_usd" not in answer
-    return before + Accounts(
+    charge = Accounts(
         llm_calls=1,
         llm_tokens=_tokens_of(answer),
         llm_cost_usd=cost or 0.0,
         llm_unpriced=int(cost is None and not is_free),
         llm_dearest_usd=cost or 0.0,
     )
+    if lost is not None and isinstance(lost, Mapping):
+        return _charge_of_failure(lost) + charge
+    return charge
+
+
+_FREE, _TOOL_CALL = Accounts(), Accounts(tool_calls=1)
 
 
 def _charge_of_child(ended: Mapping[str, Any]) -> Accounts:
@@ -156,7 +162,7 @@ def _charge_of_failure(failed: Mapping[str, Any]) -> Accounts:
 
 def _tokens_of(answer: Mapping[str, Any]) -> int:
     usage = answer.get("usage")
-    if isinstance(usage, Mapping):
+    if usage is not None and isinstance(usage, Mapping):
         reported = [amount_of(usage.get(field)) for field in ("input_tokens", "output_tokens")]
         if any(each is not None for each in reported):
             return sum(int(each or 0) for each in reported)
