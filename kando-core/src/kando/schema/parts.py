@@ -184,9 +184,15 @@ def split(data: Any, chains: Chains) -> tuple[Any, bytes, Split | None]:
             limited = whole_size(encoded_parts, texts) - media_size(whole, once=True)
             return whole, encoded_parts, Split(texts, (), limited)
     rest, nodes = found
-    texts = {}
-    stored = top_with_references(rest, texts)
-    rest_size = whole_size(encode(stored), texts) - (media_size(rest, once=True) if texts else 0)
+    texts, encoded = {}, encode(rest)
+    if len(encoded) < LONG and _REFERENCE not in encoded:
+        # No text in it is long, and no object looks like a reference.
+        stored = {k: {**v} if type(v) is dict else v for k, v in rest.items()}
+        rest_size = len(encoded)
+    else:
+        stored = top_with_references(rest, texts)
+        rest_size = whole_size(encode(stored), texts)
+        rest_size -= media_size(rest, once=True) if texts else 0
     for (outer, name), node in nodes.items():
         chains.remember(node)
         reference = message_reference(node)
@@ -195,6 +201,9 @@ def split(data: Any, chains: Chains) -> tuple[Any, bytes, Split | None]:
     last = tuple(nodes.values())
     largest = max(rest_size, *(node.largest for node in last))
     return rest, MARK + encode(stored), Split(texts, last, largest)
+
+
+_REFERENCE = REFERENCE.encode()
 
 
 def _may_have_list(data: Any) -> bool:
