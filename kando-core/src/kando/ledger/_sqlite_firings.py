@@ -138,6 +138,19 @@ def firing_of(row: Sequence[Any], segment: Segment, parts: Parts) -> tuple[Firin
 
 
 def _firing_of(first: RecordedEvent, mark: int, column: bytes, segment: Segment) -> Firing:
+    if isinstance(column, bytes) and len(column) == _KEY_BYTES and first.cause:
+        # Almost every firing.
+        return Firing(
+            first.position - 1,
+            segment.heads,
+            segment.stream,
+            first.timestamp,
+            first.actor,
+            first.cause[0],
+            column.hex(),
+            (),
+            is_call=bool(mark & 1),
+        )
     try:
         more = _decode(column[_KEY_BYTES:]) if len(column) > _KEY_BYTES else {}
         return Firing(

@@ -268,20 +268,27 @@ class SQLiteLedgerStore(LedgerStore):
         return self._read_firings(from_position, self.length())
 
     def _read_firings(self, start: int, end: int) -> Iterator[RecordedEvent | Firing]:
-        for item in self._items(start, end):
+        items = self._items(start, end)
+        for item in items:
             if isinstance(item, Firing) and item.position < start:
                 yield from item.events()[start - item.position :]
             else:
                 yield item
+            # No later one begins before.
+            yield from items
 
     def _items(self, start: int, end: int) -> Iterator[RecordedEvent | Firing]:
         """Yield the events and firings from `start` up to `end`; the first firing may begin before."""
         for segment, first, last in self._spans(start, end):
             aligned = self._start_of_item(segment, first) if first > segment.start else first
             rows = self._pages(segment.base + aligned, segment.base + last)
-            for item in items_of(rows, segment, aligned, last, self._parts):
-                if isinstance(item, Firing) or item.position >= first:
-                    yield item
+            items = items_of(rows, segment, aligned, last, self._parts)
+            if aligned == first:
+                yield from items
+            else:
+                yield from (
+                    item for item in items if isinstance(item, Firing) or item.position >= first
+                )
 
     def _pages(self, first: int, last: int) -> Iterator[tuple[Any, ...]]:
         # Events never change, so pages up to a fixed end give a consistent view.
@@ -341,13 +348,9 @@ class SQLiteLedgerStore(LedgerStore):
         self, connection: sqlite3.Connection, where: str, parameters: tuple[int | str, ...]
     ) -> list[tuple[Any, ...]]:
         """Return the rows of events that meet a condition."""
-        if not self._has_firings:
-            query = f"SELECT {FORMAT_1_COLUMNS} FROM events {where}"
-            rows = connection.execute(query, parameters).fetchall()
-            # Asked afterwards: a writer may have upgraded the file and appended to it.
-            if not self._may_have_firings(connection):
-                return rows
-        return connection.execute(f"SELECT {COLUMNS} FROM events {where}", parameters).fetchall()
+        # A reader asks in the transaction of the query: a writer may upgrade the file meanwhile.
+        columns = COLUMNS if self._may_have_firings(connection) else FORMAT_1_COLUMNS
+        return connection.execute(f"SELECT {columns} FROM events {where}", parameters).fetchall()
 
     def _rows(self, where: str, parameters: tuple[int | str, ...]) -> list[tuple[Any, ...]]:
         return self._substrate._query(
