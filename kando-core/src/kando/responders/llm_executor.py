@@ -25,7 +25,7 @@ from kando.schema.events import (
     RecordedEvent,
 )
 from kando.schema.firing import Firing
-from kando.views.answered import OpenRequests
+from kando.views.answered import OBSERVED_TYPES, OpenRequests
 from kando.views.pending import is_by_hand
 from kando.world.graph import World
 
@@ -233,9 +233,10 @@ def cached_while_read(
     requests = requests or OpenRequests()
     for item in items:
         for event in item.outputs if isinstance(item, Firing) else (item,):
-            for intent in requests.observe(event, event):
-                if event.position >= start:
-                    _put(cache, intent, event.data, requests.choices.model)
+            if event.type in OBSERVED_TYPES:
+                for intent in requests.observe(event, event):
+                    if event.position >= start:
+                        _put(cache, intent, event.data, requests.choices.model)
         yield item
 
 

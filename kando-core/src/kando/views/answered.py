@@ -15,9 +15,12 @@ from kando.schema.firing import Firing
 from kando.views.choices import CHOOSING, Choices
 from kando.views.pending import answered_by, is_answer
 
-__all__ = ["AnsweredRequests", "OpenRequests"]
+__all__ = ["OBSERVED_TYPES", "AnsweredRequests", "OpenRequests"]
 
 Value = TypeVar("Value")
+
+#: Types of events that `OpenRequests` has a use for.
+OBSERVED_TYPES = CHOOSING | {LLM_REQUEST, LLM_RESPONSE}
 
 _BYTES = 4
 _COLUMNS = 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import Any, Protocol, TypeGuard
 
 from kando.errors import DuplicateEvent, InvalidData, UnknownReference
@@ -38,6 +39,9 @@ _QUESTIONS = frozenset({APPROVAL_REQUESTED, PERSON_ASKED})
 #: The change that an event makes to a world: an object, a relation or settings to put, the id of a
 #: relation to drop, or None.
 Change = WorldObject | Relation | SettingsChange | str | None
+
+_CREATED = itemgetter("id", "type", "data")
+_type = type
 
 # Most values in the data of events are of these types.
 _IMMUTABLE = frozenset({str, int, float, bool, type(None)})
@@ -104,13 +108,16 @@ def change_of(event: KandoEvent, world: Lookup, *, copies: bool = False) -> Chan
     """
     kind = event.type
     if kind == OBJECT_CREATED:
-        known: Any = event.data
-        id, type, data = known.get("id"), known.get("type"), known.get("data")
-        is_plain = isinstance(id, str) and isinstance(type, str) and isinstance(data, dict)
+        event_id = event.id
+        try:
+            id, type, data = _CREATED(event.data)
+        except KeyError:
+            id = type = data = None
+        is_plain = _type(id) is _type(type) is str and _type(data) is dict
         if copies or not is_plain or not id or not type:
             data = _object(event, "data", copies)
             id, type = _text(event, "id"), _text(event, "type")
-        return make_object(id, type, data, event.id, event.id)
+        return make_object(id, type, data, event_id, event_id)
     if kind == OBJECT_PATCHED:
         old = world.get_object(_text(event, "id"))
         if old is None:
