@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from unittest import mock
@@ -11,6 +11,7 @@ from checks import Difference
 from kando.runtime import Runtime
 from kando.runtime.loop import Loop
 from kando.runtime.snapshots import Snapshots
+from kando.schema.firing import Firing
 
 __all__ = ["compared", "state_of"]
 
@@ -42,6 +43,11 @@ def compared(interval: int, note: Callable[[], None] = lambda: None) -> Iterator
         yield
 
 
+def _events_of(queued: Any) -> Sequence[Any]:
+    """Return what an entry of the queue of a cursor stands for."""
+    return queued.events() if isinstance(queued, Firing) else (queued,)
+
+
 def state_of(loop: Loop) -> dict[str, Any]:
     """Return everything that a recovery restores."""
     recorder, cursor, gate = loop.recorder, loop.cursor, loop.gate
@@ -54,7 +60,7 @@ def state_of(loop: Loop) -> dict[str, Any]:
         "index": {type: list(ids) for type, ids in objects.index.items() if ids},
         "ends": {id: list(ids) for id, ids in relations.index.items() if ids},
         "former types": objects.former_types,
-        "queue": [each.id for each in cursor._queue],
+        "queue": [event.id for each in cursor._queue for event in _events_of(each)],
         "done": cursor.done,
         "open firing": cursor.open_firing,
         "pending": cursor.pending,

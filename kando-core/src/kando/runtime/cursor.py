@@ -44,6 +44,9 @@ AFTER = "after"
 
 _PENDING = PENDING | {APPROVAL_GRANTED, PERSON_REMINDED}
 
+#: The beginnings of the ids of the lifecycle events of whole firings.
+_LIFECYCLE_IDS = (f"{RESPONDER_FIRED}-", f"{RESPONDER_COMPLETED}-")
+
 #: Types of events that change more than the world: what is pending, or the account.
 TRACKED = _PENDING | CHARGED
 
@@ -151,7 +154,8 @@ class Cursor:
     """
 
     def __init__(self) -> None:
-        self._queue: deque[RecordedEvent | _Lifecycle] = deque()
+        # A firing of the ledger stands for its events until one of them is the next.
+        self._queue: deque[RecordedEvent | _Lifecycle | Firing] = deque()
         # Where the ledger alone shows the cursor: silent firings have moved it on since.
         self._shown_at = 0
         self._shown: dict[str, int] = {}
@@ -184,9 +188,29 @@ class Cursor:
         if not self._queue:
             return None
         first = self._queue[0]
+        if isinstance(first, RecordedEvent):
+            return first
+        if isinstance(first, Firing):
+            self._unfold(first)
+        first = self._queue[0]
         if isinstance(first, _Lifecycle):
             first = self._queue[0] = first.event()
+        assert isinstance(first, RecordedEvent)
         return first
+
+    def _unfold(self, firing: Firing, start: int | None = None) -> None:
+        """Put the events of a firing, the first of the queue, in its place.
+
+        Args:
+            firing: the first of the queue.
+            start: index of the first of its outputs that is not dispatched yet; None for its
+                ``responder.fired``.
+        """
+        queue, outputs = self._queue, firing.outputs
+        queue[0] = _Lifecycle(firing, firing.position + len(outputs) + 1)
+        queue.extendleft(reversed(outputs[start:]))
+        if start is None:
+            queue.appendleft(_Lifecycle(firing, firing.position))
 
     def observe(self, event: RecordedEvent) -> bool:
         """Process an event of the ledger; return whether a firing produced it."""
@@ -208,7 +232,7 @@ class Cursor:
         self,
         trigger: RecordedEvent,
         firing: Firing,
-        is_handled: Callable[[str], object] = lambda type: True,
+        is_handled: Callable[[str], object] | None = None,
         tracked: Sequence[RecordedEvent] | None = None,
     ) -> None:
         """Process a firing that was just recorded: as `observe` for each event, but faster.
@@ -216,31 +240,35 @@ class Cursor:
         Args:
             trigger: the event it handles.
             firing: it is whole.
-            is_handled: whether a responder handles events of a type; others need no dispatch.
+            is_handled: whether a responder handles events of a type; others need no dispatch. All do
+                if it is None.
             tracked: those of its outputs whose types are `TRACKED`; found if None.
         """
         position, outputs, queue = firing.position, firing.outputs, self._queue
         self._show(trigger, firing.observed, position)
         self._left = None
-        if is_handled(RESPONDER_FIRED):
-            queue.append(_Lifecycle(firing, position))
-        for event in outputs:
-            if is_handled(event.type):
-                queue.append(event)
+        if is_handled is None:
+            queue.append(firing)
+        else:
+            if is_handled(RESPONDER_FIRED):
+                queue.append(_Lifecycle(firing, position))
+            for event in outputs:
+                if is_handled(event.type):
+                    queue.append(event)
+            if is_handled(RESPONDER_COMPLETED):
+                queue.append(_Lifecycle(firing, position + len(firing) - 1))
         for event in outputs if tracked is None else tracked:
             if event.type in _PENDING:
                 self._track_pending(event)
-        if is_handled(RESPONDER_COMPLETED):
-            queue.append(_Lifecycle(firing, position + len(firing) - 1))
         if self._unresolved:
             self._mark_resolved(trigger, firing.responder)
         self._mark_done(trigger, firing.responder, position)
 
-    def recover_firing(self, firing: Firing) -> RecordedEvent:
-        """Process a whole firing of the ledger, as `observe_firing` does, and return its trigger."""
+    def advance_to(self, firing: Firing) -> RecordedEvent:
+        """Advance to the event that a firing of the ledger handles, and return it."""
         trigger = self._advance_to_trigger(firing.trigger_id, firing)
-        self._restore_silent(trigger, firing.observed, firing.position)
-        self.observe_firing(trigger, firing)
+        if firing.observed is not None:
+            self._restore_silent(trigger, firing.observed, firing.position)
         return trigger
 
     def observe_kit(self, position: int, loaded: dict[str, Any]) -> None:
@@ -326,14 +354,14 @@ class Cursor:
         if self.cancelled is not None and trigger.id == self.cancelled.id:
             self.cleaned.add(responder)
             return
-        if self._queue[0].id == trigger.id:
+        if self._queue[0].position == trigger.position:
             self.done[responder] = at
         if self._shown_at == trigger.position:
             self._shown[responder] = at
 
     def _restore_silent(self, trigger: RecordedEvent, noted: object, at: int) -> None:
         """Restore the silent firings of the current event that a ``responder.fired`` notes."""
-        if noted and self._queue and self._queue[0].id == trigger.id:
+        if noted and self._queue and self._queue[0].position == trigger.position:
             self.done |= dict.fromkeys(names_after(noted), at)
 
     def _mark_resolved(self, trigger: RecordedEvent, responder: str) -> None:
@@ -345,10 +373,10 @@ class Cursor:
         if self.cancelled is not None and trigger.id == self.cancelled.id:
             self.cleaned.add(responder)
             return
-        self._silent = None
-        if self._queue and self._queue[0].id == trigger.id:
+        self._silent, position = None, trigger.position
+        if self._queue and self._queue[0].position == position:
             self.done[responder] = at
-        if self._shown_at == trigger.position:
+        if self._shown_at == position:
             self._shown[responder] = at
 
     def failed_attempts(self, trigger_id: str, responder: str) -> int:
@@ -378,8 +406,24 @@ class Cursor:
         is_halted = self.pending.halted_by is not None
         if trigger is not None and (is_halted or trigger.position < self._queue[0].position):
             return trigger
-        while self._queue and self._queue[0].id != trigger_id:
-            self.advance()
+        queue, is_lifecycle = self._queue, trigger_id.startswith(_LIFECYCLE_IDS)
+        while queue:
+            first = queue[0]
+            if isinstance(first, RecordedEvent):
+                if first.id == trigger_id:
+                    return first
+            elif isinstance(first, Firing):
+                start = None if is_lifecycle else _index_of(trigger_id, first.outputs)
+                if is_lifecycle or start is not None:
+                    self._unfold(first, start)
+                    if start is not None:
+                        break
+                    continue
+            elif is_lifecycle and first.id == trigger_id:
+                break
+            queue.popleft()
+            if self.done:
+                self.done = {}
         current = self.current
         if current is None:
             id = of.fired_id if isinstance(of, Firing) else of.id
@@ -407,6 +451,9 @@ class Cursor:
             at: position of the last event before the one that notes them.
         """
         while self._queue and self._queue[0].position < position:
+            first = self._queue[0]
+            if isinstance(first, Firing) and first.position + len(first) > position:
+                self._unfold(first)
             self.advance()
         if self._queue and self._queue[0].position == position:
             self.done |= dict.fromkeys(responders, at)
@@ -521,6 +568,13 @@ class Cursor:
         self._queue.popleft()
         if self.done:
             self.done = {}
+
+
+def _index_of(id: str, events: Sequence[RecordedEvent]) -> int | None:
+    for index, event in enumerate(events):
+        if event.id == id:
+            return index
+    return None
 
 
 def _positions(events: Iterable[RecordedEvent]) -> list[int]:

@@ -14,6 +14,7 @@ import msgspec
 from kando.ledger.interface import LedgerStore
 from kando.responders.base import Responder
 from kando.responders.budget import BudgetEnforcer
+from kando.runtime.cursor import TRACKED
 from kando.runtime.declared_types import DeclaredTypes
 from kando.runtime.earlier import Earlier
 from kando.schema.events import (
@@ -388,50 +389,58 @@ class Recorder:
         depth = max(depths, default=-1)
         return max(depth, 0) if event.type in BOOKKEEPING else depth + 1
 
-    def restore_firing(self, trigger: RecordedEvent, firing: Firing) -> None:
+    def restore_firing(self, trigger: RecordedEvent, firing: Firing) -> Sequence[RecordedEvent]:
         """Apply a firing that the ledger holds: the same as `restore` for its events, but faster.
 
         Args:
             trigger: the event it handles.
             firing: of the ledger.
 
+        Returns:
+            Those of its outputs whose types are `kando.runtime.cursor.TRACKED`.
+
         Raises:
             RefusedEvent: an event cannot be applied to the world before it.
         """
         world, types, depths = self.world, self._types, self._depths
         caused, heads, observed = [trigger.id], self.heads, self.observed_types
+        position, outputs = firing.position, firing.outputs
+        tracked: list[RecordedEvent] = []
         of_trigger = greatest = self.depth_of(trigger.position)
         types.append(RESPONDER_FIRED)
         depths.append(of_trigger)
-        for event in firing.outputs:
+        for event in outputs:
+            position += 1
             kind, depth = event.type, of_trigger
             if kind not in BOOKKEEPING:
                 if event.cause == caused:
-                    depth = of_trigger + 1
+                    depth += 1
                 else:
                     # Earlier outputs of the firing may be among its causes.
-                    self.length = event.position
+                    self.length = position
                     depth = self._depth_of_restored(event)
-                change = change_of(event, world)
-                if change is not None:
+                if (change := change_of(event, world)) is not None:
                     commit(world, change)
-            if event.id == default_event_id(kind, event.position, heads):
+            if event.id == f"{kind}-{position - heads}":
                 types.append(kind)
             else:
                 types.append(None)
-                self.explicit_ids[event.id] = event.position
+                self.explicit_ids[event.id] = position
             depths.append(depth)
             if depth > greatest:
                 greatest = depth
+            if kind in TRACKED:
+                tracked.append(event)
             if kind in observed:
-                self.length = event.position + 1
+                self.length = position + 1
                 self.on_recorded(event, world)
         types.append(RESPONDER_COMPLETED)
         depths.append(of_trigger)
-        self.length = self._earlier.length + len(types)
-        self.account.count_firing(firing, greatest)
+        self.length = position + 2
+        self.account.count_firing(firing, greatest, tracked)
         self.last_type = RESPONDER_COMPLETED
-        self._saved += len(firing)
+        self._saved += len(outputs) + 2
+        return tracked
 
     @property
     def has_unsaved(self) -> bool:

@@ -61,7 +61,9 @@ def recover(
         if not isinstance(item, Firing):
             _restore(cursor, recorder, [item], on_external)
         elif cursor.open_firing is None and item.heads == recorder.heads:
-            recorder.restore_firing(cursor.recover_firing(item), item)
+            trigger = cursor.advance_to(item)
+            tracked = recorder.restore_firing(trigger, item)
+            cursor.observe_firing(trigger, item, None, tracked)
         else:
             _restore(cursor, recorder, item.events(), on_external)
 
