@@ -143,8 +143,9 @@ def _problem(page: _Page) -> str:
         return ""
     failed = [f"{each.source}: {each.error}" for each in readings if each.status == "failed"]
     failed += [f"{each.data.get('path')}: {each.data.get('reason')}" for each in skipped]
-    number = f"{len(failed)} of {_count(len(readings) + len(skipped), 'source')} failed"
-    return f"The report has no claim with a source: {': '.join([number, *failed[:1]])}"
+    number = _count(len(readings) + len(skipped), "source")
+    why = f"{len(failed)} of {number} failed: {failed[0]}" if failed else f"none in {number}"
+    return f"The report has no claim with a source: {why}"
 
 
 def _overview(world: World) -> Iterator[str]:

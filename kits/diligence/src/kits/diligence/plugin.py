@@ -10,4 +10,11 @@ __all__ = ["kando_kits"]
 @hookimpl
 def kando_kits() -> list[KitSpec]:
     """Register the kit `diligence`."""
-    return [KitSpec("diligence", "kits.diligence.kit:kit", "Due diligence on a company")]
+    return [
+        KitSpec(
+            "diligence",
+            "kits.diligence.kit:kit",
+            "Due diligence on a company",
+            evaluation="kits.diligence.evaluation:evaluation",
+        )
+    ]
