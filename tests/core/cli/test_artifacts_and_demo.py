@@ -152,3 +152,14 @@ def test_a_missing_artifact_or_folder_is_an_error_with_a_cure(
     assert done.returncode == code, done.stderr
     assert says in done.stderr
     assert done.stdout == ""
+
+
+def test_an_artifact_is_written_as_a_page(kando: Run, tmp_path: Path) -> None:
+    kando("run", "writer", "--demo", "--goal", "one")
+
+    printed = kando("artifacts", "@last", "--format", "html").stdout
+    kando("artifacts", "@last", "--format", "html", "-o", str(tmp_path / "a.html"))
+
+    assert "<h1>only</h1>" in printed
+    assert (tmp_path / "a.html").read_text() == printed
+    assert kando("artifacts", "@last", "--format", "html", "--json").returncode == 2

@@ -28,6 +28,17 @@ class Artifact:
     object_id: str
     object_type: str
 
+    def rendered(self, format: str) -> bytes:
+        """Return the artifact as ``md``, ``html`` or ``pdf``.
+
+        Raises:
+            ConfigurationError: there is no such format, or the package for PDF is not installed.
+        """
+        # Not at the top: most readers take the text as it is.
+        from kando.app.artifact_formats import rendered
+
+        return rendered(self, format)
+
 
 def artifacts_in(world: World) -> list[Artifact]:
     """Return the artifacts of a world, in creation order.

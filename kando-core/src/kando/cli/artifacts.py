@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 import click
 
+from kando.app.artifact_formats import FORMATS
 from kando.app.artifacts import Artifact
 from kando.cli.arguments import ANY_RUN
 from kando.cli.output import (
@@ -34,19 +35,30 @@ __all__ = ["artifacts"]
     type=click.Path(dir_okay=False, allow_dash=True),
     help="Write the artifact to FILE, or - for stdout.",
 )
+@click.option(
+    "--format",
+    type=click.Choice(FORMATS),
+    help="Write the artifact as md (as it is), html or pdf, to stdout without -o.",
+)
 @shared_options
-def artifacts(run: str, name: str | None, output: str | None, as_json: bool) -> None:
+def artifacts(
+    run: str, name: str | None, output: str | None, format: str | None, as_json: bool
+) -> None:
     """Print what a run has written.
 
     A run with several artifacts, such as a report and a table, lists them unless NAME is given:
     the name of an artifact, or the id of its object. Control characters are escaped on the
-    terminal, and kept in a file.
+    terminal, and kept in a file. In HTML and PDF no text of an artifact acts as markup or link.
     """
+    if format is not None and as_json:
+        raise click.UsageError("--format excludes --json.")
+    if format in ("html", "pdf") and output is None:
+        output = "-"
     with open_command_store() as store:
         named, at = store.run_at(run)
         found = named.artifacts(at=at) if name is None and output is None else []
         if output is not None:
-            _write(named.artifact(name, at=at), output)
+            _write(named.artifact(name, at=at), output, format or "md")
         elif name is None and as_json:
             print_list([attrs.asdict(each) for each in found])
         elif len(found) > 1:
@@ -66,10 +78,9 @@ def artifacts(run: str, name: str | None, output: str | None, as_json: bool) -> 
                     print_line(clean(line))
 
 
-def _write(artifact: Artifact, output: str) -> None:
+def _write(artifact: Artifact, output: str, format: str) -> None:
+    body = artifact.rendered(format)
     try:
-        # A lone surrogate has no UTF-8 form; newlines are kept as they are.
-        body = artifact.text.encode("utf-8", "replace")
         if is_stdout(output):
             stream = binary_stdout()
             stream.write(body)
