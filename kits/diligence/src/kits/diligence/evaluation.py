@@ -201,7 +201,11 @@ def _reading(asked: str, truth: Truth, mistakes: Mistakes) -> str | Mapping[str,
             if not sentences:
                 continue
             said = " ".join(sentences[0].split()).lstrip("# ")
-            found = {"statement": said, "passages": [number], "subject": truth.company}
+            found: dict[str, Any] = {
+                "statement": said,
+                "passages": [number],
+                "subject": truth.company,
+            }
             found |= {"attribute": attribute, "question": 0}
             statements.append(
                 _wrong(found, truth, shown, mistakes) if mistakes.happens() else found
