@@ -9,6 +9,7 @@ import pytest
 from kando.emit import create
 from kando.ledger.memory import MemoryLedgerStore
 from kando.schema.events import LLM_REQUEST, OBJECT_CREATED, TOOL_CALLED, make_event
+from kando.text.hostile import pdf
 from kando.trace.lineage import explain
 from kits.diligence.kit import (
     CLAIM,
@@ -347,6 +348,14 @@ def test_a_citation_leads_to_the_line(diligence):
     diligence.run({"a.txt": "# Acme\n\nIt has a history.\n\n# Facts\n\nFACT 1: Founded in 1949."})
 
     assert "\n1. a.txt, line 5, sha256 " in diligence.report()
+
+
+def test_a_citation_of_a_pdf_leads_to_the_page(diligence):
+    pytest.importorskip("pypdf")
+
+    diligence.run({"a.pdf": pdf(["Acme."], ["FACT 1: Founded in 1949."])})
+
+    assert "\n1. a.pdf, page 2, line 3, sha256 " in diligence.report()
 
 
 def test_an_error_as_answer_fails_its_claim_only(diligence, answer):

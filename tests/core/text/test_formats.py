@@ -8,7 +8,8 @@ import pytest
 
 import documents
 from kando.text._parser import Parser
-from kando.text.documents import Extracted, Limits, Unreadable
+from kando.text.documents import Extracted, Limits, Unreadable, extract_text
+from kando.text.hostile import pdf
 
 Read = Callable[..., Extracted]
 
@@ -154,3 +155,12 @@ def test_a_small_archive_gives_at_most_a_million_characters(read: Read) -> None:
 
     assert len(found.text) == 1_000_000
     assert found.notes == ["cut at chapter 1 of 1 after 1,000,000 characters"]
+
+
+def test_a_pdf_says_where_its_pages_begin() -> None:
+    pytest.importorskip("pypdf")
+
+    found = extract_text(pdf(["One."], [], ["Three.", "More."]))
+
+    texts = [found.text[at:].strip().partition("\n")[0] for at in found.pages]
+    assert texts == ["One.", "Three.", "Three."]

@@ -272,7 +272,8 @@ def _record(ledger: LedgerStore, kit: Kit, seeds: Sequence[KandoEvent]) -> None:
 def _document_event(document: Document | Skipped, cause: list[str]) -> KandoEvent:
     type = DOCUMENT if isinstance(document, Document) else SKIPPED_DOCUMENT
     fields = attrs.asdict(document)
-    if not fields.get("notes"):
-        fields.pop("notes", None)
+    for name in ("notes", "pages"):
+        if not fields.get(name):
+            fields.pop(name, None)
     data = {"type": type, "data": fields}
     return make_event(OBJECT_CREATED, "", _ACTOR, cause, data)

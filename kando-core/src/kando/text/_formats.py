@@ -12,6 +12,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from importlib import import_module
+from itertools import accumulate
 from typing import NamedTuple
 
 from kando.text._encodings import Binary, decode
@@ -162,11 +163,13 @@ class Extracted(NamedTuple):
         media_type: of the document.
         text: without control characters other than newline and tab.
         notes: what was guessed, cut or lost, each on one line.
+        pages: of a PDF, the offset of each page in the text, in order.
     """
 
     media_type: str
     text: str
     notes: list[str]
+    pages: list[int] = []  # noqa: RUF012 (a tuple would not equal what comes from JSON)
 
 
 class Unreadable(ValueError):
@@ -301,14 +304,21 @@ def extract(data: bytes, media_type: str, limits: Limits, charset: str | None = 
     if media_type in _COMPRESSED:
         chars = max(_MIN_CHARS, _CHARS_PER_BYTE * len(data))
         limits = limits._replace(chars=min(limits.chars, chars))
-    text = clean(_gathered(_pieces(data, media_type, limits, charset, notes), limits, notes))
+    texts = _gathered(_pieces(data, media_type, limits, charset, notes), limits, notes)
+    pages: list[int] = []
+    if media_type == PDF:
+        texts = [clean(each) for each in texts]
+        pages = [*accumulate(map(len, texts), initial=0)][: len(texts)]
+        text = "".join(texts)
+    else:
+        text = clean("".join(texts))
     if not text.strip():
         cut = [note.removeprefix("cut ") for note in notes if note.startswith("cut")]
         raise Unreadable(f"no text found {cut[0]}" if cut else _nothing(data, media_type))
     notes = [clean(note).replace("\n", " ")[:300] for note in dict.fromkeys(notes)]
     if len(notes) > _MAX_NOTES:
         notes = [*notes[:_MAX_NOTES], f"and {len(notes) - _MAX_NOTES} more notes"]
-    return Extracted(media_type, text, notes)
+    return Extracted(media_type, text, notes, pages)
 
 
 def _nothing(data: bytes, media_type: str) -> str:
@@ -391,8 +401,8 @@ def _reader(media_type: str) -> Reader | None:
     return readers.get(media_type)
 
 
-def _gathered(pieces: Iterator[Piece], limits: Limits, notes: list[str]) -> str:
-    """Join pieces until a limit is reached, which is noted."""
+def _gathered(pieces: Iterator[Piece], limits: Limits, notes: list[str]) -> list[str]:
+    """Return the texts of pieces until a limit is reached, which is noted."""
     deadline = time.monotonic() + limits.seconds
     texts: list[str] = []
     chars = pages = 0
@@ -411,7 +421,7 @@ def _gathered(pieces: Iterator[Piece], limits: Limits, notes: list[str]) -> str:
                 raise Late
     except Late:
         notes.append(f"cut{_at(place)} after {limits.seconds:g} s")
-    return "".join(texts)
+    return texts
 
 
 def _at(place: str) -> str:

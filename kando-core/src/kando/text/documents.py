@@ -7,7 +7,7 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import attrs
@@ -65,6 +65,8 @@ class Document:
         part: number of this part, from 1.
         parts: number of parts that the text was split into.
         notes: what was guessed, cut or lost when the file was read; only in the first part.
+        pages: of a PDF, the offset and the number of each page in this part: first the page on which
+            the part begins.
     """
 
     path: str
@@ -74,6 +76,7 @@ class Document:
     part: int = 1
     parts: int = 1
     notes: list[str] = attrs.field(factory=list)
+    pages: list[list[int]] = attrs.field(factory=list)
 
 
 @attrs.frozen
@@ -176,9 +179,17 @@ def _read_once(
         yield Skipped(shown, _reason(error))
         return
     sha256 = hashlib.sha256(data).hexdigest()
-    for number, text in enumerate(parts, start=1):
+    for number, (start, text) in enumerate(parts, start=1):
         notes = found.notes if number == 1 else []
-        yield Document(shown, sha256, found.media_type, text, number, len(parts), notes)
+        pages = _pages(found.pages, start, len(text))
+        yield Document(shown, sha256, found.media_type, text, number, len(parts), notes, pages)
+
+
+def _pages(starts: Sequence[int], start: int, length: int) -> list[list[int]]:
+    """Return the pages in a part of a document, with offsets in this part."""
+    numbered = [[at - start, number] for number, at in enumerate(starts, 1) if at < start + length]
+    before = [[0, number] for at, number in numbered if at <= 0]
+    return [*before[-1:], *(each for each in numbered if each[0] > 0)]
 
 
 def _read(path: str, limit: int) -> bytes:
@@ -237,8 +248,8 @@ def text_of(data: bytes, media_type: str) -> str:
     return extract_text(data, media_type=media_type).text
 
 
-def _parts(text: str) -> list[str]:
-    """Split a text into parts, after a paragraph, a line or a word if possible."""
+def _parts(text: str) -> list[tuple[int, str]]:
+    """Split a text into parts with their offsets, after a paragraph, a line or a word if possible."""
     parts = []
     start = 0
     while start < len(text):
@@ -247,9 +258,9 @@ def _parts(text: str) -> list[str]:
             end = start + (end - start) * _MAX_PART_BYTES // size
         if end < len(text):
             end = _boundary(text, start, end)
-        parts.append(text[start:end])
+        parts.append((start, text[start:end]))
         start = end
-    return [part for part in parts if part.strip()]
+    return [part for part in parts if part[1].strip()]
 
 
 def _boundary(text: str, start: int, end: int) -> int:

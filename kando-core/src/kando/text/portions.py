@@ -58,7 +58,7 @@ def placed_passages(
     pages: Sequence[Sequence[int]] = (),
     max_chars: int = _PASSAGE_CHARS,
 ) -> Iterator[Placed]:
-    """Yield the passages of a text with their places.
+    """Yield the passages of a text with their places; none of them extends over two pages.
 
     Args:
         text: of a document, or of a part of one.
@@ -67,14 +67,15 @@ def placed_passages(
         pages: offset and number of each page in the text, in order.
         max_chars: length of the longest passage, in characters.
     """
-    line, at, page = lines_before + 1, 0, 0
-    later = [*reversed(pages)]
-    for each in passages(text, max_chars):
-        line += text.count("\n", at, each.start)
-        at = each.start
-        while later and later[-1][0] <= each.start:
-            page = later.pop()[1]
-        yield Placed(each.start, each.end, each.text, part, line, page)
+    line, at = lines_before + 1, 0
+    begins = [(start, page) for start, page in pages] or [(0, 0)]
+    ends = [*(start for start, _ in begins[1:]), len(text)]
+    for (begin, page), end in zip(begins, ends, strict=True):
+        for each in passages(text[begin:end], max_chars):
+            start = begin + each.start
+            line += text.count("\n", at, start)
+            at = start
+            yield Placed(start, begin + each.end, each.text, part, line, page)
 
 
 def within_budget(
