@@ -15,8 +15,6 @@ from typing import Any
 import attrs
 
 from kando.evaluation import Case, EndedRun, Evaluation, Mistakes, Share, asked_in
-from kando.views.approvals import Approval
-from kando.views.questions import Question
 
 __all__ = ["TrueTask", "evaluation"]
 
@@ -193,9 +191,9 @@ def _result_of(run: EndedRun, task_id: str) -> int | None:
     return next((int(each[1]) for each in found if each is not None), None)
 
 
-def decide(case: Case, question: Approval | Question) -> Any:
-    """Deny what is dangerous, as the person of the case does."""
-    return "it costs too much" if isinstance(question, Approval) else None
+def decide(case: Case, question: object) -> str:
+    """Deny what is dangerous, as the person of the case does. The kit asks nothing else."""
+    return "it costs too much"
 
 
 evaluation = Evaluation(cases, oracle, score, decide)
