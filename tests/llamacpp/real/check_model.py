@@ -117,7 +117,9 @@ def complete(settings: dict[str, str]) -> Iterator[Complete]:
     router.close()
 
 
-def test_the_research_kit_ends_with_findings(settings: dict[str, str], tmp_path: Path) -> None:
+def test_the_findings_of_the_research_kit_have_sources_or_say_why_not(
+    settings: dict[str, str], tmp_path: Path
+) -> None:
     note = tmp_path / "notes.md"
     note.write_text("An event log keeps every change in order. A reader replays it to get a state.")
     options = {"max_tokens": 300, "temperature": 0}
@@ -128,12 +130,16 @@ def test_the_research_kit_ends_with_findings(settings: dict[str, str], tmp_path:
 
     done = called(run, environ, tmp_path)
 
-    assert done.returncode == 0, done.stderr
+    # A small model may cite what it should not: then the finding says why it has failed.
+    assert done.returncode in (0, 6), done.stderr
     world = json.loads(called([*kando, "world", "@last", "--json"], environ, tmp_path).stdout)
     findings = [each["data"] for each in world["objects"] if each["type"] == "Finding"]
     assert findings
-    assert {each["status"] for each in findings} == {"completed"}
-    assert all(each["text"].strip() for each in findings)
+    for each in findings:
+        is_sourced = each["status"] == "completed" and (
+            each.get("missing") or "[1]" in each["text"]
+        )
+        assert is_sourced or (each["status"] == "failed" and each["error"])
     assert [each["type"] for each in world["objects"]].count("Synthesis") == 1
 
 

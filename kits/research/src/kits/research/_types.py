@@ -196,7 +196,9 @@ class Plan:
         questions: each can be understood alone.
     """
 
-    questions: list[str] = attrs.field(metadata=json_schema(maxItems=6))
+    questions: list[str] = attrs.field(
+        metadata=json_schema(maxItems=6, items={"type": "string", "maxLength": 200})
+    )
 
 
 @attrs.frozen
@@ -209,7 +211,9 @@ class Statement:
     """
 
     text: str = attrs.field(metadata=json_schema(maxLength=400))
-    sources: list[int] = attrs.field(metadata=json_schema(maxItems=5))
+    sources: list[int] = attrs.field(
+        metadata=json_schema(minItems=1, maxItems=5, items={"type": "integer", "minimum": 1})
+    )
 
 
 @attrs.frozen
