@@ -163,6 +163,27 @@ def test_the_synthesis_lists_the_sources_of_each_finding(research, make_document
     assert research.synthesis().data["text"].count(listed) == 3
 
 
+def test_a_citation_leads_to_page_and_line(research, make_document):
+    event = make_document("a.pdf", f"Cover.\n\n# AI\n\n{SAFETY}")
+    event.data["data"]["pages"] = [[0, 1], [8, 2]]
+
+    research.run([event])
+
+    lines = research.synthesis().data["text"].splitlines()
+    assert f"- [1] a.pdf, characters 8-{14 + len(SAFETY)}, page 2, line 3" in lines
+
+
+def test_the_synthesis_names_what_was_not_read_and_why(research, make_document):
+    research.settings = {"document_chars": 200}
+    text = "\n\n".join(f"# {n}\n\nAI safety {n}. " + "word " * 20 for n in range(9))
+
+    research.run([make_document("long.txt", text)])
+
+    _, _, unread = research.synthesis().data["text"].partition("## Not read")
+    assert "long.txt: " in unread
+    assert "characters are beyond document\\_chars" in unread
+
+
 def test_the_synthesis_lists_only_the_sources_that_an_answer_cites(research, make_document):
     documents = [make_document("a.txt", SAFETY), make_document("b.txt", EVIDENCE)]
 
