@@ -126,7 +126,7 @@ def test_a_person_who_declines_has_decided_nothing(
 
 
 @both_modes
-def test_a_client_without_forms_is_told_what_to_do_instead(
+def test_a_client_without_forms_learns_what_to_do_instead(
     place: Place, mode: Literal["auto", "legacy"]
 ) -> None:
     async def story(client: Client) -> None:

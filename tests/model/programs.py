@@ -30,7 +30,7 @@ EFFECTS = {"read": "read", "mail": "write", "look": "read", "fail": "idempotent"
 #: Goals of child runs: what becomes of each.
 CHILDREN = ("ends", "ends", "fails", "waits")
 
-#: What goes with the text of a request: kind and bytes. Small ones stay in the event.
+#: Kinds and sizes of the parts that requests carry. Small ones stay in the event.
 MEDIA = (("image", 60), ("image", 5000), ("file", 60), ("file", 5000))
 
 TEXTS = ("a", "b", "c", "refuse", "flaky", "flaky b")

@@ -379,7 +379,7 @@ def test_a_file_that_was_changed_is_refused_and_writes_nothing(
     assert ids(there) == set()
 
 
-def test_a_ledger_that_is_no_child_is_refused(make_store: Callable[[str], Store]) -> None:
+def test_a_ledger_of_another_run_is_refused(make_store: Callable[[str], Store]) -> None:
     here, there = make_store("here"), make_store("there")
     run = exported(here.start("parent", "one"), with_children=False)
     other = exported(here.start("parent", "two"), with_children=False)

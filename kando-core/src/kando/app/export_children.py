@@ -118,7 +118,7 @@ def _choices_of(exported: ExportedLedger) -> Choices:
 def children_first(ledgers: Sequence[ExportedLedger]) -> list[ExportedLedger]:
     """Return the ledgers in the order in which they are written: a run after its children.
 
-    So a run that is there has all its children. A branch follows the ledger that it was forked from.
+    So an import that was killed leaves no run without its children. A branch follows the ledger that it was forked from.
     """
     by_id = {each.header.ledger_id: each for each in ledgers}
     ordered: dict[str, ExportedLedger] = {}

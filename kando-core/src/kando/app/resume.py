@@ -356,7 +356,7 @@ def _child_runs(
         ):
             # Opened again: another process may have worked on it before it was claimed.
             run = OpenedRun(context, child.ledger)
-            # What a file chose for a child is not asked; a person confirms it.
+            # Refuses a provider and a model that an imported file chose for the child.
             run.chosen_llm()
             kit, observed = run.require_kit(), observation.over(child.ledger)
             runtime = runtime_of(

@@ -1,4 +1,4 @@
-"""JSON forms of what the faces show: one form, whoever asks."""
+"""JSON forms of runs, events and differences: every face shows the same."""
 
 from __future__ import annotations
 

@@ -38,9 +38,9 @@ __all__ = ["export", "import_"]
 @click.option("--alone", is_flag=True, help="Leave out the runs that the run has started.")
 @shared_options
 def export(run: str, file: str, form: str, alone: bool, as_json: bool) -> None:
-    """Write a run to a file, with the runs that it has started.
+    """Write a run to a file.
 
-    RUN@N writes the first N events. The file is written as a whole or not at all. With -
+    The runs that it has started are written, too. RUN@N writes the first N events. The file is written as a whole or not at all. With -
     stdout receives only the export, and the report is on stderr.
     """
     is_data = is_stdout(file)
@@ -71,9 +71,9 @@ def export(run: str, file: str, form: str, alone: bool, as_json: bool) -> None:
 )
 @shared_options
 def import_(file: BinaryIO, accept_approvals: bool, accept_choices: bool, as_json: bool) -> None:
-    """Restore a run from an exported file, with the runs that it has started.
+    """Restore a run from an exported file.
 
-    FILE is one that `kando export` wrote as jsonl, or - for stdin. Every line is verified before
+    The runs that it has started are restored, too. FILE is one that `kando export` wrote as jsonl, or - for stdin. Every line is verified before
     anything is written.
     """
     with open_command_store(shows_progress=True) as store:

@@ -61,7 +61,7 @@ class MemoryLedgerStore(LedgerStore):
         self._digests: list[bytes] = []
         # Blobs of the first events of its own, as far as they were requested.
         self._blobs: dict[bytes, bytes] = {}
-        # Nodes whose blobs are there with all that they name.
+        # Nodes whose blobs, and those of all that they name, are among these.
         self._whole: set[bytes] = set()
         self._indexed = 0
         self._lock = threading.Lock()
