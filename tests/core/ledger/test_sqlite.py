@@ -333,7 +333,7 @@ def test_a_response_to_be_cached_soon_is_stored_with_the_next_change_or_by_close
         substrate.cache_soon("r1", "b", b"2")
         with pytest.raises(LedgerNotFound):
             substrate.cache("r2", "c", b"3")
-        # What failed did not take it along.
+        # A transaction that fails does not store it.
         assert substrate.cached("r1", "b") == b"2"
     assert rows(path, query) == [("a",), ("b",)]
 

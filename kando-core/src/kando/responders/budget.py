@@ -397,7 +397,7 @@ class BudgetEnforcer:
             return self._worst_of_child(intent.data.get("limits")), False
         if effect.answer_type != LLM_RESPONSE:
             return Accounts(tool_calls=1), False
-        # What has no limit is not estimated.
+        # Tokens and costs without a limit are not estimated.
         tokens = _most_tokens(intent) if self.budget.max_llm_tokens is not None else 0
         is_limited = self.budget.max_llm_cost_usd is not None
         cost, is_guess = self.worst_cost(intent.data, effect) if is_limited else (0.0, False)

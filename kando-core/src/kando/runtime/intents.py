@@ -183,7 +183,7 @@ class Intents:
     def known_answer(self, intent: RecordedEvent) -> dict[str, Any] | None:
         """Return the answer that is kept here, was delivered by another process, or a parent got.
 
-        What was delivered counts if the inbox was read since, which happens before calls start.
+        A delivered answer counts if the inbox was read since, which happens before calls start.
         """
         return self._inbox.known_answers().get(intent.id) or self.lineage(intent)
 
