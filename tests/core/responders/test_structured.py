@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from kando.errors import ConfigurationError, InvalidData
 from kando.responders._schema_errors import schema_errors
 from kando.responders.structured import schema_of, structure
-from kando.schema.typed import json_schema
+from kando.schema._keywords import json_schema
 
 
 class Mood(Enum):

@@ -3,6 +3,6 @@
 from kando.kit._kit import Kit
 from kando.kit._prompts import load_prompts
 from kando.kit._types import OMITTED, Demo, RelationType
-from kando.schema.typed import json_schema
+from kando.schema._keywords import json_schema
 
 __all__ = ["OMITTED", "Demo", "Kit", "RelationType", "json_schema", "load_prompts"]

@@ -11,8 +11,9 @@ from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from kando.errors import ConfigurationError, InvalidData
+from kando.schema._keywords import schema_keywords
 from kando.schema.strict_json import WrongType, describe_errors, strict_converter, type_name
-from kando.schema.typed import field_types, is_declarable, optional_fields, schema_keywords
+from kando.schema.typed import field_types, is_declarable, optional_fields
 
 if TYPE_CHECKING:
     # Slow to import, and needed only where an answer is converted.

@@ -32,11 +32,9 @@ __all__ = [
     "is_declarable",
     "is_frozen",
     "is_model",
-    "json_schema",
     "optional_fields",
     "problems_in",
     "problems_in_value",
-    "schema_keywords",
     "to_json",
     "with_defaults",
 ]
@@ -45,9 +43,6 @@ _Class = TypeVar("_Class")
 
 #: Metadata of a field whose default is not recorded: objects lack the field until it is set.
 OMITTED: Mapping[str, Any] = MappingProxyType({"kando.omitted": True})
-
-#: Metadata of a field: further keywords of its JSON Schema.
-_KEYWORDS = "kando.json_schema"
 
 _PLAIN = (str, int, float, bool, NoneType)
 
@@ -87,26 +82,6 @@ class _Plan:
 
     defaults: dict[str, Callable[[], Any] | None]
     is_nested: bool
-
-
-def json_schema(**keywords: Any) -> Mapping[str, Any]:
-    """Return the metadata of a field whose JSON Schema has further keywords, such as ``maxItems``.
-
-    A model that is held to the schema cannot exceed such a limit: a small one may otherwise write a
-    list or a text that does not end. `kando.responders.structured.structure` does not check it.
-
-    Args:
-        keywords: of JSON Schema: ``attrs.field(metadata=json_schema(maxLength=200))``.
-    """
-    return {_KEYWORDS: keywords}
-
-
-def schema_keywords(cls: Any) -> dict[str, Mapping[str, Any]]:
-    """Return the keywords that `json_schema` gives to fields of an attrs class or a dataclass."""
-    if is_model(cls):
-        return {}
-    fields = attrs.fields(cls) if attrs.has(cls) else dataclasses.fields(cls)
-    return {each.name: each.metadata[_KEYWORDS] for each in fields if _KEYWORDS in each.metadata}
 
 
 def is_declarable(cls: object) -> bool:
