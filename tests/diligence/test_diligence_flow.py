@@ -185,7 +185,6 @@ def test_an_answer_without_anything_usable_is_asked_for_once_more(diligence, ans
 @pytest.mark.parametrize(
     ("statement", "passages", "why"),
     [
-        ("Acme Corp was founded.", [7], "it cites no passage that exists"),
         ("Cheese is tasty.", [1], "it shares no word with the passages that it cites"),
         (
             "Acme Corp was founded in 1066.",
@@ -209,6 +208,27 @@ def test_an_answer_that_stays_unusable_fails_its_reading_with_the_reason(
     assert diligence.claims("reading")["What b.txt says"]["status"] == "failed"
     assert f"- b.txt: no usable answer: {why}" in diligence.report()
     assert len(diligence.claims()) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        ("FACT 1: Founded in 1952.", "completed"),
+        ("# One\n\nFACT 1: Founded in 1952.\n\n# Two\n\nIt sells anvils.", "failed"),
+    ],
+)
+def test_a_number_that_no_passage_has_is_refused_unless_only_one_was_shown(
+    diligence, answer, text, status
+):
+    def misnumbered(request):
+        found = answer(request)
+        for each in found.get("data", {}).get("statements", []):
+            each["passages"] = [7]
+        return found
+
+    diligence.run({"b.txt": text}, misnumbered)
+
+    assert diligence.claims("reading")["What b.txt says"]["status"] == status
 
 
 def test_a_statement_that_its_passages_do_not_support_is_left_out_and_listed(diligence, answer):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from kando.schema.events import LLM_REQUEST
 from kando.world.graph import World
-from kits.diligence._answers import MAX_PAGES, Statement, urls_in, why_unsupported
+from kits.diligence._answers import MAX_PAGES, Statement, cited_in, urls_in, why_unsupported
 
 FILES = {
     "a.txt": "FACT 1: Acme Corp was founded in 1949.",
@@ -168,8 +168,9 @@ def test_a_supported_statement_cites_a_passage_with_one_of_its_words(
     passages: list[str], statement: str, cited: list[int]
 ):
     if why_unsupported(Statement(statement, cited), passages) == "":
-        known = [n for n in cited if 1 <= n <= len(passages)]
+        known = cited_in(Statement(statement, cited), len(passages))
         assert known
+        assert all(1 <= n <= len(passages) for n in known)
         assert statement.strip()
 
 

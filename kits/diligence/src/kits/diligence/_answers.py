@@ -22,6 +22,7 @@ __all__ = [
     "Reading",
     "Resolution",
     "Statement",
+    "cited_in",
     "urls_in",
     "why_unsupported",
 ]
@@ -35,7 +36,7 @@ _FIGURE = re.compile(r"\d+(?:[.,]\d+|[ '\u00a0\u202f]\d{3}(?!\d))*")
 
 @attrs.frozen
 class Plan:
-    """What to find out about the company.
+    """A plan: questions about the company, and web pages to read.
 
     Attributes:
         summary: what the documents can say, in a sentence or two.
@@ -69,7 +70,7 @@ class Statement:
 
 @attrs.frozen
 class Reading:
-    """What a source says about the company.
+    """The statements of a source about the company.
 
     Attributes:
         note: what kind of source it is, or why it states nothing, in one sentence.
@@ -112,6 +113,12 @@ def urls_in(text: str) -> list[str]:
     return list(dict.fromkeys(found))[:MAX_PAGES]
 
 
+def cited_in(found: Statement, passages: int) -> list[int]:
+    """Return the passages that a statement cites, from 1; the only one if just one is shown."""
+    known = dict.fromkeys(n for n in found.passages if 1 <= n <= passages)
+    return [*known] or ([1] if passages == 1 else [])
+
+
 def why_unsupported(found: Statement, passages: Sequence[str]) -> str:
     """Return why a statement does not follow from the passages that it cites; empty if it may.
 
@@ -120,7 +127,7 @@ def why_unsupported(found: Statement, passages: Sequence[str]) -> str:
     """
     if not one_line(found.statement, 500):
         return "it is empty"
-    cited = "\n".join(passages[n - 1] for n in found.passages if 1 <= n <= len(passages))
+    cited = "\n".join(passages[n - 1] for n in cited_in(found, len(passages)))
     if not cited:
         return "it cites no passage that exists"
     if not words_in(found.statement) & words_in(cited):

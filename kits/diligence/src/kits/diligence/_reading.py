@@ -13,14 +13,21 @@ import attrs
 
 from kando.emit import call_tool, create, patch, relate
 from kando.responders.answers import failure_of
-from kando.responders.policies import Ask
 from kando.schema.events import LLM_RESPONSE, OBJECT_CREATED, OBJECT_PATCHED, TOOL_RETURNED
 from kando.schema.events import KandoEvent as Event
 from kando.schema.events import RecordedEvent as Recorded
 from kando.text.markdown import one_line
-from kando.text.portions import Placed, parts_of, placed_passages, within_budget
+from kando.text.portions import parts_of
 from kando.world.graph import World, WorldObject
-from kits.diligence._answers import Plan, Reading, Statement, urls_in, why_unsupported
+from kits.diligence._answers import (
+    Plan,
+    Reading,
+    Statement,
+    cited_in,
+    urls_in,
+    why_unsupported,
+)
+from kits.diligence._tools import paths_in
 from kits.diligence._types import (
     COMPANY,
     OVERVIEW,
@@ -65,61 +72,6 @@ _MAX_NAME_CHARS = 300
 _DOCUMENT = "Document"
 
 Emitted = Generator[Event, Recorded, None]
-
-
-@kit.tool("read_document", effect="read")
-def read_document(world: World, settings: Settings, path: str, about: str) -> dict[str, Any]:
-    """Return the passages of an input document, in document order; of a long one, the relevant ones.
-
-    Args:
-        world: the world that holds the documents.
-        settings: of the run.
-        path: path of the document.
-        about: words that relevant passages contain.
-
-    Raises:
-        LookupError: the run has no such document.
-    """
-    parts = [each.data for each in world.objects_of(_DOCUMENT) if each.data.get("path") == path]
-    if not parts:
-        msg = f"The run has no document {path!r}."
-        raise LookupError(msg)
-    sha256 = str(parts[0].get("sha256", ""))
-    return {"path": path, "sha256": sha256, **_portion(_placed(parts), about, settings)}
-
-
-@kit.tool("fetch_url", timeout=30.0, max_parallel=4, effect="read")
-def fetch_url(settings: Settings, url: str, about: str) -> dict[str, Any]:
-    """Return the passages of a public web page, in order; of a long one, the relevant ones.
-
-    Args:
-        settings: of the run.
-        url: ``http`` or ``https`` URL of the page.
-        about: words that relevant passages contain.
-
-    Raises:
-        FetchRefused: the page must not be fetched, or is too large, too slow or not text.
-    """
-    # Not at the top: the modules of HTTP and TLS are slow to import, and few runs fetch a page.
-    from kits.diligence._fetch import fetch
-
-    page = fetch(url)
-    read = {"path": url, "sha256": page.sha256}
-    read |= _portion(placed_passages(page.text), about, settings)
-    return read | ({"notes": page.notes} if page.notes else {})
-
-
-@kit.policy
-def on_fetch(intent: Event, world: World) -> Ask | None:
-    """Have a person decide about each web page beyond the limit of the settings."""
-    if intent.data["tool"] != "fetch_url":
-        return None
-    limit, paths = world.settings(Settings).fetch_limit, set(_paths(world))
-    claims = ((id, world.objects[id].data) for id in world.ids(Claim))
-    pages = [id for id, c in claims if c["kind"] == READING and c["source"] not in paths]
-    if intent.data.get("cause_object_id") in pages[:limit]:
-        return None
-    return Ask(f"It fetches more than {limit} web pages.")
 
 
 @kit.responder(OBJECT_CREATED, type=Company)
@@ -183,7 +135,7 @@ def on_reading_created(event: Recorded, world: World) -> Iterator[Event]:
     if claim.status != "pending" or claim.kind != READING or claim.part:
         return
     about = " ".join([*_questions(world), company_name(world)])
-    is_document = claim.source in _paths(world)
+    is_document = claim.source in paths_in(world)
     place = {"path": claim.source} if is_document else {"url": claim.source}
     tool = "read_document" if is_document else "fetch_url"
     yield call_tool(tool, {**place, "about": about}, about=event)
@@ -320,7 +272,7 @@ def _create_readings(
     company = company_of(world)
     if company is None:
         return
-    paths = _paths(world)
+    paths = paths_in(world)
     urls = [*urls_in(company.data["name"]), *pages]
     if asked or paths or urls:
         yield patch(company, {"questions": asked or list(DEFAULT_QUESTIONS)})
@@ -338,8 +290,7 @@ def _create_statement(
     world: World,
 ) -> Emitted:
     """Create a claim with its evidence; a claim that is already stated gets the evidence only."""
-    numbers = dict.fromkeys(n for n in found.passages if 1 <= n <= len(evidence))
-    cited = [evidence[n - 1] for n in numbers]
+    cited = [evidence[n - 1] for n in cited_in(found, len(evidence))]
     is_known = found.question in range(1, len(_questions(world)) + 1)
     claim = Claim(
         one_line(found.statement, 500),
@@ -411,42 +362,16 @@ def _questions(world: World) -> list[str]:
     return asked or list(DEFAULT_QUESTIONS)
 
 
-def _paths(world: World) -> list[str]:
-    paths = (each.data.get("path") for each in world.objects_of(_DOCUMENT))
-    return list(dict.fromkeys(path for path in paths if isinstance(path, str)))
-
-
 def _document_events(path: str, world: World) -> list[str]:
     documents = world.objects_of(_DOCUMENT)
     return [each.event_id for each in documents if each.data.get("path") == path]
 
 
 def _listed(world: World) -> str:
-    paths = _paths(world)
+    paths = paths_in(world)
     lines = [f"> {one_line(path, _MAX_NAME_CHARS)}" for path in paths[:_MAX_LISTED]]
     more = [f"and {len(paths) - _MAX_LISTED} more"] if len(paths) > _MAX_LISTED else []
     return "\n".join([*lines, *more]) or "none"
-
-
-def _placed(parts: Sequence[Mapping[str, Any]]) -> Iterator[Placed]:
-    """Yield the passages of a document from its parts."""
-    lines = 0
-    for each in parts:
-        text, number = str(each.get("text", "")), each.get("part", 1)
-        yield from placed_passages(
-            text,
-            part=number if each.get("parts", 1) > 1 else 0,
-            lines_before=lines,
-            pages=each.get("pages") or (),
-        )
-        lines += text.count("\n")
-
-
-def _portion(found: Iterator[Placed], about: str, settings: Settings) -> dict[str, Any]:
-    """Return the passages to read of a source, as a tool returns them."""
-    languages = settings.languages
-    portion = within_budget([*found], about, settings.document_chars, languages=languages)
-    return attrs.asdict(portion)
 
 
 def _unread(result: Mapping[str, Any]) -> str:

@@ -82,7 +82,7 @@ def _report(event: Recorded, world: World) -> Emitted:
 
 @attrs.frozen
 class _Page:
-    """What the lines of a report refer to.
+    """The objects that the lines of a report refer to.
 
     Attributes:
         world: that it reports on.

@@ -36,7 +36,7 @@ __all__ = [
 
 kit = Kit(
     "diligence",
-    version="0.2.0",
+    version="0.1.0",
     distribution="kando-kit-diligence",
     prompts=load_prompts(__package__),
     demo=Demo(__package__, "Evaluate Acme Corp"),
