@@ -38,5 +38,7 @@ def test_it_says_how_to_install_the_package_and_shows_an_example(readme: Path) -
 def test_it_is_short_and_links_nowhere_that_does_not_exist_on_pypi(readme: Path) -> None:
     text = readme.read_text()
 
-    assert 20 <= len(text.splitlines()) <= 50
+    # That of a kit also shows how good it is.
+    longest = 80 if readme.parent.parent.name == "kits" else 50
+    assert 20 <= len(text.splitlines()) <= longest
     assert all(link.startswith("https://") for link in links_in(text))

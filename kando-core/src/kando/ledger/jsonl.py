@@ -7,6 +7,8 @@ a long text, or a message after another one (see `kando.schema.parts`); or a blo
 base64 (see `kando.schema.trees`).
 """
 
+# long: the writer and the reader of one format, side by side.
+
 from __future__ import annotations
 
 import re
