@@ -145,7 +145,7 @@ def test_a_branch_is_forked_and_compared(store: Store) -> None:
 
     assert branch.length() == 101
     assert bool(run.diff(branch))
-    assert "-21 objects" in run.diff(branch).summary()
+    assert "-32 objects" in run.diff(branch).summary()
     branch.resume()
     assert not run.diff(branch)
     assert run.diff(branch).summary() == "no changes"

@@ -70,9 +70,11 @@ def test_a_run_on_a_server_has_the_same_events_as_on_a_file(
     start = ["run", kit, "--goal", "Evaluate Acme", "--input", str(notes), "--llm", "echo"]
     if is_demo:
         start = ["run", kit, "--demo"]
-    here = kando(*start)
+    # What the provider echoes has no source: the diligence kit ends with a problem then.
+    code = 0 if is_demo or kit == "research" else 6
+    here = kando(*start, code=code)
     file = f"sqlite:{tmp_path / 'store.sqlite'}"
-    there = kando("--ledger", file, *start)
+    there = kando("--ledger", file, *start, code=code)
 
     on_server, on_file = events(kando, here), events(kando, there, "--ledger", file)
 

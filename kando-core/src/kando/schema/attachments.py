@@ -163,7 +163,9 @@ def _by_suffix(suffix: str) -> str | None:
     # Not needed by most processes, and costly to import.
     from mimetypes import MimeTypes
 
-    return MimeTypes().guess_type(f"x{suffix}")[0]
+    found = MimeTypes().guess_type(f"x{suffix}")[0]
+    # It only says that the type is unknown.
+    return found if found != "application/octet-stream" else None
 
 
 def _is_text(data: bytes) -> bool:
