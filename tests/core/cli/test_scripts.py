@@ -178,3 +178,24 @@ def test_what_needs_the_kit_of_a_run_takes_a_kit_in_a_file(process, tmp_path: Pa
     process("resume", run, "--kit", "./decided.py")
 
     assert '"tool": "release"' in process("events", run).stdout
+
+
+PROBLEM = """
+from kando import Kit, create
+
+kit = Kit("empty")
+
+@kit.seeds
+def seeds(goal, run_id):
+    report = {"text": "# Nothing", "name": "report.md", "media_type": "text/markdown"}
+    return [create("Report", report | {"problem": "no claim was found"})]
+"""
+
+
+def test_the_problem_of_an_artifact_is_a_sentence(process, tmp_path: Path) -> None:
+    (tmp_path / "empty.py").write_text(PROBLEM)
+
+    done = process("run", "./empty.py", "--goal", "x")
+
+    assert done.returncode == 6
+    assert "kando: no claim was found. `kando events " in done.stderr

@@ -294,7 +294,8 @@ def _report(store: Store, result: RunResult) -> None:
         return
     if status.got_no_answer:
         shown = command_for("events", status.run_id)
-        warn(f"{status.problem} `{shown}` shows the answers.")
+        problem = (status.problem or "").removesuffix(".")
+        warn(f"{problem}. `{shown}` shows the answers.")
     if result.provider is not None:
         _report_cut_answers(store, status.run_id)
     if status.parked:
