@@ -31,6 +31,7 @@ def test_broken_documents_are_skipped_and_injections_are_read(tmp_path: Path) ->
 
 
 def test_a_pdf_has_its_lines_on_its_pages() -> None:
+    pytest.importorskip("pypdf")
     text = extract_text(pdf(["One (1).", "Two."], ["Three."])).text
 
     assert [line for line in text.splitlines() if line.strip()] == ["One (1).", "Two.", "Three."]
