@@ -70,7 +70,7 @@ def test_a_run_on_a_server_has_the_same_events_as_on_a_file(
     start = ["run", kit, "--goal", "Evaluate Acme", "--input", str(notes), "--llm", "echo"]
     if is_demo:
         start = ["run", kit, "--demo"]
-    # What the provider echoes has no source: the diligence kit ends with a problem then.
+    # The echo has no source, so the diligence kit ends with a problem.
     code = 0 if is_demo or kit == "research" else 6
     here = kando(*start, code=code)
     file = f"sqlite:{tmp_path / 'store.sqlite'}"
