@@ -134,4 +134,4 @@ class _SubstrateCache:
     def put(self, key: str, response: bytes) -> None:
         # Recovery of a ledger caches all its answers, most of which are cached already.
         if self.substrate.cached(self.ledger_id, key) is None:
-            self.substrate.cache_soon(self.ledger_id, key, response)
+            self.substrate.cache(self.ledger_id, key, response)
