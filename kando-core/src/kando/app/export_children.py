@@ -53,20 +53,18 @@ def _started(run: OpenedRun, end: int) -> Iterator[OpenedRun]:
         if asked.run_id is None:
             child = opened_child(run.context, run.ledger.stream_name(), asked.lineage_key)
         else:
-            child = _ended(run, asked, asked.run_id)
-        if child is not None:
+            child = _ended(run, asked.run_id)
+        # An imported event may name any run of the store, and a child that was being created when its
+        # process died does not name its run yet: it is a child only if both name each other.
+        request = {asked.event_id: {asked.lineage_key}}
+        if child is not None and _is_started_by(child.id, child.choices, request):
             yield child
 
 
-def _ended(run: OpenedRun, asked: RequestedRun, id: str) -> OpenedRun | None:
-    """Return a child that has ended; None if the store lacks it, or has another run of that id.
-
-    An imported event may name any run of the store: it is a child only if both name each other.
-    """
+def _ended(run: OpenedRun, id: str) -> OpenedRun | None:
+    """Return a child that has ended; None if the store lacks it."""
     with suppress(LedgerNotFound):
-        child = OpenedRun(run.context, run.context.substrate().open(id))
-        if _is_started_by(id, child.choices, {asked.event_id: {asked.lineage_key}}):
-            return child
+        return OpenedRun(run.context, run.context.substrate().open(id))
     return None
 
 
