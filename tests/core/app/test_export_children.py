@@ -10,6 +10,7 @@ import attrs
 import pytest
 
 from kando import Kit, Run, Store, ask_person, call_tool, create, open_store, patch, start_run
+from kando.app.child_ids import child_id_of
 from kando.errors import ConfigurationError, InvalidData, LedgerExists
 from kando.ledger.jsonl import lines_of
 from kando.ledger.memory import MemoryLedgerStore
@@ -377,6 +378,27 @@ def test_a_file_that_was_changed_is_refused_and_writes_nothing(
     with pytest.raises(InvalidData, match=refused):
         there.import_run(lines)
     assert ids(there) == set()
+
+
+def test_a_child_that_a_killed_process_was_creating_is_left_out(
+    make_store: Callable[[str], Store],
+) -> None:
+    store = make_store("here")
+    run = store.start("parent", "ask")
+    (child,) = run.children()
+    branch = run.fork(at=run.length())
+    # The process died after it had forked the child, and before the branch named its run.
+    (asked,) = [each for each in branch.events() if each.type == RUN_REQUESTED]
+    id = child_id_of(branch.source, asked.lineage_key)
+    store.context.substrate(read_only=False).fork(child.id, 2, id)
+
+    lines = exported(branch)
+
+    there = make_store("there")
+    there.import_run(BytesIO(b"".join(lines)))
+    assert ids(there) == {branch.id}
+    branch.resume()
+    assert content(store, id)
 
 
 def test_a_ledger_of_another_run_is_refused(make_store: Callable[[str], Store]) -> None:
