@@ -51,7 +51,7 @@ def rendered(artifact: Artifact, format: str) -> bytes:
         format: ``md``, ``html`` or ``pdf``.
 
     Raises:
-        ConfigurationError: there is no such format, or the package for PDF is not installed.
+        ConfigurationError: the format is unknown, or the package for PDF is not installed.
     """
     # A lone surrogate has no UTF-8 form.
     text = artifact.text.encode("utf-8", "replace").decode()

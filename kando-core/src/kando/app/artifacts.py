@@ -32,7 +32,7 @@ class Artifact:
         """Return the artifact as ``md``, ``html`` or ``pdf``.
 
         Raises:
-            ConfigurationError: there is no such format, or the package for PDF is not installed.
+            ConfigurationError: the format is unknown, or the package for PDF is not installed.
         """
         # Not at the top: most readers take the text as it is.
         from kando.app.artifact_formats import rendered
