@@ -172,7 +172,7 @@ class Scene:
             group = ["--group", "g"] if by == "worker" else []
             run_id = self.do("run", "chain", "--goal", goal, *group)[1].strip()
             process = self.start(*self.command(by, run_id), *options, **variables)
-        until(self.calls.exists)
+        until(self.callers)
         return process, run_id
 
     def command(self, by: str, run_id: str) -> list[str]:

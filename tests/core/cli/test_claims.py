@@ -172,7 +172,7 @@ def test_a_worker_that_continues_after_its_job_was_taken_makes_no_call_of_it(sce
     slow = scene.start(*worker, STOPS_IN=run_id)
     until(lambda: is_stopped(slow))
     fast = scene.start(*worker, "--until-idle")
-    until(scene.calls.exists)
+    until(scene.callers)
 
     os.kill(slow.pid, signal.SIGCONT)
     scene.wait_for_a_free_worker()
@@ -251,7 +251,7 @@ def test_a_limit_of_a_tool_holds_for_all_workers_of_a_run(scene: Scene) -> None:
 
 def test_a_limit_of_a_tool_holds_for_all_runs_of_a_store(scene: Scene) -> None:
     owners = [scene.start("run", "chain", "--goal", "api") for _ in range(3)]
-    until(scene.calls.exists)
+    until(scene.callers)
     scene.gate.touch()
     for owner in owners:
         owner.communicate(timeout=60)
@@ -263,7 +263,7 @@ def test_a_limit_of_a_tool_holds_for_all_runs_of_a_store(scene: Scene) -> None:
 
 def test_a_killed_process_holds_no_slot(scene: Scene) -> None:
     owner = scene.start("run", "chain", "--goal", "api")
-    until(scene.calls.exists)
+    until(scene.callers)
     owner.kill()
     owner.communicate()
     scene.gate.touch()
@@ -278,7 +278,7 @@ def test_a_killed_process_holds_no_slot(scene: Scene) -> None:
 def test_a_run_of_which_a_worker_makes_a_call_is_not_resumed_meanwhile(scene: Scene) -> None:
     run_id = scene.do("run", "chain", "--goal", "x", "--group", "g")[1].strip()
     worker = scene.start("worker", "--group", "g", "--llm", "gate", "--until-idle")
-    until(scene.calls.exists)
+    until(scene.callers)
 
     code, _, err = scene.do("resume", run_id, "--llm", "gate")
 

@@ -143,7 +143,7 @@ def test_process_1_of_a_container_ends_in_order(scene: Scene, command: str, code
         text=True,
     ) as outside:
         scene.processes.append(outside)
-        until(scene.calls.exists)
+        until(scene.callers)
         assert scene.callers() == {1: 1}
         children = Path(f"/proc/{outside.pid}/task/{outside.pid}/children").read_text().split()
         os.kill(int(children[0]), signal.SIGTERM)
