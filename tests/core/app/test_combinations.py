@@ -14,7 +14,7 @@ from kando.app.providers import Provider
 from kando.app.run import Run
 from kando.app.store import Store, open_store
 from kando.emit import ask, call_tool, create, emit, patch
-from kando.errors import InvalidData, RunCancelled
+from kando.errors import InvalidData, ReplayDivergence, RunCancelled
 from kando.kit import Kit
 from kando.ledger.sqlite_substrate import SQLiteSubstrate
 from kando.responders.budget import Budget
@@ -546,6 +546,42 @@ def test_a_call_is_answered_by_hand_on_a_branch_that_was_cut_in_the_question_abo
         assert (desk.begun, answers(branch)) == ([], [7])
         assert branch.status().state == "finished"
         assert branch.replay(strict=True)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_strict_replay_repeats_what_follows_a_call_that_was_cut_and_answered_by_hand(
+    path: str, fails: bool
+) -> None:
+    notes = ["as recorded"]
+    kit = Kit("notes")
+    kit.seeds(lambda goal, run_id: [create("Go", {}, id="go")])
+    kit.tool("look", effect="read")(lambda: 1)
+
+    @kit.responder("object.created", type="Go")
+    def on_go(event: KandoEvent, world: object) -> Iterator[KandoEvent]:
+        yield call_tool("look", {}, about="go")
+        yield create("Other", {})
+
+    @kit.responder("object.created", type="Other", on_error="park")
+    def on_other(event: KandoEvent, world: object) -> Iterator[KandoEvent]:
+        if fails:
+            raise ValueError("broken")
+        yield create("Note", {"text": notes[-1]})
+
+    with opened(path, kit) as store:
+        run = store.start("notes", "x")
+        firings = [e for e in run.events() if e.type == "responder.fired" and e.data.get("call")]
+        branch = run.fork(at=firings[0].position + 1)
+        call = next(e.id for e in branch.events() if e.type == "tool.called")
+        branch.answer(call, result=7)
+        branch.resume()
+
+        assert answers(branch) == [7]
+        assert branch.replay(strict=True)
+        notes.append("changed")
+        if not fails:
+            with pytest.raises(ReplayDivergence, match=r"notes\.on_other"):
+                branch.replay(strict=True)
 
 
 def test_a_branch_that_was_cut_after_an_answer_of_a_bystander_has_its_other_outputs(

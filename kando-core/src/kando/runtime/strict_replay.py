@@ -241,7 +241,7 @@ class _StrictReplay:
             self.cursor.advance()
 
     def _complete_cut_firing(self) -> None:
-        """Complete a firing that a fork interrupted."""
+        """Complete the open firing; a fork may have interrupted it."""
         while (firing := self.cursor.open_firing) is not None:
             if self.recorder.length == len(self._recorded):
                 raise _LedgerEndsUnfinished
@@ -488,11 +488,9 @@ class _StrictReplay:
         return event.type == RESPONDER_FIRED and is_answered
 
     def _insert_firing(self) -> None:
-        while True:
-            event = self._recorded[self.recorder.length]
-            self._insert_recorded(event)
-            if event.type == RESPONDER_COMPLETED or self.recorder.length == len(self._recorded):
-                return
+        """Insert an answer: its firing, which a fork may have cut, as far as the ledger holds it."""
+        self._insert_recorded(self._recorded[self.recorder.length])
+        self._complete_cut_firing()
 
     def _insert_recorded(self, event: RecordedEvent) -> None:
         """Insert an event as the ledger holds it."""
