@@ -185,6 +185,10 @@ class _StrictReplay:
         self._executors = executors
         scan = Cursor()
         self._is_external = [not scan.observe(event) for event in recorded]
+        # Ids of the ``responder.fired`` whose firings the ledger holds whole.
+        self._completed = {
+            id for event in recorded if event.type == RESPONDER_COMPLETED for id in event.cause
+        }
         # Positions of the failures of each firing, and the firings that were parked in the end.
         self._failures: dict[tuple[str, str], list[int]] = {}
         self._parked: set[tuple[str, str]] = set()
@@ -246,7 +250,8 @@ class _StrictReplay:
             if self.recorder.length == len(self._recorded):
                 raise _LedgerEndsUnfinished
             if self._is_answer(firing.fired):
-                if not firing.outputs and self._is_closed(firing.trigger):
+                is_cut = firing.fired.id not in self._completed
+                if is_cut and not firing.outputs and self._is_closed(firing.trigger):
                     # The request was answered by hand, after the call was cut.
                     self.cursor.open_firing = None
                     return
