@@ -237,3 +237,20 @@ def test_the_card_of_a_kit_lists_its_settings() -> None:
     assert card["settings"][0] == {"name": "depth", "type": "int", "is_required": False}
     (look,) = leveled_kit().tool_schemas()
     assert list(look["parameters"]["properties"]) == ["at"]
+
+
+def test_a_value_that_a_validator_refuses_is_reported_without_the_validator() -> None:
+    @attrs.frozen
+    class Chosen:
+        color: str = attrs.field(default="red", validator=attrs.validators.in_(["red", "blue"]))
+
+    kit = Kit("colors")
+    kit.settings(Chosen)
+
+    with (
+        open_store("memory:", kits=[kit], environ={"KANDO_PLUGINS": ""}) as store,
+        pytest.raises(ConfigurationError, match="'color' must be in") as caught,
+    ):
+        store.start("colors", "x", settings={"color": "green"})
+
+    assert "Attribute(" not in str(caught.value)

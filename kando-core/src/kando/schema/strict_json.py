@@ -186,4 +186,7 @@ def _describe(error: BaseException, kind: type | None) -> str:
         return f"required field {error.args[0]!r} is missing"
     if isinstance(error, cattrs.ForbiddenExtraKeysError):
         return f"unknown field {', '.join(map(repr, sorted(error.extra_fields)))}"
-    return f"expected {type_name(kind)}" if kind is not None else str(error)
+    if kind is not None:
+        return f"expected {type_name(kind)}"
+    # The validators of attrs put the attribute and the value after their message.
+    return error.args[0] if error.args and isinstance(error.args[0], str) else str(error)
