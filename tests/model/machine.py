@@ -32,7 +32,7 @@ from kando.plugins import Plugins
 from kando.responders.budget import Budget
 from kando.testing.runs import Crash
 from process import Offers, as_dict, limited, spoil, watched
-from program_kits import CHILD_KIT, Broken, Outside, build_child_kit, build_kit
+from program_kits import CHILD_KIT, Broken, Outside, build_child_kit, build_kit, media
 from programs import EFFECTS, Program, edit
 from recovered import compared
 
@@ -352,7 +352,8 @@ class Machine:
                 run.send("object.created", data)
 
     def do_say(self, step: Mapping[str, Any], run: Run) -> None:
-        run.say(step["text"])
+        attachments = [media(*step["media"])] if "media" in step else []
+        run.say(step["text"], attachments=attachments)
 
     def do_answer(self, step: Mapping[str, Any], run: Run) -> None:
         events = self.events(run)

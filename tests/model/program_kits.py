@@ -32,7 +32,7 @@ from kando.schema.events import KandoEvent
 from kando.testing.runs import Crash
 from kando.world.graph import World
 
-__all__ = ["Broken", "Call", "Outside", "build_kit"]
+__all__ = ["Broken", "Call", "Outside", "build_child_kit", "build_kit", "media"]
 
 _PRICE = 0.25
 _LONG = "a long text " * 120
@@ -198,7 +198,7 @@ def _words(content: Any) -> list[str]:
     return [each.get("text") or f"{each['type']} {len(each['data'])}" for each in content]
 
 
-def _media(kind: str, size: int) -> Any:
+def media(kind: str, size: int) -> Any:
     """Return an image or a PDF as a part of a message."""
     start = b"\x89PNG\r\n\x1a\n" if kind == "image" else b"%PDF-1.4\n"
     content = start + bytes(n % 251 for n in range(size))
@@ -294,7 +294,7 @@ def _emitted(
         elif do == "ask":
             before = _said(world, about) if "long" in emission else []
             text = emission["text"] + (f" after {len(before)}" if before else "")
-            content: Any = [text, _media(*emission["media"])] if "media" in emission else text
+            content: Any = [text, media(*emission["media"])] if "media" in emission else text
             yield ask([*before, {"role": "user", "content": content}], about=about)
         elif do == "tool":
             yield call_tool(emission["tool"], {"n": emission["n"]}, about=about)

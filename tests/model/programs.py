@@ -46,9 +46,9 @@ def generate(seed: int) -> Program:
             if emission["do"] in ("create", "patch", "ask") and rng.random() < 0.3:
                 emission["long"] = True
     _add_children(program)
-    _add_media(program)
     if not program.get("calm"):
         _add_talk(program, random.Random(f"talk of {seed}"))
+    _add_media(program)
     return program
 
 
@@ -65,12 +65,16 @@ def _add_children(program: Program) -> None:
 
 
 def _add_media(program: Program) -> None:
-    """Send images and PDFs with some requests."""
+    """Send images and PDFs with some requests, and with some messages of conversations."""
     rng = random.Random(f"media of {program['seed']}")
     for responder in program["kit"]["responders"]:
         for emission in responder["emits"]:
             if emission["do"] == "ask" and rng.random() < 0.3:
                 emission["media"] = [*rng.choice(MEDIA)]
+    rng = random.Random(f"attachments of {program['seed']}")
+    for step in program["steps"]:
+        if step["do"] == "say" and rng.random() < 0.3:
+            step["media"] = [*rng.choice(MEDIA)]
 
 
 def _add_talk(program: Program, rng: random.Random) -> None:

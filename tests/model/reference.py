@@ -196,7 +196,8 @@ def talk_faults(events: Sequence[Event], responder: str) -> list[str]:
         events: of the ledger.
         responder: that takes the turns.
     """
-    said = {e["id"]: e["data"]["text"] for e in events if e["type"] == "human.message"}
+    messages = [e for e in events if e["type"] == "human.message"]
+    said = {e["id"]: _turn(e["data"].get("content", e["data"]["text"])) for e in messages}
     turns: list[str] = []
     gone: list[str] = []
     faults: list[str] = []
@@ -221,7 +222,13 @@ def talk_faults(events: Sequence[Event], responder: str) -> list[str]:
 def said_in(messages: Iterable[Mapping[str, Any]], said: Iterable[str]) -> list[str]:
     """Return the turns of people among messages."""
     known = set(said)
-    return [m["content"] for m in messages if m["role"] == "user" and m["content"] in known]
+    found = [_turn(m["content"]) for m in messages if m["role"] == "user"]
+    return [turn for turn in found if turn in known]
+
+
+def _turn(content: Any) -> str:
+    """Return what a person said: a text, or a text with images and files as JSON."""
+    return content if isinstance(content, str) else json.dumps(content, sort_keys=True)
 
 
 def has_whole_calls(messages: Iterable[Mapping[str, Any]]) -> bool:
