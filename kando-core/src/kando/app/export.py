@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import attrs
 
@@ -17,7 +17,14 @@ from kando.app.demo import DEMO_ID
 from kando.app.export_children import children_first, exported_children, require_children
 from kando.app.opened import OpenedRun
 from kando.app.status import read_status
-from kando.errors import InvalidData, KandoError, LedgerExists, LedgerNotFound, StoreError
+from kando.errors import (
+    ConfigurationError,
+    InvalidData,
+    KandoError,
+    LedgerExists,
+    LedgerNotFound,
+    StoreError,
+)
 from kando.ledger.chain import GENESIS, link
 from kando.ledger.files import write_whole
 from kando.ledger.interface import LedgerStore
@@ -87,7 +94,7 @@ def export_run(
     run: OpenedRun,
     end: int,
     file: str | Path | BinaryIO,
-    format: str,
+    format: str | None = None,
     *,
     with_children: bool = True,
 ) -> ExportResult:
@@ -99,16 +106,20 @@ def export_run(
         run: the opened run.
         end: number of events to export.
         file: to write; where it is a link, the file that it leads to. An existing file is replaced.
-        format: one of `FORMATS`.
+        format: one of `FORMATS`, or one that a plugin offers; that of the file's extension if None,
+            and JSON Lines if it has none.
         with_children: whether its child runs are exported with it.
 
     Raises:
+        ConfigurationError: the format is unknown, or several plugins claim the extension.
         StoreDamaged: the ledger contradicts its hash chain.
         StoreError: the file cannot be written.
     """
-    children = exported_children(run, end) if with_children and format == JSONL else []
-    lines = _jsonl(run, end, children) if format == JSONL else FORMATS[format](run, end)
     name = str(file) if isinstance(file, str | Path) else "-"
+    format = format or _format_of(run.context, name)
+    children = exported_children(run, end) if with_children and format == JSONL else []
+    writer = FORMATS.get(format) or _offered(run.context, format)
+    lines = _jsonl(run, end, children) if format == JSONL else writer(run, end)
     try:
         with run.context.activities.step(f"export {run.id}", unit="lines") as step:
             _write(file, step.over(lines))
@@ -117,6 +128,41 @@ def export_run(
         raise StoreError(msg, hint="Choose another file.") from error
     digest = run.ledger.digest(end).hex()
     return ExportResult(run.id, name, format, end, digest, tuple(each.id for each, _ in children))
+
+
+def _format_of(context: Context, name: str) -> str:
+    """Return the format that the extension of a file names."""
+    extension = Path(name).suffix.removeprefix(".").lower()
+    if extension in ("", JSONL):
+        return JSONL
+    if extension in _EXTENSIONS:
+        return _EXTENSIONS[extension]
+    offers = [each for each in context.plugins.exporters() if extension in each.spec.extensions]
+    if len(offers) > 1:
+        named = " or ".join(f"--format {each.qualified_name}" for each in offers)
+        msg = f"More than one plugin exports to files with the extension .{extension}."
+        raise ConfigurationError(msg, hint=f"Choose one: {named}.")
+    if offers:
+        return offers[0].qualified_name
+    return extension if extension in _OFFERED_BY else JSONL
+
+
+def _offered(context: Context, format: str) -> Writer:
+    """Return the writer of a format that a plugin offers."""
+    from kando.app.run import Run
+    from kando.plugins import UnknownPlugin
+
+    plugins = context.plugins
+    try:
+        offered = plugins.exporter(format)
+    except UnknownPlugin as error:
+        msg = f"There is no export format {format!r}."
+        known = ", ".join([*FORMATS, *error.known])
+        missing = _OFFERED_BY.get(format)
+        hint = f"pip install {missing}" if missing else f"Use one of: {known}."
+        raise ConfigurationError(msg, hint=hint) from error
+    export: Any = plugins.resolve(offered)
+    return lambda run, end: iter(export(Run(run.id, context=run.context), end))
 
 
 def _write(file: str | Path | BinaryIO, lines: Iterable[bytes]) -> None:
@@ -190,8 +236,17 @@ def _encoded(lines: Iterable[str]) -> Iterator[bytes]:
 #: The format that can be imported.
 JSONL = "jsonl"
 
+#: ``writer(run, end)`` yields the file.
+Writer = Callable[[OpenedRun, int], Iterator[bytes]]
+
+#: Extensions of files, other than the names of the formats below.
+_EXTENSIONS = {"dot": "dot", "mmd": "mermaid", "svg": "svg"}
+
+#: Formats of packages of Kando that may not be installed.
+_OFFERED_BY = {"html": "kando-inspector"}
+
 #: Writers of the formats, by name.
-FORMATS: dict[str, Callable[[OpenedRun, int], Iterator[bytes]]] = {
+FORMATS: dict[str, Writer] = {
     JSONL: _jsonl,
     "cloudevents": _cloudevents,
     "dot": _dot,

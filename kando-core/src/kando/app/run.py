@@ -266,7 +266,7 @@ class Run:
         self,
         file: str | Path | BinaryIO,
         *,
-        format: str = "jsonl",
+        format: str | None = None,
         at: int | None = None,
         with_children: bool = True,
     ) -> ExportResult:
@@ -275,11 +275,14 @@ class Run:
         Args:
             file: to write; where it is a link, the file that it leads to. An existing file is
                 replaced.
-            format: ``jsonl``, which can be imported, ``cloudevents``, ``dot``, ``mermaid``, ``svg``.
+            format: ``jsonl``, which can be imported, ``cloudevents``, ``dot``, ``mermaid``, ``svg``, or
+                one that a plugin offers, such as ``html``; that of the file's extension if None, and
+                ``jsonl`` if it has none.
             at: see `Run`.
             with_children: whether a file that can be imported also has the child runs, each whole.
 
         Raises:
+            ConfigurationError: the format is unknown, or several plugins claim the extension.
             StoreDamaged: the ledger contradicts its hash chain.
             StoreError: the file cannot be written.
         """

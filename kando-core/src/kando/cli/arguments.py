@@ -1,4 +1,4 @@
-"""Types of arguments that name a run, a kit or a provider; a shell completes them.
+"""Types of arguments that name a run, a kit, a provider or a format; a shell completes them.
 
 Completion only reads: it creates no store. It is silent about errors, and offers no names when they
 cannot be found in time.
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ANY_RUN",
     "CHAT",
+    "EXPORT_FORMAT",
     "GOAL",
     "KIT",
     "KIT_NAME",
@@ -146,6 +147,14 @@ def _kits_and_runs(context: Context, prefix: str) -> Iterator[CompletionItem]:
     yield from _runs(context, prefix)
 
 
+def _export_formats(context: Context, prefix: str) -> Iterator[CompletionItem]:
+    from kando.app.export import FORMATS
+
+    yield from map(CompletionItem, FORMATS)
+    for offered in context.plugins.exporters():
+        yield described(offered.spec.name, offered.spec.summary)
+
+
 def unicode_text(argument: str) -> str:
     """Return an argument in Unicode, also where the locale cannot decode what was typed."""
     if argument.isprintable():
@@ -192,5 +201,7 @@ KIT = _Kit("kit", _kits)
 #: An installed kit.
 KIT_NAME = _Name("kit", _kits)
 PROVIDER = _Name("provider", _providers)
+#: A format of `kando export`, built in or of a plugin.
+EXPORT_FORMAT = _Name("format", _export_formats)
 #: An installed kit, a Python file that holds one, or a run or branch.
 CHAT = _Name("kit or run", _kits_and_runs)

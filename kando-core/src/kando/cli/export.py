@@ -8,7 +8,7 @@ import attrs
 import click
 
 from kando.app.export import FORMATS
-from kando.cli.arguments import ANY_RUN
+from kando.cli.arguments import ANY_RUN, EXPORT_FORMAT
 from kando.cli.output import binary_stdout, is_stdout, print_json, print_line, warn
 from kando.cli.shared import open_command_store, shared_options
 from kando.ledger.jsonl import lines_in
@@ -30,18 +30,17 @@ __all__ = ["export", "import_"]
 @click.option(
     "--format",
     "form",
-    type=click.Choice(list(FORMATS)),
-    default="jsonl",
-    show_default=True,
-    help="Format of the file; only jsonl can be imported.",
+    type=EXPORT_FORMAT,
+    metavar="FORMAT",
+    help=f"{', '.join(FORMATS)}, or one that a plugin offers, such as html. Only jsonl can be imported.  [default: by FILE's extension, else jsonl]",
 )
 @click.option("--alone", is_flag=True, help="Leave out the runs that the run has started.")
 @shared_options
-def export(run: str, file: str, form: str, alone: bool, as_json: bool) -> None:
+def export(run: str, file: str, form: str | None, alone: bool, as_json: bool) -> None:
     """Write a run to a file.
 
-    The runs that it has started are written, too. RUN@N writes the first N events. The file is written as a whole or not at all. With -
-    stdout receives only the export, and the report is on stderr.
+    The runs that it has started are written, too. RUN@N writes the first N events. The file is written as a whole or not at all. html is a
+    read-only page that comes with kando-inspector. With - stdout receives only the export, and the report is on stderr.
     """
     is_data = is_stdout(file)
     with open_command_store(shows_progress=True, is_paged=is_data) as store:

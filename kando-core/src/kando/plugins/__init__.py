@@ -1,4 +1,4 @@
-"""Plugins: kits, substrates, LLM providers, commands and observers from other distributions."""
+"""Plugins: kits, substrates, LLM providers, exporters, commands and observers of other distributions."""
 
 from kando.plugins.errors import (
     InvalidSpec,
@@ -14,6 +14,7 @@ from kando.plugins.specs import (
     PLUGIN_API,
     CommandSettings,
     CommandSpec,
+    ExporterSpec,
     KitSpec,
     ProviderSpec,
     SubstrateSpec,
@@ -25,6 +26,7 @@ __all__ = [
     "PLUGIN_API",
     "CommandSettings",
     "CommandSpec",
+    "ExporterSpec",
     "InvalidSpec",
     "KitSpec",
     "LoadedPlugin",

@@ -1,4 +1,4 @@
-"""The five kinds of things that plugins offer by name."""
+"""The six kinds of things that plugins offer by name."""
 
 from __future__ import annotations
 
@@ -7,9 +7,26 @@ from typing import Any, Generic
 import attrs
 
 from kando.plugins.records import Spec
-from kando.plugins.specs import CommandSpec, KitSpec, ProviderSpec, SubstrateSpec, ToolProtocolSpec
+from kando.plugins.specs import (
+    CommandSpec,
+    ExporterSpec,
+    KitSpec,
+    ProviderSpec,
+    SubstrateSpec,
+    ToolProtocolSpec,
+)
 
-__all__ = ["COMMAND", "KINDS", "KIT", "PROVIDER", "SUBSTRATE", "TOOL_PROTOCOL", "Kind", "names_of"]
+__all__ = [
+    "COMMAND",
+    "EXPORTER",
+    "KINDS",
+    "KIT",
+    "PROVIDER",
+    "SUBSTRATE",
+    "TOOL_PROTOCOL",
+    "Kind",
+    "names_of",
+]
 
 
 @attrs.frozen
@@ -28,15 +45,16 @@ class Kind(Generic[Spec]):
 
 
 #: A record of any kind.
-AnySpec = KitSpec | SubstrateSpec | ProviderSpec | ToolProtocolSpec | CommandSpec
+AnySpec = KitSpec | SubstrateSpec | ProviderSpec | ToolProtocolSpec | ExporterSpec | CommandSpec
 
 KIT = Kind("kit", "kando_kits", KitSpec)
 SUBSTRATE = Kind("substrate", "kando_substrates", SubstrateSpec)
 PROVIDER = Kind("provider", "kando_providers", ProviderSpec)
 TOOL_PROTOCOL = Kind("tool protocol", "kando_tool_protocols", ToolProtocolSpec)
+EXPORTER = Kind("exporter", "kando_exporters", ExporterSpec)
 COMMAND = Kind("command", "kando_commands", CommandSpec)
 
-KINDS: tuple[Kind[Any], ...] = (KIT, SUBSTRATE, PROVIDER, TOOL_PROTOCOL, COMMAND)
+KINDS: tuple[Kind[Any], ...] = (KIT, SUBSTRATE, PROVIDER, TOOL_PROTOCOL, EXPORTER, COMMAND)
 
 
 def names_of(spec: AnySpec) -> tuple[str, ...]:

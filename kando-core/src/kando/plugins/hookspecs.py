@@ -1,4 +1,4 @@
-"""The seven hooks that a plugin can implement.
+"""The eight hooks that a plugin can implement.
 
 A plugin is a light module, named by an entry point of the group ``kando``, whose functions are
 marked with `hookimpl`:
@@ -32,7 +32,14 @@ from typing import TYPE_CHECKING
 
 import pluggy
 
-from kando.plugins.specs import CommandSpec, KitSpec, ProviderSpec, SubstrateSpec, ToolProtocolSpec
+from kando.plugins.specs import (
+    CommandSpec,
+    ExporterSpec,
+    KitSpec,
+    ProviderSpec,
+    SubstrateSpec,
+    ToolProtocolSpec,
+)
 
 if TYPE_CHECKING:
     from kando.schema.events import KandoEvent
@@ -71,6 +78,12 @@ def kando_providers() -> Iterable[ProviderSpec]:
 @hookspec
 def kando_tool_protocols() -> Iterable[ToolProtocolSpec]:
     """Offer protocols of tool servers. Called when a run has such a server."""
+    raise NotImplementedError
+
+
+@hookspec
+def kando_exporters() -> Iterable[ExporterSpec]:
+    """Offer formats of ``kando export``. Called for a format or an extension that core lacks."""
     raise NotImplementedError
 
 

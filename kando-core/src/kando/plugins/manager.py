@@ -30,6 +30,7 @@ import pluggy
 
 from kando.plugins._kinds import (
     COMMAND,
+    EXPORTER,
     KINDS,
     KIT,
     PROVIDER,
@@ -46,7 +47,14 @@ from kando.plugins._switches import read_switches
 from kando.plugins._targets import describe, import_target
 from kando.plugins.errors import PluginBroken, PluginConflict
 from kando.plugins.records import BUILT_IN, LoadedPlugin, Offered, Spec, normalised
-from kando.plugins.specs import CommandSpec, KitSpec, ProviderSpec, SubstrateSpec, ToolProtocolSpec
+from kando.plugins.specs import (
+    CommandSpec,
+    ExporterSpec,
+    KitSpec,
+    ProviderSpec,
+    SubstrateSpec,
+    ToolProtocolSpec,
+)
 
 if TYPE_CHECKING:
     from typing import Any
@@ -162,6 +170,10 @@ class Plugins:
     def tool_protocols(self) -> list[Offered[ToolProtocolSpec]]:
         """Return the protocols of tool servers of all plugins, sorted by name."""
         return self._all(TOOL_PROTOCOL)
+
+    def exporters(self) -> list[Offered[ExporterSpec]]:
+        """Return the export formats of all plugins, sorted by name."""
+        return self._all(EXPORTER)
 
     def commands(self) -> list[Offered[CommandSpec]]:
         """Return the subcommands of all plugins, sorted by name."""
@@ -279,6 +291,14 @@ class Plugins:
             UnknownPlugin, PluginConflict, PluginBroken: as for `kit`.
         """
         return self._find(TOOL_PROTOCOL, name)
+
+    def exporter(self, name: str) -> Offered[ExporterSpec]:
+        """Find an export format by name or ``distribution/name``.
+
+        Raises:
+            UnknownPlugin, PluginConflict, PluginBroken: as for `kit`.
+        """
+        return self._find(EXPORTER, name)
 
     def command(self, name: str) -> Offered[CommandSpec]:
         """Find a subcommand by name or ``distribution/name``.

@@ -7,13 +7,21 @@ from typing import Generic, TypeVar
 
 import attrs
 
-from kando.plugins.specs import CommandSpec, KitSpec, ProviderSpec, SubstrateSpec, ToolProtocolSpec
+from kando.plugins.specs import (
+    CommandSpec,
+    ExporterSpec,
+    KitSpec,
+    ProviderSpec,
+    SubstrateSpec,
+    ToolProtocolSpec,
+)
 
 __all__ = ["BUILT_IN", "LoadedPlugin", "Offered", "Spec", "normalised", "origin_of"]
 
 #: Any of the records that a hook may return.
 Spec = TypeVar(
-    "Spec", bound=KitSpec | SubstrateSpec | ProviderSpec | ToolProtocolSpec | CommandSpec
+    "Spec",
+    bound=KitSpec | SubstrateSpec | ProviderSpec | ToolProtocolSpec | ExporterSpec | CommandSpec,
 )
 
 #: Default distribution of plugins that were registered in the process.

@@ -1,4 +1,4 @@
-"""The records with which a plugin offers kits, substrates, providers, tool protocols and commands.
+"""The records with which a plugin offers kits, substrates, providers, exporters, commands and more.
 
 A record names its code by an import string. So everything that is installed can be listed without
 importing it and the heavy libraries that it may need.
@@ -19,6 +19,7 @@ __all__ = [
     "PLUGIN_API",
     "CommandSettings",
     "CommandSpec",
+    "ExporterSpec",
     "KitSpec",
     "ProviderSpec",
     "SubstrateSpec",
@@ -33,6 +34,7 @@ _NAME = re.compile(r"[a-z][a-z0-9-]*")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
 _MODELS = re.compile(r"[!-~]*[!-)+-~][!-~]*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_EXTENSION = re.compile(r"[a-z0-9]+")
 
 
 def _check_name(spec: object, attribute: attrs.Attribute[str], value: str) -> None:
@@ -177,6 +179,30 @@ class ToolProtocolSpec:
 
     name: str = attrs.field(validator=_check_name)
     target: str = attrs.field(validator=_check_target)
+    summary: str = attrs.field(default="", validator=_check_text)
+
+
+@attrs.frozen
+class ExporterSpec:
+    """Offers a format of ``kando export``.
+
+    Attributes:
+        name: of the format: lower-case letters, digits and hyphens; users type it.
+        target: import string ``module:attribute`` of a function that takes a `kando.app.run.Run` and
+            the number of its events to export, and returns the file as an iterable of bytes.
+        extensions: of the files that have this format unless ``--format`` names another, without
+            the dot: ``("html",)``.
+        summary: one line for listings.
+
+    Raises:
+        InvalidSpec: an argument is malformed.
+    """
+
+    name: str = attrs.field(validator=_check_name)
+    target: str = attrs.field(validator=_check_target)
+    extensions: tuple[str, ...] = attrs.field(
+        default=(), converter=_as_tuple, validator=_check_each(_EXTENSION, "file extension")
+    )
     summary: str = attrs.field(default="", validator=_check_text)
 
 
