@@ -13,7 +13,7 @@ ifneq ($(or $(MADE_IN),$(CURDIR)/.venv),$(CURDIR)/.venv)
 .PHONY: .venv/bin/python
 endif
 
-.PHONY: help start setup test test-mcp-external test-model lint tox wheels docs soak bench bench-quick eventstore docker-status docker-trace clean
+.PHONY: help start setup test test-mcp-external test-model page lint tox wheels docs soak bench bench-quick eventstore docker-status docker-trace clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /	/' | expand -t 20
@@ -71,6 +71,15 @@ test-model: ## judge providers and kits by a small model that runs on this machi
 	@sh tests/llamacpp/real/install.sh .venv-model $(PYTHON)
 	@.venv-model/bin/python -m pytest -q -n 2 --dist loadgroup tests/llamacpp/real/check_model.py
 
+kando-inspector/page/node_modules/.installed: kando-inspector/page/package-lock.json
+	@npm --prefix kando-inspector/page ci --silent --no-audit --no-fund
+	@touch $@
+
+page: kando-inspector/page/node_modules/.installed ## check, test and build the web page of kando-inspector (needs node)
+	@npm --prefix kando-inspector/page run --silent check
+	@npm --prefix kando-inspector/page test --silent
+	@npm --prefix kando-inspector/page run --silent build
+
 lint: .venv/.developed ## style, types and layers
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -127,5 +136,5 @@ docker-trace: ## show why the demo run's last event exists, from a container
 	@docker compose run --rm --build kando python -m kando.cli.main trace object.created-2
 
 clean: ## remove everything that was installed or built
-	@rm -rf .venv .venv-model .tox .mcp-tools dist site .mypy_cache benchmarks/.environments .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf kando-inspector/page/node_modules kando-inspector/page/build .venv .venv-model .tox .mcp-tools dist site .mypy_cache benchmarks/.environments .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+/** Imports each view, so that it registers itself. */
