@@ -128,13 +128,12 @@ export class EventIndex {
   /** Return an event with its data. */
   async event(position: number): Promise<LedgerEvent | null> {
     if (position < 0 || position >= this.length) return null;
-    const number = Math.floor(position / CHUNK);
-    let found = this.kept.get(number)?.events[position % CHUNK];
-    if (!found) {
-      await this.load(number, true);
-      found = this.kept.get(number)?.events[position % CHUNK];
-    }
-    return found ?? null;
+    const kept = this.kept.get(Math.floor(position / CHUNK))?.events[position % CHUNK];
+    if (kept) return kept;
+    // Reading one event costs less than a chunk of long ones.
+    if (this.isLoaded(position)) return this.source.event(this.run, this.id(position));
+    await this.ensure(position, position + 1);
+    return this.isLoaded(position) ? this.source.event(this.run, this.id(position)) : null;
   }
 
   /** Return an event by its id, even if it is not loaded yet. */
@@ -149,15 +148,17 @@ export class EventIndex {
     const last = Math.min(to, this.length) - 1;
     const work: Promise<void>[] = [];
     for (let n = Math.floor(Math.max(0, from) / CHUNK); n * CHUNK <= last; n++) {
-      if (!this.isWhole(n)) work.push(this.load(n, false));
+      if (!this.isWhole(n)) work.push(this.load(n));
     }
     await Promise.all(work);
   }
 
-  /** Load all events, first ones first, until `signal` aborts. */
+  /** Load all events, first ones first, and those that arrive meanwhile, until `signal` aborts. */
   async loadAll(signal: AbortSignal): Promise<void> {
-    for (let n = 0; n * CHUNK < this.length && !signal.aborted; n++) {
-      if (!this.isWhole(n)) await this.load(n, false);
+    while (!signal.aborted && this.prefix < this.length) {
+      const before = this.prefix;
+      await this.load(Math.floor(before / CHUNK));
+      if (this.prefix === before) return;
       // The page draws and answers keys between two chunks.
       await new Promise((resume) => setTimeout(resume, 0));
     }
@@ -166,8 +167,7 @@ export class EventIndex {
   /** Call `visit` with all events with their data, in order, until it returns false. */
   async visitAll(visit: (events: LedgerEvent[]) => boolean): Promise<void> {
     for (let n = 0; n * CHUNK < this.length; n++) {
-      if (!this.kept.has(n)) await this.load(n, true);
-      if (!visit(this.kept.get(n)?.events ?? [])) return;
+      if (!visit(this.keptWhole(n) ?? (await this.read(n)))) return;
     }
   }
 
@@ -207,33 +207,42 @@ export class EventIndex {
     return (this.chunks.get(number)?.loaded ?? 0) >= end;
   }
 
-  private load(number: number, keeps: boolean): Promise<void> {
+  private keptWhole(number: number): LedgerEvent[] | null {
+    const events = this.kept.get(number)?.events;
+    return events && events.length >= Math.min(CHUNK, this.length - number * CHUNK) ? events : null;
+  }
+
+  private load(number: number): Promise<void> {
     const running = this.pending.get(number);
     if (running) return running;
-    const work = this.read(number, keeps).finally(() => this.pending.delete(number));
+    const work = this.loadNow(number).finally(() => this.pending.delete(number));
     this.pending.set(number, work);
     return work;
   }
 
-  private async read(number: number, keeps: boolean): Promise<void> {
+  private async loadNow(number: number): Promise<void> {
+    const events = await this.read(number);
+    for (const event of events) this.put(event);
+    this.keep(number, events);
+    this.changed();
+  }
+
+  /** Read the events of a chunk; a server may cut a page of long events short. */
+  private async read(number: number): Promise<LedgerEvent[]> {
     const first = number * CHUNK;
-    const end = Math.min(first + CHUNK, Math.max(this.length, first + 1));
+    const end = Math.min(first + CHUNK, this.length);
     const events: LedgerEvent[] = [];
     let next = first;
     while (next < end) {
       const range = { limit: end - next, ...(next > 0 ? { after: next - 1 } : {}) };
       const page = await this.source.events(this.run, range);
-      for (const event of page.items) {
-        if (event.position >= end) break;
-        events.push(event);
-      }
-      const last = events.at(-1);
-      if (page.items.length === 0 || !last || last.position < next) break;
+      const wanted = page.items.filter((each) => each.position >= next && each.position < end);
+      const last = wanted.at(-1);
+      if (!last) break;
+      events.push(...wanted);
       next = last.position + 1;
     }
-    for (const event of events) this.put(event);
-    if (keeps || this.kept.size < 2) this.keep(number, events);
-    this.changed();
+    return events;
   }
 
   private keep(number: number, events: LedgerEvent[]): void {
