@@ -7,6 +7,9 @@ import type { Source } from "./source";
 /** Number of events of a chunk, which is loaded as one page. */
 export const CHUNK = 1000;
 
+/** How many events are loaded before anything is drawn. */
+const FIRST = 200;
+
 /** How many chunks keep the data of their events, and how many characters of data at most. */
 const KEPT_CHUNKS = 12;
 const KEPT_CHARACTERS = 24_000_000;
@@ -151,6 +154,14 @@ export class EventIndex {
       if (!this.isWhole(n)) work.push(this.load(n));
     }
     await Promise.all(work);
+  }
+
+  /** Load the first events before the length of the run is known. */
+  async loadFirst(): Promise<void> {
+    const { items } = await this.source.events(this.run, { limit: FIRST });
+    for (const event of items) this.put(event);
+    this.grow(items.length);
+    this.changed();
   }
 
   /** Load all events, first ones first, and those that arrive meanwhile, until `signal` aborts. */

@@ -48,6 +48,7 @@ export function CallPanes({ index, event, select }: Props) {
   );
   return (
     <div class="call">
+      <div class="call-columns">
       <section class="call-pane" aria-label="Request">
         {head(request?.type === "llm.request" ? "Prompt" : "Request", request)}
         {request ? <Request event={request} /> : <p class="dim">Its request is not in the run.</p>}
@@ -56,6 +57,7 @@ export function CallPanes({ index, event, select }: Props) {
         {head("Answer", answer)}
         {answer ? <Answer event={answer} /> : <p class="dim">Pending: no answer is recorded yet.</p>}
       </section>
+      </div>
     </div>
   );
 }

@@ -4,7 +4,7 @@ import { useContext } from "preact/hooks";
 
 import type { EventIndex } from "../data/event-index";
 import type { LedgerEvent } from "../data/shapes";
-import { runAt, traceCommand, kando } from "../ui/commands";
+import { kando, traceCommand } from "../ui/commands";
 import { clock, duration, moment, number } from "../ui/format";
 import { useLoaded, useVersion } from "../ui/hooks";
 import { JsonTree } from "../ui/json";
@@ -20,6 +20,9 @@ interface Props extends Pick<ViewProps, "run" | "at" | "end" | "select" | "navig
   id: string;
   /** Whether a person has selected it: it then can be closed. */
   isSelected: boolean;
+  /** Whether it takes the place of the view, too. */
+  isWide: boolean;
+  widen(): void;
 }
 
 export function Detail(props: Props) {
@@ -28,7 +31,7 @@ export function Detail(props: Props) {
   const loaded = useLoaded(() => index.find(id), [index, id]);
   const event = loaded.value;
   return (
-    <section class="detail" aria-label="Event" aria-busy={loaded.isLoading}>
+    <section class="detail" aria-label="Details of an event" aria-busy={loaded.isLoading}>
       {loaded.error && <Problem error={loaded.error} retry={loaded.reload} />}
       {event && <Shown {...props} event={event} version={version} key={event.id} />}
     </section>
@@ -66,6 +69,23 @@ function Shown(props: Props & { event: LedgerEvent; version: number }) {
             Trace
           </button>
           <CopyCommand command={traceCommand(run, event.id)} />
+          <button
+            type="button"
+            class="icon-button widen"
+            aria-pressed={props.isWide}
+            aria-label="Wide details"
+            title={props.isWide ? "Show the view again" : "Use the whole width"}
+            onClick={props.widen}
+          >
+            <svg aria-hidden="true" viewBox="0 0 16 16" width="14" height="14">
+              <path
+                d={props.isWide ? "M2 8h5m7 0H9M5 5.5 7.5 8 5 10.5m6-5L8.5 8l2.5 2.5" : "M2 8h12M4.5 5.5 2 8l2.5 2.5m7-5L14 8l-2.5 2.5"}
+                fill="none"
+                stroke="currentColor"
+                stroke-width="1.5"
+              />
+            </svg>
+          </button>
           {isSelected && (
             <button
               type="button"
@@ -118,7 +138,7 @@ function Shown(props: Props & { event: LedgerEvent; version: number }) {
         <div class="section-head">
           <h3>Data</h3>
           <CopyCommand
-            command={kando("events", runAt(run, position + 1), "--from", position, "--all", "--json")}
+            command={kando("events", run, "--from", position, "--all", "--json")}
           />
         </div>
         <JsonTree value={event.data} />

@@ -202,7 +202,7 @@ function List(props: ListProps) {
         top={i * row}
         isSelected={position === selected}
         isAfter={position >= end}
-        isLast={position === end - 1}
+        isLast={position < end && end < index.length && !(at(i + 1) < end && at(i + 1) >= 0)}
         isLoaded={index.isLoaded(position)}
         select={select}
         go={go}

@@ -168,7 +168,7 @@ function Actions({ source, status, navigate, changed }: Omit<Props, "canAct" | "
               : "The run stops for good after its current firing. Its events stay."}
           </p>
           <div class="dialog-foot">
-            <CopyCommand command={kando(asks, run)} />
+            {asks === "cancel" ? <CopyCommand command={kando("cancel", run)} /> : <span />}
             <button type="button" class="button" onClick={() => setAsks(null)}>
               Keep it
             </button>

@@ -11,10 +11,12 @@ import { number } from "../ui/format";
 import { asError, type Navigate, useVersion } from "../ui/hooks";
 import { type Binding, useKeys } from "../ui/keys";
 import { Announce, copy, Problem } from "../ui/parts";
+import { Isolated } from "../ui/text";
 import { type View, views } from "../views/registry";
 import { Detail } from "./detail";
 import "./events";
 import { RunHeader } from "./header";
+import { BOOKKEEPING } from "./kinds";
 import { Scrubber } from "./scrubber";
 import { Timeline } from "./timeline";
 
@@ -36,7 +38,8 @@ export function RunPage(props: Props) {
 }
 
 interface Opened {
-  status: RunStatus;
+  /** Null until it is loaded: the state of a long run takes longer than its first events. */
+  status: RunStatus | null;
   index: EventIndex;
 }
 
@@ -50,18 +53,22 @@ function useRun(source: Source, run: string) {
     const ending = new AbortController();
     let stop = () => {};
     setError(null);
-    setOpened((old) => (old?.status.run_id === run ? old : null));
+    const index = new EventIndex(source, run);
     const open = async () => {
-      const status = await source.status(run);
-      const index = new EventIndex(source, status.run_id);
-      index.grow(status.events);
-      await index.ensure(0, Math.min(status.events, 1));
+      const asked = source.status(run);
+      // Its rejection is handled below, where it is awaited.
+      asked.catch(() => {});
+      await index.loadFirst();
       if (ending.signal.aborted) return;
+      setOpened((old) => ({ status: old?.status ?? null, index }));
+      const status = await asked;
+      if (ending.signal.aborted) return;
+      index.grow(status.events);
       setOpened({ status, index });
       const load = () => index.loadAll(ending.signal).catch(() => {});
       let loading = load();
       if (!source.isLive) return;
-      stop = source.follow(status.run_id, status.events - 1, {
+      stop = source.follow(run, status.events - 1, {
         event: (event) => {
           index.append(event);
           // An event after a gap is loaded with those before it.
@@ -84,19 +91,36 @@ function useRun(source: Source, run: string) {
   return { run: opened, error, isConnected, reload };
 }
 
+/** What the list of events gets while the state is not loaded. */
+const UNKNOWN = { run_id: "", state: "running", events: 0, limits: {} } as unknown as RunStatus;
+
+function LoadingHeader({ run }: { run: string }) {
+  return (
+    <header class="run-head" aria-busy="true">
+      <div class="run-title">
+        <h1>
+          <Isolated class="mono" text={run} />
+        </h1>
+        <span class="dim">Loading its state</span>
+      </div>
+    </header>
+  );
+}
+
 function Shown(props: Props & Opened & { isConnected: boolean; reload(): void }) {
   const { source, address, navigate, canAct, status, index } = props;
   const announce = useContext(Announce);
   useVersion(index);
-  const { run_id: run } = status;
+  const { run } = address;
   const { length } = index;
   const at = address.at === null || (address.at >= length && !source.isLive) ? null : address.at;
   const end = at === null ? length : Math.min(at, length);
-  const shown = views().filter((each) => each.isShown?.(status, source) ?? true);
+  const shown = views().filter((each) => !status || (each.isShown?.(status, source) ?? true));
   const view = shown.find((each) => each.id === address.view) ?? shown[0];
-  const last = end > 0 && index.isLoaded(end - 1) ? index.id(end - 1) : null;
+  const last = lastEvent(index, end);
   const detail = address.event ?? last;
   const news = useNews(length, at);
+  const [isWide, setWide] = useState(false);
 
   const select = useCallback((event: string | null) => navigate({ event }, "replace"), [navigate]);
   const scrub = useCallback(
@@ -116,7 +140,7 @@ function Shown(props: Props & Opened & { isConnected: boolean; reload(): void })
       if (index.isLoaded(next)) select(index.id(next));
     };
     const take = async () => {
-      const command = detail ? traceCommand(run, detail) : kando("status", runAt(run, at));
+      const command = detail ? traceCommand(run, detail) : kando("world", runAt(run, at));
       announce((await copy(command)) ? `Copied: ${command}` : `Copy it by hand: ${command}`);
     };
     const tabs = shown.slice(0, 9).map((each, i) => ({
@@ -142,22 +166,23 @@ function Shown(props: Props & Opened & { isConnected: boolean; reload(): void })
   useKeys(bindings);
   useEffect(() => props.setBindings(bindings), [bindings]);
   useEffect(() => {
-    document.title = `${status.goal ?? run} · Kando`;
+    document.title = `${(status?.goal ?? run).slice(0, 80)} · Kando`;
     return () => {
       document.title = "Kando";
     };
-  }, [status.goal, run]);
+  }, [status?.goal, run]);
 
   return (
     <div class="run">
-      <RunHeader
+      {!status && <LoadingHeader run={run} />}
+      {status && <RunHeader
         source={source}
         status={status}
         canAct={canAct}
         isConnected={props.isConnected}
         navigate={navigate}
         changed={props.reload}
-      />
+      />}
       <div class="run-time">
         <Timeline
           index={index}
@@ -170,7 +195,7 @@ function Shown(props: Props & Opened & { isConnected: boolean; reload(): void })
           index={index}
           length={length}
           at={at}
-          isLive={source.isLive && status.state === "running"}
+          isLive={source.isLive && status?.state === "running"}
           scrub={scrub}
         />
         {at !== null && (
@@ -181,16 +206,17 @@ function Shown(props: Props & Opened & { isConnected: boolean; reload(): void })
         )}
       </div>
       <Tabs views={shown} current={view} status={status} navigate={go} />
-      <div class={`run-panes ${detail ? "" : "is-single"}`}>
+      <div class={`run-panes ${!detail ? "is-single" : isWide ? "is-wide" : ""}`}>
         <div class="view" role="tabpanel" id="view" aria-labelledby={`tab-${view?.id ?? ""}`}>
-          {view && (
+          {view && status === null && view.id !== "events" && <p class="empty">Loading the state of the run</p>}
+          {view && (status !== null || view.id === "events") && (
             <view.Component
               key={view.id}
               source={source}
               run={run}
               at={at}
               end={end}
-              status={status}
+              status={status ?? UNKNOWN}
               events={index}
               event={address.event}
               canAct={canAct}
@@ -205,6 +231,8 @@ function Shown(props: Props & Opened & { isConnected: boolean; reload(): void })
             index={index}
             id={detail}
             isSelected={address.event !== null}
+            isWide={isWide}
+            widen={() => setWide(!isWide)}
             run={run}
             at={at}
             end={end}
@@ -215,6 +243,17 @@ function Shown(props: Props & Opened & { isConnected: boolean; reload(): void })
       </div>
     </div>
   );
+}
+
+/** How far to look back for an event that is not bookkeeping. */
+const LOOK_BACK = 50;
+
+/** Return the id of the last event that counts and says something, or null. */
+function lastEvent(index: EventIndex, end: number): string | null {
+  for (let i = end - 1; i >= Math.max(0, end - LOOK_BACK); i--) {
+    if (index.isLoaded(i) && !BOOKKEEPING.has(index.type(i))) return index.id(i);
+  }
+  return end > 0 && index.isLoaded(end - 1) ? index.id(end - 1) : null;
 }
 
 /** Return how many events have arrived since a person scrubbed back. */
@@ -233,7 +272,7 @@ function find(navigate: Navigate): void {
 interface TabsProps {
   views: View[];
   current: View | undefined;
-  status: RunStatus;
+  status: RunStatus | null;
   navigate(to: Partial<Address>): void;
 }
 
@@ -257,7 +296,7 @@ function Tabs({ views: shown, current, status, navigate }: TabsProps) {
   return (
     <div class="tabs" role="tablist" aria-label="Views" onKeyDown={press}>
       {shown.map((each) => {
-        const count = each.count?.(status) ?? 0;
+        const count = status ? (each.count?.(status) ?? 0) : 0;
         return (
           <button
             type="button"

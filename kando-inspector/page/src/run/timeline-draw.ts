@@ -25,7 +25,7 @@ interface Marks {
   selected: number;
 }
 
-interface Colours {
+export interface Colours {
   kinds: Record<Kind, string>;
   line: string;
   text: string;
@@ -41,19 +41,17 @@ export function draw(
   layout: Layout,
   window: Window,
   marks: Marks,
+  colours: Colours,
 ): void {
   const ratio = devicePixelRatio || 1;
   const { width, height } = window;
-  canvas.width = Math.round(width * ratio);
-  canvas.height = Math.round((height + RULER) * ratio);
-  canvas.style.width = `${width}px`;
-  canvas.style.height = `${height + RULER}px`;
+  fit(canvas, width, height + RULER, ratio);
   const pen = canvas.getContext("2d");
   if (!pen) return;
-  const colours = readColours(canvas);
+  pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+  pen.clearRect(0, 0, width, height + RULER);
   const scale = width * window.zoom;
   const x = (place: number) => (place - window.left) * scale;
-  pen.scale(ratio, ratio);
   pen.font = "11px system-ui, sans-serif";
   drawLanes(pen, layout, window, colours);
   drawGaps(pen, layout, window, colours, x);
@@ -67,6 +65,16 @@ export function draw(
   drawAfter(pen, layout, window, marks, colours, x);
   drawRuler(pen, layout, window, colours, x);
   drawMarks(pen, index, layout, window, marks, colours, x);
+}
+
+/** Resize a canvas if its size has changed: that costs more than drawing. */
+function fit(canvas: HTMLCanvasElement, width: number, height: number, ratio: number): void {
+  const [across, down] = [Math.round(width * ratio), Math.round(height * ratio)];
+  if (canvas.width === across && canvas.height === down) return;
+  canvas.width = across;
+  canvas.height = down;
+  canvas.style.width = `${width}px`;
+  canvas.style.height = `${height}px`;
 }
 
 type Place = (place: number) => number;
@@ -216,9 +224,10 @@ function drawRuler(
   pen.textAlign = "left";
   pen.beginPath();
   let free = -1;
-  for (let column = 2; column < window.width - 30; column += 12) {
-    const position = positionAt(layout, window.left + column / (window.width * window.zoom));
-    if (position < 0) continue;
+  for (let column = 0; column < window.width - 30; column += 12) {
+    const place = window.left + column / (window.width * window.zoom);
+    const position = column === 0 ? firstFrom(layout, place) : positionAt(layout, place);
+    if (position < 0 || position >= layout.loaded) continue;
     const at = x(layout.places[position] ?? 0);
     const label = number(position + 1);
     if (at < free || at < 0 || at + pen.measureText(label).width > window.width) continue;
@@ -230,6 +239,12 @@ function drawRuler(
   pen.moveTo(0, RULER + 0.5);
   pen.lineTo(window.width, RULER + 0.5);
   pen.stroke();
+}
+
+/** Return the position of the first event at or after a place. */
+function firstFrom(layout: Layout, place: number): number {
+  const before = positionAt(layout, place);
+  return before >= 0 && layout.places[before] === place ? before : before + 1;
 }
 
 function drawMarks(
@@ -260,7 +275,8 @@ function drawMarks(
   pen.strokeRect(column - 4, Math.max(RULER, y + 2), 7, LANE - 4);
 }
 
-function readColours(element: Element): Colours {
+/** Return the colours of the theme, which a canvas does not take from the style sheet by itself. */
+export function readColours(element: Element): Colours {
   const style = getComputedStyle(element);
   const read = (name: string) => style.getPropertyValue(`--${name}`).trim();
   const kinds = Object.fromEntries(KINDS.map((kind) => [kind, read(`kind-${kind}`)]));

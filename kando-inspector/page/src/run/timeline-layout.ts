@@ -115,7 +115,7 @@ function usualGap(index: EventIndex, loaded: number): number {
   }
   if (sample.length === 0) return 1;
   sample.sort((a, b) => a - b);
-  return sample[Math.floor(sample.length * 0.8)] ?? 1;
+  return sample[Math.floor((sample.length - 1) * 0.7)] ?? 1;
 }
 
 /** Return the width of a gap: a long one grows with its logarithm only. */

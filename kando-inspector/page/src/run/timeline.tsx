@@ -7,7 +7,7 @@ import type { EventIndex } from "../data/event-index";
 import { clock, duration, number, plural } from "../ui/format";
 import { useSize, useVersion } from "../ui/hooks";
 import { Isolated } from "../ui/text";
-import { draw, LANE, RULER, type Window } from "./timeline-draw";
+import { type Colours, draw, LANE, readColours, RULER, type Window } from "./timeline-draw";
 import { type Layout, layOut, nearestInLane, placeOf, positionAt } from "./timeline-layout";
 
 interface Props {
@@ -21,6 +21,9 @@ interface Props {
 
 const LONGEST_ZOOM = 20_000;
 
+/** How many lanes are shown without scrolling. */
+const LANES = 10.5;
+
 export function Timeline({ index, end, selected, select, scrub }: Props) {
   const version = useVersion(index);
   const layout = useLayout(index, version);
@@ -29,16 +32,22 @@ export function Timeline({ index, end, selected, select, scrub }: Props) {
   const scroller = useRef<HTMLDivElement>(null);
   const { width } = useSize(pane);
   const theme = useTheme();
+  const colours = useRef<{ theme: number; read: Colours } | null>(null);
   const [zoom, setZoom] = useState(1);
   const [left, setLeft] = useState(0);
   const [top, setTop] = useState(0);
   const [hover, setHover] = useState<{ position: number; x: number; y: number } | null>(null);
   const lanes = layout.lanes.length;
-  const height = Math.min(220, Math.max(2, lanes) * LANE);
+  // A lane that is cut shows that more follow.
+  const height = Math.min(LANES * LANE, Math.max(2, lanes) * LANE);
   const window: Window = { left, zoom, width, height, top };
 
   useLayoutEffect(() => {
-    if (canvas.current && width) draw(canvas.current, index, layout, window, { end, selected });
+    if (!canvas.current || !width) return;
+    if (colours.current?.theme !== theme) {
+      colours.current = { theme, read: readColours(canvas.current) };
+    }
+    draw(canvas.current, index, layout, window, { end, selected }, colours.current.read);
   }, [layout, width, height, zoom, left, top, end, selected, theme]);
 
   const zoomTo = useCallback(
@@ -89,6 +98,7 @@ export function Timeline({ index, end, selected, select, scrub }: Props) {
       <div class="timeline-tools">
         <Legend />
         <span class="dim timeline-loading" aria-hidden="true">
+          {lanes > LANES && `${plural(lanes, "lane")} `}
           {layout.loaded < layout.length && `${number(layout.loaded)} of ${number(layout.length)} loaded`}
         </span>
         <div class="buttons" role="group" aria-label="Zoom of the timeline">

@@ -48,7 +48,7 @@ export function RunList({ source, address, navigate, canAct }: Props) {
       <header class="runs-head">
         <h1>Runs</h1>
         <div class="buttons">
-          <CopyCommand command={commandOf(filter)} label="Copy as command" />
+          <CopyCommand command={kando("runs")} label="Copy as command" />
           {canAct && (
             <button type="button" class="button primary" onClick={() => setStarting(true)}>
               New run
@@ -259,12 +259,4 @@ function useRuns(source: Source, filter: Record<string, string>) {
     }
   };
   return { runs, next, error, isLoading, more, reload };
-}
-
-function commandOf(filter: Record<string, string>): string {
-  const words = ["runs"];
-  if (filter.state) words.push("--state", filter.state);
-  if (filter.kit) words.push("--kit", filter.kit);
-  if (filter.label) words.push("--label", filter.label);
-  return kando(...words);
 }

@@ -112,8 +112,17 @@ function Page({ source, session, announce }: Opened & { announce(text: string): 
         )}
         <div class="buttons">
           {!canAct && <span class="badge">{source.isLive ? "look only" : "exported file"}</span>}
-          <button type="button" class="button small" onClick={nextTheme} aria-label={`Colours: ${theme}`}>
-            {theme}
+          <button
+            type="button"
+            class="icon-button"
+            aria-label={`Colours: ${theme}`}
+            title={`Colours: ${theme} (t)`}
+            onClick={nextTheme}
+          >
+            <svg aria-hidden="true" viewBox="0 0 16 16" width="14" height="14">
+              <circle cx="8" cy="8" r="5.6" fill="none" stroke="currentColor" stroke-width="1.5" />
+              <path d={HALVES[theme] ?? ""} fill="currentColor" />
+            </svg>
           </button>
           <button
             type="button"
@@ -178,6 +187,13 @@ function useAnnouncements(): [{ text: string; number: number } | null, (text: st
 }
 
 const THEMES = ["system", "light", "dark"];
+
+/** The filled part of the icon of each theme. */
+const HALVES: Record<string, string> = {
+  system: "M8 2.4a5.6 5.6 0 0 0 0 11.2z",
+  light: "",
+  dark: "M8 2.4a5.6 5.6 0 0 0 0 11.2A5.6 5.6 0 0 0 8 2.4z",
+};
 
 function useTheme(announce: (text: string) => void): [string, () => void] {
   const [theme, setTheme] = useState(() => {
