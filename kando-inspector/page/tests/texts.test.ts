@@ -1,9 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { command } from "../src/views/logic/commands";
 import { parseMarkdown, safeAddress, type Span } from "../src/views/logic/markdown";
-import { cut, dollars, duration, oneLine, valueLine, visible } from "../src/views/logic/text";
+import { cut, oneLine, valueLine, visible } from "../src/views/logic/text";
 import { windowOf } from "../src/views/logic/windowed";
 
 const plain = (spans: readonly Span[]): string =>
@@ -19,16 +18,6 @@ test("a cut never splits a character, and a line of a huge value is made quickly
   const started = performance.now();
   const line = valueLine({ texts: Array.from({ length: 1000 }, () => "x".repeat(100_000)) }, 50);
   assert.ok(line.length <= 51 && performance.now() - started < 30_000);
-});
-
-test("amounts and durations are short", () => {
-  assert.deepEqual([0, 0.00001, 0.0123, 12.345].map(dollars), ["$0.00", "<$0.0001", "$0.0123", "$12.35"]);
-  assert.deepEqual([0.25, 4.2, 200, 7500, 300_000].map(duration), ["250 ms", "4.2 s", "3 min 20 s", "2 h 5 min", "3 d 11 h"]);
-});
-
-test("a command is quoted for a shell", () => {
-  assert.equal(command("send", "r1", "--text", "it's $HOME"), `kando send r1 --text 'it'\\''s $HOME'`);
-  assert.equal(command("fork", "r1", "--at", 7, null, false), "kando fork r1 --at 7");
 });
 
 test("Markdown becomes headings, lists, quotes, tables and code", () => {

@@ -1,11 +1,6 @@
 /** Texts of a ledger as they are shown: cut, on one line, with invisible characters made visible. */
 
 
-/** How many characters of a text are shown before a reader asks for more. */
-export const SHORT = 280;
-/** How many characters of a text are shown at most; the rest can be downloaded. */
-export const LONG = 100_000;
-
 // Control characters except tab and line breaks, and the characters that change the direction of text.
 const INVISIBLE = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g;
 
@@ -37,11 +32,6 @@ export function valueLine(value: unknown, limit = 120): string {
   return oneLine(shortJson(value, limit * 4), limit);
 }
 
-/** Returns a value as text: a text as it is, all else as indented JSON. */
-export function valueText(value: unknown): string {
-  return typeof value === "string" ? value : (JSON.stringify(value, null, 2) ?? "");
-}
-
 /** Returns the beginning of a value as JSON, without writing all of a huge one. */
 function shortJson(value: unknown, limit: number): string {
   if (value === null || typeof value !== "object") return cut(JSON.stringify(value) ?? "", limit);
@@ -59,32 +49,4 @@ function shortJson(value: unknown, limit: number): string {
     length += part.length;
   }
   return isList ? `[${parts.join(", ")}]` : `{${parts.join(", ")}}`;
-}
-
-/** Returns a number with thin groups, such as 12,345. */
-export function count(value: number): string {
-  return value.toLocaleString("en-US");
-}
-
-/** Returns a number and its noun, such as "1 event" or "12 events". */
-export function counted(value: number, noun: string, plural = `${noun}s`): string {
-  return `${count(value)} ${value === 1 ? noun : plural}`;
-}
-
-/** Returns an amount of US dollars: whole cents, or as many digits as a small amount needs. */
-export function dollars(value: number): string {
-  if (value === 0) return "$0.00";
-  if (Math.abs(value) < 0.0001) return "<$0.0001";
-  return `$${value.toFixed(Math.abs(value) < 0.1 ? 4 : 2)}`;
-}
-
-/** Returns a duration, such as "0.7 s", "3 min 20 s" or "2 h 5 min". */
-export function duration(seconds: number): string {
-  if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
-  if (seconds < 60) return `${seconds.toFixed(1)} s`;
-  const minutes = Math.floor(seconds / 60);
-  if (minutes < 60) return `${minutes} min ${Math.floor(seconds % 60)} s`;
-  const hours = Math.floor(minutes / 60);
-  if (hours < 48) return `${hours} h ${minutes % 60} min`;
-  return `${Math.floor(hours / 24)} d ${hours % 24} h`;
 }

@@ -6,7 +6,7 @@ import type { LedgerEvent } from "../../data/shapes";
 import { oneLine, valueLine } from "./text";
 
 const WIDTH = 250;
-const HEIGHT = 58;
+const HEIGHT = 60;
 
 /** Most events that are drawn; the list has them all. */
 export const MOST_EVENTS = 400;
@@ -108,7 +108,7 @@ export function traceFigure(events: readonly LedgerEvent[], selected: string, ti
         width: WIDTH,
         height: HEIGHT,
         kind: kindOf(event),
-        lines: [oneLine(`${event.position} ${event.type}`, 38), oneLine(event.actor, 38), oneLine(about, 38)],
+        lines: [oneLine(`${event.position + 1} ${event.type}`, 34), oneLine(event.actor, 34), oneLine(about, 34)],
         title: `${oneLine(event.id, 80)}, ${oneLine(event.actor, 80)}: ${oneLine(about, 200)}`,
         mark: event.id === selected ? "selected" : undefined,
       };

@@ -4,7 +4,8 @@ import { type Changes, labelOf } from "./changes";
 import type { Figure, FigureBox, FigureLine } from "./figure";
 import { layered } from "./layered";
 import type { Relation, World, WorldObject } from "../../data/shapes";
-import { counted, oneLine } from "./text";
+import { plural } from "../../ui/format";
+import { oneLine } from "./text";
 
 /** Most objects that are drawn one by one; a larger world is drawn by its types. */
 export const MOST_OBJECTS = 300;
@@ -76,7 +77,7 @@ export function objectFigure(part: Part, changes: Changes, title: string): Figur
       width: WIDTH,
       height: HEIGHT,
       kind: "object",
-      lines: [oneLine(each.type, 26), oneLine(label, 28)],
+      lines: [oneLine(each.type, 24), oneLine(label, 25)],
       title: `${oneLine(each.type, 60)}: ${oneLine(label, 200)} (${oneLine(each.id, 60)})`,
       mark: changes.marks.get(each.id),
     };
@@ -124,9 +125,9 @@ export function typeFigure(world: World, changes: Changes, title: string): Figur
     direction: "right",
     boxes: [...counts].map(([type, number]) => {
       const { x, y } = layout.boxes.get(type) ?? { x: 0, y: 0 };
-      const size = counted(number, "object");
+      const size = plural(number, "object");
       const mark = marked.has(type) ? "patched" : undefined;
-      const lines = [oneLine(type, 26), size];
+      const lines = [oneLine(type, 24), size];
       return { id: type, x, y, width: WIDTH, height: HEIGHT, kind: "object", lines, title: `${oneLine(type, 60)}: ${size}`, mark };
     }),
     lines: edges.map((each, number) => ({

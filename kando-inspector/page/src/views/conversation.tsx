@@ -1,0 +1,244 @@
+/** The conversations of a run with models: turns, calls of tools, compactions, and a message to send. */
+
+import { useEffect, useId, useMemo, useRef, useState } from "preact/hooks";
+
+import { kando } from "../ui/commands";
+import { number, plural } from "../ui/format";
+import { JsonTree } from "../ui/json";
+import { Empty, Problem } from "../ui/parts";
+import { Isolated, LongText } from "../ui/text";
+import type { Json } from "../data/shapes";
+import { type Compaction, type Conversation, CONVERSATION_TYPES, conversationsIn, type Entry, type Message, partsOf } from "./logic/conversations";
+import { oneLine } from "./logic/text";
+import { more, setMore } from "./parts/address-more";
+import { useCoalesced } from "./parts/coalesced";
+import { ActionFoot, useActing } from "./parts/controls";
+import { eventsOfTypes } from "./parts/events-of-types";
+import { MarkdownText } from "./parts/markdown-text";
+import { register, type ViewProps } from "./registry";
+
+function ConversationView(props: ViewProps) {
+  const { source, run, end, at, status } = props;
+  const { value, error, reload } = useCoalesced(() => eventsOfTypes(source, run, CONVERSATION_TYPES, end), [source, run, end]);
+  const conversations = useMemo(() => conversationsIn(value ?? []), [value]);
+  const chosen = conversations.find((each) => each.id === more("conversation")) ?? conversations[0];
+  const isNow = at === null || at >= status.events;
+  return (
+    <div class="conversations">
+      {error && <Problem error={error} retry={reload} />}
+      {!value && !error && <Empty>Loading the conversations…</Empty>}
+      {value && conversations.length === 0 && <Empty>The run has asked no model up to this event.</Empty>}
+      {conversations.length > 1 && chosen && <Choice view={props} conversations={conversations} chosen={chosen} />}
+      {chosen && <Turns key={chosen.id} conversation={chosen} view={props} />}
+      {isNow && props.canAct && value && <Composer view={props} about={chosen?.about ?? null} />}
+      {!isNow && props.canAct && (
+        <p class="hint">
+          <button type="button" class="link" onClick={() => props.navigate({ at: null })}>
+            Go to the end of the run to send a message
+          </button>
+        </p>
+      )}
+    </div>
+  );
+}
+
+/** How many conversations the choice offers. */
+const MOST_OFFERED = 500;
+
+function Choice({ view, conversations, chosen }: { view: ViewProps; conversations: readonly Conversation[]; chosen: Conversation }) {
+  return (
+    <div class="toolbar">
+      <label class="inline-label is-growing">
+        <span>Conversation</span>
+        <select value={chosen.id} onChange={(event) => setMore(view, { conversation: event.currentTarget.value })}>
+          {conversations.slice(0, MOST_OFFERED).map((each) => (
+            <option key={each.id} value={each.id}>
+              {oneLine(`${each.askedBy}${each.about ? `, about ${each.about}` : ""}`, 90)} ({plural(each.turns, "request")})
+            </option>
+          ))}
+        </select>
+      </label>
+      <span class="dim toolbar-note">{plural(conversations.length, "conversation")}</span>
+    </div>
+  );
+}
+
+/** How many of the last entries are shown at first. */
+const LAST = 60;
+
+function Turns({ conversation, view }: { conversation: Conversation; view: ViewProps }) {
+  const [shown, setShown] = useState(LAST);
+  const entries = conversation.entries;
+  const from = Math.max(0, entries.length - shown);
+  return (
+    <>
+      <p class="dim conversation-head">
+        <Isolated text={oneLine(conversation.askedBy, 80)} />, {plural(conversation.turns, "request")} to <Isolated text={oneLine(conversation.model || "a model", 80)} />
+        {conversation.about && (
+          <>
+            , about{" "}
+            <button type="button" class="link mono" onClick={() => setMore(view, { object: conversation.about }, "world")}>
+              <Isolated text={oneLine(conversation.about, 60)} />
+            </button>
+          </>
+        )}
+      </p>
+      {from > 0 && (
+        <button type="button" class="button" onClick={() => setShown(shown + 500)}>
+          Show {number(from)} earlier messages
+        </button>
+      )}
+      <ol class="turns">
+        {entries.slice(from).map((each, place) => (
+          <EntryItem key={from + place} entry={each} view={view} />
+        ))}
+      </ol>
+      {conversation.isWaiting && <p class="hint">The run waits for an answer of the model.</p>}
+    </>
+  );
+}
+
+function EntryItem({ entry, view }: { entry: Entry; view: ViewProps }) {
+  return "compaction" in entry ? <CompactionItem compaction={entry.compaction} view={view} /> : <MessageItem message={entry.message} view={view} />;
+}
+
+function CompactionItem({ compaction, view }: { compaction: Compaction; view: ViewProps }) {
+  const { before, after } = compaction;
+  return (
+    <li class="compaction">
+      <button type="button" class="link" onClick={() => view.select(compaction.event.id)}>
+        Compacted{before !== null && after !== null ? ` from about ${number(before)} to ${number(after)} tokens` : ""}
+      </button>
+      {compaction.why && (
+        <span class="dim">
+          {" "}
+          <Isolated text={oneLine(compaction.why, 80)} />
+        </span>
+      )}
+    </li>
+  );
+}
+
+const ROLES: Readonly<Record<string, string>> = { system: "System", user: "User", assistant: "Model", tool: "Tool" };
+
+function MessageItem({ message, view }: { message: Message; view: ViewProps }) {
+  const event = message.event;
+  const [isOpen, setOpen] = useState(message.role !== "system");
+  const role = ROLES[message.role] ?? message.role;
+  return (
+    <li class={`turn role-${Object.hasOwn(ROLES, message.role) ? message.role : "other"}`}>
+      <header class="turn-head">
+        <strong>
+          <Isolated text={oneLine(role, 30)} />
+        </strong>
+        {message.role === "system" && (
+          <button type="button" class="link" aria-expanded={isOpen} onClick={() => setOpen(!isOpen)}>
+            {isOpen ? "Hide" : "Show"}
+          </button>
+        )}
+        {event && (
+          <button type="button" class="link dim" title="Show the event" onClick={() => view.select(event.id)}>
+            event {number(event.position + 1)}
+          </button>
+        )}
+      </header>
+      {isOpen && <Content message={message} />}
+      {message.error !== null && (
+        <p class="field-error">
+          <Isolated text={oneLine(message.error, 600)} />
+        </p>
+      )}
+      {message.calls.map((call, place) => (
+        <div key={place} class="tool-call">
+          <span class="mark-word">call</span> <Isolated class="mono" text={oneLine(call.name, 80)} />
+          <JsonTree value={call.arguments as Json} open={1} />
+        </div>
+      ))}
+    </li>
+  );
+}
+
+function Content({ message }: { message: Message }) {
+  const { role, content } = message;
+  if (typeof content === "object" && content !== null && !Array.isArray(content)) return <JsonTree value={content as Json} />;
+  return (
+    <>
+      {partsOf(content).map((part, place) => {
+        if (part.kind === "image") return <img key={place} class="turn-image" src={part.address} alt={`Image: ${oneLine(part.about, 120)}`} loading="lazy" />;
+        if (part.kind === "file") {
+          return (
+            <p key={place} class="dim">
+              File: <Isolated text={oneLine(part.about, 160)} />
+            </p>
+          );
+        }
+        return role === "assistant" && part.text.length < 100_000 ? <MarkdownText key={place} text={part.text} /> : <LongText key={place} text={part.text} />;
+      })}
+    </>
+  );
+}
+
+/** A message to the run; the process that works on it records the message. */
+function Composer({ view, about }: { view: ViewProps; about: string | null }) {
+  const { source, run, status } = view;
+  const id = useId();
+  const acting = useActing();
+  const [text, setText] = useState("");
+  const field = useRef<HTMLTextAreaElement>(null);
+  const key = useRef(newKey());
+  const isChat = about !== null && about !== "chat";
+  const data = { text, ...(isChat ? { cause_object_id: about } : {}) };
+  const send = () =>
+    acting.act(async () => {
+      if (!text.trim()) return;
+      // A second try after a lost answer has the same key, so the message is recorded once.
+      await source.send(run, "human.message", data, key.current);
+      key.current = newKey();
+      setText("");
+      if (status.claim === null && status.state !== "running") await source.resume(run).catch(() => undefined);
+      view.announce("The message is sent.");
+      field.current?.focus();
+    });
+  useEffect(() => {
+    acting.error && field.current?.focus();
+  }, [acting.error]);
+  if (status.state === "cancelled") return null;
+  return (
+    <form
+      class="card composer"
+      onSubmit={(event) => {
+        event.preventDefault();
+        void send();
+      }}
+    >
+      <label class="field-label" for={id}>
+        Message to the run
+      </label>
+      <textarea
+        id={id}
+        ref={field}
+        rows={3}
+        dir="auto"
+        value={text}
+        onInput={(event) => setText(event.currentTarget.value)}
+        onKeyDown={(event) => {
+          if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+          event.preventDefault();
+          void send();
+        }}
+      />
+      <ActionFoot command={kando("send", run, "--text", text || "TEXT", ...(isChat ? ["--about", about] : []))} acting={acting}>
+        <button type="submit" class="button primary" disabled={acting.isBusy || !text.trim()}>
+          Send
+        </button>
+        <span class="dim">Ctrl and Enter send it.</span>
+      </ActionFoot>
+    </form>
+  );
+}
+
+function newKey(): string {
+  return Array.from(crypto.getRandomValues(new Uint8Array(12)), (each) => each.toString(16).padStart(2, "0")).join("");
+}
+
+register({ id: "conversation", title: "Conversation", order: 35, isShown: (status) => status.llm_requests > 0, Component: ConversationView });
