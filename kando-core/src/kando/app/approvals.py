@@ -11,6 +11,7 @@ import attrs
 
 from kando.app.context import Context
 from kando.app.inbox import OWN_PREFIX, Delivery, deliver
+from kando.app.inspect import read_events
 from kando.app.kits.find import kit_data
 from kando.app.opened import OpenedRun
 from kando.app.tool_servers import responders_of
@@ -76,15 +77,16 @@ class ApprovalPage:
         return len(self.items)
 
 
-def approvals_of(run: OpenedRun, *, decided: bool = False) -> list[Approval]:
+def approvals_of(run: OpenedRun, end: int, *, decided: bool = False) -> list[Approval]:
     """Return the pending approvals, in the order of their requests.
 
     Args:
         run: the opened run.
+        end: number of events of the run that count.
         decided: whether to return those that wait no more as well, with the decisions.
     """
     read = all_approvals if decided else open_approvals
-    return [_with_call(run.ledger, each) for each in read(run.ledger.read_all())]
+    return [_with_call(run.ledger, each) for each in read(read_events(run, end))]
 
 
 def _with_call(ledger: LedgerStore, asked: Approval) -> Approval:
@@ -203,7 +205,11 @@ def answer_approval(
 
 
 def _pending(run: OpenedRun, event_id: str) -> Approval:
-    known = [each for each in approvals_of(run, decided=True) if _concerns(each, event_id)]
+    known = [
+        each
+        for each in approvals_of(run, run.ledger.length(), decided=True)
+        if _concerns(each, event_id)
+    ]
     pending = next((each for each in known if each.is_open), None)
     if pending is not None:
         return pending

@@ -10,13 +10,13 @@ import attrs
 from kando.app.context import Context
 from kando.app.opened import OpenedRun
 from kando.app.status import RunStatus, damaged_status, status_of
-from kando.errors import ConfigurationError, PositionOutOfRange, StoreDamaged
+from kando.errors import ConfigurationError, EventNotFound, PositionOutOfRange, StoreDamaged
 from kando.ledger.substrate import LedgerInfo
 from kando.schema.events import RecordedEvent
 from kando.world.graph import World
 from kando.world.projection import apply, project
 
-__all__ = ["RunPage", "list_runs", "read_events", "world_at"]
+__all__ = ["RunPage", "event_of", "list_runs", "read_events", "world_at"]
 
 
 @attrs.frozen
@@ -96,6 +96,19 @@ def read_events(run: OpenedRun, end: int, *, start: int = 0) -> Iterator[Recorde
         msg = f"{run.ledger.stream_name()} has {end} events; position {start} is out of range."
         raise PositionOutOfRange(msg, hint=f"Use 0 to {end}.")
     return islice(run.ledger.read(start), end - start)
+
+
+def event_of(run: OpenedRun, end: int, event_id: str) -> RecordedEvent:
+    """Return one of the first `end` events of a run.
+
+    Raises:
+        EventNotFound: it is not one of them.
+    """
+    event = run.ledger.find(event_id)
+    if event is None or event.position >= end:
+        msg = f"{run.ledger.stream_name()} has no event {event_id!r:.200}."
+        raise EventNotFound(msg, hint=f"`kando events {run.id}` lists its events.")
+    return event
 
 
 def world_at(run: OpenedRun, end: int) -> World:

@@ -69,11 +69,16 @@ class Run:
         """Identity of the ledger: ``run:{id}`` or ``branch:{id}``."""
         return self._opened().ledger.stream_name()
 
-    def status(self) -> RunStatus:
-        """Return the state of the run, and what it has done and used."""
-        from kando.app.status import status_of
+    def status(self, *, at: int | None = None) -> RunStatus:
+        """Return the state of the run, and what it has done and used.
 
-        return status_of(self._opened())
+        Args:
+            at: see `Run`. The state after the first events is that of the ledger alone: no process
+                worked on it then, and no message waited.
+        """
+        from kando.app.status import status_at, status_of
+
+        return status_of(self._opened()) if at is None else status_at(*self._opened_at(at))
 
     def progress(self, follower: Follower | None = None) -> Progress:
         """Return a few numbers of the run's status, for those who wait for the run.
@@ -103,6 +108,21 @@ class Run:
         Call it again with the position after the last event to get those recorded since then.
         """
         return self._opened().ledger.read(from_position)
+
+    def event(self, event_id: str, *, at: int | None = None) -> RecordedEvent:
+        """Return one event of the run.
+
+        Raises:
+            EventNotFound: the run has no such event.
+        """
+        from kando.app.inspect import event_of
+
+        return event_of(*self._opened_at(at), event_id)
+
+    def head(self, *, at: int | None = None) -> str:
+        """Return the hash of the run's events, in hexadecimal: it differs if any of them does."""
+        run, end = self._opened_at(at)
+        return run.ledger.digest(end).hex()
 
     def world(self, *, at: int | None = None) -> World:
         """Return the world of the run."""
@@ -592,11 +612,12 @@ class Run:
         run = self._opened(read_only=False)
         return park_firing(run, event_id, responder, reason=reason, by=by)
 
-    def questions(self) -> list[Question]:
+    def questions(self, *, at: int | None = None) -> list[Question]:
         """Return the questions to people that wait for a reply, in order."""
+        from kando.app.inspect import read_events
         from kando.views.questions import open_questions
 
-        return open_questions(self._opened().ledger.read_all())
+        return open_questions(read_events(*self._opened_at(at)))
 
     def reply(self, question_id: str, answer: Any, *, by: str = "cli") -> Delivery:
         """Reply to a question that the run asks a person.
@@ -620,15 +641,16 @@ class Run:
 
         return answer_request(self._asking(question_id), question_id, reply=answer, by=by)
 
-    def approvals(self, *, decided: bool = False) -> list[Approval]:
+    def approvals(self, *, at: int | None = None, decided: bool = False) -> list[Approval]:
         """Return the pending approvals, in the order of their requests.
 
         Args:
+            at: see `Run`.
             decided: whether to return those that wait no more as well, with the decisions.
         """
         from kando.app.approvals import approvals_of
 
-        return approvals_of(self._opened(), decided=decided)
+        return approvals_of(*self._opened_at(at), decided=decided)
 
     def approve(
         self,

@@ -13,10 +13,13 @@ if TYPE_CHECKING:
     from kando.branch.comparison import LedgerDiff, Side
     from kando.ledger.claims import Claim
     from kando.schema.events import RecordedEvent
+    from kando.views.approvals import Approval
     from kando.views.metrics import RunMetrics
+    from kando.views.questions import Question
     from kando.world.graph import World
 
 __all__ = [
+    "approval_dict",
     "diff_dict",
     "event_dict",
     "file_change_dict",
@@ -101,6 +104,21 @@ def world_dict(world: World, position: int, of_type: str | None = None) -> dict[
         "objects": [attrs.asdict(each) for each in objects],
         "relations": [attrs.asdict(each) for each in relations],
     }
+
+
+def approval_dict(waiting: Approval | Question) -> dict[str, Any]:
+    """Return an approval or a question to a person in its JSON form; both have the same fields."""
+    # Not at the top: only commands about people show them.
+    from kando.views.approvals import Approval, as_approval
+
+    if isinstance(waiting, Approval):
+        return attrs.asdict(waiting) | {"schema": None, "reminded": 0, "remind_at": None}
+    of_question = {
+        "schema": waiting.schema,
+        "reminded": waiting.reminded,
+        "remind_at": waiting.remind_at,
+    }
+    return attrs.asdict(as_approval(waiting)) | of_question
 
 
 def metrics_dict(run_id: str, found: RunMetrics) -> dict[str, Any]:

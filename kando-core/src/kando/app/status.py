@@ -17,6 +17,7 @@ from kando.app.opened import OpenedRun
 from kando.errors import InvalidData, KandoError, LedgerNotFound, StoreError
 from kando.ledger.claims import Claim
 from kando.ledger.interface import WORLD_TYPES, LedgerStore
+from kando.ledger.prefix import LedgerPrefix
 from kando.ledger.substrate import LedgerInfo
 from kando.schema.events import RUN_CANCELLED, RecordedEvent
 from kando.schema.firing import Firing, outputs_of
@@ -51,6 +52,7 @@ __all__ = [
     "damaged_status",
     "progress_of_run",
     "read_status",
+    "status_at",
     "status_of",
 ]
 
@@ -365,6 +367,15 @@ def _reminders(fold: StatusFold) -> list[Reminder]:
 
 def _counted(n: int, one: str, many: str) -> str:
     return f"{n} {one if n == 1 else many}"
+
+
+def status_at(run: OpenedRun, end: int) -> RunStatus:
+    """Return the state of a run after its first `end` events, according to its ledger."""
+    stored = run.current_snapshot
+    return read_status(
+        LedgerPrefix(run.current, end),
+        stored if stored is not None and stored.position <= end else None,
+    )
 
 
 def status_of(run: OpenedRun, *, ignoring: Claim | None = None) -> RunStatus:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import attrs
 import click
 
 from kando.app.approvals import Approval, ApprovalPage
 from kando.app.inbox import Delivery
 from kando.app.run import Run
-from kando.app.shapes import moment
+from kando.app.shapes import approval_dict, moment
 from kando.app.store import Store
 from kando.cli.arguments import ANY_RUN, KIT, RUN
 from kando.cli.output import clean, print_line, print_list, reminded, warn
 from kando.cli.send import json_object, print_delivery
 from kando.cli.shared import command_for, open_command_store, page_options, shared_options
-from kando.schema.events import PERSON_ASKED
+from kando.views.approvals import as_approval
 from kando.views.questions import Question
 
 if TYPE_CHECKING:
@@ -63,7 +62,7 @@ def list_approvals(
             items += [(each, one) for one in each.approvals(decided=show_all)]
             items += [(each, one) for one in each.questions()]
         if as_json:
-            print_list([_json(one) | {"run_id": each.id} for each, one in items])
+            print_list([approval_dict(one) | {"run_id": each.id} for each, one in items])
             return
         for each, one in items:
             of_child = f"{each.id}  " if each.id != named.id else ""
@@ -78,7 +77,7 @@ def list_approvals(
 
 def _print_page(page: ApprovalPage, as_json: bool) -> None:
     if as_json:
-        items = [{"run_id": each.run_id} | _json(each.approval) for each in page]
+        items = [{"run_id": each.run_id} | approval_dict(each.approval) for each in page]
         print_list(items, page.next_cursor)
     else:
         for each in page:
@@ -91,17 +90,8 @@ def _print_page(page: ApprovalPage, as_json: bool) -> None:
         warn(f"{run_id} is damaged: its approvals are unknown")
 
 
-def _json(each: Approval | Question) -> dict[str, Any]:
-    """Return an approval or a question in its JSON form; both have the same fields."""
-    if isinstance(each, Approval):
-        return attrs.asdict(each) | {"schema": None, "reminded": 0, "remind_at": None}
-    asked = _as_approval(each)
-    of_question = {"schema": each.schema, "reminded": each.reminded, "remind_at": each.remind_at}
-    return attrs.asdict(asked) | of_question
-
-
 def _line(each: Approval | Question, shows_decision: bool = False) -> str:
-    asked = _as_approval(each) if isinstance(each, Question) else each
+    asked = as_approval(each) if isinstance(each, Question) else each
     times = f"since {moment(asked.requested_at)}"
     times += f", until {moment(asked.expires_at)}" if asked.expires_at is not None else ""
     if isinstance(each, Question) and each.remind is not None:
@@ -115,20 +105,6 @@ def _decision(each: Approval) -> str:
     if each.decision is not None:
         return f"  {clean(each.decision.text())}"
     return "  pending" if each.is_open else "  answered without a decision"
-
-
-def _as_approval(question: Question) -> Approval:
-    """Return a question in the form of an approval."""
-    return Approval(
-        question.event_id,
-        question.event_id,
-        PERSON_ASKED,
-        question.question,
-        [],
-        question.cause_object_id,
-        question.asked_at,
-        question.expires_at,
-    )
 
 
 def _subject(asked: Approval) -> str:

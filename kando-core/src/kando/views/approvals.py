@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -13,11 +13,15 @@ from kando.schema.events import (
     APPROVAL_GRANTED,
     APPROVAL_REQUESTED,
     EXPIRES,
+    PERSON_ASKED,
     KandoEvent,
 )
 from kando.schema.exact_json import encode
 from kando.views.pending import answered_by
 from kando.world.projection import due_at
+
+if TYPE_CHECKING:
+    from kando.views.questions import Question
 
 __all__ = [
     "GATE",
@@ -25,6 +29,7 @@ __all__ = [
     "ApprovalsFold",
     "Decision",
     "all_approvals",
+    "as_approval",
     "decision_in",
     "granted_calls",
     "open_approvals",
@@ -143,6 +148,20 @@ def _asked(event: KandoEvent) -> Approval:
         data.get("cause_object_id"),
         event.timestamp,
         due_at(event) if EXPIRES in data else None,
+    )
+
+
+def as_approval(question: Question) -> Approval:
+    """Return a question to a person in the form of an approval."""
+    return Approval(
+        question.event_id,
+        question.event_id,
+        PERSON_ASKED,
+        question.question,
+        [],
+        question.cause_object_id,
+        question.asked_at,
+        question.expires_at,
     )
 
 
