@@ -1,7 +1,7 @@
 # Kando: `make start` installs everything and runs a first example; `make help` lists the rest.
 PYTHON ?= python3
 BIN := .venv/bin
-PACKAGES := kando-core kando-llm kando-llamacpp kando-eventstore kando-mcp kits/diligence kits/planning kits/research
+PACKAGES := kando-core kando-llm kando-llamacpp kando-eventstore kando-inspector kando-mcp kits/diligence kits/planning kits/research
 PROJECTS := $(PACKAGES:%=%/pyproject.toml)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
 EDITABLE := $(PACKAGES:%=-e ./%) -e ./kando-core[documents] -e ./kando-eventstore[kurrent]

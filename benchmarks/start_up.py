@@ -20,6 +20,7 @@ _DISTRIBUTIONS = (
     "kando-core",
     "kando-llm",
     "kando-eventstore",
+    "kando-inspector",
     "kando-mcp",
     "kando-kit-diligence",
     "kando-kit-planning",

@@ -170,7 +170,7 @@ def test_the_reference_has_every_event_type_and_no_other() -> None:
 
 
 def error_classes() -> dict[str, type[KandoError]]:
-    for package in ("kando", "kando_llm", "kando_mcp", "kando_eventstore"):
+    for package in ("kando", "kando_llm", "kando_mcp", "kando_eventstore", "kando_inspector"):
         for module in pkgutil.walk_packages(
             importlib.import_module(package).__path__, f"{package}."
         ):

@@ -17,6 +17,7 @@ PACKAGES = {
     "kando-llm": "kando_llm",
     "kando-llamacpp": "kando_llamacpp",
     "kando-eventstore": "kando_eventstore",
+    "kando-inspector": "kando_inspector",
     "kando-mcp": "kando_mcp",
     "kits/diligence": "kits/diligence",
     "kits/planning": "kits/planning",

@@ -29,6 +29,7 @@ PROJECTS = [
 SOURCES = {
     "kando": ROOT / "kando-core" / "src",
     "kando_eventstore": ROOT / "kando-eventstore" / "src",
+    "kando_inspector": ROOT / "kando-inspector" / "src",
     "kando_llamacpp": ROOT / "kando-llamacpp" / "src",
     "kando_llm": ROOT / "kando-llm" / "src",
     "kando_mcp": ROOT / "kando-mcp" / "src",

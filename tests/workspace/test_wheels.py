@@ -18,8 +18,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 WHEELS = os.environ.get("WHEELS", "")
-PACKAGES = ["kando-core", "kando-llm", "kando-llamacpp", "kando-eventstore", "kando-mcp"]
-PACKAGES += ["kits/diligence", "kits/planning", "kits/research"]
+PACKAGES = ["kando-core", "kando-llm", "kando-llamacpp", "kando-eventstore"]
+PACKAGES += ["kando-inspector", "kando-mcp", "kits/diligence", "kits/planning", "kits/research"]
 
 pytestmark = pytest.mark.skipif(not WHEELS, reason="WHEELS names no folder of built wheels")
 

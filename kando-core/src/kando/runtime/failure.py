@@ -16,7 +16,17 @@ __all__ = ["failure_data", "lacks_handles", "raised_at", "with_place"]
 
 #: Top-level modules that are not a kit's: Kando's own, and those through which it calls a kit.
 _NOT_OF_KITS = frozenset(
-    {"kando", "kando_eventstore", "kando_llm", "kando_mcp", "attr", "attrs", "cattr", "cattrs"}
+    {
+        "kando",
+        "kando_eventstore",
+        "kando_inspector",
+        "kando_llm",
+        "kando_mcp",
+        "attr",
+        "attrs",
+        "cattr",
+        "cattrs",
+    }
 )
 _INSTALLED = {"site-packages", "dist-packages"}
 
