@@ -1,4 +1,4 @@
-"""Who has access: tokens and roles, the hosts and origins of requests, and the headers of responses."""
+"""Access: tokens and roles, the hosts and origins of requests, and the headers of responses."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ class Guard:
 
     Attributes:
         app: the application for the other requests.
-        access: who has access.
+        access: the tokens, and the names of the server.
     """
 
     app: ASGIApp

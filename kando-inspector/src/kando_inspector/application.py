@@ -166,7 +166,7 @@ async def _answered(answer: Any, request: Request) -> Response:
     try:
         response: Response = await answer(request)
     except Exception as error:
-        # Not of BaseException: a cancelled request has nobody to answer.
+        # Not of BaseException: a cancelled request gets no answer.
         return problem_response(problem_of(error))
     return response
 

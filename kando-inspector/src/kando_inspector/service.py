@@ -1,4 +1,4 @@
-"""What a server serves: a store, and what its operator allows."""
+"""The service of a server: a store, and the access to it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ VERSION = version("kando-inspector")
 
 @attrs.frozen
 class Service:
-    """What a server serves.
+    """The store that a server serves, and the access to it.
 
     Attributes:
         store: of the runs; one for all requests.
-        access: who has access.
+        access: the tokens, and the names of the server.
     """
 
     store: Store

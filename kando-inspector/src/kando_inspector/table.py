@@ -1,4 +1,4 @@
-"""The table of operations: what each one takes and returns. Requests are routed and documented from it."""
+"""The table of operations: their parameters and results, by which requests are routed and documented."""
 
 from __future__ import annotations
 
