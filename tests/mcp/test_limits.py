@@ -10,12 +10,12 @@ import pytest
 from mcp import Client
 
 from kando.app.builtin import installed_plugins
+from kando.app.daily_spending import DailySpending
 from kando.app.store import open_store
 from kando.ledger.claims import local_worker
 from kando.responders.budget import Budget
 from kando.schema.events import KandoEvent, make_event
-from kando_mcp.settings import Settings
-from kando_mcp.spending import DailySpending
+from kando_mcp.settings import Settings, operator_limits
 from mcp_host import Place, calling, refusal
 
 
@@ -56,7 +56,7 @@ def test_a_limit_per_run_overrides_a_larger_budget(place: Place) -> None:
         more = await call("resume_run", run_id=spent["run_id"], budget_usd=100, wait_s=45)
         assert (more["state"], more["llm_cost_usd"]) == ("exhausted", 0.4)
 
-    place.within(story, Settings(allows_live_llm=True, max_usd_per_run=0.3))
+    place.within(story, Settings(limits=operator_limits(allows_live_llm=True, max_usd_per_run=0.3)))
 
 
 def test_a_limit_per_day_covers_all_runs_and_servers(place: Place) -> None:
@@ -74,8 +74,10 @@ def test_a_limit_per_day_covers_all_runs_and_servers(place: Place) -> None:
         assert (await call("start_run", **arguments))["llm_cost_usd"] == 0.0
         assert (await call("start_run", **{**arguments, "llm": "free"}))["state"] == "exhausted"
 
-    place.within(first, Settings(allows_live_llm=True, max_usd_per_day=0.6))
-    place.within(second, Settings(allows_live_llm=True, max_usd_per_day=0.6))
+    place.within(first, Settings(limits=operator_limits(allows_live_llm=True, max_usd_per_day=0.6)))
+    place.within(
+        second, Settings(limits=operator_limits(allows_live_llm=True, max_usd_per_day=0.6))
+    )
 
 
 def test_a_run_that_the_limit_per_day_stopped_continues_with_a_higher_one(place: Place) -> None:
@@ -94,8 +96,10 @@ def test_a_run_that_the_limit_per_day_stopped_continues_with_a_higher_one(place:
         state = await calling(client)("resume_run", run_id=stopped[0], llm="priced", wait_s=45)
         assert (state["state"], state["llm_cost_usd"]) == ("finished", 0.25)
 
-    place.within(first, Settings(allows_live_llm=True, max_usd_per_day=0.5))
-    place.within(second, Settings(allows_live_llm=True, max_usd_per_day=0.6))
+    place.within(first, Settings(limits=operator_limits(allows_live_llm=True, max_usd_per_day=0.5)))
+    place.within(
+        second, Settings(limits=operator_limits(allows_live_llm=True, max_usd_per_day=0.6))
+    )
 
 
 @pytest.mark.parametrize("llm", ["priced", "costly"])
@@ -124,11 +128,13 @@ def test_twenty_parallel_runs_never_pass_the_limit_per_day(place: Place, llm: st
         assert sum(state["llm_cost_usd"] for state in states) == pytest.approx(fitting * cost)
         assert len(place.callers()) == (fitting if llm == "priced" else 0)
 
-    place.within(story, Settings(allows_live_llm=True, max_usd_per_day=limit))
+    place.within(
+        story, Settings(limits=operator_limits(allows_live_llm=True, max_usd_per_day=limit))
+    )
 
 
 def test_a_call_in_flight_is_booked_until_its_process_ends(place: Place) -> None:
-    settings = Settings(allows_live_llm=True, max_usd_per_day=0.4)
+    settings = Settings(limits=operator_limits(allows_live_llm=True, max_usd_per_day=0.4))
 
     async def story(client: Client) -> None:
         call = calling(client)
@@ -193,13 +199,13 @@ def test_the_cost_of_a_day_is_counted_once_while_runs_grow(place: Place) -> None
         substrate = store.context.substrate(read_only=False)
         one = substrate.create("one")
         one.append([answer(1), answer(2)])
-        assert spending.today(store) == 3
+        assert spending.today(store.context) == 3
         two = substrate.fork("one", 1, "two")
-        assert spending.today(store) == 3
+        assert spending.today(store.context) == 3
         one.append([answer(4)])
         two.append([answer(8)])
-        assert spending.today(store) == spending.today(store) == 15
-        assert DailySpending().today(store) == 15
+        assert spending.today(store.context) == spending.today(store.context) == 15
+        assert DailySpending().today(store.context) == 15
 
 
 def test_runs_in_memory_are_refused_because_no_other_process_can_read_them(place: Place) -> None:
@@ -227,7 +233,9 @@ def test_a_client_cannot_name_a_file_or_emit_a_call(place: Place) -> None:
         named = await call("start_run", kit="tiny", goal="ask why", llm="free:here", wait_s=45)
         assert named["state"] == "finished"
 
-    place.within(story, Settings(allows_live_llm=True), KANDO_LLM="free:here")
+    place.within(
+        story, Settings(limits=operator_limits(allows_live_llm=True)), KANDO_LLM="free:here"
+    )
 
 
 def test_the_operators_limits_hold_for_each_run(place: Place) -> None:
@@ -237,4 +245,4 @@ def test_the_operators_limits_hold_for_each_run(place: Place) -> None:
         assert stopped["state"] == "exhausted"
         assert stopped["problem"] == "max_events"
 
-    place.within(story, Settings(budget=Budget(max_events=3)))
+    place.within(story, Settings(limits=operator_limits(budget=Budget(max_events=3))))

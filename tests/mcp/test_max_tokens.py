@@ -3,7 +3,7 @@
 import pytest
 from mcp import Client
 
-from kando_mcp.settings import Settings
+from kando_mcp.settings import Settings, operator_limits
 from mcp_host import Place, calling, refusal
 
 OPTIONS = '{"max_tokens": 50}'
@@ -30,7 +30,9 @@ def test_a_client_overrides_the_environment_and_the_operator_both(
         run = await call("start_run", **arguments, max_tokens=given)
         assert await text_of(client, run["run_id"]) == sent
 
-    place.within(story, Settings(max_tokens=operators), KANDO_LLM_OPTIONS=options)
+    place.within(
+        story, Settings(limits=operator_limits(max_tokens=operators)), KANDO_LLM_OPTIONS=options
+    )
 
 
 def test_resumed_runs_and_branches_have_the_limit_too(place: Place) -> None:

@@ -10,7 +10,7 @@ from mcp import Client
 
 from kando.ledger.claims import this_process
 from kando.ledger.sqlite_substrate import SQLiteSubstrate
-from kando_mcp.settings import Settings
+from kando_mcp.settings import Settings, operator_limits
 from kando_mcp.worker.pool import RUNS_LANE
 from mcp_host import Place, calling
 
@@ -36,4 +36,9 @@ def test_the_claim_and_the_slot_of_a_process_whose_id_was_reused_block_nothing(
         state = await call("resume_run", run_id=run_id, llm="priced", wait_s=45)
         assert state["state"] == "finished"
 
-    place.within(story, Settings(allows_live_llm=True, max_parallel_runs=1, max_usd_per_day=1.0))
+    place.within(
+        story,
+        Settings(
+            limits=operator_limits(allows_live_llm=True, max_usd_per_day=1.0), max_parallel_runs=1
+        ),
+    )

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from kando.app.builtin import installed_plugins
 from kando.app.compare import compare_outcomes
+from kando.app.daily_spending import DailySpending
 from kando.app.opened import open_run
 from kando.app.store import Store, open_store
 from kando.branch.fork import fork
 from kando.ledger.interface import LedgerStore
 from kando.responders.budget import Budget, BudgetEnforcer
 from kando.schema.events import KandoEvent, make_event
-from kando_mcp.spending import DailySpending
 
 COSTS = st.sampled_from([0.25, 0.1, 3, 0, None, -1, "dear", True, 10**400])
 USAGE = st.sampled_from([{"input_tokens": 4, "output_tokens": 2}, {}, None, {"input_tokens": -3}])
@@ -108,7 +108,7 @@ def test_status_metrics_cache_compare_and_the_daily_limit_report_the_same_cost(
 ) -> None:
     substrate = store.context.substrate(read_only=False)
     id, branch_id = f"r{next(_IDS)}", f"b{next(_IDS)}"
-    spent_before = DailySpending().today(store)
+    spent_before = DailySpending().today(store.context)
     record(ledger := substrate.create(id), story)
     at = data.draw(st.integers(0, ledger.length()))
     record(fork(substrate, id, at, branch_id), tail)
@@ -124,4 +124,4 @@ def test_status_metrics_cache_compare_and_the_daily_limit_report_the_same_cost(
     assert store.run(branch_id).cache().spent_usd == pytest.approx(own)
     difference = store.run(id).diff(store.run(branch_id))
     assert difference.b.tail.llm.cost_usd == pytest.approx(own)
-    assert DailySpending().today(store) == pytest.approx(spent_before + cost + own)
+    assert DailySpending().today(store.context) == pytest.approx(spent_before + cost + own)

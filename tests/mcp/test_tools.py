@@ -6,7 +6,7 @@ from typing import Any, Literal
 import pytest
 from mcp import Client
 
-from kando_mcp.settings import Settings
+from kando_mcp.settings import Settings, operator_limits
 from mcp_host import MODES, Place, calling, refusal
 
 READING = [
@@ -158,7 +158,7 @@ def test_read_only_offers_only_reading_tools_and_creates_no_store(place: Place) 
         text = await refusal(client, "start_run", kit="tiny", goal="plain")
         assert "start_run" in text
 
-    place.within(story, Settings(is_read_only=True))
+    place.within(story, Settings(limits=operator_limits(is_read_only=True)))
     assert not (place.root / "store.sqlite").exists()
 
 
@@ -179,7 +179,7 @@ def test_a_read_only_server_suggests_only_reading_tools(place: Place) -> None:
             assert steps
 
     place.within(started)
-    place.within(inspected, Settings(is_read_only=True))
+    place.within(inspected, Settings(limits=operator_limits(is_read_only=True)))
 
 
 def test_an_error_names_the_nearest_valid_ids(place: Place) -> None:
@@ -442,7 +442,7 @@ def test_the_demo_run_can_be_inspected(place: Place) -> None:
         trace = await call("explain_trace", run_id="demo", event_id="object.created-2")
         assert [s["id"] for s in trace["steps"]] == [f"object.created-{n}" for n in (2, 1, 0)]
 
-    place.within(story, Settings(is_read_only=True))
+    place.within(story, Settings(limits=operator_limits(is_read_only=True)))
 
 
 def test_a_message_takes_an_image_by_its_data_and_never_by_its_path(place: Place) -> None:

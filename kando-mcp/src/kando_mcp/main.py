@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import os
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import click
 
-from kando.responders.budget import LIMITS, Budget
-from kando_mcp.settings import DEFAULT_MAX_RESULT_CHARS, Settings
+from kando.app.operator import OperatorLimits
+from kando.app.operator_options import operator_options
+from kando_mcp.settings import DEFAULT_MAX_RESULT_CHARS, PROGRAM, Settings
 
 __all__ = ["main"]
 
@@ -24,59 +23,15 @@ def _version(context: click.Context, parameter: click.Parameter, is_wanted: bool
         context.exit()
 
 
-def _amount(context: click.Context, parameter: click.Parameter, usd: float | None) -> float | None:
-    # Comparisons with NaN are false, so such a limit would never be reached.
-    if usd is not None and math.isnan(usd):
-        raise click.BadParameter("nan is not an amount.")
-    return usd
-
-
-def _budget_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options of all limits that Kando knows."""
-    for each in reversed(LIMITS):
-        kind = click.IntRange(0) if each.is_whole else click.FloatRange(0)
-        help = each.help.replace("Limit on", "For each run: limit on")
-        check = None if each.is_whole else _amount
-        option = click.option(
-            each.option, each.name, type=kind, callback=check, metavar=each.unit, help=help
-        )
-        command = option(command)
-    return command
-
-
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version)
 @click.option("--ledger", metavar="URL", help="Substrate of the runs. [env: KANDO_LEDGER]")
-@click.option("--read-only", is_flag=True, help="Offer only read-only tools.")
-@click.option(
-    "--max-usd-per-run",
-    type=click.FloatRange(0),
-    callback=_amount,
-    help="Cost limit of each run, in US dollars.",
-)
-@click.option(
-    "--max-usd-per-day",
-    type=click.FloatRange(0),
-    callback=_amount,
-    help="Cost limit of all runs per day (UTC), in US dollars.",
-)
-@_budget_options
+@operator_options(PROGRAM, read_only="Offer only read-only tools.")
 @click.option(
     "--max-parallel-runs",
     type=click.IntRange(1),
     metavar="N",
     help="Limit on runs that the servers of the substrate work on at once.",
-)
-@click.option(
-    "--max-tokens",
-    type=click.IntRange(1),
-    metavar="N",
-    help="Limit on the tokens of each answer; overrides the kit's.",
-)
-@click.option(
-    "--allow-live-llm",
-    is_flag=True,
-    help="Allow models that cost money or need a network.",
 )
 @click.option(
     "--max-result-chars",
@@ -97,33 +52,18 @@ def cli(
     context: click.Context,
     /,
     ledger: str | None,
-    read_only: bool,
-    max_usd_per_run: float | None,
-    max_usd_per_day: float | None,
     max_parallel_runs: int | None,
-    max_tokens: int | None,
-    allow_live_llm: bool,
     max_result_chars: int,
     http: bool,
     port: int,
-    **limits: Any,
+    limits: OperatorLimits,
 ) -> None:
     """Serve Kando over the Model Context Protocol, on stdin and stdout.
 
     KANDO_LEDGER names the substrate, and KANDO_LLM the provider that answers LLM requests. A
     kando.toml can set them, too.
     """
-    settings = Settings(
-        ledger,
-        read_only,
-        max_usd_per_run,
-        max_usd_per_day,
-        allow_live_llm,
-        max_result_chars,
-        Budget(**limits),
-        max_tokens,
-        max_parallel_runs,
-    )
+    settings = Settings(ledger, limits, max_result_chars, max_parallel_runs)
     if context.invoked_subcommand is not None:
         if settings != Settings() or http or port:
             command = context.invoked_subcommand

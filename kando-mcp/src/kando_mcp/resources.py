@@ -58,7 +58,7 @@ def add_resources(server: MCPServer, access: Access) -> None:
     )
     async def run(run_id: str) -> str:
         return await answer(
-            lambda store: run_state(store, run_id, is_read_only=access.settings.is_read_only)
+            lambda store: run_state(store, run_id, is_read_only=access.settings.limits.is_read_only)
         )
 
     @server.resource(

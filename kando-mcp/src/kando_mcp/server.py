@@ -79,14 +79,14 @@ def create_server(
     access = Access(installed_plugins(environ), passed_on, allowed, ending or Ending())
     workers = workers or Workers()
     subscriptions = Subscriptions(access)
-    workflow = _READ_ONLY_WORKFLOW if allowed.is_read_only else _WORKFLOW
+    workflow = _READ_ONLY_WORKFLOW if allowed.limits.is_read_only else _WORKFLOW
     server = PromptServer(
         "kando",
         title="Kando",
         version=version("kando-mcp"),
         instructions=_ABOUT + workflow + _SAFETY,
         tools=_tools(access, workers),
-        extensions=[] if allowed.is_read_only else [RunTasks(access, workers)],
+        extensions=[] if allowed.limits.is_read_only else [RunTasks(access, workers)],
         subscriptions=subscriptions,
         lifespan=subscriptions.lifespan,
         log_level="WARNING",
@@ -110,7 +110,7 @@ def _tools(access: Access, workers: Workers) -> list[Tool]:
         list_workspace_tool(access),
         read_file_tool(access),
     ]
-    if access.settings.is_read_only:
+    if access.settings.limits.is_read_only:
         return reading
     makers = [
         start_tool,

@@ -9,6 +9,7 @@ from mcp.server.mcpserver.context import Context
 from mcp.server.mcpserver.tools import Tool
 from pydantic import Field
 
+from kando.app.allowed_providers import reject_file_argument, require_allowed_provider
 from kando.app.store import Store
 from kando.branch.fork import BranchMeta
 from kando.errors import InvalidData
@@ -18,8 +19,7 @@ from kando_mcp.tools.make import make_tool, write_annotations
 from kando_mcp.tools.start import BudgetUsd, KitSettings, Llm, MaxTokens
 from kando_mcp.tools.wait import DEFAULT_WAIT_SECONDS, RunId, WaitSeconds, wait_for_run
 from kando_mcp.worker.pool import Workers
-from kando_mcp.worker.provider import reject_file_argument
-from kando_mcp.worker.start import ensure_worker, require_allowed_provider
+from kando_mcp.worker.start import ensure_worker
 
 __all__ = ["fork_tool"]
 
@@ -77,8 +77,8 @@ def fork_tool(access: Access, workers: Workers) -> Tool:
         """
 
         def fork(store: Store) -> BranchMeta:
-            require_allowed_provider(access, store, llm)
-            _reject_outside_effects(store, model, events or ())
+            require_allowed_provider(store.context, llm, access.settings.limits)
+            _reject_outside_effects(access, store, model, events or ())
             branch = store.run(run_id).fork(
                 at=fork_at,
                 before=before,
@@ -115,7 +115,7 @@ def fork_tool(access: Access, workers: Workers) -> Tool:
 
 
 def _reject_outside_effects(
-    store: Store, model: str | None, events: Sequence[Mapping[str, Any]]
+    access: Access, store: Store, model: str | None, events: Sequence[Mapping[str, Any]]
 ) -> None:
     """Reject changes that could read a file or make a call.
 
@@ -124,7 +124,7 @@ def _reject_outside_effects(
         InvalidData: an event requests or answers a call.
     """
     if model is not None:
-        reject_file_argument(model, store.context.plugins)
+        reject_file_argument(model, store.context.plugins, access.settings.limits)
     for event in events:
         if str(event.get("type")).startswith(_CALLS):
             msg = f"Only responders may emit events of type {event.get('type')!r:.80}."

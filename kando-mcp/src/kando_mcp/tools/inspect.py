@@ -67,7 +67,7 @@ def _kits(store: Store, access: Access) -> KitList:
                 "name": provider.spec.name,
                 "about": truncate(provider.spec.summary, 200),
                 "is_offline": provider.spec.is_offline,
-                "is_allowed": provider.spec.is_offline or access.settings.allows_live_llm,
+                "is_allowed": provider.spec.is_offline or access.settings.limits.allows_live_llm,
             }
             for provider in providers[:50]
         ],

@@ -8,6 +8,7 @@ from mcp.server.mcpserver.context import Context
 from mcp.server.mcpserver.tools import Tool
 from pydantic import Field
 
+from kando.app.allowed_providers import require_allowed_provider
 from kando.app.store import Store
 from kando_mcp.access import Access
 from kando_mcp.results.shapes import RunState
@@ -15,7 +16,7 @@ from kando_mcp.tools.make import make_tool, write_annotations
 from kando_mcp.tools.wait import DEFAULT_WAIT_SECONDS, RunId, WaitSeconds, wait_for_run
 from kando_mcp.worker.order import Order
 from kando_mcp.worker.pool import Workers, require_place
-from kando_mcp.worker.start import ensure_worker, order_for, require_allowed_provider
+from kando_mcp.worker.start import ensure_worker, order_for
 
 __all__ = [
     "BudgetUsd",
@@ -78,7 +79,7 @@ def start_tool(access: Access, workers: Workers) -> Tool:
 
         def start(store: Store) -> str:
             # A forbidden provider must be rejected before the run is created.
-            require_allowed_provider(access, store, llm)
+            require_allowed_provider(store.context, llm, access.settings.limits)
             require_place(store, access.settings.max_parallel_runs)
             run_id = store.start(kit, goal, demo=demo, settings=settings, work=False).id
             order = order_for(access, store, run_id, llm, budget_usd, max_tokens)
@@ -132,7 +133,7 @@ def message_tool(access: Access, workers: Workers) -> Tool:
         """Continue the conversation of a run. The run resumes; `query_world` shows the answer."""
 
         def send(store: Store) -> str:
-            require_allowed_provider(access, store, None)
+            require_allowed_provider(store.context, None, access.settings.limits)
             run = store.run(run_id)
             run.say(text, attachments=attachments or (), about=about or None, actor="mcp")
             return ensure_worker(access, workers, store, run_id, None, None)

@@ -69,7 +69,7 @@ async def wait_for_run(
             store,
             run_id,
             workers.report_of(run_id),
-            is_read_only=access.settings.is_read_only,
+            is_read_only=access.settings.limits.is_read_only,
         )
     )
 

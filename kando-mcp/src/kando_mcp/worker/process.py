@@ -8,8 +8,13 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from kando.app.allowed_providers import open_allowed_provider
 from kando.app.claims import RunClaim
+from kando.app.daily_limit import DailyLimit
+from kando.app.daily_spending import kept_by
 from kando.app.limits import default_limits
+from kando.app.opened import open_run
+from kando.app.operator import daily_limit_reached
 from kando.app.slots import StoreSlots
 from kando.app.status import WAITING, RunStatus
 from kando.app.store import Store, open_store
@@ -21,11 +26,9 @@ from kando.schema.events import TIMER_FIRED, TIMER_SET, RecordedEvent
 from kando.settings import GRACE_SECONDS, value_of
 from kando.views.spending import Accounts
 from kando.world.projection import due_at
-from kando_mcp.spending import kept_by
-from kando_mcp.worker.daily_limit import DailyLimit
+from kando_mcp.settings import operator_limits
 from kando_mcp.worker.order import Order, Report, decode_order, encode
 from kando_mcp.worker.pool import RUNS_LANE, has_worker, runs_limit_reached
-from kando_mcp.worker.provider import open_provider
 
 __all__ = ["main", "work"]
 
@@ -98,17 +101,18 @@ def _work(store: Store, order: Order) -> Report | None:
     fallback = named.with_defaults(default_limits(store.context.environ)).fallback_usd_per_call
     limit = None
     if order.max_usd_per_day is not None:
-        limit = DailyLimit(store, order.max_usd_per_day, fallback)
+        limit = DailyLimit(store.context, order.max_usd_per_day, fallback)
         store.context.close_later(limit.close)
     options = {} if order.max_tokens is None else {"max_tokens": order.max_tokens}
-    provider = open_provider(
-        store,
-        order.run_id,
+    provider = open_allowed_provider(
+        open_run(store.context, order.run_id),
         order.llm,
-        allows_live=order.allows_live_llm,
-        limit=limit,
+        operator_limits(allows_live_llm=order.allows_live_llm),
+        daily=limit,
         options=options,
     )
+    if provider is not None:
+        store.context.close_later(provider.close)
     reached: float | None = None
     substrate = store.context.substrate(read_only=False)
     seen: set[str] = set()
@@ -137,7 +141,7 @@ def _spent_by(store: Store, status: RunStatus, fallback: float | None) -> Budget
     """Return the limit that allows a run what it has spent, and nothing more."""
     account = BudgetEnforcer(Budget(fallback_usd_per_call=fallback))
     recorded = Accounts(llm_cost_usd=status.llm_cost_usd, llm_unpriced=status.llm_unpriced)
-    account.accounts = recorded + kept_by(store, status.run_id)
+    account.accounts = recorded + kept_by(store.context, status.run_id)
     return Budget(max_llm_cost_usd=account.llm_cost_usd)
 
 
@@ -158,9 +162,7 @@ def _wait_for_timer(store: Store, status: RunStatus) -> None:
 
 
 def _limit_report(store: Store, order: Order, usd: float) -> Report:
-    message = f"The limit of {usd:g} US dollars per day (UTC) has been reached:"
-    message += " wait for the next day, or ask a person to raise --max-usd-per-day."
-    return Report("daily_limit", message, store.run(order.run_id).length())
+    return Report("daily_limit", daily_limit_reached(usd), store.run(order.run_id).length())
 
 
 def _report(store: Store, order: Order, error: BaseException) -> Report:

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TypeVar
-
-from kando.app.limits import default_limits
+from kando.app.allowed_providers import require_allowed_provider
 from kando.app.opened import open_run
 from kando.app.status import CANCELLED, FINISHED
 from kando.app.store import Store
 from kando.errors import RunCancelled
-from kando.settings import LLM, value_of
 from kando_mcp.access import Access
 from kando_mcp.worker.order import Order
 from kando_mcp.worker.pool import Workers, has_worker
-from kando_mcp.worker.provider import allowed_provider
 
-__all__ = ["ensure_worker", "order_for", "require_allowed_provider"]
-
-_Number = TypeVar("_Number", int, float)
+__all__ = ["ensure_worker", "order_for"]
 
 
 def ensure_worker(
@@ -37,7 +30,7 @@ def ensure_worker(
         ConfigurationError: the run has no kit, its provider is not allowed, or as many runs are
             running as may.
     """
-    require_allowed_provider(access, store, llm)
+    require_allowed_provider(store.context, llm, access.settings.limits)
     named = store.run(run)
     run_id = named.id
     if has_worker(store, run_id):
@@ -51,19 +44,6 @@ def ensure_worker(
     open_run(store.context, run_id).require_kit()
     workers.start(store, order_for(access, store, run_id, llm, budget_usd, max_tokens))
     return run_id
-
-
-def require_allowed_provider(access: Access, store: Store, llm: str | None) -> None:
-    """Reject a provider that this server does not allow.
-
-    Raises:
-        UnknownPlugin: no installed plugin offers the provider.
-        ConfigurationError: the provider is not allowed.
-    """
-    default = value_of(LLM, store.context.environ)
-    allowed_provider(
-        llm, default, store.context.plugins, allows_live=access.settings.allows_live_llm
-    )
 
 
 def order_for(
@@ -84,22 +64,15 @@ def order_for(
         budget_usd: cost limit given by the client.
         max_tokens: limit of each answer given by the client.
     """
-    allowed = access.settings
-    # No client lifts a limit of the environment.
-    operators = default_limits(store.context.environ).max_llm_cost_usd
-    per_run = [allowed.max_usd_per_run, operators, budget_usd]
+    allowed = access.settings.limits
     return Order(
         run_id,
         store.url,
         llm,
         allowed.allows_live_llm,
-        _least(per_run),
+        allowed.usd_of_run(store.context.environ, budget_usd),
         allowed.max_usd_per_day,
         allowed.budget.limits(),
-        _least([allowed.max_tokens, max_tokens]),
-        allowed.max_parallel_runs,
+        allowed.tokens_of_answer(max_tokens),
+        access.settings.max_parallel_runs,
     )
-
-
-def _least(limits: Sequence[_Number | None]) -> _Number | None:
-    return min((limit for limit in limits if limit is not None), default=None)

@@ -1,4 +1,4 @@
-"""The LLM provider of a run: offline, live if that is allowed, or the cache only."""
+"""The providers that a server with limits of its operator may use: offline, live, or the cache only."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import Any
 import attrs
 
 from kando.app.cache import cache_of
-from kando.app.opened import OpenedRun, open_run
+from kando.app.context import Context
+from kando.app.daily_limit import DailyLimit
+from kando.app.opened import OpenedRun
+from kando.app.operator import OperatorLimits
 from kando.app.providers import Provider, choose_provider, located_provider
-from kando.app.store import Store
 from kando.cache.asked import Asked, cached_answer, provider_identity
 from kando.errors import ConfigurationError
 from kando.plugins import Plugins, ProviderSpec
@@ -19,13 +21,27 @@ from kando.responders.base import AnswerPending
 from kando.responders.llm_executor import provider_executor
 from kando.schema.events import KandoEvent
 from kando.settings import LLM, value_of
-from kando_mcp.worker.daily_limit import DailyLimit
 
-__all__ = ["allowed_provider", "open_provider", "reject_file_argument"]
+__all__ = [
+    "allowed_provider",
+    "open_allowed_provider",
+    "reject_file_argument",
+    "require_allowed_provider",
+]
+
+
+def require_allowed_provider(context: Context, named: str | None, limits: OperatorLimits) -> None:
+    """Reject a provider that a client names and the operator does not allow.
+
+    Raises:
+        UnknownPlugin: no installed plugin offers the provider.
+        ConfigurationError: the provider is not allowed.
+    """
+    allowed_provider(named, value_of(LLM, context.environ), context.plugins, limits)
 
 
 def allowed_provider(
-    named: str | None, default: str | None, plugins: Plugins, *, allows_live: bool
+    named: str | None, default: str | None, plugins: Plugins, limits: OperatorLimits
 ) -> str | None:
     """Return the provider that may answer, or None if only the cache may.
 
@@ -33,7 +49,7 @@ def allowed_provider(
         named: ``provider`` or ``provider:argument`` given by the client.
         default: the provider if the client gives none.
         plugins: the installed plugins.
-        allows_live: whether the provider may cost money or need a network.
+        limits: of the operator.
 
     Raises:
         UnknownPlugin: no installed plugin offers the provider.
@@ -41,8 +57,8 @@ def allowed_provider(
     """
     wanted = named or default
     if named and named != default:
-        reject_file_argument(named, plugins)
-    if not wanted or allows_live:
+        reject_file_argument(named, plugins, limits)
+    if not wanted or limits.allows_live_llm:
         return wanted
     name = wanted.partition(":")[0]
     if any(name in (o.spec.name, o.qualified_name) for o in _offline(plugins)):
@@ -54,16 +70,17 @@ def allowed_provider(
     instead = f"Use an offline provider ({', '.join(offline)})" if offline else "Install kando-llm"
     msg = f"Provider {name!r} calls a live model, which this server does not allow."
     raise ConfigurationError(
-        msg, hint=f"{instead}, or ask a person to start kando-mcp with --allow-live-llm."
+        msg, hint=f"{instead}, or ask a person to start {limits.program} with --allow-live-llm."
     )
 
 
-def reject_file_argument(named: str, plugins: Plugins) -> None:
+def reject_file_argument(named: str, plugins: Plugins, limits: OperatorLimits) -> None:
     """Reject a provider argument that could be the path of a file.
 
     Args:
         named: ``provider:argument`` or a model, given by the client.
         plugins: the installed plugins.
+        limits: of the operator.
 
     Raises:
         ConfigurationError: the provider does not declare that its argument is a model.
@@ -72,33 +89,30 @@ def reject_file_argument(named: str, plugins: Plugins) -> None:
     offers = [o for o in plugins.providers() if name in (o.spec.name, o.qualified_name)]
     if argument and any(not offered.spec.models for offered in offers):
         msg = f"The argument of {name!r} could be a file, which a client must not name."
-        raise ConfigurationError(
-            msg,
-            hint=f"Use {name} without an argument, or ask a person to set KANDO_LLM for kando-mcp.",
-        )
+        instead = f"Use {name} without an argument"
+        hint = f"{instead}, or ask a person to set KANDO_LLM for {limits.program}."
+        raise ConfigurationError(msg, hint=hint)
 
 
 def _offline(plugins: Plugins) -> list[Offered[ProviderSpec]]:
     return [offered for offered in plugins.providers() if offered.spec.is_offline]
 
 
-def open_provider(
-    store: Store,
-    run: str,
+def open_allowed_provider(
+    run: OpenedRun,
     named: str | None,
+    limits: OperatorLimits,
     *,
-    allows_live: bool,
-    limit: DailyLimit | None = None,
+    daily: DailyLimit | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> Provider | None:
-    """Open the provider of a run.
+    """Open the provider of a run; the caller closes it.
 
     Args:
-        store: the store of the run.
-        run: id of the run.
+        run: the run.
         named: given by the client; if None, the choice made at the fork, else ``KANDO_LLM``.
-        allows_live: as for `allowed_provider`.
-        limit: cost limit of all runs per day; None for no limit.
+        limits: of the operator.
+        daily: makes its calls; None for no limit per day.
         options: of all requests, as for `kando.app.providers.choose_provider`.
 
     Returns:
@@ -107,36 +121,34 @@ def open_provider(
     Raises:
         KandoError: the provider is not allowed, or cannot be opened.
     """
-    opened = open_run(store.context, run)
-    chosen = None if named else opened.chosen_llm()
-    if not (named or chosen) and opened.is_demo_of(opened.require_kit()):
+    context = run.context
+    chosen = None if named else run.chosen_llm()
+    if not (named or chosen) and run.is_demo_of(run.require_kit()):
         return None
-    default = chosen or value_of(LLM, store.context.environ)
-    allowed = allowed_provider(named, default, store.context.plugins, allows_live=allows_live)
-    is_silent = allowed is None and not allows_live
-    provider = (
-        None
-        if is_silent
-        else choose_provider(allowed, store.context.plugins, store.context.environ, options=options)
-    )
+    default = chosen or value_of(LLM, context.environ)
+    allowed = allowed_provider(named, default, context.plugins, limits)
+    provider = None
+    if allowed is not None or limits.allows_live_llm:
+        provider = choose_provider(
+            allowed, context.plugins, context.environ, context.listen, options
+        )
     if provider is None:
-        return _cache_only(store, opened)
-    store.context.close_later(provider.close)
+        return _cache_only(run)
     effect = provider.executor.effect
-    if limit is None or effect is None:
+    if daily is None or effect is None:
         return provider
-    executor = attrs.evolve(provider.executor, effect=limit.over(effect))
+    executor = attrs.evolve(provider.executor, effect=daily.over(effect))
     return attrs.evolve(provider, executor=executor)
 
 
-def _cache_only(store: Store, run: OpenedRun) -> Provider:
+def _cache_only(run: OpenedRun) -> Provider:
     """Return a provider that makes no calls.
 
     It knows only requests whose answer is cached; the others have no executor and stay pending.
     """
-    chosen, plugins = run.choices, store.context.plugins
+    chosen, plugins = run.choices, run.context.plugins
     name, argument = located_provider(chosen.llm, plugins) if chosen.llm else ("cache", "")
-    cache = cache_of(store.context, run.id, chosen, read_only=True)
+    cache = cache_of(run.context, run.id, chosen, read_only=True)
     wanted = Asked(chosen.model, provider_identity(name, argument) if chosen.llm else None)
 
     def is_cached(intent: KandoEvent) -> bool:

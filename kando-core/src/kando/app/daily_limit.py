@@ -17,23 +17,26 @@ from typing import Any
 
 import attrs
 
+from kando.app.context import Context
+from kando.app.daily_spending import DailySpending
 from kando.app.slots import StoreSlots
-from kando.app.store import Store
 from kando.responders.attempts import checked_attempts
 from kando.responders.base import AnswerPending, Effect
 from kando.responders.budget import Budget, BudgetEnforcer
 from kando.responders.cancellation import call_is_cancelled, cancellable
 from kando.schema.events import KandoEvent
-from kando_mcp.spending import DailySpending
 
 __all__ = ["DailyLimit"]
 
 #: Calls in flight, with their worst case.
 _BOOKED = "usd/booked"
-#: Failed calls that cost something, until the process that records them ends.
+#: Failed calls that cost something, until the answer is on disk, or the process ends.
 _OWED = "usd/owed"
 
 _POLL_SECONDS = 0.1
+
+#: Source and id of an intent.
+_Key = tuple[str, str]
 
 # Tolerance, because sums of floating-point prices are not exact.
 _EXACTNESS = 1e-9
@@ -76,7 +79,7 @@ class DailyLimit:
     """Makes calls within the limit per day, which all processes of a store share.
 
     Args:
-        store: of the runs.
+        context: the settings and the substrate of the runs.
         usd: the limit, in US dollars.
         fallback_usd_per_call: see `kando.responders.budget.Budget`.
 
@@ -86,16 +89,17 @@ class DailyLimit:
     """
 
     def __init__(
-        self, store: Store, usd: float, fallback_usd_per_call: float | None = None
+        self, context: Context, usd: float, fallback_usd_per_call: float | None = None
     ) -> None:
         self.usd = usd
         self.is_reached = False
-        self._store = store
+        self._context = context
         self._budget = Budget(fallback_usd_per_call=fallback_usd_per_call)
         self._spending = DailySpending()
-        self._slots = StoreSlots(store.context)
-        self._bookings: dict[str, _Booking] = {}
-        self._owed: list[Callable[[], None]] = []
+        self._slots = StoreSlots(context)
+        # Several branches may make the call of an intent that they share.
+        self._bookings: dict[_Key, list[_Booking]] = {}
+        self._owed: dict[_Key, list[Callable[[], None]]] = {}
         self._lock = threading.Lock()
 
     def over(self, effect: Effect) -> Effect:
@@ -107,12 +111,14 @@ class DailyLimit:
     def close(self) -> None:
         """Release what is booked: the process makes no more calls."""
         with self._lock:
-            ended = [*self._bookings.values()]
+            ended = [each for bookings in self._bookings.values() for each in bookings]
+            owed = [each for releases in self._owed.values() for each in releases]
             self._bookings.clear()
+            self._owed.clear()
         for booking in ended:
             booking.release()
-        while self._owed:
-            self._owed.pop()()
+        for release in owed:
+            release()
 
     def _call(self, effect: Effect, intent: KandoEvent) -> dict[str, Any]:
         """Make a call as soon as its worst case fits.
@@ -123,13 +129,13 @@ class DailyLimit:
         booking = _Booking()
         self._await_room(effect, intent, booking)
         with self._lock:
-            self._bookings[intent.id] = booking
+            self._bookings.setdefault(_key(intent), []).append(booking)
         may_not_repeat = partial(self._may_not_repeat, effect, intent, booking)
         try:
             with checked_attempts(booking.begin_attempt), cancellable(may_not_repeat):
                 return effect.call(intent)
         except Exception as error:
-            self._fail(booking, costs=getattr(error, "spent", None) is not None)
+            self._fail(intent, booking, costs=getattr(error, "spent", None) is not None)
             raise
 
     def _await_room(self, effect: Effect, intent: KandoEvent, booking: _Booking) -> None:
@@ -186,23 +192,39 @@ class DailyLimit:
 
     def _account(self) -> BudgetEnforcer:
         account = BudgetEnforcer(self._budget)
-        account.accounts = self._spending.accounts(self._store)
+        account.accounts = self._spending.accounts(self._context)
         return account
 
     def _weight(self, lane: str) -> float:
-        substrate = self._store.context.substrate(read_only=False)
+        substrate = self._context.substrate(read_only=False)
         return sum(slot.weight for slot in substrate.slots(lane))
 
     def _settle(self, effect: Effect, intent: KandoEvent) -> None:
+        """End the booking of a call whose answer is on disk, as its failed attempts are by then."""
+        key = _key(intent)
         with self._lock:
-            booking = self._bookings.pop(intent.id, None)
-        if booking is not None:
-            booking.release()
+            bookings, owed = self._bookings.get(key, []), self._owed.pop(key, [])
+            ended = bookings.pop(0) if bookings else None
+            if not bookings:
+                self._bookings.pop(key, None)
+        if ended is not None:
+            ended.release()
+        for release in owed:
+            release()
         effect.on_durable(intent)
 
-    def _fail(self, booking: _Booking, *, costs: bool) -> None:
+    def _fail(self, intent: KandoEvent, booking: _Booking, *, costs: bool) -> None:
         """End the booking of a failed call; what it may have cost is owed until it is recorded."""
         owed = self._slots.reserve(_OWED, inf, booking.usd) if costs else None
-        if owed is not None:
-            self._owed.append(owed)
+        key = _key(intent)
+        with self._lock:
+            if owed is not None:
+                self._owed.setdefault(key, []).append(owed)
+            kept = [each for each in self._bookings.pop(key, []) if each is not booking]
+            if kept:
+                self._bookings[key] = kept
         booking.release()
+
+
+def _key(intent: KandoEvent) -> _Key:
+    return intent.source, intent.id

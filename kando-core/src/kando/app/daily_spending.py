@@ -8,7 +8,7 @@ from itertools import islice
 
 import attrs
 
-from kando.app.store import Store
+from kando.app.context import Context
 from kando.errors import KandoError, StoreDamaged
 from kando.ledger.interface import LedgerStore
 from kando.ledger.substrate import LedgerInfo
@@ -40,11 +40,11 @@ class DailySpending:
     _counted: dict[str, _Counted] = attrs.field(factory=dict, init=False)
     _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False)
 
-    def today(self, store: Store) -> float:
+    def today(self, context: Context) -> float:
         """Return the known cost since midnight, in US dollars; see `accounts`."""
-        return self.accounts(store).llm_cost_usd
+        return self.accounts(context).llm_cost_usd
 
-    def accounts(self, store: Store) -> Accounts:
+    def accounts(self, context: Context) -> Accounts:
         """Return the accounts since midnight.
 
         Events that a branch shares with its parent count once. Answers that are kept in the inbox of
@@ -57,15 +57,15 @@ class DailySpending:
             # Read before the ledgers: an answer that is recorded in the meantime counts twice, and
             # not never.
             active = [id for id, counted in self._counted.items() if counted.is_active]
-            kept = sum((kept_by(store, id) for id in active), Accounts())
-            for info in store.context.substrate().ledgers():
+            kept = sum((kept_by(context, id) for id in active), Accounts())
+            for info in context.substrate().ledgers():
                 is_new = info.id not in self._counted
-                counted = self._counted[info.id] = self._count(store, info, midnight)
+                counted = self._counted[info.id] = self._count(context, info, midnight)
                 if is_new and counted.is_active:
-                    kept += kept_by(store, info.id)
+                    kept += kept_by(context, info.id)
             return sum((each.accounts for each in self._counted.values()), kept)
 
-    def _count(self, store: Store, info: LedgerInfo, midnight: datetime) -> _Counted:
+    def _count(self, context: Context, info: LedgerInfo, midnight: datetime) -> _Counted:
         known = self._counted.get(info.id)
         own = info.fork_position or 0
         if info.length <= (own if known is None else known.length):
@@ -73,7 +73,7 @@ class DailySpending:
         accounts = known.accounts if known is not None else Accounts()
         is_active = known is not None
         try:
-            ledger = store.context.substrate().open(info.id)
+            ledger = context.substrate().open(info.id)
             start = (
                 known.length
                 if known is not None
@@ -88,10 +88,10 @@ class DailySpending:
         return _Counted(info.length, accounts, is_active)
 
 
-def kept_by(store: Store, run_id: str) -> Accounts:
+def kept_by(context: Context, run_id: str) -> Accounts:
     """Return what the answers in the inbox of a run are charged, which are not recorded yet."""
     try:
-        inbox = store.context.substrate().inbox(run_id)
+        inbox = context.substrate().inbox(run_id)
     except KandoError:
         # As for a damaged ledger.
         return Accounts()
