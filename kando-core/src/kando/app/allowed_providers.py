@@ -24,9 +24,11 @@ from kando.settings import LLM, value_of
 
 __all__ = [
     "allowed_provider",
+    "cache_only_provider",
     "open_allowed_provider",
     "reject_file_argument",
     "require_allowed_provider",
+    "shared_provider",
 ]
 
 
@@ -121,10 +123,35 @@ def open_allowed_provider(
     Raises:
         KandoError: the provider is not allowed, or cannot be opened.
     """
-    context = run.context
     chosen = None if named else run.chosen_llm()
     if not (named or chosen) and run.is_demo_of(run.require_kit()):
         return None
+    found = shared_provider(run.context, named, chosen, limits, daily=daily, options=options)
+    return found or cache_only_provider(run)
+
+
+def shared_provider(
+    context: Context,
+    named: str | None,
+    chosen: str | None,
+    limits: OperatorLimits,
+    *,
+    daily: DailyLimit | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Provider | None:
+    """Open a provider for all runs that choose it; None if only their caches may answer.
+
+    Args:
+        context: the plugins and the settings.
+        named: given by the client.
+        chosen: the choice that the runs made at their fork.
+        limits: of the operator.
+        daily: makes its calls; None for no limit per day.
+        options: of all requests, as for `kando.app.providers.choose_provider`.
+
+    Raises:
+        KandoError: the provider is not allowed, or cannot be opened.
+    """
     default = chosen or value_of(LLM, context.environ)
     allowed = allowed_provider(named, default, context.plugins, limits)
     provider = None
@@ -132,16 +159,14 @@ def open_allowed_provider(
         provider = choose_provider(
             allowed, context.plugins, context.environ, context.listen, options
         )
-    if provider is None:
-        return _cache_only(run)
-    effect = provider.executor.effect
-    if daily is None or effect is None:
+    effect = provider.executor.effect if provider is not None else None
+    if provider is None or daily is None or effect is None:
         return provider
     executor = attrs.evolve(provider.executor, effect=daily.over(effect))
     return attrs.evolve(provider, executor=executor)
 
 
-def _cache_only(run: OpenedRun) -> Provider:
+def cache_only_provider(run: OpenedRun) -> Provider:
     """Return a provider that makes no calls.
 
     It knows only requests whose answer is cached; the others have no executor and stay pending.

@@ -26,7 +26,7 @@ from kando.responders.budget import Budget, BudgetEnforcer
 from kando.responders.cancellation import call_is_cancelled, cancellable
 from kando.schema.events import KandoEvent
 
-__all__ = ["DailyLimit"]
+__all__ = ["DailyLimit", "DailyLimitReached"]
 
 #: Calls in flight, with their worst case.
 _BOOKED = "usd/booked"
@@ -40,6 +40,10 @@ _Key = tuple[str, str]
 
 # Tolerance, because sums of floating-point prices are not exact.
 _EXACTNESS = 1e-9
+
+
+class DailyLimitReached(AnswerPending):
+    """The call of an intent is not made: its worst case is more than is left of the day."""
 
 
 @attrs.define
@@ -108,6 +112,13 @@ class DailyLimit:
             effect, call=partial(self._call, effect), on_durable=partial(self._settle, effect)
         )
 
+    def settle_failures(self, intent: KandoEvent) -> None:
+        """Count no longer as owed what failed attempts at a call cost: it is on disk."""
+        with self._lock:
+            owed = self._owed.pop(_key(intent), [])
+        for release in owed:
+            release()
+
     def close(self) -> None:
         """Release what is booked: the process makes no more calls."""
         with self._lock:
@@ -124,7 +135,8 @@ class DailyLimit:
         """Make a call as soon as its worst case fits.
 
         Raises:
-            AnswerPending: it no longer fits today, or it is not wanted any more.
+            DailyLimitReached: it no longer fits today.
+            AnswerPending: it is not wanted any more.
         """
         booking = _Booking()
         self._await_room(effect, intent, booking)
@@ -147,7 +159,7 @@ class DailyLimit:
             # An answer that is being recorded may have counted twice: look again.
             if is_booked is None and is_refused:
                 self.is_reached = True
-                break
+                raise DailyLimitReached(intent.id)
             is_refused = is_booked is None
             time.sleep(_POLL_SECONDS * random.uniform(0.5, 1.5))
         raise AnswerPending(intent.id)
@@ -203,14 +215,13 @@ class DailyLimit:
         """End the booking of a call whose answer is on disk, as its failed attempts are by then."""
         key = _key(intent)
         with self._lock:
-            bookings, owed = self._bookings.get(key, []), self._owed.pop(key, [])
+            bookings = self._bookings.get(key, [])
             ended = bookings.pop(0) if bookings else None
             if not bookings:
                 self._bookings.pop(key, None)
         if ended is not None:
             ended.release()
-        for release in owed:
-            release()
+        self.settle_failures(intent)
         effect.on_durable(intent)
 
     def _fail(self, intent: KandoEvent, booking: _Booking, *, costs: bool) -> None:

@@ -9,12 +9,14 @@ from itertools import islice
 import attrs
 
 from kando.app.context import Context
+from kando.app.status import RunStatus
 from kando.errors import KandoError, StoreDamaged
 from kando.ledger.interface import LedgerStore
 from kando.ledger.substrate import LedgerInfo
+from kando.responders.budget import Budget, BudgetEnforcer
 from kando.views.spending import Accounts, spent_by
 
-__all__ = ["DailySpending", "kept_by"]
+__all__ = ["DailySpending", "kept_by", "spent_budget"]
 
 
 @attrs.frozen
@@ -96,6 +98,20 @@ def kept_by(context: Context, run_id: str) -> Accounts:
         # As for a damaged ledger.
         return Accounts()
     return sum((spent_by(entry.event) for entry in inbox), Accounts())
+
+
+def spent_budget(context: Context, status: RunStatus, fallback_usd: float | None) -> Budget:
+    """Return the limit that allows a run what it has spent, and nothing more.
+
+    Args:
+        context: the settings and the substrate.
+        status: of the run.
+        fallback_usd: assumed cost of a call with unknown price.
+    """
+    account = BudgetEnforcer(Budget(fallback_usd_per_call=fallback_usd))
+    recorded = Accounts(llm_cost_usd=status.llm_cost_usd, llm_unpriced=status.llm_unpriced)
+    account.accounts = recorded + kept_by(context, status.run_id)
+    return Budget(max_llm_cost_usd=account.llm_cost_usd)
 
 
 def _first_since(ledger: LedgerStore, moment: datetime, low: int, high: int) -> int:

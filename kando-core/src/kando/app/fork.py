@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
-from urllib.parse import urlsplit
 
 from kando.app.addresses import new_ledger_id, parse_address
 from kando.app.context import Context, id_of
@@ -13,6 +12,7 @@ from kando.app.kits.find import kit_data, make_seeds
 from kando.app.kits.settings import KitSettings, recorded_settings, settings_data
 from kando.app.limits import limits_event
 from kando.app.opened import OpenedRun
+from kando.app.provider_choice import check_provider
 from kando.app.send import check_type
 from kando.app.tool_servers import responders_of
 from kando.branch.draft import BranchDraft
@@ -145,14 +145,9 @@ def _chosen(
 ) -> dict[str, Any]:
     """Return the data of ``branch.changed``: the choices for the branch."""
     if llm is not None:
-        name, _, argument = llm.partition(":")
-        context.plugins.provider(name)
-        if urlsplit(argument).password or urlsplit(argument).username:
-            msg = (
-                f"--llm {name}:... contains a user name or password, which a ledger must not keep."
-            )
-            hint = f"Fork without --llm, and `kando resume BRANCH --llm {name}:...`."
-            raise ConfigurationError(msg, hint=hint)
+        name = llm.partition(":")[0]
+        hint = f"Fork without --llm, and `kando resume BRANCH --llm {name}:...`."
+        check_provider(context, llm, hint=hint)
     for what, text in (("model", model), ("goal", goal)):
         if text is not None and not text.strip():
             raise InvalidData(f"The {what} is empty.", hint=f"Give a {what}, or leave it out.")

@@ -27,6 +27,7 @@ from kando.app.context import Context
 from kando.app.job_calls import JobCall, JobCalls
 from kando.app.jobs import Held, Jobs
 from kando.app.kept_runs import KeptRuns
+from kando.app.operator import OperatorLimits
 from kando.app.providers import Provider
 from kando.app.tool_servers import GivenServers
 from kando.errors import StoreError
@@ -83,6 +84,7 @@ class GroupWorker:
         lease_seconds: seconds without a sign of life after which another worker takes a job.
         max_parallel_calls: how many calls may be in flight at once; one of them to a tool.
         mcp: how to connect to MCP servers that were added to runs, by name.
+        operator: limits of the server whose runs it works on; None for a worker without a server.
         report: receives a line for each failed attempt, each parked job, and delayed jobs that remain.
     """
 
@@ -98,10 +100,11 @@ class GroupWorker:
         max_parallel_calls: int = DEFAULT_MAX_PARALLEL_CALLS,
         report: Callable[[str], None] = lambda line: None,
         mcp: GivenServers | None = None,
+        operator: OperatorLimits | None = None,
     ) -> None:
         self._context = context
         context.tool_servers.give(mcp or {})
-        self._runs = KeptRuns(context, group, kit, llm, budget or Budget(), lease_seconds)
+        self._runs = KeptRuns(context, group, kit, llm, budget or Budget(), lease_seconds, operator)
         self._report = report
         substrate = context.substrate(read_only=False)
         self._group: ResponderGroup = substrate.group(group)
@@ -275,6 +278,8 @@ class GroupWorker:
             entries=[entry for each in done for entry in each.entries],
             jobs=[(Job(run_id), 0.0) for run_id in since],
         )
+        for each in done:
+            self._calls.settle(each.call)
         self._calls.unmark_all_but({call.held.job.ledger_id for call in self._flying.values()})
         for each in returned:
             if each.error is not None:

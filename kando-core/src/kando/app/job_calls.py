@@ -10,6 +10,7 @@ import attrs
 
 from kando.app.claims import busy
 from kando.app.context import Context, id_of
+from kando.app.daily_limit import DailyLimitReached
 from kando.app.inbox import answer_key, failure_key
 from kando.app.jobs import Held, JobLost, Jobs, LaneFull
 from kando.app.kept_runs import KeptRuns
@@ -19,7 +20,7 @@ from kando.errors import ConfigurationError, EventNotFound, StoreError
 from kando.ledger.groups import HandOver, Job
 from kando.ledger.inbox import InboxEntry
 from kando.ledger.interface import LedgerStore
-from kando.responders.base import Responder
+from kando.responders.base import AnswerPending, Responder
 from kando.responders.tool_context import Workspace
 from kando.runtime.answers import recordable
 from kando.runtime.call_pool import Call
@@ -154,6 +155,12 @@ class JobCalls:
         except (JobLost, StoreError):
             # No call was made.
             raise
+        except DailyLimitReached:
+            self._runs.stop_at_spent(ledger_id)
+            return []
+        except AnswerPending:
+            # It is not wanted any more.
+            return []
         except (Exception, SystemExit) as error:
             if not lacks_handles(error):
                 self._report_failure(ledger, call, error)
@@ -165,6 +172,11 @@ class JobCalls:
         event = make_event(executor.effect.answer_type, "", executor.name, [intent.id], data)
         return [(ledger_id, InboxEntry(answer_key(intent.id), event))]
 
+    def settle(self, call: JobCall) -> None:
+        """Note that the answer of a call is on disk."""
+        assert call.executor.effect is not None
+        call.executor.effect.on_durable(call.intent)
+
     def _report_failure(self, ledger: LedgerStore, call: JobCall, error: BaseException) -> None:
         """Deliver a failed attempt: the owner of the run charges its usage."""
         intent, name, ledger_id = call.intent, call.executor.name, call.held.job.ledger_id
@@ -175,6 +187,7 @@ class JobCalls:
         entry = InboxEntry(failure_key(intent.id, attempt), failed)
         handed = HandOver(entries=[(ledger_id, entry)], jobs=[(Job(ledger_id), 0.0)])
         self._jobs.hand_over(handed, {})
+        self._runs.settle_failures(intent)
 
     def _failures(self, ledger: LedgerStore, intent: RecordedEvent) -> int:
         """Return how many attempts of a call have failed, recorded or not yet."""

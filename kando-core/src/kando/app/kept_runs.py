@@ -6,11 +6,16 @@ from collections.abc import Callable
 
 import attrs
 
+from kando.app.allowed_providers import cache_only_provider, shared_provider
 from kando.app.children import deliver_end, is_open, parent_is_paused, start_of
 from kando.app.claims import RunClaim
 from kando.app.context import Context, id_of
+from kando.app.daily_limit import DailyLimit
+from kando.app.daily_spending import spent_budget
+from kando.app.limits import default_limits
 from kando.app.observers import Observation
 from kando.app.opened import OpenedRun
+from kando.app.operator import OperatorLimits
 from kando.app.providers import Provider, choose_provider
 from kando.app.resume import answered_elsewhere, provider_of, runtime_of, work
 from kando.app.status import WAITING, status_of
@@ -79,6 +84,7 @@ class KeptRuns:
         llm: as of `GroupWorker`.
         budget: limits of each run, in addition to those that its ledger remembers.
         seconds: without a sign of life after which the claim on a run ends.
+        operator: limits of the server whose runs they are; None for none.
     """
 
     def __init__(
@@ -89,10 +95,17 @@ class KeptRuns:
         llm: str | Provider | None,
         budget: Budget,
         seconds: float,
+        operator: OperatorLimits | None = None,
     ) -> None:
         self._context, self._group = context, group
         self._kit, self._llm = kit, llm
-        self._budget, self._seconds = budget, seconds
+        self._budget, self._seconds, self._operator = budget, seconds, operator
+        self._daily: DailyLimit | None = None
+        self._fallback: float | None = None
+        if operator is not None:
+            self._limit(operator)
+        # Runs whose next call is more than is left of the day.
+        self._stopping: set[str] = set()
         # Opened once, for all jobs; None until the first job needs it.
         self._providers: dict[tuple[str | None, str], Provider | None] = {}
         if isinstance(llm, str):
@@ -134,8 +147,28 @@ class KeptRuns:
         while self._kept:
             self._kept.popitem()[1].close()
 
+    def stop_at_spent(self, run_id: str) -> None:
+        """Stop a run as for a limit of its own, when it is worked on next: no call fits today."""
+        self._stopping.add(run_id)
+
+    def settle_failures(self, intent: RecordedEvent) -> None:
+        """Note that the failed attempts at a call are on disk."""
+        if self._daily is not None:
+            self._daily.settle_failures(intent)
+
+    def _limit(self, operator: OperatorLimits) -> None:
+        environ = self._context.environ
+        own = operator.budget.capped_by(Budget(max_llm_cost_usd=operator.usd_of_run(environ)))
+        self._budget = own.capped_by(self._budget)
+        fallback = own.with_defaults(default_limits(environ)).fallback_usd_per_call
+        self._fallback = fallback
+        if operator.max_usd_per_day is not None:
+            self._daily = DailyLimit(self._context, operator.max_usd_per_day, fallback)
+
     def close_providers(self) -> None:
         """Close the providers that were opened for the runs."""
+        if self._daily is not None:
+            self._daily.close()
         while self._providers:
             provider = self._providers.popitem()[1]
             if provider is not None:
@@ -145,7 +178,8 @@ class KeptRuns:
         """Work on a run that is claimed, and return its runtime; the calls that are open are kept."""
         ledger = self._substrate.open(run_id)
         observed, runtime = kept.observation.over(ledger), kept.runtime
-        if runtime is None or ledger.length() != kept.length:
+        is_stopping = run_id in self._stopping
+        if runtime is None or ledger.length() != kept.length or is_stopping:
 
             def substitute(responder: Responder) -> Responder:
                 kept.executors[responder.name] = responder
@@ -155,6 +189,7 @@ class KeptRuns:
         # When the run that started it is resumed, that one offers it again.
         if not runtime.is_halted and not parent_is_paused(OpenedRun(self._context, ledger)):
             work(self._context, runtime)
+        self._stopping.discard(run_id)
         if runtime.is_cancelled:
             # The one that records the cancellation also makes the calls of the clean-up.
             self.runtime(observed, claim=kept.claim).record_returned()
@@ -197,6 +232,9 @@ class KeptRuns:
             raise ConfigurationError(msg, hint="Use a separate group for each kit.")
         provider = self._provider_of(run, kit)
         limits = run.limits.capped_by(self._budget)
+        if run.id in self._stopping:
+            spent = spent_budget(self._context, status_of(run), self._fallback)
+            limits = limits.capped_by(spent)
         return runtime_of(self._context, ledger, kit, provider, limits, chosen, substitute, claim)
 
     def _provider_of(self, run: OpenedRun, kit: Kit) -> Provider | None:
@@ -208,5 +246,16 @@ class KeptRuns:
         # The script of a demo belongs to its kit.
         key = (chosen, kit.name if is_demo else "")
         if key not in self._providers:
-            self._providers[key] = provider_of(self._context, kit, chosen, is_demo)
-        return self._providers[key]
+            self._providers[key] = self._opened(kit, chosen, is_demo)
+        found = self._providers[key]
+        if found is None and self._operator is not None and not is_demo:
+            return cache_only_provider(run)
+        return found
+
+    def _opened(self, kit: Kit, chosen: str | None, is_demo: bool) -> Provider | None:
+        if self._operator is None or is_demo:
+            return provider_of(self._context, kit, chosen, is_demo)
+        options = self._context.llm_options
+        return shared_provider(
+            self._context, None, chosen, self._operator, daily=self._daily, options=options
+        )

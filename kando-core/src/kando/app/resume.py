@@ -24,6 +24,7 @@ from kando.app.limits import agreed_limits, default_limits
 from kando.app.lineage_answers import LineageAnswers, NoAnswers
 from kando.app.observers import Observation
 from kando.app.opened import Choices, OpenedRun
+from kando.app.provider_choice import provider_event
 from kando.app.providers import Provider, choose_provider
 from kando.app.slots import StoreSlots
 from kando.app.status import ENDED, RUNNING, STOPPED, WAITING, RunStatus, status_of
@@ -200,23 +201,34 @@ def _status(run: OpenedRun, claim: RunClaim) -> RunStatus:
     return status_of(OpenedRun(run.context, run.ledger), ignoring=claim.held)
 
 
-def offer_run(run: OpenedRun, group: str) -> None:
+def offer_run(
+    run: OpenedRun, group: str, *, llm: str | None = None, budget: Budget | None = None
+) -> None:
     """Have the workers of a group resume a run, paused or not.
 
     Args:
         run: opened for writing.
         group: name of the group.
+        llm: ``provider`` or ``provider:argument`` that answers from now on, which the ledger keeps;
+            None for the one that the run has.
+        budget: limits of the run. Each replaces the one that the ledger remembers.
 
     Raises:
         RunCancelled: the run was cancelled.
-        RunBusy: the run is paused, and another process works on it.
-        ConfigurationError: the group's name is malformed.
+        RunBusy: the run is paused or is to change, and another process works on it.
+        UnknownPlugin: no such provider is installed.
+        ConfigurationError: the group's name is malformed, or `llm` contains a password.
     """
     opened = run.context.substrate(read_only=False).group(group)
     upcasters = run.context.plugins.upcasters()
-    if Runtime(run.ledger, [], edge_logic=(), upcasters=upcasters).is_halted:
+    events = [] if llm is None else [provider_event(run.context, llm, _ACTOR)]
+    events += agreed_limits(run, budget or Budget(), _ACTOR, forgets=False)[1]
+    if events or Runtime(run.ledger, [], edge_logic=(), upcasters=upcasters).is_halted:
         with RunClaim(run.context, run.id):
-            Runtime(run.ledger, [], edge_logic=(), upcasters=upcasters).unpause()
+            runtime = Runtime(run.ledger, [], edge_logic=(), upcasters=upcasters)
+            runtime.unpause()
+            if events:
+                runtime.record(events, is_own=True)
     opened.offer(Job(run.id))
 
 
@@ -398,9 +410,15 @@ def work(context: Context, runtime: Runtime, events: Sequence[KandoEvent] = ()) 
         runtime.run([])
 
 
+def _ignore(intent: KandoEvent) -> None:
+    """Do nothing: the process that made the call knows that its answer is on disk."""
+
+
 def answered_elsewhere(responder: Responder) -> Responder:
     """Return an executor that makes no call: the run records what workers deliver to its inbox."""
     if responder.effect is None or responder.effect.answer_type == RUN_ENDED:
         return responder
-    effect = attrs.evolve(responder.effect, is_elsewhere=True, keep=None, timed_out=None)
+    effect = attrs.evolve(
+        responder.effect, is_elsewhere=True, keep=None, timed_out=None, on_durable=_ignore
+    )
     return attrs.evolve(responder, effect=effect)

@@ -369,17 +369,24 @@ class Run:
 
     aresume = in_thread(resume)
 
-    def offer(self, group: str) -> None:
+    def offer(self, group: str, *, llm: str | None = None, budget: Budget | None = None) -> None:
         """Have the workers of a group resume the run, paused or not.
+
+        Args:
+            group: name of the group.
+            llm: ``provider`` or ``provider:argument`` that answers from now on, which the ledger
+                keeps; None for the one that the run has.
+            budget: limits of the run. Each replaces the one that the ledger remembers.
 
         Raises:
             RunCancelled: the run was cancelled.
-            RunBusy: the run is paused, and another process works on it.
-            ConfigurationError: the group's name is malformed.
+            RunBusy: the run is paused or is to change, and another process works on it.
+            UnknownPlugin: no such provider is installed.
+            ConfigurationError: the group's name is malformed, or `llm` contains a password.
         """
         from kando.app.resume import offer_run
 
-        offer_run(self._opened(read_only=False), group)
+        offer_run(self._opened(read_only=False), group, llm=llm, budget=budget)
 
     def fork(
         self,

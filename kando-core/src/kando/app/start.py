@@ -19,6 +19,7 @@ from kando.app.kits.spelling import check_spelling
 from kando.app.limits import default_limits, limits_event
 from kando.app.observers import Observation
 from kando.app.opened import OpenedRun
+from kando.app.provider_choice import provider_event
 from kando.app.providers import Provider
 from kando.app.resume import RunResult, opened_provider, runtime_of, work
 from kando.app.status import status_of
@@ -153,6 +154,7 @@ def create_run(
     run_id: str | None = None,
     workspace: str | Path | None = None,
     mcp: GivenServers | None = None,
+    llm: str | None = None,
 ) -> str:
     """Create a run of a kit, with its goal recorded and no work done yet, and return its id.
 
@@ -170,9 +172,11 @@ def create_run(
         run_id: of a child run, which may have been created before; a new id if None.
         workspace: as for `start_run`.
         mcp: as for `start_run`.
+        llm: ``provider`` or ``provider:argument`` that answers, which the ledger keeps; the one that
+            the environment of the worker configures if None.
 
     Raises:
-        UnknownPlugin: no such kit is installed.
+        UnknownPlugin: no such kit or provider is installed.
         ConfigurationError: the kit cannot be started from a goal, the goal is missing, or none of
             the inputs could be read.
         NotFoundError: the kit has no demo.
@@ -185,7 +189,17 @@ def create_run(
     added = context.tool_servers.give(mcp or {})
     with context.tool_servers.in_use():
         ledger, _ = _created(
-            context, loaded, goal, documents, demo, budget, chosen, workspace, added, child=child
+            context,
+            loaded,
+            goal,
+            documents,
+            demo,
+            budget,
+            chosen,
+            workspace,
+            added,
+            child=child,
+            llm=llm,
         )
     return id_of(ledger)
 
@@ -214,6 +228,7 @@ def _created(
     added: dict[str, ToolServer],
     over: Callable[[LedgerStore], LedgerStore] = lambda ledger: ledger,
     child: tuple[str, dict[str, Any]] | None = None,
+    llm: str | None = None,
 ) -> tuple[LedgerStore, Servers]:
     # Invalid settings and misspelled names are reported before a run is created.
     default_limits(context.environ)
@@ -233,6 +248,8 @@ def _created(
     # In memory first: a refused seed must create neither an empty run nor a new store.
     trial = MemoryLedgerStore(run_id)
     first = [make_event(KIT_LOADED, "", _ACTOR, [], loaded)]
+    if llm is not None:
+        first.append(provider_event(context, llm, _ACTOR))
     if workspace is not None:
         first.append(loaded_event(context, trial, Path(workspace), _ACTOR))
     seeds = _seeds(first, make_seeds(kit, goal, run_id), inputs)

@@ -107,7 +107,7 @@ class Store:
             demo: whether to work from the kit's demo documents; the demo's script answers unless
                 `llm` is given.
             llm: ``provider`` or ``provider:argument``, or an open provider, which stays open; from
-                the environment if None.
+                the environment if None. Without `work`, the ledger keeps the name of the provider.
             budget: limits of the run, which its ledger remembers.
             settings: of the kit: by name, or an instance of its class; the defaults if omitted.
             group: the responder group whose workers do the work, instead of this process.
@@ -139,6 +139,7 @@ class Store:
                 settings=settings,
                 workspace=workspace,
                 mcp=mcp,
+                llm=llm if isinstance(llm, str) else None,
             )
             on_started(id)
             return self._run(id)

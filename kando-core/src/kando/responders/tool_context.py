@@ -88,6 +88,11 @@ def call_place(
         _WORKSPACE.reset(tokens[2])
 
 
+def ledger_of_call() -> str:
+    """Return the stream of the ledger that the call in this thread is made for; empty outside one."""
+    return _LEDGER.get()
+
+
 def workspace_of_call() -> Workspace | None:
     """Return the workspace of the run that makes the call in this thread, or None."""
     return _WORKSPACE.get()

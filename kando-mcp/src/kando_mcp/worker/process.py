@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from kando.app.allowed_providers import open_allowed_provider
 from kando.app.claims import RunClaim
 from kando.app.daily_limit import DailyLimit
-from kando.app.daily_spending import kept_by
+from kando.app.daily_spending import spent_budget
 from kando.app.limits import default_limits
 from kando.app.opened import open_run
 from kando.app.operator import daily_limit_reached
@@ -20,11 +20,10 @@ from kando.app.status import WAITING, RunStatus
 from kando.app.store import Store, open_store
 from kando.app.termination import Termination
 from kando.errors import KandoError
-from kando.responders.budget import Budget, BudgetEnforcer
+from kando.responders.budget import Budget
 from kando.runtime.timers import seconds_until_due
 from kando.schema.events import TIMER_FIRED, TIMER_SET, RecordedEvent
 from kando.settings import GRACE_SECONDS, value_of
-from kando.views.spending import Accounts
 from kando.world.projection import due_at
 from kando_mcp.settings import operator_limits
 from kando_mcp.worker.order import Order, Report, decode_order, encode
@@ -123,7 +122,7 @@ def _work(store: Store, order: Order) -> Report | None:
             while status.state == WAITING:
                 if limit is not None and limit.is_reached:
                     # The run stops as for a limit of its own: no further call is within it.
-                    at_most = at_most.capped_by(_spent_by(store, status, fallback))
+                    at_most = at_most.capped_by(spent_budget(store.context, status, fallback))
                     limit.is_reached, reached = False, limit.usd
                 elif status.timers:
                     _wait_for_timer(store, status)
@@ -135,14 +134,6 @@ def _work(store: Store, order: Order) -> Report | None:
         if not sent or has_worker(store, order.run_id):
             return None if reached is None else _limit_report(store, order, reached)
         seen |= sent
-
-
-def _spent_by(store: Store, status: RunStatus, fallback: float | None) -> Budget:
-    """Return the limit that allows a run what it has spent, and nothing more."""
-    account = BudgetEnforcer(Budget(fallback_usd_per_call=fallback))
-    recorded = Accounts(llm_cost_usd=status.llm_cost_usd, llm_unpriced=status.llm_unpriced)
-    account.accounts = recorded + kept_by(store.context, status.run_id)
-    return Budget(max_llm_cost_usd=account.llm_cost_usd)
 
 
 def _wait_for_timer(store: Store, status: RunStatus) -> None:
