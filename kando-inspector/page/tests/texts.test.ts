@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { lineHunks } from "../src/views/logic/line-diff";
 import { parseMarkdown, safeAddress, type Span } from "../src/views/logic/markdown";
 import { cut, oneLine, valueLine, visible } from "../src/views/logic/text";
 import { windowOf } from "../src/views/logic/windowed";
@@ -60,4 +61,16 @@ test("the rows in view are few, whatever the length of the list", () => {
   const found = windowOf(1_000_000, 30, 15_000_000, 600);
   assert.ok(found.from <= 500_000 && found.to > 500_020 && found.to - found.from < 60);
   assert.deepEqual(windowOf(3, 30, 900, 600), { from: 0, to: 3, above: 0, below: 0 });
+});
+
+test("two long texts differ only in their changed lines", () => {
+  const lines = (...changed: string[]) => ["a", "b", ...changed, "y", "z"].join("\n");
+  assert.deepEqual(lineHunks(lines("old"), lines("new", "more")), [{ removed: ["old"], added: ["new", "more"], before: ["b"], after: ["y"] }]);
+  assert.deepEqual(lineHunks("1\n2\n3\n4\n5", "1\nX\n3\n4"), [
+    { removed: ["2"], added: ["X"], before: ["1"], after: ["3"] },
+    { removed: ["5"], added: [], before: ["4"], after: [] },
+  ]);
+  assert.deepEqual(lineHunks("same", "same"), []);
+  const long = (word: string) => Array.from({ length: 3000 }, (_, at) => `${word} ${at}`).join("\n");
+  assert.equal(lineHunks(long("a"), long("b")).length, 1);
 });

@@ -118,7 +118,8 @@ function Shown(props: Props & Opened & { isConnected: boolean; reload(): void })
   const shown = views().filter((each) => !status || (each.isShown?.(status, source) ?? true));
   const view = shown.find((each) => each.id === address.view) ?? shown[0];
   const last = lastEvent(index, end);
-  const detail = address.event ?? last;
+  // Next to the list, the details follow the scrubber; the other views use the whole width.
+  const detail = address.event ?? (view?.id === "events" ? last : null);
   const news = useNews(length, at);
   const [isWide, setWide] = useState(false);
 

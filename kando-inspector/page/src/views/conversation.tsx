@@ -73,7 +73,7 @@ function Turns({ conversation, view }: { conversation: Conversation; view: ViewP
   return (
     <>
       <p class="dim conversation-head">
-        <Isolated text={oneLine(conversation.askedBy, 80)} />, {plural(conversation.turns, "request")} to <Isolated text={oneLine(conversation.model || "a model", 80)} />
+        <Isolated text={oneLine(conversation.askedBy, 80)} />, {plural(conversation.turns, "request")} to the model <Isolated text={oneLine(conversation.model || "of the kit", 80)} />
         {conversation.about && (
           <>
             , about{" "}

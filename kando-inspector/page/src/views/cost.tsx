@@ -150,7 +150,7 @@ function Chart({ points, ceiling }: { points: readonly CostPoint[]; ceiling: num
   const label = `The cost grew to ${usd(last.total)} in ${duration(span)}${ceiling !== null ? `; the limit is ${usd(ceiling)}` : ""}.`;
   return (
     <figure class="chart">
-      <svg viewBox={`0 -4 ${WIDTH} ${HEIGHT + 8}`} role="img" aria-label={label} preserveAspectRatio="none">
+      <svg viewBox={`-3 -4 ${WIDTH + 6} ${HEIGHT + 8}`} role="img" aria-label={label} preserveAspectRatio="none">
         <path class="chart-area" d={`${path}V${HEIGHT}Z`} />
         <path class="chart-line" d={path} vector-effect="non-scaling-stroke" />
         {isNear && <path class="chart-limit" d={`M0 ${y(ceiling).toFixed(1)}H${WIDTH}`} vector-effect="non-scaling-stroke" />}

@@ -11,6 +11,7 @@ import { CopyCommand, Empty, Problem } from "../ui/parts";
 import { Isolated, LongText } from "../ui/text";
 import { align, type AlignedRow, folded } from "./logic/align";
 import { labelOf } from "./logic/changes";
+import { lineHunks } from "./logic/line-diff";
 import { oneLine, valueLine } from "./logic/text";
 import { aboutOf, kindOf } from "./logic/trace-figure";
 import { more, setMore } from "./parts/address-more";
@@ -235,18 +236,59 @@ function FieldTable({ fields }: { fields: Fields }) {
               <th scope="row">
                 <Isolated text={oneLine(name, 80)} />
               </th>
-              <td class="only-a">
-                <Value value={before} />
-              </td>
-              <td class="only-b">
-                <Value value={after} />
-              </td>
+              {isLong(before) && isLong(after) ? (
+                <LineDiff before={before} after={after} />
+              ) : (
+                <>
+                  <td class="only-a">
+                    <Value value={before} />
+                  </td>
+                  <td class="only-b">
+                    <Value value={after} />
+                  </td>
+                </>
+              )}
             </tr>
           ))}
         </tbody>
       </table>
     </div>
   );
+}
+
+function isLong(value: Json): value is string {
+  return typeof value === "string" && value.length < MOST_COMPARED && value.includes("\n");
+}
+
+/** Longest text whose lines are compared, and how many differences of it are shown. */
+const MOST_COMPARED = 1_000_000;
+const MOST_HUNKS = 100;
+
+/** The lines that differ between two long texts, in a cell for each. */
+function LineDiff({ before, after }: { before: string; after: string }) {
+  const hunks = useMemo(() => lineHunks(before, after), [before, after]);
+  const shown = hunks.slice(0, MOST_HUNKS);
+  const side = (own: "removed" | "added") =>
+    shown.map((each, place) => (
+      <div key={place} class="hunk">
+        {place > 0 && <p class="dim hunk-gap">…</p>}
+        <Lines lines={each.before} class="dim" />
+        <Lines lines={each[own]} class="hunk-own" />
+        <Lines lines={each.after} class="dim" />
+      </div>
+    ));
+  return (
+    <>
+      <td class="only-a">{side("removed")}</td>
+      <td class="only-b">{side("added")}</td>
+    </>
+  );
+}
+
+function Lines({ lines, class: name }: { lines: readonly string[]; class: string }) {
+  const text = lines.join("\n");
+  if (!text) return null;
+  return <LongText text={text} class={name} />;
 }
 
 function Value({ value }: { value: Json }) {

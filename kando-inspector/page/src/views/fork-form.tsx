@@ -151,7 +151,7 @@ export function ForkForm({ view, close }: { view: ViewProps; close(): void }) {
             ))}
           </select>
         </label>
-        <div class="form-field">
+        <div class="form-field is-wide">
           <label class="check">
             <input type="checkbox" checked={draft.fresh} onChange={(input) => set({ fresh: input.currentTarget.checked })} /> Ask models again instead of using cached answers
           </label>

@@ -181,12 +181,19 @@ function ofAllTypes(changes: Changes): Column<WorldObject>[] {
 function ofOneType(objects: readonly WorldObject[], changes: Changes): Column<WorldObject>[] {
   const uses = new Map<string, number>();
   for (const each of objects.slice(0, 500)) {
-    for (const name of Object.keys(each.data)) uses.set(name, (uses.get(name) ?? 0) + 1);
+    const label = labelOf(each);
+    for (const [name, value] of Object.entries(each.data)) {
+      // The fields that name objects come first, and those without a value last.
+      const weight = value === label ? 1000 : value === null || value === "" ? 0 : 1;
+      uses.set(name, (uses.get(name) ?? 0) + weight);
+    }
   }
-  const names = [...uses].sort((a, b) => b[1] - a[1]).slice(0, MOST_FIELDS);
+  const used = [...uses].filter(([, weight]) => weight > 0);
+  const names = used.sort((a, b) => b[1] - a[1]).slice(0, MOST_FIELDS);
   return [
     ...names.map(([name], at): Column<WorldObject> => ({
       id: `field ${name}`,
+      ...(at === 0 ? { width: "label" as const } : {}),
       title: oneLine(name, 40),
       isMain: at < 2,
       cell: (each) => <Isolated text={valueLine(each.data[name] ?? "", 120)} class={changes.fields.get(each.id)?.includes(name) ? "is-changed" : ""} />,

@@ -65,11 +65,16 @@ const LABELS = ["title", "name", "text", "question", "statement", "goal", "summa
 
 /** Returns the text that names an object best: its title, name or text, else its id. */
 export function labelOf(object: WorldObject): string {
+  return labelIn(object.data) ?? object.id;
+}
+
+/** Returns the field that names an object best, or null. */
+export function labelIn(data: Data): string | null {
   for (const name of LABELS) {
-    const value = object.data[name];
+    const value = data[name];
     if (typeof value === "string" && value.trim()) return value;
   }
-  return object.id;
+  return null;
 }
 
 /** Returns the types of objects with their numbers, most frequent first. */

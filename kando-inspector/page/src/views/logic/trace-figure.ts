@@ -3,7 +3,9 @@
 import type { Figure, FigureBox } from "./figure";
 import { layered } from "./layered";
 import type { LedgerEvent } from "../../data/shapes";
-import { oneLine, valueLine } from "./text";
+import { readSummary } from "../../data/summary";
+import { isData, labelIn } from "./changes";
+import { oneLine } from "./text";
 
 const WIDTH = 250;
 const HEIGHT = 60;
@@ -29,31 +31,9 @@ export function kindOf(event: LedgerEvent): string {
 
 /** Returns what an event is about in a few words. */
 export function aboutOf(event: LedgerEvent): string {
-  const data = event.data;
-  const inner = (data["data"] ?? data["patch"]) as unknown;
-  switch (event.type) {
-    case "object.created":
-    case "object.patched":
-      return `${String(data["type"] ?? data["id"] ?? "")} ${valueLine(inner, 80)}`;
-    case "relation.created":
-      return `${String(data["source_id"])} ${String(data["type"])} ${String(data["target_id"])}`;
-    case "llm.request":
-      return lastMessage(data["messages"]);
-    case "llm.response":
-      return valueLine(data["error"] ?? data["text"] ?? data["data"] ?? "", 80);
-    case "tool.called":
-      return `${String(data["tool"] ?? "")} ${valueLine(data["arguments"] ?? {}, 80)}`;
-    case "tool.returned":
-      return valueLine(data["error"] ?? data["result"] ?? "", 80);
-    default:
-      return valueLine(data["reason"] ?? data["text"] ?? data["goal"] ?? data["responder"] ?? data["name"] ?? data, 80);
-  }
-}
-
-function lastMessage(messages: unknown): string {
-  const last: unknown = Array.isArray(messages) ? messages.at(-1) : undefined;
-  const content = typeof last === "object" && last !== null ? (last as { content?: unknown }).content : "";
-  return valueLine(content ?? "", 80);
+  const { id, type, data } = event.data;
+  if (event.type !== "object.created" || !isData(data)) return readSummary(event);
+  return `${String(type)}: ${labelIn(data) ?? String(id)}`;
 }
 
 /** A cause that is known, or an effect, as a row of the list form. */

@@ -14,7 +14,7 @@ export interface Column<Row> {
   /** Whether the column stays in a narrow page. */
   isMain?: boolean;
   /** Class of a fixed width; the other columns share the rest. */
-  width?: "type" | "mark";
+  width?: "type" | "mark" | "label";
   /** Whether it holds numbers. */
   isNumber?: boolean;
   cell(row: Row): ComponentChildren;
@@ -69,7 +69,7 @@ export function VirtualTable<Row>(props: VirtualTableProps<Row>) {
           </tr>
         </thead>
         <tbody>
-          {shown.above > 0 && <Spacer height={shown.above} columns={columns.length} />}
+          {shown.above > 0 && <Spacer height={shown.above} />}
           {rows.slice(shown.from, shown.to).map((row, number) => {
             const id = idOf(row);
             return (
@@ -88,21 +88,21 @@ export function VirtualTable<Row>(props: VirtualTableProps<Row>) {
               </tr>
             );
           })}
-          {shown.below > 0 && <Spacer height={shown.below} columns={columns.length} />}
+          {shown.below > 0 && <Spacer height={shown.below} />}
         </tbody>
       </table>
     </div>
   );
 }
 
-function Spacer({ height, columns }: { height: number; columns: number }) {
+function Spacer({ height }: { height: number }) {
   const ref = useRef<HTMLTableCellElement>(null);
   useEffect(() => {
     if (ref.current) ref.current.style.height = `${height}px`;
   }, [height]);
   return (
     <tr class="spacer" aria-hidden="true">
-      <td ref={ref} colSpan={columns} />
+      <td ref={ref} />
     </tr>
   );
 }
