@@ -9,6 +9,7 @@ import pytest
 
 from kando.cache.llm import LLMCache
 from kando.emit import ask
+from kando.errors import StoreError
 from kando.ledger.memory import MemoryLedgerStore
 from kando.responders.base import responder
 from kando.responders.budget import Budget
@@ -74,6 +75,33 @@ def test_answers_that_arrive_while_a_run_fails_are_recorded_on_resume():
     course = [(e.type, e.data) for e in store.read_all() if e.type != RESPONDER_FAILED]
     assert [kind for kind, _ in course] == [e.type for e in whole.read_all()]
     again.replay(strict=True)
+
+
+class _FullDisk(MemoryLedgerStore):
+    """Refuses the first append of an answer."""
+
+    has_refused = False
+
+    def append_firings(self, items, *, expected_length=None):
+        outputs = [event for item in items for event in getattr(item, "outputs", ())]
+        if not self.has_refused and any(each.type == LLM_RESPONSE for each in outputs):
+            self.has_refused = True
+            msg = "The disk is full."
+            raise StoreError(msg)
+        return super().append_firings(items, expected_length=expected_length)
+
+
+def test_an_answer_whose_append_fails_is_not_cached_and_is_charged_when_it_is_recorded():
+    store, cache, model = _FullDisk("r1"), LLMCache(), Model()
+    model.is_well = True
+    seed = ask([{"role": "user", "content": "q0"}])
+
+    with pytest.raises(StoreError):
+        Runtime(store, [provider_executor(model)], cache=cache).run([seed])
+    assert (texts(store), len(cache)) == ([], 0)
+    Runtime(store, [provider_executor(model)], cache=cache).run([])
+
+    assert texts(store) == [("answer to q0", 0.5)]
 
 
 def test_a_stored_answer_is_charged_before_another_call_is_made():

@@ -84,9 +84,10 @@ class Committer:
 
     def flush(self) -> None:
         """Make all recorded events durable, without starting calls."""
+        # An append that fails drops them: the run is read again, and may lack what they wait for.
+        waiting, self._when_durable = self._when_durable, []
         self.recorder.save()
         self._answered_at = None
-        waiting, self._when_durable = self._when_durable, []
         for each in waiting:
             each()
 
