@@ -320,6 +320,34 @@ def test_a_missing_event_is_reported_as_damage(tmp_path: Path) -> None:
         list(substrate.open("r1").read_all())
 
 
+def test_a_response_to_be_cached_soon_is_stored_with_the_next_change_or_by_close(
+    tmp_path: Path,
+) -> None:
+    path, query = tmp_path / "store", "SELECT key FROM cache ORDER BY key"
+    with SQLiteSubstrate(path) as substrate:
+        ledger = substrate.create("r1")
+        substrate.cache_soon("r1", "a", b"1")
+        assert rows(path, query) == []
+        ledger.append([event(0)])
+        assert rows(path, query) == [("a",)]
+        substrate.cache_soon("r1", "b", b"2")
+        with pytest.raises(LedgerNotFound):
+            substrate.cache("r2", "c", b"3")
+        # A transaction that fails does not store it.
+        assert substrate.cached("r1", "b") == b"2"
+    assert rows(path, query) == [("a",), ("b",)]
+
+
+def test_many_responses_to_be_cached_soon_do_not_wait(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    with SQLiteSubstrate(path) as substrate:
+        substrate.create("r1")
+        for number in range(1_000):
+            substrate.cache_soon("r1", f"k{number}", b"1")
+        (count,) = rows(path, "SELECT count(*) FROM cache")[0]
+        assert count > 900
+
+
 @pytest.mark.parametrize("length", [500, 5_000])
 def test_a_fork_writes_less_than_4_kib_however_long_its_parent_is(
     tmp_path: Path, length: int

@@ -8,8 +8,8 @@ from kando.app.context import Context
 from kando.app.opened import Choices, OpenedRun
 from kando.cache.asked import Asked, asked_in, cached_answer
 from kando.cache.llm import LLMCache, ScopedStore
-from kando.ledger.substrate import Substrate
 from kando.responders.llm_executor import cached_while_read
+from kando.ledger.substrate import Substrate
 from kando.schema.events import (
     BRANCH_CREATED,
     LLM_REQUEST,
@@ -134,4 +134,4 @@ class _SubstrateCache:
     def put(self, key: str, response: bytes) -> None:
         # Recovery of a ledger caches all its answers, most of which are cached already.
         if self.substrate.cached(self.ledger_id, key) is None:
-            self.substrate.cache(self.ledger_id, key, response)
+            self.substrate.cache_soon(self.ledger_id, key, response)

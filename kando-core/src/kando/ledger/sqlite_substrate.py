@@ -65,6 +65,11 @@ _ANCESTRY = """
 """
 
 
+_CACHE = "INSERT OR IGNORE INTO cache (ledger, key, response) VALUES (?, ?, ?)"
+
+# How many responses may wait for the next transaction.
+_MOST_TO_CACHE = 64
+
 # Created with the first snapshot: most files never need the table.
 _SNAPSHOTS = """
     CREATE TABLE IF NOT EXISTS snapshots (
@@ -95,6 +100,8 @@ class SQLiteSubstrate(Substrate):
         self._lock = threading.RLock()
         # Numbers of a ledger and of its ancestors, which do not change as long as the file is open.
         self._lines: dict[str, list[int]] = {}
+        # Responses by number of the ledger and key, which the next transaction stores.
+        self._to_cache: dict[tuple[int, str], bytes] = {}
         self._reader: SQLiteReader | None = None
         self._connection: sqlite3.Connection | None = None
         self._log: SynchronisedLog | None = None
@@ -155,6 +162,8 @@ class SQLiteSubstrate(Substrate):
 
     def _cached(self, connection: sqlite3.Connection, ledger_id: str, key: str) -> bytes | None:
         for number in self._line(connection, ledger_id):
+            if (number, key) in self._to_cache:
+                return self._to_cache[number, key]
             row = connection.execute(
                 "SELECT response FROM cache WHERE ledger = ? AND key = ?", (number, key)
             ).fetchone()
@@ -167,10 +176,25 @@ class SQLiteSubstrate(Substrate):
         # A lost entry is in the ledger as well: the cache is a fold over it.
         with self._writing(is_synchronised=False) as connection:
             number = self._line(connection, ledger_id)[0]
-            connection.execute(
-                "INSERT OR IGNORE INTO cache (ledger, key, response) VALUES (?, ?, ?)",
-                (number, key, response),
-            )
+            connection.execute(_CACHE, (number, key, response))
+
+    def cache_soon(self, ledger_id: str, key: str, response: bytes) -> None:
+        if self.is_read_only:
+            self.cache(ledger_id, key, response)
+        with self._lock:
+            line = self._lines.get(ledger_id)
+            if line is None:
+                line = self._query(lambda connection: self._line(connection, ledger_id))
+            number = line[0]
+            self._to_cache.setdefault((number, key), response)
+            if len(self._to_cache) >= _MOST_TO_CACHE:
+                self._store_cached()
+
+    def _store_cached(self) -> None:
+        """Store the responses that wait for the next transaction."""
+        if self._to_cache:
+            with self._writing(is_synchronised=False):
+                pass
 
     def snapshot(self, ledger_id: str) -> bytes | None:
         return self._query(lambda connection: self._snapshot(connection, ledger_id))
@@ -301,6 +325,10 @@ class SQLiteSubstrate(Substrate):
 
     def close(self) -> None:
         with self._lock:
+            if self._connection is not None:
+                # They are in the ledger as well.
+                with suppress(StoreError):
+                    self._store_cached()
             for held in (self._reader, self._connection):
                 if held is not None:
                     held.close()
@@ -427,8 +455,13 @@ class SQLiteSubstrate(Substrate):
                 connection.execute("PRAGMA synchronous = NORMAL")
             try:
                 patiently(connection.execute, "BEGIN IMMEDIATE")
+                # First, as the first response under a key stays.
+                if self._to_cache:
+                    rows = [(*place, each) for place, each in self._to_cache.items()]
+                    connection.executemany(_CACHE, rows)
                 yield connection
                 connection.execute("COMMIT")
+                self._to_cache.clear()
             except BaseException:
                 # Of a ledger that may not exist after all.
                 self._lines.clear()

@@ -126,6 +126,17 @@ class Substrate(ABC):
             LedgerNotFound: the ledger does not exist.
         """
 
+    def cache_soon(self, ledger_id: str, key: str, response: bytes) -> None:
+        """Cache a response like `cache`, for this substrate now, and for others with its next change.
+
+        The ledger has the response already, so a crash may lose it. `close` stores it, too. A
+        substrate need not override this.
+
+        Raises:
+            LedgerNotFound: the ledger does not exist.
+        """
+        self.cache(ledger_id, key, response)
+
     def snapshot(self, ledger_id: str) -> bytes | None:
         """Return the snapshot that was stored last for a ledger, or None.
 

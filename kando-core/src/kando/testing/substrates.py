@@ -290,6 +290,20 @@ class SubstrateContract(LargeSubstrateTests, KilledSubstrateTests):
         assert substrate.cached("b2", "mine") == b"own"
         assert substrate.cached("b1", "mine") is None
 
+    def test_a_response_to_be_cached_soon_is_found_at_once_and_is_never_replaced(
+        self, substrate: Substrate
+    ) -> None:
+        substrate.create("r1")
+        substrate.fork("r1", 0, "b1")
+        substrate.cache_soon("r1", "k", b"root")
+        assert substrate.cached("r1", "k") == substrate.cached("b1", "k") == b"root"
+        substrate.cache_soon("r1", "k", b"too late")
+        substrate.cache("r1", "k", b"too late")
+        substrate.cache_soon("b1", "k", b"branch")
+
+        assert substrate.cached("r1", "k") == b"root"
+        assert substrate.cached("b1", "k") == b"branch"
+
     def test_an_inbox_keeps_order_and_accepts_each_key_once_even_after_it_was_taken(
         self, substrate: Substrate
     ) -> None:
