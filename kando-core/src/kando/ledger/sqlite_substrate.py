@@ -115,6 +115,7 @@ class SQLiteSubstrate(Substrate):
             # Without it, SQLite itself waits for the disk.
             with suppress(OSError):
                 self._log = SynchronisedLog(self._connection)
+                self._connection.execute("PRAGMA synchronous = NORMAL")
 
     def create(self, ledger_id: str) -> SQLiteLedgerStore:
         with self._writing() as connection:
@@ -449,10 +450,6 @@ class SQLiteSubstrate(Substrate):
             raise StoreError(msg, hint="Open it for writing.")
         with self._lock, translate_errors(self.path):
             connection = self._open_connection()
-            # The log is synchronised below, after the lock of the file is released.
-            waits_in_commit = is_synchronised and self._log is None
-            if not waits_in_commit:
-                connection.execute("PRAGMA synchronous = NORMAL")
             try:
                 patiently(connection.execute, "BEGIN IMMEDIATE")
                 # First, as the first response under a key stays.
@@ -468,9 +465,6 @@ class SQLiteSubstrate(Substrate):
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
-            finally:
-                if not waits_in_commit:
-                    connection.execute("PRAGMA synchronous = FULL")
             log = self._log
         if is_synchronised and log is not None:
             # Other writers, of this process too, need not wait for it.
