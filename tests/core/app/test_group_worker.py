@@ -19,13 +19,14 @@ from kando.app import group_worker, kept_runs
 from kando.app.builtin import installed_plugins
 from kando.app.group_worker import GroupWorker
 from kando.app.inbox import answer_key
+from kando.app.jobs import Held, Jobs
 from kando.app.status import CANCELLED, EXHAUSTED, FINISHED, PAUSED, WAITING
 from kando.app.store import Store, open_store
 from kando.emit import ask, call_tool, create, patch, set_timer
 from kando.errors import InvalidData, RunCancelled, StoreError
 from kando.kit import Kit
 from kando.ledger.claims import Worker
-from kando.ledger.groups import MAX_ATTEMPTS, Job, Lease
+from kando.ledger.groups import MAX_ATTEMPTS, HandOver, Job, Lease
 from kando.ledger.inbox import InboxEntry
 from kando.ledger.interface import LedgerStore
 from kando.ledger.sqlite_substrate import SQLiteSubstrate
@@ -593,10 +594,11 @@ def test_a_run_whose_ledger_has_moved_is_read_again(
     assert len(opened) > 1
 
 
-def test_a_worker_waits_for_the_disk_before_and_after_the_calls_of_a_run(
+def test_a_worker_waits_for_the_disk_once_for_each_round_of_calls_and_at_the_end_of_a_run(
     make_store: Callable[[str], Store], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys.modules[__name__], "PARTS", 1)
+    monkeypatch.setattr(group_worker, "_TURN_SECONDS", 3600.0)
     store = make_store(f"sqlite:{tmp_path / 'store.sqlite'}")
     run = begun(store)
     worker = GroupWorker(store.context, "g", llm="counting")
@@ -610,8 +612,42 @@ def test_a_worker_waits_for_the_disk_before_and_after_the_calls_of_a_run(
     worker.work(until_idle=True)
 
     assert store.run(run).status().state == FINISHED
-    # Two calls, one after the other: their requests, their answers, and the end of the run.
-    assert sum(synchronised) <= 5
+    # Two calls, one after the other: the first request, the first answer with the second request, and
+    # the second answer with the end of the run.
+    assert sum(synchronised) == 3
+
+
+def test_an_answer_that_others_precede_is_on_disk_before_they_arrive(
+    store: Store, provider: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "PARTS", 2)
+    monkeypatch.setattr(group_worker, "_TURN_SECONDS", 3600.0)
+    lasting: list[bool] = []
+    arrived, hand_over = threading.Event(), Jobs.hand_over
+
+    def watched(jobs: Jobs, handed: HandOver, since: dict[str, float]) -> list[Held]:
+        taken = hand_over(jobs, handed, since)
+        if handed.entries:
+            lasting.append(handed.lasts)
+            arrived.set()
+        return taken
+
+    complete = provider.complete
+
+    def in_reverse(request: dict[str, Any]) -> dict[str, Any]:
+        if request["messages"][-1]["content"].endswith("0"):
+            arrived.wait(30)
+        return complete(request)
+
+    monkeypatch.setattr(provider, "complete", in_reverse)
+    monkeypatch.setattr(Jobs, "hand_over", watched)
+    run = begun(store)
+
+    assert worked(store) == []
+
+    assert store.run(run).status().state == FINISHED
+    # The second answer alone, then the first and the conclusion, each with what follows from it.
+    assert lasting == [True, False, False]
 
 
 def test_a_worker_keeps_a_bounded_number_of_runtimes(

@@ -62,11 +62,10 @@ def test_a_hand_over_in_a_file_is_one_transaction(
         written.clear()
         entry = InboxEntry("answer", make_event("note", "", "worker", [], {}))
         call = Job("r1", "x-1")
-        for entries in ([("r1", entry)], []):
-            handed = HandOver([lease], entries, [(call, 0.0)], [call])
+        for lasts in (True, False):
+            handed = HandOver([lease], [("r1", entry)], [(call, 0.0)], [call], lasts)
             (lease,) = group.hand_over(handed, substrate, this_process(), 60.0)
 
-        # Only the result of a job waits for the disk.
         assert written == [{"is_synchronised": True}, {"is_synchronised": False}]
 
 

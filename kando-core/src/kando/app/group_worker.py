@@ -115,6 +115,8 @@ class GroupWorker:
         self._ready: deque[Held] = deque()
         self._flying: dict[str, JobCall] = {}
         self._returned: queue.SimpleQueue[_Returned] = queue.SimpleQueue()
+        # Runs whose answers are delivered and may not be on disk yet: what follows from them will be.
+        self._unsaved: set[str] = set()
 
     def stop(self) -> None:
         """Have `work` return after the jobs that it does now. Any thread may call this."""
@@ -163,6 +165,8 @@ class GroupWorker:
                 self._jobs.postpone(held.lease, 0)
         self._ready.clear()
         self._flying.clear()
+        with suppress(StoreError):
+            self._save()
         self._calls.unmark_all_but(())
         self._runs.close()
         self._group.close()
@@ -200,6 +204,7 @@ class GroupWorker:
         """Resume a run as far as possible without calls, and offer its calls to the group."""
         job, run_id = held.job, held.job.ledger_id
         kept = self._runs.taken(run_id)
+        length = self._runs.length(run_id) if run_id in self._unsaved else None
         try:
             # Its lease is that of the job.
             with kept.claim:
@@ -217,8 +222,12 @@ class GroupWorker:
         except BaseException:
             kept.close()
             raise
+        if length is not None:
+            self._unsaved.discard(run_id)
         self._runs.keep(run_id, kept)
-        self._hand_over([held.lease], {run_id: held.since}, jobs=jobs, wanted=wanted)
+        # The events recorded meanwhile are on disk, and so are the answers before them.
+        lasts = kept.length == length
+        self._hand_over([held.lease], {run_id: held.since}, jobs=jobs, wanted=wanted, lasts=lasts)
 
     def _wanted(self, calls: Iterable[RecordedEvent], run_id: str) -> list[Job]:
         """Return the jobs of those calls that this worker may make next to those in flight."""
@@ -277,6 +286,7 @@ class GroupWorker:
             since,
             entries=[entry for each in done for entry in each.entries],
             jobs=[(Job(run_id), 0.0) for run_id in since],
+            lasts=not self._are_all_answered(each.call.held.job for each in done),
         )
         for each in done:
             self._calls.settle(each.call)
@@ -286,6 +296,20 @@ class GroupWorker:
                 raise each.error
         return len(returned)
 
+    def _are_all_answered(self, jobs: Iterable[Job]) -> bool:
+        """Whether these calls are all that the runs wait for: then their answers are recorded next."""
+        answered: dict[str, set[str]] = {}
+        for job in jobs:
+            answered.setdefault(job.ledger_id, set()).add(job.intent)
+        kept = {run_id: self._runs.get(run_id) for run_id in answered}
+        return all(run is not None and answered[id] >= run.calls.keys() for id, run in kept.items())
+
+    def _save(self) -> None:
+        """Have the answers that were delivered on disk."""
+        if self._unsaved:
+            self._jobs.hand_over(HandOver(), {})
+            self._unsaved.clear()
+
     def _hand_over(
         self,
         done: Sequence[Lease],
@@ -294,6 +318,7 @@ class GroupWorker:
         entries: Sequence[tuple[str, InboxEntry]] = (),
         jobs: Sequence[tuple[Job, float]] = (),
         wanted: Sequence[Job] | None = None,
+        lasts: bool = False,
     ) -> None:
         """Hand over what came of jobs, and take what follows while the turns of its runs last.
 
@@ -303,6 +328,7 @@ class GroupWorker:
             entries: to deliver.
             jobs: to offer.
             wanted: those of them that this worker may do next; all if None.
+            lasts: whether it is on disk at once. Entries of runs that are not taken always are.
         """
         if not done:
             return
@@ -310,4 +336,10 @@ class GroupWorker:
         if self._is_stopping.is_set():
             takes = []
         takes = [each for each in takes if now - since[each.ledger_id] < _TURN_SECONDS]
-        self._ready += self._jobs.hand_over(HandOver(done, entries, jobs, takes), since)
+        lasts = lasts or (bool(entries) and len(takes) < len(jobs))
+        taken = self._jobs.hand_over(HandOver(done, entries, jobs, takes, lasts), since)
+        self._ready += taken
+        if entries and not lasts:
+            self._unsaved.update(since)
+            if len(taken) < len(takes):
+                self._save()

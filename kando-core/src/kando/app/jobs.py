@@ -165,7 +165,7 @@ class Jobs:
 
     def postpone(self, lease: Lease, seconds: float) -> None:
         """Put a job that cannot be done now back into the queue; it does not count as failed."""
-        self._handed_over(HandOver([lease], jobs=[(lease.job, seconds)]))
+        self._handed_over(HandOver([lease], jobs=[(lease.job, seconds)], lasts=False))
         self._leases.pop(lease.token, None)
 
     def require(self, lease: Lease) -> None:

@@ -120,6 +120,10 @@ class KeptRuns:
         """Return a run that is kept, or None."""
         return self._kept.get(run_id)
 
+    def length(self, run_id: str) -> int:
+        """Return the length of a run's ledger."""
+        return self._substrate.open(run_id).length()
+
     def taken(self, run_id: str) -> KeptRun:
         """Return a run that was kept, or a new one; it is not kept until `keep`."""
         kept = self._kept.pop(run_id, None)

@@ -141,7 +141,7 @@ class SQLiteGroup(ResponderGroup):
         self, handed: HandOver, substrate: Substrate, worker: Worker, seconds: float
     ) -> list[Lease]:
         leases = []
-        with self._writing(is_synchronised=bool(handed.entries)) as connection:
+        with self._writing(is_synchronised=handed.lasts) as connection:
             for ledger_id, entry in handed.entries:
                 self._deliver(connection, ledger_id, entry)
             for job, delay in handed.jobs:

@@ -75,12 +75,16 @@ class HandOver:
         entries: their results: each a ledger id, and an entry for the inbox of that ledger.
         jobs: that follow: each a job, and the seconds after which it is due.
         takes: those of these jobs that the worker would like to do itself.
+        lasts: whether all changes so far are on disk when the step returns. Otherwise they survive
+            the death of the process at once, and a failure of the machine after the next step that
+            lasts, or the next append.
     """
 
     done: Sequence[Lease] = ()
     entries: Sequence[tuple[str, InboxEntry]] = ()
     jobs: Sequence[tuple[Job, float]] = ()
     takes: Sequence[Job] = ()
+    lasts: bool = True
 
 
 @attrs.frozen
