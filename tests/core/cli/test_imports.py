@@ -117,3 +117,23 @@ def test_importing_the_runtime_imports_no_converter_and_no_strict_replay() -> No
     assert (
         found & {"cattrs", "kando.runtime.strict_replay", "kando.ledger.memory", "pluggy"} == set()
     )
+
+
+def test_a_runtime_imports_no_tools_settings_or_snapshots_until_it_needs_them() -> None:
+    code = "import sys, kando.runtime; print(*sys.modules)"
+    shown = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+
+    unneeded = {
+        "asyncio",
+        "cattrs",
+        "kando.responders.llm_executor",
+        "kando.responders.tools",
+        "kando.settings",
+        "kando.views.stored",
+        "kando.world.snapshot",
+        "logging",
+    }
+    assert "kando.runtime.loop" in shown
+    assert unneeded & {*shown} == set()

@@ -8,7 +8,7 @@ from kando.app.context import Context
 from kando.app.opened import Choices, OpenedRun
 from kando.cache.asked import Asked, asked_in, cached_answer
 from kando.cache.llm import LLMCache, ScopedStore
-from kando.responders.llm_executor import cached_while_read
+from kando.cache.recorded import cached_while_read
 from kando.ledger.substrate import Substrate
 from kando.schema.events import (
     BRANCH_CREATED,

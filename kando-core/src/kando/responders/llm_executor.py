@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from typing import Any
 
 import attrs
 
-from kando.cache.asked import Asked, asked_in, cached_answer, put_answer
+from kando.cache.asked import Asked, asked_in, cached_answer
 from kando.cache.llm import LLMCache, request_key
+from kando.cache.recorded import put_recorded
 from kando.responders._repair import SchemaRepair
 from kando.responders.base import Effect, Responder
 from kando.responders.event_loop import awaited
@@ -20,13 +21,8 @@ from kando.schema.events import (
     ECHOED,
     LLM_REQUEST,
     LLM_RESPONSE,
-    OBSERVED,
     KandoEvent,
-    RecordedEvent,
 )
-from kando.schema.firing import Firing
-from kando.views.answered import OBSERVED_TYPES, OpenRequests
-from kando.views.pending import is_by_hand
 from kando.world.graph import World
 
 __all__ = ["Complete", "LLMExecutorResponder", "LLMFunction", "provider_executor"]
@@ -206,52 +202,7 @@ def remember(
     """
     cache = world.context.get("cache")
     if cache is not None:
-        _put(cache, intent, answer, asked.model)
-
-
-def _put(cache: LLMCache, intent: KandoEvent, answer: dict[str, Any], model: str | None) -> None:
-    has_text = "text" in answer and "error" not in answer and not is_by_hand(answer)
-    if has_text and not answer.get("cached"):
-        kept = {k: v for k, v in answer.items() if k not in (*ECHOED, OBSERVED)}
-        put_answer(cache, intent.data, kept, asked_in(answer, model))
-
-
-def cached_while_read(
-    items: Iterable[RecordedEvent | Firing],
-    cache: LLMCache,
-    start: int = 0,
-    requests: OpenRequests[RecordedEvent] | None = None,
-) -> Iterator[RecordedEvent | Firing]:
-    """Yield the items of a ledger, and put their answers into a cache, which is a fold over them.
-
-    Args:
-        items: events and firings, in order.
-        cache: for the answers.
-        start: position of the first event whose answer is put into it.
-        requests: those that are open before the first of the events; none if omitted.
-    """
-    requests = requests or OpenRequests()
-    for item in items:
-        for event in item.outputs if isinstance(item, Firing) else (item,):
-            if event.type in OBSERVED_TYPES:
-                for intent in requests.observe(event, event):
-                    if event.position >= start:
-                        _put(cache, intent, event.data, requests.choices.model)
-        yield item
-
-
-def restore_answer(
-    cache: LLMCache, intent: RecordedEvent, answer: RecordedEvent, model: str | None
-) -> None:
-    """Put a recorded answer into a cache.
-
-    Args:
-        cache: for the answer.
-        intent: the request.
-        answer: its ``llm.response``.
-        model: that was chosen for the run then, if any.
-    """
-    _put(cache, intent, answer.data, model)
+        put_recorded(cache, intent, answer, asked.model)
 
 
 def _own_key(cache: LLMCache, intent: KandoEvent, asked: Asked) -> str:

@@ -7,7 +7,6 @@ from typing import Any
 
 from kando.errors import ConfigurationError
 from kando.schema.events import ECHOED, OBSERVED
-from kando.settings import LLM_MODEL_OPTIONS, LLM_OPTIONS, value_of
 
 __all__ = [
     "DEFAULT_MAX_TOKENS",
@@ -144,6 +143,9 @@ def options_in(environ: Mapping[str, str]) -> dict[str, Any]:
     Raises:
         ConfigurationError: the variable is malformed, or holds an option that cannot be honoured.
     """
+    # Not at the top: a runtime needs no setting.
+    from kando.settings import LLM_OPTIONS, value_of
+
     found = value_of(LLM_OPTIONS, environ)
     check_settings(found, LLM_OPTIONS.variable)
     return found
@@ -155,6 +157,8 @@ def model_options_in(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     Raises:
         ConfigurationError: as for `options_in`.
     """
+    from kando.settings import LLM_MODEL_OPTIONS, value_of
+
     found = value_of(LLM_MODEL_OPTIONS, environ)
     for model, options in found.items():
         check_settings(options, f"{LLM_MODEL_OPTIONS.variable} for {model}")

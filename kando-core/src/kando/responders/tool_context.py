@@ -6,8 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
@@ -15,6 +14,9 @@ from kando.errors import ConfigurationError, InvalidData
 from kando.responders.cancellation import cancellation_of_call
 from kando.responders.idempotency import key_of
 from kando.schema.events import KandoEvent
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["ToolContext", "ToolProgress", "Workspace"]
 

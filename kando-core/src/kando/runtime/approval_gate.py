@@ -26,7 +26,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -107,6 +106,8 @@ def judge_of(kit: Mapping[str, Any] | None, policies: Iterable[Policy]) -> str:
         kit: name, version and distribution of the kit, or None.
         policies: of the run's kits.
     """
+    from pathlib import Path
+
     if kit is None:
         return ""
     known = sha256(encode([kit.get(field) for field in ("name", "version", "distribution")]))

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from kando.responders.base import Responder
 from kando.runtime.batch import Batch
@@ -25,7 +26,6 @@ from kando.runtime.failure import failure_data
 from kando.runtime.handlers import Handlers
 from kando.runtime.inbox import with_place
 from kando.runtime.recorder import Recorder
-from kando.runtime.snapshots import Snapshots
 from kando.schema.events import (
     BUDGET_EXHAUSTED,
     PARKED,
@@ -38,6 +38,9 @@ from kando.schema.events import (
 )
 from kando.schema.firing import Firing
 from kando.views.pending import CONTROL
+
+if TYPE_CHECKING:
+    from kando.runtime.snapshots import Snapshots
 
 __all__ = ["Committer"]
 

@@ -6,7 +6,6 @@ import errno
 import sys
 from collections.abc import Mapping
 from math import inf
-from pathlib import PurePath
 from typing import Any
 
 from kando.responders.redaction import redact
@@ -70,6 +69,7 @@ def raised_at(error: BaseException) -> tuple[str, int] | None:
     to libraries: then its frames are those of the package that Kando called.
     """
     import traceback
+    from pathlib import PurePath
 
     found = []
     for frame, line in traceback.walk_tb(error.__traceback__):

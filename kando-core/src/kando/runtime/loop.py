@@ -34,7 +34,6 @@ from itertools import islice
 from kando.responders.base import AnswerLater, AnswerPending, Effect, Responder
 from kando.runtime.approval_gate import GATE, ApprovalGate
 from kando.runtime.batch import Batch
-from kando.runtime.clean_up import clean_up
 from kando.runtime.commit import Committer
 from kando.runtime.cursor import OpenFiring
 from kando.runtime.effects import Effects
@@ -196,6 +195,9 @@ class Loop:
         Args:
             patience_seconds: how long to wait for a call that has no time limit of its own.
         """
+        # Not at the top: few runs are cancelled.
+        from kando.runtime.clean_up import clean_up
+
         self.messages.read_failed_attempts()
         self.intents.record_returned(patience_seconds)
         clean_up(self.committer, self.intents, self.handlers, self.gate)

@@ -8,17 +8,16 @@ import gc
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from kando.cache.llm import LLMCache
+from kando.cache.recorded import cached_while_read
 from kando.errors import KandoError, NoRootError, ProviderError, RunCancelled
 from kando.ledger.interface import LedgerStore
 from kando.ledger.upcast import upcast
 from kando.responders import edge
 from kando.responders.base import AnswerPending, KitTypes, Responder
 from kando.responders.budget import Budget, BudgetEnforcer
-from kando.responders.llm_executor import cached_while_read
-from kando.responders.tool_context import Workspace
 from kando.runtime.approval_gate import OBSERVED_TYPES, ApprovalGate, judge_of
 from kando.runtime.batch import Batch
 from kando.runtime.call_pool import AcquireSlots
@@ -28,7 +27,6 @@ from kando.runtime.handlers import Handlers
 from kando.runtime.inbox import Inbox
 from kando.runtime.loop import Loop
 from kando.runtime.recorder import Recorder
-from kando.runtime.snapshots import Snapshots
 from kando.runtime.timers import seconds_until_due
 from kando.schema.events import (
     KIT_LOADED,
@@ -45,10 +43,13 @@ from kando.schema.events import (
 )
 from kando.schema.upcasting import Upcaster
 from kando.views.firings import FIRING_ORDER
-from kando.views.progress import Progress, progress_of
 from kando.world.graph import World
 from kando.world.projection import apply, project
-from kando.world.snapshot import SnapshotStore, load_snapshot
+
+if TYPE_CHECKING:
+    from kando.responders.tool_context import Workspace
+    from kando.views.progress import Progress
+    from kando.world.snapshot import SnapshotStore
 
 __all__ = ["DEFAULT_MAX_PAYLOAD_BYTES", "Runtime"]
 
@@ -316,6 +317,8 @@ class Runtime:
         fold = loop.committer.snapshots.status if loop and loop.committer.snapshots else None
         if loop is None or fold is None:
             return None
+        from kando.views.progress import progress_of
+
         effects = loop.intents.effects
         return progress_of(fold, effects.calls_in_flight, effects.last_progress)
 
@@ -411,7 +414,11 @@ class Runtime:
 
     def _from_snapshot(self) -> World | None:
         """Return the world from the snapshot and the events after it; None without a snapshot."""
-        found = load_snapshot(self.ledger, self._snapshots) if self._snapshots else None
+        if not self._snapshots:
+            return None
+        from kando.world.snapshot import load_snapshot
+
+        found = load_snapshot(self.ledger, self._snapshots)
         if found is None:
             return None
         for event in self.ledger.read(found.position):
@@ -483,6 +490,9 @@ class Runtime:
             loop, items = self._new_loop(), self.ledger.read_firings()
             loop.recover(cached_while_read(items, self.cache, self._cache_from))
             return loop
+        # Not at the top: a runtime without snapshots needs no views.
+        from kando.runtime.snapshots import Snapshots
+
         snapshots = Snapshots(
             self.ledger, self._snapshots, self._snapshot_interval, self.cache, self._cache_from
         )

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from kando.cache.llm import LLMCache
+from kando.cache.recorded import cached_while_read, restore_answer
 from kando.errors import StoreError
 from kando.ledger.interface import LedgerStore
-from kando.responders.llm_executor import cached_while_read, restore_answer
 from kando.runtime.approval_gate import NotRestorable
 from kando.runtime.earlier import LOOKUPS
 from kando.runtime.recovery import RecoveryState
