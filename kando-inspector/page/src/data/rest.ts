@@ -30,6 +30,7 @@ import {
   SourceError,
   type StartRequest,
 } from "./source";
+import { openStream } from "./stream";
 
 type Query = Record<string, string | number | null | undefined>;
 
@@ -145,26 +146,30 @@ export class RestSource implements Source {
   }
 
   follow(run: string, after: number, listener: RunListener): () => void {
-    const stream = new EventSource(this.base + of(run, "stream") + queryOf({ after }));
-    const on = <T>(name: string, handle: ((value: T) => void) | undefined) =>
-      stream.addEventListener(name, (message) => {
-        handle?.(JSON.parse((message as MessageEvent<string>).data) as T);
-      });
-    on("event", listener.event?.bind(listener));
-    on("status", listener.status?.bind(listener));
-    on("text", listener.text?.bind(listener));
-    stream.onopen = () => listener.connected?.(true);
-    // The browser connects again with the id of the last event, so no event is lost or doubled.
-    stream.onerror = () => listener.connected?.(false);
-    return () => stream.close();
+    let last = after;
+    return openStream({
+      url: () => this.base + of(run, "stream") + queryOf({ after: last }),
+      handlers: {
+        event: (data) => {
+          const event = data as LedgerEvent;
+          // A browser that connects again may get an event twice.
+          if (event.position <= last) return;
+          last = event.position;
+          listener.event?.(event);
+        },
+        status: (data) => listener.status?.(data as RunStatus),
+        text: (data) => listener.text?.(data as { request_id: string; text: string }),
+      },
+      connected: (isConnected) => listener.connected?.(isConnected),
+    });
   }
 
   followRuns(changed: (run: Partial<RunStatus> & { run_id: string }) => void): () => void {
-    const stream = new EventSource(`${this.base}/stream`);
-    stream.addEventListener("run", (message) => {
-      changed(JSON.parse((message as MessageEvent<string>).data) as RunStatus);
+    return openStream({
+      url: () => `${this.base}/stream`,
+      handlers: { run: (data) => changed(data as RunStatus) },
+      connected: () => {},
     });
-    return () => stream.close();
   }
 
   start(request: StartRequest): Promise<RunStatus> {

@@ -162,7 +162,9 @@ function List(props: ListProps) {
     if (!box || height === 0 || focus < 0) return;
     if (selected < 0 && props.isAtEnd && !isFollowing.current) return;
     const y = Math.min(rank, count - 1) * row;
-    if (y < box.scrollTop) box.scrollTop = y;
+    const isFar = y < box.scrollTop - height || y > box.scrollTop + 2 * height;
+    if (isFar) box.scrollTop = y - height / 2;
+    else if (y < box.scrollTop) box.scrollTop = y;
     else if (y + row > box.scrollTop + height) box.scrollTop = y + row - height;
   }, [focus, rank, count, row, height]);
 

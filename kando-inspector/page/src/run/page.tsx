@@ -161,7 +161,7 @@ function Shown(props: Props & Opened & { isConnected: boolean; reload(): void })
       { keys: ["c"], about: "Copy as command", run: () => void take() },
       { keys: ["r"], about: "Go to the list of runs", run: () => navigate({ run: null, at: null, view: null, event: null, more: {} }) },
       ...tabs,
-      { keys: ["Escape"], about: "Close the selected event", run: () => select(null) },
+      { keys: ["Escape"], about: "", run: () => select(null) },
     ];
   }, [end, length, at, address.event, detail, index, run, shown.length]);
   useKeys(bindings);

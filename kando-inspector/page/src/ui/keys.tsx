@@ -7,7 +7,7 @@ import { Dialog } from "./parts";
 
 export interface Binding {
   keys: string[];
-  /** What it does, as in "Show the next event". */
+  /** What it does, as in "Show the next event"; "" leaves it out of the help. */
   about: string;
   run(): void;
 }
@@ -56,7 +56,7 @@ export function Help({ bindings, close }: { bindings: Binding[]; close(): void }
     <Dialog title="Keyboard" close={close}>
       <table class="keys">
         <tbody>
-          {[...bindings, ...ALWAYS].map((each) => (
+          {[...bindings.filter((each) => each.about), ...ALWAYS].map((each) => (
             <tr key={each.about}>
               <th scope="row">
                 {each.keys.map((key) => (
