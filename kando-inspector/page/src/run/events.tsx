@@ -157,10 +157,14 @@ function List(props: ListProps) {
   const focus = selected >= 0 ? selected : end - 1;
   const rank = rankOf(positions, focus);
   const isFollowing = useRef(props.isAtEnd);
+  const wasAtEnd = useRef(props.isAtEnd);
   useLayoutEffect(() => {
     const box = ref.current;
     if (!box || height === 0 || focus < 0) return;
-    if (selected < 0 && props.isAtEnd && !isFollowing.current) return;
+    const isGrowing = selected < 0 && props.isAtEnd && wasAtEnd.current;
+    wasAtEnd.current = props.isAtEnd;
+    // New events do not move someone who has scrolled away from the end.
+    if (isGrowing && !isFollowing.current) return;
     const y = Math.min(rank, count - 1) * row;
     const isFar = y < box.scrollTop - height || y > box.scrollTop + 2 * height;
     if (isFar) box.scrollTop = y - height / 2;
@@ -168,11 +172,13 @@ function List(props: ListProps) {
     else if (y + row > box.scrollTop + height) box.scrollTop = y + row - height;
   }, [focus, rank, count, row, height]);
 
+  const pick = (wanted: number) => {
+    const position = at(Math.max(0, Math.min(count - 1, wanted)));
+    if (position >= 0 && index.isLoaded(position)) select(position);
+  };
   const move = (by: number) => {
     const isThere = selected >= 0 && at(rank) === selected;
-    const next = isThere ? rank + by : by > 0 ? rank : rank - 1;
-    const position = at(Math.max(0, Math.min(count - 1, next)));
-    if (position >= 0 && index.isLoaded(position)) select(position);
+    pick(isThere ? rank + by : by > 0 ? rank : rank - 1);
   };
   const press = (event: KeyboardEvent) => {
     const page = Math.max(1, Math.floor(height / row) - 1);
@@ -181,11 +187,11 @@ function List(props: ListProps) {
       ArrowUp: -1,
       PageDown: page,
       PageUp: -page,
-      Home: -count,
-      End: count,
     };
     const by = moves[event.key];
     if (by !== undefined) move(by);
+    else if (event.key === "Home") pick(0);
+    else if (event.key === "End") pick(count - 1);
     else if (event.key === "Enter" && selected >= 0) go(selected);
     else return;
     event.preventDefault();
