@@ -10,13 +10,27 @@ import attrs
 from kando.app.context import Context
 from kando.app.opened import OpenedRun
 from kando.app.status import RunStatus, damaged_status, status_of
-from kando.errors import ConfigurationError, EventNotFound, PositionOutOfRange, StoreDamaged
+from kando.errors import (
+    ConfigurationError,
+    EventNotFound,
+    ObjectNotFound,
+    PositionOutOfRange,
+    StoreDamaged,
+)
 from kando.ledger.substrate import LedgerInfo
 from kando.schema.events import RecordedEvent
-from kando.world.graph import World
+from kando.world.graph import Relation, World, WorldObject
 from kando.world.projection import apply, project
 
-__all__ = ["RunPage", "event_of", "list_runs", "read_events", "world_at"]
+__all__ = [
+    "RunPage",
+    "event_of",
+    "list_runs",
+    "object_at",
+    "read_events",
+    "relation_at",
+    "world_at",
+]
 
 
 @attrs.frozen
@@ -47,6 +61,7 @@ def list_runs(
     *,
     state: str | None = None,
     kit: str | None = None,
+    text: str | None = None,
 ) -> RunPage:
     """Return runs and branches, newest first.
 
@@ -59,6 +74,7 @@ def list_runs(
             that were started since then do not shift the pages.
         state: only runs in this state.
         kit: only runs of the kit with this name.
+        text: only runs whose id or goal contains it, in any case.
 
     Raises:
         ConfigurationError: the cursor is malformed.
@@ -73,10 +89,15 @@ def list_runs(
             # The filters may exclude all runs that follow: the next page is then empty.
             return attrs.evolve(page, next_cursor=page.infos[-1].id)
         status = _status_in_list(context, info)
-        if state in (None, status.state) and kit in (None, status.kit):
+        is_wanted = state in (None, status.state) and kit in (None, status.kit)
+        if is_wanted and (text is None or _mentions(status, text)):
             page.items.append(status)
             page.infos.append(info)
     return page
+
+
+def _mentions(status: RunStatus, text: str) -> bool:
+    return text.casefold() in f"{status.run_id}\n{status.goal or ''}".casefold()
 
 
 def _status_in_list(context: Context, info: LedgerInfo) -> RunStatus:
@@ -120,3 +141,38 @@ def world_at(run: OpenedRun, end: int) -> World:
     for event in islice(run.current.read(stored.position), end - stored.position):
         apply(world, event)
     return world
+
+
+def object_at(run: OpenedRun, end: int, id: str) -> WorldObject:
+    """Return an object of a run after its first `end` events; only the events about it are read.
+
+    Raises:
+        ObjectNotFound: there is no such object then.
+    """
+    found = project(run.current.events_about({id}, (), end)).get_object(id)
+    if found is None:
+        raise _not_there(run, "object", id)
+    return found
+
+
+def relation_at(run: OpenedRun, end: int, id: str) -> Relation:
+    """Return a relation of a run after its first `end` events; only the events about it are read.
+
+    Raises:
+        ObjectNotFound: there is no such relation then.
+    """
+    ends = {
+        str(event.data.get(name))
+        for event in run.current.events_about((), {id}, end)
+        for name in ("source_id", "target_id")
+    }
+    # A relation is projected after the objects that it connects.
+    found = project(run.current.events_about(ends, {id}, end)).get_relation(id)
+    if found is None:
+        raise _not_there(run, "relation", id)
+    return found
+
+
+def _not_there(run: OpenedRun, kind: str, id: str) -> ObjectNotFound:
+    msg = f"{run.ledger.stream_name()} has no {kind} {id!r:.200}."
+    return ObjectNotFound(msg, hint=f"`kando world {run.id}` lists them.")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from kando.app.branches import Branch
     from kando.app.cache import CacheUse
     from kando.app.claims import RunClaim
+    from kando.app.conversations import Conversation
     from kando.app.export import ExportResult
     from kando.app.inbox import Delivery
     from kando.app.kits.settings import KitSettings
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from kando.views.metrics import RunMetrics
     from kando.views.progress import Follower, Progress
     from kando.views.questions import Question
-    from kando.world.graph import World
+    from kando.world.graph import Relation, World, WorldObject
 
 __all__ = ["Run"]
 
@@ -129,6 +130,33 @@ class Run:
         from kando.app.inspect import world_at
 
         return world_at(*self._opened_at(at))
+
+    def object(self, id: str, *, at: int | None = None) -> WorldObject:
+        """Return one object of the run.
+
+        Raises:
+            ObjectNotFound: the run has no such object.
+        """
+        from kando.app.inspect import object_at
+
+        return object_at(*self._opened_at(at), id)
+
+    def relation(self, id: str, *, at: int | None = None) -> Relation:
+        """Return one relation of the run.
+
+        Raises:
+            ObjectNotFound: the run has no such relation.
+        """
+        from kando.app.inspect import relation_at
+
+        return relation_at(*self._opened_at(at), id)
+
+    def conversations(self, *, at: int | None = None) -> list[Conversation]:
+        """Return the conversations with models, in the order in which they began."""
+        from kando.app.conversations import conversations_in
+        from kando.app.inspect import read_events
+
+        return conversations_in(read_events(*self._opened_at(at)))
 
     def length(self) -> int:
         """Return how many events the run has, including those that a branch shares."""

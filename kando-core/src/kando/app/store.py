@@ -213,6 +213,7 @@ class Store:
         *,
         state: str | None = None,
         kit: str | None = None,
+        text: str | None = None,
         limit: int = 20,
         cursor: str | None = None,
     ) -> RunPage:
@@ -221,6 +222,7 @@ class Store:
         Args:
             state: only runs in this state, such as ``waiting``.
             kit: only runs of the kit with this name.
+            text: only runs whose id or goal contains it, in any case.
             limit: maximum number of runs.
             cursor: the ``next_cursor`` of the previous page.
 
@@ -229,7 +231,7 @@ class Store:
         """
         from kando.app.inspect import list_runs
 
-        return list_runs(self.context, limit, cursor, state=state, kit=kit)
+        return list_runs(self.context, limit, cursor, state=state, kit=kit, text=text)
 
     def approvals(self, *, limit: int = 20, cursor: str | None = None) -> ApprovalPage:
         """Return the approvals that runs and branches wait for; those of the newest run first.
