@@ -15,12 +15,12 @@ import httpx2
 from starlette.testclient import TestClient
 from starlette.types import ASGIApp
 
-from kando.emit import create, patch, relate
+from kando.emit import ask, create, patch, relate
 from kando.kit import Kit
 from kando.schema.events import OBJECT_CREATED, KandoEvent, RecordedEvent, make_event
 from kando.world.graph import World
 
-__all__ = ["LOOK_TOKEN", "TOKEN", "client_of", "process", "worked_kit"]
+__all__ = ["LOOK_TOKEN", "TOKEN", "asking_kit", "client_of", "process", "worked_kit"]
 
 #: Tokens of a client that may act, and of one that may only look.
 TOKEN, LOOK_TOKEN = "act-" + "a" * 20, "look-" + "l" * 20
@@ -48,6 +48,22 @@ def worked_kit() -> Kit:
     def finish(event: RecordedEvent, world: World) -> Iterator[KandoEvent]:
         yield relate("near", "city/bern", "city/riga", id="near-1")
         yield patch("report", {"text": "# Two cities\n\nBern and Riga."})
+
+    return kit
+
+
+def asking_kit() -> Kit:
+    """Return a kit that asks a model once."""
+    kit = Kit("asking", "1.0")
+
+    @kit.seeds
+    def seed(goal: str, run_id: str) -> list[KandoEvent]:
+        data = {"type": "Goal", "id": "goal", "data": {"text": goal}}
+        return [make_event(OBJECT_CREATED, f"run:{run_id}", "cli", [], data)]
+
+    @kit.responder(OBJECT_CREATED, type="Goal")
+    def wonder(event: RecordedEvent, world: World) -> Iterator[KandoEvent]:
+        yield ask([{"role": "user", "content": event.data["data"]["text"]}])
 
     return kit
 

@@ -68,9 +68,8 @@ def test_a_token_is_exchanged_for_a_cookie_that_scripts_cannot_read(serve: Serve
     assert other.get("/api/v1/session").status_code == 401
 
 
-@pytest.mark.parametrize("body", [{"token": "wrong"}, {"token": ""}])
-def test_a_wrong_token_opens_no_session(serve: Serve, body: dict[str, str]) -> None:
-    answer = serve().post("/api/v1/session", json=body)
+def test_a_wrong_token_opens_no_session(serve: Serve) -> None:
+    answer = serve().post("/api/v1/session", json={"token": "wrong"})
 
     assert answer.status_code == 401
     assert "set-cookie" not in answer.headers

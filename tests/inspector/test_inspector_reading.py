@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
 from starlette.testclient import TestClient
 
+from inspector_server import asking_kit
 from kando.app.run import Run
-from kando.app.shapes import diff_dict, event_dict, status_dict, world_dict
-from kando.app.store import Store
+from kando.app.shapes import diff_dict, event_dict, metrics_dict, status_dict, world_dict
+from kando.app.store import Store, open_store
 
 
 def got(client: TestClient, path: str, **query: Any) -> Any:
@@ -113,6 +115,98 @@ def test_an_id_with_a_slash_is_one_segment(client: TestClient, run: Run) -> None
     found = got(client, f"/runs/{run.id}/trace/city%2Fbern")["items"]
 
     assert found[0]["data"]["id"] == "city/bern"
+
+
+def test_an_object_and_a_relation_are_those_of_the_world(client: TestClient, run: Run) -> None:
+    for at in range(run.length() + 1):
+        world = world_dict(run.world(at=at), at)
+        for kind, name in (("objects", "report"), ("relations", "near-1")):
+            answer = client.get(f"/api/v1/runs/{run.id}/{kind}/{name}", params={"at": at})
+            found = next((each for each in world[kind] if each["id"] == name), None)
+            assert (answer.status_code, answer.json() if found else None) == (
+                200 if found else 404,
+                found,
+            )
+    city = got(client, f"/runs/{run.id}/objects/city%2Fbern")
+    assert city["data"] == {"name": "Bern"}
+
+
+def test_the_artifacts_are_returned_as_json_and_as_files(client: TestClient, run: Run) -> None:
+    expected = [attrs.asdict(each) for each in run.artifacts()]
+    path = f"/runs/{run.id}/artifacts"
+
+    assert got(client, path) == {"items": expected, "next": None}
+    assert got(client, f"{path}/report") == got(client, f"{path}/report.md") == expected[0]
+    page = client.get(f"/api/v1{path}/report.md?format=html")
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert page.headers["content-disposition"] == 'attachment; filename="report.html"'
+    assert "<h1>Two cities</h1>" in page.text
+    plain = client.get(f"/api/v1{path}/report.md?format=md")
+    assert plain.text == run.artifact("report.md").text
+    assert client.get(f"/api/v1{path}/none").status_code == 404
+
+
+def test_the_metrics_and_the_outcomes_are_those_of_the_command_line(
+    client: TestClient, run: Run, store: Store
+) -> None:
+    branch = run.fork(at=5)
+    outcomes = [attrs.asdict(each) for each in store.compare([run.id, branch.id])]
+
+    assert got(client, f"/runs/{run.id}/metrics", at=4) == metrics_dict(run.id, run.metrics(at=4))
+    assert got(client, "/compare", run=[run.id, branch.id])["items"] == outcomes
+
+
+def test_an_exported_run_can_be_imported(client: TestClient, run: Run, tmp_path: Path) -> None:
+    answer = client.get(f"/api/v1/runs/{run.id}/export")
+
+    assert answer.headers["content-type"] == "application/jsonl"
+    assert answer.headers["content-disposition"] == f'attachment; filename="{run.id}.jsonl"'
+    with open_store(f"sqlite:{tmp_path / 'other.db'}", environ={}) as other:
+        other.import_run(answer.content.splitlines(keepends=True))
+        assert list(other.run(run.id).events()) == list(run.events())
+    for form in ("cloudevents", "dot", "mermaid", "svg"):
+        assert client.get(f"/api/v1/runs/{run.id}/export?format={form}&at=4").content
+
+
+def test_the_runs_are_found_by_a_part_of_their_goal_or_id(
+    client: TestClient, run: Run, store: Store
+) -> None:
+    store.start("worked", "Something else")
+
+    for text in ("TWO cit", run.id[2:8]):
+        assert [each["run_id"] for each in got(client, "/runs", q=text)["items"]] == [run.id]
+
+
+def test_the_conversations_have_each_request_with_its_answer(
+    client: TestClient, store: Store
+) -> None:
+    run = store.start(asking_kit(), "What is an anvil made of?")
+    (asked,) = [each.id for each in run.events() if each.type == "llm.request"]
+    run.answer(asked, text="Iron.")
+    run.resume()
+
+    (found,) = got(client, f"/runs/{run.id}/conversations")["items"]
+
+    (request, answer) = (
+        next(each.id for each in run.events() if each.type == kind)
+        for kind in ("llm.request", "llm.response")
+    )
+    (turn,) = found["turns"]
+    assert found["asked_by"] == "asking.wonder"
+    assert (turn["request_id"], turn["answer_id"]) == (request, answer)
+    assert turn["text"] == "Iron."
+    position = run.event(request).position
+    early = got(client, f"/runs/{run.id}/conversations", at=position + 1)["items"]
+    assert early[0]["turns"][0]["answer_id"] is None
+
+
+def test_the_installed_kits_are_listed(client: TestClient) -> None:
+    found = got(client, "/kits")["items"]
+
+    for each in found:
+        assert got(client, f"/kits/{each['name']}")["name"] == each["name"]
+    assert got(client, "/kits/worked")["version"] == "1.0"
+    assert client.get("/api/v1/kits/none").json()["code"] == "unknown_plugin"
 
 
 def test_two_runs_are_compared(client: TestClient, run: Run) -> None:

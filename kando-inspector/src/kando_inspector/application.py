@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
 from importlib.resources import files
-from typing import Any
+from typing import IO, Any
 
 import attrs
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -18,7 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from kando_inspector.access import ACT, LOOK, Guard
 from kando_inspector.encoding import encoded
 from kando_inspector.openapi import document
-from kando_inspector.operations import acting, reading, runs, streams
+from kando_inspector.operations import acting, outcomes, reading, runs, streams
 from kando_inspector.paging import entity_tag, is_known, tag_of_run
 from kando_inspector.problems import Problem, problem_of, problem_response
 from kando_inspector.routing import MAX_BODY, Routes, arguments_of, body_of
@@ -31,10 +32,13 @@ __all__ = ["BASE", "OPERATIONS", "inspector"]
 #: Path of the REST interface.
 BASE = "/api/v1"
 
+_CHUNK = 256 * 1024
+
 #: Every operation of the REST interface, as it is routed and documented.
 OPERATIONS: tuple[Operation, ...] = (
     *runs.OPERATIONS,
     *reading.OPERATIONS,
+    *outcomes.OPERATIONS,
     *acting.OPERATIONS,
     *streams.OPERATIONS,
 )
@@ -142,7 +146,10 @@ def _result(operation: Operation, call: Call) -> Response:
     if isinstance(result, Content):
         headers = {"content-disposition": _attachment(result.name)}
         headers |= {"etag": tag} if tag is not None else {}
-        return Response(result.body, operation.status, headers, result.media_type)
+        if isinstance(result.body, bytes):
+            return Response(result.body, operation.status, headers, result.media_type)
+        chunks = _chunks(result.body)
+        return StreamingResponse(chunks, operation.status, headers, result.media_type)
     body = encoded(result)
     if operation.method != "GET":
         return Response(body, operation.status, media_type="application/json")
@@ -150,6 +157,12 @@ def _result(operation: Operation, call: Call) -> Response:
     if is_known(tag, given):
         return _unchanged(tag)
     return Response(body, operation.status, {"etag": tag}, "application/json")
+
+
+def _chunks(file: IO[bytes]) -> Iterator[bytes]:
+    with file:
+        while chunk := file.read(_CHUNK):
+            yield chunk
 
 
 def _unchanged(tag: str) -> Response:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import IO, Any
 
 import attrs
 
@@ -75,12 +75,12 @@ class Content:
     """A result that is not JSON.
 
     Attributes:
-        body: its bytes.
+        body: its bytes, or a file that has them, which is closed when they are sent.
         media_type: such as ``text/html``.
         name: file name under which a browser saves it.
     """
 
-    body: bytes
+    body: bytes | IO[bytes]
     media_type: str
     name: str
 

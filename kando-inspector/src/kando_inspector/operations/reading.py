@@ -70,6 +70,22 @@ def _world(call: Call) -> dict[str, Any]:
     return world_dict(run.world(at=at), at, call.arguments.get("type"))
 
 
+def _object(call: Call) -> dict[str, Any]:
+    run, at = call.run_at()
+    return attrs.asdict(run.object(call.arguments["object"], at=at))
+
+
+def _relation(call: Call) -> dict[str, Any]:
+    run, at = call.run_at()
+    return attrs.asdict(run.relation(call.arguments["relation"], at=at))
+
+
+def _conversations(call: Call) -> dict[str, Any]:
+    run, at = call.run_at()
+    items = (attrs.asdict(each) for each in run.conversations(at=at))
+    return page_from(items, call.arguments.get("limit", 100), call.arguments.get("cursor"))
+
+
 def _trace(call: Call) -> dict[str, Any]:
     given = call.arguments
     run, at = call.run_at()
@@ -168,6 +184,39 @@ OPERATIONS: tuple[Operation, ...] = (
         _world,
         "World",
         (RUN, Parameter("type", "Only objects of this type, and no relations."), AT),
+        errors=_MANY,
+        is_of_ledger=True,
+    ),
+    Operation(
+        "get_object",
+        "GET",
+        "/runs/{run}/objects/{object}",
+        "Return one object of a run.",
+        _object,
+        "Object",
+        (RUN, Parameter("object", "Id of the object.", is_in_path=True), AT),
+        errors=_MANY,
+        is_of_ledger=True,
+    ),
+    Operation(
+        "get_relation",
+        "GET",
+        "/runs/{run}/relations/{relation}",
+        "Return one relation of a run.",
+        _relation,
+        "Relation",
+        (RUN, Parameter("relation", "Id of the relation.", is_in_path=True), AT),
+        errors=_MANY,
+        is_of_ledger=True,
+    ),
+    Operation(
+        "list_conversations",
+        "GET",
+        "/runs/{run}/conversations",
+        "List the conversations of a run with models, and the single requests to them.",
+        _conversations,
+        "ConversationPage",
+        (RUN, limit(_MAX_EVENTS, 100), CURSOR, AT),
         errors=_MANY,
         is_of_ledger=True,
     ),

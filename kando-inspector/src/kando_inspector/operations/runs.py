@@ -39,6 +39,7 @@ def _runs(call: Call) -> dict[str, Any]:
     found = call.service.store.runs(
         state=given.get("state"),
         kit=given.get("kit"),
+        text=given.get("q"),
         limit=given.get("limit", 20),
         cursor=given.get("cursor"),
     )
@@ -91,6 +92,7 @@ OPERATIONS: tuple[Operation, ...] = (
         (
             Parameter("state", "Only runs in this state.", {"type": "string", "enum": _STATES}),
             Parameter("kit", "Only runs of this kit."),
+            Parameter("q", "Only runs whose id or goal contains this text, in any case."),
             limit(_MAX_RUNS, 20),
             CURSOR,
         ),
