@@ -55,7 +55,7 @@ export function CopyCommand({ command, label }: { command: string; label?: strin
       type="button"
       class={label ? "button copy" : "icon-button copy"}
       title={`Copy as command: ${command}`}
-      aria-label={`Copy as command: ${command}`}
+      aria-label={`${label ?? "Copy as command"}: ${command}`}
       onClick={press}
     >
       <svg aria-hidden="true" viewBox="0 0 16 16" width="14" height="14">

@@ -215,9 +215,9 @@ function CardHead({ item, view, title, titleId, kind }: HeadProps) {
             </>
           )}
         </p>
-        <h3 id={titleId}>
+        <h2 id={titleId}>
           <Isolated text={title} />
-        </h3>
+        </h2>
       </div>
       <Deadline at={item.expires_at} />
       <button type="button" class="button" onClick={() => view.navigate({ view: "trace", event: intent })}>

@@ -69,9 +69,9 @@ function ArtifactPanel({ artifact, view }: { artifact: Artifact; view: ViewProps
   return (
     <article class="artifact" aria-label={oneLine(artifact.name, 100)}>
       <div class="toolbar">
-        <h3>
+        <h2>
           <Isolated text={oneLine(artifact.name, 100)} />
-        </h3>
+        </h2>
         {isMarkdown && <Segments label="Form" choices={FORMS} value={form} choose={(id) => setForm(id)} />}
         <Downloads artifact={artifact} text={text ?? null} view={view} />
         {typeof artifact["object_id"] === "string" && <WhyButton object={artifact["object_id"]} view={view} />}

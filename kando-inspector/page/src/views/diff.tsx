@@ -172,12 +172,12 @@ function Objects({ diff, sides, view }: PartProps) {
     <Section title="Objects" aside={<span class="dim">{total ? plural(total, "difference") : "no difference"}</span>}>
       {diff.patched_objects.slice(0, MOST_OBJECTS).map((each) => (
         <article key={each.id} class="diff-object">
-          <h4>
+          <h3>
             <span class="mark-word mark-patched">changed</span> <Isolated text={oneLine(each.type, 60)} />{" "}
             <button type="button" class="link mono" onClick={() => open(sides.b, each.id)}>
               <Isolated text={oneLine(each.id, 80)} />
             </button>
-          </h4>
+          </h3>
           <FieldTable fields={each.fields} />
         </article>
       ))}

@@ -111,7 +111,7 @@ export function ForkForm({ view, close }: { view: ViewProps; close(): void }) {
       }}
     >
       <header class="card-head">
-        <h3 id={`${id}-title`}>Fork this run</h3>
+        <h2 id={`${id}-title`}>Fork this run</h2>
         <button type="button" class="icon-button" aria-label="Close the form" onClick={close}>
           ×
         </button>

@@ -285,9 +285,9 @@ function ObjectPanel({ object, world, changes, view, choose }: PanelProps) {
           <p class="dim">
             <Isolated text={oneLine(object.type, 60)} />
           </p>
-          <h3>
+          <h2>
             <Isolated text={oneLine(labelOf(object), 160)} />
-          </h3>
+          </h2>
           <p class="dim mono">
             <Isolated text={oneLine(object.id, 120)} />
           </p>
@@ -339,7 +339,7 @@ function Relations({ object, world, choose }: { object: WorldObject; world: Worl
   if (found.length === 0) return <p class="dim">The object has no relations.</p>;
   return (
     <>
-      <h4>{plural(found.length, "relation")}</h4>
+      <h3>{plural(found.length, "relation")}</h3>
       <ul class="relations">
         {found.slice(0, MOST_LISTED).map((each) => {
           const isSource = each.source_id === object.id;

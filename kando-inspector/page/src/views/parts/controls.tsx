@@ -72,7 +72,7 @@ export function Section(props: { title: string; aside?: ComponentChildren; child
   return (
     <section class="part">
       <header class="part-head">
-        <h3>{props.title}</h3>
+        <h2>{props.title}</h2>
         {props.aside}
       </header>
       {props.children}

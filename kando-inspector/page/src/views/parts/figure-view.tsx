@@ -81,7 +81,7 @@ export function FigureView({ figure, active, choose, isLabelled = true }: Figure
           Fit
         </button>
       </div>
-      <div class="figure-frame" ref={frame} onPointerDown={(event) => drag(event, frame.current)}>
+      <div class="figure-frame" ref={frame} tabIndex={0} role="region" aria-label={figure.title} onPointerDown={(event) => drag(event, frame.current)}>
         <Drawing figure={figure} active={active} choose={choose} isLabelled={isLabelled} scale={scale} width={width} height={height} />
       </div>
     </div>
@@ -157,12 +157,11 @@ function Drawing({ figure, active, choose, isLabelled, scale, width, height }: D
           class={`figure-box ev-${box.kind}${box.mark ? ` mark-${box.mark}` : ""}${box.id === active ? " is-active" : ""}`}
           role="button"
           tabIndex={box.id === first ? 0 : -1}
-          aria-label={box.mark ? `${box.title} (${box.mark})` : box.title}
           aria-pressed={box.id === active}
           onClick={() => choose(box.id)}
           onKeyDown={(event) => press(event, box)}
         >
-          <title>{box.title}</title>
+          <title>{box.mark ? `${box.title} (${box.mark})` : box.title}</title>
           <rect x={box.x} y={box.y} width={box.width} height={box.height} rx="6" />
           <svg x={box.x} y={box.y} width={box.width - 4} height={box.height} aria-hidden="true">
             {box.lines.slice(0, 3).map((line, number) => (

@@ -80,12 +80,12 @@ function BlockElement({ block }: { block: Block }) {
   }
 }
 
-/** A heading below those of the page, whose own headings are levels 1 to 3. */
+/** A heading below those of the page, whose own headings have the levels 1 and 2. */
 function Heading({ level, children }: { level: number; children: ComponentChildren }) {
   const name = `heading-${level}`;
-  if (level === 1) return <h4 class={name}>{children}</h4>;
-  if (level === 2) return <h5 class={name}>{children}</h5>;
-  return <h6 class={name}>{children}</h6>;
+  if (level === 1) return <h3 class={name}>{children}</h3>;
+  if (level === 2) return <h4 class={name}>{children}</h4>;
+  return <h5 class={name}>{children}</h5>;
 }
 
 function spans(all: readonly Span[]): ComponentChildren {
