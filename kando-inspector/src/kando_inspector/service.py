@@ -7,6 +7,7 @@ from importlib.metadata import version
 import attrs
 
 from kando.app.store import Store
+from kando.app.world_cache import WorldCache
 from kando_inspector.access import Access
 
 __all__ = ["VERSION", "Service"]
@@ -22,7 +23,9 @@ class Service:
     Attributes:
         store: of the runs; one for all requests.
         access: the tokens, and the names of the server.
+        worlds: cache of recently shown worlds.
     """
 
     store: Store
     access: Access
+    worlds: WorldCache = attrs.field(factory=WorldCache, init=False)

@@ -11,12 +11,12 @@ import attrs
 from mcp.server.mcpserver.exceptions import ToolError
 
 from kando.app.store import Store, open_store
+from kando.app.world_cache import WorldCache
 from kando.errors import KandoError
 from kando.plugins import Plugins
 from kando_mcp.ending import Ending
 from kando_mcp.results.errors import error_text
 from kando_mcp.settings import Settings
-from kando_mcp.world_cache import WorldCache
 
 __all__ = ["Access"]
 

@@ -66,8 +66,9 @@ def _event(call: Call) -> dict[str, Any]:
 
 
 def _world(call: Call) -> dict[str, Any]:
-    run, at = call.run_at()
-    return world_dict(run.world(at=at), at, call.arguments.get("type"))
+    service, given = call.service, call.arguments
+    with service.worlds.borrow(service.store, given["run"], given.get("at")) as (world, _, at):
+        return world_dict(world, at, given.get("type"))
 
 
 def _object(call: Call) -> dict[str, Any]:

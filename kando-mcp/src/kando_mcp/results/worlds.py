@@ -7,10 +7,10 @@ from typing import Any
 
 from kando.app.addresses import parse_address
 from kando.app.store import Store
+from kando.app.world_cache import WorldCache
 from kando.world.graph import Relation, World, WorldObject
 from kando_mcp.results.paging import format_cursor, page, parse_cursor, truncate
 from kando_mcp.results.shapes import ObjectShape, RelationShape, WorldResult
-from kando_mcp.world_cache import WorldCache
 
 __all__ = ["object_shape", "relation_shape", "world_page"]
 

@@ -2,6 +2,7 @@
 
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -9,10 +10,10 @@ from hypothesis import strategies as st
 
 from kando.app.builtin import installed_plugins
 from kando.app.store import Store, open_store
+from kando.app.world_cache import WorldCache
 from kando.ledger.sqlite import SQLiteLedgerStore
 from kando.schema.events import KandoEvent, make_event
-from kando.world.projection import project
-from kando_mcp.world_cache import WorldCache
+from kando.world.projection import change_of, project
 
 
 def an_object(run_id: str, number: int, data: dict[str, object]) -> KandoEvent:
@@ -54,6 +55,29 @@ def test_a_world_of_another_store_with_the_same_ids_is_not_used(tmp_path: Path) 
         ledger.close()
         with opened(path) as store, cache.borrow(store, "r1", None) as (world, _, _):
             assert world.objects["note-0"].data == {"n": number}
+
+
+def test_going_back_in_a_long_run_applies_few_events(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "store.sqlite"
+    ledger = SQLiteLedgerStore("r1", path)
+    ledger.append([an_object("r1", n, {"n": n}) for n in range(10_000)])
+    cache, applied = WorldCache(), [0]
+
+    def counted(*given: Any) -> Any:
+        applied[-1] += 1
+        return change_of(*given)
+
+    monkeypatch.setattr("kando.app.world_cache.change_of", counted)
+    with opened(path) as store:
+        for at in (10_000, *range(9_900, 100, -1_900)):
+            applied.append(0)
+            with cache.borrow(store, "r1", at) as (world, _, _):
+                assert world == project(islice(ledger.read_all(), at))
+    ledger.close()
+    assert applied[1] == 10_000
+    assert max(applied[2:]) < 4_000
 
 
 def test_concurrent_borrowers_get_separate_worlds(tmp_path: Path) -> None:
