@@ -81,7 +81,7 @@ export function FigureView({ figure, active, choose, isLabelled = true }: Figure
           Fit
         </button>
       </div>
-      <div class="figure-frame" ref={frame} tabIndex={0} role="region" aria-label={figure.title} onPointerDown={(event) => drag(event, frame.current)}>
+      <div class="figure-frame" ref={frame} onPointerDown={(event) => drag(event, frame.current)}>
         <Drawing figure={figure} active={active} choose={choose} isLabelled={isLabelled} scale={scale} width={width} height={height} />
       </div>
     </div>
@@ -156,7 +156,7 @@ function Drawing({ figure, active, choose, isLabelled, scale, width, height }: D
           data-box={box.id}
           class={`figure-box ev-${box.kind}${box.mark ? ` mark-${box.mark}` : ""}${box.id === active ? " is-active" : ""}`}
           role="button"
-          tabIndex={box.id === first ? 0 : -1}
+          tabindex={box.id === first ? 0 : -1}
           aria-pressed={box.id === active}
           onClick={() => choose(box.id)}
           onKeyDown={(event) => press(event, box)}
