@@ -194,6 +194,10 @@ export class EmbeddedSource implements Source {
     return Promise.reject(readOnly("answer a request"));
   }
 
+  say(): Promise<JsonObject> {
+    return Promise.reject(readOnly("send a message"));
+  }
+
   send(): Promise<JsonObject> {
     return Promise.reject(readOnly("send a message"));
   }

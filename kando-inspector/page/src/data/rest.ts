@@ -204,6 +204,10 @@ export class RestSource implements Source {
     return this.call("POST", of(run, "answers", request), { ...answer });
   }
 
+  say(run: string, text: string, about: string | null, key: string): Promise<JsonObject> {
+    return this.call("POST", of(run, "messages"), { text, key, ...(about === null ? {} : { about }) });
+  }
+
   send(run: string, type: string, data: JsonObject, key?: string): Promise<JsonObject> {
     return this.call("POST", of(run, "messages"), { type, data, ...(key ? { key } : {}) });
   }

@@ -65,7 +65,13 @@ export interface Decision {
   args?: Json;
 }
 
-export type Answer = { text: string } | { data: Json } | { result: Json } | { error: string };
+/** An answer of a model, the result of a tool, a reply of a person, or an error instead. */
+export type Answer =
+  | { text: string }
+  | { data: Json }
+  | { result: Json }
+  | { reply: Json }
+  | { error: string };
 
 export interface RunListener {
   event?(event: LedgerEvent): void;
@@ -135,4 +141,6 @@ export interface Source {
   decide(run: string, request: string, decision: Decision): Promise<JsonObject>;
   answer(run: string, request: string, answer: Answer): Promise<JsonObject>;
   send(run: string, type: string, data: JsonObject, key?: string): Promise<JsonObject>;
+  /** Continue a conversation of the run; about null is its first one. */
+  say(run: string, text: string, about: string | null, key: string): Promise<JsonObject>;
 }

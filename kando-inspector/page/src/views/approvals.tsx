@@ -19,10 +19,10 @@ import { register, type ViewProps } from "./registry";
 function ApprovalsView(props: ViewProps) {
   const { source, run, at, end, status } = props;
   const { value, error, reload } = useLoaded(() => source.approvals(run, at), [source, run, at, end, status.approvals, status.questions]);
-  const [isDecided, setDecided] = useState(false);
-  const done = (text: string) => {
+  const [decided, setDecided] = useState<ReadonlyMap<string, string>>(new Map());
+  const done = (id: string, text: string) => {
     props.announce(text);
-    setDecided(true);
+    setDecided((old) => new Map(old).set(id, text));
     reload();
   };
   if (error) return <Problem error={error} retry={reload} />;
@@ -30,7 +30,7 @@ function ApprovalsView(props: ViewProps) {
   const isNow = at === null || at >= status.events;
   return (
     <div class="approvals">
-      {isDecided && <Continue view={props} />}
+      {value.some((each) => decided.has(each.event_id)) && <Continue view={props} />}
       {!isNow && value.length > 0 && (
         <p class="hint">
           These were pending after {at} events.{" "}
@@ -41,7 +41,11 @@ function ApprovalsView(props: ViewProps) {
       )}
       {value.length === 0 && <NonePending view={props} isNow={isNow} />}
       {value.map((each) =>
-        questionOf(each) === null ? (
+        decided.has(each.event_id) ? (
+          <p key={each.event_id} class="card">
+            <strong>{decided.get(each.event_id)}</strong> <Isolated text={oneLine(questionOf(each) ?? titleOf(each), 160)} />
+          </p>
+        ) : questionOf(each) === null ? (
           <ApprovalCard key={each.event_id} approval={each} view={props} canAct={props.canAct && isNow} done={done} />
         ) : (
           <QuestionCard key={each.event_id} question={each} view={props} canAct={props.canAct && isNow} done={done} />
@@ -72,7 +76,7 @@ function Continue({ view }: { view: ViewProps }) {
     });
   return (
     <div class="card notice">
-      <p>The decision is recorded. The run continues when it is resumed.</p>
+      <p>Your decision is in the inbox of the run, which records it when it continues.</p>
       <ActionFoot command={kando("resume", run)} acting={acting}>
         <button type="button" class="button primary" disabled={acting.isBusy} onClick={resume}>
           Resume the run
@@ -96,7 +100,8 @@ function runOf(item: Approval, view: ViewProps): string {
 interface CardProps {
   view: ViewProps;
   canAct: boolean;
-  done(text: string): void;
+  /** Called with the id of the item and what was decided. */
+  done(id: string, text: string): void;
 }
 
 function ApprovalCard({ approval, view, canAct, done }: CardProps & { approval: Approval }) {
@@ -115,12 +120,12 @@ function ApprovalCard({ approval, view, canAct, done }: CardProps & { approval: 
   const approve = () =>
     acting.act(async () => {
       await view.source.decide(run, approval.event_id, { decision: "approve", ...(args === undefined ? {} : { args }) });
-      done(isChanged ? "Approved with other arguments." : "Approved.");
+      done(approval.event_id, isChanged ? "Approved with other arguments." : "Approved.");
     });
   const deny = () =>
     acting.act(async () => {
       await view.source.decide(run, approval.event_id, { decision: "deny", ...(reason ? { reason } : {}) });
-      done("Denied.");
+      done(approval.event_id, "Denied.");
     });
   const changed = args === undefined ? [] : ["--arguments", JSON.stringify(args)];
   return (
@@ -254,8 +259,8 @@ function QuestionCard({ question, view, canAct, done }: CardProps & { question: 
     acting.act(async () => {
       setProblem("error" in reply ? reply : null);
       if ("error" in reply) return;
-      await view.source.answer(run, question.event_id, schema ? { data: reply.value as Json } : { text });
-      done("Answered.");
+      await view.source.answer(run, question.event_id, { reply: reply.value as Json });
+      done(question.event_id, "Answered.");
     });
   const asked = questionOf(question) ?? "";
   return (

@@ -30,7 +30,7 @@ function ConversationView(props: ViewProps) {
       {value && conversations.length === 0 && <Empty>The run has asked no model up to this event.</Empty>}
       {conversations.length > 1 && chosen && <Choice view={props} conversations={conversations} chosen={chosen} />}
       {chosen && <Turns key={chosen.id} conversation={chosen} view={props} />}
-      {isNow && props.canAct && value && <Composer view={props} about={chosen?.about ?? null} />}
+      {isNow && props.canAct && value && <Reply view={props} isChat={value.some((each) => each.type === "human.message")} about={chosen?.about ?? null} />}
       {!isNow && props.canAct && (
         <p class="hint">
           <button type="button" class="link" onClick={() => props.navigate({ at: null })}>
@@ -178,6 +178,17 @@ function Content({ message }: { message: Message }) {
   );
 }
 
+/** The field for a message: folded in a run that has received none, whose kit may have no conversation. */
+function Reply({ view, isChat, about }: { view: ViewProps; isChat: boolean; about: string | null }) {
+  if (isChat) return <Composer view={view} about={about} />;
+  return (
+    <details class="details">
+      <summary>Send a message to the run</summary>
+      <Composer view={view} about={about} />
+    </details>
+  );
+}
+
 /** A message to the run; the process that works on it records the message. */
 function Composer({ view, about }: { view: ViewProps; about: string | null }) {
   const { source, run, status } = view;
@@ -186,16 +197,13 @@ function Composer({ view, about }: { view: ViewProps; about: string | null }) {
   const [text, setText] = useState("");
   const field = useRef<HTMLTextAreaElement>(null);
   const key = useRef(newKey());
-  const isChat = about !== null && about !== "chat";
-  const data = { text, ...(isChat ? { cause_object_id: about } : {}) };
   const send = () =>
     acting.act(async () => {
       if (!text.trim()) return;
       // A second try after a lost answer has the same key, so the message is recorded once.
-      await source.send(run, "human.message", data, key.current);
+      await source.say(run, text, about, key.current);
       key.current = newKey();
       setText("");
-      if (status.claim === null && status.state !== "running") await source.resume(run).catch(() => undefined);
       view.announce("The message is sent.");
       field.current?.focus();
     });
@@ -227,7 +235,7 @@ function Composer({ view, about }: { view: ViewProps; about: string | null }) {
           void send();
         }}
       />
-      <ActionFoot command={kando("send", run, "--text", text || "TEXT", ...(isChat ? ["--about", about] : []))} acting={acting}>
+      <ActionFoot command={kando("send", run, "--text", text || "TEXT", ...(about === null ? [] : ["--about", about]))} acting={acting}>
         <button type="submit" class="button primary" disabled={acting.isBusy || !text.trim()}>
           Send
         </button>

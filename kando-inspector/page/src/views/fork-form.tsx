@@ -38,7 +38,7 @@ export function forkRequest(draft: ForkDraft): ForkRequest | { error: string } {
   if (draft.object) {
     const fields = patchOf(draft);
     if (!fields) return { error: "The fields to change must be a JSON object." };
-    if (Object.keys(fields).length) request["patch"] = { [draft.object]: fields };
+    if (Object.keys(fields).length) request["patches"] = { [draft.object]: fields };
   }
   if (draft.goal.trim()) request["goal"] = draft.goal.trim();
   if (draft.model.trim()) request["model"] = draft.model.trim();
@@ -95,9 +95,7 @@ export function ForkForm({ view, close }: { view: ViewProps; close(): void }) {
       const request = forkRequest(draft);
       setProblem("error" in request && typeof request.error === "string" ? request.error : null);
       if ("error" in request) return;
-      const made = await source.fork(run, request);
-      const branch = String(made.run_id ?? (made as unknown as JsonObject)["branch_id"]);
-      if (resumes) await source.resume(branch);
+      const { run_id: branch } = await source.fork(run, resumes ? { ...request, resume: true } : request);
       view.announce(resumes ? `Branch ${branch} runs.` : `Branch ${branch} is ready.`);
       view.navigate({ run: branch, at: null, event: null, view: "branches", more: {} });
     });
