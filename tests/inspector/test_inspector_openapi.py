@@ -13,6 +13,7 @@ from kando.responders._schema_errors import schema_errors
 from kando_inspector.application import BASE, OPERATIONS
 from kando_inspector.openapi import document
 from kando_inspector.schemas import schemas
+from rest_reference import PAGE, rewritten
 
 DOCUMENT = document(OPERATIONS, BASE)
 #: Values of the parameters that an operation requires.
@@ -83,3 +84,9 @@ def test_each_operation_is_described_once_and_refers_to_schemas_that_exist() -> 
     for each in OPERATIONS:
         in_path = {one.name for one in each.parameters if one.is_in_path}
         assert in_path == set(re.findall(r"\{(\w+)\}", each.path)), each.id
+
+
+def test_the_reference_has_every_operation_and_every_option() -> None:
+    page = PAGE.read_text()
+
+    assert rewritten(page) == page, "run `python tests/helpers/rest_reference.py`"
