@@ -273,6 +273,7 @@ MESSAGES: dict[str, tuple[Callable[[Place], Any], set[int]]] = {
 #: Messages that no command of `kando` shows, and why.
 OTHERS = {
     "`kando workspace {}` lists them.": "of Run.file, which no command calls",
+    "`kando world {}` lists them.": "of Run.object and Run.relation, which no command calls",
     "`kando events RUN` lists them.": "of functions for embedding, which know no id of a run",
     "`kando approvals RUN` lists the open approvals.": "approvals sent as events are refused before",
     "`kando resume {}` records that it is denied.": "a deadline that passes between two commands",
