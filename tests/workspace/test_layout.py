@@ -211,7 +211,9 @@ def texts() -> Iterator[Path]:
             name
             for name in inner
             if name in {".ci", ".github"}
-            or not (name.startswith(".") or name in {"__pycache__", "build", "dist"})
+            or not (
+                name.startswith(".") or name in {"__pycache__", "build", "dist", "node_modules"}
+            )
         ]
         for path in map(Path(folder).joinpath, names):
             # In a worktree, .git is a file.
