@@ -10,6 +10,9 @@ export const CHUNK = 1000;
 /** How many events are loaded before anything is drawn. */
 const FIRST = 200;
 
+/** How many characters of an answer that is not recorded yet are kept. */
+const LONGEST_STREAMED = 20_000;
+
 /** How many chunks keep the data of their events, and how many characters of data at most. */
 const KEPT_CHUNKS = 12;
 const KEPT_CHARACTERS = 24_000_000;
@@ -54,6 +57,9 @@ export class EventIndex {
   readonly actors = new Names();
   /** Changes with each change of the index. */
   version = 0;
+
+  /** Texts of answers that are not recorded yet, by the id of the request. */
+  readonly streamed = new Map<string, string>();
 
   private readonly chunks = new Map<number, Chunk>();
   private readonly kept = new Map<number, { events: LedgerEvent[]; characters: number }>();
@@ -204,6 +210,13 @@ export class EventIndex {
     this.changed();
   }
 
+  /** Add a piece of an answer that is not recorded yet. */
+  stream(request: string, text: string): void {
+    const sofar = (this.streamed.get(request) ?? "") + text;
+    this.streamed.set(request, sofar.slice(-LONGEST_STREAMED));
+    this.changed();
+  }
+
   subscribe(listener: () => void): () => void {
     this.listeners.add(listener);
     return () => this.listeners.delete(listener);
@@ -293,6 +306,7 @@ export class EventIndex {
     chunk.summary[offset] = readSummary(event);
     chunk.loaded = Math.max(chunk.loaded, offset + 1);
     if (cause >= 0 && ANSWERS.has(event.type)) this.answers.set(cause, position);
+    if (first !== undefined && ANSWERS.has(event.type)) this.streamed.delete(first);
     while (this.isLoaded(this.prefix)) {
       const whole = this.chunks.get(Math.floor(this.prefix / CHUNK));
       this.prefix = Math.floor(this.prefix / CHUNK) * CHUNK + (whole?.loaded ?? CHUNK);

@@ -55,10 +55,20 @@ export function CallPanes({ index, event, select }: Props) {
       </section>
       <section class="call-pane" aria-label="Answer">
         {head("Answer", answer)}
-        {answer ? <Answer event={answer} /> : <p class="dim">Pending: no answer is recorded yet.</p>}
+        {answer ? <Answer event={answer} /> : <Pending text={index.streamed.get(event.id) ?? ""} />}
       </section>
       </div>
     </div>
+  );
+}
+
+/** The place of an answer that is not recorded yet, with what has arrived of it. */
+function Pending({ text }: { text: string }) {
+  return (
+    <>
+      <p class="dim">Pending: no answer is recorded yet.</p>
+      {text && <LongText text={text} />}
+    </>
   );
 }
 

@@ -30,7 +30,9 @@ export function RunHeader({ source, status, canAct, isConnected, navigate, chang
         <h1>
           <Isolated text={goal} />
         </h1>
-        <StateBadge state={status.state} />
+        <span role="status">
+          <StateBadge state={status.state} />
+        </span>
         {!isConnected && <span class="state state-stopped">connection lost, trying again</span>}
         <div class="buttons">
           {canAct && <Actions source={source} status={status} navigate={navigate} changed={changed} />}

@@ -10,7 +10,7 @@ import { kando, runAt, traceCommand } from "../ui/commands";
 import { number } from "../ui/format";
 import { asError, type Navigate, useVersion } from "../ui/hooks";
 import { type Binding, useKeys } from "../ui/keys";
-import { Announce, copy, Problem } from "../ui/parts";
+import { Announce, copy, CopyCommand, Problem } from "../ui/parts";
 import { Isolated } from "../ui/text";
 import { type View, views } from "../views/registry";
 import { Detail } from "./detail";
@@ -78,6 +78,7 @@ function useRun(source: Source, run: string) {
           index.grow(next.events);
           setOpened((old) => (old ? { ...old, status: next } : old));
         },
+        text: (piece) => index.stream(piece.request_id, piece.text),
         connected: setConnected,
       });
     };
@@ -200,10 +201,13 @@ function Shown(props: Props & Opened & { isConnected: boolean; reload(): void })
           scrub={scrub}
         />
         {at !== null && (
-          <p class="past" role="status">
-            This is the run as it was after event {number(end)}.
-            {news > 0 && ` ${number(news)} new since.`}
-          </p>
+          <div class="past">
+            <p role="status">
+              This is the run as it was after event {number(end)}.
+              {news > 0 && ` ${number(news)} new since.`}
+            </p>
+            <CopyCommand command={kando("world", runAt(run, end))} />
+          </div>
         )}
       </div>
       <Tabs views={shown} current={view} status={status} navigate={go} />
