@@ -9,7 +9,7 @@ import { Isolated } from "../ui/text";
 import type { ViewProps } from "../views/registry";
 import { register } from "../views/registry";
 import { type Filter, filterIndex, NO_FILTER, rankOf, searchData } from "./find";
-import { kindOf } from "./kinds";
+import { kindOf, shortActor } from "./kinds";
 
 const ROW = 30;
 const NARROW_ROW = 50;
@@ -84,6 +84,7 @@ function Events(props: ViewProps) {
       </div>
       <List
         index={index}
+        kit={props.status.kit ?? null}
         version={version}
         positions={positions}
         count={count}
@@ -128,6 +129,7 @@ function useSearch(index: EventIndex): [Search | null, (text: string | null) => 
 
 interface ListProps {
   index: EventIndex;
+  kit: string | null;
   version: number;
   positions: Int32Array | null;
   count: number;
@@ -204,6 +206,7 @@ function List(props: ListProps) {
       <Row
         key={position}
         index={index}
+        kit={props.kit}
         position={position}
         rank={i}
         count={count}
@@ -242,6 +245,7 @@ function List(props: ListProps) {
 
 interface RowProps {
   index: EventIndex;
+  kit: string | null;
   position: number;
   rank: number;
   count: number;
@@ -281,7 +285,7 @@ function Row(props: RowProps) {
             <i class={`dot kind-${kindOf(type)}`} aria-hidden="true" />
             <Isolated text={type} />
           </span>
-          <Isolated class="event-actor" text={index.actor(position)} />
+          <Isolated class="event-actor" text={shortActor(index.actor(position), props.kit)} />
           <Isolated class="event-summary" text={index.summary(position)} />
         </>
       ) : (

@@ -33,7 +33,7 @@ export function RunHeader({ source, status, canAct, isConnected, navigate, chang
         <span role="status">
           <StateBadge state={status.state} />
         </span>
-        {!isConnected && <span class="state state-stopped">connection lost, trying again</span>}
+        {!isConnected && !ENDED.has(status.state) && <span class="state state-stopped">connection lost, trying again</span>}
         <div class="buttons">
           {canAct && <Actions source={source} status={status} navigate={navigate} changed={changed} />}
           <CopyCommand command={kando("status", status.run_id)} label="Copy as command" />

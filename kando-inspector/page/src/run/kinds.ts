@@ -15,6 +15,11 @@ export const KINDS: Kind[] = [
 
 export const BOOKKEEPING = new Set(["responder.fired", "responder.completed"]);
 
+/** Return the name of a responder without that of the kit of its run, which all of them share. */
+export function shortActor(actor: string, kit: string | null): string {
+  return kit && actor.startsWith(`${kit}.`) ? actor.slice(kit.length + 1) : actor;
+}
+
 /** Return the kind of a type of events. */
 export function kindOf(type: string): Kind {
   if (type === "responder.failed" || type === "budget.exhausted") return "failure";

@@ -188,6 +188,7 @@ function Shown(props: Props & Opened & { isConnected: boolean; reload(): void })
       <div class="run-time">
         <Timeline
           index={index}
+          kit={status?.kit ?? null}
           end={end}
           selected={address.event ? index.positionOf(address.event) : -1}
           select={(position) => select(index.id(position))}

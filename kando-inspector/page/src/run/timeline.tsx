@@ -7,11 +7,14 @@ import type { EventIndex } from "../data/event-index";
 import { clock, duration, number, plural } from "../ui/format";
 import { useSize, useVersion } from "../ui/hooks";
 import { Isolated } from "../ui/text";
+import { shortActor } from "./kinds";
 import { type Colours, draw, LANE, readColours, RULER, type Window } from "./timeline-draw";
 import { type Layout, layOut, nearestInLane, placeOf, positionAt } from "./timeline-layout";
 
 interface Props {
   index: EventIndex;
+  /** Name of the kit of the run. */
+  kit: string | null;
   /** Number of events that count. */
   end: number;
   selected: number;
@@ -23,8 +26,12 @@ const LONGEST_ZOOM = 20_000;
 
 /** How many lanes are shown without scrolling. */
 const LANES = 10.5;
+const FEW_LANES = 6.5;
 
-export function Timeline({ index, end, selected, select, scrub }: Props) {
+/** Below this width, in pixels, there is room for few lanes. */
+const NARROW = 420;
+
+export function Timeline({ index, kit, end, selected, select, scrub }: Props) {
   const version = useVersion(index);
   const layout = useLayout(index, version);
   const canvas = useRef<HTMLCanvasElement>(null);
@@ -39,7 +46,8 @@ export function Timeline({ index, end, selected, select, scrub }: Props) {
   const [hover, setHover] = useState<{ position: number; x: number; y: number } | null>(null);
   const lanes = layout.lanes.length;
   // A lane that is cut shows that more follow.
-  const height = Math.min(LANES * LANE, Math.max(2, lanes) * LANE);
+  const shown = width > 0 && width < NARROW ? FEW_LANES : LANES;
+  const height = Math.min(shown * LANE, Math.max(2, lanes) * LANE);
   const window: Window = { left, zoom, width, height, top };
 
   useLayoutEffect(() => {
@@ -98,7 +106,7 @@ export function Timeline({ index, end, selected, select, scrub }: Props) {
       <div class="timeline-tools">
         <Legend />
         <span class="dim timeline-loading" aria-hidden="true">
-          {lanes > LANES && `${plural(lanes, "lane")} `}
+          {lanes > shown && `${plural(lanes, "lane")} `}
           {layout.loaded < layout.length && `${number(layout.loaded)} of ${number(layout.length)} loaded`}
         </span>
         <div class="buttons" role="group" aria-label="Zoom of the timeline">
@@ -123,7 +131,7 @@ export function Timeline({ index, end, selected, select, scrub }: Props) {
           onScroll={(event) => setTop(event.currentTarget.scrollTop)}
         >
           <div style={{ height: `${lanes * LANE}px` }}>
-            <Lanes layout={layout} top={top} height={height} />
+            <Lanes layout={layout} kit={kit} top={top} height={height} />
           </div>
         </div>
         <div class="timeline-pane" ref={pane}>
@@ -200,14 +208,15 @@ function useTheme(): number {
   return count;
 }
 
-function Lanes({ layout, top, height }: { layout: Layout; top: number; height: number }) {
+function Lanes(props: { layout: Layout; kit: string | null; top: number; height: number }) {
+  const { layout, kit, top, height } = props;
   const first = Math.max(0, Math.floor(top / LANE) - 1);
   const last = Math.min(layout.lanes.length, Math.ceil((top + height) / LANE) + 1);
   return (
     <>
       {layout.lanes.slice(first, last).map((name, i) => (
         <div class="timeline-lane" key={first + i} style={{ top: `${(first + i) * LANE}px` }} title={name}>
-          <Isolated text={name} />
+          <Isolated text={shortActor(name, kit)} />
         </div>
       ))}
     </>
