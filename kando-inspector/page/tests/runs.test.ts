@@ -4,7 +4,7 @@ import { test } from "node:test";
 import type { LedgerEvent } from "../src/data/shapes";
 import { align, folded } from "../src/views/logic/align";
 import { branchRows } from "../src/views/logic/branch-tree";
-import { conversationsIn, partsOf } from "../src/views/logic/conversations";
+import { conversationsIn, eventsWithAll, partsOf } from "../src/views/logic/conversations";
 import { formFields, replyOf } from "../src/views/logic/schema-form";
 import { costOverTime, limitsOf, toolUse } from "../src/views/logic/spending";
 
@@ -83,6 +83,17 @@ test("a conversation has each message once, with calls, results and compactions"
   const shown = chat?.entries.map((each) => ("message" in each ? `${each.message.role}: ${String(each.message.content)}` : `compacted ${each.compaction.after}`));
   assert.deepEqual(shown, ["system: Be brief.", "user: I need milk", "assistant: ", "tool: kept", "assistant: Noted.", "compacted 20", "system: Be brief.", "user: Summary", "user: And tea"]);
   assert.ok(chat?.isWaiting);
+});
+
+test("a few events hold all messages of a long conversation", () => {
+  const answer = { role: "assistant", content: "Noted." };
+  const events = [request(2, [system, milk, call, kept, answer, milk]), event("r3", "llm.response", { text: "Yes." }, 3, ["q2"])];
+  const turn = (position: number) => ({ request_id: `q${position}`, position, answer_id: `r${position + 1}` });
+  const compacted = event("c4", "conversation.compacted", {}, 4);
+  const listed = { id: "chat", asked_by: "a", about: null, turns: [turn(0), turn(2), turn(5), turn(7)] };
+  assert.deepEqual(eventsWithAll(listed, [compacted]), ["q2", "r3", "q7", "r8"]);
+  const roles = conversationsIn(events)[0]?.entries.map((each) => ("message" in each ? each.message.role : "compacted"));
+  assert.deepEqual(roles, ["system", "user", "assistant", "tool", "assistant", "user", "assistant"]);
 });
 
 test("only images of safe types become addresses; other files are words", () => {

@@ -22,7 +22,7 @@ function ArtifactsView(props: ViewProps) {
   if (value.length === 0) {
     return <Empty>The run has written no artifact up to this event. An artifact is a text for a reader, such as a report; most runs write it last.</Empty>;
   }
-  const chosen = value.find((each) => idOf(each) === more("artifact")) ?? value.at(-1);
+  const chosen = value.find((each) => idOf(each) === more("artifact")) ?? value.findLast(isDocument) ?? value.at(-1);
   return (
     <div class="artifacts">
       {value.length > 1 && (
@@ -42,6 +42,11 @@ function ArtifactsView(props: ViewProps) {
       {chosen && <ArtifactPanel key={idOf(chosen)} artifact={chosen} view={props} />}
     </div>
   );
+}
+
+/** Whether an artifact is Markdown, which is drawn as a document. */
+function isDocument(artifact: Artifact): boolean {
+  return /^text\/(?:x-)?markdown/.test(artifact.media_type);
 }
 
 /** Return the id of the object that has the artifact, or its name. */
@@ -65,7 +70,7 @@ function ArtifactPanel({ artifact, view }: { artifact: Artifact; view: ViewProps
   const loaded = useLoaded(async () => (needed ? source.artifact(run, id, at) : artifact), [source, run, id, at, needed ? end : 0, artifact]);
   const [form, setForm] = useState<"text" | "source">("text");
   const text = loaded.value?.text;
-  const isMarkdown = /^text\/(?:x-)?markdown/.test(artifact.media_type) && (text?.length ?? 0) <= LONGEST;
+  const isMarkdown = isDocument(artifact) && (text?.length ?? 0) <= LONGEST;
   return (
     <article class="artifact" aria-label={oneLine(artifact.name, 100)}>
       <div class="toolbar">

@@ -1,6 +1,6 @@
 /** The conversations of a run with models: turns, calls of tools, compactions, and a message to send. */
 
-import { useEffect, useId, useMemo, useRef, useState } from "preact/hooks";
+import { useEffect, useId, useRef, useState } from "preact/hooks";
 
 import { kando } from "../ui/commands";
 import { number, plural } from "../ui/format";
@@ -8,7 +8,17 @@ import { JsonTree } from "../ui/json";
 import { Empty, Problem } from "../ui/parts";
 import { Isolated, LongText } from "../ui/text";
 import type { Json } from "../data/shapes";
-import { type Compaction, type Conversation, CONVERSATION_TYPES, conversationsIn, type Entry, type Message, partsOf } from "./logic/conversations";
+import {
+  type Compaction,
+  type Conversation,
+  CONVERSATION_TYPES,
+  conversationsIn,
+  type Entry,
+  eventsWithAll,
+  type Listed,
+  type Message,
+  partsOf,
+} from "./logic/conversations";
 import { oneLine } from "./logic/text";
 import { more, setMore } from "./parts/address-more";
 import { useCoalesced } from "./parts/coalesced";
@@ -19,9 +29,10 @@ import { register, type ViewProps } from "./registry";
 
 function ConversationView(props: ViewProps) {
   const { source, run, end, at, status } = props;
-  const { value, error, reload } = useCoalesced(() => eventsOfTypes(source, run, CONVERSATION_TYPES, end), [source, run, end]);
-  const conversations = useMemo(() => conversationsIn(value ?? []), [value]);
-  const chosen = conversations.find((each) => each.id === more("conversation")) ?? conversations[0];
+  const wanted = more("conversation");
+  const { value, error, reload } = useCoalesced(() => loaded(props, wanted), [source, run, end, wanted]);
+  const conversations = value?.conversations ?? [];
+  const chosen = conversations.find((each) => each.id === wanted) ?? conversations[0];
   const isNow = at === null || at >= status.events;
   return (
     <div class="conversations">
@@ -30,7 +41,7 @@ function ConversationView(props: ViewProps) {
       {value && conversations.length === 0 && <Empty>The run has asked no model up to this event.</Empty>}
       {conversations.length > 1 && chosen && <Choice view={props} conversations={conversations} chosen={chosen} />}
       {chosen && <Turns key={chosen.id} conversation={chosen} view={props} />}
-      {isNow && props.canAct && value && <Reply view={props} isChat={value.some((each) => each.type === "human.message")} about={chosen?.about ?? null} />}
+      {isNow && props.canAct && value && <Reply view={props} isChat={value.isChat} about={chosen?.about ?? null} />}
       {!isNow && props.canAct && (
         <p class="hint">
           <button type="button" class="link" onClick={() => props.navigate({ at: null })}>
@@ -40,6 +51,37 @@ function ConversationView(props: ViewProps) {
       )}
     </div>
   );
+}
+
+interface LoadedConversations {
+  conversations: readonly Conversation[];
+  /** Whether a person has sent a message to the run. */
+  isChat: boolean;
+}
+
+/** How many requests are loaded with all their messages; of more, the chosen conversation is. */
+const MOST_REQUESTS = 60;
+
+async function loaded({ source, run, at, end, status }: ViewProps, wanted: string | null): Promise<LoadedConversations> {
+  const isLong = source.isLive && status.llm_requests > MOST_REQUESTS;
+  if (!isLong) {
+    const events = await eventsOfTypes(source, run, CONVERSATION_TYPES, end);
+    return { conversations: conversationsIn(events), isChat: events.some((each) => each.type === "human.message") };
+  }
+  const listed = ((await source.conversations(run, at)) as unknown as Listed[]).reverse();
+  const said = await eventsOfTypes(source, run, ["conversation.compacted", "human.message"], end);
+  const chosen = listed.find((each) => each.id === wanted) ?? listed[0];
+  const compactions = said.filter((each) => each.type === "conversation.compacted" && each.data["conversation_id"] === chosen?.id);
+  const ids = chosen ? eventsWithAll(chosen, compactions) : [];
+  const events = [...(await Promise.all(ids.map((id) => source.event(run, id)))), ...compactions];
+  const [whole] = conversationsIn(events.sort((a, b) => a.position - b.position));
+  const conversations = listed.map((each) => ({ ...brief(each), ...(each === chosen && whole ? { entries: whole.entries, model: whole.model } : {}) }));
+  return { conversations, isChat: said.some((each) => each.type === "human.message") };
+}
+
+function brief(listed: Listed): Conversation {
+  const { id, about, turns } = listed;
+  return { id, about, askedBy: listed.asked_by, model: "", entries: [], turns: turns.length, isWaiting: turns.some((each) => each.answer_id === null) };
 }
 
 /** How many conversations the choice offers. */

@@ -39,6 +39,24 @@ export interface Conversation {
   readonly isWaiting: boolean;
 }
 
+/** A conversation in a list of the server: its requests, without their messages. */
+export interface Listed {
+  readonly id: string;
+  readonly asked_by: string;
+  readonly about: string | null;
+  readonly turns: readonly { readonly request_id: string; readonly position: number; readonly answer_id: string | null }[];
+}
+
+/**
+ * Returns the ids of the few events that hold all messages of a long conversation: each request has
+ * the messages before it, until a compaction replaces them.
+ */
+export function eventsWithAll(listed: Listed, compactions: readonly LedgerEvent[]): string[] {
+  const ends = [...compactions.map((each) => each.position), Infinity];
+  const last = ends.flatMap((end) => listed.turns.filter((turn) => turn.position < end).at(-1) ?? []);
+  return [...new Set(last.flatMap((turn) => (turn.answer_id === null ? [turn.request_id] : [turn.request_id, turn.answer_id])))];
+}
+
 /** The types of events from which conversations are read. */
 export const CONVERSATION_TYPES = ["llm.request", "llm.response", "conversation.compacted", "human.message"];
 
@@ -107,12 +125,12 @@ function addRequest(draft: Draft, event: LedgerEvent): void {
   let known = 0;
   while (known < draft.sent.length && isSame(draft.sent[known], messages[known])) known++;
   const isCompacted = draft.sent.length === 0 && draft.entries.length > 0;
-  for (const each of messages.slice(known)) {
+  messages.slice(known).forEach((each, place) => {
     const message = messageOf(each, event);
     // The answer that the last request got is already among the entries.
-    if (message.role === "assistant" && !isCompacted && holdsAnswer(draft)) continue;
+    if (place === 0 && message.role === "assistant" && !isCompacted && holdsAnswer(draft)) return;
     draft.entries.push({ message });
-  }
+  });
   draft.sent = messages;
   draft.turns += 1;
   draft.model = String(event.data["model"] ?? "");
