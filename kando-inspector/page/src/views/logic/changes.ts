@@ -61,7 +61,7 @@ export function isSame(a: unknown, b: unknown): boolean {
   return names.length === Object.keys(b).length && names.every((name) => name in b && isSame(a[name], b[name]));
 }
 
-const LABELS = ["title", "name", "text", "question", "statement", "goal", "summary", "path", "label", "excerpt"];
+const LABELS = ["title", "name", "statement", "question", "goal", "path", "text", "summary", "label", "excerpt"];
 
 /** Returns the text that names an object best: its title, name or text, else its id. */
 export function labelOf(object: WorldObject): string {
