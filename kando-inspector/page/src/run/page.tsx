@@ -121,7 +121,7 @@ function Shown(props: Props & Opened & { isConnected: boolean; reload(): void })
   const last = lastEvent(index, end);
   // Next to the list, the details follow the scrubber; the other views use the whole width.
   const detail = address.event ?? (view?.id === "events" ? last : null);
-  const news = useNews(length, at);
+  const news = useNews(Math.max(length, status?.events ?? 0), at, status !== null);
   const [isWide, setWide] = useState(false);
 
   const select = useCallback((event: string | null) => navigate({ event }, "replace"), [navigate]);
@@ -263,10 +263,11 @@ function lastEvent(index: EventIndex, end: number): string | null {
 }
 
 /** Return how many events have arrived since a person scrubbed back. */
-function useNews(length: number, at: number | null): number {
-  const seen = useRef(length);
-  if (at === null) seen.current = length;
-  return length - seen.current;
+function useNews(length: number, at: number | null, isKnown: boolean): number {
+  const seen = useRef<number | null>(null);
+  // Events that are loaded late were there before.
+  if (at === null || (seen.current === null && isKnown)) seen.current = length;
+  return seen.current === null ? 0 : length - seen.current;
 }
 
 /** Put the focus into the find field; the view that has it may have to be drawn first. */
