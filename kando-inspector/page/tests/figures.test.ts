@@ -4,7 +4,7 @@ import { test } from "node:test";
 import type { LedgerEvent, Relation, World, WorldObject } from "../src/data/shapes";
 import { changesOf, fieldChanges, isSame, labelOf, NO_CHANGES } from "../src/views/logic/changes";
 import { svgFile } from "../src/views/logic/figure";
-import { traceFigure, traceRows } from "../src/views/logic/trace-figure";
+import { inFirstLedger, traceFigure, traceRows } from "../src/views/logic/trace-figure";
 import { neighbourhood, objectFigure, typeFigure } from "../src/views/logic/world-graph";
 
 function event(position: number, cause: number[], type = "note", data = {}): LedgerEvent {
@@ -51,6 +51,12 @@ test("the depth of an event in a trace is the longest chain from the selected on
   const depths = (rows: { event: LedgerEvent; depth: number }[]) => rows.map((each) => [each.event.id, each.depth]);
   assert.deepEqual(depths(traceRows(events, "e3", "causes")), [["e3", 0], ["e2", 1], ["e1", 2], ["e0", 3]]);
   assert.deepEqual(depths(traceRows(events, "e0", "effects")), [["e0", 0], ["e1", 1], ["e2", 2], ["e3", 3]]);
+});
+
+test("a trace of a branch keeps the events of its parent, and not those of a child run", () => {
+  const of = (position: number, source: string, run_id: string) => ({ ...event(position, []), source, run_id });
+  const events = [of(3, "branch:b", "b"), of(1, "run:r", "b"), of(9, "run:child", "child")];
+  assert.deepEqual(inFirstLedger(events).map((each) => each.position), [3, 1]);
 });
 
 test("an SVG file of a trace has no markup from the ledger", () => {

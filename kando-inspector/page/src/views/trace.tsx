@@ -11,7 +11,7 @@ import { CopyCommand, Problem } from "../ui/parts";
 import { Isolated } from "../ui/text";
 import { svgFile } from "./logic/figure";
 import { oneLine } from "./logic/text";
-import { aboutOf, kindOf, MOST_EVENTS, traceFigure, traceRows } from "./logic/trace-figure";
+import { aboutOf, inFirstLedger, kindOf, MOST_EVENTS, traceFigure, traceRows } from "./logic/trace-figure";
 import { more, setMore } from "./parts/address-more";
 import { saveFile, Segments } from "./parts/controls";
 import { FigureView } from "./parts/figure-view";
@@ -39,7 +39,7 @@ function Trace({ view, event }: { view: ViewProps; event: string }) {
   // What followed grows with the run; the causes of an event are final.
   const inputs = [source, run, root, direction, at, direction === "effects" ? view.end : 0];
   const { value, error, reload, isLoading } = useLoaded(() => source.trace(run, root, direction, at), inputs);
-  const events = useMemo(() => value?.filter((each) => each.source === value[0]?.source) ?? [], [value]);
+  const events = useMemo(() => inFirstLedger(value ?? []), [value]);
   const elsewhere = (value?.length ?? 0) - events.length;
   const title = `${direction === "causes" ? "Causes" : "Effects"} of ${oneLine(root, 80)}`;
   const start = events.find((each) => each.id === root) ?? events[0];

@@ -36,6 +36,12 @@ export function aboutOf(event: LedgerEvent): string {
   return `${String(type)}: ${labelIn(data) ?? String(id)}`;
 }
 
+/** Returns the events of a trace that are in the ledger of its first one; a branch has those of its parent. */
+export function inFirstLedger(events: readonly LedgerEvent[]): LedgerEvent[] {
+  const ledgerOf = (event: LedgerEvent | undefined) => (event as { run_id?: unknown } | undefined)?.run_id;
+  return events.filter((each) => ledgerOf(each) === ledgerOf(events[0]));
+}
+
 /** A cause that is known, or an effect, as a row of the list form. */
 export interface TraceRow {
   readonly event: LedgerEvent;
