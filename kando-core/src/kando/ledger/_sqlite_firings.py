@@ -140,7 +140,7 @@ def firing_of(row: Sequence[Any], segment: Segment, parts: Parts) -> tuple[Firin
 def _firing_of(first: RecordedEvent, mark: int, column: bytes, segment: Segment) -> Firing:
     if isinstance(column, bytes) and len(column) == _KEY_BYTES and first.cause:
         # Almost every firing.
-        return Firing(
+        firing = Firing(
             first.position - 1,
             segment.heads,
             segment.stream,
@@ -149,8 +149,10 @@ def _firing_of(first: RecordedEvent, mark: int, column: bytes, segment: Segment)
             first.cause[0],
             column.hex(),
             (),
-            is_call=bool(mark & 1),
         )
+        if mark & 1:
+            firing.is_call = True
+        return firing
     try:
         more = _decode(column[_KEY_BYTES:]) if len(column) > _KEY_BYTES else {}
         return Firing(
@@ -206,6 +208,11 @@ def items_of(
                 firing.outputs = outputs
                 count = mark >> 1
                 end = at + count + 1
+                if count == 1 and end <= stop:
+                    # Most firings have one output.
+                    yield firing
+                    position, firing = end, None
+                    continue
             elif at >= stop:
                 break
             elif mark or at != position:

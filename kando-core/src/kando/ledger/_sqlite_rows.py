@@ -123,18 +123,20 @@ def names_of(events: Iterable[RecordedEvent], segment: Segment) -> list[Names]:
     """
     stream, heads = segment.stream, segment.heads
     head = segment.start if heads else -1
-    found: list[Names] = []
-    for event in events:
-        id, position, source = event.id, event.position, event.source
-        if position == head:
-            is_default = id == segment.default_id(event.type, position)
-        else:
-            is_default = id == f"{event.type}-{position - heads}"
-        if is_default and source == stream:
-            found.append(UNNAMED)
-        else:
-            found.append((None if is_default else id, None if source == stream else source))
-    return found
+    return [
+        UNNAMED
+        if each.id == f"{each.type}-{(position := each.position) - heads}"
+        and position != head
+        and each.source == stream
+        else _names_of(each, segment)
+        for each in events
+    ]
+
+
+def _names_of(event: RecordedEvent, segment: Segment) -> Names:
+    id, source = event.id, event.source
+    is_default = id == segment.default_id(event.type, event.position)
+    return None if is_default else id, None if source == segment.stream else source
 
 
 # For bytes and None, sqlite3 looks for an adapter each time; for a bytearray it does not, which

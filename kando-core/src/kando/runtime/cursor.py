@@ -401,24 +401,27 @@ class Cursor:
         trigger = self.pending.intents.get(trigger_id) or self._grants.get(trigger_id)
         if self.cancelled is not None and trigger_id == self.cancelled.id:
             trigger = self.cancelled
+        queue = self._queue
         # The answer to an intent that the cursor has passed does not move it back. After the run was
         # paused or cancelled, answers and the clean-up do not move it at all.
-        is_halted = self.pending.halted_by is not None
-        if trigger is not None and (is_halted or trigger.position < self._queue[0].position):
-            return trigger
-        queue, is_lifecycle = self._queue, trigger_id.startswith(_LIFECYCLE_IDS)
+        if trigger is not None:
+            is_halted = self.pending.halted_by is not None
+            if is_halted or trigger.position < queue[0].position:
+                return trigger
+        is_lifecycle = trigger_id.startswith(_LIFECYCLE_IDS)
         while queue:
             first = queue[0]
             if isinstance(first, RecordedEvent):
                 if first.id == trigger_id:
                     return first
             elif isinstance(first, Firing):
-                start = None if is_lifecycle else _index_of(trigger_id, first.outputs)
-                if is_lifecycle or start is not None:
-                    self._unfold(first, start)
-                    if start is not None:
-                        break
+                if is_lifecycle:
+                    self._unfold(first)
                     continue
+                for index, output in enumerate(first.outputs):
+                    if output.id == trigger_id:
+                        self._unfold(first, index)
+                        return output
             elif is_lifecycle and first.id == trigger_id:
                 break
             queue.popleft()
@@ -568,13 +571,6 @@ class Cursor:
         self._queue.popleft()
         if self.done:
             self.done = {}
-
-
-def _index_of(id: str, events: Sequence[RecordedEvent]) -> int | None:
-    for index, event in enumerate(events):
-        if event.id == id:
-            return index
-    return None
 
 
 def _positions(events: Iterable[RecordedEvent]) -> list[int]:

@@ -158,10 +158,11 @@ class Firing:
         id, completed_id = f"{RESPONDER_FIRED}-{number}", f"{RESPONDER_COMPLETED}-{number + last}"
         fired_key, completed_key = lifecycle_keys(self.trigger_key, responder)
         data: dict[str, Any] = {"responder": responder, "trigger": trigger}
+        plain = encode(data)
         is_plain = not self.is_call and self.observed is None
-        begun = encode(data if is_plain else self._fired_data())
-        data["outputs"] = count
-        ended, caused, kind = encode(data), [trigger], RESPONDER_FIRED
+        begun = plain if is_plain else encode(self._fired_data())
+        # As `encode` encodes it with the number of outputs at its end.
+        ended, caused, kind = b'%b,"outputs":%d}' % (plain[:-1], count), [trigger], RESPONDER_FIRED
         fired = (position, id, kind, source, responder, caused, at, fired_key, 1, begun)
         position, caused, kind = position + last, [id], RESPONDER_COMPLETED
         return fired, (
