@@ -190,7 +190,67 @@ def test_a_schema_is_enforced_and_shown_to_the_model(llama, provider) -> None:
 
     (body,) = llama.bodies
     assert body["response_format"]["json_schema"]["schema"] == ANSWER
-    assert json.dumps(ANSWER) in body["messages"][-1]["content"]
+    assert body["messages"][-1]["content"].endswith('\n{"n": 1}')
+
+
+@pytest.mark.parametrize(
+    ("properties", "shown"),
+    [
+        (
+            {"kind": {"enum": ["a", "b"]}, "on": {"type": "boolean"}},
+            '{"kind": "a"|"b", "on": true}',
+        ),
+        ({"names": {"type": "array", "items": {"type": "string"}}}, '{"names": ["..."]}'),
+        ({"x": {"type": "string", "description": "ISO date"}}, '"description": "ISO date"'),
+        ({"x": {"anyOf": [{"type": "string"}, {"type": "null"}]}}, '"anyOf"'),
+        ({"x": {"type": "object"}}, '"type": "object"'),
+    ],
+)
+def test_a_schema_is_shown_as_an_example_unless_that_leaves_something_out(
+    llama, provider, properties, shown
+) -> None:
+    schema = {"type": "object", "properties": properties}
+
+    provider({"messages": [USER], "output_schema": schema})
+
+    assert shown in llama.bodies[0]["messages"][-1]["content"]
+
+
+def test_a_schema_is_enforced_by_a_grammar_of_json_on_one_line(
+    llama, provider, monkeypatch
+) -> None:
+    def grammar_of(schema: dict[str, Any]) -> str:
+        assert schema["x-guidance"]["whitespace_flexible"] is False
+        return 'root ::= "{" space "}"\nspace ::= | " " | "\\n" [ \\t]{0,20}'
+
+    monkeypatch.setattr(
+        sys.modules["xllamacpp"], "json_schema_to_grammar", grammar_of, raising=False
+    )
+
+    provider({"messages": [USER], "output_schema": ANSWER})
+
+    (body,) = llama.bodies
+    assert body["grammar"] == 'root ::= "{" space "}"\nspace ::= " "?'
+    assert "response_format" not in body
+
+
+def test_a_schema_is_enforced_as_it_is_if_its_grammar_is_rejected(
+    llama, provider, monkeypatch
+) -> None:
+    def chunks(body: dict[str, Any]) -> list[Any]:
+        if "grammar" in body:
+            raise ValueError("failed to parse grammar")
+        return said('{"n": 1}')
+
+    llama.chunks = chunks
+    made = lambda schema: "start: %json {}"  # noqa: E731
+    monkeypatch.setattr(sys.modules["xllamacpp"], "json_schema_to_grammar", made, raising=False)
+
+    answer = provider({"messages": [USER], "output_schema": ANSWER})
+
+    assert answer["text"] == '{"n": 1}'
+    assert "dropped" not in answer
+    assert llama.bodies[1]["response_format"]["type"] == "json_schema"
 
 
 def test_a_schema_that_llama_cpp_cannot_enforce_is_only_shown(llama, provider) -> None:

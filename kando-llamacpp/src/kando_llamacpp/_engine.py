@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,11 @@ _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 _MEMINFO = Path("/proc/meminfo")
 # Levels of llama.cpp's log: none, and information.
 _SILENT, _INFO = -1, 3
+# For llguidance, which most builds of llama.cpp have; others ignore it, and have a rule for space.
+_ON_ONE_LINE = {
+    "x-guidance": {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+}
+_SPACE = re.compile(r"^space ::= .*$", re.MULTILINE)
 _HINT_INSTALL = "Install it: pip install 'kando-llamacpp[xllamacpp]'."
 
 
@@ -72,6 +78,23 @@ class Engine:
             ValueError: the request has a JSON Schema that llama.cpp cannot enforce.
         """
         self._loaded().handle_chat_completions(body, on_chunk)
+
+    def grammar_of(self, schema: Mapping[str, Any]) -> str | None:
+        """Return a grammar of the JSON on one line that matches a schema.
+
+        Returns:
+            The grammar; None if this version of llama.cpp makes none for the schema.
+        """
+        import xllamacpp
+
+        made = getattr(xllamacpp, "json_schema_to_grammar", None)
+        if made is None:
+            return None
+        try:
+            grammar = str(made({**schema, **_ON_ONE_LINE}))
+        except Exception:
+            return None
+        return _SPACE.sub('space ::= " "?', grammar)
 
     def close(self) -> None:
         """Release the memory of the model; another call loads it again."""

@@ -11,15 +11,17 @@ import attrs
 from kando.errors import ConfigurationError, RequestRejected, UnsupportedContent
 from kando.responders.options import DEFAULT_MAX_TOKENS, check_options, option_names
 from kando.schema.content import is_media, media_in, parts_in, shown, shown_part, text_of_content
+from kando_llamacpp._outline import outline_of
 from kando_llamacpp._tools import Tools, tools_in
 
-__all__ = ["Body", "body_for", "without_schema"]
+__all__ = ["Body", "body_for", "with_grammar", "without_schema"]
 
 _ROLES = ("system", "user", "assistant", "tool")
 _SHAPE = 'Write it as {"role": "user", "content": "..."}, both texts.'
 _CALL_SHAPE = 'A tool call is {"id": "...", "name": "...", "arguments": {...}}.'
 # A model that is asked for a schema has to see it: llama.cpp only keeps it from writing anything else.
 _SCHEMA_PROMPT = "Answer with JSON that matches this JSON Schema, and with nothing else:\n{schema}"
+_OUTLINE_PROMPT = "Answer with JSON of this form on one line, and with nothing else:\n{outline}"
 #: Options that llama.cpp does not have, or not in this form.
 _UNSUPPORTED = ("effort", "reasoning_effort", "parallel_tool_calls")
 _OWN = ("max_tokens", "tool_choice", "thinking", "prompt_cache", "extra_body", *_UNSUPPORTED)
@@ -69,8 +71,7 @@ def body_for(request: Mapping[str, Any], knows_tools: bool) -> Body:
     }
     form = tools.schema() or schema
     if form is not None:
-        shown = _SCHEMA_PROMPT.format(schema=json.dumps(schema, ensure_ascii=False))
-        fields["messages"] = messages if schema is None else with_note(messages, shown)
+        fields["messages"] = messages if schema is None else with_note(messages, _shown(schema))
         fields["response_format"] = {"type": "json_schema", "json_schema": {"schema": form}}
     options, dropped = _options(request)
     # Those of the user were refused.
@@ -78,10 +79,24 @@ def body_for(request: Mapping[str, Any], knows_tools: bool) -> Body:
     return Body({**fields, **options}, tools, dropped)
 
 
+def with_grammar(body: Body, grammar: str) -> Body:
+    """Return a body that asks for what a grammar allows, instead of what its schema allows."""
+    fields = {name: value for name, value in body.fields.items() if name != "response_format"}
+    return attrs.evolve(body, fields={**fields, "grammar": grammar})
+
+
 def without_schema(body: Body) -> Body:
     """Return a body that asks for any JSON object instead of one that matches a schema."""
     fields = {**body.fields, "response_format": {"type": "json_object"}}
     return attrs.evolve(body, fields=fields, dropped=(*body.dropped, "output_schema"))
+
+
+def _shown(schema: dict[str, Any]) -> str:
+    """Return how a model is asked for an answer that matches a schema."""
+    outline = outline_of(schema)
+    if outline is not None:
+        return _OUTLINE_PROMPT.format(outline=outline)
+    return _SCHEMA_PROMPT.format(schema=json.dumps(schema, ensure_ascii=False))
 
 
 def with_note(messages: list[dict[str, Any]], note: str) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from kando.responders.attempts import require_attempt
 from kando.responders.replies import judged, stop_of
 from kando_llamacpp._engine import Engine, require_llamacpp
 from kando_llamacpp._gguf import read_model_file
-from kando_llamacpp._request import Body, body_for, without_schema
+from kando_llamacpp._request import Body, body_for, with_grammar, without_schema
 from kando_llamacpp._settings import CONTEXT, read_settings
 
 __all__ = ["LlamaProvider", "OnText", "open_llamacpp"]
@@ -84,16 +84,17 @@ class LlamaProvider:
         Raises:
             RequestRejected, ProviderError: as for a call.
         """
-        body = body_for(request, self.engine.model.knows_tools)
+        asked = body_for(request, self.engine.model.knows_tools)
         require_attempt()
         started = time.monotonic()
         # JSON around an answer is not shown.
-        shown = None if body.tools.is_constrained else on_text
-        try:
-            parts = self._parts_of(body, shown)
-        except _UnknownSchema:
-            body = without_schema(body)
-            parts = self._parts_of(body, shown)
+        shown = None if asked.tools.is_constrained else on_text
+        for body in self._bodies(asked):
+            try:
+                parts = self._parts_of(body, shown)
+                break
+            except _UnknownSchema:
+                continue
         answer = _answer(parts, body, self.engine.model.path.name)
         answer["window"] = self.engine.context
         answer["observed"]["seconds"] = round(time.monotonic() - started, 3)
@@ -110,6 +111,22 @@ class LlamaProvider:
         """Release the memory of the model."""
         self.engine.close()
 
+    def _bodies(self, body: Body) -> Iterator[Body]:
+        """Yield the bodies that ask for an answer, in the order in which they are tried.
+
+        The first one has llama.cpp write JSON without line breaks and indentation, which are half of
+        the tokens of an answer. The last one does not enforce the schema.
+        """
+        form = body.fields.get("response_format") or {}
+        has_schema = form.get("type") == "json_schema"
+        if has_schema:
+            grammar = self.engine.grammar_of(form["json_schema"]["schema"])
+            if grammar is not None:
+                yield with_grammar(body, grammar)
+        yield body
+        if has_schema:
+            yield without_schema(body)
+
     def _parts_of(self, body: Body, on_text: OnText | None) -> _Parts:
         parts = _Parts(on_text)
         try:
@@ -123,7 +140,8 @@ class LlamaProvider:
                 return parts
             words = str(parts.error.get("message", parts.error))
         form = body.fields.get("response_format") or {}
-        if form.get("type") == "json_schema" and _is_about_schema(words):
+        is_enforced = form.get("type") == "json_schema" or "grammar" in body.fields
+        if is_enforced and _is_about_schema(words):
             raise _UnknownSchema
         raise self._rejection(words, (parts.error or {}).get("code"))
 

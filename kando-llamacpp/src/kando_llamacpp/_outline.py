@@ -1,0 +1,63 @@
+"""A JSON Schema as a model is shown it: an outline of the answer on one line, if that says enough.
+
+llama.cpp enforces the schema itself, so a model needs only the names and an example of the form. A small
+model copies the words of a schema into its answer, and its prompt gets several times as long.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["outline_of"]
+
+_EXAMPLES = {"string": '"..."', "integer": "1", "number": "1.5", "boolean": "true", "null": "null"}
+_MAX_DEPTH = 8
+
+
+def outline_of(schema: Mapping[str, Any]) -> str | None:
+    """Return an example of JSON that matches a schema, with ``|`` between the words of a choice.
+
+    Args:
+        schema: of an answer.
+
+    Returns:
+        The outline; None if it would leave out what the schema says: a description of a value, a
+        choice between forms, or names that are not fixed.
+    """
+    return _outline(schema, _MAX_DEPTH)
+
+
+def _outline(schema: Any, depth: int) -> str | None:
+    if not isinstance(schema, Mapping) or not depth:
+        return None
+    kind, values = schema.get("type"), schema.get("enum")
+    if isinstance(values, list) and values:
+        return "|".join(json.dumps(each, ensure_ascii=False) for each in values)
+    if kind == "object":
+        return _object(schema, depth)
+    if kind == "array":
+        item = _outline(schema.get("items"), depth - 1)
+        return None if item is None else f"[{item}]"
+    if "description" in schema or "format" in schema or "pattern" in schema:
+        return None
+    return _EXAMPLES.get(kind) if isinstance(kind, str) else None
+
+
+def _object(schema: Mapping[str, Any], depth: int) -> str | None:
+    properties = schema.get("properties")
+    if not isinstance(properties, Mapping) or not properties:
+        return None
+    if isinstance(schema.get("additionalProperties"), Mapping) or "patternProperties" in schema:
+        return None
+    parts = []
+    for name, each in properties.items():
+        part = _outline(each, depth - 1)
+        if part is None:
+            return None
+        # A small model copies an example: what may be omitted is better empty.
+        if part == _EXAMPLES["string"] and name not in (schema.get("required") or ()):
+            part = '""'
+        parts.append(f"{json.dumps(name, ensure_ascii=False)}: {part}")
+    return "{" + ", ".join(parts) + "}"
