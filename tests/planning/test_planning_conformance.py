@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
 from typing import Any
 
 from kando.kit import Kit
-from kando.runtime.emission import as_own
-from kando.schema.events import KIT_LOADED, KandoEvent, make_event
 from kando.testing.kits import KitContract
 from kando.views.approvals import Approval
 from kando.views.children import RequestedRun
@@ -33,17 +30,10 @@ PLAN = [
 
 class TestPlanning(KitContract):
     goal = "Open the bridge"
+    settings = {"kits": {"question": "research"}}  # noqa: RUF012
 
     def make_kit(self) -> Kit:
         return kit
-
-    def seeds(self, kit: Kit, run_id: str) -> Sequence[KandoEvent]:
-        settings = {"kits": {"question": "research"}}
-        data = {"name": kit.name, "version": kit.version, "settings": settings}
-        return [
-            as_own(make_event(KIT_LOADED, "", "runtime", [], data)),
-            *super().seeds(kit, run_id),
-        ]
 
     def decide(self, question: Any) -> Any:
         if isinstance(question, Approval):

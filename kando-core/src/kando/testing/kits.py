@@ -19,6 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from kando.app.kits.settings import KitSettings
 from kando.app.kits.spelling import check_spelling
 from kando.branch.diff import diff
 from kando.errors import ConfigurationError, ImpureResponder, ReplayDivergence
@@ -61,6 +62,8 @@ class KitContract:
 
     #: The goal of the test run.
     goal = "Try it"
+    #: Settings of the kit in the test run: by name, or an instance of its class; None for the defaults.
+    settings: KitSettings | None = None
     #: Maximum number of events of the run.
     max_events = 2000
     #: Maximum number of positions at which the run is interrupted; a shorter run is interrupted at
@@ -128,7 +131,8 @@ class KitContract:
 
         budget = Budget(max_events=self.max_events)
         executors = (executor or provider_executor(complete),)
-        return KandoRun(self.make_kit(), ledger, executors, budget, checks_purity)
+        kit = self.make_kit()
+        return KandoRun(kit, ledger, executors, budget, checks_purity, self.settings)
 
     def finished_run(self, *, checks_purity: bool = False) -> KandoRun:
         """Return a run of the kit that has finished."""
@@ -138,7 +142,7 @@ class KitContract:
 
     def _first(self, kit: Kit) -> int:
         """Return the number of events with which a run of the kit starts."""
-        return len(self.seeds(kit, "r1")) + bool(kit.tool_servers)
+        return len(self.seeds(kit, "r1")) + bool(kit.tool_servers or self.settings)
 
     def _finish(self, run: KandoRun, seeds: Sequence[KandoEvent] = ()) -> KandoRun:
         """Work on a run until it waits for no decision that `decide` makes."""

@@ -16,6 +16,7 @@ import attrs
 
 from kando.app.context import Context
 from kando.app.kits.find import kit_data
+from kando.app.kits.settings import KitSettings, settings_data
 from kando.app.tool_servers import Servers, ToolServers, responders_of
 from kando.cache.llm import LLMCache
 from kando.kit import Kit
@@ -148,8 +149,8 @@ def _tool_servers() -> ToolServers:
 class KandoRun:
     """A run in a test.
 
-    The first event of a run of a kit with MCP servers is ``kit.loaded``, with the tools that they
-    offer. They are started when they are needed, and ended with the work.
+    The first event of a run of a kit with MCP servers, or with settings, is ``kit.loaded``, with the
+    tools that the servers offer and with the settings. The servers are started when they are needed, and ended with the work.
 
     Attributes:
         kit: of the run.
@@ -157,6 +158,7 @@ class KandoRun:
         executors: answer the requests; without one they stay pending.
         budget: limits of the run.
         checks_purity: refuse responders that use a clock or change the world (slow).
+        settings: of the kit: by name, or an instance of its class; the defaults if None.
     """
 
     kit: Kit
@@ -164,6 +166,7 @@ class KandoRun:
     executors: tuple[Responder, ...] = ()
     budget: Budget | None = None
     checks_purity: bool = False
+    settings: KitSettings | None = None
     _sessions: ToolServers = attrs.field(factory=_tool_servers, init=False, eq=False, repr=False)
 
     def runtime(self) -> Runtime:
@@ -183,12 +186,18 @@ class KandoRun:
         """Record `seeds` and work until the run is idle; without seeds, resume it.
 
         Raises:
-            ConfigurationError: an MCP server of the kit cannot be started or reached.
+            ConfigurationError: an MCP server of the kit cannot be started or reached; or the kit has
+                no such setting.
         """
         with self.connected():
-            if seeds and self.kit.tool_servers and not self.ledger.length():
+            if seeds and self.loads_kit and not self.ledger.length():
                 self._load_kit()
             return self.runtime().run(list(seeds))
+
+    @property
+    def loads_kit(self) -> bool:
+        """Whether the first event of the run is ``kit.loaded``."""
+        return bool(self.kit.tool_servers or self.settings)
 
     @contextmanager
     def connected(self) -> Iterator[None]:
@@ -201,11 +210,13 @@ class KandoRun:
         for name, server in self.kit.tool_servers.items():
             self._sessions.require(server)
             listings[name] = self._sessions.listing(server)
-        loaded = make_event(KIT_LOADED, "", "test", [], kit_data(self.kit, tool_servers=listings))
+        chosen = settings_data(self.kit, self.settings)
+        data = kit_data(self.kit, settings=chosen, tool_servers=listings)
+        loaded = make_event(KIT_LOADED, "", "test", [], data)
         self.runtime().record([loaded], is_own=True)
 
     def _responders(self) -> list[Responder]:
-        if not self.kit.tool_servers:
+        if not self.loads_kit:
             return self.kit.create()
         loaded = next((e.data for e in self.ledger.read_all() if e.type == KIT_LOADED), None)
         servers = Servers({**self.kit.tool_servers}, recorded_servers(loaded))
