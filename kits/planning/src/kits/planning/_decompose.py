@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from kando.emit import create, patch, relate, unrelate
+from kando.kit import setting
 from kando.schema.events import OBJECT_CREATED, OBJECT_PATCHED, KandoEvent, RecordedEvent
 from kando.world.graph import World, WorldObject
 from kits.planning._graph import is_done, job_of, key, needs, problems_in, tasks_of
@@ -35,8 +36,7 @@ Emitted = Generator[KandoEvent, RecordedEvent, None]
 EmittedWithIds = Generator[KandoEvent, RecordedEvent, list[str]]
 
 
-def _plan_model(world: World) -> str:
-    return world.settings(Settings).plan_model
+_plan_model = setting(Settings, "plan_model")
 
 
 @kit.llm_responder(

@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 
 from kando.emit import create, patch, relate, start_run
+from kando.kit import setting
 from kando.responders.policies import Allow, Ask, Verdict
 from kando.schema.events import (
     LLM_REQUEST,
@@ -88,7 +89,7 @@ def ask_first(intent: KandoEvent, world: World) -> Verdict:
     prompt="work",
     system="system",
     output=Result,
-    model=lambda world: world.settings(Settings).work_model,
+    model=setting(Settings, "work_model"),
 )
 def work(event: RecordedEvent, world: World) -> dict[str, Any] | None:
     """Ask a model to work on a task, unless another kit does."""

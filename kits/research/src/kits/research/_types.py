@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import attrs
 
-from kando.kit import OMITTED, Demo, Kit, json_schema, load_prompts
-from kando.world.graph import World
+from kando.kit import (
+    OMITTED,
+    Demo,
+    Kit,
+    json_schema,
+    load_prompts,
+    model_setting,
+    setting,
+)
 
 __all__ = [
     "ANSWERS",
@@ -71,19 +78,9 @@ class Settings:
     part_chars: int = 12_000
 
 
-def model_of(step: str) -> Callable[[World], str]:
-    """Return the function that returns the model of a step."""
-
-    def model(world: World) -> str:
-        settings = world.settings(Settings)
-        return settings.models.get(step, settings.model)
-
-    return model
-
-
-def max_tokens(world: World) -> int | None:
-    """Return the maximum length of an answer."""
-    return world.settings(Settings).max_tokens
+#: Options of the requests.
+model_of = partial(model_setting, Settings)
+max_tokens = setting(Settings, "max_tokens")
 
 
 @kit.object
