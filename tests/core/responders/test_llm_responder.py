@@ -12,12 +12,13 @@ from kando.branch.fork import fork
 from kando.cache.llm import LLMCache
 from kando.emit import create, patch
 from kando.errors import ConfigurationError, NotFoundError
-from kando.kit import Kit
+from kando.kit import Kit, model_setting, setting
 from kando.ledger.memory import MemoryLedgerStore, MemorySubstrate
 from kando.responders.llm_executor import provider_executor
 from kando.runtime import Runtime
 from kando.runtime.runtime import DEFAULT_MAX_PAYLOAD_BYTES
 from kando.schema.events import LLM_REQUEST, TOOL_CALLED, TOOL_RETURNED, KandoEvent
+from kando.testing.runs import KandoRun
 from kando.world.graph import World, WorldObject
 
 Complete = Callable[[dict[str, Any]], dict[str, Any]]
@@ -380,3 +381,75 @@ def test_an_option_may_be_a_function_of_the_world() -> None:
     (request,) = requests_in(events)
     # The conversation is recorded with the request.
     assert (request["model"], request["max_tokens"]) == ("m1", None)
+
+
+CUT = '{"items": [{"statement": "A } is [1]."}, {"statement": "B \\" is."}, {"statement": "C'
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (CUT, ["A } is [1].", 'B " is.']),
+        ('{"items": [{"statement": "A"}], "mo', ["A"]),
+        ('{"items": [{"statement": "A"}, {"confidence": 1', ["A"]),
+        ('{"items": [', []),
+    ],
+)
+def test_the_whole_items_of_an_answer_that_was_cut_off_count_if_the_kit_says_so(
+    text: str, expected: list[str]
+) -> None:
+    kit = new_kit()
+    asked_by(kit, output=Claim, many=True, accepts_cut=True)
+
+    world, _ = run(kit, saying({"text": text, "stop": "length"}))
+
+    assert [each.statement for each in world.all(Claim)] == expected
+
+
+@pytest.mark.parametrize(
+    "text", ['{"item', '{"items": {"statement": "A"}, ', "no JSON [", "[" * 9000]
+)
+def test_an_answer_that_was_cut_off_before_it_matched_has_failed(text: str) -> None:
+    kit = new_kit()
+    on_company = asked_by(kit, output=Claim, many=True, accepts_cut=True)
+
+    @on_company.failed
+    def failed(error: dict[str, Any], about: WorldObject, world: World) -> Iterator[KandoEvent]:
+        yield patch(about, {"text": error["message"]})
+
+    world, _ = run(kit, saying({"text": text, "stop": "length"}))
+
+    assert "it was truncated at max_tokens" in world.objects["company"].data["text"]
+
+
+def test_an_answer_that_was_cut_off_has_failed_by_default() -> None:
+    kit = new_kit()
+    asked_by(kit, output=Claim, many=True)
+
+    world, _ = run(kit, saying({"text": CUT, "stop": "length"}))
+
+    assert world.all(Claim) == []
+
+
+def test_the_settings_of_a_run_choose_the_model_of_a_step_and_the_length_of_its_answers() -> None:
+    kit = Kit("steps", prompts={"claims": "Claims about $name?"})
+
+    @kit.settings
+    @attrs.frozen
+    class Settings:
+        model: str = "small"
+        models: dict[str, str] = attrs.field(factory=dict)
+        max_tokens: int = 100
+
+    kit.object(Company)
+    asked_by(
+        kit, model=model_setting(Settings, "first"), max_tokens=setting(Settings, "max_tokens")
+    )
+    asked_by(kit, model=model_setting(Settings, "other"), name="steps.other")
+    run = KandoRun(kit, MemoryLedgerStore("r1"), settings={"models": {"first": "large"}})
+
+    run.work([create("Company", {"name": "Acme"}, id="company")])
+
+    asked = [each.data for each in run.events if each.type == LLM_REQUEST]
+    assert [each["model"] for each in asked] == ["large", "small"]
+    assert [each.get("max_tokens") for each in asked] == [100, None]

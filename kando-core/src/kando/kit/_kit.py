@@ -280,6 +280,7 @@ class Kit:
         conversation: bool = False,
         compaction: Compaction | bool = True,
         window: int | None = None,
+        accepts_cut: bool = False,
         **options: Any,
     ) -> Callable[[Callable[[Any, World], Mapping[str, Any] | None]], LLMResponder]:
         """Make the decorated function a responder that asks a model.
@@ -308,6 +309,8 @@ class Kit:
                 all earlier messages, answers and results of tools are sent again before it.
             compaction: how a conversation that becomes too long is compacted; False for not at all.
             window: how many tokens the model reads, if `compaction` does not say so.
+            accepts_cut: whether an answer that was cut off at ``max_tokens`` counts with the items
+                of its lists that are whole. Else it is a failure.
             options: further fields of the request: ``model``, ``max_tokens``, ``temperature``,
                 ``effort``, ``thinking`` and others, as for `kando.emit.ask`. A value may be a
                 function of the world: ``model=lambda world: world.settings(Settings).model``.
@@ -334,7 +337,7 @@ class Kit:
             responder.was = self._qualified(was)
             responder.continues = conversation
             responder.compaction = compaction_of(compaction, window)
-            responder.servers = servers
+            responder.servers, responder.accepts_cut = servers, accepts_cut
             self.responders += parts_of(responder, pattern, type_name(type), self)
             return responder
 

@@ -16,6 +16,7 @@ import attrs
 
 from kando.emit import create, patch
 from kando.errors import InvalidData, RequestRejected, UnsupportedContent
+from kando.responders._cut_answers import was_cut
 from kando.responders.answers import failure_of
 from kando.responders.asker import (
     CONVERSATION,
@@ -90,6 +91,7 @@ class LLMResponder:
         compaction: how a conversation that it continues is compacted; None for not at all.
         home: the object of a conversation that events need not name.
         servers: names of the tool servers that the model may use; None if it may call no tool.
+        accepts_cut: whether the whole items of an answer that was cut off count as the answer.
     """
 
     name: str
@@ -105,6 +107,7 @@ class LLMResponder:
     compaction: Compaction | None = None
     home: Home | None = None
     servers: Sequence[str] | None = None
+    accepts_cut: bool = False
     _then: Then | None = attrs.field(default=None, init=False)
     _failed: Then | None = attrs.field(default=None, init=False)
     _compact: Compact | None = attrs.field(default=None, init=False)
@@ -215,6 +218,8 @@ class LLMResponder:
         elif calls_in(event.data):
             step = call_tools(asker, conversation, event, world)
             yield from self._follow(step, conversation, world)
+        elif self.accepts_cut and was_cut(event.data):
+            yield from self._end(conversation, event, world)
         elif (failure := failure_of(event.data)) is not None:
             cut = cut_after(asker, conversation.data, event.data)
             if cut is None:
@@ -259,9 +264,10 @@ class LLMResponder:
         """End a turn with the answer of the model."""
         output = Output(self.output, self.many, self.relation)
         try:
-            made = output.read(answer.data)
+            is_cut = self.accepts_cut and was_cut(answer.data)
+            made = output.read_cut(answer.data) if is_cut else output.read(answer.data)
         except InvalidData as error:
-            problem = {"type": "Misfit", "message": error.message}
+            problem = failure_of(answer.data) or {"type": "Misfit", "message": error.message}
             yield from self._fail(conversation, problem, world)
             return
         ended, conversation = changed(conversation, self._ended(conversation, answer))

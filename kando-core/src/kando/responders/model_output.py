@@ -11,6 +11,7 @@ import msgspec
 
 from kando.emit import create, patch, relate
 from kando.errors import InvalidData
+from kando.responders._cut_answers import whole_parts
 from kando.responders.answers import text_of
 from kando.responders.asker import Emitted
 from kando.responders.structured import structure
@@ -63,6 +64,26 @@ class Output:
                 raise InvalidData(msg, hint="Check the provider that returned it.") from error
         made = structure(self.whole(), data)
         return list(made.items) if self.many else made
+
+    def read_cut(self, answer: Mapping[str, Any]) -> Any:
+        """Return the same of an answer that was cut off: the longest part of it that matches.
+
+        Args:
+            answer: as for `read`.
+
+        Raises:
+            InvalidData: no part of it matches.
+        """
+        problem: InvalidData | None = None
+        for data in whole_parts(str(answer.get("text", ""))):
+            try:
+                return self.read({"data": data})
+            except InvalidData as error:
+                problem = problem or error
+        if problem is not None:
+            raise problem
+        msg = "The answer was cut off before it had a whole part."
+        raise InvalidData(msg, hint="Raise max_tokens.")
 
     def applied(self, made: Any, about: str | None, world: World) -> Emitted:
         """Yield the objects and relations that follow from an answer by default.

@@ -73,12 +73,12 @@ class Reading:
     """The statements of a source about the company.
 
     Attributes:
-        note: what kind of source it is, or why it states nothing, in one sentence.
         statements: what it states about the company.
+        note: what kind of source it is, or why it states nothing, in one sentence.
     """
 
-    note: str = attrs.field(metadata=json_schema(maxLength=600))
     statements: list[Statement] = attrs.field(factory=list, metadata=json_schema(maxItems=12))
+    note: str = attrs.field(default="", metadata=json_schema(maxLength=600))
 
 
 @attrs.frozen

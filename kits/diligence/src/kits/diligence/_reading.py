@@ -182,6 +182,7 @@ def on_source_read(event: Recorded, world: World) -> Emitted:
     output=Reading,
     model=model_of("reading"),
     max_tokens=max_tokens,
+    accepts_cut=True,
 )
 def read(event: Recorded, world: World) -> Mapping[str, Any] | None:
     """Ask what a source states, or a part of it; once more if the first answer was unusable."""
