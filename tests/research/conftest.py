@@ -27,7 +27,7 @@ Complete = Callable[[dict[str, Any]], dict[str, Any]]
 def answering(request: dict[str, Any]) -> dict[str, Any]:
     """Answer like a model, in the words of the question and of the first source."""
     asked = request["messages"][-1]["content"]
-    question = asked.splitlines()[0]
+    question = asked.splitlines()[-1]
     answer = {"text": f"Answer to: {question} [1]", "model": "test", "cost_usd": 0.25}
     if "output_schema" not in request:
         return answer

@@ -31,9 +31,9 @@ def test_a_hostile_document_is_only_quoted(research, make_document, text):
     assert "".join(excerpts.split()) == "".join(f"AI safety {text}".split())
     for request, question in zip(research.asked(), world.objects_of(QUESTION), strict=True):
         lines = request.data["messages"][-1]["content"].splitlines()
-        assert lines[0] == f"Question: {question.data['text']}"
+        assert lines[-1] == f"Question: {question.data['text']}"
         head = lines.index("Sources:")
-        own = [line for line in lines[head + 1 :] if line and not line.startswith(">")]
+        own = [line for line in lines[head + 1 : -1] if line and not line.startswith(">")]
         assert all(line.split()[1] == "a.txt," for line in own)
         assert len(own) <= 5
     assert research.runtime().replay(strict=True) == world
@@ -94,7 +94,7 @@ def test_a_hostile_path_stays_one_printable_line(research, make_document, path):
 @pytest.mark.parametrize("text", HOSTILE, ids=NAMES)
 def test_a_hostile_answer_changes_its_own_finding_only(new_research, answer, text):
     def hostile_once(request: dict[str, Any]) -> dict[str, Any]:
-        is_second = "evidence" in request["messages"][-1]["content"].splitlines()[0]
+        is_second = "evidence" in request["messages"][-1]["content"].splitlines()[-1]
         return {"text": text, "cost_usd": 0.0} if is_second else answer(request)
 
     calm, attacked = new_research(), new_research()

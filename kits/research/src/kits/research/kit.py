@@ -220,6 +220,7 @@ def on_question_settled(event: RecordedEvent, world: World) -> Emitted:
     output=Answer,
     model=model_of("finding"),
     max_tokens=max_tokens,
+    accepts_cut=True,
 )
 def find(event: RecordedEvent, world: World) -> Mapping[str, Any] | None:
     """Ask for the answer to a question from its sources: from each part of them, one by one.
@@ -238,7 +239,7 @@ def find(event: RecordedEvent, world: World) -> Mapping[str, Any] | None:
     problem = finding.data.get("problem")
     again = f"\n\nAn earlier answer was unusable: {problem}." if problem else ""
     shown = sources_text(data[start:end], start + 1)
-    return {**_asked(finding.id, world), "sources": f"{shown}{again}"}
+    return {**_asked(finding.id, world), "sources": shown, "again": again}
 
 
 @find.then
@@ -284,7 +285,8 @@ def on_finding_created(event: RecordedEvent, world: World) -> Iterator[KandoEven
     if question is None or not is_settled(question) or event.data["data"]["status"] != "pending":
         return
     if not sources_of(event.data["id"], world):
-        prompt = kit.prompt("finding", **_asked(event.data["id"], world), sources=sources_text([]))
+        asked = _asked(event.data["id"], world)
+        prompt = kit.prompt("finding", **asked, sources=sources_text([]), again="")
         messages = [
             {"role": "system", "content": kit.prompt("system")},
             {"role": "user", "content": prompt},
