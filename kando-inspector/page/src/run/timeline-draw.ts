@@ -34,6 +34,16 @@ export interface Colours {
   panel: string;
 }
 
+/** What does not change while a person scrubs: all but the marks. */
+interface Backdrop {
+  canvas: HTMLCanvasElement;
+  layout: Layout;
+  colours: Colours;
+  window: string;
+}
+
+const backdrops = new WeakMap<HTMLCanvasElement, Backdrop>();
+
 /** Draw what the window shows; the work is bounded by the events and the pixels in it. */
 export function draw(
   canvas: HTMLCanvasElement,
@@ -48,23 +58,50 @@ export function draw(
   fit(canvas, width, height + RULER, ratio);
   const pen = canvas.getContext("2d");
   if (!pen) return;
-  pen.setTransform(ratio, 0, 0, ratio, 0, 0);
-  pen.clearRect(0, 0, width, height + RULER);
   const scale = width * window.zoom;
   const x = (place: number) => (place - window.left) * scale;
+  pen.setTransform(1, 0, 0, 1, 0, 0);
+  pen.clearRect(0, 0, canvas.width, canvas.height);
+  pen.drawImage(backdropOf(canvas, index, layout, window, colours, x), 0, 0);
+  pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+  drawAfter(pen, layout, window, marks, colours, x);
+  drawMarks(pen, index, layout, window, marks, colours, x);
+}
+
+/** Return the lanes, gaps, calls and events as a picture, drawn again only if they changed. */
+function backdropOf(
+  canvas: HTMLCanvasElement,
+  index: EventIndex,
+  layout: Layout,
+  window: Window,
+  colours: Colours,
+  x: Place,
+): HTMLCanvasElement {
+  const ratio = devicePixelRatio || 1;
+  const key = JSON.stringify([window, ratio]);
+  const old = backdrops.get(canvas);
+  if (old && old.layout === layout && old.colours === colours && old.window === key) {
+    return old.canvas;
+  }
+  const made = old?.canvas ?? document.createElement("canvas");
+  fit(made, window.width, window.height + RULER, ratio);
+  backdrops.set(canvas, { canvas: made, layout, colours, window: key });
+  const pen = made.getContext("2d");
+  if (!pen) return made;
+  pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+  pen.clearRect(0, 0, window.width, window.height + RULER);
   pen.font = "11px system-ui, sans-serif";
   drawLanes(pen, layout, window, colours);
   drawGaps(pen, layout, window, colours, x);
   pen.save();
   pen.beginPath();
-  pen.rect(0, RULER, width, height);
+  pen.rect(0, RULER, window.width, window.height);
   pen.clip();
   drawCalls(pen, index, layout, window, colours, x);
   drawEvents(pen, index, layout, window, colours, x);
   pen.restore();
-  drawAfter(pen, layout, window, marks, colours, x);
   drawRuler(pen, layout, window, colours, x);
-  drawMarks(pen, index, layout, window, marks, colours, x);
+  return made;
 }
 
 /** Resize a canvas if its size has changed: that costs more than drawing. */
