@@ -9,7 +9,16 @@ import { neighbourhood, objectFigure, typeFigure } from "../src/views/logic/worl
 
 function event(position: number, cause: number[], type = "note", data = {}): LedgerEvent {
   const id = `e${position}`;
-  return { id, type, source: "run:r", actor: "a", cause: cause.map((each) => `e${each}`), timestamp: "", data, position };
+  return {
+    id,
+    type,
+    source: "run:r",
+    actor: "a",
+    cause: cause.map((each) => `e${each}`),
+    timestamp: "",
+    data,
+    position,
+  };
 }
 
 function object(id: string, type = "Claim", data = {}): WorldObject {
@@ -31,14 +40,23 @@ test("a world is drawn with every object, and lines only between its objects", (
   const figure = objectFigure(world, marks, "World");
   assert.deepEqual(figure.boxes.map((each) => each.id).sort(), ["a", "alone", "b", "c"]);
   assert.equal(figure.boxes.find((each) => each.id === "b")?.mark, "patched");
-  assert.deepEqual(figure.lines.map((each) => each.label), ["supports", "cites"]);
+  assert.deepEqual(
+    figure.lines.map((each) => each.label),
+    ["supports", "cites"],
+  );
   assert.deepEqual([...marks.fields], [["b", ["text"]]]);
 });
 
 test("a large world is drawn by its types, with the number of relations between them", () => {
   const figure = typeFigure(world, NO_CHANGES, "World");
-  assert.deepEqual(figure.boxes.map((each) => each.lines.join(": ")), ["Claim: 2 objects", "Source: 1 object", "Note: 1 object"]);
-  assert.deepEqual(figure.lines.map((each) => each.label), ["supports ×1", "cites ×1"]);
+  assert.deepEqual(
+    figure.boxes.map((each) => each.lines.join(": ")),
+    ["Claim: 2 objects", "Source: 1 object", "Note: 1 object"],
+  );
+  assert.deepEqual(
+    figure.lines.map((each) => each.label),
+    ["supports ×1", "cites ×1"],
+  );
 });
 
 test("the neighbourhood of an object grows with the number of relations followed", () => {
@@ -48,15 +66,33 @@ test("the neighbourhood of an object grows with the number of relations followed
 
 test("the depth of an event in a trace is the longest chain from the selected one", () => {
   const events = [event(0, []), event(1, [0]), event(2, [1, 0]), event(3, [2, 0])];
-  const depths = (rows: { event: LedgerEvent; depth: number }[]) => rows.map((each) => [each.event.id, each.depth]);
-  assert.deepEqual(depths(traceRows(events, "e3", "causes")), [["e3", 0], ["e2", 1], ["e1", 2], ["e0", 3]]);
-  assert.deepEqual(depths(traceRows(events, "e0", "effects")), [["e0", 0], ["e1", 1], ["e2", 2], ["e3", 3]]);
+  const depths = (rows: { event: LedgerEvent; depth: number }[]) =>
+    rows.map((each) => [each.event.id, each.depth]);
+  assert.deepEqual(depths(traceRows(events, "e3", "causes")), [
+    ["e3", 0],
+    ["e2", 1],
+    ["e1", 2],
+    ["e0", 3],
+  ]);
+  assert.deepEqual(depths(traceRows(events, "e0", "effects")), [
+    ["e0", 0],
+    ["e1", 1],
+    ["e2", 2],
+    ["e3", 3],
+  ]);
 });
 
 test("a trace of a branch keeps the events of its parent, and not those of a child run", () => {
-  const of = (position: number, source: string, run_id: string) => ({ ...event(position, []), source, run_id });
+  const of = (position: number, source: string, run_id: string) => ({
+    ...event(position, []),
+    source,
+    run_id,
+  });
   const events = [of(3, "branch:b", "b"), of(1, "run:r", "b"), of(9, "run:child", "child")];
-  assert.deepEqual(inFirstLedger(events).map((each) => each.position), [3, 1]);
+  assert.deepEqual(
+    inFirstLedger(events).map((each) => each.position),
+    [3, 1],
+  );
 });
 
 test("an SVG file of a trace has no markup from the ledger", () => {

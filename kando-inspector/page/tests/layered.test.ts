@@ -29,7 +29,9 @@ test("no two nodes overlap, whatever the graph", () => {
       const edges = Array.from({ length: 2 * size }, () => edge(`n${random(size)}`, `n${random(size)}`));
       const boxes = [...layered(nodes, edges, { direction }).boxes.values()];
       assert.equal(boxes.length, size);
-      boxes.forEach((a, at) => boxes.slice(at + 1).forEach((b) => assert.ok(!overlaps(a, b), `${a.id} ${b.id}`)));
+      boxes.forEach((a, at) =>
+        boxes.slice(at + 1).forEach((b) => assert.ok(!overlaps(a, b), `${a.id} ${b.id}`)),
+      );
     }
   }
 });

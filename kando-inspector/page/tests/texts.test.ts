@@ -22,23 +22,39 @@ test("a cut never splits a character, and a line of a huge value is made quickly
 });
 
 test("Markdown becomes headings, lists, quotes, tables and code", () => {
-  const text = "# Title #\n\nA *b* **c** `d<e>`\nnext\n\n- one\n- two\n  - deep\n\n3. three\n\n> quote\n\n```py\nx = 1\n```\n\n| a | b |\n| - | - |\n| 1 | 2 |\n\n---\n";
+  const text =
+    "# Title #\n\nA *b* **c** `d<e>`\nnext\n\n- one\n- two\n  - deep\n\n3. three\n\n> quote\n\n```py\nx = 1\n```\n\n| a | b |\n| - | - |\n| 1 | 2 |\n\n---\n";
   const blocks = parseMarkdown(text);
   const kinds = blocks.map((each) => each.kind);
   assert.deepEqual(kinds, ["heading", "paragraph", "list", "list", "quote", "code", "table", "rule"]);
   const [, paragraph, list, ordered] = blocks;
   assert.ok(paragraph?.kind === "paragraph" && list?.kind === "list" && ordered?.kind === "list");
   assert.equal(plain(paragraph.spans), "A b c d<e> next");
-  assert.deepEqual(list.items.map((each) => each.map((block) => block.kind)), [["paragraph"], ["paragraph", "list"]]);
+  assert.deepEqual(
+    list.items.map((each) => each.map((block) => block.kind)),
+    [["paragraph"], ["paragraph", "list"]],
+  );
   assert.equal(ordered.start, 3);
 });
 
 test("HTML, scripts and unsafe links in Markdown stay text", () => {
-  const [block] = parseMarkdown('<script>alert(1)</script> [x](javascript:alert) ![i](https://e.example/i.png) <b onclick="x">');
+  const [block] = parseMarkdown(
+    '<script>alert(1)</script> [x](javascript:alert) ![i](https://e.example/i.png) <b onclick="x">',
+  );
   assert.ok(block?.kind === "paragraph");
-  assert.deepEqual(block.spans.filter((each) => each.kind === "link").map((each) => each.address), ["https://e.example/i.png"]);
+  assert.deepEqual(
+    block.spans.filter((each) => each.kind === "link").map((each) => each.address),
+    ["https://e.example/i.png"],
+  );
   assert.ok(plain(block.spans).startsWith("<script>alert(1)</script> [x](javascript:alert)"));
-  for (const unsafe of ["javascript:x", " javascript:x", "data:text/html,x", "//e.example", "file:///etc", "JaVaScRiPt:x"]) {
+  for (const unsafe of [
+    "javascript:x",
+    " javascript:x",
+    "data:text/html,x",
+    "//e.example",
+    "file:///etc",
+    "JaVaScRiPt:x",
+  ]) {
     assert.equal(safeAddress(unsafe), null);
   }
 });
@@ -65,7 +81,9 @@ test("the rows in view are few, whatever the length of the list", () => {
 
 test("two long texts differ only in their changed lines", () => {
   const lines = (...changed: string[]) => ["a", "b", ...changed, "y", "z"].join("\n");
-  assert.deepEqual(lineHunks(lines("old"), lines("new", "more")), [{ removed: ["old"], added: ["new", "more"], before: ["b"], after: ["y"] }]);
+  assert.deepEqual(lineHunks(lines("old"), lines("new", "more")), [
+    { removed: ["old"], added: ["new", "more"], before: ["b"], after: ["y"] },
+  ]);
   assert.deepEqual(lineHunks("1\n2\n3\n4\n5", "1\nX\n3\n4"), [
     { removed: ["2"], added: ["X"], before: ["1"], after: ["3"] },
     { removed: ["5"], added: [], before: ["4"], after: [] },

@@ -4,21 +4,24 @@ import { useId, useMemo, useState } from "preact/hooks";
 
 import type { Approval, Json } from "../data/shapes";
 import { kando } from "../ui/commands";
-import { duration, moment } from "../ui/format";
-import { useLoaded, useNow } from "../ui/hooks";
+import { useLoaded } from "../ui/hooks";
 import { JsonTree } from "../ui/json";
-import { Age, CopyCommand, Empty, Problem } from "../ui/parts";
+import { CopyCommand, Empty, Problem } from "../ui/parts";
 import { Isolated, LongText } from "../ui/text";
 import { isData, isSame } from "./logic/changes";
 import { formFields, replyOf } from "./logic/schema-form";
 import { oneLine } from "./logic/text";
 import { ActionFoot, useActing } from "./parts/controls";
+import { CardHead, runOf } from "./parts/card-head";
 import { FormInput } from "./parts/form-input";
 import { register, type ViewProps } from "./registry";
 
 function ApprovalsView(props: ViewProps) {
   const { source, run, at, end, status } = props;
-  const { value, error, reload } = useLoaded(() => source.approvals(run, at), [source, run, at, end, status.approvals, status.questions]);
+  const { value, error, reload } = useLoaded(
+    () => source.approvals(run, at),
+    [source, run, at, end, status.approvals, status.questions],
+  );
   const [decided, setDecided] = useState<ReadonlyMap<string, string>>(new Map());
   const done = (id: string, text: string) => {
     props.announce(text);
@@ -43,12 +46,25 @@ function ApprovalsView(props: ViewProps) {
       {value.map((each) =>
         decided.has(each.event_id) ? (
           <p key={each.event_id} class="card">
-            <strong>{decided.get(each.event_id)}</strong> <Isolated text={oneLine(questionOf(each) ?? titleOf(each), 160)} />
+            <strong>{decided.get(each.event_id)}</strong>{" "}
+            <Isolated text={oneLine(questionOf(each) ?? titleOf(each), 160)} />
           </p>
         ) : questionOf(each) === null ? (
-          <ApprovalCard key={each.event_id} approval={each} view={props} canAct={props.canAct && isNow} done={done} />
+          <ApprovalCard
+            key={each.event_id}
+            approval={each}
+            view={props}
+            canAct={props.canAct && isNow}
+            done={done}
+          />
         ) : (
-          <QuestionCard key={each.event_id} question={each} view={props} canAct={props.canAct && isNow} done={done} />
+          <QuestionCard
+            key={each.event_id}
+            question={each}
+            view={props}
+            canAct={props.canAct && isNow}
+            done={done}
+          />
         ),
       )}
     </div>
@@ -58,7 +74,9 @@ function ApprovalsView(props: ViewProps) {
 function NonePending({ view, isNow }: { view: ViewProps; isNow: boolean }) {
   return (
     <Empty>
-      {isNow ? "The run waits for no approval and no answer of a person." : "At this event the run waited for no approval and no answer of a person."}{" "}
+      {isNow
+        ? "The run waits for no approval and no answer of a person."
+        : "At this event the run waited for no approval and no answer of a person."}{" "}
       <CopyCommand command={kando("approvals", view.run, "--all")} label="List past decisions" />
     </Empty>
   );
@@ -92,11 +110,6 @@ function questionOf(item: Approval): string | null {
   return item["type"] === "person.asked" || item.kind === "question" ? String(item["reason"] ?? "") : null;
 }
 
-/** Return the run that an item belongs to: a child run may wait, too. */
-function runOf(item: Approval, view: ViewProps): string {
-  return typeof item["run_id"] === "string" ? item["run_id"] : view.run;
-}
-
 interface CardProps {
   view: ViewProps;
   canAct: boolean;
@@ -119,7 +132,10 @@ function ApprovalCard({ approval, view, canAct, done }: CardProps & { approval: 
   const args = isChanged ? (edited as Json) : undefined;
   const approve = () =>
     acting.act(async () => {
-      await view.source.decide(run, approval.event_id, { decision: "approve", ...(args === undefined ? {} : { args }) });
+      await view.source.decide(run, approval.event_id, {
+        decision: "approve",
+        ...(args === undefined ? {} : { args }),
+      });
       done(approval.event_id, isChanged ? "Approved with other arguments." : "Approved.");
     });
   const deny = () =>
@@ -130,7 +146,13 @@ function ApprovalCard({ approval, view, canAct, done }: CardProps & { approval: 
   const changed = args === undefined ? [] : ["--arguments", JSON.stringify(args)];
   return (
     <article class="card" aria-labelledby={`${id}-title`}>
-      <CardHead item={approval} view={view} title={titleOf(approval)} titleId={`${id}-title`} kind="Approval" />
+      <CardHead
+        item={approval}
+        view={view}
+        title={titleOf(approval)}
+        titleId={`${id}-title`}
+        kind="Approval"
+      />
       {typeof approval["reason"] === "string" && approval["reason"] && (
         <p class="card-reason">
           <Isolated text={oneLine(approval["reason"], 600)} />
@@ -141,7 +163,17 @@ function ApprovalCard({ approval, view, canAct, done }: CardProps & { approval: 
           <label class="field-label" for={`${id}-arguments`}>
             Arguments {isChanged && <span class="mark-word">changed</span>}
           </label>
-          <textarea id={`${id}-arguments`} class="code-input" rows={Math.min(14, text.split("\n").length + 1)} spellcheck={false} dir="ltr" value={text} aria-invalid={isMalformed} aria-describedby={isMalformed ? `${id}-error` : undefined} onInput={(event) => setText(event.currentTarget.value)} />
+          <textarea
+            id={`${id}-arguments`}
+            class="code-input"
+            rows={Math.min(14, text.split("\n").length + 1)}
+            spellcheck={false}
+            dir="ltr"
+            value={text}
+            aria-invalid={isMalformed}
+            aria-describedby={isMalformed ? `${id}-error` : undefined}
+            onInput={(event) => setText(event.currentTarget.value)}
+          />
           {isMalformed && (
             <p class="field-error" id={`${id}-error`}>
               The arguments must be a JSON object.
@@ -156,9 +188,27 @@ function ApprovalCard({ approval, view, canAct, done }: CardProps & { approval: 
           <label class="field-label" for={`${id}-reason`}>
             Reason, if you deny it
           </label>
-          <input type="text" id={`${id}-reason`} value={reason} maxLength={2000} onInput={(event) => setReason(event.currentTarget.value)} />
-          <ActionFoot command={reason ? kando("deny", run, approval.event_id, "--reason", reason) : kando("approve", run, approval.event_id, ...changed)} acting={acting}>
-            <button type="button" class="button primary" disabled={acting.isBusy || isMalformed} onClick={approve}>
+          <input
+            type="text"
+            id={`${id}-reason`}
+            value={reason}
+            maxLength={2000}
+            onInput={(event) => setReason(event.currentTarget.value)}
+          />
+          <ActionFoot
+            command={
+              reason
+                ? kando("deny", run, approval.event_id, "--reason", reason)
+                : kando("approve", run, approval.event_id, ...changed)
+            }
+            acting={acting}
+          >
+            <button
+              type="button"
+              class="button primary"
+              disabled={acting.isBusy || isMalformed}
+              onClick={approve}
+            >
               {isChanged ? "Approve with these arguments" : "Approve"}
             </button>
             <button type="button" class="button danger" disabled={acting.isBusy} onClick={deny}>
@@ -173,7 +223,10 @@ function ApprovalCard({ approval, view, canAct, done }: CardProps & { approval: 
         </>
       ) : (
         <p class="card-foot">
-          <CopyCommand command={kando("approve", run, approval.event_id)} label="Copy the command that approves" />
+          <CopyCommand
+            command={kando("approve", run, approval.event_id)}
+            label="Copy the command that approves"
+          />
           <CopyCommand command={kando("deny", run, approval.event_id)} label="Copy the command that denies" />
         </p>
       )}
@@ -185,63 +238,15 @@ function titleOf(approval: Approval): string {
   const tool = approval["tool"];
   if (typeof tool === "string") return `Call ${oneLine(tool, 100)}`;
   const held = Array.isArray(approval["held"]) ? approval["held"] : [];
-  return held.length > 1 ? `Record ${held.length} events` : `Record ${oneLine(String(approval["type"] ?? "an event"), 100)}`;
+  return held.length > 1
+    ? `Record ${held.length} events`
+    : `Record ${oneLine(String(approval["type"] ?? "an event"), 100)}`;
 }
 
 /** The events that are held back until the approval. */
 function Held({ held }: { held: unknown }) {
   if (!Array.isArray(held) || held.length === 0) return null;
   return <JsonTree value={held as Json} open={3} />;
-}
-
-interface HeadProps {
-  item: Approval;
-  view: ViewProps;
-  title: string;
-  titleId: string;
-  kind: string;
-}
-
-function CardHead({ item, view, title, titleId, kind }: HeadProps) {
-  const run = runOf(item, view);
-  const intent = typeof item["intent"] === "string" ? item["intent"] : item.event_id;
-  return (
-    <header class="card-head">
-      <div>
-        <p class="dim">
-          {kind}, requested <Age at={item.requested_at} />
-          {run !== view.run && (
-            <>
-              {" "}
-              by child run{" "}
-              <button type="button" class="link mono" onClick={() => view.navigate({ run, view: "approvals" })}>
-                {run}
-              </button>
-            </>
-          )}
-        </p>
-        <h2 id={titleId}>
-          <Isolated text={title} />
-        </h2>
-      </div>
-      <Deadline at={item.expires_at} />
-      <button type="button" class="button" onClick={() => view.navigate({ view: "trace", event: intent })}>
-        Why?
-      </button>
-    </header>
-  );
-}
-
-/** The deadline of a decision; the run decides by itself after it. */
-function Deadline({ at }: { at: string | null }) {
-  const now = useNow();
-  if (!at) return null;
-  const left = Date.parse(at) - now;
-  return (
-    <time class={left < 3_600_000 ? "deadline is-near" : "deadline"} dateTime={at} title={moment(at)}>
-      {left > 0 ? `${duration(left)} left` : "The deadline has passed"}
-    </time>
-  );
 }
 
 function QuestionCard({ question, view, canAct, done }: CardProps & { question: Approval }) {
@@ -272,15 +277,31 @@ function QuestionCard({ question, view, canAct, done }: CardProps & { question: 
         void send();
       }}
     >
-      <CardHead item={question} view={view} title={oneLine(asked, 200)} titleId={`${id}-title`} kind="Question" />
+      <CardHead
+        item={question}
+        view={view}
+        title={oneLine(asked, 200)}
+        titleId={`${id}-title`}
+        kind="Question"
+      />
       {(asked.length > 200 || asked.includes("\n")) && <LongText text={asked} />}
-      {question.reminded > 0 && <p class="dim">A person was reminded {question.reminded === 1 ? "once" : `${question.reminded} times`}.</p>}
+      {question.reminded > 0 && (
+        <p class="dim">
+          A person was reminded {question.reminded === 1 ? "once" : `${question.reminded} times`}.
+        </p>
+      )}
       {canAct && !schema && (
         <>
           <label class="field-label" for={`${id}-text`}>
             Answer
           </label>
-          <textarea id={`${id}-text`} rows={3} dir="auto" value={text} onInput={(event) => setText(event.currentTarget.value)} />
+          <textarea
+            id={`${id}-text`}
+            rows={3}
+            dir="auto"
+            value={text}
+            onInput={(event) => setText(event.currentTarget.value)}
+          />
         </>
       )}
       {canAct &&
@@ -295,13 +316,20 @@ function QuestionCard({ question, view, canAct, done }: CardProps & { question: 
         ))}
       {canAct ? (
         <ActionFoot command={kando("reply", run, question.event_id, words)} acting={acting}>
-          <button type="submit" class="button primary" disabled={acting.isBusy || (!schema && text.trim() === "")}>
+          <button
+            type="submit"
+            class="button primary"
+            disabled={acting.isBusy || (!schema && text.trim() === "")}
+          >
             Answer
           </button>
         </ActionFoot>
       ) : (
         <p class="card-foot">
-          <CopyCommand command={kando("reply", run, question.event_id, "ANSWER")} label="Copy the command that answers" />
+          <CopyCommand
+            command={kando("reply", run, question.event_id, "ANSWER")}
+            label="Copy the command that answers"
+          />
         </p>
       )}
     </form>

@@ -20,16 +20,27 @@ function ArtifactsView(props: ViewProps) {
   if (error) return <Problem error={error} retry={reload} />;
   if (!value) return <Empty>Loading the artifacts…</Empty>;
   if (value.length === 0) {
-    return <Empty>The run has written no artifact up to this event. An artifact is a text for a reader, such as a report; most runs write it last.</Empty>;
+    return (
+      <Empty>
+        The run has written no artifact up to this event. An artifact is a text for a reader, such as a
+        report; most runs write it last.
+      </Empty>
+    );
   }
-  const chosen = value.find((each) => idOf(each) === more("artifact")) ?? value.findLast(isDocument) ?? value.at(-1);
+  const chosen =
+    value.find((each) => idOf(each) === more("artifact")) ?? value.findLast(isDocument) ?? value.at(-1);
   return (
     <div class="artifacts">
       {value.length > 1 && (
         <ul class="artifact-list" aria-label="Artifacts">
           {value.map((each) => (
             <li key={idOf(each)}>
-              <button type="button" class="artifact-name" aria-pressed={each === chosen} onClick={() => setMore(props, { artifact: idOf(each) })}>
+              <button
+                type="button"
+                class="artifact-name"
+                aria-pressed={each === chosen}
+                onClick={() => setMore(props, { artifact: idOf(each) })}
+              >
                 <Isolated text={oneLine(each.name, 80)} />
                 <span class="dim">
                   <Isolated text={oneLine(each.media_type, 40)} />
@@ -67,7 +78,10 @@ function ArtifactPanel({ artifact, view }: { artifact: Artifact; view: ViewProps
   const { source, run, at, end } = view;
   const id = idOf(artifact);
   const needed = typeof artifact.text !== "string";
-  const loaded = useLoaded(async () => (needed ? source.artifact(run, id, at) : artifact), [source, run, id, at, needed ? end : 0, artifact]);
+  const loaded = useLoaded(
+    async () => (needed ? source.artifact(run, id, at) : artifact),
+    [source, run, id, at, needed ? end : 0, artifact],
+  );
   const [form, setForm] = useState<"text" | "source">("text");
   const text = loaded.value?.text;
   const isMarkdown = isDocument(artifact) && (text?.length ?? 0) <= LONGEST;
@@ -79,11 +93,14 @@ function ArtifactPanel({ artifact, view }: { artifact: Artifact; view: ViewProps
         </h2>
         {isMarkdown && <Segments label="Form" choices={FORMS} value={form} choose={(id) => setForm(id)} />}
         <Downloads artifact={artifact} text={text ?? null} view={view} />
-        {typeof artifact["object_id"] === "string" && <WhyButton object={artifact["object_id"]} view={view} />}
+        {typeof artifact["object_id"] === "string" && (
+          <WhyButton object={artifact["object_id"]} view={view} />
+        )}
         <CopyCommand command={kando("artifacts", runAt(run, at), artifact.name)} />
       </div>
       {loaded.error && <Problem error={loaded.error} retry={loaded.reload} />}
-      {typeof text === "string" && (isMarkdown && form === "text" ? <MarkdownText text={text} /> : <LongText text={text} />)}
+      {typeof text === "string" &&
+        (isMarkdown && form === "text" ? <MarkdownText text={text} /> : <LongText text={text} />)}
       {typeof text === "string" && <p class="dim">{number(text.length)} characters</p>}
     </article>
   );
@@ -107,7 +124,12 @@ function Downloads({ artifact, text, view }: { artifact: Artifact; text: string 
   const address = (format: string) => view.source.downloadUrl(view.run, { artifact: idOf(artifact), format });
   return (
     <>
-      <button type="button" class="button" disabled={text === null} onClick={() => text !== null && saveFile(artifact.name, "text/plain;charset=utf-8", text)}>
+      <button
+        type="button"
+        class="button"
+        disabled={text === null}
+        onClick={() => text !== null && saveFile(artifact.name, "text/plain;charset=utf-8", text)}
+      >
         Download
       </button>
       {view.at === null &&

@@ -40,8 +40,15 @@ function BranchesView(props: ViewProps) {
       <BranchTable rows={branchRows(value)} states={states.value ?? new Map()} view={props} />
       {value.length === 1 && (
         <p class="hint">
-          The run has no branches yet. A fork shares the events up to a point and continues with a change: another goal, model, kit or other data. No event is copied, and answers that were received before cost nothing.
-          {!props.canAct && <CopyCommand command={kando("fork", run, "--at", props.end)} label="Copy the command that forks here" />}
+          The run has no branches yet. A fork shares the events up to a point and continues with a change:
+          another goal, model, kit or other data. No event is copied, and answers that were received before
+          cost nothing.
+          {!props.canAct && (
+            <CopyCommand
+              command={kando("fork", run, "--at", props.end)}
+              label="Copy the command that forks here"
+            />
+          )}
         </p>
       )}
     </div>
@@ -62,7 +69,15 @@ async function statesOf({ source }: ViewProps, ids: readonly string[]): Promise<
   return found;
 }
 
-function BranchTable({ rows, states, view }: { rows: readonly BranchRow[]; states: ReadonlyMap<string, RunStatus>; view: ViewProps }) {
+function BranchTable({
+  rows,
+  states,
+  view,
+}: {
+  rows: readonly BranchRow[];
+  states: ReadonlyMap<string, RunStatus>;
+  view: ViewProps;
+}) {
   const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
   const toggle = (id: string) => {
     const next = new Set(chosen);
@@ -98,17 +113,34 @@ function BranchTable({ rows, states, view }: { rows: readonly BranchRow[]; state
           </thead>
           <tbody>
             {rows.map((row) => (
-              <Row key={row.branch.id} row={row} status={states.get(row.branch.id) ?? null} view={view} isChosen={chosen.has(row.branch.id)} toggle={() => toggle(row.branch.id)} />
+              <Row
+                key={row.branch.id}
+                row={row}
+                status={states.get(row.branch.id) ?? null}
+                view={view}
+                isChosen={chosen.has(row.branch.id)}
+                toggle={() => toggle(row.branch.id)}
+              />
             ))}
           </tbody>
         </table>
       </div>
       {rows.length > 1 && (
         <p class="toolbar">
-          <button type="button" class="button" disabled={compared.length !== 2} onClick={() => setMore(view, { a: compared[0] ?? null, b: compared[1] ?? null }, "diff")}>
+          <button
+            type="button"
+            class="button"
+            disabled={compared.length !== 2}
+            onClick={() => setMore(view, { a: compared[0] ?? null, b: compared[1] ?? null }, "diff")}
+          >
             Diff two
           </button>
-          <button type="button" class="button" disabled={compared.length < 2} onClick={() => setMore(view, { runs: compared.join(",") }, "compare")}>
+          <button
+            type="button"
+            class="button"
+            disabled={compared.length < 2}
+            onClick={() => setMore(view, { runs: compared.join(",") }, "compare")}
+          >
             Compare {compared.length > 1 ? compared.length : "several"}
           </button>
           {compared.length < 2 && <span class="dim">Choose two or more runs of the tree.</span>}
@@ -142,7 +174,13 @@ function Row({ row, status, view, isChosen, toggle }: RowProps) {
           ))}
           {branch.depth > 0 && <span class={row.isLast ? "rail elbow is-last" : "rail elbow"} />}
         </span>
-        <button type="button" class="link mono" disabled={isHere} aria-label={`Open ${branch.id}, level ${branch.depth + 1}`} onClick={() => view.navigate({ run: branch.id, view: "branches" })}>
+        <button
+          type="button"
+          class="link mono"
+          disabled={isHere}
+          aria-label={`Open ${branch.id}, level ${branch.depth + 1}`}
+          onClick={() => view.navigate({ run: branch.id, view: "branches" })}
+        >
           {branch.id}
         </button>
         {isHere && <span class="dim"> this run</span>}
@@ -159,7 +197,12 @@ function Row({ row, status, view, isChosen, toggle }: RowProps) {
       </td>
       <td>
         {!isHere && (
-          <button type="button" class="link" aria-label={`Diff this run with ${branch.id}`} onClick={() => setMore(view, { a: view.run, b: branch.id }, "diff")}>
+          <button
+            type="button"
+            class="link"
+            aria-label={`Diff this run with ${branch.id}`}
+            onClick={() => setMore(view, { a: view.run, b: branch.id }, "diff")}
+          >
             Diff
           </button>
         )}
@@ -173,7 +216,12 @@ function forkedAt(branch: Branch, view: ViewProps) {
   const { fork_position: position, parent_id: parent } = branch;
   if (position === null || parent === null) return null;
   return (
-    <button type="button" class="link" aria-label={`Show ${parent} at event ${position}`} onClick={() => view.navigate({ run: parent, at: position, view: "world" })}>
+    <button
+      type="button"
+      class="link"
+      aria-label={`Show ${parent} at event ${position}`}
+      onClick={() => view.navigate({ run: parent, at: position, view: "world" })}
+    >
       {number(position)}
     </button>
   );

@@ -19,16 +19,25 @@ function CompareView(props: ViewProps) {
   const { source, run } = props;
   const chosen = more("runs");
   const branches = useLoaded(() => source.branches(run), [source, run]);
-  const ids = chosen?.split(",").filter(Boolean) ?? (branches.value ?? []).slice(0, FIRST).map((each) => each.id);
+  const ids =
+    chosen?.split(",").filter(Boolean) ?? (branches.value ?? []).slice(0, FIRST).map((each) => each.id);
   const key = ids.join(",");
-  const { value, error, reload } = useLoaded(async () => (ids.length ? source.compare(ids) : []), [source, key]);
+  const { value, error, reload } = useLoaded(
+    async () => (ids.length ? source.compare(ids) : []),
+    [source, key],
+  );
   return (
     <div class="compare">
       <Choice key={key} view={props} runs={ids} />
       {branches.error && !chosen && <Problem error={branches.error} retry={branches.reload} />}
       {error && <Problem error={error} retry={reload} />}
       {value && value.length > 0 && <Outcomes outcomes={value} view={props} />}
-      {value?.length === 1 && <Empty>The run has no branches to compare with. Fork it in the tab Branches, or enter the ids of other runs above.</Empty>}
+      {value?.length === 1 && (
+        <Empty>
+          The run has no branches to compare with. Fork it in the tab Branches, or enter the ids of other runs
+          above.
+        </Empty>
+      )}
     </div>
   );
 }
@@ -40,12 +49,24 @@ function Choice({ view, runs }: { view: ViewProps; runs: readonly string[] }) {
       class="toolbar"
       onSubmit={(event) => {
         event.preventDefault();
-        setMore(view, { runs: text.split(/[\s,]+/).filter(Boolean).join(",") || null });
+        setMore(view, {
+          runs:
+            text
+              .split(/[\s,]+/)
+              .filter(Boolean)
+              .join(",") || null,
+        });
       }}
     >
       <label class="inline-label is-growing">
         <span>Runs</span>
-        <input type="text" class="mono" value={text} placeholder="Ids of runs or branches" onInput={(event) => setText(event.currentTarget.value)} />
+        <input
+          type="text"
+          class="mono"
+          value={text}
+          placeholder="Ids of runs or branches"
+          onInput={(event) => setText(event.currentTarget.value)}
+        />
       </label>
       <button type="submit" class="button primary">
         Compare
@@ -98,7 +119,11 @@ function Outcomes({ outcomes, view }: { outcomes: readonly Outcome[]; view: View
           {outcomes.map((each, place) => (
             <tr key={each.run_id} class={each.run_id === view.run ? "is-chosen" : ""}>
               <th scope="row">
-                <button type="button" class="link mono" onClick={() => view.navigate({ run: each.run_id, view: "world" })}>
+                <button
+                  type="button"
+                  class="link mono"
+                  onClick={() => view.navigate({ run: each.run_id, view: "world" })}
+                >
                   {each.run_id}
                 </button>
               </th>
@@ -107,7 +132,9 @@ function Outcomes({ outcomes, view }: { outcomes: readonly Outcome[]; view: View
               </td>
               <td class="is-number dim">{place === 0 ? "" : number(each.parts_at)}</td>
               <td class="is-number">{number(each.events)}</td>
-              <td class={each.llm.cost_usd === least && least > 0 ? "is-number is-best" : "is-number"}>{usd(each.llm.cost_usd)}</td>
+              <td class={each.llm.cost_usd === least && least > 0 ? "is-number is-best" : "is-number"}>
+                {usd(each.llm.cost_usd)}
+              </td>
               <td class="is-number">{number(each.llm.requests)}</td>
               <td class="is-number">{number(each.llm.input_tokens + each.llm.output_tokens)}</td>
               <td class="is-number">{duration(each.elapsed_seconds * 1000)}</td>
@@ -122,7 +149,12 @@ function Outcomes({ outcomes, view }: { outcomes: readonly Outcome[]; view: View
               })}
               <td>
                 {place > 0 && first && (
-                  <button type="button" class="link" aria-label={`Diff ${first.run_id} with ${each.run_id}`} onClick={() => setMore(view, { a: first.run_id, b: each.run_id }, "diff")}>
+                  <button
+                    type="button"
+                    class="link"
+                    aria-label={`Diff ${first.run_id} with ${each.run_id}`}
+                    onClick={() => setMore(view, { a: first.run_id, b: each.run_id }, "diff")}
+                  >
                     Diff
                   </button>
                 )}
@@ -135,4 +167,10 @@ function Outcomes({ outcomes, view }: { outcomes: readonly Outcome[]; view: View
   );
 }
 
-register({ id: "compare", title: "Compare", order: 55, isShown: (_, source) => source.isLive, Component: CompareView });
+register({
+  id: "compare",
+  title: "Compare",
+  order: 55,
+  isShown: (_, source) => source.isLive,
+  Component: CompareView,
+});

@@ -39,9 +39,13 @@ function ConversationView(props: ViewProps) {
       {error && <Problem error={error} retry={reload} />}
       {!value && !error && <Empty>Loading the conversations…</Empty>}
       {value && conversations.length === 0 && <Empty>The run has asked no model up to this event.</Empty>}
-      {conversations.length > 1 && chosen && <Choice view={props} conversations={conversations} chosen={chosen} />}
+      {conversations.length > 1 && chosen && (
+        <Choice view={props} conversations={conversations} chosen={chosen} />
+      )}
       {chosen && <Turns key={chosen.id} conversation={chosen} view={props} />}
-      {isNow && props.canAct && value && <Reply view={props} isChat={value.isChat} about={chosen?.about ?? null} />}
+      {isNow && props.canAct && value && (
+        <Reply view={props} isChat={value.isChat} about={chosen?.about ?? null} />
+      )}
       {!isNow && props.canAct && (
         <p class="hint">
           <button type="button" class="link" onClick={() => props.navigate({ at: null })}>
@@ -62,40 +66,71 @@ interface LoadedConversations {
 /** How many requests are loaded with all their messages; of more, the chosen conversation is. */
 const MOST_REQUESTS = 60;
 
-async function loaded({ source, run, at, end, status }: ViewProps, wanted: string | null): Promise<LoadedConversations> {
+async function loaded(
+  { source, run, at, end, status }: ViewProps,
+  wanted: string | null,
+): Promise<LoadedConversations> {
   const isLong = source.isLive && status.llm_requests > MOST_REQUESTS;
   if (!isLong) {
     const events = await eventsOfTypes(source, run, CONVERSATION_TYPES, end);
-    return { conversations: conversationsIn(events), isChat: events.some((each) => each.type === "human.message") };
+    return {
+      conversations: conversationsIn(events),
+      isChat: events.some((each) => each.type === "human.message"),
+    };
   }
   const listed = ((await source.conversations(run, at)) as unknown as Listed[]).reverse();
   const said = await eventsOfTypes(source, run, ["conversation.compacted", "human.message"], end);
   const chosen = listed.find((each) => each.id === wanted) ?? listed[0];
-  const compactions = said.filter((each) => each.type === "conversation.compacted" && each.data["conversation_id"] === chosen?.id);
+  const compactions = said.filter(
+    (each) => each.type === "conversation.compacted" && each.data["conversation_id"] === chosen?.id,
+  );
   const ids = chosen ? eventsWithAll(chosen, compactions) : [];
   const events = [...(await Promise.all(ids.map((id) => source.event(run, id)))), ...compactions];
   const [whole] = conversationsIn(events.sort((a, b) => a.position - b.position));
-  const conversations = listed.map((each) => ({ ...brief(each), ...(each === chosen && whole ? { entries: whole.entries, model: whole.model } : {}) }));
+  const conversations = listed.map((each) => ({
+    ...brief(each),
+    ...(each === chosen && whole ? { entries: whole.entries, model: whole.model } : {}),
+  }));
   return { conversations, isChat: said.some((each) => each.type === "human.message") };
 }
 
 function brief(listed: Listed): Conversation {
   const { id, about, turns } = listed;
-  return { id, about, askedBy: listed.asked_by, model: "", entries: [], turns: turns.length, isWaiting: turns.some((each) => each.answer_id === null) };
+  return {
+    id,
+    about,
+    askedBy: listed.asked_by,
+    model: "",
+    entries: [],
+    turns: turns.length,
+    isWaiting: turns.some((each) => each.answer_id === null),
+  };
 }
 
 /** How many conversations the choice offers. */
 const MOST_OFFERED = 500;
 
-function Choice({ view, conversations, chosen }: { view: ViewProps; conversations: readonly Conversation[]; chosen: Conversation }) {
+function Choice({
+  view,
+  conversations,
+  chosen,
+}: {
+  view: ViewProps;
+  conversations: readonly Conversation[];
+  chosen: Conversation;
+}) {
   return (
     <div class="toolbar">
       <label class="inline-label is-growing">
         <span>Conversation</span>
-        <select value={chosen.id} onChange={(event) => setMore(view, { conversation: event.currentTarget.value })}>
+        <select
+          value={chosen.id}
+          onChange={(event) => setMore(view, { conversation: event.currentTarget.value })}
+        >
           {conversations.slice(0, MOST_OFFERED).map((each) => (
             <option key={each.id} value={each.id}>
-              {oneLine(`${each.askedBy}${each.about ? `, about ${each.about}` : ""}`, 90)} ({plural(each.turns, "request")})
+              {oneLine(`${each.askedBy}${each.about ? `, about ${each.about}` : ""}`, 90)} (
+              {plural(each.turns, "request")})
             </option>
           ))}
         </select>
@@ -115,11 +150,16 @@ function Turns({ conversation, view }: { conversation: Conversation; view: ViewP
   return (
     <>
       <p class="dim conversation-head">
-        <Isolated text={oneLine(conversation.askedBy, 80)} />, {plural(conversation.turns, "request")} to the model <Isolated text={oneLine(conversation.model || "of the kit", 80)} />
+        <Isolated text={oneLine(conversation.askedBy, 80)} />, {plural(conversation.turns, "request")} to the
+        model <Isolated text={oneLine(conversation.model || "of the kit", 80)} />
         {conversation.about && (
           <>
             , about{" "}
-            <button type="button" class="link mono" onClick={() => setMore(view, { object: conversation.about }, "world")}>
+            <button
+              type="button"
+              class="link mono"
+              onClick={() => setMore(view, { object: conversation.about }, "world")}
+            >
               <Isolated text={oneLine(conversation.about, 60)} />
             </button>
           </>
@@ -141,7 +181,11 @@ function Turns({ conversation, view }: { conversation: Conversation; view: ViewP
 }
 
 function EntryItem({ entry, view }: { entry: Entry; view: ViewProps }) {
-  return "compaction" in entry ? <CompactionItem compaction={entry.compaction} view={view} /> : <MessageItem message={entry.message} view={view} />;
+  return "compaction" in entry ? (
+    <CompactionItem compaction={entry.compaction} view={view} />
+  ) : (
+    <MessageItem message={entry.message} view={view} />
+  );
 }
 
 function CompactionItem({ compaction, view }: { compaction: Compaction; view: ViewProps }) {
@@ -149,7 +193,8 @@ function CompactionItem({ compaction, view }: { compaction: Compaction; view: Vi
   return (
     <li class="compaction">
       <button type="button" class="link" onClick={() => view.select(compaction.event.id)}>
-        Compacted{before !== null && after !== null ? ` from about ${number(before)} to ${number(after)} tokens` : ""}
+        Compacted
+        {before !== null && after !== null ? ` from about ${number(before)} to ${number(after)} tokens` : ""}
       </button>
       {compaction.why && (
         <span class="dim">
@@ -161,7 +206,12 @@ function CompactionItem({ compaction, view }: { compaction: Compaction; view: Vi
   );
 }
 
-const ROLES: Readonly<Record<string, string>> = { system: "System", user: "User", assistant: "Model", tool: "Tool" };
+const ROLES: Readonly<Record<string, string>> = {
+  system: "System",
+  user: "User",
+  assistant: "Model",
+  tool: "Tool",
+};
 
 function MessageItem({ message, view }: { message: Message; view: ViewProps }) {
   const event = message.event;
@@ -202,11 +252,21 @@ function MessageItem({ message, view }: { message: Message; view: ViewProps }) {
 
 function Content({ message }: { message: Message }) {
   const { role, content } = message;
-  if (typeof content === "object" && content !== null && !Array.isArray(content)) return <JsonTree value={content as Json} />;
+  if (typeof content === "object" && content !== null && !Array.isArray(content))
+    return <JsonTree value={content as Json} />;
   return (
     <>
       {partsOf(content).map((part, place) => {
-        if (part.kind === "image") return <img key={place} class="turn-image" src={part.address} alt={`Image: ${oneLine(part.about, 120)}`} loading="lazy" />;
+        if (part.kind === "image")
+          return (
+            <img
+              key={place}
+              class="turn-image"
+              src={part.address}
+              alt={`Image: ${oneLine(part.about, 120)}`}
+              loading="lazy"
+            />
+          );
         if (part.kind === "file") {
           return (
             <p key={place} class="dim">
@@ -214,7 +274,11 @@ function Content({ message }: { message: Message }) {
             </p>
           );
         }
-        return role === "assistant" && part.text.length < 100_000 ? <MarkdownText key={place} text={part.text} /> : <LongText key={place} text={part.text} />;
+        return role === "assistant" && part.text.length < 100_000 ? (
+          <MarkdownText key={place} text={part.text} />
+        ) : (
+          <LongText key={place} text={part.text} />
+        );
       })}
     </>
   );
@@ -277,7 +341,10 @@ function Composer({ view, about }: { view: ViewProps; about: string | null }) {
           void send();
         }}
       />
-      <ActionFoot command={kando("send", run, "--text", text || "TEXT", ...(about === null ? [] : ["--about", about]))} acting={acting}>
+      <ActionFoot
+        command={kando("send", run, "--text", text || "TEXT", ...(about === null ? [] : ["--about", about]))}
+        acting={acting}
+      >
         <button type="submit" class="button primary" disabled={acting.isBusy || !text.trim()}>
           Send
         </button>
@@ -288,7 +355,15 @@ function Composer({ view, about }: { view: ViewProps; about: string | null }) {
 }
 
 function newKey(): string {
-  return Array.from(crypto.getRandomValues(new Uint8Array(12)), (each) => each.toString(16).padStart(2, "0")).join("");
+  return Array.from(crypto.getRandomValues(new Uint8Array(12)), (each) =>
+    each.toString(16).padStart(2, "0"),
+  ).join("");
 }
 
-register({ id: "conversation", title: "Conversation", order: 35, isShown: (status) => status.llm_requests > 0, Component: ConversationView });
+register({
+  id: "conversation",
+  title: "Conversation",
+  order: 35,
+  isShown: (status) => status.llm_requests > 0,
+  Component: ConversationView,
+});

@@ -7,7 +7,14 @@ import { kando, runAt } from "../ui/commands";
 import { duration, moment, number, plural, usd } from "../ui/format";
 import { CopyCommand, Empty, Problem } from "../ui/parts";
 import { Isolated } from "../ui/text";
-import { type CostPoint, costOverTime, type LimitUse, limitsOf, type ToolUse, toolUse } from "./logic/spending";
+import {
+  type CostPoint,
+  costOverTime,
+  type LimitUse,
+  limitsOf,
+  type ToolUse,
+  toolUse,
+} from "./logic/spending";
 import { oneLine } from "./logic/text";
 import { useCoalesced } from "./parts/coalesced";
 import { Section } from "./parts/controls";
@@ -19,7 +26,11 @@ const TYPES = ["llm.response", "tool.called", "tool.returned", "responder.failed
 
 function CostView(props: ViewProps) {
   const { source, run, at, end } = props;
-  const { value: metrics, error, reload } = useCoalesced(() => source.metrics(run, at), [source, run, at, end]);
+  const {
+    value: metrics,
+    error,
+    reload,
+  } = useCoalesced(() => source.metrics(run, at), [source, run, at, end]);
   if (error) return <Problem error={error} retry={reload} />;
   if (!metrics) return <Empty>Loading the costs…</Empty>;
   return (
@@ -28,7 +39,10 @@ function CostView(props: ViewProps) {
         <CopyCommand command={kando("metrics", runAt(run, at))} label="Copy as command" />
       </div>
       <Totals metrics={metrics} status={props.status} isNow={at === null} />
-      <Limits limits={limitsOf(at === null ? props.status : { ...props.status, ...usedAt(metrics) })} view={props} />
+      <Limits
+        limits={limitsOf(at === null ? props.status : { ...props.status, ...usedAt(metrics) })}
+        view={props}
+      />
       <OverTime view={props} metrics={metrics} />
       <Responders metrics={metrics} />
       <Models metrics={metrics} />
@@ -39,7 +53,14 @@ function CostView(props: ViewProps) {
 function usedAt(metrics: Metrics) {
   const llm = metrics.llm;
   const tools = metrics.types["tool.called"] ?? 0;
-  return { events: metrics.events, llm_cost_usd: llm.cost_usd, llm_requests: llm.requests, llm_cached: llm.cached, llm_tokens: llm.input_tokens + llm.output_tokens, tool_calls: tools };
+  return {
+    events: metrics.events,
+    llm_cost_usd: llm.cost_usd,
+    llm_requests: llm.requests,
+    llm_cached: llm.cached,
+    llm_tokens: llm.input_tokens + llm.output_tokens,
+    tool_calls: tools,
+  };
 }
 
 function Totals({ metrics, status, isNow }: { metrics: Metrics; status: RunStatus; isNow: boolean }) {
@@ -48,7 +69,11 @@ function Totals({ metrics, status, isNow }: { metrics: Metrics; status: RunStatu
   const facts: [string, string, string][] = [
     ["Cost", usd(llm.cost_usd), typeof own === "number" ? `${usd(own)} by this branch itself` : ""],
     ["LLM calls", number(llm.requests), llm.cached ? `${number(llm.cached)} from the cache` : ""],
-    ["Tokens", number(llm.input_tokens + llm.output_tokens), `${number(llm.input_tokens)} in, ${number(llm.output_tokens)} out`],
+    [
+      "Tokens",
+      number(llm.input_tokens + llm.output_tokens),
+      `${number(llm.input_tokens)} in, ${number(llm.output_tokens)} out`,
+    ],
     ["Tool calls", number(metrics.types["tool.called"] ?? 0), ""],
     ["Events", number(metrics.events), ""],
     ["Time", duration(metrics.elapsed_seconds * 1000), "from the first event to the last"],
@@ -66,7 +91,11 @@ function Totals({ metrics, status, isNow }: { metrics: Metrics; status: RunStatu
           </div>
         ))}
       </dl>
-      {status.llm_unpriced > 0 && <p class="hint">{plural(status.llm_unpriced, "answer")} had no known price and are not part of the cost.</p>}
+      {status.llm_unpriced > 0 && (
+        <p class="hint">
+          {plural(status.llm_unpriced, "answer")} had no known price and are not part of the cost.
+        </p>
+      )}
     </>
   );
 }
@@ -75,7 +104,11 @@ function Limits({ limits, view }: { limits: readonly LimitUse[]; view: ViewProps
   if (limits.length === 0) {
     return (
       <p class="hint">
-        The run has no limits. <CopyCommand command={kando("resume", view.run, "--budget-usd", 1)} label="Copy the command that resumes it with a limit" />
+        The run has no limits.{" "}
+        <CopyCommand
+          command={kando("resume", view.run, "--budget-usd", 1)}
+          label="Copy the command that resumes it with a limit"
+        />
       </p>
     );
   }
@@ -89,9 +122,20 @@ function Limits({ limits, view }: { limits: readonly LimitUse[]; view: ViewProps
           return (
             <li key={each.name}>
               <span class="limit-name">{each.label}</span>
-              {each.used !== null && <meter class={share >= 0.9 ? "is-near" : ""} min={0} max={1} high={0.9} value={share} aria-label={`${each.label}: ${Math.round(share * 100)}% used`} />}
+              {each.used !== null && (
+                <meter
+                  class={share >= 0.9 ? "is-near" : ""}
+                  min={0}
+                  max={1}
+                  high={0.9}
+                  value={share}
+                  aria-label={`${each.label}: ${Math.round(share * 100)}% used`}
+                />
+              )}
               <span class="limit-value">
-                {each.used === null ? `at most ${shown(each.limit)}` : `${shown(each.used)} of ${shown(each.limit)}`}
+                {each.used === null
+                  ? `at most ${shown(each.limit)}`
+                  : `${shown(each.used)} of ${shown(each.limit)}`}
               </span>
             </li>
           );
@@ -122,10 +166,13 @@ function OverTime({ view, metrics }: { view: ViewProps; metrics: Metrics }) {
 
 /** Adds the first and the last event of the run, which cost nothing. */
 function withEnds(points: readonly CostPoint[], metrics: Metrics): CostPoint[] {
-  const [start, end] = [metrics.started_at, metrics.ended_at].map((each) => (each ? Date.parse(each) : Number.NaN));
+  const [start, end] = [metrics.started_at, metrics.ended_at].map((each) =>
+    each ? Date.parse(each) : Number.NaN,
+  );
   const found = [...points];
   if (start !== undefined && Number.isFinite(start)) found.unshift({ position: 0, time: start, total: 0 });
-  if (end !== undefined && Number.isFinite(end)) found.push({ position: metrics.events - 1, time: end, total: found.at(-1)?.total ?? 0 });
+  if (end !== undefined && Number.isFinite(end))
+    found.push({ position: metrics.events - 1, time: end, total: found.at(-1)?.total ?? 0 });
   return found;
 }
 
@@ -150,10 +197,21 @@ function Chart({ points, ceiling }: { points: readonly CostPoint[]; ceiling: num
   const label = `The cost grew to ${usd(last.total)} in ${duration(span)}${ceiling !== null ? `; the limit is ${usd(ceiling)}` : ""}.`;
   return (
     <figure class="chart">
-      <svg viewBox={`-3 -4 ${WIDTH + 6} ${HEIGHT + 8}`} role="img" aria-label={label} preserveAspectRatio="none">
+      <svg
+        viewBox={`-3 -4 ${WIDTH + 6} ${HEIGHT + 8}`}
+        role="img"
+        aria-label={label}
+        preserveAspectRatio="none"
+      >
         <path class="chart-area" d={`${path}V${HEIGHT}Z`} />
         <path class="chart-line" d={path} vector-effect="non-scaling-stroke" />
-        {isNear && <path class="chart-limit" d={`M0 ${y(ceiling).toFixed(1)}H${WIDTH}`} vector-effect="non-scaling-stroke" />}
+        {isNear && (
+          <path
+            class="chart-limit"
+            d={`M0 ${y(ceiling).toFixed(1)}H${WIDTH}`}
+            vector-effect="non-scaling-stroke"
+          />
+        )}
       </svg>
       <figcaption>
         <span>{moment(new Date(first.time).toISOString())}</span>
@@ -168,7 +226,10 @@ function Chart({ points, ceiling }: { points: readonly CostPoint[]; ceiling: num
 }
 
 function Responders({ metrics }: { metrics: Metrics }) {
-  const rows = Object.entries(metrics.responders).sort(([, a], [, b]) => b.llm.cost_usd - a.llm.cost_usd || b.llm.requests - a.llm.requests || b.firings - a.firings);
+  const rows = Object.entries(metrics.responders).sort(
+    ([, a], [, b]) =>
+      b.llm.cost_usd - a.llm.cost_usd || b.llm.requests - a.llm.requests || b.firings - a.firings,
+  );
   if (rows.length === 0) return null;
   return (
     <Section title="By responder">
@@ -197,7 +258,9 @@ function Responders({ metrics }: { metrics: Metrics }) {
                 </th>
                 <td class="is-number">{number(each.firings)}</td>
                 <td class="is-number is-extra">{number(each.events)}</td>
-                <td class={each.failures ? "is-number is-extra is-bad" : "is-number is-extra dim"}>{number(each.failures)}</td>
+                <td class={each.failures ? "is-number is-extra is-bad" : "is-number is-extra dim"}>
+                  {number(each.failures)}
+                </td>
                 <UsageCells usage={each.llm} />
               </tr>
             ))}
@@ -209,7 +272,9 @@ function Responders({ metrics }: { metrics: Metrics }) {
 }
 
 function Models({ metrics }: { metrics: Metrics }) {
-  const rows = Object.entries(metrics.models).sort(([, a], [, b]) => b.cost_usd - a.cost_usd || b.requests - a.requests);
+  const rows = Object.entries(metrics.models).sort(
+    ([, a], [, b]) => b.cost_usd - a.cost_usd || b.requests - a.requests,
+  );
   if (rows.length === 0) return null;
   return (
     <Section title="By model">
@@ -234,7 +299,9 @@ function Models({ metrics }: { metrics: Metrics }) {
                   <Isolated text={oneLine(name, 80)} />
                 </th>
                 <td class="is-number is-extra">{number(each.cached)}</td>
-                <td class={each.errors ? "is-number is-extra is-bad" : "is-number is-extra dim"}>{number(each.errors)}</td>
+                <td class={each.errors ? "is-number is-extra is-bad" : "is-number is-extra dim"}>
+                  {number(each.errors)}
+                </td>
                 <UsageCells usage={each} />
               </tr>
             ))}

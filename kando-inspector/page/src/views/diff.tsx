@@ -2,20 +2,20 @@
 
 import { useMemo, useState } from "preact/hooks";
 
-import type { Branch, Diff, Fields, Json, LedgerEvent, Relation, Side, WorldObject } from "../data/shapes";
+import type { Branch, Diff, LedgerEvent, Relation, Side, WorldObject } from "../data/shapes";
 import type { Source } from "../data/source";
 import { kando } from "../ui/commands";
 import { duration, number, plural, usd } from "../ui/format";
 import { useLoaded } from "../ui/hooks";
 import { CopyCommand, Empty, Problem } from "../ui/parts";
-import { Isolated, LongText } from "../ui/text";
-import { align, type AlignedRow, folded } from "./logic/align";
+import { Isolated } from "../ui/text";
+import { align, type AlignedRow } from "./logic/align";
 import { labelOf } from "./logic/changes";
-import { lineHunks } from "./logic/line-diff";
-import { oneLine, valueLine } from "./logic/text";
-import { aboutOf, kindOf } from "./logic/trace-figure";
+import { oneLine } from "./logic/text";
 import { more, setMore } from "./parts/address-more";
 import { Section } from "./parts/controls";
+import { Panes, runId, type Sides } from "./parts/event-panes";
+import { FieldTable } from "./parts/field-table";
 import { register, type ViewProps } from "./registry";
 
 function DiffView(props: ViewProps) {
@@ -30,7 +30,9 @@ function DiffView(props: ViewProps) {
         <Compared key={`${a} ${b}`} view={props} a={a} b={b} />
       ) : (
         <Empty>
-          Choose the two runs to compare. {(branches.value?.length ?? 0) < 2 && "This run has no branches yet: fork it in the tab Branches, then compare the branch with it."}
+          Choose the two runs to compare.{" "}
+          {(branches.value?.length ?? 0) < 2 &&
+            "This run has no branches yet: fork it in the tab Branches, then compare the branch with it."}
         </Empty>
       )}
     </div>
@@ -38,7 +40,17 @@ function DiffView(props: ViewProps) {
 }
 
 /** Two fields for the runs; the runs of the tree are suggested. */
-function Choice({ view, branches, a, b }: { view: ViewProps; branches: readonly Branch[]; a: string; b: string }) {
+function Choice({
+  view,
+  branches,
+  a,
+  b,
+}: {
+  view: ViewProps;
+  branches: readonly Branch[];
+  a: string;
+  b: string;
+}) {
   const [left, setLeft] = useState(a);
   const [right, setRight] = useState(b);
   const compare = () => setMore(view, { a: left.trim() || null, b: right.trim() || null });
@@ -52,11 +64,24 @@ function Choice({ view, branches, a, b }: { view: ViewProps; branches: readonly 
     >
       <label class="inline-label">
         <span>First</span>
-        <input type="text" class="mono" list="diff-runs" value={left} onInput={(event) => setLeft(event.currentTarget.value)} />
+        <input
+          type="text"
+          class="mono"
+          list="diff-runs"
+          value={left}
+          onInput={(event) => setLeft(event.currentTarget.value)}
+        />
       </label>
       <label class="inline-label">
         <span>Second</span>
-        <input type="text" class="mono" list="diff-runs" value={right} placeholder="RUN or RUN@N" onInput={(event) => setRight(event.currentTarget.value)} />
+        <input
+          type="text"
+          class="mono"
+          list="diff-runs"
+          value={right}
+          placeholder="RUN or RUN@N"
+          onInput={(event) => setRight(event.currentTarget.value)}
+        />
       </label>
       <datalist id="diff-runs">
         {branches.map((each) => (
@@ -85,7 +110,11 @@ function Compared({ view, a, b }: { view: ViewProps; a: string; b: string }) {
         </strong>{" "}
         <span class="dim">
           Both share {plural(diff.parts_at, "event")}.{" "}
-          <button type="button" class="link" onClick={() => view.navigate({ run: runId(a), at: diff.parts_at, view: "world" })}>
+          <button
+            type="button"
+            class="link"
+            onClick={() => view.navigate({ run: runId(a), at: diff.parts_at, view: "world" })}
+          >
             Show the world there
           </button>
         </span>
@@ -95,15 +124,6 @@ function Compared({ view, a, b }: { view: ViewProps; a: string; b: string }) {
       <Events diff={diff} sides={sides} view={view} />
     </>
   );
-}
-
-interface Sides {
-  a: string;
-  b: string;
-}
-
-function runId(address: string): string {
-  return address.replace(/@\d+$/, "");
 }
 
 function Costs({ diff, sides }: { diff: Diff; sides: Sides }) {
@@ -144,7 +164,9 @@ function Costs({ diff, sides }: { diff: Diff; sides: Sides }) {
                   <th scope="row">{title}</th>
                   <td class="is-number">{shown(left)}</td>
                   <td class="is-number">{shown(right)}</td>
-                  <td class="is-number dim">{by === 0 ? "" : `${by > 0 ? "+" : "−"}${shown(Math.abs(by))}`}</td>
+                  <td class="is-number dim">
+                    {by === 0 ? "" : `${by > 0 ? "+" : "−"}${shown(Math.abs(by))}`}
+                  </td>
                 </tr>
               );
             })}
@@ -166,10 +188,16 @@ const MOST_OBJECTS = 200;
 
 function Objects({ diff, sides, view }: PartProps) {
   const total = diff.patched_objects.length + diff.added_objects.length + diff.removed_objects.length;
-  const relations = [...diff.removed_relations.map((each) => ["only-a", each] as const), ...diff.added_relations.map((each) => ["only-b", each] as const)];
+  const relations = [
+    ...diff.removed_relations.map((each) => ["only-a", each] as const),
+    ...diff.added_relations.map((each) => ["only-b", each] as const),
+  ];
   const open = (side: string, object: string) => setMoreIn(view, side, object);
   return (
-    <Section title="Objects" aside={<span class="dim">{total ? plural(total, "difference") : "no difference"}</span>}>
+    <Section
+      title="Objects"
+      aside={<span class="dim">{total ? plural(total, "difference") : "no difference"}</span>}
+    >
       {diff.patched_objects.slice(0, MOST_OBJECTS).map((each) => (
         <article key={each.id} class="diff-object">
           <h3>
@@ -181,35 +209,61 @@ function Objects({ diff, sides, view }: PartProps) {
           <FieldTable fields={each.fields} />
         </article>
       ))}
-      <Lone objects={diff.removed_objects} mark="only-a" word={`only in ${sides.a}`} open={(id) => open(sides.a, id)} />
-      <Lone objects={diff.added_objects} mark="only-b" word={`only in ${sides.b}`} open={(id) => open(sides.b, id)} />
+      <Lone
+        objects={diff.removed_objects}
+        mark="only-a"
+        word={`only in ${sides.a}`}
+        open={(id) => open(sides.a, id)}
+      />
+      <Lone
+        objects={diff.added_objects}
+        mark="only-b"
+        word={`only in ${sides.b}`}
+        open={(id) => open(sides.b, id)}
+      />
       {relations.length > 0 && (
         <details class="details">
           <summary>{plural(relations.length, "relation")} only in one of them</summary>
           <ul class="plain-list">
             {relations.slice(0, MOST_OBJECTS).map(([mark, each]) => (
               <li key={`${mark} ${each.id}`} class={mark}>
-                <span class="mark-word">{mark === "only-a" ? "−" : "+"}</span> <RelationLine relation={each} />
+                <span class="mark-word">{mark === "only-a" ? "−" : "+"}</span>{" "}
+                <RelationLine relation={each} />
               </li>
             ))}
           </ul>
         </details>
       )}
-      {diff.moved_objects.length > 0 && <p class="dim">{plural(diff.moved_objects.length, "object")} have the same content under another id.</p>}
+      {diff.moved_objects.length > 0 && (
+        <p class="dim">
+          {plural(diff.moved_objects.length, "object")} have the same content under another id.
+        </p>
+      )}
     </Section>
   );
 }
 
 function setMoreIn(view: ViewProps, side: string, object: string): void {
   const at = /@(\d+)$/.exec(side);
-  view.navigate({ run: runId(side), at: at ? Number(at[1]) : null, view: "world", event: null, more: { object } });
+  view.navigate({
+    run: runId(side),
+    at: at ? Number(at[1]) : null,
+    view: "world",
+    event: null,
+    more: { object },
+  });
 }
 
 function RelationLine({ relation }: { relation: Relation }) {
   return <Isolated text={oneLine(`${relation.source_id} ${relation.type} ${relation.target_id}`, 200)} />;
 }
 
-function Lone(props: { objects: readonly WorldObject[]; mark: string; word: string; open(id: string): void }) {
+function Lone(props: {
+  objects: readonly WorldObject[];
+  mark: string;
+  word: string;
+  open(id: string): void;
+}) {
   if (props.objects.length === 0) return null;
   return (
     <ul class="plain-list">
@@ -221,80 +275,11 @@ function Lone(props: { objects: readonly WorldObject[]; mark: string; word: stri
           </button>
         </li>
       ))}
-      {props.objects.length > MOST_OBJECTS && <li class="dim">and {number(props.objects.length - MOST_OBJECTS)} more</li>}
+      {props.objects.length > MOST_OBJECTS && (
+        <li class="dim">and {number(props.objects.length - MOST_OBJECTS)} more</li>
+      )}
     </ul>
   );
-}
-
-function FieldTable({ fields }: { fields: Fields }) {
-  return (
-    <div class="table-frame">
-      <table class="table field-table">
-        <tbody>
-          {Object.entries(fields).map(([name, { before, after }]) => (
-            <tr key={name}>
-              <th scope="row">
-                <Isolated text={oneLine(name, 80)} />
-              </th>
-              {isLong(before) && isLong(after) ? (
-                <LineDiff before={before} after={after} />
-              ) : (
-                <>
-                  <td class="only-a">
-                    <Value value={before} />
-                  </td>
-                  <td class="only-b">
-                    <Value value={after} />
-                  </td>
-                </>
-              )}
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
-  );
-}
-
-function isLong(value: Json): value is string {
-  return typeof value === "string" && value.length < MOST_COMPARED && value.includes("\n");
-}
-
-/** Longest text whose lines are compared, and how many differences of it are shown. */
-const MOST_COMPARED = 1_000_000;
-const MOST_HUNKS = 100;
-
-/** The lines that differ between two long texts, in a cell for each. */
-function LineDiff({ before, after }: { before: string; after: string }) {
-  const hunks = useMemo(() => lineHunks(before, after), [before, after]);
-  const shown = hunks.slice(0, MOST_HUNKS);
-  const side = (own: "removed" | "added") =>
-    shown.map((each, place) => (
-      <div key={place} class="hunk">
-        {place > 0 && <p class="dim hunk-gap">…</p>}
-        <Lines lines={each.before} class="dim" />
-        <Lines lines={each[own]} class="hunk-own" />
-        <Lines lines={each.after} class="dim" />
-      </div>
-    ));
-  return (
-    <>
-      <td class="only-a">{side("removed")}</td>
-      <td class="only-b">{side("added")}</td>
-    </>
-  );
-}
-
-function Lines({ lines, class: name }: { lines: readonly string[]; class: string }) {
-  const text = lines.join("\n");
-  if (!text) return null;
-  return <LongText text={text} class={name} />;
-}
-
-function Value({ value }: { value: Json }) {
-  if (value === null || value === undefined) return <span class="dim">missing</span>;
-  const text = typeof value === "string" ? value : (JSON.stringify(value, null, 2) ?? "");
-  return text.length > 120 || text.includes("\n") ? <LongText text={text} /> : <Isolated text={text} />;
 }
 
 /** How many events of each run are aligned; a diff of longer runs lists only the steps that differ. */
@@ -305,9 +290,20 @@ function Events({ diff, sides, view }: PartProps) {
   const isLong = diff.a.events_after > MOST_EVENTS || diff.b.events_after > MOST_EVENTS;
   const loaded = useLoaded(async () => {
     if (isLong) return null;
-    return Promise.all([eventsAfter(source, sides.a, diff.parts_at), eventsAfter(source, sides.b, diff.parts_at)]);
+    return Promise.all([
+      eventsAfter(source, sides.a, diff.parts_at),
+      eventsAfter(source, sides.b, diff.parts_at),
+    ]);
   }, [source, diff]);
-  const rows = useMemo(() => (loaded.value ? align(loaded.value[0], loaded.value[1], diff.steps) : loaded.isLoading ? [] : differing(diff)), [loaded.value, loaded.isLoading, diff]);
+  const rows = useMemo(
+    () =>
+      loaded.value
+        ? align(loaded.value[0], loaded.value[1], diff.steps)
+        : loaded.isLoading
+          ? []
+          : differing(diff),
+    [loaded.value, loaded.isLoading, diff],
+  );
   return (
     <Section title="Events" aside={<span class="dim">{diff.steps.summary}</span>}>
       {loaded.error && <Problem error={loaded.error} retry={loaded.reload} />}
@@ -351,62 +347,10 @@ async function eventsAfter(source: Source, address: string, from: number): Promi
   }
 }
 
-/** How many rows are shown at first. */
-const FIRST = 300;
-
-function Panes({ rows, sides, view }: { rows: readonly AlignedRow[]; sides: Sides; view: ViewProps }) {
-  const [open, setOpen] = useState<ReadonlySet<number>>(new Set());
-  const [most, setMost] = useState(FIRST);
-  const shown = useMemo(() => folded(rows), [rows]);
-  return (
-    <>
-      {shown.slice(0, most).map((each, place) => {
-        if ("row" in each) return <PaneRow key={place} row={each.row} sides={sides} view={view} />;
-        if (open.has(place)) return each.skipped.map((row, number) => <PaneRow key={`${place} ${number}`} row={row} sides={sides} view={view} />);
-        return (
-          <div key={place} class="pane-row pane-fold" role="row">
-            <span role="cell">
-              <button type="button" class="link" onClick={() => setOpen(new Set(open).add(place))}>
-                Show {plural(each.skipped.length, "equal event")}
-              </button>
-            </span>
-          </div>
-        );
-      })}
-      {shown.length > most && (
-        <button type="button" class="button" onClick={() => setMost(most + 1000)}>
-          Show more
-        </button>
-      )}
-    </>
-  );
-}
-
-const WORDS = { same: "", changed: "changed", only_a: "only in the first", only_b: "only in the second" } as const;
-
-function PaneRow({ row, sides, view }: { row: AlignedRow; sides: Sides; view: ViewProps }) {
-  return (
-    <div class={`pane-row row-${row.kind}`} role="row">
-      <PaneCell event={row.a} side={sides.a} word={WORDS[row.kind]} view={view} />
-      <PaneCell event={row.b} side={sides.b} word={WORDS[row.kind]} view={view} />
-    </div>
-  );
-}
-
-function PaneCell({ event, side, word, view }: { event: LedgerEvent | null; side: string; word: string; view: ViewProps }) {
-  if (!event) return <span class="pane-cell is-missing" role="cell" />;
-  const open = () => view.navigate({ run: runId(side), at: null, view: "trace", event: event.id });
-  return (
-    <span class={`pane-cell ev-${kindOf(event)}`} role="cell">
-      <button type="button" class="pane-event" title="Show why it exists" onClick={open}>
-        <span class="dim mono">{number(event.position + 1)}</span> <Isolated text={oneLine(event.type, 40)} />
-        {word && <span class="visually-hidden"> ({word})</span>}
-        <span class="pane-about">
-          <Isolated text={valueLine(aboutOf(event), 160)} />
-        </span>
-      </button>
-    </span>
-  );
-}
-
-register({ id: "diff", title: "Diff", order: 50, isShown: (_, source) => source.isLive, Component: DiffView });
+register({
+  id: "diff",
+  title: "Diff",
+  order: 50,
+  isShown: (_, source) => source.isLive,
+  Component: DiffView,
+});

@@ -34,7 +34,8 @@ export interface ForkDraft {
 
 /** Return the request of a form, or the field that is malformed. */
 export function forkRequest(draft: ForkDraft): ForkRequest | { error: string } {
-  const request: ForkRequest = draft.place === "before" && draft.before !== null ? { before: draft.before } : { at: draft.at };
+  const request: ForkRequest =
+    draft.place === "before" && draft.before !== null ? { before: draft.before } : { at: draft.at };
   if (draft.object) {
     const fields = patchOf(draft);
     if (!fields) return { error: "The fields to change must be a JSON object." };
@@ -49,7 +50,8 @@ export function forkRequest(draft: ForkDraft): ForkRequest | { error: string } {
 
 /** Return the command that does the same. */
 export function forkCommand(run: string, draft: ForkDraft, resumes: boolean): string {
-  const words: (string | number)[] = draft.place === "before" && draft.before !== null ? ["--before", draft.before] : ["--at", draft.at];
+  const words: (string | number)[] =
+    draft.place === "before" && draft.before !== null ? ["--before", draft.before] : ["--at", draft.at];
   const fields = draft.object ? patchOf(draft) : null;
   if (fields && Object.keys(fields).length) words.push("--patch", draft.object, JSON.stringify(fields));
   if (draft.goal.trim()) words.push("--goal", draft.goal.trim());
@@ -116,10 +118,24 @@ export function ForkForm({ view, close }: { view: ViewProps; close(): void }) {
       </header>
       <div class="form-grid">
         <div class="form-field">
-          {event && <Segments label="Place of the fork" choices={PLACES} value={draft.place} choose={(place) => set({ place })} />}
+          {event && (
+            <Segments
+              label="Place of the fork"
+              choices={PLACES}
+              value={draft.place}
+              choose={(place) => set({ place })}
+            />
+          )}
           {draft.place === "at" || !event ? (
             <label class="inline-label">
-              <input type="number" min={0} max={view.status.events} value={draft.at} onInput={(input) => set({ at: clamp(input.currentTarget.valueAsNumber, view.status.events) })} /> of {number(view.status.events)} events are shared
+              <input
+                type="number"
+                min={0}
+                max={view.status.events}
+                value={draft.at}
+                onInput={(input) => set({ at: clamp(input.currentTarget.valueAsNumber, view.status.events) })}
+              />{" "}
+              of {number(view.status.events)} events are shared
             </label>
           ) : (
             <p class="dim mono">{oneLine(event, 80)}</p>
@@ -130,31 +146,55 @@ export function ForkForm({ view, close }: { view: ViewProps; close(): void }) {
           <span class="field-label">
             Additional goal <span class="dim">(optional)</span>
           </span>
-          <textarea rows={2} dir="auto" value={draft.goal} onInput={(input) => set({ goal: input.currentTarget.value })} />
+          <textarea
+            rows={2}
+            dir="auto"
+            value={draft.goal}
+            onInput={(input) => set({ goal: input.currentTarget.value })}
+          />
         </label>
         <label class="form-field">
           <span class="field-label">
             Model of all requests <span class="dim">(optional)</span>
           </span>
-          <input type="text" value={draft.model} placeholder="The models that the run names" onInput={(input) => set({ model: input.currentTarget.value })} />
+          <input
+            type="text"
+            value={draft.model}
+            placeholder="The models that the run names"
+            onInput={(input) => set({ model: input.currentTarget.value })}
+          />
         </label>
         <label class="form-field">
           <span class="field-label">Kit</span>
           <select value={draft.kit} onChange={(input) => set({ kit: input.currentTarget.value })}>
-            <option value="">{view.status.kit ? `${oneLine(view.status.kit, 60)} (the run's kit)` : "The run's kit"}</option>
-            {(kits.value ?? []).filter((each) => each.name !== view.status.kit).map((each) => (
-              <option key={each.name} value={each.name}>
-                {oneLine(each.name, 60)}
-              </option>
-            ))}
+            <option value="">
+              {view.status.kit ? `${oneLine(view.status.kit, 60)} (the run's kit)` : "The run's kit"}
+            </option>
+            {(kits.value ?? [])
+              .filter((each) => each.name !== view.status.kit)
+              .map((each) => (
+                <option key={each.name} value={each.name}>
+                  {oneLine(each.name, 60)}
+                </option>
+              ))}
           </select>
         </label>
         <div class="form-field is-wide">
           <label class="check">
-            <input type="checkbox" checked={draft.fresh} onChange={(input) => set({ fresh: input.currentTarget.checked })} /> Ask models again instead of using cached answers
+            <input
+              type="checkbox"
+              checked={draft.fresh}
+              onChange={(input) => set({ fresh: input.currentTarget.checked })}
+            />{" "}
+            Ask models again instead of using cached answers
           </label>
           <label class="check">
-            <input type="checkbox" checked={resumes} onChange={(input) => setResumes(input.currentTarget.checked)} /> Resume the branch at once
+            <input
+              type="checkbox"
+              checked={resumes}
+              onChange={(input) => setResumes(input.currentTarget.checked)}
+            />{" "}
+            Resume the branch at once
           </label>
         </div>
       </div>
@@ -210,13 +250,22 @@ function ObjectPatch({ draft, set, world }: PatchProps) {
               {oneLine(`${each.type}: ${labelOf(each)}`, 90)}
             </option>
           ))}
-          {object && (world?.objects.indexOf(object) ?? 0) >= MOST_CHOICES && <option value={object.id}>{oneLine(`${object.type}: ${labelOf(object)}`, 90)}</option>}
+          {object && (world?.objects.indexOf(object) ?? 0) >= MOST_CHOICES && (
+            <option value={object.id}>{oneLine(`${object.type}: ${labelOf(object)}`, 90)}</option>
+          )}
         </select>
       </label>
       {object && (
         <label>
           <span class="field-label">Its fields on the branch</span>
-          <textarea class="code-input" rows={Math.min(14, original.split("\n").length + 1)} dir="ltr" spellcheck={false} value={text ?? original} onInput={(input) => edit(input.currentTarget.value)} />
+          <textarea
+            class="code-input"
+            rows={Math.min(14, original.split("\n").length + 1)}
+            dir="ltr"
+            spellcheck={false}
+            value={text ?? original}
+            onInput={(input) => edit(input.currentTarget.value)}
+          />
         </label>
       )}
     </div>
@@ -228,7 +277,9 @@ function patchText(before: JsonObject, text: string): string {
   try {
     const after: unknown = JSON.parse(text);
     if (!isData(after)) return text;
-    const changes = fieldChanges(before, after).map((each) => [each.name, (each.after ?? null) as Json] as const);
+    const changes = fieldChanges(before, after).map(
+      (each) => [each.name, (each.after ?? null) as Json] as const,
+    );
     return JSON.stringify(Object.fromEntries(changes));
   } catch {
     return text;

@@ -43,19 +43,32 @@ function Trace({ view, event }: { view: ViewProps; event: string }) {
   const elsewhere = (value?.length ?? 0) - events.length;
   const title = `${direction === "causes" ? "Causes" : "Effects"} of ${oneLine(root, 80)}`;
   const start = events.find((each) => each.id === root) ?? events[0];
-  const figure = useMemo(() => (start ? traceFigure(events, start.id, title) : null), [events, start?.id, title]);
+  const figure = useMemo(
+    () => (start ? traceFigure(events, start.id, title) : null),
+    [events, start?.id, title],
+  );
   const words = direction === "effects" ? ["--down"] : [];
   return (
     <div class="trace">
       <div class="toolbar">
-        <Segments label="Direction" choices={DIRECTIONS} value={direction} choose={(id) => setMore(view, { direction: id })} />
+        <Segments
+          label="Direction"
+          choices={DIRECTIONS}
+          value={direction}
+          choose={(id) => setMore(view, { direction: id })}
+        />
         <Segments label="Form" choices={FORMS} value={form} choose={(id) => setMore(view, { form: id })} />
         {event !== root && (
           <button type="button" class="button" onClick={() => setMore(view, { of: event })}>
             Trace the selected event
           </button>
         )}
-        <button type="button" class="button" disabled={!figure} onClick={() => figure && saveFile(`trace-${root}.svg`, "image/svg+xml", svgFile(figure))}>
+        <button
+          type="button"
+          class="button"
+          disabled={!figure}
+          onClick={() => figure && saveFile(`trace-${root}.svg`, "image/svg+xml", svgFile(figure))}
+        >
           Save as SVG
         </button>
         <span class="dim toolbar-note" role="status">
@@ -64,15 +77,30 @@ function Trace({ view, event }: { view: ViewProps; event: string }) {
         <CopyCommand command={kando("trace", root, "--run", runAt(run, at), ...words)} />
       </div>
       {error && <Problem error={error} retry={reload} />}
-      {elsewhere > 0 && <p class="hint">{plural(elsewhere, "event")} of other runs belong to this trace; the command lists them.</p>}
-      {events.length > MOST_EVENTS && form === "drawing" && (
+      {elsewhere > 0 && (
         <p class="hint">
-          The drawing has the {MOST_EVENTS} events nearest to the selected one. The list has all {number(events.length)}.
+          {plural(elsewhere, "event")} of other runs belong to this trace; the command lists them.
         </p>
       )}
-      {events.length === 1 && <p class="hint">{direction === "causes" ? "The event has no cause: it is a root, such as a goal or an input." : "No event followed from this one."}</p>}
-      {start && form === "list" && <TraceList events={events} start={start.id} direction={direction} view={view} />}
-      {figure && form === "drawing" && <FigureView figure={figure} active={view.event} choose={(id) => keepRoot(view, root, id)} />}
+      {events.length > MOST_EVENTS && form === "drawing" && (
+        <p class="hint">
+          The drawing has the {MOST_EVENTS} events nearest to the selected one. The list has all{" "}
+          {number(events.length)}.
+        </p>
+      )}
+      {events.length === 1 && (
+        <p class="hint">
+          {direction === "causes"
+            ? "The event has no cause: it is a root, such as a goal or an input."
+            : "No event followed from this one."}
+        </p>
+      )}
+      {start && form === "list" && (
+        <TraceList events={events} start={start.id} direction={direction} view={view} />
+      )}
+      {figure && form === "drawing" && (
+        <FigureView figure={figure} active={view.event} choose={(id) => keepRoot(view, root, id)} />
+      )}
     </div>
   );
 }
@@ -101,7 +129,12 @@ function TraceList({ events, start, direction, view }: ListProps) {
       <ol class="trace-list">
         {(isWhole ? rows : rows.slice(0, FIRST)).map(({ event, depth }) => (
           <li key={event.id} class={`depth-${Math.min(depth, 8)}`}>
-            <button type="button" class={`trace-row ev-${kindOf(event)}`} aria-current={event.id === view.event ? "true" : undefined} onClick={() => keepRoot(view, start, event.id)}>
+            <button
+              type="button"
+              class={`trace-row ev-${kindOf(event)}`}
+              aria-current={event.id === view.event ? "true" : undefined}
+              onClick={() => keepRoot(view, start, event.id)}
+            >
               <span class="mono dim">{number(event.position + 1)}</span>
               <span class="trace-type">
                 <Isolated text={oneLine(event.type, 50)} />
@@ -112,7 +145,9 @@ function TraceList({ events, start, direction, view }: ListProps) {
               <span class="trace-about">
                 <Isolated text={oneLine(aboutOf(event), 160)} />
               </span>
-              <span class="visually-hidden">{depth === 0 ? "the selected event" : `${plural(depth, "link")} away`}</span>
+              <span class="visually-hidden">
+                {depth === 0 ? "the selected event" : `${plural(depth, "link")} away`}
+              </span>
             </button>
           </li>
         ))}
@@ -134,7 +169,10 @@ function Choose({ view }: { view: ViewProps }) {
   const offered = lastEvents(view.events, view.end);
   return (
     <div class="empty">
-      <p>Select an event in the timeline, in the list of events or in the world to see why it exists and what followed from it.</p>
+      <p>
+        Select an event in the timeline, in the list of events or in the world to see why it exists and what
+        followed from it.
+      </p>
       {offered.length > 0 && (
         <>
           <p>Or start from one of the last events:</p>
@@ -142,7 +180,9 @@ function Choose({ view }: { view: ViewProps }) {
             {offered.map((position) => (
               <li key={position}>
                 <button type="button" class="link" onClick={() => view.select(view.events.id(position))}>
-                  <span class="mono">{number(position + 1)}</span> <Isolated text={view.events.type(position)} />: <Isolated text={oneLine(view.events.summary(position), 90)} />
+                  <span class="mono">{number(position + 1)}</span>{" "}
+                  <Isolated text={view.events.type(position)} />:{" "}
+                  <Isolated text={oneLine(view.events.summary(position), 90)} />
                 </button>
               </li>
             ))}

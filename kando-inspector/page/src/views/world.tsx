@@ -2,21 +2,28 @@
 
 import { useEffect, useMemo, useState } from "preact/hooks";
 
-import type { Json, LedgerEvent, Relation, World, WorldObject } from "../data/shapes";
-import { kando, traceCommand } from "../ui/commands";
+import type { LedgerEvent, Relation, World, WorldObject } from "../data/shapes";
+import { kando } from "../ui/commands";
 import { number, plural } from "../ui/format";
 import { useVersion } from "../ui/hooks";
-import { JsonTree } from "../ui/json";
 import { CopyCommand, Empty, Problem } from "../ui/parts";
-import { Isolated, LongText } from "../ui/text";
+import { Isolated } from "../ui/text";
 import { type Changes, changesOf, labelOf, typesIn } from "./logic/changes";
 import { oneLine, valueLine } from "./logic/text";
-import { isDrawable, MOST_OBJECTS, neighbourhood, objectFigure, partOf, typeFigure } from "./logic/world-graph";
+import {
+  isDrawable,
+  MOST_OBJECTS,
+  neighbourhood,
+  objectFigure,
+  partOf,
+  typeFigure,
+} from "./logic/world-graph";
 import { more, setMore } from "./parts/address-more";
 import { useCoalesced } from "./parts/coalesced";
 import { Segments } from "./parts/controls";
 import { FigureView } from "./parts/figure-view";
 import { type Column, VirtualTable } from "./parts/virtual-table";
+import { ObjectPanel } from "./parts/object-panel";
 import { register, type ViewProps } from "./registry";
 
 const FORMS = [
@@ -31,7 +38,11 @@ function WorldView(props: ViewProps) {
   if (error) return <Problem error={error} retry={reload} />;
   if (!world) return <Empty>Loading the world…</Empty>;
   if (world.objects.length === 0 && world.relations.length === 0) {
-    return <Empty>There are no objects yet at this event. Move the scrubber to the right to see how the world grows.</Empty>;
+    return (
+      <Empty>
+        There are no objects yet at this event. Move the scrubber to the right to see how the world grows.
+      </Empty>
+    );
   }
   return <Explorer world={world} changes={changes} view={props} />;
 }
@@ -69,49 +80,89 @@ function Explorer({ world, changes, view }: ExplorerProps) {
   return (
     <div class="world">
       <div class={`world-panes${object ? " has-side" : ""}`}>
-      <div class="world-main">
-        <div class="toolbar">
-          <Segments label="Form" choices={FORMS} value={form} choose={(id) => setMore(view, { form: id })} />
-          <select aria-label="Type of objects" value={type ?? ""} onChange={(event) => setMore(view, { type: event.currentTarget.value || null })}>
-            <option value="">All types ({number(world.objects.length)})</option>
-            {types.map(([each, size]) => (
-              <option key={each} value={each}>
-                {oneLine(each, 60)} ({number(size)})
-              </option>
-            ))}
-          </select>
-          <input type="search" placeholder="Filter by text" aria-label="Filter objects by text" value={words} onInput={(event) => setWords(event.currentTarget.value)} />
-          <span class="dim toolbar-note" role="status">
-            {plural(objects.length, "object")}, {plural(world.relations.length, "relation")}
-          </span>
-          <CopyCommand command={worldCommand(view, type)} />
+        <div class="world-main">
+          <div class="toolbar">
+            <Segments
+              label="Form"
+              choices={FORMS}
+              value={form}
+              choose={(id) => setMore(view, { form: id })}
+            />
+            <select
+              aria-label="Type of objects"
+              value={type ?? ""}
+              onChange={(event) => setMore(view, { type: event.currentTarget.value || null })}
+            >
+              <option value="">All types ({number(world.objects.length)})</option>
+              {types.map(([each, size]) => (
+                <option key={each} value={each}>
+                  {oneLine(each, 60)} ({number(size)})
+                </option>
+              ))}
+            </select>
+            <input
+              type="search"
+              placeholder="Filter by text"
+              aria-label="Filter objects by text"
+              value={words}
+              onInput={(event) => setWords(event.currentTarget.value)}
+            />
+            <span class="dim toolbar-note" role="status">
+              {plural(objects.length, "object")}, {plural(world.relations.length, "relation")}
+            </span>
+            <CopyCommand command={worldCommand(view, type)} />
+          </div>
+          <ChangeLine changes={changes} world={world} choose={choose} />
+          {form === "table" ? (
+            <ObjectTable objects={objects} type={type} changes={changes} chosen={chosen} choose={choose} />
+          ) : (
+            <WorldGraph
+              world={world}
+              objects={objects}
+              isFiltered={type !== null || words !== ""}
+              changes={changes}
+              chosen={object}
+              choose={choose}
+              view={view}
+            />
+          )}
         </div>
-        <ChangeLine changes={changes} world={world} choose={choose} />
-        {form === "table" ? (
-          <ObjectTable objects={objects} type={type} changes={changes} chosen={chosen} choose={choose} />
-        ) : (
-          <WorldGraph world={world} objects={objects} isFiltered={type !== null || words !== ""} changes={changes} chosen={object} choose={choose} view={view} />
+        {object && (
+          <ObjectPanel object={object} world={world} changes={changes} view={view} choose={choose} />
         )}
-      </div>
-      {object && <ObjectPanel object={object} world={world} changes={changes} view={view} choose={choose} />}
       </div>
     </div>
   );
 }
 
 function worldCommand({ run, at }: ViewProps, type: string | null): string {
-  return kando("world", run, ...(at === null ? [] : ["--at", at]), ...(type === null ? [] : ["--type", type]));
+  return kando(
+    "world",
+    run,
+    ...(at === null ? [] : ["--at", at]),
+    ...(type === null ? [] : ["--type", type]),
+  );
 }
 
 function filtered(world: World, type: string | null, words: string): WorldObject[] {
   const wanted = words.trim().toLowerCase();
   const ofType = type === null ? world.objects : world.objects.filter((each) => each.type === type);
   if (!wanted) return ofType;
-  return ofType.filter((each) => `${each.id} ${each.type} ${JSON.stringify(each.data)}`.toLowerCase().includes(wanted));
+  return ofType.filter((each) =>
+    `${each.id} ${each.type} ${JSON.stringify(each.data)}`.toLowerCase().includes(wanted),
+  );
 }
 
 /** Says which object or relation the selected event changed. */
-function ChangeLine({ changes, world, choose }: { changes: ExplorerProps["changes"]; world: World; choose(id: string): void }) {
+function ChangeLine({
+  changes,
+  world,
+  choose,
+}: {
+  changes: ExplorerProps["changes"];
+  world: World;
+  choose(id: string): void;
+}) {
   const [entry] = changes.marks;
   if (!entry || !changes.event) return null;
   const [id, mark] = entry;
@@ -128,7 +179,17 @@ function ChangeLine({ changes, world, choose }: { changes: ExplorerProps["change
       ) : (
         <Isolated text={relation ? relationText(relation, world) : id} />
       )}
-      {fields && <span class="dim"> ({fields.slice(0, 6).map((each) => oneLine(each, 30)).join(", ")})</span>}
+      {fields && (
+        <span class="dim">
+          {" "}
+          (
+          {fields
+            .slice(0, 6)
+            .map((each) => oneLine(each, 30))
+            .join(", ")}
+          )
+        </span>
+      )}
       <span class="dim"> by event {number(changes.event.position + 1)}</span>
     </p>
   );
@@ -154,7 +215,10 @@ interface TableProps {
 const MOST_FIELDS = 5;
 
 function ObjectTable({ objects, type, changes, chosen, choose }: TableProps) {
-  const columns = useMemo(() => (type === null ? ofAllTypes(changes) : ofOneType(objects, changes)), [objects, type, changes]);
+  const columns = useMemo(
+    () => (type === null ? ofAllTypes(changes) : ofOneType(objects, changes)),
+    [objects, type, changes],
+  );
   if (objects.length === 0) return <Empty>No object matches. Clear the filter to see all objects.</Empty>;
   return (
     <VirtualTable
@@ -171,9 +235,24 @@ function ObjectTable({ objects, type, changes, chosen, choose }: TableProps) {
 
 function ofAllTypes(changes: Changes): Column<WorldObject>[] {
   return [
-    { id: "type", title: "Type", width: "type", isMain: true, cell: (each) => <Isolated text={oneLine(each.type, 40)} /> },
-    { id: "label", title: "Object", isMain: true, cell: (each) => <Isolated text={oneLine(labelOf(each), 160)} /> },
-    { id: "fields", title: "Fields", cell: (each) => <Isolated class="dim" text={valueLine(otherFields(each), 160)} /> },
+    {
+      id: "type",
+      title: "Type",
+      width: "type",
+      isMain: true,
+      cell: (each) => <Isolated text={oneLine(each.type, 40)} />,
+    },
+    {
+      id: "label",
+      title: "Object",
+      isMain: true,
+      cell: (each) => <Isolated text={oneLine(labelOf(each), 160)} />,
+    },
+    {
+      id: "fields",
+      title: "Fields",
+      cell: (each) => <Isolated class="dim" text={valueLine(otherFields(each), 160)} />,
+    },
     markColumn(changes),
   ];
 }
@@ -196,7 +275,12 @@ function ofOneType(objects: readonly WorldObject[], changes: Changes): Column<Wo
       ...(at === 0 ? { width: "label" as const } : {}),
       title: oneLine(name, 40),
       isMain: at < 2,
-      cell: (each) => <Isolated text={valueLine(each.data[name] ?? "", 120)} class={changes.fields.get(each.id)?.includes(name) ? "is-changed" : ""} />,
+      cell: (each) => (
+        <Isolated
+          text={valueLine(each.data[name] ?? "", 120)}
+          class={changes.fields.get(each.id)?.includes(name) ? "is-changed" : ""}
+        />
+      ),
     })),
     { id: "id", title: "Id", cell: (each) => <Isolated class="dim mono" text={oneLine(each.id, 60)} /> },
     markColumn(changes),
@@ -251,113 +335,32 @@ function WorldGraph({ world, objects, isFiltered, changes, chosen, choose, view 
     () => (isByType ? typeFigure(world, changes, "World by type") : objectFigure(part, changes, "World")),
     [world, part, isByType, changes],
   );
-  if (figure.boxes.length === 0) return <Empty>No object matches. Clear the filter to see all objects.</Empty>;
-  const press = (id: string) => (isByType ? setMore(view, { type: id, form: "table" }) : choose(id === chosen?.id ? null : id));
+  if (figure.boxes.length === 0)
+    return <Empty>No object matches. Clear the filter to see all objects.</Empty>;
+  const press = (id: string) =>
+    isByType ? setMore(view, { type: id, form: "table" }) : choose(id === chosen?.id ? null : id);
   return (
     <>
-      {chosen && <Segments label="Part of the graph" choices={RANGES} value={range} choose={(id) => setMore(view, { range: id })} />}
+      {chosen && (
+        <Segments
+          label="Part of the graph"
+          choices={RANGES}
+          value={range}
+          choose={(id) => setMore(view, { range: id })}
+        />
+      )}
       {isByType && (
         <p class="hint">
-          More than {MOST_OBJECTS} objects: the graph shows types. Choose a type to list its objects; choose an object in the table to draw what is around it.
+          More than {MOST_OBJECTS} objects: the graph shows types. Choose a type to list its objects; choose
+          an object in the table to draw what is around it.
         </p>
       )}
-      <FigureView figure={figure} active={isByType ? null : (chosen?.id ?? null)} choose={press} isLabelled={figure.lines.length <= MOST_LABELS} />
-    </>
-  );
-}
-
-interface PanelProps {
-  object: WorldObject;
-  world: World;
-  changes: Changes;
-  view: ViewProps;
-  choose(id: string | null): void;
-}
-
-/** An object with its fields, its relations and the events that made it. */
-function ObjectPanel({ object, world, changes, view, choose }: PanelProps) {
-  const changed = changes.fields.get(object.id) ?? [];
-  const fields = Object.entries(object.data);
-  return (
-    <aside class="side" aria-label="Object">
-      <header class="side-head">
-        <div>
-          <p class="dim">
-            <Isolated text={oneLine(object.type, 60)} />
-          </p>
-          <h2>
-            <Isolated text={oneLine(labelOf(object), 160)} />
-          </h2>
-          <p class="dim mono">
-            <Isolated text={oneLine(object.id, 120)} />
-          </p>
-        </div>
-        <button type="button" class="icon-button" aria-label="Close the object" onClick={() => choose(null)}>
-          ×
-        </button>
-      </header>
-      <p class="side-actions">
-        <button type="button" class="button" onClick={() => view.navigate({ view: "trace", event: object.event_id })}>
-          Why does it exist?
-        </button>
-        <button type="button" class="button" onClick={() => view.select(object.changed_by)}>
-          Show the last change
-        </button>
-        <CopyCommand command={traceCommand(view.run, object.id, view.at)} />
-      </p>
-      <dl class="fields">
-        {fields.map(([name, value]) => (
-          <div key={name} class={changed.includes(name) ? "field is-changed" : "field"}>
-            <dt>
-              <Isolated text={oneLine(name, 80)} />
-              {changed.includes(name) && <span class="mark-word"> patched</span>}
-            </dt>
-            <dd>
-              <FieldValue value={value} />
-            </dd>
-          </div>
-        ))}
-      </dl>
-      {fields.length === 0 && <p class="dim">The object has no fields.</p>}
-      <Relations object={object} world={world} choose={choose} />
-    </aside>
-  );
-}
-
-function FieldValue({ value }: { value: Json }) {
-  if (typeof value === "string") return value.length > 200 || value.includes("\n") ? <LongText text={value} /> : <Isolated text={value} />;
-  if (value !== null && typeof value === "object") return <JsonTree value={value} open={1} />;
-  return <span class="json-atom">{String(value)}</span>;
-}
-
-/** How many relations of an object are listed. */
-const MOST_LISTED = 100;
-
-function Relations({ object, world, choose }: { object: WorldObject; world: World; choose(id: string): void }) {
-  const found = world.relations.filter((each) => each.source_id === object.id || each.target_id === object.id);
-  const byId = useMemo(() => new Map(world.objects.map((each) => [each.id, each])), [world]);
-  if (found.length === 0) return <p class="dim">The object has no relations.</p>;
-  return (
-    <>
-      <h3>{plural(found.length, "relation")}</h3>
-      <ul class="relations">
-        {found.slice(0, MOST_LISTED).map((each) => {
-          const isSource = each.source_id === object.id;
-          const other = isSource ? each.target_id : each.source_id;
-          const known = byId.get(other);
-          return (
-            <li key={each.id}>
-              <span class="relation-type">
-                {isSource ? "→" : "←"} <Isolated text={oneLine(each.type, 40)} />
-              </span>{" "}
-              <button type="button" class="link" onClick={() => choose(other)} disabled={!known}>
-                <Isolated text={oneLine(known ? `${known.type}: ${labelOf(known)}` : other, 100)} />
-              </button>
-            </li>
-          );
-        })}
-      </ul>
-      {found.length > MOST_LISTED && <p class="dim">The first {MOST_LISTED} are listed.</p>}
+      <FigureView
+        figure={figure}
+        active={isByType ? null : (chosen?.id ?? null)}
+        choose={press}
+        isLabelled={figure.lines.length <= MOST_LABELS}
+      />
     </>
   );
 }

@@ -52,7 +52,10 @@ export function align(a: readonly LedgerEvent[], b: readonly LedgerEvent[], step
   for (const each of left) {
     if (onlyA.has(each.id) || changed.has(each.id)) continue;
     const queue = queueOf(queues, each);
-    const place = Math.max(0, queue.findIndex((other) => isSame(other.data, each.data)));
+    const place = Math.max(
+      0,
+      queue.findIndex((other) => isSame(other.data, each.data)),
+    );
     const [partner] = queue.splice(place, 1);
     if (partner) partners.set(each.id, partner);
   }
@@ -100,7 +103,7 @@ export function folded(rows: readonly AlignedRow[], context = 2): Shown[] {
     if (row.kind !== "same") near.fill(1, Math.max(0, at - context), at + context + 1);
   });
   const shown: Shown[] = [];
-  for (let at = 0; at < rows.length; ) {
+  for (let at = 0; at < rows.length;) {
     let end = at;
     while (end < rows.length && !near[end]) end++;
     if (end - at > 1) shown.push({ skipped: rows.slice(at, end) });

@@ -1,6 +1,5 @@
 /** The branches of a run as rows of a tree. */
 
-
 import type { Branch } from "../../data/shapes";
 
 export interface BranchRow {

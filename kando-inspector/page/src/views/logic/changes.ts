@@ -55,13 +55,27 @@ export function fieldChanges(before: Data, after: Data): FieldChange[] {
 /** Whether two JSON values are equal; the order of fields does not count. */
 export function isSame(a: unknown, b: unknown): boolean {
   if (a === b) return true;
-  if (Array.isArray(a) && Array.isArray(b)) return a.length === b.length && a.every((each, at) => isSame(each, b[at]));
+  if (Array.isArray(a) && Array.isArray(b))
+    return a.length === b.length && a.every((each, at) => isSame(each, b[at]));
   if (!isData(a) || !isData(b)) return false;
   const names = Object.keys(a);
-  return names.length === Object.keys(b).length && names.every((name) => name in b && isSame(a[name], b[name]));
+  return (
+    names.length === Object.keys(b).length && names.every((name) => name in b && isSame(a[name], b[name]))
+  );
 }
 
-const LABELS = ["title", "name", "statement", "question", "goal", "path", "text", "summary", "label", "excerpt"];
+const LABELS = [
+  "title",
+  "name",
+  "statement",
+  "question",
+  "goal",
+  "path",
+  "text",
+  "summary",
+  "label",
+  "excerpt",
+];
 
 /** Returns the text that names an object best: its title, name or text, else its id. */
 export function labelOf(object: WorldObject): string {

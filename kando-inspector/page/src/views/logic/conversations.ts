@@ -44,7 +44,11 @@ export interface Listed {
   readonly id: string;
   readonly asked_by: string;
   readonly about: string | null;
-  readonly turns: readonly { readonly request_id: string; readonly position: number; readonly answer_id: string | null }[];
+  readonly turns: readonly {
+    readonly request_id: string;
+    readonly position: number;
+    readonly answer_id: string | null;
+  }[];
 }
 
 /**
@@ -54,7 +58,13 @@ export interface Listed {
 export function eventsWithAll(listed: Listed, compactions: readonly LedgerEvent[]): string[] {
   const ends = [...compactions.map((each) => each.position), Infinity];
   const last = ends.flatMap((end) => listed.turns.filter((turn) => turn.position < end).at(-1) ?? []);
-  return [...new Set(last.flatMap((turn) => (turn.answer_id === null ? [turn.request_id] : [turn.request_id, turn.answer_id])))];
+  return [
+    ...new Set(
+      last.flatMap((turn) =>
+        turn.answer_id === null ? [turn.request_id] : [turn.request_id, turn.answer_id],
+      ),
+    ),
+  ];
 }
 
 /** The types of events from which conversations are read. */
@@ -94,7 +104,9 @@ export function conversationsIn(events: readonly LedgerEvent[]): Conversation[] 
       draft.sent = [];
     }
   }
-  return [...drafts.values()].reverse().map(({ sent: _, open, ...draft }) => ({ ...draft, isWaiting: open.size > 0 }));
+  return [...drafts.values()]
+    .reverse()
+    .map(({ sent: _, open, ...draft }) => ({ ...draft, isWaiting: open.size > 0 }));
 }
 
 function draftOf(drafts: Map<string, Draft>, event: LedgerEvent): Draft {
@@ -158,9 +170,21 @@ function messageOf(value: unknown, event: LedgerEvent): Message {
 function answerOf(event: LedgerEvent): Message {
   const { error, text, data } = event.data;
   const message = isData(error) ? (error["message"] ?? error["type"]) : error;
-  const failed = error === undefined || error === null ? null : typeof message === "string" ? message : JSON.stringify(message);
+  const failed =
+    error === undefined || error === null
+      ? null
+      : typeof message === "string"
+        ? message
+        : JSON.stringify(message);
   const content = typeof text === "string" && text ? text : (data ?? "");
-  return { role: "assistant", content, calls: callsOf(event.data["tool_calls"]), answers: null, error: failed, event };
+  return {
+    role: "assistant",
+    content,
+    calls: callsOf(event.data["tool_calls"]),
+    answers: null,
+    error: failed,
+    event,
+  };
 }
 
 function callsOf(value: unknown): ToolCall[] {
@@ -191,7 +215,10 @@ const LONGEST_IMAGE = 27_962_028;
 /** Returns the parts of a message's content; only images of types that cannot run code are shown. */
 export function partsOf(content: unknown): Part[] {
   if (typeof content === "string") return content ? [{ kind: "text", text: content }] : [];
-  if (!Array.isArray(content)) return content === null || content === undefined ? [] : [{ kind: "text", text: JSON.stringify(content, null, 2) }];
+  if (!Array.isArray(content))
+    return content === null || content === undefined
+      ? []
+      : [{ kind: "text", text: JSON.stringify(content, null, 2) }];
   return content.map(partOf);
 }
 
@@ -202,8 +229,15 @@ function partOf(value: unknown): Part {
   if ((type === "image" || type === "file") && typeof media === "string") {
     const size = typeof data === "string" ? Math.floor((data.length * 3) / 4) : 0;
     const about = `${typeof name === "string" ? `${name}, ` : ""}${media}, ${size.toLocaleString("en-US")} bytes`;
-    const isShown = type === "image" && IMAGES.has(media) && typeof data === "string" && data.length <= LONGEST_IMAGE && BASE64.test(data);
-    return isShown ? { kind: "image", address: `data:${media};base64,${data}`, about } : { kind: "file", about };
+    const isShown =
+      type === "image" &&
+      IMAGES.has(media) &&
+      typeof data === "string" &&
+      data.length <= LONGEST_IMAGE &&
+      BASE64.test(data);
+    return isShown
+      ? { kind: "image", address: `data:${media};base64,${data}`, about }
+      : { kind: "file", about };
   }
   return { kind: "text", text: JSON.stringify(value, null, 2) };
 }

@@ -82,7 +82,9 @@ export function middleOf(points: readonly Point[]): Point | null {
 function labelled(line: FigureLine): string[] {
   const at = middleOf(line.points);
   if (!at || !line.label) return [];
-  return [`<text class="on" x="${at[0]}" y="${at[1] - 3}" text-anchor="middle">${escaped(line.label)}</text>`];
+  return [
+    `<text class="on" x="${at[0]}" y="${at[1] - 3}" text-anchor="middle">${escaped(line.label)}</text>`,
+  ];
 }
 
 function boxed(box: FigureBox): string {

@@ -1,6 +1,5 @@
 /** A layered layout of a directed graph: the rank of a node is the longest path to it. */
 
-
 export interface LayoutNode {
   readonly id: string;
   readonly width: number;
@@ -239,7 +238,13 @@ function spread(rows: readonly (readonly number[])[], cells: readonly Cell[], ga
     for (const row of isForward ? rows : [...rows].reverse()) {
       const wanted = row.map((number) => {
         const cell = cells[number];
-        const near = cell ? (sweep < SWEEPS - 2 ? (isForward ? cell.before : cell.after) : [...cell.before, ...cell.after]) : [];
+        const near = cell
+          ? sweep < SWEEPS - 2
+            ? isForward
+              ? cell.before
+              : cell.after
+            : [...cell.before, ...cell.after]
+          : [];
         const total = near.reduce((sum, each) => sum + (cells[each]?.place ?? 0), 0);
         return near.length ? total / near.length : (cell?.place ?? 0);
       });
@@ -249,7 +254,12 @@ function spread(rows: readonly (readonly number[])[], cells: readonly Cell[], ga
 }
 
 /** Places the cells of a rank as near to the wanted places as their sizes allow (least squares). */
-function placeRow(row: readonly number[], wanted: readonly number[], cells: readonly Cell[], gap: number): void {
+function placeRow(
+  row: readonly number[],
+  wanted: readonly number[],
+  cells: readonly Cell[],
+  gap: number,
+): void {
   // Pool adjacent violators: places minus the least distances must not decrease.
   const offsets: number[] = [];
   const blocks: { total: number; size: number }[] = [];
@@ -258,7 +268,10 @@ function placeRow(row: readonly number[], wanted: readonly number[], cells: read
     const distance = previous ? (previous.across + (cells[number]?.across ?? 0)) / 2 + gap : 0;
     offsets.push((offsets[at - 1] ?? 0) + distance);
     blocks.push({ total: (wanted[at] ?? 0) - (offsets[at] ?? 0), size: 1 });
-    for (let last = blocks.at(-1), before = blocks.at(-2); last && before && before.total / before.size > last.total / last.size; ) {
+    for (
+      let last = blocks.at(-1), before = blocks.at(-2);
+      last && before && before.total / before.size > last.total / last.size;
+    ) {
       before.total += last.total;
       before.size += last.size;
       blocks.pop();

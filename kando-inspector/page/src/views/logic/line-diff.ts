@@ -20,7 +20,10 @@ export function lineHunks(a: string, b: string, context = 1): Hunk[] {
   const most = Math.min(left.length, right.length) - start;
   while (end < most && left[left.length - 1 - end] === right[right.length - 1 - end]) end++;
   const pairs = commonLines(left.slice(start, left.length - end), right.slice(start, right.length - end));
-  const stops = [...pairs.map(([x, y]) => [x + start, y + start] as const), [left.length - end, right.length - end] as const];
+  const stops = [
+    ...pairs.map(([x, y]) => [x + start, y + start] as const),
+    [left.length - end, right.length - end] as const,
+  ];
   const hunks: Hunk[] = [];
   let [i, j] = [start, start];
   for (const [x, y] of stops) {
@@ -50,7 +53,7 @@ function commonLines(a: readonly string[], b: readonly string[]): [number, numbe
     }
   }
   const pairs: [number, number][] = [];
-  for (let i = 0, j = 0; i < a.length && j < b.length; ) {
+  for (let i = 0, j = 0; i < a.length && j < b.length;) {
     if (a[i] === b[j]) pairs.push([i++, j++]);
     else if ((lengths[(i + 1) * width + j] ?? 0) >= (lengths[i * width + j + 1] ?? 0)) i++;
     else j++;

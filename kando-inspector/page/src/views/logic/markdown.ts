@@ -1,6 +1,5 @@
 /** Markdown as a tree of blocks and spans. The page turns it into elements, so no text acts as markup. */
 
-
 export type Span =
   | { readonly kind: "text"; readonly text: string }
   | { readonly kind: "code"; readonly text: string }
@@ -14,7 +13,11 @@ export type Block =
   | { readonly kind: "code"; readonly language: string; readonly text: string }
   | { readonly kind: "quote"; readonly blocks: readonly Block[] }
   | { readonly kind: "list"; readonly start: number | null; readonly items: readonly (readonly Block[])[] }
-  | { readonly kind: "table"; readonly head: readonly (readonly Span[])[]; readonly rows: readonly (readonly (readonly Span[])[])[] }
+  | {
+      readonly kind: "table";
+      readonly head: readonly (readonly Span[])[];
+      readonly rows: readonly (readonly (readonly Span[])[])[];
+    }
   | { readonly kind: "rule" };
 
 /** How deep quotes, lists and spans may be nested; deeper ones are text. */
@@ -39,7 +42,7 @@ function parseBlocks(lines: readonly string[], depth: number): Block[] {
     if (paragraph.length) blocks.push({ kind: "paragraph", spans: parseSpans(paragraph.join("\n"), 0) });
     paragraph = [];
   };
-  for (let at = 0; at < lines.length; ) {
+  for (let at = 0; at < lines.length;) {
     const line = lines[at] ?? "";
     const block = line.trim() === "" ? null : blockAt(lines, at, depth, paragraph.length > 0);
     if (block) {
@@ -65,7 +68,11 @@ function blockAt(lines: readonly string[], at: number, depth: number, inParagrap
   const line = lines[at] ?? "";
   const heading = HEADING.exec(line);
   if (heading) {
-    const block: Block = { kind: "heading", level: heading[1]?.length ?? 1, spans: parseSpans(heading[2] ?? "", 0) };
+    const block: Block = {
+      kind: "heading",
+      level: heading[1]?.length ?? 1,
+      spans: parseSpans(heading[2] ?? "", 0),
+    };
     return { block, end: at + 1 };
   }
   if (RULE.test(line)) return { block: { kind: "rule" }, end: at + 1 };
@@ -73,9 +80,15 @@ function blockAt(lines: readonly string[], at: number, depth: number, inParagrap
   if (fence) return fencedAt(lines, at, fence[1] ?? "```", (fence[2] ?? "").trim());
   if (depth < DEEPEST && QUOTE.test(line)) return quoteAt(lines, at, depth);
   const item = ITEM.exec(line);
-  const interrupts = item && (!inParagraph || ((item[5] ?? "") !== "" && (item[2] !== undefined || item[3] === "1")));
+  const interrupts =
+    item && (!inParagraph || ((item[5] ?? "") !== "" && (item[2] !== undefined || item[3] === "1")));
   if (depth < DEEPEST && item && interrupts) return listAt(lines, at, depth);
-  if (!inParagraph && line.includes("|") && DELIMITERS.test(lines[at + 1] ?? "") && (lines[at + 1] ?? "").includes("-")) {
+  if (
+    !inParagraph &&
+    line.includes("|") &&
+    DELIMITERS.test(lines[at + 1] ?? "") &&
+    (lines[at + 1] ?? "").includes("-")
+  ) {
     return tableAt(lines, at);
   }
   return null;
@@ -144,7 +157,10 @@ function tableAt(lines: readonly string[], at: number): Found {
 }
 
 function cellsOf(line: string): Span[][] {
-  const inner = line.trim().replace(/^\|/, "").replace(/(?<!\\)\|$/, "");
+  const inner = line
+    .trim()
+    .replace(/^\|/, "")
+    .replace(/(?<!\\)\|$/, "");
   return inner.split(/(?<!\\)\|/).map((cell) => parseSpans(cell.trim().replace(/\\\|/g, "|"), 0));
 }
 
@@ -162,7 +178,7 @@ export function parseSpans(text: string, depth: number): Span[] {
     plain = "";
     spans.push(span);
   };
-  for (let at = 0; at < text.length; ) {
+  for (let at = 0; at < text.length;) {
     const rest = text.slice(at, at + 20_000);
     const start = rest.search(SPECIAL);
     if (start !== 0) {
@@ -184,7 +200,8 @@ export function parseSpans(text: string, depth: number): Span[] {
   return spans;
 }
 
-type FoundSpan = { readonly span: Span; readonly length: number } | { readonly text: string; readonly length: number };
+type FoundSpan =
+  { readonly span: Span; readonly length: number } | { readonly text: string; readonly length: number };
 
 /** Returns the span at the start of a text, or its first character if none starts there. */
 function spanAt(rest: string, depth: number, before: string): FoundSpan | string {
@@ -199,18 +216,32 @@ function spanAt(rest: string, depth: number, before: string): FoundSpan | string
     const entity = /^&(?:(amp|lt|gt|quot|nbsp)|#(\d{1,7}));/.exec(rest);
     if (!entity) return first;
     const code = Number(entity[2] ?? 0);
-    const text = entity[1] ? (ENTITIES[entity[1]] ?? "") : code > 0 && code <= 0x10ffff ? String.fromCodePoint(code) : "\ufffd";
+    const text = entity[1]
+      ? (ENTITIES[entity[1]] ?? "")
+      : code > 0 && code <= 0x10ffff
+        ? String.fromCodePoint(code)
+        : "\ufffd";
     return { text, length: entity[0].length };
   }
   if (first === "`") {
     const code = /^(`+)(?!`)([^]*?[^`])\1(?!`)/.exec(rest);
-    return code ? { span: { kind: "code", text: (code[2] ?? "").replace(/\n/g, " ").replace(/^ (.+) $/, "$1") }, length: code[0].length } : (/^`+/.exec(rest)?.[0][0] ?? first);
+    return code
+      ? {
+          span: { kind: "code", text: (code[2] ?? "").replace(/\n/g, " ").replace(/^ (.+) $/, "$1") },
+          length: code[0].length,
+        }
+      : (/^`+/.exec(rest)?.[0][0] ?? first);
   }
   if (depth >= DEEPEST) return first;
   if (first === "<") {
     const auto = /^<(https?:\/\/[^\s<>]+)>/.exec(rest);
     const address = auto ? safeAddress(auto[1] ?? "") : null;
-    return auto && address ? { span: { kind: "link", spans: [{ kind: "text", text: auto[1] ?? "" }], address }, length: auto[0].length } : first;
+    return auto && address
+      ? {
+          span: { kind: "link", spans: [{ kind: "text", text: auto[1] ?? "" }], address },
+          length: auto[0].length,
+        }
+      : first;
   }
   if (first === "[") return linkAt(rest, depth) ?? first;
   return emphasisAt(rest, depth, before) ?? first;
@@ -220,7 +251,10 @@ function linkAt(rest: string, depth: number): FoundSpan | null {
   const found = /^\[((?:[^[\]\\\n]|\\.){1,500})\]\(\s*<?([^\s<>()]{1,2000})>?(?:\s+"[^"]*")?\s*\)/.exec(rest);
   const address = found ? safeAddress((found[2] ?? "").replace(/\\(.)/g, "$1")) : null;
   if (!found || !address) return null;
-  return { span: { kind: "link", spans: parseSpans(found[1] ?? "", depth + 1), address }, length: found[0].length };
+  return {
+    span: { kind: "link", spans: parseSpans(found[1] ?? "", depth + 1), address },
+    length: found[0].length,
+  };
 }
 
 /** Returns the address of a link if it may be followed: only http, https and mailto. */
@@ -229,12 +263,21 @@ export function safeAddress(address: string): string | null {
 }
 
 function emphasisAt(rest: string, depth: number, before: string): FoundSpan | null {
-  for (const [mark, kind] of [["**", "strong"], ["__", "strong"], ["~~", "strike"], ["*", "emphasis"], ["_", "emphasis"]] as const) {
+  for (const [mark, kind] of [
+    ["**", "strong"],
+    ["__", "strong"],
+    ["~~", "strike"],
+    ["*", "emphasis"],
+    ["_", "emphasis"],
+  ] as const) {
     if (!rest.startsWith(mark) || /^\s/.test(rest.slice(mark.length, mark.length + 1))) continue;
     if (mark[0] === "_" && /\w/.test(before)) continue;
     const end = closing(rest, mark);
     if (end > mark.length) {
-      return { span: { kind, spans: parseSpans(rest.slice(mark.length, end), depth + 1) }, length: end + mark.length };
+      return {
+        span: { kind, spans: parseSpans(rest.slice(mark.length, end), depth + 1) },
+        length: end + mark.length,
+      };
     }
   }
   return null;

@@ -22,7 +22,9 @@ export function formFields(schema: unknown): FormField[] {
   const properties = schema["properties"];
   if (schema["type"] !== "object" || !isData(properties)) return [fieldOf("", schema, true)];
   const required = Array.isArray(schema["required"]) ? (schema["required"] as unknown[]) : [];
-  return Object.entries(properties).map(([name, each]) => fieldOf(name, isData(each) ? each : {}, required.includes(name)));
+  return Object.entries(properties).map(([name, each]) =>
+    fieldOf(name, isData(each) ? each : {}, required.includes(name)),
+  );
 }
 
 function fieldOf(name: string, schema: Data, required: boolean): FormField {
@@ -37,7 +39,12 @@ function fieldOf(name: string, schema: Data, required: boolean): FormField {
     kind,
     required,
     choices,
-    initial: initial === undefined ? "" : kind === "text" && typeof initial === "string" ? initial : JSON.stringify(initial),
+    initial:
+      initial === undefined
+        ? ""
+        : kind === "text" && typeof initial === "string"
+          ? initial
+          : JSON.stringify(initial),
   };
 }
 
@@ -79,9 +86,12 @@ function valueOf(field: FormField, text: string): { value: unknown } | { error: 
   if (field.kind === "text") return { value: text };
   try {
     const value: unknown = JSON.parse(text);
-    if (field.kind === "number" && typeof value !== "number") return { error: `${field.label} must be a number.` };
-    if (field.kind === "integer" && !Number.isInteger(value)) return { error: `${field.label} must be a whole number.` };
-    if (field.kind === "boolean" && typeof value !== "boolean") return { error: `${field.label} must be true or false.` };
+    if (field.kind === "number" && typeof value !== "number")
+      return { error: `${field.label} must be a number.` };
+    if (field.kind === "integer" && !Number.isInteger(value))
+      return { error: `${field.label} must be a whole number.` };
+    if (field.kind === "boolean" && typeof value !== "boolean")
+      return { error: `${field.label} must be true or false.` };
     return { value };
   } catch {
     return { error: field.kind === "json" ? `${field.label} must be JSON.` : `${field.label} is malformed.` };

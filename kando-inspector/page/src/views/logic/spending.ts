@@ -26,7 +26,8 @@ export function costOverTime(events: readonly LedgerEvent[]): CostPoint[] {
 }
 
 function costOf(event: LedgerEvent): number {
-  const cost = event.type === "llm.response" || event.type === "responder.failed" ? event.data["cost_usd"] : 0;
+  const cost =
+    event.type === "llm.response" || event.type === "responder.failed" ? event.data["cost_usd"] : 0;
   const isCached = event.data["cached"] === true;
   return typeof cost === "number" && cost > 0 && Number.isFinite(cost) && !isCached ? cost : 0;
 }
@@ -96,6 +97,8 @@ export function limitsOf(status: {
   };
   if (!isData(status.limits)) return [];
   return Object.entries(status.limits).flatMap(([name, limit]) =>
-    typeof limit === "number" && Object.hasOwn(LABELS, name) ? [{ name, label: LABELS[name] ?? name, limit, used: used[name] ?? null }] : [],
+    typeof limit === "number" && Object.hasOwn(LABELS, name)
+      ? [{ name, label: LABELS[name] ?? name, limit, used: used[name] ?? null }]
+      : [],
   );
 }

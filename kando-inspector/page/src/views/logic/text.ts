@@ -1,8 +1,8 @@
 /** Texts of a ledger as they are shown: cut, on one line, with invisible characters made visible. */
 
-
 // Control characters except tab and line breaks, and the characters that change the direction of text.
-const INVISIBLE = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g;
+const INVISIBLE =
+  /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g;
 
 /** Returns a text in which each control character is written as its code point, such as ⟨U+202E⟩. */
 export function visible(text: string): string {
@@ -23,7 +23,14 @@ export function cut(text: string, limit: number): string {
 /** Returns a text as one visible line of at most `limit` characters. */
 export function oneLine(text: string, limit: number): string {
   // Truncate first, so that only the beginning of a huge text is processed.
-  return cut(visible(cut(text, limit * 4).replace(/\s+/g, " ").trim()), limit);
+  return cut(
+    visible(
+      cut(text, limit * 4)
+        .replace(/\s+/g, " ")
+        .trim(),
+    ),
+    limit,
+  );
 }
 
 /** Returns a value as one line: text as it is, all else as JSON. */
@@ -43,7 +50,8 @@ function shortJson(value: unknown, limit: number): string {
       parts.push("…");
       break;
     }
-    const shown = typeof each === "string" ? JSON.stringify(cut(each, limit)) : shortJson(each, limit - length);
+    const shown =
+      typeof each === "string" ? JSON.stringify(cut(each, limit)) : shortJson(each, limit - length);
     const part = isList ? shown : `${JSON.stringify(cut(name, 80))}: ${shown}`;
     parts.push(part);
     length += part.length;

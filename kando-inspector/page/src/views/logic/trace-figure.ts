@@ -54,7 +54,11 @@ export interface TraceRow {
  *
  * A ledger is sorted: an event is after its causes. So one pass over the events finds the longest chains.
  */
-export function traceRows(events: readonly LedgerEvent[], selected: string, direction: "causes" | "effects"): TraceRow[] {
+export function traceRows(
+  events: readonly LedgerEvent[],
+  selected: string,
+  direction: "causes" | "effects",
+): TraceRow[] {
   const sign = direction === "effects" ? 1 : -1;
   const sorted = [...events].sort((a, b) => sign * (a.position - b.position));
   const depths = new Map<string, number>([[selected, 0]]);
@@ -76,7 +80,9 @@ export function traceRows(events: readonly LedgerEvent[], selected: string, dire
 /** Draws the events of a trace below their causes. */
 export function traceFigure(events: readonly LedgerEvent[], selected: string, title: string): Figure {
   const shown = nearest(events, selected).sort((a, b) => a.position - b.position);
-  const edges = shown.flatMap((event) => [...new Set(event.cause)].map((source) => ({ source, target: event.id })));
+  const edges = shown.flatMap((event) =>
+    [...new Set(event.cause)].map((source) => ({ source, target: event.id })),
+  );
   const ids = new Set(shown.map((each) => each.id));
   const known = edges.filter((each) => ids.has(each.source));
   const nodes = shown.map((each) => ({ id: each.id, width: WIDTH, height: HEIGHT }));
@@ -94,7 +100,11 @@ export function traceFigure(events: readonly LedgerEvent[], selected: string, ti
         width: WIDTH,
         height: HEIGHT,
         kind: kindOf(event),
-        lines: [oneLine(`${event.position + 1} ${event.type}`, 34), oneLine(event.actor, 34), oneLine(about, 34)],
+        lines: [
+          oneLine(`${event.position + 1} ${event.type}`, 34),
+          oneLine(event.actor, 34),
+          oneLine(about, 34),
+        ],
         title: `${oneLine(event.id, 80)}, ${oneLine(event.actor, 80)}: ${oneLine(about, 200)}`,
         mark: event.id === selected ? "selected" : undefined,
       };
@@ -109,5 +119,7 @@ export function traceFigure(events: readonly LedgerEvent[], selected: string, ti
 function nearest(events: readonly LedgerEvent[], selected: string): LedgerEvent[] {
   if (events.length <= MOST_EVENTS) return [...events];
   const at = events.find((each) => each.id === selected)?.position ?? 0;
-  return [...events].sort((a, b) => Math.abs(a.position - at) - Math.abs(b.position - at)).slice(0, MOST_EVENTS);
+  return [...events]
+    .sort((a, b) => Math.abs(a.position - at) - Math.abs(b.position - at))
+    .slice(0, MOST_EVENTS);
 }

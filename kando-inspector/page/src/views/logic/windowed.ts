@@ -1,6 +1,5 @@
 /** The rows of a long list that are in view. */
 
-
 export interface Window {
   /** First row to render, and the row after the last. */
   readonly from: number;
@@ -18,5 +17,10 @@ export function windowOf(total: number, rowHeight: number, top: number, height: 
   const visible = Math.ceil(height / rowHeight) + 2 * spare;
   const from = Math.max(0, Math.min(Math.floor(top / rowHeight) - spare, total - visible));
   const to = Math.min(total, from + visible);
-  return { from, to, above: Math.min(from * rowHeight, TALLEST), below: Math.min((total - to) * rowHeight, TALLEST) };
+  return {
+    from,
+    to,
+    above: Math.min(from * rowHeight, TALLEST),
+    below: Math.min((total - to) * rowHeight, TALLEST),
+  };
 }

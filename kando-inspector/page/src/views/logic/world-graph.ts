@@ -49,17 +49,26 @@ export function neighbourhood(world: World, id: string, hops: number): Part {
 export function partOf(world: World, accepts: (object: WorldObject) => boolean): Part {
   const objects = world.objects.filter(accepts);
   const ids = new Set(objects.map((each) => each.id));
-  return { objects, relations: world.relations.filter((each) => ids.has(each.source_id) && ids.has(each.target_id)) };
+  return {
+    objects,
+    relations: world.relations.filter((each) => ids.has(each.source_id) && ids.has(each.target_id)),
+  };
 }
 
 /** Draws each object and relation; objects without relations stand in a grid below the others. */
 export function objectFigure(part: Part, changes: Changes, title: string): Figure {
   const related = new Set(part.relations.flatMap((each) => [each.source_id, each.target_id]));
-  const nodes = part.objects.filter((each) => related.has(each.id)).map((each) => ({ id: each.id, width: WIDTH, height: HEIGHT }));
+  const nodes = part.objects
+    .filter((each) => related.has(each.id))
+    .map((each) => ({ id: each.id, width: WIDTH, height: HEIGHT }));
   const edges = part.relations.map((each) => ({ source: each.source_id, target: each.target_id }));
   const layout = layered(nodes, edges, { direction: "right", nodeGap: GAP, rankGap: 90, tighten: true });
   const alone = part.objects.filter((each) => !related.has(each.id));
-  const columns = Math.max(3, Math.round(layout.width / (WIDTH + GAP)), Math.ceil(Math.sqrt(alone.length / 2)));
+  const columns = Math.max(
+    3,
+    Math.round(layout.width / (WIDTH + GAP)),
+    Math.ceil(Math.sqrt(alone.length / 2)),
+  );
   const top = layout.height ? layout.height + 3 * GAP : 0;
   const places = new Map(
     alone.map((each, number) => [
@@ -109,7 +118,10 @@ export function typeFigure(world: World, changes: Changes, title: string): Figur
     counts.set(each.type, (counts.get(each.type) ?? 0) + 1);
     if (changes.marks.has(each.id)) marked.add(each.type);
   }
-  const links = new Map<string, { source: string; target: string; label: string; number: number; marked: boolean }>();
+  const links = new Map<
+    string,
+    { source: string; target: string; label: string; number: number; marked: boolean }
+  >();
   for (const each of world.relations) {
     const [source, target] = [types.get(each.source_id), types.get(each.target_id)];
     if (source === undefined || target === undefined) continue;
@@ -128,7 +140,17 @@ export function typeFigure(world: World, changes: Changes, title: string): Figur
       const size = plural(number, "object");
       const mark = marked.has(type) ? "patched" : undefined;
       const lines = [oneLine(type, 24), size];
-      return { id: type, x, y, width: WIDTH, height: HEIGHT, kind: "object", lines, title: `${oneLine(type, 60)}: ${size}`, mark };
+      return {
+        id: type,
+        x,
+        y,
+        width: WIDTH,
+        height: HEIGHT,
+        kind: "object",
+        lines,
+        title: `${oneLine(type, 60)}: ${size}`,
+        mark,
+      };
     }),
     lines: edges.map((each, number) => ({
       source: each.source,

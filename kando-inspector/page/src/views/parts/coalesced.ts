@@ -45,7 +45,12 @@ export function useCoalesced<T>(load: () => Promise<T>, inputs: readonly unknown
           const value = await now();
           if (mine.isMounted) setState({ value, error: null, isLoading: mine.next !== null });
         } catch (error) {
-          if (mine.isMounted) setState((old) => ({ value: mine.next ? old.value : null, error: asError(error), isLoading: mine.next !== null }));
+          if (mine.isMounted)
+            setState((old) => ({
+              value: mine.next ? old.value : null,
+              error: asError(error),
+              isLoading: mine.next !== null,
+            }));
         }
       }
       mine.isBusy = false;

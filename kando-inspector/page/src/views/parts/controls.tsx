@@ -13,11 +13,22 @@ export interface Choice<Id extends string> {
 }
 
 /** A row of buttons of which one is pressed. */
-export function Segments<Id extends string>(props: { label: string; choices: readonly Choice<Id>[]; value: Id; choose(id: Id): void }) {
+export function Segments<Id extends string>(props: {
+  label: string;
+  choices: readonly Choice<Id>[];
+  value: Id;
+  choose(id: Id): void;
+}) {
   return (
     <div class="segments" role="group" aria-label={props.label}>
       {props.choices.map((each) => (
-        <button key={each.id} type="button" class="segment" aria-pressed={each.id === props.value} onClick={() => props.choose(each.id)}>
+        <button
+          key={each.id}
+          type="button"
+          class="segment"
+          aria-pressed={each.id === props.value}
+          onClick={() => props.choose(each.id)}
+        >
           {each.title}
         </button>
       ))}

@@ -7,7 +7,12 @@ import type { Source } from "../../data/source";
 const MOST = 20_000;
 
 /** Return the first `end` events of a run that have one of the types, in order. */
-export async function eventsOfTypes(source: Source, run: string, types: readonly string[], end: number): Promise<LedgerEvent[]> {
+export async function eventsOfTypes(
+  source: Source,
+  run: string,
+  types: readonly string[],
+  end: number,
+): Promise<LedgerEvent[]> {
   const found = await Promise.all(types.map((type) => eventsOfType(source, run, type, end)));
   return found.flat().sort((a, b) => a.position - b.position);
 }
@@ -22,7 +27,14 @@ async function eventsOfType(source: Source, run: string, type: string, end: numb
     const next = page.next === null ? Number.NaN : Number(page.next);
     // A page may be empty although others follow: its cursor is the last position that was read.
     const following = Number.isSafeInteger(next) ? next : last;
-    if (page.next === null || following === null || following === after || following >= end || found.length >= MOST) return found;
+    if (
+      page.next === null ||
+      following === null ||
+      following === after ||
+      following >= end ||
+      found.length >= MOST
+    )
+      return found;
     after = following;
   }
 }

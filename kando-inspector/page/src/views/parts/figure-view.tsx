@@ -65,24 +65,52 @@ export function FigureView({ figure, active, choose, isLabelled = true }: Figure
       top >= element.scrollTop &&
       top + box.height * scale <= element.scrollTop + size.height;
     if (isVisible) return;
-    element.scrollTo(left - (size.width - box.width * scale) / 2, top - (size.height - box.height * scale) / 2);
+    element.scrollTo(
+      left - (size.width - box.width * scale) / 2,
+      top - (size.height - box.height * scale) / 2,
+    );
   }, [target, figure, size.width > 0]);
 
   return (
     <div class="figure">
       <div class="figure-tools">
-        <button type="button" class="icon-button" aria-label="Zoom out" title="Zoom out" onClick={() => zoomTo(scale / 1.3)}>
+        <button
+          type="button"
+          class="icon-button"
+          aria-label="Zoom out"
+          title="Zoom out"
+          onClick={() => zoomTo(scale / 1.3)}
+        >
           −
         </button>
-        <button type="button" class="icon-button" aria-label="Zoom in" title="Zoom in" onClick={() => zoomTo(scale * 1.3)}>
+        <button
+          type="button"
+          class="icon-button"
+          aria-label="Zoom in"
+          title="Zoom in"
+          onClick={() => zoomTo(scale * 1.3)}
+        >
           +
         </button>
-        <button type="button" class="button" title="Show the whole figure" onClick={() => setZoom(Math.max(SMALLEST, whole))}>
+        <button
+          type="button"
+          class="button"
+          title="Show the whole figure"
+          onClick={() => setZoom(Math.max(SMALLEST, whole))}
+        >
           Fit
         </button>
       </div>
       <div class="figure-frame" ref={frame} onPointerDown={(event) => drag(event, frame.current)}>
-        <Drawing figure={figure} active={active} choose={choose} isLabelled={isLabelled} scale={scale} width={width} height={height} />
+        <Drawing
+          figure={figure}
+          active={active}
+          choose={choose}
+          isLabelled={isLabelled}
+          scale={scale}
+          width={width}
+          height={height}
+        />
       </div>
     </div>
   );
@@ -140,7 +168,11 @@ function Drawing({ figure, active, choose, isLabelled, scale, width, height }: D
         const isStressed = active !== null && (each.source === active || each.target === active);
         const middle = each.label && (isLabelled || isStressed) ? middleOf(each.points) : null;
         return (
-          <g key={number} aria-hidden="true" class={`figure-line${isStressed ? " is-stressed" : ""}${each.mark ? ` mark-${each.mark}` : ""}`}>
+          <g
+            key={number}
+            aria-hidden="true"
+            class={`figure-line${isStressed ? " is-stressed" : ""}${each.mark ? ` mark-${each.mark}` : ""}`}
+          >
             <path d={lines[number]} marker-end={`url(#${arrow})`} />
             {middle && (
               <text x={middle[0]} y={middle[1] - 4} text-anchor="middle">

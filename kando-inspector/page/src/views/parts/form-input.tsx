@@ -16,7 +16,12 @@ export interface FormInputProps {
 export function FormInput({ field, value, error, change }: FormInputProps) {
   const id = useId();
   const described = [field.help && `${id}-help`, error && `${id}-error`].filter(Boolean).join(" ");
-  const shared = { id, "aria-invalid": error !== null, "aria-required": field.required, ...(described ? { "aria-describedby": described } : {}) };
+  const shared = {
+    id,
+    "aria-invalid": error !== null,
+    "aria-required": field.required,
+    ...(described ? { "aria-describedby": described } : {}),
+  };
   return (
     <div class="form-field">
       <label class="field-label" for={id}>
@@ -58,7 +63,24 @@ function Input({ field, value, change, shared }: InputProps) {
     );
   }
   if (kind === "number" || kind === "integer") {
-    return <input type="text" {...shared} inputMode={kind === "integer" ? "numeric" : "decimal"} value={value} onInput={(event) => change(event.currentTarget.value)} />;
+    return (
+      <input
+        type="text"
+        {...shared}
+        inputMode={kind === "integer" ? "numeric" : "decimal"}
+        value={value}
+        onInput={(event) => change(event.currentTarget.value)}
+      />
+    );
   }
-  return <textarea {...shared} class={kind === "json" ? "code-input" : ""} rows={kind === "json" ? 4 : 2} dir="auto" value={value} onInput={(event) => change(event.currentTarget.value)} />;
+  return (
+    <textarea
+      {...shared}
+      class={kind === "json" ? "code-input" : ""}
+      rows={kind === "json" ? 4 : 2}
+      dir="auto"
+      value={value}
+      onInput={(event) => change(event.currentTarget.value)}
+    />
+  );
 }

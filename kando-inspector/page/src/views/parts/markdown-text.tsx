@@ -45,7 +45,11 @@ function BlockElement({ block }: { block: Block }) {
     case "list": {
       const items = block.items.map((each, number) => (
         <li key={number} dir="auto">
-          {each.length === 1 && each[0]?.kind === "paragraph" ? spans(each[0].spans) : <Blocks blocks={each} />}
+          {each.length === 1 && each[0]?.kind === "paragraph" ? (
+            spans(each[0].spans)
+          ) : (
+            <Blocks blocks={each} />
+          )}
         </li>
       ));
       return block.start === null ? <ul>{items}</ul> : <ol start={block.start}>{items}</ol>;

@@ -50,14 +50,29 @@ export function VirtualTable<Row>(props: VirtualTableProps<Row>) {
   const press = (event: KeyboardEvent) => {
     const last = rows.length - 1;
     const page = Math.max(1, Math.floor(size.height / ROW) - 1);
-    const to = { ArrowDown: at + 1, ArrowUp: at - 1, PageDown: at + page, PageUp: at - page, Home: 0, End: last }[event.key];
+    const to = {
+      ArrowDown: at + 1,
+      ArrowUp: at - 1,
+      PageDown: at + page,
+      PageUp: at - page,
+      Home: 0,
+      End: last,
+    }[event.key];
     const row = to === undefined ? undefined : rows[Math.max(0, Math.min(to, last))];
     if (!row) return;
     event.preventDefault();
     choose(row);
   };
   return (
-    <div class="virtual-table" ref={frame} tabIndex={0} role="group" aria-label={`${label}. The arrow keys choose a row.`} onScroll={(event) => setTop(event.currentTarget.scrollTop)} onKeyDown={press}>
+    <div
+      class="virtual-table"
+      ref={frame}
+      tabIndex={0}
+      role="group"
+      aria-label={`${label}. The arrow keys choose a row.`}
+      onScroll={(event) => setTop(event.currentTarget.scrollTop)}
+      onKeyDown={press}
+    >
       <table aria-label={label} aria-rowcount={rows.length + 1}>
         <thead>
           <tr aria-rowindex={1}>
@@ -108,5 +123,11 @@ function Spacer({ height }: { height: number }) {
 }
 
 function classesOf<Row>(column: Column<Row>): string {
-  return [column.width ? `col-${column.width}` : "", column.isMain ? "" : "is-extra", column.isNumber ? "is-number" : ""].join(" ").trim();
+  return [
+    column.width ? `col-${column.width}` : "",
+    column.isMain ? "" : "is-extra",
+    column.isNumber ? "is-number" : "",
+  ]
+    .join(" ")
+    .trim();
 }
