@@ -45,6 +45,7 @@ HOSPITALITY = [
 STARTS_PROCESSES = {
     "kando-core/src/kando/testing/_killed.py",
     "kando-core/src/kando/text/_parser.py",
+    "kando-inspector/src/kando_inspector/workers.py",
     "kando-mcp/src/kando_mcp/worker/pool.py",
 }
 SOURCES = [path for folder in PACKAGES for path in sorted((ROOT / folder / "src").rglob("*.py"))]

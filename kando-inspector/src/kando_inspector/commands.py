@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 import attrs
 import click
 
+from kando.app.operator import OperatorLimits
+from kando.app.operator_options import operator_options
 from kando.errors import ConfigurationError
 from kando.plugins import CommandSettings
 from kando_inspector.settings import LOOPBACK, Settings, token_from
@@ -60,7 +62,22 @@ def _server_options(port: int) -> Callable[[_Command], _Command]:
             multiple=True,
             help="Another name of this server, such as that of a proxy in front of it; repeatable.",
         ),
-        click.option("--read-only", is_flag=True, help="Let every client only look."),
+        click.option(
+            "--workers",
+            type=click.IntRange(0, 100),
+            metavar="N",
+            default=1,
+            show_default=True,
+            help="Processes that work on runs; 0 leaves the work to `kando worker --group GROUP`.",
+        ),
+        click.option(
+            "--group",
+            metavar="GROUP",
+            default="inspector",
+            show_default=True,
+            help="Group of the workers.",
+        ),
+        operator_options("kando serve", read_only="Let every client only look."),
     )
 
     def give(command: _Command) -> _Command:
@@ -119,9 +136,16 @@ def _settings(
     token: str | None,
     look_token: str | None,
     allowed_hosts: tuple[str, ...],
-    read_only: bool,
+    workers: int,
+    group: str,
+    limits: OperatorLimits,
 ) -> Settings:
+    from kando.app.limits import default_limits
+    from kando.ledger.groups import check_group
+
     try:
+        default_limits(given.environ)
+        check_group(group)
         return Settings(
             ledger or given.substrate_url,
             given.environ,
@@ -130,7 +154,10 @@ def _settings(
             token_from(token, "KANDO_INSPECTOR_TOKEN", given.environ),
             token_from(look_token, "KANDO_INSPECTOR_LOOK_TOKEN", given.environ),
             allowed_hosts,
-            read_only,
+            limits.is_read_only,
+            limits=limits,
+            group=group,
+            workers=0 if limits.is_read_only else workers,
         )
     except ConfigurationError as error:
         raise click.UsageError(str(error)) from error

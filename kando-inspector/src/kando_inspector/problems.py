@@ -6,6 +6,7 @@ import sys
 import traceback
 from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Any
 
 import attrs
 from starlette.responses import Response
@@ -29,7 +30,7 @@ from kando.errors import (
 from kando.plugins.errors import PluginError
 from kando_inspector.encoding import encoded
 
-__all__ = ["MEDIA_TYPE", "Problem", "problem_of", "problem_response"]
+__all__ = ["MEDIA_TYPE", "Problem", "problem_body", "problem_of", "problem_response"]
 
 #: Of the body of an error.
 MEDIA_TYPE = "application/problem+json"
@@ -90,7 +91,13 @@ def problem_of(error: Exception) -> Problem:
 
 def problem_response(problem: Problem) -> Response:
     """Return a problem as a response."""
-    body = {
+    body = encoded(problem_body(problem))
+    return Response(body, problem.status, dict(problem.headers), MEDIA_TYPE)
+
+
+def problem_body(problem: Problem) -> dict[str, Any]:
+    """Return a problem as JSON."""
+    return {
         "type": f"urn:kando:error:{problem.code}",
         "title": HTTPStatus(problem.status).phrase,
         "status": problem.status,
@@ -98,4 +105,3 @@ def problem_response(problem: Problem) -> Response:
         "code": problem.code,
         "hint": problem.hint,
     }
-    return Response(encoded(body), problem.status, dict(problem.headers), MEDIA_TYPE)

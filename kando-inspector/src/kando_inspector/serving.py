@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import socket
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from math import ceil
 from urllib.parse import urlencode
 
@@ -15,8 +18,11 @@ from kando.errors import ConfigurationError
 from kando.settings import GRACE_SECONDS, value_of
 from kando_inspector.access import Access
 from kando_inspector.application import inspector
+from kando_inspector.following import Following
 from kando_inspector.service import Service
 from kando_inspector.settings import Settings
+from kando_inspector.worker_process import Order
+from kando_inspector.workers import Workers
 
 __all__ = ["serve_runs"]
 
@@ -38,21 +44,69 @@ def serve_runs(settings: Settings, *, on_open: Callable[[str], None]) -> None:
         shown = _address_in(store, settings.run) if settings.run is not None else None
         with _bound(settings) as bound:
             access = Access.of(settings, bound.getsockname()[1])
-            app = inspector(Service(store, access))
+            service = _service(settings, store, access)
+            app = inspector(service)
             config = uvicorn.Config(
                 app,
                 log_level="warning",
                 server_header=False,
                 timeout_graceful_shutdown=ceil(seconds),
             )
-            server = uvicorn.Server(config)
+            server = _Server(config)
 
             def stop() -> None:
+                service.following.end()
                 server.should_exit = True
 
-            with Termination(seconds, stop):
-                on_open(_page_address(settings, access, bound, shown))
-                server.run(sockets=[bound])
+            try:
+                with Termination(seconds, stop), _interrupts(stop):
+                    on_open(_page_address(settings, access, bound, shown))
+                    server.run(sockets=[bound])
+            finally:
+                if service.workers is not None:
+                    service.workers.end(seconds)
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves the signals to the command: streams end before their connections do."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the handlers of signals as they are."""
+        yield
+
+
+@contextmanager
+def _interrupts(stop: Callable[[], None]) -> Iterator[None]:
+    """Have Ctrl-C call `stop`, in a ``with`` block of the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, lambda number, frame: stop())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _service(settings: Settings, store: Store, access: Access) -> Service:
+    """Return the service of a server, whose workers continue what was begun before.
+
+    Raises:
+        ConfigurationError: the runs are in memory, where no worker can read them.
+    """
+    following = Following(store)
+    workers = None
+    if settings.workers:
+        if store.url.startswith("memory:"):
+            msg = "Runs in memory: no worker process can read them."
+            raise ConfigurationError(msg, hint="Name a file: --ledger sqlite:PATH; or --read-only.")
+        order = Order.of(store.url, settings.group, settings.limits)
+        workers = Workers(settings.workers, order, settings.environ, following.add_text)
+        # A store that does not exist yet is not created before there is something to do.
+        if settings.group in store.context.substrate().groups():
+            workers.start()
+    return Service(store, access, settings.limits, settings.group, following, workers)
 
 
 def _bound(settings: Settings) -> socket.socket:

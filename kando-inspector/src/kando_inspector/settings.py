@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import attrs
 
+from kando.app.operator import OperatorLimits
 from kando.errors import ConfigurationError
 
 __all__ = ["LOOPBACK", "Settings", "is_loopback", "token_from"]
@@ -35,6 +36,9 @@ class Settings:
         is_read_only: whether every client may only look.
         run: that the printed address shows, or None.
         shows_token: whether the printed address contains a token that was given.
+        limits: of the operator, which override what clients ask for.
+        group: whose workers work on the runs.
+        workers: how many of them this server starts.
 
     Raises:
         ConfigurationError: the host is reachable from other machines, and there is no token.
@@ -50,6 +54,9 @@ class Settings:
     is_read_only: bool = False
     run: str | None = None
     shows_token: bool = False
+    limits: OperatorLimits = attrs.field(factory=lambda: OperatorLimits("kando serve"))
+    group: str = "inspector"
+    workers: int = 0
 
     def __attrs_post_init__(self) -> None:
         if self.token is None and not is_loopback(self.host):

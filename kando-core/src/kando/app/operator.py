@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import attrs
 
@@ -37,6 +37,17 @@ class OperatorLimits:
     allows_live_llm: bool = False
     budget: Budget = attrs.field(factory=Budget)
     max_tokens: int | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the limits in their JSON form, by the names of their options."""
+        return {
+            "read_only": self.is_read_only,
+            "max_usd_per_run": self.max_usd_per_run,
+            "max_usd_per_day": self.max_usd_per_day,
+            "allow_live_llm": self.allows_live_llm,
+            "max_tokens": self.max_tokens,
+            **self.budget.limits(),
+        }
 
     def usd_of_run(self, environ: Mapping[str, str], wanted: float | None = None) -> float | None:
         """Return the cost limit of a run, in US dollars; None for no limit.

@@ -22,7 +22,7 @@ def session_dict(service: Service, role: str) -> dict[str, Any]:
         service: that is served.
         role: of the client.
     """
-    return {"role": role, "version": VERSION, "limits": {}}
+    return {"role": role, "version": VERSION, "limits": service.limits.as_dict()}
 
 
 def _session(call: Call) -> dict[str, Any]:
