@@ -178,10 +178,6 @@ export class EmbeddedSource implements Source {
     return Promise.reject(readOnly("cancel it"));
   }
 
-  remove(): Promise<void> {
-    return Promise.reject(readOnly("delete it"));
-  }
-
   fork(): Promise<RunStatus> {
     return Promise.reject(readOnly("fork it"));
   }

@@ -188,10 +188,6 @@ export class RestSource implements Source {
     return this.call("POST", of(run, "cancel"), {});
   }
 
-  async remove(run: string): Promise<void> {
-    await this.call("DELETE", of(run));
-  }
-
   fork(run: string, request: ForkRequest): Promise<RunStatus> {
     return this.call("POST", of(run, "forks"), { ...request });
   }

@@ -85,7 +85,6 @@ export interface RunStatus {
   reminders: { event_id: string; reminded: number; remind_at: string }[];
   children: ChildRun[];
   started_by: { run_id: string; event_id: string } | null;
-  labels?: Record<string, string>;
 }
 
 export interface WorldObject {

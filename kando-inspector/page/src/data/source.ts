@@ -23,7 +23,6 @@ import type {
 export interface RunFilter {
   state?: string;
   kit?: string;
-  label?: string;
   q?: string;
   limit?: number;
   cursor?: string;
@@ -47,7 +46,6 @@ export interface StartRequest {
   settings?: JsonObject;
   llm?: string;
   max_usd?: number;
-  labels?: Record<string, string>;
   demo?: boolean;
 }
 
@@ -136,7 +134,6 @@ export interface Source {
   resume(run: string): Promise<RunStatus>;
   pause(run: string): Promise<RunStatus>;
   cancel(run: string): Promise<RunStatus>;
-  remove(run: string): Promise<void>;
   fork(run: string, request: ForkRequest): Promise<RunStatus>;
   decide(run: string, request: string, decision: Decision): Promise<JsonObject>;
   answer(run: string, request: string, answer: Answer): Promise<JsonObject>;

@@ -6,7 +6,7 @@ import type { RunState, RunStatus } from "../data/shapes";
 import type { Source } from "../data/source";
 import { kando } from "../ui/commands";
 import { number, plural, usd } from "../ui/format";
-import { asError, type Navigate } from "../ui/hooks";
+import { asError } from "../ui/hooks";
 import { Age, Announce, CopyCommand, Dialog, StateBadge } from "../ui/parts";
 import { Isolated } from "../ui/text";
 
@@ -18,11 +18,10 @@ interface Props {
   status: RunStatus;
   canAct: boolean;
   isConnected: boolean;
-  navigate: Navigate;
   changed(): void;
 }
 
-export function RunHeader({ source, status, canAct, isConnected, navigate, changed }: Props) {
+export function RunHeader({ source, status, canAct, isConnected, changed }: Props) {
   const goal = status.goal ?? "No goal";
   return (
     <header class="run-head">
@@ -35,7 +34,7 @@ export function RunHeader({ source, status, canAct, isConnected, navigate, chang
         </span>
         {!isConnected && !ENDED.has(status.state) && <span class="state state-stopped">connection lost, trying again</span>}
         <div class="buttons">
-          {canAct && <Actions source={source} status={status} navigate={navigate} changed={changed} />}
+          {canAct && <Actions source={source} status={status} changed={changed} />}
           <CopyCommand command={kando("status", status.run_id)} label="Copy as command" />
         </div>
       </div>
@@ -74,11 +73,6 @@ export function RunHeader({ source, status, canAct, isConnected, navigate, chang
             </a>
           </li>
         )}
-        {Object.entries(status.labels ?? {}).map(([name, value]) => (
-          <li key={name}>
-            <Isolated class="label" text={`${name}: ${value}`} />
-          </li>
-        ))}
       </ul>
       {status.problem && (
         <p class="run-problem">
@@ -116,23 +110,17 @@ function Cost({ status }: { status: RunStatus }) {
   );
 }
 
-type Act = "resume" | "pause" | "cancel" | "delete";
+type Act = "resume" | "pause" | "cancel";
 
-function Actions({ source, status, navigate, changed }: Omit<Props, "canAct" | "isConnected">) {
+function Actions({ source, status, changed }: Pick<Props, "source" | "status" | "changed">) {
   const announce = useContext(Announce);
-  const [asks, setAsks] = useState<Act | null>(null);
+  const [asks, setAsks] = useState(false);
   const [isBusy, setBusy] = useState(false);
   const { run_id: run, state } = status;
   const act = async (what: Act) => {
     setBusy(true);
-    setAsks(null);
+    setAsks(false);
     try {
-      if (what === "delete") {
-        await source.remove(run);
-        announce("The run was deleted.");
-        navigate({ run: null, at: null, view: null, event: null, more: {} });
-        return;
-      }
       await source[what](run);
       announce({ resume: "The run was resumed.", pause: "The run is to pause.", cancel: "The run is to stop." }[what]);
       changed();
@@ -148,7 +136,7 @@ function Actions({ source, status, navigate, changed }: Omit<Props, "canAct" | "
       type="button"
       class="button"
       disabled={isBusy}
-      onClick={() => (isSafe ? void act(what) : setAsks(what))}
+      onClick={() => (isSafe ? void act(what) : setAsks(true))}
     >
       {label}
     </button>
@@ -158,24 +146,16 @@ function Actions({ source, status, navigate, changed }: Omit<Props, "canAct" | "
       {RESUMABLE.has(state) && button("resume", "Resume", true)}
       {state === "running" && button("pause", "Pause", true)}
       {!ENDED.has(state) && state !== "damaged" && button("cancel", "Cancel", false)}
-      {ENDED.has(state) && button("delete", "Delete", false)}
       {asks && (
-        <Dialog
-          title={asks === "delete" ? "Delete this run?" : "Cancel this run?"}
-          close={() => setAsks(null)}
-        >
-          <p>
-            {asks === "delete"
-              ? "Its events are removed for good. A run with a branch cannot be deleted."
-              : "The run stops for good after its current firing. Its events stay."}
-          </p>
+        <Dialog title="Cancel this run?" close={() => setAsks(false)}>
+          <p>The run stops for good after its current firing. Its events stay.</p>
           <div class="dialog-foot">
-            {asks === "cancel" ? <CopyCommand command={kando("cancel", run)} /> : <span />}
-            <button type="button" class="button" onClick={() => setAsks(null)}>
+            <CopyCommand command={kando("cancel", run)} />
+            <button type="button" class="button" onClick={() => setAsks(false)}>
               Keep it
             </button>
-            <button type="button" class="button danger" onClick={() => void act(asks)}>
-              {asks === "delete" ? "Delete" : "Cancel the run"}
+            <button type="button" class="button danger" onClick={() => void act("cancel")}>
+              Cancel the run
             </button>
           </div>
         </Dialog>

@@ -182,7 +182,6 @@ function Shown(props: Props & Opened & { isConnected: boolean; reload(): void })
         status={status}
         canAct={canAct}
         isConnected={props.isConnected}
-        navigate={navigate}
         changed={props.reload}
       />}
       <div class="run-time">

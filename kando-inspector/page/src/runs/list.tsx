@@ -77,7 +77,6 @@ export function RunList({ source, address, navigate, canAct }: Props) {
           ))}
         </select>
         <Field name="kit" label="Kit" filter={filter} change={change} />
-        <Field name="label" label="Label, such as tenant=a" filter={filter} change={change} />
       </div>
       {error && <Problem error={error} retry={reload} />}
       {!error && runs.length === 0 && !isLoading && (
@@ -168,9 +167,6 @@ function RunRow({ run }: { run: RunStatus }) {
               fork of <Isolated class="mono" text={`${run.parent_id}@${run.fork_position ?? 0}`} />
             </span>
           )}
-          {Object.entries(run.labels ?? {}).map(([name, value]) => (
-            <Isolated key={name} class="label" text={`${name}: ${value}`} />
-          ))}
           {run.problem && <Isolated class="runs-problem" text={run.problem} />}
         </div>
       </td>
@@ -205,8 +201,8 @@ function useRuns(source: Source, filter: Record<string, string>) {
   const [error, setError] = useState<SourceError | null>(null);
   const [isLoading, setLoading] = useState(true);
   const [count, setCount] = useState(0);
-  const { q = "", state = "", kit = "", label = "" } = filter;
-  const asked = { q, state, kit, label, limit: PAGE };
+  const { q = "", state = "", kit = "" } = filter;
+  const asked = { q, state, kit, limit: PAGE };
   const reload = () => setCount((before) => before + 1);
   useEffect(() => {
     let isCurrent = true;
@@ -229,7 +225,7 @@ function useRuns(source: Source, filter: Record<string, string>) {
       isCurrent = false;
       clearTimeout(timer);
     };
-  }, [source, q, state, kit, label, count]);
+  }, [source, q, state, kit, count]);
 
   useEffect(() => {
     if (!source.isLive) return;
