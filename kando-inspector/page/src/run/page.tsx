@@ -118,6 +118,8 @@ function Shown(props: Props & Opened & { isConnected: boolean; reload(): void })
   const end = at === null ? length : Math.min(at, length);
   const shown = views().filter((each) => !status || (each.isShown?.(status, source) ?? true));
   const view = shown.find((each) => each.id === address.view) ?? shown[0];
+  // A person may scrub to where the events are not loaded yet.
+  useEffect(() => void index.ensure(end - 1, end).catch(() => {}), [index, end]);
   const last = lastEvent(index, end);
   // Next to the list, the details follow the scrubber; the other views use the whole width.
   const detail = address.event ?? (view?.id === "events" ? last : null);
