@@ -1,10 +1,10 @@
-"""The plugin: the commands `kando serve` and `kando ui`."""
+"""The plugin: the commands `kando serve` and `kando ui`, and the export format `html`."""
 
 from __future__ import annotations
 
-from kando.plugins import CommandSpec, hookimpl
+from kando.plugins import CommandSpec, ExporterSpec, hookimpl
 
-__all__ = ["kando_commands"]
+__all__ = ["kando_commands", "kando_exporters"]
 
 
 @hookimpl
@@ -14,3 +14,10 @@ def kando_commands() -> list[CommandSpec]:
         CommandSpec("serve", "kando_inspector.commands:serve", "Serve the runs over HTTP."),
         CommandSpec("ui", "kando_inspector.commands:ui", "Show the runs in a browser."),
     ]
+
+
+@hookimpl
+def kando_exporters() -> list[ExporterSpec]:
+    """Offer the page as one file, for `kando export RUN -o run.html`."""
+    summary = "A read-only page with the run inside."
+    return [ExporterSpec("html", "kando_inspector.page_file:export_page", ("html",), summary)]

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from kando.app.replay import ReplayResult
     from kando.app.resume import RunResult
     from kando.app.status import RunStatus
+    from kando.app.store import Store
     from kando.app.tool_servers import GivenServers
     from kando.app.trace import Trace
     from kando.app.workspace import FileChange
@@ -64,6 +65,13 @@ class Run:
     id: str
     result: RunResult | None = attrs.field(default=None, eq=False, repr=False)
     _context: Context = attrs.field(kw_only=True, eq=False, repr=False)
+
+    @property
+    def store(self) -> Store:
+        """The store that holds the run."""
+        from kando.app.store import Store
+
+        return Store(self._context)
 
     @property
     def source(self) -> str:
