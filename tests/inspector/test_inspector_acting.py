@@ -156,6 +156,18 @@ def test_a_run_is_forked_with_changes_while_it_is_worked_on(place: Place, server
     assert server.refused(f"/runs/{run}/forks", at=10_000)[1] == "position_out_of_range"
 
 
+def test_an_id_that_no_text_can_have_is_not_found(server: Server) -> None:
+    run = server.start("pay 1")
+
+    response = server.client.post(
+        f"/runs/{run}/forks",
+        content=b'{"before": "a\\ud800"}',
+        headers={"content-type": "application/json"},
+    )
+
+    assert (response.status_code, response.json()["code"]) == (404, "event_not_found")
+
+
 def test_a_worker_that_is_killed_in_a_call_is_replaced_and_the_run_continues(
     place: Place, server: Server
 ) -> None:

@@ -394,7 +394,11 @@ class SQLiteLedgerStore(LedgerStore):
         return self._segment_of(position).base + position if position < _POSITIONS else None
 
     def find(self, event_id: str) -> RecordedEvent | None:
-        return self._substrate._query(lambda connection: self._find(connection, event_id))
+        try:
+            return self._substrate._query(lambda connection: self._find(connection, event_id))
+        except UnicodeEncodeError:
+            # No event has an id with a lone surrogate, which SQLite cannot look up.
+            return None
 
     def _find(self, connection: sqlite3.Connection, event_id: str) -> RecordedEvent | None:
         position = self._position_of(connection, event_id)
