@@ -29,7 +29,6 @@ from kando.ledger.claims import Worker
 from kando.ledger.groups import MAX_ATTEMPTS, HandOver, Job, Lease
 from kando.ledger.inbox import InboxEntry
 from kando.ledger.interface import LedgerStore
-from kando.ledger.sqlite_substrate import SQLiteSubstrate
 from kando.plugins import KitSpec, ProviderSpec, hookimpl
 from kando.responders.base import Responder
 from kando.responders.budget import Budget
@@ -594,44 +593,58 @@ def test_a_run_whose_ledger_has_moved_is_read_again(
     assert len(opened) > 1
 
 
-def test_a_worker_waits_for_the_disk_once_for_each_round_of_calls_and_at_the_end_of_a_run(
-    make_store: Callable[[str], Store], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def handed_over(
+    monkeypatch: pytest.MonkeyPatch, then: Callable[[], object] = lambda: None
+) -> list[bool]:
+    """Return a list that grows with each delivery of answers: whether the worker waits for the disk."""
+    lasting: list[bool] = []
+    hand_over = Jobs.hand_over
+
+    def watched(jobs: Jobs, handed: HandOver, since: dict[str, float]) -> list[Held]:
+        taken = hand_over(jobs, handed, since)
+        if handed.entries:
+            lasting.append(handed.lasts)
+            then()
+        return taken
+
+    monkeypatch.setattr(Jobs, "hand_over", watched)
+    monkeypatch.setattr(group_worker, "_TURN_SECONDS", 3600.0)
+    return lasting
+
+
+def test_a_worker_waits_for_the_disk_with_what_follows_from_the_answers_of_a_run(
+    store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys.modules[__name__], "PARTS", 1)
-    monkeypatch.setattr(group_worker, "_TURN_SECONDS", 3600.0)
-    store = make_store(f"sqlite:{tmp_path / 'store.sqlite'}")
+    lasting = handed_over(monkeypatch)
     run = begun(store)
-    worker = GroupWorker(store.context, "g", llm="counting")
-    writing, synchronised = SQLiteSubstrate._writing, []
 
-    def counted(self: SQLiteSubstrate, *, is_synchronised: bool = True) -> Any:
-        synchronised.append(is_synchronised)
-        return writing(self, is_synchronised=is_synchronised)
-
-    monkeypatch.setattr(SQLiteSubstrate, "_writing", counted)
-    worker.work(until_idle=True)
+    assert worked(store) == []
 
     assert store.run(run).status().state == FINISHED
-    # Two calls, one after the other: the first request, the first answer with the second request, and
-    # the second answer with the end of the run.
-    assert sum(synchronised) == 3
+    assert lasting == [False, False]
+
+
+def test_answers_of_a_run_that_the_worker_does_not_resume_at_once_are_on_disk(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "PARTS", 1)
+    lasting = handed_over(monkeypatch)
+    monkeypatch.setattr(group_worker, "_TURN_SECONDS", 0.0)
+    run = begun(store)
+
+    assert worked(store) == []
+
+    assert store.run(run).status().state == FINISHED
+    assert lasting == [True, True]
 
 
 def test_an_answer_that_others_precede_is_on_disk_before_they_arrive(
     store: Store, provider: Counting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys.modules[__name__], "PARTS", 2)
-    monkeypatch.setattr(group_worker, "_TURN_SECONDS", 3600.0)
-    lasting: list[bool] = []
-    arrived, hand_over = threading.Event(), Jobs.hand_over
-
-    def watched(jobs: Jobs, handed: HandOver, since: dict[str, float]) -> list[Held]:
-        taken = hand_over(jobs, handed, since)
-        if handed.entries:
-            lasting.append(handed.lasts)
-            arrived.set()
-        return taken
-
+    arrived = threading.Event()
+    lasting = handed_over(monkeypatch, arrived.set)
     complete = provider.complete
 
     def in_reverse(request: dict[str, Any]) -> dict[str, Any]:
@@ -640,7 +653,6 @@ def test_an_answer_that_others_precede_is_on_disk_before_they_arrive(
         return complete(request)
 
     monkeypatch.setattr(provider, "complete", in_reverse)
-    monkeypatch.setattr(Jobs, "hand_over", watched)
     run = begun(store)
 
     assert worked(store) == []
