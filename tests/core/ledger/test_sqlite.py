@@ -15,6 +15,7 @@ import pytest
 
 from kando.branch.fork import fork
 from kando.errors import ConfigurationError, InvalidData, LedgerNotFound, StoreDamaged, StoreError
+from kando.ledger.inbox import InboxEntry
 from kando.ledger.sqlite import SQLiteLedgerStore
 from kando.ledger.sqlite_substrate import SQLiteSubstrate
 from kando.ledger.verification import verify
@@ -338,6 +339,22 @@ def test_a_response_to_be_cached_soon_is_stored_with_the_next_change_or_by_close
         # A transaction that fails does not store it.
         assert substrate.cached("r1", "b") == b"2"
     assert rows(path, query) == [("a",), ("b",)]
+
+
+def test_an_entry_to_be_acknowledged_soon_is_stored_with_the_next_change_or_by_close(
+    tmp_path: Path,
+) -> None:
+    path, query = tmp_path / "store", "SELECT key FROM inbox WHERE body IS NOT NULL ORDER BY key"
+    with SQLiteSubstrate(path) as substrate:
+        ledger = substrate.create("r1")
+        for key in ("a", "b"):
+            substrate.deliver("r1", InboxEntry(key, event(0)))
+        substrate.acknowledge_soon("r1", "a")
+        assert rows(path, query) == [("a",), ("b",)]
+        ledger.append([event(0)])
+        assert rows(path, query) == [("b",)]
+        substrate.acknowledge_soon("r1", "b")
+    assert rows(path, query) == []
 
 
 def test_many_responses_to_be_cached_soon_do_not_wait(tmp_path: Path) -> None:

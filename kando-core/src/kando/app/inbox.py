@@ -99,7 +99,8 @@ class SubstrateInbox(Inbox):
         for entry in self.substrate.inbox(self.ledger_id):
             intent = intent_of(entry)
             if intent is not None and intent not in open_intents:
-                self.take(entry.key)
+                # Only this process reads answers, and it knows which intents are answered.
+                self.substrate.acknowledge_soon(self.ledger_id, entry.key)
 
 
 def deliver(run: OpenedRun, event: KandoEvent, key: str | None) -> Delivery:

@@ -67,8 +67,11 @@ _ANCESTRY = """
 
 _CACHE = "INSERT OR IGNORE INTO cache (ledger, key, response) VALUES (?, ?, ?)"
 
-# How many responses may wait for the next transaction.
-_MOST_TO_CACHE = 64
+# An acknowledged entry keeps its key, so that a second delivery is recognised.
+_ACKNOWLEDGE = "UPDATE inbox SET body = NULL WHERE ledger = ? AND key = ?"
+
+# How many responses may wait for the next transaction, and how many acknowledgements.
+_MOST_WAITING = 64
 
 # Created with the first snapshot: most files never need the table.
 _SNAPSHOTS = """
@@ -102,6 +105,8 @@ class SQLiteSubstrate(Substrate):
         self._lines: dict[str, list[int]] = {}
         # Responses by number of the ledger and key, which the next transaction stores.
         self._to_cache: dict[tuple[int, str], bytes] = {}
+        # Numbers of ledgers and keys of entries, which the next transaction acknowledges.
+        self._to_acknowledge: dict[tuple[int, str], None] = {}
         self._reader: SQLiteReader | None = None
         self._connection: sqlite3.Connection | None = None
         self._log: SynchronisedLog | None = None
@@ -183,17 +188,19 @@ class SQLiteSubstrate(Substrate):
         if self.is_read_only:
             self.cache(ledger_id, key, response)
         with self._lock:
-            line = self._lines.get(ledger_id)
-            if line is None:
-                line = self._query(lambda connection: self._line(connection, ledger_id))
-            number = line[0]
-            self._to_cache.setdefault((number, key), response)
-            if len(self._to_cache) >= _MOST_TO_CACHE:
-                self._store_cached()
+            self._to_cache.setdefault((self._number(ledger_id), key), response)
+            if len(self._to_cache) >= _MOST_WAITING:
+                self._store_waiting()
 
-    def _store_cached(self) -> None:
-        """Store the responses that wait for the next transaction."""
-        if self._to_cache:
+    def _number(self, ledger_id: str) -> int:
+        line = self._lines.get(ledger_id)
+        if line is None:
+            line = self._query(lambda connection: self._line(connection, ledger_id))
+        return line[0]
+
+    def _store_waiting(self) -> None:
+        """Store what waits for the next transaction."""
+        if self._to_cache or self._to_acknowledge:
             with self._writing(is_synchronised=False):
                 pass
 
@@ -238,17 +245,22 @@ class SQLiteSubstrate(Substrate):
 
     def _inbox(self, connection: sqlite3.Connection, ledger_id: str) -> list[InboxEntry]:
         number = self._line(connection, ledger_id)[0]
-        # An acknowledged entry keeps its key, so that a second delivery is recognised.
         query = "SELECT key, body FROM inbox WHERE ledger = ? AND body IS NOT NULL ORDER BY number"
-        return [decode_entry(*row) for row in connection.execute(query, (number,)).fetchall()]
+        rows, taken = connection.execute(query, (number,)).fetchall(), self._to_acknowledge
+        return [decode_entry(*row) for row in rows if not taken or (number, row[0]) not in taken]
 
     def acknowledge(self, ledger_id: str, key: str) -> None:
         # If this is lost, the entry is read again, and the ledger shows that it is recorded.
         with self._writing(is_synchronised=False) as connection:
-            number = self._line(connection, ledger_id)[0]
-            connection.execute(
-                "UPDATE inbox SET body = NULL WHERE ledger = ? AND key = ?", (number, key)
-            )
+            connection.execute(_ACKNOWLEDGE, (self._line(connection, ledger_id)[0], key))
+
+    def acknowledge_soon(self, ledger_id: str, key: str) -> None:
+        if self.is_read_only:
+            self.acknowledge(ledger_id, key)
+        with self._lock:
+            self._to_acknowledge[self._number(ledger_id), key] = None
+            if len(self._to_acknowledge) >= _MOST_WAITING:
+                self._store_waiting()
 
     # Claims are not synchronised to disk: if the machine fails, their holders die with it.
 
@@ -329,7 +341,7 @@ class SQLiteSubstrate(Substrate):
             if self._connection is not None:
                 # They are in the ledger as well.
                 with suppress(StoreError):
-                    self._store_cached()
+                    self._store_waiting()
             for held in (self._reader, self._connection):
                 if held is not None:
                     held.close()
@@ -456,9 +468,12 @@ class SQLiteSubstrate(Substrate):
                 if self._to_cache:
                     rows = [(*place, each) for place, each in self._to_cache.items()]
                     connection.executemany(_CACHE, rows)
+                if self._to_acknowledge:
+                    connection.executemany(_ACKNOWLEDGE, list(self._to_acknowledge))
                 yield connection
                 connection.execute("COMMIT")
                 self._to_cache.clear()
+                self._to_acknowledge.clear()
             except BaseException:
                 # Of a ledger that may not exist after all.
                 self._lines.clear()

@@ -175,6 +175,14 @@ class Substrate(ABC):
     def acknowledge(self, ledger_id: str, key: str) -> None:
         """Remove an entry from the inbox; its key stays known. Acknowledging twice is harmless."""
 
+    def acknowledge_soon(self, ledger_id: str, key: str) -> None:
+        """Acknowledge an entry like `acknowledge`, for this substrate now, and for others with its next change.
+
+        The ledger has what the entry says already, so a crash may lose it. `close` stores it, too. A
+        substrate need not override this.
+        """
+        self.acknowledge(ledger_id, key)
+
     @abstractmethod
     def claim(
         self, ledger_id: str, worker: Worker, seconds: float, *, take_over: bool = False

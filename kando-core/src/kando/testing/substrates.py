@@ -304,6 +304,19 @@ class SubstrateContract(LargeSubstrateTests, KilledSubstrateTests):
         assert substrate.cached("r1", "k") == b"root"
         assert substrate.cached("b1", "k") == b"branch"
 
+    def test_an_entry_to_be_acknowledged_soon_is_removed_at_once_and_its_key_stays_known(
+        self, substrate: Substrate
+    ) -> None:
+        substrate.create("r1")
+        for key in ("a", "b"):
+            substrate.deliver("r1", InboxEntry(key, make_event("note", "", "cli", [], {})))
+        substrate.acknowledge_soon("r1", "a")
+
+        assert [entry.key for entry in substrate.inbox("r1")] == ["b"]
+        again = InboxEntry("a", make_event("note", "", "cli", [], {}))
+        assert not substrate.deliver("r1", again)
+        assert [entry.key for entry in substrate.inbox("r1")] == ["b"]
+
     def test_an_inbox_keeps_order_and_accepts_each_key_once_even_after_it_was_taken(
         self, substrate: Substrate
     ) -> None:
