@@ -120,27 +120,61 @@ def complete(settings: dict[str, str]) -> Iterator[Complete]:
 def test_the_findings_of_the_research_kit_have_sources_or_say_why_not(
     settings: dict[str, str], tmp_path: Path
 ) -> None:
-    note = tmp_path / "notes.md"
-    note.write_text("An event log keeps every change in order. A reader replays it to get a state.")
-    options = {"max_tokens": 300, "temperature": 0}
-    environ = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], **settings}
-    environ["KANDO_LLM_OPTIONS"] = json.dumps(options)
-    kando = [sys.executable, "-m", "kando.cli.main"]
-    run = [*kando, "run", "research", "--goal", "What is an event log?", "--input", str(note)]
+    note = "An event log keeps every change in order. A reader replays it to get a state."
 
-    done = called(run, environ, tmp_path)
+    objects = made_by("research", "What is an event log?", note, settings, tmp_path)
 
-    # A small model may cite what it should not: then the finding says why it has failed.
-    assert done.returncode in (0, 6), done.stderr
-    world = json.loads(called([*kando, "world", "@last", "--json"], environ, tmp_path).stdout)
-    findings = [each["data"] for each in world["objects"] if each["type"] == "Finding"]
+    findings = [data for type, data in objects if type == "Finding"]
     assert findings
     for each in findings:
         is_sourced = each["status"] == "completed" and (
             each.get("missing") or "[1]" in each["text"]
         )
         assert is_sourced or (each["status"] == "failed" and each["error"])
-    assert [each["type"] for each in world["objects"]].count("Synthesis") == 1
+    assert [type for type, _ in objects].count("Synthesis") == 1
+
+
+def test_the_report_of_the_diligence_kit_has_claims_or_a_problem(
+    settings: dict[str, str], tmp_path: Path
+) -> None:
+    note = "Halden Works was founded in 1891. Halden Works has 624 employees."
+
+    objects = made_by("diligence", "Evaluate Halden Works", note, settings, tmp_path)
+
+    claims = [data for type, data in objects if type == "Claim" and data["kind"] == "statement"]
+    (report,) = [data for type, data in objects if type == "Report"]
+    assert bool(claims) != bool(report.get("problem"))
+    for each in claims:
+        assert f"{each['statement'][:20]}" in report["text"]
+
+
+def test_the_planning_kit_has_done_a_task_or_says_why_not(
+    settings: dict[str, str], tmp_path: Path
+) -> None:
+    note = "The bridge is closed. The smith has the key."
+
+    objects = made_by("planning", "Open the bridge", note, settings, tmp_path)
+
+    plans = [data for type, data in objects if type == "Plan"]
+    assert plans
+    is_done = any(type == "Task" and data["status"] == "done" for type, data in objects)
+    assert all(is_done != bool(each.get("problem")) for each in plans)
+
+
+def made_by(
+    kit: str, goal: str, note: str, settings: Mapping[str, str], folder: Path
+) -> list[tuple[str, dict[str, Any]]]:
+    """Run a kit on a note, and return the types and the data of the objects of its world."""
+    (folder / "notes.md").write_text(note)
+    environ = {"HOME": str(folder), "PATH": os.environ["PATH"], **settings}
+    environ["KANDO_LLM_OPTIONS"] = json.dumps({"max_tokens": 300, "temperature": 0})
+    kando = [sys.executable, "-m", "kando.cli.main"]
+    run = [*kando, "run", kit, "--goal", goal, "--input", str(folder / "notes.md")]
+    done = called(run, environ, folder)
+    # A small model may cite what it should not: then the run says why it has no result.
+    assert done.returncode in (0, 6), done.stderr
+    world = json.loads(called([*kando, "world", "@last", "--json"], environ, folder).stdout)
+    return [(each["type"], each["data"]) for each in world["objects"]]
 
 
 def called(
