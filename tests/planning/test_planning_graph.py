@@ -267,3 +267,14 @@ def test_a_block_that_is_removed_frees_its_task(planner, failed):
     run.send(make_event("relation.removed", "", "ann", [], {"id": "block"}))
     assert run.statuses() == {"a": "done", "b": "failed"}
     assert "1 of 2 tasks is done." in run.artifact()
+
+
+def test_each_problem_of_a_proposal_is_reported_once_and_at_most_ten():
+    repeated = [Step("mirror", "t", ["mirror"])] * 12
+    many = [Step(name, "t", [name]) for name in "abcdefghijkl"]
+
+    assert problems_in(repeated, 20) == [
+        "mirror depends on itself",
+        "the name mirror is used twice",
+    ]
+    assert len(problems_in(many, 20)) == 10

@@ -33,6 +33,7 @@ _Class = TypeVar("_Class")
 
 #: Maximum characters of a name or title in a message.
 _SHOWN = 80
+_MAX_PROBLEMS = 10
 
 
 @attrs.frozen
@@ -85,7 +86,9 @@ def problems_in(
             elif other not in names and other not in known:
                 problems.append(f"{shown} depends on {_shown(other)}, which {missing}")
     depends_on = [[*map(key, step.depends_on)] for step in steps]
-    return problems or _cycle_in(dict(zip(names, depends_on, strict=True)))
+    # A small model may make a mistake in every task; the list is sent back to it.
+    distinct = list(dict.fromkeys(problems))[:_MAX_PROBLEMS]
+    return distinct or _cycle_in(dict(zip(names, depends_on, strict=True)))
 
 
 def _cycle_in(graph: Mapping[str, Sequence[str]]) -> list[str]:
