@@ -234,6 +234,18 @@ def test_a_schema_is_enforced_by_a_grammar_of_json_on_one_line(
     assert "response_format" not in body
 
 
+def test_a_schema_whose_grammar_might_be_dropped_is_enforced_as_it_is(
+    llama, provider, monkeypatch
+) -> None:
+    made = lambda schema: "start: %json {}"  # noqa: E731
+    monkeypatch.setattr(sys.modules["xllamacpp"], "json_schema_to_grammar", made, raising=False)
+    schema = {"type": "object", "properties": {"n": {"type": "nonsense"}}}
+
+    provider({"messages": [USER], "output_schema": schema})
+
+    assert llama.bodies[0]["response_format"]["json_schema"]["schema"] == schema
+
+
 def test_a_schema_is_enforced_as_it_is_if_its_grammar_is_rejected(
     llama, provider, monkeypatch
 ) -> None:

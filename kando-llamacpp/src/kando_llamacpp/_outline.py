@@ -14,6 +14,25 @@ __all__ = ["outline_of"]
 
 _EXAMPLES = {"string": '"..."', "integer": "1", "number": "1.5", "boolean": "true", "null": "null"}
 _MAX_DEPTH = 8
+# llama.cpp enforces these in every form of a grammar; it may drop a grammar with others without a word.
+_KEYWORDS = frozenset(
+    [
+        "type",
+        "properties",
+        "required",
+        "additionalProperties",
+        "items",
+        "enum",
+        "description",
+        "title",
+        "minItems",
+        "maxItems",
+        "minLength",
+        "maxLength",
+        "minimum",
+        "maximum",
+    ]
+)
 
 
 def outline_of(schema: Mapping[str, Any]) -> str | None:
@@ -24,13 +43,13 @@ def outline_of(schema: Mapping[str, Any]) -> str | None:
 
     Returns:
         The outline; None if it would leave out what the schema says: a description of a value, a
-        choice between forms, or names that are not fixed.
+        choice between forms, names that are not fixed, or a rule other than limits of size.
     """
     return _outline(schema, _MAX_DEPTH)
 
 
 def _outline(schema: Any, depth: int) -> str | None:
-    if not isinstance(schema, Mapping) or not depth:
+    if not isinstance(schema, Mapping) or not depth or not schema.keys() <= _KEYWORDS:
         return None
     kind, values = schema.get("type"), schema.get("enum")
     if isinstance(values, list) and values:
@@ -40,7 +59,7 @@ def _outline(schema: Any, depth: int) -> str | None:
     if kind == "array":
         item = _outline(schema.get("items"), depth - 1)
         return None if item is None else f"[{item}]"
-    if "description" in schema or "format" in schema or "pattern" in schema:
+    if "description" in schema:
         return None
     return _EXAMPLES.get(kind) if isinstance(kind, str) else None
 
@@ -49,7 +68,7 @@ def _object(schema: Mapping[str, Any], depth: int) -> str | None:
     properties = schema.get("properties")
     if not isinstance(properties, Mapping) or not properties:
         return None
-    if isinstance(schema.get("additionalProperties"), Mapping) or "patternProperties" in schema:
+    if isinstance(schema.get("additionalProperties"), Mapping):
         return None
     parts = []
     for name, each in properties.items():

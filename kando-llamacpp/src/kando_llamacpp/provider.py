@@ -15,6 +15,7 @@ from kando.responders.attempts import require_attempt
 from kando.responders.replies import judged, stop_of
 from kando_llamacpp._engine import Engine, require_llamacpp
 from kando_llamacpp._gguf import read_model_file
+from kando_llamacpp._outline import outline_of
 from kando_llamacpp._request import Body, body_for, with_grammar, without_schema
 from kando_llamacpp._settings import CONTEXT, read_settings
 
@@ -119,7 +120,7 @@ class LlamaProvider:
         """
         form = body.fields.get("response_format") or {}
         has_schema = form.get("type") == "json_schema"
-        if has_schema:
+        if has_schema and outline_of(form["json_schema"]["schema"]) is not None:
             grammar = self.engine.grammar_of(form["json_schema"]["schema"])
             if grammar is not None:
                 yield with_grammar(body, grammar)
