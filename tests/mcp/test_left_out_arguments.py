@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from mcp import Client
 
+from kando_mcp.app import has_page
 from mcp_host import Place, calling, refusal
 from mcp_wire import wire
 
@@ -22,6 +23,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "list_workspace": {"run_id": "RUN"},
     "read_workspace_file": {"run_id": "NOTING", "path": "note.txt"},
     "explain_trace": {"run_id": "RUN", "event_id": "step"},
+    **({"show_run": {"run_id": "RUN"}} if has_page() else {}),
     "start_run": {"kit": "tiny", "goal": "plain"},
     "resume_run": {"run_id": "RUN"},
     "fork_run": {"run_id": "RUN", "fork_at": 2},

@@ -9,6 +9,7 @@ from mcp import Client
 from mcp.shared.exceptions import MCPError
 from mcp_types import PromptReference
 
+from kando_mcp.app import has_page
 from mcp_host import HANG_SECONDS, MODES, Place, calling
 
 both_modes = pytest.mark.parametrize("mode", MODES)
@@ -29,12 +30,13 @@ def test_runs_events_and_worlds_are_resources(
         call = calling(client)
         run_id = (await call("start_run", kit="tiny", goal="plain", wait_s=45))["run_id"]
         listed = [str(each.uri) for each in (await client.list_resources()).resources]
-        assert listed == ["kando://runs"]
+        assert listed == [*(["ui://kando/inspector.html"] if has_page() else []), "kando://runs"]
         templates = (await client.list_resource_templates()).resource_templates
         assert [each.uri_template for each in templates] == [
             "kando://runs/{run_id}",
             "kando://runs/{run_id}/events{?after,limit}",
             "kando://runs/{run_id}/world",
+            *(["kando://runs/{run_id}/page"] if has_page() else []),
         ]
         assert all(each.description for each in templates)
 

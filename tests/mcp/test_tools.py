@@ -6,6 +6,7 @@ from typing import Any, Literal
 import pytest
 from mcp import Client
 
+from kando_mcp.app import has_page
 from kando_mcp.settings import Settings, operator_limits
 from mcp_host import MODES, Place, calling, refusal
 
@@ -19,6 +20,8 @@ READING = [
     "list_workspace",
     "query_world",
     "read_workspace_file",
+    # With kando-inspector.
+    *(["show_run"] if has_page() else []),
 ]
 WRITING = {
     # destructive, idempotent, open world

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from itertools import islice
 from typing import Any
 
@@ -18,7 +18,7 @@ from kando_mcp.results.run_state import run_state
 from kando_mcp.results.runs import run_page
 from kando_mcp.results.worlds import world_page
 
-__all__ = ["add_resources"]
+__all__ = ["add_resources", "reader_of"]
 
 _JSON = "application/json"
 _LIMIT = 100
@@ -32,14 +32,10 @@ def add_resources(server: MCPServer, access: Access) -> None:
         access: access to the runs.
     """
     chars = access.settings.max_result_chars
+    read = reader_of(access)
 
     async def answer(work: Callable[[Store], Any]) -> str:
-        try:
-            return to_json(without_surrogates(await access.call(work)))
-        except ToolError as error:
-            cause = error.__cause__
-            is_missing = isinstance(cause, NotFoundError | AmbiguousName | PositionOutOfRange)
-            raise (ResourceNotFoundError if is_missing else ResourceError)(str(error)) from cause
+        return to_json(without_surrogates(await read(work)))
 
     @server.resource(
         "kando://runs",
@@ -81,6 +77,24 @@ def add_resources(server: MCPServer, access: Access) -> None:
         return await answer(
             lambda store: world_page(store, access.worlds, run_id, None, None, None, _LIMIT, chars)
         )
+
+
+def reader_of(access: Access) -> Callable[[Callable[[Store], Any]], Awaitable[Any]]:
+    """Return ``read(work)``, which returns what `work` does with the store, with errors of resources.
+
+    Args:
+        access: access to the runs.
+    """
+
+    async def read(work: Callable[[Store], Any]) -> Any:
+        try:
+            return await access.call(work)
+        except ToolError as error:
+            cause = error.__cause__
+            is_missing = isinstance(cause, NotFoundError | AmbiguousName | PositionOutOfRange)
+            raise (ResourceNotFoundError if is_missing else ResourceError)(str(error)) from cause
+
+    return read
 
 
 def _number(name: str, text: str) -> int:

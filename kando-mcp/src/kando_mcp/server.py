@@ -10,12 +10,14 @@ from importlib.metadata import version
 
 import anyio
 from mcp.server import MCPServer
+from mcp.server.extension import Extension
 from mcp.server.mcpserver.tools import Tool
 
 from kando.app.builtin import installed_plugins
 from kando.app.termination import Termination
 from kando.settings import GRACE_SECONDS, value_of
 from kando_mcp.access import Access
+from kando_mcp.app import has_page, page_app, page_resource, show_run_tool
 from kando_mcp.completion import add_completion
 from kando_mcp.ending import Ending
 from kando_mcp.prompts import PromptServer, add_prompts
@@ -86,16 +88,23 @@ def create_server(
         version=version("kando-mcp"),
         instructions=_ABOUT + workflow + _SAFETY,
         tools=_tools(access, workers),
-        extensions=[] if allowed.limits.is_read_only else [RunTasks(access, workers)],
+        extensions=_extensions(access, workers),
         subscriptions=subscriptions,
         lifespan=subscriptions.lifespan,
         log_level="WARNING",
     )
     add_resources(server, access)
+    if has_page():
+        page_resource(server, access)
     add_prompts(server)
     add_completion(server, access)
     subscriptions.register(server)
     return server
+
+
+def _extensions(access: Access, workers: Workers) -> list[Extension]:
+    apps: list[Extension] = [page_app()] if has_page() else []
+    return apps if access.settings.limits.is_read_only else [*apps, RunTasks(access, workers)]
 
 
 def _tools(access: Access, workers: Workers) -> list[Tool]:
@@ -109,6 +118,7 @@ def _tools(access: Access, workers: Workers) -> list[Tool]:
         trace_tool(access),
         list_workspace_tool(access),
         read_file_tool(access),
+        *([show_run_tool(access)] if has_page() else []),
     ]
     if access.settings.limits.is_read_only:
         return reading

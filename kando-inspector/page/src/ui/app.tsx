@@ -4,6 +4,7 @@ import { useCallback, useEffect, useMemo, useRef, useState } from "preact/hooks"
 
 import { tokenIn, withoutToken } from "../address";
 import { embeddedData, EmbeddedSource } from "../data/embedded";
+import { hostedData, isHosted } from "../data/host";
 import { RestSource } from "../data/rest";
 import type { Session } from "../data/shapes";
 import type { Source, SourceError } from "../data/source";
@@ -21,9 +22,9 @@ interface Opened {
   session: Session;
 }
 
-/** Open the runs in the document, or those of the server that sent it. */
+/** Open the runs in the document, that of its host, or those of the server that sent it. */
 async function open(): Promise<Opened> {
-  const embedded = embeddedData(document);
+  const embedded = isHosted(document) ? await hostedData() : embeddedData(document);
   if (embedded) {
     const source = new EmbeddedSource(embedded);
     return { source, session: await source.session() };

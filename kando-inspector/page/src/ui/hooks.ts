@@ -12,6 +12,17 @@ export type Navigate = (to: Partial<Address>, how?: "push" | "replace") => void;
 /** Browsers refuse many changes of the address in a short time. */
 const ADDRESS_DELAY = 200;
 
+/** Put an address into that of the document; a frame without an origin can only set its fragment. */
+function writeAddress(address: Address, how: "push" | "replace"): void {
+  const text = formatAddress(address);
+  try {
+    if (how === "push") history.pushState(null, "", text);
+    else history.replaceState(null, "", text);
+  } catch {
+    location.hash = text;
+  }
+}
+
 /** Hold the state that the address names, both ways. */
 export function useAddress(): [Address, Navigate] {
   const [address, setAddress] = useState(() => parseAddress(location.hash));
@@ -39,11 +50,11 @@ export function useAddress(): [Address, Navigate] {
     clearTimeout(timer.current);
     setAddress(current.current);
     if (how === "push") {
-      history.pushState(null, "", formatAddress(current.current));
+      writeAddress(current.current, "push");
       return;
     }
     timer.current = window.setTimeout(
-      () => history.replaceState(null, "", formatAddress(current.current)),
+      () => writeAddress(current.current, "replace"),
       ADDRESS_DELAY,
     );
   }, []);

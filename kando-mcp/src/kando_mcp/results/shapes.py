@@ -42,6 +42,7 @@ __all__ = [
     "RunLine",
     "RunList",
     "RunState",
+    "ShownRun",
     "SideShape",
     "StepShape",
     "TraceResult",
@@ -361,6 +362,14 @@ class TraceStep(TypedDict):
     is_root: bool
     about: str
     data: NotRequired[dict[str, Any]]
+
+
+class ShownRun(TypedDict):
+    """A run that a host shows to the person."""
+
+    summary: str
+    run_id: str
+    events: int
 
 
 class TraceResult(TypedDict):
