@@ -1,0 +1,117 @@
+"""The story of a newcomer in Chromium: open a demo, go back in time, trace a claim to its source.
+
+The test takes the screenshots of the documentation: with ``SCREENSHOTS=docs/images`` it replaces them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from kando.app.store import Store
+from page_checks import Watched, serious_findings
+
+
+@pytest.fixture
+def shoot(page: Page, tmp_path: Path) -> Any:
+    """Return a function that takes a screenshot of the page, without what differs from run to run."""
+    folder = Path(os.environ.get("SCREENSHOTS") or tmp_path)
+
+    def take(name: str) -> None:
+        page.mouse.move(0, 0)
+        page.screenshot(path=folder / f"{name}.png", animations="disabled", caret="hide")
+
+    return take
+
+
+def open_page(page: Page, served: Any) -> None:
+    """Open the list of runs as a person does: by the address that the command prints."""
+    page.goto(served.entrance)
+    expect(page.get_by_role("heading", name="Runs")).to_be_visible()
+    assert "token" not in page.url
+
+
+def tab(page: Page, name: str) -> None:
+    """Show a view of the run."""
+    page.get_by_role("tab", name=re.compile(rf"^{name}")).click()
+    expect(page.get_by_role("tab", name=re.compile(rf"^{name}"))).to_have_attribute(
+        "aria-selected", "true"
+    )
+
+
+def finished(page: Page) -> None:
+    """Wait until the run that the page shows has finished."""
+    expect(page.locator(".run-head .state", has_text="finished")).to_be_visible(timeout=120_000)
+
+
+@pytest.fixture(scope="module")
+def demo(store: Store) -> str:
+    """Return the id of a finished run of the demo."""
+    return store.start("diligence", "Evaluate Acme Corp", demo=True).id
+
+
+def test_a_newcomer_goes_back_in_time_and_finds_out_why_a_claim_exists(
+    page: Page, served: Any, demo: str, watched: Watched, axe: str, shoot: Any
+) -> None:
+    open_page(page, served)
+    assert serious_findings(page, axe) == []
+    page.get_by_role("link", name="Evaluate Acme Corp").first.click()
+    finished(page)
+
+    # Back in time, by the keys of the scrubber, the address and a button.
+    scrubber = page.get_by_role("slider", name="Number of events that count")
+    total = int(scrubber.get_attribute("max") or 0)
+    assert total > 100
+    scrubber.press("Home")
+    expect(page).to_have_url(re.compile("@0"))
+    page.goto(served.page_of(demo, "@121"))
+    expect(scrubber).to_have_value("121")
+    page.get_by_role("button", name="One event back").click()
+    expect(page).to_have_url(re.compile("@120"))
+    expect(page.get_by_role("region", name="Details of an event")).to_contain_text("Prompt")
+    shoot("inspector-timeline")
+
+    page.get_by_role("button", name="To the end").click()
+    tab(page, "World")
+    types = page.get_by_label("Type of objects")
+    types.select_option(types.locator("option", has_text="Claim").get_attribute("value"))
+    page.locator("#view tbody tr").nth(3).click()
+    panel = page.get_by_role("complementary", name="Object")
+    expect(panel).to_be_visible()
+    assert serious_findings(page, axe) == []
+    shoot("inspector-world")
+
+    panel.get_by_role("button", name="Why does it exist?").click()
+    expect(page.get_by_role("tab", name="Trace")).to_have_attribute("aria-selected", "true")
+    expect(page.locator("#view [data-box]").first).to_be_visible()
+    shoot("inspector-trace")
+    page.get_by_role("button", name="List", exact=True).click()
+    expect(page.locator("#view")).to_contain_text("Document: ")
+    assert watched.reports() == []
+
+
+def test_no_view_has_a_serious_finding_of_axe(
+    page: Page, served: Any, demo: str, axe: str, watched: Watched
+) -> None:
+    open_page(page, served)
+    page.goto(served.page_of(demo))
+    names = page.get_by_role("tab").all_inner_texts()
+    assert len(names) >= 6
+
+    found = {}
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        for name in names:
+            tab(page, name.split("\n")[0])
+            expect(page.locator("#view").get_by_text("Loading")).to_have_count(0)
+            if findings := serious_findings(page, axe):
+                found[scheme, name] = findings
+
+    assert found == {}
+    assert watched.errors == []
+    assert watched.foreign(served.url) == []
