@@ -45,8 +45,8 @@ def test_the_synthesis_answers_planned_questions_from_cited_sources(kando: Kando
     cited = [line for line in synthesis.splitlines() if line.startswith("- [")]
     assert [line.split()[2].strip(",") for line in cited] == [
         "demo/gauge-readings.md",
-        "demo/engineers-report.md",
         "demo/anglers-letter.html",
+        "demo/engineers-report.md",
         "demo/gauge-readings.md",
         "demo/council-minutes.txt",
         "demo/engineers-report.md",

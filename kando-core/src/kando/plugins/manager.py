@@ -15,6 +15,7 @@ Two claims within a step are a `PluginConflict`. A claim in a later step is igno
 `Plugins.conflicts`. So the result depends only on what is installed: not on the order of
 ``sys.path``, and not on earlier lookups.
 """
+# long: one class with a method for each kind of offer, most of it docstrings.
 
 from __future__ import annotations
 

@@ -46,7 +46,8 @@ def portion_of(parts: Sequence[Mapping[str, Any]], goal: str, settings: Settings
 def relevant_sources(question: str, goal: str, world: World) -> list[WorldObject]:
     """Return the sources that are most relevant to a question and its goal, in their order.
 
-    So questions with the same sources have prompts that begin alike, which many servers cache. One document cannot crowd out the others: it gets two places, and more only if some remain.
+    So questions with the same sources have prompts that begin alike, which many servers cache. One
+    document cannot crowd out the others: it gets two places, and more only if some remain.
     """
     settings, sources = world.settings(Settings), world.objects_of(SOURCE)
     texts = [each.data["excerpt"] for each in sources]
