@@ -51,8 +51,8 @@ VIEWS = {
     "the events": "@120",
     "the world": "@120?view=world",
     "the graph of the world": "@120?view=world&form=graph",
-    "a trace": "@300?view=trace&event=object.created-150&form=list",
-    "what followed": "@300?view=trace&event=object.created-20&form=list&direction=effects",
+    "a trace": "@357?view=trace&event=relation.created-355&form=list",
+    "what followed": "@357?view=trace&event=object.created-2&form=list&direction=effects",
 }
 
 

@@ -1,4 +1,4 @@
-"""The story of a newcomer in Chromium: open a demo, go back in time, trace a claim to its source.
+"""The story of a newcomer in Chromium: start a demo, go back in time, trace, fork, compare, approve.
 
 The test takes the screenshots of the documentation: with ``SCREENSHOTS=docs/images`` it replaces them.
 """
@@ -55,6 +55,26 @@ def demo(store: Store) -> str:
     return store.start("diligence", "Evaluate Acme Corp", demo=True).id
 
 
+def test_a_newcomer_starts_a_demo_and_sees_it_finish(
+    page: Page, served: Any, axe: str, watched: Watched
+) -> None:
+    open_page(page, served)
+    page.get_by_role("button", name="New run").click()
+    form = page.get_by_role("dialog", name="New run")
+    kits = form.get_by_role("combobox", name="Kit")
+    kits.select_option(kits.locator("option", has_text="research").get_attribute("value"))
+    form.get_by_role("textbox", name="Goal").fill("How should Eastbridge protect itself from floods?")
+    form.get_by_label("Work offline from the demo documents").check()
+    assert serious_findings(page, axe) == []
+    form.get_by_role("button", name="Start").click()
+
+    # A worker works on it, and the page follows.
+    finished(page)
+    tab(page, "Artifacts")
+    expect(page.locator("#view")).to_contain_text("3 of 3 questions answered")
+    assert watched.reports() == []
+
+
 def test_a_newcomer_goes_back_in_time_and_finds_out_why_a_claim_exists(
     page: Page, served: Any, demo: str, watched: Watched, axe: str, shoot: Any
 ) -> None:
@@ -100,6 +120,7 @@ def test_no_view_has_a_serious_finding_of_axe(
 ) -> None:
     open_page(page, served)
     page.goto(served.page_of(demo))
+    expect(page.get_by_role("tab").first).to_be_visible()
     names = page.get_by_role("tab").all_inner_texts()
     assert len(names) >= 6
 
@@ -115,3 +136,62 @@ def test_no_view_has_a_serious_finding_of_axe(
     assert found == {}
     assert watched.errors == []
     assert watched.foreign(served.url) == []
+
+
+def test_a_newcomer_forks_with_a_change_resumes_and_compares(
+    page: Page, served: Any, demo: str, axe: str, shoot: Any
+) -> None:
+    open_page(page, served)
+    page.goto(served.page_of(demo, "@40"))
+    tab(page, "Branches")
+
+    page.get_by_role("button", name="Fork at event 40").click()
+    form = page.get_by_role("form", name="Fork this run")
+    company = form.get_by_label("Object to change").locator("option", has_text="Company").first
+    form.get_by_label("Object to change").select_option(company.get_attribute("value"))
+    fields = form.get_by_label("Its fields on the branch")
+    expect(fields).to_have_value(re.compile("Acme Corp"))
+    fields.fill(fields.input_value().replace("Acme Corp", "Acme Holding"))
+    assert serious_findings(page, axe) == []
+    form.get_by_role("button", name="Fork and resume").click()
+    expect(page).not_to_have_url(re.compile(demo))
+    finished(page)
+
+    page.get_by_role("button", name=f"Diff this run with {demo}").click()
+    expect(page.get_by_role("tab", name="Diff")).to_have_attribute("aria-selected", "true")
+    expect(page.locator("#view")).to_contain_text("Acme Holding")
+    shoot("inspector-diff")
+    assert serious_findings(page, axe) == []
+
+
+@pytest.fixture(scope="module")
+def asking(store: Store) -> str:
+    """Return the id of a run of which each task waits for a person."""
+    settings = {"approval": "all"}
+    return store.start("planning", demo=True, settings=settings).id
+
+
+def test_a_newcomer_approves_with_the_keyboard_alone(
+    page: Page, served: Any, store: Store, asking: str, axe: str, shoot: Any
+) -> None:
+    open_page(page, served)
+    page.goto(served.page_of(asking))
+    expect(page.locator(".run-head .state", has_text="waiting")).to_be_visible()
+
+    # To the tabs, and along them to the approvals.
+    page.get_by_role("tab", name="Events").focus()
+    while page.get_by_role("tab", name="Approvals").get_attribute("aria-selected") != "true":
+        page.keyboard.press("ArrowRight")
+    expect(page.get_by_role("button", name="Approve").first).to_be_visible()
+    shoot("inspector-approvals")
+    assert serious_findings(page, axe) == []
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.textContent.trim()") == "Approve":
+            break
+    page.keyboard.press("Enter")
+    tries = 300
+    while not any(each.type == "approval.granted" for each in store.run(asking).events()):
+        tries -= 1
+        assert tries, "the approval was not recorded"
+        page.wait_for_timeout(100)
