@@ -246,6 +246,21 @@ def test_a_statement_that_its_passages_do_not_support_is_left_out_and_listed(dil
     assert f"## Left out\n\n{left_out}\n" in diligence.report()
 
 
+def test_an_answer_that_was_cut_off_counts_and_the_report_says_so(diligence, answer):
+    def cut(request):
+        found = answer(request)
+        if request["messages"][-1]["content"].startswith("Source: b.txt"):
+            year = {"statement": "Founded in 1952.", "passages": [1]}
+            text = json.dumps({"statements": [year, year]})
+            return {"text": text[:-40], "stop": "length", "model": "m", "cost_usd": 0}
+        return found
+
+    diligence.run(FILES, complete=cut)
+
+    assert "Founded in 1952." in diligence.claims()
+    assert "- b.txt: what follows the last statement" in diligence.report()
+
+
 def test_a_source_that_states_nothing_is_listed_with_the_reason(diligence):
     diligence.run(FILES | {"d.txt": "The weather was fine."})
 

@@ -63,7 +63,9 @@ def test_a_newcomer_starts_a_demo_and_sees_it_finish(
     form = page.get_by_role("dialog", name="New run")
     kits = form.get_by_role("combobox", name="Kit")
     kits.select_option(kits.locator("option", has_text="research").get_attribute("value"))
-    form.get_by_role("textbox", name="Goal").fill("How should Eastbridge protect itself from floods?")
+    form.get_by_role("textbox", name="Goal").fill(
+        "How should Eastbridge protect itself from floods?"
+    )
     form.get_by_label("Work offline from the demo documents").check()
     assert serious_findings(page, axe) == []
     form.get_by_role("button", name="Start").click()

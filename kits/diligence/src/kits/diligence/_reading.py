@@ -224,6 +224,9 @@ def on_read(found: Reading, about: WorldObject, world: World) -> Emitted:
         for each, why in zip(found.statements, reasons, strict=True)
         if why
     ]
+    if not found.note.strip():
+        # The note comes last.
+        left_out.append("what follows the last statement (the answer was cut off)")
     done = yield patch(about, changes | ({"left_out": left_out} if left_out else {}))
     known = {_said(claim): id for id, claim in statements_in(world)}
     for each in good:
