@@ -140,6 +140,26 @@ def test_no_view_has_a_serious_finding_of_axe(
     assert watched.foreign(served.url) == []
 
 
+def test_a_narrow_page_does_not_scroll_sideways(
+    page: Page, served: Any, demo: str, watched: Watched
+) -> None:
+    page.set_viewport_size({"width": 400, "height": 800})
+    width = "document.documentElement.scrollWidth"
+    open_page(page, served)
+    assert page.evaluate(width) <= 400
+    page.goto(served.page_of(demo))
+    expect(page.get_by_role("tab").first).to_be_visible()
+
+    found = {}
+    for name in page.get_by_role("tab").all_inner_texts():
+        tab(page, name.split("\n")[0])
+        expect(page.locator("#view").get_by_text("Loading")).to_have_count(0)
+        found[name] = page.evaluate(width)
+
+    assert max(found.values()) <= 400, found
+    assert watched.errors == []
+
+
 def test_a_newcomer_forks_with_a_change_resumes_and_compares(
     page: Page, served: Any, demo: str, axe: str, shoot: Any
 ) -> None:
