@@ -15,7 +15,7 @@ from kando.cache.llm import request_key
 from kando.providers import open_provider
 from kando.settings import RECORD, value_of
 from kando_llm.errors import ProviderError
-from kando_llm.messages import first_line
+from kando_llm.messages import excerpt
 from kando_llm.scrubber import Scrubber, secrets_of
 
 __all__ = ["Cassette", "open_recorded"]
@@ -79,7 +79,7 @@ class Cassette:
         if known is not None:
             return dict(known)
         if self.live is None:
-            msg = f"Cassette {str(self.path)!r} has no answer to {first_line(request)!r:.120}."
+            msg = f"Cassette {str(self.path)!r} has no answer to {excerpt(request)!r}."
             raise ProviderError(msg, hint="To record one, set KANDO_RECORD to a provider.")
         answer: dict[str, Any] = self._scrubber.data(self.live(request))
         answer.pop("cause_object_id", None)

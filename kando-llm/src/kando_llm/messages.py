@@ -7,7 +7,10 @@ from typing import Any
 
 from kando_llm.request import read_turns
 
-__all__ = ["first_line", "last_user_text", "texts_of", "word_count"]
+__all__ = ["excerpt", "last_user_text", "texts_of", "word_count"]
+
+#: Characters of a line in an excerpt.
+_MAX_LINE = 100
 
 
 def texts_of(request: Mapping[str, Any]) -> list[str]:
@@ -31,17 +34,20 @@ def last_user_text(request: Mapping[str, Any]) -> str:
     return next((text for role, text in reversed(_messages(request)) if role == "user"), "")
 
 
-def first_line(request: Mapping[str, Any]) -> str:
-    """Return the first non-blank line of a request, of a user message if there is one.
+def excerpt(request: Mapping[str, Any]) -> str:
+    """Return the first and the last non-blank line of a request, of its user messages if it has any.
+
+    Prompts that begin alike mostly end with what tells them apart.
 
     Raises:
         RequestRejected: the request has no messages, or a malformed one.
     """
     messages = _messages(request)
     # A system message is the same in many requests, so it does not tell them apart.
-    ordered = sorted(messages, key=lambda message: message[0] != "user")
-    lines = (line.strip() for _, text in ordered for line in text.splitlines())
-    return next((line for line in lines if line), "")
+    asked = [text for role, text in messages if role == "user"] or [text for _, text in messages]
+    lines = [line.strip() for text in asked for line in text.splitlines() if line.strip()]
+    ends = dict.fromkeys([*lines[:1], *lines[-1:]])
+    return " ... ".join(line[:_MAX_LINE] for line in ends)
 
 
 def word_count(text: str) -> int:

@@ -14,7 +14,7 @@ import attrs
 
 from kando.responders.options import option_names
 from kando_llm.errors import ProviderError
-from kando_llm.messages import first_line, last_user_text, texts_of, word_count
+from kando_llm.messages import excerpt, last_user_text, texts_of, word_count
 from kando_llm.request import max_tokens_of
 from kando_llm.sample import sample_of
 from kando_llm.script import ScriptedAnswer, load_script
@@ -111,7 +111,7 @@ def open_scripted(argument: str, environ: Mapping[str, str]) -> Complete:
     def answer_to(request: dict[str, Any]) -> ScriptedAnswer:
         answer = script.answer_to(texts_of(request))
         if answer is None:
-            msg = f"Script {str(path)!r} has no answer to {first_line(request)!r:.120}."
+            msg = f"Script {str(path)!r} has no answer to {excerpt(request)!r}."
             raise ProviderError(msg, hint='Add one to "answers", or a "default" for all others.')
         return answer
 
