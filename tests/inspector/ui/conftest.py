@@ -11,21 +11,22 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from kando.app.store import Store, open_store
 from page_checks import Watched, watch
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 ROOT = Path(__file__).parents[3]
 AXE = ROOT / ".ui-tools" / "node_modules" / "axe-core" / "axe.min.js"
 
 #: Milliseconds for which the browser waits for a condition.
 PATIENCE = 30_000
-
-expect.set_options(timeout=PATIENCE)
 
 _ADDRESS = re.compile(r"http://\S+")
 
@@ -57,6 +58,10 @@ class Served:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """Return Debian's Chromium."""
+    # Imported here, as `make test` collects this folder without it.
+    from playwright.sync_api import expect, sync_playwright
+
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         options = ["--no-sandbox", "--enable-precise-memory-info", "--js-flags=--expose-gc"]
         found = playwright.chromium.launch(
