@@ -87,7 +87,9 @@ def test_a_script_is_read_once(scripted, tmp_path):
 def test_a_request_that_no_answer_matches_is_named_and_the_hint_works(scripted):
     script: dict[str, Any] = {"answers": [{"contains": "moon", "text": "A"}]}
 
-    with pytest.raises(ProviderError, match=r"no answer to 'The tides\? \.\.\. More\.'.*\"default\""):
+    with pytest.raises(
+        ProviderError, match=r"no answer to 'The tides\? \.\.\. More\.'.*\"default\""
+    ):
         scripted(script)(request("\nThe tides?\nMore.", system="A system."))
 
     script["default"] = "D"
