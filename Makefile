@@ -6,6 +6,8 @@ PROJECTS := $(PACKAGES:%=%/pyproject.toml)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
 EDITABLE := $(PACKAGES:%=-e ./%) -e ./kando-core[documents] -e ./kando-eventstore[kurrent]
 export PATH := $(or $(PATH),/usr/local/bin:/usr/bin:/bin)
+# npm trusts the certificates of the system, as pip and uv do: a proxy may have one of its own.
+export NODE_EXTRA_CA_CERTS ?= $(wildcard /etc/ssl/certs/ca-certificates.crt)
 
 # A virtual environment cannot be moved: one that came with a copy of the checkout is made anew.
 MADE_IN := $(shell sed -n 's/^command = .* -m venv \(--[^ ]* \)*//p' .venv/pyvenv.cfg 2>/dev/null)
