@@ -152,7 +152,7 @@ def test_resume_with_wait_stays_while_a_person_is_asked_and_reads_messages_by_it
     waiting = threading.Thread(target=lambda: done.append(run.resume(wait=True)))
     waiting.start()
     run.send("note", {"text": "hi"})
-    for _ in range(200):
+    for _ in range(1200):
         if "note" in run.world().objects["goal"].data:
             break
         time.sleep(0.05)

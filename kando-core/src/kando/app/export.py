@@ -156,7 +156,7 @@ def _offered(context: Context, format: str) -> Writer:
     try:
         offered = plugins.exporter(format)
     except UnknownPlugin as error:
-        msg = f"There is no export format {format!r}."
+        msg = f"Kando has no export format {format!r}."
         known = ", ".join([*FORMATS, *error.known])
         missing = _OFFERED_BY.get(format)
         hint = f"pip install {missing}" if missing else f"Use one of: {known}."

@@ -147,7 +147,7 @@ def object_at(run: OpenedRun, end: int, id: str) -> WorldObject:
     """Return an object of a run after its first `end` events; only the events about it are read.
 
     Raises:
-        ObjectNotFound: there is no such object then.
+        ObjectNotFound: the run does not have the object at that position.
     """
     found = project(run.current.events_about({id}, (), end)).get_object(id)
     if found is None:
