@@ -3,6 +3,7 @@
     KandoError
       NotFoundError (KeyError)            the name does not exist
         LedgerNotFound                      no such run or branch
+          LedgerDeleted                       it was deleted
         EventNotFound                       no such event in the ledger
         ObjectNotFound                      no such object or relation in the world
       AmbiguousName (LookupError)         a prefix matches more than one name
@@ -16,6 +17,7 @@
       ReplayDivergence                    a strict replay differs from the ledger
       ConfigurationError (ValueError)     responders, kits or settings are invalid or incompatible
       LedgerExists                        a run or branch with this id already exists
+      LedgerInUse                         a run cannot be deleted while another one needs it
       ImpureResponder                     a plain responder reached outside (debug mode)
       RunCancelled                        a cancelled run cannot be resumed
       ConcurrencyError                    another writer was faster; nothing was written
@@ -48,7 +50,9 @@ __all__ = [
     "ImpureResponder",
     "InvalidData",
     "KandoError",
+    "LedgerDeleted",
     "LedgerExists",
+    "LedgerInUse",
     "LedgerNotFound",
     "NoRootError",
     "NotFoundError",
@@ -99,6 +103,12 @@ class LedgerNotFound(NotFoundError):
     """No run or branch has this id."""
 
     code = "run_not_found"
+
+
+class LedgerDeleted(LedgerNotFound):
+    """The run or branch with this id was deleted."""
+
+    code = "run_deleted"
 
 
 class EventNotFound(NotFoundError):
@@ -203,6 +213,12 @@ class LedgerExists(KandoError):
     """A run or branch with this id already exists."""
 
     code = "run_exists"
+
+
+class LedgerInUse(KandoError):
+    """A run or branch cannot be deleted: a branch or a parent of it needs it."""
+
+    code = "run_in_use"
 
 
 class ImpureResponder(KandoError):

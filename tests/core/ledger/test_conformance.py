@@ -25,11 +25,14 @@ class TestSQLiteLedger(LedgerContract):
 
 class TestMemorySubstrate(SubstrateContract):
     is_durable = False
+    deletes_ledgers = True
 
     def open_substrate(self, path: Path) -> Substrate:
         return MemorySubstrate()
 
 
 class TestSQLiteSubstrate(SubstrateContract):
+    deletes_ledgers = True
+
     def open_substrate(self, path: Path) -> Substrate:
         return SQLiteSubstrate(path)

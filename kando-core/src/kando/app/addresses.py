@@ -8,8 +8,14 @@ from itertools import islice
 import attrs
 
 from kando.app.demo import DEMO_ID
-from kando.errors import AmbiguousName, LedgerNotFound, PositionOutOfRange, StoreDamaged
-from kando.ledger.substrate import LedgerInfo, Substrate
+from kando.errors import (
+    AmbiguousName,
+    LedgerDeleted,
+    LedgerNotFound,
+    PositionOutOfRange,
+    StoreDamaged,
+)
+from kando.ledger.substrate import LedgerInfo, Substrate, is_ledger_id
 from kando.schema.events import STARTED_BY
 
 __all__ = [
@@ -95,8 +101,11 @@ def resolve_ledger_id(substrate: Substrate, name: str) -> str:
             raise LedgerNotFound(msg, hint="`kando runs` lists them.")
         return found.id
     matches = substrate.ids_starting_with(name, 6) if name else []
-    if name in matches or len(matches) == 1:
-        return name if name in matches else matches[0]
+    if name in matches:
+        return name
+    _refuse_deleted(substrate, name)
+    if len(matches) == 1:
+        return matches[0]
     if matches:
         shown = ", ".join(matches[:5]) + (", ..." if len(matches) > 5 else "")
         msg = f"{name!r} is a prefix of several runs: {shown}."
@@ -109,6 +118,17 @@ def resolve_ledger_id(substrate: Substrate, name: str) -> str:
     hint = f"Did you mean {near[0]}?" if near else "`kando runs` lists them."
     msg = f"There is no run {name!r}."
     raise LedgerNotFound(msg, hint=hint)
+
+
+def _refuse_deleted(substrate: Substrate, name: str) -> None:
+    """Refuse the id of a deleted run, which may be a prefix of another id."""
+    if is_ledger_id(name):
+        try:
+            substrate.info(name)
+        except LedgerDeleted:
+            raise
+        except LedgerNotFound:
+            pass
 
 
 def starter_of(substrate: Substrate, info: LedgerInfo) -> str | None:

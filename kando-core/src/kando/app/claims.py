@@ -10,10 +10,10 @@ from typing import Self
 
 from kando.app.context import Context
 from kando.errors import ConcurrencyError, KandoError, RunBusy
-from kando.ledger.claims import Claim, this_process
+from kando.ledger.claims import Claim, calls_lane, this_process
 from kando.settings import LEASE_SECONDS, value_of
 
-__all__ = ["HEARTBEAT", "RunClaim", "busy", "calls_lane", "lease_seconds", "seconds_now"]
+__all__ = ["HEARTBEAT", "RunClaim", "busy", "lease_seconds", "seconds_now"]
 
 # A check asks the substrate only if the last renewal is older than this, or than a third of the
 # lease. So a process detects within a second that another has taken over.
@@ -157,11 +157,6 @@ class RunClaim:
                 if self.held is not None and not self._is_lost:
                     self._substrate.release(self.held)
             self.held, self._is_lost = None, True
-
-
-def calls_lane(run_id: str) -> str:
-    """Return the lane in which workers of groups hold a slot while they make a call of a run."""
-    return f"run/{run_id}"
 
 
 def lease_seconds(context: Context) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from itertools import islice
 
@@ -16,7 +17,7 @@ from kando.ledger.substrate import LedgerInfo
 from kando.responders.budget import Budget, BudgetEnforcer
 from kando.views.spending import Accounts, spent_by
 
-__all__ = ["DailySpending", "kept_by", "spent_budget"]
+__all__ = ["DailySpending", "kept_by", "spent_budget", "spent_today"]
 
 
 @attrs.frozen
@@ -52,7 +53,7 @@ class DailySpending:
         Events that a branch shares with its parent count once. Answers that are kept in the inbox of
         a run, until they can be recorded, count too.
         """
-        midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        midnight = _midnight()
         with self._lock:
             if midnight != self._midnight:
                 self._midnight, self._counted = midnight, {}
@@ -88,6 +89,21 @@ class DailySpending:
             # A damaged ledger cannot be counted, and must not block the other runs.
             pass
         return _Counted(info.length, accounts, is_active)
+
+
+def spent_today(context: Context, run_ids: Iterable[str]) -> Accounts:
+    """Return the accounts of some runs since midnight (UTC), without what branches share."""
+    counting, midnight = DailySpending(), _midnight()
+    spent = Accounts()
+    for id in run_ids:
+        # As in `DailySpending.accounts`: what moves to the ledger meanwhile counts twice.
+        spent += kept_by(context, id)
+        spent += counting._count(context, context.substrate().info(id), midnight).accounts
+    return spent
+
+
+def _midnight() -> datetime:
+    return datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def kept_by(context: Context, run_id: str) -> Accounts:

@@ -87,6 +87,12 @@ class OpenedRun:
             return own
         return _BranchSnapshots(own, self.context, substrate, self.id, folder)
 
+    def remove_snapshot(self) -> None:
+        """Remove the run's snapshot in ``KANDO_SNAPSHOT_DIR``; the substrate removes its own."""
+        directory = value_of(SNAPSHOT_DIR, self.context.environ)
+        if directory:
+            FileSnapshots(Path(directory), self.ledger).remove()
+
     @cached_property
     def snapshot(self) -> StoredSnapshot | None:
         """The run's snapshot, not decoded yet, or None."""

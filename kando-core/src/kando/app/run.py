@@ -621,6 +621,12 @@ class Run:
 
         return cancel_run(self._opened(read_only=False))
 
+    def delete(self, *, unless_spent_today: bool = False) -> list[str]:
+        """Delete the run and the child runs that it started, for good; see `Store.delete`."""
+        from kando.app.delete import delete_run
+
+        return delete_run(self._opened(read_only=False), unless_spent_today=unless_spent_today)
+
     def park(
         self,
         event_id: str,

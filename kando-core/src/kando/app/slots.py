@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from kando.app.claims import HEARTBEAT, calls_lane, lease_seconds
+from kando.app.claims import HEARTBEAT, lease_seconds
 from kando.app.context import Context
 from kando.errors import KandoError
-from kando.ledger.claims import Slot, this_process
+from kando.ledger.claims import Slot, calls_lane, this_process
 from kando.runtime.call_pool import Lane
 
 __all__ = ["StoreSlots"]

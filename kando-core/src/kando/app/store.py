@@ -335,6 +335,33 @@ class Store:
             accepts_choices=accepts_choices,
         )
 
+    def delete(self, run_id: str, *, unless_spent_today: bool = False) -> list[str]:
+        """Delete a run and the child runs that it started, for good, and return their ids.
+
+        What only they need goes with them: events, messages, cached answers, snapshots, files.
+        Processes that follow or work on them get a LedgerDeleted.
+
+        Args:
+            run_id: an id, a unique prefix or ``@last``.
+            unless_spent_today: refuse to delete runs that have spent money since midnight (UTC): a
+                limit per day counts what the ledgers hold.
+
+        Returns:
+            The ids of the child runs, theirs before them, and of the run, which is last. A deletion
+            that was interrupted can be repeated.
+
+        Raises:
+            LedgerNotFound, AmbiguousName: as for `run`; the demo run cannot be deleted.
+            LedgerInUse: a branch that is not deleted shares its events; or it is the child run of a
+                run that exists; or it has spent money today. Nothing was deleted.
+            RunBusy: another thread or process works on one of them. Nothing was deleted.
+            StoreError: the substrate does not support deletion.
+        """
+        from kando.app.delete import delete_run
+
+        run = open_run(self.context, run_id, read_only=False)
+        return delete_run(run, unless_spent_today=unless_spent_today)
+
     def close(self) -> None:
         """Close everything that was opened; no run may be worked on any more."""
         self.context.close()

@@ -15,7 +15,9 @@ from kando.ledger.claims import (
 
 __all__ = [
     "last_claim",
+    "remove_claim",
     "remove_dead_slots",
+    "remove_lane",
     "remove_slot",
     "slots_of",
     "store_claim",
@@ -71,6 +73,12 @@ def store_claim(connection: sqlite3.Connection, number: int, claim: Claim) -> No
     )
 
 
+def remove_claim(connection: sqlite3.Connection, number: int) -> None:
+    """Remove the last claim of a ledger, which is deleted in this transaction."""
+    if connection.execute(_HAS_TABLE, ("claims",)).fetchone() is not None:
+        connection.execute("DELETE FROM claims WHERE ledger = ?", (number,))
+
+
 def slots_of(connection: sqlite3.Connection, lane: str) -> list[Slot]:
     """Return the slots of a lane, dead ones included."""
     if connection.execute(_HAS_TABLE, ("slots",)).fetchone() is None:
@@ -99,3 +107,9 @@ def remove_slot(connection: sqlite3.Connection, slot: Slot) -> None:
     """Remove a slot, which need not exist."""
     connection.execute(_SLOTS)
     connection.execute("DELETE FROM slots WHERE lane = ? AND token = ?", (slot.lane, slot.token))
+
+
+def remove_lane(connection: sqlite3.Connection, lane: str) -> None:
+    """Remove all slots of a lane."""
+    if connection.execute(_HAS_TABLE, ("slots",)).fetchone() is not None:
+        connection.execute("DELETE FROM slots WHERE lane = ?", (lane,))

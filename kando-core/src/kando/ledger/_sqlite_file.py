@@ -20,7 +20,20 @@ __all__ = ["FORMAT", "format_of", "open_to_read", "open_to_write"]
 _APPLICATION_ID = 0x4B6E646F
 
 #: Every table that a file may hold.
-_TABLES = ("ledgers", "events", "cache", "inbox", "jobs", "claims", "slots", "snapshots", "blobs")
+_TABLES = (
+    "ledgers",
+    "events",
+    "cache",
+    "inbox",
+    "jobs",
+    "claims",
+    "slots",
+    "snapshots",
+    "blobs",
+    "deleted",
+    "uses",
+    "indexed",
+)
 
 #: Version of the tables below. In format 1, events lack ``firing`` and ``trigger_key``.
 FORMAT = 2

@@ -30,7 +30,7 @@ from kando.ledger.groups import (
 from kando.ledger.inbox import InboxEntry
 from kando.ledger.substrate import Substrate
 
-__all__ = ["Deliver", "SQLiteGroup", "Writing", "group_names"]
+__all__ = ["Deliver", "SQLiteGroup", "Writing", "group_names", "remove_jobs"]
 
 
 class Writing(Protocol):
@@ -79,6 +79,12 @@ def group_names(connection: sqlite3.Connection) -> list[str]:
         return []
     query = "SELECT DISTINCT name FROM jobs ORDER BY name"
     return [row[0] for row in connection.execute(query).fetchall()]
+
+
+def remove_jobs(connection: sqlite3.Connection, ledger_id: str) -> None:
+    """Remove the jobs of a ledger, of every group; one that a worker holds ends without a trace."""
+    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'jobs'").fetchone():
+        connection.execute("DELETE FROM jobs WHERE ledger = ?", (ledger_id,))
 
 
 class SQLiteGroup(ResponderGroup):

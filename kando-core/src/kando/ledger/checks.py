@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from kando.errors import ConcurrencyError, DuplicateEvent, PositionOutOfRange
+from collections.abc import Sequence
 
-__all__ = ["check_expected_length", "check_fork_position", "check_from_position", "duplicate"]
+from kando.errors import ConcurrencyError, DuplicateEvent, LedgerInUse, PositionOutOfRange
+
+__all__ = [
+    "check_expected_length",
+    "check_fork_position",
+    "check_from_position",
+    "duplicate",
+    "has_branches",
+]
+
+# Branches that an error names.
+_NAMED = 3
 
 
 def check_expected_length(stream: str, actual: int, expected: int | None) -> None:
@@ -34,3 +45,15 @@ def duplicate(stream: str, event_id: str, position: int) -> DuplicateEvent:
     """Return the error for an event id that already exists at `position`."""
     msg = f"{stream} already has an event {event_id!r}, at position {position}."
     return DuplicateEvent(msg, hint="Give the event another id, or leave its id empty.")
+
+
+def has_branches(ledger_id: str, branches: Sequence[str]) -> LedgerInUse:
+    """Return the error for a ledger that cannot be deleted, since branches share events with it."""
+    shown = ", ".join(branches[:_NAMED])
+    more = len(branches) - _NAMED
+    others = f" and {more} more" if more > 0 else ""
+    msg = f"{ledger_id} cannot be deleted: {shown}{others} share events with it."
+    if len(branches) == 1:
+        msg = f"{ledger_id} cannot be deleted: the branch {shown} shares events with it."
+    hint = "Delete the branches first: `kando branches` lists them."
+    return LedgerInUse(msg, hint=hint)

@@ -13,6 +13,7 @@ __all__ = [
     "Claim",
     "Slot",
     "Worker",
+    "calls_lane",
     "decode_claim",
     "decode_slot",
     "encode_claim",
@@ -134,6 +135,11 @@ class Slot:
         return attrs.evolve(self, until=datetime.now(UTC) + timedelta(seconds=seconds))
 
 
+def calls_lane(run_id: str) -> str:
+    """Return the lane in which workers of groups hold a slot while they make a call of a run."""
+    return f"run/{run_id}"
+
+
 def new_slot(lane: str, worker: Worker, seconds: float, weight: float = 1.0) -> Slot:
     """Return a new slot, for a substrate to store if the lane has room (see `has_room`)."""
     import secrets
@@ -154,7 +160,13 @@ def has_room(live: Iterable[Slot], limit: float, weight: float = 1.0) -> bool:
 
 
 def next_claim(
-    ledger_id: str, last: Claim | None, worker: Worker, seconds: float, *, take_over: bool
+    ledger_id: str,
+    last: Claim | None,
+    worker: Worker,
+    seconds: float,
+    *,
+    take_over: bool,
+    after: int = 0,
 ) -> Claim | None:
     """Return the claim that a worker gets after `last`, for a substrate to store.
 
@@ -164,13 +176,14 @@ def next_claim(
         worker: that asks for the claim.
         seconds: until its lease ends.
         take_over: grant it even if `last` is live.
+        after: last epoch of a deleted ledger of the same id; 0 if there was none.
 
     Returns:
         None if `last` is live.
     """
     if last is not None and not take_over and last.is_live():
         return None
-    epoch = last.epoch + 1 if last is not None else 1
+    epoch = (last.epoch if last is not None else after) + 1
     return Claim(ledger_id, worker, epoch, datetime.now(UTC), None).renewed(seconds)
 
 

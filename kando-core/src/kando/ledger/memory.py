@@ -11,15 +11,16 @@ from hashlib import sha256
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from kando.errors import LedgerExists, LedgerNotFound, PositionOutOfRange
+from kando.errors import LedgerDeleted, LedgerExists, LedgerNotFound, PositionOutOfRange
 from kando.ledger.chain import GENESIS, link
 from kando.ledger.checks import (
     check_expected_length,
     check_fork_position,
     check_from_position,
     duplicate,
+    has_branches,
 )
-from kando.ledger.claims import Claim, Slot, Worker, has_room, new_slot, next_claim
+from kando.ledger.claims import Claim, Slot, Worker, calls_lane, has_room, new_slot, next_claim
 from kando.ledger.completion import complete_all
 from kando.ledger.inbox import InboxEntry, decode_entry, encode_entry
 from kando.ledger.interface import LedgerStore
@@ -64,6 +65,7 @@ class MemoryLedgerStore(LedgerStore):
         # Nodes whose blobs, and those of all that they name, are among these.
         self._whole: set[bytes] = set()
         self._indexed = 0
+        self._is_deleted = False
         self._lock = threading.Lock()
 
     def append(self, events: list[KandoEvent], *, expected_length: int | None = None) -> int:
@@ -118,22 +120,28 @@ class MemoryLedgerStore(LedgerStore):
         return found
 
     def store_blobs(self, bodies: Sequence[bytes]) -> None:
+        self.length()
         self._blobs |= {sha256(body).digest(): body for body in bodies}
 
     def stream_name(self) -> str:
         return self._stream
 
     def length(self) -> int:
+        if self._is_deleted:
+            raise _deleted(self._info.id)
         return self._shared + len(self._own)
 
     def at(self, position: int) -> RecordedEvent | None:
         check_from_position(self.stream_name(), position)
+        if self._is_deleted:
+            raise _deleted(self._info.id)
         if self._parent is not None and position < self._shared:
             return self._parent.at(position)
         own = position - self._shared
         return self._own[own] if own < len(self._own) else None
 
     def find(self, event_id: str) -> RecordedEvent | None:
+        self.length()
         position = self._position_of(event_id)
         return None if position is None else self.at(position)
 
@@ -153,6 +161,8 @@ class MemoryLedgerStore(LedgerStore):
 
     def digest(self, position: int) -> bytes:
         check_from_position(self.stream_name(), position)
+        if self._is_deleted:
+            raise _deleted(self._info.id)
         if position <= self._shared:
             return self._parent.digest(position) if self._parent is not None else GENESIS
         if position > self.length():
@@ -189,6 +199,8 @@ class MemorySubstrate(Substrate):
         self._jobs: sqlite3.Connection | None = None
         self._jobs_lock = threading.Lock()
         self._snapshots: dict[str, bytes] = {}
+        # The last epoch of each ledger that was deleted.
+        self._deleted: dict[str, int] = {}
 
     def create(self, ledger_id: str) -> MemoryLedgerStore:
         return self._add(MemoryLedgerStore(check_ledger_id(ledger_id)))
@@ -197,6 +209,8 @@ class MemorySubstrate(Substrate):
         try:
             return self._ledgers[ledger_id]
         except KeyError:
+            if ledger_id in self._deleted:
+                raise _deleted(ledger_id) from None
             msg = f"No run or branch {ledger_id!r} in memory."
             raise LedgerNotFound(msg, hint="A memory ledger ends with its process.") from None
 
@@ -207,6 +221,8 @@ class MemorySubstrate(Substrate):
 
     def _add(self, ledger: MemoryLedgerStore) -> MemoryLedgerStore:
         with self._lock:
+            if ledger._parent is not None and ledger._parent._is_deleted:
+                raise _deleted(ledger._parent._info.id)
             is_new = self._ledgers.setdefault(ledger._info.id, ledger) is ledger
         if not is_new:
             msg = f"There is a ledger {ledger._info.id!r} already."
@@ -228,6 +244,31 @@ class MemorySubstrate(Substrate):
             known.id, known.created_at, ledger.length(), known.parent_id, known.fork_position
         )
 
+    def delete(self, ledger_id: str) -> None:
+        with self._lock:
+            ledger = self.open(ledger_id)
+            others = self._ledgers.values()
+            branches = [each._info.id for each in others if each._parent is ledger]
+            if branches:
+                raise has_branches(ledger_id, branches)
+            with ledger._lock:
+                # A reader that has begun has its events still.
+                ledger._is_deleted = True
+            claim = self._claims.pop(ledger_id, None)
+            last = self._deleted.get(ledger_id, 0)
+            self._deleted[ledger_id] = max(last, claim.epoch if claim is not None else 0)
+            for place in [place for place in self._cache if place[0] == ledger_id]:
+                del self._cache[place]
+            self._inboxes.pop(ledger_id, None)
+            self._snapshots.pop(ledger_id, None)
+            self._slots.pop(calls_lane(ledger_id), None)
+            del self._ledgers[ledger_id]
+        if self._jobs is not None:
+            from kando.ledger._sqlite_groups import remove_jobs
+
+            with self._writing_jobs() as connection:
+                remove_jobs(connection, ledger_id)
+
     def cached(self, ledger_id: str, key: str) -> bytes | None:
         ledger: MemoryLedgerStore | None = self.open(ledger_id)
         while ledger is not None:
@@ -238,20 +279,22 @@ class MemorySubstrate(Substrate):
         return None
 
     def cache(self, ledger_id: str, key: str, response: bytes) -> None:
-        self.open(ledger_id)
-        self._cache.setdefault((ledger_id, key), response)
+        with self._lock:
+            self.open(ledger_id)
+            self._cache.setdefault((ledger_id, key), response)
 
     def snapshot(self, ledger_id: str) -> bytes | None:
         return self._snapshots.get(ledger_id)
 
     def store_snapshot(self, ledger_id: str, body: bytes) -> None:
-        self.open(ledger_id)
-        self._snapshots[ledger_id] = body
+        with self._lock:
+            self.open(ledger_id)
+            self._snapshots[ledger_id] = body
 
     def deliver(self, ledger_id: str, entry: InboxEntry) -> bool:
-        self.open(ledger_id)
         body = encode_entry(entry)
         with self._lock:
+            self.open(ledger_id)
             inbox = self._inboxes.setdefault(ledger_id, {})
             if entry.key in inbox:
                 return False
@@ -272,10 +315,10 @@ class MemorySubstrate(Substrate):
     def claim(
         self, ledger_id: str, worker: Worker, seconds: float, *, take_over: bool = False
     ) -> Claim | None:
-        self.open(ledger_id)
         with self._lock:
-            last = self._claims.get(ledger_id)
-            claim = next_claim(ledger_id, last, worker, seconds, take_over=take_over)
+            self.open(ledger_id)
+            last, after = self._claims.get(ledger_id), self._deleted.get(ledger_id, 0)
+            claim = next_claim(ledger_id, last, worker, seconds, take_over=take_over, after=after)
             if claim is not None:
                 self._claims[ledger_id] = claim
             return claim
@@ -362,3 +405,7 @@ class MemorySubstrate(Substrate):
             if self._jobs is not None:
                 self._jobs.close()
                 self._jobs = None
+
+
+def _deleted(ledger_id: str) -> LedgerDeleted:
+    return LedgerDeleted(f"{ledger_id} was deleted.", hint="`kando runs` lists what is left.")

@@ -8,9 +8,10 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from kando.errors import PositionOutOfRange
+from kando.errors import PositionOutOfRange, StoreDamaged
+from kando.ledger._sqlite_deleted import is_deleted, ledger_deleted, time_of_deletion
 from kando.ledger._sqlite_file import format_of
 from kando.ledger._sqlite_firings import firing_of, insert, items_of, storable
 from kando.ledger._sqlite_queries import EVENTS_ABOUT, Search, links_of, links_query
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from kando.ledger.sqlite_substrate import SQLiteSubstrate
 
 __all__ = ["SQLiteLedgerStore"]
+
+Result = TypeVar("Result")
 
 #: Rows read at a time. Writers may use the file between two pages.
 _PAGE = 1000
@@ -302,9 +305,7 @@ class SQLiteLedgerStore(LedgerStore):
 
     def _start_of_item(self, segment: Segment, position: int) -> int:
         """Return the position of the first event of the firing around a position, or the position."""
-        start = self._substrate._query(
-            lambda connection: self._fired_before(connection, segment, position)
-        )
+        start = self._query(lambda connection: self._fired_before(connection, segment, position))
         return position if start is None else max(start, segment.start)
 
     def _fired_before(
@@ -353,28 +354,51 @@ class SQLiteLedgerStore(LedgerStore):
         return connection.execute(f"SELECT {columns} FROM events {where}", parameters).fetchall()
 
     def _rows(self, where: str, parameters: tuple[int | str, ...]) -> list[tuple[Any, ...]]:
-        return self._substrate._query(
-            lambda connection: self._select(connection, where, parameters)
-        )
+        return self._query(lambda connection: self._select(connection, where, parameters))
+
+    def _query(self, function: Callable[[sqlite3.Connection], Result]) -> Result:
+        """Return what a function reads of the ledger, unless it was deleted meanwhile."""
+
+        def checked(connection: sqlite3.Connection) -> Result:
+            try:
+                result = function(connection)
+            except (StoreDamaged, PositionOutOfRange):
+                self._refuse_deleted(connection)
+                raise
+            self._refuse_deleted(connection)
+            return result
+
+        return self._substrate._query(checked)
+
+    def _refuse_deleted(self, connection: sqlite3.Connection) -> None:
+        number = self._own.base >> 32
+        query = "SELECT 1 FROM ledgers WHERE number = ?"
+        if connection.execute(query, (number,)).fetchone() is not None:
+            return
+        if is_deleted(connection, number):
+            id = self.stream_name().partition(":")[2]
+            raise ledger_deleted(id, time_of_deletion(connection, id))
 
     def stream_name(self) -> str:
         return self._own.stream
 
     def length(self) -> int:
-        return self._substrate._query(self._length)
+        return self._query(self._length)
 
     def _length(self, connection: sqlite3.Connection) -> int:
         number = self._own.base >> 32
         row = connection.execute(
             "SELECT length FROM ledgers WHERE number = ?", (number,)
         ).fetchone()
+        if row is None:
+            self._refuse_deleted(connection)
         if row is None or not isinstance(row[0], int):
             raise self._substrate._damaged(f"{self.stream_name()} has lost its length.")
         return row[0]
 
     def at(self, position: int) -> RecordedEvent | None:
         check_from_position(self.stream_name(), position)
-        return self._substrate._query(lambda connection: self._at(connection, position))
+        return self._query(lambda connection: self._at(connection, position))
 
     def _at(self, connection: sqlite3.Connection, position: int) -> RecordedEvent | None:
         address = self._address_of(position)
@@ -395,7 +419,7 @@ class SQLiteLedgerStore(LedgerStore):
 
     def find(self, event_id: str) -> RecordedEvent | None:
         try:
-            return self._substrate._query(lambda connection: self._find(connection, event_id))
+            return self._query(lambda connection: self._find(connection, event_id))
         except UnicodeEncodeError:
             # No event has an id with a lone surrogate, which SQLite cannot look up.
             return None
@@ -420,9 +444,7 @@ class SQLiteLedgerStore(LedgerStore):
         self, query: str, span: tuple[int, int], left_out: tuple[str, ...], segment: Segment
     ) -> Iterator[Link]:
         parameters = (segment.base + span[0], segment.base + span[1], *left_out)
-        rows = self._substrate._query(
-            lambda connection: connection.execute(query, parameters).fetchall()
-        )
+        rows = self._query(lambda connection: connection.execute(query, parameters).fetchall())
         return links_of(rows, segment)
 
     def events_about(
@@ -451,7 +473,7 @@ class SQLiteLedgerStore(LedgerStore):
                 yield segment, first, last
 
     def stray_position(self) -> int | None:
-        return self._substrate._query(self._stray_position)
+        return self._query(self._stray_position)
 
     def _stray_position(self, connection: sqlite3.Connection) -> int | None:
         base, own, length = self._own.base, self._own, max(self._length(connection), 0)
@@ -470,7 +492,7 @@ class SQLiteLedgerStore(LedgerStore):
 
     def digest(self, position: int) -> bytes:
         check_from_position(self.stream_name(), position)
-        return self._substrate._query(lambda connection: self._digest(connection, position))
+        return self._query(lambda connection: self._digest(connection, position))
 
     def _digest(self, connection: sqlite3.Connection, position: int) -> bytes:
         if position == 0:
@@ -495,7 +517,8 @@ class SQLiteLedgerStore(LedgerStore):
     def store_blobs(self, bodies: Sequence[bytes]) -> None:
         with self._substrate._lock:
             with self._substrate._writing() as connection:
-                self._substrate._blobs.add(connection, bodies)
+                self._length(connection)
+                self._substrate._blobs.add(connection, self._own.base >> 32, bodies)
             self._substrate._blobs.committed()
 
     def close(self) -> None:

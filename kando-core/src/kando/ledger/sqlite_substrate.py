@@ -13,23 +13,38 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from kando.errors import LedgerExists, LedgerNotFound, StoreDamaged, StoreError
+from kando.errors import (
+    LedgerDeleted,
+    LedgerExists,
+    LedgerNotFound,
+    StoreDamaged,
+    StoreError,
+)
 from kando.ledger._sqlite_blobs import SQLiteBlobs
 from kando.ledger._sqlite_claims import (
     last_claim,
+    remove_claim,
     remove_dead_slots,
+    remove_lane,
     remove_slot,
     slots_of,
     store_claim,
     store_slot,
 )
 from kando.ledger._sqlite_connection import SynchronisedLog, patiently
+from kando.ledger._sqlite_deleted import (
+    add_deleted,
+    first_unused_number,
+    last_epoch,
+    ledger_deleted,
+    time_of_deletion,
+)
 from kando.ledger._sqlite_errors import translate_errors
 from kando.ledger._sqlite_file import open_to_read, open_to_write
 from kando.ledger._sqlite_reader import SQLiteReader
 from kando.ledger._sqlite_rows import Segment, datetime_of, microseconds
-from kando.ledger.checks import check_fork_position
-from kando.ledger.claims import Claim, Slot, Worker, has_room, new_slot, next_claim
+from kando.ledger.checks import check_fork_position, has_branches
+from kando.ledger.claims import Claim, Slot, Worker, calls_lane, has_room, new_slot, next_claim
 from kando.ledger.inbox import InboxEntry, decode_entry, encode_entry
 from kando.ledger.sqlite import SQLiteLedgerStore
 from kando.ledger.substrate import LedgerInfo, Substrate, check_ledger_id, is_ledger_id
@@ -65,7 +80,13 @@ _ANCESTRY = """
 """
 
 
-_CACHE = "INSERT OR IGNORE INTO cache (ledger, key, response) VALUES (?, ?, ?)"
+# The ledger may have been deleted since the response was to be stored.
+_CACHE = (
+    "INSERT OR IGNORE INTO cache (ledger, key, response) SELECT number, ?, ? FROM ledgers "
+    "WHERE number = ?"
+)
+
+_IS_THERE = "SELECT 1 FROM ledgers WHERE number = ?"
 
 # An acknowledged entry keeps its key, so that a second delivery is recognised.
 _ACKNOWLEDGE = "UPDATE inbox SET body = NULL WHERE ledger = ? AND key = ?"
@@ -146,10 +167,12 @@ class SQLiteSubstrate(Substrate):
             return branch
 
     def info(self, ledger_id: str) -> LedgerInfo:
-        query = f"{_INFO} WHERE l.id = ?"
-        row = self._query(lambda connection: connection.execute(query, (ledger_id,)).fetchone())
+        return self._query(lambda connection: self._info(connection, ledger_id))
+
+    def _info(self, connection: sqlite3.Connection, ledger_id: str) -> LedgerInfo:
+        row = connection.execute(f"{_INFO} WHERE l.id = ?", (ledger_id,)).fetchone()
         if row is None:
-            raise self._unknown(ledger_id)
+            raise self._unknown(connection, ledger_id)
         return self._info_of(row)
 
     def ledgers(self) -> Iterator[LedgerInfo]:
@@ -162,6 +185,62 @@ class SQLiteSubstrate(Substrate):
         span = (prefix, prefix + "\U0010ffff", limit)
         rows = self._query(lambda connection: connection.execute(query, span).fetchall())
         return [row[0] for row in rows]
+
+    def delete(self, ledger_id: str) -> None:
+        while True:
+            # Each step in a transaction of its own, so that other processes can write in between.
+            with self._writing(is_synchronised=False) as connection:
+                number = self._without_branches(connection, ledger_id)
+                if not self._blobs.prepare_removal(connection, number):
+                    break
+        with self._writing() as connection:
+            # What is deleted is overwritten in the file, too.
+            overwrites = connection.execute("PRAGMA secure_delete").fetchone()[0]
+            connection.execute("PRAGMA secure_delete = ON")
+            try:
+                number = self._without_branches(connection, ledger_id)
+                self._delete(connection, ledger_id, number)
+            finally:
+                connection.execute(f"PRAGMA secure_delete = {int(overwrites)}")
+        with self._lock, suppress(sqlite3.Error):
+            # Nor does the log keep it, unless somebody reads the file at this moment.
+            self._open_connection().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _without_branches(self, connection: sqlite3.Connection, ledger_id: str) -> int:
+        """Return the number of a ledger that has no branches."""
+        row = connection.execute("SELECT number FROM ledgers WHERE id = ?", (ledger_id,)).fetchone()
+        if row is None:
+            raise self._unknown(connection, ledger_id)
+        number: int = row[0]
+        query = "SELECT id FROM ledgers WHERE parent = ? ORDER BY number"
+        branches = [str(id) for (id,) in connection.execute(query, (number,)).fetchall()]
+        if branches:
+            raise has_branches(ledger_id, branches)
+        return number
+
+    def _delete(self, connection: sqlite3.Connection, ledger_id: str, number: int) -> None:
+        self._blobs.remove(connection, number)
+        last = last_claim(connection, number)
+        first = number << 32
+        connection.execute(
+            "DELETE FROM events WHERE address >= ? AND address < ?", (first, first + 2**32)
+        )
+        connection.execute("DELETE FROM cache WHERE ledger = ?", (number,))
+        connection.execute("DELETE FROM inbox WHERE ledger = ?", (number,))
+        if connection.execute(_HAS_SNAPSHOTS).fetchone() is not None:
+            connection.execute("DELETE FROM snapshots WHERE ledger = ?", (number,))
+        remove_claim(connection, number)
+        remove_lane(connection, calls_lane(ledger_id))
+        self._remove_jobs(connection, ledger_id)
+        connection.execute("DELETE FROM ledgers WHERE number = ?", (number,))
+        epoch = last.epoch if last is not None else 0
+        add_deleted(connection, ledger_id, number, epoch, datetime.now(UTC))
+
+    @staticmethod
+    def _remove_jobs(connection: sqlite3.Connection, ledger_id: str) -> None:
+        from kando.ledger._sqlite_groups import remove_jobs
+
+        remove_jobs(connection, ledger_id)
 
     def cached(self, ledger_id: str, key: str) -> bytes | None:
         return self._query(lambda connection: self._cached(connection, ledger_id, key))
@@ -182,7 +261,7 @@ class SQLiteSubstrate(Substrate):
         # A lost entry is in the ledger as well: the cache is a fold over it.
         with self._writing(is_synchronised=False) as connection:
             number = self._line(connection, ledger_id)[0]
-            connection.execute(_CACHE, (number, key, response))
+            connection.execute(_CACHE, (key, response, number))
 
     def cache_soon(self, ledger_id: str, key: str, response: bytes) -> None:
         if self.is_read_only:
@@ -193,10 +272,7 @@ class SQLiteSubstrate(Substrate):
                 self._store_waiting()
 
     def _number(self, ledger_id: str) -> int:
-        line = self._lines.get(ledger_id)
-        if line is None:
-            line = self._query(lambda connection: self._line(connection, ledger_id))
-        return line[0]
+        return self._query(lambda connection: self._line(connection, ledger_id))[0]
 
     def _store_waiting(self) -> None:
         """Store what waits for the next transaction."""
@@ -270,7 +346,8 @@ class SQLiteSubstrate(Substrate):
         with self._writing(is_synchronised=False) as connection:
             number = self._line(connection, ledger_id)[0]
             last = last_claim(connection, number)
-            claim = next_claim(ledger_id, last, worker, seconds, take_over=take_over)
+            after = last_epoch(connection, ledger_id) if last is None else 0
+            claim = next_claim(ledger_id, last, worker, seconds, take_over=take_over, after=after)
             if claim is not None:
                 store_claim(connection, number, claim)
             return claim
@@ -283,7 +360,10 @@ class SQLiteSubstrate(Substrate):
 
     def _replace(self, claim: Claim, by: Claim) -> bool:
         with self._writing(is_synchronised=False) as connection:
-            number = self._line(connection, claim.ledger_id)[0]
+            try:
+                number = self._line(connection, claim.ledger_id)[0]
+            except LedgerDeleted:
+                return False
             last = last_claim(connection, number)
             if last is None or not last.is_held or last.epoch != claim.epoch:
                 return False
@@ -368,10 +448,11 @@ class SQLiteSubstrate(Substrate):
         if self._rows(connection, id):
             msg = f"{self.path} already has a ledger {id!r}."
             raise LedgerExists(msg, hint="Choose another id.")
+        number = first_unused_number(connection)
         connection.execute(
-            "INSERT INTO ledgers (id, parent, fork_position, length, created_us) "
-            "VALUES (?, ?, ?, ?, ?)",
-            (id, parent, position, position, microseconds(datetime.now(UTC))),
+            "INSERT INTO ledgers (number, id, parent, fork_position, length, created_us) "
+            "VALUES (?, ?, ?, ?, ?, ?)",
+            (number, id, parent, position, position, microseconds(datetime.now(UTC))),
         )
 
     def _ledger(self, connection: sqlite3.Connection, ledger_id: str) -> SQLiteLedgerStore:
@@ -383,6 +464,7 @@ class SQLiteSubstrate(Substrate):
             if stop is None or stop > fork_position:
                 owned.append((number << 32, fork_position, stop, stream))
             stop = fork_position if stop is None else min(stop, fork_position)
+        self._blobs.begin(connection)
         # The first segment belongs to the run.
         segments = [Segment(*each, heads) for heads, each in enumerate(reversed(owned))]
         return SQLiteLedgerStore._of(self, segments)
@@ -390,7 +472,7 @@ class SQLiteSubstrate(Substrate):
     def _ancestry(self, connection: sqlite3.Connection, ledger_id: str) -> list[_Row]:
         rows = self._rows(connection, ledger_id)
         if not rows:
-            raise self._unknown(ledger_id)
+            raise self._unknown(connection, ledger_id)
         longest = 2**32 - 1
         for number, id, parent, fork_position, length in rows:
             if not isinstance(fork_position, int) or not isinstance(length, int):
@@ -410,7 +492,8 @@ class SQLiteSubstrate(Substrate):
     def _line(self, connection: sqlite3.Connection, ledger_id: str) -> list[int]:
         """Return the numbers of a ledger and of its ancestors, itself first."""
         line = self._lines.get(ledger_id)
-        if line is None:
+        # Another process may have deleted it; then no ancestor of it is needed.
+        if line is None or connection.execute(_IS_THERE, (line[0],)).fetchone() is None:
             line = [number for number, *_ in self._ancestry(connection, ledger_id)]
             # A reader may find another file under the same name.
             if not self.is_read_only:
@@ -431,7 +514,10 @@ class SQLiteSubstrate(Substrate):
         except (OverflowError, TypeError) as error:
             raise self._damaged(f"{id!r} has lost its creation time.") from error
 
-    def _unknown(self, ledger_id: str) -> LedgerNotFound:
+    def _unknown(self, connection: sqlite3.Connection, ledger_id: str) -> LedgerNotFound:
+        deleted_at = time_of_deletion(connection, ledger_id) if is_ledger_id(ledger_id) else None
+        if deleted_at is not None:
+            return ledger_deleted(ledger_id, deleted_at)
         msg = f"There is no run or branch {ledger_id!r} in {self.path}."
         return LedgerNotFound(msg, hint="`kando runs` lists them.")
 
@@ -466,7 +552,7 @@ class SQLiteSubstrate(Substrate):
                 patiently(connection.execute, "BEGIN IMMEDIATE")
                 # First, as the first response under a key stays.
                 if self._to_cache:
-                    rows = [(*place, each) for place, each in self._to_cache.items()]
+                    rows = [(key, each, of) for (of, key), each in self._to_cache.items()]
                     connection.executemany(_CACHE, rows)
                 if self._to_acknowledge:
                     connection.executemany(_ACKNOWLEDGE, list(self._to_acknowledge))

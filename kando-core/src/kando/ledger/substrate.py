@@ -71,7 +71,8 @@ class Substrate(ABC):
         """Open an existing run or branch.
 
         Raises:
-            LedgerNotFound: no run or branch has this id; nothing was created.
+            LedgerNotFound: no run or branch has this id; nothing was created. If one was deleted, it
+                is a LedgerDeleted.
         """
 
     @abstractmethod
@@ -113,6 +114,25 @@ class Substrate(ABC):
     def ids_starting_with(self, prefix: str, limit: int) -> list[str]:
         """Return up to `limit` ledger ids that start with `prefix`, sorted."""
         return sorted(i.id for i in self.ledgers() if i.id.startswith(prefix))[:limit]
+
+    def delete(self, ledger_id: str) -> None:
+        """Delete a ledger with everything that belongs to it, as one step, for good.
+
+        These are its events, its inbox, its cache, its snapshot, its claims, its jobs of responder
+        groups and the blobs that no other ledger names. A process that still uses the ledger gets
+        LedgerDeleted at its next step, and writes nothing. The caller claims the ledger first, and
+        deletes its child runs (see `kando.app.delete`).
+
+        A ledger of the same id may be created again if the substrate can do so: it is a new ledger,
+        whose claims have greater epochs than those of the deleted one.
+
+        Raises:
+            LedgerNotFound: no run or branch has this id.
+            LedgerInUse: a branch shares events with the ledger; nothing was deleted.
+            StoreError: the substrate does not support deletion, or was opened read-only.
+        """
+        msg = f"{type(self).__name__} does not support the deletion of runs."
+        raise StoreError(msg, hint="Use a SQLite file, or an EventStoreDB server.")
 
     @abstractmethod
     def cached(self, ledger_id: str, key: str) -> bytes | None:
@@ -213,12 +233,12 @@ class Substrate(ABC):
         It is called every few seconds: a substrate need not wait until it is on disk.
 
         Returns:
-            False if the claim was released, or the ledger was claimed again.
+            False if the claim was released, or the ledger was claimed again or deleted.
         """
 
     @abstractmethod
     def release(self, claim: Claim) -> None:
-        """Release a claim. Nothing happens if the ledger was claimed again."""
+        """Release a claim. Nothing happens if the ledger was claimed again or deleted."""
 
     @abstractmethod
     def claim_of(self, ledger_id: str) -> Claim | None:

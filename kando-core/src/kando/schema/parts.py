@@ -319,6 +319,8 @@ class Parts:
         self._lock = threading.RLock()
         self._cache: OrderedDict[bytes, str | Node] = OrderedDict()
         self._bytes = 0
+        # How often everything was forgotten: what was read before is not kept afterwards.
+        self._forgotten = 0
         self._max_bytes = max_bytes
 
     def resolve(self, encoded: bytes) -> dict[str, Any]:
@@ -352,8 +354,16 @@ class Parts:
         """Whether a node was read from the store, and is still in memory: with all that it names."""
         return isinstance(self._cached(digest), Node)
 
+    def forget(self) -> None:
+        """Forget what is in memory: the store may have lost some of it."""
+        with self._lock:
+            self._cache.clear()
+            self._bytes = 0
+            self._forgotten += 1
+
     def _texts(self, digests: Sequence[bytes]) -> dict[bytes, str]:
         found: dict[bytes, str] = {}
+        forgotten = self._forgotten
         for digest in digests:
             known = self._cached(digest)
             if isinstance(known, str):
@@ -363,13 +373,14 @@ class Parts:
         for digest in missing:
             text = _checked(digest, bodies.get(digest)).decode()
             found[digest] = text
-            self._keep(digest, text, len(text))
+            self._keep(digest, text, len(text), forgotten)
         return found
 
     def _node(self, digest: bytes) -> Node:
         known = self._cached(digest)
         if isinstance(known, Node):
             return known
+        forgotten = self._forgotten
         bodies: list[tuple[bytes, bytes]] = []
         node: Node | None = None
         following, limit = digest, 8
@@ -387,9 +398,9 @@ class Parts:
                     _checked(following, None)
                 bodies.append((each, _checked(each, body)))
                 following = body[:32]
-        return self._built(node, bodies)
+        return self._built(node, bodies, forgotten)
 
-    def _built(self, node: Node | None, bodies: list[tuple[bytes, bytes]]) -> Node:
+    def _built(self, node: Node | None, bodies: list[tuple[bytes, bytes]], forgotten: int) -> Node:
         named = {each: references_in(body[32:])[0] for each, body in bodies}
         texts = self._texts([text for found in named.values() for text in found])
         for digest, body in reversed(bodies):
@@ -402,7 +413,7 @@ class Parts:
                 raise ValueError(msg)
             shared = {name: read_only(each) for name, each in content.items()}
             node = Node(node, encoded, shared, own)
-            self._keep(digest, node, len(body))
+            self._keep(digest, node, len(body), forgotten)
         assert node is not None
         return node
 
@@ -417,9 +428,9 @@ class Parts:
                 self._cache.move_to_end(digest)
             return found
 
-    def _keep(self, digest: bytes, part: str | Node, size: int) -> None:
+    def _keep(self, digest: bytes, part: str | Node, size: int, forgotten: int) -> None:
         with self._lock:
-            if digest in self._cache:
+            if digest in self._cache or forgotten != self._forgotten:
                 return
             self._cache[digest] = part
             self._bytes += size

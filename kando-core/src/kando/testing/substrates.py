@@ -35,6 +35,7 @@ from kando.ledger.interface import LedgerStore
 from kando.ledger.substrate import Substrate
 from kando.ledger.verification import verify
 from kando.schema.events import KandoEvent, make_event
+from kando.testing._deletion import DeletionSubstrateTests
 from kando.testing._killed import KilledSubstrateTests
 from kando.testing._pages import LargeSubstrateTests
 from kando.testing.ledgers import all_fields, conversation, event, with_parts
@@ -45,8 +46,12 @@ _HERE = this_process()
 _ELSEWHERE = Worker("elsewhere", 1)
 
 
-class SubstrateContract(LargeSubstrateTests, KilledSubstrateTests):
-    """Tests of the promises of every substrate."""
+class SubstrateContract(LargeSubstrateTests, KilledSubstrateTests, DeletionSubstrateTests):
+    """Tests of the promises of every substrate.
+
+    A substrate that deletes ledgers sets ``deletes_ledgers = True``; one that cannot create a ledger
+    again under the id of a deleted one sets ``reuses_ids = False``, too.
+    """
 
     def open_substrate(self, path: Path) -> Substrate:
         """Return the substrate at `path`; create it if it does not exist."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import attrs
 
 from kando.schema.events import RUN_ENDED, RUN_REQUESTED, RecordedEvent
 from kando.views.pending import answered_by
 
-__all__ = ["RequestedRun", "open_children", "track_children"]
+__all__ = ["RequestedRun", "keys_of_requested_runs", "open_children", "track_children"]
 
 
 @attrs.frozen
@@ -61,3 +61,8 @@ def open_children(events: Iterable[RecordedEvent]) -> list[RequestedRun]:
     for event in events:
         track_children(known, event)
     return [each for each in known.values() if each.run_id is None]
+
+
+def keys_of_requested_runs(events: Iterable[RecordedEvent]) -> Iterator[str]:
+    """Yield the lineage key of each ``run.requested``, ended or not: its child run follows from it."""
+    return (event.lineage_key for event in events if event.type == RUN_REQUESTED)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar, overload, runtime_checkable
 
@@ -143,6 +144,11 @@ class FileSnapshots:
     def put(self, body: bytes) -> None:
         """Keep a snapshot in place of the one before."""
         write_whole(self.path, [body], make_folder=True)
+
+    def remove(self) -> None:
+        """Remove what is kept, if anything is."""
+        with suppress(FileNotFoundError, NotADirectoryError):
+            self.path.unlink()
 
 
 @attrs.frozen
