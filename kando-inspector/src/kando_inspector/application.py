@@ -16,6 +16,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from kando.app.snapshot_cache import SnapshotCache
 from kando_inspector.access import ACT, LOOK, Guard
 from kando_inspector.encoding import encoded
 from kando_inspector.openapi import document
@@ -50,6 +51,9 @@ def inspector(service: Service) -> ASGIApp:
     Args:
         service: the store, and what its operator allows.
     """
+    context = service.store.context
+    # Clients ask for the same long runs again and again.
+    context.snapshot_cache = context.snapshot_cache or SnapshotCache()
     page = StaticFiles(directory=str(files("kando_inspector") / "static"), html=True)
     api = _Api(service, Routes(OPERATIONS))
     routes = [

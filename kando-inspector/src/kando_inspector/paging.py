@@ -20,6 +20,7 @@ __all__ = [
     "is_known",
     "page",
     "page_from",
+    "page_of",
     "tag_of_run",
 ]
 
@@ -39,7 +40,7 @@ def page(items: list[Any], cursor: str | None = None) -> dict[str, Any]:
     return {"items": items, "next": cursor}
 
 
-def page_from(items: Iterable[Any], limit: int, cursor: str | None) -> dict[str, Any]:
+def page_of(items: Iterable[Any], limit: int, cursor: str | None) -> dict[str, Any]:
     """Return the JSON of a page of a list that is computed as a whole.
 
     Args:
@@ -51,9 +52,20 @@ def page_from(items: Iterable[Any], limit: int, cursor: str | None) -> dict[str,
         ConfigurationError: the cursor is malformed.
     """
     start = cursor_number(cursor) if cursor is not None else 0
+    return page_from(islice(items, start, None), limit, start)
+
+
+def page_from(items: Iterable[Any], limit: int, start: int) -> dict[str, Any]:
+    """Return the JSON of a page.
+
+    Args:
+        items: those of the page and after it, in an order that does not change.
+        limit: maximum number of items of the page.
+        start: number of items before the page.
+    """
     found: list[Any] = []
     size = 0
-    for item in islice(items, start, None):
+    for item in items:
         size += len(encoded(item))
         if len(found) == limit or (found and size > MAX_BYTES):
             return page(found, str(start + len(found)))

@@ -8,6 +8,7 @@ import attrs
 
 from kando.app.operator import OperatorLimits
 from kando.app.store import Store
+from kando.app.trace_cache import TraceCache
 from kando.app.world_cache import WorldCache
 from kando_inspector.access import Access
 from kando_inspector.following import Following
@@ -30,6 +31,7 @@ class Service:
         store: of the runs; one for all requests.
         access: the tokens, and the names of the server.
         worlds: cache of recently shown worlds.
+        traces: cache of recently shown traces.
         limits: of the operator, which override what clients ask for.
         group: whose workers work on the runs.
         following: reads the runs that clients follow.
@@ -39,6 +41,7 @@ class Service:
     store: Store
     access: Access
     worlds: WorldCache = attrs.field(factory=WorldCache, init=False)
+    traces: TraceCache = attrs.field(factory=TraceCache, init=False)
     limits: OperatorLimits = attrs.field(factory=lambda: OperatorLimits("kando serve"))
     group: str = GROUP
     following: Following = attrs.field(

@@ -7,6 +7,7 @@ from typing import IO, Any
 
 import attrs
 
+from kando.app.opened import open_run
 from kando.app.run import Run
 from kando_inspector.access import LOOK
 from kando_inspector.service import Service
@@ -68,6 +69,21 @@ class Call:
             PositionOutOfRange: the run is shorter than ``at``.
         """
         return self.service.store.run_at(self.arguments["run"], self.arguments.get("at"))
+
+    def folded_run_at(self) -> tuple[Run, int]:
+        """Return the same as `run_at`, for a reader of all of its events.
+
+        They are folded once: the next reader reads only those that are new.
+
+        Raises:
+            LedgerNotFound, AmbiguousName: no run, or more than one, has this id.
+            PositionOutOfRange: the run is shorter than ``at``.
+        """
+        run, at = self.run_at()
+        context = self.service.store.context
+        if context.snapshot_cache is not None:
+            context.snapshot_cache.catch_up(open_run(context, run.id), at)
+        return run, at
 
 
 @attrs.frozen

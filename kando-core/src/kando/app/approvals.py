@@ -29,9 +29,7 @@ from kando.schema.events import (
     KandoEvent,
     make_event,
 )
-from kando.views.approvals import Approval, all_approvals, open_approvals
-from kando.views.status import StatusFold
-from kando.views.stored import status_fold_of
+from kando.views.approvals import Approval, all_approvals
 
 __all__ = [
     "Approval",
@@ -85,8 +83,10 @@ def approvals_of(run: OpenedRun, end: int, *, decided: bool = False) -> list[App
         end: number of events of the run that count.
         decided: whether to return those that wait no more as well, with the decisions.
     """
-    read = all_approvals if decided else open_approvals
-    return [_with_call(run.ledger, each) for each in read(read_events(run, end))]
+    found = (
+        all_approvals(read_events(run, end)) if decided else run.status_fold(end).approvals.open()
+    )
+    return [_with_call(run.ledger, each) for each in found]
 
 
 def _with_call(ledger: LedgerStore, asked: Approval) -> Approval:
@@ -142,10 +142,7 @@ def _runs_after(context: Context, cursor: str | None) -> Iterator[tuple[LedgerIn
 
 def _waiting_in(context: Context, info: LedgerInfo, after: str | None) -> list[Approval]:
     run = OpenedRun(context, context.substrate().open(info.id))
-    fold = status_fold_of(run.snapshot) if run.snapshot is not None else None
-    fold = fold or StatusFold()
-    for event in run.ledger.read(fold.length):
-        fold.observe(event)
+    fold = run.status_fold(info.length)
     if fold.halted_by == RUN_CANCELLED:
         return []
     waiting = fold.approvals.open()

@@ -32,8 +32,6 @@ from kando.schema.events import (
 from kando.schema.typed import to_json
 from kando.views.pending import Pending, is_answer, track
 from kando.views.spending import CHARGED, Accounts
-from kando.views.status import StatusFold
-from kando.views.stored import status_fold_of
 from kando.world.projection import reproject
 
 __all__ = [
@@ -60,19 +58,11 @@ _ERRORS = {CANCELLED: "RunCancelled", FAILED: "RunFailed", EXHAUSTED: "RunExhaus
 def open_children(run: OpenedRun) -> Iterator[OpenedRun]:
     """Yield the child runs that a run waits for and that have been started, in order."""
     stream = run.ledger.stream_name()
-    for asked in _fold_of(run).children.values():
+    for asked in run.status_fold(run.ledger.length()).children.values():
         if asked.run_id is None:
             child = opened_child(run.context, stream, asked.lineage_key)
             if child is not None:
                 yield child
-
-
-def _fold_of(run: OpenedRun) -> StatusFold:
-    fold = status_fold_of(run.snapshot) if run.snapshot is not None else None
-    fold = fold or StatusFold()
-    for event in run.ledger.read(fold.length):
-        fold.observe(event)
-    return fold
 
 
 def waiting_children(run: OpenedRun) -> Iterator[OpenedRun]:
@@ -129,7 +119,9 @@ def parent_is_paused(child: OpenedRun) -> bool:
     if started is None:
         return False
     parent, _ = started
-    return _fold_of(parent).halted_by == RUN_PAUSED or parent_is_paused(parent)
+    return parent.status_fold(parent.ledger.length()).halted_by == RUN_PAUSED or parent_is_paused(
+        parent
+    )
 
 
 def pause_key(event_id: str) -> str:

@@ -20,6 +20,7 @@ from kando.ledger.substrate import Substrate
 
 if TYPE_CHECKING:
     from kando.app.providers import Listen
+    from kando.app.snapshot_cache import SnapshotCache
     from kando.app.tool_servers import ToolServers
     from kando.kit import Kit
     from kando.plugins import LoadedPlugin, Plugins
@@ -42,6 +43,7 @@ class Context:
         llm_options: of all requests to models; they override the environment's and the kit's.
         kits: kits that are not installed as plugins, by name; they take precedence.
         activities: what the threads of the store are doing now.
+        snapshot_cache: of a server, which reads the same runs often; None otherwise.
     """
 
     _plugins: Plugins | None = attrs.field(repr=False)
@@ -52,6 +54,7 @@ class Context:
     kits: dict[str, Kit] = attrs.field(factory=dict, repr=lambda kits: str([*kits]))
     llm_options: Mapping[str, Any] = attrs.field(factory=dict)
     activities: Activities = attrs.field(factory=Activities, init=False, repr=False)
+    snapshot_cache: SnapshotCache | None = attrs.field(default=None, init=False, repr=False)
     _finds_installed: bool = attrs.field(init=False, repr=False)
     _opened: dict[bool, Substrate] = attrs.field(factory=dict, init=False, repr=False)
     _temporary: Path | None = attrs.field(default=None, init=False, repr=False)

@@ -134,8 +134,8 @@ def event_of(run: OpenedRun, end: int, event_id: str) -> RecordedEvent:
 
 def world_at(run: OpenedRun, end: int) -> World:
     """Return the world of a run after its first `end` events."""
-    stored = run.current_snapshot
-    world = stored.world() if stored is not None and stored.position <= end else None
+    stored = run.snapshot_at(end)
+    world = stored.world() if stored is not None else None
     if stored is None or world is None:
         return project(islice(run.current.read_all(), end))
     for event in islice(run.current.read(stored.position), end - stored.position):

@@ -15,8 +15,8 @@ __all__ = ["metrics_of"]
 
 def metrics_of(run: OpenedRun, end: int) -> RunMetrics:
     """Return the metrics of the first `end` events of a run."""
-    stored = run.current_snapshot
-    fold = metrics_fold_of(stored) if stored is not None and stored.position <= end else None
+    stored = run.snapshot_at(end)
+    fold = metrics_fold_of(stored) if stored is not None else None
     try:
         return _measured(run.current, fold or MetricsFold(), end)
     except InvalidData:

@@ -27,6 +27,7 @@ from kando.schema.events import RecordedEvent
 from kando.schema.firing import Firing, outputs_of
 from kando.settings import SNAPSHOT_DIR, value_of
 from kando.views.choices import CHOOSING, Choices
+from kando.views.status import StatusFold
 from kando.views.stored import status_fold_of
 from kando.world.snapshot import (
     FileSnapshots,
@@ -95,9 +96,14 @@ class OpenedRun:
 
     @cached_property
     def snapshot(self) -> StoredSnapshot | None:
-        """The run's snapshot, not decoded yet, or None."""
+        """The run's newest snapshot, not decoded yet, or None."""
         store = self.snapshots()
-        return open_snapshot(self.ledger, store) if store is not None else None
+        found = open_snapshot(self.ledger, store) if store is not None else None
+        cache = self.context.snapshot_cache
+        kept = cache.latest(self.ledger, self.ledger.length()) if cache is not None else None
+        if found is None or (kept is not None and kept.position > found.position):
+            return kept
+        return found
 
     def read_firings(self, start: int) -> Iterator[RecordedEvent | Firing]:
         """Yield the events from a position on as recorded, each whole firing as one item.
@@ -228,6 +234,31 @@ class OpenedRun:
     def current_snapshot(self) -> StoredSnapshot | None:
         """The run's snapshot, as a snapshot of `current`, or None."""
         return attrs.evolve(self.snapshot, ledger=self.current) if self.snapshot else None
+
+    def snapshot_at(self, end: int) -> StoredSnapshot | None:
+        """Return the latest snapshot at or before a position, as a snapshot of `current`, or None."""
+        return self._latest(self.current, end, self.current_snapshot)
+
+    def status_fold(self, end: int) -> StatusFold:
+        """Return the fold of the run's status after its first events, from events as recorded.
+
+        It counts no objects. Only what follows from the runtime's own events may be used: what kits
+        record may have been read in other versions.
+        """
+        stored = self._latest(self.ledger, end, self.snapshot)
+        fold = status_fold_of(stored, of_data=False) if stored is not None else None
+        fold = fold or StatusFold()
+        for event in islice(self.ledger.read(fold.length), end - fold.length):
+            fold.observe(event)
+        return fold
+
+    def _latest(
+        self, ledger: LedgerStore, end: int, newest: StoredSnapshot | None
+    ) -> StoredSnapshot | None:
+        if newest is None or newest.position <= end:
+            return newest
+        cache = self.context.snapshot_cache
+        return cache.latest(ledger, end) if cache is not None else None
 
     @cached_property
     def limits(self) -> Budget:

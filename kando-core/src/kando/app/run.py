@@ -663,10 +663,8 @@ class Run:
 
     def questions(self, *, at: int | None = None) -> list[Question]:
         """Return the questions to people that wait for a reply, in order."""
-        from kando.app.inspect import read_events
-        from kando.views.questions import open_questions
-
-        return open_questions(read_events(*self._opened_at(at)))
+        run, end = self._opened_at(at)
+        return [*run.status_fold(end).questions.values()]
 
     def reply(self, question_id: str, answer: Any, *, by: str = "cli") -> Delivery:
         """Reply to a question that the run asks a person.

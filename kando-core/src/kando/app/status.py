@@ -371,11 +371,7 @@ def _counted(n: int, one: str, many: str) -> str:
 
 def status_at(run: OpenedRun, end: int) -> RunStatus:
     """Return the state of a run after its first `end` events, according to its ledger."""
-    stored = run.current_snapshot
-    return read_status(
-        LedgerPrefix(run.current, end),
-        stored if stored is not None and stored.position <= end else None,
-    )
+    return read_status(LedgerPrefix(run.current, end), run.snapshot_at(end))
 
 
 def status_of(run: OpenedRun, *, ignoring: Claim | None = None) -> RunStatus:
@@ -441,7 +437,13 @@ def _at_rest(run: OpenedRun, status: RunStatus) -> RunStatus:
     kit, stored = run.kit, run.current_snapshot
     if kit is None or (stored is not None and stored.is_at_rest(_identity(kit))):
         return status
-    return attrs.evolve(status, state=STOPPED) if _has_work(run, kit) else status
+    if _has_work(run, kit):
+        return attrs.evolve(status, state=STOPPED)
+    cache = run.context.snapshot_cache
+    # The timer of one that waits may be due later.
+    if cache is not None and status.state == FINISHED:
+        cache.note_rest(run.current, status.events, _identity(kit))
+    return status
 
 
 def _with_state(run: OpenedRun, asked: ChildRun) -> ChildRun:

@@ -50,25 +50,41 @@ class Trace:
     nested: int = 0
     # The ends of child runs among its events, as far as these were read.
     _ends: dict[str, RecordedEvent] = attrs.field(factory=dict, init=False, repr=False)
+    # Steps whose events were read, from the first one without a gap.
+    _seen: list[int] = attrs.field(factory=lambda: [0], init=False, repr=False)
 
-    def events(self) -> Iterator[RecordedEvent]:
-        """Yield the event of each step; events are read in pages, as they are needed."""
-        for event in self._read():
+    def events(self, start: int = 0) -> Iterator[RecordedEvent]:
+        """Yield the event of each step; events are read in pages, as they are needed.
+
+        Args:
+            start: number of steps to leave out.
+        """
+        for number, event in enumerate(self._read(start), start):
             if event.type == RUN_ENDED:
                 self._ends[event.id] = event
+            if number == self._seen[0]:
+                self._seen[0] = number + 1
             yield event
+
+    def parts(self) -> Iterator[Trace]:
+        """Yield the trace, and those with which it continues in other ledgers, each before its own."""
+        yield self
+        for part in self.continued():
+            yield from part.parts()
 
     def continued(self) -> Iterator[Trace]:
         """Yield the traces with which it continues in the ledgers of other runs.
 
-        Call it when `events` is exhausted. The end of a child run leads to the last event of the child,
-        and the goal of a child to the request that started it.
+        The end of a child run leads to the last event of the child, and the goal of a child to the
+        request that started it. Events that were not read yet are read first.
         """
         run = self.run
         # An imported ledger may name itself.
         if run is None or self.nested > _MAX_NESTED:
             return
-        for event in self._ends.values():
+        for _ in self.events(self._seen[0]):
+            pass
+        for event in [*self._ends.values()]:
             child_id, event_id = event.data.get("run_id"), event.data.get("last_event_id")
             # It may have been deleted, or left out of an import.
             with suppress(LedgerNotFound, EventNotFound):
@@ -84,8 +100,8 @@ class Trace:
             parent, intent = started
             yield trace_event(parent, intent.id, parent.ledger.length())
 
-    def _read(self) -> Iterator[RecordedEvent]:
-        for start in range(0, len(self.steps), _AT_ONCE):
+    def _read(self, first_step: int) -> Iterator[RecordedEvent]:
+        for start in range(first_step, len(self.steps), _AT_ONCE):
             positions = [step.position for step in self.steps[start : start + _AT_ONCE]]
             first, last = min(positions), max(positions)
             if last - first > _SPARSE * len(positions):

@@ -70,8 +70,8 @@ class WorldCache:
     def _project(self, opened: OpenedRun, end: int, cached: _Entry | None) -> World:
         """Return the world at a position, projected from the latest one before it that is known."""
         start, world = (cached.position, _copy(cached.world)) if cached else (0, World())
-        stored = opened.current_snapshot
-        if stored is not None and start < stored.position <= end:
+        stored = opened.snapshot_at(end)
+        if stored is not None and start < stored.position:
             restored = stored.world()
             if restored is not None:
                 start, world = stored.position, restored

@@ -60,11 +60,11 @@ def trace(
         named, at = store.run_at(run or DEMO_ID)
         found = named.trace(event, at=at, down=down, depth=depth, with_bookkeeping=show_all)
         if form == "json":
-            print_list([event_dict(each) for part in _parts(found) for each in part.events()])
+            print_list([event_dict(each) for part in found.parts() for each in part.events()])
             return
         for line in _drawn(found, form, event) if form != "text" else _text(found, down):
             print_line(line)
-        for part in _parts(found) if form == "text" else ():
+        for part in found.parts() if form == "text" else ():
             if part is not found:
                 print_line(f"{clean(part.ledger.stream_name())}")
                 for line in _text(part, down):
@@ -72,13 +72,6 @@ def trace(
         beyond = 0 if down else found.unknown_causes()
         if beyond:
             warn(f"{beyond} more {'cause' if beyond == 1 else 'causes'} beyond --depth {depth}")
-
-
-def _parts(found: Trace) -> Iterator[Trace]:
-    """Yield a trace, and those with which it continues in other ledgers, each when the last is read."""
-    yield found
-    for part in found.continued():
-        yield from _parts(part)
 
 
 def _text(found: Trace, is_down: bool) -> Iterator[str]:

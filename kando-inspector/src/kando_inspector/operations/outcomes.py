@@ -7,9 +7,10 @@ from typing import Any
 
 import attrs
 
+from kando.app.artifacts import artifact_named, artifacts_in
 from kando.app.kits.card import kit_card
 from kando.app.shapes import metrics_dict
-from kando_inspector.paging import page_from
+from kando_inspector.paging import page_of
 from kando_inspector.parameters import AT, CURSOR, RUN, limit
 from kando_inspector.table import Call, Content, Operation, Parameter
 
@@ -30,14 +31,16 @@ _EXPORTS = {
 
 
 def _artifacts(call: Call) -> dict[str, Any]:
-    run, at = call.run_at()
-    items = (attrs.asdict(each) for each in run.artifacts(at=at))
-    return page_from(items, call.arguments.get("limit", 100), call.arguments.get("cursor"))
+    service, given = call.service, call.arguments
+    with service.worlds.borrow(service.store, given["run"], given.get("at")) as (world, _, _):
+        items = [attrs.asdict(each) for each in artifacts_in(world)]
+    return page_of(items, call.arguments.get("limit", 100), call.arguments.get("cursor"))
 
 
 def _artifact(call: Call) -> dict[str, Any] | Content:
-    run, at = call.run_at()
-    found = run.artifact(call.arguments["artifact"], at=at)
+    service, given = call.service, call.arguments
+    with service.worlds.borrow(service.store, given["run"], given.get("at")) as (world, run_id, _):
+        found = artifact_named(world, given["artifact"], run=run_id)
     form = call.arguments.get("format")
     if form is None:
         return attrs.asdict(found)
@@ -46,7 +49,7 @@ def _artifact(call: Call) -> dict[str, Any] | Content:
 
 
 def _metrics(call: Call) -> dict[str, Any]:
-    run, at = call.run_at()
+    run, at = call.folded_run_at()
     return metrics_dict(run.id, run.metrics(at=at))
 
 
@@ -67,7 +70,7 @@ def _export(call: Call) -> Content:
 def _compare(call: Call) -> dict[str, Any]:
     names = call.arguments["run"]
     items = [attrs.asdict(each) for each in call.service.store.compare(names)]
-    return page_from(items, len(items), None)
+    return page_of(items, len(items), None)
 
 
 def _kits(call: Call) -> dict[str, Any]:
@@ -80,7 +83,7 @@ def _kits(call: Call) -> dict[str, Any]:
         }
         for each in call.service.store.context.plugins.kits()
     ]
-    return page_from(items, call.arguments.get("limit", 100), call.arguments.get("cursor"))
+    return page_of(items, call.arguments.get("limit", 100), call.arguments.get("cursor"))
 
 
 def _kit(call: Call) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from kando.app.trace import Trace
 from kando.errors import LedgerNotFound
 from kando.views.questions import Question
 from kando_inspector.encoding import encoded
-from kando_inspector.paging import MAX_BYTES, cursor_number, page, page_from
+from kando_inspector.paging import MAX_BYTES, cursor_number, page, page_from, page_of
 from kando_inspector.parameters import AT, CURSOR, RUN, limit
 from kando_inspector.table import Call, Operation, Parameter
 
@@ -84,29 +84,37 @@ def _relation(call: Call) -> dict[str, Any]:
 def _conversations(call: Call) -> dict[str, Any]:
     run, at = call.run_at()
     items = (attrs.asdict(each) for each in run.conversations(at=at))
-    return page_from(items, call.arguments.get("limit", 100), call.arguments.get("cursor"))
+    return page_of(items, call.arguments.get("limit", 100), call.arguments.get("cursor"))
 
 
 def _trace(call: Call) -> dict[str, Any]:
     given = call.arguments
-    run, at = call.run_at()
-    found = run.trace(
+    run, end = call.run_at()
+    found = call.service.traces.trace(
+        run,
         given["event"],
-        at=at,
-        down=given.get("direction") == "effects",
+        end,
+        is_down=given.get("direction") == "effects",
         depth=given.get("depth"),
         with_bookkeeping=given.get("all", False),
     )
-    return page_from(_traced(found), given.get("limit", 500), given.get("cursor"))
+    cursor = given.get("cursor")
+    start = cursor_number(cursor) if cursor is not None else 0
+    return page_from(_traced(found, start), given.get("limit", 500), start)
 
 
-def _traced(found: Trace) -> Iterator[dict[str, Any]]:
-    """Yield the events of a trace, and of those with which it continues in other ledgers."""
-    run_id = found.ledger.stream_name().partition(":")[2]
-    for step, event in zip(found.steps, found.events(), strict=True):
-        yield event_dict(event) | {"run_id": run_id, "depth": step.depth}
-    for part in found.continued():
-        yield from _traced(part)
+def _traced(found: Trace, start: int) -> Iterator[dict[str, Any]]:
+    """Yield the events of a trace, and of those with which it continues in other ledgers.
+
+    Args:
+        found: the trace.
+        start: number of events to leave out, which are not read.
+    """
+    for part in found.parts():
+        run_id = part.ledger.stream_name().partition(":")[2]
+        for step, event in zip(part.steps[start:], part.events(start), strict=True):
+            yield event_dict(event) | {"run_id": run_id, "depth": step.depth}
+        start = max(start - len(part.steps), 0)
 
 
 def _diff(call: Call) -> dict[str, Any]:
@@ -118,18 +126,18 @@ def _diff(call: Call) -> dict[str, Any]:
 def _branches(call: Call) -> dict[str, Any]:
     given = call.arguments
     items = (attrs.asdict(each) for each in call.run().branches())
-    return page_from(items, given.get("limit", 1000), given.get("cursor"))
+    return page_of(items, given.get("limit", 1000), given.get("cursor"))
 
 
 def _approvals(call: Call) -> dict[str, Any]:
     """Return the approvals and questions of a run that wait, and of child runs that it waits for."""
     given = call.arguments
-    run, at = call.run_at()
+    run, at = call.folded_run_at()
     runs: list[tuple[Run, int | None]] = [(run, at)]
     # The children that a run waited for at some time are those of its ledger then.
     if "at" not in given:
         runs += [(each, None) for each in run.children()]
-    return page_from(_waiting(runs), given.get("limit", 100), given.get("cursor"))
+    return page_of(_waiting(runs), given.get("limit", 100), given.get("cursor"))
 
 
 def _waiting(runs: list[tuple[Run, int | None]]) -> Iterator[dict[str, Any]]:

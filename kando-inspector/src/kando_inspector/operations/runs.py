@@ -47,7 +47,7 @@ def _runs(call: Call) -> dict[str, Any]:
 
 
 def _run(call: Call) -> dict[str, Any]:
-    run, at = call.run_at()
+    run, at = call.folded_run_at()
     return status_dict(run.status(at=at if "at" in call.arguments else None))
 
 
