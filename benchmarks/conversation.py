@@ -197,9 +197,12 @@ def _provider(turns: int) -> Provider:
     return Provider("scripted", "", provider_executor(complete))
 
 
+# A process looks for installed plugins once, however many stores it opens.
+_PLUGINS = installed_plugins({"KANDO_PLUGINS": ""})
+
+
 def _store(url: str, *kits: Kit) -> Store:
-    plugins = installed_plugins({"KANDO_PLUGINS": ""})
-    return open_store(url, kits=kits, plugins=plugins, environ={})
+    return open_store(url, kits=kits, plugins=_PLUGINS, environ={})
 
 
 def _start(store: Store, turns: int, size: int) -> Run:

@@ -100,6 +100,8 @@ class SQLiteLedgerStore(LedgerStore):
         self._parts = substrate._blobs.parts
         # A length of the ledger, and the chained hash there: as of the last commit, and inserted since.
         self._end = self._inserted = (0, GENESIS)
+        # Whether the events up to that length were found to have default ids only.
+        self._has_default_ids = self._inserted_default_ids = False
         # A file of format 1 that is only read has no rows of firings, until a writer upgrades it.
         self._has_firings = not substrate.is_read_only
 
@@ -125,7 +127,7 @@ class SQLiteLedgerStore(LedgerStore):
         return length
 
     def _committed(self) -> None:
-        self._end = self._inserted
+        self._end, self._has_default_ids = self._inserted, self._inserted_default_ids
         self._substrate._blobs.committed()
 
     def _append(
@@ -166,13 +168,17 @@ class SQLiteLedgerStore(LedgerStore):
                 packed += item.events()
                 stored += item.events()
         names = names_of(stored, self._own)
-        if names.count(UNNAMED) != len(names) or self._has_explicit_ids(connection):
+        known, hash = self._end
+        is_free = known == start and self._has_default_ids
+        is_default = names.count(UNNAMED) == len(names) and (
+            is_free or not self._has_explicit_ids(connection)
+        )
+        if not is_default:
             self._refuse_duplicates(connection, flattened(packed))
         self._substrate._blobs.store(connection, stored)
-        known, hash = self._end
         previous = hash if known == start else self._digest(connection, start)
         last = insert(connection, packed, names, self._own, previous)
-        self._inserted = length, last
+        self._inserted, self._inserted_default_ids = (length, last), is_default
         connection.execute(
             "UPDATE ledgers SET length = ? WHERE number = ?", (length, self._own.base >> 32)
         )
