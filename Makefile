@@ -63,7 +63,7 @@ setup: .venv/.installed ## create .venv and install every package, editable
 	@touch $@
 
 test: .venv/.tested ## install what the tests need and run them all
-	@$(BIN)/python -m pytest -q -n auto --dist loadfile
+	@$(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder
 
 test-mcp-external: .venv/.tested ## judge kando-mcp by implementations of others, from npm
 	@sh tests/mcp/external/install.sh .mcp-tools

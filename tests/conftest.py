@@ -22,6 +22,11 @@ os.environ.setdefault("KANDO_QUIET", "1")
 _SET_BY_OTHERS = ("PYTEST_CURRENT_TEST", "GRPC_DNS_RESOLVER")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long: run at the end, it would leave the other processors idle."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 @pytest.fixture(autouse=True)
 def _same_environment() -> Iterator[None]:
     """Fail a test that leaves variables behind: the tests after it would depend on the order."""

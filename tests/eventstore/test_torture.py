@@ -2,7 +2,11 @@
 
 import re
 
+import pytest
+
 from torture_runs import run_torture
+
+pytestmark = pytest.mark.long
 
 
 def test_runs_whose_writers_are_killed_during_appends_end_like_undisturbed_runs() -> None:

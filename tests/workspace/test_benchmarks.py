@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.once
+
 _FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
 
 

@@ -9,6 +9,8 @@ import pytest
 from doc_examples import blocks_in
 from kando.cli.main import _GROUPS, cli
 
+pytestmark = pytest.mark.once
+
 PAGE = (Path(__file__).parents[2] / "docs/reference/cli.md").read_text()
 SECTIONS = dict(re.findall(r"^## kando (\S+)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
 LINES = {name: line for group in _GROUPS.values() for name, (_, line) in group.items()}

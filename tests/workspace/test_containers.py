@@ -15,6 +15,8 @@ import pytest
 from doc_examples import blocks_in
 from kando.cli.main import cli
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "docker" / "Dockerfile").read_text()
 COMPOSE = (ROOT / "compose.yaml").read_text()

@@ -17,6 +17,8 @@ import pytest
 from kando.cli.main import main
 from kits.diligence import kit as diligence
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 GOAL = "Evaluate Acme Corp"
 START = ("run", "diligence", "--goal", GOAL, "--demo")

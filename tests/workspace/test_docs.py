@@ -17,6 +17,8 @@ from kando.cli.plugin_commands import plugin_commands
 from kando.errors import KandoError
 from kando.schema import events
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 REFERENCE = DOCS / "reference"

@@ -12,6 +12,8 @@ import pytest
 
 from doc_examples import blocks_in
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 # Longer lines of these languages would scroll sideways at a width of 1,280 pixels. Others wrap.

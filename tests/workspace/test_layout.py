@@ -11,6 +11,8 @@ from typing import TypeGuard
 
 import pytest
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[2]
 PACKAGES = {
     "kando-core": "kando",

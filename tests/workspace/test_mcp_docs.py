@@ -5,10 +5,13 @@ from pathlib import Path
 
 import anyio
 import click
+import pytest
 from mcp.server import MCPServer
 
 from kando_mcp.main import cli
 from kando_mcp.server import create_server
+
+pytestmark = pytest.mark.once
 
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "how-to" / "drive-from-an-ide.md").read_text()

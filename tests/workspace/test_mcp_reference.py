@@ -13,6 +13,8 @@ from mcp_types import Tool
 from kando_mcp.main import cli
 from kando_mcp.server import create_server
 
+pytestmark = pytest.mark.once
+
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "mcp.md").read_text()
 SECTIONS = dict(re.findall(r"^#{2,3} (.+)\n((?:(?!#).*\n?)*)", PAGE, re.MULTILINE))
 HINTS = {

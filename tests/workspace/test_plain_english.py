@@ -13,6 +13,8 @@ import pytest
 
 from english import Text, texts_of
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[2]
 
 #: A pattern, and what to write instead.

@@ -13,6 +13,8 @@ import pytest
 from doc_examples import anchors_in, blocks_in, code_spans_in, links_in
 from kando.cli.main import cli
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / name for name in ("CONTRIBUTING.md", "RELEASING.md", "SECURITY.md")]
 WORKFLOWS = ROOT / ".github" / "workflows"

@@ -18,6 +18,8 @@ from public_surface import (
     public_rows,
 )
 
+pytestmark = pytest.mark.once
+
 INTERNAL = internal_rows()
 TABLES = public_rows()
 ROWS = [row for rows in TABLES.values() for row in rows]

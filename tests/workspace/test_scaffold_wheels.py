@@ -26,7 +26,10 @@ PACKAGES = {
 }
 TEMPLATES = {"talk": "chat", "clerk": "tools", "mill": "pipeline"}
 
-pytestmark = pytest.mark.skipif(not WHEELS, reason="WHEELS names no folder of built wheels")
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.skipif(not WHEELS, reason="WHEELS names no folder of built wheels"),
+]
 
 
 @attrs.frozen

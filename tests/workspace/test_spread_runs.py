@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = [pytest.mark.long, pytest.mark.once]
+
 TORTURE = Path(__file__).parents[1] / "helpers" / "worker_torture.py"
 
 

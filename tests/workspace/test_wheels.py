@@ -21,7 +21,10 @@ WHEELS = os.environ.get("WHEELS", "")
 PACKAGES = ["kando-core", "kando-llm", "kando-llamacpp", "kando-eventstore"]
 PACKAGES += ["kando-inspector", "kando-mcp", "kits/diligence", "kits/planning", "kits/research"]
 
-pytestmark = pytest.mark.skipif(not WHEELS, reason="WHEELS names no folder of built wheels")
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.skipif(not WHEELS, reason="WHEELS names no folder of built wheels"),
+]
 
 every_package = pytest.mark.parametrize("folder", PACKAGES)
 

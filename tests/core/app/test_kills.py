@@ -9,6 +9,8 @@ import pytest
 
 from torture_runs import run_torture
 
+pytestmark = [pytest.mark.long, pytest.mark.once]
+
 
 @pytest.mark.parametrize(
     "options",

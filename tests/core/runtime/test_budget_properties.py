@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import attrs
+import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
@@ -26,6 +27,8 @@ from kando.schema.events import (
     make_event,
 )
 from kando.world.graph import World
+
+pytestmark = pytest.mark.long
 
 
 @attrs.frozen

@@ -6,6 +6,8 @@ import pytest
 
 from torture_runs import run_torture
 
+pytestmark = [pytest.mark.long, pytest.mark.once]
+
 
 def test_a_run_killed_at_every_commit_and_at_random_moments_ends_as_if_nothing_had_happened() -> (
     None
