@@ -15,12 +15,13 @@ import httpx2
 from starlette.testclient import TestClient
 from starlette.types import ASGIApp
 
-from kando.emit import ask, create, patch, relate
+from kando.emit import ask, ask_person, call_tool, create, patch, relate
 from kando.kit import Kit
+from kando.responders.policies import Ask
 from kando.schema.events import OBJECT_CREATED, KandoEvent, RecordedEvent, make_event
 from kando.world.graph import World
 
-__all__ = ["LOOK_TOKEN", "TOKEN", "asking_kit", "client_of", "process", "worked_kit"]
+__all__ = ["LOOK_TOKEN", "TOKEN", "asking_kit", "client_of", "process", "waiting_kit", "worked_kit"]
 
 #: Tokens of a client that may act, and of one that may only look.
 TOKEN, LOOK_TOKEN = "act-" + "a" * 20, "look-" + "l" * 20
@@ -64,6 +65,32 @@ def asking_kit() -> Kit:
     @kit.responder(OBJECT_CREATED, type="Goal")
     def wonder(event: RecordedEvent, world: World) -> Iterator[KandoEvent]:
         yield ask([{"role": "user", "content": event.data["data"]["text"]}])
+
+    return kit
+
+
+def waiting_kit() -> Kit:
+    """Return a kit that asks a person two questions, and whether it may call a tool."""
+    kit = Kit("waiting", "1.0")
+
+    @kit.tool("book", effect="write")
+    def book(place: str) -> str:
+        return f"booked {place}"
+
+    @kit.policy
+    def careful(event: RecordedEvent) -> Ask:
+        return Ask("it costs money")
+
+    @kit.seeds
+    def seed(goal: str, run_id: str) -> list[KandoEvent]:
+        data = {"type": "Goal", "id": "goal", "data": {"text": goal}}
+        return [make_event(OBJECT_CREATED, f"run:{run_id}", "cli", [], data)]
+
+    @kit.responder(OBJECT_CREATED, type="Goal")
+    def wonder(event: RecordedEvent, world: World) -> Iterator[KandoEvent]:
+        yield ask_person("Where to?", about="goal")
+        yield call_tool("book", {"place": "Riga"})
+        yield ask_person("When?", about="goal")
 
     return kit
 

@@ -7,12 +7,17 @@ import hashlib
 import json
 import re
 from pathlib import Path
+from typing import Any
 
+import attrs
 import pytest
 
-from inspector_server import worked_kit
+from inspector_server import waiting_kit, worked_kit
 from kando import open_store
+from kando.app.shapes import approval_dict
 from kando.app.store import Store
+from kando.views.metrics import RunMetrics
+from kando_inspector.encoding import encoded
 from kando_inspector.page_file import export_page
 
 DATA = re.compile(r'<script type="application/json" id="kando-data">(.*?)</script>', re.DOTALL)
@@ -38,7 +43,6 @@ def test_the_page_holds_what_the_rest_interface_returns(store: Store) -> None:
     (run,) = json.loads(text)["runs"]
     assert run["status"]["state"] == "finished"
     assert run["status"]["events"] == len(run["events"]) == run["metrics"]["events"]
-    assert [each["name"] for each in run["artifacts"]] == ["report.md"]
     assert [each["position"] for each in run["events"]] == [*range(len(run["events"]))]
 
 
@@ -47,7 +51,7 @@ def test_a_page_of_the_first_events_holds_no_later_one(store: Store) -> None:
 
     (run,) = json.loads(text)["runs"]
     assert len(run["events"]) == run["status"]["events"] == 3
-    assert run["artifacts"] == []
+    assert max(run["usage"]["changes"][::3], default=0) < 3
 
 
 @pytest.mark.parametrize(
@@ -74,3 +78,55 @@ def test_the_policy_of_the_page_names_its_script_and_its_style_by_hash(store: St
         digest = base64.b64encode(hashlib.sha256(part.encode()).digest()).decode()
         assert f"'sha256-{digest}'" in policy
     assert "src=" not in page.partition("<script")[0]
+
+
+def test_the_page_holds_what_waits_and_what_was_used_at_each_position(store: Store) -> None:
+    run = store.start(waiting_kit(), "a trip")
+    (question, _) = run.questions()
+    run.reply(question.event_id, "Riga")
+    run.resume()
+    run.approve(run.approvals()[0].event_id)
+    run.resume()
+    (text,) = DATA.findall(b"".join(export_page(run, run.length())).decode())
+    (found,) = json.loads(text)["runs"]
+
+    seen = set()
+    for at in range(run.length() + 1):
+        waiting = [
+            each["item"]
+            for each in found["waits"]
+            if each["from"] <= at and (each["until"] is None or at < each["until"])
+        ]
+        expected = [*run.approvals(at=at), *run.questions(at=at)]
+        seen.add(len(expected))
+        assert [each["event_id"] for each in waiting] == [each.event_id for each in expected], at
+        assert waiting == [
+            json.loads(encoded(approval_dict(each) | {"run_id": run.id})) for each in expected
+        ]
+        assert _usage_at(found["usage"], at) == _figures(run.metrics(at=at)), at
+    assert seen == {0, 1, 2, 3}
+
+
+def _usage_at(usage: dict[str, Any], at: int) -> dict[tuple[str, ...], float]:
+    changes = usage["changes"]
+    found = {}
+    for position, number, value in zip(changes[::3], changes[1::3], changes[2::3], strict=True):
+        if position < at:
+            found[tuple(usage["figures"][number])] = value
+    return found
+
+
+def _figures(metrics: RunMetrics) -> dict[tuple[str, ...], float]:
+    """Return the figures of metrics that are not 0, by the names that lead to each."""
+    flat: dict[tuple[str, ...], float] = {}
+
+    def add(value: Any, *path: str) -> None:
+        if isinstance(value, dict):
+            for name, each in value.items():
+                add(each, *path, name)
+        elif value:
+            flat[path] = value
+
+    for part in ("llm", "models", "responders"):
+        add(attrs.asdict(metrics)[part], part)
+    return flat

@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from kando.app.shapes import event_dict
+from kando.app.approvals import waits_of
+from kando.app.metrics import usage_changes_of
+from kando.app.opened import OpenedRun, open_run
+from kando.app.shapes import approval_dict, event_dict
 from kando_inspector.access import LOOK, Access, new_token
 from kando_inspector.application import OPERATIONS
 from kando_inspector.encoding import encoded
@@ -39,7 +42,6 @@ _LISTS = {
     "branches": "list_branches",
     "approvals": "list_approvals",
     "conversations": "list_conversations",
-    "artifacts": "list_artifacts",
 }
 
 
@@ -103,10 +105,33 @@ def page_data(run: Run, at: int) -> Iterator[bytes]:
         yield encoded(name) + b":" + encoded(_result(operation, call)) + b","
     for name, operation in _LISTS.items():
         yield encoded(name) + b":" + encoded([*_items(operation, call)]) + b","
+    opened = open_run(run.store.context, run.id)
+    yield b'"waits":' + encoded(_waits(opened, at)) + b","
+    yield b'"usage":' + encoded(_usage(opened, at)) + b","
     yield b'"events":['
     for event in run.events(at=at):
         yield (b"," if event.position else b"") + encoded(event_dict(event))
     yield b"]}]}"
+
+
+def _waits(run: OpenedRun, end: int) -> list[dict[str, Any]]:
+    """Return the approvals and questions of the first events of a run, with when they were open."""
+    return [
+        {"from": start, "until": stop, "item": approval_dict(each) | {"run_id": run.id}}
+        for start, stop, each in waits_of(run, end)
+    ]
+
+
+def _usage(run: OpenedRun, end: int) -> dict[str, Any]:
+    """Return the usage after any number of the first events of a run: what each event changes.
+
+    Names of figures are long, and there are few: a change names the number of its figure.
+    """
+    numbers: dict[tuple[str, ...], int] = {}
+    changes: list[int | float] = []
+    for position, path, value in usage_changes_of(run, end):
+        changes += (position, numbers.setdefault(path, len(numbers)), value)
+    return {"figures": [*numbers], "changes": changes}
 
 
 def _call_about(run: Run, at: int) -> Call:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from inspector_server import waiting_kit
 from kando.app.store import Store
 from large_runs import MARKER, add_hostile_run
 from page_checks import Watched, serious_findings, watch
@@ -53,6 +54,12 @@ VIEWS = {
     "the graph of the world": "@120?view=world&form=graph",
     "a trace": "@357?view=trace&event=relation.created-355&form=list",
     "what followed": "@357?view=trace&event=object.created-2&form=list&direction=effects",
+    "no artifact": "@2?view=artifacts",
+    "two artifacts": "@4?view=artifacts",
+    "the report": "@355?view=artifacts",
+    "the first costs": "@40?view=cost",
+    "half of the costs": "@200?view=cost",
+    "all costs": "@357?view=cost",
 }
 
 
@@ -77,6 +84,21 @@ def test_a_file_opened_from_disk_shows_what_the_server_shows(
     assert {each.partition("#")[0] for each in watched.requests} == {address}
     expect(file.get_by_role("button", name="Delete")).to_have_count(0)
     context.close()
+
+
+def test_a_file_shows_what_waited_for_a_person_at_each_position(
+    page: Page, served: Any, store: Store, tmp_path: Path
+) -> None:
+    run = store.start(waiting_kit(), "a trip")
+    run.reply(run.questions()[0].event_id, "Riga")
+    run.resume()
+    address = exported(served, run.id, tmp_path)
+
+    page.goto(address)
+    for at in (3, 5, run.length() - 1):
+        page.goto(f"{address}#{run.id}@{at}?view=approvals")
+        waiting = [*run.approvals(at=at), *run.questions(at=at)]
+        expect(page.locator("#view .card:not(.notice)")).to_have_count(len(waiting))
 
 
 def test_a_hostile_run_in_a_file_stays_text(

@@ -29,7 +29,8 @@ from kando.schema.events import (
     KandoEvent,
     make_event,
 )
-from kando.views.approvals import Approval, all_approvals
+from kando.views.approvals import Approval, ApprovalsFold, all_approvals
+from kando.views.questions import Question, track_questions
 
 __all__ = [
     "Approval",
@@ -38,6 +39,7 @@ __all__ = [
     "answer_approval",
     "approvals_in_store",
     "approvals_of",
+    "waits_of",
 ]
 
 
@@ -87,6 +89,35 @@ def approvals_of(run: OpenedRun, end: int, *, decided: bool = False) -> list[App
         all_approvals(read_events(run, end)) if decided else run.status_fold(end).approvals.open()
     )
     return [_with_call(run.ledger, each) for each in found]
+
+
+def waits_of(run: OpenedRun, end: int) -> list[tuple[int, int | None, Approval | Question]]:
+    """Return what waited for a person in the first `end` events of a run, and when.
+
+    Returns:
+        The number of events after which each approval or question was open, the number after which it
+        no longer was, or None, and itself; approvals first. A question that was reminded of appears
+        once for each state.
+    """
+    approvals, questions = ApprovalsFold(), dict[str, Question]()
+    waiting: dict[str, tuple[int, Approval | Question]] = {}
+    found: list[tuple[int, int | None, Approval | Question]] = []
+    for number, event in enumerate(read_events(run, end), 1):
+        approvals.observe(event)
+        track_questions(questions, event)
+        now: dict[str, Approval | Question] = {**approvals.waiting, **questions}
+        for id in [id for id, (_, asked) in waiting.items() if now.get(id) is not asked]:
+            start, asked = waiting.pop(id)
+            found.append((start, number, asked))
+        for id, asked in now.items():
+            waiting.setdefault(id, (number, asked))
+    found += [(start, None, asked) for start, asked in waiting.values()]
+    first = {each.event_id: start for start, _, each in reversed(found)}
+    found.sort(key=lambda each: (isinstance(each[2], Question), first[each[2].event_id], each[0]))
+    return [
+        (start, stop, _with_call(run.ledger, each) if isinstance(each, Approval) else each)
+        for start, stop, each in found
+    ]
 
 
 def _with_call(ledger: LedgerStore, asked: Approval) -> Approval:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 import attrs
@@ -23,7 +24,7 @@ from kando.schema.firing import Firing
 from kando.views.pending import failed_intent, is_answer
 from kando.views.spending import Accounts, spent_by
 
-__all__ = ["MetricsFold", "ResponderMetrics", "RunMetrics", "Usage", "measure"]
+__all__ = ["MetricsFold", "ResponderMetrics", "RunMetrics", "Usage", "measure", "usage_changes"]
 
 
 @attrs.frozen
@@ -119,6 +120,36 @@ def measure(events: Iterable[KandoEvent | Firing]) -> RunMetrics:
     return fold.metrics()
 
 
+def usage_changes(
+    events: Iterable[KandoEvent],
+) -> Iterator[tuple[int, tuple[str, ...], int | float]]:
+    """Yield each figure of the usage and of the responders that an event changes.
+
+    A figure that has not changed yet is 0.
+
+    Args:
+        events: of a ledger, from the first one on.
+
+    Returns:
+        For each change the number of the event, counted from 0, the names that lead to the figure in
+        `RunMetrics`, such as ``("models", "small", "cost_usd")``, and its new value.
+    """
+    fold = MetricsFold()
+    known: dict[tuple[str, ...], tuple[int | float, ...]] = {}
+    for number, event in enumerate(events):
+        fold.observe(event)
+        if event.type not in _CHANGING:
+            continue
+        for path, names, values in fold.accounts():
+            before = known.get(path, (0,) * len(values))
+            if before == values:
+                continue
+            known[path] = values
+            for name, old, new in zip(names, before, values, strict=True):
+                if old != new:
+                    yield number, (*path, name), new
+
+
 @attrs.define
 class _Account:
     """A mutable `Usage`."""
@@ -152,6 +183,11 @@ class _Account:
 
     def usage(self) -> Usage:
         return Usage(**attrs.asdict(self))
+
+
+_USAGE = tuple(each.name for each in attrs.fields(Usage))
+_WORK = ("firings", "events", "failures")
+_usage_of, _work_of = attrgetter(*_USAGE), attrgetter(*_WORK)
 
 
 @attrs.define
@@ -265,6 +301,15 @@ class MetricsFold:
             ended_at=self.last,
         )
 
+    def accounts(self) -> Iterator[tuple[tuple[str, ...], tuple[str, ...], tuple[Any, ...]]]:
+        """Yield the names that lead to each account, and the names and values of its figures."""
+        yield ("llm",), _USAGE, _usage_of(self.llm)
+        for name, account in self.models.items():
+            yield ("models", name), _USAGE, _usage_of(account)
+        for name, work in self.responders.items():
+            yield ("responders", name), _WORK, _work_of(work)
+            yield ("responders", name, "llm"), _USAGE, _usage_of(work.llm)
+
     @property
     def length(self) -> int:
         """The number of events observed so far."""
@@ -282,6 +327,10 @@ class MetricsFold:
             msgspec.DecodeError: it is damaged.
         """
         return msgspec.json.decode(state, type=MetricsFold)
+
+
+#: Types of the events that may change a figure of usage or of a responder.
+_CHANGING = frozenset({RESPONDER_COMPLETED, RESPONDER_FAILED, LLM_REQUEST, LLM_RESPONSE})
 
 
 # A malformed value from a provider counts as zero or unknown.

@@ -15,6 +15,7 @@ import type {
   Relation,
   RunStatus,
   Session,
+  Usage,
   World,
   WorldObject,
 } from "./shapes";
@@ -32,7 +33,17 @@ export interface EmbeddedRun {
   branches?: Branch[];
   approvals?: Approval[];
   conversations?: Conversation[];
-  artifacts?: Artifact[];
+  /** The approvals and questions, with after which number of events each was open. */
+  waits?: { from: number; until: number | null; item: Approval }[];
+  /** What each event changes in the metrics. */
+  usage?: UsageChanges;
+}
+
+export interface UsageChanges {
+  /** The names that lead to each figure in the metrics. */
+  figures: string[][];
+  /** Of each change three numbers: the position of the event, the figure, and its new value. */
+  changes: number[];
 }
 
 export interface EmbeddedData {
@@ -117,29 +128,36 @@ export class EmbeddedSource implements Source {
     return this.run(run).branches ?? [];
   }
 
-  async approvals(run: string): Promise<Approval[]> {
-    return this.run(run).approvals ?? [];
+  async approvals(run: string, at: At = null): Promise<Approval[]> {
+    const { approvals = [], waits = [], events } = this.run(run);
+    // At the end, those of child runs wait, too.
+    if (at === null || at >= events.length) return approvals;
+    return waits
+      .filter((each) => each.from <= at && (each.until === null || at < each.until))
+      .map((each) => each.item);
   }
 
   async conversations(run: string): Promise<Conversation[]> {
     return this.run(run).conversations ?? [];
   }
 
-  async artifacts(run: string): Promise<Artifact[]> {
-    return this.run(run).artifacts ?? [];
+  async artifacts(run: string, at: At = null): Promise<Artifact[]> {
+    return (await this.world(run, at)).objects.flatMap(artifactOf);
   }
 
-  async artifact(run: string, id: string): Promise<Artifact> {
-    const all = await this.artifacts(run);
-    const found = all.find((each) => each.id === id) ?? all.find((each) => each.name === id);
+  async artifact(run: string, id: string, at: At = null): Promise<Artifact> {
+    const all = await this.artifacts(run, at);
+    const found = all.find((each) => each["object_id"] === id) ?? all.findLast((each) => each.name === id);
     if (!found) throw notFound(`The run has no artifact ${id}.`);
     return found;
   }
 
-  async metrics(run: string): Promise<Metrics> {
-    const found = this.run(run).metrics;
-    if (!found) throw notFound("The file holds no metrics.");
-    return found;
+  async metrics(run: string, at: At = null): Promise<Metrics> {
+    const { metrics, usage } = this.run(run);
+    if (!metrics) throw notFound("The file holds no metrics.");
+    const events = this.upTo(run, at);
+    if (!usage || events.length === metrics.events) return metrics;
+    return metricsOf(run, events, usage);
   }
 
   async diff(): Promise<Diff> {
@@ -217,6 +235,79 @@ function matches(run: RunStatus, filter: RunFilter): boolean {
     (!filter.kit || run.kit === filter.kit) &&
     (!words || `${run.run_id} ${run.goal ?? ""}`.toLowerCase().includes(words))
   );
+}
+
+/** Return the artifact that an object is: one whose data has the texts name, media_type and text. */
+function artifactOf({ id, type, data }: WorldObject): Artifact[] {
+  const { name, media_type, text } = data;
+  if (typeof name !== "string" || typeof media_type !== "string" || typeof text !== "string") return [];
+  return [{ name, media_type, text, object_id: id, object_type: type }];
+}
+
+/** Return the metrics after some events. */
+function metricsOf(run: string, events: LedgerEvent[], { figures, changes }: UsageChanges): Metrics {
+  const types: Record<string, number> = Object.create(null);
+  for (const { type } of events) types[type] = (types[type] ?? 0) + 1;
+  const [started_at, ended_at] = [events[0]?.timestamp ?? null, events.at(-1)?.timestamp ?? null];
+  const metrics: Metrics = {
+    run_id: run,
+    events: events.length,
+    types,
+    llm: noUsage(),
+    models: Object.create(null),
+    responders: Object.create(null),
+    started_at,
+    ended_at,
+    elapsed_seconds: started_at && ended_at ? (microseconds(ended_at) - microseconds(started_at)) / 1e6 : 0,
+  };
+  const accounts = figures.map((names) => ({ names, figure: names.at(-1) ?? "" }));
+  for (let i = 0; i < changes.length; i += 3) {
+    const [position, number, value] = [changes[i] ?? 0, changes[i + 1] ?? 0, changes[i + 2] ?? 0];
+    if (position >= events.length) break;
+    const changed = accounts[number];
+    if (changed) accountOf(metrics, changed.names)[changed.figure] = value;
+  }
+  const { models, responders } = metrics;
+  return { ...metrics, types: sorted(types), models: sorted(models), responders: sorted(responders) };
+}
+
+/** Return a time in microseconds; Date has milliseconds. */
+function microseconds(time: string): number {
+  const beyond = /\.\d{3}(\d{1,3})/.exec(time)?.[1] ?? "";
+  return Date.parse(time) * 1000 + Number(beyond.padEnd(3, "0"));
+}
+
+/** Return the same by name in the order of the names, as the server does. */
+function sorted<Value>(byName: Record<string, Value>): Record<string, Value> {
+  const found: Record<string, Value> = Object.create(null);
+  for (const name of Object.keys(byName).sort()) found[name] = byName[name] as Value;
+  return found;
+}
+
+/** Return the part of the metrics that has a figure; one that is missing is made. */
+function accountOf(metrics: Metrics, [part, name = "", inner]: string[]): Record<string, number> {
+  if (part === "models") {
+    metrics.models[name] ??= noUsage();
+    return metrics.models[name] as unknown as Record<string, number>;
+  }
+  if (part !== "responders") return metrics.llm as unknown as Record<string, number>;
+  metrics.responders[name] ??= { firings: 0, events: 0, failures: 0, llm: noUsage() };
+  const found = metrics.responders[name];
+  return (inner === "llm" ? found.llm : found) as unknown as Record<string, number>;
+}
+
+function noUsage(): Usage {
+  return {
+    requests: 0,
+    answers: 0,
+    cached: 0,
+    errors: 0,
+    cost_usd: 0,
+    input_tokens: 0,
+    output_tokens: 0,
+    cache_read_tokens: 0,
+    cache_write_tokens: 0,
+  };
 }
 
 /** Return an event by its id, or the one that created the object or relation with this id. */
