@@ -65,6 +65,8 @@ def on_goal(event, world):
         yield call_tool("pay", {"amount": int(rest)}, about=step)
     elif word == "question":
         yield ask_person(rest, {"enum": ["boat", "train"]}, about=step)
+    elif word == "die":
+        os._exit(7)
     elif word == "count":
         yield create("Tick", {"left": int(rest)})
 

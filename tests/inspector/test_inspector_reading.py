@@ -39,6 +39,18 @@ def test_the_runs_are_listed_newest_first_and_in_pages(
     assert len(got(client, "/runs", state="finished", limit=200)["items"]) == 5
 
 
+def test_a_long_goal_is_truncated_in_the_list_and_whole_in_the_run(
+    client: TestClient, store: Store
+) -> None:
+    goal = "long " * 10_000
+    run = store.start("worked", goal)
+
+    (listed,) = got(client, "/runs")["items"]
+    assert len(listed["goal"]) == 2_000
+    assert listed["goal"].endswith("... (50000 characters)")
+    assert got(client, f"/runs/{run.id}")["goal"] == goal
+
+
 def test_the_state_of_a_run_is_that_of_the_command_line(client: TestClient, run: Run) -> None:
     expected = status_dict(run.status())
 

@@ -10,7 +10,7 @@ from typing import Any
 import anyio.to_thread
 import attrs
 
-from kando.app.shapes import status_dict
+from kando.app.shapes import listed_status_dict
 from kando.app.status import RUNNING, RunStatus
 from kando.app.store import Store
 from kando.errors import KandoError
@@ -133,7 +133,9 @@ class RunsReader:
 
     def _state_of(self, run_id: str) -> _State:
         status = self._store.run(run_id).status()
-        return _State(0, _id_of(status), encoded(status_dict(status)).decode(), _is_live(status))
+        return _State(
+            0, _id_of(status), encoded(listed_status_dict(status)).decode(), _is_live(status)
+        )
 
 
 def _is_live(status: RunStatus) -> bool:

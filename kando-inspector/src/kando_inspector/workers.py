@@ -22,7 +22,6 @@ _COMMAND = (sys.executable, "-P", "-m", "kando_inspector.worker_process")
 
 # A worker that dies sooner counts as failed.
 _FAILED_SECONDS = 10.0
-_MAX_FAILURES = 6
 
 
 @attrs.define(eq=False)
@@ -34,12 +33,16 @@ class Workers:
         order: that each gets.
         environ: of each.
         on_text: called with each piece of an answer that streams in.
+        max_failures: a worker that has failed so often in a row is not started again.
+        wait_seconds: after the first failure; twice as long after each further one.
     """
 
     count: int
     order: Order
     environ: Mapping[str, str] = attrs.field(repr=False)
     on_text: Callable[[Piece], None]
+    max_failures: int = 6
+    wait_seconds: float = 1.0
     _processes: set[subprocess.Popen[bytes]] = attrs.field(factory=set, init=False)
     _threads: list[threading.Thread] = attrs.field(factory=list, init=False)
     _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False)
@@ -82,11 +85,15 @@ class Workers:
             if self._is_ending.is_set():
                 return
             failures = failures + 1 if time.monotonic() - begun < _FAILED_SECONDS else 0
-            if failures >= _MAX_FAILURES:
-                _report(f"a worker failed {failures} times in a row, and is not started again")
+            if failures >= self.max_failures:
+                command = f"`kando worker --group {self.order.group}`"
+                _report(
+                    f"a worker failed {failures} times in a row, and is not started again. "
+                    f"{command} does its work elsewhere, and shows the error."
+                )
                 return
             _report(f"a worker ended with {code}, and is started again")
-            self._is_ending.wait(2**failures / 2 if failures else 0)
+            self._is_ending.wait(self.wait_seconds * 2 ** (failures - 1) if failures else 0)
 
     def _work(self) -> int:
         """Have one process work until it ends, and return its exit code."""

@@ -199,7 +199,7 @@ class OpenedRun:
             if known.get("distribution"):
                 raise
             # A kit without a distribution was a file, or an object of a program.
-            hint = "If it is in a Python file, name the file: --kit ./FILE.py."
+            hint = f"If it is in a Python file: `kando resume {self.id} --kit ./FILE.py`."
             error.hint = f"{hint} {error.hint or ''}".rstrip()
             raise
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from kando.schema.visible import with_length
+
 if TYPE_CHECKING:
     from kando.app.status import RunStatus
     from kando.app.workspace import FileChange
@@ -24,11 +26,16 @@ __all__ = [
     "event_dict",
     "file_change_dict",
     "json_default",
+    "listed_status_dict",
     "metrics_dict",
     "moment",
     "status_dict",
     "world_dict",
 ]
+
+
+#: Most characters of a text of a run in a list of runs, and most reasons of parked firings.
+_LISTED_CHARS, _LISTED_REASONS = 2_000, 10
 
 
 def json_default(value: Any) -> Any:
@@ -76,6 +83,17 @@ def status_dict(status: RunStatus) -> dict[str, Any]:
             attrs.asdict(each) | {"remind_at": moment(each.remind_at)} for each in status.reminders
         ],
     }
+
+
+def listed_status_dict(status: RunStatus) -> dict[str, Any]:
+    """Return a status in its JSON form for a list: long texts are truncated, with their lengths."""
+    found = status_dict(status)
+    for name in ("goal", "problem"):
+        if found[name] is not None:
+            found[name] = with_length(found[name], _LISTED_CHARS)
+    reasons = found["parked_reasons"][:_LISTED_REASONS]
+    found["parked_reasons"] = [with_length(each, _LISTED_CHARS) for each in reasons]
+    return found
 
 
 def _claim_dict(claim: Claim) -> dict[str, Any]:

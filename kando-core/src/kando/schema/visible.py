@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import unicodedata
 
-__all__ = ["clean", "truncate", "visible"]
+__all__ = ["clean", "truncate", "visible", "with_length"]
 
 #: Unicode categories of characters that a terminal may obey or that are invisible.
 _HIDDEN = {"Cc", "Cf", "Co", "Cs", "Zl", "Zp"}
@@ -33,3 +33,11 @@ def truncate(text: str, width: int) -> str:
     """Return a text as one line of at most `width` characters, with ``...`` where it was cut."""
     line = " ".join(clean(text[: 4 * width]).split())
     return line if len(line) <= width else line[: width - 3].rstrip() + "..."
+
+
+def with_length(text: str, chars: int) -> str:
+    """Return a text, truncated to at most `chars` characters with a note of its full length."""
+    if len(text) <= chars:
+        return text
+    note = f"... ({len(text)} characters)"
+    return text[: max(0, chars - len(note))] + note

@@ -12,7 +12,7 @@ import { Announce, copy, CopyCommand, Problem } from "../ui/parts";
 import { Isolated } from "../ui/text";
 import type { ViewProps } from "../views/registry";
 import { CallPanes } from "./call";
-import { kindOf } from "./kinds";
+import { kindOf, shortActor } from "./kinds";
 
 interface Props extends Pick<ViewProps, "run" | "at" | "end" | "select" | "navigate"> {
   index: EventIndex;
@@ -119,7 +119,7 @@ function Shown(props: Props & { event: LedgerEvent; version: number }) {
         </dd>
         <dt>By</dt>
         <dd>
-          <Isolated text={event.actor} />
+          <Isolated text={shortActor(event.actor, null)} />
         </dd>
         <dt>{event.cause.length > 1 ? "Causes" : "Cause"}</dt>
         <dd>

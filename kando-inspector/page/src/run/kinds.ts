@@ -17,6 +17,7 @@ export const BOOKKEEPING = new Set(["responder.fired", "responder.completed"]);
 
 /** Return the name of a responder without that of the kit of its run, which all of them share. */
 export function shortActor(actor: string, kit: string | null): string {
+  if (!actor.trim()) return "(no actor)";
   return kit && actor.startsWith(`${kit}.`) ? actor.slice(kit.length + 1) : actor;
 }
 

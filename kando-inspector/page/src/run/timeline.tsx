@@ -195,15 +195,9 @@ function useLayout(index: EventIndex, version: number): Layout {
 function useTheme(): number {
   const [count, setCount] = useState(0);
   useEffect(() => {
-    const changed = () => setCount((before) => before + 1);
-    const media = matchMedia("(prefers-color-scheme: dark)");
-    media.addEventListener("change", changed);
-    const observer = new MutationObserver(changed);
+    const observer = new MutationObserver(() => setCount((before) => before + 1));
     observer.observe(document.documentElement, { attributeFilter: ["data-theme"] });
-    return () => {
-      media.removeEventListener("change", changed);
-      observer.disconnect();
-    };
+    return () => observer.disconnect();
   }, []);
   return count;
 }

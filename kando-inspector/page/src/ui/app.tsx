@@ -1,6 +1,6 @@
 /** The page: the list of runs, or one run. */
 
-import { useCallback, useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 
 import { tokenIn, withoutToken } from "../address";
 import { embeddedData, EmbeddedSource } from "../data/embedded";
@@ -201,9 +201,17 @@ function useTheme(announce: (text: string) => void): [string, () => void] {
     const kept = stored("theme");
     return kept && THEMES.includes(kept) ? kept : "system";
   });
-  useEffect(() => {
-    document.documentElement.dataset.theme = theme;
+  // Before the first paint, which would have the other colours.
+  useLayoutEffect(() => {
     store("theme", theme);
+    const system = matchMedia("(prefers-color-scheme: dark)");
+    const show = () => {
+      const isDark = theme === "system" ? system.matches : theme === "dark";
+      document.documentElement.dataset.theme = isDark ? "dark" : "light";
+    };
+    show();
+    system.addEventListener("change", show);
+    return () => system.removeEventListener("change", show);
   }, [theme]);
   const next = useCallback(() => {
     setTheme((old) => {

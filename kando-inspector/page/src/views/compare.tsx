@@ -10,10 +10,14 @@ import { CopyCommand, Empty, Problem, StateBadge } from "../ui/parts";
 import { Isolated } from "../ui/text";
 import { oneLine } from "./logic/text";
 import { more, setMore } from "./parts/address-more";
+import { type Column, FiguresTable } from "./parts/figures-table";
 import { register, type ViewProps } from "./registry";
 
 /** How many branches are compared unless a person chooses others. */
 const FIRST = 20;
+
+/** How many types of objects have a column. */
+const MOST_TYPES = 12;
 
 function CompareView(props: ViewProps) {
   const { source, run } = props;
@@ -80,90 +84,70 @@ function Outcomes({ outcomes, view }: { outcomes: readonly Outcome[]; view: View
   const [first] = outcomes;
   const types = [...new Set(outcomes.flatMap((each) => Object.keys(each.objects)))].sort();
   const least = Math.min(...outcomes.map((each) => each.llm.cost_usd));
+  const figure = (title: string, cell: (each: Outcome) => string): Column<Outcome> => ({
+    title,
+    isNumber: true,
+    cell,
+  });
+  const columns: Column<Outcome>[] = [
+    {
+      title: "Run",
+      isName: true,
+      cell: (each) => (
+        <button
+          type="button"
+          class="link mono"
+          onClick={() => view.navigate({ run: each.run_id, view: "world" })}
+        >
+          {each.run_id}
+        </button>
+      ),
+    },
+    { title: "State", cell: (each) => <StateBadge state={each.state} /> },
+    {
+      title: "Diverges at",
+      isNumber: true,
+      cell: (each, place) => (place === 0 ? "" : number(each.parts_at)),
+      tone: () => "dim",
+    },
+    figure("Events", (each) => number(each.events)),
+    {
+      ...figure("Cost", (each) => usd(each.llm.cost_usd)),
+      tone: (each) => (each.llm.cost_usd === least && least > 0 ? "is-best" : ""),
+    },
+    figure("LLM calls", (each) => number(each.llm.requests)),
+    figure("Tokens", (each) => number(each.llm.input_tokens + each.llm.output_tokens)),
+    figure("Time", (each) => duration(each.elapsed_seconds * 1000)),
+    ...types.slice(0, MOST_TYPES).map((type): Column<Outcome> => ({
+      title: <Isolated text={oneLine(type, 24)} />,
+      isNumber: true,
+      cell: (each) => number(each.objects[type] ?? 0),
+      tone: (each) =>
+        first !== undefined && (each.objects[type] ?? 0) !== (first.objects[type] ?? 0) ? "is-changed" : "",
+    })),
+    {
+      title: <span class="visually-hidden">Actions</span>,
+      cell: (each, place) =>
+        place > 0 &&
+        first && (
+          <button
+            type="button"
+            class="link"
+            aria-label={`Diff ${first.run_id} with ${each.run_id}`}
+            onClick={() => setMore(view, { a: first.run_id, b: each.run_id }, "diff")}
+          >
+            Diff
+          </button>
+        ),
+    },
+  ];
   return (
-    <div class="table-frame">
-      <table class="table">
-        <thead>
-          <tr>
-            <th scope="col">Run</th>
-            <th scope="col">State</th>
-            <th scope="col" class="is-number">
-              Diverges at
-            </th>
-            <th scope="col" class="is-number">
-              Events
-            </th>
-            <th scope="col" class="is-number">
-              Cost
-            </th>
-            <th scope="col" class="is-number">
-              LLM calls
-            </th>
-            <th scope="col" class="is-number">
-              Tokens
-            </th>
-            <th scope="col" class="is-number">
-              Time
-            </th>
-            {types.slice(0, 12).map((type) => (
-              <th key={type} scope="col" class="is-number">
-                <Isolated text={oneLine(type, 24)} />
-              </th>
-            ))}
-            <th scope="col">
-              <span class="visually-hidden">Actions</span>
-            </th>
-          </tr>
-        </thead>
-        <tbody>
-          {outcomes.map((each, place) => (
-            <tr key={each.run_id} class={each.run_id === view.run ? "is-chosen" : ""}>
-              <th scope="row">
-                <button
-                  type="button"
-                  class="link mono"
-                  onClick={() => view.navigate({ run: each.run_id, view: "world" })}
-                >
-                  {each.run_id}
-                </button>
-              </th>
-              <td>
-                <StateBadge state={each.state} />
-              </td>
-              <td class="is-number dim">{place === 0 ? "" : number(each.parts_at)}</td>
-              <td class="is-number">{number(each.events)}</td>
-              <td class={each.llm.cost_usd === least && least > 0 ? "is-number is-best" : "is-number"}>
-                {usd(each.llm.cost_usd)}
-              </td>
-              <td class="is-number">{number(each.llm.requests)}</td>
-              <td class="is-number">{number(each.llm.input_tokens + each.llm.output_tokens)}</td>
-              <td class="is-number">{duration(each.elapsed_seconds * 1000)}</td>
-              {types.slice(0, 12).map((type) => {
-                const size = each.objects[type] ?? 0;
-                const differs = first !== undefined && size !== (first.objects[type] ?? 0);
-                return (
-                  <td key={type} class={differs ? "is-number is-changed" : "is-number"}>
-                    {number(size)}
-                  </td>
-                );
-              })}
-              <td>
-                {place > 0 && first && (
-                  <button
-                    type="button"
-                    class="link"
-                    aria-label={`Diff ${first.run_id} with ${each.run_id}`}
-                    onClick={() => setMore(view, { a: first.run_id, b: each.run_id }, "diff")}
-                  >
-                    Diff
-                  </button>
-                )}
-              </td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
+    <FiguresTable
+      rows={outcomes}
+      columns={columns}
+      keyOf={(each) => each.run_id}
+      isChosen={(each) => each.run_id === view.run}
+    />
   );
 }
 

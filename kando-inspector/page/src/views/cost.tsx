@@ -19,6 +19,7 @@ import { oneLine } from "./logic/text";
 import { useCoalesced } from "./parts/coalesced";
 import { Section } from "./parts/controls";
 import { eventsOfTypes } from "./parts/events-of-types";
+import { type Column, FiguresTable } from "./parts/figures-table";
 import { register, type ViewProps } from "./registry";
 
 /** The types of events from which costs over time and the use of tools are read. */
@@ -231,42 +232,16 @@ function Responders({ metrics }: { metrics: Metrics }) {
       b.llm.cost_usd - a.llm.cost_usd || b.llm.requests - a.llm.requests || b.firings - a.firings,
   );
   if (rows.length === 0) return null;
+  const columns: Column<(typeof rows)[number]>[] = [
+    { title: "Responder", isName: true, cell: ([name]) => <Isolated text={oneLine(name, 80)} /> },
+    { title: "Firings", isNumber: true, cell: ([, each]) => number(each.firings) },
+    { title: "Events", isNumber: true, isExtra: true, cell: ([, each]) => number(each.events) },
+    counted("Failures", ([, each]) => each.failures),
+    ...usageColumns<(typeof rows)[number]>(([, each]) => each.llm),
+  ];
   return (
     <Section title="By responder">
-      <div class="table-frame">
-        <table class="table">
-          <thead>
-            <tr>
-              <th scope="col">Responder</th>
-              <th scope="col" class="is-number">
-                Firings
-              </th>
-              <th scope="col" class="is-number is-extra">
-                Events
-              </th>
-              <th scope="col" class="is-number is-extra">
-                Failures
-              </th>
-              <UsageHead />
-            </tr>
-          </thead>
-          <tbody>
-            {rows.map(([name, each]) => (
-              <tr key={name}>
-                <th scope="row">
-                  <Isolated text={oneLine(name, 80)} />
-                </th>
-                <td class="is-number">{number(each.firings)}</td>
-                <td class="is-number is-extra">{number(each.events)}</td>
-                <td class={each.failures ? "is-number is-extra is-bad" : "is-number is-extra dim"}>
-                  {number(each.failures)}
-                </td>
-                <UsageCells usage={each.llm} />
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
+      <FiguresTable rows={rows} columns={columns} keyOf={([name]) => name} />
     </Section>
   );
 }
@@ -276,107 +251,53 @@ function Models({ metrics }: { metrics: Metrics }) {
     ([, a], [, b]) => b.cost_usd - a.cost_usd || b.requests - a.requests,
   );
   if (rows.length === 0) return null;
+  const columns: Column<(typeof rows)[number]>[] = [
+    { title: "Model", isName: true, cell: ([name]) => <Isolated text={oneLine(name, 80)} /> },
+    { title: "From the cache", isNumber: true, isExtra: true, cell: ([, each]) => number(each.cached) },
+    counted("Errors", ([, each]) => each.errors),
+    ...usageColumns<(typeof rows)[number]>(([, each]) => each),
+  ];
   return (
     <Section title="By model">
-      <div class="table-frame">
-        <table class="table">
-          <thead>
-            <tr>
-              <th scope="col">Model</th>
-              <th scope="col" class="is-number is-extra">
-                From the cache
-              </th>
-              <th scope="col" class="is-number is-extra">
-                Errors
-              </th>
-              <UsageHead />
-            </tr>
-          </thead>
-          <tbody>
-            {rows.map(([name, each]) => (
-              <tr key={name}>
-                <th scope="row">
-                  <Isolated text={oneLine(name, 80)} />
-                </th>
-                <td class="is-number is-extra">{number(each.cached)}</td>
-                <td class={each.errors ? "is-number is-extra is-bad" : "is-number is-extra dim"}>
-                  {number(each.errors)}
-                </td>
-                <UsageCells usage={each} />
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
+      <FiguresTable rows={rows} columns={columns} keyOf={([name]) => name} />
     </Section>
   );
 }
 
-function UsageHead() {
-  return (
-    <>
-      <th scope="col" class="is-number">
-        LLM calls
-      </th>
-      <th scope="col" class="is-number is-extra">
-        Tokens in
-      </th>
-      <th scope="col" class="is-number is-extra">
-        Tokens out
-      </th>
-      <th scope="col" class="is-number">
-        Cost
-      </th>
-    </>
-  );
+/** A column of what went wrong. */
+function counted<Row>(title: string, count: (row: Row) => number): Column<Row> {
+  const tone = (row: Row) => (count(row) ? "is-bad" : "dim");
+  return { title, isNumber: true, isExtra: true, cell: (row) => number(count(row)), tone };
 }
 
-function UsageCells({ usage }: { usage: Usage }) {
-  const dim = usage.requests ? "" : " dim";
-  return (
-    <>
-      <td class={`is-number${dim}`}>{number(usage.requests)}</td>
-      <td class={`is-number is-extra${dim}`}>{number(usage.input_tokens)}</td>
-      <td class={`is-number is-extra${dim}`}>{number(usage.output_tokens)}</td>
-      <td class={`is-number${dim}`}>{usd(usage.cost_usd)}</td>
-    </>
-  );
+function usageColumns<Row>(usage: (row: Row) => Usage): Column<Row>[] {
+  const tone = (row: Row) => (usage(row).requests ? "" : "dim");
+  const column = (title: string, cell: (of: Usage) => string, isExtra = false): Column<Row> => ({
+    title,
+    isNumber: true,
+    isExtra,
+    cell: (row) => cell(usage(row)),
+    tone,
+  });
+  return [
+    column("LLM calls", (of) => number(of.requests)),
+    column("Tokens in", (of) => number(of.input_tokens), true),
+    column("Tokens out", (of) => number(of.output_tokens), true),
+    column("Cost", (of) => usd(of.cost_usd)),
+  ];
 }
 
 function Tools({ tools }: { tools: readonly ToolUse[] }) {
   if (tools.length === 0) return null;
+  const columns: Column<ToolUse>[] = [
+    { title: "Tool", isName: true, cell: (each) => <Isolated text={oneLine(each.tool, 80)} /> },
+    { title: "Calls", isNumber: true, cell: (each) => number(each.calls) },
+    { ...counted<ToolUse>("Errors", (each) => each.errors), isExtra: false },
+    { title: "Time until the answers", isNumber: true, cell: (each) => duration(each.seconds * 1000) },
+  ];
   return (
     <Section title="By tool">
-      <div class="table-frame">
-        <table class="table">
-          <thead>
-            <tr>
-              <th scope="col">Tool</th>
-              <th scope="col" class="is-number">
-                Calls
-              </th>
-              <th scope="col" class="is-number">
-                Errors
-              </th>
-              <th scope="col" class="is-number">
-                Time until the answers
-              </th>
-            </tr>
-          </thead>
-          <tbody>
-            {tools.map((each) => (
-              <tr key={each.tool}>
-                <th scope="row">
-                  <Isolated text={oneLine(each.tool, 80)} />
-                </th>
-                <td class="is-number">{number(each.calls)}</td>
-                <td class={each.errors ? "is-number is-bad" : "is-number dim"}>{number(each.errors)}</td>
-                <td class="is-number">{duration(each.seconds * 1000)}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
+      <FiguresTable rows={tools} columns={columns} keyOf={(each) => each.tool} />
     </Section>
   );
 }

@@ -6,6 +6,7 @@ import type { LedgerEvent } from "../data/shapes";
 import type { EventIndex } from "../data/event-index";
 import { kando, runAt } from "../ui/commands";
 import { number, plural } from "../ui/format";
+import { shortActor } from "../run/kinds";
 import { useLoaded, useVersion } from "../ui/hooks";
 import { CopyCommand, Problem } from "../ui/parts";
 import { Isolated } from "../ui/text";
@@ -140,7 +141,7 @@ function TraceList({ events, start, direction, view }: ListProps) {
                 <Isolated text={oneLine(event.type, 50)} />
               </span>
               <span class="dim">
-                <Isolated text={oneLine(event.actor, 50)} />
+                <Isolated text={oneLine(shortActor(event.actor, null), 50)} />
               </span>
               <span class="trace-about">
                 <Isolated text={oneLine(aboutOf(event), 160)} />

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kando.app.shapes import status_dict
+from kando.app.shapes import listed_status_dict, status_dict
 from kando_inspector.paging import page
 from kando_inspector.parameters import AT, CURSOR, RUN, limit
 from kando_inspector.service import VERSION, Service
@@ -43,7 +43,7 @@ def _runs(call: Call) -> dict[str, Any]:
         limit=given.get("limit", 20),
         cursor=given.get("cursor"),
     )
-    return page([status_dict(each) for each in found], found.next_cursor)
+    return page([listed_status_dict(each) for each in found], found.next_cursor)
 
 
 def _run(call: Call) -> dict[str, Any]:
@@ -86,7 +86,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "list_runs",
         "GET",
         "/runs",
-        "List runs and branches, newest first.",
+        "List runs and branches, newest first; long texts are truncated.",
         _runs,
         "RunPage",
         (

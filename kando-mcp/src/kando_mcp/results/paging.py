@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from kando.errors import ConfigurationError
 from kando.responders.redaction import replace_surrogates
 from kando.schema.content import is_media, shown_part
+from kando.schema.visible import with_length as truncate
 
 __all__ = [
     "format_cursor",
@@ -60,14 +61,6 @@ def _replaced(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_replaced(each) for each in value]
     return value
-
-
-def truncate(text: str, chars: int) -> str:
-    """Return `text`, truncated to at most `chars` characters with a note of its full length."""
-    if len(text) <= chars:
-        return text
-    note = f"... ({len(text)} characters)"
-    return text[: max(0, chars - len(note))] + note
 
 
 def truncate_data(data: Any, chars: int) -> Any:
