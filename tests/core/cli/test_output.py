@@ -211,6 +211,38 @@ def test_if_the_reader_closes_stdout_the_command_ends_silently(
     assert (done.returncode, done.stderr) == (141, "")
 
 
+def test_events_are_filtered_by_their_types(kando: Run, run_id: str) -> None:
+    def shown(*options: str) -> list[str]:
+        lines = kando("events", run_id, *options, "--json").stdout.splitlines()
+        return [json.loads(line)["type"] for line in lines]
+
+    assert shown("--type", "relation.created") == ["relation.created"]
+    both = shown("--type", "kit.loaded", "--type", "responder.fired")
+    assert both == ["kit.loaded", "responder.fired"]
+    assert shown("--type", "no.such.type") == []
+    as_text = kando("events", run_id, "--type", "responder.fired").stdout
+    assert len(as_text.splitlines()) == 1
+
+
+def test_events_that_are_followed_are_filtered_by_their_types(
+    kando: Run, run_id: str, environ: dict[str, str], tmp_path: Path
+) -> None:
+    command = ["events", run_id, "--follow", "--type", "object.patched", "--json"]
+
+    with subprocess.Popen(
+        [sys.executable, "-m", "kando.cli.main", *command],
+        cwd=tmp_path,
+        env=environ,
+        stdout=subprocess.PIPE,
+    ) as following:
+        assert kando("resume", run_id, "--llm", "parrot").returncode == 0
+        assert following.stdout is not None
+        first = json.loads(following.stdout.readline())
+        following.kill()
+
+    assert first["type"] == "object.patched"
+
+
 def test_kando_without_arguments_shows_its_help_and_is_wrong_usage(kando: Run) -> None:
     done = kando()
 

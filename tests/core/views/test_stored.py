@@ -281,7 +281,13 @@ def complete(event: KandoEvent, position: int, at: datetime) -> RecordedEvent:
     )
 
 
-def test_an_event_that_a_view_cannot_process_causes_a_warning_and_does_not_stop_the_run() -> None:
+def test_an_event_that_a_view_cannot_process_causes_a_warning_and_does_not_stop_the_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(fold: StatusFold, event: RecordedEvent) -> None:
+        raise KeyError(event.id)
+
+    monkeypatch.setattr(StatusFold, "observe", refuse)
     ledger, kept = MemoryLedgerStore("r"), Kept()
     ledger.append([make_event("approval.requested", "", "cli", [], {})])
 

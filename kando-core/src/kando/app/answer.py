@@ -40,6 +40,7 @@ from kando.schema.events import (
     make_event,
 )
 from kando.schema.exact_json import encode, exact, exact_and_encoded
+from kando.views.approvals import intent_asked
 from kando.views.pending import INTENTS, Pending, answered_by, failed_intent, track
 
 __all__ = ["BY_HAND", "NOT_GIVEN", "answer_request"]
@@ -142,7 +143,7 @@ def _open_request(run: OpenedRun, request_id: str) -> RecordedEvent:
     asked: set[str] = set()
     for event in _events(run):
         track(pending, event, None)
-        if event.type == APPROVAL_REQUESTED and event.data.get("intent") == request_id:
+        if event.type == APPROVAL_REQUESTED and intent_asked(event) == request_id:
             asked.add(event.id)
         elif event.type == APPROVAL_DENIED and event.data.get("approval") in asked:
             raise _denied(run, request_id, event)

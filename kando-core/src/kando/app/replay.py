@@ -69,8 +69,9 @@ def _replayed_strictly(run: OpenedRun, kit: str | Kit | None) -> ReplayResult:
     steps = run.context.plugins.upcasters()
     runtime = Runtime(ledger, loaded.create(), kits=[loaded], edge_logic=(), upcasters=steps)
     world = runtime.replay(strict=True)
-    differ = recorded is not None and recorded["version"] != loaded.version
-    versions = (recorded["version"], loaded.version) if recorded and differ else None
+    version = recorded.get("version") if recorded is not None else None
+    differ = recorded is not None and version != loaded.version
+    versions = (str(version), loaded.version) if differ else None
     return ReplayResult(run.id, world, ledger.length(), True, versions)
 
 

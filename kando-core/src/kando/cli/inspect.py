@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -24,7 +25,14 @@ from kando.cli.output import (
 )
 from kando.cli.shared import command_for, open_command_store, page_options, shared_options
 from kando.schema.content import shown
-from kando.schema.events import BOOKKEEPING, OBSERVED, RESPONDER_FAILED, KandoEvent, RecordedEvent
+from kando.schema.events import (
+    BOOKKEEPING,
+    OBSERVED,
+    RESPONDER_FAILED,
+    KandoEvent,
+    RecordedEvent,
+    error_line,
+)
 
 __all__ = ["events", "runs", "status", "summary", "world"]
 
@@ -185,32 +193,52 @@ def _note(status: RunStatus) -> str:
 @click.option(
     "--from", "start", type=click.IntRange(0), default=0, metavar="N", help="Start at position N."
 )
+@click.option(
+    "--type",
+    "types",
+    multiple=True,
+    metavar="TYPE",
+    help="Show only events of this type; may be given several times.",
+)
 @click.option("-f", "--follow", is_flag=True, help="Wait for new events until Ctrl-C.")
 @shared_options
-def events(run: str, show_all: bool, start: int, follow: bool, as_json: bool) -> None:
+def events(
+    run: str, show_all: bool, start: int, types: tuple[str, ...], follow: bool, as_json: bool
+) -> None:
     """Show the events of a run.
 
     RUN@N shows the first N events. Failures of responders are shown with their reason; other
-    bookkeeping events of the runtime need --all. With --json each line is one event, and
-    bookkeeping events are included.
+    bookkeeping events of the runtime need --all or their --type. With --json each line is one
+    event, and bookkeeping events are included.
     """
+    is_shown = _filter(show_all or as_json, types)
     with open_command_store() as store:
         named, at = store.run_at(run)
         next_position = start
         for event in named.events(start, at=at):
-            _print_event(event, show_all, as_json)
+            if is_shown(event):
+                _print_event(event, as_json)
             next_position = event.position + 1
         while follow:
             for event in named.follow(next_position):
-                _print_event(event, show_all, as_json)
+                if is_shown(event):
+                    _print_event(event, as_json)
                 next_position = event.position + 1
             time.sleep(_FOLLOW_SECONDS)
 
 
-def _print_event(event: RecordedEvent, show_all: bool, as_json: bool) -> None:
+def _filter(shows_all: bool, types: tuple[str, ...]) -> Callable[[RecordedEvent], bool]:
+    """Return a function that says whether an event is shown; no `types` are all types."""
+    if types:
+        return lambda event: event.type in types
+    hidden = frozenset() if shows_all else BOOKKEEPING - {RESPONDER_FAILED}
+    return lambda event: event.type not in hidden
+
+
+def _print_event(event: RecordedEvent, as_json: bool) -> None:
     if as_json:
         print_json(event_dict(event))
-    elif show_all or event.type == RESPONDER_FAILED or event.type not in BOOKKEEPING:
+    else:
         print_line(
             f"{event.position:>6}  {clean(event.id):<24}  {clean(event.actor):<28}  "
             f"{summary(event)}".rstrip()
@@ -221,20 +249,24 @@ def summary(event: KandoEvent) -> str:
     """Return the content of an event on one line, truncated."""
     data = event.data
     if event.type == "object.created":
-        return truncate(f"{data['type']} {data['id']} {_compact(data.get('data'))}", _SUMMARY_CHARS)
+        created = f"{data.get('type')} {data.get('id')} {_compact(data.get('data'))}"
+        return truncate(created, _SUMMARY_CHARS)
     if event.type == "relation.created":
-        return truncate(f"{data['source_id']} {data['type']} {data['target_id']}", _SUMMARY_CHARS)
+        ends = f"{data.get('source_id')} {data.get('type')} {data.get('target_id')}"
+        return truncate(ends, _SUMMARY_CHARS)
     if event.type == "object.patched":
-        return truncate(f"{data['id']} {_compact(data['patch'])}", _SUMMARY_CHARS)
+        return truncate(f"{data.get('id')} {_compact(data.get('patch'))}", _SUMMARY_CHARS)
     if event.type == RESPONDER_FAILED:
         return _failure(data)
     return truncate(_compact(data), _SUMMARY_CHARS)
 
 
 def _failure(data: dict[str, Any]) -> str:
-    error, observed = data["error"], data.get(OBSERVED, {})
-    reason = f"{data['outcome']}: {error['type']}: {error['message']}"
-    place = f" ({observed['file']}:{observed.get('line')})" if "file" in observed else ""
+    observed = data.get(OBSERVED)
+    reason = f"{data.get('outcome')}: {error_line(data.get('error'))}"
+    place = ""
+    if isinstance(observed, dict) and "file" in observed:
+        place = f" ({observed['file']}:{observed.get('line')})"
     return truncate(reason, _FAILURE_CHARS) + clean(place)
 
 

@@ -34,6 +34,7 @@ from kando.errors import KandoError, RunBusy, StoreError
 from kando.responders.budget import Budget
 from kando.runtime.failure import with_place
 from kando.schema.events import LLM_RESPONSE, RESPONDER_FAILED
+from kando.schema.firing import firing_of
 from kando.views.pending import failed_intent
 
 if TYPE_CHECKING:
@@ -278,8 +279,9 @@ def _parking_hint(store: Store, run_id: str) -> str:
     last = ledger.at(ledger.length() - 1)
     if last is None or last.type != RESPONDER_FAILED:
         return ""
-    event = failed_intent(last.data) or last.data["trigger"]
-    park = command_for("park", run_id, shlex.quote(event), shlex.quote(last.data["responder"]))
+    trigger, responder = firing_of(last)
+    event = failed_intent(last.data) or trigger
+    park = command_for("park", run_id, shlex.quote(event), shlex.quote(responder))
     return f", `{park}` steps over it"
 
 

@@ -24,6 +24,7 @@ from kando.schema.events import (
     RUN_ENDED,
     KandoEvent,
     RecordedEvent,
+    exhausted_limits,
     make_event,
 )
 from kando.schema.firing import Firing
@@ -249,7 +250,7 @@ class BudgetEnforcer:
             for id in self._settled_by(event):
                 self.release(id)
             if event.type == BUDGET_EXHAUSTED:
-                self.last_reasons = event.data["reasons"]
+                self.last_reasons = exhausted_limits(event)
                 # From now on the accounts include the elapsed time.
                 self._worked = 0.0
                 if self._started is not None:

@@ -55,7 +55,7 @@ from kando.schema.events import (
     make_event,
 )
 from kando.schema.exact_json import encode
-from kando.views.approvals import GATE
+from kando.views.approvals import GATE, intent_asked
 from kando.views.pending import ANSWERS, INTENTS, answered_by
 from kando.world.graph import World
 
@@ -200,7 +200,7 @@ class ApprovalGate:
         """
         kept = {each.position for each in (*self._intents.values(), *self._open.values())}
         for position, request in self._decided.values():
-            if position >= dispatched or request.data.get("intent") in self._intents:
+            if position >= dispatched or intent_asked(request) in self._intents:
                 kept |= {position, request.position}
         verdicts, judge = {}, self.judge
         for id, verdict in self._judged.items():
@@ -239,8 +239,8 @@ class ApprovalGate:
 
     def _observe_request(self, event: RecordedEvent) -> None:
         self._open[event.id] = event
-        intent = event.data.get("intent")
-        if isinstance(intent, str) and intent in self._intents:
+        intent = intent_asked(event)
+        if intent is not None and intent in self._intents:
             self._requested.add(intent)
             # The ledger says that a person is asked: no policy of today takes that back.
             if not isinstance(self._verdicts.get(intent), Deny):
@@ -252,8 +252,8 @@ class ApprovalGate:
         if request is None:
             return
         self._decided[event.id] = event.position, request
-        intent = request.data.get("intent")
-        if event.type == APPROVAL_GRANTED and intent in self._intents:
+        intent = intent_asked(request)
+        if event.type == APPROVAL_GRANTED and intent is not None and intent in self._intents:
             if event.source == self._source:
                 self._granted[intent] = event.position
                 if ARGUMENTS in event.data:
@@ -269,7 +269,7 @@ class ApprovalGate:
         self._requested.discard(intent_id)
         self._granted.pop(intent_id, None)
         self._granted_elsewhere.discard(intent_id)
-        for id in [id for id, each in self._open.items() if each.data.get("intent") == intent_id]:
+        for id in [id for id, each in self._open.items() if intent_asked(each) == intent_id]:
             del self._open[id]
 
     def deadlines(self) -> list[RecordedEvent]:
@@ -303,7 +303,7 @@ class ApprovalGate:
         request = self._request_of(event)
         if request is None:
             return self.as_sent(event)
-        return self._intents.get(request.data.get("intent", ""), event)
+        return self._intents.get(intent_asked(request) or "", event)
 
     def _request_of(self, decision: RecordedEvent) -> RecordedEvent | None:
         """Return the ``approval.requested`` that a decision is about, or None."""
@@ -338,7 +338,7 @@ class ApprovalGate:
     def released_by(self, event: RecordedEvent) -> RecordedEvent | None:
         """Return the intent that a decision releases, or None."""
         request = self._request_of(event)
-        intent = request.data.get("intent") if request is not None else None
+        intent = intent_asked(request) if request is not None else None
         if event.type == APPROVAL_GRANTED and self._granted.get(intent or "") == event.position:
             return self._intents.get(intent or "")
         return None
@@ -358,7 +358,7 @@ class ApprovalGate:
             return None
         if event.type == APPROVAL_GRANTED:
             return release(request, event)
-        intent = self._intents.get(request.data.get("intent", ""))
+        intent = self._intents.get(intent_asked(request) or "")
         if intent is None:
             return None
         return [self._answer(intent, str(event.data.get("reason") or "denied"), event)]
@@ -366,9 +366,7 @@ class ApprovalGate:
     def _ask_again(self, branched: RecordedEvent) -> list[KandoEvent]:
         """Request approval again for calls that were approved and not made before the fork."""
         requested = {
-            each.data.get("intent")
-            for each in self._open.values()
-            if each.position < branched.position
+            intent_asked(each) for each in self._open.values() if each.position < branched.position
         }
         again = sorted(self._granted_elsewhere - requested - self._granted.keys())
         return [self._ask(self._intents[id]) for id in again]
@@ -488,7 +486,7 @@ class ApprovalGate:
         if not isinstance(approval, str) or approval not in self._open:
             raise not_open(approval, self._decision_about(approval))
         if decision.type == APPROVAL_GRANTED:
-            intent = self._intents.get(str(self._open[approval].data.get("intent")))
+            intent = self._intents.get(intent_asked(self._open[approval]) or "")
             check_arguments(decision, intent, self.executor_of, self._policies, world)
         return decision
 

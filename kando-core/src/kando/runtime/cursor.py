@@ -28,7 +28,7 @@ from kando.schema.events import (
     TIMER_SET,
     RecordedEvent,
 )
-from kando.schema.firing import Firing
+from kando.schema.firing import Firing, firing_of
 from kando.schema.identity import step_key
 from kando.views.approvals import GATE
 from kando.views.firings import FiringOrders, parked_by_person, remaining
@@ -322,8 +322,8 @@ class Cursor:
             self._grants.pop(id, None)
 
     def _observe_fired(self, event: RecordedEvent) -> None:
-        trigger = self._advance_to_trigger(event.data["trigger"], event)
-        responder = event.data["responder"]
+        trigger_id, responder = firing_of(event)
+        trigger = self._advance_to_trigger(trigger_id, event)
         self._restore_silent(trigger, event.data.get(OBSERVED), event.position)
         self._show(trigger, event.data.get(OBSERVED), event.position)
         self._mark_resolved(trigger, responder)
@@ -336,17 +336,18 @@ class Cursor:
             if (stepped_over := parked_by_person(event.data)) is not None:
                 self.parked.setdefault(stepped_over[0], set()).add(stepped_over[1])
             return
-        trigger = self._advance_to_trigger(event.data["trigger"], event)
-        responder = event.data["responder"]
+        trigger_id, responder = firing_of(event)
+        trigger = self._advance_to_trigger(trigger_id, event)
         self._show(trigger, event.data.get(OBSERVED), event.position)
-        outcome = event.data["outcome"]
+        outcome = event.data.get("outcome")
         self._failed.pop((trigger.id, responder), None)
         if outcome != PARKED:
             self._unresolved.add((trigger.id, responder))
         else:
             self._unresolved.discard((trigger.id, responder))
         if outcome == RETRIED:
-            self._failed[trigger.id, responder] = event.data["attempt"]
+            attempt = event.data.get("attempt")
+            self._failed[trigger.id, responder] = attempt if type(attempt) is int else 1
         elif outcome == PARKED:
             self._mark_parked(trigger, responder, event.position)
 

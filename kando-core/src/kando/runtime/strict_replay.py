@@ -37,7 +37,7 @@ from kando.schema.events import (
     RecordedEvent,
     event_label,
 )
-from kando.schema.firing import Firing, grouped
+from kando.schema.firing import Firing, firing_of, grouped
 from kando.views.firings import parked_by_person
 from kando.views.kit import FILLS_DEFAULTS
 from kando.views.pending import is_answer, is_by_hand
@@ -96,7 +96,7 @@ def _executors_in(recorded: Iterable[RecordedEvent]) -> set[str]:
     }
     for event in recorded:
         if event.type == RESPONDER_FIRED and event.data.get("call") is True:
-            executors.add(event.data["responder"])
+            executors.add(firing_of(event)[1])
     # The answers of the approval gate are replayed, since they do not come from outside.
     return executors - {GATE}
 
@@ -199,15 +199,15 @@ class _StrictReplay:
                 # All of them at once: a responder handles no event from before its own kit.loaded.
                 self.cursor.orders.observe(event.position, event.data)
             elif event.type == RESPONDER_FAILED:
-                key = event.data["trigger"], event.data["responder"]
+                key = firing_of(event)
                 if parked_by_person(event.data) is not None:
                     self._stepped_over[key] = event.position
                     continue
                 self._failures.setdefault(key, []).append(event.position)
-                if event.data["outcome"] == PARKED:
+                if event.data.get("outcome") == PARKED:
                     self._parked.add(key)
             elif event.type == RESPONDER_FIRED:
-                self._parked.discard((event.data["trigger"], event.data["responder"]))
+                self._parked.discard(firing_of(event))
         # By position: where the next firing starts that the replay must reproduce.
         self._next_firing = [len(recorded)] * (len(recorded) + 1)
         for position in range(len(recorded) - 1, -1, -1):

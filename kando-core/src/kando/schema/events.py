@@ -65,7 +65,9 @@ __all__ = [
     "KandoEvent",
     "RecordedEvent",
     "detach",
+    "error_line",
     "event_label",
+    "exhausted_limits",
     "limited_size",
     "make_event",
     "make_recorded_event",
@@ -328,6 +330,19 @@ def event_label(event: KandoEvent) -> str:
     """Return the id of an event (its type if it has none yet) and its actor, for messages."""
     name = event.id or event.type
     return f"{name} by {event.actor}" if event.actor else name
+
+
+def error_line(error: object) -> str:
+    """Return the ``error`` of a recorded failure or answer, as type and message."""
+    if isinstance(error, dict):
+        return f"{error.get('type')}: {error.get('message')}"
+    return f"Error: {error}"
+
+
+def exhausted_limits(event: KandoEvent) -> list[str]:
+    """Return the limits that a ``budget.exhausted`` says were reached."""
+    reasons = event.data.get("reasons")
+    return [str(each) for each in reasons] if isinstance(reasons, list) else []
 
 
 def make_event(

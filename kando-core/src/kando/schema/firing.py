@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
+from kando.errors import StoreDamaged
 from kando.schema.events import (
     OBSERVED,
     RESPONDER_COMPLETED,
@@ -20,13 +21,26 @@ from kando.schema.events import (
 from kando.schema.exact_json import encode
 from kando.schema.identity import lifecycle_keys, number_of_default_id
 
-__all__ = ["Fields", "Firing", "flattened", "grouped", "outputs_of"]
+__all__ = ["Fields", "Firing", "firing_of", "flattened", "grouped", "outputs_of"]
 
 #: The fields of an event that its hash covers, in this order: position, id, type, source, actor,
 #: causes, timestamp, lineage key, version and encoded data.
 Fields = tuple[int, str, str, str, str, list[str], datetime, str, int, bytes]
 
 _INTERRUPTS = frozenset({RESPONDER_FIRED, RESPONDER_FAILED})
+
+
+def firing_of(event: RecordedEvent) -> tuple[str, str]:
+    """Return the trigger and the responder of a ``responder.fired`` or ``responder.failed``.
+
+    Raises:
+        StoreDamaged: the event does not name them; Kando did not record it.
+    """
+    trigger, responder = event.data.get("trigger"), event.data.get("responder")
+    if isinstance(trigger, str) and isinstance(responder, str):
+        return trigger, responder
+    msg = f"{event.source}: {event.id} does not name its trigger and its responder."
+    raise StoreDamaged(msg, position=event.position, hint="Restore the ledger from a copy.")
 
 
 class Firing:

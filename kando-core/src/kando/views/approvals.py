@@ -32,6 +32,7 @@ __all__ = [
     "as_approval",
     "decision_in",
     "granted_calls",
+    "intent_asked",
     "open_approvals",
 ]
 
@@ -141,14 +142,20 @@ def _asked(event: KandoEvent) -> Approval:
     data = event.data
     return Approval(
         event.id,
-        data.get("intent"),
-        data["type"],
-        data["reason"],
-        data.get("held", []),
+        intent_asked(event),
+        str(data.get("type", "")),
+        str(data.get("reason", "")),
+        held if isinstance(held := data.get("held"), list) else [],
         data.get("cause_object_id"),
         event.timestamp,
         due_at(event) if EXPIRES in data else None,
     )
+
+
+def intent_asked(request: KandoEvent) -> str | None:
+    """Return the id of the intent that an ``approval.requested`` is about; None for a held event."""
+    intent = request.data.get("intent")
+    return intent if isinstance(intent, str) else None
 
 
 def as_approval(question: Question) -> Approval:

@@ -166,7 +166,9 @@ def parked_by_person(failed: Mapping[str, Any]) -> tuple[str, str] | None:
         failed: data of a ``responder.failed``.
     """
     if failed.get("outcome") == PARKED and failed.get("in_turn") is False:
-        return failed["trigger"], failed["responder"]
+        trigger, responder = failed.get("trigger"), failed.get("responder")
+        if isinstance(trigger, str) and isinstance(responder, str):
+            return trigger, responder
     return None
 
 

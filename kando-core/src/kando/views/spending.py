@@ -101,7 +101,11 @@ def charge_of(answer_type: str, answer: Mapping[str, Any]) -> Accounts:
     error = answer.get("error")
     # Most answers have no error: an instance check of None would be the slow one.
     kind = error.get("type") if error is not None and isinstance(error, Mapping) else None
-    if kind in _NOT_CALLED or answer.get("cached") is True or is_by_hand(answer):
+    if (
+        (isinstance(kind, str) and kind in _NOT_CALLED)
+        or answer.get("cached") is True
+        or is_by_hand(answer)
+    ):
         return _FREE
     if answer_type == TOOL_RETURNED:
         return _TOOL_CALL

@@ -37,6 +37,8 @@ from kando.schema.events import (
     TOOL_CALLED,
     TOOL_RETURNED,
     RecordedEvent,
+    error_line,
+    exhausted_limits,
 )
 from kando.schema.firing import Firing
 from kando.views.approvals import ApprovalsFold
@@ -222,8 +224,7 @@ def _on_answer(fold: StatusFold, event: RecordedEvent) -> None:
         error = event.data.get("error") if event.type == LLM_RESPONSE else None
         if error is not None and not is_by_hand(event.data):
             fold.failed += 1
-            about = error if isinstance(error, dict) else {"type": "Error", "message": error}
-            fold.last_error = f"{about.get('type')}: {about.get('message')}"
+            fold.last_error = error_line(error)
     fold.approvals.observe(event)
 
 
@@ -241,20 +242,21 @@ def _on_child(fold: StatusFold, event: RecordedEvent) -> None:
 
 
 def _on_failure(fold: StatusFold, event: RecordedEvent) -> None:
-    outcome = event.data["outcome"]
-    reason = f"{event.data['responder']}: {_reason_of(event)}"
+    trigger, responder = event.data.get("trigger"), event.data.get("responder")
+    outcome = event.data.get("outcome")
+    reason = f"{responder}: {_reason_of(event)}"
     if outcome == PARKED:
-        key = _firing(event.data["trigger"], event.data["responder"])
-        fold.parked[key] = f"{event.data['trigger']}: {reason}"
+        fold.parked[_firing(trigger, responder)] = f"{trigger}: {reason}"
     elif outcome == RAISED:
         fold.failure = reason
 
 
 def _reason_of(failed: RecordedEvent) -> str:
-    error = failed.data["error"]
+    error = failed.data.get("error")
     if parked_by_person(failed.data) is None:
-        return f"{error['type']}: {error['message']}"
-    because = f": {error['message']}" if error["message"] else ""
+        return error_line(error)
+    message = error.get("message") if isinstance(error, dict) else None
+    because = f": {message}" if message else ""
     return f"parked by {failed.data.get('by')}{because}"
 
 
@@ -272,7 +274,7 @@ def _firing(trigger: object, responder: object) -> str:
 
 
 def _on_exhaustion(fold: StatusFold, event: RecordedEvent) -> None:
-    fold.limits = ", ".join(event.data["reasons"])
+    fold.limits = ", ".join(exhausted_limits(event))
 
 
 def _on_timer(fold: StatusFold, event: RecordedEvent) -> None:
@@ -288,7 +290,8 @@ def _on_branch(fold: StatusFold, event: RecordedEvent) -> None:
     if event.type == BRANCH_CREATED:
         fold.branch, fold.spent_before = event.data, fold.spent
     else:
-        fold.goal, fold.has_goal = event.data.get("goal", fold.goal), True
+        goal = event.data.get("goal")
+        fold.goal, fold.has_goal = goal if isinstance(goal, str) else fold.goal, True
 
 
 _UNPARKS = frozenset({RESPONDER_FIRED, *ANSWERS})
