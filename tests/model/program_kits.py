@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import threading
+import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from zlib import crc32
 
@@ -27,6 +30,7 @@ from kando.responders.base import Responder, Retry
 from kando.responders.edge import edge_responder
 from kando.responders.idempotency import idempotency_key
 from kando.responders.policies import Allow, Ask, Deny
+from kando.runtime.call_pool import Call as PooledCall
 from kando.schema.attachments import file, image
 from kando.schema.events import KandoEvent
 from kando.testing.runs import Crash
@@ -56,6 +60,7 @@ class Call:
         arguments: what it was called with.
         failed: whether it raised.
         excused: whether the process died before its answer was recorded, so that it is repeated.
+        passed_at: when it passed the last check of the runtime; None if no pool of calls makes it.
     """
 
     run: str
@@ -64,6 +69,16 @@ class Call:
     arguments: Any
     failed: bool = False
     excused: bool = False
+    passed_at: datetime | None = None
+
+
+def passed_at() -> datetime | None:
+    """Return when the call that this thread makes passed the last check of the runtime, or None."""
+    for frame, _ in traceback.walk_stack(None):
+        if frame.f_code is PooledCall.make.__code__:
+            seconds = time.monotonic() - frame.f_locals["self"].started_at
+            return datetime.now(UTC) - timedelta(seconds=seconds)
+    return None
 
 
 @attrs.define
@@ -138,7 +153,8 @@ class Outside:
         with self._lock:
             if threading.current_thread() in self._dead_threads or self.is_dead:
                 raise Crash("this process is gone")
-            call = Call(self.run, key.rpartition("/")[2], what, arguments)
+            intent = key.rpartition("/")[2]
+            call = Call(self.run, intent, what, arguments, passed_at=passed_at())
             fault = self.check_call(call)
             if fault is not None:
                 self.faults.append(f"{what} is called for {call.intent} of {self.run}: {fault}")
