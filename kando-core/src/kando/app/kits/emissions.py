@@ -81,12 +81,18 @@ def emissions_of(fn: Callable[..., Any]) -> list[Emission] | None:
     if not isinstance(function, FunctionType):
         return None
     try:
-        found = list(_in_function(function, set(), True))
+        return list(_emissions_of(function))
     except _NO_SOURCE:
         return None
+
+
+# Every start of a run asks for the functions of its kit again.
+@lru_cache(maxsize=4096)
+def _emissions_of(function: FunctionType) -> tuple[Emission, ...]:
+    found = list(_in_function(function, set(), True))
     certain = {(each.type, each.subject) for each in found if each.is_certain}
     kinds = dict.fromkeys((each.type, each.subject) for each in found)
-    return [Emission(type, subject, (type, subject) in certain) for type, subject in kinds]
+    return tuple(Emission(type, subject, (type, subject) in certain) for type, subject in kinds)
 
 
 def prompts_in(fn: Callable[..., Any]) -> list[tuple[Any, str]]:
@@ -94,11 +100,16 @@ def prompts_in(fn: Callable[..., Any]) -> list[tuple[Any, str]]:
     function = getattr(inspect.unwrap(fn), "__func__", fn)
     if not isinstance(function, FunctionType):
         return []
-    names = _names_in(function)
     try:
-        calls = [call for call, _ in _calls(_body_of(function), names, True)]
+        return list(_prompts_in(function))
     except _NO_SOURCE:
         return []
+
+
+@lru_cache(maxsize=4096)
+def _prompts_in(function: FunctionType) -> tuple[tuple[Any, str], ...]:
+    names = _names_in(function)
+    calls = [call for call, _ in _calls(_body_of(function), names, True)]
     found = []
     for call in calls:
         method = call.func
@@ -107,7 +118,7 @@ def prompts_in(fn: Callable[..., Any]) -> list[tuple[Any, str]]:
             name = _constant(call, 0, "name", names)
             if owner is not None and name is not None:
                 found.append((owner, name))
-    return found
+    return tuple(found)
 
 
 def _in_function(fn: Any, seen: set[object], is_certain: bool) -> Iterator[Emission]:
@@ -134,7 +145,6 @@ def _body_of(fn: FunctionType) -> list[ast.stmt]:
     return _body_of_code(fn.__code__)
 
 
-# Every start of a run asks for the functions of its kit again.
 @lru_cache(maxsize=4096)
 def _body_of_code(code: CodeType) -> list[ast.stmt]:
     source = textwrap.dedent(inspect.getsource(code))
