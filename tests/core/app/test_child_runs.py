@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from kando import (
     Kit,
     Run,
     Store,
+    ask,
     ask_person,
     call_tool,
     create,
@@ -25,11 +27,14 @@ from kando import (
     patch,
     start_run,
 )
+from kando.app.builtin import installed_plugins
 from kando.app.group_worker import GroupWorker
 from kando.errors import AmbiguousName, InvalidData
 from kando.ledger.sqlite_substrate import SQLiteSubstrate
+from kando.plugins import ProviderSpec, hookimpl
 from kando.responders.policies import Ask, Deny
 from kando.schema.events import (
+    LLM_RESPONSE,
     OBJECT_CREATED,
     PERSON_REPLIED,
     RUN_ENDED,
@@ -73,6 +78,8 @@ def make_kits(journal: Path) -> list[Kit]:
         if word == "nothing":
             report = {"name": "a.md", "media_type": "text/markdown", "text": "# None"}
             yield create("Report", {**report, "problem": "no source was read"})
+        elif word == "think":
+            yield ask([{"role": "user", "content": "How?"}], about="job", model="small")
         elif word == "ask":
             yield ask_person("Which?", about="job")
         elif word.startswith("nest"):
@@ -83,6 +90,10 @@ def make_kits(journal: Path) -> list[Kit]:
     @child.responder(TOOL_RETURNED, type="Job")
     def on_note(event: KandoEvent, world: Any) -> Any:
         yield patch("job", {"n": event.data.get("result")})
+
+    @child.responder(LLM_RESPONSE, type="Job")
+    def on_answer(event: KandoEvent, world: Any) -> Any:
+        yield patch("job", {"n": event.data.get("cached", False)})
 
     @child.responder(PERSON_REPLIED, type="Job")
     def on_reply(event: KandoEvent, world: Any) -> Any:
@@ -468,6 +479,53 @@ def test_a_branch_that_may_write_lets_its_children_write(store: Store, tmp_path:
     branch.resume()
 
     assert (branch.status().state, got(branch)) == ("finished", [1])
+
+
+class Offers:
+    """A plugin with a provider that answers with its argument."""
+
+    @hookimpl
+    def kando_providers(self) -> list[ProviderSpec]:
+        return [ProviderSpec("says", "says:open_says")]
+
+
+@pytest.fixture
+def asking(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Store]:
+    """Return a store whose runs may ask the provider ``says``."""
+    module = ModuleType("says")
+    vars(module)["open_says"] = lambda argument, environ: lambda request: {"text": argument}
+    monkeypatch.setitem(sys.modules, "says", module)
+    plugins = installed_plugins({"KANDO_PLUGINS": ""})
+    plugins.register(Offers(), name="says")
+    kits = make_kits(tmp_path / "journal")
+    with open_store("memory:", kits=kits, plugins=plugins, environ={}) as opened:
+        yield opened
+
+
+def before_the_child(run: Run) -> str:
+    return next(event.id for event in run.events() if event.type == RUN_REQUESTED)
+
+
+@pytest.mark.parametrize("choice", [{"model": "large"}, {"fresh": True}, {"llm": "says:yes"}])
+def test_a_model_or_freshness_that_a_branch_chooses_holds_for_its_children(
+    choice: dict[str, Any], asking: Store
+) -> None:
+    run = asking.start("parent", "think", llm="says")
+    branch = run.fork(before=before_the_child(run), **choice)
+    branch.resume(llm=choice.get("llm", "says"))
+
+    assert (got(run), got(branch)) == ([False], [False])
+    assert branch.replay(strict=True)
+
+
+def test_a_fresh_branch_forked_again_shares_the_answers_of_its_own_children(asking: Store) -> None:
+    run = asking.start("parent", "think", llm="says")
+    fresh = run.fork(before=before_the_child(run), fresh=True)
+    fresh.resume(llm="says")
+    again = fresh.fork(before=before_the_child(fresh))
+    again.resume(llm="says")
+
+    assert (got(fresh), got(again)) == ([False], [True])
 
 
 def test_a_run_is_moved_without_its_children(store: Store, tmp_path: Path) -> None:

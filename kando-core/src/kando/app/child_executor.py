@@ -199,9 +199,9 @@ class ChildRuns:
 
         data, id = intent.data, child_id_of(self.parent.stream_name(), intent.lineage_key)
         started_by = self._started_by(intent)
-        original = self._of_parents(intent)
+        original, is_fresh = self._of_parents(intent)
         if original is not None:
-            return self._branched(original, id, started_by)
+            return self._branched(original, id, started_by, is_fresh=is_fresh)
         budget = self._budget(data.get("limits"), reservation_of_call())
         create_run(
             self.context,
@@ -244,22 +244,29 @@ class ChildRuns:
         )
         return asked.capped_by(left)
 
-    def _of_parents(self, intent: RecordedEvent) -> OpenedRun | None:
-        """Return the child that a parent of a branch has started for an equal request, or None."""
+    def _of_parents(self, intent: RecordedEvent) -> tuple[OpenedRun | None, bool]:
+        """Return the child that a parent of a branch has started for an equal request, or None.
+
+        Also return whether the branch ignores the answers of that child's models.
+        """
         substrate = self.context.substrate()
         kind, _, id = self.parent.stream_name().partition(":")
+        is_fresh = False
         while kind == "branch" and (parent_id := substrate.info(id).parent_id) is not None:
+            is_fresh = is_fresh or id == self.choices.fresh_id
             parent = substrate.open(parent_id)
             child = opened_child(self.context, parent.stream_name(), intent.lineage_key)
             if child is not None:
                 event_id = (child.choices.started_by or {}).get("event_id")
                 asked = parent.find(event_id) if isinstance(event_id, str) else None
                 if asked is not None and _asked(asked) == _asked(intent):
-                    return child
+                    return child, is_fresh
             id = parent_id
-        return None
+        return None, is_fresh
 
-    def _branched(self, original: OpenedRun, id: str, started_by: dict[str, Any]) -> OpenedRun:
+    def _branched(
+        self, original: OpenedRun, id: str, started_by: dict[str, Any], *, is_fresh: bool
+    ) -> OpenedRun:
         """Create a child that is a branch of another one: it begins at that one's seeds.
 
         It repeats no call that the other has made with the same arguments.
@@ -273,7 +280,8 @@ class ChildRuns:
         at = ledger.length() if first is None else first.position
         head = head_of(ledger, BranchMeta(id, original.id, at), CHILD_RUNS)
         draft = BranchDraft(ledger, head)
-        changed = make_event(BRANCH_CHANGED, "", CHILD_RUNS, [head.id], {STARTED_BY: started_by})
+        data = {STARTED_BY: started_by, **({"fresh": True} if is_fresh else {})}
+        changed = make_event(BRANCH_CHANGED, "", CHILD_RUNS, [head.id], data)
         Runtime(draft, [], edge_logic=()).record([changed], is_own=True)
         substrate = self.context.substrate(read_only=False)
         return OpenedRun(self.context, substrate.fork_with(original.id, at, id, draft.own))

@@ -88,10 +88,11 @@ class Choices:
             return attrs.evolve(self, is_imported=True, allows_writes=False)
         if event.type == BRANCH_CHANGED:
             is_fresh = data.get("fresh") is True and self.branch_id is not None
+            named = self._started_by(data)
             return attrs.evolve(
-                self._started_by(data),
-                model=_text(data.get("model")) or self.model,
-                llm=_text(data.get("llm")) or self.llm,
+                named,
+                model=_text(data.get("model")) or named.model,
+                llm=_text(data.get("llm")) or named.llm,
                 fresh_id=self.branch_id if is_fresh else self.fresh_id,
                 fresh_from=self.branch_from if is_fresh else self.fresh_from,
                 allows_writes=self.allows_writes or data.get("allow_writes") is True,
