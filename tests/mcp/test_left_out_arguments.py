@@ -109,6 +109,7 @@ def test_a_client_of_tasks_gets_a_task_at_once_with_a_blank_wait(
         answer = server.ask("tools/call", {TASKS: {}}, name="start_run", arguments=arguments)
         assert answer["result"]["resultType"] == "task"
         place.open_gate()
-        task = {"taskId": answer["result"]["taskId"]}
-        while server.ask("tasks/get", {TASKS: {}}, **task)["result"]["status"] == "working":
-            pass
+        task = answer["result"]["taskId"]
+        waiting = {"run_id": task, "wait_s": 45}
+        while server.ask("tasks/get", {TASKS: {}}, taskId=task)["result"]["status"] == "working":
+            server.ask("tools/call", {TASKS: {}}, name="get_run", arguments=waiting)
