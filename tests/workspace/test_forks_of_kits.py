@@ -9,6 +9,8 @@ import pytest
 from kando import open_store
 from kando.schema.events import RESPONDER_FIRED
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.parametrize("kit", ["diligence", "planning", "research"])
 def test_a_branch_that_is_cut_at_any_place_ends_with_the_same_world(

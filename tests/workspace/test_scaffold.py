@@ -15,6 +15,8 @@ import pytest
 from kando.app.new import KINDS, TEMPLATES, write_package
 from kando.errors import ConfigurationError
 
+pytestmark = [pytest.mark.long, pytest.mark.once]
+
 #: Kinds of packages, and the templates of kits.
 EVERY = [*((kind, None) for kind in KINDS), *(("kit", each) for each in TEMPLATES)]
 
