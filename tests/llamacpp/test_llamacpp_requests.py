@@ -19,6 +19,7 @@ import pytest
 from gguf_files import write_gguf
 from kando.errors import BadReply, ProviderError, RequestRejected, UnsupportedContent
 from kando.testing.providers import ProviderSuite
+from kando_llamacpp._gguf import read_model_file
 from kando_llamacpp.provider import LlamaProvider, open_llamacpp
 
 LOOK_UP = {
@@ -486,6 +487,16 @@ def test_a_model_that_does_not_fit_into_memory_is_not_loaded(llama, tmp_path) ->
     with pytest.raises(ProviderError, match=r"'huge\.gguf' needs about .* GB of memory for"):
         provider({"messages": [USER]})
     assert llama.params == []
+
+
+def test_earlier_prompts_are_kept_in_as_much_memory_as_the_context_takes(llama, tmp_path) -> None:
+    sizes = {"llama__block_count": 30, "llama__embedding_length": 512}
+    path = write_gguf(tmp_path / "m.gguf", **sizes)
+
+    open_llamacpp(str(path), {})({"messages": [USER]})
+
+    (params,), model = llama.params, read_model_file(path)
+    assert params.cache_ram_mib == (model.memory(params.n_ctx) - model.size) >> 20 > 0
 
 
 def test_text_is_shown_as_it_comes_and_json_around_it_is_not(llama, provider) -> None:
