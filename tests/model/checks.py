@@ -179,6 +179,8 @@ def check_views(machine: Machine, run: Run, events: Sequence[dict[str, Any]]) ->
     outcome = machine.store.compare([run.id])[0]
     compare(machine, "compare cost", run, outcome.llm.cost_usd, money["llm_cost_usd"])
     compare(machine, "unanswered", run, status.unanswered, len(reference.open_intents(events)))
+    compare(machine, "labels", run, status.labels, reference.labels(events))
+    compare(machine, "labels opened", run, run.labels, status.labels)
     compare(machine, "timers", run, status.timers, len(reference.open_timers(events)))
     waiting = reference.open_approvals(events)
     compare(machine, "approvals", run, [each.event_id for each in run.approvals()], waiting)
@@ -209,6 +211,7 @@ def _check_prefix(machine: Machine, run: Run, events: Sequence[dict[str, Any]]) 
     copied.append(list(run.events(at=end)))
     status = read_status(copied)
     intents = reference.open_intents(events)
+    compare(machine, "labels at", run, status.labels, reference.labels(events))
     compare(machine, "unanswered at", run, status.unanswered, len(intents))
     compare(machine, "cost at", run, status.llm_cost_usd, money["llm_cost_usd"])
     kit = machine.store.context.kits["model"]

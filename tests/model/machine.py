@@ -192,7 +192,8 @@ class Machine:
 
     def do_start(self, step: Mapping[str, Any], _: Run | None) -> None:
         budget = Budget(**step["budget"]) if step["budget"] else None
-        run = self.store.start("model", "a goal", work=False, budget=budget)
+        labels = step.get("labels")
+        run = self.store.start("model", "a goal", work=False, budget=budget, labels=labels)
         self.runs.append(run)
         self.touched = {run.id}
         if not step.get("stops"):
@@ -327,6 +328,14 @@ class Machine:
     def do_cancel(self, step: Mapping[str, Any], run: Run) -> None:
         run.cancel()
 
+    def do_label(self, step: Mapping[str, Any], run: Run) -> None:
+        before, length = run.status(), run.length()
+        run.label(step["changes"])
+        after, labelled = run.status(), [each["type"] for each in self.events(run)[length:]]
+        compare(self, "labels recorded", run, labelled, [reference.LABELLED])
+        for name in ("state", "problem", "unread", "objects", "llm_cost_usd"):
+            compare(self, f"labelled {name}", run, getattr(after, name), getattr(before, name))
+
     def do_decide(self, step: Mapping[str, Any], run: Run) -> None:
         waiting = run.approvals()
         if waiting:
@@ -418,6 +427,8 @@ def _send(run: Run, what: str) -> None:
         run.pause()
     elif what == "cancel":
         run.cancel()
+    elif what == "label":
+        run.label({"tenant": "c"})
     elif what.startswith("say"):
         run.say(what)
     else:

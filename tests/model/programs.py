@@ -49,6 +49,7 @@ def generate(seed: int) -> Program:
     if not program.get("calm"):
         _add_talk(program, random.Random(f"talk of {seed}"))
     _add_media(program)
+    _add_labels(program)
     return program
 
 
@@ -75,6 +76,24 @@ def _add_media(program: Program) -> None:
     for step in program["steps"]:
         if step["do"] == "say" and rng.random() < 0.3:
             step["media"] = [*rng.choice(MEDIA)]
+
+
+def _add_labels(program: Program) -> None:
+    """Label the runs of some programs: at their start, between the steps, and during calls."""
+    rng = random.Random(f"labels of {program['seed']}")
+    # A run that was only stopped and resumed is compared with one that was not.
+    if program.get("calm") or rng.random() < 0.5:
+        return
+    steps = program["steps"]
+    if rng.random() < 0.5:
+        steps[0]["labels"] = {"tenant": "a", "a/b": "1"}
+    for step in steps:
+        if step.get("during") and rng.random() < 0.4:
+            step["during"]["send"] = "label"
+    for n in range(rng.randint(1, 4)):
+        changes = {"tenant": rng.choice(("a", "b", None)), f"n{n}": rng.choice((str(n), None))}
+        step = {"do": "label", "run": rng.randint(0, 3), "changes": changes}
+        steps.insert(rng.randint(1, len(steps)), step)
 
 
 def _add_talk(program: Program, rng: random.Random) -> None:

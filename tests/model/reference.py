@@ -23,6 +23,7 @@ ANSWER_OF = {
 }
 ANSWERS = frozenset(ANSWER_OF.values())
 CONTROL = {"run.paused": "paused", "run.cancelled": "cancelled", "run.resumed": None}
+LABELLED = "run.labelled"
 BOOKKEEPING = frozenset({"responder.fired", "responder.completed", "responder.failed"})
 NOT_CALLED = frozenset({"Denied", "InvalidArguments", "UnknownTool"})
 
@@ -73,6 +74,15 @@ def halted(events: Sequence[Event]) -> str | None:
         if event["type"] in CONTROL or event["type"] == "branch.created":
             state = CONTROL.get(event["type"])
     return state
+
+
+def labels(events: Iterable[Event]) -> dict[str, str]:
+    """Return the labels of a run: the last value of each name, unless it is null."""
+    found: dict[str, Any] = {}
+    for event in events:
+        if event["type"] == LABELLED:
+            found |= event["data"]["labels"]
+    return {name: value for name, value in found.items() if value is not None}
 
 
 # -- money (DESIGN 3) -----------------------------------------------------------------------------
@@ -140,8 +150,8 @@ def above(events: Sequence[Event], limits: Mapping[str, float], forked: int = 0)
         forked: number of events that forks have recorded, which do not count.
     """
     used = spent(events)
-    # No limit forbids a person to pause, resume or cancel.
-    free = {"budget.exhausted", *CONTROL}
+    # No limit forbids a person to pause, resume, cancel or label.
+    free = {"budget.exhausted", LABELLED, *CONTROL}
     counted_events = [e for e in events if e["type"] not in free]
     # Nor does one keep what an attempt used out of the account.
     while counted_events and _used_by_attempt(counted_events[-1]):

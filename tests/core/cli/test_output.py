@@ -28,6 +28,7 @@ STATUS = {
         "reminders",
         "children",
         "started_by",
+        "labels",
     ),
 }
 EVENT = {"id", "type", "source", "actor", "cause", "timestamp", "data", "position"}
@@ -60,6 +61,7 @@ ONE_OBJECT = {
         *("shared_answers", "shared_usd"),
     },
     "pause RUN": {"run_id", "key", "is_new"},
+    "label RUN tenant=a": {"run_id", "labels"},
     "completion bash": {"shell", "script"},
 }
 LISTS = {

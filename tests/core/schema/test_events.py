@@ -121,6 +121,7 @@ def test_the_names_of_event_types_are_fixed() -> None:
         "RUN_PAUSED": "run.paused",
         "RUN_RESUMED": "run.resumed",
         "RUN_CANCELLED": "run.cancelled",
+        "RUN_LABELLED": "run.labelled",
         "INBOX_REFUSED": "inbox.refused",
         "WORKSPACE_LOADED": "workspace.loaded",
         "OBSERVED": "observed",

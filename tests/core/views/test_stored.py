@@ -89,6 +89,9 @@ DATA: dict[str, st.SearchStrategy[dict[str, Any]]] = {
     "run.paused": st.just({}),
     "run.resumed": st.just({}),
     "run.cancelled": st.just({}),
+    "run.labelled": st.sampled_from(
+        [{"labels": {"a": "1", "b": None}}, {"labels": {"b": "2"}}, {}]
+    ),
 }
 
 stories = st.lists(

@@ -52,6 +52,7 @@ from kando.schema.events import (
     RecordedEvent,
     make_event,
 )
+from kando.views.labels import labels_event
 from kando.views.pending import CONTROL
 from kando.views.spending import Accounts
 from kando.world.graph import World
@@ -211,8 +212,13 @@ class ChildRuns:
             settings=data.get("settings"),
             started_by=started_by,
             run_id=id,
+            labels=self._labels(),
         )
         return OpenedRun(self.context, self.context.substrate(read_only=False).open(id))
+
+    def _labels(self) -> dict[str, str]:
+        """Return the labels that the run has now: its children begin with them."""
+        return OpenedRun(self.context, self.parent).labels
 
     def _started_by(self, intent: RecordedEvent) -> dict[str, Any]:
         above = self.choices.started_by or {}
@@ -282,7 +288,10 @@ class ChildRuns:
         draft = BranchDraft(ledger, head)
         data = {STARTED_BY: started_by, **({"fresh": True} if is_fresh else {})}
         changed = make_event(BRANCH_CHANGED, "", CHILD_RUNS, [head.id], data)
-        Runtime(draft, [], edge_logic=()).record([changed], is_own=True)
+        labels, inherited = self._labels(), OpenedRun(self.context, draft).labels
+        changes = dict.fromkeys(sorted(inherited.keys() - labels.keys())) | labels
+        events = [changed] + ([labels_event(changes, CHILD_RUNS)] if labels != inherited else [])
+        Runtime(draft, [], edge_logic=()).record(events, is_own=True)
         substrate = self.context.substrate(read_only=False)
         return OpenedRun(self.context, substrate.fork_with(original.id, at, id, draft.own))
 

@@ -37,6 +37,7 @@ from kando.schema.events import (
     make_event,
 )
 from kando.views.kit import ADDED, recorded_servers
+from kando.views.labels import check_changes, labels_event
 
 __all__ = ["fork_run"]
 
@@ -56,6 +57,7 @@ def fork_run(
     allow_writes: bool = False,
     budget: Budget | None = None,
     settings: KitSettings | None = None,
+    labels: Mapping[str, str | None] | None = None,
     actor: str = "cli",
 ) -> BranchMeta:
     """Fork a run or branch; no event is copied, and no model or tool is called.
@@ -78,6 +80,7 @@ def fork_run(
         allow_writes: whether the branch calls tools that write without asking a person.
         budget: limits of the branch; where none is set, it has those of the run at the position.
         settings: of the kit, to change: by name, or an instance of its class.
+        labels: of the branch, to change: values by name; None removes a label.
         actor: of the fork.
 
     Raises:
@@ -85,6 +88,7 @@ def fork_run(
         EventNotFound: the run has no event `before`.
         UnknownPlugin: no such kit or provider is installed.
         RefusedEvent: a change cannot be recorded, such as a patch of an unknown object.
+        InvalidData: a label is malformed.
         ConfigurationError: `at` and `before` are both given, or no kit can make seeds for the goal.
     """
     parent = run.ledger
@@ -94,14 +98,14 @@ def fork_run(
     head = head_of(parent, meta, actor)
     chosen = _chosen(run.context, goal, model, llm, fresh, allow_writes)
     limits = budget or Budget()
-    is_changed = bool(chosen or patches or events or kit or settings or limits.limits())
+    is_changed = bool(chosen or patches or events or kit or settings or labels or limits.limits())
     own = [head]
     if is_changed:
         changes = [
             *_patches(patches, actor),
             *(_event(each, actor) for each in events),
         ]
-        own = _drafted(run, head, kit, goal, chosen, limits, settings, changes)
+        own = _drafted(run, head, kit, goal, chosen, limits, settings, labels, changes)
     run.context.substrate(read_only=False).fork_with(run.id, at, meta.branch_id, own)
     return meta
 
@@ -178,6 +182,7 @@ def _drafted(
     chosen: dict[str, Any],
     budget: Budget,
     settings: KitSettings | None,
+    labels: Mapping[str, str | None] | None,
     changes: list[KandoEvent],
 ) -> list[RecordedEvent]:
     """Return the branch's own events, with the checks that recording makes."""
@@ -200,6 +205,8 @@ def _drafted(
         events.append(make_event(BRANCH_CHANGED, "", head.actor, [head.id], chosen))
     if budget.limits():
         events.append(limits_event(budget.with_defaults(forked.limits), head.actor))
+    if labels:
+        events.append(labels_event(check_changes(labels, forked.labels), head.actor))
     kits = [] if kit is None else [kit]
     responders = [] if kit is None else responders_of(kit, forked.choices.kit)
     runtime = Runtime(draft, responders, kits=kits, edge_logic=())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 
 import attrs
@@ -19,6 +19,7 @@ from kando.errors import (
 )
 from kando.ledger.substrate import LedgerInfo
 from kando.schema.events import RecordedEvent
+from kando.views.labels import check_labels
 from kando.world.graph import Relation, World, WorldObject
 from kando.world.projection import apply, project
 
@@ -62,6 +63,7 @@ def list_runs(
     state: str | None = None,
     kit: str | None = None,
     text: str | None = None,
+    labels: Mapping[str, str] | None = None,
 ) -> RunPage:
     """Return runs and branches, newest first.
 
@@ -75,10 +77,13 @@ def list_runs(
         state: only runs in this state.
         kit: only runs of the kit with this name.
         text: only runs whose id or goal contains it, in any case.
+        labels: only runs that have all of these labels.
 
     Raises:
         ConfigurationError: the cursor is malformed.
+        InvalidData: a label is malformed.
     """
+    wanted = check_labels(labels).items()
     ledgers = context.substrate().ledgers()
     if cursor is not None and all(info.id != cursor for info in ledgers):
         msg = f"{cursor!r} is not a cursor of this list."
@@ -90,6 +95,7 @@ def list_runs(
             return attrs.evolve(page, next_cursor=page.infos[-1].id)
         status = _status_in_list(context, info)
         is_wanted = state in (None, status.state) and kit in (None, status.kit)
+        is_wanted = is_wanted and wanted <= status.labels.items()
         if is_wanted and (text is None or _mentions(status, text)):
             page.items.append(status)
             page.infos.append(info)

@@ -439,6 +439,7 @@ class Run:
         allow_writes: bool = False,
         budget: Budget | None = None,
         settings: KitSettings | None = None,
+        labels: Mapping[str, str | None] | None = None,
         actor: str = "cli",
     ) -> Run:
         """Fork the run, with or without changes; no event is copied, and no model or tool is called.
@@ -458,6 +459,7 @@ class Run:
                 person; it never repeats a call that its parent made.
             budget: limits of the branch; where none is set, it has those of the run there.
             settings: of the kit, to change: by name, or an instance of its class.
+            labels: of the branch, to change: values by name; None removes a label.
             actor: of the fork.
 
         Raises:
@@ -465,6 +467,7 @@ class Run:
             EventNotFound: the run has no event `before`.
             UnknownPlugin: no such kit or provider is installed.
             RefusedEvent: a change cannot be recorded, such as a patch of an unknown object.
+            InvalidData: a label is malformed.
             ConfigurationError: `at` and `before` are both given, or no kit can make seeds for the
                 goal.
         """
@@ -484,6 +487,7 @@ class Run:
             allow_writes=allow_writes,
             budget=budget,
             settings=settings,
+            labels=labels,
             actor=actor,
         )
         return Run(meta.branch_id, context=self._context)
@@ -626,6 +630,31 @@ class Run:
         from kando.app.delete import delete_run
 
         return delete_run(self._opened(read_only=False), unless_spent_today=unless_spent_today)
+
+    def label(self, changes: Mapping[str, str | None], *, actor: str = "cli") -> Delivery:
+        """Change labels of the run, by which it can be found; its state stays what it is.
+
+        The process that works on the run records the change. If none does, it is recorded at once:
+        a finished run stays finished, and neither its kit nor a provider is needed.
+
+        Args:
+            changes: the new values by name; None removes a label. A name has 1 to 63 characters of
+                ``a-z 0-9 . _ - /`` and starts with a letter; a value has at most 200 characters,
+                none of them a control character. A run has at most 32 labels.
+            actor: who changes them.
+
+        Raises:
+            InvalidData: there are no changes, a name or a value is malformed, or the run would have
+                too many labels.
+        """
+        from kando.app.label import label_run
+
+        return label_run(self._opened(read_only=False), changes, actor=actor)
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels of the run: values by name."""
+        return dict(self._opened().labels)
 
     def park(
         self,

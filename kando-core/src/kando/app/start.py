@@ -38,6 +38,7 @@ from kando.runtime import Runtime
 from kando.schema.events import KIT_LOADED, OBJECT_CREATED, STARTED_BY, KandoEvent, make_event
 from kando.schema.identity import default_event_id
 from kando.text.documents import Document, Skipped, read_documents
+from kando.views.labels import check_labels, labels_event
 
 __all__ = ["DOCUMENT", "SKIPPED_DOCUMENT", "create_run", "start_run"]
 
@@ -64,6 +65,7 @@ def start_run(
     group: str | None = None,
     workspace: str | Path | None = None,
     mcp: GivenServers | None = None,
+    labels: Mapping[str, str] | None = None,
     documents: Sequence[Document | Skipped] = (),
     on_started: Callable[[str], None] = lambda run_id: None,
 ) -> RunResult:
@@ -86,6 +88,7 @@ def start_run(
         group: the responder group whose workers do the work, instead of this process.
         workspace: folder whose files the run's workspace has first; they are copied.
         mcp: MCP servers to add to the run, by name: a command or a URL.
+        labels: of the run: values by name.
         documents: further input, which is read already.
         on_started: called with the run's id as soon as it is durable.
 
@@ -95,6 +98,7 @@ def start_run(
             the inputs could be read.
         NotFoundError: the kit has no demo.
         PluginBroken: the kit fails to make seeds for the goal.
+        InvalidData: a label is malformed.
         RefusedEvent: a seed cannot be recorded; no event was recorded.
         Exception: the error of a responder; the run can be resumed.
     """
@@ -118,6 +122,7 @@ def start_run(
             workspace,
             added,
             observation.over,
+            labels=labels,
         )
         if group is not None:
             context.substrate(read_only=False).group(group).offer(Job(id_of(ledger)))
@@ -155,6 +160,7 @@ def create_run(
     workspace: str | Path | None = None,
     mcp: GivenServers | None = None,
     llm: str | None = None,
+    labels: Mapping[str, str] | None = None,
 ) -> str:
     """Create a run of a kit, with its goal recorded and no work done yet, and return its id.
 
@@ -174,6 +180,7 @@ def create_run(
         mcp: as for `start_run`.
         llm: ``provider`` or ``provider:argument`` that answers, which the ledger keeps; the one that
             the environment of the worker configures if None.
+        labels: as for `start_run`.
 
     Raises:
         UnknownPlugin: no such kit or provider is installed.
@@ -181,6 +188,7 @@ def create_run(
             the inputs could be read.
         NotFoundError: the kit has no demo.
         PluginBroken: the kit fails to make seeds for the goal.
+        InvalidData: a label is malformed.
         RefusedEvent: a seed cannot be recorded; no event was recorded.
     """
     loaded = kit if isinstance(kit, Kit) else context.kit(kit)
@@ -200,6 +208,7 @@ def create_run(
             added,
             child=child,
             llm=llm,
+            labels=labels,
         )
     return id_of(ledger)
 
@@ -229,10 +238,12 @@ def _created(
     over: Callable[[LedgerStore], LedgerStore] = lambda ledger: ledger,
     child: tuple[str, dict[str, Any]] | None = None,
     llm: str | None = None,
+    labels: Mapping[str, str] | None = None,
 ) -> tuple[LedgerStore, Servers]:
     # Invalid settings and misspelled names are reported before a run is created.
     default_limits(context.environ)
     check_spelling(kit)
+    labels = check_labels(labels)
     shipped = demo_of(kit) if demo else None
     goal = goal if goal is not None or shipped is None else shipped.goal
     if goal is None:
@@ -248,6 +259,8 @@ def _created(
     # In memory first: a refused seed must create neither an empty run nor a new store.
     trial = MemoryLedgerStore(run_id)
     first = [make_event(KIT_LOADED, "", _ACTOR, [], loaded)]
+    if labels:
+        first.append(labels_event(labels, _ACTOR))
     if llm is not None:
         first.append(provider_event(context, llm, _ACTOR))
     if workspace is not None:

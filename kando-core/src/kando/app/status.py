@@ -23,6 +23,7 @@ from kando.schema.events import RUN_CANCELLED, RecordedEvent
 from kando.schema.firing import Firing, outputs_of
 from kando.views.approvals import Approval
 from kando.views.firings import is_failed_attempt
+from kando.views.labels import Labels
 from kando.views.progress import Follower, Progress
 from kando.views.questions import Question
 from kando.views.status import StatusFold
@@ -172,6 +173,7 @@ class RunStatus:
         children: the child runs that it has asked for, in order.
         started_by: of a child run, the run and the ``run.requested`` that started it, as ``run_id``
             and ``event_id``; None for any other run.
+        labels: of the run: values by name.
     """
 
     run_id: str
@@ -209,6 +211,7 @@ class RunStatus:
     reminders: list[Reminder] = attrs.field(factory=list)
     children: list[ChildRun] = attrs.field(factory=list)
     started_by: dict[str, str] | None = None
+    labels: Labels = attrs.field(factory=dict)
 
     @property
     def waits_for_children(self) -> bool:
@@ -323,6 +326,7 @@ def _status(ledger: LedgerStore, fold: StatusFold) -> RunStatus:
         reminders=_reminders(fold),
         children=_children(ledger.stream_name(), fold),
         started_by=_started_by(fold),
+        labels=fold.labels,
     )
 
 

@@ -95,6 +95,7 @@ class Store:
         group: str | None = None,
         workspace: str | Path | None = None,
         mcp: GivenServers | None = None,
+        labels: Mapping[str, str] | None = None,
         work: bool = True,
         on_started: Callable[[str], None] = lambda run_id: None,
     ) -> Run:
@@ -113,6 +114,7 @@ class Store:
             group: the responder group whose workers do the work, instead of this process.
             workspace: folder whose files the run's workspace has first; they are copied.
             mcp: MCP servers to add to the run, by name: a command or a URL.
+            labels: of the run: values by name. Its child runs get them, too.
             work: whether to work on the run now; without it only the goal and the inputs are
                 recorded, and `Run.resume` works on it, in any process.
             on_started: called with the run's id as soon as it is durable.
@@ -122,6 +124,7 @@ class Store:
             ConfigurationError: the kit cannot be started from a goal, or the goal is missing.
             NotFoundError: the kit has no demo.
             PluginBroken: the kit fails to make seeds for the goal.
+            InvalidData: a label is malformed.
             RefusedEvent: a seed cannot be recorded; no event was recorded.
             Exception: the error of a responder; the run can be resumed.
         """
@@ -139,6 +142,7 @@ class Store:
                 settings=settings,
                 workspace=workspace,
                 mcp=mcp,
+                labels=labels,
                 llm=llm if isinstance(llm, str) else None,
             )
             on_started(id)
@@ -155,6 +159,7 @@ class Store:
             group=group,
             workspace=workspace,
             mcp=mcp,
+            labels=labels,
             on_started=on_started,
         )
         return Run(result.status.run_id, result, context=self.context)
@@ -214,6 +219,7 @@ class Store:
         state: str | None = None,
         kit: str | None = None,
         text: str | None = None,
+        labels: Mapping[str, str] | None = None,
         limit: int = 20,
         cursor: str | None = None,
     ) -> RunPage:
@@ -223,15 +229,19 @@ class Store:
             state: only runs in this state, such as ``waiting``.
             kit: only runs of the kit with this name.
             text: only runs whose id or goal contains it, in any case.
+            labels: only runs that have all of these labels.
             limit: maximum number of runs.
             cursor: the ``next_cursor`` of the previous page.
 
         Raises:
             ConfigurationError: the cursor is malformed.
+            InvalidData: a label is malformed.
         """
         from kando.app.inspect import list_runs
 
-        return list_runs(self.context, limit, cursor, state=state, kit=kit, text=text)
+        return list_runs(
+            self.context, limit, cursor, state=state, kit=kit, text=text, labels=labels
+        )
 
     def approvals(self, *, limit: int = 20, cursor: str | None = None) -> ApprovalPage:
         """Return the approvals that runs and branches wait for; those of the newest run first.

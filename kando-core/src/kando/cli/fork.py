@@ -13,6 +13,7 @@ from kando.app.resume import RunResult
 from kando.app.store import Store
 from kando.cli.arguments import GOAL, KIT, PROVIDER, RUN
 from kando.cli.budget import budget_options
+from kando.cli.label import label_option
 from kando.cli.output import print_json, print_line, warn
 from kando.cli.run import work_on
 from kando.cli.shared import open_command_store, settings_option, shared_options
@@ -65,6 +66,7 @@ __all__ = ["fork"]
     help="Call tools that write without asking a person.",
 )
 @settings_option
+@label_option("Label of the branch, in addition to those of the run there")
 @budget_options
 @click.option("--run", "resumes", is_flag=True, help="Resume the branch at once.")
 @shared_options

@@ -13,6 +13,7 @@ import click
 from kando.app.shapes import event_dict, moment, status_dict, world_dict
 from kando.app.status import DAMAGED, RunStatus
 from kando.cli.arguments import ANY_RUN
+from kando.cli.label import label_option, label_text
 from kando.cli.output import (
     clean,
     columns,
@@ -94,6 +95,8 @@ def _status_lines(found: RunStatus) -> list[tuple[str, str]]:
         when = f"{moment(next_one.remind_at)} for {clean(next_one.event_id)}"
         lines.append(("reminder", f"{when}, {reminded(next_one.reminded)}"))
     lines += [("goal", clean(found.goal or "")), ("kit", clean(kit))]
+    if found.labels:
+        lines.append(("labels", label_text(found.labels)))
     if found.started_by is not None:
         by = found.started_by
         lines.append(("started by", clean(f"{by['run_id']} ({by['event_id']})")))
@@ -131,15 +134,16 @@ def _spent(spent: dict[str, Any]) -> str:
 
 
 @click.command()
+@label_option("Show only runs with this label")
 @page_options("runs")
 @shared_options
-def runs(limit: int, cursor: str | None, as_json: bool) -> int:
+def runs(labels: dict[str, str], limit: int, cursor: str | None, as_json: bool) -> int:
     """List runs and branches, newest first.
 
     The exit code is 4 if a listed run is damaged.
     """
     with open_command_store() as store:
-        page = store.runs(limit=limit, cursor=cursor)
+        page = store.runs(labels=labels, limit=limit, cursor=cursor)
         is_damaged = any(each.state == DAMAGED for each in page)
         if as_json:
             print_list([status_dict(each) for each in page], page.next_cursor)
@@ -157,6 +161,10 @@ def runs(limit: int, cursor: str | None, as_json: bool) -> int:
             for info, each in zip(page.infos, page, strict=True)
         ]
         head = ["RUN", "STATE", "EVENTS", "KIT", "PARENT", "CREATED", "GOAL"]
+        if any(each.labels for each in page):
+            head.insert(6, "LABELS")
+            for row, each in zip(rows, page, strict=True):
+                row.insert(6, truncate(label_text(each.labels), 60) or "-")
         notes = [_note(each) for each in page]
         if any(notes):
             head.insert(2, "NOTE")
@@ -164,6 +172,8 @@ def runs(limit: int, cursor: str | None, as_json: bool) -> int:
                 row.insert(2, note or "-")
         if rows:
             columns(rows, head)
+        elif labels:
+            warn(f"no run has the labels {label_text(labels)}")
         else:
             warn(f"no runs yet; start one with: {command_for('run', 'KIT', '--goal', 'TEXT')}")
         if page.next_cursor is not None:

@@ -24,6 +24,7 @@ _GROUPS = {
         "send": ("kando.cli.send:send", "Send an event to a run."),
         "pause": ("kando.cli.send:pause", "Pause a run after its current firing."),
         "cancel": ("kando.cli.send:cancel", "Stop a run for good after its current firing."),
+        "label": ("kando.cli.label:label", "Label a run, to find it by its labels."),
         "undo": (
             "kando.cli.undo:undo",
             "Take a call of a tool back, by the tool that undoes it.",

@@ -17,6 +17,7 @@ from kando.app.streams import OutputFailed, ReaderGone
 from kando.cli.arguments import GOAL, KIT, PROVIDER, RUN
 from kando.cli.budget import budget_options, higher_limits
 from kando.cli.exit_codes import RunFailed, RunInterrupted
+from kando.cli.label import label_option
 from kando.cli.output import print_json, print_line, warn
 from kando.cli.shared import (
     answer_options,
@@ -84,6 +85,7 @@ llm_option = click.option(
     help="Folder whose files the workspace has first; they are copied.",
 )
 @settings_option
+@label_option("Label of the run, to find it by")
 @mcp_option
 @click.argument("more_inputs", nargs=-1, type=click.Path(), metavar="[PATH]...")
 @llm_option
@@ -100,6 +102,7 @@ def run(
     group: str | None,
     workspace: str | None,
     settings: Mapping[str, str] | None,
+    labels: dict[str, str],
     mcp: dict[str, str],
     more_inputs: tuple[str, ...],
     llm: str | None,
@@ -131,6 +134,7 @@ def run(
             group=group,
             workspace=workspace,
             mcp=mcp,
+            labels=labels,
             on_started=on_started,
         )
         return started.result or RunResult(started.status(), None)

@@ -13,6 +13,7 @@ from kando.schema.events import (
     OBJECT_CREATED,
     OBJECT_PATCHED,
     RELATION_CREATED,
+    RUN_LABELLED,
     KandoEvent,
     RecordedEvent,
 )
@@ -161,6 +162,12 @@ def _as_types(pattern: Iterable[str]) -> frozenset[str]:
     return frozenset({pattern} if isinstance(pattern, str) else pattern)
 
 
+def _check_pattern(instance: Any, attribute: attrs.Attribute[Any], pattern: frozenset[str]) -> None:
+    if RUN_LABELLED in pattern:
+        msg = f"Responder {instance.name!r} handles {RUN_LABELLED}, which no responder handles."
+        raise ConfigurationError(msg, hint="Send the run an event of a type of your own.")
+
+
 def _as_names(names: str | Iterable[str]) -> tuple[str, ...]:
     return (names,) if isinstance(names, str) else tuple(names)
 
@@ -183,7 +190,8 @@ class Responder:
 
     Attributes:
         name: unique within a runtime; it becomes the actor of the events that the responder emits.
-        pattern: the event types it handles; empty means every type.
+        pattern: the event types it handles; empty means every type except ``run.labelled``, which
+            no responder handles: labels are for those who look for runs.
         fn: ``fn(event, world)``; yields the events to emit. It must not change the world.
         object_type: handle only events about an object of this type: those that create or patch it,
             and those that name it as their ``cause_object_id``.
@@ -201,7 +209,7 @@ class Responder:
     """
 
     name: str = attrs.field(validator=_check_name)
-    pattern: frozenset[str] = attrs.field(converter=_as_types)
+    pattern: frozenset[str] = attrs.field(converter=_as_types, validator=_check_pattern)
     fn: Callable[[Any, World], Any] = attrs.field(validator=_check_fn)
     object_type: str | None = attrs.field(default=None, kw_only=True)
     relation_type: str | None = attrs.field(default=None, kw_only=True)
@@ -218,6 +226,10 @@ class Responder:
     )
     kit: KitTypes | None = attrs.field(default=None, kw_only=True, eq=False, repr=False)
 
+    def matches(self, type: str) -> bool:
+        """Whether the pattern matches an event type."""
+        return type in self.pattern if self.pattern else type != RUN_LABELLED
+
     def handles(
         self, event: KandoEvent, world: World, is_later: Callable[[str], bool] = lambda id: False
     ) -> bool:
@@ -229,7 +241,7 @@ class Responder:
             is_later: whether the event with an id follows `event`: an object that was replaced later
                 had another type then.
         """
-        if self.pattern and event.type not in self.pattern:
+        if not self.matches(event.type):
             return False
         if self.relation_type is not None:
             return event.type == RELATION_CREATED and event.data["type"] == self.relation_type

@@ -32,6 +32,7 @@ from kando.schema.events import (
     RAISED,
     RESPONDER_FAILED,
     RETRIED,
+    RUN_LABELLED,
     KandoEvent,
     RecordedEvent,
     make_event,
@@ -48,6 +49,8 @@ __all__ = ["Committer"]
 _GATHER_INTERVAL = 0.002
 
 _EVENTS = "max_events"
+
+_UNLIMITED = CONTROL | {RUN_LABELLED}
 
 
 class Committer:
@@ -162,8 +165,8 @@ class Committer:
         batch = Batch(self.recorder, is_own=is_own)
         for number, seed in enumerate(seeds):
             batch.add(with_place(seed, self.cursor.silent if number == 0 else None))
-        # No limit keeps a person from pausing or cancelling a run.
-        is_limited = any(seed.type not in CONTROL for seed in seeds)
+        # No limit keeps a person from pausing, cancelling or labelling a run.
+        is_limited = any(seed.type not in _UNLIMITED for seed in seeds)
         reasons = self.reasons_against(batch, batch.cost_usd) if is_limited else []
         if reasons:
             return self.exhaust(reasons, None, batch.depth)

@@ -121,7 +121,7 @@ class _ByType(dict[str, tuple[Responder, ...]]):
         found = self[type] = tuple(
             each
             for each in self._responders
-            if not each.pattern or type in each.pattern or (is_release and each.effect is not None)
+            if each.matches(type) or (is_release and each.effect is not None)
         )
         return found
 

@@ -17,15 +17,17 @@ from kando.schema.events import (
     APPROVAL_GRANTED,
     APPROVAL_REQUESTED,
     RESPONDER_FAILED,
+    RUN_LABELLED,
     KandoEvent,
 )
 from kando.views.firings import is_failed_attempt
+from kando.views.labels import LABELS, check_changes
 from kando.views.pending import ANSWERS, CONTROL, answered_by
 
 __all__ = ["Messages"]
 
 #: See `_precedence`.
-_CONTROL, _ORDINARY = 0, 3
+_LABELS, _CONTROL, _ORDINARY = 0, 1, 4
 
 #: Reserved types that reach a run through its inbox: a person, or another process, decides.
 _OWN_MESSAGES = CONTROL | {
@@ -33,6 +35,7 @@ _OWN_MESSAGES = CONTROL | {
     APPROVAL_GRANTED,
     APPROVAL_REQUESTED,
     RESPONDER_FAILED,
+    RUN_LABELLED,
 }
 
 
@@ -66,7 +69,7 @@ class Messages:
     def read(self) -> bool:
         """Record the messages to the run; False if it must stop."""
         entries = sorted(self._inbox.entries(), key=_precedence)
-        has_control = bool(entries) and _precedence(entries[0]) == _CONTROL
+        has_control = any(_precedence(entry) == _CONTROL for entry in entries)
         if has_control:
             self.hold_calls(True)
         self._is_reading = True
@@ -87,8 +90,8 @@ class Messages:
         committer = self._committer
         pending = committer.cursor.pending
         for entry in entries:
-            # After a pause only further control words are recorded: a cancel may follow it.
-            if pending.halted_by is not None and _precedence(entry) != _CONTROL:
+            # After a pause only labels and further control words are recorded: a cancel may follow.
+            if pending.halted_by is not None and _precedence(entry) > _CONTROL:
                 return False
             if not self.has_caught_up and _precedence(entry) == _ORDINARY:
                 continue
@@ -122,6 +125,12 @@ class Messages:
             if _precedence(entry) == _ORDINARY and not self._record_entry(entry):
                 return
 
+    def read_labels(self) -> None:
+        """Record the changes of labels: they decide about nothing, and need no kit."""
+        for entry in self._inbox.entries():
+            if entry.event.type == RUN_LABELLED:
+                self._record_entry(entry)
+
     def read_failed_attempts(self) -> None:
         """Record what workers report of failed attempts: a stopped run is charged for them, too."""
         for entry in self._inbox.entries():
@@ -144,6 +153,8 @@ class Messages:
             RefusedEvent: it must not be recorded.
         """
         admitted = self._gate.admit(event, self._committer.recorder.world)
+        if admitted.type == RUN_LABELLED:
+            check_changes(admitted.data.get(LABELS))
         parked = None
         if admitted.type == RESPONDER_FAILED:
             parked = self._parking.check(admitted.data)
@@ -155,10 +166,15 @@ class Messages:
 
 
 def _precedence(entry: InboxEntry) -> int:
-    """Return how early a message is recorded: control words, answers, decisions, then the rest."""
+    """Return how early a message is recorded.
+
+    Labels come first, then control words, answers, decisions, and the rest.
+    """
     kind = entry.event.type
+    if kind == RUN_LABELLED:
+        return _LABELS
     if kind in CONTROL:
         return _CONTROL
     if kind in ANSWERS:
-        return 1
-    return 2 if kind in _OWN_MESSAGES else _ORDINARY
+        return 2
+    return 3 if kind in _OWN_MESSAGES else _ORDINARY

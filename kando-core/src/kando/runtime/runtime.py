@@ -362,6 +362,16 @@ class Runtime:
         if loop.cursor.pending.halted_by == RUN_CANCELLED:
             loop.end_cancelled(0.0)
 
+    def record_labels(self) -> None:
+        """Record the changes of labels that wait in the inbox; no other work is done.
+
+        Raises:
+            ConcurrencyError: another writer appended to the ledger.
+        """
+        loop = self._opened()
+        loop.messages.read_labels()
+        loop.committer.flush()
+
     def record(
         self, events: Sequence[KandoEvent], *, is_own: bool = False, is_external: bool = False
     ) -> list[RecordedEvent]:

@@ -50,6 +50,7 @@ __all__ = [
     "RETRIED",
     "RUN_CANCELLED",
     "RUN_ENDED",
+    "RUN_LABELLED",
     "RUN_PAUSED",
     "RUN_REQUESTED",
     "RUN_RESUMED",
@@ -106,6 +107,7 @@ TIMER_FIRED = "timer.fired"
 RUN_PAUSED = "run.paused"
 RUN_RESUMED = "run.resumed"
 RUN_CANCELLED = "run.cancelled"
+RUN_LABELLED = "run.labelled"
 INBOX_REFUSED = "inbox.refused"
 WORKSPACE_LOADED = "workspace.loaded"
 
@@ -130,6 +132,7 @@ RESERVED = frozenset(
         RESPONDER_FAILED,
         RESPONDER_FIRED,
         RUN_CANCELLED,
+        RUN_LABELLED,
         RUN_PAUSED,
         RUN_RESUMED,
         TIMER_FIRED,

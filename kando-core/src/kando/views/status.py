@@ -32,6 +32,7 @@ from kando.schema.events import (
     RESPONDER_FAILED,
     RESPONDER_FIRED,
     RUN_ENDED,
+    RUN_LABELLED,
     RUN_REQUESTED,
     TIMER_SET,
     TOOL_CALLED,
@@ -45,6 +46,7 @@ from kando.views.approvals import ApprovalsFold
 from kando.views.children import RequestedRun, track_children
 from kando.views.choices import Choices
 from kando.views.firings import parked_by_person
+from kando.views.labels import Labels, labelled
 from kando.views.pending import ANSWERS, PENDING, answered_by, is_answer, is_by_hand, track
 from kando.views.questions import Question, track_questions
 from kando.views.spending import CHARGED, Accounts
@@ -63,10 +65,12 @@ class StatusFold:
         created_at: time of the first event, or None.
         updated_at: time of the last event, or None.
         last_event_id: id of the last event, or None.
-        failure: the error that a responder raised, if the last event records it.
-        limits: that were reached, if the last event records it.
+        failure: the error that a responder raised, if the last event records it; a change of labels
+            does not count.
+        limits: that were reached, if the last event records it, likewise.
         choices: what was chosen for the run: its kit, limits, model and provider.
         halted_by: type of the event that paused or cancelled the run, or None.
+        labels: of the run: values by name.
         goal: text of the first seed, or None.
         has_goal: whether the goal is known, so that later seeds are not read as a goal.
         branch: data of the last ``branch.created``, or None.
@@ -98,6 +102,7 @@ class StatusFold:
     limits: str | None = None
     choices: Choices = attrs.field(factory=Choices)
     halted_by: str | None = None
+    labels: Labels = attrs.field(factory=dict)
     goal: str | None = None
     has_goal: bool = False
     branch: dict[str, Any] | None = None
@@ -125,7 +130,8 @@ class StatusFold:
         self.length += 1
         self.updated_at = event.timestamp
         self.last_event_id = event.id
-        self.failure = self.limits = None
+        if event.type != RUN_LABELLED:
+            self.failure = self.limits = None
         if event.type in CHARGED:
             self.spent = self.spent.apply(event)
         if event.type in PENDING:
@@ -285,6 +291,10 @@ def _on_choice(fold: StatusFold, event: RecordedEvent) -> None:
     fold.choices = fold.choices.apply(event)
 
 
+def _on_labels(fold: StatusFold, event: RecordedEvent) -> None:
+    fold.labels = labelled(fold.labels, event)
+
+
 def _on_branch(fold: StatusFold, event: RecordedEvent) -> None:
     _on_choice(fold, event)
     if event.type == BRANCH_CREATED:
@@ -317,6 +327,7 @@ _HANDLERS: dict[str, Callable[[StatusFold, RecordedEvent], None]] = {
     BUDGET_EXHAUSTED: _on_exhaustion,
     TIMER_SET: _on_timer,
     KIT_LOADED: _on_choice,
+    RUN_LABELLED: _on_labels,
     BRANCH_CREATED: _on_branch,
     BRANCH_CHANGED: _on_branch,
 }

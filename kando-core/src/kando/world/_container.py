@@ -11,7 +11,7 @@ import msgspec
 __all__ = ["Container", "Header", "Installed", "Rest", "pack", "unpack"]
 
 # Every snapshot of this format begins with these bytes.
-_MAGIC = b"kando snapshot 6\n"
+_MAGIC = b"kando snapshot 7\n"
 
 # They are followed by the length of the header and its checksum, 4 bytes each.
 _PREFIX = len(_MAGIC) + 8
