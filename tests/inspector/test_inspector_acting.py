@@ -35,6 +35,30 @@ def test_a_run_that_is_started_is_worked_on_by_a_worker(place: Place, server: Se
     assert done["claim"] is None
 
 
+def test_runs_are_labelled_and_listed_by_their_labels(server: Server) -> None:
+    one = server.start("plain", labels={"tenant": "a", "team": "x=y"})
+    two = server.start("plain", labels={"tenant": "a"})
+    server.reaches(two, "finished")
+
+    def listed(query: str) -> list[str]:
+        return [each["run_id"] for each in server.get(f"/runs?limit=200&{query}")["items"]]
+
+    assert listed("label=tenant%3Da") == [two, one]
+    assert listed("label=tenant%3Da&label=team%3Dx%3Dy") == [one]
+    assert server.get(f"/runs/{one}")["labels"] == {"tenant": "a", "team": "x=y"}
+
+    changed = server.post(f"/runs/{two}/labels", labels={"tenant": "b", "new": "1"})
+
+    assert (changed["state"], changed["labels"]) == ("finished", {"tenant": "b", "new": "1"})
+    assert server.post(f"/runs/{two}/labels", labels={"new": None})["labels"] == {"tenant": "b"}
+    assert listed("label=tenant%3Da") == [one]
+    branch = server.post(f"/runs/{one}/forks", at=3, labels={"tenant": None})
+    assert branch["labels"] == {"team": "x=y"}
+    for labels in ({"Tenant": "a"}, {"tenant": 1}, {}):
+        assert server.refused(f"/runs/{two}/labels", labels=labels) == (422, "invalid_data")
+    assert server.client.get("/runs?label=tenant").json()["code"] == "invalid_data"
+
+
 def test_what_a_client_asks_for_is_checked_before_a_run_is_created(server: Server) -> None:
     before = len(server.get("/runs?limit=200")["items"])
 

@@ -7,7 +7,10 @@ export interface Address {
   at: number | null;
   view: string | null;
   event: string | null;
-  /** The other names and values after the question mark, such as the filter of the list. */
+  /**
+   * The other names and values after the question mark, such as the filter of the list. A name that
+   * is given several times has each of its values on a line.
+   */
   more: Record<string, string>;
 }
 
@@ -24,7 +27,9 @@ export function parseAddress(hash: string): Address {
   const run = decode(found ? (found[1] ?? "") : path).replace(/^\//, "");
   const more: Record<string, string> = {};
   for (const [name, value] of query) {
-    if (name !== "view" && name !== "event") more[name] = value;
+    if (name === "view" || name === "event") continue;
+    const before = more[name];
+    more[name] = before === undefined ? value : `${before}\n${value}`;
   }
   return {
     run: run || null,
@@ -41,7 +46,7 @@ export function formatAddress(address: Address): string {
   if (address.view) query.set("view", address.view);
   if (address.event) query.set("event", address.event);
   for (const [name, value] of Object.entries(address.more)) {
-    if (value) query.set(name, value);
+    for (const line of value ? value.split("\n") : []) query.append(name, line);
   }
   const run = address.run ? encodeURIComponent(address.run) : "";
   const at = run && address.at !== null ? `@${address.at}` : "";

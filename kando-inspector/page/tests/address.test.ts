@@ -18,6 +18,7 @@ test("an address that is written is read as the same", () => {
   const addresses = [
     START,
     { ...START, more: { state: "waiting", q: "acme & co" } },
+    { ...START, more: { label: "tenant=a & co\nteam=x=y" } },
     { ...START, run: "a/b @ c", at: 0, view: "trace", event: "x?y#z" },
     { ...START, run: "demo" },
   ];

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { EmbeddedSource } from "../src/data/embedded";
+import type { RunStatus } from "../src/data/shapes";
 import { SourceError } from "../src/data/source";
 import { eventsOf, sourceOf } from "./helpers";
 
@@ -24,6 +26,20 @@ test("an exported file shows the world at each number of events", async () => {
   assert.equal(late.objects[1]?.changed_by, "object.patched-4");
   assert.deepEqual(late.relations, []);
   assert.deepEqual((await source.world("test", 0)).objects, []);
+});
+
+test("an exported file lists the runs that have all labels of a filter", async () => {
+  const run = (run_id: string, labels: Record<string, string>) => ({
+    status: { run_id, state: "finished", labels } as RunStatus,
+    events: [],
+  });
+  const runs = [run("a", { tenant: "a", team: "x" }), run("b", { tenant: "b", team: "x" }), run("c", {})];
+  const source = new EmbeddedSource({ format: "kando-page-1", version: "0", runs });
+  const found = async (...label: string[]) => (await source.runs({ label })).items.map((each) => each.run_id);
+  assert.deepEqual(await found(), ["a", "b", "c"]);
+  assert.deepEqual(await found("team=x"), ["a", "b"]);
+  assert.deepEqual(await found("team=x", "tenant=a"), ["a"]);
+  assert.deepEqual(await found("team=y"), []);
 });
 
 test("an exported file traces causes and effects", async () => {

@@ -10,6 +10,8 @@ import click
 from kando.cli.arguments import RUN, unicode_text
 from kando.cli.output import clean, print_json, print_line, warn
 from kando.cli.shared import command_for, open_command_store, shared_options
+from kando.errors import InvalidData
+from kando.views.labels import parse_labels
 
 __all__ = ["label", "label_option", "label_text"]
 
@@ -38,36 +40,28 @@ def label_option(about: str) -> Callable[[_Function], _Function]:
 
 def _assigned(
     context: click.Context, parameter: click.Parameter, given: Iterable[str]
-) -> dict[str, str | None]:
-    return _changes(given, "--label NAME=VALUE", removes=False)
-
-
-def _changes(given: Iterable[str], how: str, *, removes: bool) -> dict[str, str | None]:
-    found: dict[str, str | None] = {}
-    for each in map(unicode_text, given):
-        name, is_assigned, value = each.partition("=")
-        is_removed = removes and not is_assigned and name.endswith("-")
-        if not name or not (is_assigned or is_removed):
-            msg = f"{each!r:.60} is not a label. Write {how}."
-            raise click.BadParameter(msg)
-        name = name.removesuffix("-") if is_removed else name
-        if name in found:
-            raise click.BadParameter(f"Label {name!r:.60} is given twice.")
-        found[name] = None if is_removed else value
-    return found
+) -> dict[str, Any]:
+    return _parsed(given, removes=False)
 
 
 def _changed(
     context: click.Context, parameter: click.Parameter, given: Iterable[str]
-) -> dict[str, str | None]:
-    return _changes(given, "NAME=VALUE, or NAME- to remove one", removes=True)
+) -> dict[str, Any]:
+    return _parsed(given, removes=True)
+
+
+def _parsed(given: Iterable[str], *, removes: bool) -> dict[str, Any]:
+    try:
+        return parse_labels(map(unicode_text, given), removes=removes)
+    except InvalidData as error:
+        raise click.BadParameter(f"{error.message} {error.hint}") from error
 
 
 @click.command()
 @click.argument("run", type=RUN, metavar="RUN")
 @click.argument("changes", nargs=-1, required=True, metavar="LABEL...", callback=_changed)
 @shared_options
-def label(run: str, changes: dict[str, str | None], as_json: bool) -> None:
+def label(run: str, changes: dict[str, Any], as_json: bool) -> None:
     """Label a run, to find it by its labels.
 
     A LABEL is NAME=VALUE, or NAME- to remove one. The state of RUN stays what it is. `kando runs

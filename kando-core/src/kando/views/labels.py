@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kando.errors import InvalidData
@@ -22,6 +22,7 @@ __all__ = [
     "check_labels",
     "labelled",
     "labels_event",
+    "parse_labels",
 ]
 
 #: The labels of a run: values by name.
@@ -103,6 +104,33 @@ def check_labels(labels: Mapping[str, str] | None) -> Labels:
     for name, value in (labels or {}).items():
         _check(name, value)
     return check_changes(labels) if labels else {}
+
+
+def parse_labels(texts: Iterable[str], *, removes: bool = False) -> dict[str, Any]:
+    """Return labels that are given as texts: ``NAME=VALUE``.
+
+    Args:
+        texts: one for each label.
+        removes: whether ``NAME-`` removes a label: its value is None.
+
+    Raises:
+        InvalidData: a text is malformed, or a label is given twice.
+    """
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, is_assigned, value = text.partition("=")
+        is_removed = removes and not is_assigned and name.endswith("-")
+        if not is_assigned and not is_removed:
+            msg = f"{text!r:.80} is not a label."
+            how = "NAME=VALUE, or NAME- to remove one" if removes else "NAME=VALUE"
+            raise InvalidData(msg, hint=f"Write {how}.")
+        name = name.removesuffix("-") if is_removed else name
+        if name in found:
+            msg = f"Label {name!r:.80} is given twice."
+            raise InvalidData(msg, hint="Give it once.")
+        _check(name, value)
+        found[name] = None if is_removed else value
+    return found
 
 
 def _check(name: object, value: object) -> None:

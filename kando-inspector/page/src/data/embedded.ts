@@ -1,5 +1,6 @@
 /** Runs in the page itself: an exported file, which only reads. */
 
+import { labelsOf } from "./labels";
 import type {
   Approval,
   Artifact,
@@ -233,6 +234,7 @@ function matches(run: RunStatus, filter: RunFilter): boolean {
   return (
     (!filter.state || run.state === filter.state) &&
     (!filter.kit || run.kit === filter.kit) &&
+    (filter.label ?? []).every((each) => labelsOf(run).includes(each)) &&
     (!words || `${run.run_id} ${run.goal ?? ""}`.toLowerCase().includes(words))
   );
 }

@@ -32,13 +32,17 @@ import {
 } from "./source";
 import { openStream } from "./stream";
 
-type Query = Record<string, string | number | null | undefined>;
+type Query = Record<string, string | number | string[] | null | undefined>;
 
 /** Return the query of an address, without the names that have no value. */
 export function queryOf(query: Query): string {
   const parts = new URLSearchParams();
   for (const [name, value] of Object.entries(query)) {
-    if (value !== null && value !== undefined && value !== "") parts.set(name, String(value));
+    if (Array.isArray(value)) {
+      for (const each of value) parts.append(name, each);
+    } else if (value !== null && value !== undefined && value !== "") {
+      parts.set(name, String(value));
+    }
   }
   const text = parts.toString();
   return text ? `?${text}` : "";

@@ -85,6 +85,8 @@ export interface RunStatus {
   reminders: { event_id: string; reminded: number; remind_at: string }[];
   children: ChildRun[];
   started_by: { run_id: string; event_id: string } | null;
+  /** Values by name. */
+  labels: Record<string, string>;
 }
 
 export interface WorldObject {

@@ -24,6 +24,8 @@ export interface RunFilter {
   state?: string;
   kit?: string;
   q?: string;
+  /** Labels that the runs have, each as NAME=VALUE. */
+  label?: string[];
   limit?: number;
   cursor?: string;
 }

@@ -36,6 +36,8 @@ function summarise({ type, data }: LedgerEvent): string {
       return `${word(data.responder)}, ${count(data.outputs, "output")}`;
     case "responder.failed":
       return `${word(data.responder)}${after(": ", failure(data))}`;
+    case "run.labelled":
+      return fields(asObject(data.labels), "=");
     case "kit.loaded":
       return `${word(data.name)} ${word(data.version)}`;
     default:

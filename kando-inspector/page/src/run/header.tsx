@@ -4,6 +4,7 @@ import { useContext, useState } from "preact/hooks";
 
 import type { RunState, RunStatus } from "../data/shapes";
 import type { Source } from "../data/source";
+import { Labels } from "../runs/labels";
 import { kando } from "../ui/commands";
 import { number, plural, usd } from "../ui/format";
 import { asError } from "../ui/hooks";
@@ -74,6 +75,7 @@ export function RunHeader({ source, status, canAct, isConnected, changed }: Prop
           </li>
         )}
       </ul>
+      <Labels run={status} />
       {status.problem && (
         <p class="run-problem">
           <Isolated text={status.problem} />

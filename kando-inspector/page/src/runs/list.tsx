@@ -10,6 +10,7 @@ import { number, usd } from "../ui/format";
 import { asError, type Navigate } from "../ui/hooks";
 import { Age, CopyCommand, Empty, Problem, StateBadge } from "../ui/parts";
 import { Isolated } from "../ui/text";
+import { chosenLabels, LabelFilter, Labels } from "./labels";
 import { NewRun } from "./new-run";
 
 const STATES = [
@@ -27,6 +28,9 @@ const STATES = [
 /** How many runs a page has, and how long to wait for the next key of a search. */
 const PAGE = 50;
 const TYPING = 250;
+
+/** How many labels of a run the list shows. */
+const SHOWN_LABELS = 6;
 
 interface Props {
   source: Source;
@@ -48,7 +52,7 @@ export function RunList({ source, address, navigate, canAct }: Props) {
       <header class="runs-head">
         <h1>Runs</h1>
         <div class="buttons">
-          <CopyCommand command={kando("runs")} label="Copy as command" />
+          <CopyCommand command={kando("runs", ...chosenLabels(filter).flatMap((each) => ["--label", each]))} label="Copy as command" />
           {canAct && (
             <button type="button" class="button primary" onClick={() => setStarting(true)}>
               New run
@@ -77,6 +81,7 @@ export function RunList({ source, address, navigate, canAct }: Props) {
           ))}
         </select>
         <Field name="kit" label="Kit" filter={filter} change={change} />
+        <LabelFilter filter={filter} change={(label) => change("label", label)} />
       </div>
       {error && <Problem error={error} retry={reload} />}
       {!error && runs.length === 0 && !isLoading && (
@@ -85,7 +90,7 @@ export function RunList({ source, address, navigate, canAct }: Props) {
           {!isFiltered && <code>kando run diligence --goal "Evaluate Acme Corp" --demo</code>}
         </Empty>
       )}
-      {runs.length > 0 && <Table runs={runs} />}
+      {runs.length > 0 && <Table runs={runs} filter={filter} />}
       {next !== null && (
         <button type="button" class="button" disabled={isLoading} onClick={more}>
           Show older runs
@@ -120,7 +125,7 @@ function Field(props: {
   );
 }
 
-function Table({ runs }: { runs: RunStatus[] }) {
+function Table({ runs, filter }: { runs: RunStatus[]; filter: Record<string, string> }) {
   return (
     <div class="table-pane">
       <table class="table runs-table">
@@ -143,7 +148,7 @@ function Table({ runs }: { runs: RunStatus[] }) {
         </thead>
         <tbody>
           {runs.map((each) => (
-            <RunRow key={each.run_id} run={each} />
+            <RunRow key={each.run_id} run={each} filter={filter} />
           ))}
         </tbody>
       </table>
@@ -151,7 +156,7 @@ function Table({ runs }: { runs: RunStatus[] }) {
   );
 }
 
-function RunRow({ run }: { run: RunStatus }) {
+function RunRow({ run, filter }: { run: RunStatus; filter: Record<string, string> }) {
   const waits = run.approvals + run.questions;
   return (
     <tr>
@@ -169,6 +174,7 @@ function RunRow({ run }: { run: RunStatus }) {
           )}
           {run.problem && <Isolated class="runs-problem" text={run.problem} />}
         </div>
+        <Labels run={run} filter={filter} most={SHOWN_LABELS} />
       </td>
       <td>
         <StateBadge state={run.state} />
@@ -201,8 +207,8 @@ function useRuns(source: Source, filter: Record<string, string>) {
   const [error, setError] = useState<SourceError | null>(null);
   const [isLoading, setLoading] = useState(true);
   const [count, setCount] = useState(0);
-  const { q = "", state = "", kit = "" } = filter;
-  const asked = { q, state, kit, limit: PAGE };
+  const { q = "", state = "", kit = "", label = "" } = filter;
+  const asked = { q, state, kit, label: chosenLabels(filter), limit: PAGE };
   const reload = () => setCount((before) => before + 1);
   useEffect(() => {
     let isCurrent = true;
@@ -225,7 +231,7 @@ function useRuns(source: Source, filter: Record<string, string>) {
       isCurrent = false;
       clearTimeout(timer);
     };
-  }, [source, q, state, kit, count]);
+  }, [source, q, state, kit, label, count]);
 
   useEffect(() => {
     if (!source.isLive) return;

@@ -1,4 +1,4 @@
-"""Operations that act on runs: start, resume, pause, cancel, fork, send, approve and answer.
+"""Operations that act on runs: start, resume, pause, cancel, label, fork, send, approve and answer.
 
 The workers of a group do the work: an operation returns as soon as what it asks for is on disk.
 """
@@ -46,6 +46,7 @@ def _start(call: Call) -> dict[str, Any]:
         settings=given.get("settings"),
         llm=llm,
         budget=_budget(given),
+        labels=given.get("labels"),
         work=False,
     )
     run.offer(service.group)
@@ -80,6 +81,12 @@ def _pause(call: Call) -> dict[str, Any]:
 def _cancel(call: Call) -> dict[str, Any]:
     _delivered(call, lambda run: run.cancel())
     return status_dict(call.run().status())
+
+
+def _label(call: Call) -> dict[str, Any]:
+    run = call.run()
+    run.label(call.body["labels"], actor=_ACTOR)
+    return status_dict(run.status())
 
 
 def _send(call: Call) -> dict[str, Any]:
@@ -164,6 +171,7 @@ def _fork(call: Call) -> dict[str, Any]:
         allow_writes=given.get("allow_writes", False),
         budget=_budget(given),
         settings=given.get("settings"),
+        labels=given.get("labels"),
         actor=_ACTOR,
     )
     if given.get("resume", False):
@@ -177,6 +185,11 @@ _OBJECT = {"type": "object"}
 _USD = {"type": "number", "minimum": 0, "description": "Limit of the LLM cost, in US dollars."}
 _LLM = {**_NAME, "description": "PROVIDER, or PROVIDER:MODEL."}
 _FLAG = {"type": "boolean", "default": False}
+_LABELS = {
+    "type": "object",
+    "additionalProperties": {"type": ["string", "null"]},
+    "description": "Values by name; null removes a label.",
+}
 _BY = {"type": "string", "maxLength": 200, "description": "Name of the person."}
 
 
@@ -202,9 +215,15 @@ _START = _body(
     settings={**_OBJECT, "description": "Settings of the kit, by name."},
     llm=_LLM,
     max_usd=_USD,
+    labels={
+        "type": "object",
+        "additionalProperties": _TEXT,
+        "description": "Labels of the run: values by name.",
+    },
 )
 _RESUME = _body(llm=_LLM, max_usd=_USD)
 _NOTHING = _body()
+_LABEL = _body(("labels",), labels=_LABELS)
 _SEND = _body(
     text={**_TEXT, "description": "Continues a conversation; instead of type and data."},
     attachments={"type": "array", "items": _OBJECT, "maxItems": 100},
@@ -250,6 +269,7 @@ _FORK = _body(
     fresh={**_FLAG, "description": "Ignore answers that were cached before the fork."},
     allow_writes={**_FLAG, "description": "Call tools that write without asking a person."},
     settings=_OBJECT,
+    labels=_LABELS,
     max_usd=_USD,
     resume={**_FLAG, "description": "Have workers continue the branch at once."},
 )
@@ -304,6 +324,13 @@ OPERATIONS: tuple[Operation, ...] = (
         "Stop a run for good; it can still be read and forked.",
         _cancel,
         _NOTHING,
+    ),
+    _action(
+        "label_run",
+        "/runs/{run}/labels",
+        "Change the labels of a run; its state stays what it is.",
+        _label,
+        _LABEL,
     ),
     _action(
         "send_message",

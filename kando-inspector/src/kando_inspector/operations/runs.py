@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kando.app.shapes import listed_status_dict, status_dict
+from kando.views.labels import parse_labels
 from kando_inspector.paging import page
 from kando_inspector.parameters import AT, CURSOR, RUN, limit
 from kando_inspector.service import VERSION, Service
@@ -40,6 +41,7 @@ def _runs(call: Call) -> dict[str, Any]:
         state=given.get("state"),
         kit=given.get("kit"),
         text=given.get("q"),
+        labels=parse_labels(given.get("label", [])),
         limit=given.get("limit", 20),
         cursor=given.get("cursor"),
     )
@@ -93,6 +95,11 @@ OPERATIONS: tuple[Operation, ...] = (
             Parameter("state", "Only runs in this state.", {"type": "string", "enum": _STATES}),
             Parameter("kit", "Only runs of this kit."),
             Parameter("q", "Only runs whose id or goal contains this text, in any case."),
+            Parameter(
+                "label",
+                "Only runs with this label, as NAME=VALUE; repeated: with all of them.",
+                {"type": "array", "items": {"type": "string"}, "maxItems": 32},
+            ),
             limit(_MAX_RUNS, 20),
             CURSOR,
         ),

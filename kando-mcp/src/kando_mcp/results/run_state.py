@@ -83,6 +83,7 @@ def _state_of(
         "llm_cost_usd": status.llm_cost_usd,
         "unanswered": status.unanswered,
         "timers": status.timers,
+        "labels": status.labels,
         "unread": status.unread,
         "parked": status.parked,
         "parked_reasons": [truncate(each, 300) for each in status.parked_reasons[:_REASONS]],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from kando.app.status import RunStatus
 from kando.app.store import Store
@@ -20,7 +20,13 @@ _BATCH = 20
 _GOAL_CHARS = 200
 
 
-def run_page(store: Store, cursor: str | None, limit: int, chars: int) -> RunList:
+def run_page(
+    store: Store,
+    cursor: str | None,
+    limit: int,
+    chars: int,
+    labels: Mapping[str, str] | None = None,
+) -> RunList:
     """Return a page of runs and branches.
 
     Args:
@@ -28,11 +34,13 @@ def run_page(store: Store, cursor: str | None, limit: int, chars: int) -> RunLis
         cursor: cursor of the page; None for the first page.
         limit: maximum number of runs.
         chars: maximum length of the page, in characters of its JSON.
+        labels: only runs that have all of these labels.
 
     Raises:
         ConfigurationError: the cursor is malformed.
+        InvalidData: a label is malformed.
     """
-    items, stop = page(_entries(store, cursor), 0, limit, chars, _line)
+    items, stop = page(_entries(store, cursor, labels), 0, limit, chars, _line)
     running = sum(item["state"] == "running" for item in items)
     more = ", more on the next page" if stop is not None else ""
     return {
@@ -42,9 +50,11 @@ def run_page(store: Store, cursor: str | None, limit: int, chars: int) -> RunLis
     }
 
 
-def _entries(store: Store, cursor: str | None) -> Iterator[_Entry]:
+def _entries(
+    store: Store, cursor: str | None, labels: Mapping[str, str] | None
+) -> Iterator[_Entry]:
     while True:
-        found = store.runs(limit=_BATCH, cursor=cursor)
+        found = store.runs(labels=labels, limit=_BATCH, cursor=cursor)
         yield from zip(found.infos, found, strict=True)
         if found.next_cursor is None:
             return
@@ -57,6 +67,7 @@ def _line(entry: _Entry) -> RunLine:
         "run_id": info.id,
         "state": status.state,
         "goal": truncate(status.goal, _GOAL_CHARS) if status.goal is not None else None,
+        "labels": status.labels,
         "kit": status.kit,
         "events": status.events,
         "llm_cost_usd": status.llm_cost_usd,

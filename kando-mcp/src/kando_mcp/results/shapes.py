@@ -129,6 +129,7 @@ class RunState(TypedDict):
     run_id: str
     state: State
     goal: str | None
+    labels: dict[str, str]
     kit: str | None
     events: int
     objects: dict[str, int]
@@ -159,6 +160,7 @@ class RunLine(TypedDict):
     run_id: str
     state: State
     goal: str | None
+    labels: dict[str, str]
     kit: str | None
     events: int
     llm_cost_usd: float

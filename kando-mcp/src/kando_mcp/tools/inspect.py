@@ -77,10 +77,16 @@ def _kits(store: Store, access: Access) -> KitList:
 def list_runs_tool(access: Access) -> Tool:
     """Return the tool that lists runs and branches."""
 
-    async def list_runs(cursor: Cursor = None, limit: Limit = 20) -> RunList:
+    async def list_runs(
+        cursor: Cursor = None,
+        limit: Limit = 20,
+        labels: Annotated[
+            dict[str, str] | None, Field(description="Only runs with all of these.")
+        ] = None,
+    ) -> RunList:
         """List runs and branches, newest first, with state, goal and cost."""
         chars = access.settings.max_result_chars
-        return await access.call(lambda store: run_page(store, cursor, limit, chars))
+        return await access.call(lambda store: run_page(store, cursor, limit, chars, labels))
 
     return make_tool(list_runs, "List runs", READ_ONLY)
 

@@ -70,6 +70,9 @@ def start_tool(access: Access, workers: Workers) -> Tool:
         llm: Llm = None,
         max_tokens: MaxTokens = None,
         settings: KitSettings = None,
+        labels: Annotated[
+            dict[str, str] | None, Field(description="Labels, to find it by.")
+        ] = None,
     ) -> RunState:
         """Start a run of a kit with a goal.
 
@@ -81,7 +84,10 @@ def start_tool(access: Access, workers: Workers) -> Tool:
             # A forbidden provider must be rejected before the run is created.
             require_allowed_provider(store.context, llm, access.settings.limits)
             require_place(store, access.settings.max_parallel_runs)
-            run_id = store.start(kit, goal, demo=demo, settings=settings, work=False).id
+            started = store.start(
+                kit, goal, demo=demo, settings=settings, labels=labels, work=False
+            )
+            run_id = started.id
             order = order_for(access, store, run_id, llm, budget_usd, max_tokens)
             workers.start(store, order)
             return run_id
