@@ -1,4 +1,4 @@
-"""Labels of runs: recorded once, whoever works on the run, and found without a kit."""
+"""Labels of runs: each change is recorded once, in any state of the run, without its kit."""
 
 from collections.abc import Iterator
 from contextlib import suppress

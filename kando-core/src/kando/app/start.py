@@ -98,8 +98,7 @@ def start_run(
             the inputs could be read.
         NotFoundError: the kit has no demo.
         PluginBroken: the kit fails to make seeds for the goal.
-        InvalidData: a label is malformed.
-        RefusedEvent: a seed cannot be recorded; no event was recorded.
+        RefusedEvent: a seed or a label cannot be recorded; no event was recorded.
         Exception: the error of a responder; the run can be resumed.
     """
     loaded = kit if isinstance(kit, Kit) else context.kit(kit)
@@ -111,18 +110,9 @@ def start_run(
         documents = [*_read(context, inputs), *documents]
         chosen = settings_data(loaded, settings)
         added = context.tool_servers.give(mcp or {})
+        over = observation.over
         ledger, servers = _created(
-            context,
-            loaded,
-            goal,
-            documents,
-            demo,
-            budget,
-            chosen,
-            workspace,
-            added,
-            observation.over,
-            labels=labels,
+            context, loaded, goal, documents, demo, budget, chosen, workspace, added, labels, over
         )
         if group is not None:
             context.substrate(read_only=False).group(group).offer(Job(id_of(ledger)))
@@ -188,8 +178,7 @@ def create_run(
             the inputs could be read.
         NotFoundError: the kit has no demo.
         PluginBroken: the kit fails to make seeds for the goal.
-        InvalidData: a label is malformed.
-        RefusedEvent: a seed cannot be recorded; no event was recorded.
+        RefusedEvent: a seed or a label cannot be recorded; no event was recorded.
     """
     loaded = kit if isinstance(kit, Kit) else context.kit(kit)
     documents, chosen = _read(context, inputs), settings_data(loaded, settings)
@@ -206,9 +195,9 @@ def create_run(
             chosen,
             workspace,
             added,
+            labels,
             child=child,
             llm=llm,
-            labels=labels,
         )
     return id_of(ledger)
 
@@ -235,10 +224,10 @@ def _created(
     settings: dict[str, Any] | None,
     workspace: str | Path | None,
     added: dict[str, ToolServer],
+    labels: Mapping[str, str] | None,
     over: Callable[[LedgerStore], LedgerStore] = lambda ledger: ledger,
     child: tuple[str, dict[str, Any]] | None = None,
     llm: str | None = None,
-    labels: Mapping[str, str] | None = None,
 ) -> tuple[LedgerStore, Servers]:
     # Invalid settings and misspelled names are reported before a run is created.
     default_limits(context.environ)

@@ -124,8 +124,7 @@ class Store:
             ConfigurationError: the kit cannot be started from a goal, or the goal is missing.
             NotFoundError: the kit has no demo.
             PluginBroken: the kit fails to make seeds for the goal.
-            InvalidData: a label is malformed.
-            RefusedEvent: a seed cannot be recorded; no event was recorded.
+            RefusedEvent: a seed or a label cannot be recorded; no event was recorded.
             Exception: the error of a responder; the run can be resumed.
         """
         from kando.app.start import create_run, start_run
