@@ -122,7 +122,7 @@ def test_a_label_leaves_the_state_of_a_run(how: str) -> None:
         run = store.start("k", "one", budget=budget)
         if how in ("paused", "cancelled"):
             run.pause() if how == "paused" else run.cancel()
-            # The word is read before the work; a label does not wait behind it.
+            # The word is read before the work; a label is recorded all the same.
             with suppress(RunCancelled):
                 run.resume()
             run.label({"early": "1"})
