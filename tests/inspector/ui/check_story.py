@@ -160,6 +160,40 @@ def test_a_narrow_page_does_not_scroll_sideways(
     assert watched.errors == []
 
 
+def test_runs_are_found_by_their_labels_with_the_keyboard(
+    page: Page, served: Any, store: Store, axe: str, watched: Watched
+) -> None:
+    labels = {"tenant": "acme", "note": "a value that is too long for a narrow page " * 4}
+    one = store.start("diligence", "One", work=False, labels=labels)
+    store.start("diligence", "Two", work=False, labels={"tenant": "acme"})
+    page.set_viewport_size({"width": 400, "height": 800})
+    open_page(page, served)
+    rows = page.locator(".runs-table tbody tr")
+    links = page.get_by_role("link", name=re.compile("^tenant=acme .show only"))
+    expect(links).to_have_count(2)
+
+    links.first.press("Enter")
+    expect(rows).to_have_count(2)
+    expect(page).to_have_url(re.compile("label=tenant%3Dacme$"))
+    page.get_by_label("Label, such as").fill(f"note={labels['note']}".strip())
+    page.keyboard.press("Enter")
+    expect(rows).to_have_count(0)
+    page.get_by_role("button", name=re.compile("^note=a value")).press("Enter")
+    expect(rows).to_have_count(2)
+    page.get_by_label("Label, such as").fill("tenant")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_have_text("Write a label as NAME=VALUE.")
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        assert serious_findings(page, axe) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+
+    page.goto(served.page_of(one.id))
+    page.locator(".run-head").get_by_role("link", name=re.compile("^tenant=acme")).click()
+    expect(rows).to_have_count(2)
+    assert watched.errors == []
+
+
 def test_a_newcomer_forks_with_a_change_resumes_and_compares(
     page: Page, served: Any, demo: str, axe: str, shoot: Any
 ) -> None:

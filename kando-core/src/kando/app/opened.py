@@ -23,11 +23,11 @@ from kando.errors import (
 from kando.ledger.interface import LedgerStore
 from kando.ledger.substrate import Substrate
 from kando.ledger.upcast import upcast
-from kando.schema.events import RUN_LABELLED, RecordedEvent
+from kando.schema.events import RecordedEvent
 from kando.schema.firing import Firing, outputs_of
 from kando.settings import SNAPSHOT_DIR, value_of
 from kando.views.choices import CHOOSING, Choices
-from kando.views.labels import Labels, labelled
+from kando.views.labels import Labels
 from kando.views.status import StatusFold
 from kando.views.stored import status_fold_of
 from kando.world.snapshot import (
@@ -146,13 +146,7 @@ class OpenedRun:
     @cached_property
     def labels(self) -> Labels:
         """The labels of the run. Only the events after the snapshot are read."""
-        stored = self.snapshot
-        known = status_fold_of(stored, of_data=False) if stored is not None else None
-        start, labels = (known.length, known.labels) if known is not None else (0, {})
-        for event in outputs_of(self.read_firings(start)):
-            if event.type == RUN_LABELLED:
-                labels = labelled(labels, event)
-        return labels
+        return self.status_fold(self.ledger.length()).labels
 
     def chosen_llm(self) -> str | None:
         """Return the provider that the run's choices name, or None.

@@ -33,7 +33,7 @@ export function Labels({ run, filter = {}, most = Infinity }: Props) {
           ) : (
             <a class="label" href={addressWith(filter, each)} title={`Show only runs with ${each}`}>
               <Text label={each} />
-              <span class="visually-hidden">: show only runs with this label</span>
+              <span class="visually-hidden"> (show only runs with this label)</span>
             </a>
           )}
         </li>
@@ -104,7 +104,7 @@ export function LabelFilter({ filter, change }: { filter: Record<string, string>
                 onClick={() => change(chosen.filter((other) => other !== each).join("\n"))}
               >
                 <Text label={each} />
-                <span class="visually-hidden">: remove from the filter</span>
+                <span class="visually-hidden"> (remove from the filter)</span>
                 <span aria-hidden="true">×</span>
               </button>
             </li>
