@@ -194,10 +194,16 @@ def test_a_failed_call_is_recorded_raised_and_repeated_on_resume() -> None:
         ({"text": "half \ud83d", "cost_usd": 0.5, "model": "m"}, {"text": "half ?", "model": "m"}),
         ({"text": "x" * 2_000_000, "usage": {"output_tokens": 9}}, {"usage": {"output_tokens": 9}}),
         ({"text": "a", "cost_usd": float("nan")}, {"text": "a", "cost_usd": None}),
+        ({"text": "a", "cost_usd": float("inf")}, {"text": "a", "cost_usd": None}),
+        ({"text": "a", "raw": json.loads("[" * 150 + "]" * 150)}, {"text": "a"}),
+        (10**5000, {}),
         (None, {}),
         (["a list"], {}),
     ],
-    ids=["an object", "half a character", "too large", "not a number", "nothing", "a list"],
+    ids=[
+        *("an object", "half a character", "too large", "not a number", "infinite", "deep"),
+        *("an immense number", "nothing", "a list"),
+    ],
 )
 def test_an_answer_that_cannot_be_recorded_is_recorded_as_an_error_and_not_asked_for_again(
     answer: Any, kept: dict[str, Any]

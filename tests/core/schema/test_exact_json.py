@@ -45,6 +45,23 @@ def test_the_fast_and_the_careful_way_to_encode_agree(value: object) -> None:
     assert encoded == encode(exact(value))
 
 
+@given(st.integers(95, 110), st.booleans(), st.text(max_size=5), st.integers(0, 120))
+def test_the_fast_and_the_careful_way_agree_about_depth(
+    depth: int, are_objects: bool, text: str, width: int
+) -> None:
+    value: object = text
+    for _ in range(depth):
+        value = {text: value, "wide": [{}] * width} if are_objects else [value, '{["\\']
+
+    try:
+        careful = exact(value)
+    except InvalidData:
+        with pytest.raises(InvalidData, match="nested deeper"):
+            exact_and_encoded(value)
+    else:
+        assert exact_and_encoded(value)[0] == careful
+
+
 @given(st.dictionaries(st.text(), scalars))
 def test_equal_objects_have_equal_sorted_encodings(value: dict[str, object]) -> None:
     backwards = dict(reversed(value.items()))

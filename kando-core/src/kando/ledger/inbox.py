@@ -49,7 +49,8 @@ def encode_entry(entry: InboxEntry) -> bytes:
         InvalidData: its data has no exact JSON form.
     """
     event = entry.event
-    return encode(exact([event.type, event.actor, event.cause, event.data]))
+    # Data by itself: its depth is limited as in a ledger.
+    return encode([*exact([event.type, event.actor, event.cause]), exact(event.data)])
 
 
 def decode_entry(key: str, body: bytes) -> InboxEntry:

@@ -26,7 +26,7 @@ from kando.ledger.chain import GENESIS, link
 from kando.ledger.interface import LedgerStore
 from kando.ledger.trees import blobs_of_tree
 from kando.schema.events import RecordedEvent, make_recorded_event
-from kando.schema.exact_json import decode, encode
+from kando.schema.exact_json import decode, encode, is_too_deep
 from kando.schema.parts import (
     Chains,
     Parts,
@@ -391,6 +391,8 @@ def _event(text: bytes, number: int, parts: Parts, chains: Chains) -> tuple[Reco
     problem = None
     if not isinstance(data, dict):
         problem = "its data is not an object"
+    elif is_too_deep(canonical):
+        problem = "its data nests too deeply"
     elif canonical != encoded:
         # A duplicate key, for example, would be ambiguous.
         problem = "its data is not encoded as Kando encodes it"

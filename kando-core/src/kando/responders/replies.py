@@ -89,7 +89,7 @@ def answer_from(
         return rejected(error)
     if isinstance(answer, dict):
         return judged(answer, request)
-    msg = f"The provider returned {answer!r:.60}, which is not the data of an llm.response."
+    msg = f"The provider returned {_shown(answer):.60}, which is not the data of an llm.response."
     return {"error": {"type": "Unrecordable", "message": msg}}
 
 
@@ -139,10 +139,12 @@ def _broken(answer: Mapping[str, Any], stop: object) -> BadReply:
     error = answer.get("error")
     words = error.get("message") if isinstance(error, Mapping) else error
     if words:
-        msg = f"The provider broke its answer off: {str(words)[:_MAX_QUOTED_CHARS]}"
+        quoted = words if isinstance(words, str) else _shown(words)
+        msg = f"The provider broke its answer off: {quoted[:_MAX_QUOTED_CHARS]}"
     else:
         word = answer.get("stop_raw") or stop
-        msg = f"The provider ended its answer with {word!r:.100}, which is not a known reason."
+        quoted = repr(word) if isinstance(word, str) else _shown(word)
+        msg = f"The provider ended its answer with {quoted:.100}, which is not a known reason."
     spent = {name: answer[name] for name in ("usage", "cost_usd") if name in answer}
     hint = "The request stays pending, and is sent again when the run is resumed."
     return BadReply(msg, hint=hint, spent=spent or None)
@@ -256,6 +258,15 @@ def _name_of(call: object) -> str:
     return name if isinstance(name, str) else ""
 
 
+def _shown(value: object) -> str:
+    """Return a value as text for a message, whatever it is."""
+    try:
+        return json.dumps(value, default=repr)
+    except (ValueError, TypeError, RecursionError):
+        # A circle, an integer of thousands of digits, or a key that is not a string.
+        return f"a value of type {type(value).__name__}"
+
+
 def _shaped(
     calls: list[Any], request: Mapping[str, Any]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -272,7 +283,7 @@ def _shaped(
         if problem is None:
             good.append({**fields, "id": id, "name": _name_of(call), "arguments": arguments})
             continue
-        shown = given if isinstance(given, str) else json.dumps(given, default=str)
+        shown = given if isinstance(given, str) else _shown(given)
         malformed.append(
             {
                 "place": place,

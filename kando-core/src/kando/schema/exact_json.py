@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date, datetime
 from math import isfinite
 from typing import Any
@@ -10,12 +11,16 @@ import msgspec
 
 from kando.errors import InvalidData
 
-__all__ = ["decode", "encode", "exact", "exact_and_encoded", "sorted_encode"]
+__all__ = ["decode", "encode", "exact", "exact_and_encoded", "is_too_deep", "sorted_encode"]
 
 # Python converts integers of up to 4,300 digits to text.
 _MAX_INT_BITS = 14_000
 
 _MAX_DEPTH = 100
+
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
+_AS_SQUARE = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKETS = bytes(set(range(256)) - set(b"{}[]"))
 
 _encoder = msgspec.json.Encoder()
 _sorting_encoder = msgspec.json.Encoder(order="sorted")
@@ -33,12 +38,25 @@ def exact_and_encoded(value: Any, path: str = "data") -> tuple[Any, bytes]:
         decoded = _decoder.decode(encoded)
         # Plain JSON survives the round trip. Other values (NaN, sets, bytes, tuples, dates, keys
         # that are not strings) come back changed.
-        if decoded == value:
+        if decoded == value and not is_too_deep(encoded):
             return decoded, encoded
     except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError):
         pass
     copy = exact(value, path)
     return copy, encode(copy, path)
+
+
+def is_too_deep(encoded: bytes) -> bool:
+    """Whether JSON as `encode` wrote it nests deeper than `exact` accepts."""
+    if encoded.count(b"{") + encoded.count(b"[") <= _MAX_DEPTH + 1:
+        return False
+    brackets = _STRING.sub(b"", encoded).translate(_AS_SQUARE, _NO_BRACKETS)
+    for _ in range(_MAX_DEPTH + 1):
+        # Each pass removes the innermost level.
+        brackets = brackets.replace(b"[]", b"")
+        if not brackets:
+            return False
+    return True
 
 
 def exact(value: Any, path: str = "data") -> Any:

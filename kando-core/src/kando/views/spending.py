@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from math import inf
 from typing import Any
 
 import attrs
@@ -176,8 +177,8 @@ def _tokens_of(answer: Mapping[str, Any]) -> int:
 
 
 def amount_of(value: object) -> float | None:
-    """Return a non-negative number as a float, and None for any other value."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+    """Return a finite number of at least 0 as a float, and None for any other value."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < inf:
         with suppress(OverflowError):
             return float(value)
     return None
