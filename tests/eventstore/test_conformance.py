@@ -39,6 +39,9 @@ class _OnServers:
 
 
 class TestEventStoreSubstrate(_OnServers, SubstrateContract):
+    deletes_ledgers = True
+    reuses_ids = False
+
     def open_substrate(self, path: Path) -> Substrate:
         return self.substrate_at(path)
 

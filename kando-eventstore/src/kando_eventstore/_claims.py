@@ -5,7 +5,7 @@ from __future__ import annotations
 from kando.ledger.claims import Claim, Worker, decode_claim, encode_claim, next_claim
 from kando_eventstore._streams import NO_EVENTS, NewEvent, Streams
 
-__all__ = ["Claims"]
+__all__ = ["Claims", "claim_stream"]
 
 _CHANGED = "claim.changed"
 
@@ -44,11 +44,11 @@ class Claims:
         return self._last(ledger_id)[0]
 
     def _last(self, ledger_id: str) -> tuple[Claim | None, int]:
-        last = self._streams.last(_stream(ledger_id))
+        last = self._streams.last(claim_stream(ledger_id))
         return (None, NO_EVENTS) if last is None else (decode_claim(last.data), last.revision)
 
     def _append(self, claim: Claim, revision: int) -> bool:
-        stream = _stream(claim.ledger_id)
+        stream = claim_stream(claim.ledger_id)
         if revision == NO_EVENTS:
             self._streams.keep_last(stream)
         return self._streams.append(
@@ -56,5 +56,6 @@ class Claims:
         )
 
 
-def _stream(ledger_id: str) -> str:
+def claim_stream(ledger_id: str) -> str:
+    """Return the name of the stream of a ledger's claims."""
     return f"claim:{ledger_id}"

@@ -13,7 +13,7 @@ from kando.ledger.urls import redact_url
 from kando_eventstore._client import ClientLibrary, client_library
 from kando_eventstore._url import connection_string
 
-__all__ = ["CALL_SECONDS", "Connection"]
+__all__ = ["CALL_SECONDS", "Connection", "StreamDeleted"]
 
 Answer = TypeVar("Answer")
 
@@ -49,6 +49,10 @@ _DELETED = ("StreamIsDeleted", "StreamTombstoned")
 _STATUS = re.compile(r"status = StatusCode\.(\w+)")
 _DETAILS = re.compile(r'details = "(.+)"')
 _LASTING_STATUS = ("INVALID_ARGUMENT", "UNIMPLEMENTED", "OUT_OF_RANGE", "DATA_LOSS")
+
+
+class StreamDeleted(StoreDamaged):
+    """A stream was deleted permanently, by Kando or by somebody else (see `Streams`)."""
 
 
 class Connection:
@@ -257,7 +261,7 @@ class Connection:
             raise StoreError(msg, hint="Check the user, the password and the user's permissions.")
         if isinstance(error, self._deleted) or "is deleted" in str(error):
             msg = f"{self.display_url}: a stream was deleted permanently ({_brief(error)})."
-            raise StoreDamaged(msg, hint="Restore it from a backup.") from error
+            raise StreamDeleted(msg, hint="Restore it from a backup.") from error
         # The clients raise a bare base error if a call ends without an answer.
         is_transient = isinstance(error, self._transient) or type(error) is self.library.base_error
         is_transient = is_transient or _NO_LEADER in str(error).lower()

@@ -10,7 +10,7 @@ import msgspec
 from kando.ledger.inbox import InboxEntry, decode_entry, encode_entry
 from kando_eventstore._streams import NewEvent, Streams
 
-__all__ = ["Inbox"]
+__all__ = ["Inbox", "inbox_stream"]
 
 _DELIVERED = "inbox.delivered"
 _TAKEN = "inbox.taken"
@@ -29,7 +29,7 @@ class Inbox:
 
     def __init__(self, streams: Streams, ledger_id: str) -> None:
         self._streams = streams
-        self._stream = f"inbox:{ledger_id}"
+        self._stream = inbox_stream(ledger_id)
         self._revision = -1
         self._keys: set[str] = set()
         self._waiting: dict[str, dict[str, Any]] = {}
@@ -83,3 +83,8 @@ class Inbox:
                 self._keys.add(fields["key"])
                 self._waiting[fields["key"]] = fields
             self._revision = event.revision
+
+
+def inbox_stream(ledger_id: str) -> str:
+    """Return the name of the stream of a ledger's inbox."""
+    return f"inbox:{ledger_id}"

@@ -9,8 +9,8 @@ from typing import Any
 import attrs
 import msgspec
 
-from kando.errors import LedgerExists, LedgerNotFound, StoreDamaged
-from kando_eventstore._streams import NO_EVENTS, NewEvent, Streams
+from kando.errors import LedgerDeleted, LedgerExists, LedgerNotFound, StoreDamaged
+from kando_eventstore._streams import DELETED, DELETING, NO_EVENTS, NewEvent, Streams
 
 __all__ = ["Index", "IndexEntry"]
 
@@ -57,7 +57,8 @@ class Index:
     """The ledgers of a server.
 
     Runs and branches share one set of ids, but their streams are named differently. So a third
-    stream, ``ledger:{id}``, records the owner of an id; the first writer of its only event wins.
+    stream, ``ledger:{id}``, records the owner of an id; the first writer of its first event wins. The
+    deletion of the ledger is recorded there, too: its other streams are gone, and so is its id.
 
     Args:
         streams: of the server.
@@ -65,7 +66,7 @@ class Index:
 
     def __init__(self, streams: Streams) -> None:
         self._streams = streams
-        # An entry never changes.
+        # An entry does not change until its ledger is deleted.
         self._entries: dict[str, IndexEntry] = {}
 
     def create(
@@ -86,6 +87,9 @@ class Index:
         Raises:
             LedgerExists: the id is taken.
         """
+        if self._is_deleted(id):
+            msg = f"{id} was deleted, and {self._streams.connection.display_url} cannot use its id again."
+            raise LedgerExists(msg, hint="Choose another id, or another store.")
         entry = IndexEntry(id, now_us(), parent, fork_position)
         if self._found(id) is None and begin(entry):
             event = NewEvent(_CREATED, msgspec.json.encode(attrs.asdict(entry)))
@@ -105,6 +109,9 @@ class Index:
             LedgerNotFound: no ledger has this id.
         """
         found = self._found(id)
+        if found is None and self._is_deleted(id):
+            msg = f"{id} was deleted from {self._streams.connection.display_url}."
+            raise LedgerDeleted(msg, hint="`kando runs` lists what is left.")
         if found is None:
             msg = f"Run or branch {id!r} does not exist in {self._streams.connection.display_url}."
             raise LedgerNotFound(msg, hint="`kando runs` lists them.")
@@ -112,11 +119,45 @@ class Index:
 
     def _found(self, id: str) -> IndexEntry | None:
         if id not in self._entries:
-            page = self._streams.page(_stream(id), 0, 1)
-            if not page:
+            page = self._streams.page(_stream(id))
+            if not page or page[-1].type == DELETED:
                 return None
             self._entries[id] = self._decoded(page[0].data)
         return self._entries[id]
+
+    def _is_deleted(self, id: str) -> bool:
+        last = self._streams.last(_stream(id))
+        return last is not None and last.type == DELETED
+
+    def forget(self, id: str) -> None:
+        """Read the entry of a ledger again when it is asked for next."""
+        self._entries.pop(id, None)
+
+    def refuse_deletion(self, id: str) -> None:
+        """Refuse a ledger that is deleted, or about to be.
+
+        Raises:
+            LedgerDeleted: it is.
+        """
+        last = self._streams.last(_stream(id))
+        if last is not None and last.type in (DELETING, DELETED):
+            msg = f"{id} was deleted from {self._streams.connection.display_url}."
+            raise LedgerDeleted(msg, hint="`kando runs` lists what is left.")
+
+    def mark(self, id: str, kind: str) -> None:
+        """Record that the deletion of a ledger begins, has ended, or was given up.
+
+        Args:
+            id: of the ledger.
+            kind: type of the event.
+        """
+        at = msgspec.json.encode({"at_us": now_us()})
+        self._streams.append(_stream(id), [NewEvent(kind, at)], after=None)
+        self.forget(id)
+
+    def branches_of(self, id: str) -> list[str]:
+        """Return the ids of the branches that were forked from a ledger, oldest first."""
+        return [entry.id for entry in self.newest_first() if entry.parent == id][::-1]
 
     def ancestry(self, id: str) -> list[IndexEntry]:
         """Return a ledger and its ancestors, itself first.

@@ -47,6 +47,13 @@ class Slots:
             if self._append(slot.lane, others if by is None else [*others, by], revision):
                 return True
 
+    def remove(self, lane: str) -> None:
+        """Remove all slots of a lane."""
+        while True:
+            taken, revision = self._taken(lane)
+            if not taken or self._append(lane, [], revision):
+                return
+
     def live(self, lane: str) -> list[Slot]:
         """Return the live slots of a lane."""
         return [slot for slot in self._taken(lane)[0] if slot.is_live()]

@@ -6,7 +6,7 @@ import msgspec
 
 from kando_eventstore._streams import NO_EVENTS, NewEvent, Streams
 
-__all__ = ["Snapshots"]
+__all__ = ["Snapshots", "snapshot_stream"]
 
 _PART = "snapshot.part"
 
@@ -28,7 +28,7 @@ class Snapshots:
 
     def store(self, ledger_id: str, body: bytes) -> None:
         """Store a snapshot in place of the previous one."""
-        stream = _stream(ledger_id)
+        stream = snapshot_stream(ledger_id)
         starts = range(0, max(len(body), 1), _PART_BYTES)
         if self._kept.get(ledger_id) != len(starts):
             self._streams.keep_last(stream, len(starts))
@@ -45,7 +45,7 @@ class Snapshots:
 
     def last(self, ledger_id: str) -> bytes | None:
         """Return the last snapshot; None if it is missing or incomplete."""
-        stream = _stream(ledger_id)
+        stream = snapshot_stream(ledger_id)
         last = self._streams.last(stream)
         if last is None:
             return None
@@ -55,5 +55,6 @@ class Snapshots:
         return b"".join(part.data for part in parts) if numbers == [*range(count)] else None
 
 
-def _stream(ledger_id: str) -> str:
+def snapshot_stream(ledger_id: str) -> str:
+    """Return the name of the stream of a ledger's snapshots."""
     return f"snapshot:{ledger_id}"

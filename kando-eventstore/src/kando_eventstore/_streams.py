@@ -9,14 +9,17 @@ from typing import Any
 
 import attrs
 
-from kando.errors import PayloadTooLarge, StoreDamaged
+from kando.errors import LedgerDeleted, PayloadTooLarge, StoreDamaged
 from kando_eventstore._blobs import Blobs
-from kando_eventstore._connection import CALL_SECONDS, Connection
+from kando_eventstore._connection import CALL_SECONDS, Connection, StreamDeleted
 
-__all__ = ["NO_EVENTS", "NewEvent", "StoredEvent", "Streams"]
+__all__ = ["DELETED", "DELETING", "NO_EVENTS", "NewEvent", "StoredEvent", "Streams"]
 
 #: The revision of a stream without events.
 NO_EVENTS = -1
+
+#: Last events of the stream ``ledger:{id}`` of a ledger whose deletion has begun, and has ended.
+DELETING, DELETED = "ledger.deleting", "ledger.deleted"
 
 # The server's limit is 1,048,576 bytes an append, unless it is configured otherwise.
 _APPEND_BYTES = 900_000
@@ -111,11 +114,46 @@ class Streams:
             )
             for id, event in zip(ids, events, strict=True)
         ]
+        try:
+            self.connection.call(
+                lambda client: client.append_to_stream(
+                    stream, current_version=version, events=new, timeout=CALL_SECONDS
+                ),
+                right=_right("write to", stream),
+            )
+        except StreamDeleted as error:
+            self._raise_if_ledger_deleted(stream, error)
+            raise
+
+    def _raise_if_ledger_deleted(self, stream: str, error: StreamDeleted) -> None:
+        """Say so if a stream was deleted with its ledger, whose id follows the first colon."""
+        id = stream.partition(":")[2]
+        last = self.last(f"ledger:{id}") if not stream.startswith("ledger:") else None
+        if last is not None and last.type in (DELETING, DELETED):
+            msg = f"{id} was deleted from {self.connection.display_url}."
+            raise LedgerDeleted(msg, hint="`kando runs` lists what is left.") from error
+
+    def delete(self, stream: str) -> None:
+        """Delete a stream permanently, whether it exists or not: no writer can create it again."""
+        state = self.connection.library.stream_state
+        # A server deletes a stream without events only if that is expected.
+        expected = state.ANY
+        while True:
+            try:
+                self._delete(stream, expected)
+            except StreamDeleted:
+                return
+            except (self.connection.not_found, self.connection.wrong_version):
+                expected = state.NO_STREAM if expected is state.ANY else state.ANY
+            else:
+                return
+
+    def _delete(self, stream: str, expected: Any) -> None:
         self.connection.call(
-            lambda client: client.append_to_stream(
-                stream, current_version=version, events=new, timeout=CALL_SECONDS
+            lambda client: client.tombstone_stream(
+                stream, current_version=expected, timeout=CALL_SECONDS
             ),
-            right=_right("write to", stream),
+            right=_right("delete", stream),
         )
 
     def append_one(self, stream: str, event: NewEvent) -> str:
@@ -140,6 +178,9 @@ class Streams:
             )
         except self.connection.not_found:
             return []
+        except StreamDeleted as error:
+            self._raise_if_ledger_deleted(stream, error)
+            raise
         return [
             StoredEvent(e.stream_position, e.type, e.data, e.metadata, str(e.id)) for e in events
         ]

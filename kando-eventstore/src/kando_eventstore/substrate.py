@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from hashlib import sha256
 
-from kando.errors import StoreError
-from kando.ledger.checks import check_fork_position
-from kando.ledger.claims import Claim, Slot, Worker
+from kando.errors import LedgerDeleted, LedgerInUse, StoreError
+from kando.ledger.checks import check_fork_position, has_branches
+from kando.ledger.claims import Claim, Slot, Worker, calls_lane
 from kando.ledger.groups import check_group
 from kando.ledger.inbox import InboxEntry
 from kando.ledger.substrate import LedgerInfo, Substrate, check_ledger_id
 from kando.schema.events import RecordedEvent
-from kando_eventstore._claims import Claims
+from kando_eventstore._claims import Claims, claim_stream
 from kando_eventstore._connection import Connection
-from kando_eventstore._inbox import Inbox
+from kando_eventstore._inbox import Inbox, inbox_stream
 from kando_eventstore._index import Index, IndexEntry
 from kando_eventstore._slots import Slots
-from kando_eventstore._snapshots import Snapshots
-from kando_eventstore._streams import NO_EVENTS, NewEvent, Streams
+from kando_eventstore._snapshots import Snapshots, snapshot_stream
+from kando_eventstore._streams import DELETED, DELETING, NO_EVENTS, NewEvent, Streams
 from kando_eventstore.groups import EventStoreGroup, group_names
 from kando_eventstore.ledger import EventStoreLedger, Segment
 
@@ -32,6 +33,12 @@ _CACHED_ELSEWHERE = "cache.stored.elsewhere"
 _INLINE_BYTES = 400_000
 
 _INBOXES = 100
+
+# Names the stream of a cached response.
+_CACHES = "cache.named"
+
+# A deletion was given up.
+_KEPT = "ledger.kept"
 
 
 def open_eventstore(url: str, *, read_only: bool = False) -> EventStoreSubstrate:
@@ -75,6 +82,8 @@ class EventStoreSubstrate(Substrate):
         return self._ledger([self._index.create(check_ledger_id(ledger_id))])
 
     def open(self, ledger_id: str) -> EventStoreLedger:
+        # It may have been deleted since its entry was read.
+        self._index.forget(ledger_id)
         return self._ledger(self._index.ancestry(ledger_id))
 
     def fork(self, parent_id: str, position: int, branch_id: str) -> EventStoreLedger:
@@ -93,6 +102,12 @@ class EventStoreSubstrate(Substrate):
             return not events or self._ledger([entry, *ancestry]).append_first(events)
 
         entry = self._index.create(check_ledger_id(branch_id), parent_id, position, begin)
+        try:
+            # A deletion looks for branches after it has begun, so one of the two sees the other.
+            self._index.refuse_deletion(parent_id)
+        except LedgerDeleted:
+            self.delete(branch_id)
+            raise
         return self._ledger([entry, *ancestry])
 
     def _ledger(self, ancestry: list[IndexEntry]) -> EventStoreLedger:
@@ -115,10 +130,48 @@ class EventStoreSubstrate(Substrate):
         return LedgerInfo(entry.id, entry.created_at, length, entry.parent, shared)
 
     def ledgers(self) -> Iterator[LedgerInfo]:
-        return map(self._described, self._index.newest_first())
+        for entry in self._index.newest_first():
+            try:
+                yield self._described(entry)
+            except LedgerDeleted:
+                # Since its entry was read.
+                self._index.forget(entry.id)
 
     def ids_starting_with(self, prefix: str, limit: int) -> list[str]:
         return self._index.ids_starting_with(prefix, limit)
+
+    def delete(self, ledger_id: str) -> None:
+        """Delete a ledger; see `kando.ledger.substrate.Substrate.delete`.
+
+        The server has no transactions over several streams: a deletion that is interrupted leaves a
+        ledger that can be deleted again, until its events are gone. Its long texts and files stay, since
+        writers of other ledgers may rely on them at any moment.
+        """
+        self._refuse_if_read_only()
+        self._index.forget(ledger_id)
+        stream = self._index.entry(ledger_id).stream
+        self._refuse_branches(ledger_id)
+        self._index.mark(ledger_id, DELETING)
+        try:
+            self._refuse_branches(ledger_id)
+        except LedgerInUse:
+            self._index.mark(ledger_id, _KEPT)
+            raise
+        caches = _caches_stream(ledger_id)
+        for named in self._streams.forwards(caches):
+            self._streams.delete(named.data.decode())
+        for each in (caches, inbox_stream(ledger_id), snapshot_stream(ledger_id), stream):
+            self._streams.delete(each)
+        self._slots.remove(calls_lane(ledger_id))
+        # Last, since the caller of a deletion that is repeated claims the ledger.
+        self._streams.delete(claim_stream(ledger_id))
+        self._inboxes.pop(ledger_id, None)
+        self._index.mark(ledger_id, DELETED)
+
+    def _refuse_branches(self, ledger_id: str) -> None:
+        branches = self._index.branches_of(ledger_id)
+        if branches:
+            raise has_branches(ledger_id, branches)
 
     def cached(self, ledger_id: str, key: str) -> bytes | None:
         for entry in self._index.ancestry(ledger_id):
@@ -134,8 +187,12 @@ class EventStoreSubstrate(Substrate):
         new = NewEvent(_CACHED, response, is_json=False)
         if len(response) > _INLINE_BYTES:
             new = NewEvent(_CACHED_ELSEWHERE, self._streams.store(response).encode(), is_json=False)
+        stream = _cache_stream(ledger_id, key)
+        # First, so that a deletion finds every response.
+        name = NewEvent(_CACHES, stream.encode(), is_json=False)
+        self._streams.append(_caches_stream(ledger_id), [name], after=None)
         # If two writers cache a response to one request, both are served the first.
-        self._streams.append(_cache_stream(ledger_id, key), [new], after=NO_EVENTS)
+        self._streams.append(stream, [new], after=NO_EVENTS)
 
     def snapshot(self, ledger_id: str) -> bytes | None:
         return self._snapshots.last(ledger_id)
@@ -174,11 +231,15 @@ class EventStoreSubstrate(Substrate):
 
     def renew(self, claim: Claim, seconds: float) -> bool:
         self._refuse_if_read_only()
-        return self._claims.replace(claim, claim.renewed(seconds))
+        try:
+            return self._claims.replace(claim, claim.renewed(seconds))
+        except LedgerDeleted:
+            return False
 
     def release(self, claim: Claim) -> None:
         self._refuse_if_read_only()
-        self._claims.replace(claim, claim.released())
+        with suppress(LedgerDeleted):
+            self._claims.replace(claim, claim.released())
 
     def claim_of(self, ledger_id: str) -> Claim | None:
         last = self.last_claim(ledger_id)
@@ -223,3 +284,7 @@ class EventStoreSubstrate(Substrate):
 
 def _cache_stream(ledger_id: str, key: str) -> str:
     return f"cache:{ledger_id}:{sha256(key.encode()).hexdigest()}"
+
+
+def _caches_stream(ledger_id: str) -> str:
+    return f"caches:{ledger_id}"

@@ -125,10 +125,9 @@ def _refuse_deleted(substrate: Substrate, name: str) -> None:
     if is_ledger_id(name):
         try:
             substrate.info(name)
-        except LedgerDeleted:
-            raise
-        except LedgerNotFound:
-            pass
+        except LedgerNotFound as error:
+            if isinstance(error, LedgerDeleted):
+                raise
 
 
 def starter_of(substrate: Substrate, info: LedgerInfo) -> str | None:

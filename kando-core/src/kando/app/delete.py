@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
+from itertools import islice
 
 import attrs
 
@@ -15,10 +16,9 @@ from kando.app.daily_spending import spent_today
 from kando.app.opened import OpenedRun
 from kando.errors import LedgerInUse, RunBusy, StoreDamaged
 from kando.ledger.checks import has_branches
-from kando.ledger.interface import LedgerStore
 from kando.ledger.substrate import LedgerInfo
-from kando.schema.events import RecordedEvent
 from kando.views.children import keys_of_requested_runs
+from kando.views.spending import CHARGED, Accounts, spent_by
 
 __all__ = ["Deletion", "delete_run", "deletion_of"]
 
@@ -28,12 +28,20 @@ class Deletion:
     """What is deleted with a run.
 
     Attributes:
-        run_ids: of its child runs, theirs before them, and of the run, which is last.
-        events: their number, without those that a branch shares with its parent.
+        lengths: of the ledgers, by id: of its child runs, theirs before them, and of the run, which
+            is last. On a branch the shared events count.
+        events: number of the events that are deleted: those that a branch shares stay.
+        spent: what these events were charged.
     """
 
-    run_ids: tuple[str, ...]
+    lengths: dict[str, int]
     events: int
+    spent: Accounts
+
+    @property
+    def run_ids(self) -> list[str]:
+        """The ids, the run's last."""
+        return [*self.lengths]
 
 
 def deletion_of(run: OpenedRun) -> Deletion:
@@ -44,6 +52,7 @@ def deletion_of(run: OpenedRun) -> Deletion:
             or it is a child run, and the run that started it exists.
     """
     started = None
+    # A damaged run can be deleted, too.
     with suppress(StoreDamaged):
         started = start_of(run)
     if started is not None:
@@ -51,31 +60,48 @@ def deletion_of(run: OpenedRun) -> Deletion:
         msg = f"{run.id} is a child run of {parent}, which would start it again."
         raise LedgerInUse(msg, hint=f"`kando delete {parent}` deletes both.")
     infos = {info.id: info for info in run.context.substrate().ledgers()}
-    # A run that has just begun may be missing; then it has no branch either.
-    found = [*_with_children(run, infos)]
-    for id in reversed(found):
-        others = {each.id for each in infos.values() if each.parent_id == id}.difference(found)
-        if others:
+    found = Deletion({}, 0, Accounts())
+    for each in _with_children(run, infos):
+        found = each.after(found)
+    for id in reversed(found.run_ids):
+        branches = {each.id for each in infos.values() if each.parent_id == id}
+        if others := branches.difference(found.lengths):
             raise has_branches(id, sorted(others))
-    own = (infos[id].length - (infos[id].fork_position or 0) for id in found if id in infos)
-    return Deletion(tuple(found), sum(own))
+    return found
 
 
-def _with_children(run: OpenedRun, infos: dict[str, LedgerInfo]) -> Iterator[str]:
-    """Yield the ids of the child runs of a run, theirs before them, then its own."""
+@attrs.frozen
+class _Found:
+    """A run that is deleted; see `Deletion`."""
+
+    id: str
+    length: int
+    events: int
+    spent: Accounts
+
+    def after(self, found: Deletion) -> Deletion:
+        """Return a deletion with this run after the others."""
+        lengths = found.lengths | {self.id: self.length}
+        return Deletion(lengths, found.events + self.events, found.spent + self.spent)
+
+
+def _with_children(run: OpenedRun, infos: dict[str, LedgerInfo]) -> Iterator[_Found]:
+    """Yield the child runs of a run, theirs before them, then the run itself."""
     substrate, stream = run.context.substrate(), run.ledger.stream_name()
-    for key in keys_of_requested_runs(_readable(run.ledger)):
+    info = infos.get(run.id) or substrate.info(run.id)
+    shared, spent, keys = info.fork_position or 0, Accounts(), list[str]()
+    # The rest of a damaged ledger goes with it.
+    with suppress(StoreDamaged):
+        for event in islice(run.ledger.read_all(), info.length):
+            keys += keys_of_requested_runs([event])
+            if event.position >= shared and event.type in CHARGED:
+                spent += spent_by(event)
+    for key in keys:
         for id in child_ids_of(stream, key):
             # An empty one, too, which a killed start leaves.
             if id in infos:
                 yield from _with_children(OpenedRun(run.context, substrate.open(id)), infos)
-    yield run.id
-
-
-def _readable(ledger: LedgerStore) -> Iterator[RecordedEvent]:
-    """Yield the events up to the first that is damaged: such a run can be deleted, too."""
-    with suppress(StoreDamaged):
-        yield from ledger.read_all()
+    yield _Found(run.id, info.length, info.length - shared, spent)
 
 
 def delete_run(run: OpenedRun, *, unless_spent_today: bool = False) -> list[str]:
@@ -98,18 +124,17 @@ def delete_run(run: OpenedRun, *, unless_spent_today: bool = False) -> list[str]
     with ExitStack() as claims:
         for id in wanted.run_ids:
             _claim(claims, context, id)
-        # Nobody works on them from now on, so no more child runs are started.
-        now = deletion_of(OpenedRun(context, run.ledger)).run_ids
-        for id in now:
-            if id not in wanted.run_ids:
+        # Nobody works on them from now on.
+        if any(substrate.info(id).length != length for id, length in wanted.lengths.items()):
+            began, wanted = wanted, deletion_of(OpenedRun(context, run.ledger))
+            for id in wanted.lengths.keys() - began.lengths.keys():
                 _claim(claims, context, id)
         if unless_spent_today:
-            _refuse_spending(context, now)
-        for id in now:
-            opened = OpenedRun(context, substrate.open(id))
-            opened.remove_snapshot()
+            _refuse_spending(context, wanted.run_ids)
+        for id in wanted.run_ids:
+            OpenedRun(context, substrate.open(id)).remove_snapshot()
             substrate.delete(id)
-    return [*now]
+    return wanted.run_ids
 
 
 def _claim(claims: ExitStack, context: Context, run_id: str) -> None:
@@ -120,7 +145,7 @@ def _claim(claims: ExitStack, context: Context, run_id: str) -> None:
         raise RunBusy(error.message, hint=hint) from error
 
 
-def _refuse_spending(context: Context, run_ids: tuple[str, ...]) -> None:
+def _refuse_spending(context: Context, run_ids: Sequence[str]) -> None:
     """Refuse to delete runs that have spent money today: the limit per day counts what ledgers hold."""
     spent = spent_today(context, run_ids)
     if spent.llm_cost_usd or spent.llm_unpriced:

@@ -11,7 +11,7 @@ from typing import TypeVar
 import attrs
 
 from kando.app.claims import seconds_now
-from kando.errors import ConcurrencyError, RunBusy, StoreError
+from kando.errors import ConcurrencyError, LedgerDeleted, LedgerNotFound, RunBusy, StoreError
 from kando.ledger.claims import this_process
 from kando.ledger.groups import HandOver, Job, Lease, ResponderGroup
 from kando.ledger.substrate import Substrate
@@ -110,10 +110,30 @@ class Jobs:
         while True:
             try:
                 return self._group.hand_over(handed, self._substrate, this_process(), self._seconds)
+            except LedgerDeleted:
+                left = self._without_deleted(handed)
+                if left == handed:
+                    raise
+                handed = left
             except StoreError as error:
                 if not lacks_handles(error):
                     raise
                 time.sleep(_RETRY_SECONDS)
+
+    def _without_deleted(self, handed: HandOver) -> HandOver:
+        """Return what is handed over without the messages to runs that were deleted, and their jobs."""
+        return attrs.evolve(
+            handed,
+            entries=[each for each in handed.entries if not self._is_deleted(each[0])],
+            jobs=[each for each in handed.jobs if not self._is_deleted(each[0].ledger_id)],
+        )
+
+    def _is_deleted(self, run_id: str) -> bool:
+        try:
+            self._substrate.info(run_id)
+        except LedgerNotFound as error:
+            return isinstance(error, LedgerDeleted)
+        return False
 
     def attempt(self, lease: Lease, do: Callable[[], Result]) -> Result | None:
         """Do a job, or a step of it; if it fails, put the job back, or park it, and return None."""
@@ -127,6 +147,9 @@ class Jobs:
             self.postpone(lease, _CONFLICT_SECONDS)
         except JobLost:
             self._leases.pop(lease.token, None)
+        except LedgerDeleted:
+            self._leases.pop(lease.token, None)
+            self._group.finish(lease)
         except StoreError as error:
             if not lacks_handles(error):
                 self._retry(lease, "the substrate could not be used")

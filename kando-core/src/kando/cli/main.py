@@ -72,6 +72,10 @@ _GROUPS = {
         "groups": ("kando.cli.worker:groups", "Show groups and their jobs."),
         "export": ("kando.cli.export:export", "Write a run to a file."),
         "import": ("kando.cli.export:import_", "Restore a run from an exported file."),
+        "delete": (
+            "kando.cli.delete:delete",
+            "Delete runs for good, with the child runs that they started.",
+        ),
         "verify": ("kando.cli.verify:verify", "Check the hash chain of a run."),
         "plugins": ("kando.cli.plugins:plugins", "List installed plugins and what they offer."),
         "config": ("kando.cli.config:config", "Show the settings, and where each comes from."),
