@@ -174,6 +174,32 @@ def answered(place: Place, *commands: str) -> Any:
     return place("answer", run, request, "--text", "t")
 
 
+def busy_deletion(place: Place) -> Any:
+    run = place.start()
+    with SQLiteSubstrate(place.path) as substrate:
+        substrate.claim(run, Worker("elsewhere", 1), 600)
+    return place("delete", run, "--yes")
+
+
+def deleted_child(place: Place) -> Any:
+    run = place.start("starts")
+    lines = place("branches", run).stdout.splitlines()
+    (child,) = (line.split()[1] for line in lines if "child run" in line)
+    return place("delete", child, "--yes")
+
+
+def deleted_parent(place: Place) -> Any:
+    run = place.start()
+    place("fork", run, "--at", "2")
+    return place("delete", run, "--yes")
+
+
+def deleted_run(place: Place) -> Any:
+    run = place.start()
+    place("delete", run, "--yes")
+    return place("status", run)
+
+
 #: Each message that suggests a command, as its source has it, and how to get it. The exit codes are
 #: those of the suggested commands, where it is not 0 alone.
 MESSAGES: dict[str, tuple[Callable[[Place], Any], set[int]]] = {
@@ -216,6 +242,11 @@ MESSAGES: dict[str, tuple[Callable[[Place], Any], set[int]]] = {
     "`kando resume {} --no-budget` removes them.": (damaged_limits, {0}),
     "Wait until it stops; `kando resume {} --take-over` takes it over.": (busy_run, {0}),
     "`kando verify {}` names the position.": (damaged_chain, {4}),
+    "`kando cancel {}` stops it; then delete it.": (busy_deletion, {0}),
+    # It asks at a terminal, which there is not.
+    "`kando delete {}` deletes both.": (deleted_child, {2}),
+    "Delete the branches first: `kando branches {}` shows them.": (deleted_parent, {0}),
+    "`kando runs` lists what is left.": (deleted_run, {0}),
     "The name of the kit is missing. `{}` lists the kits.": (
         lambda place: place("kits", "show"),
         {0},
@@ -276,6 +307,7 @@ OTHERS = {
     "`kando world {}` lists them.": "of Run.object and Run.relation, which no command calls",
     "`kando events RUN` lists them.": "of functions for embedding, which know no id of a run",
     "`kando approvals RUN` lists the open approvals.": "approvals sent as events are refused before",
+    "Delete it after midnight (UTC), or by `kando delete {}`.": "of servers with a limit per day",
     "`kando resume {}` records that it is denied.": "a deadline that passes between two commands",
     "Fork without --llm, and `kando resume BRANCH --llm {}:...`.": "see the test below",
 }

@@ -150,4 +150,6 @@ def _refuse_spending(context: Context, run_ids: Sequence[str]) -> None:
     spent = spent_today(context, run_ids)
     if spent.llm_cost_usd or spent.llm_unpriced:
         msg = f"{run_ids[-1]} has spent money today, which the limit per day counts."
-        raise LedgerInUse(msg, hint="Delete it after midnight (UTC), or by `kando delete`.")
+        raise LedgerInUse(
+            msg, hint=f"Delete it after midnight (UTC), or by `kando delete {run_ids[-1]}`."
+        )

@@ -55,5 +55,5 @@ def has_branches(ledger_id: str, branches: Sequence[str]) -> LedgerInUse:
     msg = f"{ledger_id} cannot be deleted: {shown}{others} share events with it."
     if len(branches) == 1:
         msg = f"{ledger_id} cannot be deleted: the branch {shown} shares events with it."
-    hint = "Delete the branches first: `kando branches` lists them."
+    hint = f"Delete the branches first: `kando branches {ledger_id}` shows them."
     return LedgerInUse(msg, hint=hint)
