@@ -27,7 +27,7 @@ from kando.app.group_worker import GroupWorker
 from kando.app.inbox import intent_of
 from kando.app.run import Run
 from kando.app.store import Store, open_store
-from kando.errors import KandoError, RunBusy
+from kando.errors import KandoError, LedgerDeleted, LedgerInUse, RunBusy
 from kando.plugins import Plugins
 from kando.responders.budget import Budget
 from kando.testing.runs import Crash
@@ -321,6 +321,49 @@ class Machine:
         self.parents[branch.id] = run.id
         self.forked[branch.id] = self.forked.get(run.id, 0) + branch.length() - at
         self.touched = {run.id, branch.id}
+
+    def do_delete(self, step: Mapping[str, Any], run: Run) -> None:
+        """Delete a run: nothing else changes, and a run with branches stays. It may be restored."""
+        if len(self.runs) < 2:
+            return
+        before = self._heads()
+        file = self.folder / f"{run.id}.deleted.jsonl"
+        recorded = self.events(run)
+        run.export(file)
+        has_branches = run.id in self.parents.values()
+        try:
+            deleted = run.delete()
+        except LedgerInUse:
+            expect(self, "deletion", has_branches, f"of {run.id} is refused")
+            compare(self, "deletion", run, self._heads(), before)
+            return
+        expect(self, "deletion", not has_branches, f"of {run.id}, which has branches")
+        left = {id: head for id, head in before.items() if id not in deleted}
+        compare(self, "deletion", run, self._heads(), left)
+        for id, verdict in self.store.verify_all():
+            expect(self, "deletion", verdict.is_intact, f"of {run.id} damages {id}: {verdict}")
+        try:
+            run.status()
+        except LedgerDeleted:
+            pass
+        else:
+            expect(self, "deletion", False, f"{run.id} can be read")
+        for known in (self.sent, self.checked):
+            known.pop(run.id, None)
+        self.touched.clear()
+        if step["restores"] and run.id not in self.parents:
+            with file.open("rb") as lines:
+                self.store.import_run(lines, accepts_approvals=True)
+            compare(self, "restored", run, self.events(run), recorded)
+            self.touched = {run.id}
+            return
+        self.parents.pop(run.id, None)
+        self.runs.remove(run)
+
+    def _heads(self) -> dict[str, str]:
+        """Return the hash of each ledger of the store."""
+        substrate = self.store.context.substrate()
+        return {info.id: self.store.run(info.id).head() for info in substrate.ledgers()}
 
     def do_pause(self, step: Mapping[str, Any], run: Run) -> None:
         run.pause()

@@ -50,7 +50,21 @@ def generate(seed: int) -> Program:
         _add_talk(program, random.Random(f"talk of {seed}"))
     _add_media(program)
     _add_labels(program)
+    if not program.get("calm"):
+        _add_deletions(program)
     return program
+
+
+def _add_deletions(program: Program) -> None:
+    """Delete runs after the other steps, and work on what is left."""
+    rng = random.Random(f"deletions of {program['seed']}")
+    if rng.random() < 0.6:
+        return
+    for _ in range(rng.randint(1, 3)):
+        deletion = {"do": "delete", "run": rng.randint(0, 3), "restores": rng.random() < 0.4}
+        program["steps"].append(deletion)
+        if rng.random() < 0.7:
+            program["steps"].append(_step(rng, program["kit"]))
 
 
 def _add_children(program: Program) -> None:
