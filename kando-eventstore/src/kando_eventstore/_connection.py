@@ -13,7 +13,7 @@ from kando.ledger.urls import redact_url
 from kando_eventstore._client import ClientLibrary, client_library
 from kando_eventstore._url import connection_string
 
-__all__ = ["CALL_SECONDS", "Connection", "StreamDeleted"]
+__all__ = ["CALL_SECONDS", "Connection"]
 
 Answer = TypeVar("Answer")
 
@@ -49,10 +49,6 @@ _DELETED = ("StreamIsDeleted", "StreamTombstoned")
 _STATUS = re.compile(r"status = StatusCode\.(\w+)")
 _DETAILS = re.compile(r'details = "(.+)"')
 _LASTING_STATUS = ("INVALID_ARGUMENT", "UNIMPLEMENTED", "OUT_OF_RANGE", "DATA_LOSS")
-
-
-class StreamDeleted(StoreDamaged):
-    """A stream was deleted permanently, by Kando or by somebody else (see `Streams`)."""
 
 
 class Connection:
@@ -259,15 +255,22 @@ class Connection:
             lack = f": the user lacks {right}" if is_denied and right else ""
             msg = f"{self.display_url} denies access{lack}."
             raise StoreError(msg, hint="Check the user, the password and the user's permissions.")
-        if isinstance(error, self._deleted) or "is deleted" in str(error):
+        if self._says_deleted(error):
             msg = f"{self.display_url}: a stream was deleted permanently ({_brief(error)})."
-            raise StreamDeleted(msg, hint="Restore it from a backup.") from error
+            raise StoreDamaged(msg, hint="Restore it from a backup.") from error
         # The clients raise a bare base error if a call ends without an answer.
         is_transient = isinstance(error, self._transient) or type(error) is self.library.base_error
         is_transient = is_transient or _NO_LEADER in str(error).lower()
         if status in _LASTING_STATUS or not is_transient:
             msg = f"{self.display_url} rejects the call: {type(error).__name__}: {_brief(error)}."
             raise StoreError(msg, hint="See the server's log.") from error
+
+    def is_of_deleted_stream(self, error: StoreDamaged) -> bool:
+        """Whether `call` raised an error because a stream was deleted permanently."""
+        return self._says_deleted(error.__cause__)
+
+    def _says_deleted(self, error: BaseException | None) -> bool:
+        return isinstance(error, self._deleted) or "is deleted" in str(error)
 
     def _unreachable(self, error: Exception, seconds: float) -> StoreError:
         msg = f"{self.display_url} did not answer for {seconds:g} s ({_brief(error)})."

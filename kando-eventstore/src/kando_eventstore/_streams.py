@@ -11,7 +11,7 @@ import attrs
 
 from kando.errors import LedgerDeleted, PayloadTooLarge, StoreDamaged
 from kando_eventstore._blobs import Blobs
-from kando_eventstore._connection import CALL_SECONDS, Connection, StreamDeleted
+from kando_eventstore._connection import CALL_SECONDS, Connection
 
 __all__ = ["DELETED", "DELETING", "NO_EVENTS", "NewEvent", "StoredEvent", "Streams"]
 
@@ -121,14 +121,16 @@ class Streams:
                 ),
                 right=_right("write to", stream),
             )
-        except StreamDeleted as error:
+        except StoreDamaged as error:
             self._raise_if_ledger_deleted(stream, error)
             raise
 
-    def _raise_if_ledger_deleted(self, stream: str, error: StreamDeleted) -> None:
+    def _raise_if_ledger_deleted(self, stream: str, error: StoreDamaged) -> None:
         """Say so if a stream was deleted with its ledger, whose id follows the first colon."""
-        id = stream.partition(":")[2]
-        last = self.last(f"ledger:{id}") if not stream.startswith("ledger:") else None
+        kind, _, id = stream.partition(":")
+        if kind == "ledger" or not self.connection.is_of_deleted_stream(error):
+            return
+        last = self.last(f"ledger:{id}")
         if last is not None and last.type in (DELETING, DELETED):
             msg = f"{id} was deleted from {self.connection.display_url}."
             raise LedgerDeleted(msg, hint="`kando runs` lists what is left.") from error
@@ -141,8 +143,10 @@ class Streams:
         while True:
             try:
                 self._delete(stream, expected)
-            except StreamDeleted:
-                return
+            except StoreDamaged as error:
+                if self.connection.is_of_deleted_stream(error):
+                    return
+                raise
             except (self.connection.not_found, self.connection.wrong_version):
                 expected = state.NO_STREAM if expected is state.ANY else state.ANY
             else:
@@ -178,7 +182,7 @@ class Streams:
             )
         except self.connection.not_found:
             return []
-        except StreamDeleted as error:
+        except StoreDamaged as error:
             self._raise_if_ledger_deleted(stream, error)
             raise
         return [

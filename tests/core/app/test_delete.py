@@ -375,7 +375,7 @@ def test_a_deletion_that_was_killed_is_repeated(store: Store):
 
 
 def test_writers_and_a_deletion_leave_no_event_without_its_content(tmp_path: Path):
-    """Blobs that two runs share stay as long as one of them names them, whoever stored them."""
+    """Blobs that two runs share stay as long as one of them names them, whichever run stored them."""
     path = tmp_path / "runs.db"
     body = {"text": "shared " * 400}
     with SQLiteSubstrate(path) as mine, SQLiteSubstrate(path) as other:

@@ -25,7 +25,7 @@ __all__ = ["Deletion", "delete_run", "deletion_of"]
 
 @attrs.frozen
 class Deletion:
-    """What is deleted with a run.
+    """A deletion: a run, and the child runs that are deleted with it.
 
     Attributes:
         lengths: of the ledgers, by id: of its child runs, theirs before them, and of the run, which
@@ -124,7 +124,7 @@ def delete_run(run: OpenedRun, *, unless_spent_today: bool = False) -> list[str]
     with ExitStack() as claims:
         for id in wanted.run_ids:
             _claim(claims, context, id)
-        # Nobody works on them from now on.
+        # No process works on them from now on.
         if any(substrate.info(id).length != length for id, length in wanted.lengths.items()):
             began, wanted = wanted, deletion_of(OpenedRun(context, run.ledger))
             for id in wanted.lengths.keys() - began.lengths.keys():

@@ -347,7 +347,7 @@ class Store:
     def delete(self, run_id: str, *, unless_spent_today: bool = False) -> list[str]:
         """Delete a run and the child runs that it started, for good, and return their ids.
 
-        What only they need goes with them: events, messages, cached answers, snapshots, files.
+        Their events, messages, cached answers and snapshots go, and the files that no other needs.
         Processes that follow or work on them get a LedgerDeleted.
 
         Args:

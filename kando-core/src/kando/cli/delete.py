@@ -24,8 +24,8 @@ __all__ = ["delete"]
 def delete(runs: tuple[str, ...], yes: bool, as_json: bool) -> None:
     """Delete runs for good, with the child runs that they started.
 
-    What only they need goes with them: events, messages, cached answers, snapshots, files. Branches
-    must be deleted first. At a terminal the command asks; elsewhere it needs --yes.
+    Their events, messages, cached answers and snapshots go, and the files that no other run needs.
+    Branches must be deleted first. At a terminal the command asks; elsewhere it needs --yes.
     """
     deleted: list[str] = []
     with open_command_store() as store:

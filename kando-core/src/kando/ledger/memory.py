@@ -1,5 +1,7 @@
 """Ledgers in memory: for tests, and for runs that are not needed once the process ends."""
 
+# long: a ledger and a substrate, with a short method for each verb of their interfaces.
+
 from __future__ import annotations
 
 import threading

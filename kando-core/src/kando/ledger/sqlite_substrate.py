@@ -194,7 +194,7 @@ class SQLiteSubstrate(Substrate):
                 if not self._blobs.prepare_removal(connection, number):
                     break
         with self._writing() as connection:
-            # What is deleted is overwritten in the file, too.
+            # The deleted rows are overwritten in the file.
             overwrites = connection.execute("PRAGMA secure_delete").fetchone()[0]
             connection.execute("PRAGMA secure_delete = ON")
             try:
@@ -203,7 +203,7 @@ class SQLiteSubstrate(Substrate):
             finally:
                 connection.execute(f"PRAGMA secure_delete = {int(overwrites)}")
         with self._lock, suppress(sqlite3.Error):
-            # Nor does the log keep it, unless somebody reads the file at this moment.
+            # The log drops them, unless another process reads the file at this moment.
             self._open_connection().execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _without_branches(self, connection: sqlite3.Connection, ledger_id: str) -> int:

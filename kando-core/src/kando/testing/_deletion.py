@@ -85,7 +85,7 @@ class DeletionSubstrateTests:
             assert claim is not None
             assert not other.renew(claim, 60)
             other.release(claim)
-            # What waited for the next change is dropped, and keeps no other change back.
+            # Changes that waited for the next one are dropped, and keep no other change back.
             other.create("r2").append([event(0)])
         assert [info.id for info in deleting.ledgers()] == ["r2"]
 
@@ -168,7 +168,7 @@ class DeletionSubstrateTests:
         assert not deleting.renew(old, 60)
         again.append([event(0)])
         assert verify(deleting.open("r1")).is_intact
-        # Deleted again, it is forgotten again, and its claims go on upward.
+        # Deleted again, it is forgotten again, and its epochs grow further.
         deleting.delete("r1")
         deleting.create("r1")
         last = deleting.claim("r1", _HERE, 60)
@@ -186,7 +186,7 @@ class DeletionSubstrateTests:
             deleting.delete(id)
             for kept in ("r2", "b2"):
                 assert verify(deleting.open(kept)).is_intact
-        # What a process knew to be stored may be gone.
+        # Texts that a process knew to be stored may be gone.
         ledger = deleting.create("r4")
         ledger.append([with_parts(conversation(6))])
         for id in ("b2", "r2"):
