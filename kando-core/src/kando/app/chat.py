@@ -11,9 +11,9 @@ import os
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack
-from types import TracebackType
 from typing import Any, Self
 
+from kando._closing import Closing
 from kando.app.chat_worker import Worker
 from kando.app.entries import messages_in
 from kando.app.happenings import (
@@ -46,7 +46,7 @@ __all__ = ["Chat"]
 _TICK_SECONDS = 0.05
 
 
-class Chat:
+class Chat(Closing):
     """A conversation with a run. Its methods are called by one thread; the run is worked on by another.
 
     Args:
@@ -265,17 +265,6 @@ class Chat:
     def is_working(self) -> bool:
         """Whether calls of a turn that was interrupted are still in flight."""
         return self._worker is not None and self._worker.thread.is_alive()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _turn_to(self, run: Run) -> None:
         self._leave()

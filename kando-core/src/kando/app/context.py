@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from kando._closing import Closing
 from kando.app.activities import Activities
 from kando.app.addresses import parse_address, resolve_ledger_id
 from kando.app.demo import DEMO_ID, demo_ledger
@@ -30,7 +30,7 @@ __all__ = ["Context", "id_of"]
 
 
 @attrs.define
-class Context:
+class Context(Closing):
     """The plugins, settings and substrate that all runs of a store share.
 
     Several threads may use it at once; each run is worked on by one of them at a time.
@@ -221,17 +221,6 @@ class Context:
         self._temporary = None
         while self._opened:
             self._opened.popitem()[1].close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def id_of(ledger: LedgerStore) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from kando._closing import Closing
 from kando.app.addresses import parse_address
 from kando.app.context import Context
 from kando.app.opened import open_address, open_run
@@ -68,7 +68,7 @@ def open_store(
 
 
 @attrs.frozen
-class Store:
+class Store(Closing):
     """The runs of one substrate. Any thread may call any method.
 
     Attributes:
@@ -374,17 +374,6 @@ class Store:
     def close(self) -> None:
         """Close everything that was opened; no run may be worked on any more."""
         self.context.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _run(self, id: str) -> Run:
         return Run(id, context=self.context)

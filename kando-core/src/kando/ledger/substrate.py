@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import attrs
 
+from kando._closing import Closing
 from kando.errors import ConfigurationError, StoreError
 from kando.ledger.claims import Claim, Slot, Worker
 from kando.ledger.inbox import InboxEntry
@@ -51,7 +51,7 @@ class LedgerInfo:
         return f"branch:{self.id}" if self.is_branch else f"run:{self.id}"
 
 
-class Substrate(ABC):
+class Substrate(Closing):
     """Many ledgers. Implementations must pass ``kando.testing.substrates.SubstrateContract``.
 
     An id names one run or one branch, never both.
@@ -164,7 +164,7 @@ class Substrate(ABC):
         """
         return None
 
-    def store_snapshot(self, ledger_id: str, body: bytes) -> None:  # noqa: B027 - optional
+    def store_snapshot(self, ledger_id: str, body: bytes) -> None:
         """Store a snapshot of a ledger, replacing the previous one.
 
         Raises:
@@ -306,17 +306,6 @@ class Substrate(ABC):
     @abstractmethod
     def close(self) -> None:
         """Release files and connections. Closing twice is harmless."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 _ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")

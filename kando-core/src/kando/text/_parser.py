@@ -8,11 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 from threading import Event, Timer
-from types import TracebackType
 from typing import Any
 
 import msgspec
 
+from kando._closing import Closing
 from kando.text._formats import (
     MARKDOWN,
     PLAIN,
@@ -38,7 +38,7 @@ _ENVIRONMENT = (
 )
 
 
-class Parser:
+class Parser(Closing):
     """A process that parses documents, one at a time; it is started when a document needs it.
 
     Text in UTF-8 is read in this process. A process that fails is replaced for the next document.
@@ -46,17 +46,6 @@ class Parser:
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> Parser:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """End the process."""
