@@ -675,3 +675,23 @@ def test_a_worker_keeps_a_bounded_number_of_runtimes(
     assert [store.run(run).status().state for run in runs] == [FINISHED] * 2
     # The runs took turns, and only the one worked on last was kept.
     assert len(opened) > len(runs)
+
+
+def test_a_worker_leaves_a_deleted_run_alone_and_goes_through_the_others(
+    store: Store, provider: Counting
+):
+    lines: list[str] = []
+    runs = [store.start("spread", "goal", group="g", work=False) for _ in range(2)]
+    group = store.context.substrate(read_only=False).group("g")
+    for run in runs:
+        group.offer(Job(run.id))
+    runs[0].delete()
+    # As a process that was suspended would offer it.
+    group.offer(Job(runs[0].id))
+
+    worker = GroupWorker(store.context, "g", llm="counting", report=lines.append)
+    worker.work(until_idle=True)
+
+    assert lines == []
+    assert group.info().waiting == group.info().parked == 0
+    assert runs[1].status().state == "finished"
