@@ -110,6 +110,24 @@ def test_a_stream_begins_after_the_event_that_the_client_knows(server: Server) -
     assert server.client.get("/runs/none/stream").status_code == 404
 
 
+def test_the_streams_report_that_a_run_was_deleted(server: Server) -> None:
+    run = server.start("count 2")
+    server.reaches(run, "finished")
+    of_run = Reader(server.port, f"/runs/{run}/stream", lambda each: each["event"] == "problem")
+    of_all = Reader(server.port, "/stream", lambda each: each["event"] == "deleted")
+    until(lambda: any(is_finished(each) for each in of_run.events))
+    # A reader of all runs reports changes since it began.
+    other = server.start("count 1")
+    until(lambda: any(each["data"]["run_id"] == other for each in of_all.events))
+
+    assert server.client.delete(f"/runs/{run}").status_code == 200
+
+    of_run.join(SECONDS)
+    of_all.join(SECONDS)
+    assert of_run.events[-1]["data"]["code"] == "run_deleted"
+    assert of_all.events[-1]["data"] == {"run_id": run}
+
+
 def test_an_answer_is_shown_as_it_streams_in_also_to_who_comes_later(
     place: Place, server: Server
 ) -> None:

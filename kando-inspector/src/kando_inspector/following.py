@@ -18,7 +18,7 @@ import attrs
 
 from kando.app.shapes import event_dict, status_dict
 from kando.app.store import Store
-from kando.errors import KandoError, StoreError
+from kando.errors import KandoError, LedgerNotFound, StoreError
 from kando_inspector.clients import Clients
 from kando_inspector.encoding import encoded
 from kando_inspector.following_runs import RunsReader
@@ -155,8 +155,14 @@ class _Reader:
             yield _sent_text(begun)
         while True:
             changed = self.clients.changed
-            if self._next is not None and position < self._next:
-                for number, text in await self._page(position):
+            if self._error is None and self._next is not None and position < self._next:
+                try:
+                    page = await self._page(position)
+                except LedgerNotFound as error:
+                    # It was deleted, which the reader has not seen yet.
+                    self._error = error
+                    page = []
+                for number, text in page:
                     yield {"event": "event", "id": str(number), "data": text}
                     position = number + 1
                 continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,7 +14,7 @@ import attrs
 from kando.app.shapes import listed_status_dict
 from kando.app.status import RUNNING, RunStatus
 from kando.app.store import Store
-from kando.errors import KandoError
+from kando.errors import KandoError, LedgerNotFound
 from kando_inspector.clients import Clients
 from kando_inspector.encoding import encoded
 
@@ -33,12 +34,14 @@ class _State:
         id: of the state in the stream: when the run changed, in milliseconds since 1970.
         text: its JSON.
         is_running: whether a process works on the run.
+        is_deleted: whether the run was deleted.
     """
 
     number: int
     id: int
     text: str
     is_running: bool
+    is_deleted: bool = False
 
 
 class RunsReader:
@@ -114,7 +117,11 @@ class RunsReader:
             return []
         running = [id for id, state in self._states.items() if state.is_running and id in lengths]
         changed = [id for id, length in lengths.items() if known.get(id) != length]
-        found = [(id, self._state_of(id)) for id in dict.fromkeys([*changed, *running])]
+        found = [(id, _deleted(id)) for id in known if id not in lengths]
+        for id in dict.fromkeys([*changed, *running]):
+            # A run that is deleted meanwhile is missing next time.
+            with suppress(LedgerNotFound):
+                found.append((id, self._state_of(id)))
         return [
             (id, state)
             for id, state in found
@@ -128,7 +135,10 @@ class RunsReader:
         for info in substrate.ledgers():
             last = substrate.open(info.id).at(info.length - 1) if info.length else None
             if last is not None and last.timestamp >= moment:
-                found.append(self._state_of(info.id))
+                with suppress(LedgerNotFound):
+                    found.append(self._state_of(info.id))
+        since = moment.timestamp() * 1e3
+        found += [each for each in self._states.values() if each.is_deleted and each.id >= since]
         return sorted(found, key=lambda state: state.id)
 
     def _state_of(self, run_id: str) -> _State:
@@ -136,6 +146,11 @@ class RunsReader:
         return _State(
             0, _id_of(status), encoded(listed_status_dict(status)).decode(), _is_live(status)
         )
+
+
+def _deleted(run_id: str) -> _State:
+    now = int(datetime.now(UTC).timestamp() * 1e3)
+    return _State(0, now, encoded({"run_id": run_id}).decode(), False, is_deleted=True)
 
 
 def _is_live(status: RunStatus) -> bool:
@@ -148,4 +163,8 @@ def _id_of(status: RunStatus) -> int:
 
 
 def _sent(state: _State) -> dict[str, Any]:
-    return {"event": "run", "id": str(state.id), "data": state.text}
+    return {
+        "event": "deleted" if state.is_deleted else "run",
+        "id": str(state.id),
+        "data": state.text,
+    }

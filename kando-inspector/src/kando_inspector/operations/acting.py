@@ -89,6 +89,16 @@ def _label(call: Call) -> dict[str, Any]:
     return status_dict(run.status())
 
 
+def _delete(call: Call) -> dict[str, Any]:
+    run, named = call.run(), call.arguments["run"]
+    if run.id != named:
+        msg = f"{named!r:.80} is not the whole id of a run."
+        raise ConfigurationError(msg, hint=f"To delete it for good, name {run.id}.")
+    # Else a client could lift the limit per day by deleting what was spent.
+    is_limited = call.service.limits.max_usd_per_day is not None
+    return {"run_ids": run.delete(unless_spent_today=is_limited)}
+
+
 def _send(call: Call) -> dict[str, Any]:
     given = call.body
     if "text" in given:
@@ -222,6 +232,11 @@ _START = _body(
     },
 )
 _RESUME = _body(llm=_LLM, max_usd=_USD)
+_DELETED = {
+    "type": "object",
+    "properties": {"run_ids": {"type": "array", "items": {"type": "string"}}},
+    "required": ["run_ids"],
+}
 _NOTHING = _body()
 _LABEL = _body(("labels",), labels=_LABELS)
 _SEND = _body(
@@ -324,6 +339,17 @@ OPERATIONS: tuple[Operation, ...] = (
         "Stop a run for good; it can still be read and forked.",
         _cancel,
         _NOTHING,
+    ),
+    Operation(
+        "delete_run",
+        "DELETE",
+        "/runs/{run}",
+        "Delete a run and the child runs that it started, for good.",
+        _delete,
+        _DELETED,
+        (RUN,),
+        errors=(403, 404, 409, 503),
+        role=ACT,
     ),
     _action(
         "label_run",
