@@ -26,6 +26,7 @@ import {
   type ForkRequest,
   type RunFilter,
   type RunListener,
+  type RunsListener,
   type Source,
   SourceError,
   type StartRequest,
@@ -151,7 +152,7 @@ export class RestSource implements Source {
 
   follow(run: string, after: number, listener: RunListener): () => void {
     let last = after;
-    return openStream({
+    const close = openStream({
       url: () => this.base + of(run, "stream") + queryOf({ after: last }),
       handlers: {
         event: (data) => {
@@ -163,16 +164,28 @@ export class RestSource implements Source {
         },
         status: (data) => listener.status?.(data as RunStatus),
         text: (data) => listener.text?.(data as { request_id: string; text: string }),
+        problem: (data) => {
+          close();
+          listener.ended?.(problemOf(0, data));
+        },
       },
       connected: (isConnected) => listener.connected?.(isConnected),
     });
+    return close;
   }
 
-  followRuns(changed: (run: Partial<RunStatus> & { run_id: string }) => void): () => void {
+  followRuns(listener: RunsListener): () => void {
+    let wasLost = false;
     return openStream({
       url: () => `${this.base}/stream`,
-      handlers: { run: (data) => changed(data as RunStatus) },
-      connected: () => {},
+      handlers: {
+        run: (data) => listener.changed(data as RunStatus),
+        deleted: (data) => listener.deleted((data as { run_id: string }).run_id),
+      },
+      connected: (isConnected) => {
+        if (isConnected && wasLost) listener.reconnected();
+        wasLost = !isConnected;
+      },
     });
   }
 
@@ -190,6 +203,10 @@ export class RestSource implements Source {
 
   cancel(run: string): Promise<RunStatus> {
     return this.call("POST", of(run, "cancel"), {});
+  }
+
+  delete(run: string): Promise<{ run_ids: string[] }> {
+    return this.call("DELETE", of(run));
   }
 
   fork(run: string, request: ForkRequest): Promise<RunStatus> {

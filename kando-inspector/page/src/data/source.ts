@@ -80,6 +80,15 @@ export interface RunListener {
   text?(piece: { request_id: string; text: string }): void;
   /** The connection was lost (false) or is back (true). */
   connected?(isConnected: boolean): void;
+  /** Nothing follows: the run was deleted, or cannot be read. */
+  ended?(error: SourceError): void;
+}
+
+export interface RunsListener {
+  changed(run: Partial<RunStatus> & { run_id: string }): void;
+  deleted(run: string): void;
+  /** The connection is back: what happened meanwhile is not known. */
+  reconnected(): void;
 }
 
 /** An error with the code of the command line, and a hint that names the cure. */
@@ -130,12 +139,14 @@ export interface Source {
   /** Follow a run from the event after `after`; returns a function that ends it. */
   follow(run: string, after: number, listener: RunListener): () => void;
   /** Follow all runs; returns a function that ends it. */
-  followRuns(changed: (run: Partial<RunStatus> & { run_id: string }) => void): () => void;
+  followRuns(listener: RunsListener): () => void;
 
   start(request: StartRequest): Promise<RunStatus>;
   resume(run: string): Promise<RunStatus>;
   pause(run: string): Promise<RunStatus>;
   cancel(run: string): Promise<RunStatus>;
+  /** Delete a run and its child runs for good; returns the ids of all. */
+  delete(run: string): Promise<{ run_ids: string[] }>;
   fork(run: string, request: ForkRequest): Promise<RunStatus>;
   decide(run: string, request: string, decision: Decision): Promise<JsonObject>;
   answer(run: string, request: string, answer: Answer): Promise<JsonObject>;

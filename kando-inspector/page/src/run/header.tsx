@@ -10,6 +10,7 @@ import { number, plural, usd } from "../ui/format";
 import { asError } from "../ui/hooks";
 import { Age, Announce, CopyCommand, Dialog, StateBadge } from "../ui/parts";
 import { Isolated } from "../ui/text";
+import { DeleteRun } from "./delete";
 
 const RESUMABLE = new Set<RunState>(["stopped", "waiting", "paused", "exhausted", "failed"]);
 const ENDED = new Set<RunState>(["finished", "cancelled"]);
@@ -20,9 +21,10 @@ interface Props {
   canAct: boolean;
   isConnected: boolean;
   changed(): void;
+  deleted(): void;
 }
 
-export function RunHeader({ source, status, canAct, isConnected, changed }: Props) {
+export function RunHeader({ source, status, canAct, isConnected, changed, deleted }: Props) {
   const goal = status.goal ?? "No goal";
   return (
     <header class="run-head">
@@ -37,6 +39,7 @@ export function RunHeader({ source, status, canAct, isConnected, changed }: Prop
         <div class="buttons">
           {canAct && <Actions source={source} status={status} changed={changed} />}
           <CopyCommand command={kando("status", status.run_id)} label="Copy as command" />
+          {canAct && <DeleteRun source={source} run={status} deleted={deleted} />}
         </div>
       </div>
       <ul class="run-facts">

@@ -13,6 +13,7 @@ import { type Binding, useKeys } from "../ui/keys";
 import { Announce, copy, CopyCommand, Problem } from "../ui/parts";
 import { Isolated } from "../ui/text";
 import { type View, views } from "../views/registry";
+import { DeletedRun } from "./delete";
 import { Detail } from "./detail";
 import "./events";
 import { RunHeader } from "./header";
@@ -32,6 +33,7 @@ interface Props {
 export function RunPage(props: Props) {
   const { source, address } = props;
   const found = useRun(source, address.run);
+  if (found.error?.code === "run_deleted") return <DeletedRun run={address.run} />;
   if (found.error) return <Problem error={found.error} retry={found.reload} />;
   if (!found.run) return <p class="empty">Loading the run</p>;
   return <Shown {...props} {...found.run} isConnected={found.isConnected} reload={found.reload} />;
@@ -80,6 +82,7 @@ function useRun(source: Source, run: string) {
         },
         text: (piece) => index.stream(piece.request_id, piece.text),
         connected: setConnected,
+        ended: setError,
       });
     };
     open().catch((problem: unknown) => !ending.signal.aborted && setError(asError(problem)));
@@ -185,6 +188,7 @@ function Shown(props: Props & Opened & { isConnected: boolean; reload(): void })
         canAct={canAct}
         isConnected={props.isConnected}
         changed={props.reload}
+        deleted={() => navigate({ run: null, at: null, view: null, event: null, more: {} })}
       />}
       <div class="run-time">
         <Timeline

@@ -10,6 +10,7 @@ import { number, usd } from "../ui/format";
 import { asError, type Navigate } from "../ui/hooks";
 import { Age, CopyCommand, Empty, Problem, StateBadge } from "../ui/parts";
 import { Isolated } from "../ui/text";
+import { DeleteRun } from "../run/delete";
 import { chosenLabels, LabelFilter, Labels } from "./labels";
 import { NewRun } from "./new-run";
 
@@ -42,7 +43,7 @@ interface Props {
 export function RunList({ source, address, navigate, canAct }: Props) {
   const filter = address.more;
   const [isStarting, setStarting] = useState(false);
-  const { runs, next, error, isLoading, more, reload } = useRuns(source, filter);
+  const { runs, next, error, isLoading, more, reload, remove } = useRuns(source, filter);
   const change = (name: string, value: string) => {
     navigate({ more: { ...filter, [name]: value } }, "replace");
   };
@@ -90,7 +91,9 @@ export function RunList({ source, address, navigate, canAct }: Props) {
           {!isFiltered && <code>kando run diligence --goal "Evaluate Acme Corp" --demo</code>}
         </Empty>
       )}
-      {runs.length > 0 && <Table runs={runs} filter={filter} />}
+      {runs.length > 0 && (
+        <Table runs={runs} filter={filter} source={canAct ? source : null} deleted={remove} />
+      )}
       {next !== null && (
         <button type="button" class="button" disabled={isLoading} onClick={more}>
           Show older runs
@@ -125,7 +128,15 @@ function Field(props: {
   );
 }
 
-function Table({ runs, filter }: { runs: RunStatus[]; filter: Record<string, string> }) {
+interface TableProps {
+  runs: RunStatus[];
+  filter: Record<string, string>;
+  /** Where runs can be deleted; null if they cannot. */
+  source: Source | null;
+  deleted(ids: string[]): void;
+}
+
+function Table({ runs, ...row }: TableProps) {
   return (
     <div class="table-pane">
       <table class="table runs-table">
@@ -142,13 +153,13 @@ function Table({ runs, filter }: { runs: RunStatus[]; filter: Record<string, str
             </th>
             <th scope="col">Updated</th>
             <th scope="col">
-              <span class="visually-hidden">Command</span>
+              <span class="visually-hidden">Actions</span>
             </th>
           </tr>
         </thead>
         <tbody>
           {runs.map((each) => (
-            <RunRow key={each.run_id} run={each} filter={filter} />
+            <RunRow key={each.run_id} run={each} {...row} />
           ))}
         </tbody>
       </table>
@@ -156,7 +167,7 @@ function Table({ runs, filter }: { runs: RunStatus[]; filter: Record<string, str
   );
 }
 
-function RunRow({ run, filter }: { run: RunStatus; filter: Record<string, string> }) {
+function RunRow({ run, filter, source, deleted }: Omit<TableProps, "runs"> & { run: RunStatus }) {
   const waits = run.approvals + run.questions;
   return (
     <tr>
@@ -193,8 +204,9 @@ function RunRow({ run, filter }: { run: RunStatus; filter: Record<string, string
       <td class="runs-age">
         <Age at={run.updated_at} />
       </td>
-      <td>
+      <td class="runs-actions">
         <CopyCommand command={kando("status", run.run_id)} />
+        {source && <DeleteRun source={source} run={run} isSmall deleted={deleted} />}
       </td>
     </tr>
   );
@@ -210,6 +222,7 @@ function useRuns(source: Source, filter: Record<string, string>) {
   const { q = "", state = "", kit = "", label = "" } = filter;
   const asked = { q, state, kit, label: chosenLabels(filter), limit: PAGE };
   const reload = () => setCount((before) => before + 1);
+  const remove = (ids: string[]) => setRuns((old) => old.filter((each) => !ids.includes(each.run_id)));
   useEffect(() => {
     let isCurrent = true;
     const load = async () => {
@@ -235,15 +248,18 @@ function useRuns(source: Source, filter: Record<string, string>) {
 
   useEffect(() => {
     if (!source.isLive) return;
-    return source.followRuns((changed) => {
-      setRuns((old) => {
-        if (old.some((each) => each.run_id === changed.run_id)) {
-          return old.map((each) => (each.run_id === changed.run_id ? { ...each, ...changed } : each));
-        }
-        // A new run: the server knows whether the filter lets it through.
-        reload();
-        return old;
-      });
+    return source.followRuns({
+      changed: (changed) =>
+        setRuns((old) => {
+          if (old.some((each) => each.run_id === changed.run_id)) {
+            return old.map((each) => (each.run_id === changed.run_id ? { ...each, ...changed } : each));
+          }
+          // A new run: the server knows whether the filter lets it through.
+          reload();
+          return old;
+        }),
+      deleted: (run) => remove([run]),
+      reconnected: reload,
     });
   }, [source]);
 
@@ -260,5 +276,5 @@ function useRuns(source: Source, filter: Record<string, string>) {
       setLoading(false);
     }
   };
-  return { runs, next, error, isLoading, more, reload };
+  return { runs, next, error, isLoading, more, reload, remove };
 }
