@@ -30,6 +30,7 @@ test("costs, times and counts are short", () => {
   assert.equal(plural(1, "event"), "1 event");
   assert.equal(plural(1200, "event"), "1,200 events");
   assert.equal(age("2026-01-01T00:00:00Z", Date.UTC(2026, 0, 1, 0, 3)), "3 min ago");
+  assert.equal(age("2026-01-01T00:00:00Z", Date.UTC(2026, 0, 1) + 6_800), "6 s ago");
   assert.equal(age("not a time", 0), "");
   assert.equal(clock(Number.NaN), "");
   assert.equal(clock(9e15), "");

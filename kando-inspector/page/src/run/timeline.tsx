@@ -26,7 +26,7 @@ const LONGEST_ZOOM = 20_000;
 
 /** How many lanes are shown without scrolling. */
 const LANES = 10.5;
-const FEW_LANES = 6.5;
+const FEW_LANES = 4.5;
 
 /** Below this width, in pixels, there is room for few lanes. */
 const NARROW = 420;

@@ -39,7 +39,9 @@ export function age(at: string | null, now: number): string {
   if (!at) return "";
   const ms = now - Date.parse(at);
   if (!Number.isFinite(ms)) return "";
-  return ms < 5000 ? "just now" : `${duration(ms)} ago`;
+  if (ms < 5000) return "just now";
+  // Tenths of a second are of no use here.
+  return ms < 10_000 ? `${Math.floor(ms / 1000)} s ago` : `${duration(ms)} ago`;
 }
 
 /** Return a time of day with milliseconds, in the time zone of the reader. */
