@@ -290,6 +290,16 @@ interface TabsProps {
 
 /** The tabs: arrows move between them, as the ARIA pattern for tabs asks. */
 function Tabs({ views: shown, current, status, navigate }: TabsProps) {
+  const list = useRef<HTMLDivElement>(null);
+  const isLoaded = status !== null;
+  useEffect(() => {
+    // On a narrow screen the tab may be out of sight; scrollIntoView would scroll the page, too.
+    const tab = list.current?.querySelector<HTMLElement>("[aria-selected=true]");
+    if (!list.current || !tab) return;
+    const { left, right, width } = list.current.getBoundingClientRect();
+    const at = tab.getBoundingClientRect();
+    if (at.left < left || at.right > right) list.current.scrollLeft += at.left - left - (width - at.width) / 2;
+  }, [current?.id, shown.length, isLoaded]);
   const press = (event: KeyboardEvent) => {
     const at = shown.findIndex((each) => each === current);
     const moves: Record<string, number> = {
@@ -306,7 +316,7 @@ function Tabs({ views: shown, current, status, navigate }: TabsProps) {
     document.getElementById(`tab-${next.id}`)?.focus();
   };
   return (
-    <div class="tabs" role="tablist" aria-label="Views" onKeyDown={press}>
+    <div class="tabs" role="tablist" aria-label="Views" ref={list} onKeyDown={press}>
       {shown.map((each) => {
         const count = status ? (each.count?.(status) ?? 0) : 0;
         return (

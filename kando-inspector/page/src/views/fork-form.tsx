@@ -135,7 +135,7 @@ export function ForkForm({ view, close }: { view: ViewProps; close(): void }) {
                 value={draft.at}
                 onInput={(input) => set({ at: clamp(input.currentTarget.valueAsNumber, view.status.events) })}
               />{" "}
-              of {number(view.status.events)} events are shared
+              <span class="one-line">of {number(view.status.events)} events are shared</span>
             </label>
           ) : (
             <p class="dim mono">{oneLine(event, 80)}</p>
