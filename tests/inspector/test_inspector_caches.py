@@ -1,4 +1,4 @@
-"""What a server keeps in memory changes no result: a store without caches returns the same."""
+"""A server with caches returns the same as a store without them."""
 
 from __future__ import annotations
 

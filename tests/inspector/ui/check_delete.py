@@ -39,7 +39,7 @@ def test_a_run_is_deleted_with_the_keyboard_once_its_branch_is_gone(
 
     expect(page.get_by_role("heading", name="Runs")).to_be_visible()
     expect(page.get_by_role("button", name=f"Delete {branch.id}")).to_have_count(0)
-    # Another reader of the branch is told.
+    # The page of another reader shows it, too.
     expect(other.get_by_role("heading", name="This run was deleted")).to_be_visible()
     page.goto(served.page_of(branch.id))
     expect(page.get_by_role("heading", name="This run was deleted")).to_be_visible()
