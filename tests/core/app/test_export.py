@@ -158,7 +158,6 @@ def test_an_import_that_was_killed_is_completed_by_the_next_one(
         (make_event("object.patched", "", "x", [], {"id": "ghost", "patch": {}}), "ghost"),
         (make_event("note", "", "x", ["ghost"], {}), "'ghost' does not exist"),
         (make_event("responder.failed", "", "x", [], {}), "does not contain the events of a run"),
-        (make_event("budget.exhausted", "", "x", [], {}), "does not contain the events of a run"),
         (make_event("kit.loaded", "", "x", [], {}), "does not contain the events of a run"),
         (
             make_event("kit.loaded", "", "x", [], {"name": [], "version": ""}),

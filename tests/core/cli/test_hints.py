@@ -79,6 +79,14 @@ KITS = """
 """
 
 
+KIT_IN_A_FILE = """
+from kando.kit import Kit
+from kando.schema.events import make_event
+
+kit = Kit("own", seed=lambda goal, run_id: [make_event("go", "", "cli", [], {"text": goal})])
+"""
+
+
 class Place:
     """A store, the command line that uses it, and kits."""
 
@@ -103,6 +111,12 @@ class Place:
             Runtime(ledger, [], edge_logic=()).record(
                 [emit("budget.set", {"limits": 7})], is_own=True
             )
+
+
+def kit_in_a_file(place: Place) -> Any:
+    Path("FILE.py").write_text(KIT_IN_A_FILE)
+    run = place.start("./FILE.py")
+    return place("resume", run)
 
 
 def damaged_limits(place: Place) -> Any:
@@ -209,6 +223,7 @@ MESSAGES: dict[str, tuple[Callable[[Place], Any], set[int]]] = {
         lambda place: place("resume", "demo"),
         {0},
     ),
+    "If it is in a Python file: `kando resume {} --kit ./FILE.py`.": (kit_in_a_file, {0}),
     "`kando events {}` lists its events.": (
         lambda place: place("trace", "nothing", "--run", place.start()),
         {0},
