@@ -16,6 +16,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.subscriptions import InMemorySubscriptionBus, ResourceUpdated, ServerEvent
 
 from kando.app.store import Store
+from kando.errors import LedgerDeleted
 from kando_mcp.access import Access
 
 __all__ = ["Subscriptions"]
@@ -150,7 +151,11 @@ def _lengths(store: Store, known: _Lengths) -> _Lengths:
     for number, info in enumerate(substrate.ledgers()):
         idle = (info.length, False)
         is_skipped = number >= _NEWEST and known.get(info.id) == idle
-        claim = None if is_skipped else substrate.claim_of(info.id)
+        try:
+            claim = None if is_skipped else substrate.claim_of(info.id)
+        except LedgerDeleted:
+            # Since the ledgers were listed.
+            continue
         is_active = claim is not None and claim.is_live()
         found[info.id] = (info.length, is_active)
     return found

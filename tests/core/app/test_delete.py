@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from kando import Kit, Store, call_tool, create, open_store, start_run
+from kando.app.daily_spending import DailySpending
 from kando.errors import (
     AmbiguousName,
     KandoError,
@@ -279,6 +280,21 @@ def test_the_id_of_a_deleted_run_stands_for_no_other_run(tmp_path: Path):
         with pytest.raises(LedgerDeleted, match="run was deleted"):
             run.delete()
         assert store.delete("run-") == ["run-2"]
+
+
+def test_a_list_leaves_out_a_run_that_was_deleted_since_it_was_begun(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+):
+    run, kept = store.start("child", "a"), store.start("child", "b")
+    substrate = store.context.substrate()
+    listed = [*substrate.ledgers()]
+    run.delete()
+    monkeypatch.setattr(substrate, "ledgers", lambda: iter(listed))
+
+    assert [item.run_id for item in store.runs().items] == [kept.id]
+    assert [id for id, _ in store.verify_all()] == [kept.id]
+    assert store.approvals().items == []
+    assert DailySpending().today(store.context) == 0.0
 
 
 def test_a_name_that_fits_several_runs_deletes_none(store: Store):

@@ -16,7 +16,7 @@ from kando.app.kits.find import kit_data
 from kando.app.opened import OpenedRun
 from kando.app.tool_servers import responders_of
 from kando.cache.llm import LLMCache
-from kando.errors import ConfigurationError, EventNotFound, InvalidData, StoreDamaged
+from kando.errors import ConfigurationError, EventNotFound, InvalidData, LedgerDeleted, StoreDamaged
 from kando.ledger.interface import LedgerStore
 from kando.ledger.substrate import LedgerInfo
 from kando.runtime import Runtime
@@ -145,6 +145,9 @@ def approvals_in_store(context: Context, limit: int, cursor: str | None = None) 
     for info, after in _runs_after(context, cursor):
         try:
             waiting = _waiting_in(context, info, after)
+        except LedgerDeleted:
+            # Since the ledgers were listed.
+            continue
         except StoreDamaged:
             page.damaged.append(info.id)
             continue

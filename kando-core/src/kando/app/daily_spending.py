@@ -11,7 +11,7 @@ import attrs
 
 from kando.app.context import Context
 from kando.app.status import RunStatus
-from kando.errors import KandoError, StoreDamaged
+from kando.errors import KandoError, LedgerDeleted, StoreDamaged
 from kando.ledger.interface import LedgerStore
 from kando.ledger.substrate import LedgerInfo
 from kando.responders.budget import Budget, BudgetEnforcer
@@ -85,8 +85,8 @@ class DailySpending:
             is_active = start < info.length
             for event in islice(ledger.read(start), info.length - start):
                 accounts += spent_by(event)
-        except StoreDamaged:
-            # A damaged ledger cannot be counted, and must not block the other runs.
+        except (StoreDamaged, LedgerDeleted):
+            # Neither a damaged ledger nor one that has just been deleted blocks the other runs.
             pass
         return _Counted(info.length, accounts, is_active)
 

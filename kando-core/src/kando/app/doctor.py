@@ -22,7 +22,7 @@ from kando.app.context import Context
 from kando.app.kits.find import find_kit
 from kando.app.providers import KEY_ORDER, choose_provider, keys_without_provider
 from kando.app.substrates import sqlite_path
-from kando.errors import KandoError, StoreError
+from kando.errors import KandoError, LedgerDeleted, StoreError
 from kando.ledger.pages import page_problems
 from kando.ledger.urls import redact_url
 from kando.plugins import PluginConflict
@@ -193,7 +193,10 @@ def _claims(context: Context) -> Iterator[Finding]:
     """Yield the runs whose process died while it worked on them."""
     with suppress(StoreError):
         for info in islice(context.substrate().ledgers(), _MAX_RUNS):
-            claim = context.substrate().claim_of(info.id)
+            claim = None
+            # It may have been deleted since the ledgers were listed.
+            with suppress(LedgerDeleted):
+                claim = context.substrate().claim_of(info.id)
             if claim is not None and claim.is_held and not claim.is_live():
                 since = f"{claim.since:%Y-%m-%dT%H:%M:%SZ}"
                 detail = f"{claim.worker} has died; it had worked on the run since {since}"

@@ -13,6 +13,7 @@ from kando.app.status import RunStatus, damaged_status, status_of
 from kando.errors import (
     ConfigurationError,
     EventNotFound,
+    LedgerDeleted,
     ObjectNotFound,
     PositionOutOfRange,
     StoreDamaged,
@@ -93,7 +94,11 @@ def list_runs(
         if len(page) == limit:
             # The filters may exclude all runs that follow: the next page is then empty.
             return attrs.evolve(page, next_cursor=page.infos[-1].id)
-        status = _status_in_list(context, info)
+        try:
+            status = _status_in_list(context, info)
+        except LedgerDeleted:
+            # Since the ledgers were listed.
+            continue
         is_wanted = state in (None, status.state) and kit in (None, status.kit)
         is_wanted = is_wanted and wanted <= status.labels.items()
         if is_wanted and (text is None or _mentions(status, text)):

@@ -8,7 +8,7 @@ import attrs
 
 from kando.app.context import Context
 from kando.app.opened import OpenedRun, open_run
-from kando.errors import KandoError
+from kando.errors import KandoError, LedgerDeleted
 from kando.ledger.chain import GENESIS
 from kando.ledger.verification import Verdict, verify
 from kando.runtime.stored_recovery import mismatched_recovery
@@ -41,6 +41,9 @@ def verify_store(context: Context) -> Iterator[tuple[str, Verdict]]:
         for id in step.over(ids):
             try:
                 yield id, verify_run(open_run(context, id))
+            except LedgerDeleted:
+                # Since the ledgers were listed.
+                continue
             except KandoError as error:
                 problem = f"the ledger cannot be opened: {error.message}"
                 yield id, Verdict(0, GENESIS.hex(), problem)
