@@ -77,14 +77,75 @@ def test_an_invalid_proposal_is_refused_with_words_and_repaired_once(planner, pl
     assert f"The first proposal was refused: {reason}" in run.artifact()
 
 
-def test_a_proposal_that_is_refused_twice_is_reported(planner):
-    run = planner([{"a": ["b"]}])
+@pytest.mark.parametrize(
+    ("plan", "statuses", "told"),
+    [
+        ({"a": ["a", "x"]}, {"a": "done"}, ["- it was to depend on itself", "depend on x, which"]),
+        (
+            [
+                {"name": "a", "title": "t"},
+                {"name": "A", "title": "u"},
+                {"name": "b", "title": "T"},
+                {"name": "...", "title": "v"},
+                {"name": "...", "title": "..."},
+                *({"name": each, "title": each} for each in "cd"),
+            ],
+            dict.fromkeys(("a", "A 2", "task 4", "c"), "done"),
+            [
+                "- b, which has the title of an earlier task",
+                "- task number 5, which has no name and no title",
+                "- d, since at most 4 tasks are allowed",
+            ],
+        ),
+    ],
+)
+def test_a_second_proposal_is_mended_and_the_report_says_how(planner, plan, statuses, told):
+    run = planner([plan], settings={"tasks": 4})
+    run.run()
+
+    assert run.asked["plan"] == 2
+    assert run.statuses() == statuses
+    for each in told:
+        assert each in run.artifact()
+
+
+def test_a_malformed_proposal_is_asked_for_once_more(planner, failed):
+    malformed = {"text": "no JSON"}
+    run = planner([malformed, {"a": []}], [malformed, {"b": []}], {"a": [failed("no")]})
+    run.run()
+
+    assert run.statuses() == {"a": "replaced", "b": "done"}
+    assert "Your first proposal was refused:\n- The answer" in run.requests[-2]
+
+
+CYCLE = {"a": ["b"], "b": ["a"]}
+
+
+def test_a_cycle_that_is_proposed_twice_is_refused(planner):
+    run = planner([CYCLE])
     run.run()
 
     assert run.asked["plan"] == 2
     assert run.world.objects_of("Goal")[0].data["status"] == "failed"
-    assert "**Nothing was done**: no valid plan: a depends on b, which" in run.artifact()
+    assert "**Nothing was done**: no valid plan: a cycle: a depends on b" in run.artifact()
     assert {each.data["status"] for each in run.world.objects_of("Plan")} == {"failed"}
+
+
+@pytest.mark.parametrize("second", [CYCLE, {"text": "no JSON"}, {}])
+def test_the_first_proposal_is_mended_if_the_second_one_cannot_be(planner, second):
+    run = planner([{"a": ["x"]}, second])
+    run.run()
+
+    assert run.statuses() == {"a": "done"}
+
+
+def test_an_answer_that_is_cut_off_counts_with_its_whole_tasks_and_the_report_says_so(planner):
+    text = '{"items": [{"name": "a", "title": "t"}, {"name": "b", "ti'
+    run = planner([{"text": text, "stop": "length"}])
+    run.run()
+
+    assert run.statuses() == {"a": "done"}
+    assert "The answer with the tasks was cut off at its limit of tokens" in run.artifact()
 
 
 @pytest.mark.parametrize(
@@ -157,14 +218,18 @@ def test_the_settings_limit_retries_and_replans(planner, failed, retries, replan
 
 
 @pytest.mark.parametrize(
-    ("proposed", "reason"),
+    ("proposed", "reason", "made"),
     [
-        ({"b": []}, "the name b is used twice"),
-        ({"d": ["c"]}, "d depends on c, which is neither one of the new tasks nor done"),
-        ({}, "the plan has no task"),
+        ({"b": []}, "the name b is used twice", {"b 2": "done"}),
+        (
+            {"d": ["c"]},
+            "d depends on c, which is neither one of the new tasks nor done",
+            {"d": "done"},
+        ),
+        ({}, "the plan has no task", {}),
     ],
 )
-def test_a_replacement_is_checked_like_a_plan(planner, failed, proposed, reason):
+def test_a_replacement_is_checked_like_a_plan(planner, failed, proposed, reason, made):
     run = planner([TRIANGLE], [proposed, {"d": []}], {"b": [failed("no")]})
     run.run()
     assert f"- {reason}" in run.requests[-3]
@@ -173,8 +238,12 @@ def test_a_replacement_is_checked_like_a_plan(planner, failed, proposed, reason)
     again = planner([TRIANGLE], [proposed], {"b": [failed("no")]})
     again.run()
     assert again.asked["replan"] == 2
-    assert again.statuses() == {"a": "done", "b": "failed", "c": "pending"}
-    assert f"- Failed: no valid plan: {reason}" in again.artifact()
+    assert again.statuses() == (
+        {"a": "done", "b": "replaced", "c": "done", **made}
+        if made
+        else {"a": "done", "b": "failed", "c": "pending"}
+    )
+    assert (f"- Failed: no valid plan: {reason}" in again.artifact()) == (not made)
 
 
 def test_a_replacement_that_no_model_finds_is_reported(planner, failed):

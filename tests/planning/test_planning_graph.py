@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kando.schema.events import OBJECT_PATCHED, RELATION_CREATED, make_event
-from kits.planning._graph import problems_in
+from kits.planning._graph import mended, problems_in
 from kits.planning._types import Step
 
 NAMES = ("a", "b", "c", "d", "e")
@@ -90,6 +90,16 @@ def test_a_proposal_is_refused_exactly_if_no_order_of_its_tasks_exists(steps):
     proposed = [Step(name, "Do it", needed) for name, needed in steps.items()]
 
     assert bool(problems_in(proposed, 5)) == (not steps or not can_be_ordered(steps))
+
+
+@settings(deadline=None)
+@given(any_steps)
+def test_a_mended_proposal_is_a_plan_unless_it_has_a_cycle(steps):
+    found = mended([Step(name, name, needed) for name, needed in steps.items()], 5)
+
+    rest = {name: [e for e in steps[name] if e in steps and e != name] for name in steps}
+    assert {each.name: each.depends_on for each in found.steps} == rest
+    assert bool(problems_in(found.steps, 5)) == (not steps or not can_be_ordered(rest))
 
 
 @settings(deadline=None)

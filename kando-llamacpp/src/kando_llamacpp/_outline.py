@@ -13,6 +13,8 @@ from typing import Any
 __all__ = ["outline_of"]
 
 _EXAMPLES = {"string": '"..."', "integer": "1", "number": "1.5", "boolean": "true", "null": "null"}
+#: Examples of a text and of a list of texts, and what stands for them where they may be omitted.
+_EMPTY = {'"..."': '""', '["..."]': "[]"}
 _MAX_DEPTH = 8
 # llama.cpp enforces these in every form of a grammar; it may drop a grammar with others without a word.
 _KEYWORDS = frozenset(
@@ -76,7 +78,7 @@ def _object(schema: Mapping[str, Any], depth: int) -> str | None:
         if part is None:
             return None
         # A small model copies an example: what may be omitted is better empty.
-        if part == _EXAMPLES["string"] and name not in (schema.get("required") or ()):
-            part = '""'
+        if name not in (schema.get("required") or ()):
+            part = _EMPTY.get(part, part)
         parts.append(f"{json.dumps(name, ensure_ascii=False)}: {part}")
     return "{" + ", ".join(parts) + "}"

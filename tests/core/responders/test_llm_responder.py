@@ -404,6 +404,7 @@ def test_the_whole_items_of_an_answer_that_was_cut_off_count_if_the_kit_says_so(
     world, _ = run(kit, saying({"text": text, "stop": "length"}))
 
     assert [each.statement for each in world.all(Claim)] == expected
+    assert [each.data["is_cut"] for each in world.objects_of("Conversation")] == [True]
 
 
 @pytest.mark.parametrize(

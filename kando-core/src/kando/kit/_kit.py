@@ -310,7 +310,8 @@ class Kit:
             compaction: how a conversation that becomes too long is compacted; False for not at all.
             window: how many tokens the model reads, if `compaction` does not say so.
             accepts_cut: whether an answer that was cut off at ``max_tokens`` counts with the items
-                of its lists that are whole. Else it is a failure.
+                of its lists that are whole: ``is_cut`` of its ``Conversation`` is true then. Else
+                it is a failure.
             options: further fields of the request: ``model``, ``max_tokens``, ``temperature``,
                 ``effort``, ``thinking`` and others, as for `kando.emit.ask`. A value may be a
                 function of the world: ``model=lambda world: world.settings(Settings).model``.

@@ -270,7 +270,8 @@ class LLMResponder:
             problem = failure_of(answer.data) or {"type": "Misfit", "message": error.message}
             yield from self._fail(conversation, problem, world)
             return
-        ended, conversation = changed(conversation, self._ended(conversation, answer))
+        marked = {"is_cut": True} if is_cut else {}
+        ended, conversation = changed(conversation, self._ended(conversation, answer) | marked)
         yield ended
         about = conversation.data["about"]
         if self._then is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
+from itertools import chain, count
 from typing import TypeVar
 
 import attrs
@@ -14,14 +15,17 @@ from kits.planning._types import BLOCKS, DEPENDS_ON, PART_OF, PRODUCES, Goal, Ou
 
 __all__ = [
     "Job",
+    "Mended",
     "attempts_at",
     "in_order",
+    "is_blank",
     "is_done",
     "is_ready",
     "is_settled",
     "job_at",
     "job_of",
     "key",
+    "mended",
     "needs",
     "problems_in",
     "resting_on",
@@ -53,9 +57,29 @@ class Job:
     goal: Goal
 
 
+@attrs.frozen
+class Mended:
+    """Steps whose problems were removed.
+
+    Attributes:
+        steps: that are left.
+        notes: what was changed at a step, by the key of its name.
+        left_out: the steps that are not left, each with the reason.
+    """
+
+    steps: list[Step]
+    notes: Mapping[str, list[str]]
+    left_out: list[str]
+
+
 def key(name: str) -> str:
     """Return what a name is compared by: models vary its case and spaces."""
     return " ".join(name.split()).casefold()
+
+
+def is_blank(text: str) -> bool:
+    """Whether a text says nothing: a small model copies the "..." of an example into its answer."""
+    return not any(each.isalnum() for each in text)
 
 
 def problems_in(
@@ -75,8 +99,8 @@ def problems_in(
         problems.append(f"the plan has {len(steps)} tasks; at most {limit} are allowed")
     missing = "is neither one of the new tasks nor done" if taken else "is not one of the tasks"
     for number, step in enumerate(steps):
-        shown = _shown(step.name) or f"number {number + 1}"
-        if not names[number] or not step.title.strip():
+        shown = f"number {number + 1}" if is_blank(step.name) else _shown(step.name)
+        if is_blank(step.name) or is_blank(step.title):
             problems.append(f"task {shown} has no name or no title")
         elif names[number] in names[:number] or names[number] in taken:
             problems.append(f"the name {shown} is used twice")
@@ -89,6 +113,60 @@ def problems_in(
     # A small model may make a mistake in every task; the list is sent back to it.
     distinct = list(dict.fromkeys(problems))[:_MAX_PROBLEMS]
     return distinct or _cycle_in(dict(zip(names, depends_on, strict=True)))
+
+
+def mended(
+    steps: Sequence[Step], limit: int, known: Collection[str] = (), taken: Collection[str] = ()
+) -> Mended:
+    """Return steps without their problems, except a cycle: only a model can say which way is meant.
+
+    Args:
+        steps: as for `problems_in`.
+        limit: as for `problems_in`.
+        known: as for `problems_in`.
+        taken: as for `problems_in`.
+    """
+    kept, left_out = _distinct(steps, limit, taken)
+    names = {key(step.name) for step in kept}
+    notes: dict[str, list[str]] = {}
+    found = []
+    for step in kept:
+        own = key(step.name)
+        wrong = [
+            each
+            for each in dict.fromkeys(map(key, step.depends_on))
+            if each == own or (each not in names and each not in known)
+        ]
+        for each in wrong[:_MAX_PROBLEMS]:
+            what = "itself" if each == own else f"{_shown(each) or 'nothing'}, which does not exist"
+            notes.setdefault(own, []).append(f"it was to depend on {what}")
+        depends_on = [each for each in step.depends_on if key(each) not in wrong]
+        found.append(attrs.evolve(step, depends_on=depends_on))
+    return Mended(found, notes, left_out[:_MAX_PROBLEMS])
+
+
+def _distinct(
+    steps: Sequence[Step], limit: int, taken: Collection[str]
+) -> tuple[list[Step], list[str]]:
+    """Return steps with distinct names and with titles, and what was left out or renamed."""
+    kept: list[Step] = []
+    left_out = []
+    for number, step in enumerate(steps, 1):
+        name, title = ("" if is_blank(each) else each.strip() for each in (step.name, step.title))
+        if not name and not title:
+            left_out.append(f"task number {number}, which has no name and no title")
+            continue
+        step = attrs.evolve(step, name=name or f"task {number}", title=title or name)
+        used = {key(each.name) for each in kept} | {*taken}
+        if any(key(each.title) == key(step.title) for each in kept):
+            left_out.append(f"{_shown(step.name)}, which has the title of an earlier task")
+        elif len(kept) == limit:
+            left_out.append(f"{_shown(step.name)}, since at most {limit} tasks are allowed")
+        else:
+            names = chain([step.name], (f"{step.name} {n}" for n in count(2)))
+            free = next(each for each in names if key(each) not in used)
+            kept.append(attrs.evolve(step, name=free))
+    return kept, left_out
 
 
 def _cycle_in(graph: Mapping[str, Sequence[str]]) -> list[str]:

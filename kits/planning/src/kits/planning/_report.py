@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
+from kando.responders.llm_responder import CONVERSATION
 from kando.text.documents import passages
 from kando.text.figure import Node, dot, mermaid, svg
 from kando.text.markdown import one_line, plain
@@ -52,7 +53,8 @@ def refused_text(refused: Refused | None) -> str:
         for each in refused.steps
     ]
     problems = [f"- {each}" for each in refused.problems]
-    return "\n".join(["Your first proposal was refused:", *problems, "", "It was:", *steps])
+    shown = ["", "It was:", *steps] if steps else []
+    return "\n".join(["Your first proposal was refused:", *problems, *shown])
 
 
 def task_text(task: Task) -> str:
@@ -137,6 +139,14 @@ def _report(
     if goal is not None and goal.refused is not None:
         problems = "; ".join(goal.refused.problems)
         yield from ["", f"The first proposal was refused: {plain(problems, _LINE_CHARS)}."]
+    if goal is not None and goal.left_out:
+        yield from ["", "Proposed tasks that were left out:"]
+        yield from _paragraph([f"- {each}" for each in goal.left_out])
+    if _was_cut(goal_id, world):
+        yield from [
+            "",
+            "The answer with the tasks was cut off at its limit of tokens: some may be missing.",
+        ]
     for number, (id, task) in enumerate(in_order(goal_id, world).items(), 1):
         yield ""
         yield f"## {number}. {plain(task.name, _LABEL_CHARS)}: {_state(id, task, world)}"
@@ -147,6 +157,11 @@ def _report(
     if nodes:
         drawn = mermaid(nodes, "The plan", len(nodes), _COLOURS)
         yield from ["", "## Picture", "", "```mermaid", *drawn, "```"]
+
+
+def _was_cut(goal_id: str, world: World) -> bool:
+    asked = world.objects_of(CONVERSATION)
+    return any(each.data.get("about") == goal_id and each.data.get("is_cut") for each in asked)
 
 
 def _paragraph(lines: list[str]) -> list[str]:

@@ -136,12 +136,14 @@ class Goal:
         status: ``open`` until it is decomposed into tasks.
         refused: the first steps that a model proposed, if they were refused.
         error: why it could not be decomposed.
+        left_out: proposed tasks that are not part of the plan, each with the reason.
     """
 
     text: str
     status: Literal["open", "planned", "failed"] = "open"
     refused: Refused | None = attrs.field(default=None, metadata=OMITTED)
     error: str | None = attrs.field(default=None, metadata=OMITTED)
+    left_out: list[str] = attrs.field(factory=list, metadata=OMITTED)
 
 
 @kit.object

@@ -27,6 +27,7 @@ from kando.world.graph import World, WorldObject
 from kits.planning._graph import (
     Job,
     attempts_at,
+    is_blank,
     is_ready,
     job_at,
     job_of,
@@ -114,10 +115,11 @@ def on_result(result: Result, about: WorldObject, world: World) -> Emitted:
     blocked = yield from _obstacles(result, job, world)
     if job.id in blocked:
         yield patch(about, {"status": "withdrawn", "text": result.summary[:_MAX_TEXT_CHARS]})
-    elif result.succeeded and result.summary.strip():
+    elif result.succeeded and not is_blank(result.summary):
         yield from _done(about, job, result.summary)
     else:
-        reason = result.summary.strip() or "the answer has no summary"
+        is_empty = is_blank(result.summary)
+        reason = "the answer has no summary" if is_empty else result.summary.strip()
         yield from _failed(about, job, {"message": reason}, world)
 
 
@@ -194,7 +196,7 @@ def _obstacles(result: Result, job: Job, world: World) -> EmittedWithIds:
     left = world.settings(Settings).obstacles - sum(bool(world.targets(id, BLOCKS)) for id in tasks)
     for obstacle in result.obstacles[: max(left, 0)]:
         found = {ids[key(name)]: None for name in obstacle.blocks if key(name) in ids}
-        if found and obstacle.title.strip():
+        if found and not is_blank(obstacle.title):
             task = Task(next(names), obstacle.title, replans=job.task.replans)
             made = yield create(task)
             yield relate(PART_OF, made, job.goal_id)
