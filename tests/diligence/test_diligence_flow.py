@@ -246,6 +246,27 @@ def test_a_statement_that_its_passages_do_not_support_is_left_out_and_listed(dil
     assert f"## Left out\n\n{left_out}\n" in diligence.report()
 
 
+def test_a_passage_that_has_the_words_of_a_statement_is_cited_if_the_cited_one_has_not(
+    diligence, answer
+):
+    text = "# One\n\nIt sells anvils.\n\n# Two\n\nThe works in Millbrook employ 412 people.\n"
+
+    def careless(request):
+        found = answer(request)
+        if request["messages"][-1]["content"].startswith("Source: c.txt"):
+            said = {"statement": "The Millbrook works employ 412 people.", "passages": [1]}
+            found = answered({"note": "A text.", "statements": [said]})
+        return found
+
+    diligence.run({"c.txt": text}, careless)
+
+    report = diligence.report()
+    chosen = "- c.txt: The Millbrook works employ 412 people.\n"
+    assert f"## Source chosen by its words\n\n{chosen}" in report
+    assert "1. c.txt, line 5," in report
+    assert "anvils" not in report
+
+
 def test_an_answer_that_was_cut_off_counts_and_the_report_says_so(diligence, answer):
     def cut(request):
         found = answer(request)

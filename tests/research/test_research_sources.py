@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from kando.schema.events import OBJECT_CREATED, RELATION_CREATED
@@ -191,6 +193,27 @@ def test_the_synthesis_lists_only_the_sources_that_an_answer_cites(research, mak
 
     listed = [line for line in research.synthesis().data["text"].splitlines() if "- [" in line]
     assert [line[:5] for line in listed] == ["- [2]"] * 3
+
+
+def test_a_source_that_has_the_words_of_a_statement_is_cited_if_the_cited_one_has_not(
+    research, make_document
+):
+    said = "Audits of large models cost 90 days."
+    documents = [
+        make_document("a.txt", "Safety is hard."),
+        make_document("b.txt", "An audit of the safety of a large model costs 90 days."),
+    ]
+
+    def careless(request):
+        statement = {"text": said, "sources": [1]}
+        return {"data": {"statements": [statement]}, "text": "", "cost_usd": 0.0}
+
+    research.run(documents, careless)
+
+    text = research.synthesis().data["text"]
+    cited = re.search(rf"> {said} \[(\d)\] \(source chosen by its words\)", text)
+    assert cited is not None, text
+    assert f"- [{cited[1]}] b.txt" in text
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pytest
 
 from kando.text.portions import parts_of, placed_passages, within_budget
-from kando.text.relevance import Recall, languages_of, most_relevant, words_in
+from kando.text.relevance import Recall, holder_of, languages_of, most_relevant, words_in
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,27 @@ from kando.text.relevance import Recall, languages_of, most_relevant, words_in
 )
 def test_a_text_is_relevant_for_the_words_that_it_shares(query, texts, expected):
     assert most_relevant(query, texts, 2) == expected
+
+
+BRIDGE = ["The bridge is closed.", "The deck of the bridge has 60 planks.", "60 planks"]
+
+
+@pytest.mark.parametrize(
+    ("statement", "texts", "expected"),
+    [
+        ("The deck has 60 planks.", BRIDGE, 1),
+        ("The bridge has a deck with planks and rails.", BRIDGE, 1),
+        ("The deck has 61 planks.", BRIDGE, None),
+        ("The bridge is closed.", BRIDGE, None),
+        ("A river with trout and pike passes the bridge.", BRIDGE, None),
+        ("Der Steg hat Bohlen aus Eiche.", ["Nichts.", "Die Bohlen des Stegs sind aus Eiche."], 1),
+        ("", BRIDGE, None),
+    ],
+)
+def test_the_holder_of_a_statement_has_most_of_its_words_and_all_of_its_figures(
+    statement, texts, expected
+):
+    assert holder_of(statement, texts) == expected
 
 
 def test_a_short_text_counts_more_than_a_long_one_with_the_same_word():

@@ -15,7 +15,7 @@ from contextlib import closing
 from functools import lru_cache
 from itertools import chain
 
-__all__ = ["Recall", "languages_of", "most_relevant", "words_in"]
+__all__ = ["Recall", "holder_of", "languages_of", "most_relevant", "words_in"]
 
 # Letters of every script stay together with their marks; white space and punctuation separate words.
 _BETWEEN_WORDS = re.compile(r"[\s!-/:-@\[-`{-~“”‘’«»…–—।॥、。，？！：；]+")  # noqa: RUF001
@@ -52,6 +52,9 @@ _FREQUENT = {
 }
 _STOP_WORDS = {language: frozenset(words.split()) for language, words in _FREQUENT.items()}
 _DEFAULT = "english"
+# The least number of significant words of a statement, and the share of them that a text has to hold.
+_LEAST_WORDS = 3
+_LEAST_SHARE = 0.6
 # How much of a text is looked at to recognize its language, in words.
 _SAMPLE = 500
 
@@ -123,6 +126,31 @@ def words_in(text: str, languages: Sequence[str] = ()) -> set[str]:
         languages: that it may have, as in `languages_of`; any if omitted.
     """
     return set(_stems(text, _language(text, languages)))
+
+
+def holder_of(statement: str, texts: Sequence[str], *, languages: Sequence[str] = ()) -> int | None:
+    """Return the index of the text that holds the words of a statement; None if none does.
+
+    A text holds them if it has most of its significant words, and all of its figures. Of several,
+    the one with the most words is returned, and of those the first. A statement with fewer than three
+    significant words has no holder: such words may stand anywhere.
+
+    Args:
+        statement: in one sentence.
+        texts: to choose from.
+        languages: of the texts, as in `languages_of`; found for each text if omitted.
+    """
+    found = None
+    most = 0.0
+    for index, text in enumerate(texts):
+        language = _language(text, languages)
+        wanted, held = set(_stems(statement, language)), set(_stems(text, language))
+        if len(wanted) < _LEAST_WORDS or any(w.isdigit() and w not in held for w in wanted):
+            continue
+        share = len(wanted & held) / len(wanted)
+        if share >= _LEAST_SHARE and share > most:
+            found, most = index, share
+    return found
 
 
 def languages_of(texts: Iterable[str]) -> list[str]:

@@ -13,7 +13,7 @@ import attrs
 
 from kando.kit import json_schema
 from kando.text.markdown import one_line
-from kando.text.relevance import words_in
+from kando.text.relevance import holder_of, words_in
 
 __all__ = [
     "MAX_PAGES",
@@ -25,6 +25,7 @@ __all__ = [
     "cited_in",
     "urls_in",
     "why_unsupported",
+    "with_holder",
 ]
 
 #: Maximum number of web pages that one plan names.
@@ -117,6 +118,18 @@ def cited_in(found: Statement, passages: int) -> list[int]:
     """Return the passages that a statement cites, from 1; the only one if just one is shown."""
     known = dict.fromkeys(n for n in found.passages if 1 <= n <= passages)
     return [*known] or ([1] if passages == 1 else [])
+
+
+def with_holder(found: Statement, passages: Sequence[str]) -> Statement:
+    """Return a statement that cites the passage which holds its words, if those it cites do not.
+
+    Unchanged if no passage does, or if it cites none that exists.
+    """
+    cited = [passages[n - 1] for n in cited_in(found, len(passages))]
+    holder = holder_of(found.statement, passages)
+    if holder is None or not cited or holder_of(found.statement, cited) is not None:
+        return found
+    return attrs.evolve(found, passages=[holder + 1])
 
 
 def why_unsupported(found: Statement, passages: Sequence[str]) -> str:

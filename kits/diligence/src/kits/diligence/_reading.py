@@ -26,6 +26,7 @@ from kits.diligence._answers import (
     cited_in,
     urls_in,
     why_unsupported,
+    with_holder,
 )
 from kits.diligence._tools import paths_in
 from kits.diligence._types import (
@@ -209,8 +210,9 @@ def on_read(found: Reading, about: WorldObject, world: World) -> Emitted:
     """Create the claims that a source supports; if there are none and it says no reason, ask again."""
     evidence = world.sources(about.id, SOURCED_FROM)
     excerpts = [each.data["excerpt"] for each in evidence]
-    reasons = [why_unsupported(each, excerpts) for each in found.statements]
-    good = [each for each, why in zip(found.statements, reasons, strict=True) if not why]
+    statements = [with_holder(each, excerpts) for each in found.statements]
+    reasons = [why_unsupported(each, excerpts) for each in statements]
+    good = [each for each, why in zip(statements, reasons, strict=True) if not why]
     problem = next(filter(None, reasons), "" if found.note.strip() else "it has no statement")
     if problem and not good:
         if about.data.get("problem"):
@@ -221,13 +223,20 @@ def on_read(found: Reading, about: WorldObject, world: World) -> Emitted:
     changes: dict[str, Any] = {"status": "completed", "text": one_line(found.note, 500)}
     left_out = [
         f"{one_line(each.statement, 300)} ({why})"
-        for each, why in zip(found.statements, reasons, strict=True)
+        for each, why in zip(statements, reasons, strict=True)
         if why
+    ]
+    chosen = [
+        one_line(now.statement, 300)
+        for said, now, why in zip(found.statements, statements, reasons, strict=True)
+        if now != said and not why
     ]
     if not found.note.strip():
         # The note comes last.
         left_out.append("what follows the last statement (the answer was cut off)")
-    done = yield patch(about, changes | ({"left_out": left_out} if left_out else {}))
+    changes |= {"left_out": left_out} if left_out else {}
+    changes |= {"chosen": chosen} if chosen else {}
+    done = yield patch(about, changes)
     known = {_said(claim): id for id, claim in statements_in(world)}
     for each in good:
         yield from _create_statement(each, about, done.cause, evidence, known, world)

@@ -225,6 +225,9 @@ def _losses(world: World) -> Iterator[str]:
             and each.status == "completed"
             and not _has_claims(number, world)
         ],
+        "Source chosen by its words": [
+            (each.source, text) for each in readings for text in each.chosen
+        ],
         "Left out": [(each.source, text) for each in readings for text in each.left_out],
     }
     for heading, lines in sections.items():

@@ -117,6 +117,8 @@ class Claim:
         unread: of a reading: what of its source is not read, and why.
         problem: of a reading: why its first answer was unusable, so that it is asked again.
         left_out: of a reading: statements that none of the passages support.
+        chosen: of a reading: statements for which a passage was chosen by its words, since those that
+            the model cited do not have them.
     """
 
     statement: str
@@ -134,6 +136,7 @@ class Claim:
     unread: str = attrs.field(default="", metadata=OMITTED)
     problem: str = attrs.field(default="", metadata=OMITTED)
     left_out: list[str] = attrs.field(factory=list, metadata=OMITTED)
+    chosen: list[str] = attrs.field(factory=list, metadata=OMITTED)
 
 
 @kit.object

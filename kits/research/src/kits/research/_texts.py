@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kando.text.markdown import one_line, plain
-from kando.text.relevance import words_in
-from kits.research._types import Answer, Statement
+from kando.text.relevance import holder_of, words_in
+from kits.research._types import Answer
 
 __all__ = [
     "checked",
@@ -69,15 +69,27 @@ def reason_of(failure: Mapping[str, Any]) -> str:
 def checked(found: Answer, sources: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[str]]:
     """Return the statements of an answer with citations, and those left out with the reasons.
 
+    If a statement cites only sources that do not hold its words, and another one does, that one is
+    cited instead, and the statement says so.
+
     Args:
         found: the answer; untrusted.
         sources: the data of the sources that it may cite.
     """
     good, left_out = [], []
+    excerpts = [source["excerpt"] for source in sources]
     for each in found.statements:
         text = _CITATION.sub("", one_line(each.text, _ANSWER_LINE_CHARS)).strip()
         numbers = [n for n in dict.fromkeys(each.sources) if 1 <= n <= len(sources)]
-        why = _unsupported(each, text, [sources[n - 1]["excerpt"] for n in numbers])
+        holder = holder_of(text, excerpts)
+        if (
+            numbers
+            and holder is not None
+            and holder_of(text, [excerpts[n - 1] for n in numbers]) is None
+        ):
+            good.append(f"{text} [{holder + 1}] (source chosen by its words)")
+            continue
+        why = _unsupported(text, [excerpts[n - 1] for n in numbers])
         if why:
             left_out.append(f"{one_line(text, _LINE_CHARS)} ({why})")
         else:
@@ -92,7 +104,7 @@ def problem_of(found: Answer, good: Sequence[str], left_out: Sequence[str]) -> s
     return f"no statement is supported: {left_out[0]}" if left_out else "it states nothing"
 
 
-def _unsupported(found: Statement, text: str, excerpts: Sequence[str]) -> str:
+def _unsupported(text: str, excerpts: Sequence[str]) -> str:
     """Return why a statement does not follow from the sources that it cites; empty if it may.
 
     A model that is asked whether it does may be wrong in the same way as the one that stated it. So
