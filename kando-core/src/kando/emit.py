@@ -10,8 +10,9 @@ back from its yield::
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, overload
 
 from kando.errors import InvalidData
@@ -33,6 +34,7 @@ from kando.schema.events import (
     KandoEvent,
     make_event,
 )
+from kando.schema.exact_json import sorted_encode
 from kando.schema.typed import is_declarable, to_json
 from kando.world.graph import Relation, WorldObject
 
@@ -258,6 +260,7 @@ def start_run(
     settings: Mapping[str, Any] | object | None = None,
     budget: Budget | None = None,
     about: ObjectRef | None = None,
+    documents: Iterable[WorldObject] = (),
 ) -> KandoEvent:
     """Start a child run; its end is a ``run.ended``, and the run waits for it.
 
@@ -272,6 +275,8 @@ def start_run(
         settings: of its kit: by name, or an instance of its class; the defaults if omitted.
         budget: limits of the child; it never has more than this run has left.
         about: the object that it is about; ``run.ended`` echoes it as ``cause_object_id``.
+        documents: objects of this run that the child begins with, such as
+            ``world.objects_of("Document")``. The event has their ids and digests, not their data.
 
     Raises:
         InvalidData: the name of the kit or the goal is empty.
@@ -288,7 +293,13 @@ def start_run(
         data["limits"] = limits
     if about is not None:
         data["cause_object_id"] = _id_of(about)
+    if handed := [{"id": each.id, "sha256": _digest_of(each)} for each in documents]:
+        data["documents"] = handed
     return emit(RUN_REQUESTED, data)
+
+
+def _digest_of(object: WorldObject) -> str:
+    return sha256(sorted_encode([object.type, object.data])).hexdigest()
 
 
 def set_timer(

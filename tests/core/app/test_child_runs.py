@@ -37,11 +37,13 @@ from kando.schema.events import (
     LLM_RESPONSE,
     OBJECT_CREATED,
     PERSON_REPLIED,
+    RESPONDER_FIRED,
     RUN_ENDED,
     RUN_REQUESTED,
     TOOL_RETURNED,
     KandoEvent,
 )
+from kando.world.graph import WorldObject
 
 #: Seconds that a test waits for something at most.
 PATIENCE = 60
@@ -106,12 +108,20 @@ def make_kits(journal: Path) -> list[Kit]:
     child.result(lambda world: world.get_object("job").data["n"])
 
     parent = Kit("parent", version="1")
-    parent.seeds(lambda goal, run_id: [create("Plan", {"text": goal}, id="plan")])
+
+    @parent.seeds
+    def seeds(goal: str, run_id: str) -> list[KandoEvent]:
+        text = {"path": "a.txt", "text": f"About {goal}"}
+        return [create("Plan", {"text": goal}, id="plan"), create("Document", text, id="paper")]
 
     @parent.responder(OBJECT_CREATED, type="Plan")
     def on_plan(event: KandoEvent, world: Any) -> Any:
+        handed = world.objects_of("Document")
         for word in event.object["text"].split():
-            yield start_run("child", word, about=event)
+            yield start_run("child", word, about=event, documents=handed)
+        # The children begin with what was requested.
+        for each in handed:
+            yield patch(each, {"text": "changed"})
 
     @parent.responder(RUN_ENDED, type="Plan")
     def on_child(event: KandoEvent, world: Any) -> Any:
@@ -131,6 +141,10 @@ def opened(folder: Path) -> Store:
 def store(tmp_path: Path) -> Iterator[Store]:
     with opened(tmp_path) as store:
         yield store
+
+
+def papers(run: Run) -> list[Any]:
+    return [each.data["text"] for each in run.world().objects_of("Document")]
 
 
 def got(run: Run) -> Any:
@@ -562,7 +576,8 @@ def test_a_trace_crosses_into_the_ledger_of_a_child_and_back(store: Store) -> No
     assert [event.type for event in trace.events()] == [OBJECT_CREATED]
     assert not list(trace.continued())
 
-    patched = next(e.id for e in run.events() if e.type == "object.patched")
+    patches = [e for e in run.events() if e.type == "object.patched" and e.data["id"] == "plan"]
+    patched = patches[0].id
     trace = run.trace(patched)
     assert RUN_ENDED in [event.type for event in trace.events()]
     (part,) = trace.continued()
@@ -611,6 +626,51 @@ def test_the_tree_of_a_run_has_its_children_and_the_newest_run_is_not_one(store:
     ]
     assert store.run("@last").status().run_id == branch.id
     assert (child.status().started_by or {})["run_id"] == run.id
+
+
+def test_a_child_begins_with_the_documents_of_its_run_as_they_were_when_it_was_requested(
+    store: Store, tmp_path: Path
+) -> None:
+    run = store.start("parent", "nestone two")
+
+    assert papers(run) == ["changed"]
+    children = {each.goal: store.run(each.run_id) for each in store.runs().items}
+    assert papers(children["nestone"]) == papers(children["two"]) == ["About nestone two"]
+    asked = next(each for each in run.events() if each.type == RUN_REQUESTED)
+    assert [[*each] for each in asked.data["documents"]] == [["id", "sha256"]]
+    assert all(children[goal].replay(strict=True) for goal in ("nestone", "two"))
+
+
+def test_a_branch_with_another_document_starts_a_child_of_its_own(store: Store) -> None:
+    run = store.start("parent", "one")
+    fired = next(e.position for e in run.events() if e.type == RESPONDER_FIRED)
+
+    same = run.fork(at=fired)
+    other = run.fork(at=fired, patches=[("paper", {"text": "another"})], allow_writes=True)
+    for branch in (same, other):
+        branch.resume()
+
+    assert [len(each.status().children) for each in (same, other)] == [1, 1]
+    (shared,), (own,) = (ends(each) for each in (same, other))
+    assert shared["run_id"] == ends(run)[0]["run_id"] != own["run_id"]
+    assert papers(store.run(own["run_id"])) == ["another"]
+
+
+def test_a_document_that_the_run_does_not_have_is_an_error_of_the_child(tmp_path: Path) -> None:
+    unknown = WorldObject("paper", "Document", {"text": "x"}, "", "")
+    kits = make_kits(tmp_path / "journal")
+    asker = Kit("asker", version="1")
+    asker.seeds(lambda goal, run_id: [create("Plan", {"text": goal}, id="plan")])
+
+    @asker.responder(OBJECT_CREATED, type="Plan")
+    def on_plan(event: KandoEvent, world: Any) -> Any:
+        yield start_run("child", "one", documents=[unknown])
+
+    with open_store("memory:", kits=[asker, *kits], environ={"KANDO_PLUGINS": ""}) as store:
+        (end,) = ends(store.start("asker", "x"))
+
+    assert end["error"]["type"] == "ObjectNotFound"
+    assert "'paper'" in end["error"]["message"]
 
 
 @pytest.mark.parametrize("given", [("", "goal"), ("kit", " ")])

@@ -17,7 +17,7 @@ from typing import Any
 
 import attrs
 
-from kando.app.child_ids import child_id_of, opened_child
+from kando.app.child_ids import asked_of, child_id_of, opened_child
 from kando.app.children import CHILD_RUNS, answer_of, pause_key
 from kando.app.context import Context
 from kando.app.entries import CANCEL_KEY
@@ -27,6 +27,7 @@ from kando.errors import (
     ConcurrencyError,
     InvalidData,
     KandoError,
+    ObjectNotFound,
     RunBusy,
     RunCancelled,
     StoreError,
@@ -55,7 +56,8 @@ from kando.schema.events import (
 from kando.views.labels import labels_event
 from kando.views.pending import CONTROL
 from kando.views.spending import Accounts
-from kando.world.graph import World
+from kando.world.graph import World, WorldObject
+from kando.world.projection import project
 
 __all__ = ["ChildRuns", "stop_child"]
 
@@ -64,9 +66,6 @@ MAX_DEPTH = 5
 
 # Seconds between two looks at a child that another process works on, or at a call that may be given up.
 _POLL_SECONDS = 0.1
-
-#: Fields of a ``run.requested`` that say what the child is to do.
-_ASKED = ("kit", "goal", "settings")
 
 
 class _TooDeepError(Exception):
@@ -213,12 +212,31 @@ class ChildRuns:
             started_by=started_by,
             run_id=id,
             labels=self._labels(),
+            handed=self._documents(intent),
         )
         return OpenedRun(self.context, self.context.substrate(read_only=False).open(id))
 
     def _labels(self) -> dict[str, str]:
         """Return the labels that the run has now: its children begin with them."""
         return OpenedRun(self.context, self.parent).labels
+
+    def _documents(self, intent: RecordedEvent) -> list[WorldObject]:
+        """Return the objects that a child begins with, as they were when it was requested.
+
+        Raises:
+            ObjectNotFound: the run does not have one of them.
+        """
+        named = intent.data.get("documents")
+        ids = [str(each.get("id")) for each in named or () if isinstance(each, dict)]
+        if not ids:
+            return []
+        run = OpenedRun(self.context, self.parent)
+        world = project(run.current.events_about({*ids}, (), intent.position))
+        missing = next((id for id in ids if world.get_object(id) is None), None)
+        if missing is not None:
+            msg = f"The run has no object {missing!r:.80} to hand over."
+            raise ObjectNotFound(msg, hint="Pass objects of its world as documents.")
+        return [world.objects[id] for id in dict.fromkeys(ids)]
 
     def _started_by(self, intent: RecordedEvent) -> dict[str, Any]:
         above = self.choices.started_by or {}
@@ -265,7 +283,7 @@ class ChildRuns:
             if child is not None:
                 event_id = (child.choices.started_by or {}).get("event_id")
                 asked = parent.find(event_id) if isinstance(event_id, str) else None
-                if asked is not None and _asked(asked) == _asked(intent):
+                if asked is not None and asked_of(asked.data) == asked_of(intent.data):
                     return child, is_fresh
             id = parent_id
         return None, is_fresh
@@ -346,10 +364,6 @@ def _control_of(ledger: LedgerStore, intent: RecordedEvent) -> RecordedEvent | N
 
 def _has_messages(child: OpenedRun) -> bool:
     return bool(child.context.substrate().inbox(child.id))
-
-
-def _asked(intent: RecordedEvent) -> dict[str, Any]:
-    return {name: intent.data.get(name) for name in _ASKED}
 
 
 def _failed(intent: KandoEvent, kind: str, message: str) -> dict[str, Any]:

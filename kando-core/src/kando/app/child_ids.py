@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from hashlib import sha256
+from typing import Any
 
 from kando.app.addresses import derived_ledger_id
 from kando.app.context import Context
 from kando.app.opened import OpenedRun
 from kando.errors import LedgerNotFound
 
-__all__ = ["child_id_of", "child_ids_of", "opened_child"]
+__all__ = ["asked_of", "child_id_of", "child_ids_of", "opened_child"]
+
+#: Fields of a ``run.requested`` that say what the child is to do.
+_ASKED = ("kit", "goal", "settings", "documents")
+
+
+def asked_of(data: Mapping[str, Any]) -> list[Any]:
+    """Return what a ``run.requested`` asks for: equal requests ask for the same.
+
+    Args:
+        data: of the event.
+    """
+    return [data.get(name) for name in _ASKED]
 
 
 def child_id_of(stream: str, lineage_key: str) -> str:

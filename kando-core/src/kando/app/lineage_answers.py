@@ -12,7 +12,7 @@ from functools import cached_property
 from itertools import islice
 from typing import Any
 
-from kando.app.child_ids import opened_child
+from kando.app.child_ids import asked_of, opened_child
 from kando.app.opened import OpenedRun
 from kando.responders.approved import APPROVED_ARGUMENTS, call_key
 from kando.schema.events import (
@@ -155,8 +155,7 @@ def _key_of(intent: KandoEvent, arguments: Any = None) -> bytes:
     """Return a key that equal calls, and equal requests for a child run, share."""
     if intent.type == TOOL_CALLED:
         return call_key(intent.data, arguments)
-    data = intent.data
-    return encode([RUN_REQUESTED, data.get("kit"), data.get("goal"), data.get("settings")])
+    return encode([RUN_REQUESTED, *asked_of(intent.data)])
 
 
 def _served(answer: RecordedEvent) -> dict[str, Any]:

@@ -39,6 +39,7 @@ from kando.schema.events import KIT_LOADED, OBJECT_CREATED, STARTED_BY, KandoEve
 from kando.schema.identity import default_event_id
 from kando.text.documents import Document, Skipped, read_documents
 from kando.views.labels import check_labels, labels_event
+from kando.world.graph import WorldObject
 
 __all__ = ["DOCUMENT", "SKIPPED_DOCUMENT", "create_run", "start_run"]
 
@@ -151,6 +152,7 @@ def create_run(
     mcp: GivenServers | None = None,
     llm: str | None = None,
     labels: Mapping[str, str] | None = None,
+    handed: Sequence[WorldObject] = (),
 ) -> str:
     """Create a run of a kit, with its goal recorded and no work done yet, and return its id.
 
@@ -171,6 +173,7 @@ def create_run(
         llm: ``provider`` or ``provider:argument`` that answers, which the ledger keeps; the one that
             the environment of the worker configures if None.
         labels: as for `start_run`.
+        handed: of a child run: objects of the run that started it, which it begins with.
 
     Raises:
         UnknownPlugin: no such kit or provider is installed.
@@ -198,6 +201,7 @@ def create_run(
             labels,
             child=child,
             llm=llm,
+            handed=handed,
         )
     return id_of(ledger)
 
@@ -228,6 +232,7 @@ def _created(
     over: Callable[[LedgerStore], LedgerStore] = lambda ledger: ledger,
     child: tuple[str, dict[str, Any]] | None = None,
     llm: str | None = None,
+    handed: Sequence[WorldObject] = (),
 ) -> tuple[LedgerStore, Servers]:
     # Invalid settings and misspelled names are reported before a run is created.
     default_limits(context.environ)
@@ -254,7 +259,7 @@ def _created(
         first.append(provider_event(context, llm, _ACTOR))
     if workspace is not None:
         first.append(loaded_event(context, trial, Path(workspace), _ACTOR))
-    seeds = _seeds(first, make_seeds(kit, goal, run_id), inputs)
+    seeds = _seeds(first, make_seeds(kit, goal, run_id), inputs, handed)
     if budget is not None and budget.limits():
         seeds.append(limits_event(budget, _ACTOR))
     _record(trial, kit, seeds)
@@ -278,21 +283,23 @@ def _seeds(
     first: Sequence[KandoEvent],
     seeds: Sequence[KandoEvent],
     documents: Sequence[Document | Skipped],
+    handed: Sequence[WorldObject],
 ) -> list[KandoEvent]:
     # The goal's position is known, so documents can name the goal as their cause.
     cause = [seeds[0].id or default_event_id(seeds[0].type, len(first))] if seeds else []
-    return [*first, *seeds, *(_document_event(each, cause) for each in documents)]
+    data = [*map(_document_data, documents), *({"type": o.type, "data": o.data} for o in handed)]
+    made = (make_event(OBJECT_CREATED, "", _ACTOR, cause, each) for each in data)
+    return [*first, *seeds, *made]
 
 
 def _record(ledger: LedgerStore, kit: Kit, seeds: Sequence[KandoEvent]) -> None:
     Runtime(ledger, kit.create(), kits=[kit], edge_logic=()).record(seeds, is_own=True)
 
 
-def _document_event(document: Document | Skipped, cause: list[str]) -> KandoEvent:
+def _document_data(document: Document | Skipped) -> dict[str, Any]:
     type = DOCUMENT if isinstance(document, Document) else SKIPPED_DOCUMENT
     fields = attrs.asdict(document)
     for name in ("notes", "pages"):
         if not fields.get(name):
             fields.pop(name, None)
-    data = {"type": type, "data": fields}
-    return make_event(OBJECT_CREATED, "", _ACTOR, cause, data)
+    return {"type": type, "data": fields}

@@ -140,7 +140,11 @@ def hand_over(event: RecordedEvent, world: World) -> Iterator[KandoEvent]:
     settings = world.settings(Settings)
     nested = attrs.evolve(settings, depth=max(settings.depth - 1, 1))
     yield start_run(
-        name, job.task.title, settings=nested if name == kit.name else None, about=event
+        name,
+        job.task.title,
+        settings=nested if name == kit.name else None,
+        about=event,
+        documents=world.objects_of("Document"),
     )
 
 
