@@ -157,6 +157,7 @@ class CaseResult:
         error: why the run did not finish or has no scores; None if it did.
         requests: number of requests to models.
         cost_usd: in US dollars.
+        taken_over: whether the run, or a part of it, is that of an earlier evaluation.
     """
 
     case: str
@@ -166,6 +167,7 @@ class CaseResult:
     error: str | None
     requests: int = 0
     cost_usd: float = 0.0
+    taken_over: bool = False
 
 
 @attrs.define
@@ -181,6 +183,7 @@ class Summary:
         scores: totals by name.
         scored: how many cases have the score, by name.
         reasons: why cases ended in an error: the first ones, with the names of the cases.
+        taken_over: how many were taken over from an earlier evaluation.
     """
 
     errors: float | None
@@ -191,6 +194,7 @@ class Summary:
     scores: dict[str, Score] = attrs.field(factory=dict)
     scored: dict[str, int] = attrs.field(factory=dict)
     reasons: list[str] = attrs.field(factory=list)
+    taken_over: int = 0
 
     def add(self, result: CaseResult) -> None:
         """Add the result of a further case.
@@ -201,6 +205,7 @@ class Summary:
         self.cases += 1
         self.requests += result.requests
         self.cost_usd += result.cost_usd
+        self.taken_over += result.taken_over
         if result.error is not None:
             self.failed += 1
             if len(self.reasons) < _MAX_REASONS:

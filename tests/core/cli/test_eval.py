@@ -1,6 +1,7 @@
 """`kando eval`: a kit is measured on cases with known answers."""
 
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,9 @@ import pytest
 Run = Callable[..., Any]
 
 KIT = """
+    import os
+    import signal
+
     from kando.emit import ask, create
     from kando.evaluation import Case, Evaluation, Share, asked_in
     from kando.kit import Kit
@@ -45,6 +49,10 @@ KIT = """
 
     def oracle(case, request, mistakes):
         assert asked_in(request).startswith("Add ")
+        with open("journal", "a") as file:
+            file.write(case.name + "\\n")
+        if os.environ.get("TEST_DIES_AT") == case.name:
+            os.kill(os.getpid(), signal.SIGKILL)
         return "wrong" if mistakes.happens() else str(case.truth)
 
     def score(case, run):
@@ -147,6 +155,34 @@ def test_the_runs_are_kept_in_a_file_only_if_it_is_named(
     listed = kando("--ledger", "sqlite:kept%20runs%25.db", "runs", "--json")
     assert [each["state"] for each in json.loads(listed.stdout)["items"]] == ["finished"] * 2
     assert (tmp_path / "kept runs%.db").exists()
+
+
+def test_an_evaluation_that_was_killed_is_resumed_and_repeats_no_case(
+    kando: Run, process: Run, adder: Path, tmp_path: Path
+) -> None:
+    command = ("eval", "adder", "--errors", "0.5", "--db", "kept.db")
+    killed = process(*command, TEST_DIES_AT="case-3")
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    resumed = process(*command)
+
+    asked = (tmp_path / "journal").read_text().split()
+    assert asked == [f"case-{n}" for n in (0, 1, 2, 3, 3, 4, 5, 6, 7)]
+    rows = _rows(resumed.stdout)
+    assert rows.pop("taken over") == ["4"]
+    assert rows == _rows(kando("eval", "adder", "--errors", "0.5").stdout)
+    listed = kando("--ledger", "sqlite:kept.db", "runs", "--json")
+    assert [each["state"] for each in json.loads(listed.stdout)["items"]] == ["finished"] * 8
+
+
+def test_only_runs_of_equal_cases_are_taken_over(kando: Run, adder: Path) -> None:
+    command = ("eval", "adder", "--cases", "2", "--errors", "0", "--db", "kept.db", "--json")
+
+    def taken_over(*options: str) -> int:
+        found: int = json.loads(kando(*command, *options).stdout)["answerers"][0]["taken_over"]
+        return found
+
+    assert [taken_over(), taken_over(), taken_over("--cases", "3")] == [0, 2, 2]
+    assert taken_over("--seed", "1") == taken_over("--budget-usd", "1") == 0
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def test_an_event_that_is_not_recorded_has_no_position() -> None:
 
 def test_the_names_of_event_types_are_fixed() -> None:
     no_types = {"RESERVED", "KNOWN_TYPES", "SETTINGS", "ECHOED", "PARKED", "RAISED", "RETRIED"}
-    no_types |= {"EXPIRES", "LONGEST_EXPIRES", "STARTED_BY", "TOOL_SERVERS"}
+    no_types |= {"EXPIRES", "LONGEST_EXPIRES", "STARTED_BY", "TOOL_SERVERS", "CASE"}
     no_types |= {"REMIND", "SHORTEST_REMIND"}
     constants = {name for name in events.__all__ if name.isupper()} - no_types
     values = {name: value for name, value in vars(events).items() if name in constants}

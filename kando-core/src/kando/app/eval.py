@@ -20,12 +20,15 @@ from kando.app.providers import Provider
 from kando.app.resume import opened_provider
 from kando.app.run import Run
 from kando.app.start import start_run
-from kando.app.status import FINISHED, RunStatus
+from kando.app.status import CANCELLED, EXHAUSTED, FINISHED, RunStatus
 from kando.errors import ConfigurationError, InvalidData, KandoError, NotFoundError, StoreError
 from kando.evaluation import Case, CaseResult, EndedRun, Evaluation, Mistakes, Score, Share
 from kando.kit import Kit
 from kando.responders.budget import Budget
 from kando.responders.llm_executor import provider_executor
+from kando.schema.events import CASE, KIT_LOADED
+from kando.schema.exact_json import sorted_encode
+from kando.schema.typed import to_json
 from kando.text.documents import Document, Skipped, read_documents
 from kando.views.approvals import Approval
 from kando.views.metrics import RunMetrics
@@ -35,6 +38,9 @@ __all__ = ["ERRORS", "ORACLE", "evaluate", "evaluation_of"]
 
 #: Rates at which the oracle errs if none are given.
 ERRORS = (0.0, 0.1, 0.3)
+
+#: States of a run on which no work is left. One that failed is resumed, and may fail again.
+_ENDED = (FINISHED, EXHAUSTED, CANCELLED)
 
 #: Name of the provider that answers from the truth of a case.
 ORACLE = "oracle"
@@ -73,6 +79,9 @@ def evaluate(
 ) -> Iterator[CaseResult]:
     """Run the cases of a kit's evaluation one after the other, and yield the result of each.
 
+    The run of a case that is in the substrate already, with the same version of the kit, documents,
+    seed, provider, options and limits, is taken over: it is resumed unless it has ended.
+
     Args:
         context: whose substrate gets the runs.
         kit: the kit, or the name of an installed one.
@@ -104,13 +113,26 @@ def evaluate(
         chosen = None
         if llm is not None:
             chosen = stack.enter_context(opened_provider(context, loaded, llm, False))
-        trial = _Trial(context, loaded, evaluation, seed, budget, chosen)
+        trial = _Trial(context, loaded, evaluation, seed, budget, chosen, _known(context, loaded))
         step = stack.enter_context(context.activities.step("evaluate", unit="cases"))
         for case in step.over(islice(evaluation.cases(seed), cases)):
             documents = _documents(case)
             rates: Sequence[float | None] = errors if chosen is None else [None]
             for answerer in rates:
                 yield trial.result(case, documents, answerer)
+
+
+def _known(context: Context, kit: Kit) -> dict[bytes, str]:
+    """Return the runs of a version of a kit that earlier evaluations have left, by their cases."""
+    found: dict[bytes, str] = {}
+    substrate = context.substrate()
+    for info in substrate.ledgers():
+        first = next(substrate.open(info.id).read(0), None) if info.parent_id is None else None
+        data = first.data if first is not None and first.type == KIT_LOADED else {}
+        if CASE in data and (data.get("name"), data.get("version")) == (kit.name, kit.version):
+            # The newest comes first.
+            found.setdefault(sorted_encode(data[CASE]), info.id)
+    return found
 
 
 def _documents(case: Case) -> list[Document | Skipped]:
@@ -139,6 +161,7 @@ class _Trial:
         seed: of the mistakes of the oracle.
         budget: limits of each run.
         provider: that answers; the oracle if None.
+        known: ids of the runs of earlier evaluations, by the case that they record.
     """
 
     context: Context
@@ -147,21 +170,29 @@ class _Trial:
     seed: int
     budget: Budget | None
     provider: Provider | None
+    known: Mapping[bytes, str]
 
     def result(
         self, case: Case, documents: Sequence[Document | Skipped], errors: float | None
     ) -> CaseResult:
         """Run a case and score the run."""
         provider = self.provider or self._oracle(case, errors or 0.0)
-        started: list[str] = []
+        recorded = self._recorded(case, documents, errors)
+        known = self.known.get(sorted_encode(recorded))
+        started: list[str] = [] if known is None else [known]
         try:
-            problem = self._work(case, documents, provider, started.append)
+            if known is None:
+                status = self._started(case, documents, provider, recorded, started.append)
+            else:
+                status = self._again(known, provider)
+            problem = self._work(case, provider, status)
         except StoreError:
             raise
         except (Exception, SystemExit) as error:
             problem = _described(error)
         if not started:
             return CaseResult(case.name, errors, "", {}, problem)
+        is_old = known is not None
         run = Run(started[0], context=self.context)
         metrics = run.metrics()
         scores: Mapping[str, Score] = {}
@@ -171,8 +202,28 @@ class _Trial:
             problem = problem or f"no scores: {_described(error)}"
         spent = metrics.llm
         return CaseResult(
-            case.name, errors, run.id, scores, problem, spent.requests, spent.cost_usd
+            case.name, errors, run.id, scores, problem, spent.requests, spent.cost_usd, is_old
         )
+
+    def _recorded(
+        self, case: Case, documents: Sequence[Document | Skipped], errors: float | None
+    ) -> dict[str, Any]:
+        """Return what the run of a case records, so that another evaluation can take it over."""
+        asked, budget = self.provider, self.budget
+        rest = [
+            case.goal,
+            to_json(dict(case.settings)),
+            [attrs.asdict(each) for each in documents],
+            budget.limits() if budget is not None else {},
+            [dict(asked.options), dict(asked.model_options)] if asked is not None else [],
+        ]
+        return {
+            "name": case.name,
+            "seed": self.seed,
+            "errors": errors,
+            "provider": asked.identity if asked is not None else ORACLE,
+            "sha256": sha256(sorted_encode(rest)).hexdigest(),
+        }
 
     def _oracle(self, case: Case, errors: float) -> Provider:
         """Return the provider that answers from the truth of a case."""
@@ -188,15 +239,15 @@ class _Trial:
 
         return Provider(ORACLE, f"{case.name}@{errors}", provider_executor(complete))
 
-    def _work(
+    def _started(
         self,
         case: Case,
         documents: Sequence[Document | Skipped],
         provider: Provider,
+        recorded: Mapping[str, Any],
         on_started: Callable[[str], None],
-    ) -> str | None:
-        """Run a case, and return why the run did not finish; None if it did."""
-        status = start_run(
+    ) -> RunStatus:
+        return start_run(
             self.context,
             self.kit,
             case.goal,
@@ -204,8 +255,18 @@ class _Trial:
             budget=self.budget,
             settings=case.settings or None,
             documents=documents,
+            case=recorded,
             on_started=on_started,
         ).status
+
+    def _again(self, run_id: str, provider: Provider) -> RunStatus:
+        """Resume the run of an earlier evaluation unless it has ended."""
+        run = Run(run_id, context=self.context)
+        status = run.status()
+        return status if status.state in _ENDED else run.resume(llm=provider).status
+
+    def _work(self, case: Case, provider: Provider, status: RunStatus) -> str | None:
+        """Decide what a run waits for, and return why the run did not finish; None if it did."""
         run = Run(status.run_id, context=self.context)
         decided: set[str] = set()
         while self._decide(case, run, status, decided):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import attrs
@@ -35,7 +36,7 @@ from kando.ledger.trees import copy_trees
 from kando.responders.budget import Budget
 from kando.responders.tool_servers import ToolServer
 from kando.runtime import Runtime
-from kando.schema.events import KIT_LOADED, OBJECT_CREATED, STARTED_BY, KandoEvent, make_event
+from kando.schema.events import CASE, KIT_LOADED, OBJECT_CREATED, STARTED_BY, KandoEvent, make_event
 from kando.schema.identity import default_event_id
 from kando.text.documents import Document, Skipped, read_documents
 from kando.views.labels import check_labels, labels_event
@@ -68,6 +69,7 @@ def start_run(
     mcp: GivenServers | None = None,
     labels: Mapping[str, str] | None = None,
     documents: Sequence[Document | Skipped] = (),
+    case: Mapping[str, Any] | None = None,
     on_started: Callable[[str], None] = lambda run_id: None,
 ) -> RunResult:
     """Start a run of a kit and work on it until no work is left.
@@ -91,6 +93,7 @@ def start_run(
         mcp: MCP servers to add to the run, by name: a command or a URL.
         labels: of the run: values by name.
         documents: further input, which is read already.
+        case: of an evaluation: recorded with its first event.
         on_started: called with the run's id as soon as it is durable.
 
     Raises:
@@ -111,9 +114,10 @@ def start_run(
         documents = [*_read(context, inputs), *documents]
         chosen = settings_data(loaded, settings)
         added = context.tool_servers.give(mcp or {})
-        over = observation.over
         ledger, servers = _created(
-            context, loaded, goal, documents, demo, budget, chosen, workspace, added, labels, over
+            *(context, loaded, goal, documents, demo, budget, chosen, workspace, added, labels),
+            over=observation.over,
+            recorded={} if case is None else {CASE: dict(case)},
         )
         if group is not None:
             context.substrate(read_only=False).group(group).offer(Job(id_of(ledger)))
@@ -185,7 +189,7 @@ def create_run(
     """
     loaded = kit if isinstance(kit, Kit) else context.kit(kit)
     documents, chosen = _read(context, inputs), settings_data(loaded, settings)
-    child = None if run_id is None else (run_id, dict(started_by or {}))
+    recorded = {} if run_id is None else {STARTED_BY: dict(started_by or {})}
     added = context.tool_servers.give(mcp or {})
     with context.tool_servers.in_use():
         ledger, _ = _created(
@@ -199,7 +203,8 @@ def create_run(
             workspace,
             added,
             labels,
-            child=child,
+            child_id=run_id,
+            recorded=recorded,
             llm=llm,
             handed=handed,
         )
@@ -230,7 +235,8 @@ def _created(
     added: dict[str, ToolServer],
     labels: Mapping[str, str] | None,
     over: Callable[[LedgerStore], LedgerStore] = lambda ledger: ledger,
-    child: tuple[str, dict[str, Any]] | None = None,
+    child_id: str | None = None,
+    recorded: Mapping[str, Any] = MappingProxyType({}),
     llm: str | None = None,
     handed: Sequence[WorldObject] = (),
 ) -> tuple[LedgerStore, Servers]:
@@ -244,12 +250,11 @@ def _created(
         raise ConfigurationError("The run has no goal.", hint="Give a goal.")
     if not goal.strip():
         raise ConfigurationError("The goal is empty.", hint="Give a goal.")
-    run_id = new_ledger_id() if child is None else child[0]
+    run_id = new_ledger_id() if child_id is None else child_id
     inputs = [*(demo_documents(shipped) if shipped else ()), *documents]
     servers = servers_of(context, kit, None, added)
     loaded = kit_data(kit, demo=demo, settings=settings, tool_servers=servers.listings)
-    if child is not None:
-        loaded[STARTED_BY] = child[1]
+    loaded |= recorded
     # In memory first: a refused seed must create neither an empty run nor a new store.
     trial = MemoryLedgerStore(run_id)
     first = [make_event(KIT_LOADED, "", _ACTOR, [], loaded)]
@@ -264,10 +269,12 @@ def _created(
         seeds.append(limits_event(budget, _ACTOR))
     _record(trial, kit, seeds)
     substrate = context.substrate(read_only=False)
-    ledger = over(substrate.create(run_id) if child is None else _child_ledger(substrate, run_id))
+    ledger = over(
+        substrate.create(run_id) if child_id is None else _child_ledger(substrate, run_id)
+    )
     copy_trees(seeds, trial.blobs, ledger)
     # Regardless of the budget: a run that has its goal can be resumed with a larger one.
-    if child is None or not ledger.length():
+    if child_id is None or not ledger.length():
         _record(ledger, kit, seeds)
     return ledger, servers
 

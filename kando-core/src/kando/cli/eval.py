@@ -80,7 +80,8 @@ def eval_(
 
     Each case is a run with documents that the kit's evaluation generates. An oracle answers, which
     knows the truth and errs at a given rate; with --llm a provider answers instead. Limits hold for
-    each run.
+    each run. With --db, cases whose run is in the file already are not run again: an interrupted
+    evaluation is resumed.
     """
     if llm is not None and errors is not None:
         raise click.UsageError("--errors excludes --llm: a provider errs by itself.")
@@ -131,6 +132,7 @@ def _as_dict(found: Summary, llm: str | None) -> dict[str, Any]:
         "errors": found.errors,
         "cases": found.cases,
         "failed": found.failed,
+        "taken_over": found.taken_over,
         "requests": found.requests,
         "cost_usd": found.cost_usd,
         "scores": {name: _score_dict(found, name) for name in found.scores},
@@ -146,8 +148,10 @@ def _score_dict(found: Summary, name: str) -> dict[str, Any]:
 
 def _print(summaries: list[Summary], llm: str | None) -> None:
     names = dict.fromkeys(name for each in summaries for name in each.scores)
+    any_old = any(each.taken_over for each in summaries)
     rows = [
         ["cases", *(str(each.cases) for each in summaries)],
+        *([["taken over", *(str(each.taken_over) for each in summaries)]] if any_old else []),
         ["ended in an error", *(str(each.failed) for each in summaries)],
         *([clean(name), *(_cell(each, name) for each in summaries)] for name in names),
         ["requests", *(str(each.requests) for each in summaries)],

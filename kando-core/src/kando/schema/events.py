@@ -22,6 +22,7 @@ __all__ = [
     "BRANCH_CREATED",
     "BUDGET_EXHAUSTED",
     "BUDGET_SET",
+    "CASE",
     "CONVERSATION_COMPACTED",
     "ECHOED",
     "EXPIRES",
@@ -177,6 +178,8 @@ REMIND = "remind"
 SHORTEST_REMIND = 60
 #: Field of a ``kit.loaded``: the settings of the kit.
 SETTINGS = "settings"
+#: Field of the first event of a run of an evaluation: its case, and what the run depends on.
+CASE = "case"
 #: Field of the first event of a child run: the run that started it, and the ``run.requested``.
 STARTED_BY = "started_by"
 
