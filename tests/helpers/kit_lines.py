@@ -10,7 +10,7 @@ from pathlib import Path
 
 __all__ = ["code_lines_in"]
 
-#: Measures the kit; it is no part of it.
+#: It measures the kit, and does not count as a part of it.
 _EVALUATION = "evaluation.py"
 
 _NO_CODE = (

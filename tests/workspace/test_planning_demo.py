@@ -166,7 +166,9 @@ def test_workers_of_a_group_give_the_plan_that_one_process_gives(
 def test_a_goal_without_a_valid_plan_ends_with_exit_code_6_and_says_why(
     environ: dict[str, str], tmp_path: Path
 ) -> None:
-    plan = [{"name": "a", "title": "Clear the way", "depends_on": ["a"]}]
+    # Of two proposals with mistakes one is mended, but not a cycle.
+    ends = (("a", "b"), ("b", "a"))
+    plan = [{"name": a, "title": f"Do {a}", "depends_on": [b]} for a, b in ends]
     llm = answers(tmp_path / "answers.json", plan)
     command = [sys.executable, "-m", "kando.cli.main", "run", "planning", "--goal", "Mend it"]
     done = subprocess.run(
@@ -174,4 +176,4 @@ def test_a_goal_without_a_valid_plan_ends_with_exit_code_6_and_says_why(
     )
 
     assert done.returncode == 6
-    assert "no valid plan: a depends on itself" in done.stderr
+    assert "no valid plan: a cycle: a depends on b depends on a" in done.stderr

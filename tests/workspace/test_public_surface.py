@@ -163,5 +163,5 @@ def test_rows_are_rewritten_and_keep_how_they_show_classes(page: Callable[[str],
     assert "| `kando.ledger.verification` | checks | `Verdict`, `verify(ledger)` |\n" in text
     assert "`LLMCache(" in text
     assert "`get(request)`" in text
-    assert "old" not in text
+    assert "`old()`" not in text
     assert "| `kando.text.relevance` | new | `Recall`" in text

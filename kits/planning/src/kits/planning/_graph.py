@@ -142,7 +142,7 @@ def mended(
             notes.setdefault(own, []).append(f"it was to depend on {what}")
         depends_on = [each for each in step.depends_on if key(each) not in wrong]
         found.append(attrs.evolve(step, depends_on=depends_on))
-    return Mended(found, notes, left_out[:_MAX_PROBLEMS])
+    return Mended(found, notes, list(dict.fromkeys(left_out))[:_MAX_PROBLEMS])
 
 
 def _distinct(
