@@ -103,6 +103,7 @@ OPERATIONS: tuple[Operation, ...] = (
             limit(_MAX_RUNS, 20),
             CURSOR,
         ),
+        errors=(422,),
     ),
     Operation(
         "get_run",
