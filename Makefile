@@ -15,7 +15,7 @@ ifneq ($(or $(MADE_IN),$(CURDIR)/.venv),$(CURDIR)/.venv)
 .PHONY: .venv/bin/python
 endif
 
-.PHONY: help start setup test test-mcp-external test-model test-rest-client test-ui page lint tox wheels docs soak bench bench-quick eventstore docker-status docker-trace clean
+.PHONY: help start setup test test-mcp-external test-model test-rest-client ui-tools test-ui page lint tox wheels docs soak bench bench-quick eventstore docker-status docker-trace clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /	/' | expand -t 20
@@ -89,8 +89,10 @@ page: kando-inspector/page/node_modules/.installed ## check, test and build the 
 	@npm --prefix kando-inspector/page test --silent
 	@npm --prefix kando-inspector/page run --silent build
 
-test-ui: .venv/.tested ## judge the page of kando-inspector in Chromium
+ui-tools: .venv/.tested
 	@sh tests/inspector/ui/install.sh .ui-tools
+
+test-ui: ui-tools ## judge the page of kando-inspector in Chromium
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile tests/inspector/ui/check_*.py
 
 lint: .venv/.developed ## style, types and layers
