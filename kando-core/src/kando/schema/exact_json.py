@@ -18,6 +18,9 @@ _MAX_INT_BITS = 14_000
 
 _MAX_DEPTH = 100
 
+# A level takes an opening and a closing bracket.
+_SHALLOW_BYTES = 2 * (_MAX_DEPTH + 1)
+
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
 _AS_SQUARE = bytes.maketrans(b"{}", b"[]")
 _NO_BRACKETS = bytes(set(range(256)) - set(b"{}[]"))
@@ -38,7 +41,7 @@ def exact_and_encoded(value: Any, path: str = "data") -> tuple[Any, bytes]:
         decoded = _decoder.decode(encoded)
         # Plain JSON survives the round trip. Other values (NaN, sets, bytes, tuples, dates, keys
         # that are not strings) come back changed.
-        if decoded == value and not is_too_deep(encoded):
+        if decoded == value and (len(encoded) <= _SHALLOW_BYTES or not is_too_deep(encoded)):
             return decoded, encoded
     except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError):
         pass
