@@ -37,6 +37,8 @@ NEEDED: dict[str, dict[str, Any]] = {
         "responder": "tiny.on_goal",
     },
     "undo_call": {"run_id": "NOTING", "event_id": "CALL"},
+    "label_run": {"run_id": "RUN", "labels": {"tenant": "a"}},
+    "delete_run": {"run_id": "FAILING"},
 }
 
 

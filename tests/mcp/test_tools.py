@@ -6,6 +6,8 @@ from typing import Any, Literal
 import pytest
 from mcp import Client
 
+from kando.ledger.sqlite_substrate import SQLiteSubstrate
+from kando.schema.events import make_event
 from kando_mcp.app import has_page
 from kando_mcp.settings import Settings, operator_limits
 from mcp_host import MODES, Place, calling, refusal
@@ -29,7 +31,9 @@ WRITING = {
     "answer_request": (True, False, True),
     "ask_person": (True, False, True),
     "cancel_run": (True, True, False),
+    "delete_run": (True, False, False),
     "fork_run": (False, False, True),
+    "label_run": (False, True, False),
     "park_firing": (True, True, True),
     "resume_run": (False, True, True),
     "send_message": (False, False, True),
@@ -97,6 +101,13 @@ def test_a_run_is_started_queried_forked_compared_and_explained(
         text = await refusal(client, "list_runs", labels={"Tenant": "a"})
         assert "'Tenant' is not the name of a label" in text
 
+        changes = {"tenant": "b", "team": None, "stage": ""}
+        relabelled = await call("label_run", run_id=other["run_id"], labels=changes)
+        assert relabelled["labels"] == {"tenant": "b", "stage": ""}
+        assert (relabelled["state"], relabelled["events"]) == ("finished", other["events"] + 1)
+        text = await refusal(client, "label_run", run_id=other["run_id"], labels={"Team": "x"})
+        assert "'Team' is not the name of a label" in text
+
     place.drive(story, mode=mode)
 
 
@@ -136,6 +147,7 @@ def test_every_tool_has_all_four_annotations_and_a_typed_result_with_a_summary(
             "ask_person",
             "cancel_run",
             "get_run",
+            "label_run",
             "park_firing",
             "resume_run",
             "send_message",
@@ -147,7 +159,7 @@ def test_every_tool_has_all_four_annotations_and_a_typed_result_with_a_summary(
         listed = [
             tool.model_dump(include={"name", "description", "input_schema"}) for tool in tools
         ]
-        assert len(json.dumps(listed)) < 18_900
+        assert len(json.dumps(listed)) < 19_700
 
     place.within(story, mode=mode)
 
@@ -253,6 +265,47 @@ def test_hints_name_tool_arguments_instead_of_command_line_options(place: Place)
             assert "nearest" not in text
 
     place.within(story)
+
+
+def test_a_run_is_deleted_by_its_whole_id_once_no_branch_shares_its_events(place: Place) -> None:
+    async def story(client: Client) -> None:
+        call = calling(client)
+        run_id = (await call("start_run", kit="tiny", goal="plain", wait_s=45))["run_id"]
+        branch = (await call("fork_run", run_id=run_id, fork_at=2))["branch_id"]
+        for name in ("@last", branch[:-1]):
+            text = await refusal(client, "delete_run", run_id=name)
+            assert f"name {branch}" in text
+        text = await refusal(client, "delete_run", run_id=run_id)
+        assert branch in text
+        assert "parent_id in list_runs" in text
+
+        for id in (branch, run_id):
+            assert (await call("delete_run", run_id=id))["run_ids"] == [id]
+
+        assert (await call("list_runs"))["items"] == []
+        assert "was deleted" in await refusal(client, "get_run", run_id=run_id)
+        assert "demo" in await refusal(client, "delete_run", run_id="demo")
+
+    place.within(story)
+
+
+def test_a_run_that_spent_money_today_is_not_deleted_under_a_limit_per_day(place: Place) -> None:
+    answer = {"text": "yes", "model": "m", "cost_usd": 0.5, "answers": True}
+    with SQLiteSubstrate(place.root / "store.sqlite") as substrate:
+        ledger = substrate.create("paid")
+        ledger.append([make_event("llm.request", "", "test", [], {"messages": [], "model": "m"})])
+        ledger.append([make_event("llm.response", "", "llm", ["llm.request-0"], answer)])
+
+    async def refused(client: Client) -> None:
+        text = await refusal(client, "delete_run", run_id="paid")
+        assert "has spent money today" in text
+        assert "`kando delete paid`" in text
+
+    async def deleted(client: Client) -> None:
+        assert (await calling(client)("delete_run", run_id="paid"))["run_ids"] == ["paid"]
+
+    place.within(refused, Settings(limits=operator_limits(max_usd_per_day=1.0)))
+    place.within(deleted)
 
 
 def test_a_failed_run_reports_the_reason_and_the_next_steps(place: Place) -> None:

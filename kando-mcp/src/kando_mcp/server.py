@@ -30,6 +30,7 @@ from kando_mcp.token import TOKEN
 from kando_mcp.tools.answer import request_tool
 from kando_mcp.tools.approve import answer_tool, list_approvals_tool
 from kando_mcp.tools.ask import ask_tool
+from kando_mcp.tools.delete import delete_tool
 from kando_mcp.tools.diff import diff_tool
 from kando_mcp.tools.fork import fork_tool
 from kando_mcp.tools.inspect import (
@@ -38,6 +39,7 @@ from kando_mcp.tools.inspect import (
     list_runs_tool,
     query_world_tool,
 )
+from kando_mcp.tools.label import label_tool
 from kando_mcp.tools.park import park_tool
 from kando_mcp.tools.start import cancel_tool, message_tool, resume_tool, start_tool
 from kando_mcp.tools.trace import trace_tool
@@ -133,6 +135,8 @@ def _tools(access: Access, workers: Workers) -> list[Tool]:
         park_tool,
         undo_tool,
         message_tool,
+        label_tool,
+        delete_tool,
     ]
     return [*reading, *(make(access, workers) for make in makers)]
 

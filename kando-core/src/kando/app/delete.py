@@ -14,13 +14,15 @@ from kando.app.claims import RunClaim
 from kando.app.context import Context
 from kando.app.daily_spending import spent_today
 from kando.app.opened import OpenedRun
-from kando.errors import LedgerInUse, RunBusy, StoreDamaged
+from kando.app.operator import OperatorLimits
+from kando.app.run import Run
+from kando.errors import ConfigurationError, LedgerInUse, RunBusy, StoreDamaged
 from kando.ledger.checks import has_branches
 from kando.ledger.substrate import LedgerInfo
 from kando.views.children import keys_of_requested_runs
 from kando.views.spending import CHARGED, Accounts, spent_by
 
-__all__ = ["Deletion", "delete_run", "deletion_of"]
+__all__ = ["Deletion", "delete_for_client", "delete_run", "deletion_of"]
 
 
 @attrs.frozen
@@ -135,6 +137,26 @@ def delete_run(run: OpenedRun, *, unless_spent_today: bool = False) -> list[str]
             OpenedRun(context, substrate.open(id)).remove_snapshot()
             substrate.delete(id)
     return wanted.run_ids
+
+
+def delete_for_client(run: Run, named: str, limits: OperatorLimits) -> list[str]:
+    """Delete a run for a client of a server, and return the ids as `delete_run` does.
+
+    Args:
+        run: that the client named.
+        named: what the client named it: only the whole id counts.
+        limits: of the operator.
+
+    Raises:
+        ConfigurationError: `named` is not the whole id.
+        LedgerInUse, RunBusy, StoreError: as for `delete_run`. Under a limit per day, a run that has
+            spent money today is refused.
+    """
+    if run.id != named:
+        msg = f"{named!r:.80} is not the whole id of a run."
+        raise ConfigurationError(msg, hint=f"To delete it for good, name {run.id}.")
+    # Else a client could lift the limit per day by deleting what was spent.
+    return run.delete(unless_spent_today=limits.max_usd_per_day is not None)
 
 
 def _claim(claims: ExitStack, context: Context, run_id: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 
 from kando.app.allowed_providers import reject_file_argument, require_allowed_provider
+from kando.app.delete import delete_for_client
 from kando.app.inbox import Delivery
 from kando.app.opened import open_run
 from kando.app.run import Run
@@ -90,13 +91,8 @@ def _label(call: Call) -> dict[str, Any]:
 
 
 def _delete(call: Call) -> dict[str, Any]:
-    run, named = call.run(), call.arguments["run"]
-    if run.id != named:
-        msg = f"{named!r:.80} is not the whole id of a run."
-        raise ConfigurationError(msg, hint=f"To delete it for good, name {run.id}.")
-    # Else a client could lift the limit per day by deleting what was spent.
-    is_limited = call.service.limits.max_usd_per_day is not None
-    return {"run_ids": run.delete(unless_spent_today=is_limited)}
+    named = call.arguments["run"]
+    return {"run_ids": delete_for_client(call.run(), named, call.service.limits)}
 
 
 def _send(call: Call) -> dict[str, Any]:

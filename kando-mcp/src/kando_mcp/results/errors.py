@@ -27,6 +27,10 @@ _REPLACEMENTS = {
     r"`kando events[^`]*`": "explain_trace or the events resource of the run",
     r"`kando (?:status|approvals)[^`]*`": "get_run",
     r"`kando run KIT --goal TEXT`": "start_run",
+    r"`kando cancel ([^`]*)`": r"cancel_run(run_id=\1)",
+    r"`kando branches [^`]*` shows": "parent_id in list_runs shows",
+    # The command deletes what a client may not.
+    r"`kando delete ([^`]*)` deletes": r"delete_run(run_id=\1) deletes",
     r"`kando resume BRANCH --llm [^`]*`": "give it to resume_run",
     r"\w+ one with --kit\.": "A person must resume it: `kando resume RUN --kit KIT`.",
     r"(?:either )?--at N(?:,| or) --before EVENT(?:, or RUN@N)?": "fork_at or before",

@@ -26,6 +26,7 @@ __all__ = [
     "Change",
     "ChildShape",
     "DeadlineShape",
+    "Deleted",
     "DiffResult",
     "Direction",
     "FileChangeShape",
@@ -152,6 +153,13 @@ class RunState(TypedDict):
     parent_id: str | None
     fork_position: int | None
     next_steps: list[str]
+
+
+class Deleted(TypedDict):
+    """The runs that were deleted: child runs first, then the run."""
+
+    summary: str
+    run_ids: list[str]
 
 
 class RunLine(TypedDict):
