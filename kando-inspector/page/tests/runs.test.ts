@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import type { LedgerEvent } from "../src/data/shapes";
+import { changesOf, repeatedName, rowsOf } from "../src/data/labels";
 import { align, folded } from "../src/views/logic/align";
 import { branchRows } from "../src/views/logic/branch-tree";
 import { conversationsIn, eventsWithAll, partsOf } from "../src/views/logic/conversations";
@@ -235,4 +236,15 @@ test("limits are shown with what is used of them", () => {
   assert.deepEqual(limitsOf(status), [
     { name: "max_llm_cost_usd", label: "Cost of LLM calls (USD)", limit: 2, used: 0.5 },
   ]);
+});
+
+test("the rows of a form say which labels change, and which name is given twice", () => {
+  const labels = { tenant: "a", team: "x", constructor: "" };
+  const rows = rowsOf(labels);
+  assert.deepEqual(rows.map((each) => each.name), ["constructor", "team", "tenant"]);
+  assert.deepEqual(changesOf(labels, rows), {});
+  const edited = [{ name: "tenant", value: "b" }, { name: "stage", value: "" }, { name: "", value: "" }];
+  assert.deepEqual(changesOf(labels, edited), { tenant: "b", stage: "", team: null, constructor: null });
+  assert.equal(repeatedName(edited), null);
+  assert.equal(repeatedName([...edited, { name: "tenant", value: "c" }]), "tenant");
 });

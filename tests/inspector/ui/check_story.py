@@ -63,10 +63,13 @@ def test_a_newcomer_starts_a_demo_and_sees_it_finish(
     form = page.get_by_role("dialog", name="New run")
     kits = form.get_by_role("combobox", name="Kit")
     kits.select_option(kits.locator("option", has_text="research").get_attribute("value"))
-    form.get_by_role("textbox", name="Goal").fill(
-        "How should Eastbridge protect itself from floods?"
-    )
+    # The demo has a goal of its own.
     form.get_by_label("Work offline from the demo documents").check()
+    form.get_by_role("button", name="Add a label").click()
+    expect(form.get_by_role("textbox", name="Name of label 1")).to_be_focused()
+    page.keyboard.type("stage")
+    page.keyboard.press("Tab")
+    page.keyboard.type("trial")
     assert serious_findings(page, axe) == []
     form.get_by_role("button", name="Start").click()
 
@@ -74,6 +77,48 @@ def test_a_newcomer_starts_a_demo_and_sees_it_finish(
     finished(page)
     tab(page, "Artifacts")
     expect(page.locator("#view")).to_contain_text("3 of 3 questions answered")
+    expect(page.get_by_role("link", name=re.compile("^stage=trial"))).to_be_visible()
+    assert watched.reports() == []
+
+
+def test_the_labels_of_a_run_are_added_changed_and_removed_with_the_keyboard(
+    page: Page, served: Any, store: Store, axe: str, watched: Watched, shoot: Any
+) -> None:
+    run = store.start("diligence", "Labelled by hand", work=False)
+    page.set_viewport_size({"width": 400, "height": 800})
+    open_page(page, served)
+    page.goto(served.page_of(run.id))
+    page.get_by_role("button", name="Add labels").press("Enter")
+    dialog = page.get_by_role("dialog", name="Labels")
+    for name, value in (("tenant", "acme"), ("note", "a value too long for a line " * 5)):
+        row = dialog.locator(".label-row").last
+        row.get_by_placeholder("name").fill(name)
+        row.get_by_placeholder("value").fill(value)
+        dialog.get_by_role("button", name="Add a label").press("Enter")
+    expect(dialog.get_by_role("textbox", name="Name of label 3")).to_be_focused()
+    page.keyboard.type("tenant")
+    expect(dialog.get_by_role("alert")).to_have_text("Label tenant is given twice.")
+    expect(dialog.get_by_role("button", name="Save")).to_be_disabled()
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        shoot(f"labels-{scheme}")
+        assert serious_findings(page, axe) == []
+    dialog.get_by_role("button", name="Remove label tenant").last.press("Enter")
+    expect(dialog.get_by_role("button", name="Add a label")).to_be_focused()
+    dialog.get_by_placeholder("value").first.press("Enter")
+    expect(dialog).to_have_count(0)
+    edit = page.get_by_role("button", name="Edit labels")
+    expect(edit).to_be_focused()
+    expect(page.get_by_role("link", name=re.compile("^tenant=acme"))).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+
+    edit.press("Enter")
+    dialog.get_by_role("textbox", name="Value of label tenant").fill("other")
+    dialog.get_by_role("button", name="Remove label note").press("Enter")
+    dialog.get_by_role("button", name="Save").press("Enter")
+    expect(page.get_by_role("link", name=re.compile("^tenant=other"))).to_be_visible()
+    expect(page.get_by_role("link", name=re.compile("^note="))).to_have_count(0)
+    assert run.labels == {"tenant": "other"}
     assert watched.reports() == []
 
 

@@ -197,6 +197,10 @@ export class EmbeddedSource implements Source {
     return Promise.reject(readOnly("cancel it"));
   }
 
+  label(): Promise<RunStatus> {
+    return Promise.reject(readOnly("label it"));
+  }
+
   delete(): Promise<{ run_ids: string[] }> {
     return Promise.reject(readOnly("delete it"));
   }

@@ -205,6 +205,10 @@ export class RestSource implements Source {
     return this.call("POST", of(run, "cancel"), {});
   }
 
+  label(run: string, labels: Record<string, string | null>): Promise<RunStatus> {
+    return this.call("POST", of(run, "labels"), { labels });
+  }
+
   delete(run: string): Promise<{ run_ids: string[] }> {
     return this.call("DELETE", of(run));
   }

@@ -49,6 +49,7 @@ export interface StartRequest {
   llm?: string;
   max_usd?: number;
   demo?: boolean;
+  labels?: Record<string, string>;
 }
 
 /** A fork at a number of events, or before an event, with changes. */
@@ -145,6 +146,8 @@ export interface Source {
   resume(run: string): Promise<RunStatus>;
   pause(run: string): Promise<RunStatus>;
   cancel(run: string): Promise<RunStatus>;
+  /** Change labels: values by name; null removes one. */
+  label(run: string, labels: Record<string, string | null>): Promise<RunStatus>;
   /** Delete a run and its child runs for good; returns the ids of all. */
   delete(run: string): Promise<{ run_ids: string[] }>;
   fork(run: string, request: ForkRequest): Promise<RunStatus>;

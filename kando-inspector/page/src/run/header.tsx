@@ -4,6 +4,7 @@ import { useContext, useState } from "preact/hooks";
 
 import type { RunState, RunStatus } from "../data/shapes";
 import type { Source } from "../data/source";
+import { EditLabels } from "../runs/label-editor";
 import { Labels } from "../runs/labels";
 import { kando } from "../ui/commands";
 import { number, plural, usd } from "../ui/format";
@@ -78,7 +79,10 @@ export function RunHeader({ source, status, canAct, isConnected, changed, delete
           </li>
         )}
       </ul>
-      <Labels run={status} />
+      <div class="run-labels">
+        <Labels run={status} />
+        {canAct && <EditLabels source={source} run={status} changed={changed} />}
+      </div>
       {status.problem && (
         <p class="run-problem">
           <Isolated text={status.problem} />

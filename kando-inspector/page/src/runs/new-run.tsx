@@ -2,10 +2,12 @@
 
 import { useState } from "preact/hooks";
 
+import { type LabelRow, changesOf, repeatedName } from "../data/labels";
 import type { Source, SourceError, StartRequest } from "../data/source";
 import { kando } from "../ui/commands";
 import { asError, useLoaded } from "../ui/hooks";
 import { CopyCommand, Dialog, Problem } from "../ui/parts";
+import { LabelRows } from "./label-editor";
 
 interface Props {
   source: Source;
@@ -19,14 +21,18 @@ export function NewRun({ source, close, started }: Props) {
   const [goal, setGoal] = useState("");
   const [isDemo, setDemo] = useState(true);
   const [maxUsd, setMaxUsd] = useState("");
+  const [rows, setRows] = useState<LabelRow[]>([]);
   const [error, setError] = useState<SourceError | null>(null);
   const [isBusy, setBusy] = useState(false);
   const chosen = kit || kits.value?.[0]?.name || "";
+  const labels = changesOf({}, rows) as Record<string, string>;
   const request: StartRequest = {
     kit: chosen,
-    goal,
     demo: isDemo,
+    // A demo has a goal of its own.
+    ...(goal.trim() || !isDemo ? { goal } : {}),
     ...(maxUsd ? { max_usd: Number(maxUsd) } : {}),
+    ...(Object.keys(labels).length ? { labels } : {}),
   };
   const start = async (event: Event) => {
     event.preventDefault();
@@ -57,9 +63,9 @@ export function NewRun({ source, close, started }: Props) {
           Goal
           <textarea
             rows={3}
-            required
+            required={!isDemo}
             value={goal}
-            placeholder="Evaluate Acme Corp"
+            placeholder={isDemo ? "The goal of the demo" : "Evaluate Acme Corp"}
             onInput={(event) => setGoal(event.currentTarget.value)}
           />
         </label>
@@ -82,11 +88,15 @@ export function NewRun({ source, close, started }: Props) {
             onInput={(event) => setMaxUsd(event.currentTarget.value)}
           />
         </label>
+        <fieldset class="form-labels">
+          <legend>Labels</legend>
+          <LabelRows rows={rows} change={setRows} />
+        </fieldset>
         {kits.error && <Problem error={kits.error} retry={kits.reload} />}
         {error && <Problem error={error} />}
         <div class="dialog-foot">
           <CopyCommand command={commandOf(request)} label="Copy as command" />
-          <button type="submit" class="button primary" disabled={isBusy || !chosen || !goal.trim()}>
+          <button type="submit" class="button primary" disabled={isBusy || !chosen || !(goal.trim() || isDemo) || repeatedName(rows) !== null}>
             Start
           </button>
         </div>
@@ -95,9 +105,11 @@ export function NewRun({ source, close, started }: Props) {
   );
 }
 
-function commandOf({ kit, goal, demo, max_usd: limit }: StartRequest): string {
-  const words = ["run", kit || "KIT", "--goal", goal || "GOAL"];
+function commandOf({ kit, goal, demo, max_usd: limit, labels = {} }: StartRequest): string {
+  const words = ["run", kit || "KIT"];
+  if (goal || !demo) words.push("--goal", goal || "GOAL");
   if (demo) words.push("--demo");
   if (limit !== undefined) words.push("--budget-usd", String(limit));
+  for (const [name, value] of Object.entries(labels)) words.push("--label", `${name}=${value}`);
   return kando(...words);
 }

@@ -98,7 +98,12 @@ export function Empty({ children }: { children: ComponentChildren }) {
 export function Dialog(props: { title: string; close(): void; children: ComponentChildren }) {
   const ref = useRef<HTMLDialogElement>(null);
   useEffect(() => {
+    const opener = document.activeElement;
     ref.current?.showModal();
+    // The browser returns the focus only if the dialog is closed before it is removed.
+    return () => {
+      if (opener instanceof HTMLElement && opener.isConnected) opener.focus();
+    };
   }, []);
   return (
     <dialog
