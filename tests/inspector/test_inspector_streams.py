@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -12,7 +14,10 @@ import httpx2
 import pytest
 
 from inspector_place import SECONDS, Place, Server, events_of, free_port, until
-from inspector_server import TOKEN
+from inspector_server import TOKEN, worked_kit
+from kando.app.run import Run
+from kando.app.store import open_store
+from kando_inspector.following import Following
 
 READERS = 20
 
@@ -95,6 +100,36 @@ def test_twenty_readers_get_each_event_once_through_a_restart_of_the_server(
                 sent = [e["data"] for e in reader.events if e["event"] == "event"]
                 assert sent == recorded
     assert any(reader.connections > 1 for reader in live)
+
+
+def test_a_state_follows_the_events_that_led_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_store(f"sqlite:{tmp_path / 'runs.db'}", kits=[worked_kit()], environ={}) as store:
+        run = store.start("worked", "Compare two cities", work=False)
+        status = Run.status
+
+        asked = itertools.count()
+
+        def of_a_run_that_ends_meanwhile(self: Run, **options: Any) -> Any:
+            # The first state follows what the client reads by itself.
+            if next(asked) == 1:
+                store.run(run.id).resume()
+            return status(self, **options)
+
+        monkeypatch.setattr(Run, "status", of_a_run_that_ends_meanwhile)
+
+        async def sent() -> list[dict[str, Any]]:
+            found = []
+            async for each in Following(store).events(run.id, -1):
+                found.append(each)
+                if each["event"] == "status" and json.loads(each["data"])["state"] == "finished":
+                    return found
+            return found
+
+        *before, last = asyncio.run(sent())
+        positions = [int(each["id"]) for each in before if each["event"] == "event"]
+        assert positions == list(range(json.loads(last["data"])["events"]))
 
 
 def test_a_stream_begins_after_the_event_that_the_client_knows(server: Server) -> None:

@@ -224,12 +224,13 @@ class _Reader:
         if self._next is None:
             # Clients read the events before by themselves.
             self._next = run.length()
+        new, now = run.length() - self._next, time.monotonic()
+        state = None
+        if new < _PAGE and (new > 0 or now - self._looked_at >= _STATE_SECONDS):
+            # Before the events: a client gets those that have led to a state before it.
+            self._looked_at, state = now, encoded(status_dict(run.status())).decode()
         events = self._read_events(self._next)
-        now = time.monotonic()
-        if len(events) == _PAGE or (not events and now - self._looked_at < _STATE_SECONDS):
-            return _News(events)
-        self._looked_at = now
-        return _News(events, encoded(status_dict(run.status())).decode())
+        return _News(events, state if len(events) < _PAGE else None)
 
     def _read_events(self, position: int) -> list[tuple[int, str]]:
         found = islice(self._store.run(self._run_id).follow(position), _PAGE)

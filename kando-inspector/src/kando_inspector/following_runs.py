@@ -133,9 +133,10 @@ class RunsReader:
         substrate = self._store.context.substrate()
         found = []
         for info in substrate.ledgers():
-            last = substrate.open(info.id).at(info.length - 1) if info.length else None
-            if last is not None and last.timestamp >= moment:
-                with suppress(LedgerNotFound):
+            # A run that is deleted meanwhile is one of those below.
+            with suppress(LedgerNotFound):
+                last = substrate.open(info.id).at(info.length - 1) if info.length else None
+                if last is not None and last.timestamp >= moment:
                     found.append(self._state_of(info.id))
         since = moment.timestamp() * 1e3
         found += [each for each in self._states.values() if each.is_deleted and each.id >= since]
