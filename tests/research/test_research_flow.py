@@ -56,7 +56,9 @@ def test_a_goal_becomes_one_seed_event_by_cli():
 
 
 def test_create_kit_returns_equal_responders_each_time():
-    assert create_kit() == create_kit() == kit.create()
+    one, other = create_kit(), kit.create()
+
+    assert [each.name for each in one] == [each.name for each in other] == kit.firing_order()
 
 
 def test_a_goal_decomposes_into_three_questions(research):

@@ -164,4 +164,4 @@ def test_rows_are_rewritten_and_keep_how_they_show_classes(page: Callable[[str],
     assert "`LLMCache(" in text
     assert "`get(request)`" in text
     assert "`old()`" not in text
-    assert "| `kando.text.relevance` | new | `Recall`" in text
+    assert "| `kando.text.relevance` | new | `Ranked(order)`" in text

@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from kando.errors import KandoError
-from kando.plugins import CommandSpec, InvalidSpec, KitSpec, ProviderSpec, SubstrateSpec
+from kando.plugins import CommandSpec, InvalidSpec, KitSpec, ProviderSpec, RecallSpec, SubstrateSpec
 
 
 def test_a_spec_is_a_frozen_value() -> None:
@@ -18,7 +18,7 @@ def test_a_spec_is_a_frozen_value() -> None:
         spec.name = "other"  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("record", [KitSpec, SubstrateSpec, ProviderSpec, CommandSpec])
+@pytest.mark.parametrize("record", [KitSpec, SubstrateSpec, ProviderSpec, RecallSpec, CommandSpec])
 @pytest.mark.parametrize("name", ["", "Acme", "9lives", "-acme", "ac me", "acme_1", "acme\n", None])
 def test_a_malformed_name_is_refused(record: Any, name: Any) -> None:
     with pytest.raises(InvalidSpec, match=r"is not a valid name.*Use a-z"):

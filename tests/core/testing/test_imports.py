@@ -15,6 +15,7 @@ import pytest
         ("kando.testing.kits", {"hypothesis", "pytest"}),
         ("kando.testing.ledgers", {"hypothesis"}),
         ("kando.testing.providers", {"hypothesis"}),
+        ("kando.testing.recalls", {"hypothesis"}),
         ("kando.testing.fixtures", {"hypothesis"}),
         ("kando.cli.main", {"kando.testing"}),
     ],

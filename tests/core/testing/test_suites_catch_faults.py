@@ -27,7 +27,9 @@ from kando.schema.events import LLM_RESPONSE, OBJECT_CREATED, KandoEvent, Record
 from kando.testing.kits import KitContract
 from kando.testing.ledgers import LedgerContract
 from kando.testing.providers import ProviderSuite
+from kando.testing.recalls import RecallSuite
 from kando.testing.substrates import SubstrateContract
+from kando.text.relevance import Recall
 from sample_kit import sample_kit
 
 Plant = Callable[[Kit], None]
@@ -430,6 +432,63 @@ class Provider(ProviderSuite):
 @pytest.mark.parametrize(("complete", "named"), FAULTY_PROVIDERS.items(), ids=name_of)
 def test_a_faulty_provider_is_caught(complete: Complete, named: str, tmp_path: Path):
     assert fails(Provider, named, tmp_path, provider=lambda: complete)
+
+
+# -- recalls ---------------------------------------------------------------------------------------
+
+
+class Sound(Recall):
+    """Ranks texts by the words that they share with the query."""
+
+    def rank(self, query: str, texts: Sequence[str]) -> list[int]:
+        wanted = {*query.lower().strip("?").split()}
+        shared = [len(wanted & {*text.lower().strip(".").split()}) for text in texts]
+        return sorted(range(len(texts)), key=lambda index: -shared[index])
+
+
+class RanksFromOne(Sound):
+    def rank(self, query: str, texts: Sequence[str]) -> list[int]:
+        return [index + 1 for index in super().rank(query, texts)]
+
+
+class PrefersTheFirst(Sound):
+    def rank(self, query: str, texts: Sequence[str]) -> list[int]:
+        return [*range(len(texts))]
+
+
+class PrefersTheLast(Sound):
+    def rank(self, query: str, texts: Sequence[str]) -> list[int]:
+        return [*reversed(range(len(texts)))]
+
+
+class NeedsATextAndAQuery(Sound):
+    def rank(self, query: str, texts: Sequence[str]) -> list[int]:
+        assert query.strip()
+        assert len(texts) > 0
+        return super().rank(query, texts)
+
+
+FAULTY_RECALLS: list[tuple[type[Recall], str]] = [
+    (RanksFromOne, "test_an_order_has_indexes_of_the_texts_each_at_most_once"),
+    (PrefersTheFirst, "test_a_text_about_the_query_comes_first_wherever_it_stands"),
+    (PrefersTheLast, "test_of_equal_texts_the_earlier_comes_first"),
+    (NeedsATextAndAQuery, "test_no_texts_have_an_empty_order"),
+    (NeedsATextAndAQuery, "test_any_text_and_any_query_has_an_order"),
+]
+
+
+def recall_suite(recall: type[Recall]) -> type[RecallSuite]:
+    class Suite(RecallSuite):
+        def open_recall(self) -> Recall:
+            return recall()
+
+    return Suite
+
+
+@pytest.mark.parametrize(("recall", "named"), FAULTY_RECALLS)
+def test_a_faulty_recall_is_caught(recall: type[Recall], named: str, tmp_path: Path):
+    assert fails(recall_suite(recall), named, tmp_path, recall=recall)
+    assert not fails(recall_suite(Sound), named, tmp_path, recall=Sound)
 
 
 # -- kits ------------------------------------------------------------------------------------------

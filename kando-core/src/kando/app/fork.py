@@ -198,7 +198,7 @@ def _drafted(
         known = recorded_servers((forked if is_loaded else run).choices.kit)
         # Another kit lists the tools of its own servers when the branch is resumed.
         kept = known if named is None else {n: s for n, s in known.items() if s.get(ADDED) is True}
-        data = settings_data(kit, settings, of_run)
+        data = settings_data(run.context, kit, settings, of_run)
         loaded = kit_data(kit, settings=data, tool_servers=kept)
         events.append(make_event(KIT_LOADED, "", head.actor, [], loaded))
     if chosen:

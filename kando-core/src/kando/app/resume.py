@@ -19,7 +19,7 @@ from kando.app.context import Context, id_of
 from kando.app.inbox import SubstrateInbox
 from kando.app.kits.demos import demo_provider
 from kando.app.kits.find import kit_data
-from kando.app.kits.settings import recorded_settings
+from kando.app.kits.settings import recorded_settings, require_recalls
 from kando.app.limits import agreed_limits, default_limits
 from kando.app.lineage_answers import LineageAnswers, NoAnswers
 from kando.app.observers import Observation
@@ -300,6 +300,7 @@ def runtime_of(
     is_branch = ledger.stream_name().startswith("branch:")
     if settings is None:
         settings = recorded_settings(kit, chosen.kit if chosen is not None else None)
+        require_recalls(context, kit, settings)
     if servers is None:
         servers = servers_of(context, kit, chosen, given)
     loaded = kit_data(kit, settings=settings, tool_servers=servers.listings)

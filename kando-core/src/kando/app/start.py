@@ -112,7 +112,7 @@ def start_run(
         context.tool_servers.in_use(),
     ):
         documents = [*_read(context, inputs), *documents]
-        chosen = settings_data(loaded, settings)
+        chosen = settings_data(context, loaded, settings)
         added = context.tool_servers.give(mcp or {})
         ledger, servers = _created(
             *(context, loaded, goal, documents, demo, budget, chosen, workspace, added, labels),
@@ -188,7 +188,7 @@ def create_run(
         RefusedEvent: a seed or a label cannot be recorded; no event was recorded.
     """
     loaded = kit if isinstance(kit, Kit) else context.kit(kit)
-    documents, chosen = _read(context, inputs), settings_data(loaded, settings)
+    documents, chosen = _read(context, inputs), settings_data(context, loaded, settings)
     recorded = {} if run_id is None else {STARTED_BY: dict(started_by or {})}
     added = context.tool_servers.give(mcp or {})
     with context.tool_servers.in_use():

@@ -17,7 +17,7 @@ __all__ = ["plugins"]
 def plugins(check: bool, as_json: bool) -> int:
     """List installed plugins and what they offer.
 
-    Lists kits, substrates, providers, tool protocols, exporters, commands and observers, and plugins that failed to load.
+    Lists kits, substrates, providers, tool protocols, exporters, recalls, commands and observers, and plugins that failed to load.
     """
     with open_command_store() as store:
         rows = _offers(store.context.plugins)
@@ -56,6 +56,7 @@ def _offers(installed: Plugins) -> list[dict[str, str]]:
         ("provider", installed.providers()),
         ("tool protocol", installed.tool_protocols()),
         ("exporter", installed.exporters()),
+        ("recall", installed.recalls()),
         ("command", installed.commands()),
     )
     rows = [

@@ -3,11 +3,12 @@
 from kando.kit._kit import Kit
 from kando.kit._options import model_setting, setting
 from kando.kit._prompts import load_prompts
-from kando.kit._types import OMITTED, Demo, RelationType
+from kando.kit._types import OMITTED, RECALL, Demo, RelationType
 from kando.schema._keywords import json_schema
 
 __all__ = [
     "OMITTED",
+    "RECALL",
     "Demo",
     "Kit",
     "RelationType",

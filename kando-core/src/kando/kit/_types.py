@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import attrs
@@ -12,13 +13,22 @@ from kando.schema.typed import OMITTED, is_declarable
 
 __all__ = [
     "OMITTED",
+    "RECALL",
     "Demo",
     "RelationType",
     "check_object_type",
     "claim",
     "is_function",
+    "recall_settings",
     "type_name",
 ]
+
+
+_NAMES_RECALL = "kando.recall"
+
+#: Metadata of a setting that names the recall of a run, ``bm25`` by default: another name is refused
+#: unless a plugin offers it. The default is not recorded.
+RECALL: Mapping[str, Any] = MappingProxyType({**OMITTED, _NAMES_RECALL: True})
 
 
 @attrs.frozen
@@ -93,3 +103,9 @@ def is_function(given: object) -> bool:
 def type_name(type: Any) -> str | None:
     """Return the name of a type that is given as a class, by name, or not at all."""
     return type if type is None or isinstance(type, str) else type.__name__
+
+
+def recall_settings(cls: type) -> list[str]:
+    """Return the names of the settings that are declared with `RECALL`."""
+    fields = attrs.fields(cls) if attrs.has(cls) else ()
+    return [each.name for each in fields if _NAMES_RECALL in each.metadata]

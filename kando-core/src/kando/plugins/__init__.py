@@ -1,4 +1,4 @@
-"""Plugins: kits, substrates, LLM providers, exporters, commands and observers of other distributions."""
+"""Plugins: kits, substrates, LLM providers, exporters, recalls, commands and more of other distributions."""
 
 from kando.plugins.errors import (
     InvalidSpec,
@@ -17,6 +17,7 @@ from kando.plugins.specs import (
     ExporterSpec,
     KitSpec,
     ProviderSpec,
+    RecallSpec,
     SubstrateSpec,
     ToolProtocolSpec,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "PluginError",
     "Plugins",
     "ProviderSpec",
+    "RecallSpec",
     "SubstrateSpec",
     "ToolProtocolSpec",
     "UnknownPlugin",

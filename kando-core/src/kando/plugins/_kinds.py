@@ -1,4 +1,4 @@
-"""The six kinds of things that plugins offer by name."""
+"""The seven kinds of things that plugins offer by name."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from kando.plugins.specs import (
     ExporterSpec,
     KitSpec,
     ProviderSpec,
+    RecallSpec,
     SubstrateSpec,
     ToolProtocolSpec,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "KINDS",
     "KIT",
     "PROVIDER",
+    "RECALL",
     "SUBSTRATE",
     "TOOL_PROTOCOL",
     "Kind",
@@ -45,16 +47,25 @@ class Kind(Generic[Spec]):
 
 
 #: A record of any kind.
-AnySpec = KitSpec | SubstrateSpec | ProviderSpec | ToolProtocolSpec | ExporterSpec | CommandSpec
+AnySpec = (
+    KitSpec
+    | SubstrateSpec
+    | ProviderSpec
+    | ToolProtocolSpec
+    | ExporterSpec
+    | RecallSpec
+    | CommandSpec
+)
 
 KIT = Kind("kit", "kando_kits", KitSpec)
 SUBSTRATE = Kind("substrate", "kando_substrates", SubstrateSpec)
 PROVIDER = Kind("provider", "kando_providers", ProviderSpec)
 TOOL_PROTOCOL = Kind("tool protocol", "kando_tool_protocols", ToolProtocolSpec)
 EXPORTER = Kind("exporter", "kando_exporters", ExporterSpec)
+RECALL = Kind("recall", "kando_recalls", RecallSpec)
 COMMAND = Kind("command", "kando_commands", CommandSpec)
 
-KINDS: tuple[Kind[Any], ...] = (KIT, SUBSTRATE, PROVIDER, TOOL_PROTOCOL, EXPORTER, COMMAND)
+KINDS: tuple[Kind[Any], ...] = (KIT, SUBSTRATE, PROVIDER, TOOL_PROTOCOL, EXPORTER, RECALL, COMMAND)
 
 
 def names_of(spec: AnySpec) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The eight hooks that a plugin can implement.
+"""The nine hooks that a plugin can implement.
 
 A plugin is a light module, named by an entry point of the group ``kando``, whose functions are
 marked with `hookimpl`:
@@ -37,6 +37,7 @@ from kando.plugins.specs import (
     ExporterSpec,
     KitSpec,
     ProviderSpec,
+    RecallSpec,
     SubstrateSpec,
     ToolProtocolSpec,
 )
@@ -84,6 +85,12 @@ def kando_tool_protocols() -> Iterable[ToolProtocolSpec]:
 @hookspec
 def kando_exporters() -> Iterable[ExporterSpec]:
     """Offer formats of ``kando export``. Called for a format or an extension that core lacks."""
+    raise NotImplementedError
+
+
+@hookspec
+def kando_recalls() -> Iterable[RecallSpec]:
+    """Offer recalls. Called when the settings of a run name one."""
     raise NotImplementedError
 
 

@@ -35,6 +35,7 @@ from kando.plugins._kinds import (
     KINDS,
     KIT,
     PROVIDER,
+    RECALL,
     SUBSTRATE,
     TOOL_PROTOCOL,
     Kind,
@@ -53,6 +54,7 @@ from kando.plugins.specs import (
     ExporterSpec,
     KitSpec,
     ProviderSpec,
+    RecallSpec,
     SubstrateSpec,
     ToolProtocolSpec,
 )
@@ -175,6 +177,10 @@ class Plugins:
     def exporters(self) -> list[Offered[ExporterSpec]]:
         """Return the export formats of all plugins, sorted by name."""
         return self._all(EXPORTER)
+
+    def recalls(self) -> list[Offered[RecallSpec]]:
+        """Return the recalls of all plugins, sorted by name."""
+        return self._all(RECALL)
 
     def commands(self) -> list[Offered[CommandSpec]]:
         """Return the subcommands of all plugins, sorted by name."""
@@ -300,6 +306,14 @@ class Plugins:
             UnknownPlugin, PluginConflict, PluginBroken: as for `kit`.
         """
         return self._find(EXPORTER, name)
+
+    def recall(self, name: str) -> Offered[RecallSpec]:
+        """Find a recall by name or ``distribution/name``.
+
+        Raises:
+            UnknownPlugin, PluginConflict, PluginBroken: as for `kit`.
+        """
+        return self._find(RECALL, name)
 
     def command(self, name: str) -> Offered[CommandSpec]:
         """Find a subcommand by name or ``distribution/name``.

@@ -12,6 +12,7 @@ from kando.plugins.specs import (
     ExporterSpec,
     KitSpec,
     ProviderSpec,
+    RecallSpec,
     SubstrateSpec,
     ToolProtocolSpec,
 )
@@ -21,7 +22,13 @@ __all__ = ["BUILT_IN", "LoadedPlugin", "Offered", "Spec", "normalised", "origin_
 #: Any of the records that a hook may return.
 Spec = TypeVar(
     "Spec",
-    bound=KitSpec | SubstrateSpec | ProviderSpec | ToolProtocolSpec | ExporterSpec | CommandSpec,
+    bound=KitSpec
+    | SubstrateSpec
+    | ProviderSpec
+    | ToolProtocolSpec
+    | ExporterSpec
+    | RecallSpec
+    | CommandSpec,
 )
 
 #: Default distribution of plugins that were registered in the process.

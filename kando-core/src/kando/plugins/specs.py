@@ -22,6 +22,7 @@ __all__ = [
     "ExporterSpec",
     "KitSpec",
     "ProviderSpec",
+    "RecallSpec",
     "SubstrateSpec",
     "ToolProtocolSpec",
 ]
@@ -203,6 +204,25 @@ class ExporterSpec:
     extensions: tuple[str, ...] = attrs.field(
         default=(), converter=_as_tuple, validator=_check_each(_EXTENSION, "file extension")
     )
+    summary: str = attrs.field(default="", validator=_check_text)
+
+
+@attrs.frozen
+class RecallSpec:
+    """Offers a recall: a measure, such as vectors, by which the passages of documents are ranked.
+
+    Attributes:
+        name: lower-case letters, digits and hyphens; users type it.
+        target: import string ``module:attribute`` of a function that takes the environment and
+            returns a `kando.text.relevance.Recall`.
+        summary: one line for listings.
+
+    Raises:
+        InvalidSpec: an argument is malformed.
+    """
+
+    name: str = attrs.field(validator=_check_name)
+    target: str = attrs.field(validator=_check_target)
     summary: str = attrs.field(default="", validator=_check_text)
 
 

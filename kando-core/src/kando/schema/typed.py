@@ -317,7 +317,7 @@ def _attrs_field(field: attrs.Attribute[Any], is_changed_later: bool) -> _Field:
     default: Any = field.default
     if default is attrs.NOTHING:
         return _Field(field.name, False, None)
-    is_omitted = field.metadata == OMITTED
+    is_omitted = OMITTED.keys() <= field.metadata.keys()
     is_factory = isinstance(default, attrs.Factory)  # type: ignore[arg-type] # a class at run time
     if is_changed_later or field.converter is not None or (is_factory and default.takes_self):
         return _Field(field.name, True, None, is_omitted)
@@ -332,7 +332,7 @@ def _dataclass_field(field: dataclasses.Field[Any], is_changed_later: bool) -> _
         make = lambda: default  # noqa: E731 - a factory, as the other
     if make is dataclasses.MISSING:
         return _Field(field.name, False, None)
-    is_omitted = field.metadata == OMITTED
+    is_omitted = OMITTED.keys() <= field.metadata.keys()
     return _Field(field.name, True, None if is_changed_later else _maker(make), is_omitted)
 
 

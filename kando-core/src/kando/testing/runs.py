@@ -210,7 +210,7 @@ class KandoRun:
         for name, server in self.kit.tool_servers.items():
             self._sessions.require(server)
             listings[name] = self._sessions.listing(server)
-        chosen = settings_data(self.kit, self.settings)
+        chosen = settings_data(Context(None, os.environ), self.kit, self.settings)
         data = kit_data(self.kit, settings=chosen, tool_servers=listings)
         loaded = make_event(KIT_LOADED, "", "test", [], data)
         self.runtime().record([loaded], is_own=True)

@@ -13,9 +13,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from functools import lru_cache
-from itertools import chain
+from itertools import chain, zip_longest
 
-__all__ = ["Recall", "holder_of", "languages_of", "most_relevant", "words_in"]
+__all__ = ["BM25", "Ranked", "Recall", "holder_of", "languages_of", "most_relevant", "words_in"]
 
 # Letters of every script stay together with their marks; white space and punctuation separate words.
 _BETWEEN_WORDS = re.compile(r"[\s!-/:-@\[-`{-~“”‘’«»…–—।॥、。，？！：；]+")  # noqa: RUF001
@@ -59,12 +59,31 @@ _LEAST_SHARE = 0.6
 _SAMPLE = 500
 
 
+#: The name of the measure by words alone, which needs no plugin.
+BM25 = "bm25"
+
+
 class Recall(ABC):
     """Ranks texts by another measure than words: the interface for vectors."""
 
     @abstractmethod
     def rank(self, query: str, texts: Sequence[str]) -> list[int]:
-        """Return the indexes of texts, best first."""
+        """Return the indexes of texts, best first; texts that do not fit may be left out."""
+
+
+class Ranked(Recall):
+    """An order that is known: that of a recorded call.
+
+    Args:
+        order: indexes of the texts, best first; those that no text has are left out.
+    """
+
+    def __init__(self, order: Sequence[int]) -> None:
+        self._order = order
+
+    def rank(self, query: str, texts: Sequence[str]) -> list[int]:
+        """Return the order."""
+        return [index for index in self._order if index in range(len(texts))]
 
 
 def most_relevant(
@@ -91,8 +110,8 @@ def most_relevant(
         return []
     ranked = _by_words(query, texts, languages)
     if recall is not None:
-        pairs = zip(ranked, recall.rank(query, texts), strict=False)
-        ranked = list(dict.fromkeys([*chain.from_iterable(pairs), *ranked]))
+        pairs = zip_longest(ranked, recall.rank(query, texts))
+        ranked = [*dict.fromkeys(each for each in chain.from_iterable(pairs) if each is not None)]
     return ranked[:limit] or [0]
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from kando.errors import ConfigurationError
+from kando.kit._types import recall_settings
+from kando.plugins.errors import PluginError
 from kando.schema.events import SETTINGS
 from kando.schema.exact_json import decode
 from kando.schema.names import suggestion
@@ -20,11 +22,20 @@ from kando.schema.typed import (
     to_json,
     with_defaults,
 )
+from kando.text.relevance import BM25
 
 if TYPE_CHECKING:
+    from kando.app.context import Context
     from kando.kit import Kit
 
-__all__ = ["Assignments", "KitSettings", "assignments", "recorded_settings", "settings_data"]
+__all__ = [
+    "Assignments",
+    "KitSettings",
+    "assignments",
+    "recorded_settings",
+    "require_recalls",
+    "settings_data",
+]
 
 
 class Assignments(dict[str, str]):
@@ -72,11 +83,12 @@ def recorded_settings(kit: Kit, loaded: Mapping[str, Any] | None) -> dict[str, A
 
 
 def settings_data(
-    kit: Kit, given: KitSettings | None, known: Mapping[str, Any] | None = None
+    context: Context, kit: Kit, given: KitSettings | None, known: Mapping[str, Any] | None = None
 ) -> dict[str, Any] | None:
     """Return the settings of a run, complete and checked, as ``kit.loaded`` holds them.
 
     Args:
+        context: the plugins.
         kit: of the run.
         given: the settings to set.
         known: the settings that hold for the others; the defaults if omitted.
@@ -85,8 +97,8 @@ def settings_data(
         None if the kit has no settings.
 
     Raises:
-        ConfigurationError: the kit lacks a setting, a value does not fit its type, or a setting
-            without a default has no value.
+        ConfigurationError: the kit lacks a setting, a value does not fit its type, a setting
+            without a default has no value, or no plugin offers the recall that one names.
     """
     cls = kit.settings_class
     if cls is None:
@@ -101,7 +113,33 @@ def settings_data(
         msg = f"The settings of kit {kit.name!r} do not fit: {problems}."
         cure = "Set them with --set NAME=VALUE, or settings= in Python."
         raise ConfigurationError(msg, hint=f"They are {declared_fields(cls)}. {cure}")
+    require_recalls(context, kit, data)
     return data
+
+
+def require_recalls(context: Context, kit: Kit, settings: Mapping[str, Any] | None) -> None:
+    """Check that the recalls which settings name are installed.
+
+    Args:
+        context: the plugins.
+        kit: of the run.
+        settings: of the run, as ``kit.loaded`` holds them.
+
+    Raises:
+        ConfigurationError: no plugin offers one of them, several do, or its plugin failed to load.
+    """
+    if not settings or kit.settings_class is None:
+        return
+    for name in recall_settings(kit.settings_class):
+        chosen = settings.get(name, BM25)
+        if chosen == BM25:
+            continue
+        try:
+            context.plugins.recall(chosen)
+        except PluginError as error:
+            msg = f"Setting {name!r} of kit {kit.name!r}: {error.message}"
+            hint = f"{error.hint} Without a plugin, the setting is {BM25}."
+            raise ConfigurationError(msg, hint=hint) from error
 
 
 def _values(kit: Kit, cls: type, given: KitSettings | None) -> dict[str, Any]:

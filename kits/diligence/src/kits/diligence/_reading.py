@@ -28,7 +28,7 @@ from kits.diligence._answers import (
     why_unsupported,
     with_holder,
 )
-from kits.diligence._tools import paths_in
+from kits.diligence._tools import call_that_reads, paths_in, ranked_document
 from kits.diligence._types import (
     COMPANY,
     OVERVIEW,
@@ -135,11 +135,8 @@ def on_reading_created(event: Recorded, world: World) -> Iterator[Event]:
     claim = event.as_object(Claim)
     if claim.status != "pending" or claim.kind != READING or claim.part:
         return
-    about = " ".join([*_questions(world), company_name(world)])
-    is_document = claim.source in paths_in(world)
-    place = {"path": claim.source} if is_document else {"url": claim.source}
-    tool = "read_document" if is_document else "fetch_url"
-    yield call_tool(tool, {**place, "about": about}, about=event)
+    tool, arguments = call_that_reads(claim.source, _about(world), world)
+    yield call_tool(tool, arguments, about=event)
 
 
 @kit.responder(TOOL_RETURNED, type=Claim)
@@ -150,6 +147,8 @@ def on_source_read(event: Recorded, world: World) -> Emitted:
     if claim is None or claim.status != "pending" or claim.kind != READING:
         return
     result = event.data.get("result") or {}
+    if isinstance(result, list):
+        result = ranked_document(claim.source, _about(world), result, world)
     if not result.get("passages"):
         reason = one_reason(failure_of(event.data) or {"message": "it contains no text"})
         yield patch(id, {"status": "failed", "error": reason})
@@ -367,6 +366,11 @@ def statements_in(world: World) -> Iterator[tuple[str, Claim]]:
 def _said(claim: Claim) -> tuple[str, ...]:
     """Return the words of a statement, by which one that says the same is recognized."""
     return tuple("".join(c if c.isalnum() else " " for c in claim.statement.casefold()).split())
+
+
+def _about(world: World) -> str:
+    """Return the words that relevant passages contain."""
+    return " ".join([*_questions(world), company_name(world)])
 
 
 def _questions(world: World) -> list[str]:

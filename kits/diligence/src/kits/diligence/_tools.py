@@ -7,15 +7,22 @@ from typing import Any
 
 import attrs
 
+from kando.recall import joined, open_recall, rank_passages
 from kando.responders.policies import Ask
 from kando.schema.events import KandoEvent as Event
 from kando.text.portions import Placed, placed_passages, within_budget
+from kando.text.relevance import BM25, Ranked, Recall
 from kando.world.graph import World
 from kits.diligence._types import READING, Claim, Settings, kit
 
-__all__ = ["paths_in"]
+__all__ = ["call_that_reads", "paths_in", "ranked_document"]
 
 _DOCUMENT = "Document"
+
+# How much of a document an installed recall ranks, in characters: that which its words are in.
+_MAX_RANKED = 200_000
+
+kit.tool("rank_passages", timeout=600.0, effect="read")(rank_passages)
 
 
 @kit.tool("read_document", effect="read")
@@ -31,22 +38,71 @@ def read_document(world: World, settings: Settings, path: str, about: str) -> di
     Raises:
         LookupError: the run has no such document.
     """
-    parts = [each.data for each in world.objects_of(_DOCUMENT) if each.data.get("path") == path]
+    parts = _parts_of(path, world)
     if not parts:
         msg = f"The run has no document {path!r}."
         raise LookupError(msg)
-    sha256 = str(parts[0].get("sha256", ""))
-    return {"path": path, "sha256": sha256, **_portion(_placed(parts), about, settings)}
+    return _read(path, parts, about, settings)
+
+
+def call_that_reads(source: str, about: str, world: World) -> tuple[str, dict[str, Any]]:
+    """Return the tool that reads a source, and its arguments.
+
+    Args:
+        source: path of a document, or URL of a web page.
+        about: words that relevant passages contain.
+        world: that holds the documents.
+    """
+    recall, parts = world.settings(Settings).recall, _parts_of(source, world)
+    if not parts:
+        chosen = {} if recall == BM25 else {"recall": recall}
+        return "fetch_url", {"url": source, "about": about, **chosen}
+    ranking = None if recall == BM25 else _ranking(parts, about, world.settings(Settings))
+    if ranking is not None:
+        return "rank_passages", ranking
+    return "read_document", {"path": source, "about": about}
+
+
+def _ranking(
+    parts: Sequence[Mapping[str, Any]], about: str, settings: Settings
+) -> dict[str, Any] | None:
+    """Return the arguments of ``rank_passages`` for a document; None if it is read as a whole."""
+    found = [*_placed(parts)]
+    if sum(len(each.excerpt) for each in found) <= settings.document_chars:
+        return None
+    places = _candidates(found, about, settings)
+    ranked = [found[n] for n in places]
+    if len(parts) == 1:
+        # The text of the document, which its store does not keep twice.
+        text, spans = parts[0]["text"], [[each.start, each.end] for each in ranked]
+    else:
+        text, spans = joined([each.excerpt for each in ranked])
+    asked = {"recall": settings.recall, "query": about, "text": text}
+    return {**asked, "names": [*map(str, places)], "spans": spans}
+
+
+def ranked_document(path: str, about: str, order: Sequence[Any], world: World) -> dict[str, Any]:
+    """Return what `read_document` does, by the order that ``rank_passages`` has returned.
+
+    Args:
+        path: path of the document.
+        about: words that relevant passages contain.
+        order: as it was returned.
+        world: that holds the documents.
+    """
+    places = [int(each) for each in order if isinstance(each, str) and each.isdecimal()]
+    return _read(path, _parts_of(path, world), about, world.settings(Settings), Ranked(places))
 
 
 @kit.tool("fetch_url", timeout=30.0, max_parallel=4, effect="read")
-def fetch_url(settings: Settings, url: str, about: str) -> dict[str, Any]:
+def fetch_url(settings: Settings, url: str, about: str, recall: str = BM25) -> dict[str, Any]:
     """Return the passages of a public web page, in order; of a long one, the relevant ones.
 
     Args:
         settings: of the run.
         url: ``http`` or ``https`` URL of the page.
         about: words that relevant passages contain.
+        recall: as in the settings.
 
     Raises:
         FetchRefused: the page must not be fetched, or is too large, too slow or not text.
@@ -56,7 +112,8 @@ def fetch_url(settings: Settings, url: str, about: str) -> dict[str, Any]:
 
     page = fetch(url)
     read = {"path": url, "sha256": page.sha256}
-    read |= _portion(placed_passages(page.text), about, settings)
+    measure = None if recall == BM25 else open_recall(recall)
+    read |= _portion(placed_passages(page.text), about, settings, measure)
     return read | ({"notes": page.notes} if page.notes else {})
 
 
@@ -79,6 +136,17 @@ def paths_in(world: World) -> list[str]:
     return list(dict.fromkeys(path for path in paths if isinstance(path, str)))
 
 
+def _parts_of(path: str, world: World) -> list[Mapping[str, Any]]:
+    return [each.data for each in world.objects_of(_DOCUMENT) if each.data.get("path") == path]
+
+
+def _candidates(found: Sequence[Placed], about: str, settings: Settings) -> list[int]:
+    """Return the places of the passages that a recall ranks: all, or the most relevant by words."""
+    portion = within_budget(found, about, _MAX_RANKED, languages=settings.languages)
+    kept = {id(each) for each in portion.passages}
+    return [n for n, each in enumerate(found) if id(each) in kept]
+
+
 def _placed(parts: Sequence[Mapping[str, Any]]) -> Iterator[Placed]:
     """Yield the passages of a document from its parts."""
     lines = 0
@@ -93,8 +161,23 @@ def _placed(parts: Sequence[Mapping[str, Any]]) -> Iterator[Placed]:
         lines += text.count("\n")
 
 
-def _portion(found: Iterator[Placed], about: str, settings: Settings) -> dict[str, Any]:
+def _read(
+    path: str,
+    parts: Sequence[Mapping[str, Any]],
+    about: str,
+    settings: Settings,
+    recall: Recall | None = None,
+) -> dict[str, Any]:
+    sha256 = str(parts[0].get("sha256", "")) if parts else ""
+    return {"path": path, "sha256": sha256, **_portion(_placed(parts), about, settings, recall)}
+
+
+def _portion(
+    found: Iterator[Placed], about: str, settings: Settings, recall: Recall | None = None
+) -> dict[str, Any]:
     """Return the passages to read of a source, as a tool returns them."""
     languages = settings.languages
-    portion = within_budget([*found], about, settings.document_chars, languages=languages)
+    portion = within_budget(
+        [*found], about, settings.document_chars, languages=languages, recall=recall
+    )
     return attrs.asdict(portion)

@@ -7,7 +7,8 @@ from typing import Final, Literal
 
 import attrs
 
-from kando.kit import OMITTED, Demo, Kit, load_prompts, model_setting, setting
+from kando.kit import OMITTED, RECALL, Demo, Kit, load_prompts, model_setting, setting
+from kando.text.relevance import BM25
 
 __all__ = [
     "CLAIM",
@@ -62,6 +63,8 @@ class Settings:
         document_chars: how much of one document is read, in characters.
         part_chars: how much of a document one request shows, in characters.
         fetch_limit: number of web pages that are fetched without asking a person.
+        recall: by which passages of long sources are chosen: ``bm25``, their words, or a plugin's
+            name, whose order alternates with that of the words.
     """
 
     depth: int = 6
@@ -72,6 +75,7 @@ class Settings:
     document_chars: int = 48_000
     part_chars: int = 12_000
     fetch_limit: int = 3
+    recall: str = attrs.field(default=BM25, metadata=RECALL)
 
 
 #: Options of the requests.

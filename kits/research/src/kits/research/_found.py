@@ -18,6 +18,7 @@ __all__ = [
     "question_of",
     "shortfall",
     "sources_of",
+    "waiting_findings",
 ]
 
 #: The text of a question, the data of its finding, and the data of the sources of that.
@@ -25,8 +26,8 @@ Answered = tuple[str, dict[str, Any], list[dict[str, Any]]]
 
 
 def shortfall(found: Sequence[Answered]) -> str:
-    """Return why no question has an answer, if there are sources; else an empty text."""
-    if not any(sources for _, _, sources in found):
+    """Return why no question has an answer, if there are sources to answer from; else an empty text."""
+    if not any(sources or finding.get("is_ranking") for _, finding, sources in found):
         return ""
     if any(finding["status"] == "completed" for _, finding, _ in found):
         return ""
@@ -73,3 +74,10 @@ def question_of(finding_id: str, world: World) -> WorldObject | None:
 def sources_of(finding_id: str, world: World) -> list[WorldObject]:
     """Return the sources that a finding cites, in order."""
     return ends(finding_id, CITES, world)
+
+
+def waiting_findings(question: WorldObject, world: World) -> list[WorldObject]:
+    """Return the findings of a question that wait for their sources."""
+    findings = ends(question.id, ANSWERS, world)
+    pending = [each for each in findings if each.data["status"] == "pending"]
+    return [each for each in pending if not sources_of(each.id, world)]

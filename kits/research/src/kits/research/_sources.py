@@ -6,16 +6,29 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
+from kando.recall import joined
 from kando.text.portions import Placed, Portion, parts_of, placed_passages, within_budget
-from kando.text.relevance import most_relevant
+from kando.text.relevance import BM25, Ranked, most_relevant
 from kando.world.graph import World, WorldObject
+from kits.research._found import goal_of
 from kits.research._types import SOURCE, Settings
 
-__all__ = ["in_parts", "parts_at", "paths_in", "portion_of", "relevant_sources", "unread_in"]
+__all__ = [
+    "in_parts",
+    "parts_at",
+    "paths_in",
+    "portion_of",
+    "ranking_of",
+    "relevant_sources",
+    "unread_in",
+]
 
 DOCUMENT, SKIPPED = "Document", "SkippedDocument"
 
 _PLACES_PER_DOCUMENT = 2
+
+# How much of the sources an installed recall ranks, in characters.
+_MAX_RANKED = 200_000
 
 
 def paths_in(world: World) -> list[str]:
@@ -43,16 +56,40 @@ def portion_of(parts: Sequence[Mapping[str, Any]], goal: str, settings: Settings
     return within_budget(found, goal, chars, languages=languages)
 
 
-def relevant_sources(question: str, goal: str, world: World) -> list[WorldObject]:
+def ranking_of(question: WorldObject, world: World) -> dict[str, Any] | None:
+    """Return the arguments of ``rank_passages`` for the sources; None if the words alone decide."""
+    settings, sources = world.settings(Settings), world.objects_of(SOURCE)
+    if settings.recall == BM25 or len(sources) <= settings.depth:
+        return None
+    places = _candidates(_about(question, world), sources, settings)
+    # Questions about the same sources have the same text, which their store keeps once.
+    text, spans = joined([sources[n].data["excerpt"] for n in places])
+    asked = {"recall": settings.recall, "query": question.data["text"], "text": text}
+    return {**asked, "names": [sources[n].id for n in places], "spans": spans}
+
+
+def relevant_sources(
+    question: WorldObject, world: World, order: Sequence[Any] = ()
+) -> list[WorldObject]:
     """Return the sources that are most relevant to a question and its goal, in their order.
 
     So questions with the same sources have prompts that begin alike, which many servers cache. One
     document cannot crowd out the others: it gets two places, and more only if some remain.
+
+    Args:
+        question: of a goal.
+        world: that holds the sources.
+        order: as ``rank_passages`` has returned it, if it was called.
     """
     settings, sources = world.settings(Settings), world.objects_of(SOURCE)
     texts = [each.data["excerpt"] for each in sources]
+    place_of = {each.id: index for index, each in enumerate(sources)}
     ranked = most_relevant(
-        f"{question} {goal}", texts, len(sources) or 1, languages=settings.languages
+        _about(question, world),
+        texts,
+        len(sources) or 1,
+        languages=settings.languages,
+        recall=Ranked([place_of[id] for id in order if id in place_of]) if order else None,
     )
     first: list[int] = []
     places: dict[str, int] = {}
@@ -64,6 +101,27 @@ def relevant_sources(question: str, goal: str, world: World) -> list[WorldObject
     in_order = dict.fromkeys([*first, *ranked])
     chosen = set(islice(in_order, max(settings.depth, 1)))
     return [sources[index] for index in sorted(chosen)]
+
+
+def _about(question: WorldObject, world: World) -> str:
+    """Return the words that relevant sources contain."""
+    goal = goal_of(question.id, world)
+    return f"{question.data['text']} {goal.data['text'] if goal else ''}"
+
+
+def _candidates(about: str, sources: Sequence[WorldObject], settings: Settings) -> list[int]:
+    """Return the places of the sources that a recall ranks: all, or the most relevant by words."""
+    texts = [each.data["excerpt"] for each in sources]
+    places, left = [], _MAX_RANKED
+    if sum(map(len, texts)) <= left:
+        return [*range(len(texts))]
+    ranked = most_relevant(about, texts, len(texts), languages=settings.languages)
+    for index in dict.fromkeys([*ranked, *range(len(texts))]):
+        left -= len(texts[index])
+        if left < 0:
+            break
+        places.append(index)
+    return sorted(places)
 
 
 def in_parts(sources: Sequence[Mapping[str, Any]], settings: Settings) -> list[tuple[int, int]]:

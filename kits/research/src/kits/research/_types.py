@@ -9,6 +9,7 @@ import attrs
 
 from kando.kit import (
     OMITTED,
+    RECALL,
     Demo,
     Kit,
     json_schema,
@@ -16,6 +17,8 @@ from kando.kit import (
     model_setting,
     setting,
 )
+from kando.recall import rank_passages
+from kando.text.relevance import BM25
 
 __all__ = [
     "ANSWERS",
@@ -66,6 +69,8 @@ class Settings:
         languages: of the documents, such as ``german``; recognized if empty.
         document_chars: how much of one document is read, in characters.
         part_chars: how much of the documents one request shows, in characters.
+        recall: by which the passages for a question are chosen: ``bm25``, their words, or a plugin's
+            name, whose order alternates with that of the words.
     """
 
     questions: int = 3
@@ -76,11 +81,15 @@ class Settings:
     languages: list[str] = attrs.field(factory=list)
     document_chars: int = 200_000
     part_chars: int = 12_000
+    recall: str = attrs.field(default=BM25, metadata=RECALL)
 
 
 #: Options of the requests.
 model_of = partial(model_setting, Settings)
 max_tokens = setting(Settings, "max_tokens")
+
+
+kit.tool("rank_passages", timeout=600.0, effect="read")(rank_passages)
 
 
 @kit.object
@@ -146,6 +155,7 @@ class Finding:
         problem: why an answer was unusable, so that the model is asked again.
         left_out: statements that the sources they cite do not support, and why.
         unchecked: why the citations in the text are not checked.
+        is_ranking: whether it waits, or waited in vain, for the order of its sources by a recall.
     """
 
     status: Status
@@ -157,6 +167,7 @@ class Finding:
     problem: str = attrs.field(default="", metadata=OMITTED)
     left_out: list[str] = attrs.field(factory=list, metadata=OMITTED)
     unchecked: str = attrs.field(default="", metadata=OMITTED)
+    is_ranking: bool = attrs.field(default=False, metadata=OMITTED)
 
 
 @kit.object

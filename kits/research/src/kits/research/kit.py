@@ -8,13 +8,14 @@ from typing import Any
 
 import attrs
 
-from kando.emit import ask, create, patch, relate
+from kando.emit import ask, call_tool, create, patch, relate
 from kando.responders.answers import failure_of, text_of
 from kando.responders.base import Responder
 from kando.schema.events import (
     LLM_RESPONSE,
     OBJECT_CREATED,
     OBJECT_PATCHED,
+    TOOL_RETURNED,
     KandoEvent,
     RecordedEvent,
     make_event,
@@ -30,12 +31,14 @@ from kits.research._found import (
     question_of,
     shortfall,
     sources_of,
+    waiting_findings,
 )
 from kits.research._sources import (
     in_parts,
     parts_at,
     paths_in,
     portion_of,
+    ranking_of,
     relevant_sources,
     unread_in,
 )
@@ -195,19 +198,39 @@ def on_document_created(event: RecordedEvent, world: World) -> Iterator[KandoEve
 def on_question_created(event: RecordedEvent, world: World) -> Emitted:
     """Create a pending finding, which cites the most relevant sources if the question is settled."""
     question = world.objects[event.data["id"]]
-    cited = _relevant_to(question, world) if is_settled(question) else []
-    finding = yield from _create_finding(event, cited)
+    ranking = ranking_of(question, world) if is_settled(question) else None
+    cited = relevant_sources(question, world) if is_settled(question) and ranking is None else []
+    finding = yield from _create_finding(event, cited, is_ranking=ranking is not None)
     yield relate(ANSWERS, finding, question, cause=[finding])
+    if ranking is not None:
+        yield call_tool("rank_passages", ranking, about=question)
 
 
 @kit.responder(OBJECT_PATCHED, type=Question)
 def on_question_settled(event: RecordedEvent, world: World) -> Emitted:
     """Replace the finding of a newly settled question by one that cites the relevant sources."""
     question = world.objects[event.data["id"]]
-    for finding in ends(question.id, ANSWERS, world):
-        is_open = finding.data["status"] == "pending" and not sources_of(finding.id, world)
-        if is_open and event.data["patch"].get("status") == "settled":
-            relevant = _relevant_to(question, world)
+    for finding in waiting_findings(question, world):
+        if event.data["patch"].get("status") == "settled":
+            ranking = ranking_of(question, world)
+            if ranking is not None:
+                yield call_tool("rank_passages", ranking, about=question)
+                return
+            relevant = relevant_sources(question, world)
+            yield from _create_finding(event, relevant, finding.id, [question.event_id])
+
+
+@kit.responder(TOOL_RETURNED, type=Question)
+def on_passages_ranked(event: RecordedEvent, world: World) -> Emitted:
+    """Replace the finding of a question by one that cites the sources as an installed recall ranks them."""
+    question = world.objects[str(event.object_id)]
+    failure, order = failure_of(event.data), event.data.get("result")
+    for finding in waiting_findings(question, world):
+        if failure is not None or not isinstance(order, list):
+            reason = reason_of(failure or {"message": "the passages have no order"})
+            yield patch(finding, {"status": "failed", "error": reason, "is_ranking": True})
+        else:
+            relevant = relevant_sources(question, world, order)
             yield from _create_finding(event, relevant, finding.id, [question.event_id])
 
 
@@ -284,7 +307,7 @@ def on_finding_created(event: RecordedEvent, world: World) -> Iterator[KandoEven
     question = question_of(event.data["id"], world)
     if question is None or not is_settled(question) or event.data["data"]["status"] != "pending":
         return
-    if not sources_of(event.data["id"], world):
+    if not sources_of(event.data["id"], world) and not event.data["data"].get("is_ranking"):
         asked = _asked(event.data["id"], world)
         prompt = kit.prompt("finding", **asked, sources=sources_text([]), again="")
         messages = [
@@ -360,15 +383,16 @@ def _asked(finding_id: str, world: World) -> dict[str, str]:
 
 
 def _create_finding(
-    event: RecordedEvent, cited: list[WorldObject], id: str | None = None, also: Sequence[str] = ()
+    event: RecordedEvent,
+    cited: list[WorldObject],
+    id: str | None = None,
+    also: Sequence[str] = (),
+    *,
+    is_ranking: bool = False,
 ) -> Generator[KandoEvent, RecordedEvent, RecordedEvent]:
     cause: list[KandoEvent | str] = [event, *(source.event_id for source in cited), *also]
-    finding = yield create(FINDING, {"status": "pending", "text": ""}, id=id, cause=cause)
+    waits = {"is_ranking": True} if is_ranking else {}
+    finding = yield create(FINDING, {"status": "pending", "text": "", **waits}, id=id, cause=cause)
     for source in cited:
         yield relate(CITES, finding, source, cause=[finding, source.event_id])
     return finding
-
-
-def _relevant_to(question: WorldObject, world: World) -> list[WorldObject]:
-    goal = goal_of(question.id, world)
-    return relevant_sources(question.data["text"], goal.data["text"] if goal else "", world)
