@@ -13,10 +13,12 @@ from kando.app.providers import Provider
 from kando.emit import create
 from kando.errors import ConfigurationError
 from kando.kit import Kit
+from kando.ledger.memory import MemoryLedgerStore
 from kando.responders.llm_executor import provider_executor
 from kando.schema.events import TOOL_CALLED, TOOL_RETURNED, KandoEvent
 from kando.testing.kits import KitContract
-from kits.diligence.kit import kit
+from kando.testing.runs import KandoRun
+from kits.diligence.kit import kit, seed_from_goal
 from recalls import trigrams_installed
 
 GOAL = "Evaluate Acme Corp"
@@ -141,6 +143,19 @@ def test_a_branch_is_served_the_order_that_its_parent_got(url, tmp_path):
             (returned,) = [e for e in branch.events() if e.type == TOOL_RETURNED]
 
     assert (returned.data["cached"], returned.data["result"][0]) == (True, "7")
+
+
+def test_of_a_text_that_fits_into_no_event_the_most_relevant_passages_are_ranked(tmp_path):
+    text = "rain " * 180_000 + "The revenue was 12 Mio."
+    document = create("Document", {"path": "a.txt", "sha256": "a", "text": text})
+    run = KandoRun(kit, MemoryLedgerStore("r1"), (provider_executor(complete),), settings=SETTINGS)
+
+    with trigrams_installed(tmp_path):
+        run.work([*seed_from_goal(GOAL, "r1"), document])
+
+    (called,) = [e.data["arguments"] for e in run.events if e.type == TOOL_CALLED]
+    assert len(called["text"]) < 201_000
+    assert "revenue" in called["text"]
 
 
 def test_an_unknown_recall_is_refused_before_anything_is_recorded(url, tmp_path):

@@ -43,7 +43,6 @@ EXCEPTIONS = {
     "kit.conversation": _CHATS,
     "kit.responders": _CHATS,
     "Crash": _OTHERS,
-    "KandoRun": _OTHERS,
     "LLMExecutorResponder": _OTHERS,
     "assert_golden": _OTHERS,
     "diff": _OTHERS,

@@ -9,9 +9,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 
-from kando.text.relevance import Recall
+from kando.text.relevance import Recall, most_relevant
 
-__all__ = ["joined", "open_recall", "rank_passages"]
+__all__ = ["candidates", "joined", "open_recall", "rank_passages"]
+
+
+# The limits of one call: its event has at most 1 MiB, and a vector takes tenths of a second.
+_MAX_CHARS = 200_000
+_MAX_PASSAGES = 2_000
 
 
 def open_recall(named: str, environ: Mapping[str, str] | None = None) -> Recall:
@@ -59,6 +64,28 @@ def rank_passages(
     """
     texts = [text[start:end] for start, end in spans]
     return [names[index] for index in ranked_by(recall, query, texts)]
+
+
+def candidates(query: str, texts: Sequence[str], *, languages: Sequence[str] = ()) -> list[int]:
+    """Return the indexes of the texts that one call ranks, in order.
+
+    These are all, or the most relevant by their words: at most 2,000 with 200,000 characters.
+
+    Args:
+        query: words in any order.
+        texts: to choose from.
+        languages: as for `kando.text.relevance.most_relevant`.
+    """
+    if len(texts) <= _MAX_PASSAGES and sum(map(len, texts)) <= _MAX_CHARS:
+        return [*range(len(texts))]
+    ranked = most_relevant(query, texts, len(texts), languages=languages)
+    chosen: list[int] = []
+    left = _MAX_CHARS
+    for index in dict.fromkeys([*ranked, *range(len(texts))]):
+        if len(texts[index]) <= left and len(chosen) < _MAX_PASSAGES:
+            chosen.append(index)
+            left -= len(texts[index])
+    return sorted(chosen)
 
 
 def joined(texts: Sequence[str]) -> tuple[str, list[list[int]]]:

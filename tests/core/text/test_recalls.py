@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from kando.plugins import PluginError, Plugins
-from kando.recall import joined, open_recall, rank_passages
+from kando.recall import candidates, joined, open_recall, rank_passages
 from kando.testing.recalls import RecallSuite
 from kando.text.relevance import Ranked, Recall, most_relevant
 from recalls import trigrams_installed
@@ -31,6 +31,15 @@ def test_a_recall_is_listed_and_ranks_the_passages_of_a_text():
 
     assert [each.spec.name for each in Plugins().recalls()] == ["trigrams"]
     assert rank_passages("trigrams", "the revenue", text, ["a", "b", "c"], spans) == ["b", "a", "c"]
+
+
+@pytest.mark.parametrize("texts", [["rain"] * 3000, ["rain" * 400] * 300, ["rain" * 60_000]])
+def test_a_call_ranks_as_much_as_fits_into_its_event_and_the_most_relevant_by_words(texts):
+    chosen = candidates("tide", [*texts, "tide"])
+
+    assert chosen[-1] == len(texts)
+    assert len(chosen) <= 2000
+    assert sum(len([*texts, "tide"][n]) for n in chosen) <= 200_000
 
 
 def test_an_order_that_is_recorded_finds_a_text_without_a_word_of_the_query():

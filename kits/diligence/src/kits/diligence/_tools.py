@@ -7,9 +7,10 @@ from typing import Any
 
 import attrs
 
-from kando.recall import joined, open_recall, rank_passages
+from kando.recall import candidates, joined, open_recall, rank_passages
 from kando.responders.policies import Ask
 from kando.schema.events import KandoEvent as Event
+from kando.text.documents import MAX_PART_CHARS
 from kando.text.portions import Placed, placed_passages, within_budget
 from kando.text.relevance import BM25, Ranked, Recall
 from kando.world.graph import World
@@ -18,9 +19,6 @@ from kits.diligence._types import READING, Claim, Settings, kit
 __all__ = ["call_that_reads", "paths_in", "ranked_document"]
 
 _DOCUMENT = "Document"
-
-# How much of a document an installed recall ranks, in characters: that which its words are in.
-_MAX_RANKED = 200_000
 
 kit.tool("rank_passages", timeout=600.0, effect="read")(rank_passages)
 
@@ -70,13 +68,14 @@ def _ranking(
     found = [*_placed(parts)]
     if sum(len(each.excerpt) for each in found) <= settings.document_chars:
         return None
-    places = _candidates(found, about, settings)
+    texts = [each.excerpt for each in found]
+    places = candidates(about, texts, languages=settings.languages)
     ranked = [found[n] for n in places]
-    if len(parts) == 1:
+    if len(parts) == 1 and len(parts[0]["text"]) <= MAX_PART_CHARS:
         # The text of the document, which its store does not keep twice.
         text, spans = parts[0]["text"], [[each.start, each.end] for each in ranked]
     else:
-        text, spans = joined([each.excerpt for each in ranked])
+        text, spans = joined([texts[n] for n in places])
     asked = {"recall": settings.recall, "query": about, "text": text}
     return {**asked, "names": [*map(str, places)], "spans": spans}
 
@@ -138,13 +137,6 @@ def paths_in(world: World) -> list[str]:
 
 def _parts_of(path: str, world: World) -> list[Mapping[str, Any]]:
     return [each.data for each in world.objects_of(_DOCUMENT) if each.data.get("path") == path]
-
-
-def _candidates(found: Sequence[Placed], about: str, settings: Settings) -> list[int]:
-    """Return the places of the passages that a recall ranks: all, or the most relevant by words."""
-    portion = within_budget(found, about, _MAX_RANKED, languages=settings.languages)
-    kept = {id(each) for each in portion.passages}
-    return [n for n, each in enumerate(found) if id(each) in kept]
 
 
 def _placed(parts: Sequence[Mapping[str, Any]]) -> Iterator[Placed]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from kando.recall import joined
+from kando.recall import candidates, joined
 from kando.text.portions import Placed, Portion, parts_of, placed_passages, within_budget
 from kando.text.relevance import BM25, Ranked, most_relevant
 from kando.world.graph import World, WorldObject
@@ -26,9 +26,6 @@ __all__ = [
 DOCUMENT, SKIPPED = "Document", "SkippedDocument"
 
 _PLACES_PER_DOCUMENT = 2
-
-# How much of the sources an installed recall ranks, in characters.
-_MAX_RANKED = 200_000
 
 
 def paths_in(world: World) -> list[str]:
@@ -61,9 +58,10 @@ def ranking_of(question: WorldObject, world: World) -> dict[str, Any] | None:
     settings, sources = world.settings(Settings), world.objects_of(SOURCE)
     if settings.recall == BM25 or len(sources) <= settings.depth:
         return None
-    places = _candidates(_about(question, world), sources, settings)
+    texts = [each.data["excerpt"] for each in sources]
+    places = candidates(_about(question, world), texts, languages=settings.languages)
     # Questions about the same sources have the same text, which their store keeps once.
-    text, spans = joined([sources[n].data["excerpt"] for n in places])
+    text, spans = joined([texts[n] for n in places])
     asked = {"recall": settings.recall, "query": question.data["text"], "text": text}
     return {**asked, "names": [sources[n].id for n in places], "spans": spans}
 
@@ -107,21 +105,6 @@ def _about(question: WorldObject, world: World) -> str:
     """Return the words that relevant sources contain."""
     goal = goal_of(question.id, world)
     return f"{question.data['text']} {goal.data['text'] if goal else ''}"
-
-
-def _candidates(about: str, sources: Sequence[WorldObject], settings: Settings) -> list[int]:
-    """Return the places of the sources that a recall ranks: all, or the most relevant by words."""
-    texts = [each.data["excerpt"] for each in sources]
-    places, left = [], _MAX_RANKED
-    if sum(map(len, texts)) <= left:
-        return [*range(len(texts))]
-    ranked = most_relevant(about, texts, len(texts), languages=settings.languages)
-    for index in dict.fromkeys([*ranked, *range(len(texts))]):
-        left -= len(texts[index])
-        if left < 0:
-            break
-        places.append(index)
-    return sorted(places)
 
 
 def in_parts(sources: Sequence[Mapping[str, Any]], settings: Settings) -> list[tuple[int, int]]:
