@@ -6,6 +6,7 @@ import inspect
 import random
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
@@ -15,9 +16,9 @@ import attrs
 import pytest
 
 from kando.emit import ask, create, emit
-from kando.errors import InvalidData
+from kando.errors import InvalidData, LedgerDeleted
 from kando.kit import Kit
-from kando.ledger.claims import Claim, Slot, Worker
+from kando.ledger.claims import Claim, Slot, Worker, calls_lane
 from kando.ledger.inbox import InboxEntry
 from kando.ledger.interface import LedgerStore, Link
 from kando.ledger.memory import MemoryLedgerStore, MemorySubstrate
@@ -369,6 +370,103 @@ def test_a_faulty_substrate_is_caught(kind: type[MemorySubstrate], named: str, t
             return kind()
 
     assert fails(Suite, named, tmp_path, substrate=kind)
+
+
+# -- substrates that delete ------------------------------------------------------------------------
+
+
+class LeavesTheInbox(MemorySubstrate):
+    def delete(self, ledger_id: str) -> None:
+        inbox = self._inboxes.get(ledger_id)
+        super().delete(ledger_id)
+        if inbox is not None:
+            self._inboxes[ledger_id] = inbox
+
+
+class LeavesTheCache(MemorySubstrate):
+    def delete(self, ledger_id: str) -> None:
+        left = {place: body for place, body in self._cache.items() if place[0] == ledger_id}
+        super().delete(ledger_id)
+        self._cache |= left
+
+
+class LeavesTheSnapshot(MemorySubstrate):
+    def delete(self, ledger_id: str) -> None:
+        snapshot = self._snapshots.get(ledger_id)
+        super().delete(ledger_id)
+        if snapshot is not None:
+            self._snapshots[ledger_id] = snapshot
+
+
+class ReusesEpochs(MemorySubstrate):
+    def delete(self, ledger_id: str) -> None:
+        super().delete(ledger_id)
+        self._deleted[ledger_id] = 0
+
+
+class LeavesTheSlots(MemorySubstrate):
+    def delete(self, ledger_id: str) -> None:
+        slots = self._slots.get(calls_lane(ledger_id), {})
+        super().delete(ledger_id)
+        self._slots[calls_lane(ledger_id)] = slots
+
+
+class DeletesTheParentOfABranch(MemorySubstrate):
+    def delete(self, ledger_id: str) -> None:
+        ledger = self.open(ledger_id)
+        branches = [each for each in self._ledgers.values() if each._parent is ledger]
+        for each in branches:
+            each._parent = None
+        super().delete(ledger_id)
+        for each in branches:
+            each._parent = ledger
+
+
+class LosesTheBlobsOfOtherLedgers(MemorySubstrate):
+    def delete(self, ledger_id: str) -> None:
+        ledger = self.open(ledger_id)
+        ledger.blobs([])
+        super().delete(ledger_id)
+        for each in self._ledgers.values():
+            each.blobs([])
+            for digest in ledger._blobs:
+                each._blobs.pop(digest, None)
+
+
+class StillReadsADeletedLedger(MemorySubstrate):
+    def delete(self, ledger_id: str) -> None:
+        ledger = self.open(ledger_id)
+        super().delete(ledger_id)
+        ledger._is_deleted = False
+
+
+class DeletesTwice(MemorySubstrate):
+    def delete(self, ledger_id: str) -> None:
+        with suppress(LedgerDeleted):
+            super().delete(ledger_id)
+
+
+FAULTY_DELETIONS = {
+    LeavesTheInbox: "test_an_id_is_free_again_or_refused_for_good",
+    LeavesTheCache: "test_an_id_is_free_again_or_refused_for_good",
+    LeavesTheSnapshot: "test_an_id_is_free_again_or_refused_for_good",
+    ReusesEpochs: "test_an_id_is_free_again_or_refused_for_good",
+    LeavesTheSlots: "test_the_jobs_and_slots_of_a_deleted_ledger_go_with_it",
+    DeletesTheParentOfABranch: "test_a_ledger_with_branches_is_refused_and_unchanged",
+    LosesTheBlobsOfOtherLedgers: "test_the_parts_that_other_ledgers_name_stay",
+    StillReadsADeletedLedger: "test_a_ledger_object_of_a_deleted_ledger_says_so",
+    DeletesTwice: "test_an_unknown_ledger_cannot_be_deleted_nor_one_twice",
+}
+
+
+@pytest.mark.parametrize(("kind", "named"), FAULTY_DELETIONS.items(), ids=name_of)
+def test_a_faulty_deletion_is_caught(kind: type[MemorySubstrate], named: str, tmp_path: Path):
+    assert fails(SubstrateContract, named, tmp_path, deleting=kind)
+
+
+@pytest.mark.parametrize("named", sorted({*FAULTY_DELETIONS.values()}))
+def test_a_sound_deletion_passes_these_tests(named: str, tmp_path: Path):
+    assert not fails(SubstrateContract, named, tmp_path, deleting=MemorySubstrate)
 
 
 # -- providers -------------------------------------------------------------------------------------

@@ -147,6 +147,8 @@ class DeletionSubstrateTests:
     def test_an_id_is_free_again_or_refused_for_good(self, deleting: Substrate) -> None:
         deleting.create("r1").append([event(0)])
         deleting.deliver("r1", InboxEntry("k", event(9)))
+        deleting.cache("r1", "key", b"old")
+        deleting.store_snapshot("r1", b"old")
         old = deleting.claim("r1", _HERE, 60)
         assert old is not None
         deleting.release(old)
@@ -160,6 +162,7 @@ class DeletionSubstrateTests:
 
         assert again.length() == 0
         assert deleting.cached("r1", "key") is None
+        assert deleting.snapshot("r1") is None
         assert deleting.inbox("r1") == []
         assert deleting.deliver("r1", InboxEntry("k", event(9)))
         new = deleting.claim("r1", _HERE, 60)
