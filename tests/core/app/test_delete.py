@@ -7,10 +7,11 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from kando import Kit, Store, call_tool, create, open_store, start_run
+from kando import Kit, Store, ask_person, call_tool, create, open_store, start_run
 from kando.app.daily_spending import DailySpending
 from kando.errors import (
     AmbiguousName,
@@ -37,7 +38,14 @@ SECRET = "the secret of the deleted run"
 def make_kits() -> list[Kit]:
     """Return a kit whose runs start a child for each word of their goal, and the kit of the children."""
     child = Kit("child", version="1")
-    child.seeds(lambda goal, run_id: [create("Job", {"text": goal}, id="job")])
+    interrupted: list[str] = []
+
+    @child.seeds
+    def seeds(goal: str, run_id: str) -> list[KandoEvent]:
+        if goal == "interrupted" and not interrupted:
+            interrupted.append(goal)
+            raise KeyboardInterrupt
+        return [create("Job", {"text": goal}, id="job")]
 
     @child.tool(effect="read")
     def note(word: str) -> str:
@@ -51,6 +59,8 @@ def make_kits() -> list[Kit]:
         word = event.data["data"]["text"]
         if word.startswith("nest-"):
             yield start_run("parent", word.removeprefix("nest-"), about="job")
+        elif word == "interrupted":
+            yield ask_person("Again?", about="job")
         else:
             yield call_tool("note", {"word": word})
 
@@ -172,6 +182,28 @@ def test_a_run_that_another_works_on_is_refused(store: Store):
     RELEASED.set()
     work.join()
     store.delete(started[0])
+    assert ids_of(store) == set()
+
+
+def test_a_child_that_starts_while_its_run_is_deleted_goes_with_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+):
+    """The request for it is in the ledger before the deletion begins; the child waits for a person."""
+    started: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        store.start("parent", "interrupted", on_started=started.append)
+    run, claim = store.run(started[0]), SQLiteSubstrate.claim
+    assert ids_of(store) == {run.id}
+
+    def claim_after_another_process(*arguments: Any, **options: Any) -> Any:
+        monkeypatch.setattr(SQLiteSubstrate, "claim", claim)
+        assert run.resume().status.state == "waiting"
+        return claim(*arguments, **options)
+
+    monkeypatch.setattr(SQLiteSubstrate, "claim", claim_after_another_process)
+    deleted = run.delete()
+
+    assert len(deleted) == 2
     assert ids_of(store) == set()
 
 

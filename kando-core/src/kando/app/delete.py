@@ -124,13 +124,13 @@ def delete_run(run: OpenedRun, *, unless_spent_today: bool = False) -> list[str]
     # Checked before the claims: a run that is in use is not disturbed.
     wanted = deletion_of(run)
     with ExitStack() as claims:
-        for id in wanted.run_ids:
-            _claim(claims, context, id)
-        # No process works on them from now on.
-        if any(substrate.info(id).length != length for id, length in wanted.lengths.items()):
-            began, wanted = wanted, deletion_of(OpenedRun(context, run.ledger))
-            for id in wanted.lengths.keys() - began.lengths.keys():
+        claimed: set[str] = set()
+        # A process may have started a child until its run was claimed, for a request that was there.
+        while missing := [id for id in wanted.run_ids if id not in claimed]:
+            for id in missing:
                 _claim(claims, context, id)
+            claimed.update(missing)
+            wanted = deletion_of(OpenedRun(context, run.ledger))
         if unless_spent_today:
             _refuse_spending(context, wanted.run_ids)
         for id in wanted.run_ids:
