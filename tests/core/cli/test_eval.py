@@ -2,6 +2,7 @@
 
 import json
 import signal
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -172,6 +173,20 @@ def test_an_evaluation_that_was_killed_is_resumed_and_repeats_no_case(
     assert rows == _rows(kando("eval", "adder", "--errors", "0.5").stdout)
     listed = kando("--ledger", "sqlite:kept.db", "runs", "--json")
     assert [each["state"] for each in json.loads(listed.stdout)["items"]] == ["finished"] * 8
+
+
+def test_a_damaged_run_is_not_taken_over_and_the_others_are(
+    kando: Run, adder: Path, tmp_path: Path
+) -> None:
+    command = ("eval", "adder", "--cases", "2", "--errors", "0", "--db", "kept.db", "--json")
+    assert kando(*command).returncode == 0
+    with sqlite3.connect(tmp_path / "kept.db") as connection:
+        connection.execute("UPDATE events SET body = x'00' WHERE address >> 32 = 1")
+
+    again = kando(*command)
+
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["answerers"][0]["taken_over"] == 1
 
 
 def test_only_runs_of_equal_cases_are_taken_over(kando: Run, adder: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -21,7 +21,15 @@ from kando.app.resume import opened_provider
 from kando.app.run import Run
 from kando.app.start import start_run
 from kando.app.status import CANCELLED, EXHAUSTED, FINISHED, RunStatus
-from kando.errors import ConfigurationError, InvalidData, KandoError, NotFoundError, StoreError
+from kando.errors import (
+    ConfigurationError,
+    InvalidData,
+    KandoError,
+    LedgerNotFound,
+    NotFoundError,
+    StoreDamaged,
+    StoreError,
+)
 from kando.evaluation import Case, CaseResult, EndedRun, Evaluation, Mistakes, Score, Share
 from kando.kit import Kit
 from kando.responders.budget import Budget
@@ -127,7 +135,10 @@ def _known(context: Context, kit: Kit) -> dict[bytes, str]:
     found: dict[bytes, str] = {}
     substrate = context.substrate()
     for info in substrate.ledgers():
-        first = next(substrate.open(info.id).read(0), None) if info.parent_id is None else None
+        first = None
+        # Neither a damaged run nor one that was just deleted ends the evaluation of others.
+        with suppress(LedgerNotFound, StoreDamaged):
+            first = substrate.open(info.id).at(0) if info.parent_id is None else None
         data = first.data if first is not None and first.type == KIT_LOADED else {}
         if CASE in data and (data.get("name"), data.get("version")) == (kit.name, kit.version):
             # The newest comes first.
