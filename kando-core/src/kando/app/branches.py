@@ -42,6 +42,9 @@ def branches_of(run: OpenedRun) -> list[Branch]:
         return [Branch(id, None, None, run.ledger.length(), 0)]
     substrate = run.context.substrate()
     infos = {info.id: info for info in reversed(list(substrate.ledgers()))}
+    if id not in infos:
+        # It was deleted meanwhile, which this raises.
+        infos[id] = substrate.info(id)
     starters = {info.id: starter_of(substrate, info) for info in infos.values()}
     above = {id: info.parent_id or starters[id] for id, info in infos.items()}
     children: dict[str | None, list[str]] = {}
