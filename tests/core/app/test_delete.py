@@ -15,6 +15,7 @@ from kando import Kit, Store, ask_person, call_tool, create, open_store, start_r
 from kando.app.daily_spending import DailySpending
 from kando.errors import (
     AmbiguousName,
+    ConfigurationError,
     KandoError,
     LedgerDeleted,
     LedgerInUse,
@@ -23,6 +24,7 @@ from kando.errors import (
 )
 from kando.ledger.claims import this_process
 from kando.ledger.sqlite_substrate import SQLiteSubstrate
+from kando.responders.policies import Ask
 from kando.schema.events import OBJECT_CREATED, RUN_ENDED, KandoEvent, make_event
 from kando.world.graph import World
 
@@ -36,7 +38,9 @@ SECRET = "the secret of the deleted run"
 
 
 def make_kits() -> list[Kit]:
-    """Return a kit whose runs start a child for each word of their goal, and the kit of the children."""
+    """Return a kit whose runs start a child for each word of their goal, the kit of the children, and
+    one whose runs ask for two approvals.
+    """
     child = Kit("child", version="1")
     interrupted: list[str] = []
 
@@ -74,7 +78,23 @@ def make_kits() -> list[Kit]:
     def begin(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
         yield start_run("child", event.data["data"]["text"], about=event.data["id"])
 
-    return [parent, child]
+    gated = Kit("gated", version="1")
+    gated.seeds(lambda goal, run_id: [create("Job", {"text": goal}, id="job")])
+
+    @gated.tool
+    def pay(amount: int) -> int:
+        return amount
+
+    @gated.policy
+    def careful(intent: KandoEvent) -> Ask:
+        return Ask("May it pay?")
+
+    @gated.responder(OBJECT_CREATED, type="Job")
+    def on_payment(event: KandoEvent, world: World) -> Iterator[KandoEvent]:
+        yield call_tool("pay", {"amount": 1})
+        yield call_tool("pay", {"amount": 2})
+
+    return [parent, child, gated]
 
 
 @pytest.fixture
@@ -327,6 +347,36 @@ def test_a_list_leaves_out_a_run_that_was_deleted_since_it_was_begun(
     assert [id for id, _ in store.verify_all()] == [kept.id]
     assert store.approvals().items == []
     assert DailySpending().today(store.context) == 0.0
+
+
+def test_the_next_page_of_a_list_follows_a_run_that_was_deleted(store: Store):
+    goals = ["a", "b", "c", "d"]
+    for goal in goals:
+        store.start("child", goal)
+    first = store.runs(limit=2)
+    store.delete(first.items[-1].run_id)
+
+    rest = store.runs(limit=2, cursor=first.next_cursor)
+
+    assert [each.goal for each in [*first, *rest]] == goals[::-1]
+    for malformed in (first.items[-1].run_id, "x.", ".5", "x.-5", "x.5.y"):
+        with pytest.raises(ConfigurationError, match="is not a cursor of this list"):
+            store.runs(cursor=malformed)
+
+
+def test_the_next_page_of_approvals_follows_a_run_that_was_deleted(store: Store):
+    runs = [store.start("gated", "x") for _ in range(3)]
+    first = store.approvals(limit=3)
+    assert [each.run_id for each in first] == [runs[2].id] * 2 + [runs[1].id]
+    runs[1].delete()
+
+    rest = store.approvals(limit=3, cursor=first.next_cursor)
+
+    assert [each.run_id for each in rest] == [runs[0].id] * 2
+    # A run that still exists continues after the approval that was shown last.
+    runs[2].delete()
+    one = store.approvals(limit=1)
+    assert [each.run_id for each in store.approvals(cursor=one.next_cursor)] == [runs[0].id]
 
 
 def test_a_name_that_fits_several_runs_deletes_none(store: Store):

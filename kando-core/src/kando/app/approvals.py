@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from itertools import chain, count
 from typing import Any
@@ -11,12 +11,12 @@ import attrs
 
 from kando.app.context import Context
 from kando.app.inbox import OWN_PREFIX, Delivery, deliver
-from kando.app.inspect import read_events
+from kando.app.inspect import at_cursor, cursor_of, read_events
 from kando.app.kits.find import kit_data
 from kando.app.opened import OpenedRun
 from kando.app.tool_servers import responders_of
 from kando.cache.llm import LLMCache
-from kando.errors import ConfigurationError, EventNotFound, InvalidData, LedgerDeleted, StoreDamaged
+from kando.errors import EventNotFound, InvalidData, LedgerDeleted, StoreDamaged
 from kando.ledger.interface import LedgerStore
 from kando.ledger.substrate import LedgerInfo
 from kando.runtime import Runtime
@@ -50,10 +50,12 @@ class RunApproval:
     Attributes:
         run_id: of the run or branch.
         approval: what it asks.
+        cursor: of a page that ends with it.
     """
 
     run_id: str
     approval: Approval
+    cursor: str
 
 
 @attrs.frozen
@@ -136,7 +138,7 @@ def approvals_in_store(context: Context, limit: int, cursor: str | None = None) 
         context: the plugins, the settings and the substrate.
         limit: maximum number of approvals.
         cursor: `ApprovalPage.next_cursor` of the previous page, which names its last approval;
-            what has been asked or decided since then does not shift the pages.
+            what has been asked, decided or deleted since then does not shift the pages.
 
     Raises:
         ConfigurationError: the cursor is malformed.
@@ -144,7 +146,7 @@ def approvals_in_store(context: Context, limit: int, cursor: str | None = None) 
     page = ApprovalPage()
     for info, after in _runs_after(context, cursor):
         try:
-            waiting = _waiting_in(context, info, after)
+            waiting = _waiting_in(context, info, after, limit - len(page) + 1)
         except LedgerDeleted:
             # Since the ledgers were listed.
             continue
@@ -153,37 +155,37 @@ def approvals_in_store(context: Context, limit: int, cursor: str | None = None) 
             continue
         for each in waiting:
             if len(page) == limit:
-                last = page.items[-1]
-                return attrs.evolve(page, next_cursor=f"{last.run_id}:{last.approval.event_id}")
-            ledger = context.substrate().open(info.id)
-            page.items.append(RunApproval(info.id, _with_call(ledger, each)))
+                return attrs.evolve(page, next_cursor=page.items[-1].cursor)
+            named = f"{cursor_of(info)}:{each.event_id}"
+            page.items.append(RunApproval(info.id, each, named))
     return page
 
 
 def _runs_after(context: Context, cursor: str | None) -> Iterator[tuple[LedgerInfo, str | None]]:
     """Yield the runs from the one that a cursor names, which also names the last approval shown."""
-    run_id, _, event_id = (cursor or "").partition(":")
-    ledgers = iter(context.substrate().ledgers())
+    ledgers: Iterable[LedgerInfo] = context.substrate().ledgers()
     if cursor is not None:
-        info = next((each for each in ledgers if each.id == run_id), None)
-        if info is None or context.substrate().open(run_id).find(event_id) is None:
-            msg = f"{cursor!r} is not a cursor of this list."
-            raise ConfigurationError(msg, hint="Use the next_cursor of the previous page.")
-        yield info, event_id
+        named, _, event_id = cursor.partition(":")
+        info, ledgers = at_cursor(ledgers, named)
+        if info is not None:
+            yield info, event_id
     for info in ledgers:
         yield info, None
 
 
-def _waiting_in(context: Context, info: LedgerInfo, after: str | None) -> list[Approval]:
+def _waiting_in(
+    context: Context, info: LedgerInfo, after: str | None, limit: int
+) -> list[Approval]:
     run = OpenedRun(context, context.substrate().open(info.id))
     fold = run.status_fold(info.length)
     if fold.halted_by == RUN_CANCELLED:
         return []
     waiting = fold.approvals.open()
-    if after is None:
-        return waiting
-    start = _position(run, after)
-    return [each for each in waiting if _position(run, each.event_id) > start]
+    if after is not None:
+        # The run may have been deleted and imported again: then all of its approvals come.
+        start = _position(run, after)
+        waiting = [each for each in waiting if _position(run, each.event_id) > start]
+    return [_with_call(run.ledger, each) for each in waiting[:limit]]
 
 
 def _position(run: OpenedRun, event_id: str) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 
 import attrs
@@ -26,13 +28,21 @@ from kando.world.projection import apply, project
 
 __all__ = [
     "RunPage",
+    "at_cursor",
+    "cursor_of",
     "event_of",
     "list_runs",
     "object_at",
     "read_events",
     "relation_at",
+    "status_in_list",
     "world_at",
 ]
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
+
+#: When a ledger was created, in a cursor.
+_MICROSECONDS = re.compile(r"[0-9]{1,20}")
 
 
 @attrs.frozen
@@ -73,8 +83,8 @@ def list_runs(
     Args:
         context: the plugins, the settings and the substrate.
         limit: maximum number of runs.
-        cursor: `RunPage.next_cursor` of the previous page, which is the id of its last run; runs
-            that were started since then do not shift the pages.
+        cursor: `RunPage.next_cursor` of the previous page, which names its last run; runs that were
+            started or deleted since then do not shift the pages.
         state: only runs in this state.
         kit: only runs of the kit with this name.
         text: only runs whose id or goal contains it, in any case.
@@ -86,16 +96,15 @@ def list_runs(
     """
     wanted = check_labels(labels).items()
     ledgers = context.substrate().ledgers()
-    if cursor is not None and all(info.id != cursor for info in ledgers):
-        msg = f"{cursor!r} is not a cursor of this list."
-        raise ConfigurationError(msg, hint="Use the next_cursor of the previous page.")
+    if cursor is not None:
+        ledgers = iter(at_cursor(ledgers, cursor)[1])
     page = RunPage([], [])
     for info in ledgers:
         if len(page) == limit:
             # The filters may exclude all runs that follow: the next page is then empty.
-            return attrs.evolve(page, next_cursor=page.infos[-1].id)
+            return attrs.evolve(page, next_cursor=cursor_of(page.infos[-1]))
         try:
-            status = _status_in_list(context, info)
+            status = status_in_list(context, info)
         except LedgerDeleted:
             # Since the ledgers were listed.
             continue
@@ -107,11 +116,48 @@ def list_runs(
     return page
 
 
+def cursor_of(info: LedgerInfo) -> str:
+    """Return the cursor of a page of ledgers, newest first, that ends with this one."""
+    return f"{info.id}.{_created_us(info)}"
+
+
+def at_cursor(
+    ledgers: Iterable[LedgerInfo], cursor: str
+) -> tuple[LedgerInfo | None, list[LedgerInfo]]:
+    """Return the ledger that a cursor names, None if it was deleted, and those after it.
+
+    Args:
+        ledgers: newest first.
+        cursor: `cursor_of` the last ledger of the previous page, or the id of one that exists.
+
+    Raises:
+        ConfigurationError: the cursor is malformed.
+    """
+    found = list(ledgers)
+    id, _, created = cursor.rpartition(".")
+    for place, info in enumerate(found):
+        if info.id in (id, cursor):
+            return info, found[place + 1 :]
+    if not id or not _MICROSECONDS.fullmatch(created):
+        msg = f"{cursor!r:.200} is not a cursor of this list."
+        raise ConfigurationError(msg, hint="Use the next_cursor of the previous page.")
+    return None, [each for each in found if _created_us(each) < int(created)]
+
+
+def _created_us(info: LedgerInfo) -> int:
+    return (info.created_at - _EPOCH) // timedelta(microseconds=1)
+
+
 def _mentions(status: RunStatus, text: str) -> bool:
     return text.casefold() in f"{status.run_id}\n{status.goal or ''}".casefold()
 
 
-def _status_in_list(context: Context, info: LedgerInfo) -> RunStatus:
+def status_in_list(context: Context, info: LedgerInfo) -> RunStatus:
+    """Return the status of a run for a list of runs, which a damaged run does not end.
+
+    Raises:
+        LedgerDeleted: it was deleted.
+    """
     try:
         return status_of(OpenedRun(context, context.substrate().open(info.id)))
     except StoreDamaged as error:

@@ -41,17 +41,18 @@ def approval_page(store: Store, cursor: str | None, limit: int, chars: int) -> A
     Raises:
         ConfigurationError: the cursor is malformed.
     """
+    cursors: list[str] = []
 
     def line(each: RunApproval) -> RunApprovalShape:
+        cursors.append(each.cursor)
         return {"run_id": each.run_id, **approval_shape(store, each.run_id, each.approval)}
 
     items, stop = page(_entries(store, cursor), 0, limit, chars, line)
-    last = items[-1] if stop is not None else None
-    more = ", more on the next page" if last is not None else ""
+    more = ", more on the next page" if stop is not None else ""
     return {
         "summary": f"{len(items)} approvals are pending{more}",
         "items": items,
-        "next_cursor": f"{last['run_id']}:{last['event_id']}" if last is not None else None,
+        "next_cursor": cursors[len(items) - 1] if stop is not None else None,
     }
 
 

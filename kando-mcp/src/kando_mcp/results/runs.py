@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from kando.app.inspect import cursor_of
 from kando.app.status import RunStatus
 from kando.app.store import Store
 from kando.ledger.substrate import LedgerInfo
@@ -40,13 +41,19 @@ def run_page(
         ConfigurationError: the cursor is malformed.
         InvalidData: a label is malformed.
     """
-    items, stop = page(_entries(store, cursor, labels), 0, limit, chars, _line)
+    cursors: list[str] = []
+
+    def line(entry: _Entry) -> RunLine:
+        cursors.append(cursor_of(entry[0]))
+        return _line(entry)
+
+    items, stop = page(_entries(store, cursor, labels), 0, limit, chars, line)
     running = sum(item["state"] == "running" for item in items)
     more = ", more on the next page" if stop is not None else ""
     return {
         "summary": f"{len(items)} runs, {running} of them running{more}",
         "items": items,
-        "next_cursor": items[-1]["run_id"] if stop is not None else None,
+        "next_cursor": cursors[len(items) - 1] if stop is not None else None,
     }
 
 
