@@ -9,6 +9,7 @@ from mcp import Client
 from mcp.shared.exceptions import MCPError
 from mcp_types import PromptReference
 
+from kando.app.store import open_store
 from kando_mcp.app import has_page
 from mcp_host import HANG_SECONDS, MODES, Place, calling
 
@@ -73,6 +74,26 @@ def test_a_listening_client_is_notified_when_a_run_grows(place: Place) -> None:
                 assert getattr(update, "uri", None) == uri
                 if (await read(client, f"kando://runs/{run_id}"))["state"] == "finished":
                     break
+
+    place.within(story)
+
+
+def test_a_listening_client_is_notified_when_a_run_is_deleted(place: Place) -> None:
+    async def story(client: Client) -> None:
+        run_id = (await calling(client)("start_run", kit="tiny", goal="plain", wait_s=45))["run_id"]
+        uris = ["kando://runs", f"kando://runs/{run_id}"]
+        async with client.listen(resource_subscriptions=uris) as updates:
+            # The first poll notifies about every run.
+            told = {getattr(await anext(updates), "uri", None) for _ in uris}
+            assert told == {*uris}
+
+            with open_store(environ=place.environ) as store:
+                store.delete(run_id)
+
+            told = {getattr(await anext(updates), "uri", None) for _ in uris}
+            assert told == {*uris}
+        with pytest.raises(MCPError, match="was deleted"):
+            await client.read_resource(f"kando://runs/{run_id}")
 
     place.within(story)
 

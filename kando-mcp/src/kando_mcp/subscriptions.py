@@ -125,7 +125,7 @@ class Subscriptions:
             return await self._access.call(lambda store: _lengths(store, known))
         except ToolError as error:
             _logger.warning("cannot poll the runs: %s", error)
-            return {}
+            return known
 
     async def _notify(self, uri: str) -> None:
         await self.publish(ResourceUpdated(uri))
@@ -163,6 +163,8 @@ def _lengths(store: Store, known: _Lengths) -> _Lengths:
 
 def _changed(known: _Lengths, now: _Lengths) -> list[str]:
     ids = [id for id, state in now.items() if known.get(id) != state]
+    # Those that were deleted.
+    ids += [id for id in known if id not in now]
     parts = ("", "/events", "/world")
     runs = [f"kando://runs/{id}{part}" for id in ids for part in parts]
     return ["kando://runs", *runs] if ids else []
