@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -143,6 +144,9 @@ def test_a_stream_begins_after_the_event_that_the_client_knows(server: Server) -
     wrong = server.client.get(f"/runs/{run}/stream", headers={"last-event-id": "x"})
     assert (wrong.status_code, wrong.json()["code"]) == (400, "usage")
     assert server.client.get("/runs/none/stream").status_code == 404
+    # The position may be of another run, or of one that was deleted and imported again.
+    beyond = server.client.get(f"/runs/{run}/stream", headers={"last-event-id": str(length)})
+    assert (beyond.status_code, beyond.json()["code"]) == (404, "position_out_of_range")
 
 
 def test_the_streams_report_that_a_run_was_deleted(server: Server) -> None:
@@ -150,8 +154,8 @@ def test_the_streams_report_that_a_run_was_deleted(server: Server) -> None:
     server.reaches(run, "finished")
     of_run = Reader(server.port, f"/runs/{run}/stream", lambda each: each["event"] == "problem")
     of_all = Reader(server.port, "/stream", lambda each: each["event"] == "deleted")
-    until(lambda: any(is_finished(each) for each in of_run.events))
     # A reader of all runs reports changes since it began.
+    until(lambda: of_all.connections and any(is_finished(each) for each in of_run.events))
     other = server.start("count 1")
     until(lambda: any(each["data"]["run_id"] == other for each in of_all.events))
 
@@ -161,6 +165,49 @@ def test_the_streams_report_that_a_run_was_deleted(server: Server) -> None:
     of_all.join(SECONDS)
     assert of_run.events[-1]["data"]["code"] == "run_deleted"
     assert of_all.events[-1]["data"] == {"run_id": run}
+
+
+def test_a_stream_ends_when_another_run_is_imported_under_its_id(
+    place: Place, server: Server
+) -> None:
+    run, file = server.start("count 2"), place.root / "earlier.jsonl"
+    length = server.reaches(run, "finished")["events"]
+    reader = Reader(server.port, f"/runs/{run}/stream", lambda each: each["event"] == "problem")
+    until(lambda: any(is_finished(each) for each in reader.events))
+
+    # It may be imported before the server reads again.
+    with open_store(place.url, environ=place.environ()) as store:
+        store.run(run).export(file, at=length - 3)
+        lines = file.read_bytes().splitlines(keepends=True)
+        store.delete(run)
+        store.import_run(lines)
+
+    reader.join(SECONDS)
+    assert reader.events[-1]["data"]["code"] == "run_deleted"
+    assert reader.positions() == list(range(length))
+
+
+def test_a_damaged_run_is_streamed_as_such_and_hides_no_other(place: Place, server: Server) -> None:
+    damaged = server.start("count 1")
+    server.reaches(damaged, "finished")
+    wanted = {"run_id": damaged, "state": "damaged"}
+    reader = Reader(server.port, "/stream", lambda each: each["data"].items() >= wanted.items())
+    until(lambda: reader.connections)
+
+    with sqlite3.connect(place.root / "kando.db") as connection:
+        found = connection.execute("SELECT number FROM ledgers WHERE id = ?", [damaged])
+        (number,) = found.fetchone()
+        connection.execute("UPDATE events SET body = x'00' WHERE address >> 32 = ?", [number])
+        connection.execute("UPDATE ledgers SET length = length + 1 WHERE number = ?", [number])
+
+    reader.join(SECONDS)
+    assert reader.events[-1]["data"]["state"] == "damaged"
+    # A client that knows an earlier state is sent those of all runs since then.
+    other = server.start("count 1")
+    later = Reader(server.port, "/stream?after=1", lambda each: each["data"]["run_id"] == other)
+    later.join(SECONDS)
+    states = {each["data"]["run_id"]: each["data"].get("state") for each in later.events}
+    assert states[damaged] == "damaged"
 
 
 def test_an_answer_is_shown_as_it_streams_in_also_to_who_comes_later(

@@ -10,15 +10,23 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from itertools import islice
 from typing import Any
 
 import anyio.to_thread
 import attrs
 
+from kando.app.run import Run
 from kando.app.shapes import event_dict, status_dict
 from kando.app.store import Store
-from kando.errors import KandoError, LedgerNotFound, StoreError
+from kando.errors import (
+    KandoError,
+    LedgerDeleted,
+    LedgerNotFound,
+    PositionOutOfRange,
+    StoreError,
+)
 from kando_inspector.clients import Clients
 from kando_inspector.encoding import encoded
 from kando_inspector.following_runs import RunsReader
@@ -134,6 +142,8 @@ class _Reader:
         self.clients = Clients()
         # The next position to read; None until the length of the ledger is known.
         self._next: int | None = None
+        # Hash of the events before it.
+        self._head = ""
         self._kept: deque[tuple[int, str]] = deque()
         self._bytes = 0
         self._state, self._states, self._looked_at = "", 0, 0.0
@@ -224,13 +234,31 @@ class _Reader:
         if self._next is None:
             # Clients read the events before by themselves.
             self._next = run.length()
+            self._head = run.head(at=self._next)
         new, now = run.length() - self._next, time.monotonic()
+        if new <= 0 and now - self._looked_at < _STATE_SECONDS:
+            return _News([])
         state = None
-        if new < _PAGE and (new > 0 or now - self._looked_at >= _STATE_SECONDS):
+        if new < _PAGE:
             # Before the events: a client gets those that have led to a state before it.
             self._looked_at, state = now, encoded(status_dict(run.status())).decode()
         events = self._read_events(self._next)
+        self._require_same(run, self._next)
+        if events:
+            self._head = run.head(at=events[-1][0] + 1)
         return _News(events, state if len(events) < _PAGE else None)
+
+    def _require_same(self, run: Run, position: int) -> None:
+        """Check that the events that clients know are those of the run.
+
+        Raises:
+            LedgerDeleted: the run was deleted, and one with the same id was imported.
+        """
+        with suppress(PositionOutOfRange):
+            if run.head(at=position) == self._head:
+                return
+        msg = f"{self._run_id} was deleted, and another run was imported under its id."
+        raise LedgerDeleted(msg, hint="Read it from its first event.")
 
     def _read_events(self, position: int) -> list[tuple[int, str]]:
         found = islice(self._store.run(self._run_id).follow(position), _PAGE)

@@ -11,10 +11,12 @@ from typing import Any
 import anyio.to_thread
 import attrs
 
+from kando.app.inspect import status_in_list
 from kando.app.shapes import listed_status_dict
 from kando.app.status import RUNNING, RunStatus
 from kando.app.store import Store
-from kando.errors import KandoError, LedgerNotFound
+from kando.errors import KandoError, LedgerNotFound, StoreDamaged
+from kando.ledger.substrate import LedgerInfo
 from kando_inspector.clients import Clients
 from kando_inspector.encoding import encoded
 
@@ -106,22 +108,24 @@ class RunsReader:
     def _news(self) -> list[tuple[str, _State]]:
         """Return the states that have changed; in a thread."""
         substrate = self._store.context.substrate()
-        lengths = {info.id: info.length for info in substrate.ledgers()}
+        infos = {info.id: info for info in substrate.ledgers()}
+        lengths = {info.id: info.length for info in infos.values()}
         known = self._lengths
-        self._lengths = lengths
         if known is None:
             # Their states may change without an event.
-            live = [id for id in lengths if substrate.claim_of(id) is not None]
-            for id in live:
-                self._states[id] = self._state_of(id)
+            for info in infos.values():
+                if substrate.claim_of(info.id) is not None and (state := self._state_of(info)):
+                    self._states[info.id] = state
+            self._lengths = lengths
             return []
         running = [id for id, state in self._states.items() if state.is_running and id in lengths]
         changed = [id for id, length in lengths.items() if known.get(id) != length]
         found = [(id, _deleted(id)) for id in known if id not in lengths]
         for id in dict.fromkeys([*changed, *running]):
-            # A run that is deleted meanwhile is missing next time.
-            with suppress(LedgerNotFound):
-                found.append((id, self._state_of(id)))
+            if state := self._state_of(infos[id]):
+                found.append((id, state))
+        # Not before: what could not be read is read again.
+        self._lengths = lengths
         return [
             (id, state)
             for id, state in found
@@ -133,20 +137,26 @@ class RunsReader:
         substrate = self._store.context.substrate()
         found = []
         for info in substrate.ledgers():
-            # A run that is deleted meanwhile is one of those below.
-            with suppress(LedgerNotFound):
-                last = substrate.open(info.id).at(info.length - 1) if info.length else None
-                if last is not None and last.timestamp >= moment:
-                    found.append(self._state_of(info.id))
+            if not info.length:
+                continue
+            with suppress(LedgerNotFound, StoreDamaged):
+                last = substrate.open(info.id).at(info.length - 1)
+                if last is not None and last.timestamp < moment:
+                    continue
+            if state := self._state_of(info):
+                found.append(state)
         since = moment.timestamp() * 1e3
         found += [each for each in self._states.values() if each.is_deleted and each.id >= since]
         return sorted(found, key=lambda state: state.id)
 
-    def _state_of(self, run_id: str) -> _State:
-        status = self._store.run(run_id).status()
-        return _State(
-            0, _id_of(status), encoded(listed_status_dict(status)).decode(), _is_live(status)
-        )
+    def _state_of(self, info: LedgerInfo) -> _State | None:
+        """Return the state of a run; None if it was deleted meanwhile, and is missing next time."""
+        try:
+            status = status_in_list(self._store.context, info)
+        except LedgerNotFound:
+            return None
+        text = encoded(listed_status_dict(status)).decode()
+        return _State(0, _id_of(status), text, _is_live(status))
 
 
 def _deleted(run_id: str) -> _State:

@@ -8,6 +8,7 @@ from typing import Any
 from sse_starlette import EventSourceResponse
 from starlette.concurrency import run_in_threadpool
 
+from kando.errors import PositionOutOfRange
 from kando_inspector.following import Sent
 from kando_inspector.parameters import RUN
 from kando_inspector.problems import Problem
@@ -22,6 +23,10 @@ _PING_SECONDS = 15
 async def _run(call: Call) -> Any:
     run = await run_in_threadpool(call.run)
     after = _last_id(call)
+    length = await run_in_threadpool(run.length)
+    if after >= length:
+        msg = f"{run.source} has {length} events; it has no event at position {after}."
+        raise PositionOutOfRange(msg, hint="Leave it out to read the run from its first event.")
     return _response(call.service.following.events(run.id, after))
 
 
