@@ -125,7 +125,7 @@ def delete_run(run: OpenedRun, *, unless_spent_today: bool = False) -> list[str]
     wanted = deletion_of(run)
     with ExitStack() as claims:
         claimed: set[str] = set()
-        # A process may have started a child until its run was claimed, for a request that was there.
+        # A process may have started a child until its run was claimed, for a request that was recorded.
         while missing := [id for id in wanted.run_ids if id not in claimed]:
             for id in missing:
                 _claim(claims, context, id)
