@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -92,6 +93,30 @@ def test_the_views_of_runs_and_branches_match_their_ledgers(
         assert stored(file, info.id) == expected(substrate.open(info.id))
     with pytest.raises(LedgerNotFound, match="--once"):
         file.view("missing")
+    file.close()
+
+
+def test_the_views_of_a_deleted_run_are_removed(
+    substrate: EventStoreSubstrate, server: FakeEventStoreServer, tmp_path: Path
+) -> None:
+    for run in ("r0", "r1", "r2"):
+        record(substrate.create(run), 0, 1)
+    path = tmp_path / "views"
+    file = ViewFile(path, server.url)
+    ViewKeeper(substrate, file).keep(once=True)
+    assert stored(file, "r1") == expected(substrate.open("r1"))
+
+    substrate.delete("r1")
+    ViewKeeper(substrate, file).keep(once=True)
+
+    with pytest.raises(LedgerNotFound):
+        file.view("r1")
+    for run in ("r0", "r2"):
+        assert stored(file, run) == expected(substrate.open(run))
+    with sqlite3.connect(path) as other:
+        rows = other.execute("SELECT DISTINCT run FROM lineage_index").fetchall()
+    other.close()
+    assert sorted(rows) == [("r0",), ("r2",)]
     file.close()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,8 @@ class ViewFile:
         self._source = source
         self._connection = sqlite3.connect(path, isolation_level=None)
         self._connection.execute("PRAGMA journal_mode = WAL")
+        # Content that is removed is overwritten.
+        self._connection.execute("PRAGMA secure_delete = ON")
         self._connection.executescript(_SCHEMA)
 
     @property
@@ -69,12 +71,14 @@ class ViewFile:
         self,
         position: int,
         changed: Iterable[tuple[str, World, RunMetrics, Iterable[RecordedEvent]]],
+        deleted: Collection[str] = (),
     ) -> None:
         """Update views to a position in the log, in one transaction.
 
         Args:
             position: that the views are then current to.
             changed: for each run with new events: its id, world and metrics, and the new events.
+            deleted: ids of runs that were deleted; their views are removed.
         """
         with self._connection:
             self._connection.execute("BEGIN IMMEDIATE")
@@ -87,9 +91,16 @@ class ViewFile:
                     "INSERT OR REPLACE INTO views VALUES (?, ?, ?, ?)",
                     (run, metrics.events, _json(_state(world)), _json(attrs.asdict(metrics))),
                 )
+            for table in ("views", "lineage_index") if deleted else ():
+                self._connection.executemany(
+                    f"DELETE FROM {table} WHERE run = ?", ((run,) for run in deleted)
+                )
             self._connection.execute(
                 "INSERT OR REPLACE INTO checkpoint VALUES (?, ?)", (self._source, position)
             )
+        if deleted:
+            # The log of the file does not keep them, either.
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def view(self, run: str) -> dict[str, Any]:
         """Return the views of a run: ``world_state``, ``lineage_index`` and ``run_metrics``.

@@ -17,6 +17,7 @@ import click
 from kando.errors import (
     ConfigurationError,
     KandoError,
+    LedgerDeleted,
     LedgerNotFound,
     RefusedEvent,
     StoreDamaged,
@@ -139,16 +140,22 @@ class ViewKeeper:
         if position <= (self._file.position or 0):
             # The subscription has caught up, without new events.
             return
-        self._file.update(
-            position, [found for id in ids if (found := self._changed(id)) is not None]
-        )
+        deleted: list[str] = []
+        changed = [found for id in ids if (found := self._changed(id, deleted)) is not None]
+        self._file.update(position, changed, deleted)
 
-    def _changed(self, id: str) -> tuple[str, World, RunMetrics, list[RecordedEvent]] | None:
+    def _changed(
+        self, id: str, deleted: list[str]
+    ) -> tuple[str, World, RunMetrics, list[RecordedEvent]] | None:
+        """Return the new views of a run; None if it has none. Adds a deleted run to `deleted`."""
         folds = self._folds.pop(id, None)
         try:
             if folds is None:
                 folds = _Folds(self._substrate.open(id))
             new = folds.catch_up()
+        except LedgerDeleted:
+            deleted.append(id)
+            return None
         except LedgerNotFound:
             # The tail of a branch that is being forked; its claim follows, or the fork failed.
             return None
