@@ -17,6 +17,7 @@ from kits.planning._types import Goal, Plan, Refused, Task
 __all__ = [
     "artifacts_of",
     "attempts_text",
+    "heading",
     "passages_text",
     "paths_text",
     "reason_of",
@@ -149,7 +150,7 @@ def _report(
         ]
     for number, (id, task) in enumerate(in_order(goal_id, world).items(), 1):
         yield ""
-        yield f"## {number}. {plain(task.name, _LABEL_CHARS)}: {_state(id, task, world)}"
+        yield f"## {number}. {heading(task.name, _state(id, task, world))}"
         yield ""
         yield plain(task.title, _TITLE_CHARS)
         yield from _paragraph([f"> {each}" for each in _outcome_of(id, world).splitlines()])
@@ -157,6 +158,11 @@ def _report(
     if nodes:
         drawn = mermaid(nodes, "The plan", len(nodes), _COLOURS)
         yield from ["", "## Picture", "", "```mermaid", *drawn, "```"]
+
+
+def heading(name: str, state: str) -> str:
+    """Return the heading of a task in the report, after its number."""
+    return f"{plain(name, _LABEL_CHARS)}: {state}"
 
 
 def _was_cut(goal_id: str, world: World) -> bool:

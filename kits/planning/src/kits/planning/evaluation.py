@@ -15,6 +15,7 @@ from typing import Any
 import attrs
 
 from kando.evaluation import Case, EndedRun, Evaluation, Mistakes, Share, asked_in
+from kits.planning._report import heading
 
 __all__ = ["TrueTask", "evaluation"]
 
@@ -29,7 +30,18 @@ _GOALS = (
     "Start a repair workshop in {place}",
 )
 _PLACES = ("Eastbridge", "Millbrook", "Harrowmere", "Saint-Aubin", "Grünau", "Villarroja")
-_NAMES = ("survey", "estimate", "permit", "funds", "team", "tools", "notice", "schedule", "review")
+# One of them has a character that Markdown escapes, as names of models often have.
+_NAMES = (
+    "site_survey",
+    "estimate",
+    "permit",
+    "funds",
+    "team",
+    "tools",
+    "notice",
+    "schedule",
+    "review",
+)
 
 
 @attrs.frozen
@@ -172,7 +184,7 @@ def score(case: Case, run: EndedRun) -> Mapping[str, float | Share]:
             name in truth and not _is_possible(truth, name) for name in done
         ),
         "failures reported": Share(
-            sum(f". {name}: failed" in report for name in failed), len(failed)
+            sum(f". {heading(name, 'failed')}\n" in report for name in failed), len(failed)
         ),
         "reports": Share(int(bool(report)), 1),
     }
