@@ -109,7 +109,7 @@ class Setting(Generic[T]):
         """
         try:
             return self.parse(text.strip())
-        except ValueError:
+        except (ValueError, OverflowError):
             name = variable or self.variable
             msg = f"{name} is {text!r:.80}, which is not {self.expected}."
             raise ConfigurationError(msg, hint=self.cure) from None

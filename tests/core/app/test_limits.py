@@ -114,7 +114,13 @@ def test_a_paused_run_continues_with_new_limits_and_a_cancelled_one_records_none
 
 @pytest.mark.parametrize(
     "data",
-    [{"limits": 7}, {"limits": {"max_events": "many"}}, {"limits": {"sky": 1}}, {"limits": [1]}],
+    [
+        {"limits": 7},
+        {"limits": {"max_events": "many"}},
+        {"limits": {"max_events": 10**400}},
+        {"limits": {"sky": 1}},
+        {"limits": [1]},
+    ],
 )
 def test_damaged_limits_are_reported_and_can_be_replaced(store: Store, data: Any) -> None:
     run_id = store.start("chain", "3", work=False).id
@@ -127,6 +133,14 @@ def test_damaged_limits_are_reported_and_can_be_replaced(store: Store, data: Any
     status = store.run(run_id).resume(budget=Budget(max_events=99), forgets_limits=True).status
 
     assert (status.state, status.limits) == ("finished", {"max_events": 99})
+
+
+def test_a_limit_that_is_too_large_is_refused() -> None:
+    for value in (10**400, 10**5000, float("inf")):
+        with pytest.raises(ConfigurationError, match=r"max_events must be .* not a larger one"):
+            Budget(max_events=value)  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="KANDO_BUDGET_EVENTS"):
+        default_limits({"KANDO_BUDGET_EVENTS": "1" * 400})
 
 
 def settings(store: Store) -> dict[str, str]:

@@ -47,17 +47,24 @@ _ADDED_TOKENS = 1024
 _EXACTNESS = 1e-9
 
 
+# Limits are added and compared as floating-point numbers.
+_MOST = 1e18
+
+
 def _check_limit(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     if value is None:
         return
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
-        msg = f"Budget {attribute.name} must be a number of at least 0, not {value!r}."
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not 0 <= value <= _MOST:  # type: ignore[operator]
+        # Python refuses to write out an integer of thousands of digits.
+        shown = "a larger one" if is_number and value > _MOST else repr(value)  # type: ignore[operator]
+        msg = f"Budget {attribute.name} must be a number from 0 to {_MOST:.0e}, not {shown:.80}."
         raise ConfigurationError(msg, hint="Omit it for no limit.")
 
 
 @attrs.frozen
 class Budget:
-    """Limits of a run. None means no limit.
+    """Limits of a run: numbers from 0 to 1e18. None means no limit.
 
     Attributes:
         max_events: events in the ledger, apart from ``budget.exhausted``.
