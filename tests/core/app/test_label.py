@@ -14,8 +14,10 @@ from kando.app.store import Store, open_store
 from kando.emit import ask, create, start_run
 from kando.errors import ConfigurationError, InvalidData, RunCancelled
 from kando.kit import Kit
+from kando.ledger.inbox import InboxEntry
 from kando.responders.budget import Budget
 from kando.schema.events import KandoEvent, RecordedEvent
+from kando.views.labels import MAX_LABELS, labels_event
 from kando.world.graph import World
 
 PLUGINS = installed_plugins({"KANDO_PLUGINS": ""})
@@ -52,6 +54,22 @@ def opened(url: Any = "memory:", *kits: Kit) -> Store:
 def store() -> Iterator[Store]:
     with opened("memory:", kit()) as store:
         yield store
+
+
+def test_of_changes_at_once_those_beyond_the_limit_have_no_effect(store: Store) -> None:
+    run = store.start("k", "a")
+    run.label({f"l{n}": "" for n in range(MAX_LABELS)})
+    # Another process that began before saw room for it.
+    substrate = store.context.substrate(read_only=False)
+    late = InboxEntry("late", labels_event({"late": "x", "l0": "new"}, "cli"))
+    substrate.deliver(run.id, late)
+    run.label({"l1": "new"})
+
+    labels = run.status().labels
+    assert labels == run.labels
+    assert (len(labels), "late" in labels) == (MAX_LABELS, False)
+    assert (labels["l0"], labels["l1"]) == ("new", "new")
+    assert [each.run_id for each in store.runs(labels={"late": "x"}).items] == []
 
 
 def types(run: Run) -> list[str]:

@@ -11,7 +11,7 @@ from kando.cli.arguments import RUN, unicode_text
 from kando.cli.output import clean, print_json, print_line, warn
 from kando.cli.shared import command_for, open_command_store, shared_options
 from kando.errors import InvalidData
-from kando.views.labels import parse_labels
+from kando.views.labels import MAX_LABELS, parse_labels
 
 __all__ = ["label", "label_option", "label_text"]
 
@@ -78,7 +78,10 @@ def label(run: str, changes: dict[str, Any], as_json: bool) -> None:
             warn(f"labels: {label_text(labels) or 'none'}")
         if any(labels.get(name) != value for name, value in changes.items()):
             shown = command_for("status", named.id)
-            warn(f"the process that works on the run has not recorded this yet: `{shown}`")
+            why = "the process that works on the run has not recorded this yet"
+            if len(labels) >= MAX_LABELS:
+                why = f"the run has {MAX_LABELS} labels, and a further one has no effect"
+            warn(f"{why}: `{shown}`")
 
 
 def label_text(labels: dict[str, str]) -> str:

@@ -113,7 +113,7 @@ function Editor({ source, run, changed, close }: Props & { close(): void }) {
     void acting.act(async () => {
       const { labels } = await source.label(run.run_id, changes);
       const isDone = Object.entries(changes).every(([name, value]) => (labels[name] ?? null) === value);
-      announce(isDone ? "The labels were changed." : "The process that works on the run will change the labels.");
+      announce(isDone ? "The labels were changed." : "Not all labels have changed: the process that works on the run may not have recorded them yet.");
       close();
       changed();
     });
