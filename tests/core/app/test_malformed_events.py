@@ -45,7 +45,7 @@ READERS: dict[str, Callable[[Store, Run], object]] = {
     "export": lambda store, run: run.export(BytesIO(), format="svg"),
     "fork": lambda store, run: run.fork(at=2),
     "replay": lambda store, run: run.replay(strict=True),
-    "resume": lambda store, run: run.resume(llm="echo"),
+    "resume": lambda store, run: run.resume(),
 }
 
 
@@ -93,6 +93,6 @@ def test_a_failure_that_names_no_firing_is_damage_with_its_position(store: Store
     run = written(store, RESPONDER_FAILED, {"outcome": "raised"})
 
     with pytest.raises(StoreDamaged, match="does not name its trigger") as raised:
-        run.resume(llm="echo")
+        run.resume()
 
     assert raised.value.position == 2
