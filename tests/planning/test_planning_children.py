@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from kando import open_store
 from kando.app.providers import Provider
 from kando.responders.llm_executor import provider_executor
 from kits.planning.kit import kit
-from kits.research.kit import kit as research
 
 STEP = {"name": "owner", "title": "Who owns the footbridge?", "kind": "question"}
 FACT = "The footbridge belongs to the parish of Millbrook."
@@ -28,6 +29,7 @@ def complete(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_research_for_a_task_cites_the_documents_of_the_plan(tmp_path):
+    research = pytest.importorskip("kits.research.kit").kit
     (tmp_path / "deed.txt").write_text(FACT)
     provider = Provider("test", "", provider_executor(complete))
     settings = {"kits": {"question": "research"}}
