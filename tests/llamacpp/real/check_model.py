@@ -153,7 +153,9 @@ def test_the_planning_kit_has_done_a_task_or_says_why_not(
 ) -> None:
     note = "The bridge is closed. The smith has the key."
 
-    objects = made_by("planning", "Open the bridge", note, settings, tmp_path)
+    # A task that the model calls dangerous waits for nobody.
+    options = ("--set", "approval=none")
+    objects = made_by("planning", "Open the bridge", note, settings, tmp_path, *options)
 
     plans = [data for type, data in objects if type == "Plan"]
     assert plans
@@ -162,14 +164,14 @@ def test_the_planning_kit_has_done_a_task_or_says_why_not(
 
 
 def made_by(
-    kit: str, goal: str, note: str, settings: Mapping[str, str], folder: Path
+    kit: str, goal: str, note: str, settings: Mapping[str, str], folder: Path, *options: str
 ) -> list[tuple[str, dict[str, Any]]]:
     """Run a kit on a note, and return the types and the data of the objects of its world."""
     (folder / "notes.md").write_text(note)
     environ = {"HOME": str(folder), "PATH": os.environ["PATH"], **settings}
     environ["KANDO_LLM_OPTIONS"] = json.dumps({"max_tokens": 300, "temperature": 0})
     kando = [sys.executable, "-m", "kando.cli.main"]
-    run = [*kando, "run", kit, "--goal", goal, "--input", str(folder / "notes.md")]
+    run = [*kando, "run", kit, "--goal", goal, "--input", str(folder / "notes.md"), *options]
     done = called(run, environ, folder)
     # A small model may cite what it should not: then the run says why it has no result.
     assert done.returncode in (0, 6), done.stderr

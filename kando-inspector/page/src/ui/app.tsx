@@ -22,6 +22,19 @@ interface Opened {
   session: Session;
 }
 
+/** Return the token in the address, which must not stay there: a person may copy the address. */
+function takeToken(): string | null {
+  const token = tokenIn(location.hash);
+  if (token !== null) {
+    history.replaceState(null, "", withoutToken(location.hash));
+    dispatchEvent(new HashChangeEvent("hashchange"));
+  }
+  return token;
+}
+
+/** The token that was not exchanged yet; read at once, since the address may change before the first drawing. */
+let given = takeToken();
+
 /** Open the runs in the document, that of its host, or those of the server that sent it. */
 async function open(): Promise<Opened> {
   const embedded = isHosted(document) ? await hostedData() : embeddedData(document);
@@ -30,12 +43,10 @@ async function open(): Promise<Opened> {
     return { source, session: await source.session() };
   }
   const source = new RestSource();
-  const token = tokenIn(location.hash);
-  if (token !== null) {
-    // A token must not stay in the address, where a person may copy it.
-    history.replaceState(null, "", withoutToken(location.hash));
-    dispatchEvent(new HashChangeEvent("hashchange"));
-    await source.exchange(token);
+  given = takeToken() ?? given;
+  if (given !== null) {
+    await source.exchange(given);
+    given = null;
   }
   return { source, session: await source.session() };
 }

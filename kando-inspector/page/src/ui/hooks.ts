@@ -25,7 +25,8 @@ function writeAddress(address: Address, how: "push" | "replace"): void {
 
 /** Hold the state that the address names, both ways. */
 export function useAddress(): [Address, Navigate] {
-  const [address, setAddress] = useState(() => parseAddress(location.hash));
+  const first = useRef(location.hash);
+  const [address, setAddress] = useState(() => parseAddress(first.current));
   const current = useRef(address);
   const timer = useRef(0);
 
@@ -37,6 +38,8 @@ export function useAddress(): [Address, Navigate] {
     };
     addEventListener("hashchange", read);
     addEventListener("popstate", read);
+    // The address may have changed since the first drawing, before there was a listener.
+    if (location.hash !== first.current) read();
     return () => {
       removeEventListener("hashchange", read);
       removeEventListener("popstate", read);
