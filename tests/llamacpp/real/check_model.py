@@ -153,7 +153,7 @@ def test_the_planning_kit_has_done_a_task_or_says_why_not(
 ) -> None:
     note = "The bridge is closed. The smith has the key."
 
-    # A task that the model calls dangerous waits for nobody.
+    # Otherwise a task that the model calls dangerous waits for a person.
     options = ("--set", "approval=none")
     objects = made_by("planning", "Open the bridge", note, settings, tmp_path, *options)
 
